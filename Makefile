@@ -1,0 +1,86 @@
+# make          builds the environment and runs the workflow, up to the report
+# make help     lists all targets
+
+PYTHON ?= python3
+CORES ?= all
+
+# Only .venv counts: nothing from the caller's Python reaches it.
+unexport PYTHONPATH
+unexport PYTHONHOME
+export PYTHONNOUSERSITE = 1
+
+# Snakemake starts `python` for its scripts, so .venv/bin comes first. Set for each command and not
+# for all of make: $(PYTHON) must stay the caller's, since it builds .venv.
+RUN := PATH="$(CURDIR)/.venv/bin:$$PATH"
+PIP := .venv/bin/python -m pip --quiet --disable-pip-version-check --no-input
+
+# A stamp carries the checksum of its lock file: a lock that changes means a new environment.
+ENV := .venv/.lock-$(firstword $(shell cksum < requirements.lock))
+DEV := .venv/.lock-dev-$(firstword $(shell cksum < requirements-dev.lock))
+TORCH := $(shell grep '^torch==' requirements.lock)
+
+COMPOSITES := find results/composites -name '*.pdf' 2>/dev/null | sort
+FIGURES := find results/figures -name '*.png' 2>/dev/null | sort
+
+.PHONY: all env report test bench clean help
+
+all: $(ENV)  ## run the whole workflow, then list the report and the figures (default)
+	@echo "== Workflow"
+	$(RUN) .venv/bin/snakemake --cores $(CORES)
+	@$(MAKE) --no-print-directory report
+	@echo "== Results"
+	@ls results/report.html
+	@$(COMPOSITES)
+	@$(FIGURES)
+	@echo "1 report, $$(($$($(COMPOSITES) | wc -l))) composites, $$(($$($(FIGURES) | wc -l))) figures"
+
+env: $(ENV)  ## build .venv from requirements.lock
+
+report: $(ENV)  ## write results/report.html from the results there are
+	@echo "== Report"
+	$(RUN) .venv/bin/snakemake --report results/report.html
+
+test: $(DEV)  ## run every check: formats, linters, types, tests
+	@echo "== ruff check"
+	@.venv/bin/ruff check
+	@echo "== ruff format"
+	@.venv/bin/ruff format --check
+	@echo "== snakefmt"
+	@.venv/bin/snakefmt --check Snakefile workflow
+	@echo "== snakemake --lint"
+	@$(RUN) .venv/bin/snakemake --lint
+	@echo "== mypy"
+	@.venv/bin/mypy
+	@echo "== pytest"
+	@$(RUN) .venv/bin/python -m pytest
+
+bench: $(ENV)  ## measure time and memory
+	@$(RUN) PYTHONPATH=workflow .venv/bin/python tests/benchmarks/run.py
+
+clean:  ## remove results/, and nothing else
+	rm -rf results
+
+help:  ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
+	@echo
+	@echo "PYTHON=python3.12 picks the Python for .venv, CORES=8 limits the workflow."
+
+$(ENV):
+	@echo "== Environment: .venv"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo "tokentrails needs Python 3.11 or newer; '$(PYTHON)' is older or missing." >&2; \
+		echo "Hint: name another one, as in: make PYTHON=python3.12" >&2; \
+		exit 1; }
+	@$(PYTHON) -m venv --clear .venv
+	@echo "== Environment: requirements.lock (the first time this downloads torch, some minutes)"
+	@$(PIP) install --no-deps -r requirements.lock
+	@.venv/bin/python -c 'import torch' 2>/dev/null || { \
+		echo "== Environment: the CUDA libraries of torch (large)"; \
+		$(PIP) install -c requirements.lock $(TORCH) && .venv/bin/python -c 'import torch'; }
+	@touch $@
+
+$(DEV): $(ENV)
+	@echo "== Environment: requirements-dev.lock"
+	@$(PIP) install --no-deps -r requirements-dev.lock
+	@rm -f .venv/.lock-dev-*
+	@touch $@

@@ -1,0 +1,52 @@
+# How a token's representation evolves inside transformers.
+#
+# models -> tokens -> hidden states -> metrics -> figures -> composites -> report
+#
+# `snakemake --cores 8` makes everything that config/config.yaml asks for;
+# `--configfile config/paper.yaml` makes the published figures instead.
+
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+# A file given on the command line takes the place of the default one; it is not merged into it.
+if not workflow.overwrite_configfiles:
+
+    configfile: "config/config.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/models.smk"
+include: "workflow/rules/tokens.smk"
+include: "workflow/rules/hidden_states.smk"
+include: "workflow/rules/metrics.smk"
+include: "workflow/rules/figures.smk"
+include: "workflow/rules/composites.smk"
+
+
+# Everything.
+rule all:
+    default_target: True
+    input:
+        get_metrics,
+        get_figures,
+        get_composites,
+
+
+# The tables alone.
+rule metrics:
+    input:
+        get_metrics,
+
+
+# The figures and what they need.
+rule figures:
+    input:
+        get_figures,
+        get_composites,
+
+
+# The weights alone, e.g. before going to a machine without a network.
+rule models:
+    input:
+        get_models,

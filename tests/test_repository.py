@@ -1,0 +1,87 @@
+"""What the repository says about itself, and what must not be in it."""
+
+import re
+import subprocess
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+import yaml
+
+import tokentrails
+
+ROOT = Path(__file__).parent.parent
+
+# Paths of somebody's machine, and the hosts of package registries. Written in pieces, so that this
+# file passes its own test.
+FORBIDDEN = re.compile(
+    "|".join(
+        [
+            r"(?<![\w.])/(?:work|root|home/\w+|Users/\w+)" + r"/",
+            r"(?<![\w.])/tmp" + r"/w\b",
+            r"(?<![\w.])/opt" + r"/(?:pypi|wheels)",
+            r"\bpypi" + r"\.org",
+            r"\bpythonhosted" + r"\.org",
+            r"\bdownload\.pytorch" + r"\.org",
+            r"\bregistry\.npmjs" + r"\.org",
+            r"\bdeb\.debian" + r"\.org",
+        ]
+    )
+)
+
+
+def repository_texts() -> dict[str, str]:
+    """Every text file that is tracked, or new and not ignored, by its path."""
+    command = ["git", "ls-files", "-z", "-co", "--exclude-standard"]
+    try:
+        listing = subprocess.run(command, cwd=ROOT, capture_output=True, check=True, text=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("not a git checkout")
+    texts = {}
+    for name in filter(None, listing.stdout.split("\0")):
+        path = ROOT / name
+        if path.is_file():
+            content = path.read_bytes()
+            if b"\0" not in content:
+                texts[name] = content.decode()
+    return texts
+
+
+def test_no_machine_path_and_no_registry_host():
+    texts = repository_texts()
+    assert "Makefile" in texts
+    found = [(name, hit) for name, text in texts.items() for hit in FORBIDDEN.findall(text)]
+    assert found == []
+
+
+def test_version_is_the_same_everywhere():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    entries = re.findall(r"^## \[(.+?)\]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert citation["version"] == entries[0] == tokentrails.__version__
+
+
+def test_polysemy_is_balanced():
+    """Position and length must not tell the two senses of a word apart."""
+    experiment = yaml.safe_load((ROOT / "config/experiments/polysemy.yaml").read_text())
+    shapes: dict[str, dict[str, list[tuple[int, int]]]] = defaultdict(lambda: defaultdict(list))
+    contexts = set()
+    for entry in experiment["prompts"]:
+        label, surface, sense, prompt = (entry[k] for k in ("label", "word", "sense", "prompt"))
+        assert re.fullmatch(r"[A-Za-z0-9_.-]+", label)
+        assert surface == f" {surface.strip()}"
+        word = surface.strip()
+        words = [token.strip(".,") for token in prompt.split()]
+        assert prompt.lower().count(word) == 1 and words.count(word) == 1, label
+        position = words.index(word) + 1
+        assert 3 <= position <= 8 and 7 <= len(words) <= 13, label
+        assert position < len(words), label
+        shapes[word][sense].append((position, len(words)))
+        contexts.add(tuple(words[: position - 1]))
+
+    assert len({entry["label"] for entry in experiment["prompts"]}) == len(experiment["prompts"])
+    assert len(contexts) == len(experiment["prompts"])
+    assert len(shapes) == 4
+    for word, senses in shapes.items():
+        first, second = senses.values()
+        assert len(first) == 4, word
+        assert sorted(first) == sorted(second), word

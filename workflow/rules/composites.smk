@@ -1,0 +1,33 @@
+# Figures across models, at the reference checkpoint of each.
+#
+# in:  metric tables of every model of an experiment
+# out: results/composites/{experiment}_{senses,depth}.*
+
+
+localrules:
+    composite,
+
+
+rule composite:
+    input:
+        identity=get_of_all_models("identity"),
+        context=get_of_all_models("context"),
+    output:
+        report(
+            COMPOSITES + "{composite}.svg",
+            caption="../report/composite_{composite}.rst",
+            category="Composites",
+            labels={"experiment": "{experiment}", "composite": "{composite}"},
+        ),
+        multiext(COMPOSITES + "{composite}", ".html", ".png", ".pdf", ".json"),
+    log:
+        LOGS + "composite/{experiment}_{composite}.log",
+    wildcard_constraints:
+        composite="senses|depth",
+    params:
+        title=lambda wildcards: get_title(wildcards.composite)(wildcards),
+        code=fingerprint("figures.identity", "figures.save"),
+    conda:
+        "../../envs/figures.yaml"
+    script:
+        "../scripts/composite.py"

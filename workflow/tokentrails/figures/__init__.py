@@ -1,0 +1,1 @@
+"""Figures: Polars frames in, Altair charts out, files through `save`."""

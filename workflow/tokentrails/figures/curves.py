@@ -1,0 +1,111 @@
+"""Similarity curves by layer: from metric tables to the lines of a figure.
+
+A *curves* frame has one row per point: run, word, series (the line, and its direct label), style
+(identity | between | within | context), colour, site, layer, cosine, and for tooltips label,
+sense and text.
+"""
+
+import polars as pl
+
+from .text import readable, shorten, visible
+from .theme import GREY, INK, colour
+
+# `resid_mid` counts blocks, not layers of the stream, so it has no place on these lines.
+LINE, AFTER_NORM = "resid", "final_norm"
+
+CONTEXT_LABELS = {
+    "between": "between senses",
+    "within": "within senses",
+    "context": "between texts",
+}
+
+
+def runs(table: pl.DataFrame) -> pl.DataFrame:
+    """`table` with a column run: the model, and its checkpoint where it has several."""
+    several = pl.col("checkpoint").n_unique().over("model") > 1
+    both = pl.format("{} {}", "model", "checkpoint")
+    return table.with_columns(run=pl.when(several).then(both).otherwise("model"))
+
+
+def in_order(values: pl.Series) -> list[str]:
+    """The distinct values in the order of their first appearance."""
+    return values.unique(maintain_order=True).to_list()
+
+
+def identity_curves(identity: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """(one line per sense, one line per text of the senses that have several).
+
+    Without a sense a label is its own series. A sense keeps its colour within its word.
+    """
+    points = _points(runs(identity)).with_columns(
+        series=pl.coalesce("sense", "label"), sense=pl.col("sense").fill_null("")
+    )
+    colours = {
+        (word, series): colour(index)
+        for word in in_order(points["word"])
+        for index, series in enumerate(
+            in_order(points.filter(pl.col("word") == word)["series"].sort())
+        )
+    }
+    points = points.with_columns(
+        colour=pl.struct("word", "series").map_elements(
+            lambda key: colours[key["word"], key["series"]], return_dtype=pl.String
+        ),
+        style=pl.lit("identity"),
+        n_texts=pl.col("label").n_unique().over("run", "word", "series"),
+    )
+    keys = ["run", "word", "series", "style", "colour", "site", "layer"]
+    means = points.group_by(keys, maintain_order=True).agg(
+        pl.col("cosine").mean(), pl.col("sense").first(), *_names_of_texts("label", "text")
+    )
+    texts = points.filter(pl.col("n_texts") > 1, pl.col("site") == LINE)
+    columns = [*keys, "cosine", "sense", "label", "text"]
+    return _for_people(means.select(columns)), _for_people(texts.select(columns))
+
+
+def context_curves(context: pl.DataFrame | None) -> pl.DataFrame | None:
+    """The mean over pairs between senses and within them, or over all pairs without senses."""
+    if context is None or context.is_empty():
+        return None
+    points = _points(runs(context)).with_columns(style=pl.col("relation").fill_null("context"))
+    has_senses = (pl.col("style") != "context").any().over("run", "word")
+    points = points.filter((pl.col("style") != "context") | ~has_senses)
+    keys = ["run", "word", "style", "site", "layer"]
+    means = points.group_by(keys, maintain_order=True).agg(
+        pl.col("cosine").mean(), pairs=pl.struct("label_a", "label_b").n_unique()
+    )
+    return _for_people(
+        means.select(
+            *keys,
+            "cosine",
+            series=pl.col("style").replace_strict(CONTEXT_LABELS),
+            colour=pl.when(pl.col("style") == "within").then(pl.lit(GREY)).otherwise(pl.lit(INK)),
+            sense=pl.lit(""),
+            label=pl.format("mean of {} pairs", "pairs"),
+            text=pl.lit(""),
+        )
+    )
+
+
+def _points(table: pl.DataFrame) -> pl.DataFrame:
+    """The rows that a line or a diamond shows, in float64 so that means do not lose digits."""
+    return table.filter(pl.col("site").is_in([LINE, AFTER_NORM])).with_columns(
+        pl.col("cosine").cast(pl.Float64).fill_nan(None)
+    ).drop_nulls("cosine")
+
+
+def _names_of_texts(*columns: str) -> list[pl.Expr]:
+    """The column's own value where one text stands behind a point, else how many do."""
+    count = pl.col("label").n_unique()
+    many = pl.format("mean of {} texts", count)
+    return [pl.when(count == 1).then(pl.col(c).first()).otherwise(many).alias(c) for c in columns]
+
+
+def _for_people(curves: pl.DataFrame) -> pl.DataFrame:
+    """Names as people read them. Six decimals: what a figure shows, and the same everywhere."""
+    names = [
+        pl.col("series").map_elements(lambda s: shorten(readable(s)), return_dtype=pl.String),
+        *(pl.col(c).map_elements(readable, return_dtype=pl.String) for c in ("label", "sense")),
+        pl.col("text").map_elements(visible, return_dtype=pl.String),
+    ]
+    return curves.with_columns(*names, pl.col("cosine").round(6))

@@ -1,0 +1,233 @@
+"""Token Identity Drift: how fast a token leaves its embedding, and how its senses diverge."""
+
+import altair as alt
+import polars as pl
+
+from .curves import AFTER_NORM, LINE, context_curves, identity_curves, in_order
+from .panel import Axes, cosine_range, layer_ticks, missing, panel
+from .text import readable
+from .theme import LINE_HEIGHT, colour, figure, nothing_to_show
+
+_COLUMNS = 3
+_WORDS_SHOWN = 8
+_FRACTIONS = [0.0, 0.25, 0.5, 0.75, 1.0]
+
+
+def identity_context(
+    identity: pl.DataFrame, context: pl.DataFrame | None, *, title: str
+) -> alt.TopLevelMixin:
+    """Identity of each sense and context similarity by layer, one panel per word.
+
+    `identity` and `context` are metric tables of one model and checkpoint; `context` may be None
+    or empty.
+    """
+    if identity.select("model", "checkpoint").n_unique() > 1:
+        raise ValueError("identity_context draws one model and checkpoint; filter the table first.")
+    means, texts = identity_curves(identity)
+    contexts = context_curves(context)
+    if means.is_empty():
+        return nothing_to_show(title)
+    means = _together(means, contexts).with_columns(x=pl.col("layer").cast(pl.Float64))
+    texts = texts.with_columns(x=pl.col("layer").cast(pl.Float64))
+
+    words = in_order(means["word"])
+    columns = min(len(words), _COLUMNS)
+    depth = _depth(means)
+    low, high = cosine_range(means, texts)
+    axes = Axes(
+        x="layer",
+        ticks=layer_ticks(depth),
+        end=depth,
+        low=low,
+        high=high,
+        width={1: 420, 2: 320}.get(columns, 250),
+        height=_height(means, at_least={1: 280, 2: 230}.get(columns, 190)),
+    )
+    means = axes.place(means)
+    panels = [
+        panel(
+            means.filter(pl.col("word") == word),
+            texts.filter(pl.col("word") == word),
+            axes,
+            title=readable(word),
+            x_title=index + columns >= len(words),
+            y_title=index % columns == 0,
+        )
+        for index, word in enumerate(words)
+    ]
+    chart = alt.concat(*panels, columns=columns)
+    return figure(
+        chart, title=title, notes=_notes(means, texts), width=columns * (axes.width + 140)
+    )
+
+
+def composite_senses(
+    identity: pl.DataFrame, context: pl.DataFrame | None, *, title: str
+) -> alt.TopLevelMixin:
+    """The same for several models side by side: a row per word, a column per model.
+
+    x is the layer as a fraction of each model's depth. Of more than 8 words the first 8 are drawn.
+    """
+    means, texts = identity_curves(identity)
+    contexts = context_curves(context)
+    if means.is_empty():
+        return nothing_to_show(title)
+    every_word, names = in_order(means["word"]), in_order(means["run"])
+    words = every_word[:_WORDS_SHOWN]
+    depths = _depths(means)
+    means = _fractions(_together(means, contexts), depths).filter(pl.col("word").is_in(words))
+    texts = _fractions(texts, depths).filter(pl.col("word").is_in(words))
+
+    low, high = cosine_range(means, texts)
+    axes = Axes(
+        x="layer / depth",
+        ticks=_FRACTIONS,
+        end=1.0,
+        low=low,
+        high=high,
+        width=230,
+        height=_height(means, at_least=170),
+    )
+    means = axes.place(means)
+
+    def cell(word: str, run: str) -> alt.LayerChart | alt.Chart:
+        here = (pl.col("word") == word) & (pl.col("run") == run)
+        heading = f"{readable(word)} · {run}"
+        if means.filter(here).is_empty():
+            return missing(axes, title=heading)
+        return panel(
+            means.filter(here),
+            texts.filter(here),
+            axes,
+            title=heading,
+            x_title=word == words[-1],
+            y_title=run == names[0],
+        )
+
+    chart = alt.concat(*(cell(w, r) for w in words for r in names), columns=len(names))
+    notes = _notes(means, texts)
+    if len(every_word) > len(words):
+        notes.append(f"The first {len(words)} of {len(every_word)} words.")
+    return figure(chart, title=title, notes=notes, width=len(names) * (axes.width + 140))
+
+
+def composite_depth(
+    identity: pl.DataFrame, context: pl.DataFrame | None, *, title: str
+) -> alt.TopLevelMixin:
+    """All models in one plot: mean identity, and mean context similarity if there is any.
+
+    A line is the mean over words (each the mean over its texts), the band around it the middle
+    half of the words; x is the layer as a fraction of each model's depth.
+    """
+    means, _ = identity_curves(identity)
+    contexts = context_curves(context)
+    if means.is_empty():
+        return nothing_to_show(title)
+    depths = _depths(means)
+    names = in_order(means["run"])
+    parts = [("identity", _over_words(_fractions(means, depths), names))]
+    if contexts is not None:
+        contexts = contexts.filter(pl.col("style") != "within")
+        between = (contexts["style"] == "between").any()
+        heading = "context similarity" + (" between senses" if between else "")
+        parts.append((heading, _over_words(_fractions(contexts, depths), names)))
+
+    lowest = min(part["low"].min() for _, part in parts)
+    axes = Axes(
+        x="layer / depth",
+        ticks=_FRACTIONS,
+        end=1.0,
+        low=min(-0.1, lowest - 0.05),
+        high=1.03,
+        width=340,
+        height=max(300, (LINE_HEIGHT + 2) * len(names)),
+    )
+    panels = []
+    for index, (heading, part) in enumerate(parts):
+        lines = part.filter(pl.col("site") == LINE)
+        panels.append(
+            panel(
+                axes.place(part),
+                lines.clear(),
+                axes,
+                title=heading,
+                y_title=index == 0,
+                band=lines.filter(pl.col("words") > 1),
+            )
+        )
+    notes = ["Line: mean over words. Band: from the first to the third quartile of the words."]
+    notes += _norm_note(means)
+    return figure(alt.hconcat(*panels), title=title, notes=notes, width=len(parts) * 480)
+
+
+def _together(means: pl.DataFrame, contexts: pl.DataFrame | None) -> pl.DataFrame:
+    return means if contexts is None else pl.concat([means, contexts.select(means.columns)])
+
+
+def _depth(curves: pl.DataFrame) -> int:
+    return curves.filter(pl.col("site") == LINE)["layer"].max()
+
+
+def _depths(curves: pl.DataFrame) -> pl.DataFrame:
+    """The last `resid` layer of every run."""
+    return (
+        curves.filter(pl.col("site") == LINE)
+        .group_by("run", maintain_order=True)
+        .agg(depth=pl.col("layer").max())
+    )
+
+
+def _fractions(curves: pl.DataFrame, depths: pl.DataFrame) -> pl.DataFrame:
+    return curves.join(depths, on="run", maintain_order="left").with_columns(
+        x=pl.col("layer") / pl.col("depth")
+    )
+
+
+def _over_words(curves: pl.DataFrame, names: list[str]) -> pl.DataFrame:
+    """One curve per run, with the quartiles over words as low and high."""
+    colours = {name: colour(index) for index, name in enumerate(names)}
+    by_word = curves.group_by("run", "word", "site", "layer", "x", maintain_order=True).agg(
+        pl.col("cosine").mean()
+    )
+    return (
+        by_word.group_by("run", "site", "layer", "x", maintain_order=True)
+        .agg(
+            pl.col("cosine").mean().round(6),
+            low=pl.col("cosine").quantile(0.25, "linear").round(6),
+            high=pl.col("cosine").quantile(0.75, "linear").round(6),
+            words=pl.len(),
+        )
+        .with_columns(
+            series="run",
+            style=pl.lit("identity"),
+            colour=pl.col("run").replace_strict(colours),
+            label=pl.format("mean of {} words", "words"),
+            sense=pl.lit(""),
+            text=pl.lit(""),
+        )
+    )
+
+
+def _height(means: pl.DataFrame, *, at_least: int) -> int:
+    """Pixels that the labels of the fullest panel need."""
+    most = means.group_by("run", "word").agg(pl.col("series").n_unique())["series"].max()
+    return max(at_least, (LINE_HEIGHT + 2) * most)
+
+
+def _notes(means: pl.DataFrame, texts: pl.DataFrame) -> list[str]:
+    """What the lines and marks of a figure mean, only those that it has."""
+    styles = set(means["style"])
+    identity = "Solid: identity, the cosine with the token's own input embedding"
+    notes = [identity + (" (thin: single texts)." if len(texts) else ".")]
+    if "between" in styles:
+        notes.append("Dashed: similarity of the same token in texts of different senses.")
+    elif "context" in styles:
+        notes.append("Dashed: similarity of the same token in two texts.")
+    if "within" in styles:
+        notes.append("Dotted: the same in texts of one sense.")
+    return [" ".join(notes), *_norm_note(means)]
+
+
+def _norm_note(means: pl.DataFrame) -> list[str]:
+    has_norm = (means["site"] == AFTER_NORM).any()
+    return ["Hollow diamond: the last layer after the final norm."] if has_norm else []

@@ -1,0 +1,170 @@
+"""One panel of similarity curves, labelled at the ends of its lines."""
+
+import math
+from dataclasses import dataclass
+
+import altair as alt
+import polars as pl
+
+from .curves import AFTER_NORM, LINE
+from .text import spread
+from .theme import GREY, LINE_HEIGHT
+
+_DASHES = {"identity": [1, 0], "between": [6, 3], "within": [2, 2.5], "context": [6, 3]}
+
+
+@dataclass(frozen=True)
+class Axes:
+    """What the panels of a figure share.
+
+    x runs from 0 to `end`; the final norm stands a little to the right of it, and the labels to
+    the right of that. `low` and `high` bound the cosine; width and height are in pixels.
+    """
+
+    x: str
+    ticks: list[float]
+    end: float
+    low: float
+    high: float
+    width: int
+    height: int
+
+    @property
+    def norm(self) -> float:
+        return self.end * 1.05
+
+    @property
+    def right(self) -> float:
+        return self.end * 1.09
+
+    def place(self, curves: pl.DataFrame) -> pl.DataFrame:
+        """`curves`, whose column x is at most `end`, with the final norm moved to its place."""
+        after = pl.col("site") == AFTER_NORM
+        return curves.with_columns(x=pl.when(after).then(self.norm).otherwise("x"))
+
+
+def cosine_range(*frames: pl.DataFrame | None) -> tuple[float, float]:
+    """Limits for the cosine axis: 0 and 1, and as far below 0 as the values go."""
+    lowest = min(frame["cosine"].min() for frame in frames if frame is not None and len(frame))
+    return min(-0.1, lowest - 0.05), 1.03
+
+
+def layer_ticks(depth: int) -> list[float]:
+    """At most nine whole layers, always with the first and the last."""
+    step = math.ceil(depth / 8) or 1
+    return [float(tick) for tick in range(0, depth, step) if depth - tick > step / 2] + [
+        float(depth)
+    ]
+
+
+def panel(
+    means: pl.DataFrame,
+    texts: pl.DataFrame,
+    axes: Axes,
+    *,
+    title: str,
+    x_title: bool = True,
+    y_title: bool = True,
+    labels: bool = True,
+    band: pl.DataFrame | None = None,
+) -> alt.LayerChart:
+    """Lines of `means` over faint lines of `texts` (curves frames with a column x).
+
+    `band`, if given, has the columns x, series, colour, low and high.
+    """
+    span = (axes.high - axes.low) / axes.height  # cosine per pixel
+    x = alt.X(
+        "x:Q",
+        scale=alt.Scale(domain=[0, axes.right], nice=False),
+        axis=alt.Axis(values=axes.ticks, grid=False, format=".2~f", labelFlush=False),
+        title=axes.x if x_title else None,
+    )
+    y_scale = alt.Scale(domain=[axes.low, axes.high], nice=False)
+    y_name = "cosine" if y_title else None
+    y = alt.Y(
+        "cosine:Q",
+        scale=y_scale,
+        axis=alt.Axis(tickCount=6, format=".1~f"),
+        title=y_name,
+    )
+    tint = alt.Color("colour:N", scale=None)
+    fill = alt.Fill("colour:N", scale=None)
+    dash = alt.StrokeDash(
+        "style:N",
+        scale=alt.Scale(domain=list(_DASHES), range=list(_DASHES.values())),
+        legend=None,
+    )
+    tooltip = [
+        *(alt.Tooltip(f"{name}:N") for name in ("series", "label", "sense", "text", "site")),
+        alt.Tooltip("layer:Q"),
+        alt.Tooltip("cosine:Q", format=".4f"),
+    ]
+    lines = means.filter(pl.col("site") == LINE)
+    layers = [alt.Chart(pl.DataFrame({"cosine": [0.0]})).mark_rule(color=GREY).encode(y=y)]
+    if band is not None:
+        layers.append(
+            alt.Chart(band)
+            .mark_area(opacity=0.12, line=False)
+            .encode(
+                x=x,
+                y=alt.Y("low:Q", scale=y_scale, title=y_name),
+                y2="high:Q",
+                fill=fill,
+                detail="series:N",
+            )
+        )
+    if len(texts):
+        faint = alt.Chart(texts).encode(x=x, y=y)
+        layers.append(
+            faint.mark_line(strokeWidth=0.8, opacity=0.3).encode(color=tint, detail="label:N")
+        )
+        layers.append(_targets(faint).encode(tooltip=tooltip))
+    drawn = alt.Chart(lines).encode(x=x, y=y)
+    layers.append(
+        drawn.mark_line(strokeWidth=2.2, strokeCap="butt").encode(
+            color=tint, strokeDash=dash, detail="series:N"
+        )
+    )
+    layers.append(_targets(drawn).encode(tooltip=tooltip))
+    after = means.filter(pl.col("site") == AFTER_NORM)
+    if len(after):
+        layers.append(
+            alt.Chart(after)
+            .mark_point(shape="diamond", size=55, strokeWidth=1.6, fill="white", opacity=1)
+            .encode(x=x, y=y, stroke=alt.Stroke("colour:N", scale=None), tooltip=tooltip)
+        )
+    if labels and len(lines):
+        layers += _labels(lines, axes, gap=LINE_HEIGHT * span, x=x, y=y)
+    return alt.layer(*layers).properties(
+        width=axes.width, height=axes.height, title=alt.TitleParams(title, offset=8)
+    )
+
+
+def missing(axes: Axes, *, title: str) -> alt.Chart:
+    """A panel for a word that a model did not see."""
+    return (
+        alt.Chart(alt.InlineData(values=[{}]))
+        .mark_text(text="not measured", color=GREY)
+        .properties(width=axes.width, height=axes.height, title=alt.TitleParams(title, offset=8))
+    )
+
+
+def _targets(chart: alt.Chart) -> alt.Chart:
+    """Invisible points that carry tooltips: a line alone would answer only for its first point."""
+    return chart.mark_circle(size=70, opacity=0)
+
+
+def _labels(lines: pl.DataFrame, axes: Axes, *, gap: float, x: alt.X, y: alt.Y) -> list[alt.Chart]:
+    """The name of every line beside its end, and a hairline to it."""
+    ends = lines.sort("x", maintain_order=True).group_by("series", maintain_order=True).last()
+    heights = spread(ends["cosine"].to_list(), gap, axes.low, axes.high)
+    names = ends.select("series", "colour", x=pl.lit(axes.right), cosine=pl.Series(heights))
+    hairlines = pl.concat([ends.select(names.columns), names])
+    return [
+        alt.Chart(hairlines)
+        .mark_line(strokeWidth=0.7, opacity=0.6)
+        .encode(x=x, y=y, color=alt.Color("colour:N", scale=None), detail="series:N"),
+        alt.Chart(names)
+        .mark_text(align="left", baseline="middle", dx=4)
+        .encode(x=x, y=y, text="series:N", color=alt.Color("colour:N", scale=None)),
+    ]

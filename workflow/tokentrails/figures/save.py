@@ -1,0 +1,142 @@
+"""Write a chart as .html, .svg, .png, .pdf or .json: offline, safe, the same bytes every time."""
+
+import base64
+import hashlib
+import html
+import json
+import re
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import altair as alt
+import vl_convert
+
+from tokentrails.atomic import replacing
+
+_VEGA_LITE = ".".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
+_PNG_SCALE = 2.0
+
+# `ast` makes Vega interpret its expressions, so that the page needs no eval and can forbid it.
+_DRAW = """
+const spec = JSON.parse(document.getElementById("spec").textContent);
+const actions = {export: true, source: false, compiled: false, editor: false};
+vegaEmbed("#figure", spec, {mode: "vega-lite", ast: true, renderer: "canvas", actions});
+"""
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="%(policy)s">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>%(title)s</title>
+<style>body { margin: 1rem; background: white; overflow-x: auto; }</style>
+</head>
+<body>
+<main id="figure"></main>
+<script type="application/json" id="spec">%(spec)s</script>
+<script>%(script)s</script>
+</body>
+</html>
+"""
+
+
+def save(chart: alt.TopLevelMixin, paths: Iterable[str | Path]) -> None:
+    """Write `chart` to every path, in the format of its suffix; each file appears whole."""
+    spec = specification(chart)
+    for path in map(Path, paths):
+        content = render(spec, path.suffix)
+        with replacing(path) as temporary:
+            Path(temporary).write_bytes(content)
+
+
+def specification(chart: alt.TopLevelMixin) -> dict[str, Any]:
+    """The Vega-Lite specification of `chart`, of any size, with its data inside.
+
+    Altair numbers unnamed views and parameters through a process, so the same chart built twice
+    would differ; here they are numbered again from 1 in order of appearance. Data is not touched.
+    """
+    with alt.data_transformers.enable("default", max_rows=None):
+        spec = chart.to_dict()
+    datasets = spec.pop("datasets", {})
+    declared = sorted(set(re.findall(r'"name": "((?:view|param)_\d+)"', json.dumps(spec))))
+    names: dict[str, str] = {}
+
+    def rename(match: re.Match[str]) -> str:
+        kind = match[0].rpartition("_")[0]
+        same = sum(new.startswith(kind) for new in names.values())
+        return names.setdefault(match[0], f"{kind}_{same + 1}")
+
+    if declared:
+        spec = json.loads(re.sub(rf"\b(?:{'|'.join(declared)})\b", rename, json.dumps(spec)))
+    return spec | ({"datasets": datasets} if datasets else {})
+
+
+def render(spec: dict[str, Any], suffix: str) -> bytes:
+    """The bytes of a Vega-Lite specification in the format that `suffix` names."""
+    # No base URL is allowed: a figure holds its data and never fetches any.
+    options: dict[str, Any] = {"vl_version": _VEGA_LITE, "allowed_base_urls": []}
+    match suffix:
+        case ".json":
+            text = json.dumps(spec, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
+            return (text + "\n").encode()
+        case ".html":
+            return _page(spec).encode()
+        case ".svg":
+            return vl_convert.vegalite_to_svg(_still(spec), **options).encode()
+        case ".png":
+            return vl_convert.vegalite_to_png(_still(spec), scale=_PNG_SCALE, **options)
+        case ".pdf":
+            return vl_convert.vegalite_to_pdf(_still(spec), **options)
+    raise ValueError(f"no figure format {suffix!r}.\nHint: use .html, .svg, .png, .pdf or .json.")
+
+
+def _still(node: Any) -> Any:
+    """`node` without its invisible layers: they only carry tooltips, yet would fill the file."""
+    if isinstance(node, list):
+        return [_still(child) for child in node if not _is_invisible(child)]
+    if isinstance(node, dict):
+        return {key: v if key == "datasets" else _still(v) for key, v in node.items()}
+    return node
+
+
+def _is_invisible(node: Any) -> bool:
+    mark = node.get("mark") if isinstance(node, dict) else None
+    return isinstance(mark, dict) and mark.get("opacity") == 0
+
+
+def _page(spec: dict[str, Any]) -> str:
+    script, digest = _script()
+    policy = (
+        f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; "
+        "img-src data: blob:; base-uri 'none'; form-action 'none'"
+    )
+    return _PAGE % {
+        "policy": policy,
+        "title": html.escape(_title(spec)),
+        "spec": _embedded(spec),
+        "script": script,
+    }
+
+
+@cache
+def _script() -> tuple[str, str]:
+    """Vega, Vega-Lite and vega-embed with the drawing call, and the SHA-256 of all that."""
+    script = vl_convert.javascript_bundle(_DRAW, vl_version=_VEGA_LITE)
+    return script, base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+
+
+def _embedded(spec: dict[str, Any]) -> str:
+    """JSON that no HTML parser can take for markup: labels and prompts are anybody's text."""
+    text = json.dumps(spec, sort_keys=True, allow_nan=False)  # ASCII: U+2028 is escaped too
+    for character in "<>&":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text
+
+
+def _title(spec: dict[str, Any]) -> str:
+    title = spec.get("title", "figure")
+    text = title.get("text", "figure") if isinstance(title, dict) else title
+    return " ".join(text) if isinstance(text, list) else text

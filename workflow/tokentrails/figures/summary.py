@@ -1,0 +1,170 @@
+"""When identity is lost and context takes over: one row per label, or per sense of many labels."""
+
+import altair as alt
+import polars as pl
+
+from .curves import in_order
+from .panel import layer_ticks
+from .text import readable, shorten
+from .theme import GREY, GRID, PALETTE, SHADE, figure, nothing_to_show
+
+_MOST_LABELS = 40
+_MEASURES = {
+    "half_life_layer": "half-life: identity falls below the threshold",
+    "context_dominance_layer": "context dominance: context similarity falls below identity",
+}
+_NAMES = list(_MEASURES.values())
+_WIDTH = 400
+_UNREACHED = 1e9  # beyond any layer, and finite, so that a median over it is defined
+
+
+def summary(summary: pl.DataFrame, *, title: str) -> alt.TopLevelMixin:
+    """Half-life and context-dominance layer of every label, and its final similarity.
+
+    `summary` is the metric table of one model and checkpoint. A layer never reached stands in a
+    column of its own. More than 40 labels are drawn by word and sense: the median over texts,
+    where a text that never gets there counts as later than every layer, and the range of the rest.
+    """
+    if summary.is_empty():
+        return nothing_to_show(title)
+    many = summary["label"].n_unique() > _MOST_LABELS
+    table = summary.with_columns(
+        name=pl.coalesce("sense", pl.lit("all texts")) if many else pl.col("label")
+    )
+    rows = _rows(table)
+    marks = _marks(table.join(rows, on=["word", "name"], maintain_order="left"))
+    depth = summary["depth"].max()
+    return figure(
+        _draw(rows, marks, depth=depth, step=30 if many else 24),
+        title=title,
+        notes=_notes(many),
+        width=_WIDTH + 260,
+    )
+
+
+def _rows(table: pl.DataFrame) -> pl.DataFrame:
+    """One row per word and name with its height y on the page; words stand a little apart."""
+    words = {word: index for index, word in enumerate(in_order(table["word"]))}
+    return (
+        table.group_by("word", "name", maintain_order=True)
+        .agg(final=pl.col("final_similarity").cast(pl.Float64).mean().round(6))
+        .with_columns(group=pl.col("word").replace_strict(words))
+        .sort("group", maintain_order=True)
+        .with_row_index("y")
+        .with_columns(
+            y=pl.col("y") + 0.4 * pl.col("group"),
+            text=pl.col("name").map_elements(
+                lambda name: shorten(readable(name), 30), return_dtype=pl.String
+            ),
+            heading=pl.when(pl.col("group") != pl.col("group").shift(1, fill_value=-1)).then(
+                pl.col("word").map_elements(
+                    lambda word: shorten(readable(word), 20), return_dtype=pl.String
+                )
+            ),
+        )
+    )
+
+
+def _marks(table: pl.DataFrame) -> pl.DataFrame:
+    """One mark per row and measure: layer (null: never), range of the texts, how many never."""
+    long = table.unpivot(
+        list(_MEASURES), index=["y", "text"], variable_name="measure", value_name="layer"
+    )
+    above = pl.col("measure") == "half_life_layer"
+    return (
+        long.group_by("y", "text", "measure", maintain_order=True)
+        .agg(
+            median=pl.col("layer").cast(pl.Float64).fill_null(_UNREACHED).median(),
+            first=pl.col("layer").min(),
+            last=pl.col("layer").max(),
+            never=pl.col("layer").null_count(),
+            texts=pl.len(),
+        )
+        .with_columns(
+            layer=pl.when(pl.col("median") < _UNREACHED / 4).then("median"),
+            # The two marks of a row stand above and below its middle, so that none hides another.
+            y=pl.col("y") + pl.when(above).then(-0.24).otherwise(0.24),
+            measure=pl.col("measure").replace_strict(_MEASURES),
+            count=pl.when(pl.col("never") > 0, pl.col("texts") > 1).then(
+                pl.format("{} of {}", "never", "texts")
+            ),
+        )
+        .drop("median")
+    )
+
+
+def _draw(rows: pl.DataFrame, marks: pl.DataFrame, *, depth: int, step: int) -> alt.LayerChart:
+    counts = marks.filter(pl.col("count").is_not_null())
+    # Beyond the last layer: the column "never", wider where it holds counts of texts too.
+    left, never, right = depth * 1.04, depth * 1.1, depth * (1.36 if len(counts) else 1.16)
+    last = rows["y"].max()
+    x_scale = alt.Scale(domain=[0, right], nice=False, padding=0)
+    ticks = alt.Axis(values=layer_ticks(depth), format=".2~f", labelFlush=False)
+    x = alt.X("layer:Q", scale=x_scale, axis=ticks, title="layer")
+    y = alt.Y("y:Q", scale=alt.Scale(domain=[last + 0.7, -0.7], nice=False), axis=None)
+    colours = alt.Scale(domain=_NAMES, range=list(PALETTE[:2]))
+    shapes = alt.Scale(domain=_NAMES, range=["circle", "diamond"])
+    legend = alt.Legend(orient="top", direction="vertical", offset=30, symbolSize=70)
+    tint = alt.Color("measure:N", scale=colours, legend=legend)
+    placed = marks.with_columns(
+        reached=pl.col("layer").cast(pl.String).fill_null("never"),
+        layer=pl.col("layer").fill_null(never),
+    )
+    tooltip = [
+        alt.Tooltip("text:N", title="label"),
+        alt.Tooltip("measure:N"),
+        alt.Tooltip("reached:N", title="layer"),
+        alt.Tooltip("never:Q"),
+        alt.Tooltip("texts:Q"),
+    ]
+    heads = pl.DataFrame(
+        {"layer": [(left + right) / 2, right], "text": ["never", "final similarity"]}
+    )
+    labels_width = 6.0 * rows["text"].str.len_chars().max()
+    row_text = alt.Chart(rows).encode(y=y)
+    layers = [
+        alt.Chart(pl.DataFrame({"layer": [left], "end": [right]}))
+        .mark_rect(color=SHADE)
+        .encode(x=x, x2="end:Q"),
+        row_text.mark_rule(color=GRID),
+        alt.Chart(marks.filter(pl.col("first") < pl.col("last")))
+        .mark_rule(strokeWidth=2, opacity=0.45)
+        .encode(x=alt.X("first:Q", scale=x_scale, title="layer"), x2="last:Q", y=y, color=tint),
+        alt.Chart(placed)
+        .mark_point(filled=True, size=70, opacity=1)
+        .encode(
+            x=x,
+            y=y,
+            color=tint,
+            shape=alt.Shape("measure:N", scale=shapes, legend=legend),
+            tooltip=tooltip,
+        ),
+        alt.Chart(counts.with_columns(layer=pl.lit(never)))
+        .mark_text(align="left", baseline="middle", dx=8)
+        .encode(x=x, y=y, text="count:N", color=tint),
+        row_text.mark_text(align="right", baseline="middle", dx=-10).encode(
+            x=alt.value(0), text="text:N"
+        ),
+        alt.Chart(rows.filter(pl.col("heading").is_not_null()))
+        .mark_text(align="right", baseline="middle", dx=-26 - labels_width, fontWeight="bold")
+        .encode(x=alt.value(0), y=y, text="heading:N"),
+        row_text.mark_text(align="left", baseline="middle", dx=16).encode(
+            x=alt.value(_WIDTH), text=alt.Text("final:Q", format=".3f")
+        ),
+    ]
+    for head, align, dx in ((heads[:1], "center", 0), (heads[1:], "left", 16)):
+        layers.append(
+            alt.Chart(head)
+            .mark_text(align=align, baseline="bottom", dx=dx, color=GREY)
+            .encode(x=x, y=alt.value(-6), text="text:N")
+        )
+    return alt.layer(*layers).properties(width=_WIDTH, height=int(step * (last + 1.4)))
+
+
+def _notes(many: bool) -> list[str]:
+    notes = ["Final similarity: cosine with the own input embedding at the last layer."]
+    if many:
+        notes.append(
+            "Mark: median over texts. Bar: their range. Number: texts that never get there."
+        )
+    return notes

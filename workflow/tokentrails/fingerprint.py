@@ -1,0 +1,83 @@
+"""Which code a result came from.
+
+Snakemake sees a rule's script, not the modules it imports. A stage puts the fingerprint of its
+library module into `params`, so that a change there makes exactly its own results stale.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from functools import cache
+from pathlib import Path
+
+PACKAGE = "tokentrails"
+ROOT = Path(__file__).parent
+
+# Modules that say or write things but cannot change a number.
+WITHOUT_EFFECT = {f"{PACKAGE}.errors", f"{PACKAGE}.atomic", f"{PACKAGE}.progress", PACKAGE}
+
+
+@cache
+def fingerprint(*modules: str) -> str:
+    """Hash of the code of library modules and of all library modules that they import.
+
+    Comments, docstrings and layout do not count.
+
+    Parameters
+    ----------
+    modules: dotted names below the package, such as ``"metrics.identity"``.
+    """
+    found: dict[str, str] = {}
+    waiting = [f"{PACKAGE}.{module}" for module in modules]
+    while waiting:
+        name = waiting.pop()
+        if name in found or name in WITHOUT_EFFECT:
+            continue
+        tree = ast.parse(_source(name).read_text(encoding="utf-8"))
+        waiting += _imports(tree, name)
+        found[name] = ast.dump(_without_docstrings(tree))
+    text = "\n".join(f"{name} {found[name]}" for name in sorted(found))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _source(name: str) -> Path:
+    path = ROOT.joinpath(*name.split(".")[1:])
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
+def _exists(name: str) -> bool:
+    return _source(name).is_file()
+
+
+def _imports(tree: ast.Module, importer: str) -> list[str]:
+    names: list[str] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            module = node.module or ""
+            if node.level:
+                anchor = importer.split(".")
+                if not _source(importer).name == "__init__.py":
+                    anchor = anchor[:-1]
+                anchor = anchor[: len(anchor) - node.level + 1]
+                module = ".".join([*anchor, module]).rstrip(".")
+            names.append(module)
+            names += [f"{module}.{alias.name}" for alias in node.names]
+    ours = {name for name in names if name == PACKAGE or name.startswith(f"{PACKAGE}.")}
+    return sorted(name for name in ours if _exists(name))
+
+
+def _without_docstrings(tree: ast.Module) -> ast.Module:
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if (
+            isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+            and body
+            and isinstance(body[0], ast.Expr)
+            and isinstance(body[0].value, ast.Constant)
+            and isinstance(body[0].value.value, str)
+        ):
+            node.body = body[1:]
+    return tree

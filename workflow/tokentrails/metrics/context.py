@@ -1,0 +1,91 @@
+"""Context similarity: how alike one token is in two texts.
+
+Token Identity Drift: context(l) = cos(x_l in text A, x_l in text B), over all pairs of texts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from itertools import combinations
+
+import numpy as np
+import pyarrow as pa
+
+from ..similarity import pair_cosine
+from ..states import Layer
+from ..tables import describe
+from .frame import metric_table, own_token
+
+MEANINGS = {
+    "label_a": "label of the text that comes first in the experiment file",
+    "label_b": "label of the other text",
+    "sense_a": "sense of the first text, if the experiment names senses",
+    "sense_b": "sense of the other text",
+    "relation": "between: the senses differ; within: they are the same; null: a sense is not named",
+    "cosine": "cosine of the token's states in the two texts",
+}
+
+
+def pairs_of_one_token(tokens: pa.Table) -> list[tuple[int, int]]:
+    """Rows of every two targets with the very same token ids, in the order of the table.
+
+    A word that is cut differently, or written with a capital, is another token and makes no pair.
+    """
+    rows: dict[tuple[int, ...], list[int]] = {}
+    spans = zip(
+        tokens["token_ids"].to_pylist(),
+        tokens["first"].to_pylist(),
+        tokens["last"].to_pylist(),
+        strict=True,
+    )
+    for row, (ids, first, last) in enumerate(spans):
+        rows.setdefault(tuple(ids[first : last + 1]), []).append(row)
+    return sorted(pair for group in rows.values() for pair in combinations(group, 2))
+
+
+def context(
+    layers: Iterable[Layer], tokens: pa.Table, *, pooling: str, provenance: Mapping[str, str]
+) -> pa.Table:
+    """The table `context`: one row per pair and place. It is empty when no token comes twice.
+
+    Parameters
+    ----------
+    layers: the states, one place at a time.
+    tokens: the tokens table, whose rows are those of the states.
+    pooling: which token stands for a target of several.
+    provenance: of the states; gives the key columns too.
+    """
+    pairs = np.asarray(pairs_of_one_token(tokens), dtype=np.int64).reshape(-1, 2)
+    a, b = pairs.T
+    senses = tokens["sense"] if "sense" in tokens.column_names else pa.nulls(len(tokens), pa.string())
+    senses = senses.cast(pa.string())
+    keys = pa.table(
+        {
+            "word": tokens["word"].take(a),
+            "token": own_token(tokens, "tokens", pooling).take(pa.array(a)),
+            "label_a": tokens["label"].take(a),
+            "label_b": tokens["label"].take(b),
+            "sense_a": senses.take(pa.array(a)),
+            "sense_b": senses.take(pa.array(b)),
+        }
+    )
+    keys = keys.append_column("relation", _relation(keys))
+    parts = []
+    for at in layers:
+        cosine = pair_cosine(at.hidden, a, b)
+        parts.append(metric_table(provenance, keys, at.site, at.layer, cosine))
+    order = [(key, "ascending") for key in ("label_a", "label_b", "site", "layer")]
+    return describe(
+        pa.concat_tables(parts).sort_by(order),
+        title="context similarity: how alike one token is in two texts",
+        provenance=provenance,
+        meanings=MEANINGS,
+        units={"cosine": "cosine, -1 to 1", "adjusted": "cosine"},
+    )
+
+
+def _relation(keys: pa.Table) -> pa.Array:
+    values = []
+    for a, b in zip(keys["sense_a"].to_pylist(), keys["sense_b"].to_pylist(), strict=True):
+        values.append(None if a is None or b is None else "within" if a == b else "between")
+    return pa.array(values, pa.string())

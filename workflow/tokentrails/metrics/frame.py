@@ -1,0 +1,39 @@
+"""The columns that every table of similarities has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Float32
+
+
+def metric_table(
+    provenance: Mapping[str, str],
+    keys: pa.Table,
+    site: str,
+    layer: int,
+    cosine: Float32[np.ndarray, " n"],
+) -> pa.Table:
+    """One place's rows: model, checkpoint, experiment, the given keys, site, layer, cosine, adjusted."""
+    n = len(cosine)
+    columns = {
+        name: pa.array([provenance[name]] * n, pa.string())
+        for name in ("model", "checkpoint", "experiment")
+    }
+    columns |= {name: keys[name] for name in keys.column_names}
+    columns |= {
+        "site": pa.array([site] * n, pa.string()),
+        "layer": pa.array(np.full(n, layer), pa.int32()),
+        "cosine": pa.array(cosine, pa.float32(), from_pandas=True),  # NaN becomes null
+        "adjusted": pa.nulls(n, pa.float32()),
+    }
+    return pa.table(columns)
+
+
+def own_token(tokens: pa.Table, column: str, pooling: str) -> pa.Array:
+    """The entry of a list column at the position that stands for each target: first, or last."""
+    at = tokens["first" if pooling == "first" else "last"].to_pylist()
+    values = [row[i] for row, i in zip(tokens[column].to_pylist(), at, strict=True)]
+    return pa.array(values, tokens.schema.field(column).type.value_type)

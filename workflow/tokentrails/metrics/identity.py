@@ -1,0 +1,63 @@
+"""Identity: how much of its own embedding a token still is.
+
+Token Identity Drift: identity(l) = cos(x_l, E[token]).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Float32
+
+from ..similarity import row_cosine
+from ..states import Layer
+from ..tables import describe
+from .frame import metric_table, own_token
+
+MEANINGS = {"cosine": "cosine of the state with the token's own row of the input embedding matrix"}
+
+
+def own_token_ids(tokens: pa.Table, pooling: str) -> np.ndarray:
+    """The vocabulary index whose embedding each target is compared with, shape (n,)."""
+    return own_token(tokens, "token_ids", pooling).to_numpy(zero_copy_only=False)
+
+
+def identity(
+    layers: Iterable[Layer],
+    tokens: pa.Table,
+    embedding: Float32[np.ndarray, "n d"],
+    *,
+    pooling: str,
+    groups: list[str],
+    provenance: Mapping[str, str],
+) -> pa.Table:
+    """The table `identity`.
+
+    Parameters
+    ----------
+    layers: the states, one place at a time.
+    tokens: the tokens table, whose rows are those of the states.
+    embedding: each target's own row of the embedding matrix, in the order of `tokens`.
+    pooling: which token stands for a target of several.
+    groups: names of the experiment's own columns.
+    provenance: of the states; gives the key columns too.
+    """
+    parts = []
+    keys = tokens.select(["label", "word"]).append_column(
+        "token", own_token(tokens, "tokens", pooling)
+    )
+    for name in ["text", "n_tokens", *groups]:
+        keys = keys.append_column(name, tokens[name])
+    for at in layers:
+        cosine = row_cosine(at.hidden, embedding)
+        parts.append(metric_table(provenance, keys, at.site, at.layer, cosine))
+    table = pa.concat_tables(parts).sort_by([(k, "ascending") for k in ("label", "site", "layer")])
+    return describe(
+        table,
+        title="identity: how much of its own embedding a token's state still is",
+        provenance=provenance,
+        meanings=MEANINGS,
+        units={"cosine": "cosine, -1 to 1", "adjusted": "cosine"},
+    )

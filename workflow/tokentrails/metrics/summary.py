@@ -1,0 +1,99 @@
+"""Each curve in four numbers.
+
+Token Identity Drift: half-life, final similarity and context-dominance layer. The study gives -1
+where a layer is never reached; here it is null.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import polars as pl
+import pyarrow as pa
+
+from ..tables import describe
+
+MEANINGS = {
+    "half_life_layer": "first layer of resid at which identity is below the threshold; null: never",
+    "final_similarity": "identity after the last block, before the final norm",
+    "final_norm_similarity": "identity after the final norm (the last value of the published study); "
+    "null where the model has no final norm, or it was not read",
+    "context_dominance_layer": "first layer of resid at which context similarity is below identity; "
+    "null: never, or no other text has the token",
+    "half_life_threshold": "the cosine below which identity counts as lost",
+}
+
+
+def summary(
+    identity: pa.Table,
+    context: pa.Table | None,
+    *,
+    depth: int,
+    threshold: float,
+    provenance: Mapping[str, str],
+) -> pa.Table:
+    """The table `summary`, one row per label, measured on `resid`.
+
+    A text's context similarity is the mean over its pairs with texts of another sense, or over all
+    its pairs if it has none of these.
+
+    Parameters
+    ----------
+    identity: the table of that name.
+    context: the table of that name, or None if it was not asked for.
+    depth: number of blocks.
+    threshold: of the half-life, a cosine.
+    provenance: of the identity table.
+    """
+    curves = pl.DataFrame(pl.from_arrow(identity))
+    stream = curves.filter(pl.col("site") == "resid")
+    below = stream.filter(pl.col("cosine") < threshold)
+    half_life = below.group_by("label").agg(half_life_layer=pl.col("layer").min())
+    final = stream.filter(pl.col("layer") == depth).select("label", final_similarity="cosine")
+    normed = curves.filter(pl.col("site") == "final_norm")
+    normed = normed.select("label", final_norm_similarity="cosine")
+    keys = [c for c in curves.columns if c not in ("site", "layer", "cosine", "adjusted")]
+    table = (
+        curves.select(keys)
+        .unique("label", keep="first", maintain_order=True)
+        .with_columns(
+            depth=pl.lit(depth, pl.Int32), half_life_threshold=pl.lit(threshold, pl.Float64)
+        )
+        .join(half_life, on="label", how="left", maintain_order="left")
+        .join(final, on="label", how="left", maintain_order="left")
+        .join(normed, on="label", how="left", maintain_order="left")
+        .join(_dominance(stream, context), on="label", how="left", maintain_order="left")
+        .sort("label")
+    )
+    return describe(
+        table.to_arrow(compat_level=pl.CompatLevel.oldest()),
+        title="half-life, final similarity and context-dominance layer of each target",
+        provenance=provenance,
+        meanings=MEANINGS,
+        units={
+            "half_life_layer": "layer",
+            "context_dominance_layer": "layer",
+            "final_similarity": "cosine",
+            "final_norm_similarity": "cosine",
+        },
+    )
+
+
+def _dominance(stream: pl.DataFrame, context: pa.Table | None) -> pl.DataFrame:
+    """Per label, the first layer at which its mean context similarity is below its identity."""
+    if context is None:
+        return pl.DataFrame(
+            schema={"label": pl.String, "context_dominance_layer": pl.Int32}
+        )
+    pairs = pl.DataFrame(pl.from_arrow(context)).filter(pl.col("site") == "resid")
+    sides = pl.concat(
+        pairs.select("layer", "cosine", "relation", label=side) for side in ("label_a", "label_b")
+    )
+    between = (pl.col("relation") == "between").fill_null(False)
+    sides = sides.filter(between | ~between.any().over("label"))
+    mean = sides.group_by("label", "layer").agg(
+        context=pl.col("cosine").sort().mean()  # sorted: the mean must not depend on row order
+    )
+    both = stream.join(mean, on=["label", "layer"])
+    dominated = both.filter(pl.col("context") < pl.col("cosine"))
+    return dominated.group_by("label").agg(context_dominance_layer=pl.col("layer").min())

@@ -1,0 +1,143 @@
+"""Turning weights into one safetensors file, and showing that nothing changed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from ..errors import TokentrailsError
+from .source import CONFIG_FILE, PICKLE, PICKLE_INDEX, SAFETENSORS, SAFETENSORS_INDEX
+
+PROBE = "Once upon a time, in 1845, a small boat reached the bank of a wide river."
+
+
+def merge_shards(folder: Path, target: Path) -> None:
+    """Write the safetensors of a folder, one file or several, as one file.
+
+    Shards are joined by copying bytes: tensors are neither loaded nor changed.
+
+    Raises
+    ------
+    TokentrailsError: if a shard is missing or cut short, or a tensor is there twice.
+    """
+    index = folder / SAFETENSORS_INDEX
+    if (folder / SAFETENSORS).is_file():
+        shards = [folder / SAFETENSORS]
+    elif index.is_file():
+        named = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+        shards = [folder / Path(name).name for name in sorted(set(named))]
+    else:
+        shards = sorted(folder.glob("*.safetensors"))
+    parts = [_read_header(shard) for shard in shards]
+    if len(parts) == 1:
+        shutil.copyfile(shards[0], target)
+        return
+    merged: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    offset = 0
+    for shard, (header, _, size) in zip(shards, parts, strict=True):
+        for name, entry in header.items():
+            if name in merged:
+                raise TokentrailsError(
+                    f"the tensor {name!r} is in two files", where=shard, hint="save the model again."
+                )
+            begin, end = entry["data_offsets"]
+            merged[name] = entry | {"data_offsets": [begin + offset, end + offset]}
+        offset += size
+    text = json.dumps(merged, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    with target.open("wb") as out:
+        out.write(len(text).to_bytes(8, "little") + text)
+        for shard, (_, start, _) in zip(shards, parts, strict=True):
+            with shard.open("rb") as data:
+                data.seek(start)
+                shutil.copyfileobj(data, out, 1 << 22)
+
+
+def unpickle(folder: Path, target: Path) -> None:
+    """Convert PyTorch .bin weights, read with `weights_only`, which runs no code from the file."""
+    index = folder / PICKLE_INDEX
+    names = [PICKLE]
+    if not (folder / PICKLE).is_file() and index.is_file():
+        named = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+        names = sorted({Path(name).name for name in named})
+    state: dict[str, torch.Tensor] = {}
+    for name in names:
+        state |= torch.load(folder / name, map_location="cpu", weights_only=True, mmap=True)
+    # Safetensors refuses shared memory, which tied matrices have: each gets its own.
+    save_file({k: v.clone().contiguous() for k, v in state.items()}, target, {"format": "pt"})
+
+
+def dequantise_gguf(folder: Path, gguf: str, target_folder: Path) -> dict[str, Any]:
+    """Read a GGUF model, save it as float32 safetensors, and compare the logits before and after.
+
+    Parameters
+    ----------
+    folder, gguf: where the file is, and its name.
+    target_folder: gets `model.safetensors`, `config.json` and the tokenizer.
+
+    Returns
+    -------
+    Facts for the provenance: the quantisation, and the largest difference of logits.
+
+    Raises
+    ------
+    TokentrailsError: if a single logit differs.
+    """
+    model = AutoModelForCausalLM.from_pretrained(folder, gguf_file=gguf, dtype=torch.float32)
+    tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=gguf)
+    tokenizer.save_pretrained(target_folder)
+    state = model.state_dict()
+    for tied in model.all_tied_weights_keys if model.config.tie_word_embeddings else ():
+        state.pop(tied, None)
+    save_file({k: v.contiguous() for k, v in state.items()}, target_folder / SAFETENSORS, {"format": "pt"})
+    config = model.config.to_dict()
+    # transformers keeps calling the model quantized, and would refuse or misread the saved weights.
+    config.pop("quantization_config", None)
+    config.pop("_name_or_path", None)
+    (target_folder / CONFIG_FILE).write_text(
+        json.dumps(config, indent=2, sort_keys=True, default=str) + "\n", encoding="utf-8"
+    )
+    ids = tokenizer(PROBE, return_tensors="pt").input_ids
+    with torch.inference_mode():
+        before = model.eval()(ids).logits
+        again = AutoModelForCausalLM.from_pretrained(target_folder, dtype=torch.float32)
+        difference = float((again.eval()(ids).logits - before).abs().max())
+    if difference != 0:
+        raise TokentrailsError(
+            f"the logits changed by up to {difference} when the model was saved",
+            where=folder / gguf,
+            hint="the conversion is wrong for this model; please report it.",
+        )
+    return {
+        "quantisation": _quantisation(folder / gguf),
+        "note": "the weights were quantised; they are de-quantised values, not the original ones",
+        "conversion": {"logits_max_difference": difference, "logits_compared": before.numel()},
+    }
+
+
+def _quantisation(path: Path) -> dict[str, int]:
+    """How many tensors a GGUF file holds of each type."""
+    from gguf import GGUFReader
+
+    counts: dict[str, int] = {}
+    for tensor in GGUFReader(path).tensors:
+        counts[tensor.tensor_type.name] = counts.get(tensor.tensor_type.name, 0) + 1
+    return dict(sorted(counts.items()))
+
+
+def _read_header(shard: Path) -> tuple[dict[str, Any], int, int]:
+    """A safetensors file's header, where its data begins, and the data's length."""
+    from ..weights import Weights
+
+    Weights(shard)
+    with shard.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+    header.pop("__metadata__", None)
+    return header, 8 + length, shard.stat().st_size - 8 - length

@@ -1,0 +1,126 @@
+"""A model on the hub, at one commit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from httpx2 import HTTPError
+from huggingface_hub import HfApi, constants, snapshot_download
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HFValidationError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+from huggingface_hub.hf_api import ModelInfo
+
+from ..config import Source
+from ..errors import TokentrailsError, is_disk_full
+from .source import (
+    CONFIG_FILE,
+    PICKLE,
+    PICKLE_INDEX,
+    SAFETENSORS,
+    SAFETENSORS_INDEX,
+    TOKENIZER_FILES,
+    Fetched,
+    sha256_of,
+)
+
+
+def fetch_hub(source: Source, checkpoint: str, scratch: Path) -> Fetched:
+    """Download one revision's configuration, tokenizer and weights, and check their hashes.
+
+    A branch or tag is resolved to its commit first, and that commit is what is downloaded. What an
+    interrupted download left in `scratch` is taken up again. `HF_ENDPOINT` and `HF_TOKEN` of the
+    environment are respected.
+
+    Parameters
+    ----------
+    source: `hub:OWNER/NAME`.
+    checkpoint: the revision, or `main` for the model's own `revision`.
+    scratch: a folder to work in.
+
+    Raises
+    ------
+    TokentrailsError: if there is no such model or revision, no network, no safetensors, or a file
+        arrives with another hash than the hub announces.
+    """
+    revision = checkpoint if source.has_checkpoints else source.revision
+    where = f"models.{source.model}"
+    folder = scratch / "files"
+    try:
+        info = HfApi().model_info(source.location, revision=revision, files_metadata=True)
+        names = _wanted(source, [sibling.rfilename for sibling in info.siblings or []])
+        snapshot_download(
+            source.location, revision=info.sha, allow_patterns=names, local_dir=folder, max_workers=2
+        )
+    except GatedRepoError as error:
+        raise TokentrailsError(
+            f"the model {source.location!r} asks for an agreement that this account has not given",
+            where=where,
+            hint="accept its terms on its page, and set HF_TOKEN.",
+        ) from error
+    except RevisionNotFoundError as error:
+        raise TokentrailsError(
+            f"the checkpoint does not exist: {source.location!r} has no revision {revision!r}",
+            where=where,
+            hint="look at the branches and tags on the model's page.",
+        ) from error
+    except (RepositoryNotFoundError, HFValidationError) as error:
+        raise TokentrailsError(
+            f"the model does not exist on the hub: {source.location!r}",
+            where=where,
+            hint="check owner and name; for a private model set HF_TOKEN.",
+        ) from error
+    except (OSError, HTTPError) as error:
+        if is_disk_full(error):
+            raise
+        raise TokentrailsError(
+            f"the hub cannot be reached at {constants.ENDPOINT}: {str(error).splitlines()[0]}",
+            where=where,
+            hint="check the network, then run the same command again; "
+            "what was downloaded is kept. Without a network use a path: or package: source.",
+        ) from error
+    _check_hashes(info, folder, names, where)
+    return Fetched(folder, revision=info.sha or revision, facts={"requested_revision": revision})
+
+
+def _wanted(source: Source, names: list[str]) -> list[str]:
+    """The files to download: safetensors, or pickles where these are allowed and there is no other."""
+    weights = [n for n in names if n == SAFETENSORS] or [
+        n for n in names if n == SAFETENSORS_INDEX or _is_shard(n, "model", ".safetensors")
+    ]
+    if not weights and source.allow_pickle:
+        weights = [n for n in names if n == PICKLE] or [
+            n for n in names if n == PICKLE_INDEX or _is_shard(n, "pytorch_model", ".bin")
+        ]
+    if not weights or CONFIG_FILE not in names:
+        pickled = any(n.endswith(".bin") for n in names)
+        raise TokentrailsError(
+            f"{source.location!r} holds no {SAFETENSORS if CONFIG_FILE in names else CONFIG_FILE}",
+            where=f"models.{source.model}",
+            hint="set allow_pickle: true to have its .bin weights converted."
+            if pickled
+            else "choose a model saved by transformers.",
+        )
+    return [CONFIG_FILE, *(n for n in names if n in TOKENIZER_FILES), *weights]
+
+
+def _is_shard(name: str, stem: str, ending: str) -> bool:
+    return "/" not in name and name.startswith(f"{stem}-") and name.endswith(ending)
+
+
+def _check_hashes(info: ModelInfo, folder: Path, names: list[str], where: str) -> None:
+    for sibling in info.siblings or []:
+        if sibling.rfilename not in names or sibling.lfs is None:
+            continue
+        path = folder / sibling.rfilename
+        digest = sha256_of(path)
+        if digest != sibling.lfs.sha256:
+            path.unlink()
+            raise TokentrailsError(
+                f"{sibling.rfilename} arrived with sha256 {digest}, the hub announces {sibling.lfs.sha256}",
+                where=where,
+                hint="the damaged file was removed; run the same command again.",
+            )

@@ -1,0 +1,128 @@
+"""One folder of one form, whatever the source."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoTokenizer
+
+from .. import __version__
+from ..architectures import architecture_of
+from ..config import Source
+from ..errors import TokentrailsError
+from ..weights import Weights
+from .convert import dequantise_gguf, merge_shards, unpickle
+from .hub import fetch_hub
+from .local import fetch_local
+from .package import fetch_package
+from .source import CONFIG_FILE, SAFETENSORS, Fetched, sha256_of
+
+FORM = 1
+"""Raised when the folders' form changes, which makes every model be fetched and converted again."""
+
+PROVENANCE = "provenance.json"
+
+FETCH: dict[str, Callable[[Source, str, Path], Fetched]] = {
+    "hub": fetch_hub,
+    "path": fetch_local,
+    "package": fetch_package,
+}
+
+
+def prepare(source: Source, checkpoint: str, target: Path) -> dict[str, Any]:
+    """Fetch a checkpoint and bring it into its final form.
+
+    Parameters
+    ----------
+    source, checkpoint: from the configuration.
+    target: the checkpoint's folder. Its files appear together when all are there.
+
+    Returns
+    -------
+    The provenance: source, revision, hashes, size, and what was converted.
+
+    Raises
+    ------
+    TokentrailsError: for what is wrong with the source, or an unsupported architecture.
+    """
+    scratch = target / ".fetch"
+    if source.kind != "hub":  # a hub download is taken up again
+        shutil.rmtree(scratch, ignore_errors=True)
+    made = scratch / "made"
+    shutil.rmtree(made, ignore_errors=True)
+    made.mkdir(parents=True)
+    fetched = FETCH[source.kind](source, checkpoint, scratch)
+    where = f"models.{source.model}"
+    facts = dict(fetched.facts)
+    if fetched.gguf is not None:
+        facts |= dequantise_gguf(fetched.folder, fetched.gguf, made)
+    else:
+        config = _read_json(fetched.folder / CONFIG_FILE)
+        architecture_of(config, where=where)  # before minutes are spent on the weights
+        if any(fetched.folder.glob("*.safetensors")):
+            merge_shards(fetched.folder, made / SAFETENSORS)
+        else:
+            unpickle(fetched.folder, made / SAFETENSORS)
+            facts["note"] = "converted from PyTorch .bin weights"
+        shutil.copyfile(fetched.folder / CONFIG_FILE, made / CONFIG_FILE)
+        _save_tokenizer(fetched.folder, made, where)
+    config = _read_json(made / CONFIG_FILE)
+    architecture = architecture_of(config, where=where)
+    weights = Weights(made / SAFETENSORS)
+    shape = weights.shape(weights.find(architecture.embedding))
+    digest = sha256_of(made / SAFETENSORS)
+    provenance = {
+        "model": source.model,
+        "checkpoint": checkpoint,
+        "source": source.spec,
+        "revision": fetched.revision or digest,
+        "architecture": architecture.model_type,
+        "depth": architecture.depth(config),
+        "d_model": architecture.width(config),
+        "vocabulary_rows": shape[0],
+        "sha256": {SAFETENSORS: digest},
+        "bytes": {SAFETENSORS: (made / SAFETENSORS).stat().st_size},
+        "tokentrails_version": __version__,
+        **facts,
+    }
+    (made / PROVENANCE).write_text(
+        json.dumps(provenance, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
+    names = sorted(f.name for f in made.iterdir())
+    for name in sorted(names, key=lambda n: n == PROVENANCE):  # provenance last: it says all is there
+        os.replace(made / name, target / name)
+    shutil.rmtree(scratch)
+    return provenance
+
+
+def _save_tokenizer(folder: Path, target: Path, where: str) -> None:
+    """Save the tokenizer as transformers uses it, so that what it adds to a text is in the file."""
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            folder, trust_remote_code=False, local_files_only=True, use_fast=True
+        )
+        backend = tokenizer.backend_tokenizer
+    except (OSError, ValueError, KeyError, AttributeError, ImportError) as error:
+        raise TokentrailsError(
+            f"its tokenizer cannot be read as a fast tokenizer: {str(error).splitlines()[0]}",
+            where=where,
+            hint="the folder needs a tokenizer.json, or files that transformers converts to one.",
+        ) from error
+    tokenizer.save_pretrained(target)
+    backend.no_truncation()
+    backend.no_padding()
+    backend.save(str(target / "tokenizer.json"))
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise TokentrailsError(
+            f"the file cannot be read: {error}", where=path, hint="fetch or save the model again."
+        ) from error

@@ -1,0 +1,94 @@
+"""Finding a target word's tokens, from character offsets."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+Offsets = Sequence[tuple[int, int]]
+
+
+@dataclass(frozen=True)
+class Span:
+    """The tokens of one target: positions `first` to `last`, both included."""
+
+    first: int
+    last: int
+
+
+class NotAligned(Exception):
+    """The target's characters are there, but a token crosses its border."""
+
+
+def surface(token: str) -> str:
+    """How a vocabulary entry looks in a text: ``Ġlead`` and ``▁lead`` are `` lead``, ``##ing`` is ``ing``.
+
+    Byte-level entries are decoded by the table of GPT-2's tokenizer, in which every byte has a
+    printable character.
+    """
+    if token.startswith("##") and len(token) > 2:
+        return token[2:]
+    if "▁" in token:
+        return token.replace("▁", " ")
+    if all(c in _BYTES for c in token):
+        try:
+            return bytes(_BYTES[c] for c in token).decode("utf-8")
+        except UnicodeDecodeError:
+            return token
+    return token
+
+
+def find_words(text: str, word: str) -> list[tuple[int, int]]:
+    """Character ranges of a word in a text, without the spaces around it.
+
+    A word that begins (ends) with a letter or digit is not found in the middle of a longer one. A
+    space in front is required where `word` has one.
+    """
+    core = word.strip()
+    before = r"(?<=\s)" if word[0].isspace() else r"(?<!\w)" if core[0].isalnum() else ""
+    after = r"(?=\s)" if word[-1].isspace() else r"(?!\w)" if core[-1].isalnum() else ""
+    return [m.span() for m in re.finditer(before + re.escape(core) + after, text)]
+
+
+def span_of(text: str, offsets: Offsets, start: int, end: int) -> Span:
+    """The tokens that cover the characters `start` to `end` of a text.
+
+    Parameters
+    ----------
+    text: what was tokenized.
+    offsets: each token's characters, (0, 0) for special tokens; spaces at a token's borders do not
+        count, since some tokenizers include them and others do not.
+
+    Raises
+    ------
+    NotAligned: if no token begins at `start`, or none ends at `end`.
+    """
+    first = last = None
+    for position, (a, b) in enumerate(offsets):
+        while a < b and text[a].isspace():
+            a += 1
+        while b > a and text[b - 1].isspace():
+            b -= 1
+        if a < end and b > start:
+            if a < start or b > end:
+                raise NotAligned(f"the token over {text[a:b]!r} crosses its border")
+            first = position if first is None else first
+            last = position
+    if first is None or last is None:
+        raise NotAligned("no token covers it")
+    return Span(first, last)
+
+
+def _byte_table() -> dict[str, int]:
+    printable = [*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    table = {chr(b): b for b in printable}
+    spare = 0x100
+    for byte in range(0x100):
+        if byte not in printable:
+            table[chr(spare)] = byte
+            spare += 1
+    return table
+
+
+_BYTES = _byte_table()

@@ -1,0 +1,203 @@
+"""From prompts to token ids with marked targets. Needs a tokenizer, never the weights."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from tokenizers import Tokenizer
+
+from .config import Experiment, Prompt
+from .errors import TokentrailsError
+from .spans import NotAligned, Span, find_words, span_of, surface
+
+
+@dataclass(frozen=True)
+class TokenizerFiles:
+    """A tokenizer as transformers saves it: how it cuts, and what its BOS is."""
+
+    tokenizer: Tokenizer
+    bos: str | None
+
+    @classmethod
+    def load(cls, folder: Path) -> TokenizerFiles:
+        """Read `tokenizer.json` and `tokenizer_config.json` of a folder."""
+        path = folder / "tokenizer.json"
+        try:
+            tokenizer = Tokenizer.from_file(str(path))
+        except Exception as error:  # the Rust side raises bare Exceptions
+            raise TokentrailsError(
+                f"the tokenizer cannot be read: {error}",
+                where=path,
+                hint=f"delete the folder '{folder}' and run again to make it anew.",
+            ) from error
+        # Some files keep the cutting and padding of their last use; states must not depend on it.
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        settings = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+        bos = settings.get("bos_token")
+        return cls(tokenizer, bos["content"] if isinstance(bos, dict) else bos)
+
+
+def tokenize(
+    experiment: Experiment, files: TokenizerFiles, context_length: int, *, model: str
+) -> tuple[pa.Table, pa.Table]:
+    """Tokenize an experiment's prompts and find their targets.
+
+    Parameters
+    ----------
+    experiment: its prompts and how special tokens are added.
+    files: the model's tokenizer.
+    context_length: most tokens that the model takes.
+    model: named in messages.
+
+    Returns
+    -------
+    The table `tokens`, and the table `skipped` (occurrence, label, reason) of the targets that this
+    tokenizer cannot separate from their neighbours.
+
+    Raises
+    ------
+    TokentrailsError: for a target that is not in its prompt or a prompt that is too long, and if
+        every target was skipped.
+    """
+    encode = _encoder(experiment, files, model)
+    rows: list[dict[str, Any]] = []
+    skipped: list[dict[str, Any]] = []
+    for occurrence, prompt in enumerate(experiment.prompts):
+        encoding = encode(prompt.prompt)
+        where = f"{experiment.file}, label {prompt.label!r}, model {model!r}"
+        if len(encoding.ids) > context_length:
+            raise TokentrailsError(
+                f"the prompt has {len(encoding.ids)} tokens, the model takes {context_length}",
+                where=where,
+                hint="shorten the prompt, or leave this model out of the experiment.",
+            )
+        try:
+            span, word = _find(prompt, encoding, files.tokenizer, where)
+        except NotAligned as reason:
+            skipped.append({"occurrence": occurrence, "label": prompt.label, "reason": str(reason)})
+            continue
+        rows.append(
+            {
+                "occurrence": occurrence,
+                "label": prompt.label,
+                "word": word,
+                "text": prompt.prompt,
+                "token_ids": encoding.ids,
+                "tokens": encoding.tokens,
+                "first": span.first,
+                "last": span.last,
+                "n_tokens": span.last - span.first + 1,
+                "special_tokens": encoding.special_tokens,
+                **prompt.groups,
+            }
+        )
+    if not rows:
+        raise TokentrailsError(
+            f"no target of the experiment can be separated by the tokenizer of {model!r}: "
+            f"{skipped[0]['label']!r}: {skipped[0]['reason']}",
+            where=experiment.file,
+            hint="choose targets that stand between spaces, or leave this model out.",
+        )
+    return _tokens_table(rows, experiment), pa.Table.from_pylist(skipped, schema=_SKIPPED)
+
+
+_TOKENS = {
+    "occurrence": pa.int32(),
+    "label": pa.string(),
+    "word": pa.string(),
+    "text": pa.string(),
+    "token_ids": pa.list_(pa.int32()),
+    "tokens": pa.list_(pa.string()),
+    "first": pa.int32(),
+    "last": pa.int32(),
+    "n_tokens": pa.int32(),
+    "special_tokens": pa.int32(),
+}
+_SKIPPED = pa.schema(
+    [("occurrence", pa.int32()), ("label", pa.string()), ("reason", pa.string())]
+)
+
+
+def _tokens_table(rows: list[dict[str, Any]], experiment: Experiment) -> pa.Table:
+    columns = {n: pa.array([r[n] for r in rows], type=t) for n, t in _TOKENS.items()}
+    for name in experiment.group_columns:
+        values = [row.get(name) for row in rows]
+        kinds = {type(value) for value in values if value is not None}
+        if len(kinds) > 1 and kinds != {int, float}:
+            values = [None if value is None else str(value) for value in values]
+        columns[name] = pa.array(values, type=None if kinds else pa.string())
+    return pa.table(columns)
+
+
+@dataclass(frozen=True)
+class _Encoded:
+    ids: list[int]
+    tokens: list[str]
+    offsets: list[tuple[int, int]]
+    special_tokens: int
+
+
+def _encoder(
+    experiment: Experiment, files: TokenizerFiles, model: str
+) -> Callable[[str], _Encoded]:
+    tokenizer = files.tokenizer
+    mode = experiment.special_tokens
+    bos_id = None if files.bos is None else tokenizer.token_to_id(files.bos)
+    if mode == "bos" and bos_id is None:
+        raise TokentrailsError(
+            f"the tokenizer of {model!r} has no beginning-of-sequence token",
+            where=f"experiments.{experiment.name}.special_tokens",
+            hint="use 'default' or 'none' for this model.",
+        )
+
+    def encode(text: str) -> _Encoded:
+        e = tokenizer.encode(text, add_special_tokens=mode != "none")
+        encoded = _Encoded(e.ids, e.tokens, e.offsets, sum(e.special_tokens_mask))
+        if mode == "bos" and e.ids[:1] != [bos_id]:
+            encoded = _Encoded(
+                [bos_id, *e.ids],
+                [files.bos or "", *e.tokens],
+                [(0, 0), *e.offsets],
+                encoded.special_tokens + 1,
+            )
+        return encoded
+
+    return encode
+
+
+def _find(prompt: Prompt, encoding: _Encoded, tokenizer: Tokenizer, where: str) -> tuple[Span, str]:
+    """The target's span, and how it is written in the text."""
+    text, offsets = prompt.prompt, encoding.offsets
+    if prompt.token is not None and tokenizer.token_to_id(prompt.token) is not None:
+        positions = [i for i, token in enumerate(encoding.tokens) if token == prompt.token]
+        if len(positions) >= prompt.occurrence:
+            position = positions[prompt.occurrence - 1]
+            start, end = offsets[position]
+            return Span(position, position), text[start:end].strip() or prompt.token
+        if prompt.word is None:
+            raise _not_there(prompt, prompt.token, len(positions), encoding, where)
+    word = prompt.word if prompt.word is not None else surface(prompt.token or "")
+    places = find_words(text, word) if word.strip() else []
+    if len(places) < prompt.occurrence:
+        raise _not_there(prompt, word, len(places), encoding, where)
+    start, end = places[prompt.occurrence - 1]
+    return span_of(text, offsets, start, end), text[start:end]
+
+
+def _not_there(
+    prompt: Prompt, target: str, found: int, encoding: _Encoded, where: str
+) -> TokentrailsError:
+    how_often = "is not" if found == 0 else f"is only {found} time{'s' * (found > 1)}"
+    nth = f" (occurrence {prompt.occurrence} is asked for)" if prompt.occurrence > 1 else ""
+    return TokentrailsError(
+        f"the target {target!r} {how_often} in the prompt {prompt.prompt!r}{nth}; "
+        f"its tokens are {' '.join(encoding.tokens)}",
+        where=where,
+        hint="check spelling, case and the space in front: ' lead' and 'lead' are different tokens.",
+    )

@@ -1,0 +1,112 @@
+"""Reading single tensors from a safetensors file, without torch and without the rest of the model.
+
+The format: eight bytes with the length of a JSON header, the header with each tensor's type, shape
+and place, then the tensors' bytes (https://github.com/huggingface/safetensors).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32
+
+from .errors import TokentrailsError
+
+_TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
+
+
+@dataclass(frozen=True)
+class _Entry:
+    dtype: str
+    shape: tuple[int, ...]
+    begin: int
+    end: int
+
+
+class Weights:
+    """The tensors of one safetensors file.
+
+    Raises
+    ------
+    TokentrailsError: if the file is missing, cut short, or no safetensors file.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        try:
+            size = self.path.stat().st_size
+            with self.path.open("rb") as file:
+                header_size = int.from_bytes(file.read(8), "little")
+                if not 2 <= header_size <= size - 8:
+                    raise self._broken(f"its header should have {header_size} bytes")
+                header = json.loads(file.read(header_size))
+        except OSError as error:
+            raise self._broken(str(error.strerror)) from error
+        except ValueError as error:
+            raise self._broken(str(error)) from error
+        header.pop("__metadata__", None)
+        self._start = 8 + header_size
+        self._entries = {
+            name: _Entry(e["dtype"], tuple(e["shape"]), *e["data_offsets"])
+            for name, e in header.items()
+        }
+        wanted = self._start + max((e.end for e in self._entries.values()), default=0)
+        if wanted != size:
+            raise self._broken(f"it has {size:,} bytes where its header announces {wanted:,}")
+
+    def names(self) -> list[str]:
+        return sorted(self._entries)
+
+    def find(self, module: str) -> str:
+        """The full name of a module's weight, whatever prefix the file was saved with."""
+        ending = f"{module}.weight"
+        found = [n for n in self._entries if n == ending or n.endswith(f".{ending}")]
+        if len(found) != 1:
+            raise TokentrailsError(
+                f"{len(found)} tensors are named {ending!r}, one was expected",
+                where=self.path,
+                hint="the weights do not fit the architecture named in config.json.",
+            )
+        return found[0]
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        return self._entries[name].shape
+
+    def rows(self, name: str, index: np.ndarray) -> Float32[np.ndarray, "n d"]:
+        """Some rows of a matrix, as float32.
+
+        Parameters
+        ----------
+        name: the tensor's full name.
+        index: row numbers, shape (n,).
+        """
+        entry = self._entries[name]
+        if entry.dtype not in _TYPES:
+            raise TokentrailsError(
+                f"the tensor {name!r} has type {entry.dtype}",
+                where=self.path,
+                hint=f"supported types are {', '.join(_TYPES)}.",
+            )
+        matrix = np.memmap(
+            self.path,
+            dtype=_TYPES[entry.dtype],
+            mode="r",
+            offset=self._start + entry.begin,
+            shape=entry.shape,
+        )
+        picked = np.asarray(matrix[index])
+        if entry.dtype == "BF16":  # the upper half of a float32
+            return (picked.astype(np.uint32) << 16).view(np.float32)
+        return picked.astype(np.float32)
+
+    def _broken(self, detail: str) -> TokentrailsError:
+        return TokentrailsError(
+            f"the weights file is missing, cut short or not safetensors: {detail}",
+            where=self.path,
+            hint=f"delete the folder '{self.path.parent}' and run again to fetch it anew; "
+            "for a local model, save it again.",
+        )
