@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent.parent
 ENVS = sorted((ROOT / "envs").glob("*.yaml"))
 PIN = re.compile(r"([a-z0-9-]+)==([0-9][a-z0-9.]*)")
 
-# The CUDA build of torch needs these. torch itself pins them exactly, see requirements.lock.
+# The CUDA build of torch needs these, and chooses them itself: see requirements.lock.
 CUDA = re.compile(r"nvidia-|cuda-|triton$")
 
 

@@ -1,10 +1,28 @@
 """Figures: what is on the lines, what people read, what reaches the disk."""
 
+import base64
+import hashlib
 import itertools
+import json
 import math
+import os
+import random
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from xml.etree import ElementTree
 
+import altair as alt
 import polars as pl
 import pytest
+
+from tokentrails.figures.identity import composite_depth, composite_senses, identity_context
+from tokentrails.figures.save import render, save, specification
+from tokentrails.figures.summary import summary
+from tokentrails.figures.text import readable, shorten, spread
+
+FORMATS = (".html", ".svg", ".png", ".pdf", ".json")
 
 
 def curve(layer: int, depth: int, half: float, end: float) -> float:
@@ -66,4 +84,390 @@ def several(words: dict[str, list[str]], texts: int) -> tuple[pl.DataFrame, pl.D
         tables(words, texts=texts, model=model, depth=depth, norm=norm)
         for model, (depth, norm) in MODELS.items()
     ]
-    return pl.concat([t[0] for t in made]), pl.concat([t[1] for t in made])
+    # Models differ by a constant, so that their lines do not cover one another.
+    lower = [0.1 * i * (pl.col("cosine") < 5) for i in range(len(made))]
+    identity, context = (
+        pl.concat(
+            made[i][kind].with_columns(cosine=(pl.col("cosine") - shift).cast(pl.Float32))
+            for i, shift in enumerate(lower)
+        )
+        for kind in (0, 1)
+    )
+    return identity, context
+
+
+def layers(spec: dict) -> list[tuple[dict, list[dict]]]:
+    """Every unit of a specification with the rows that it draws."""
+    if "mark" in spec:
+        data = spec["data"]
+        return [(spec, data["values"] if "values" in data else spec["rows"][data["name"]])]
+    rows = spec.get("rows") or spec.get("datasets", {})
+    parts = [p for key in ("layer", "concat", "hconcat") for p in spec.get(key, [])]
+    return [unit for part in parts for unit in layers(part | {"rows": rows})]
+
+
+def marks(chart: alt.TopLevelMixin, kind: str) -> list[tuple[dict, list[dict]]]:
+    return [
+        (unit, rows) for unit, rows in layers(specification(chart)) if unit["mark"]["type"] == kind
+    ]
+
+
+def written(chart: alt.TopLevelMixin) -> list[str]:
+    """Everything a reader sees: text marks, titles, and tooltip values."""
+    spec = specification(chart)
+    strings = [v for _, rows in layers(spec) for row in rows for v in row.values()]
+    panels = spec.get("concat") or spec.get("hconcat") or []
+    titles = [panel["title"]["text"] for panel in panels]
+    heading = spec["title"]
+    return [*map(str, strings), *titles, *heading["text"], *heading.get("subtitle", [])]
+
+
+class Page(HTMLParser):
+    """Elements of a page, and the text inside its scripts."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict]] = []
+        self.scripts: list[str] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag == "script":
+            self.scripts.append("")
+
+    def handle_data(self, data):
+        if self.cdata_elem == "script":
+            self.scripts[-1] += data
+
+
+# --- text -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("token", "word"),
+    [
+        ("Ġlead", "lead"),
+        ("▁lead", "lead"),
+        (" lead", "lead"),
+        ("lead", "lead"),
+        ("##ing", "-ing"),
+        ("##", "##"),
+        ("Ċ", "\\n"),
+        ("ĉ", "\\t"),
+        ("Ġ", "[space]"),
+        ("ĠcafÃ©", "café"),
+        ("café", "café"),
+        ("ĠÃ", "Ã"),
+        ("日本", "日本"),
+        ("a\u202eb\x00", "a\\u202eb\\x00"),
+        ("<b>&", "<b>&"),
+    ],
+)
+def test_tokens_are_readable(token, word):
+    assert readable(token) == word
+
+
+def test_shortened_text_says_so():
+    assert shorten("abcdef", 6) == "abcdef"
+    assert shorten("abcdefg", 6) == "abcde…"
+
+
+@pytest.mark.parametrize("seed", range(50))
+def test_labels_never_overlap_and_stay_in_range(seed):
+    draw = random.Random(seed)
+    values = [draw.choice([draw.uniform(-0.2, 1.0), 0.98, 0.0]) for _ in range(draw.randint(1, 12))]
+    placed = spread(values, 0.1, -0.3, 1.03)
+    ordered = sorted(placed)
+    assert all(b - a >= 0.1 - 1e-9 for a, b in itertools.pairwise(ordered))
+    assert ordered[0] >= -0.3 - 1e-9 and ordered[-1] <= 1.03 + 1e-9
+    by_value = sorted(range(len(values)), key=lambda i: values[i])
+    assert all(
+        placed[a] < placed[b] for a, b in itertools.pairwise(by_value) if values[a] < values[b]
+    )
+
+
+def test_labels_move_only_as_far_as_they_must():
+    assert spread([], 0.1, 0, 1) == []
+    assert spread([0.2, 0.8], 0.1, 0, 1) == [0.2, 0.8]
+    assert spread([0.5, 0.5], 0.1, 0, 1) == pytest.approx([0.45, 0.55])
+    assert spread([1.0, 1.0], 0.1, 0, 1) == pytest.approx([0.9, 1.0])
+    assert spread([0.9, 0.1, 0.5], 0.6, 0, 1) == pytest.approx([1.0, 0.0, 0.5])
+
+
+# --- identity and context ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("words", "texts"), [(TWO, 1), (FOUR, 3)])
+def test_lines_hold_the_stream_and_diamonds_the_final_norm(words, texts):
+    identity, context, _ = tables(words, texts=texts)
+    chart = identity_context(identity, context, title="t")
+    drawn = [row for _, rows in marks(chart, "line") for row in rows if "site" in row]
+    assert {row["site"] for row in drawn} == {"resid"}
+    assert max(row["cosine"] for row in drawn) < 1  # made-up resid_mid values lie above 4
+    assert {row["x"] for row in drawn} == set(range(13))
+    diamonds = [row for _, rows in marks(chart, "point") for row in rows]
+    assert {row["site"] for row in diamonds} == {"final_norm"}
+    assert all(12 < row["x"] < 14 and row["layer"] == 12 for row in diamonds)
+    assert "diamond" in " ".join(written(chart))
+
+
+def test_encoder_has_no_diamond_and_no_note_of_one():
+    identity, context, _ = tables(TWO, texts=1, depth=6, norm=False)
+    chart = identity_context(identity, context, title="t")
+    assert not marks(chart, "point")
+    assert "diamond" not in " ".join(written(chart))
+
+
+def test_mean_lines_are_means_and_texts_are_drawn_under_them():
+    identity, context, _ = tables(FOUR, texts=3)
+    chart = identity_context(identity, context, title="t")
+    strong = [rows for unit, rows in marks(chart, "line") if unit["mark"]["strokeWidth"] > 2]
+    faint = [rows for unit, rows in marks(chart, "line") if unit["mark"]["strokeWidth"] == 0.8]
+    here = {"word": "lead", "sense": "metal", "site": "resid", "layer": 4}
+    expected = identity.filter(**here)["cosine"].cast(pl.Float64).mean()
+    (row,) = (r for r in strong[0] if r["series"] == "metal" and r["layer"] == 4)
+    assert row["cosine"] == pytest.approx(expected, abs=1e-6)
+    assert {r["label"] for r in faint[0]} == set(identity.filter(word="lead")["label"])
+    pairs = context.filter(word="lead", site="resid", layer=4)
+    for relation, series in (("between", "between senses"), ("within", "within senses")):
+        (row,) = (r for r in strong[0] if r["series"] == series and r["layer"] == 4)
+        mean = pairs.filter(relation=relation)["cosine"].cast(pl.Float64).mean()
+        assert row["cosine"] == pytest.approx(mean, abs=1e-6)
+
+
+def test_without_senses_every_label_is_a_line_and_context_is_over_all_pairs():
+    identity, context, _ = tables(TWO, texts=2)
+    none = pl.lit(None, pl.String)
+    identity = identity.with_columns(sense=none)
+    context = context.with_columns(sense_a=none, sense_b=none, relation=none)
+    chart = identity_context(identity, context, title="t")
+    series = [row["series"] for _, rows in marks(chart, "text") for row in rows]
+    assert series.count("between texts") == 2
+    assert len(series) == identity["label"].n_unique() + 2
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 24])
+def test_labels_of_a_panel_do_not_overlap(count):
+    identity, context, _ = tables({f"w{i}": ["a", "b", "c"] for i in range(count)}, texts=1)
+    spec = specification(identity_context(identity, context, title="t"))
+    assert len(spec["concat"]) == count
+    for part in spec["concat"]:
+        (rows,) = (
+            rows
+            for unit, rows in layers(part | {"rows": spec["datasets"]})
+            if unit["mark"]["type"] == "text"
+        )
+        low, high = part["layer"][0]["encoding"]["y"]["scale"]["domain"]
+        pixels = sorted(row["cosine"] / (high - low) * part["height"] for row in rows)
+        assert len(pixels) == 4
+        assert all(b - a > 13.99 for a, b in itertools.pairwise(pixels))
+
+
+@pytest.mark.parametrize("context", [None, pl.DataFrame()])
+def test_context_may_be_missing(context):
+    identity, _, _ = tables(TWO, texts=1)
+    for draw in (identity_context, composite_senses, composite_depth):
+        assert "between senses" not in written(draw(identity, context, title="t"))
+
+
+def test_empty_tables_give_a_figure_that_says_so():
+    identity, context, table = tables(TWO, texts=1)
+    for draw in (identity_context, composite_senses, composite_depth):
+        assert draw(identity.clear(), context.clear(), title="t").mark.text == "nothing to show"
+    assert summary(table.clear(), title="t").mark.text == "nothing to show"
+
+
+def test_identity_context_refuses_two_models():
+    identity, context = several(TWO, 1)
+    with pytest.raises(ValueError, match="one model"):
+        identity_context(identity, context, title="t")
+
+
+# --- composites -------------------------------------------------------------------------------
+
+
+def test_composites_use_each_models_own_depth():
+    identity, context = several(FOUR, 3)
+    for draw in (composite_senses, composite_depth):
+        drawn = [
+            row
+            for _, rows in marks(draw(identity, context, title="t"), "line")
+            for row in rows
+            if row.get("site") == "resid"
+        ]
+        for depth in (12, 30, 6):
+            expected = {layer / depth for layer in range(depth + 1)}
+            assert expected <= {row["x"] for row in drawn}
+        assert max(row["x"] for row in drawn) == 1
+        assert max(row["cosine"] for row in drawn) < 1
+
+
+def test_composite_senses_shows_eight_words_and_says_so():
+    identity, _, _ = tables({f"w{i}": ["a", "b"] for i in range(10)}, texts=1)
+    chart = composite_senses(identity, None, title="t")
+    titles = [panel["title"]["text"] for panel in specification(chart)["concat"]]
+    assert titles == [f"w{i} · nano" for i in range(8)]
+    assert "The first 8 of 10 words." in written(chart)
+
+
+def test_composite_senses_marks_a_word_that_a_model_lacks():
+    identity, context = several(TWO, 1)
+    gone = (pl.col("model") == "encoder") & (pl.col("word") == "bank")
+    chart = composite_senses(identity.filter(~gone), context.filter(~gone), title="t")
+    texts = [unit["mark"].get("text") for unit, _ in marks(chart, "text")]
+    assert texts.count("not measured") == 1
+
+
+def test_composite_depth_averages_words_not_texts():
+    identity, _, _ = tables({"lead": ["guide"], "bank": ["money"]}, texts=3)
+    identity = identity.filter((pl.col("word") == "lead") | (pl.col("label") == "bank_money_0"))
+    at = identity.filter(site="resid", layer=5).with_columns(pl.col("cosine").cast(pl.Float64))
+    expected = at.group_by("word").agg(pl.col("cosine").mean())["cosine"].mean()
+    chart = composite_depth(identity, None, title="t")
+    rows = [r for _, rows in marks(chart, "line") for r in rows if r.get("layer") == 5]
+    assert [r["cosine"] for r in rows] == [pytest.approx(expected, abs=2e-6)]
+
+
+def test_checkpoints_of_one_model_are_told_apart():
+    identity, _, _ = tables(TWO, texts=1)
+    second = identity.with_columns(checkpoint=pl.lit("step64"))
+    chart = composite_depth(pl.concat([identity, second]), None, title="t")
+    names = {row["series"] for _, rows in marks(chart, "text") for row in rows}
+    assert names == {"nano main", "nano step64"}
+
+
+# --- summary ----------------------------------------------------------------------------------
+
+
+def test_a_layer_never_reached_is_drawn_in_its_own_column():
+    _, _, table = tables(TWO, texts=2)
+    ((_, rows),) = marks(summary(table, title="t"), "point")
+    assert len(rows) == 2 * len(table)
+    never = [row for row in rows if row["reached"] == "never"]
+    nulls = table["half_life_layer"].null_count() + table["context_dominance_layer"].null_count()
+    assert len(never) == nulls > 0
+    assert all(row["layer"] > 12 for row in never)
+    assert all(row["layer"] <= 12 for row in rows if row["reached"] != "never")
+
+
+def test_many_labels_are_drawn_by_sense_with_never_later_than_every_layer():
+    _, _, table = tables({f"w{i}": ["a", "b"] for i in range(24)}, texts=5)
+    half = pl.Series([None, 3, None, 4, None] * 48, dtype=pl.Int64)
+    even = pl.Series([2, 3, 8, 4, None] * 48, dtype=pl.Int64)
+    table = table.with_columns(half_life_layer=half, context_dominance_layer=even)
+    ((_, rows),) = marks(summary(table, title="t"), "point")
+    assert len(rows) == 24 * 2 * 2
+    by_measure = {row["measure"].split(":")[0]: row for row in rows}
+    assert by_measure["half-life"]["reached"] == "never"
+    assert by_measure["half-life"]["count"] == "3 of 5"
+    assert by_measure["context dominance"]["layer"] == 4
+    assert (by_measure["context dominance"]["first"], by_measure["context dominance"]["last"]) == (
+        2,
+        8,
+    )
+
+
+def test_the_byte_level_space_mark_is_never_shown():
+    identity, context, table = tables(TWO, texts=2)
+    marked = pl.lit("Ġ") + pl.col("word")
+    identity = identity.with_columns(word=marked, sense=pl.lit(None, pl.String), label=marked)
+    table = table.with_columns(word=marked, label=pl.lit("Ġ") + pl.col("label"))
+    context = context.with_columns(word=marked)
+    charts = [
+        draw(identity, context, title="t")
+        for draw in (identity_context, composite_senses, composite_depth)
+    ]
+    for chart in [*charts, summary(table, title="t")]:
+        svg = render(specification(chart), ".svg").decode()
+        assert "Ġ" not in svg
+        page = Page(render(specification(chart), ".html").decode())
+        assert "Ġ" not in "".join(written(chart)) + page.scripts[0]
+
+
+# --- files ------------------------------------------------------------------------------------
+
+
+def test_untrusted_text_stays_data():
+    identity, context, _ = tables(TWO, texts=2)
+    chart = identity_context(identity, context, title="</title><script>alert(1)</script>")
+    html = render(specification(chart), ".html").decode()
+    page = Page(html)
+    names = [tag for tag, _ in page.tags]
+    assert names.count("script") == 2 and "b" not in names
+    assert "\u2028" not in html
+    prompts = json.dumps(json.loads(page.scripts[0]))
+    assert "</script><b>lead</b> & guide" in prompts
+    assert not set("<>&") & set(page.scripts[0])
+
+
+def test_page_is_offline_and_allows_only_its_own_script():
+    identity, _, _ = tables(TWO, texts=1)
+    page = Page(
+        render(specification(identity_context(identity, None, title="A & B")), ".html").decode()
+    )
+    assert not [attrs for _, attrs in page.tags if {"src", "href"} & set(attrs)]
+    (policy,) = (
+        attrs["content"]
+        for _, attrs in page.tags
+        if attrs.get("http-equiv") == "Content-Security-Policy"
+    )
+    digest = base64.b64encode(hashlib.sha256(page.scripts[1].encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}';" in policy and "default-src 'none'" in policy
+    assert ("html", {"lang": "en"}) in page.tags and ("meta", {"charset": "utf-8"}) in page.tags
+
+
+def test_svg_is_well_formed_and_has_no_invisible_marks(tmp_path):
+    identity, context, _ = tables(TWO, texts=2)
+    save(identity_context(identity, context, title="a\x00b <&>"), [tmp_path / "figure.svg"])
+    svg = (tmp_path / "figure.svg").read_text()
+    assert ElementTree.fromstring(svg).tag.endswith("svg")
+    assert 'opacity="0"' not in svg and "lead" in svg
+
+
+def test_automatic_names_do_not_depend_on_earlier_charts():
+    def chart() -> alt.LayerChart:
+        data = pl.DataFrame({"a": [1, 2], "name": ["view_1", "param_7"]})
+        pick = alt.selection_interval()
+        return alt.Chart(data).mark_point().encode(x="a").add_params(pick).transform_filter(pick)
+
+    first, second = specification(chart()), specification(chart())
+    assert first == second
+    assert first["params"][0]["name"] == first["transform"][0]["filter"]["param"] == "param_1"
+    assert [row["name"] for row in next(iter(first["datasets"].values()))] == ["view_1", "param_7"]
+
+
+def test_unknown_format_is_refused():
+    with pytest.raises(ValueError, match="Hint"):
+        render({}, ".gif")
+
+
+def test_a_failed_render_leaves_no_file(tmp_path):
+    broken = alt.Chart(pl.DataFrame({"a": [1]})).mark_point().encode(x="a:Q")
+    with pytest.raises(ValueError):
+        save(broken, [tmp_path / "figure.gif"])
+    assert not list(tmp_path.iterdir())
+
+
+def test_files_are_the_same_bytes_in_every_process(tmp_path):
+    code = (
+        "import sys, test_figures as t; from pathlib import Path\n"
+        "identity, context, table = t.tables(t.TWO, texts=2)\n"
+        "charts = {'a': t.identity_context(identity, context, title='A'),\n"
+        "          'b': t.composite_senses(*t.several(t.TWO, 2), title='B'),\n"
+        "          'c': t.composite_depth(*t.several(t.TWO, 2), title='C'),\n"
+        "          'd': t.summary(table, title='D')}\n"
+        "for name, chart in charts.items():\n"
+        "    t.save(chart, [Path(sys.argv[1]) / (name + s) for s in t.FORMATS])\n"
+    )
+    here = Path(__file__).parent
+    for seed in ("1", "2"):
+        env = os.environ | {
+            "PYTHONHASHSEED": seed,
+            "PYTHONPATH": os.pathsep.join([str(here), str(here.parent / "workflow")]),
+        }
+        subprocess.run([sys.executable, "-c", code, str(tmp_path / seed)], env=env, check=True)
+    files = sorted(path.name for path in (tmp_path / "1").iterdir())
+    assert len(files) == 4 * len(FORMATS)
+    for name in files:
+        assert (tmp_path / "1" / name).read_bytes() == (tmp_path / "2" / name).read_bytes(), name

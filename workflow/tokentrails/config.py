@@ -99,8 +99,9 @@ class Experiment:
 
     @property
     def group_columns(self) -> list[str]:
-        """The experiment's own columns, in the order of their first use."""
-        return list(dict.fromkeys(name for prompt in self.prompts for name in prompt.groups))
+        """`sense`, which every table has, and the experiment's own columns by their first use."""
+        own = (name for prompt in self.prompts for name in prompt.groups)
+        return list(dict.fromkeys(["sense", *own]))
 
 
 @dataclass(frozen=True)

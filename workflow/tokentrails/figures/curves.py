@@ -89,9 +89,11 @@ def context_curves(context: pl.DataFrame | None) -> pl.DataFrame | None:
 
 def _points(table: pl.DataFrame) -> pl.DataFrame:
     """The rows that a line or a diamond shows, in float64 so that means do not lose digits."""
-    return table.filter(pl.col("site").is_in([LINE, AFTER_NORM])).with_columns(
-        pl.col("cosine").cast(pl.Float64).fill_nan(None)
-    ).drop_nulls("cosine")
+    return (
+        table.filter(pl.col("site").is_in([LINE, AFTER_NORM]))
+        .with_columns(pl.col("cosine").cast(pl.Float64).fill_nan(None))
+        .drop_nulls("cosine")
+    )
 
 
 def _names_of_texts(*columns: str) -> list[pl.Expr]:

@@ -152,7 +152,9 @@ def composite_depth(
                 axes,
                 title=heading,
                 y_title=index == 0,
-                band=lines.filter(pl.col("words") > 1),
+                band=lines.filter(pl.col("words") > 1).select(
+                    "x", "series", "colour", "low", "high"
+                ),
             )
         )
     notes = ["Line: mean over words. Band: from the first to the third quartile of the words."]
@@ -198,6 +200,7 @@ def _over_words(curves: pl.DataFrame, names: list[str]) -> pl.DataFrame:
             words=pl.len(),
         )
         .with_columns(
+            word=pl.lit("all words"),
             series="run",
             style=pl.lit("identity"),
             colour=pl.col("run").replace_strict(colours),

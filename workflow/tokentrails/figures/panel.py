@@ -68,7 +68,7 @@ def panel(
     labels: bool = True,
     band: pl.DataFrame | None = None,
 ) -> alt.LayerChart:
-    """Lines of `means` over faint lines of `texts` (curves frames with a column x).
+    """Lines of `means` over faint lines of `texts`: curves frames of one panel with a column x.
 
     `band`, if given, has the columns x, series, colour, low and high.
     """
@@ -99,6 +99,8 @@ def panel(
         alt.Tooltip("layer:Q"),
         alt.Tooltip("cosine:Q", format=".4f"),
     ]
+    # Keys that chose this panel are not drawn; without them the file is smaller.
+    means, texts = means.drop("run", "word"), texts.drop("run", "word")
     lines = means.filter(pl.col("site") == LINE)
     layers = [alt.Chart(pl.DataFrame({"cosine": [0.0]})).mark_rule(color=GREY).encode(y=y)]
     if band is not None:

@@ -15,6 +15,8 @@ import vl_convert
 
 from tokentrails.atomic import replacing
 
+from .pdf import canonical
+
 _VEGA_LITE = ".".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
 _PNG_SCALE = 2.0
 
@@ -55,13 +57,13 @@ def save(chart: alt.TopLevelMixin, paths: Iterable[str | Path]) -> None:
 def specification(chart: alt.TopLevelMixin) -> dict[str, Any]:
     """The Vega-Lite specification of `chart`, of any size, with its data inside.
 
-    Altair numbers unnamed views and parameters through a process, so the same chart built twice
-    would differ; here they are numbered again from 1 in order of appearance. Data is not touched.
+    Altair counts unnamed views through a process, so the same chart built twice would differ; here
+    views and parameters are numbered from 1 in order of appearance. Data is not touched.
     """
     with alt.data_transformers.enable("default", max_rows=None):
         spec = chart.to_dict()
     datasets = spec.pop("datasets", {})
-    declared = sorted(set(re.findall(r'"name": "((?:view|param)_\d+)"', json.dumps(spec))))
+    declared = sorted(set(re.findall(r'"name": "((?:view|param)_[0-9a-f]+)"', json.dumps(spec))))
     names: dict[str, str] = {}
 
     def rename(match: re.Match[str]) -> str:
@@ -89,7 +91,7 @@ def render(spec: dict[str, Any], suffix: str) -> bytes:
         case ".png":
             return vl_convert.vegalite_to_png(_still(spec), scale=_PNG_SCALE, **options)
         case ".pdf":
-            return vl_convert.vegalite_to_pdf(_still(spec), **options)
+            return canonical(vl_convert.vegalite_to_pdf(_still(spec), **options))
     raise ValueError(f"no figure format {suffix!r}.\nHint: use .html, .svg, .png, .pdf or .json.")
 
 

@@ -104,7 +104,9 @@ def _draw(rows: pl.DataFrame, marks: pl.DataFrame, *, depth: int, step: int) -> 
     y = alt.Y("y:Q", scale=alt.Scale(domain=[last + 0.7, -0.7], nice=False), axis=None)
     colours = alt.Scale(domain=_NAMES, range=list(PALETTE[:2]))
     shapes = alt.Scale(domain=_NAMES, range=["circle", "diamond"])
-    legend = alt.Legend(orient="top", direction="vertical", offset=30, symbolSize=70)
+    legend = alt.Legend(
+        orient="top", direction="vertical", offset=30, symbolSize=70, symbolOpacity=1
+    )
     tint = alt.Color("measure:N", scale=colours, legend=legend)
     placed = marks.with_columns(
         reached=pl.col("layer").cast(pl.String).fill_null("never"),
@@ -121,6 +123,7 @@ def _draw(rows: pl.DataFrame, marks: pl.DataFrame, *, depth: int, step: int) -> 
         {"layer": [(left + right) / 2, right], "text": ["never", "final similarity"]}
     )
     labels_width = 6.0 * rows["text"].str.len_chars().max()
+    rows = rows.select("y", "text", "heading", "final")
     row_text = alt.Chart(rows).encode(y=y)
     layers = [
         alt.Chart(pl.DataFrame({"layer": [left], "end": [right]}))

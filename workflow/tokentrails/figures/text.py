@@ -2,6 +2,7 @@
 
 import unicodedata
 from collections.abc import Sequence
+from contextlib import suppress
 
 _ESCAPES = {"\n": "\\n", "\t": "\\t", "\r": "\\r"}
 
@@ -23,10 +24,9 @@ def readable(token: str) -> str:
     characters; spaces alone read `[space]`. Plain words pass unchanged.
     """
     if all(character in _BYTES for character in token):
-        try:
+        # It fails for a part of a character, and for a word that was never encoded.
+        with suppress(UnicodeDecodeError):
             token = bytes(_BYTES[character] for character in token).decode()
-        except UnicodeDecodeError:  # a part of a character, or a word that was never encoded
-            pass
     token = token.replace("Ġ", " ").replace("▁", " ").replace("Ċ", "\n")
     if token.startswith("##") and len(token) > 2:
         token = "-" + token[2:]

@@ -70,7 +70,9 @@ def figure(
     """
     heading = alt.TitleParams(
         text=textwrap.wrap(visible(title), max(20, int(width / 8.3))) or [""],
-        subtitle=[line for note in notes for line in textwrap.wrap(visible(note), int(width / 5.7))],
+        subtitle=[
+            line for note in notes for line in textwrap.wrap(visible(note), int(width / 5.7))
+        ],
         fontSize=16,
         lineHeight=20,
         subtitleLineHeight=16,

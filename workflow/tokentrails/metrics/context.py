@@ -57,8 +57,7 @@ def context(
     """
     pairs = np.asarray(pairs_of_one_token(tokens), dtype=np.int64).reshape(-1, 2)
     a, b = pairs.T
-    senses = tokens["sense"] if "sense" in tokens.column_names else pa.nulls(len(tokens), pa.string())
-    senses = senses.cast(pa.string())
+    senses = tokens["sense"].cast(pa.string())
     keys = pa.table(
         {
             "word": tokens["word"].take(a),

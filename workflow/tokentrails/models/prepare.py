@@ -95,6 +95,7 @@ def prepare(source: Source, checkpoint: str, target: Path) -> dict[str, Any]:
     )
     names = sorted(f.name for f in made.iterdir())
     for name in sorted(names, key=lambda n: n == PROVENANCE):  # provenance last: it says all is there
+        (made / name).chmod(0o644)  # some writers give files to their owner alone
         os.replace(made / name, target / name)
     shutil.rmtree(scratch)
     return provenance

@@ -1,0 +1,124 @@
+"""Tiny random models of every supported architecture, with tokenizers of every supported style."""
+
+from pathlib import Path
+
+import torch
+import transformers
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM, PreTrainedTokenizerFast
+
+CORPUS = [
+    "She will lead the team through the transition.",
+    "The pipes were contaminated with lead.",
+    "The bank approved the loan.",
+    "The boat reached the river bank.",
+    "A spring of cold water ran down the hill, and the lead guide followed it to the bank.",
+    "misleading leaders unbelievably transform 1845 numbers, don't they? Größe naïve café 東京 words",
+]
+
+_COMMON = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 64}
+_GROUPED = {**_COMMON, "num_key_value_heads": 2, "head_dim": 8}
+CONFIGS = {
+    "gpt2": {"n_embd": 32, "n_layer": 3, "n_head": 4, "n_positions": 64},
+    "gpt_neox": {**_COMMON, "rotary_pct": 0.25},
+    "llama": _GROUPED,
+    "mistral": {**_GROUPED, "sliding_window": 8},
+    "qwen2": _GROUPED,
+    "qwen3": _GROUPED,
+    "gemma2": {**_GROUPED, "query_pre_attn_scalar": 8, "sliding_window": 8},
+    "opt": {
+        "hidden_size": 32,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+        "ffn_dim": 64,
+        "word_embed_proj_dim": 32,
+    },
+    "bert": _COMMON,
+    "roberta": _COMMON,
+    "distilbert": {"dim": 32, "n_layers": 3, "n_heads": 4, "hidden_dim": 64},
+}
+"""Sizes of one small model of each architecture: three blocks, width 32."""
+
+CONTEXT = {"gpt2": "n_positions"}
+BYTE_LEVEL = ("gpt2", "gpt_neox", "qwen2", "qwen3", "opt", "roberta")
+WORD_PIECE = ("bert", "distilbert")
+ENCODERS = ("bert", "roberta", "distilbert")
+
+
+def tokenizer(model_type: str) -> PreTrainedTokenizerFast:
+    """A tokenizer of the architecture's style, trained on `CORPUS`."""
+    if model_type in WORD_PIECE:
+        special = {"unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "pad": "[PAD]", "mask": "[MASK]"}
+        raw = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+        raw.normalizer = normalizers.BertNormalizer(lowercase=True)
+        raw.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        raw.decoder = decoders.WordPiece()
+        trainer = trainers.WordPieceTrainer(vocab_size=300, special_tokens=list(special.values()))
+    elif model_type in BYTE_LEVEL:
+        special = {"bos": "<s>", "eos": "</s>", "pad": "<pad>"}
+        if model_type == "roberta":
+            special |= {"cls": "<s>", "sep": "</s>", "mask": "<mask>"}
+        raw = Tokenizer(models.BPE())
+        raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        raw.decoder = decoders.ByteLevel()
+        trainer = trainers.BpeTrainer(
+            vocab_size=400,
+            special_tokens=list(dict.fromkeys(special.values())),
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        )
+    else:
+        special = {"bos": "<s>", "eos": "</s>", "pad": "<pad>", "unk": "<unk>"}
+        raw = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True))
+        raw.pre_tokenizer = pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="first")
+        raw.decoder = decoders.Metaspace()
+        trainer = trainers.BpeTrainer(vocab_size=400, special_tokens=list(special.values()))
+    raw.train_from_iterator(CORPUS * 3, trainer)
+    raw.post_processor = _post_processor(model_type, raw)
+    # Left over from somebody's last use; nothing may depend on it.
+    raw.enable_truncation(5)
+    raw.enable_padding(length=9)
+    names = {f"{name}_token": token for name, token in special.items()}
+    return PreTrainedTokenizerFast(tokenizer_object=raw, **names)
+
+
+def _post_processor(model_type: str, raw: Tokenizer):
+    def template(text: str, *tokens: str):
+        return processors.TemplateProcessing(
+            single=text, special_tokens=[(t, raw.token_to_id(t)) for t in tokens]
+        )
+
+    if model_type in WORD_PIECE:
+        return template("[CLS] $A [SEP]", "[CLS]", "[SEP]")
+    if model_type == "roberta":
+        return template("<s> $A </s>", "<s>", "</s>")
+    if model_type == "opt":
+        return template("</s> $A", "</s>")
+    if model_type in BYTE_LEVEL:
+        return processors.ByteLevel(trim_offsets=model_type == "gpt_neox")
+    return template("<s> $A", "<s>")
+
+
+def save(model_type: str, folder: Path, seed: int = 0, **changes: object) -> Path:
+    """Save a tiny model with its tokenizer, as `save_pretrained` does.
+
+    Every parameter is random, biases and norms too: a part that is left out then shows.
+    """
+    cut = tokenizer(model_type)
+    sizes = CONFIGS[model_type] | changes
+    if model_type not in CONTEXT:
+        sizes = {"max_position_embeddings": 64} | sizes
+    pad = cut.convert_tokens_to_ids(cut.pad_token)
+    config = AutoConfig.for_model(model_type, vocab_size=len(cut) + 6, pad_token_id=pad, **sizes)
+    if model_type == "roberta":
+        config.pad_token_id = 1
+        config.max_position_embeddings = 66
+    torch.manual_seed(seed)
+    head = AutoModelForMaskedLM if model_type in ENCODERS else AutoModelForCausalLM
+    model = head.from_config(config)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.15)
+    transformers.logging.set_verbosity_error()
+    model.save_pretrained(folder)
+    cut.save_pretrained(folder)
+    return folder
