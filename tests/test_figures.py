@@ -247,6 +247,18 @@ def test_without_senses_every_label_is_a_line_and_context_is_over_all_pairs():
     assert len(series) == identity["label"].n_unique() + 2
 
 
+def test_lines_whose_names_shorten_alike_stay_apart():
+    identity, _, _ = tables({"lead": ["a", "b"]}, texts=1)
+    long = pl.lit("a name far longer than any direct label may be ") + pl.col("label")
+    chart = identity_context(
+        identity.with_columns(label=long, sense=pl.lit(None, pl.String)), None, title="t"
+    )
+    (rows,) = (rows for unit, rows in marks(chart, "line") if unit["mark"]["strokeWidth"] > 2)
+    assert len({row["series"] for row in rows}) == 1
+    assert len({(row["style"], row["line"], row["layer"]) for row in rows}) == 2 * 13
+    assert len(next(rows for _, rows in marks(chart, "text"))) == 2
+
+
 @pytest.mark.parametrize("count", [1, 2, 3, 24])
 def test_labels_of_a_panel_do_not_overlap(count):
     identity, context, _ = tables({f"w{i}": ["a", "b", "c"] for i in range(count)}, texts=1)

@@ -4,8 +4,21 @@ from pathlib import Path
 
 import torch
 import transformers
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
-from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM, PreTrainedTokenizerFast
+from tokenizers import (
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+    trainers,
+)
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForMaskedLM,
+    PreTrainedTokenizerFast,
+)
 
 CORPUS = [
     "She will lead the team through the transition.",
@@ -13,10 +26,15 @@ CORPUS = [
     "The bank approved the loan.",
     "The boat reached the river bank.",
     "A spring of cold water ran down the hill, and the lead guide followed it to the bank.",
-    "misleading leaders unbelievably transform 1845 numbers, don't they? Größe naïve café 東京 words",
+    "misleading leaders transform 1845 numbers, don't they? Größe naïve café 東京 words",
 ]
 
-_COMMON = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 64}
+_COMMON = {
+    "hidden_size": 32,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "intermediate_size": 64,
+}
 _GROUPED = {**_COMMON, "num_key_value_heads": 2, "head_dim": 8}
 CONFIGS = {
     "gpt2": {"n_embd": 32, "n_layer": 3, "n_head": 4, "n_positions": 64},

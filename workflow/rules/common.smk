@@ -7,11 +7,8 @@ from dataclasses import asdict
 
 from snakemake.exceptions import WorkflowError
 
-# The library lies beside the rules; the scripts are started by Snakemake and find it the same way.
+# The library lies beside the rules; the scripts find it through scripts/_job.py.
 sys.path.insert(0, os.path.join(workflow.basedir, "workflow"))
-os.environ["PYTHONPATH"] = os.pathsep.join(
-    filter(None, [sys.path[0], os.environ.get("PYTHONPATH")])
-)
 
 from tokentrails.config import load_config
 from tokentrails.errors import TokentrailsError
@@ -30,14 +27,9 @@ wildcard_constraints:
     experiment=r"[A-Za-z0-9][A-Za-z0-9._-]*",
 
 
-MODEL = "resources/models/{model}/{checkpoint}/"
-TOKENS = "results/tokens/{model}/{experiment}"
-STATES = "results/hidden_states/{model}/{checkpoint}/{experiment}"
-METRICS = "results/metrics/{model}/{checkpoint}/{experiment}/"
-FIGURES = "results/figures/{model}/{checkpoint}/{experiment}/"
-COMPOSITES = "results/composites/{experiment}_"
-LOGS = "results/logs/"
-BENCHMARKS = "results/benchmarks/"
+METRIC = "results/metrics/{model}/{checkpoint}/{experiment}/{metric}.{suffix}"
+FIGURE = "results/figures/{model}/{checkpoint}/{experiment}/{figure}.{suffix}"
+COMPOSITE = "results/composites/{experiment}_{composite}.{suffix}"
 
 PAPER = ("html", "svg", "png", "pdf", "json")
 
@@ -78,8 +70,8 @@ def get_source_files(wildcards):
 def get_tokenizer(wildcards):
     """The files of the reference checkpoint that tokenizing depends on; the weights are not among them."""
     model = SETUP.models[wildcards.model]
-    folder = f"resources/models/{model.name}/{model.reference}"
-    return multiext(folder + "/", "tokenizer.json", "tokenizer_config.json", "config.json")
+    names = ("tokenizer.json", "tokenizer_config.json", "config.json")
+    return [f"resources/models/{model.name}/{model.reference}/{name}" for name in names]
 
 
 def get_experiment(wildcards):
@@ -88,8 +80,9 @@ def get_experiment(wildcards):
 
 def get_context(wildcards):
     """The context table, where the experiment asks for one."""
-    asked = "context" in get_experiment(wildcards).analyses
-    return [METRICS + "context.parquet"] if asked else []
+    if "context" not in get_experiment(wildcards).analyses:
+        return []
+    return [METRIC.format(metric="context", suffix="parquet", **wildcards)]
 
 
 def get_metric_names(experiment):
@@ -97,21 +90,24 @@ def get_metric_names(experiment):
     return sorted({metric for analysis in experiment.analyses for metric in wanted[analysis]})
 
 
+def get_run(model, checkpoint, experiment):
+    """The wildcards of one run."""
+    return {"model": model.name, "checkpoint": checkpoint, "experiment": experiment.name}
+
+
 def get_metrics(wildcards):
     return [
-        METRICS.format(model=model.name, checkpoint=checkpoint, experiment=experiment.name)
-        + f"{metric}.{suffix}"
-        for model, checkpoint, experiment in SETUP.runs()
-        for metric in get_metric_names(experiment)
+        METRIC.format(metric=metric, suffix=suffix, **get_run(*run))
+        for run in SETUP.runs()
+        for metric in get_metric_names(run[-1])
         for suffix in ("parquet", "csv")
     ]
 
 
 def get_figures(wildcards):
     return [
-        FIGURES.format(model=model.name, checkpoint=checkpoint, experiment=experiment.name)
-        + f"{figure}.{suffix}"
-        for model, checkpoint, experiment in SETUP.runs()
+        FIGURE.format(figure=figure, suffix=suffix, **get_run(*run))
+        for run in SETUP.runs()
         for figure in ("identity_context", "summary")
         for suffix in PAPER
     ]
@@ -119,7 +115,7 @@ def get_figures(wildcards):
 
 def get_composites(wildcards):
     return [
-        COMPOSITES.format(experiment=experiment) + f"{composite}.{suffix}"
+        COMPOSITE.format(experiment=experiment, composite=composite, suffix=suffix)
         for experiment in SETUP.experiments
         for composite in ("senses", "depth")
         for suffix in PAPER
@@ -127,18 +123,18 @@ def get_composites(wildcards):
 
 
 def get_of_all_models(metric):
-    """An input function: one metric of an experiment for the reference checkpoint of every model."""
+    """An input function: one metric of an experiment at the reference checkpoint of each model."""
 
     def get(wildcards):
         experiment = get_experiment(wildcards)
         if metric not in get_metric_names(experiment):
             return []
+        models = [SETUP.models[name] for name in experiment.models]
         return [
-            METRICS.format(
-                model=name, checkpoint=SETUP.models[name].reference, experiment=experiment.name
+            METRIC.format(
+                metric=metric, suffix="parquet", **get_run(model, model.reference, experiment)
             )
-            + f"{metric}.parquet"
-            for name in experiment.models
+            for model in models
         ]
 
     return get

@@ -14,20 +14,20 @@ rule composite:
         context=get_of_all_models("context"),
     output:
         report(
-            COMPOSITES + "{composite}.svg",
+            "results/composites/{experiment}_{composite}.svg",
             caption="../report/composite_{composite}.rst",
             category="Composites",
             labels={"experiment": "{experiment}", "composite": "{composite}"},
         ),
-        multiext(COMPOSITES + "{composite}", ".html", ".png", ".pdf", ".json"),
+        multiext("results/composites/{experiment}_{composite}", ".html", ".png", ".pdf", ".json"),
     log:
-        LOGS + "composite/{experiment}_{composite}.log",
+        "results/logs/composite/{experiment}_{composite}.log",
     wildcard_constraints:
         composite="senses|depth",
+    conda:
+        "../../envs/figures.yaml"
     params:
         title=lambda wildcards: get_title(wildcards.composite)(wildcards),
         code=fingerprint("figures.identity", "figures.save"),
-    conda:
-        "../../envs/figures.yaml"
     script:
         "../scripts/composite.py"

@@ -11,11 +11,11 @@ localrules:
 
 rule identity_context_figure:
     input:
-        identity=METRICS + "identity.parquet",
+        identity="results/metrics/{model}/{checkpoint}/{experiment}/identity.parquet",
         context=get_context,
     output:
         report(
-            FIGURES + "identity_context.svg",
+            "results/figures/{model}/{checkpoint}/{experiment}/identity_context.svg",
             caption="../report/identity_context.rst",
             category="Figures",
             subcategory="{experiment}",
@@ -25,36 +25,48 @@ rule identity_context_figure:
                 "figure": "identity and context",
             },
         ),
-        multiext(FIGURES + "identity_context", ".html", ".png", ".pdf", ".json"),
+        multiext(
+            "results/figures/{model}/{checkpoint}/{experiment}/identity_context",
+            ".html",
+            ".png",
+            ".pdf",
+            ".json",
+        ),
     log:
-        LOGS + "identity_context_figure/{model}/{checkpoint}/{experiment}.log",
+        "results/logs/identity_context_figure/{model}/{checkpoint}/{experiment}.log",
+    conda:
+        "../../envs/figures.yaml"
     params:
         title=get_title("identity_context"),
         code=fingerprint("figures.identity", "figures.save"),
-    conda:
-        "../../envs/figures.yaml"
     script:
         "../scripts/identity_context_figure.py"
 
 
 rule summary_figure:
     input:
-        METRICS + "summary.parquet",
+        "results/metrics/{model}/{checkpoint}/{experiment}/summary.parquet",
     output:
         report(
-            FIGURES + "summary.svg",
+            "results/figures/{model}/{checkpoint}/{experiment}/summary.svg",
             caption="../report/summary_figure.rst",
             category="Figures",
             subcategory="{experiment}",
             labels={"model": "{model}", "checkpoint": "{checkpoint}", "figure": "summary"},
         ),
-        multiext(FIGURES + "summary", ".html", ".png", ".pdf", ".json"),
+        multiext(
+            "results/figures/{model}/{checkpoint}/{experiment}/summary",
+            ".html",
+            ".png",
+            ".pdf",
+            ".json",
+        ),
     log:
-        LOGS + "summary_figure/{model}/{checkpoint}/{experiment}.log",
+        "results/logs/summary_figure/{model}/{checkpoint}/{experiment}.log",
+    conda:
+        "../../envs/figures.yaml"
     params:
         title=get_title("summary"),
         code=fingerprint("figures.summary", "figures.save"),
-    conda:
-        "../../envs/figures.yaml"
     script:
         "../scripts/summary_figure.py"

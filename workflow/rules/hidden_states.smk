@@ -6,24 +6,24 @@
 
 rule hidden_states:
     input:
-        tokens=TOKENS + ".parquet",
-        weights=MODEL + "model.safetensors",
-        config=MODEL + "config.json",
-        provenance=MODEL + "provenance.json",
+        tokens="results/tokens/{model}/{experiment}.parquet",
+        weights="resources/models/{model}/{checkpoint}/model.safetensors",
+        config="resources/models/{model}/{checkpoint}/config.json",
+        provenance="resources/models/{model}/{checkpoint}/provenance.json",
     output:
-        ensure(STATES + ".parquet", non_empty=True),
+        ensure("results/hidden_states/{model}/{checkpoint}/{experiment}.parquet", non_empty=True),
     log:
-        LOGS + "hidden_states/{model}/{checkpoint}/{experiment}.log",
+        "results/logs/hidden_states/{model}/{checkpoint}/{experiment}.log",
     benchmark:
-        BENCHMARKS + "hidden_states/{model}/{checkpoint}/{experiment}.tsv"
+        "results/benchmarks/hidden_states/{model}/{checkpoint}/{experiment}.tsv"
+    conda:
+        "../../envs/torch.yaml"
     threads: 8
     params:
         sites=lambda wildcards: get_experiment(wildcards).sites,
         pooling=lambda wildcards: get_experiment(wildcards).pooling,
         extract=SETUP.extract,
         code=fingerprint("extract"),
-    conda:
-        "../../envs/torch.yaml"
     message:
         "Running {wildcards.model} ({wildcards.checkpoint}) on the texts of {wildcards.experiment}"
     script:

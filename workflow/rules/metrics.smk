@@ -6,78 +6,78 @@
 
 rule identity:
     input:
-        states=STATES + ".parquet",
-        tokens=TOKENS + ".parquet",
-        weights=MODEL + "model.safetensors",
-        config=MODEL + "config.json",
+        states="results/hidden_states/{model}/{checkpoint}/{experiment}.parquet",
+        tokens="results/tokens/{model}/{experiment}.parquet",
+        weights="resources/models/{model}/{checkpoint}/model.safetensors",
+        config="resources/models/{model}/{checkpoint}/config.json",
     output:
-        table=METRICS + "identity.parquet",
+        table="results/metrics/{model}/{checkpoint}/{experiment}/identity.parquet",
         csv=report(
-            METRICS + "identity.csv",
+            "results/metrics/{model}/{checkpoint}/{experiment}/identity.csv",
             caption="../report/identity.rst",
             category="Tables",
             subcategory="{experiment}",
             labels={"model": "{model}", "checkpoint": "{checkpoint}", "table": "identity"},
         ),
     log:
-        LOGS + "identity/{model}/{checkpoint}/{experiment}.log",
+        "results/logs/identity/{model}/{checkpoint}/{experiment}.log",
     benchmark:
-        BENCHMARKS + "identity/{model}/{checkpoint}/{experiment}.tsv"
+        "results/benchmarks/identity/{model}/{checkpoint}/{experiment}.tsv"
+    conda:
+        "../../envs/analysis.yaml"
     params:
         groups=lambda wildcards: get_experiment(wildcards).group_columns,
         code=fingerprint("metrics.identity", "weights"),
-    conda:
-        "../../envs/analysis.yaml"
     script:
         "../scripts/identity.py"
 
 
 rule context:
     input:
-        states=STATES + ".parquet",
-        tokens=TOKENS + ".parquet",
+        states="results/hidden_states/{model}/{checkpoint}/{experiment}.parquet",
+        tokens="results/tokens/{model}/{experiment}.parquet",
     output:
-        table=METRICS + "context.parquet",
+        table="results/metrics/{model}/{checkpoint}/{experiment}/context.parquet",
         csv=report(
-            METRICS + "context.csv",
+            "results/metrics/{model}/{checkpoint}/{experiment}/context.csv",
             caption="../report/context.rst",
             category="Tables",
             subcategory="{experiment}",
             labels={"model": "{model}", "checkpoint": "{checkpoint}", "table": "context"},
         ),
     log:
-        LOGS + "context/{model}/{checkpoint}/{experiment}.log",
+        "results/logs/context/{model}/{checkpoint}/{experiment}.log",
     benchmark:
-        BENCHMARKS + "context/{model}/{checkpoint}/{experiment}.tsv"
-    params:
-        code=fingerprint("metrics.context"),
+        "results/benchmarks/context/{model}/{checkpoint}/{experiment}.tsv"
     conda:
         "../../envs/analysis.yaml"
+    params:
+        code=fingerprint("metrics.context"),
     script:
         "../scripts/context.py"
 
 
 rule summary:
     input:
-        identity=METRICS + "identity.parquet",
+        identity="results/metrics/{model}/{checkpoint}/{experiment}/identity.parquet",
         context=get_context,
     output:
-        table=METRICS + "summary.parquet",
+        table="results/metrics/{model}/{checkpoint}/{experiment}/summary.parquet",
         csv=report(
-            METRICS + "summary.csv",
+            "results/metrics/{model}/{checkpoint}/{experiment}/summary.csv",
             caption="../report/summary.rst",
             category="Tables",
             subcategory="{experiment}",
             labels={"model": "{model}", "checkpoint": "{checkpoint}", "table": "summary"},
         ),
     log:
-        LOGS + "summary/{model}/{checkpoint}/{experiment}.log",
+        "results/logs/summary/{model}/{checkpoint}/{experiment}.log",
     benchmark:
-        BENCHMARKS + "summary/{model}/{checkpoint}/{experiment}.tsv"
+        "results/benchmarks/summary/{model}/{checkpoint}/{experiment}.tsv"
+    conda:
+        "../../envs/analysis.yaml"
     params:
         threshold=SETUP.summary["half_life_threshold"],
         code=fingerprint("metrics.summary"),
-    conda:
-        "../../envs/analysis.yaml"
     script:
         "../scripts/summary.py"

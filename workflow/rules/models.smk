@@ -13,7 +13,7 @@ rule model:
         get_source_files,
     output:
         multiext(
-            MODEL,
+            "resources/models/{model}/{checkpoint}/",
             weights="model.safetensors",
             config="config.json",
             tokenizer="tokenizer.json",
@@ -21,12 +21,12 @@ rule model:
             provenance="provenance.json",
         ),
     log:
-        LOGS + "model/{model}/{checkpoint}.log",
+        "results/logs/model/{model}/{checkpoint}.log",
+    conda:
+        "../../envs/torch.yaml"
     params:
         source=lambda wildcards: asdict(SETUP.models[wildcards.model].source),
         form=1,
-    conda:
-        "../../envs/torch.yaml"
     message:
         "Fetching {wildcards.model}, checkpoint {wildcards.checkpoint}"
     script:

@@ -8,19 +8,19 @@ rule tokens:
     input:
         tokenizer=get_tokenizer,
     output:
-        tokens=TOKENS + ".parquet",
-        skipped=TOKENS + ".skipped.parquet",
-        skipped_csv=TOKENS + ".skipped.csv",
+        tokens="results/tokens/{model}/{experiment}.parquet",
+        skipped="results/tokens/{model}/{experiment}.skipped.parquet",
+        skipped_csv="results/tokens/{model}/{experiment}.skipped.csv",
     log:
-        LOGS + "tokens/{model}/{experiment}.log",
+        "results/logs/tokens/{model}/{experiment}.log",
     benchmark:
-        BENCHMARKS + "tokens/{model}/{experiment}.tsv"
+        "results/benchmarks/tokens/{model}/{experiment}.tsv"
+    conda:
+        "../../envs/tokenize.yaml"
     params:
         file=lambda wildcards: get_experiment(wildcards).file,
         hash=lambda wildcards: get_experiment(wildcards).hash,
         special_tokens=lambda wildcards: get_experiment(wildcards).special_tokens,
         code=fingerprint("tokenization"),
-    conda:
-        "../../envs/tokenize.yaml"
     script:
         "../scripts/tokens.py"

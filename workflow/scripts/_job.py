@@ -7,6 +7,8 @@ import warnings
 from contextlib import contextmanager
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where the library lies
+
 from tokentrails.errors import TokentrailsError, is_disk_full
 
 
@@ -14,8 +16,8 @@ from tokentrails.errors import TokentrailsError, is_disk_full
 def job(snakemake):
     """Run a script's work with its log file open.
 
-    What users can mend is said in one message. Anything else is our fault: the traceback goes to the
-    log, and the message says where that is.
+    What users can mend is said in one message. Anything else is our fault: the traceback goes to
+    the log, and the message says where that is.
     """
     log = Path(snakemake.log[0])
     log.parent.mkdir(parents=True, exist_ok=True)

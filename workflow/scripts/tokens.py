@@ -47,7 +47,9 @@ with job(snakemake):
         "special_tokens": experiment.special_tokens,
     }
     write_table(
-        describe(tokens, title="token ids of the prompts, and the targets in them", provenance=provenance),
+        describe(
+            tokens, title="token ids of the prompts, and the targets in them", provenance=provenance
+        ),
         snakemake.output.tokens,
     )
     write_table(

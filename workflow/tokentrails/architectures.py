@@ -65,9 +65,7 @@ class Architecture:
 
 
 def _llama_like(model_type: str, mid: str = "post_attention_layernorm") -> Architecture:
-    return Architecture(
-        model_type, "embed_tokens", "layers", mid, "norm", causal=True, rotary=True
-    )
+    return Architecture(model_type, "embed_tokens", "layers", mid, "norm", causal=True, rotary=True)
 
 
 def _bert_like(model_type: str) -> Architecture:
@@ -173,8 +171,10 @@ def architecture_of(config: dict[str, Any], *, where: object) -> Architecture:
 
 def _unsupported_variant(config: dict[str, Any]) -> str | None:
     if config.get("model_type") == "opt":
-        if config.get("word_embed_proj_dim", config.get("hidden_size")) != config.get("hidden_size"):
-            return "word_embed_proj_dim differs from hidden_size, so the stream and the embedding have no common space"
+        if config.get("word_embed_proj_dim", config.get("hidden_size")) != config.get(
+            "hidden_size"
+        ):
+            return "word_embed_proj_dim differs from hidden_size"
         if not config.get("do_layer_norm_before", True):
             return "do_layer_norm_before is false"
     if config.get("is_decoder") and config.get("model_type") in ("bert", "roberta"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-# Enough tokens to keep matrix products busy; below this, some padding costs less than a small batch.
+# Enough tokens to keep matrix products busy; below this, padding costs less than a small batch.
 BUSY = 512
 MOST_PADDING = 0.125
 

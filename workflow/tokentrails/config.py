@@ -17,9 +17,13 @@ from .yaml_file import KeyPath, YamlFile, show_keys
 
 # Columns that tables have anyway; a group column may not take their place.
 RESERVED = frozenset(
-    """adjusted checkpoint cosine depth experiment final_norm_similarity final_similarity first
-    half_life_layer context_dominance_layer hidden label_a label_b last layer model n_tokens relation
-    sense_a sense_b site special_tokens text token_ids tokens""".split()
+    {
+        *("model", "checkpoint", "experiment", "site", "layer", "depth"),
+        *("text", "token_ids", "tokens", "first", "last", "n_tokens", "special_tokens", "hidden"),
+        *("label_a", "label_b", "sense_a", "sense_b", "relation", "cosine", "adjusted"),
+        *("half_life_layer", "half_life_threshold", "context_dominance_layer"),
+        *("final_similarity", "final_norm_similarity"),
+    }
 )
 
 
@@ -186,6 +190,7 @@ def load_prompts(path: str) -> tuple[tuple[Prompt, ...], tuple[str, ...]]:
         return file.where((key, *keys[1:]) if keys[:1] == ("prompts",) else keys)
 
     check(data, "experiment", where)
+    assert isinstance(data, dict)
     known = list(schema("experiment")["properties"]["prompts"]["items"]["properties"])
     for index, entry in enumerate(data["prompts"]):
         for name in entry.keys() - set(known):
@@ -221,7 +226,9 @@ def _model(name: str, entry: dict[str, Any], where: str) -> Model:
     repeated = [c for c, n in Counter(checkpoints).items() if n > 1]
     if repeated:
         raise TokentrailsError(
-            f"the checkpoint {repeated[0]!r} is listed twice", where=where, hint="remove one of them."
+            f"the checkpoint {repeated[0]!r} is listed twice",
+            where=where,
+            hint="remove one of them.",
         )
     if reference not in checkpoints:
         raise TokentrailsError(
@@ -313,10 +320,8 @@ def _check_title(title: str, where: str) -> None:
 
 def _holds(data: Any, keys: KeyPath) -> bool:
     for key in keys:
-        if isinstance(data, dict) and key in data:
+        try:
             data = data[key]
-        elif isinstance(data, list) and isinstance(key, int) and key < len(data):
-            data = data[key]
-        else:
+        except (KeyError, IndexError, TypeError):
             return False
     return True

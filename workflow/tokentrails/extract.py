@@ -58,7 +58,7 @@ def load_model(folder: Path, device: torch.device, dtype: str) -> tuple[nn.Modul
     bad = sorted(loading["missing_keys"]) + sorted(map(str, loading.get("mismatched_keys", ())))
     if bad:  # transformers would fill them with random numbers
         raise TokentrailsError(
-            f"{len(bad)} tensors of the model are missing or of another shape, among them {bad[0]!r}",
+            f"{len(bad)} tensors are missing or of another shape, among them {bad[0]!r}",
             where=folder / "model.safetensors",
             hint="the weights do not fit config.json; fetch or save the model again.",
         )
@@ -204,5 +204,5 @@ def refuse_non_finite(
         raise TokentrailsError(
             f"the state is not finite at site {site}, layer {layer}, label {labels[rows[row]]!r}",
             where=name,
-            hint="with a half-precision dtype use extract.dtype: float32; otherwise the weights are broken.",
+            hint="in half precision, use extract.dtype: float32; otherwise the weights are broken.",
         )

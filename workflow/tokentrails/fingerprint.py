@@ -59,7 +59,7 @@ def _imports(tree: ast.Module, importer: str) -> list[str]:
             module = node.module or ""
             if node.level:
                 anchor = importer.split(".")
-                if not _source(importer).name == "__init__.py":
+                if _source(importer).name != "__init__.py":
                     anchor = anchor[:-1]
                 anchor = anchor[: len(anchor) - node.level + 1]
                 module = ".".join([*anchor, module]).rstrip(".")

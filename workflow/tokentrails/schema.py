@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
 from jsonschema import Draft202012Validator
@@ -67,29 +67,32 @@ def closest(word: str, known: list[str]) -> str | None:
 
 def _explain(error: ValidationError) -> tuple[str, str, KeyPath]:
     """The problem, the hint, and the keys to add to the error's path."""
-    rule, value = error.schema, error.instance
+    rule: Any = error.schema
+    value: Any = error.instance
+    wanted = cast(Any, error.validator_value)
     meaning = " ".join(str(rule.get("description", "")).split())
     match error.validator:
         case "additionalProperties":
             known = sorted(rule.get("properties", {}))
             unknown = next(key for key in value if key not in known)
             guess = closest(str(unknown), known)
-            hint = f"did you mean {guess!r}?" if guess else f"the known keys are {', '.join(known)}."
+            hint = (
+                f"did you mean {guess!r}?" if guess else f"the known keys are {', '.join(known)}."
+            )
             return f"unknown key {unknown!r}", hint, (unknown,)
         case "required":
-            missing = next(key for key in error.validator_value if key not in value)
+            missing = next(key for key in wanted if key not in value)
             described = rule.get("properties", {}).get(missing, {}).get("description", "")
             return f"the key {missing!r} is missing", f"give it: {' '.join(described.split())}.", ()
         case "anyOf":
-            names = [name for option in error.validator_value for name in option["required"]]
+            names = [name for option in wanted for name in option["required"]]
             return f"none of {' / '.join(names)} is given", "give one of them.", ()
         case "enum":
-            allowed = [str(v) for v in error.validator_value]
+            allowed = [str(v) for v in wanted]
             guess = closest(str(value), allowed)
             hint = f"did you mean {guess!r}? " if guess else ""
             return f"{value!r} is not allowed", f"{hint}Choose from {', '.join(allowed)}.", ()
         case "type":
-            wanted = error.validator_value
             wanted = wanted if isinstance(wanted, str) else " or ".join(wanted)
             return f"{value!r} is not of type {wanted}", f"{meaning or 'see config/README.md'}.", ()
         case _:

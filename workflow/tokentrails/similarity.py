@@ -11,7 +11,7 @@ PAIRS_AT_ONCE = 8192
 def row_cosine(
     a: Float[np.ndarray, "n d"], b: Float[np.ndarray, "n d"]
 ) -> Float32[np.ndarray, " n"]:
-    """Cosine of each row of `a` with the same row of `b`: a.b / (|a| |b|), null (NaN) for a zero row.
+    """Cosine of each row of `a` with the same row of `b`: a.b / (|a| |b|), NaN for a zero row.
 
     Computed in float64 and rounded to float32 at the end, so that equal directions give exactly 1.
     """
@@ -30,5 +30,7 @@ def pair_cosine(
     Pairs are taken in blocks, since there are many more of them than rows.
     """
     blocks = range(0, len(a), PAIRS_AT_ONCE)
-    cosines = [row_cosine(rows[a[i : i + PAIRS_AT_ONCE]], rows[b[i : i + PAIRS_AT_ONCE]]) for i in blocks]
+    cosines = [
+        row_cosine(rows[a[i : i + PAIRS_AT_ONCE]], rows[b[i : i + PAIRS_AT_ONCE]]) for i in blocks
+    ]
     return np.concatenate(cosines) if cosines else np.empty(0, dtype=np.float32)

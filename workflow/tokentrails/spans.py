@@ -22,7 +22,9 @@ class NotAligned(Exception):
 
 
 def surface(token: str) -> str:
-    """How a vocabulary entry looks in a text: ``Ġlead`` and ``▁lead`` are `` lead``, ``##ing`` is ``ing``.
+    """How a vocabulary entry looks in a text.
+
+    ``Ġlead`` and ``▁lead`` are `` lead``, ``##ing`` is ``ing``.
 
     Byte-level entries are decoded by the table of GPT-2's tokenizer, in which every byte has a
     printable character.

@@ -140,7 +140,11 @@ class StatesWriter:
         with (
             replacing(self.path) as part,
             pq.ParquetWriter(
-                part, schema, compression="none", use_dictionary=["site"], write_statistics=["site", "layer"]
+                part,
+                schema,
+                compression="none",
+                use_dictionary=["site"],
+                write_statistics=["site", "layer"],
             ) as writer,
         ):
             for index, (site, layer) in enumerate(self.places):
@@ -188,7 +192,9 @@ class StatesReader:
         site, layer = names.index("site"), names.index("layer")
         self.places: tuple[Place, ...] = tuple(
             (group.column(site).statistics.min, group.column(layer).statistics.min)
-            for group in (self._file.metadata.row_group(i) for i in range(self._file.num_row_groups))
+            for group in (
+                self._file.metadata.row_group(i) for i in range(self._file.num_row_groups)
+            )
         )
 
     def layer(self, site: str, layer: int) -> Layer:
@@ -221,19 +227,23 @@ def places(sites: Sequence[str], depth: int) -> list[Place]:
 
 
 def _write_at(fd: int, block: np.ndarray, offset: int) -> None:
-    view = memoryview(block).cast("B")
+    view = _bytes(block)
     while view:
         done = os.pwrite(fd, view, offset)
         view, offset = view[done:], offset + done
 
 
 def _read_at(fd: int, block: np.ndarray, offset: int) -> None:
-    view = memoryview(block).cast("B") if block.size else memoryview(b"")
+    view = _bytes(block)
     while view:
         done = os.preadv(fd, [view], offset) if hasattr(os, "preadv") else _pread(fd, view, offset)
         if done == 0:
             raise OSError(errno.EIO, "the scratch file of the states is shorter than was written")
         view, offset = view[done:], offset + done
+
+
+def _bytes(block: np.ndarray) -> memoryview:
+    return block.reshape(-1).view(np.uint8).data
 
 
 def _pread(fd: int, view: memoryview, offset: int) -> int:
@@ -247,5 +257,5 @@ def _disk_full(path: Path, needed: int, free: int) -> TokentrailsError:
         f"the states need {needed / 1e9:.2f} GB for the file and its scratch copy, "
         f"{free / 1e9:.2f} GB are free",
         where=path,
-        hint="make room, read fewer sites (experiments.NAME.sites), or store float16 (extract.store).",
+        hint="make room, read fewer sites (experiments.NAME.sites), or use extract.store: float16.",
     )

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
@@ -17,8 +16,8 @@ from .states import Place
 class StreamReader:
     """Hooks that gather some rows of the stream at each place while the model runs.
 
-    Only the gathered rows are kept, so memory does not grow with layers x batch x length. A row is a
-    position of the batch, counted through: text b, position t of a batch of T positions is b T + t.
+    Only the gathered rows are kept, so memory does not grow with layers x batch x length. A row
+    is a position of the batch, counted through: position t of text b, of T positions, is b T + t.
 
     Parameters
     ----------
@@ -27,7 +26,9 @@ class StreamReader:
     places: sites and layers to read, in the order of the result.
     """
 
-    def __init__(self, model: nn.Module, architecture: Architecture, places: Sequence[Place]) -> None:
+    def __init__(
+        self, model: nn.Module, architecture: Architecture, places: Sequence[Place]
+    ) -> None:
         self.model = model
         self.places = tuple(places)
         self._rows: Tensor | None = None
@@ -60,7 +61,9 @@ class StreamReader:
     ) -> Float[Tensor, "places rows d"]:
         """Run the model and return the states of the rows, as float32 on the model's device."""
         self._rows, self._out = rows, None
-        kwargs: dict[str, Any] = {} if attention_mask is None else {"attention_mask": attention_mask}
+        kwargs: dict[str, Any] = (
+            {} if attention_mask is None else {"attention_mask": attention_mask}
+        )
         if hasattr(self.model.config, "use_cache"):
             kwargs["use_cache"] = False
         self.model(input_ids=input_ids, **kwargs)

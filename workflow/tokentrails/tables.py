@@ -31,12 +31,12 @@ MEANINGS = {
     "n_tokens": "number of tokens of the target",
     "special_tokens": "how many tokens of the text were added by the tokenizer or the BOS setting",
     "token": "vocabulary entry whose embedding stands for the target",
-    "site": "where the residual stream is read: resid (between blocks), resid_mid (attention added, "
-    "before the MLP and before any post-norm; blocks that add attention and MLP in parallel: block "
-    "input + attention output), final_norm (after the model's last norm)",
+    "site": "where the residual stream is read: resid (between blocks), resid_mid (attention "
+    "added, before the MLP and before any post-norm; in blocks that add attention and MLP in "
+    "parallel: block input + attention output), final_norm (after the model's last norm)",
     "layer": "blocks passed by the stream (resid, final_norm); index of the block (resid_mid)",
     "hidden": "the state: a float vector of d_model, in the model's own units",
-    "adjusted": "the cosine minus that of random pairs at the same place; null where there is no baseline",
+    "adjusted": "the cosine minus that of random pairs at the same place; null: no baseline",
     "depth": "number of blocks of the model",
 }
 
@@ -92,8 +92,8 @@ def write_table(table: pa.Table, path: Path, csv: Path | None = None) -> None:
     Parameters
     ----------
     path: of the Parquet file.
-    csv: of the CSV twin: lists become JSON, and a text that a spreadsheet would run as a formula gets
-        an apostrophe in front.
+    csv: of the CSV twin: lists become JSON, and a text that a spreadsheet would run as a formula
+        gets an apostrophe in front.
     """
     if csv is not None:
         with replacing(csv) as part:

@@ -119,9 +119,7 @@ _TOKENS = {
     "n_tokens": pa.int32(),
     "special_tokens": pa.int32(),
 }
-_SKIPPED = pa.schema(
-    [("occurrence", pa.int32()), ("label", pa.string()), ("reason", pa.string())]
-)
+_SKIPPED = pa.schema([("occurrence", pa.int32()), ("label", pa.string()), ("reason", pa.string())])
 
 
 def _tokens_table(rows: list[dict[str, Any]], experiment: Experiment) -> pa.Table:
@@ -159,7 +157,7 @@ def _encoder(
     def encode(text: str) -> _Encoded:
         e = tokenizer.encode(text, add_special_tokens=mode != "none")
         encoded = _Encoded(e.ids, e.tokens, e.offsets, sum(e.special_tokens_mask))
-        if mode == "bos" and e.ids[:1] != [bos_id]:
+        if mode == "bos" and bos_id is not None and e.ids[:1] != [bos_id]:
             encoded = _Encoded(
                 [bos_id, *e.ids],
                 [files.bos or "", *e.tokens],
@@ -199,5 +197,5 @@ def _not_there(
         f"the target {target!r} {how_often} in the prompt {prompt.prompt!r}{nth}; "
         f"its tokens are {' '.join(encoding.tokens)}",
         where=where,
-        hint="check spelling, case and the space in front: ' lead' and 'lead' are different tokens.",
+        hint="check spelling, case and the space in front: ' lead' and 'lead' differ.",
     )

@@ -1,8 +1,8 @@
 """Similarity curves by layer: from metric tables to the lines of a figure.
 
-A *curves* frame has one row per point: run, word, series (the line, and its direct label), style
-(identity | between | within | context), colour, site, layer, cosine, and for tooltips label,
-sense and text.
+A *curves* frame has one row per point: run, word, style (identity | between | within | context),
+line (its number within word and style), series (its direct label), colour, site, layer, cosine,
+and for tooltips label, sense and text.
 """
 
 import polars as pl
@@ -54,11 +54,15 @@ def identity_curves(identity: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]
         style=pl.lit("identity"),
         n_texts=pl.col("label").n_unique().over("run", "word", "series"),
     )
-    keys = ["run", "word", "series", "style", "colour", "site", "layer"]
+    # Names may read the same once shortened; numbers keep their lines apart.
+    points = points.with_columns(line=pl.col("series").rank("dense"))
+    keys = ["run", "word", "style", "line", "series", "colour", "site", "layer"]
     means = points.group_by(keys, maintain_order=True).agg(
         pl.col("cosine").mean(), pl.col("sense").first(), *_names_of_texts("label", "text")
     )
-    texts = points.filter(pl.col("n_texts") > 1, pl.col("site") == LINE)
+    texts = points.filter(pl.col("n_texts") > 1, pl.col("site") == LINE).with_columns(
+        line=pl.col("label").rank("dense")
+    )
     columns = [*keys, "cosine", "sense", "label", "text"]
     return _for_people(means.select(columns)), _for_people(texts.select(columns))
 
@@ -78,6 +82,7 @@ def context_curves(context: pl.DataFrame | None) -> pl.DataFrame | None:
         means.select(
             *keys,
             "cosine",
+            line=pl.lit(1, pl.UInt32),
             series=pl.col("style").replace_strict(CONTEXT_LABELS),
             colour=pl.when(pl.col("style") == "within").then(pl.lit(GREY)).otherwise(pl.lit(INK)),
             sense=pl.lit(""),

@@ -132,13 +132,13 @@ def composite_depth(
         heading = "context similarity" + (" between senses" if between else "")
         parts.append((heading, _over_words(_fractions(contexts, depths), names)))
 
-    lowest = min(part["low"].min() for _, part in parts)
+    low, high = cosine_range(*(part for _, part in parts), column="low")
     axes = Axes(
         x="layer / depth",
         ticks=_FRACTIONS,
         end=1.0,
-        low=min(-0.1, lowest - 0.05),
-        high=1.03,
+        low=low,
+        high=high,
         width=340,
         height=max(300, (LINE_HEIGHT + 2) * len(names)),
     )
@@ -153,7 +153,7 @@ def composite_depth(
                 title=heading,
                 y_title=index == 0,
                 band=lines.filter(pl.col("words") > 1).select(
-                    "x", "series", "colour", "low", "high"
+                    "x", "style", "line", "colour", "low", "high"
                 ),
             )
         )
@@ -167,7 +167,7 @@ def _together(means: pl.DataFrame, contexts: pl.DataFrame | None) -> pl.DataFram
 
 
 def _depth(curves: pl.DataFrame) -> int:
-    return curves.filter(pl.col("site") == LINE)["layer"].max()
+    return curves.filter(pl.col("site") == LINE).select(pl.col("layer").max()).item()
 
 
 def _depths(curves: pl.DataFrame) -> pl.DataFrame:
@@ -201,6 +201,7 @@ def _over_words(curves: pl.DataFrame, names: list[str]) -> pl.DataFrame:
         )
         .with_columns(
             word=pl.lit("all words"),
+            line=pl.col("run").rank("dense"),
             series="run",
             style=pl.lit("identity"),
             colour=pl.col("run").replace_strict(colours),
@@ -213,8 +214,8 @@ def _over_words(curves: pl.DataFrame, names: list[str]) -> pl.DataFrame:
 
 def _height(means: pl.DataFrame, *, at_least: int) -> int:
     """Pixels that the labels of the fullest panel need."""
-    most = means.group_by("run", "word").agg(pl.col("series").n_unique())["series"].max()
-    return max(at_least, (LINE_HEIGHT + 2) * most)
+    lines = means.group_by("run", "word").agg(count=pl.struct("style", "line").n_unique())
+    return max(at_least, (LINE_HEIGHT + 2) * lines.select(pl.col("count").max()).item())
 
 
 def _notes(means: pl.DataFrame, texts: pl.DataFrame) -> list[str]:

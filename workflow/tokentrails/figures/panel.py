@@ -10,7 +10,14 @@ from .curves import AFTER_NORM, LINE
 from .text import spread
 from .theme import GREY, LINE_HEIGHT
 
-_DASHES = {"identity": [1, 0], "between": [6, 3], "within": [2, 2.5], "context": [6, 3]}
+_DASHES: dict[str, list[float]] = {
+    "identity": [1, 0],
+    "between": [6, 3],
+    "within": [2, 2.5],
+    "context": [6, 3],
+}
+
+_LINE = ["style:N", "line:N"]  # what tells one line from another
 
 
 @dataclass(frozen=True)
@@ -43,18 +50,17 @@ class Axes:
         return curves.with_columns(x=pl.when(after).then(self.norm).otherwise("x"))
 
 
-def cosine_range(*frames: pl.DataFrame | None) -> tuple[float, float]:
-    """Limits for the cosine axis: 0 and 1, and as far below 0 as the values go."""
-    lowest = min(frame["cosine"].min() for frame in frames if frame is not None and len(frame))
+def cosine_range(*frames: pl.DataFrame, column: str = "cosine") -> tuple[float, float]:
+    """Limits for the cosine axis: up to 1, and below 0 as far as the values of `column` go."""
+    lowest = min(frame.select(pl.col(column).min()).item() for frame in frames if len(frame))
     return min(-0.1, lowest - 0.05), 1.03
 
 
 def layer_ticks(depth: int) -> list[float]:
     """At most nine whole layers, always with the first and the last."""
     step = math.ceil(depth / 8) or 1
-    return [float(tick) for tick in range(0, depth, step) if depth - tick > step / 2] + [
-        float(depth)
-    ]
+    inner = [tick for tick in range(0, depth, step) if depth - tick > step / 2]
+    return [float(tick) for tick in [*inner, depth]]
 
 
 def panel(
@@ -65,12 +71,11 @@ def panel(
     title: str,
     x_title: bool = True,
     y_title: bool = True,
-    labels: bool = True,
     band: pl.DataFrame | None = None,
 ) -> alt.LayerChart:
     """Lines of `means` over faint lines of `texts`: curves frames of one panel with a column x.
 
-    `band`, if given, has the columns x, series, colour, low and high.
+    `band`, if given, has the columns x, style, line, colour, low and high.
     """
     span = (axes.high - axes.low) / axes.height  # cosine per pixel
     x = alt.X(
@@ -81,17 +86,11 @@ def panel(
     )
     y_scale = alt.Scale(domain=[axes.low, axes.high], nice=False)
     y_name = "cosine" if y_title else None
-    y = alt.Y(
-        "cosine:Q",
-        scale=y_scale,
-        axis=alt.Axis(tickCount=6, format=".1~f"),
-        title=y_name,
-    )
+    y = alt.Y("cosine:Q", scale=y_scale, axis=alt.Axis(tickCount=6, format=".1~f"), title=y_name)
     tint = alt.Color("colour:N", scale=None)
-    fill = alt.Fill("colour:N", scale=None)
     dash = alt.StrokeDash(
         "style:N",
-        scale=alt.Scale(domain=list(_DASHES), range=list(_DASHES.values())),
+        scale=alt.Scale(domain=list(_DASHES), range=[*_DASHES.values()]),
         legend=None,
     )
     tooltip = [
@@ -111,20 +110,20 @@ def panel(
                 x=x,
                 y=alt.Y("low:Q", scale=y_scale, title=y_name),
                 y2="high:Q",
-                fill=fill,
-                detail="series:N",
+                fill=alt.Fill("colour:N", scale=None),
+                detail=_LINE,
             )
         )
     if len(texts):
         faint = alt.Chart(texts).encode(x=x, y=y)
         layers.append(
-            faint.mark_line(strokeWidth=0.8, opacity=0.3).encode(color=tint, detail="label:N")
+            faint.mark_line(strokeWidth=0.8, opacity=0.3).encode(color=tint, detail=_LINE)
         )
         layers.append(_targets(faint).encode(tooltip=tooltip))
     drawn = alt.Chart(lines).encode(x=x, y=y)
     layers.append(
         drawn.mark_line(strokeWidth=2.2, strokeCap="butt").encode(
-            color=tint, strokeDash=dash, detail="series:N"
+            color=tint, strokeDash=dash, detail=_LINE
         )
     )
     layers.append(_targets(drawn).encode(tooltip=tooltip))
@@ -135,9 +134,9 @@ def panel(
             .mark_point(shape="diamond", size=55, strokeWidth=1.6, fill="white", opacity=1)
             .encode(x=x, y=y, stroke=alt.Stroke("colour:N", scale=None), tooltip=tooltip)
         )
-    if labels and len(lines):
+    if len(lines):
         layers += _labels(lines, axes, gap=LINE_HEIGHT * span, x=x, y=y)
-    return alt.layer(*layers).properties(
+    return alt.LayerChart(layer=layers).properties(
         width=axes.width, height=axes.height, title=alt.TitleParams(title, offset=8)
     )
 
@@ -158,14 +157,18 @@ def _targets(chart: alt.Chart) -> alt.Chart:
 
 def _labels(lines: pl.DataFrame, axes: Axes, *, gap: float, x: alt.X, y: alt.Y) -> list[alt.Chart]:
     """The name of every line beside its end, and a hairline to it."""
-    ends = lines.sort("x", maintain_order=True).group_by("series", maintain_order=True).last()
+    ends = (
+        lines.sort("x", maintain_order=True).group_by("style", "line", maintain_order=True).last()
+    )
     heights = spread(ends["cosine"].to_list(), gap, axes.low, axes.high)
-    names = ends.select("series", "colour", x=pl.lit(axes.right), cosine=pl.Series(heights))
+    names = ends.select(
+        "style", "line", "series", "colour", x=pl.lit(axes.right), cosine=pl.Series(heights)
+    )
     hairlines = pl.concat([ends.select(names.columns), names])
     return [
         alt.Chart(hairlines)
         .mark_line(strokeWidth=0.7, opacity=0.6)
-        .encode(x=x, y=y, color=alt.Color("colour:N", scale=None), detail="series:N"),
+        .encode(x=x, y=y, color=alt.Color("colour:N", scale=None), detail=_LINE),
         alt.Chart(names)
         .mark_text(align="left", baseline="middle", dx=4)
         .encode(x=x, y=y, text="series:N", color=alt.Color("colour:N", scale=None)),

@@ -5,6 +5,7 @@ hash tables, so that the same figure gives different bytes in each run.
 """
 
 import re
+from itertools import pairwise
 
 _REFERENCE = re.compile(rb"\b(\d+) 0 R\b")
 _RESOURCES = re.compile(rb"(?:^ +/[A-Za-z]+\d+ \d+ 0 R\n){2,}", re.MULTILINE)
@@ -20,7 +21,7 @@ def canonical(pdf: bytes) -> bytes:
     table, trailer = pdf[table_start : pdf.rindex(b"startxref")].split(b"trailer")
     starts = {n: int(e[1]) for n, e in enumerate(_ENTRY.finditer(table)) if e[2] == b"n"}
     bounds = sorted([*starts.values(), table_start])
-    ends = dict(zip(bounds, bounds[1:], strict=False))
+    ends = dict(pairwise(bounds))
     objects = {n: _split(pdf[start : ends[start]]) for n, start in starts.items()}
 
     numbers: dict[int, int] = {}

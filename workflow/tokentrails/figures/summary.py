@@ -33,7 +33,7 @@ def summary(summary: pl.DataFrame, *, title: str) -> alt.TopLevelMixin:
     )
     rows = _rows(table)
     marks = _marks(table.join(rows, on=["word", "name"], maintain_order="left"))
-    depth = summary["depth"].max()
+    depth = summary.select(pl.col("depth").max()).item()
     return figure(
         _draw(rows, marks, depth=depth, step=30 if many else 24),
         title=title,
@@ -97,7 +97,7 @@ def _draw(rows: pl.DataFrame, marks: pl.DataFrame, *, depth: int, step: int) -> 
     counts = marks.filter(pl.col("count").is_not_null())
     # Beyond the last layer: the column "never", wider where it holds counts of texts too.
     left, never, right = depth * 1.04, depth * 1.1, depth * (1.36 if len(counts) else 1.16)
-    last = rows["y"].max()
+    last = rows.select(pl.col("y").max()).item()
     x_scale = alt.Scale(domain=[0, right], nice=False, padding=0)
     ticks = alt.Axis(values=layer_ticks(depth), format=".2~f", labelFlush=False)
     x = alt.X("layer:Q", scale=x_scale, axis=ticks, title="layer")
@@ -119,10 +119,8 @@ def _draw(rows: pl.DataFrame, marks: pl.DataFrame, *, depth: int, step: int) -> 
         alt.Tooltip("never:Q"),
         alt.Tooltip("texts:Q"),
     ]
-    heads = pl.DataFrame(
-        {"layer": [(left + right) / 2, right], "text": ["never", "final similarity"]}
-    )
-    labels_width = 6.0 * rows["text"].str.len_chars().max()
+    heading = alt.Chart(pl.DataFrame({"layer": [(left + right) / 2]})).encode(y=alt.value(-6))
+    labels_width = 6.0 * rows.select(pl.col("text").str.len_chars().max()).item()
     rows = rows.select("y", "text", "heading", "final")
     row_text = alt.Chart(rows).encode(y=y)
     layers = [
@@ -154,14 +152,12 @@ def _draw(rows: pl.DataFrame, marks: pl.DataFrame, *, depth: int, step: int) -> 
         row_text.mark_text(align="left", baseline="middle", dx=16).encode(
             x=alt.value(_WIDTH), text=alt.Text("final:Q", format=".3f")
         ),
+        heading.mark_text(text="never", baseline="bottom", color=GREY).encode(x=x),
+        heading.mark_text(
+            text="final similarity", align="left", baseline="bottom", dx=16, color=GREY
+        ).encode(x=alt.value(_WIDTH)),
     ]
-    for head, align, dx in ((heads[:1], "center", 0), (heads[1:], "left", 16)):
-        layers.append(
-            alt.Chart(head)
-            .mark_text(align=align, baseline="bottom", dx=dx, color=GREY)
-            .encode(x=x, y=alt.value(-6), text="text:N")
-        )
-    return alt.layer(*layers).properties(width=_WIDTH, height=int(step * (last + 1.4)))
+    return alt.LayerChart(layer=layers).properties(width=_WIDTH, height=int(step * (last + 1.4)))
 
 
 def _notes(many: bool) -> list[str]:

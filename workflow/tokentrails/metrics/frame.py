@@ -16,7 +16,7 @@ def metric_table(
     layer: int,
     cosine: Float32[np.ndarray, " n"],
 ) -> pa.Table:
-    """One place's rows: model, checkpoint, experiment, the given keys, site, layer, cosine, adjusted."""
+    """One place's rows: the run, the given keys, site, layer, cosine, `adjusted` (null)."""
     n = len(cosine)
     columns = {
         name: pa.array([provenance[name]] * n, pa.string())

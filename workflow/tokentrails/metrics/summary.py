@@ -14,11 +14,11 @@ import pyarrow as pa
 from ..tables import describe
 
 MEANINGS = {
-    "half_life_layer": "first layer of resid at which identity is below the threshold; null: never",
+    "half_life_layer": "first layer of resid where identity is below the threshold; null: never",
     "final_similarity": "identity after the last block, before the final norm",
-    "final_norm_similarity": "identity after the final norm (the last value of the published study); "
-    "null where the model has no final norm, or it was not read",
-    "context_dominance_layer": "first layer of resid at which context similarity is below identity; "
+    "final_norm_similarity": "identity after the final norm (the last value of the published "
+    "study); null where the model has no final norm, or it was not read",
+    "context_dominance_layer": "first layer of resid where context similarity is below identity; "
     "null: never, or no other text has the token",
     "half_life_threshold": "the cosine below which identity counts as lost",
 }
@@ -82,9 +82,7 @@ def summary(
 def _dominance(stream: pl.DataFrame, context: pa.Table | None) -> pl.DataFrame:
     """Per label, the first layer at which its mean context similarity is below its identity."""
     if context is None:
-        return pl.DataFrame(
-            schema={"label": pl.String, "context_dominance_layer": pl.Int32}
-        )
+        return pl.DataFrame(schema={"label": pl.String, "context_dominance_layer": pl.Int32})
     pairs = pl.DataFrame(pl.from_arrow(context)).filter(pl.col("site") == "resid")
     sides = pl.concat(
         pairs.select("layer", "cosine", "relation", label=side) for side in ("label_a", "label_b")

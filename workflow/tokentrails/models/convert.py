@@ -44,7 +44,9 @@ def merge_shards(folder: Path, target: Path) -> None:
         for name, entry in header.items():
             if name in merged:
                 raise TokentrailsError(
-                    f"the tensor {name!r} is in two files", where=shard, hint="save the model again."
+                    f"the tensor {name!r} is in two files",
+                    where=shard,
+                    hint="save the model again.",
                 )
             begin, end = entry["data_offsets"]
             merged[name] = entry | {"data_offsets": [begin + offset, end + offset]}
@@ -95,7 +97,9 @@ def dequantise_gguf(folder: Path, gguf: str, target_folder: Path) -> dict[str, A
     state = model.state_dict()
     for tied in model.all_tied_weights_keys if model.config.tie_word_embeddings else ():
         state.pop(tied, None)
-    save_file({k: v.contiguous() for k, v in state.items()}, target_folder / SAFETENSORS, {"format": "pt"})
+    save_file(
+        {k: v.contiguous() for k, v in state.items()}, target_folder / SAFETENSORS, {"format": "pt"}
+    )
     config = model.config.to_dict()
     # transformers keeps calling the model quantized, and would refuse or misread the saved weights.
     config.pop("quantization_config", None)

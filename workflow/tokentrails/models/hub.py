@@ -53,7 +53,11 @@ def fetch_hub(source: Source, checkpoint: str, scratch: Path) -> Fetched:
         info = HfApi().model_info(source.location, revision=revision, files_metadata=True)
         names = _wanted(source, [sibling.rfilename for sibling in info.siblings or []])
         snapshot_download(
-            source.location, revision=info.sha, allow_patterns=names, local_dir=folder, max_workers=2
+            source.location,
+            revision=info.sha,
+            allow_patterns=names,
+            local_dir=folder,
+            max_workers=2,
         )
     except GatedRepoError as error:
         raise TokentrailsError(
@@ -87,7 +91,7 @@ def fetch_hub(source: Source, checkpoint: str, scratch: Path) -> Fetched:
 
 
 def _wanted(source: Source, names: list[str]) -> list[str]:
-    """The files to download: safetensors, or pickles where these are allowed and there is no other."""
+    """The files to download: safetensors, or pickles where they are allowed and nothing else is."""
     weights = [n for n in names if n == SAFETENSORS] or [
         n for n in names if n == SAFETENSORS_INDEX or _is_shard(n, "model", ".safetensors")
     ]
@@ -120,7 +124,8 @@ def _check_hashes(info: ModelInfo, folder: Path, names: list[str], where: str) -
         if digest != sibling.lfs.sha256:
             path.unlink()
             raise TokentrailsError(
-                f"{sibling.rfilename} arrived with sha256 {digest}, the hub announces {sibling.lfs.sha256}",
+                f"{sibling.rfilename} arrived with sha256 {digest}, "
+                f"the hub announces {sibling.lfs.sha256}",
                 where=where,
                 hint="the damaged file was removed; run the same command again.",
             )

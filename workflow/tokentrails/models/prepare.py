@@ -91,10 +91,13 @@ def prepare(source: Source, checkpoint: str, target: Path) -> dict[str, Any]:
         **facts,
     }
     (made / PROVENANCE).write_text(
-        json.dumps(provenance, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8"
+        json.dumps(provenance, indent=2, sort_keys=True, ensure_ascii=False) + "\n",
+        encoding="utf-8",
     )
     names = sorted(f.name for f in made.iterdir())
-    for name in sorted(names, key=lambda n: n == PROVENANCE):  # provenance last: it says all is there
+    for name in sorted(
+        names, key=lambda n: n == PROVENANCE
+    ):  # provenance last: it says all is there
         (made / name).chmod(0o644)  # some writers give files to their owner alone
         os.replace(made / name, target / name)
     shutil.rmtree(scratch)

@@ -1,0 +1,146 @@
+"""Running the workflow as a user does: in a folder of its own, from the command line."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parent.parent
+
+
+class Job(NamedTuple):
+    """One job of a dry run: its rule, and its wildcards as `model/checkpoint/experiment`."""
+
+    rule: str
+    wildcards: str
+
+
+def checkout(target: Path) -> Path:
+    """A copy of what a clone would hold: files that are tracked, or new and not ignored."""
+    command = ["git", "ls-files", "-z", "-co", "--exclude-standard"]
+    try:
+        listing = subprocess.run(command, cwd=ROOT, capture_output=True, check=True, text=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("not a git checkout")
+    for name in filter(None, listing.stdout.split("\0")):
+        source, copy = ROOT / name, target / name
+        if source.is_symlink() or source.exists():  # a deleted file is still listed
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, copy, follow_symlinks=False)
+    return target
+
+
+def copy_of(folder: Path, target: Path) -> Path:
+    """The same folder again, with every time of modification kept: nothing in it is stale."""
+    shutil.copytree(folder, target, symlinks=True)
+    return target
+
+
+def command(*args: str) -> list[str]:
+    return [sys.executable, "-m", "snakemake", "--cores", "2", *args]
+
+
+def environment(**changes: str) -> dict[str, str]:
+    """This environment with this interpreter first, since Snakemake starts `python` for scripts."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    kept = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "HF_ENDPOINT")}
+    return kept | {"PATH": path, "HF_HUB_DISABLE_TELEMETRY": "1"} | changes
+
+
+def snakemake(folder: Path, *args: str, **env: str) -> subprocess.CompletedProcess[str]:
+    """Run Snakemake in a folder on two cores, and wait for it."""
+    return subprocess.run(
+        command(*args), cwd=folder, env=environment(**env), capture_output=True, text=True
+    )
+
+
+def run(folder: Path, *args: str, **env: str) -> subprocess.CompletedProcess[str]:
+    """Run Snakemake where it has to succeed."""
+    done = snakemake(folder, *args, **env)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+def rules_to_run(folder: Path, *args: str) -> dict[str, int]:
+    """How many jobs of each rule a dry run would run, without the targets; {} for nothing to do."""
+    return dict(Counter(job.rule for job in jobs_to_run(folder, *args)))
+
+
+def jobs_to_run(folder: Path, *args: str) -> set[Job]:
+    """The jobs that a dry run would run, without the targets, which only collect files."""
+    done = run(folder, "--dry-run", *args)
+    text = done.stdout + done.stderr
+    jobs = _jobs_in(text, _messages(folder))
+    counts = _job_stats(text)
+    # Two ways of reading one answer: if Snakemake's wording changes, this says so.
+    assert Counter(job.rule for job in jobs) == counts, text
+    assert bool(counts) != ("Nothing to be done" in text), text
+    return set(jobs)
+
+
+def _job_stats(text: str) -> dict[str, int]:
+    table = re.search(r"^job +count\n[- ]+\n(.*?)\ntotal ", text, re.MULTILINE | re.DOTALL)
+    rows = [line.split() for line in table[1].splitlines()] if table else []
+    return {rule: int(count) for rule, count in rows if rule not in _TARGETS}
+
+
+_TARGETS = ("all", "metrics", "figures", "models")
+
+
+def _jobs_in(text: str, messages: dict[str, re.Pattern[str]]) -> list[Job]:
+    jobs = []
+    for block in re.split(r"^\[.+ \d\d:\d\d:\d\d \d{4}\]\n", text, flags=re.MULTILINE)[1:]:
+        if named := re.match(r"(?:local)?rule (\w+):\n", block):
+            listed = re.search(r"^    wildcards: (.+)$", block, re.MULTILINE)
+            values = [pair.split("=")[1] for pair in listed[1].split(", ")] if listed else []
+            if named[1] not in _TARGETS:
+                jobs.append(Job(named[1], "/".join(values)))
+        for rule, message in messages.items():  # a rule with a message shows only that
+            if said := message.search(block):
+                jobs.append(Job(rule, "/".join(said.groups())))
+    return jobs
+
+
+def _messages(folder: Path) -> dict[str, re.Pattern[str]]:
+    """By rule, a pattern of its message, whose groups are its wildcards."""
+    messages = {}
+    for file in (folder / "workflow/rules").glob("*.smk"):
+        for rule in re.split(r"^rule ", file.read_text(), flags=re.MULTILINE)[1:]:
+            if said := re.search(r'^    message:\n +"(.+)"$', rule, re.MULTILINE):
+                pattern = re.sub(r"\\\{wildcards\\?\.\w+\\\}", r"([^ ,()]+)", re.escape(said[1]))
+                messages[rule.split(":")[0]] = re.compile(rf"^Job \d+: {pattern}$", re.MULTILINE)
+    return messages
+
+
+def write_yaml(path: Path, data: object) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(yaml.safe_dump(data, allow_unicode=True, sort_keys=False), encoding="utf-8")
+    return path
+
+
+def read_yaml(path: Path) -> dict:
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+def contents(folder: Path, *patterns: str) -> dict[str, bytes]:
+    """The files of a folder, by relative path."""
+    found = {f for pattern in patterns or ("**/*",) for f in folder.glob(pattern) if f.is_file()}
+    return {str(f.relative_to(folder)): f.read_bytes() for f in sorted(found)}
+
+
+def half_written(folder: Path) -> list[str]:
+    """What an interrupted job may have left: parts of files, and folders of downloads."""
+    names = (".part-*", ".fetch", "tmp*")
+    return sorted(
+        str(f.relative_to(folder))
+        for top in ("results", "resources/models")
+        for name in names
+        for f in (folder / top).rglob(name)
+    )
