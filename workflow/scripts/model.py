@@ -12,8 +12,8 @@ if not sys.stderr.isatty():
 with job(snakemake):
     from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 
-    from tokentrails.config import Source
     from tokentrails.models.prepare import prepare
+    from tokentrails.settings import Source
 
     disable_progress_bar()
     set_verbosity_error()

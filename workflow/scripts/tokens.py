@@ -8,8 +8,9 @@ from _job import job
 
 with job(snakemake):
     from tokentrails.architectures import architecture_of
-    from tokentrails.config import Experiment, load_prompts
+    from tokentrails.config import load_prompts
     from tokentrails.errors import TokentrailsError
+    from tokentrails.settings import Experiment
     from tokentrails.tables import describe, write_table
     from tokentrails.tokenization import TokenizerFiles, tokenize
 

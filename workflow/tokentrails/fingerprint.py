@@ -15,7 +15,10 @@ PACKAGE = "tokentrails"
 ROOT = Path(__file__).parent
 
 # Modules that say or write things but cannot change a number.
-WITHOUT_EFFECT = {f"{PACKAGE}.errors", f"{PACKAGE}.atomic", f"{PACKAGE}.progress", PACKAGE}
+WITHOUT_EFFECT = {
+    PACKAGE,
+    *(f"{PACKAGE}.{module}" for module in ("atomic", "errors", "meanings", "progress")),
+}
 
 
 @cache

@@ -13,32 +13,9 @@ import pyarrow.parquet as pq
 from . import __version__
 from .atomic import replacing
 from .errors import TokentrailsError
+from .meanings import MEANINGS
 
 Path = str | os.PathLike[str]
-
-MEANINGS = {
-    "model": "name of the model in the configuration",
-    "checkpoint": "name of the checkpoint",
-    "experiment": "name of the experiment in the configuration",
-    "occurrence": "index of the prompt in the experiment file, from 0",
-    "label": "label of the prompt in the experiment file",
-    "word": "the target as it is written in the text",
-    "text": "the prompt",
-    "token_ids": "vocabulary indices of the whole text, special tokens included",
-    "tokens": "vocabulary entries of the whole text",
-    "first": "position of the target's first token, from 0",
-    "last": "position of the target's last token, from 0",
-    "n_tokens": "number of tokens of the target",
-    "special_tokens": "how many tokens of the text were added by the tokenizer or the BOS setting",
-    "token": "vocabulary entry whose embedding stands for the target",
-    "site": "where the residual stream is read: resid (between blocks), resid_mid (attention "
-    "added, before the MLP and before any post-norm; in blocks that add attention and MLP in "
-    "parallel: block input + attention output), final_norm (after the model's last norm)",
-    "layer": "blocks passed by the stream (resid, final_norm); index of the block (resid_mid)",
-    "hidden": "the state: a float vector of d_model, in the model's own units",
-    "adjusted": "the cosine minus that of random pairs at the same place; null: no baseline",
-    "depth": "number of blocks of the model",
-}
 
 
 def describe(

@@ -11,8 +11,8 @@ from typing import Any
 import pyarrow as pa
 from tokenizers import Tokenizer
 
-from .config import Experiment, Prompt
 from .errors import TokentrailsError
+from .settings import Experiment, Prompt
 from .spans import NotAligned, Span, find_words, span_of, surface
 
 

@@ -14,8 +14,8 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.hf_api import ModelInfo
 
-from ..config import Source
 from ..errors import TokentrailsError, is_disk_full
+from ..settings import Source
 from .source import (
     CONFIG_FILE,
     PICKLE,

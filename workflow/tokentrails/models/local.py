@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..config import Source
 from ..errors import TokentrailsError
+from ..settings import Source
 from .source import (
     CONFIG_FILE,
     PICKLE,

@@ -7,8 +7,8 @@ import sys
 import zipfile
 from pathlib import Path, PurePosixPath
 
-from ..config import Source
 from ..errors import TokentrailsError
+from ..settings import Source
 from .source import CONFIG_FILE, TOKENIZER_FILES, Fetched, sha256_of
 
 

@@ -13,8 +13,8 @@ from transformers import AutoTokenizer
 
 from .. import __version__
 from ..architectures import architecture_of
-from ..config import Source
 from ..errors import TokentrailsError
+from ..settings import Source
 from ..weights import Weights
 from .convert import dequantise_gguf, merge_shards, unpickle
 from .hub import fetch_hub
