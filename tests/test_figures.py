@@ -253,9 +253,10 @@ def test_lines_whose_names_shorten_alike_stay_apart():
     chart = identity_context(
         identity.with_columns(label=long, sense=pl.lit(None, pl.String)), None, title="t"
     )
-    (rows,) = (rows for unit, rows in marks(chart, "line") if unit["mark"]["strokeWidth"] > 2)
+    ((unit, rows),) = (m for m in marks(chart, "line") if m[0]["mark"]["strokeWidth"] > 2)
     assert len({row["series"] for row in rows}) == 1
-    assert len({(row["style"], row["line"], row["layer"]) for row in rows}) == 2 * 13
+    key = [channel["field"] for channel in unit["encoding"]["detail"]] + ["layer"]
+    assert len({tuple(row[k] for k in key) for row in rows}) == 2 * 13
     assert len(next(rows for _, rows in marks(chart, "text"))) == 2
 
 

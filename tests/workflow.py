@@ -5,12 +5,16 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 import yaml
+
+import tiny
 
 ROOT = Path(__file__).parent.parent
 
@@ -144,3 +148,88 @@ def half_written(folder: Path) -> list[str]:
         for name in names
         for f in (folder / top).rglob(name)
     )
+
+
+SENSES = {
+    "lead_guide": ("lead", "guide", "She will lead the team through the transition."),
+    "lead_metal": ("lead", "metal", "The pipes were contaminated with lead."),
+    "bank_loan": ("bank", "finance", "The bank approved the loan."),
+    "bank_river": ("bank", "river", "The boat reached the river bank."),
+}
+
+
+def small(folder: Path) -> Path:
+    """A checkout with two tiny models, a decoder and an encoder, and two experiments.
+
+    `senses` runs on both models and asks for identity and context, `plain` on one for identity.
+    """
+    checkout(folder)
+    for model_type in ("gpt2", "bert"):
+        tiny.save(model_type, folder / "models" / model_type)
+    prompts = [
+        {"label": label, "word": f" {word}", "sense": sense, "prompt": prompt}
+        for label, (word, sense, prompt) in SENSES.items()
+    ]
+    write_yaml(folder / "config/experiments/senses.yaml", {"prompts": prompts})
+    words = [
+        {"label": "water", "word": "water", "prompt": "A spring of cold water ran down the hill."},
+        {"label": "words", "word": "words", "prompt": "naïve café words, and the lead guide"},
+    ]
+    write_yaml(
+        folder / "config/experiments/plain.yaml", {"analyses": ["identity"], "prompts": words}
+    )
+    write_yaml(
+        folder / "config/config.yaml",
+        {
+            "models": {name: {"source": f"path:models/{name}"} for name in ("gpt2", "bert")},
+            "experiments": {
+                "senses": {"file": "config/experiments/senses.yaml"},
+                "plain": {"file": "config/experiments/plain.yaml", "models": ["bert"]},
+            },
+        },
+    )
+    return folder
+
+
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of `small`, made once for all tests; they copy it and leave it as it is."""
+    folder = tmp_path_factory.getbasetemp() / "finished"
+    if not folder.exists():
+        run(small(folder))
+    return folder
+
+
+def start(folder: Path, *args: str, **env: str) -> subprocess.Popen[str]:
+    """Start Snakemake in a session of its own, so that it can be killed with all its jobs."""
+    return subprocess.Popen(
+        command(*args),
+        cwd=folder,
+        env=environment(**env),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def wait_until(happens: Callable[[], object], process: subprocess.Popen[str]) -> None:
+    """Wait for something to happen while a process runs."""
+    for _ in range(12_000):
+        if happens():
+            return
+        if process.poll() is not None:
+            break
+        time.sleep(0.01)
+    process.kill()
+    raise AssertionError(f"it did not happen: {process.communicate()[0]}")
+
+
+def one_message(done: subprocess.CompletedProcess[str], *parts: str) -> str:
+    """Assert that a run failed with one message that holds these parts, a hint, and no traceback."""
+    text = done.stdout + done.stderr
+    assert done.returncode != 0, text
+    assert "Traceback" not in text, text
+    for part in parts:
+        assert part in text, f"{part!r} is not in:\n{text}"
+    assert text.count("Hint: ") >= 1, text
+    return text

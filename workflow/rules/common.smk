@@ -14,6 +14,7 @@ from tokentrails.config import load_config
 from tokentrails.errors import TokentrailsError
 from tokentrails.fingerprint import fingerprint
 from tokentrails.models.local import local_files
+from tokentrails.models.source import FORM
 
 try:
     SETUP = load_config(config, list(map(str, workflow.configfiles)))

@@ -26,7 +26,7 @@ rule model:
         "../../envs/torch.yaml"
     params:
         source=lambda wildcards: asdict(SETUP.models[wildcards.model].source),
-        form=1,
+        form=FORM,
     message:
         "Fetching {wildcards.model}, checkpoint {wildcards.checkpoint}"
     script:

@@ -53,6 +53,7 @@ def load_model(folder: Path, device: torch.device, dtype: str) -> tuple[nn.Modul
         local_files_only=True,
         trust_remote_code=False,
         output_loading_info=True,
+        ignore_mismatched_sizes=True,  # they are refused below, by name
         **options,
     )
     bad = sorted(loading["missing_keys"]) + sorted(map(str, loading.get("mismatched_keys", ())))
@@ -128,9 +129,9 @@ def run_batch(
     device = next(reader.model.parameters()).device
     lengths = [len(text.token_ids) for text in batch]
     longest = max(lengths)
-    pad = getattr(reader.model.config, "pad_token_id", None) or 0
-    # Right padding: learned positions then count from the text's own beginning.
-    input_ids = torch.full((len(batch), longest), pad)
+    # Right padding: learned positions then count from the text's own beginning. What is padded with
+    # does not matter then, and a configuration's pad_token_id may be -1.
+    input_ids = torch.zeros((len(batch), longest), dtype=torch.long)
     for b, text in enumerate(batch):
         input_ids[b, : lengths[b]] = torch.tensor(text.token_ids)
     mask = None
@@ -195,14 +196,23 @@ def padded_size(batch: Sequence[Text]) -> int:
 def refuse_non_finite(
     hidden: np.ndarray, rows: np.ndarray, places: Sequence[Place], labels: Sequence[str], name: str
 ) -> None:
-    """Raise for the first state with a NaN or an infinity, by place and label."""
+    """Raise for a state with a NaN or an infinity, at the first such place on the model's way."""
     # A sum is finite exactly when all is, unless it overflows; only then look closer.
     if np.isfinite(hidden.sum(dtype=np.float64)):
         return
-    for place, row in np.argwhere(~np.isfinite(hidden).all(axis=2)):
-        site, layer = places[place]
+    broken = ~np.isfinite(hidden).all(axis=2)
+    for place in sorted(range(len(places)), key=lambda p: _on_the_way(places[p])):
+        if not broken[place].any():
+            continue
+        (site, layer), row = places[place], rows[broken[place].argmax()]
         raise TokentrailsError(
-            f"the state is not finite at site {site}, layer {layer}, label {labels[rows[row]]!r}",
+            f"the state is not finite at site {site}, layer {layer}, label {labels[row]!r}",
             where=name,
             hint="in half precision, use extract.dtype: float32; otherwise the weights are broken.",
         )
+
+
+def _on_the_way(place: Place) -> tuple[int, int]:
+    """Sorts places by when the model comes to them."""
+    site, layer = place
+    return layer, ("resid", "resid_mid", "final_norm").index(site)

