@@ -4,8 +4,8 @@ import pytest
 import tiny
 import torch
 
-from tokentrails.config import Source
 from tokentrails.models.prepare import prepare
+from tokentrails.settings import Source
 
 torch.set_num_threads(1)  # tiny models are slower with more
 

@@ -1,6 +1,7 @@
 """The published way, as slow and plain as it was: transformers alone, one prompt at a time.
 
-Token Identity Drift: identity(l) = cos(x_l, E[token]), context(l) = cos(x_l in text A, x_l in text B).
+Token Identity Drift: identity(l) = cos(x_l, E[token]); context(l) = cos(x_l in one text, x_l in
+another).
 """
 
 from itertools import combinations
@@ -84,7 +85,7 @@ def _cosine(a: torch.Tensor, b: torch.Tensor) -> float:
 
 
 def read_curves(csv: Path) -> Curves:
-    """The same from a table of the workflow, without `resid_mid`, which the slow loop cannot see."""
+    """The same from a metric table, without `resid_mid`, which the slow loop never sees."""
     frame = pl.read_csv(csv).filter(pl.col("site") != "resid_mid")
     labels = [name for name in ("label", "label_a", "label_b") if name in frame.columns]
     rows = frame.select(*labels, "site", "layer", "cosine").rows()

@@ -10,8 +10,9 @@ from tiny import BYTE_LEVEL, CONFIGS, WORD_PIECE
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoTokenizer
 
-from tokentrails.config import Experiment, Prompt, load_prompts
+from tokentrails.config import load_prompts
 from tokentrails.errors import TokentrailsError
+from tokentrails.settings import Experiment, Prompt
 from tokentrails.spans import NotAligned, Span, find_words, span_of, surface
 from tokentrails.tokenization import TokenizerFiles, tokenize
 
@@ -201,7 +202,7 @@ def test_a_target_that_a_token_glues_to_its_neighbour_is_skipped_with_a_reason()
 
 
 def test_an_experiment_of_skipped_targets_only_is_an_error():
-    with pytest.raises(TokentrailsError, match="'glued': the token over 'lead.' crosses"):
+    with pytest.raises(TokentrailsError, match=r"'glued': the token over 'lead\.' crosses"):
         run(whitespace_tokenizer("lead."), target("the lead.", label="glued", word="lead"))
 
 
@@ -233,9 +234,8 @@ def test_ids_are_those_of_transformers(files, original, name, text, mode, add):
 def test_bos_is_put_in_front_once(files, original, name):
     made = {}
     for mode in ("default", "bos", "none"):
-        (made[mode],) = run(files(name), target(LEAD, word="lead"), special_tokens=mode)[
-            0
-        ].to_pylist()
+        tokens, _ = run(files(name), target(LEAD, word="lead"), special_tokens=mode)
+        (made[mode],) = tokens.to_pylist()
     bos = original(name).bos_token_id
     ids = made["bos"]["token_ids"]
     assert ids[0] == bos and bos not in ids[1:]

@@ -1,4 +1,4 @@
-"""Only what is stale reruns; a killed run is taken up again; the same input gives the same bytes."""
+"""Only what is stale reruns, a killed run is taken up again, and equal input gives equal bytes."""
 
 import os
 import shutil
@@ -235,16 +235,18 @@ def test_another_configuration_takes_the_place_of_the_default_one(folder):
 
 # A run that is killed, and two at once
 
+TEXTS = 3000
+METRICS = ("metrics", "--set-threads", "hidden_states=1")  # two threads wait for each other
 LONG = "results/metrics/gpt2/main/long/identity.csv"
 TABLES = ("tokens/**/*", "hidden_states/**/*", "metrics/**/*")
 
 
-def long_run(folder: Path, *, with_senses: bool) -> Path:
+def long_run(folder: Path, models: Path, *, with_senses: bool) -> Path:
     """A checkout with an experiment whose extraction takes seconds: thousands of batches of one."""
-    wf.small(folder)
+    wf.small(folder, models)
     prompts = [
         {"label": f"p{i}", "word": " lead", "prompt": f"{i} pipes were contaminated with lead."}
-        for i in range(4000)
+        for i in range(TEXTS)
     ]
     data = {"analyses": ["identity"], "prompts": prompts}
     write_yaml(folder / "config/experiments/long.yaml", data)
@@ -258,13 +260,15 @@ def long_run(folder: Path, *, with_senses: bool) -> Path:
     return folder
 
 
-def is_extracting(folder: Path) -> bool:
-    """Whether a process holds the unnamed file open in which states wait to be sorted."""
-    for link in Path("/proc").glob("[0-9]*/fd/*"):
+def is_extracting(process: subprocess.Popen[str]) -> bool:
+    """Whether a job of a run holds the unnamed file open in which states wait to be sorted."""
+    for folder in Path("/proc").glob("[0-9]*"):
         try:
-            target = os.readlink(link)
-            if target.startswith(f"{folder}/results/hidden_states/") and "(deleted)" in target:
-                return link.stat().st_size > 1_000_000
+            if os.getsid(int(folder.name)) == process.pid:
+                for link in (folder / "fd").iterdir():
+                    target = os.readlink(link)
+                    if "/hidden_states/" in target and target.endswith(" (deleted)"):
+                        return link.stat().st_size > 1_000_000
         except OSError:  # it has ended meanwhile
             continue
     return False
@@ -277,13 +281,14 @@ def kill(process: subprocess.Popen[str]) -> None:
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory) -> Path:
+def uninterrupted(small, tmp_path_factory) -> Path:
     """A long run during which the same command, and a dry run, were started in its folder."""
-    folder = long_run(tmp_path_factory.mktemp("uninterrupted") / "run", with_senses=False)
-    first = wf.start(folder, "metrics")
-    wf.wait_until(lambda: is_extracting(folder), first)
-    second = wf.snakemake(folder, "metrics")
-    dry = wf.snakemake(folder, "metrics", "--dry-run")
+    folder = tmp_path_factory.mktemp("uninterrupted") / "run"
+    long_run(folder, small / "models", with_senses=False)
+    first = wf.start(folder, *METRICS)
+    wf.wait_until(lambda: is_extracting(first), first)
+    second = wf.snakemake(folder, *METRICS)
+    dry = wf.snakemake(folder, *METRICS, "--dry-run")
     assert first.poll() is None, "the first run was over before the others"
     wf.one_message(second, "another tokentrails run is working in this folder")
     assert dry.returncode == 0, dry.stderr
@@ -293,24 +298,24 @@ def uninterrupted(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def interrupted(tmp_path_factory) -> Path:
+def interrupted(small, tmp_path_factory) -> Path:
     """A long run that was killed while it made a model, then while it extracted, then ended."""
-    folder = long_run(tmp_path_factory.mktemp("interrupted") / "run", with_senses=True)
-    first = wf.start(folder, "metrics")
+    folder = tmp_path_factory.mktemp("interrupted") / "run"
+    long_run(folder, small / "models", with_senses=True)
+    first = wf.start(folder, *METRICS)
     wf.wait_until((folder / "resources/models/gpt2/main/.fetch").is_dir, first)
     kill(first)
-    second = wf.start(folder, "metrics")
-    wf.wait_until(lambda: is_extracting(folder), second)
+    second = wf.start(folder, *METRICS)
+    wf.wait_until(lambda: is_extracting(second), second)
     time.sleep(0.5)
     kill(second)
     assert not (folder / "results/hidden_states/gpt2/main/long.parquet").exists()
-    assert not is_extracting(folder)
-    wf.run(folder, "metrics")
+    wf.run(folder, *METRICS)
     return folder
 
 
 def test_a_second_run_in_a_folder_is_refused_and_the_first_is_unharmed(uninterrupted):
-    assert len(read_curves(uninterrupted / LONG)) == 4000 * 5
+    assert len(read_curves(uninterrupted / LONG)) == TEXTS * 5
     assert wf.half_written(uninterrupted) == []
     assert rules_to_run(uninterrupted, "metrics") == {}
 

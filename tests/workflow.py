@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-import yaml
-
 import tiny
+import yaml
 
 ROOT = Path(__file__).parent.parent
 
@@ -158,14 +157,22 @@ SENSES = {
 }
 
 
-def small(folder: Path) -> Path:
+def small(folder: Path, models: Path | None = None) -> Path:
     """A checkout with two tiny models, a decoder and an encoder, and two experiments.
 
     `senses` runs on both models and asks for identity and context, `plain` on one for identity.
+
+    Parameters
+    ----------
+    models: a folder to copy the models from; the tokenizers of newly made ones may differ, since
+        training one is not deterministic.
     """
     checkout(folder)
     for model_type in ("gpt2", "bert"):
-        tiny.save(model_type, folder / "models" / model_type)
+        if models is None:
+            tiny.save(model_type, folder / "models" / model_type)
+        else:
+            shutil.copytree(models / model_type, folder / "models" / model_type)
     prompts = [
         {"label": label, "word": f" {word}", "sense": sense, "prompt": prompt}
         for label, (word, sense, prompt) in SENSES.items()
@@ -214,18 +221,18 @@ def start(folder: Path, *args: str, **env: str) -> subprocess.Popen[str]:
 
 def wait_until(happens: Callable[[], object], process: subprocess.Popen[str]) -> None:
     """Wait for something to happen while a process runs."""
-    for _ in range(12_000):
+    for _ in range(6_000):
         if happens():
             return
         if process.poll() is not None:
             break
-        time.sleep(0.01)
+        time.sleep(0.02)
     process.kill()
     raise AssertionError(f"it did not happen: {process.communicate()[0]}")
 
 
 def one_message(done: subprocess.CompletedProcess[str], *parts: str) -> str:
-    """Assert that a run failed with one message that holds these parts, a hint, and no traceback."""
+    """Assert that a run failed with a message of these parts and a hint, without a traceback."""
     text = done.stdout + done.stderr
     assert done.returncode != 0, text
     assert "Traceback" not in text, text

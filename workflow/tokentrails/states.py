@@ -23,6 +23,8 @@ from .tables import broken, describe
 Place = tuple[str, int]
 """A site and a layer."""
 
+BUFFERS_AT_ONCE = 1024  # what one system call takes
+
 
 @dataclass(frozen=True)
 class Layer:
@@ -102,8 +104,22 @@ class StatesWriter:
         ----------
         rows: which rows of the table; every row comes exactly once in all.
         hidden: their states, in the order of `places`.
+
+        Raises
+        ------
+        TokentrailsError: for a state beyond the range of the stored type.
         """
-        block = np.ascontiguousarray(hidden, dtype=self._dtype)
+        with np.errstate(over="ignore"):  # refused below
+            block = np.ascontiguousarray(hidden, dtype=self._dtype)
+        if self._dtype == np.float16 and not np.isfinite(block).all():
+            at = int(np.argwhere(~np.isfinite(block))[0, 0])
+            site, layer = self.places[at]
+            raise TokentrailsError(
+                f"a state at site {site}, layer {layer} is too large for float16: "
+                f"{np.abs(hidden[at]).max():.6g}",
+                where=self.path,
+                hint="use extract.store: float32.",
+            )
         start = self._written * self._d * self._dtype.itemsize
         for index in range(len(self.places)):
             _write_at(self._scratch.fileno(), block[index], index * self._layer_bytes + start)
@@ -121,8 +137,9 @@ class StatesWriter:
         order = np.concatenate(self._order) if self._order else np.empty(0, dtype=int)
         if not np.array_equal(np.sort(order), np.arange(n)):
             raise ValueError(f"{len(order)} rows were added where {n} were announced")
-        came = np.empty((n, self._d), dtype=self._dtype)
-        sorted_ = np.empty_like(came)
+        hidden = np.empty((n, self._d), dtype=self._dtype)
+        # Rows in the order in which they came: the scratch file is read straight to their places.
+        rows = [_bytes(hidden[row]) for row in order]
         value = pa.from_numpy_dtype(self._dtype)
         schema = describe(
             pa.table(
@@ -148,14 +165,13 @@ class StatesWriter:
             ) as writer,
         ):
             for index, (site, layer) in enumerate(self.places):
-                _read_at(self._scratch.fileno(), came, index * self._layer_bytes)
-                sorted_[order] = came
+                _read_at(self._scratch.fileno(), rows, index * self._layer_bytes)
                 table = pa.table(
                     [
                         pa.array(self._occurrences),
                         pa.array([site] * n),
                         pa.array(np.full(n, layer, dtype=np.int32)),
-                        pa.FixedShapeTensorArray.from_numpy_ndarray(sorted_),
+                        pa.FixedShapeTensorArray.from_numpy_ndarray(hidden),
                     ],
                     schema=schema,
                 )
@@ -233,23 +249,23 @@ def _write_at(fd: int, block: np.ndarray, offset: int) -> None:
         view, offset = view[done:], offset + done
 
 
-def _read_at(fd: int, block: np.ndarray, offset: int) -> None:
-    view = _bytes(block)
-    while view:
-        done = os.preadv(fd, [view], offset) if hasattr(os, "preadv") else _pread(fd, view, offset)
-        if done == 0:
-            raise OSError(errno.EIO, "the scratch file of the states is shorter than was written")
-        view, offset = view[done:], offset + done
+def _read_at(fd: int, buffers: Sequence[memoryview], offset: int) -> None:
+    """Fill buffers of one size, one after the other, from a file."""
+    for start in range(0, len(buffers), BUFFERS_AT_ONCE):
+        some = buffers[start : start + BUFFERS_AT_ONCE]
+        wanted = len(some) * len(some[0])
+        done = os.preadv(fd, some, offset)
+        while done < wanted:  # a signal, or more than 2 GB
+            whole, part = divmod(done, len(some[0]))
+            more = os.preadv(fd, [some[whole][part:], *some[whole + 1 :]], offset + done)
+            if more == 0:
+                raise OSError(errno.EIO, "the scratch file is shorter than was written")
+            done += more
+        offset += wanted
 
 
 def _bytes(block: np.ndarray) -> memoryview:
     return block.reshape(-1).view(np.uint8).data
-
-
-def _pread(fd: int, view: memoryview, offset: int) -> int:
-    data = os.pread(fd, len(view), offset)
-    view[: len(data)] = data
-    return len(data)
 
 
 def _disk_full(path: Path, needed: int, free: int) -> TokentrailsError:

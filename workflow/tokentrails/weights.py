@@ -7,6 +7,7 @@ and place, then the tensors' bytes (https://github.com/huggingface/safetensors).
 from __future__ import annotations
 
 import json
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,16 +45,18 @@ class Weights:
                 if not 2 <= header_size <= size - 8:
                     raise self._broken(f"its header should have {header_size} bytes")
                 header = json.loads(file.read(header_size))
+            self._entries = {
+                name: _Entry(e["dtype"], tuple(e["shape"]), *map(int, e["data_offsets"]))
+                for name, e in header.items()
+                if name != "__metadata__"
+            }
         except OSError as error:
             raise self._broken(str(error.strerror)) from error
         except ValueError as error:
             raise self._broken(str(error)) from error
-        header.pop("__metadata__", None)
+        except (AttributeError, KeyError, TypeError) as error:
+            raise self._broken("its header does not describe tensors") from error
         self._start = 8 + header_size
-        self._entries = {
-            name: _Entry(e["dtype"], tuple(e["shape"]), *e["data_offsets"])
-            for name, e in header.items()
-        }
         wanted = self._start + max((e.end for e in self._entries.values()), default=0)
         if wanted != size:
             raise self._broken(f"it has {size:,} bytes where its header announces {wanted:,}")
@@ -91,9 +94,12 @@ class Weights:
                 where=self.path,
                 hint=f"supported types are {', '.join(_TYPES)}.",
             )
+        dtype = np.dtype(_TYPES[entry.dtype])
+        if math.prod(entry.shape) * dtype.itemsize != entry.end - entry.begin:
+            raise self._broken(f"the shape of {name!r} does not fit its bytes")
         matrix = np.memmap(
             self.path,
-            dtype=_TYPES[entry.dtype],
+            dtype=dtype,
             mode="r",
             offset=self._start + entry.begin,
             shape=entry.shape,

@@ -1,0 +1,151 @@
+"""Rows of matrices, read without torch, are those that safetensors reads."""
+
+import json
+
+import numpy as np
+import pytest
+import tiny
+import torch
+from safetensors.torch import load_file, save_file
+
+from tokentrails.architectures import ARCHITECTURES
+from tokentrails.errors import TokentrailsError
+from tokentrails.weights import Weights
+
+TYPES = [torch.float64, torch.float32, torch.float16, torch.bfloat16]
+
+
+def save(path, dtype=torch.float32):
+    torch.manual_seed(0)
+    tensors = {
+        "model.first.weight": torch.randn(7, 3).to(dtype),
+        "model.second.weight": torch.randn(11, 5).to(dtype),
+        "bias": torch.randn(4).to(dtype),
+    }
+    save_file(tensors, path, {"format": "pt"})
+    return path
+
+
+def with_header(path, change, body=b""):
+    """Rewrite a safetensors file with another header."""
+    content = path.read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    header = change(json.loads(content[8 : 8 + length]))
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + content[8 + length :] + body)
+    return path
+
+
+@pytest.mark.parametrize("dtype", TYPES, ids=str)
+@pytest.mark.parametrize("name", ["model.first.weight", "model.second.weight"])
+def test_rows_are_those_of_safetensors(tmp_path, dtype, name):
+    path = save(tmp_path / "w.safetensors", dtype)
+    index = np.array([2, 0, 6, 2])
+    rows = Weights(path).rows(name, index)
+    assert rows.dtype == np.float32
+    np.testing.assert_array_equal(rows, load_file(path)[name][index].float().numpy())
+
+
+def test_special_values_of_bfloat16_survive(tmp_path):
+    values = torch.tensor([[0.0, -0.0, torch.inf, -torch.inf, torch.nan, 1e-40, 3e38, -1.5]])
+    save_file({"a.weight": values.bfloat16()}, tmp_path / "w.safetensors")
+    rows = Weights(tmp_path / "w.safetensors").rows("a.weight", np.array([0]))
+    np.testing.assert_array_equal(rows, values.bfloat16().float().numpy())
+    np.testing.assert_array_equal(np.signbit(rows), torch.signbit(values.bfloat16()).numpy())
+
+
+@pytest.mark.parametrize("model", tiny.CONFIGS)
+def test_the_embedding_is_found_under_the_name_of_every_architecture(prepared, model):
+    weights = Weights(prepared[model] / "model.safetensors")
+    name = weights.find(ARCHITECTURES[model].embedding)
+    expected = load_file(prepared[model] / "model.safetensors")[name]
+    assert weights.shape(name) == tuple(expected.shape) and expected.shape[1] == 32
+    index = np.arange(len(expected))
+    np.testing.assert_array_equal(weights.rows(name, index), expected.numpy())
+
+
+@pytest.mark.parametrize("prefix", ["", "model.", "transformer.", "a.b.c."])
+def test_find_takes_any_prefix(tmp_path, prefix):
+    tensors = {f"{prefix}wte.weight": torch.zeros(2, 2), f"{prefix}not_wte.weight": torch.ones(1)}
+    tensors |= {f"{prefix}wte.weights": torch.ones(2), "other": torch.ones(3)}
+    save_file(tensors, tmp_path / "w.safetensors")
+    assert Weights(tmp_path / "w.safetensors").find("wte") == f"{prefix}wte.weight"
+
+
+@pytest.mark.parametrize("names", [[], ["a.wte.weight", "b.wte.weight"], ["not_wte.weight"]])
+def test_find_refuses_what_is_not_there_once(tmp_path, names):
+    save_file({name: torch.zeros(2) for name in [*names, "x"]}, tmp_path / "w.safetensors")
+    count = 2 if len(names) == 2 else 0
+    with pytest.raises(TokentrailsError, match=rf"{count} tensors are named 'wte\.weight'"):
+        Weights(tmp_path / "w.safetensors").find("wte")
+
+
+def test_names_are_all_tensors_and_nothing_else(tmp_path):
+    weights = Weights(save(tmp_path / "w.safetensors"))
+    assert weights.names() == ["bias", "model.first.weight", "model.second.weight"]
+
+
+@pytest.mark.parametrize("left", [0, 1, 7, 8, 9, 60, -1, -100])
+def test_a_file_cut_short_is_refused(tmp_path, left):
+    path = save(tmp_path / "w.safetensors")
+    path.write_bytes(path.read_bytes()[:left])
+    with pytest.raises(TokentrailsError, match="cut short") as caught:
+        Weights(path)
+    assert str(path) in str(caught.value) and "Hint" in str(caught.value)
+
+
+def test_a_file_with_more_behind_it_is_refused(tmp_path):
+    path = save(tmp_path / "w.safetensors")
+    path.write_bytes(path.read_bytes() + b"\0")
+    with pytest.raises(TokentrailsError, match="announces"):
+        Weights(path)
+
+
+def test_a_missing_file_is_refused(tmp_path):
+    with pytest.raises(TokentrailsError, match="No such file"):
+        Weights(tmp_path / "w.safetensors")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda header: b"not json",
+        lambda header: b'{"a": ',
+        lambda header: b"\xff\xfe\xfd",
+        lambda header: [],
+        lambda header: {"a": 3},
+        lambda header: {"a": {"dtype": "F32"}},
+        lambda header: {"a": {"dtype": "F32", "shape": [1], "data_offsets": [0]}},
+        lambda header: {"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, "4"]}},
+    ],
+)
+def test_a_wrong_header_is_refused(tmp_path, change):
+    path = with_header(save(tmp_path / "w.safetensors"), change)
+    with pytest.raises(TokentrailsError, match="not safetensors"):
+        Weights(path)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"PK\x03\x04" * 40, b"\xff" * 100, b"version https://git-lfs"]
+)
+def test_another_kind_of_file_is_refused(tmp_path, content):
+    (tmp_path / "w.safetensors").write_bytes(content)
+    with pytest.raises(TokentrailsError, match="not safetensors"):
+        Weights(tmp_path / "w.safetensors")
+
+
+def test_a_shape_that_does_not_fit_the_bytes_is_refused(tmp_path):
+    def change(header):
+        header["model.second.weight"]["shape"] = [10, 5]
+        return header
+
+    path = with_header(save(tmp_path / "w.safetensors"), change)
+    with pytest.raises(TokentrailsError, match=r"model\.second\.weight"):
+        Weights(path).rows("model.second.weight", np.array([0]))
+
+
+def test_types_without_a_reading_are_refused(tmp_path):
+    save_file({"a.weight": torch.zeros(2, 2, dtype=torch.int8)}, tmp_path / "w.safetensors")
+    with pytest.raises(TokentrailsError, match="has type I8") as caught:
+        Weights(tmp_path / "w.safetensors").rows("a.weight", np.array([0]))
+    assert "BF16" in str(caught.value)
