@@ -262,14 +262,13 @@ def long_run(folder: Path, models: Path, *, with_senses: bool) -> Path:
 
 def is_extracting(process: subprocess.Popen[str]) -> bool:
     """Whether a job of a run holds the unnamed file open in which states wait to be sorted."""
-    for folder in Path("/proc").glob("[0-9]*"):
+    for link in Path("/proc").glob("[0-9]*/fd/*"):
         try:
-            if os.getsid(int(folder.name)) == process.pid:
-                for link in (folder / "fd").iterdir():
-                    target = os.readlink(link)
-                    if "/hidden_states/" in target and target.endswith(" (deleted)"):
-                        return link.stat().st_size > 1_000_000
-        except OSError:  # it has ended meanwhile
+            if os.getsid(int(link.parts[2])) == process.pid:
+                target = os.readlink(link)
+                if "/hidden_states/" in target and link.stat().st_size > 1_000_000:
+                    return True
+        except OSError:  # the process has ended, or closed it
             continue
     return False
 

@@ -38,12 +38,7 @@ def write(path, hidden, batches, *, dtype="float32", provenance=PROVENANCE):
     return path
 
 
-ORDERS = [
-    [[0, 1, 2, 3, 4]],
-    [[4], [2], [0], [3], [1]],
-    [[3, 0], [], [4, 1, 2]],
-    [[2, 4], [1, 3, 0]],
-]
+ORDERS = [[[0, 1, 2, 3, 4]], [[4], [2], [0], [3], [1]], [[3, 0], [], [4, 1, 2]]]
 
 
 def test_places_are_sorted_and_fit_the_depth():

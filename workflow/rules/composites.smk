@@ -15,7 +15,7 @@ rule composite:
     output:
         report(
             "results/composites/{experiment}_{composite}.svg",
-            caption="../report/composite_{composite}.rst",
+            caption="../report/composite.rst",
             category="Composites",
             labels={"experiment": "{experiment}", "composite": "{composite}"},
         ),

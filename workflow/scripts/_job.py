@@ -1,6 +1,7 @@
 """How every script ends: well, or with one message and a non-zero exit."""
 
 import logging
+import os
 import sys
 import traceback
 import warnings
@@ -8,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where the library lies
+if not sys.stderr.isatty():
+    os.environ["TQDM_DISABLE"] = "1"  # no progress bars in log files
 
 from tokentrails.errors import TokentrailsError, is_disk_full
 
