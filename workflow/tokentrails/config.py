@@ -105,7 +105,7 @@ def load_prompts(path: str) -> tuple[tuple[Prompt, ...], tuple[str, ...]]:
             prompt=entry["prompt"],
             token=entry.get("token"),
             word=entry.get("word"),
-            occurrence=entry.get("occurrence", 1),
+            occurrence=int(entry.get("occurrence", 1)),
             groups={k: v for k, v in entry.items() if k not in known},
         )
         for entry in data["prompts"]
@@ -206,7 +206,7 @@ def _check_group(name: Any, known: list[str], where: str) -> None:
 def _check_title(title: str, where: str) -> None:
     try:
         title.format(model="", checkpoint="", experiment="")
-    except (KeyError, IndexError, ValueError, AttributeError) as error:
+    except (KeyError, IndexError, ValueError, TypeError, AttributeError) as error:
         raise TokentrailsError(
             f"the title {title!r} cannot be filled in: {error!r}",
             where=where,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -11,9 +12,22 @@ from typing import Any, cast
 import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError, best_match
+from jsonschema.validators import extend
 
 from .errors import TokentrailsError
 from .yaml_file import KeyPath
+
+# In YAML .nan and .inf are numbers; no setting and no column can do anything with them.
+_Validator = extend(
+    Draft202012Validator,
+    type_checker=Draft202012Validator.TYPE_CHECKER.redefine(
+        "number",
+        lambda checker, value: (
+            Draft202012Validator.TYPE_CHECKER.is_type(value, "number")
+            and not (isinstance(value, float) and not math.isfinite(value))
+        ),
+    ),
+)
 
 FOLDER = Path(__file__).parent.parent / "schemas"
 
@@ -37,7 +51,7 @@ def check(data: Any, name: str, where: Callable[[KeyPath], str]) -> None:
     ------
     TokentrailsError: naming the key, the value and what the schema says of it.
     """
-    error = best_match(Draft202012Validator(schema(name)).iter_errors(data))
+    error = best_match(_Validator(schema(name)).iter_errors(data))
     if error is not None:
         keys = tuple(error.absolute_path)
         problem, hint, culprit = _explain(error)
@@ -71,6 +85,7 @@ def _explain(error: ValidationError) -> tuple[str, str, KeyPath]:
     value: Any = error.instance
     wanted = cast(Any, error.validator_value)
     meaning = " ".join(str(rule.get("description", "")).split())
+    shown = repr(value) if len(repr(value)) < 120 else repr(value)[:120] + "…"
     match error.validator:
         case "additionalProperties":
             known = sorted(rule.get("properties", {}))
@@ -91,12 +106,11 @@ def _explain(error: ValidationError) -> tuple[str, str, KeyPath]:
             allowed = [str(v) for v in wanted]
             guess = closest(str(value), allowed)
             hint = f"did you mean {guess!r}? " if guess else ""
-            return f"{value!r} is not allowed", f"{hint}Choose from {', '.join(allowed)}.", ()
+            return f"{shown} is not allowed", f"{hint}Choose from {', '.join(allowed)}.", ()
         case "type":
             wanted = wanted if isinstance(wanted, str) else " or ".join(wanted)
-            return f"{value!r} is not of type {wanted}", f"{meaning or 'see config/README.md'}.", ()
+            return f"{shown} is not of type {wanted}", f"{meaning or 'see config/README.md'}.", ()
         case _:
-            shown = repr(value) if len(repr(value)) < 120 else repr(value)[:120] + "…"
             if not value:
                 return f"the value {shown} is empty", f"give {meaning or 'a value'}.", ()
             return f"the value {shown} is not valid", f"{meaning or error.message}.", ()

@@ -41,11 +41,12 @@ class YamlFile:
             try:
                 self._root = loader.get_single_node()
                 if self._root is not None:
-                    self._refuse_repeated_keys(self._root)
+                    self._refuse_repeated_keys(self._root, set())
                 self.data = loader.construct_document(self._root) if self._root else None
             finally:
                 loader.dispose()
-        except yaml.YAMLError as error:
+        # Some values are not what they look like, such as the date 2024-13-45.
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
             raise TokentrailsError(
                 f"the file is not valid YAML: {error}",
                 where=self.path,
@@ -69,10 +70,15 @@ class YamlFile:
             node = child
         return f"{self.path}, line {line}" + (f", {show_keys(keys)}" if keys else "")
 
-    def _refuse_repeated_keys(self, node: yaml.Node) -> None:
+    def _refuse_repeated_keys(self, node: yaml.Node, visited: set[int]) -> None:
+        if id(node) in visited:  # nodes may refer to each other
+            return
+        visited.add(id(node))
         if isinstance(node, yaml.MappingNode):
             seen: set[str] = set()
             for key, value in node.value:
+                if not isinstance(key, yaml.ScalarNode):
+                    continue  # refused by name when the data is made
                 if key.value in seen:
                     raise TokentrailsError(
                         f"the key {key.value!r} is there twice",
@@ -80,10 +86,10 @@ class YamlFile:
                         hint="remove or rename one of them.",
                     )
                 seen.add(key.value)
-                self._refuse_repeated_keys(value)
+                self._refuse_repeated_keys(value, visited)
         elif isinstance(node, yaml.SequenceNode):
             for value in node.value:
-                self._refuse_repeated_keys(value)
+                self._refuse_repeated_keys(value, visited)
 
 
 def show_keys(keys: KeyPath) -> str:
