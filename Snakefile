@@ -24,6 +24,9 @@ include: "workflow/rules/figures.smk"
 include: "workflow/rules/composites.smk"
 
 
+report: "workflow/report/workflow.rst"
+
+
 # Everything.
 rule all:
     default_target: True

@@ -53,7 +53,11 @@ def tables(
             reached = m % 3 != 2
             summary.append(
                 row
-                | {"depth": depth, "half_life_layer": 2 + m % 5 + w if reached else None}
+                | {
+                    "depth": depth,
+                    "half_life_threshold": 0.1,
+                    "half_life_layer": 2 + m % 5 + w if reached else None,
+                }
                 | {"final_similarity": end, "final_norm_similarity": end - 0.15 if norm else None}
                 | {"context_dominance_layer": 2 + (m + w) % 4 if m % 4 else None}
             )

@@ -187,7 +187,8 @@ FROM_IDENTITY = of_all("identity", "identity_context_figure") | SUMMARISED
 ALL_COMPOSITES = composites("senses") | composites("plain")
 CONTEXT = {Job("context", f"{model}/main/senses") for model in ("gpt2", "bert")}
 SENSES = everything_of("senses", "gpt2", "bert")
-PLAIN = everything_of("plain", "bert", context=False)
+EVERYTHING = SENSES | everything_of("plain", "bert", context=False)
+OF_TOKENIZER = {job for job in EVERYTHING if job.rule == "tokens"}
 
 EDITS: list[tuple[Callable[[Path], None], set[Job]]] = [
     (edit_one_prompt, SENSES),
@@ -195,6 +196,7 @@ EDITS: list[tuple[Callable[[Path], None], set[Job]]] = [
     (edit_figure_title, of_all("identity_context_figure")),
     (edit_composite_title, {Job("composite", "senses/senses"), Job("composite", "plain/senses")}),
     (change_threshold, SUMMARISED),
+    (change_token_budget, EVERYTHING - OF_TOKENIZER),
     (edit_summary_code, SUMMARISED),
     (edit_identity_code, FROM_IDENTITY | ALL_COMPOSITES),
     (edit_similarity_code, FROM_IDENTITY | CONTEXT | ALL_COMPOSITES),
@@ -204,7 +206,7 @@ EDITS: list[tuple[Callable[[Path], None], set[Job]]] = [
     (add_experiment, everything_of("new", "gpt2", "bert")),
     (drop_model, composites("senses")),
     (change_weights, {Job("model", "gpt2/main")} | everything_of("senses", "gpt2")),
-    (raise_form, {Job("model", "gpt2/main"), Job("model", "bert/main")} | SENSES | PLAIN),
+    (raise_form, EVERYTHING | {Job("model", "gpt2/main"), Job("model", "bert/main")}),
     (comment_everywhere, set()),
     (edit_message_code, set()),
     (touch_experiment, set()),
@@ -235,14 +237,14 @@ def test_another_configuration_takes_the_place_of_the_default_one(folder):
 
 # A run that is killed, and two at once
 
-TEXTS = 3000
+TEXTS = 5000
 METRICS = ("metrics", "--set-threads", "hidden_states=1")  # two threads wait for each other
 LONG = "results/metrics/gpt2/main/long/identity.csv"
 TABLES = ("tokens/**/*", "hidden_states/**/*", "metrics/**/*")
 
 
 def long_run(folder: Path, models: Path, *, with_senses: bool) -> Path:
-    """A checkout with an experiment whose extraction takes seconds: thousands of batches of one."""
+    """A checkout with an experiment whose extraction takes seconds: thousands of small batches."""
     wf.small(folder, models)
     prompts = [
         {"label": f"p{i}", "word": " lead", "prompt": f"{i} pipes were contaminated with lead."}
@@ -255,7 +257,6 @@ def long_run(folder: Path, models: Path, *, with_senses: bool) -> Path:
     if not with_senses:
         config["experiments"] = {}
     config["experiments"]["long"] = {"file": "config/experiments/long.yaml", "models": ["gpt2"]}
-    config["extract"] = {"token_budget": 1}
     write_yaml(folder / "config/config.yaml", config)
     return folder
 

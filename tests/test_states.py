@@ -75,6 +75,19 @@ def test_the_file_is_the_same_bytes_for_every_order_of_batches(tmp_path):
     assert len(made) == 1
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_many_rows_in_any_order_come_to_their_places(tmp_path, dtype):
+    n, draw = 5000, np.random.default_rng(0)
+    hidden = draw.normal(size=(len(PLACES), n, 3)).astype(dtype)
+    order = draw.permutation(n)
+    with StatesWriter(tmp_path / "s.parquet", PLACES, range(n), 3, dtype) as writer:
+        for rows in np.array_split(order, [1, 700, 3333]):
+            writer.add(rows, hidden[:, rows])
+        writer.finish({})
+    for expected, layer in zip(hidden, StatesReader(tmp_path / "s.parquet"), strict=True):
+        np.testing.assert_array_equal(layer.hidden, expected)
+
+
 def test_there_is_one_row_group_for_each_place_in_order(tmp_path):
     file = pq.ParquetFile(write(tmp_path / "s.parquet", random_states(), ORDERS[0]))
     assert file.num_row_groups == len(PLACES)
@@ -171,7 +184,7 @@ def test_too_little_room_is_an_error_before_anything_is_computed(tmp_path, monke
     StatesWriter(tmp_path / "s.parquet", PLACES, range(10), 100, "float16").close()
 
 
-def test_a_quota_that_ends_when_room_is_taken_is_the_same_error(tmp_path, monkeypatch):
+def test_a_disk_that_fills_up_when_room_is_taken_is_the_same_error(tmp_path, monkeypatch):
     def full(fd, offset, length):
         raise OSError(errno.ENOSPC, "No space left on device")
 

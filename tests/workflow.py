@@ -193,6 +193,7 @@ def small(folder: Path, models: Path | None = None) -> Path:
                 "senses": {"file": "config/experiments/senses.yaml"},
                 "plain": {"file": "config/experiments/plain.yaml", "models": ["bert"]},
             },
+            "extract": {"token_budget": 24},
         },
     )
     return folder

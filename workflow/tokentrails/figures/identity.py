@@ -31,7 +31,7 @@ def identity_context(
     texts = texts.with_columns(x=pl.col("layer").cast(pl.Float64))
 
     words = in_order(means["word"])
-    columns = min(len(words), _COLUMNS)
+    columns = 2 if len(words) == 4 else min(len(words), _COLUMNS)
     depth = _depth(means)
     low, high = cosine_range(means, texts)
     axes = Axes(

@@ -37,7 +37,7 @@ def summary(summary: pl.DataFrame, *, title: str) -> alt.TopLevelMixin:
     return figure(
         _draw(rows, marks, depth=depth, step=30 if many else 24),
         title=title,
-        notes=_notes(many),
+        notes=_notes(many, summary["half_life_threshold"][0]),
         width=_WIDTH + 260,
     )
 
@@ -160,8 +160,11 @@ def _draw(rows: pl.DataFrame, marks: pl.DataFrame, *, depth: int, step: int) -> 
     return alt.LayerChart(layer=layers).properties(width=_WIDTH, height=int(step * (last + 1.4)))
 
 
-def _notes(many: bool) -> list[str]:
-    notes = ["Final similarity: cosine with the own input embedding at the last layer."]
+def _notes(many: bool, threshold: float) -> list[str]:
+    notes = [
+        f"Threshold: a cosine of {threshold:g}. "
+        "Final similarity: cosine with the own input embedding at the last layer."
+    ]
     if many:
         notes.append(
             "Mark: median over texts. Bar: their range. Number: texts that never get there."
