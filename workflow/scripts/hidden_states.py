@@ -2,6 +2,7 @@
 
 import json
 import os
+from functools import partial
 from pathlib import Path
 
 from _job import job
@@ -33,18 +34,16 @@ with job(snakemake):
         source["d_model"],
         settings["store"],
     ) as writer:
-        total = sum(map(len, tokens["token_ids"].to_pylist()))
-        with token_bar(total, f"{name}, {wildcards.experiment}") as bar:
-            extract(
-                model,
-                architecture,
-                tokens,
-                writer,
-                pooling=snakemake.params.pooling,
-                token_budget=settings["token_budget"],
-                name=name,
-                progress=bar.update,
-            )
+        extract(
+            model,
+            architecture,
+            tokens,
+            writer,
+            pooling=snakemake.params.pooling,
+            token_budget=settings["token_budget"],
+            name=name,
+            progress=partial(token_bar, label=f"{name}, {wildcards.experiment}"),
+        )
         writer.finish(
             {
                 **provenance_of(tokens),

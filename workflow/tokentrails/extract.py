@@ -11,11 +11,13 @@ import pyarrow as pa
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from tqdm import tqdm
 from transformers import AutoConfig, AutoModel
 
 from .architectures import Architecture, architecture_of
 from .batches import Text, batches, texts_to_run
 from .errors import TokentrailsError
+from .progress import no_bar
 from .states import Place, StatesWriter
 from .stream import StreamReader
 from .weights import Weights
@@ -80,7 +82,7 @@ def extract(
     pooling: str,
     token_budget: int,
     name: str,
-    progress: Callable[[int], object] = lambda n: None,
+    progress: Callable[[int], tqdm] = no_bar,
 ) -> None:
     """Run every text and hand the targets' states to the writer.
 
@@ -92,7 +94,7 @@ def extract(
     pooling: `last`, `first` or `mean` over a target's tokens.
     token_budget: most tokens in a batch, padding included; halved when memory runs out.
     name: of the model and checkpoint, for messages.
-    progress: called with the number of tokens done, by batch.
+    progress: makes a progress bar for a number of tokens.
 
     Raises
     ------
@@ -102,10 +104,11 @@ def extract(
     spans = zip(tokens["first"].to_pylist(), tokens["last"].to_pylist(), strict=True)
     positions = [target_positions(first, last, pooling) for first, last in spans]
     reader = StreamReader(model, architecture, writer.places)
-    waiting = batches(texts_to_run(ids, positions, causal=architecture.causal), token_budget)
+    texts = texts_to_run(ids, positions, causal=architecture.causal)
+    waiting = batches(texts, token_budget)
     labels = tokens["label"].to_pylist()
     try:
-        with torch.inference_mode():
+        with torch.inference_mode(), progress(sum(len(t.token_ids) for t in texts)) as bar:
             while waiting:
                 batch = waiting.pop(0)
                 try:
@@ -117,7 +120,7 @@ def extract(
                     continue
                 refuse_non_finite(hidden, rows, writer.places, labels, name)
                 writer.add(rows, hidden)
-                progress(sum(len(text.token_ids) for text in batch))
+                bar.update(sum(len(text.token_ids) for text in batch))
     finally:
         reader.close()
 

@@ -81,7 +81,8 @@ def fetch_hub(source: Source, checkpoint: str, scratch: Path) -> Fetched:
         if is_disk_full(error):
             raise
         raise TokentrailsError(
-            f"the hub cannot be reached at {constants.ENDPOINT}: {str(error).splitlines()[0]}",
+            f"the hub cannot be reached for {source.location!r} at {constants.ENDPOINT}: "
+            f"{str(error).splitlines()[0]}",
             where=where,
             hint="check the network, then run the same command again; "
             "what was downloaded is kept. Without a network use a path: or package: source.",
