@@ -13,8 +13,9 @@ from transformers import AutoTokenizer
 from tokentrails.config import load_prompts
 from tokentrails.errors import TokentrailsError
 from tokentrails.settings import Experiment, Prompt
-from tokentrails.spans import NotAligned, Span, find_words, span_of, surface
+from tokentrails.spans import NotAligned, Span, find_words, span_of
 from tokentrails.tokenization import TokenizerFiles, tokenize
+from tokentrails.vocabulary import surface
 
 PUBLISHED = Path(__file__).parent.parent / "config/experiments/token_identity_drift.yaml"
 LEAD = "She will lead the team through the transition."

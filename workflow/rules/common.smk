@@ -18,6 +18,13 @@ from tokentrails.models.source import FORM
 
 try:
     SETUP = load_config(config, list(map(str, workflow.configfiles)))
+    # Here and not in an input function, whose errors Snakemake shows with a traceback.
+    LOCAL_FILES = {
+        (model.name, checkpoint): list(map(str, local_files(model.source, checkpoint)))
+        for model in SETUP.models.values()
+        if model.source.kind == "path"
+        for checkpoint in model.checkpoints
+    }
 except TokentrailsError as error:
     raise WorkflowError(str(error)) from None
 
@@ -59,13 +66,7 @@ def get_models(wildcards):
 
 def get_source_files(wildcards):
     """What a checkpoint is made from, where that lies on this disk."""
-    model = SETUP.models[wildcards.model]
-    if model.source.kind != "path":
-        return []
-    try:
-        return list(map(str, local_files(model.source, wildcards.checkpoint)))
-    except TokentrailsError as error:
-        raise WorkflowError(str(error)) from None
+    return LOCAL_FILES.get((wildcards.model, wildcards.checkpoint), [])
 
 
 def get_tokenizer(wildcards):

@@ -13,7 +13,8 @@ from tokenizers import Tokenizer
 
 from .errors import TokentrailsError
 from .settings import Experiment, Prompt
-from .spans import NotAligned, Span, find_words, span_of, surface
+from .spans import NotAligned, Span, find_words, span_of
+from .vocabulary import surface
 
 
 @dataclass(frozen=True)

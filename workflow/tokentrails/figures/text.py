@@ -2,19 +2,10 @@
 
 import unicodedata
 from collections.abc import Sequence
-from contextlib import suppress
+
+from tokentrails.vocabulary import surface
 
 _ESCAPES = {"\n": "\\n", "\t": "\\t", "\r": "\\r"}
-
-
-def _byte_of_character() -> dict[str, int]:
-    """GPT-2's byte-level alphabet: printable Latin-1 stands for itself, the rest is shifted up."""
-    itself = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    shifted = [byte for byte in range(256) if byte not in itself]
-    return {chr(b): b for b in itself} | {chr(256 + i): b for i, b in enumerate(shifted)}
-
-
-_BYTES = _byte_of_character()
 
 
 def readable(token: str) -> str:
@@ -23,13 +14,10 @@ def readable(token: str) -> str:
     Byte-level entries are decoded (`Ċ` -> `\\n`, `cafÃ©` -> `café`) where their bytes are whole
     characters; spaces alone read `[space]`. Plain words pass unchanged.
     """
-    if all(character in _BYTES for character in token):
-        # It fails for a part of a character, and for a word that was never encoded.
-        with suppress(UnicodeDecodeError):
-            token = bytes(_BYTES[character] for character in token).decode()
-    token = token.replace("Ġ", " ").replace("▁", " ").replace("Ċ", "\n")
     if token.startswith("##") and len(token) > 2:
-        token = "-" + token[2:]
+        return visible("-" + token[2:])
+    # A part of a character stays as it is written; its spaces and line ends are still marks.
+    token = surface(token).replace("Ġ", " ").replace("Ċ", "\n")
     if token and not token.strip(" "):
         return "[space]"
     return visible(token.strip(" "))

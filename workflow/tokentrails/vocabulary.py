@@ -1,0 +1,37 @@
+"""What vocabulary entries stand for, in the three styles that tokenizers write them."""
+
+from __future__ import annotations
+
+
+def surface(token: str) -> str:
+    """How a vocabulary entry looks in a text.
+
+    ``Ġlead`` and ``▁lead`` are `` lead``, ``##ing`` is ``ing``.
+
+    Byte-level entries are decoded by the table of GPT-2's tokenizer, in which every byte has a
+    printable character.
+    """
+    if token.startswith("##") and len(token) > 2:
+        return token[2:]
+    if "▁" in token:
+        return token.replace("▁", " ")
+    if all(c in _BYTES for c in token):
+        try:
+            return bytes(_BYTES[c] for c in token).decode("utf-8")
+        except UnicodeDecodeError:
+            return token
+    return token
+
+
+def _byte_table() -> dict[str, int]:
+    printable = [*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    table = {chr(b): b for b in printable}
+    spare = 0x100
+    for byte in range(0x100):
+        if byte not in printable:
+            table[chr(spare)] = byte
+            spare += 1
+    return table
+
+
+_BYTES = _byte_table()
