@@ -152,3 +152,54 @@ def test_pyproject_ranges_admit_the_locks(lock, dev_lock):
     for line in project["dependency-groups"]["dev"]:
         requirement = Requirement(line)
         assert requirement.specifier.contains(wanted[canonicalize_name(requirement.name)]), line
+
+
+def scripts_and_environments() -> list[tuple[str, str]]:
+    """Each rule's script and conda environment, as its .smk names them."""
+    pairs = []
+    for path in sorted((ROOT / "workflow/rules").glob("*.smk")):
+        text = path.read_text()
+        environments = re.findall(r'conda:\s+"../../(envs/\w+\.yaml)"', text)
+        scripts = re.findall(r'script:\s+"../(scripts/\w+\.py)"', text)
+        assert len(environments) == len(scripts), path.name
+        pairs += zip(scripts, environments, strict=True)
+    return pairs
+
+
+def all_imports(path: Path, seen: set[Path]) -> set[str]:
+    """Top-level names that a file imports, itself or through the library's own modules."""
+    if path in seen:
+        return set()
+    seen.add(path)
+    names = set()
+    package = path.parent
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            module = node.module or ""
+            if node.level == 0 and not module.startswith("tokentrails"):
+                names.add(module.split(".")[0])
+                continue
+            base = package
+            for _ in range(node.level - 1):
+                base = base.parent
+            if node.level == 0:
+                base = ROOT / "workflow"
+            target = base.joinpath(*filter(None, module.split(".")))
+            wanted = [target, *(target / alias.name for alias in node.names)]
+            for found in wanted:
+                if found.with_suffix(".py").is_file():
+                    names |= all_imports(found.with_suffix(".py"), seen)
+                elif (found / "__init__.py").is_file():
+                    names |= all_imports(found / "__init__.py", seen)
+    return names - set(sys.stdlib_module_names) - {"tokentrails", "_job"}
+
+
+@pytest.mark.parametrize(("script", "environment"), scripts_and_environments())
+def test_the_environment_of_a_rule_has_what_its_script_imports(script, environment):
+    distributions = importlib.metadata.packages_distributions()
+    pinned = pins(env_lines(ROOT / environment))
+    for name in sorted(all_imports(ROOT / "workflow" / script, set())):
+        offered = {canonicalize_name(d) for d in distributions[name]}
+        assert offered & pinned.keys(), f"{name}, imported through {script}"

@@ -1,0 +1,47 @@
+"""The manuals and the code say the same."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tokentrails.architectures import ARCHITECTURES
+from tokentrails.schema import schema
+
+ROOT = Path(__file__).parent.parent
+
+
+def keys(rule: dict) -> set[str]:
+    """Every key that a schema names, at any depth."""
+    found = set(rule.get("properties", {}))
+    parts = [
+        *rule.get("properties", {}).values(),
+        rule.get("items"),
+        rule.get("additionalProperties"),
+    ]
+    for part in parts:
+        if isinstance(part, dict):
+            found |= keys(part)
+    return found
+
+
+@pytest.mark.parametrize("name", ["config", "experiment"])
+def test_the_manual_explains_every_key_of_the_schema(name):
+    manual = (ROOT / "config/README.md").read_text()
+    words = set(re.findall(r"[a-z_0-9]+", manual))
+    assert keys(schema(name)) - words == set()
+
+
+def test_the_manual_gives_the_defaults_of_the_schema():
+    manual = (ROOT / "config/README.md").read_text()
+    for section in ("extract", "summary"):
+        for key, rule in schema("config")["properties"][section]["properties"].items():
+            assert re.search(
+                rf"^\| `{key}` \|.*\| `{rule['default']}` \|$", manual, re.MULTILINE
+            ), key
+
+
+def test_the_readme_names_every_supported_architecture():
+    readme = (ROOT / "README.md").read_text().lower().replace("-", "").replace(" ", "")
+    for model_type in ARCHITECTURES:
+        assert model_type.replace("_", "") in readme, model_type
