@@ -54,6 +54,7 @@ TARGETS = [
     ("bank", [3, 4], "river"),
     ("bank", [3, 4], "money"),
     ("bank", [5], "money"),
+    ("riverbank", [6, 4], "river"),
     ("spring", [9], None),
     ("spring", [9], "coil"),
     ("light", [11], "lamp"),
@@ -67,7 +68,7 @@ def tokens_table(targets=TARGETS):
     return pa.table(
         {
             "occurrence": pa.array(range(n), pa.int32()),
-            "label": [f"{word}_{(7 * i) % n}" for i, (word, _, _) in enumerate(targets)],
+            "label": [f"{word}_{(5 * i) % n}" for i, (word, _, _) in enumerate(targets)],
             "word": [word for word, _, _ in targets],
             "text": [f"text {i}" for i in range(n)],
             "token_ids": pa.array([[1, *ids, 2] for _, ids, _ in targets], pa.list_(pa.int32())),
@@ -81,7 +82,7 @@ def tokens_table(targets=TARGETS):
     )
 
 
-def random_layers(seed=0, n=11, d=6):
+def random_layers(seed=0, n=12, d=6):
     """States that drift away from a common beginning."""
     draw = np.random.default_rng(seed)
     begin = draw.normal(size=(n, d))

@@ -397,3 +397,7 @@ def test_a_token_across_a_border_is_not_aligned(offsets):
 def test_characters_that_no_token_covers_are_not_aligned():
     with pytest.raises(NotAligned, match="no token"):
         span_of("will lead the", [(0, 4), (10, 13)], 5, 9)
+
+
+def test_a_word_does_not_end_before_a_combining_accent():
+    assert find_words("a cafe\u0301 and a cafe", "cafe") == [(14, 18)]

@@ -238,7 +238,7 @@ def test_another_configuration_takes_the_place_of_the_default_one(folder):
 # A run that is killed, and two at once
 
 TEXTS = 5000
-METRICS = ("metrics", "--set-threads", "hidden_states=1")  # two threads wait for each other
+METRICS = ("metrics", *wf.ONE_THREAD)
 LONG = "results/metrics/gpt2/main/long/identity.csv"
 TABLES = ("tokens/**/*", "hidden_states/**/*", "metrics/**/*")
 
@@ -287,9 +287,10 @@ def uninterrupted(small, tmp_path_factory) -> Path:
     long_run(folder, small / "models", with_senses=False)
     first = wf.start(folder, *METRICS)
     wf.wait_until(lambda: is_extracting(first), first)
+    os.killpg(first.pid, signal.SIGSTOP)  # it waits, so that it cannot end before the others
     second = wf.snakemake(folder, *METRICS)
     dry = wf.snakemake(folder, *METRICS, "--dry-run")
-    assert first.poll() is None, "the first run was over before the others"
+    os.killpg(first.pid, signal.SIGCONT)
     wf.one_message(second, "another tokentrails run is working in this folder")
     assert dry.returncode == 0, dry.stderr
     output, _ = first.communicate()

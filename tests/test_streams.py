@@ -180,6 +180,23 @@ def test_states_are_the_models_own_at_every_place_and_position(loaded, kind):
         np.testing.assert_allclose(got, own[place], **CLOSE, err_msg=str(place))
 
 
+def test_only_parallel_blocks_are_called_parallel(loaded):
+    parallel = [kind for kind in KINDS if loaded(kind)[1].parallel_attention is not None]
+    assert parallel == ["gpt_neox"]
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_a_text_may_be_as_long_as_the_context_and_no_longer(loaded, kind):
+    model, architecture = loaded(kind)
+    length = architecture.context_length(model.config.to_dict())
+    assert length == 64
+    (ids,) = random_texts([length])
+    states_of(model, architecture, [ids], [(0, length - 1, length - 1)])
+    if not architecture.rotary:
+        with pytest.raises((IndexError, RuntimeError)):
+            states_of(model, architecture, [[*ids, 9]], [(0, length, length)])
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_places_of_a_model_differ_from_each_other(loaded, kind):
     """So that a state read at the wrong place cannot pass for the right one."""
@@ -383,7 +400,7 @@ def test_only_the_rows_of_targets_are_kept(tmp_path, kind):
         own = {p.untyped_storage().data_ptr() for p in [*model.parameters(), *model.buffers()]}
 
         def count(module, args, output, depth=depth, own=own):
-            tensors = [o for o in gc.get_objects() if isinstance(o, torch.Tensor)]
+            tensors = [o for o in gc.get_objects() if type(o) is torch.Tensor]
             big = {t.untyped_storage().data_ptr() for t in tensors if t.numel() >= 2 * 50 * 32}
             alive[depth] = len(big - own)
 

@@ -18,6 +18,10 @@ import yaml
 ROOT = Path(__file__).parent.parent
 
 
+# The last bit of a state may depend on the number of threads; and for tiny models one is fastest.
+ONE_THREAD = ("--set-threads", "hidden_states=1")
+
+
 class Job(NamedTuple):
     """One job of a dry run: its rule, and its wildcards as `model/checkpoint/experiment`."""
 
@@ -53,7 +57,9 @@ def command(*args: str) -> list[str]:
 def environment(**changes: str) -> dict[str, str]:
     """This environment with this interpreter first, since Snakemake starts `python` for scripts."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    kept = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "HF_ENDPOINT")}
+    kept = {
+        k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "HF_ENDPOINT", "HF_TOKEN")
+    }
     return kept | {"PATH": path, "HF_HUB_DISABLE_TELEMETRY": "1"} | changes
 
 
@@ -203,7 +209,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run of `small`, made once for all tests; they copy it and leave it as it is."""
     folder = tmp_path_factory.getbasetemp() / "finished"
     if not folder.exists():
-        run(small(folder))
+        run(small(folder), *ONE_THREAD)
     return folder
 
 

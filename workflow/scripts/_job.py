@@ -33,12 +33,12 @@ def job(snakemake):
     except TokentrailsError as error:
         _stop(f"{snakemake.rule} ({wildcards}): {error}")
     except Exception as error:
-        logging.info(traceback.format_exc())
         if is_disk_full(error):
             _stop(
                 f"{snakemake.rule} ({wildcards}): the disk is full: {error}\n"
                 "Hint: make room, then run the same command again; finished outputs are kept."
             )
+        logging.info(traceback.format_exc())
         _stop(
             f"{snakemake.rule} ({wildcards}): {type(error).__name__}: {error}\n"
             f"Hint: this is unexpected; the traceback is in {log}."

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 Offsets = Sequence[tuple[int, int]]
 
+COMBINING = "\u0300-\u036f"  # accents written behind their letter
+
 
 @dataclass(frozen=True)
 class Span:
@@ -29,7 +31,9 @@ def find_words(text: str, word: str) -> list[tuple[int, int]]:
     """
     core = word.strip()
     before = r"(?<=\s)" if word[0].isspace() else r"(?<!\w)" if core[0].isalnum() else ""
-    after = r"(?=\s)" if word[-1].isspace() else r"(?!\w)" if core[-1].isalnum() else ""
+    after = (
+        r"(?=\s)" if word[-1].isspace() else rf"(?![\w{COMBINING}])" if core[-1].isalnum() else ""
+    )
     return [m.span() for m in re.finditer(before + re.escape(core) + after, text)]
 
 

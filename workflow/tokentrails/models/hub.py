@@ -48,9 +48,9 @@ def fetch_hub(source: Source, checkpoint: str, scratch: Path) -> Fetched:
     """
     revision = checkpoint if source.has_checkpoints else source.revision
     where = f"models.{source.model}"
-    folder = scratch / "files"
     try:
         info = HfApi().model_info(source.location, revision=revision, files_metadata=True)
+        folder = scratch / str(info.sha)  # files of two commits must not meet in one folder
         names = _wanted(source, [sibling.rfilename for sibling in info.siblings or []])
         snapshot_download(
             source.location,

@@ -48,10 +48,20 @@ def prepare(source: Source, checkpoint: str, target: Path) -> dict[str, Any]:
     TokentrailsError: for what is wrong with the source, or an unsupported architecture.
     """
     scratch = target / ".fetch"
-    if source.kind != "hub":  # a hub download is taken up again
-        shutil.rmtree(scratch, ignore_errors=True)
+    # What a hub has sent is kept when something fails: the download is taken up again.
+    unfinished = scratch / "made" if source.kind == "hub" else scratch
+    shutil.rmtree(unfinished, ignore_errors=True)
+    try:
+        provenance = _prepare(source, checkpoint, target, scratch)
+    except BaseException:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise
+    shutil.rmtree(scratch)
+    return provenance
+
+
+def _prepare(source: Source, checkpoint: str, target: Path, scratch: Path) -> dict[str, Any]:
     made = scratch / "made"
-    shutil.rmtree(made, ignore_errors=True)
     made.mkdir(parents=True)
     fetched = FETCH[source.kind](source, checkpoint, scratch)
     where = f"models.{source.model}"
@@ -97,7 +107,6 @@ def prepare(source: Source, checkpoint: str, target: Path) -> dict[str, Any]:
     ):  # provenance last: it says all is there
         (made / name).chmod(0o644)  # some writers give files to their owner alone
         os.replace(made / name, target / name)
-    shutil.rmtree(scratch)
     return provenance
 
 

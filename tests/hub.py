@@ -1,0 +1,183 @@
+"""A stand-in for the hub on loopback, with the endpoints that huggingface_hub uses."""
+
+import hashlib
+import json
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+LARGE = (".safetensors", ".bin")  # kept outside git on the hub, with a sha256
+
+API = re.compile(r"/api/models/(?P<repo>.+?)(?:/(?P<what>revision|tree)/(?P<revision>[^/]+))?/?")
+FILE = re.compile(r"/(?P<repo>.+?)/resolve/(?P<revision>[^/]+)/(?P<name>.+)")
+
+
+class Hub(ThreadingHTTPServer):
+    """Repositories by name, each with its files by revision.
+
+    Attributes
+    ----------
+    log: what was asked for: (method, path, Range header or None).
+    cut: by file name, how often a download of it is cut in the middle.
+    stall: names of files whose download stops in the middle and waits.
+    lies: by file name, a sha256 that is announced instead of the right one.
+    """
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.repos: dict[str, dict[str, dict[str, bytes]]] = {}
+        self.log: list[tuple[str, str, str | None]] = []
+        self.cut: dict[str, int] = {}
+        self.stall: set[str] = set()
+        self.release = threading.Event()
+        self.lies: dict[str, str] = {}
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+    def add(self, repo: str, folder: Path, revision: str = "main") -> str:
+        """Put the files of a folder at a revision; the commit is given."""
+        found = (f for f in folder.rglob("*") if f.is_file())
+        files = {str(f.relative_to(folder)): f.read_bytes() for f in found}
+        self.repos.setdefault(repo, {})[revision] = files
+        return commit(files)
+
+    def downloaded(self) -> list[str]:
+        """Names of the files whose content was asked for, in order."""
+        paths = [path for method, path, _ in self.log if method == "GET"]
+        return [match["name"] for match in map(FILE.fullmatch, paths) if match]
+
+    def ranges(self, name: str) -> list[str | None]:
+        """The Range header of every download of a file."""
+        return [r for method, path, r in self.log if method == "GET" and path.endswith(f"/{name}")]
+
+
+@contextmanager
+def running() -> Iterator[Hub]:
+    hub = Hub()
+    thread = threading.Thread(target=hub.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield hub
+    finally:
+        hub.release.set()
+        hub.shutdown()
+        hub.server_close()
+
+
+def commit(files: dict[str, bytes]) -> str:
+    digest = hashlib.sha1()
+    for name, data in sorted(files.items()):
+        digest.update(name.encode() + b"\0" + data)
+    return digest.hexdigest()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Hub
+
+    def do_HEAD(self) -> None:
+        self._answer(with_body=False)
+
+    def do_GET(self) -> None:
+        self._answer(with_body=True)
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+    def _answer(self, *, with_body: bool) -> None:
+        path = unquote(urlsplit(self.path).path)
+        self.server.log.append((self.command, path, self.headers.get("Range")))
+        asked = API.fullmatch(path) or FILE.fullmatch(path)
+        if asked is None or asked["repo"] not in self.server.repos:
+            return self._missing("RepoNotFound")
+        revisions = self.server.repos[asked["repo"]]
+        revision = asked["revision"] or "main"
+        files = revisions.get(revision) or next(
+            (f for f in revisions.values() if commit(f) == revision), None
+        )
+        if files is None:
+            return self._missing("RevisionNotFound")
+        if asked.re is FILE:
+            if asked["name"] not in files:
+                return self._missing("EntryNotFound")
+            return self._file(asked["name"], files, with_body)
+        entries = [self._entry(name, data) for name, data in sorted(files.items())]
+        if asked["what"] == "tree":
+            return self._json(entries)
+        siblings = [
+            {"rfilename": e["path"], "size": e["size"], "blobId": e["oid"]}
+            | ({"lfs": {"sha256": e["lfs"]["oid"], **e["lfs"]}} if "lfs" in e else {})
+            for e in entries
+        ]
+        repo = asked["repo"]
+        self._json({"id": repo, "modelId": repo, "sha": commit(files), "siblings": siblings})
+
+    def _entry(self, name: str, data: bytes) -> dict:
+        entry = {
+            "type": "file",
+            "path": name,
+            "size": len(data),
+            "oid": hashlib.sha1(data).hexdigest(),
+        }
+        if name.endswith(LARGE):
+            entry["lfs"] = {"oid": self._sha256(name, data), "size": len(data), "pointerSize": 134}
+        return entry
+
+    def _sha256(self, name: str, data: bytes) -> str:
+        return self.server.lies.get(name) or hashlib.sha256(data).hexdigest()
+
+    def _file(self, name: str, files: dict[str, bytes], with_body: bool) -> None:
+        data = files[name]
+        start = 0
+        if asked := re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", "")):
+            start = int(asked[1])
+            self.send_response(206)
+            self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
+        else:
+            self.send_response(200)
+        tag = self._sha256(name, data) if name.endswith(LARGE) else hashlib.sha1(data).hexdigest()
+        self.send_header("ETag", f'"{tag}"')
+        if name.endswith(LARGE):
+            self.send_header("X-Linked-ETag", f'"{tag}"')
+            self.send_header("X-Linked-Size", str(len(data)))
+        self.send_header("X-Repo-Commit", commit(files))
+        self.send_header("Accept-Ranges", "bytes")
+        self.send_header("Content-Length", str(len(data) - start))
+        self.end_headers()
+        if not with_body:
+            return
+        body = data[start:]
+        if self.server.cut.get(name, 0) > 0:
+            self.server.cut[name] -= 1
+            self.wfile.write(body[: len(body) // 2])
+            self.close_connection = True
+            return
+        if name in self.server.stall:
+            self.wfile.write(body[: len(body) // 2])
+            self.wfile.flush()
+            self.server.release.wait(60)
+            self.close_connection = True
+            return
+        self.wfile.write(body)
+
+    def _json(self, data: object) -> None:
+        body = json.dumps(data).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def _missing(self, code: str) -> None:
+        self.send_response(404)
+        self.send_header("X-Error-Code", code)
+        self.send_header("Content-Length", "0")
+        self.end_headers()

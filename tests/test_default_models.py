@@ -1,0 +1,80 @@
+"""The embedded default config, as a new user runs it: real models out of the package registry."""
+
+import html
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+from slow_loop import largest_difference, read_curves, slow_loop
+from workflow import checkout, contents, half_written, read_yaml, rules_to_run, run
+
+MODELS = ("smollm2-135m", "minilm-l6")
+EXPERIMENTS = ("polysemy", "drift")
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    folder = checkout(tmp_path_factory.mktemp("default"))
+    run(folder)
+    return folder
+
+
+def prompts(folder: Path, experiment: str) -> list[dict]:
+    config = read_yaml(folder / "config/config.yaml")
+    file = read_yaml(folder / config["experiments"][experiment]["file"])
+    return file.get("prompts") or file["experiments"]
+
+
+def test_everything_is_made_and_nothing_is_left_to_do(folder):
+    assert rules_to_run(folder) == {}
+    assert half_written(folder) == []
+    for experiment in EXPERIMENTS:
+        for composite in ("senses", "depth"):
+            made = {
+                f.suffix
+                for f in (folder / "results/composites").glob(f"{experiment}_{composite}.*")
+            }
+            assert made == {".html", ".svg", ".png", ".pdf", ".json"}
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_tables_agree_with_the_plain_loop_over_transformers(folder, model):
+    for experiment in EXPERIMENTS:
+        metrics = folder / f"results/metrics/{model}/main/{experiment}"
+        identity, context = slow_loop(
+            folder / f"resources/models/{model}/main", prompts(folder, experiment)
+        )
+        assert largest_difference(identity, read_curves(metrics / "identity.csv")) < 1e-5
+        assert largest_difference(context, read_curves(metrics / "context.csv")) < 1e-5
+
+
+def test_rotary_embeddings_leave_layer_zero_as_it_is(folder):
+    for metric in ("identity", "context"):
+        table = pl.read_parquet(
+            folder / f"results/metrics/smollm2-135m/main/polysemy/{metric}.parquet"
+        )
+        start = table.filter(pl.col("site") == "resid", pl.col("layer") == 0)
+        assert len(start) and start["cosine"].unique().to_list() == [1.0]
+
+
+def test_provenance_says_that_the_weights_were_quantised_and_that_logits_did_not_change(folder):
+    file = folder / "resources/models/smollm2-135m/main/provenance.json"
+    provenance = json.loads(file.read_text())
+    assert provenance["conversion"]["logits_max_difference"] == 0
+    assert provenance["conversion"]["logits_compared"] > 100_000
+    assert "Q4_1" in provenance["quantisation"]
+    assert "de-quantised" in provenance["note"]
+    config = json.loads((file.parent / "config.json").read_text())
+    assert "quantization_config" not in config
+
+
+def test_the_report_holds_every_figure_and_every_table(folder):
+    run(folder, "--report", "results/report.html")
+    report = html.unescape((folder / "results/report.html").read_text())
+    for name in contents(
+        folder / "results", "figures/**/*.svg", "composites/*.svg", "metrics/**/*.csv"
+    ):
+        assert f"results/{name}" in report, name

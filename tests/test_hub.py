@@ -1,0 +1,306 @@
+"""Models of the hub, fetched from a stand-in on loopback."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import hub as stand_in
+import pytest
+import tiny
+import torch
+import workflow as wf
+from hub import Hub
+from safetensors.torch import load_file
+from transformers import GPT2LMHeadModel
+
+from tokentrails.settings import Source
+
+MODEL = "owner/model"
+NEEDED = {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"}
+
+# huggingface_hub reads its address when it is imported, so a process of its own is needed.
+FETCH = """
+import json, sys
+from pathlib import Path
+from tokentrails.errors import TokentrailsError
+from tokentrails.models.prepare import prepare
+from tokentrails.settings import Source
+source, checkpoint, target = json.loads(sys.argv[1])
+try:
+    prepare(Source(**source), checkpoint, Path(target))
+except TokentrailsError as error:
+    print(error)
+    sys.exit(3)
+"""
+
+
+@pytest.fixture
+def hub() -> Iterator[Hub]:
+    with stand_in.running() as hub:
+        yield hub
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> Path:
+    return tiny.save("gpt2", tmp_path_factory.mktemp("hub") / "model")
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory) -> Path:
+    """A model of some 40 MB: huggingface_hub keeps what it has got by pieces of ten."""
+    return tiny.save("gpt2", tmp_path_factory.mktemp("hub") / "large", n_embd=512)
+
+
+@pytest.fixture
+def target(tmp_path) -> Path:
+    return tmp_path / "made"
+
+
+def addressed(url: str, home: Path) -> dict[str, str]:
+    return wf.environment(HF_ENDPOINT=url, HF_HOME=str(home), NO_PROXY="127.0.0.1")
+
+
+def start(url: str, target: Path, checkpoint: str = "main", **keys: object) -> subprocess.Popen:
+    source = {
+        "model": "m",
+        "spec": f"hub:{keys.get('location', MODEL)}",
+        "kind": "hub",
+        "location": MODEL,
+        "version": None,
+        "revision": "main",
+        "has_checkpoints": False,
+        "sha256": None,
+        "file": None,
+        "allow_pickle": False,
+    }
+    assert source.keys() == Source.__dataclass_fields__.keys()
+    arguments = json.dumps([source | keys, checkpoint, str(target)])
+    return subprocess.Popen(
+        [sys.executable, "-c", FETCH, arguments],
+        env=addressed(url, target.parent / "home") | {"PYTHONPATH": str(wf.ROOT / "workflow")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def fetch(url: str, target: Path, checkpoint: str = "main", **keys: object) -> dict:
+    """Fetch a checkpoint; its provenance is given."""
+    process = start(url, target, checkpoint, **keys)
+    output, errors = process.communicate()
+    assert process.returncode == 0, output + errors
+    assert not (target / ".fetch").exists()
+    return json.loads((target / "provenance.json").read_text())
+
+
+def refused(url: str, target: Path, *parts: str, **keys: object) -> None:
+    """Assert that fetching fails with one message, and that no file of a model appears."""
+    process = start(url, target, **keys)
+    output, errors = process.communicate()
+    assert process.returncode == 3, output + errors
+    for part in ("models.m: ", *parts, "\nHint: "):
+        assert part in output, output
+    assert not [f for f in target.iterdir() if f.name != ".fetch"]
+
+
+def same_weights(made: Path, model: Path) -> bool:
+    a, b = load_file(made / "model.safetensors"), load_file(model / "model.safetensors")
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_a_branch_is_resolved_to_its_commit_and_only_what_is_needed_is_downloaded(
+    hub, model, target, tmp_path
+):
+    full = tmp_path / "full"
+    shutil.copytree(model, full)
+    for name in ("modeling.py", "pytorch_model.bin", "onnx/model.onnx", "flax_model.msgpack"):
+        (full / name).parent.mkdir(exist_ok=True)
+        (full / name).write_bytes(b"not needed")
+    shutil.copy(full / "model.safetensors", full / "onnx/model.safetensors")
+    sha = hub.add(MODEL, full)
+    provenance = fetch(hub.url, target)
+    assert provenance["revision"] == sha
+    assert provenance["requested_revision"] == "main"
+    assert provenance["source"] == f"hub:{MODEL}"
+    assert sorted(set(hub.downloaded())) == sorted(NEEDED)
+    assert {f.name for f in target.iterdir()} == NEEDED | {"provenance.json"}
+    assert same_weights(target, model)
+
+
+def test_named_checkpoints_are_revisions(hub, model, target, tmp_path):
+    hub.add(MODEL, model)
+    other = tiny.save("gpt2", tmp_path / "other", seed=1)
+    sha = hub.add(MODEL, other, "step64")
+    provenance = fetch(hub.url, target, "step64", has_checkpoints=True)
+    assert (provenance["revision"], provenance["checkpoint"]) == (sha, "step64")
+    assert same_weights(target, other) and not same_weights(target, model)
+
+
+def test_shards_are_merged(hub, model, target, tmp_path):
+    sharded = tmp_path / "sharded"
+    shutil.copytree(model, sharded)
+    (sharded / "model.safetensors").unlink()
+    GPT2LMHeadModel.from_pretrained(model).save_pretrained(sharded, max_shard_size="50KB")
+    assert len(list(sharded.glob("model-*.safetensors"))) > 2
+    hub.add(MODEL, sharded)
+    fetch(hub.url, target)
+    assert same_weights(target, model)
+
+
+def test_files_of_another_model_that_failed_do_not_get_in(hub, model, target, tmp_path):
+    """What a hub has sent is kept for the next run, which may be told to fetch another model."""
+    wrong = tmp_path / "wrong"
+    shutil.copytree(model, wrong)
+    config = json.loads((wrong / "config.json").read_text())
+    (wrong / "config.json").write_text(json.dumps(config | {"model_type": "xlnet"}))
+    hub.add("owner/wrong", wrong)
+    refused(hub.url, target, "'xlnet' is not supported", location="owner/wrong")
+    other = tiny.save("gpt2", tmp_path / "other", seed=1)
+    GPT2LMHeadModel.from_pretrained(other).save_pretrained(tmp_path / "s", max_shard_size="50KB")
+    shutil.copytree(tmp_path / "s", other, dirs_exist_ok=True)
+    (other / "model.safetensors").unlink()
+    hub.add(MODEL, other)
+    fetch(hub.url, target)
+    assert same_weights(target, tiny.save("gpt2", tmp_path / "again", seed=1))
+
+
+def test_pickles_are_refused_unless_allowed_and_then_converted(hub, model, target, tmp_path):
+    pickled = tmp_path / "pickled"
+    shutil.copytree(model, pickled)
+    torch.save(load_file(model / "model.safetensors"), pickled / "pytorch_model.bin")
+    (pickled / "model.safetensors").unlink()
+    hub.add(MODEL, pickled)
+    refused(hub.url, target, "holds no model.safetensors", "set allow_pickle: true")
+    assert hub.downloaded() == []
+    provenance = fetch(hub.url, target, allow_pickle=True)
+    assert "converted from PyTorch .bin" in provenance["note"]
+    assert same_weights(target, model)
+
+
+def test_a_pickle_that_runs_code_is_refused(hub, model, target, tmp_path):
+    pickled = tmp_path / "pickled"
+    shutil.copytree(model, pickled)
+    (pickled / "model.safetensors").unlink()
+    torch.save({"wte.weight": _Touch(tmp_path / "was_run")}, pickled / "pytorch_model.bin")
+    hub.add(MODEL, pickled)
+    process = start(hub.url, target, allow_pickle=True)
+    process.communicate()
+    assert process.returncode != 0
+    assert not (tmp_path / "was_run").exists()
+
+
+class _Touch:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+def test_a_file_with_another_hash_is_refused_and_fetched_again(hub, model, target):
+    hub.add(MODEL, model)
+    hub.lies["model.safetensors"] = "0" * 64
+    refused(hub.url, target, "model.safetensors arrived with sha256", "0" * 64, "removed")
+    assert not list(target.rglob("*.safetensors"))
+    hub.lies.clear()
+    fetch(hub.url, target)
+    assert same_weights(target, model)
+
+
+def test_a_download_that_is_cut_goes_on_where_it_was(hub, large, target):
+    hub.add(MODEL, large)
+    hub.cut["model.safetensors"] = 1
+    fetch(hub.url, target)
+    first, second = hub.ranges("model.safetensors")
+    assert first is None and _start(second) >= 10_000_000
+    assert same_weights(target, large)
+
+
+def test_a_killed_download_is_taken_up_by_the_next_run(hub, large, target):
+    hub.add(MODEL, large)
+    hub.stall.add("model.safetensors")
+    process = start(hub.url, target)
+    wf.wait_until(lambda: _largest(target) >= 10_000_000, process)
+    process.kill()
+    process.communicate()
+    hub.stall.clear()
+    hub.release.set()
+    hub.log.clear()
+    fetch(hub.url, target)
+    (asked,) = hub.ranges("model.safetensors")
+    assert _start(asked) >= 10_000_000
+    assert same_weights(target, large)
+
+
+def _start(asked: str | None) -> int:
+    """Where a Range begins."""
+    return int((asked or "bytes=0-").removeprefix("bytes=").removesuffix("-"))
+
+
+def _largest(folder: Path) -> int:
+    return max((f.stat().st_size for f in folder.rglob("*.incomplete")), default=0)
+
+
+def test_unknown_model(hub, target):
+    refused(hub.url, target, f"the model does not exist on the hub: '{MODEL}'")
+
+
+def test_unknown_revision(hub, model, target):
+    hub.add(MODEL, model)
+    refused(hub.url, target, "no revision 'step9'", revision="step9")
+
+
+def test_no_network(hub, target):
+    hub.shutdown()
+    hub.server_close()
+    refused(hub.url, target, "the hub cannot be reached", hub.url, "check the network")
+
+
+# The published figures
+
+
+@pytest.fixture(scope="module")
+def paper(tmp_path_factory) -> Path:
+    return wf.checkout(tmp_path_factory.mktemp("paper") / "run")
+
+
+PAPER = ("--configfile", "config/paper.yaml")
+
+
+@pytest.mark.e2e
+def test_the_paper_is_planned_for_three_models(paper):
+    jobs = wf.rules_to_run(paper, *PAPER)
+    per_model = {rule: n for rule, n in jobs.items() if rule != "composite"}
+    assert set(per_model.values()) == {3} and {"model", "hidden_states"} <= set(per_model)
+    assert jobs["composite"] == 2
+
+
+@pytest.mark.e2e
+def test_the_paper_is_made_from_the_hub(hub, paper, tmp_path):
+    repos = {
+        "gpt2": "openai-community/gpt2",
+        "distilgpt2": "distilbert/distilgpt2",
+        "gpt2-medium": "openai-community/gpt2-medium",
+    }
+    shas = {
+        name: hub.add(repo, tiny.save("gpt2", tmp_path / name, seed=seed, n_layer=2 + seed))
+        for seed, (name, repo) in enumerate(repos.items())
+    }
+    wf.run(
+        paper,
+        *(f"results/composites/drift_{name}.pdf" for name in ("senses", "depth")),
+        *PAPER,
+        HF_ENDPOINT=hub.url,
+        HF_HOME=str(tmp_path / "home"),
+        NO_PROXY="127.0.0.1",
+    )
+    for name, sha in shas.items():
+        folder = paper / "resources/models" / name / "main"
+        assert json.loads((folder / "provenance.json").read_text())["revision"] == sha
+    made = {f.suffix for f in (paper / "results/composites").glob("drift_*")}
+    assert made == {".html", ".svg", ".png", ".pdf", ".json"}
+    for figure in (paper / "results/composites").glob("*.svg"):
+        assert all(name in figure.read_text() for name in repos)
