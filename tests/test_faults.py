@@ -4,7 +4,6 @@ import hashlib
 import os
 import shutil
 import subprocess
-import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -87,43 +86,25 @@ def test_misspelt_key_of_the_top_level(fresh):
     refused_at_once(fresh, str(CONFIG), "line ", "unknown key 'figurs'", "mean 'figures'?")
 
 
-@pytest.mark.parametrize(
-    "label", ["../x", "", "x" * 300, "a/b", "naïve", "x\u202ey", ".hidden"], ids=ascii
-)
-def test_label_that_could_leave_the_results_folder(fresh, label):
-    change_prompt(fresh, 1, label=label)
-    # What is refused by the schema needs no run of Snakemake to show: the library says the same.
-    done = subprocess.run(
-        [sys.executable, "-c", LOAD], cwd=fresh, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 3, done.stderr
-    assert f"{SENSES}, line " in done.stdout and "prompts[1].label" in done.stdout
-    assert "Hint: " in done.stdout
+def test_label_that_would_leave_the_results_folder(fresh):
+    change_prompt(fresh, 1, label="../x")
+    refused_at_once(fresh, f"{SENSES}, line 6, prompts[1].label", "'../x'", "letters, digits")
 
 
-LOAD = """
-import sys
-sys.path.insert(0, "workflow")
-from tokentrails.config import load_config
-from tokentrails.errors import TokentrailsError
-from tokentrails.yaml_file import YamlFile
-try:
-    load_config(YamlFile("config/config.yaml").data, ["config/config.yaml"])
-except TokentrailsError as error:
-    print(error)
-    sys.exit(3)
-"""
+TOKENS = "results/tokens/gpt2/senses.parquet"
 
 
-def test_target_that_is_not_in_its_prompt(fresh):
-    change_prompt(fresh, 2, word=" loon")
-    refused(fresh, str(SENSES), "'bank_loan'", "' loon'", "its tokens are ", "bank Ġ", "spelling")
+def test_target_that_is_not_in_its_prompt(folder):
+    change_prompt(folder, 2, word=" loon")
+    parts = (str(SENSES), "'bank_loan'", "' loon'", "its tokens are ", "Hint: check spelling")
+    refused(folder, *parts, args=(TOKENS,))
 
 
-def test_prompt_longer_than_the_context(fresh):
+def test_prompt_longer_than_the_context(folder):
     prompt = "The boat reached the river bank." + " The boat reached the river." * 20
-    change_prompt(fresh, 3, prompt=prompt)
-    refused(fresh, str(SENSES), "'bank_river'", "the model takes 64", "shorten the prompt")
+    change_prompt(folder, 3, prompt=prompt)
+    parts = (str(SENSES), "'bank_river'", "the model takes 64", "Hint: shorten the prompt")
+    refused(folder, *parts, args=(TOKENS,))
 
 
 # Models
@@ -164,17 +145,19 @@ def test_weights_of_a_made_model_cut_short(folder):
     assert "hidden_states (model gpt2, checkpoint main, experiment senses)" in text
 
 
+STATES = "results/hidden_states/gpt2/main/senses.parquet"
+CONTEXT = "results/metrics/gpt2/main/senses/context.csv"
+
+
 @pytest.mark.parametrize("to", [0.5, 0.999, 0])
 def test_states_cut_short(folder, to):
-    states = "results/hidden_states/gpt2/main/senses.parquet"
-    cut_short(folder / states, to)
-    before = wf.contents(folder / "results/metrics/bert")
-    args = ("results/metrics/gpt2/main/senses/context.csv", "--forcerun", "context")
-    args += ("--rerun-triggers", "params")  # the cut alone is not why it runs
-    refused(folder, states, "cut short", f"rm '{states}'", args=args)
-    assert wf.contents(folder / "results/metrics/bert") == before
-    (folder / states).unlink()  # as the hint says
-    wf.run(folder, "results/metrics/gpt2/main/senses/context.csv", *wf.ONE_THREAD)
+    cut_short(folder / STATES, to)
+    # The cut alone is not why it runs: then the states would be made anew.
+    args = (CONTEXT, "--forcerun", "context", "--rerun-triggers", "params")
+    refused(folder, STATES, "cut short", f"Hint: delete it (rm '{STATES}')", args=args)
+    if to == 0.5:  # do as the hint says
+        (folder / STATES).unlink()
+        wf.run(folder, CONTEXT, *wf.ONE_THREAD)
 
 
 def test_states_that_are_not_finite(fresh):
@@ -290,44 +273,52 @@ def test_of_a_package_only_the_weights_are_unpacked(fresh, registry):
 
 
 @pytest.fixture
-def full_disk(fresh, tmp_path) -> Iterator[Path]:
-    """A file system of its own with little room, mounted in place of the results of `fresh`."""
-    mounted = fresh / "results"
-    mounted.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(mounted)]
+def full_disk(folder) -> Iterator[Path]:
+    """The finished run without figures and states, its results on a small file system of its own."""
+    results = folder / "results"
+    for name in ("figures", "composites", "hidden_states"):
+        shutil.rmtree(results / name)
+    results.rename(folder / "kept")
+    results.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=768k", "tmpfs", str(results)]
     try:
         done = subprocess.run(mount, capture_output=True, text=True)
     except OSError as error:
         pytest.skip(f"no mount here: {error}")
     if done.returncode != 0:
         pytest.skip(f"no small file system can be mounted here: {done.stderr.strip()}")
-    yield mounted
-    subprocess.run(["umount", str(mounted)], check=True)
+    wf.copy_of(folder / "kept", results)
+    yield folder
+    subprocess.run(["umount", str(results)], check=True)
 
 
-def enlarge(mounted: Path) -> None:
-    command = ["mount", "-o", "remount,size=64m", str(mounted)]
+def enlarge(folder: Path) -> None:
+    command = ["mount", "-o", "remount,size=64m", str(folder / "results")]
     subprocess.run(command, check=True)
 
 
-def test_full_disk_while_states_are_written(fresh, full_disk):
+def test_full_disk_while_states_are_written(full_disk):
     prompts = [
         {"label": f"p{i}", "word": " lead", "prompt": f"{i} pipes were contaminated with lead."}
         for i in range(1000)
     ]
-    write_yaml(fresh / SENSES, {"analyses": ["identity"], "prompts": prompts})
-    states = "results/hidden_states/gpt2/main/senses.parquet"
-    refused(fresh, "hidden_states (model gpt2", states, "GB are free", "make room", args=(states,))
-    assert not (fresh / states).exists()
+    write_yaml(full_disk / SENSES, {"analyses": ["identity"], "prompts": prompts})
+    refused(
+        full_disk, "hidden_states (model gpt2", STATES, "GB are free", "make room", args=(STATES,)
+    )
+    assert not (full_disk / STATES).exists()
     enlarge(full_disk)
-    wf.run(fresh, states)
-    assert (fresh / states).stat().st_size > 512 * 1024
+    wf.run(full_disk, STATES, *wf.ONE_THREAD)
+    assert (full_disk / STATES).stat().st_size > 768 * 1024
 
 
-def test_full_disk_while_a_figure_is_written(fresh, full_disk):
+def test_full_disk_while_a_figure_is_written(full_disk):
     target = "results/figures/gpt2/main/senses/summary.html"  # holds a megabyte of scripts
-    refused(fresh, "summary_figure (model gpt2", "the disk is full", "make room", args=(target,))
-    assert not (fresh / target).exists()
+    args = (target, "--rerun-triggers", "mtime")
+    refused(
+        full_disk, "summary_figure (model gpt2", "the disk is full", "Hint: make room", args=args
+    )
+    assert not (full_disk / target).exists()
     enlarge(full_disk)
-    wf.run(fresh, target)
-    assert (fresh / target).stat().st_size > 512 * 1024
+    wf.run(full_disk, *args)
+    assert (full_disk / target).stat().st_size > 768 * 1024

@@ -101,7 +101,7 @@ def refused(url: str, target: Path, *parts: str, **keys: object) -> None:
     process = start(url, target, **keys)
     output, errors = process.communicate()
     assert process.returncode == 3, output + errors
-    for part in ("models.m: ", *parts, "\nHint: "):
+    for part in (*parts, "\nHint: "):
         assert part in output, output
     assert not [f for f in target.iterdir() if f.name != ".fetch"]
 
@@ -180,16 +180,20 @@ def test_pickles_are_refused_unless_allowed_and_then_converted(hub, model, targe
     assert same_weights(target, model)
 
 
-def test_a_pickle_that_runs_code_is_refused(hub, model, target, tmp_path):
+def test_a_pickle_that_runs_code_or_is_cut_short_is_refused(hub, model, target, tmp_path):
     pickled = tmp_path / "pickled"
     shutil.copytree(model, pickled)
     (pickled / "model.safetensors").unlink()
+    bad = "pytorch_model.bin: the weights are missing, cut short, or more than tensors"
     torch.save({"wte.weight": _Touch(tmp_path / "was_run")}, pickled / "pytorch_model.bin")
     hub.add(MODEL, pickled)
-    process = start(hub.url, target, allow_pickle=True)
-    process.communicate()
-    assert process.returncode != 0
+    refused(hub.url, target, bad, allow_pickle=True)
     assert not (tmp_path / "was_run").exists()
+    torch.save(load_file(model / "model.safetensors"), pickled / "pytorch_model.bin")
+    with (pickled / "pytorch_model.bin").open("r+b") as file:
+        file.truncate(50_000)
+    hub.add(MODEL, pickled)
+    refused(hub.url, target, bad, allow_pickle=True)
 
 
 class _Touch:
@@ -219,20 +223,30 @@ def test_a_download_that_is_cut_goes_on_where_it_was(hub, large, target):
     assert same_weights(target, large)
 
 
-def test_a_killed_download_is_taken_up_by_the_next_run(hub, large, target):
+def test_after_a_killed_download_only_what_is_not_there_is_fetched(hub, large, target):
     hub.add(MODEL, large)
     hub.stall.add("model.safetensors")
     process = start(hub.url, target)
-    wf.wait_until(lambda: _largest(target) >= 10_000_000, process)
+    arrived = {"model.safetensors"} ^ NEEDED
+    wf.wait_until(lambda: _largest(target) > 0 and _names(target) >= arrived, process)
     process.kill()
     process.communicate()
-    hub.stall.clear()
+    assert list(target.rglob("*.incomplete"))
     hub.release.set()
     hub.log.clear()
+    # This time it fails, so that what it leaves can be seen.
+    hub.stall.clear()
+    hub.lies["model.safetensors"] = "0" * 64
+    refused(hub.url, target, "arrived with sha256")
+    assert hub.downloaded() == ["model.safetensors"]
+    assert not list(target.rglob("*.incomplete"))
+    hub.lies.clear()
     fetch(hub.url, target)
-    (asked,) = hub.ranges("model.safetensors")
-    assert _start(asked) >= 10_000_000
     assert same_weights(target, large)
+
+
+def _names(folder: Path) -> set[str]:
+    return {f.name for f in folder.rglob("*")}
 
 
 def _start(asked: str | None) -> int:

@@ -46,7 +46,7 @@ def checkout(target: Path) -> Path:
 
 def copy_of(folder: Path, target: Path) -> Path:
     """The same folder again, with every time of modification kept: nothing in it is stale."""
-    shutil.copytree(folder, target, symlinks=True)
+    shutil.copytree(folder, target, symlinks=True, dirs_exist_ok=True)
     return target
 
 

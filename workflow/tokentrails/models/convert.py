@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import shutil
 from pathlib import Path
 from typing import Any
@@ -62,7 +63,12 @@ def merge_shards(folder: Path, target: Path) -> None:
 
 
 def unpickle(folder: Path, target: Path) -> None:
-    """Convert PyTorch .bin weights, read with `weights_only`, which runs no code from the file."""
+    """Convert PyTorch .bin weights, read with `weights_only`, which runs no code from the file.
+
+    Raises
+    ------
+    TokentrailsError: if a file is missing, cut short, or holds more than tensors.
+    """
     index = folder / PICKLE_INDEX
     names = [PICKLE]
     if not (folder / PICKLE).is_file() and index.is_file():
@@ -70,9 +76,21 @@ def unpickle(folder: Path, target: Path) -> None:
         names = sorted({Path(name).name for name in named})
     state: dict[str, torch.Tensor] = {}
     for name in names:
-        state |= torch.load(folder / name, map_location="cpu", weights_only=True, mmap=True)
+        path = folder / name
+        try:
+            state |= torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+            raise TokentrailsError(
+                f"the weights are missing, cut short, or more than tensors: {_first_line(error)}",
+                where=path,
+                hint="save or fetch the model again, with safetensors if that can be had.",
+            ) from error
     # Safetensors refuses shared memory, which tied matrices have: each gets its own.
     save_file({k: v.clone().contiguous() for k, v in state.items()}, target, {"format": "pt"})
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def dequantise_gguf(folder: Path, gguf: str, target_folder: Path) -> dict[str, Any]:

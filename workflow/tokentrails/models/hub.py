@@ -31,9 +31,9 @@ from .source import (
 def fetch_hub(source: Source, checkpoint: str, scratch: Path) -> Fetched:
     """Download one revision's configuration, tokenizer and weights, and check their hashes.
 
-    A branch or tag is resolved to its commit first, and that commit is what is downloaded. What an
-    interrupted download left in `scratch` is taken up again. `HF_ENDPOINT` and `HF_TOKEN` of the
-    environment are respected.
+    A branch or tag is resolved to its commit first, and that commit is what is downloaded. Files
+    that an interrupted run left whole in `scratch` are not fetched again. `HF_ENDPOINT` and
+    `HF_TOKEN` of the environment are respected.
 
     Parameters
     ----------
@@ -51,6 +51,8 @@ def fetch_hub(source: Source, checkpoint: str, scratch: Path) -> Fetched:
     try:
         info = HfApi().model_info(source.location, revision=revision, files_metadata=True)
         folder = scratch / str(info.sha)  # files of two commits must not meet in one folder
+        for abandoned in folder.rglob("*.incomplete"):  # huggingface_hub starts such a file anew
+            abandoned.unlink()
         names = _wanted(source, [sibling.rfilename for sibling in info.siblings or []])
         snapshot_download(
             source.location,
@@ -85,7 +87,7 @@ def fetch_hub(source: Source, checkpoint: str, scratch: Path) -> Fetched:
             f"{str(error).splitlines()[0]}",
             where=where,
             hint="check the network, then run the same command again; "
-            "what was downloaded is kept. Without a network use a path: or package: source.",
+            "files that arrived whole are kept. Without a network use a path: or package: source.",
         ) from error
     _check_hashes(info, folder, names, where)
     return Fetched(folder, revision=info.sha or revision, facts={"requested_revision": revision})

@@ -48,7 +48,7 @@ def prepare(source: Source, checkpoint: str, target: Path) -> dict[str, Any]:
     TokentrailsError: for what is wrong with the source, or an unsupported architecture.
     """
     scratch = target / ".fetch"
-    # What a hub has sent is kept when something fails: the download is taken up again.
+    # What a hub has sent is kept when something fails: it need not be fetched again.
     unfinished = scratch / "made" if source.kind == "hub" else scratch
     shutil.rmtree(unfinished, ignore_errors=True)
     try:
