@@ -5,8 +5,10 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from tokentrails.batches import BUSY, MOST_PADDING, Text, batches, texts_to_run
+from tokentrails.batches import BUSY, MOST_PADDING, Text, batches, rows_of, texts_to_run
 from tokentrails.extract import halve, padded_size
+
+MANY = 10**6  # rows: no limit
 
 
 def random_texts(seed, n=200, longest=300):
@@ -22,7 +24,7 @@ def random_texts(seed, n=200, longest=300):
 @pytest.mark.parametrize("budget", [1, 100, 1000, 10**6])
 def test_every_text_is_in_one_batch(seed, budget):
     texts = random_texts(seed)
-    made = batches(texts, budget)
+    made = batches(texts, budget, MANY)
     assert Counter(text for batch in made for text in batch) == Counter(texts)
     assert all(made)
 
@@ -30,21 +32,21 @@ def test_every_text_is_in_one_batch(seed, budget):
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("budget", [1, 100, 1000, 10**6])
 def test_padded_batches_are_within_the_budget_or_hold_one_text(seed, budget):
-    for batch in batches(random_texts(seed), budget):
+    for batch in batches(random_texts(seed), budget, MANY):
         padded = len(batch) * max(len(text.token_ids) for text in batch)
         assert padded <= budget or len(batch) == 1
 
 
 def test_a_budget_is_used_to_the_last_token():
     texts = [Text((row,) * 10, ((row, (0,)),)) for row in range(10)]
-    assert [len(batch) for batch in batches(texts, 50)] == [5, 5]
-    assert [len(batch) for batch in batches(texts, 49)] == [4, 4, 2]
-    assert [len(batch) for batch in batches(texts, 9)] == [1] * 10
+    assert [len(batch) for batch in batches(texts, 50, MANY)] == [5, 5]
+    assert [len(batch) for batch in batches(texts, 49, MANY)] == [4, 4, 2]
+    assert [len(batch) for batch in batches(texts, 9, MANY)] == [1] * 10
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_busy_batches_hold_little_padding(seed):
-    for batch in batches(random_texts(seed, n=1000), 10**6):
+    for batch in batches(random_texts(seed, n=1000), 10**6, MANY):
         *others, last = batch
         if sum(len(text.token_ids) for text in others) >= BUSY:
             real = sum(len(text.token_ids) for text in batch)
@@ -53,12 +55,12 @@ def test_busy_batches_hold_little_padding(seed):
 
 def test_texts_of_one_length_keep_their_order():
     texts = [Text((row,) * (3 + row % 2), ((row, (0,)),)) for row in range(20)]
-    order = [text.targets[0][0] for batch in batches(texts, 12) for text in batch]
+    order = [text.targets[0][0] for batch in batches(texts, 12, MANY) for text in batch]
     assert order == [*range(0, 20, 2), *range(1, 20, 2)]
 
 
 def test_no_texts_make_no_batches():
-    assert batches([], 100) == []
+    assert batches([], 100, MANY) == []
 
 
 def test_a_text_with_several_targets_runs_once():
@@ -102,3 +104,25 @@ def test_a_batch_that_did_not_fit_is_halved_with_all_later_ones_of_its_size():
     halves = halve(batch, [small, later], "m")
     assert halves == [batch[:1], batch[1:], small, later[:2], later[2:]]
     assert max(map(padded_size, halves)) == 12
+
+
+@pytest.mark.parametrize("row_budget", [1, 7, 50])
+def test_no_batch_reads_more_rows_than_fit(row_budget):
+    draw = np.random.default_rng(0)
+    rows = iter(range(10**6))
+    texts = [
+        Text((1,) * 30, tuple((next(rows), (3,)) for _ in range(n)))
+        for n in draw.integers(1, 20, 40)
+    ]
+    made = batches(texts, 200, row_budget)
+    assert all(sum(map(rows_of, batch)) <= row_budget for batch in made)
+    read = [target for batch in made for text in batch for target in text.targets]
+    assert Counter(read) == Counter(target for text in texts for target in text.targets)
+
+
+def test_a_target_of_more_rows_than_fit_is_read_alone():
+    texts = [Text((1,) * 30, ((0, tuple(range(9))), (1, (3,))))]
+    assert [[text.targets for text in batch] for batch in batches(texts, 200, 4)] == [
+        [((0, tuple(range(9))),)],
+        [((1, (3,)),)],
+    ]

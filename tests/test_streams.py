@@ -56,6 +56,7 @@ class Collected:
 
     def __init__(self, places, n):
         self.places, self.states = tuple(places), [None] * n
+        self.row_bytes = 1  # no limit
         self.added = []
 
     def add(self, rows, hidden):
@@ -259,7 +260,7 @@ def test_batching_changes_nothing(loaded, kind):
     targets += [(text, length - 1, length - 1) for text, length in enumerate(lengths)]
     positions = [[first] for _, first, _ in targets]
     ids = [texts[text] for text, _, _ in targets]
-    together = batches(texts_to_run(ids, positions, causal=architecture.causal), 10_000)
+    together = batches(texts_to_run(ids, positions, causal=architecture.causal), 10_000, 10_000)
     assert len(together) == 1
     batched = states_of(model, architecture, texts, targets)
     alone = states_of(model, architecture, texts, targets, budget=1)

@@ -46,13 +46,17 @@ def tokens_of(n: int) -> pa.Table:
     return tokens
 
 
+def states_writer(tokens: pa.Table, path: Path) -> StatesWriter:
+    return StatesWriter(path, places(SITES, 30), tokens["occurrence"].to_pylist(), 576)
+
+
+def extract_all(model, architecture, tokens: pa.Table, writer: StatesWriter) -> None:
+    extract(model, architecture, tokens, writer, pooling="last", token_budget=BUDGET, name="bench")
+
+
 def run_extraction(model, architecture, tokens: pa.Table, path: Path) -> None:
-    depth, width = model.config.num_hidden_layers, model.config.hidden_size
-    rows = tokens["occurrence"].to_pylist()
-    with StatesWriter(path, places(SITES, depth), rows, width) as writer:
-        extract(
-            model, architecture, tokens, writer, pooling="last", token_budget=BUDGET, name="bench"
-        )
+    with states_writer(tokens, path) as writer:
+        extract_all(model, architecture, tokens, writer)
         writer.finish({})
 
 
@@ -82,7 +86,7 @@ def bare_forward(model, architecture, tokens: pa.Table) -> None:
     """The same batches through the same body, with nothing read."""
     ids = tokens["token_ids"].to_pylist()
     where = [(last,) for last in tokens["last"].to_pylist()]
-    for batch in batches(texts_to_run(ids, where, causal=architecture.causal), BUDGET):
+    for batch in batches(texts_to_run(ids, where, causal=architecture.causal), BUDGET, len(ids)):
         rows = [torch.tensor(text.token_ids) for text in batch]
         padded = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
         model(input_ids=padded, use_cache=False)
@@ -157,10 +161,16 @@ def memory() -> dict[str, float]:
 
 
 def extract_only(n: int) -> None:
+    """As the script of the rule does it, the peak of memory printed."""
     tokens = tokens_of(n)
     model, architecture = load_model(MODEL, torch.device("cpu"), "float32")
-    with tempfile.TemporaryDirectory(dir=ROOT / "results") as folder:
-        run_extraction(model, architecture, tokens, Path(folder) / "states.parquet")
+    with (
+        tempfile.TemporaryDirectory(dir=ROOT / "results") as folder,
+        states_writer(tokens, Path(folder) / "states.parquet") as writer,
+    ):
+        extract_all(model, architecture, tokens, writer)
+        del model
+        writer.finish({})
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 

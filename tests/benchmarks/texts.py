@@ -3,13 +3,13 @@
 from itertools import islice, product
 
 WHO = [
-    "My uncle",
-    "The old sailor",
-    "Her teacher",
-    "A tired nurse",
-    "The young pilot",
-    "Our neighbour",
-    "The cook",
+    "my uncle",
+    "the old sailor",
+    "her teacher",
+    "a tired nurse",
+    "the young pilot",
+    "our neighbour",
+    "the cook",
 ]
 DID = [
     "found",
@@ -45,22 +45,18 @@ WHAT = [
     "ladder",
     "clock",
 ]
-WHERE = [
-    "near the station",
-    "after lunch",
-    "in the village",
-    "before the storm",
-    "for a friend",
-    "on Monday",
-]
+WHEN = ["Yesterday", "On Monday", "After lunch", "Last winter", "Before dawn", "Long ago"]
 
 
 def sentences(n: int) -> list[tuple[str, str]]:
-    """n different sentences and the target word of each; at most 33,600."""
-    combined = islice(product(WHERE, WHAT, WHICH, DID, WHO), n)
+    """n sentences and the target word of each; at most 33,600.
+
+    They differ before the target, so that none can be spared in a causal model.
+    """
+    combined = islice(product(WHAT, WHICH, DID, WHO, WHEN), n)
     made = [
-        (f"{who} {did} {which} {what} {where}.", f" {what}")
-        for where, what, which, did, who in combined
+        (f"{when} {who} {did} {which} {what} outside.", f" {what}")
+        for what, which, did, who, when in combined
     ]
     if len(made) < n:
         raise ValueError(f"only {len(made)} sentences can be made")

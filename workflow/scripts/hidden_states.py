@@ -44,6 +44,7 @@ with job(snakemake):
             name=name,
             progress=partial(token_bar, label=f"{name}, {wildcards.experiment}"),
         )
+        del model  # writing layer by layer needs its room
         writer.finish(
             {
                 **provenance_of(tokens),

@@ -50,23 +50,46 @@ def texts_to_run(
     return [Text(ids, tuple(targets)) for ids, targets in cut.items()]
 
 
-def batches(texts: Sequence[Text], token_budget: int) -> list[list[Text]]:
-    """Texts of like length together, each batch of at most `token_budget` tokens, padding included.
+def batches(texts: Sequence[Text], token_budget: int, row_budget: int) -> list[list[Text]]:
+    """Texts of like length together, in batches that fit in memory.
 
-    A single text longer than the budget is a batch of its own.
+    Parameters
+    ----------
+    texts: what to run.
+    token_budget: most tokens in a batch, padding included. A longer text is a batch of its own.
+    row_budget: most rows to read in a batch. A text with more targets is run several times.
     """
     made: list[list[Text]] = []
-    real = 0
-    for text in sorted(texts, key=lambda t: len(t.token_ids)):
-        length = len(text.token_ids)
+    real = rows = 0
+    for text in sorted(_split(texts, row_budget), key=lambda t: len(t.token_ids)):
+        length, wanted = len(text.token_ids), rows_of(text)
         if made:
             size = (len(made[-1]) + 1) * length
-            too_big = size > token_budget
+            too_big = size > token_budget or rows + wanted > row_budget
             padded = 1 - (real + length) / size
             if not too_big and (real < BUSY or padded <= MOST_PADDING):
                 made[-1].append(text)
-                real += length
+                real, rows = real + length, rows + wanted
                 continue
         made.append([text])
-        real = length
+        real, rows = length, wanted
     return made
+
+
+def rows_of(text: Text) -> int:
+    """How many rows of the stream are read in a text."""
+    return sum(len(positions) for _, positions in text.targets)
+
+
+def _split(texts: Sequence[Text], row_budget: int) -> list[Text]:
+    """The same texts, those with too many targets several times with some of them each."""
+    parts = []
+    for text in texts:
+        some: list[tuple[int, tuple[int, ...]]] = []
+        for target in text.targets:
+            if some and sum(len(where) for _, where in some) + len(target[1]) > row_budget:
+                parts.append(Text(text.token_ids, tuple(some)))
+                some = []
+            some.append(target)
+        parts.append(Text(text.token_ids, tuple(some)))
+    return parts

@@ -22,6 +22,9 @@ from .states import Place, StatesWriter
 from .stream import StreamReader
 from .weights import Weights
 
+# Most room for the states of one batch at all places, in bytes.
+STATES_BYTES = 128 << 20
+
 
 def choose_device(device: str) -> torch.device:
     """`auto` is the first GPU, or the CPU where there is none."""
@@ -103,12 +106,12 @@ def extract(
     ids = tokens["token_ids"].to_pylist()
     spans = zip(tokens["first"].to_pylist(), tokens["last"].to_pylist(), strict=True)
     positions = [target_positions(first, last, pooling) for first, last in spans]
-    reader = StreamReader(model, architecture, writer.places)
     texts = texts_to_run(ids, positions, causal=architecture.causal)
-    waiting = batches(texts, token_budget)
+    waiting = batches(texts, token_budget, max(1, STATES_BYTES // writer.row_bytes))
     labels = tokens["label"].to_pylist()
+    reader = StreamReader(model, architecture, writer.places)
     try:
-        with torch.inference_mode(), progress(sum(len(t.token_ids) for t in texts)) as bar:
+        with torch.inference_mode(), progress(tokens_in(*waiting)) as bar:
             while waiting:
                 batch = waiting.pop(0)
                 try:
@@ -120,7 +123,7 @@ def extract(
                     continue
                 refuse_non_finite(hidden, rows, writer.places, labels, name)
                 writer.add(rows, hidden)
-                bar.update(sum(len(text.token_ids) for text in batch))
+                bar.update(tokens_in(batch))
     finally:
         reader.close()
 
@@ -189,6 +192,11 @@ def halve(batch: list[Text], waiting: list[list[Text]], name: str) -> list[list[
         else:
             halves.append(whole)
     return halves
+
+
+def tokens_in(*parts: Sequence[Text]) -> int:
+    """Tokens of batches, padding left out."""
+    return sum(len(text.token_ids) for batch in parts for text in batch)
 
 
 def padded_size(batch: Sequence[Text]) -> int:

@@ -77,6 +77,7 @@ class StatesWriter:
         self._written = 0
         self._d = d_model
         self._dtype = np.dtype(dtype)
+        self.row_bytes = 4 * d_model * len(self.places)  # of one row at all places, while computed
         self._layer_bytes = len(self._occurrences) * d_model * self._dtype.itemsize
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._reserve()
