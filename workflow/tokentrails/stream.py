@@ -34,7 +34,7 @@ class StreamReader:
         self._rows: Tensor | None = None
         self._out: Tensor | None = None
         self._block_input: Tensor | None = None
-        blocks = list(model.get_submodule(architecture.blocks))  # type: ignore[call-overload]
+        blocks = list(model.get_submodule(architecture.blocks))
         self.depth = len(blocks)
         self._hooks: list[Any] = []
         for slot, (site, layer) in enumerate(self.places):
