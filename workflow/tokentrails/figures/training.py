@@ -25,10 +25,11 @@ def training(loss: pl.DataFrame, *, title: str) -> alt.TopLevelMixin:
     values = [*batches["loss"].to_list(), *checks["loss"].to_list()]
     low, high = math.floor(min(values)), math.ceil(max(values))
     end = checks.row(-1, named=True)
+    ticks = _ticks(checks["step"].to_list())
     x = alt.X(
         "step:Q",
         scale=alt.Scale(type="symlog", domain=[0, end["step"]], nice=False),
-        axis=alt.Axis(values=_ticks(checks["step"].to_list()), grid=False, format="d"),
+        axis=alt.Axis(values=ticks, grid=False, format="d", labelFlush=False),
         title="step",
     )
     y = alt.Y(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 from jaxtyping import Int32
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
@@ -44,3 +46,8 @@ def stream(tokenizer: PreTrainedTokenizerFast, speeches: list[str]) -> Int32[np.
     encodings = tokenizer.backend_tokenizer.encode_batch_fast(speeches)
     bos = tokenizer.convert_tokens_to_ids(END_OF_TEXT)
     return np.concatenate([np.array([bos, *e.ids], dtype=np.int32) for e in encodings])
+
+
+def hash_of(tokenizer: PreTrainedTokenizerFast) -> str:
+    """The sha256 of the tokenizer's file, `tokenizer.json`."""
+    return hashlib.sha256(tokenizer.backend_tokenizer.to_str(pretty=True).encode()).hexdigest()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import shutil
@@ -16,7 +15,7 @@ import torch
 from jaxtyping import Int32, Int64
 from torch import Tensor
 from tqdm import tqdm
-from transformers import GPTNeoXForCausalLM
+from transformers import GPTNeoXForCausalLM, PreTrainedTokenizerFast
 
 from ..errors import TokentrailsError
 from ..progress import no_bar
@@ -24,7 +23,7 @@ from .network import loss_of, network
 from .plan import FACTS, Size, schedule
 from .state import load_state, save_state, write_folder
 from .text import Text
-from .tokenizer import learn_tokenizer, stream
+from .tokenizer import hash_of, learn_tokenizer, stream
 
 HELD_OUT_TEXTS = 64
 STEPS_BETWEEN_STATES = 64
@@ -63,22 +62,14 @@ def train(
     TokentrailsError: if the text is shorter than one text of a batch.
     """
     tokenizer = learn_tokenizer(text.training, size.vocabulary)
-    tokens, held_out = (stream(tokenizer, said) for said in (text.training, text.held_out))
-    for name, ids in (("training", tokens), ("held-out", held_out)):
-        if len(ids) <= size.context:
-            raise TokentrailsError(
-                f"the {name} text has {len(ids)} tokens; more than {size.context} are needed",
-                where="training text",
-                hint="delete the folder of the text and run again; it is fetched anew.",
-            )
+    tokens = _tokens(tokenizer, text.training, size.context)
+    checks = _evenly_spread(_tokens(tokenizer, text.held_out, size.context), size.context)
     recipe = {
         **asdict(size),
         "seed": seed,
         "steps": steps,
         "text_sha256": text.sha256,
-        "tokenizer_sha256": hashlib.sha256(
-            tokenizer.backend_tokenizer.to_str().encode()
-        ).hexdigest(),
+        "tokenizer_sha256": hash_of(tokenizer),
         "threads": torch.get_num_threads(),
         "torch": str(torch.__version__),
     }
@@ -92,7 +83,6 @@ def train(
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         rows = state["rows"]
-    checks = _evenly_spread(held_out, size.context)
 
     def save(folder: Path) -> None:
         model.save_pretrained(folder)
@@ -109,23 +99,37 @@ def train(
                 save_state(work, state)
             model.train()
             loss = loss_of(model, _batch(tokens, size, seed, step))
-            last = step == steps
+            saved, last = step in schedule(steps), step == steps
             rate = None if last else _learning_rate(step, steps, size.learning_rate)
-            row = {
-                "step": step,
-                "tokens": step * size.tokens_per_step,
-                "train_loss": loss.item(),
-                "heldout_loss": None,
-                "learning_rate": rate,
-            }
-            rows.append(row)
-            if step in schedule(steps):
-                row["heldout_loss"] = _held_out_loss(model, checks, size.batch)
+            rows.append(
+                {
+                    "step": step,
+                    "tokens": step * size.tokens_per_step,
+                    "train_loss": loss.item(),
+                    "heldout_loss": _held_out_loss(model, checks, size.batch) if saved else None,
+                    "learning_rate": rate,
+                }
+            )
+            if saved:
                 write_folder(work / "checkpoints" / f"step{step}", save)
             if rate is not None:
                 _update(model, optimizer, loss, rate)
                 bar.update(size.tokens_per_step)
     return rows
+
+
+def _tokens(
+    tokenizer: PreTrainedTokenizerFast, speeches: list[str], context: int
+) -> Int32[np.ndarray, " tokens"]:
+    """The stream of speeches, which has to be longer than one text of a batch."""
+    tokens = stream(tokenizer, speeches)
+    if len(tokens) <= context:
+        raise TokentrailsError(
+            f"the text has {len(tokens)} tokens; more than {context} are needed",
+            where="training text",
+            hint="delete the folder of the text and run again; it is fetched anew.",
+        )
+    return tokens
 
 
 def _optimizer(model: GPTNeoXForCausalLM) -> torch.optim.AdamW:
