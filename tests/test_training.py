@@ -415,6 +415,7 @@ def test_the_workflow_trains_once_and_fetches_each_checkpoint(tmp_path):
     assert {f.name for f in (folder / "resources/training/m").iterdir()} == {
         *("checkpoints", "loss.parquet", "loss.csv"),
     }
+    assert wf.half_written(folder) == []
     identity = pl.read_csv(folder / "results/metrics/m/step2/e/identity.csv")
     at_0 = identity.filter(pl.col("layer") == 0, pl.col("site") == "resid")["cosine"]
     assert at_0.to_list() == pytest.approx([1.0], abs=1e-6)  # rotary: no positions are added

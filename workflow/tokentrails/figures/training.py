@@ -48,7 +48,7 @@ def training(loss: pl.DataFrame, *, title: str) -> alt.TopLevelMixin:
     measured = alt.Chart(checks).encode(x=x, y=y, color=tint)
     layers = [
         alt.Chart(batches)
-        .mark_line(strokeWidth=0.8, opacity=0.6)
+        .mark_line(strokeWidth=0.8, opacity=0.4)
         .encode(x=x, y=y, color=tint, tooltip=tooltip),
         measured.mark_line(strokeWidth=2.2, strokeCap="butt"),
         measured.mark_point(filled=True, size=36, opacity=1).encode(tooltip=tooltip),
