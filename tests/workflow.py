@@ -146,10 +146,10 @@ def contents(folder: Path, *patterns: str) -> dict[str, bytes]:
 
 def half_written(folder: Path) -> list[str]:
     """What an interrupted job may have left: parts of files, and folders of downloads."""
-    names = (".part-*", ".fetch", "tmp*")
+    names = (".part-*", ".fetch", ".work", "tmp*")
     return sorted(
         str(f.relative_to(folder))
-        for top in ("results", "resources/models")
+        for top in ("results", "resources")
         for name in names
         for f in (folder / top).rglob(name)
     )

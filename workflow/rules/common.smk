@@ -15,6 +15,7 @@ from tokentrails.errors import TokentrailsError
 from tokentrails.fingerprint import fingerprint
 from tokentrails.models.local import local_files
 from tokentrails.models.source import FORM
+from tokentrails.models.trained import FOLDER as TRAINED
 
 try:
     SETUP = load_config(config, list(map(str, workflow.configfiles)))
@@ -36,6 +37,7 @@ wildcard_constraints:
 
 
 METRIC = "results/metrics/{model}/{checkpoint}/{experiment}/{metric}.{suffix}"
+TRAINING_FIGURE = "results/figures/{model}/training.{suffix}"
 FIGURE = "results/figures/{model}/{checkpoint}/{experiment}/{figure}.{suffix}"
 COMPOSITE = "results/composites/{experiment}_{composite}.{suffix}"
 
@@ -66,6 +68,8 @@ def get_models(wildcards):
 
 def get_source_files(wildcards):
     """What a checkpoint is made from, where that lies on this disk."""
+    if SETUP.models[wildcards.model].training:
+        return TRAINED.format(model=wildcards.model)
     return LOCAL_FILES.get((wildcards.model, wildcards.checkpoint), [])
 
 
@@ -106,8 +110,17 @@ def get_metrics(wildcards):
     ]
 
 
-def get_figures(wildcards):
+def get_training_figures():
+    trained = {model.name for model, _, _ in SETUP.runs() if model.training}
     return [
+        TRAINING_FIGURE.format(model=model, suffix=suffix)
+        for model in sorted(trained)
+        for suffix in PAPER
+    ]
+
+
+def get_figures(wildcards):
+    return get_training_figures() + [
         FIGURE.format(figure=figure, suffix=suffix, **get_run(*run))
         for run in SETUP.runs()
         for figure in ("identity_context", "summary")

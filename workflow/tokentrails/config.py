@@ -9,7 +9,8 @@ from typing import Any
 
 from .errors import TokentrailsError
 from .schema import check, closest, schema, with_defaults
-from .settings import Config, Experiment, Model, Prompt, Source
+from .settings import Config, Experiment, Model, Prompt, Source, Training
+from .training.plan import SIZES, checkpoint_names
 from .yaml_file import KeyPath, YamlFile, show_keys
 
 # Columns that tables have anyway; a group column may not take their place.
@@ -117,7 +118,8 @@ def load_prompts(path: str) -> tuple[tuple[Prompt, ...], tuple[str, ...]]:
 def _model(name: str, entry: dict[str, Any], where: str) -> Model:
     kind, _, location = entry["source"].partition(":")
     location, _, version = location.partition("==") if kind == "package" else (location, "", "")
-    checkpoints = tuple(entry.get("checkpoints", ["main"]))
+    training = _training(entry, location, where) if kind == "train" else None
+    checkpoints = _checkpoints(entry, training, where)
     reference = entry.get("reference", checkpoints[-1])
     repeated = [c for c, n in Counter(checkpoints).items() if n > 1]
     if repeated:
@@ -132,11 +134,11 @@ def _model(name: str, entry: dict[str, Any], where: str) -> Model:
             where=where,
             hint=f"choose from {', '.join(checkpoints)}.",
         )
-    if kind == "train":
+    if training is None and (given := [key for key in ("seed", "steps") if key in entry]):
         raise TokentrailsError(
-            f"{entry['source']!r}: models trained by the workflow are not in this version",
+            f"{given[0]!r} is a key of models that are trained here, not of {entry['source']!r}",
             where=where,
-            hint="use a source that begins with hub:, path: or package:.",
+            hint=f"remove {given[0]!r}, or use 'train:{next(iter(SIZES))}' as the source.",
         )
     if kind == "package" and "checkpoints" in entry:
         raise TokentrailsError(
@@ -156,7 +158,52 @@ def _model(name: str, entry: dict[str, Any], where: str) -> Model:
         file=entry.get("file"),
         allow_pickle=entry["allow_pickle"],
     )
-    return Model(name, source, checkpoints, reference)
+    return Model(name, source, checkpoints, reference, training)
+
+
+def _training(entry: dict[str, Any], size: str, where: str) -> Training:
+    if size not in SIZES:
+        raise TokentrailsError(
+            f"no model of the size {size!r} can be trained",
+            where=where,
+            hint=f"choose from {', '.join(f'train:{known}' for known in SIZES)}.",
+        )
+    training = Training(size, entry.get("seed", 0), entry.get("steps", SIZES[size].steps))
+    saved = checkpoint_names(training.steps)
+    if f"step{training.steps}" not in saved:
+        raise TokentrailsError(
+            f"the last of {training.steps} steps would not be saved",
+            where=where,
+            hint=f"end at a step of the schedule, such as {saved[-1].removeprefix('step')}: "
+            "a power of two up to 512, or a multiple of 512.",
+        )
+    return training
+
+
+def _checkpoints(entry: dict[str, Any], training: Training | None, where: str) -> tuple[str, ...]:
+    """The names of a model's checkpoints, with `all` spelt out."""
+    if "checkpoints" not in entry:
+        return ("main",)
+    listed = entry["checkpoints"]
+    if training is None:
+        if listed == "all":
+            raise TokentrailsError(
+                f"'checkpoints: all' is for models that are trained here, not {entry['source']!r}",
+                where=where,
+                hint="list the names of the checkpoints.",
+            )
+        return tuple(listed)
+    saved = checkpoint_names(training.steps)
+    if listed == "all":
+        return tuple(saved)
+    unknown = [name for name in listed if name not in saved]
+    if unknown:
+        raise TokentrailsError(
+            f"the training saves no checkpoint {unknown[0]!r}",
+            where=where,
+            hint=f"choose from {', '.join(saved)}, or say all.",
+        )
+    return tuple(listed)
 
 
 def _experiment(

