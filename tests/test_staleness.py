@@ -6,6 +6,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from glob import glob
 from pathlib import Path
 
 import pytest
@@ -263,7 +264,7 @@ def long_run(folder: Path, models: Path, *, with_senses: bool) -> Path:
 
 def is_extracting(process: subprocess.Popen[str]) -> bool:
     """Whether a job of a run holds the unnamed file open in which states wait to be sorted."""
-    for link in Path("/proc").glob("[0-9]*/fd/*"):
+    for link in map(Path, glob("/proc/[0-9]*/fd/*")):  # it passes over processes that have ended
         try:
             if os.getsid(int(link.parts[2])) == process.pid:
                 target = os.readlink(link)

