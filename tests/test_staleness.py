@@ -305,8 +305,13 @@ def interrupted(small, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("interrupted") / "run"
     long_run(folder, small / "models", with_senses=True)
     first = wf.start(folder, *METRICS)
-    wf.wait_until((folder / "resources/models/gpt2/main/.fetch").is_dir, first)
+    # The log is opened before torch is loaded, seconds before anything is made.
+    wf.wait_until((folder / "results/logs/model/gpt2/main.log").exists, first)
     kill(first)
+    left = folder / "resources/models/gpt2/main/.fetch/made/model.safetensors"
+    assert not left.exists()  # it was too early for that; what a later kill leaves is put there
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"half a file")
     second = wf.start(folder, *METRICS)
     wf.wait_until(lambda: is_extracting(second), second)
     time.sleep(0.5)

