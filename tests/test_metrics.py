@@ -21,7 +21,7 @@ from tokentrails.metrics.context import context
 from tokentrails.metrics.identity import identity, own_token_ids
 from tokentrails.metrics.summary import summary
 from tokentrails.settings import Experiment, Prompt
-from tokentrails.similarity import PAIRS_AT_ONCE, pair_cosine, row_cosine
+from tokentrails.similarity import ROWS_AT_ONCE, pair_cosine, row_cosine
 from tokentrails.states import Layer, StatesReader, StatesWriter, places
 from tokentrails.tables import (
     describe,
@@ -312,10 +312,10 @@ def test_cosines_near_one_keep_their_digits():
 def test_pairs_are_the_same_in_blocks_and_alone():
     rows = np.random.default_rng(0).normal(size=(50, 8)).astype(np.float32)
     draw = np.random.default_rng(1)
-    a, b = draw.integers(0, 50, (2, 2 * PAIRS_AT_ONCE + 3))
+    a, b = draw.integers(0, 50, (2, 2 * ROWS_AT_ONCE + 3))
     cosines = pair_cosine(rows, a, b)
     assert cosines.shape == a.shape and cosines.dtype == np.float32
-    for i in [0, PAIRS_AT_ONCE - 1, PAIRS_AT_ONCE, 2 * PAIRS_AT_ONCE, len(a) - 1]:
+    for i in [0, ROWS_AT_ONCE - 1, ROWS_AT_ONCE, 2 * ROWS_AT_ONCE, len(a) - 1]:
         assert cosines[i] == pytest.approx(slow_cosine(rows[a[i]], rows[b[i]]), abs=1e-6)
     assert pair_cosine(rows, a[:0], b[:0]).shape == (0,)
 
@@ -552,9 +552,9 @@ def test_a_failed_write_leaves_nothing(tmp_path, monkeypatch):
     def fail(*args, **kwargs):
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(pq, "write_table", fail)
+    monkeypatch.setattr(pq.ParquetWriter, "write_table", fail)
     with pytest.raises(OSError, match="No space"):
-        write_table(pa.table({"a": [1]}), tmp_path / "t.parquet")
+        write_table(pa.table({"a": [1]}), tmp_path / "t.parquet", tmp_path / "t.csv")
     assert list(tmp_path.iterdir()) == []
 
 

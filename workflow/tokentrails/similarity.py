@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float, Float32, Int
 
-PAIRS_AT_ONCE = 8192
+ROWS_AT_ONCE = 8192
 
 
 def row_cosine(
@@ -14,12 +14,10 @@ def row_cosine(
     """Cosine of each row of `a` with the same row of `b`: a.b / (|a| |b|), NaN for a zero row.
 
     Computed in float64 and rounded to float32 at the end, so that equal directions give exactly 1.
+    Rows are taken in blocks: the copies in float64 are never of all of them.
     """
-    a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
-    dot = np.einsum("nd,nd->n", a, b)
-    norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
-    cosine = np.divide(dot, norms, out=np.full(len(dot), np.nan), where=norms > 0)
-    return np.clip(cosine, -1, 1).astype(np.float32)
+    every = np.arange(len(a))
+    return _pair_cosine(a, b, every, every)
 
 
 def pair_cosine(
@@ -29,8 +27,21 @@ def pair_cosine(
 
     Pairs are taken in blocks, since there are many more of them than rows.
     """
-    blocks = range(0, len(a), PAIRS_AT_ONCE)
-    cosines = [
-        row_cosine(rows[a[i : i + PAIRS_AT_ONCE]], rows[b[i : i + PAIRS_AT_ONCE]]) for i in blocks
-    ]
-    return np.concatenate(cosines) if cosines else np.empty(0, dtype=np.float32)
+    return _pair_cosine(rows, rows, a, b)
+
+
+def _pair_cosine(
+    left: Float[np.ndarray, "n d"],
+    right: Float[np.ndarray, "m d"],
+    a: Int[np.ndarray, " p"],
+    b: Int[np.ndarray, " p"],
+) -> Float32[np.ndarray, " p"]:
+    cosine = np.empty(len(a), dtype=np.float32)
+    for start in range(0, len(a), ROWS_AT_ONCE):
+        some = slice(start, start + ROWS_AT_ONCE)
+        x, y = left[a[some]].astype(np.float64), right[b[some]].astype(np.float64)
+        dot = np.einsum("nd,nd->n", x, y)
+        norms = np.linalg.norm(x, axis=1) * np.linalg.norm(y, axis=1)
+        block = np.divide(dot, norms, out=np.full(len(dot), np.nan), where=norms > 0)
+        cosine[some] = np.clip(block, -1, 1)
+    return cosine

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
+from itertools import chain
 
 import polars as pl
 import pyarrow as pa
@@ -72,11 +74,29 @@ def write_table(table: pa.Table, path: Path, csv: Path | None = None) -> None:
     csv: of the CSV twin: lists become JSON, and a text that a spreadsheet would run as a formula
         gets an apostrophe in front.
     """
-    if csv is not None:
-        with replacing(csv) as part:
-            for_spreadsheets(table).write_csv(part)
-    with replacing(path) as part:
-        pq.write_table(table, part, compression="zstd")
+    write_parts([table], path, csv)
+
+
+def write_parts(parts: Iterable[pa.Table], path: Path, csv: Path | None = None) -> None:
+    """Write tables of one schema below each other, as `write_table` does; one is held at a time.
+
+    Parameters
+    ----------
+    parts: at least one.
+    path, csv: as for `write_table`.
+    """
+    waiting = iter(parts)
+    first = next(waiting)
+    with (
+        replacing(csv) if csv is not None else nullcontext() as part_csv,
+        replacing(path) as part,
+        pq.ParquetWriter(part, first.schema, compression="zstd") as writer,
+        part_csv.open("wb") if part_csv is not None else nullcontext() as lines,
+    ):
+        for index, table in enumerate(chain([first], waiting)):
+            writer.write_table(table)
+            if lines is not None:
+                for_spreadsheets(table).write_csv(lines, include_header=index == 0)
 
 
 def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:

@@ -1,0 +1,412 @@
+"""Measures across checkpoints, against plain loops over their formulas and what must hold."""
+
+from itertools import pairwise
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pytest
+
+from tokentrails.alignment import debiased_cka, procrustes
+from tokentrails.bootstrap import DRAWS_AT_ONCE, Bootstrap
+from tokentrails.errors import TokentrailsError
+from tokentrails.metrics.alignment import alignment
+from tokentrails.metrics.convergence import (
+    convergence,
+    convergence_by_group,
+    convergence_cosines,
+)
+from tokentrails.metrics.perturbation import perturbation, perturbation_by_group
+from tokentrails.metrics.siblings import Siblings
+from tokentrails.states import Layer, StatesReader, StatesWriter, places
+
+WIDTH, DEPTH = 6, 2
+PLACES = tuple(places(["resid", "resid_mid", "final_norm"], DEPTH))
+STEPS = {"step0": 0, "step4": 4, "main": None, "step32": 32}
+N_TOKENS = [1, 2, 1, 2, 2, 1, 4, 2, 1, 1, 2, 1]
+PROVENANCE = {"model": "m", "checkpoint": "all", "experiment": "e"}
+BOOTSTRAP = Bootstrap(draws=200, confidence=0.9, seed=0)
+
+
+def random_states(seed: int, n: int = len(N_TOKENS), width: int = WIDTH) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal((len(PLACES), n, width), dtype=np.float32)
+
+
+def write(path, states):
+    with StatesWriter(path, PLACES, range(states.shape[1]), states.shape[2]) as writer:
+        writer.add(np.arange(states.shape[1]), states)
+        writer.finish({})
+    return StatesReader(path)
+
+
+def siblings_of(folder, states, reference="step32"):
+    folder.mkdir(exist_ok=True)
+    readers = {name: write(folder / f"{name}.parquet", at) for name, at in states.items()}
+    return Siblings(readers, reference)
+
+
+@pytest.fixture(scope="module")
+def states():
+    return {name: random_states(seed) for seed, name in enumerate(STEPS)}
+
+
+@pytest.fixture(scope="module")
+def siblings(states, tmp_path_factory):
+    return siblings_of(tmp_path_factory.mktemp("siblings"), states)
+
+
+def tokens_table(n_tokens=N_TOKENS):
+    n = len(n_tokens)
+    return pa.table(
+        {
+            "label": [f"w{(5 * i) % n:02}" for i in range(n)],
+            "word": [f"word {i}" for i in range(n)],
+            "first": [1] * n,
+            "last": n_tokens,
+            "n_tokens": pa.array(n_tokens, pa.int32()),
+            "rank": pa.array(range(1, n + 1), pa.int32()),
+        }
+    )
+
+
+def cosine(a, b):
+    a, b = a.astype(np.float64), b.astype(np.float64)
+    return float(a @ b / np.sqrt((a @ a) * (b @ b)))
+
+
+def table_of(siblings, pooling="last"):
+    parts = convergence(
+        convergence_cosines(siblings),
+        siblings,
+        STEPS,
+        tokens_table(),
+        pooling=pooling,
+        groups=["rank"],
+        provenance=PROVENANCE,
+    )
+    return pl.DataFrame(pl.from_arrow(pa.concat_tables(parts)))
+
+
+def test_convergence_is_the_cosine_with_the_reference(siblings, states):
+    table = table_of(siblings)
+    assert len(table) == len(STEPS) * len(N_TOKENS) * len(PLACES)
+    words = tokens_table().to_pylist()
+    for row in table.iter_rows(named=True):
+        word = next(i for i, w in enumerate(words) if w["label"] == row["label"])
+        place = PLACES.index((row["site"], row["layer"]))
+        expected = cosine(states[row["checkpoint"]][place, word], states["step32"][place, word])
+        assert row["cosine"] == pytest.approx(expected, abs=1e-6)
+        for name in ("word", "n_tokens", "rank"):
+            assert row[name] == words[word][name]
+        assert row["position"] == words[word]["last"]
+        assert (row["model"], row["experiment"], row["reference"]) == ("m", "e", "step32")
+        assert row["step"] == STEPS[row["checkpoint"]] and row["adjusted"] is None
+    keys = ["checkpoint", "label", "site", "layer"]
+    assert table.select(keys).rows() == [
+        key
+        for name in STEPS
+        for key in sorted(table.filter(pl.col("checkpoint") == name).select(keys).rows())
+    ]
+
+
+def test_the_reference_is_at_one_and_first_pooling_has_its_position(siblings):
+    table = table_of(siblings, pooling="first")
+    assert table.filter(pl.col("checkpoint") == "step32")["cosine"].unique().to_list() == [1.0]
+    assert table["position"].unique().to_list() == [1]
+
+
+@pytest.fixture(scope="module")
+def by_group(siblings):
+    table = convergence_by_group(
+        convergence_cosines(siblings),
+        siblings,
+        STEPS,
+        N_TOKENS,
+        groups=[1, 2, 3],
+        bootstrap=BOOTSTRAP,
+        few=6,
+        provenance=PROVENANCE,
+    )
+    return pl.DataFrame(pl.from_arrow(table))
+
+
+def test_group_means_are_means_over_its_words(by_group, siblings):
+    words = table_of(siblings).filter(pl.col("n_tokens") <= 3)
+    assert by_group.height == len(STEPS) * 4 * (len(PLACES) + 3)
+    for row in by_group.iter_rows(named=True):
+        here = words.filter(
+            pl.col("checkpoint") == row["checkpoint"],
+            pl.col("site") == row["site"],
+            *([] if row["n_tokens"] is None else [pl.col("n_tokens") == row["n_tokens"]]),
+            *([] if row["layer"] is None else [pl.col("layer") == row["layer"]]),
+        )
+        assert row["n"] == here["label"].n_unique()
+        assert row["few"] == (row["n"] < 6)
+        if row["n"] == 0:
+            assert row["n_tokens"] == 3
+            assert [row[name] for name in ("mean", "ci_low", "ci_high")] == [None] * 3
+            continue
+        assert row["mean"] == pytest.approx(here["cosine"].cast(pl.Float64).mean(), abs=1e-6)
+        assert row["ci_low"] <= row["mean"] <= row["ci_high"]
+        if row["checkpoint"] != "step32":
+            assert row["ci_low"] < row["ci_high"]
+    assert by_group["few"].unique().sort().to_list() == [False, True]
+
+
+def test_slopes_are_differences_between_numbered_checkpoints(by_group):
+    numbered = [name for name, step in STEPS.items() if step is not None]
+    keys = ["n_tokens", "site", "layer"]
+    names = ["per_doubling", "per_doubling_low", "per_doubling_high", "per_step"]
+    empty = by_group.filter(pl.col("checkpoint").is_in(["step0", "main"])).select(names)
+    assert empty.null_count().row(0) == (len(empty),) * 4
+    for before, at in pairwise(numbered):
+        first, second = (by_group.filter(pl.col("checkpoint") == name) for name in (before, at))
+        both = second.join(first, on=keys, nulls_equal=True).filter(pl.col("n") > 0)
+        assert len(both) == 3 * (len(PLACES) + 3)
+        change = (both["mean"].cast(pl.Float64) - both["mean_right"]).to_numpy()
+        doublings = np.log2(1 + STEPS[at]) - np.log2(1 + STEPS[before])
+        assert both["per_doubling"].to_numpy() == pytest.approx(change / doublings, abs=1e-6)
+        per_step = change / (STEPS[at] - STEPS[before])
+        assert both["per_step"].to_numpy() == pytest.approx(per_step, abs=1e-6)
+        assert (both["per_doubling_low"] <= both["per_doubling"]).all()
+        assert (both["per_doubling"] <= both["per_doubling_high"]).all()
+
+
+def test_siblings_of_another_width_are_refused(states, tmp_path):
+    wider = states | {"step4": random_states(1, width=WIDTH + 1)}
+    with pytest.raises(TokentrailsError, match=r"step4 are 7 wide .* step32 are 6 wide"):
+        siblings_of(tmp_path, wider)
+
+
+# The bootstrap
+
+
+def test_the_bootstrap_draws_the_same_words_for_all_curves():
+    rng = np.random.default_rng(3)
+    values = rng.standard_normal((2, 40)).astype(np.float32)
+    both = np.vstack([values, values[0] - 2 * values[1]])
+    bootstrap = Bootstrap(draws=DRAWS_AT_ONCE + 5, confidence=0.95, seed=7)
+    draws = bootstrap.means(both, (1,))
+    assert draws.shape == (DRAWS_AT_ONCE + 5, 3)
+    assert draws[:, 2] == pytest.approx(draws[:, 0] - 2 * draws[:, 1], abs=1e-6)
+    assert np.array_equal(draws, bootstrap.means(both, (1,)))
+    assert not np.array_equal(draws, bootstrap.means(both, (2,)))
+    other_seed = Bootstrap(draws=DRAWS_AT_ONCE + 5, confidence=0.95, seed=8)
+    assert not np.array_equal(draws, other_seed.means(both, (1,)))
+
+
+def test_the_bootstrap_has_the_mean_and_spread_that_theory_gives():
+    values = np.random.default_rng(0).standard_normal((1, 200))
+    draws = Bootstrap(draws=4000, confidence=0.95, seed=0).means(values, ())
+    error = values.std() / np.sqrt(200)
+    assert draws.mean() == pytest.approx(values.mean(), abs=4 * error / np.sqrt(4000))
+    assert draws.std() == pytest.approx(error, rel=0.05)
+
+
+def test_intervals_cover_the_truth_about_as_often_as_they_say():
+    bootstrap = Bootstrap(draws=300, confidence=0.9, seed=1)
+    samples = np.random.default_rng(5).standard_normal((400, 60)) + 2.0
+    ends = [bootstrap.interval(bootstrap.means(s[None], (i,))) for i, s in enumerate(samples)]
+    covered = np.mean([low[0] <= 2.0 <= high[0] for low, high in ends])
+    assert 0.84 <= covered <= 0.94
+
+
+def test_values_that_are_missing_take_no_part():
+    values = np.array([[1.0, np.nan, 3.0, np.nan], [5.0, 5.0, 5.0, 5.0]])
+    draws = Bootstrap(draws=500, confidence=0.9, seed=0).means(values, ())
+    known = draws[~np.isnan(draws[:, 0])]
+    assert set(known[:, 0]) > {1.0, 2.0, 3.0}
+    assert np.isnan(draws[:, 0]).any()  # both known words can be missed
+    assert draws[:, 1].tolist() == [5.0] * 500
+
+
+# Measures that a rotation leaves as they are
+
+
+def slow_hsic(x, y):
+    """HSIC_1 from the n x n kernels, sum by sum as Song et al. write it."""
+    n = len(x)
+    k, m = x @ x.T, y @ y.T
+    np.fill_diagonal(k, 0)
+    np.fill_diagonal(m, 0)
+    one = np.ones(n)
+    return (
+        np.trace(k @ m)
+        + (one @ k @ one) * (one @ m @ one) / ((n - 1) * (n - 2))
+        - 2 / (n - 2) * (one @ k @ m @ one)
+    ) / (n * (n - 3))
+
+
+@pytest.mark.parametrize(("n", "d", "e"), [(4, 3, 3), (20, 5, 8), (9, 40, 40)])
+def test_cka_agrees_with_kernels_of_all_pairs(n, d, e):
+    rng = np.random.default_rng(n)
+    x, y = rng.standard_normal((n, d)) + 3, rng.standard_normal((n, e))
+    y[:, :3] += x[:, :3]
+    expected = slow_hsic(x, y) / np.sqrt(slow_hsic(x, x) * slow_hsic(y, y))
+    assert debiased_cka(x, y) == pytest.approx(expected, rel=1e-9)
+
+
+def test_unrelated_states_have_no_cka_however_wide_they_are():
+    rng = np.random.default_rng(0)
+    values = [
+        debiased_cka(rng.standard_normal((30, 300)), rng.standard_normal((30, 300)))
+        for _ in range(50)
+    ]
+    assert abs(np.mean(values)) < 4 * np.std(values) / np.sqrt(50)
+    assert np.std(values) < 0.1
+
+
+@pytest.mark.parametrize(("n", "d"), [(50, 8), (8, 50)])
+def test_procrustes_is_what_the_best_rotation_reaches(n, d):
+    """Against the rotation itself, from the singular vectors; and no other rotation does better."""
+    rng = np.random.default_rng(n)
+    x, y = rng.standard_normal((n, d)) + 1, rng.standard_normal((n, d))
+    y += 0.7 * x
+    found = procrustes(x, y)
+    a, b = (s - s.mean(axis=0) for s in (x, y))
+    a, b = a / np.linalg.norm(a), b / np.linalg.norm(b)
+    left, _, right = np.linalg.svd(a.T @ b)
+    assert found == pytest.approx(float(np.sum((a @ (left @ right)) * b)), abs=1e-12)
+    assert found == pytest.approx(1 - np.linalg.norm(a @ (left @ right) - b) ** 2 / 2, abs=1e-12)
+    for _ in range(50):
+        other, _ = np.linalg.qr(rng.standard_normal((d, d)))
+        assert np.sum((a @ other) * b) < found
+
+
+@pytest.mark.parametrize(("n", "d"), [(60, 10), (10, 60)])
+def test_a_rotated_copy_drops_in_cosine_only(n, d):
+    rng = np.random.default_rng(d)
+    x = rng.standard_normal((n, d)).astype(np.float32)
+    rotation, _ = np.linalg.qr(rng.standard_normal((d, d)))
+    rotated = 3 * x @ rotation + 5
+    assert debiased_cka(x, rotated) == pytest.approx(1, abs=1e-6)
+    assert procrustes(x, rotated) == pytest.approx(1, abs=1e-6)
+    assert abs(np.mean([cosine(a, b) for a, b in zip(x, x @ rotation, strict=True)])) < 0.5
+
+
+def test_states_that_do_not_vary_have_neither():
+    same = np.ones((10, 4))
+    varied = np.random.default_rng(0).standard_normal((10, 4))
+    assert np.isnan(debiased_cka(same, varied)) and np.isnan(procrustes(same, varied))
+    assert np.isnan(debiased_cka(varied[:3], varied[:3]))
+
+
+def test_the_alignment_table(siblings, states, tmp_path):
+    rotation, _ = np.linalg.qr(np.random.default_rng(9).standard_normal((WIDTH, WIDTH)))
+    rotated = states | {"step4": (states["step32"] @ rotation).astype(np.float32)}
+    table = alignment(
+        siblings_of(tmp_path, rotated),
+        STEPS,
+        N_TOKENS,
+        groups=[1, 2, 3],
+        few=6,
+        seed=0,
+        provenance=PROVENANCE,
+    )
+    rows = pl.DataFrame(pl.from_arrow(table))
+    assert len(rows) == len(STEPS) * 4 * len(PLACES)
+    assert rows.filter(pl.col("n") == 0)["procrustes"].null_count() == len(STEPS) * len(PLACES)
+    known = rows.filter(pl.col("n") > 0)
+    for name in ("step4", "step32"):
+        here = known.filter(pl.col("checkpoint") == name)
+        assert here["cka"].to_list() == pytest.approx([1.0] * len(here), abs=1e-5)
+        assert here["procrustes"].to_list() == pytest.approx([1.0] * len(here), abs=1e-5)
+        assert (here["procrustes_shuffled"] < 1 - 1e-3).all()
+    assert (known.filter(pl.col("checkpoint") == "step4")["cosine"].abs() < 0.9).all()
+    every = known.filter(pl.col("n_tokens").is_null(), pl.col("checkpoint") == "step0")
+    chosen = [i for i, n in enumerate(N_TOKENS) if n <= 3]
+    for row in every.iter_rows(named=True):
+        place = PLACES.index((row["site"], row["layer"]))
+        a, b = states["step0"][place][chosen], states["step32"][place][chosen]
+        assert row["n"] == len(chosen) and row["few"] is False
+        assert row["cka"] == pytest.approx(debiased_cka(a, b), abs=1e-6)
+        assert row["procrustes"] == pytest.approx(procrustes(a, b), abs=1e-6)
+        means = np.mean([cosine(x, y) for x, y in zip(a, b, strict=True)])
+        assert row["cosine"] == pytest.approx(means, abs=1e-6)
+
+
+# Perturbation
+
+TEXTS = [  # word, n_tokens, variant, base
+    ("cat", 1, "base", 0),
+    ("cat", 1, "P1", 0),
+    ("cat", 1, "P1", 0),
+    ("going", 2, "base", 3),
+    ("going", 2, "P1", 3),
+    ("doing", 2, "P2", 3),
+    ("being", 2, "P2", 3),
+    ("under", 2, "base", 7),
+    ("wonder", 2, "P2", 7),
+    ("under", 2, "P1", 7),
+]
+
+
+def perturbation_tokens():
+    return pa.table(
+        {
+            "occurrence": pa.array(range(len(TEXTS)), pa.int32()),
+            "word": [word for word, *_ in TEXTS],
+            "n_tokens": pa.array([n for _, n, *_ in TEXTS], pa.int32()),
+            "variant": [variant for _, _, variant, _ in TEXTS],
+            "base": pa.array([base for *_, base in TEXTS], pa.int32()),
+        }
+    )
+
+
+def perturbations(states):
+    occurrence = np.arange(len(TEXTS), dtype=np.int32)
+    layers = [
+        Layer(site, layer, occurrence, hidden)
+        for (site, layer), hidden in zip(PLACES, states, strict=True)
+    ]
+    return pl.DataFrame(
+        pl.from_arrow(
+            perturbation(
+                layers, perturbation_tokens(), provenance=PROVENANCE | {"checkpoint": "step4"}
+            )
+        )
+    )
+
+
+def test_perturbation_is_the_mean_cosine_with_the_base():
+    states = random_states(1, n=len(TEXTS))
+    table = perturbations(states)
+    keys = {("cat", 1, "P1"), ("going", 2, "P1"), ("going", 2, "P2"), ("under", 2, "P1")}
+    keys |= {("under", 2, "P2")}
+    assert set(table.select("word", "n_tokens", "variant").rows()) == keys
+    assert len(table) == len(keys) * len(PLACES)
+    for row in table.iter_rows(named=True):
+        base = next(i for i, (w, _, v, _) in enumerate(TEXTS) if (w, v) == (row["word"], "base"))
+        others = [i for i, (*_, v, b) in enumerate(TEXTS) if (v, b) == (row["variant"], base)]
+        at = states[PLACES.index((row["site"], row["layer"]))]
+        assert row["n"] == len(others)
+        expected = np.mean([cosine(at[i], at[base]) for i in others])
+        assert row["cosine"] == pytest.approx(expected, abs=1e-6)
+        assert row["checkpoint"] == "step4"
+
+
+def test_perturbation_by_group_means_over_words():
+    tables = {name: perturbations(random_states(i, len(TEXTS))) for i, name in enumerate(STEPS)}
+    result = perturbation_by_group(
+        tables, STEPS, groups=[1, 2], bootstrap=BOOTSTRAP, few=2, provenance=PROVENANCE
+    )
+    rows = pl.DataFrame(pl.from_arrow(result))
+    assert len(rows) == len(STEPS) * 2 * 2 * (len(PLACES) + 3)
+    for row in rows.iter_rows(named=True):
+        here = tables[row["checkpoint"]].filter(
+            pl.col("variant") == row["variant"],
+            pl.col("n_tokens") == row["n_tokens"],
+            pl.col("site") == row["site"],
+            *([] if row["layer"] is None else [pl.col("layer") == row["layer"]]),
+        )
+        assert row["n"] == here["word"].n_unique() and row["few"] == (row["n"] < 2)
+        assert row["step"] == STEPS[row["checkpoint"]]
+        if row["n"] == 0:
+            assert (row["variant"], row["n_tokens"]) == ("P2", 1)
+            assert row["mean"] is None
+            continue
+        assert row["mean"] == pytest.approx(here["cosine"].cast(pl.Float64).mean(), abs=1e-6)
+        if row["n"] < 2:
+            assert row["ci_low"] is None and row["ci_high"] is None
+        else:
+            assert row["ci_low"] <= row["mean"] <= row["ci_high"]
