@@ -1,0 +1,22 @@
+"""The alignment table."""
+
+from _job import job
+
+with job(snakemake):
+    from tokentrails.metrics.alignment import alignment
+    from tokentrails.metrics.siblings import Siblings
+    from tokentrails.tables import read_table, write_table
+
+    params, statistics = snakemake.params, snakemake.params.statistics
+    siblings = Siblings.open(params.steps, snakemake.input.states, params.reference)
+    n_tokens = read_table(snakemake.input.tokens, ["n_tokens"])["n_tokens"].to_pylist()
+    table = alignment(
+        siblings,
+        params.steps,
+        n_tokens,
+        groups=params.groups or sorted(set(n_tokens)),
+        few=statistics["few"],
+        seed=statistics["seed"],
+        provenance=siblings.provenance | {"seed": str(statistics["seed"])},
+    )
+    write_table(table, snakemake.output.table, snakemake.output.csv)

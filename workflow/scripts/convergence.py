@@ -1,0 +1,43 @@
+"""The convergence tables."""
+
+import json
+
+from _job import job
+
+with job(snakemake):
+    from tokentrails.bootstrap import Bootstrap
+    from tokentrails.metrics.convergence import (
+        convergence,
+        convergence_by_group,
+        convergence_cosines,
+    )
+    from tokentrails.metrics.siblings import Siblings
+    from tokentrails.tables import read_table, write_parts, write_table
+
+    params, statistics = snakemake.params, snakemake.params.statistics
+    siblings = Siblings.open(params.steps, snakemake.input.states, params.reference)
+    tokens = read_table(snakemake.input.tokens)
+    provenance = siblings.provenance | {"statistics": json.dumps(statistics)}
+    cosines = convergence_cosines(siblings)
+    n_tokens = tokens["n_tokens"].to_pylist()
+    table = convergence_by_group(
+        cosines,
+        siblings,
+        params.steps,
+        n_tokens,
+        groups=params.groups or sorted(set(n_tokens)),
+        bootstrap=Bootstrap(statistics["bootstrap"], statistics["confidence"], statistics["seed"]),
+        few=statistics["few"],
+        provenance=provenance,
+    )
+    write_table(table, snakemake.output.by_group, snakemake.output.by_group_csv)
+    parts = convergence(
+        cosines,
+        siblings,
+        params.steps,
+        tokens,
+        pooling=provenance["pooling"],
+        groups=params.columns,
+        provenance=provenance,
+    )
+    write_parts(parts, snakemake.output.table, snakemake.output.csv)

@@ -1,0 +1,25 @@
+"""The means of perturbation over words, at every checkpoint."""
+
+import json
+
+from _job import job
+
+with job(snakemake):
+    import polars as pl
+
+    from tokentrails.bootstrap import Bootstrap
+    from tokentrails.metrics.perturbation import perturbation_by_group
+    from tokentrails.metrics.siblings import provenance_of_all
+    from tokentrails.tables import read_table, write_table
+
+    params, statistics = snakemake.params, snakemake.params.statistics
+    tables = dict(zip(params.steps, map(read_table, snakemake.input), strict=True))
+    table = perturbation_by_group(
+        {name: pl.DataFrame(pl.from_arrow(table)) for name, table in tables.items()},
+        params.steps,
+        groups=params.groups,
+        bootstrap=Bootstrap(statistics["bootstrap"], statistics["confidence"], statistics["seed"]),
+        few=statistics["few"],
+        provenance=provenance_of_all(tables) | {"statistics": json.dumps(statistics)},
+    )
+    write_table(table, snakemake.output.table, snakemake.output.csv)
