@@ -237,7 +237,7 @@ def _draw(group: Sequence[Cut], n_tokens: int, words: Words) -> list[Cut]:
     """Some words of one token count, by rank. What other groups hold makes no difference."""
     size = min(words.per_group, len(group))
     chosen = np.random.default_rng((words.seed, n_tokens)).choice(len(group), size, replace=False)
-    log.info("words of %d tokens: %d, drawn: %d of %d", n_tokens, len(group), size, words.per_group)
+    log.info("n_tokens %d: %d words, drawn: %d of %d", n_tokens, len(group), size, words.per_group)
     return [group[i] for i in sorted(chosen)]
 
 
