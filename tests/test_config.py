@@ -7,7 +7,7 @@ import jsonschema
 import pytest
 import yaml
 
-from tokentrails.config import RESERVED, load_config, load_prompts
+from tokentrails.config import RESERVED, load_config, load_experiment_file
 from tokentrails.errors import TokentrailsError
 from tokentrails.schema import closest, schema, with_defaults
 from tokentrails.yaml_file import YamlFile
@@ -30,7 +30,7 @@ def refuse_prompts(content, *parts):
     data = content if isinstance(content, str | bytes) else yaml.safe_dump(content, sort_keys=False)
     Path("x.yaml").write_bytes(data if isinstance(data, bytes) else data.encode())
     with pytest.raises(TokentrailsError) as caught:
-        load_prompts("x.yaml")
+        load_experiment_file("x.yaml")
     return well_made(caught.value, "x.yaml", *parts)
 
 
@@ -128,7 +128,7 @@ def test_a_label_is_a_plain_name(here, label):
 @pytest.mark.parametrize("label", ["a", "9", "x" * 64, "Lead_verb.1-b", "a..b"])
 def test_plain_names_are_labels(here, label):
     Path("x.yaml").write_text(yaml.safe_dump(one(label=label)))
-    assert load_prompts("x.yaml")[0][0].label == label
+    assert load_experiment_file("x.yaml").prompts[0].label == label
 
 
 def test_a_label_is_used_once(here):
@@ -173,7 +173,7 @@ def test_occurrence_is_a_number_from_one(here, value):
 
 def test_occurrence_written_with_a_point_is_a_whole_number(here):
     Path("x.yaml").write_text("prompts:\n- {label: a, word: b, prompt: b, occurrence: 2.0}\n")
-    occurrence = load_prompts("x.yaml")[0][0].occurrence
+    occurrence = load_experiment_file("x.yaml").prompts[0].occurrence
     assert occurrence == 2 and isinstance(occurrence, int)
 
 
@@ -195,8 +195,8 @@ def test_an_unknown_key_beside_the_prompts_is_refused(here, wrong, meant):
 
 
 @pytest.mark.parametrize("data", [{}, {"analyses": ["identity"]}])
-def test_prompts_are_asked_for(here, data):
-    refuse_prompts(data, "the key 'prompts' is missing")
+def test_prompts_or_words_are_asked_for(here, data):
+    refuse_prompts(data, "none of prompts / words is given")
 
 
 @pytest.mark.parametrize("value", [[], {}, "text", None, 3, [3], [None], ["text"], [[]]])
@@ -260,7 +260,7 @@ def test_a_file_in_another_encoding_is_refused(here, content):
 def test_a_file_that_is_not_there_is_named(here, path):
     Path("folder").mkdir()
     with pytest.raises(TokentrailsError) as caught:
-        load_prompts(path)
+        load_experiment_file(path)
     well_made(caught.value, path, "cannot be read", "check the name")
 
 
@@ -278,29 +278,33 @@ def test_a_repeated_key_is_refused(here, content, key, line):
 
 def test_a_mark_at_the_beginning_of_the_file_is_no_part_of_it(here):
     Path("x.yaml").write_bytes(b"\xef\xbb\xbf" + yaml.safe_dump(one()).encode())
-    assert load_prompts("x.yaml")[0][0].word == "lead"
+    assert load_experiment_file("x.yaml").prompts[0].word == "lead"
 
 
 def test_references_inside_a_file_are_followed(here):
     content = "prompts:\n- &x {label: a, word: b, prompt: b}\n- {<<: *x, label: c}\n"
     Path("x.yaml").write_text(content)
-    assert [p.label for p in load_prompts("x.yaml")[0]] == ["a", "c"]
+    assert [p.label for p in load_experiment_file("x.yaml").prompts] == ["a", "c"]
 
 
 def test_prompts_are_read_as_they_are_written(here):
     data = one(token="Ġlead", occurrence=2, sense="metal", year=1999, rare=True, note=None)
     Path("x.yaml").write_text(yaml.safe_dump(data | {"analyses": ["identity"]}))
-    (prompt,), analyses = load_prompts("x.yaml")
+    read = load_experiment_file("x.yaml")
+    (prompt,) = read.prompts
     assert (prompt.label, prompt.word, prompt.token) == ("a", "lead", "Ġlead")
     assert (prompt.occurrence, prompt.prompt) == (2, PROMPT["prompt"])
     assert prompt.groups == {"sense": "metal", "year": 1999, "rare": True, "note": None}
-    assert analyses == ("identity",)
+    assert read.analyses == ("identity",)
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "config/experiments").glob("*.yaml")), ids=str)
 def test_the_experiments_of_the_repository_are_good(path):
-    prompts, analyses = load_prompts(str(path))
-    assert prompts and analyses == ("identity", "context")
+    read = load_experiment_file(str(path))
+    if read.words:
+        assert read.analyses == (("perturbation",) if read.contexts else ("convergence",))
+    else:
+        assert read.prompts and read.analyses == ("identity", "context")
 
 
 def test_an_error_in_a_published_file_is_shown_at_its_own_key(here):

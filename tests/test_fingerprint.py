@@ -41,7 +41,10 @@ def more_code(text):
     return text + "\n\nANOTHER = 1\n"
 
 
-TYPICAL = ["metrics.identity", "metrics.context", "metrics.summary", "extract", "tokenization"]
+TYPICAL = [
+    *("metrics.identity", "metrics.context", "metrics.summary"),
+    *("extract", "tokenization", "words"),
+]
 
 
 @pytest.mark.parametrize("name", [*TYPICAL, "figures.identity", "models.prepare"])
@@ -89,6 +92,9 @@ def test_strings_that_do_something_count(library):
         ("metrics.context", "similarity"),
         ("tokenization", "spans"),
         ("tokenization", "settings"),
+        ("words", "tokenization"),
+        ("words", "template"),
+        ("words", "word_list"),
         ("extract", "stream"),
         ("extract", "batches"),
         ("models.prepare", "models/convert"),
@@ -115,6 +121,8 @@ def test_code_in_what_it_imports_counts(library, name, imported):
         ("metrics.identity", "__init__"),
         ("metrics.identity", "meanings"),
         ("tokenization", "config"),
+        ("tokenization", "words"),
+        ("tokenization", "word_list"),
     ],
 )
 def test_code_elsewhere_does_not_count(library, name, unrelated):

@@ -10,7 +10,7 @@ from tiny import BYTE_LEVEL, CONFIGS, WORD_PIECE
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoTokenizer
 
-from tokentrails.config import load_prompts
+from tokentrails.config import load_experiment_file
 from tokentrails.errors import TokentrailsError
 from tokentrails.settings import Experiment, Prompt
 from tokentrails.spans import NotAligned, Span, find_words, span_of
@@ -301,9 +301,9 @@ def test_group_columns_come_last_and_sense_is_always_there(files):
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_the_published_file_runs_on_every_tokenizer(files, original, name):
-    prompts, analyses = load_prompts(str(PUBLISHED))
-    assert analyses == ("identity", "context")
-    tokens, skipped = run(files(name), *prompts)
+    published = load_experiment_file(str(PUBLISHED))
+    assert published.analyses == ("identity", "context")
+    tokens, skipped = run(files(name), *published.prompts)
     labels = tokens["label"].to_pylist() + skipped["label"].to_pylist()
     assert sorted(labels) == ["bank_finance", "bank_river", "lead_metal", "lead_verb"]
     for row in tokens.to_pylist():

@@ -16,6 +16,7 @@ from tokentrails.fingerprint import fingerprint
 from tokentrails.models.local import local_files
 from tokentrails.models.source import FORM
 from tokentrails.models.trained import FOLDER as TRAINED
+from tokentrails.settings import WORDFREQ
 
 try:
     SETUP = load_config(config, list(map(str, workflow.configfiles)))
@@ -36,6 +37,7 @@ wildcard_constraints:
     experiment=r"[A-Za-z0-9][A-Za-z0-9._-]*",
 
 
+WORD_LIST = "resources/words/wordfreq.txt"
 METRIC = "results/metrics/{model}/{checkpoint}/{experiment}/{metric}.{suffix}"
 TRAINING_FIGURE = "results/figures/{model}/training.{suffix}"
 FIGURE = "results/figures/{model}/{checkpoint}/{experiment}/{figure}.{suffix}"
@@ -82,6 +84,14 @@ def get_tokenizer(wildcards):
 
 def get_experiment(wildcards):
     return SETUP.experiments[wildcards.experiment]
+
+
+def get_word_list(wildcards):
+    """The list that the experiment's words are drawn from; prompts need none."""
+    words = get_experiment(wildcards).words
+    if words is None:
+        return []
+    return [WORD_LIST if words.list == WORDFREQ else words.list]
 
 
 def get_context(wildcards):

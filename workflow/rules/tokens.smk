@@ -1,12 +1,13 @@
-# Token ids of an experiment's prompts, with the spans of their targets.
+# Token ids of an experiment's texts, with the spans of their targets.
 #
-# in:  the tokenizer of a model, an experiment file
+# in:  the tokenizer of a model, an experiment file, and the list that its words are drawn from
 # out: results/tokens/{model}/{experiment}.parquet, and what was skipped
 
 
 rule tokens:
     input:
         tokenizer=get_tokenizer,
+        words=get_word_list,
     output:
         tokens="results/tokens/{model}/{experiment}.parquet",
         skipped="results/tokens/{model}/{experiment}.skipped.parquet",
@@ -18,9 +19,10 @@ rule tokens:
     conda:
         "../../envs/tokenize.yaml"
     params:
-        file=lambda wildcards: get_experiment(wildcards).file,
+        entry=lambda wildcards: get_experiment(wildcards).tokenizing,
         hash=lambda wildcards: get_experiment(wildcards).hash,
-        special_tokens=lambda wildcards: get_experiment(wildcards).special_tokens,
-        code=fingerprint("tokenization"),
+        code=lambda wildcards: fingerprint(
+            "words" if get_experiment(wildcards).words else "tokenization"
+        ),
     script:
         "../scripts/tokens.py"

@@ -1,4 +1,4 @@
-"""Tokenize an experiment's prompts for one model."""
+"""Tokenize an experiment's texts for one model."""
 
 import json
 import logging
@@ -8,57 +8,67 @@ from _job import job
 
 with job(snakemake):
     from tokentrails.architectures import architecture_of
-    from tokentrails.config import load_prompts
+    from tokentrails.config import load_experiment
     from tokentrails.errors import TokentrailsError
-    from tokentrails.settings import Experiment
     from tokentrails.tables import describe, write_table
     from tokentrails.tokenization import TokenizerFiles, tokenize
+    from tokentrails.word_list import WordList
+    from tokentrails.words import MEANINGS, tokenize_words
 
     wildcards, params = snakemake.wildcards, snakemake.params
-    prompts, analyses = load_prompts(params.file)
-    experiment = Experiment(
-        name=wildcards.experiment,
-        file=params.file,
-        models=(),
-        pooling="last",
-        special_tokens=params.special_tokens,
-        sites=(),
-        analyses=analyses,
-        prompts=prompts,
-    )
+    experiment = load_experiment(wildcards.experiment, params.entry)
     if experiment.hash != params.hash:
         raise TokentrailsError(
             "the file changed after this run had read it",
-            where=params.file,
+            where=experiment.file,
             hint="run the same command again.",
         )
     folder = Path(snakemake.input.tokenizer[0]).parent
     config_file = folder / "config.json"
     config = json.loads(config_file.read_text(encoding="utf-8"))
     context_length = architecture_of(config, where=config_file).context_length(config)
-    tokens, skipped = tokenize(
-        experiment, TokenizerFiles.load(folder), context_length, model=wildcards.model
-    )
-    for row in skipped.to_pylist():
-        logging.info("skipped %s: %s", row["label"], row["reason"])
+    files = TokenizerFiles.load(folder)
     provenance = {
         "model": wildcards.model,
         "experiment": experiment.name,
         "experiment_hash": experiment.hash,
-        "special_tokens": experiment.special_tokens,
     }
+    if experiment.words:
+        word_list = WordList.read(Path(snakemake.input.words[0]))
+        tokens, skipped = tokenize_words(
+            experiment, word_list, files, context_length, model=wildcards.model
+        )
+        logging.info("%d entries of the word list are left out", skipped.num_rows)
+        provenance |= {
+            "word_list": experiment.words.list,
+            "word_list_sha256": word_list.sha256,
+            "seed": experiment.words.seed,
+            **(
+                {"contexts": len(experiment.contexts)}
+                if experiment.contexts
+                else {"template": experiment.template}
+            ),
+        }
+    else:
+        tokens, skipped = tokenize(experiment, files, context_length, model=wildcards.model)
+        for row in skipped.to_pylist():
+            logging.info("skipped %s: %s", row["label"], row["reason"])
+        provenance["special_tokens"] = experiment.special_tokens
     write_table(
         describe(
-            tokens, title="token ids of the prompts, and the targets in them", provenance=provenance
+            tokens,
+            title="token ids of the texts, and the targets in them",
+            provenance=provenance,
+            meanings=MEANINGS,
         ),
         snakemake.output.tokens,
     )
     write_table(
         describe(
             skipped,
-            title="targets that this tokenizer cannot separate from their neighbours",
+            title="what is left out, because of this tokenizer or because it is no word",
             provenance=provenance,
-            meanings={"reason": "why the target is left out"},
+            meanings={**MEANINGS, "reason": "why it is left out"},
         ),
         snakemake.output.skipped,
         snakemake.output.skipped_csv,

@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from .errors import TokentrailsError
 from .schema import check, closest, schema, with_defaults
-from .settings import Config, Experiment, Model, Prompt, Source, Training
+from .settings import (
+    WORDFREQ,
+    Config,
+    Experiment,
+    ExperimentFile,
+    Model,
+    Prompt,
+    Source,
+    Training,
+    Words,
+)
+from .template import Template
 from .training.plan import SIZES, checkpoint_names
 from .yaml_file import KeyPath, YamlFile, show_keys
 
@@ -52,7 +64,7 @@ def load_config(data: dict[str, Any], files: Sequence[str] = ()) -> Config:
         for name, entry in filled["models"].items()
     }
     experiments = {}
-    for name, entry in filled["experiments"].items():
+    for name, entry in data["experiments"].items():
         for chosen in entry.get("models", ()):
             if chosen not in models:
                 guess = closest(chosen, list(models)) or ", ".join(models)
@@ -61,20 +73,77 @@ def load_config(data: dict[str, Any], files: Sequence[str] = ()) -> Config:
                     where=where(("experiments", name, "models")),
                     hint=f"add it under 'models', or name one of them: {guess}.",
                 )
-        experiments[name] = _experiment(
-            name, entry, tuple(models), where(("experiments", name, "sites"))
-        )
+        experiments[name] = load_experiment(name, entry, tuple(models), where)
     for figure, title in filled["figures"].items():
         _check_title(title, where(("figures", figure)))
     return Config(models, experiments, filled["extract"], filled["summary"], filled["figures"])
 
 
-def load_prompts(path: str) -> tuple[tuple[Prompt, ...], tuple[str, ...]]:
-    """The prompts and the analyses of an experiment file.
+def load_experiment(
+    name: str,
+    entry: dict[str, Any],
+    models: tuple[str, ...] = (),
+    where: Callable[[KeyPath], str] = show_keys,
+) -> Experiment:
+    """An experiment of the configuration, with its file.
+
+    Parameters
+    ----------
+    name: of the experiment.
+    entry: its keys in the configuration; those that are not there have their defaults.
+    models: the models it runs on, if `entry` names none.
+    where: says where a key path is, for messages.
 
     Raises
     ------
-    TokentrailsError: if the file breaks its schema, or a label is used twice.
+    TokentrailsError: for the first thing that is wrong here or in the file.
+    """
+
+    def refuse(key: str, problem: str, hint: str) -> TokentrailsError:
+        return TokentrailsError(problem, where=where(("experiments", name, key)), hint=hint)
+
+    rules = schema("config")["properties"]["experiments"]["additionalProperties"]
+    filled = with_defaults(entry, rules)
+    content = load_experiment_file(entry["file"])
+    if "resid" not in filled["sites"]:
+        raise refuse(
+            "sites",
+            f"the sites {filled['sites']} lack resid, on which the summary is computed",
+            "add resid.",
+        )
+    if "template" in entry and (not content.words or content.contexts):
+        what = "contexts of its own" if content.words else "prompts and no words"
+        raise refuse("template", f"the file {entry['file']} has {what}", "remove 'template'.")
+    if "special_tokens" in entry and content.words:
+        raise refuse(
+            "special_tokens",
+            f"the file {entry['file']} has words, to which no special tokens are added",
+            "remove 'special_tokens'; {bos} in the template or the contexts puts a BOS in front.",
+        )
+    Template.parse(filled["template"], where(("experiments", name, "template")))
+    return Experiment(
+        name=name,
+        file=entry["file"],
+        models=tuple(entry.get("models", models)),
+        pooling=filled["pooling"],
+        special_tokens=filled["special_tokens"],
+        sites=tuple(sorted(filled["sites"])),
+        analyses=content.analyses,
+        prompts=content.prompts,
+        words=content.words,
+        template=filled["template"],
+        contexts=content.contexts,
+        others=content.others,
+    )
+
+
+def load_experiment_file(path: str) -> ExperimentFile:
+    """What an experiment file says, with every default filled in.
+
+    Raises
+    ------
+    TokentrailsError: if the file breaks its schema, a label is used twice, or keys and analyses do
+        not go together.
     """
     file = YamlFile(path)
     data = file.data
@@ -88,19 +157,66 @@ def load_prompts(path: str) -> tuple[tuple[Prompt, ...], tuple[str, ...]]:
 
     check(data, "experiment", where)
     assert isinstance(data, dict)
+    if "prompts" in data and (beside := data.keys() & {"words", "contexts", "others"}):
+        raise TokentrailsError(
+            f"the file has {key}, and {min(beside)!r} goes with words",
+            where=where((min(beside),)),
+            hint="write two files, one of prompts and one of words.",
+        )
+    if "others" in data and "contexts" not in data:
+        raise TokentrailsError(
+            "'others' says how many contexts and words to compare with, but there are no contexts",
+            where=where(("others",)),
+            hint="remove 'others', or give 'contexts'.",
+        )
+    filled = with_defaults(data, schema("experiment"))
+    return ExperimentFile(
+        analyses=_analyses(data, where),
+        prompts=_prompts(data.get("prompts", ()), where),
+        words=_words(filled["words"], where(("words", "list"))) if "words" in data else None,
+        contexts=_contexts(data.get("contexts", ()), where),
+        others=int(filled["others"]),
+    )
+
+
+_ANALYSES = {
+    "prompts": ("identity", "context", "convergence"),
+    "words without contexts": ("convergence",),
+    "words in contexts": ("perturbation",),
+}
+
+
+def _analyses(data: dict[str, Any], where: Callable[[KeyPath], str]) -> tuple[str, ...]:
+    """The analyses of a file, by default those that were there first."""
+    kind = "prompts" if "prompts" in data else "words without contexts"
+    kind = "words in contexts" if "contexts" in data else kind
+    allowed = _ANALYSES[kind]
+    for index, analysis in enumerate(data.get("analyses", ())):
+        if analysis not in allowed:
+            raise TokentrailsError(
+                f"{analysis!r} is not an analysis of {kind}",
+                where=where(("analyses", index)),
+                hint=f"choose from {', '.join(allowed)}; only words in contexts are perturbed.",
+            )
+    return tuple(data.get("analyses", allowed[:2]))
+
+
+def _prompts(
+    entries: Sequence[dict[str, Any]], where: Callable[[KeyPath], str]
+) -> tuple[Prompt, ...]:
     known = list(schema("experiment")["properties"]["prompts"]["items"]["properties"])
-    for index, entry in enumerate(data["prompts"]):
+    for index, entry in enumerate(entries):
         for name in entry.keys() - set(known):
             _check_group(name, known, where(("prompts", index, name)))
-    labels = Counter(entry["label"] for entry in data["prompts"])
-    for index, entry in enumerate(data["prompts"]):
+    labels = Counter(entry["label"] for entry in entries)
+    for index, entry in enumerate(entries):
         if labels[entry["label"]] > 1:
             raise TokentrailsError(
                 f"the label {entry['label']!r} is used {labels[entry['label']]} times",
                 where=where(("prompts", index, "label")),
                 hint="give every prompt a label of its own.",
             )
-    prompts = tuple(
+    return tuple(
         Prompt(
             label=entry["label"],
             prompt=entry["prompt"],
@@ -109,10 +225,39 @@ def load_prompts(path: str) -> tuple[tuple[Prompt, ...], tuple[str, ...]]:
             occurrence=int(entry.get("occurrence", 1)),
             groups={k: v for k, v in entry.items() if k not in known},
         )
-        for entry in data["prompts"]
+        for entry in entries
     )
-    default = schema("experiment")["properties"]["analyses"]["default"]
-    return prompts, tuple(data.get("analyses", default))
+
+
+def _words(entry: dict[str, Any], where: str) -> Words:
+    if entry["list"] != WORDFREQ and not Path(entry["list"]).is_file():
+        raise TokentrailsError(
+            f"there is no word list {entry['list']!r}",
+            where=where,
+            hint=f"write {WORDFREQ}, or a file; its name is relative to the working directory.",
+        )
+    return Words(
+        list=entry["list"],
+        top=int(entry["top"]),
+        n_tokens=tuple(sorted(map(int, entry["n_tokens"]))),
+        per_group=int(entry["per_group"]),
+        seed=int(entry["seed"]),
+    )
+
+
+def _contexts(sources: Sequence[str], where: Callable[[KeyPath], str]) -> tuple[str, ...]:
+    seen: dict[Template, int] = {}
+    for index, source in enumerate(sources):
+        here = where(("contexts", index))
+        template = Template.parse(source, here)
+        if template in seen:
+            raise TokentrailsError(
+                f"the context {source!r} is the same as contexts[{seen[template]}]",
+                where=here,
+                hint="remove one of them.",
+            )
+        seen[template] = index
+    return tuple(sources)
 
 
 def _model(name: str, entry: dict[str, Any], where: str) -> Model:
@@ -204,28 +349,6 @@ def _checkpoints(entry: dict[str, Any], training: Training | None, where: str) -
             hint=f"choose from {', '.join(saved)}, or say all.",
         )
     return tuple(listed)
-
-
-def _experiment(
-    name: str, entry: dict[str, Any], models: tuple[str, ...], where: str
-) -> Experiment:
-    prompts, analyses = load_prompts(entry["file"])
-    if "resid" not in entry["sites"]:
-        raise TokentrailsError(
-            f"the sites {entry['sites']} lack resid, on which the summary is computed",
-            where=where,
-            hint="add resid.",
-        )
-    return Experiment(
-        name=name,
-        file=entry["file"],
-        models=tuple(entry.get("models", models)),
-        pooling=entry["pooling"],
-        special_tokens=entry["special_tokens"],
-        sites=tuple(sorted(entry["sites"])),
-        analyses=analyses,
-        prompts=prompts,
-    )
 
 
 def _check_group(name: Any, known: list[str], where: str) -> None:

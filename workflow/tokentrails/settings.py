@@ -82,9 +82,59 @@ class Prompt:
     groups: dict[str, Any]
 
 
+WORDFREQ = "wordfreq"
+"""The name of the word list that the workflow makes itself."""
+
+
+@dataclass(frozen=True)
+class Words:
+    """Which words of a list an experiment is about.
+
+    Attributes
+    ----------
+    list: `wordfreq`, or a file with one word a line, the most frequent first.
+    top: how many entries of the list are looked at.
+    n_tokens: the groups, in rising order: words of so many tokens.
+    per_group: most words drawn from each group.
+    seed: of the drawing.
+    """
+
+    list: str
+    top: int
+    n_tokens: tuple[int, ...]
+    per_group: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class ExperimentFile:
+    """What an experiment file says: prompts, or words with or without contexts.
+
+    Attributes
+    ----------
+    contexts: templates of the texts that words are put into.
+    others: most other contexts, and most partner words, that a word is compared in.
+    """
+
+    analyses: tuple[str, ...]
+    prompts: tuple[Prompt, ...]
+    words: Words | None
+    contexts: tuple[str, ...]
+    others: int
+
+
+TEMPLATE = "{bos}{space}{word}"
+"""The default text around a word: as if it began a document, but with a space in front."""
+
+
 @dataclass(frozen=True)
 class Experiment:
-    """One experiment: its texts and how they are read."""
+    """One experiment: its texts and how they are read.
+
+    Attributes
+    ----------
+    template: the text around each word, where there are words and no contexts.
+    """
 
     name: str
     file: str
@@ -94,12 +144,30 @@ class Experiment:
     sites: tuple[str, ...]
     analyses: tuple[str, ...]
     prompts: tuple[Prompt, ...]
+    words: Words | None = None
+    template: str = TEMPLATE
+    contexts: tuple[str, ...] = ()
+    others: int = 4
 
     @cached_property
     def hash(self) -> str:
-        """Identifies the texts and how they are tokenized, and nothing else."""
-        content = [asdict(p) for p in self.prompts], self.special_tokens
+        """Identifies the texts and how they are tokenized, and nothing else.
+
+        The word list's own content is not in it.
+        """
+        content: tuple[Any, ...] = [asdict(p) for p in self.prompts], self.special_tokens
+        if self.words:
+            content += asdict(self.words), self.template, self.contexts, self.others
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+    @property
+    def tokenizing(self) -> dict[str, str]:
+        """The keys of the configuration that its tokens depend on."""
+        if self.contexts:
+            return {"file": self.file}
+        if self.words:
+            return {"file": self.file, "template": self.template}
+        return {"file": self.file, "special_tokens": self.special_tokens}
 
     @property
     def group_columns(self) -> list[str]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from tokenizers import Tokenizer
+from tokenizers import Encoding, Tokenizer
 
 from .errors import TokentrailsError
 from .settings import Experiment, Prompt
@@ -18,11 +18,22 @@ from .vocabulary import surface
 
 
 @dataclass(frozen=True)
+class Encoded:
+    """A text's tokens, each with its characters; (0, 0) for those that were added to it."""
+
+    ids: list[int]
+    tokens: list[str]
+    offsets: list[tuple[int, int]]
+    special_tokens: int
+
+
+@dataclass(frozen=True)
 class TokenizerFiles:
-    """A tokenizer as transformers saves it: how it cuts, and what its BOS is."""
+    """A tokenizer as transformers saves it: how it cuts, and its BOS and unknown tokens."""
 
     tokenizer: Tokenizer
     bos: str | None
+    unknown: str | None = None
 
     @classmethod
     def load(cls, folder: Path) -> TokenizerFiles:
@@ -40,8 +51,42 @@ class TokenizerFiles:
         tokenizer.no_truncation()
         tokenizer.no_padding()
         settings = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
-        bos = settings.get("bos_token")
-        return cls(tokenizer, bos["content"] if isinstance(bos, dict) else bos)
+        bos, unknown = (
+            entry["content"] if isinstance(entry, dict) else entry
+            for entry in (settings.get("bos_token"), settings.get("unk_token"))
+        )
+        return cls(tokenizer, bos, unknown)
+
+    @property
+    def bos_id(self) -> int | None:
+        """The BOS's index in the vocabulary; None without a BOS."""
+        return None if self.bos is None else self.tokenizer.token_to_id(self.bos)
+
+    def encode(self, texts: Sequence[str], *, add_special_tokens: bool, bos: bool) -> list[Encoded]:
+        """Cut texts into tokens.
+
+        Parameters
+        ----------
+        add_special_tokens: whether the tokenizer adds its own around each text.
+        bos: whether to put the BOS in front of those texts that do not begin with it.
+        """
+        encodings = self.tokenizer.encode_batch(texts, add_special_tokens=add_special_tokens)
+        return [self._with_bos(e) if bos else _encoded(e) for e in encodings]
+
+    def _with_bos(self, encoding: Encoding) -> Encoded:
+        e, bos_id = _encoded(encoding), self.bos_id
+        if bos_id is None or e.ids[:1] == [bos_id]:
+            return e
+        return Encoded(
+            [bos_id, *e.ids],
+            [self.bos or "", *e.tokens],
+            [(0, 0), *e.offsets],
+            e.special_tokens + 1,
+        )
+
+
+def _encoded(e: Encoding) -> Encoded:
+    return Encoded(e.ids, e.tokens, e.offsets, sum(e.special_tokens_mask))
 
 
 def tokenize(
@@ -66,38 +111,32 @@ def tokenize(
     TokentrailsError: for a target that is not in its prompt or a prompt that is too long, and if
         every target was skipped.
     """
-    encode = _encoder(experiment, files, model)
+    mode = experiment.special_tokens
+    if mode == "bos" and files.bos_id is None:
+        raise TokentrailsError(
+            f"the tokenizer of {model!r} has no beginning-of-sequence token",
+            where=f"experiments.{experiment.name}.special_tokens",
+            hint="use 'default' or 'none' for this model.",
+        )
+    encodings = files.encode(
+        [prompt.prompt for prompt in experiment.prompts],
+        add_special_tokens=mode != "none",
+        bos=mode == "bos",
+    )
     rows: list[dict[str, Any]] = []
     skipped: list[dict[str, Any]] = []
-    for occurrence, prompt in enumerate(experiment.prompts):
-        encoding = encode(prompt.prompt)
+    for occurrence, (prompt, encoding) in enumerate(
+        zip(experiment.prompts, encodings, strict=True)
+    ):
         where = f"{experiment.file}, label {prompt.label!r}, model {model!r}"
-        if len(encoding.ids) > context_length:
-            raise TokentrailsError(
-                f"the prompt has {len(encoding.ids)} tokens, the model takes {context_length}",
-                where=where,
-                hint="shorten the prompt, or leave this model out of the experiment.",
-            )
+        check_length("prompt", encoding, context_length, where)
         try:
             span, word = _find(prompt, encoding, files.tokenizer, where)
         except NotAligned as reason:
             skipped.append({"occurrence": occurrence, "label": prompt.label, "reason": str(reason)})
             continue
-        rows.append(
-            {
-                "occurrence": occurrence,
-                "label": prompt.label,
-                "word": word,
-                "text": prompt.prompt,
-                "token_ids": encoding.ids,
-                "tokens": encoding.tokens,
-                "first": span.first,
-                "last": span.last,
-                "n_tokens": span.last - span.first + 1,
-                "special_tokens": encoding.special_tokens,
-                **prompt.groups,
-            }
-        )
+        row = token_row(occurrence, prompt.label, word, prompt.prompt, encoding, span)
+        rows.append(row | prompt.groups)
     if not rows:
         raise TokentrailsError(
             f"no target of the experiment can be separated by the tokenizer of {model!r}: "
@@ -105,7 +144,19 @@ def tokenize(
             where=experiment.file,
             hint="choose targets that stand between spaces, or leave this model out.",
         )
-    return _tokens_table(rows, experiment), pa.Table.from_pylist(skipped, schema=_SKIPPED)
+    return tokens_table(rows, experiment.group_columns), pa.Table.from_pylist(
+        skipped, schema=SKIPPED
+    )
+
+
+def check_length(what: str, encoding: Encoded, context_length: int, where: str) -> None:
+    """Raise for a text that is longer than the model takes."""
+    if len(encoding.ids) > context_length:
+        raise TokentrailsError(
+            f"the {what} has {len(encoding.ids)} tokens, the model takes {context_length}",
+            where=where,
+            hint=f"shorten the {what}, or leave this model out of the experiment.",
+        )
 
 
 _TOKENS = {
@@ -120,12 +171,31 @@ _TOKENS = {
     "n_tokens": pa.int32(),
     "special_tokens": pa.int32(),
 }
-_SKIPPED = pa.schema([("occurrence", pa.int32()), ("label", pa.string()), ("reason", pa.string())])
+SKIPPED = pa.schema([("occurrence", pa.int32()), ("label", pa.string()), ("reason", pa.string())])
 
 
-def _tokens_table(rows: list[dict[str, Any]], experiment: Experiment) -> pa.Table:
+def token_row(
+    occurrence: int, label: str, word: str, text: str, encoding: Encoded, span: Span
+) -> dict[str, Any]:
+    """A row of the tokens table, without group columns."""
+    return {
+        "occurrence": occurrence,
+        "label": label,
+        "word": word,
+        "text": text,
+        "token_ids": encoding.ids,
+        "tokens": encoding.tokens,
+        "first": span.first,
+        "last": span.last,
+        "n_tokens": span.last - span.first + 1,
+        "special_tokens": encoding.special_tokens,
+    }
+
+
+def tokens_table(rows: Sequence[dict[str, Any]], group_columns: Sequence[str]) -> pa.Table:
+    """The tokens table of rows; a group column that a row lacks is null there."""
     columns = {n: pa.array([r[n] for r in rows], type=t) for n, t in _TOKENS.items()}
-    for name in experiment.group_columns:
+    for name in group_columns:
         values = [row.get(name) for row in rows]
         kinds = {type(value) for value in values if value is not None}
         if len(kinds) > 1 and kinds != {int, float}:
@@ -134,43 +204,7 @@ def _tokens_table(rows: list[dict[str, Any]], experiment: Experiment) -> pa.Tabl
     return pa.table(columns)
 
 
-@dataclass(frozen=True)
-class _Encoded:
-    ids: list[int]
-    tokens: list[str]
-    offsets: list[tuple[int, int]]
-    special_tokens: int
-
-
-def _encoder(
-    experiment: Experiment, files: TokenizerFiles, model: str
-) -> Callable[[str], _Encoded]:
-    tokenizer = files.tokenizer
-    mode = experiment.special_tokens
-    bos_id = None if files.bos is None else tokenizer.token_to_id(files.bos)
-    if mode == "bos" and bos_id is None:
-        raise TokentrailsError(
-            f"the tokenizer of {model!r} has no beginning-of-sequence token",
-            where=f"experiments.{experiment.name}.special_tokens",
-            hint="use 'default' or 'none' for this model.",
-        )
-
-    def encode(text: str) -> _Encoded:
-        e = tokenizer.encode(text, add_special_tokens=mode != "none")
-        encoded = _Encoded(e.ids, e.tokens, e.offsets, sum(e.special_tokens_mask))
-        if mode == "bos" and bos_id is not None and e.ids[:1] != [bos_id]:
-            encoded = _Encoded(
-                [bos_id, *e.ids],
-                [files.bos or "", *e.tokens],
-                [(0, 0), *e.offsets],
-                encoded.special_tokens + 1,
-            )
-        return encoded
-
-    return encode
-
-
-def _find(prompt: Prompt, encoding: _Encoded, tokenizer: Tokenizer, where: str) -> tuple[Span, str]:
+def _find(prompt: Prompt, encoding: Encoded, tokenizer: Tokenizer, where: str) -> tuple[Span, str]:
     """The target's span, and how it is written in the text."""
     text, offsets = prompt.prompt, encoding.offsets
     if prompt.token is not None and tokenizer.token_to_id(prompt.token) is not None:
@@ -190,7 +224,7 @@ def _find(prompt: Prompt, encoding: _Encoded, tokenizer: Tokenizer, where: str) 
 
 
 def _not_there(
-    prompt: Prompt, target: str, found: int, encoding: _Encoded, where: str
+    prompt: Prompt, target: str, found: int, encoding: Encoded, where: str
 ) -> TokentrailsError:
     how_often = "is not" if found == 0 else f"is only {found} time{'s' * (found > 1)}"
     nth = f" (occurrence {prompt.occurrence} is asked for)" if prompt.occurrence > 1 else ""

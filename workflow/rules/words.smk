@@ -1,0 +1,22 @@
+# The words that experiments draw theirs from.
+#
+# in:  the package wordfreq, which is installed
+# out: resources/words/wordfreq.txt, one word a line, the most frequent first
+
+
+localrules:
+    word_list,
+
+
+rule word_list:
+    output:
+        ensure(WORD_LIST, non_empty=True),
+    log:
+        "results/logs/word_list.log",
+    conda:
+        "../../envs/tokenize.yaml"
+    params:
+        n=100_000,
+        code=fingerprint("word_list"),
+    script:
+        "../scripts/word_list.py"

@@ -1,0 +1,11 @@
+"""Write the most frequent English words, one a line."""
+
+from _job import job
+
+with job(snakemake):
+    from tokentrails.atomic import replacing
+    from tokentrails.word_list import frequent_words
+
+    words = frequent_words(snakemake.params.n)
+    with replacing(snakemake.output[0]) as part:
+        part.write_text("\n".join(words) + "\n", encoding="utf-8")
