@@ -52,7 +52,10 @@ def convergence_heatmap(
         name: _cells(table.filter(pl.col("n_tokens") == tokens), pl.col("mean"))
         for tokens, name in titles(table).items()
     }
-    notes = ["Cosine of a word's state with its state there; mean over words.", *words_note(table)]
+    notes = [
+        "Cosine of a word's state with its state there; mean over words.",
+        *words_note(table, few=""),
+    ]
     return _figure(panels, table, notes, title, warnings)
 
 

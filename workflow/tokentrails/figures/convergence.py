@@ -10,7 +10,7 @@ from .groups import group_lines, layer_lines, stream
 from .lines import Frame, evenly, line_panel, value_range
 from .notes import band_note, left_out, reference_of, words_note
 from .steps import beyond, step_axis
-from .theme import figure, nothing_to_show
+from .theme import LINE_HEIGHT, figure, nothing_to_show
 
 _COLUMNS = 4
 _MOST_LAYERS = 12
@@ -37,7 +37,8 @@ def convergence(
     points = points.filter(pl.col("layer").is_in(layers))
     columns = min(len(layers), _COLUMNS)
     steps = rows["step"].unique().to_list()
-    frame = _frame(steps, "cosine", value_range(points, top=1.0), width=175, height=150)
+    height = max(150, LINE_HEIGHT * (points["line"].n_unique() + 1))
+    frame = _frame(steps, "cosine", value_range(points, top=1.0), width=175, height=height)
     panels = [
         line_panel(
             points.filter(pl.col("layer") == layer),
@@ -45,7 +46,7 @@ def convergence(
             title=f"layer {layer}",
             x_title=index + columns >= len(layers),
             y_title=index % columns == 0,
-            labels=index % columns == columns - 1 or layer == layers[-1],
+            labels=index % columns == columns - 1,
         )
         for index, layer in enumerate(layers)
     ]

@@ -45,7 +45,7 @@ def group_lines(table: pl.DataFrame, value: str, interval: Sequence[str]) -> pl.
     """A points frame (see `lines`) with one line per group; groups of few words are dashed."""
     names = titles(table)
     colours = {tokens: group_colour(tokens) for tokens in names}
-    points = _points(table.drop_nulls("n_tokens"), value, interval, line="n_tokens")
+    points = points_of(table.drop_nulls("n_tokens"), value, interval, line="n_tokens")
     return points.with_columns(
         series=pl.col("line").replace_strict(names, return_dtype=pl.String),
         colour=pl.col("line").replace_strict(colours, return_dtype=pl.String),
@@ -59,8 +59,8 @@ def layer_lines(table: pl.DataFrame, value: str, interval: Sequence[str]) -> pl.
     The first, the middle and the last layer are labelled.
     """
     rows = table.filter(pl.col("n_tokens").is_null()).drop_nulls("layer")
-    points = _points(rows, value, interval, line="layer")
-    depth = points["line"].max() or 1
+    points = points_of(rows, value, interval, line="layer")
+    depth = max(points["line"].unique().to_list(), default=0) or 1
     names = {layer: f"layer {layer}" for layer in (0, depth // 2, depth)}
     colours = {layer: ramp(layer / depth) for layer in points["line"].unique()}
     return points.with_columns(
@@ -70,10 +70,17 @@ def layer_lines(table: pl.DataFrame, value: str, interval: Sequence[str]) -> pl.
     )
 
 
-def _points(table: pl.DataFrame, value: str, interval: Sequence[str], *, line: str) -> pl.DataFrame:
+def points_of(
+    table: pl.DataFrame, value: str, interval: Sequence[str], *more: str, line: str | pl.Expr
+) -> pl.DataFrame:
+    """The columns of a points frame that are in a table, without its rows that have no value.
+
+    `line` tells one line from another; `more` columns stay as they are.
+    """
     low, high = interval
     return table.drop_nulls(value).select(
         *("checkpoint", "step", "layer", "n", "few"),
+        *more,
         line=line,
         value=value,
         low=low,

@@ -1,5 +1,6 @@
 """Heat maps of layer by step, with one colour scale for all of a figure."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,9 +11,10 @@ from .panel import layer_ticks
 from .steps import STEP_LABEL, fitting
 from .theme import INK, SHADE
 
-_WIDTH, _LEAST_WIDTH = 390, 130  # pixels of a panel
-_HEIGHT = 170
-_LARGEST_CELL, _LEAST_WRITTEN = 34, 24  # pixels; below the second no number fits into a cell
+# In pixels. Cells have whole ones, or their borders would show.
+_WIDTH, _LEAST_WIDTH, _HEIGHT = 420, 130, 170
+_CELL, _LEAST_CELL_HEIGHT = 34, 12
+_NUMBER = 27  # the width of a cell that has room for its number
 
 
 @dataclass(frozen=True)
@@ -23,22 +25,23 @@ class Grid:
     layers: Sequence[int]
 
     @property
+    def cell(self) -> tuple[int, int]:
+        """Width and height of a cell."""
+        steps, layers = len(self.steps), len(self.layers)
+        width = max(min(_WIDTH // steps, _CELL), math.ceil(_LEAST_WIDTH / steps))
+        return width, max(min(_HEIGHT // layers, _CELL), _LEAST_CELL_HEIGHT)
+
+    @property
     def width(self) -> int:
-        return max(min(_WIDTH, _LARGEST_CELL * len(self.steps)), _LEAST_WIDTH)
+        return self.cell[0] * len(self.steps)
 
     @property
     def height(self) -> int:
-        return max(_HEIGHT, 12 * len(self.layers))
-
-    @property
-    def has_numbers(self) -> bool:
-        """Whether a cell has room for its number."""
-        return self.width / len(self.steps) >= _LEAST_WRITTEN
+        return self.cell[1] * len(self.layers)
 
     @property
     def step_ticks(self) -> list[int]:
-        cell = self.width / len(self.steps)
-        return fitting({step: cell * (i + 0.5) for i, step in enumerate(self.steps)})
+        return fitting({step: self.cell[0] * (i + 0.5) for i, step in enumerate(self.steps)})
 
     @property
     def layer_ticks(self) -> list[int]:
@@ -84,13 +87,14 @@ def heat_panel(
     )
     known = alt.Chart(cells.drop_nulls("value")).encode(x=x, y=y)
     layers = [
-        alt.Chart(cells).mark_rect(color=SHADE).encode(x=x, y=y),
+        alt.Chart(cells.filter(pl.col("value").is_null())).mark_rect(color=SHADE).encode(x=x, y=y),
         known.mark_rect().encode(color=tint, tooltip=tooltip),
     ]
-    if grid.has_numbers:
+    if grid.cell[0] >= _NUMBER:
         light = alt.condition("datum.value < 0.6", alt.value("white"), alt.value(INK))
-        numbers = known.mark_text(fontSize=9.5, baseline="middle", tooltip=None)
-        layers.append(numbers.encode(text=alt.Text("value:Q", format=".2f"), color=light))
+        numbers = known.mark_text(fontSize=9, baseline="middle")
+        text = alt.Text("value:Q", format=".2f")
+        layers.append(numbers.encode(text=text, color=light, tooltip=tooltip))
     return alt.LayerChart(layer=layers).properties(
         width=grid.width, height=grid.height, title=alt.TitleParams(title, offset=8)
     )

@@ -31,9 +31,9 @@ def end_labels(
     """
     along, height = place
     by_line = lines.sort(along, maintain_order=True).group_by(keys, maintain_order=True)
-    # Where lines end together, their labels stand in the order of their means.
+    # Where lines end together, labels stand in the order of their means, or else the first on top.
     ends = by_line.agg(pl.all().last(), _mean=pl.col(height).mean())
-    ends = ends.sort("_mean", maintain_order=True)
+    ends = ends.reverse().sort("_mean", maintain_order=True)
     heights = spread(ends[height].to_list(), gap, *limits)
     names = ends.select(
         *keys, "series", "colour", pl.lit(right).alias(along), pl.Series(height, heights)

@@ -10,25 +10,32 @@ _MOST_WARNINGS = 5
 
 
 def warnings_of(checkpoints: pl.DataFrame) -> list[str]:
-    """The warnings of a table of checkpoints, each once; the last line counts those not shown."""
-    found = checkpoints["warning"].drop_nulls().unique(maintain_order=True).to_list()
+    """The warnings of a table of checkpoints; the last one counts those that are not given."""
+    found = [
+        f"{checkpoint}: {warning}."
+        for checkpoint, warning in checkpoints.select("checkpoint", "warning").drop_nulls().rows()
+    ]
     shown = found[:_MOST_WARNINGS]
     if more := len(found) - len(shown):
         shown.append(f"{more} more, in the table of checkpoints.")
     return shown
 
 
-def words_note(table: pl.DataFrame) -> list[str]:
-    """How many words stand behind the line of each group, and which groups have none."""
+def counts(table: pl.DataFrame) -> str:
+    """How many words each group has that has any."""
+    return ", ".join(f"{n} of {group_name(tokens)}" for tokens, n, _ in sizes(table) if n)
+
+
+def words_note(table: pl.DataFrame, few: str = "Dashed: groups of few words.") -> list[str]:
+    """How many words each group has, what shows that they are `few`, and which groups are empty."""
     groups = sizes(table)
-    counted = [f"{n} of {group_name(tokens)}" for tokens, n, _ in groups if n]
     none = [group_name(tokens) for tokens, n, _ in groups if not n]
-    sentences = [f"Words: {', '.join(counted)}." if counted else ""]
-    if any(few and n for _, n, few in groups):
-        sentences.append("Dashed: groups of few words.")
+    sentences = [f"Words: {counts(table)}."] if len(none) < len(groups) else []
+    if few and any(are_few and n for _, n, are_few in groups):
+        sentences.append(few)
     if none:
         sentences.append(f"No word has {_listed(none, 'or')}.")
-    return [" ".join(filter(None, sentences))]
+    return [" ".join(sentences)] if sentences else []
 
 
 def band_note(confidence: float) -> str:

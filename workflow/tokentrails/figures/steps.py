@@ -1,7 +1,7 @@
 """The axis of training steps: logarithmic, and it holds step 0."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import altair as alt
 
@@ -43,6 +43,16 @@ def beyond(step: int, share: float) -> float:
     return math.expm1(math.log1p(max(step, 1)) * (1 + share))
 
 
+def log_spaced(steps: Sequence[int], most: int) -> list[int]:
+    """At most `most` of the steps, evenly spaced on the axis, with the first and the last."""
+    if len(steps) <= most:
+        return list(steps)
+    places = {step: math.log1p(step) for step in steps}
+    first, last = places[steps[0]], places[steps[-1]]
+    targets = [first + (last - first) * i / (most - 1) for i in range(most)]
+    return sorted({min(steps, key=lambda step: abs(places[step] - target)) for target in targets})
+
+
 def step_label(step: int) -> str:
     """What `STEP_LABEL` gives."""
     return f"{step // 1000}k" if step and step % 1000 == 0 else str(step)
@@ -60,15 +70,17 @@ def fitting(places: Mapping[int, float]) -> list[int]:
     """
     steps = sorted(places)
     ordered = sorted(steps, key=lambda step: (step not in (steps[0], steps[-1]), not _round(step)))
-    taken: dict[int, tuple[float, float]] = {}
+    taken: list[int] = []
     for step in ordered:
-        half = (_DIGIT * len(step_label(step)) + _APART) / 2
-        left, right = places[step] - half, places[step] + half
-        if all(
-            right <= other_left or other_right <= left for other_left, other_right in taken.values()
-        ):
-            taken[step] = (left, right)
+        room = {other: (_room(step) + _room(other)) / 2 for other in taken}
+        if all(abs(places[step] - places[other]) >= room[other] for other in taken):
+            taken.append(step)
     return sorted(taken)
+
+
+def _room(step: int) -> float:
+    """Pixels that a step's label takes."""
+    return _DIGIT * len(step_label(step)) + _APART
 
 
 def _round(step: int) -> bool:

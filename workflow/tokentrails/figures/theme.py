@@ -87,26 +87,26 @@ def figure(
     `width` is the drawn width in pixels: title and notes are wrapped to it. `warnings` stand
     between title and notes, in red.
     """
-    lines = _wrapped(notes, width)
-    if warnings:
-        chart = alt.vconcat(chart.properties(title=_notes(lines)))
-        lines = _wrapped([f"Warning: {warning}" for warning in warnings], width)
     heading = alt.TitleParams(
         text=textwrap.wrap(visible(title), max(20, int(width / 8.3))) or [""],
-        subtitle=lines,
+        subtitle=_wrapped(notes, width),
         fontSize=16,
         lineHeight=20,
         subtitleLineHeight=16,
         subtitlePadding=6,
-        offset=4 if warnings else 16,
+        offset=16,
         frame="bounds",
-        **({"subtitleColor": _WARNING, "subtitleFontWeight": "bold"} if warnings else {}),
     )
+    if warnings:
+        with_notes: Any = chart.properties(title=_notes(_wrapped(notes, width)))
+        chart = alt.vconcat(with_notes)
+        heading.subtitle = _wrapped([f"Warning: {warning}" for warning in warnings], width)
+        heading.subtitleColor, heading.subtitleFontWeight, heading.offset = _WARNING, "bold", 4
     return chart.properties(title=heading).configure(**_CONFIG)
 
 
 def _notes(lines: list[str]) -> alt.TitleParams:
-    """Notes as the title of a chart whose own title stands further out."""
+    """Notes as the title of a chart that stands inside a figure with another one."""
     return alt.TitleParams(
         text=lines,
         color=_NOTE,
