@@ -7,7 +7,7 @@ import altair as alt
 import polars as pl
 
 from .curves import AFTER_NORM, LINE
-from .text import spread
+from .labels import end_labels
 from .theme import GREY, LINE_HEIGHT
 
 _DASHES: dict[str, list[float]] = {
@@ -135,7 +135,16 @@ def panel(
             .encode(x=x, y=y, stroke=alt.Stroke("colour:N", scale=None), tooltip=tooltip)
         )
     if len(lines):
-        layers += _labels(lines, axes, gap=LINE_HEIGHT * span, x=x, y=y)
+        layers += end_labels(
+            lines,
+            keys=["style", "line"],
+            place=("x", "cosine"),
+            right=axes.right,
+            gap=LINE_HEIGHT * span,
+            limits=(axes.low, axes.high),
+            x=x,
+            y=y,
+        )
     return alt.LayerChart(layer=layers).properties(
         width=axes.width, height=axes.height, title=alt.TitleParams(title, offset=8)
     )
@@ -153,23 +162,3 @@ def missing(axes: Axes, *, title: str) -> alt.Chart:
 def _targets(chart: alt.Chart) -> alt.Chart:
     """Invisible points that carry tooltips: a line alone would answer only for its first point."""
     return chart.mark_circle(size=70, opacity=0)
-
-
-def _labels(lines: pl.DataFrame, axes: Axes, *, gap: float, x: alt.X, y: alt.Y) -> list[alt.Chart]:
-    """The name of every line beside its end, and a hairline to it."""
-    ends = (
-        lines.sort("x", maintain_order=True).group_by("style", "line", maintain_order=True).last()
-    )
-    heights = spread(ends["cosine"].to_list(), gap, axes.low, axes.high)
-    names = ends.select(
-        "style", "line", "series", "colour", x=pl.lit(axes.right), cosine=pl.Series(heights)
-    )
-    hairlines = pl.concat([ends.select(names.columns), names])
-    return [
-        alt.Chart(hairlines)
-        .mark_line(strokeWidth=0.7, opacity=0.6)
-        .encode(x=x, y=y, color=alt.Color("colour:N", scale=None), detail=_LINE),
-        alt.Chart(names)
-        .mark_text(align="left", baseline="middle", dx=4)
-        .encode(x=x, y=y, text="series:N", color=alt.Color("colour:N", scale=None)),
-    ]

@@ -1,6 +1,7 @@
 """The one look of every figure: fonts, colours, sizes, titles."""
 
 import textwrap
+from collections.abc import Sequence
 from typing import Any
 
 import altair as alt
@@ -15,6 +16,10 @@ FONT = "Liberation Sans, Arial, Helvetica, sans-serif"
 # until text set in them reads on white.
 PALETTE = ("#0072B2", "#D55E00", "#00855F", "#B4528B", "#A87200", "#2F8FC4")
 INK, GREY, GRID, SHADE = "#222222", "#777777", "#ECECEC", "#F3F3F3"
+_NOTE, _WARNING = "#555555", "#B3261E"
+
+# Of a sequence: from light to dark in even steps, its first colour still readable on white.
+_RAMP = ("#D9730D", "#C2355F", "#7A1FA2", "#1B1464")
 
 LABEL_SIZE = 11.5
 LINE_HEIGHT = 14  # pixels that one direct label needs
@@ -48,7 +53,7 @@ _CONFIG: dict[str, Any] = {
         "color": INK,
         "fontSize": 13,
         "fontWeight": "bold",
-        "subtitleColor": "#555555",
+        "subtitleColor": _NOTE,
         "subtitleFontSize": 11.5,
     },
     "text": {"color": INK, "fontSize": LABEL_SIZE},
@@ -61,18 +66,30 @@ def colour(index: int) -> str:
     return PALETTE[index % len(PALETTE)]
 
 
+def ramp(share: float) -> str:
+    """The colour at a share, from 0 to 1, of a sequence such as layers or steps."""
+    before = min(int(share * (len(_RAMP) - 1)), len(_RAMP) - 2)
+    weight = share * (len(_RAMP) - 1) - before
+    pairs = zip(bytes.fromhex(_RAMP[before][1:]), bytes.fromhex(_RAMP[before + 1][1:]), strict=True)
+    return "#" + bytes(round(a + (b - a) * weight) for a, b in pairs).hex().upper()
+
+
 def figure(
-    chart: alt.TopLevelMixin, *, title: str, notes: list[str], width: int
+    chart: alt.TopLevelMixin,
+    *,
+    title: str,
+    notes: list[str],
+    width: int,
+    warnings: Sequence[str] = (),
 ) -> alt.TopLevelMixin:
     """`chart` with the theme, a title and one subtitle line per note.
 
-    `width` is the drawn width in pixels: title and notes are wrapped to it.
+    `width` is the drawn width in pixels: title and notes are wrapped to it. `warnings` stand
+    between title and notes, in red.
     """
     heading = alt.TitleParams(
         text=textwrap.wrap(visible(title), max(20, int(width / 8.3))) or [""],
-        subtitle=[
-            line for note in notes for line in textwrap.wrap(visible(note), int(width / 5.7))
-        ],
+        subtitle=_wrapped(notes, width),
         fontSize=16,
         lineHeight=20,
         subtitleLineHeight=16,
@@ -80,10 +97,33 @@ def figure(
         offset=16,
         frame="bounds",
     )
+    if warnings:
+        with_notes: Any = chart.properties(title=_notes(_wrapped(notes, width)))
+        chart = alt.vconcat(with_notes)
+        heading.subtitle = _wrapped([f"Warning: {warning}" for warning in warnings], width)
+        heading.subtitleColor, heading.subtitleFontWeight, heading.offset = _WARNING, "bold", 4
     return chart.properties(title=heading).configure(**_CONFIG)
 
 
-def nothing_to_show(title: str) -> alt.TopLevelMixin:
+def _notes(lines: list[str]) -> alt.TitleParams:
+    """Notes as the title of a chart that stands inside a figure with another one."""
+    return alt.TitleParams(
+        text=lines,
+        color=_NOTE,
+        fontSize=11.5,
+        fontWeight="normal",
+        lineHeight=16,
+        offset=16,
+        frame="bounds",
+    )
+
+
+def _wrapped(notes: Sequence[str], width: int) -> list[str]:
+    return [line for note in notes for line in textwrap.wrap(visible(note), int(width / 5.7))]
+
+
+def nothing_to_show(title: str, warnings: Sequence[str] = ()) -> alt.TopLevelMixin:
     """A figure for an empty table: it says so, and the workflow goes on."""
     words = alt.Chart(alt.InlineData(values=[{}])).mark_text(text="nothing to show", color=GREY)
-    return figure(words.properties(width=320, height=120), title=title, notes=[], width=320)
+    words = words.properties(width=320, height=120)
+    return figure(words, title=title, notes=[], width=320, warnings=warnings)

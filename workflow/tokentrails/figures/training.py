@@ -5,6 +5,7 @@ import math
 import altair as alt
 import polars as pl
 
+from .steps import step_axis
 from .text import spread
 from .theme import GREY, LINE_HEIGHT, PALETTE, figure, nothing_to_show
 
@@ -25,13 +26,7 @@ def training(loss: pl.DataFrame, *, title: str) -> alt.TopLevelMixin:
     values = [*batches["loss"].to_list(), *checks["loss"].to_list()]
     low, high = math.floor(min(values)), math.ceil(max(values))
     end = checks.row(-1, named=True)
-    ticks = _ticks(checks["step"].to_list())
-    x = alt.X(
-        "step:Q",
-        scale=alt.Scale(type="symlog", domain=[0, end["step"]], nice=False),
-        axis=alt.Axis(values=ticks, grid=False, format="d", labelFlush=False),
-        title="step",
-    )
+    x = step_axis(checks["step"].to_list(), _WIDTH)
     y = alt.Y(
         "loss:Q",
         scale=alt.Scale(domain=[low, high], nice=False),
@@ -68,11 +63,6 @@ def _series(loss: pl.DataFrame, column: str, name: str, colour: str) -> pl.DataF
         .drop_nulls("loss")
         .with_columns(series=pl.lit(name), colour=pl.lit(colour))
     )
-
-
-def _ticks(steps: list[int]) -> list[int]:
-    """The saved steps, without those too near the last one of a long training to be read."""
-    return [step for step in steps if step == steps[-1] or step < 0.75 * steps[-1]]
 
 
 def _labels(

@@ -1,0 +1,193 @@
+"""When during training a word's representation settles: similarity to the reference checkpoint."""
+
+import math
+from collections.abc import Sequence
+
+import altair as alt
+import polars as pl
+
+from .groups import group_lines, layer_lines, stream
+from .lines import Frame, evenly, line_panel, value_range
+from .notes import band_note, left_out, reference_of, words_note
+from .steps import beyond, step_axis
+from .theme import LINE_HEIGHT, figure, nothing_to_show
+
+_COLUMNS = 4
+_MOST_LAYERS = 12
+_MEAN = ("mean", ("ci_low", "ci_high"))
+_SLOPE = ("per_doubling", ("per_doubling_low", "per_doubling_high"))
+_LEAST_DOUBLINGS = 0.25  # between the ends of a slope: over less, noise is all that is seen
+
+
+def convergence(
+    by_group: pl.DataFrame, *, title: str, confidence: float, warnings: Sequence[str] = ()
+) -> alt.TopLevelMixin:
+    """Mean cosine to the reference checkpoint by step: a panel per layer, a line per group.
+
+    `by_group` is the table convergence_by_group of one model and experiment. Of more than 12
+    layers 12 are drawn, evenly spaced.
+    """
+    table = stream(by_group).drop_nulls("n_tokens")
+    rows = table.drop_nulls(["step", "layer"])
+    points = group_lines(rows, *_MEAN)
+    if points.is_empty():
+        return nothing_to_show(title, warnings)
+    every = sorted(points["layer"].unique())
+    layers = evenly(every, _MOST_LAYERS)
+    points = points.filter(pl.col("layer").is_in(layers))
+    columns = min(len(layers), _COLUMNS)
+    steps = rows["step"].unique().to_list()
+    height = max(150, LINE_HEIGHT * (points["line"].n_unique() + 1))
+    frame = _frame(steps, "cosine", value_range(points, top=1.0), width=175, height=height)
+    panels = [
+        line_panel(
+            points.filter(pl.col("layer") == layer),
+            frame,
+            title=f"layer {layer}",
+            x_title=index + columns >= len(layers),
+            y_title=index % columns == 0,
+            labels=index % columns == columns - 1,
+        )
+        for index, layer in enumerate(layers)
+    ]
+    notes = [
+        f"Cosine of a word's state with its state at {reference_of(table)}, the reference; "
+        "mean over words with the same number of tokens.",
+        *words_note(rows),
+        band_note(confidence),
+        *left_out(table),
+    ]
+    if len(layers) < len(every):
+        notes.append(f"Drawn: {len(layers)} of {len(every)} layers, evenly spaced.")
+    return figure(
+        alt.concat(*panels, columns=columns),
+        title=title,
+        notes=notes,
+        width=columns * 210 + 110,
+        warnings=warnings,
+    )
+
+
+def convergence_aggregate(
+    by_group: pl.DataFrame, *, title: str, confidence: float, warnings: Sequence[str] = ()
+) -> alt.TopLevelMixin:
+    """The same in two panels: groups over all layers, and all words at every layer."""
+    table = stream(by_group)
+    rows = table.drop_nulls("step")
+    parts = _parts(rows, *_MEAN)
+    if not parts:
+        return nothing_to_show(title, warnings)
+    limits = value_range(pl.concat(parts.values(), how="vertical_relaxed"), top=1.0)
+    shown = f"Cosine of a word's state with its state at {reference_of(table)}, the reference."
+    notes = [shown, *words_note(rows), band_note(confidence), *left_out(table)]
+    return _overview(rows, parts, "cosine", limits, title=title, notes=notes, warnings=warnings)
+
+
+def convergence_slope(
+    by_group: pl.DataFrame, *, title: str, confidence: float, warnings: Sequence[str] = ()
+) -> alt.TopLevelMixin:
+    """How fast that similarity rises at every step, in the same two panels.
+
+    Checkpoints less than a quarter of a doubling apart are drawn as one.
+    """
+    table = stream(by_group)
+    rows = table.drop_nulls("step")
+    slopes, joined = _slopes(rows)
+    parts = _parts(slopes, *_SLOPE)
+    if not parts:
+        return nothing_to_show(title, warnings)
+    limits = value_range(pl.concat(parts.values(), how="vertical_relaxed"), span=0.02)
+    notes = [
+        f"Change of the mean cosine with {reference_of(table)}, the reference, "
+        "since the checkpoint before, per doubling of 1 + step.",
+        *words_note(rows),
+        band_note(confidence),
+        *left_out(table),
+    ]
+    if joined:
+        notes.append(
+            "Checkpoints less than a quarter of a doubling apart are taken together, without a "
+            "band; the table has them all."
+        )
+    value = "change per doubling"
+    return _overview(rows, parts, value, limits, title=title, notes=notes, warnings=warnings)
+
+
+def _slopes(rows: pl.DataFrame) -> tuple[pl.DataFrame, bool]:
+    """(`rows` at checkpoints far enough apart, with slopes between these; whether any was joined).
+
+    Where no checkpoint was passed over, the slope and its interval are those of the table.
+    """
+    every = sorted(rows["step"].unique())
+    kept = _far_apart(every)
+    passed = {
+        step: index and every.index(step) - every.index(kept[index - 1]) > 1
+        for index, step in enumerate(kept)
+    }
+    doublings = (pl.col("step") + 1).log(2)
+    rows = rows.filter(pl.col("step").is_in(kept)).sort("step", maintain_order=True)
+    change = pl.col("mean").diff().over("n_tokens", "layer")
+    joined = pl.col("step").replace_strict(passed, return_dtype=pl.Boolean)
+    slope, interval = _SLOPE
+    slopes = rows.with_columns(
+        pl.when(joined)
+        .then((change / doublings.diff().over("n_tokens", "layer")).round(6))
+        .otherwise(slope)
+        .alias(slope),
+        *(pl.when(~joined).then(bound).alias(bound) for bound in interval),
+    )
+    return slopes, len(kept) < len(every)
+
+
+def _far_apart(steps: list[int]) -> list[int]:
+    """The first step, the last, and of those between as many as leave room from the last on."""
+    kept = steps[-1:]
+    for step in reversed(steps):
+        if math.log2((1 + kept[0]) / (1 + step)) >= _LEAST_DOUBLINGS:
+            kept.insert(0, step)
+    return kept if kept[0] == steps[0] else [steps[0], *kept]
+
+
+def _parts(rows: pl.DataFrame, value: str, interval: Sequence[str]) -> dict[str, pl.DataFrame]:
+    """The points of the two panels by their headings; one without points is left out."""
+    groups = group_lines(rows.filter(pl.col("layer").is_null()), value, interval)
+    # Bands of so many lines would hide one another.
+    layers = layer_lines(rows, value, interval).with_columns(low=None, high=None)
+    parts = {"mean over layers, by number of tokens": groups, "all words, by layer": layers}
+    return {heading: points for heading, points in parts.items() if len(points)}
+
+
+def _overview(
+    rows: pl.DataFrame,
+    parts: dict[str, pl.DataFrame],
+    value: str,
+    limits: tuple[float, float],
+    *,
+    title: str,
+    notes: list[str],
+    warnings: Sequence[str],
+) -> alt.TopLevelMixin:
+    frame = _frame(rows["step"].unique().to_list(), value, limits, width=330, height=280)
+    panels = [
+        line_panel(points, frame, title=heading, y_title=index == 0)
+        for index, (heading, points) in enumerate(parts.items())
+    ]
+    chart = alt.hconcat(*panels)
+    return figure(chart, title=title, notes=notes, width=len(panels) * 460, warnings=warnings)
+
+
+def _frame(
+    steps: list[int], value: str, limits: tuple[float, float], *, width: int, height: int
+) -> Frame:
+    right = beyond(max(steps), 0.05)
+    return Frame(
+        x=step_axis(steps, width, right=right),
+        field="step",
+        right=right,
+        value=value,
+        low=limits[0],
+        high=limits[1],
+        width=width,
+        height=height,
+        tooltip=("checkpoint", "series", "layer", "n"),
+    )

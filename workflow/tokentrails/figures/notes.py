@@ -1,0 +1,61 @@
+"""What figures across checkpoints say under their titles."""
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from .groups import group_name, sizes
+
+_MOST_WARNINGS = 5
+
+
+def warnings_of(checkpoints: pl.DataFrame) -> list[str]:
+    """The warnings of a table of checkpoints; the last one counts those that are not given."""
+    found = [
+        f"{checkpoint}: {warning}."
+        for checkpoint, warning in checkpoints.select("checkpoint", "warning").drop_nulls().rows()
+    ]
+    shown = found[:_MOST_WARNINGS]
+    if more := len(found) - len(shown):
+        shown.append(f"{more} more, in the table of checkpoints.")
+    return shown
+
+
+def counts(table: pl.DataFrame) -> str:
+    """How many words each group has that has any."""
+    return ", ".join(f"{n} of {group_name(tokens)}" for tokens, n, _ in sizes(table) if n)
+
+
+def words_note(table: pl.DataFrame, few: str = "Dashed: groups of few words.") -> list[str]:
+    """How many words each group has, what shows that they are `few`, and which groups are empty."""
+    groups = sizes(table)
+    none = [group_name(tokens) for tokens, n, _ in groups if not n]
+    sentences = [f"Words: {counts(table)}."] if len(none) < len(groups) else []
+    if few and any(are_few and n for _, n, are_few in groups):
+        sentences.append(few)
+    if none:
+        sentences.append(f"No word has {_listed(none, 'or')}.")
+    return [" ".join(sentences)] if sentences else []
+
+
+def band_note(confidence: float) -> str:
+    """What the band around a line is."""
+    return f"Band: {100 * confidence:g} % interval, bootstrap over words."
+
+
+def reference_of(table: pl.DataFrame) -> str:
+    """The name of the checkpoint that all others are compared with."""
+    return table["reference"][0]
+
+
+def left_out(table: pl.DataFrame) -> list[str]:
+    """Which checkpoints are not drawn, since no step is known of them."""
+    names = table.filter(pl.col("step").is_null())["checkpoint"].unique(maintain_order=True)
+    if names.is_empty():
+        return []
+    return [f"Not drawn, for its name holds no step: {', '.join(names)}."]
+
+
+def _listed(words: Sequence[str], joiner: str) -> str:
+    *first, last = words
+    return f"{', '.join(first)} {joiner} {last}" if first else last

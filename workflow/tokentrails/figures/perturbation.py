@@ -1,0 +1,226 @@
+"""What another context, or another word that ends alike, does to a word's last state."""
+
+import math
+from collections.abc import Sequence
+
+import altair as alt
+import polars as pl
+
+from .groups import group_colour, group_name, points_of, stream, titles
+from .lines import Frame, empty_panel, line_panel, value_range
+from .notes import band_note, counts, left_out
+from .panel import layer_ticks
+from .steps import beyond, log_spaced, step_axis
+from .theme import LINE_HEIGHT, figure, nothing_to_show, ramp
+
+_VARIANTS = {
+    "P1": "the same word in other contexts",
+    "P2": "the same context with other words that end in the same token",
+}
+_MEAN = ("mean", ("ci_low", "ci_high"))
+_COLUMNS = 3
+_MOST_STEPS = 40  # of more, lines by layer would hide one another
+_SHARES = (0, 0.25, 0.5, 0.75, 1)  # of the depth, whose layers are drawn over steps
+
+
+def perturbation(
+    by_group: pl.DataFrame, *, title: str, confidence: float, warnings: Sequence[str] = ()
+) -> alt.TopLevelMixin:
+    """Mean cosine to the base by layer: a row per variant, a column per group of words.
+
+    `by_group` is the table perturbation_by_group of one model and experiment. There is a line per
+    checkpoint, coloured by log(1 + step), and an interval around the last one. Checkpoints without
+    a step are drawn only where no other one is, in the order of the table.
+    """
+    table = stream(by_group).drop_nulls(["n_tokens", "layer"])
+    dated = table.drop_nulls("step")
+    rows = (table if dated.is_empty() else dated).drop_nulls("mean")
+    if rows.is_empty():
+        return nothing_to_show(title, warnings)
+    points = _checkpoint_lines(rows.sort("step", maintain_order=True))
+    steps = sorted(rows["step"].drop_nulls().unique())
+    spaced = log_spaced(steps, _MOST_STEPS)
+    points = points.filter(pl.col("step").is_null() | pl.col("step").is_in(spaced))
+    groups = sorted(points["n_tokens"].unique())
+    frame = _layer_frame(points, width=220 if len(groups) <= _COLUMNS else 160)
+    last = points["checkpoint"][-1]
+    chart: alt.ConcatChart | alt.VConcatChart = _grid(points, groups, last, frame)
+    lines = f"A line per checkpoint; the strong one is the last, {last}."
+    if points["step"].n_unique() > 1:
+        chart = alt.vconcat(_step_colours(points), chart, spacing=24)
+    if points["checkpoint"].n_unique() == 1:
+        lines = f"Checkpoint: {last}."
+    notes = [*_variant_notes(rows), lines, band_note(confidence)]
+    if len(spaced) < len(steps):
+        notes.append(f"Drawn: {len(spaced)} of {len(steps)} steps, evenly spaced on a log scale.")
+    if rows["few"].any():
+        notes.append("Dashed: groups of few words.")
+    if len(dated):
+        notes += left_out(table)
+    width = max(len(groups), 2) * (frame.width + 45) + 70
+    return figure(chart, title=title, notes=notes, width=width, warnings=warnings)
+
+
+def perturbation_steps(
+    by_group: pl.DataFrame, *, title: str, confidence: float, warnings: Sequence[str] = ()
+) -> alt.TopLevelMixin:
+    """The same by step, at five layers from the first to the last and over all layers."""
+    table = stream(by_group).drop_nulls("n_tokens")
+    rows = table.drop_nulls(["step", "mean"])
+    if rows.is_empty():
+        return nothing_to_show(title, warnings)
+    depth = rows.select(pl.col("layer").max()).item() or 0
+    layers = sorted({math.floor(depth * share + 0.5) for share in _SHARES})
+    points = _variant_lines(rows.filter(pl.col("layer").is_null() | pl.col("layer").is_in(layers)))
+    panels = {f"layer {layer}": points.filter(layer=layer) for layer in layers}
+    panels["mean over layers"] = points.filter(pl.col("layer").is_null())
+    panels = {heading: part for heading, part in panels.items() if len(part)}
+    frame = _step_frame(points)
+    columns = min(len(panels), _COLUMNS)
+    chart = alt.concat(
+        *(
+            line_panel(
+                part,
+                frame,
+                title=heading,
+                x_title=index + columns >= len(panels),
+                y_title=index % columns == 0,
+                labels=index % columns == columns - 1,
+            )
+            for index, (heading, part) in enumerate(panels.items())
+        ),
+        columns=columns,
+    )
+    band = f"Solid: P1. Dashed: P2. {band_note(confidence)}"
+    notes = [*_variant_notes(rows), band, *left_out(table)]
+    return figure(
+        chart,
+        title=title,
+        notes=notes,
+        width=columns * (frame.width + 45) + 110,
+        warnings=warnings,
+    )
+
+
+def _grid(points: pl.DataFrame, groups: list[int], last: str, frame: Frame) -> alt.ConcatChart:
+    """The panels of all variants and groups; the line of checkpoint `last` is the strong one."""
+    drawn = set(points.select("variant", "n_tokens").iter_rows())
+
+    def cell(variant: str, tokens: int) -> alt.LayerChart | alt.Chart:
+        here = points.filter(variant=variant, n_tokens=tokens)
+        heading = f"{variant} · {titles(here).get(tokens, group_name(tokens))}"
+        if here.is_empty():
+            words = "not defined: one token" if (variant, tokens) == ("P2", 1) else "no words"
+            return empty_panel(words, frame, title=heading)
+        others = here.filter(pl.col("checkpoint") != last).drop("low", "high")
+        return line_panel(
+            here.filter(checkpoint=last),
+            frame,
+            title=heading,
+            x_title=variant == max(v for v, n in drawn if n == tokens),
+            y_title=tokens == groups[0],
+            labels=tokens == groups[-1],
+            # Dashes of many lines would make a pattern of their own.
+            faint=others.with_columns(dashed=False),
+        )
+
+    return alt.concat(*(cell(v, t) for v in _VARIANTS for t in groups), columns=len(groups))
+
+
+def _checkpoint_lines(rows: pl.DataFrame) -> pl.DataFrame:
+    """A points frame with one line per checkpoint, in the order of `rows`, of every panel."""
+    names = rows["checkpoint"].unique(maintain_order=True).to_list()
+    steps = dict(rows.select("checkpoint", "step").unique().iter_rows())
+    end = math.log1p(max(steps[names[-1]] or 0, 1))
+    # Without steps the colours follow the order.
+    shares = {
+        name: math.log1p(steps[name]) / end if steps[name] is not None else (index + 1) / len(names)
+        for index, name in enumerate(names)
+    }
+    return points_of(rows, *_MEAN, "variant", "n_tokens", line="checkpoint").with_columns(
+        series="checkpoint",
+        colour=pl.col("checkpoint").replace_strict({n: ramp(s) for n, s in shares.items()}),
+        dashed="few",
+    )
+
+
+def _variant_lines(rows: pl.DataFrame) -> pl.DataFrame:
+    """A points frame with one line per variant and group."""
+    names = {
+        (variant, tokens): f"{variant}, {name}"
+        for variant in _VARIANTS
+        for tokens, name in titles(rows.filter(variant=variant)).items()
+    }
+    parts = [
+        points_of(
+            rows.filter(variant=variant, n_tokens=tokens), *_MEAN, line=pl.lit(name)
+        ).with_columns(
+            series=pl.lit(name),
+            colour=pl.lit(group_colour(tokens)),
+            dashed=pl.lit(variant == "P2"),
+        )
+        for (variant, tokens), name in names.items()
+    ]
+    return pl.concat(parts)
+
+
+def _layer_frame(points: pl.DataFrame, *, width: int) -> Frame:
+    depth = max(points.select(pl.col("layer").max()).item(), 1)
+    low, high = value_range(points, top=1.0)
+    right = depth * 1.05
+    x = alt.X(
+        "layer:Q",
+        scale=alt.Scale(domain=[0, right], nice=False),
+        axis=alt.Axis(values=layer_ticks(depth), grid=False, format="d", labelFlush=False),
+        title="layer",
+    )
+    return Frame(
+        x=x,
+        field="layer",
+        right=right,
+        value="cosine",
+        low=low,
+        high=high,
+        width=width,
+        height=170,
+        tooltip=("checkpoint", "n"),
+    )
+
+
+def _step_frame(points: pl.DataFrame) -> Frame:
+    low, high = value_range(points, top=1.0)
+    steps = points["step"].unique().to_list()
+    right, width = beyond(max(steps), 0.05), 220
+    return Frame(
+        x=step_axis(steps, width, right=right),
+        field="step",
+        right=right,
+        value="cosine",
+        low=low,
+        high=high,
+        width=width,
+        height=max(170, LINE_HEIGHT * (points["line"].n_unique() + 1)),
+        tooltip=("checkpoint", "series", "n"),
+    )
+
+
+def _step_colours(points: pl.DataFrame) -> alt.Chart:
+    """A legend: a mark at every step in the colour of its lines."""
+    marks = points.select("step", "colour").unique().sort("step")
+    width = 300
+    return (
+        alt.Chart(marks)
+        .mark_tick(height=12, thickness=3, opacity=1)
+        .encode(
+            x=step_axis(marks["step"].to_list(), width), color=alt.Color("colour:N", scale=None)
+        )
+        .properties(width=width, height=14)
+    )
+
+
+def _variant_notes(rows: pl.DataFrame) -> list[str]:
+    """What each variant is, and of how many words."""
+    return [
+        f"{variant}: {meaning}; {counts(rows.filter(variant=variant)) or 'no words'}."
+        for variant, meaning in _VARIANTS.items()
+    ]
