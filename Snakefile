@@ -22,6 +22,7 @@ include: "workflow/rules/words.smk"
 include: "workflow/rules/tokens.smk"
 include: "workflow/rules/hidden_states.smk"
 include: "workflow/rules/metrics.smk"
+include: "workflow/rules/convergence.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/composites.smk"
 
@@ -49,6 +50,18 @@ rule figures:
     input:
         get_figures,
         get_composites,
+
+
+# How fast words settle during training: tables and figures.
+rule convergence:
+    input:
+        get_tables_of("convergence"),
+
+
+# What a word's state owes to its context and to its earlier tokens: tables and figures.
+rule perturbation:
+    input:
+        get_tables_of("perturbation"),
 
 
 # The weights alone, e.g. before going to a machine without a network.

@@ -38,7 +38,10 @@ wildcard_constraints:
 
 
 WORD_LIST = "resources/words/wordfreq.txt"
+TOKENS = "results/tokens/{model}/{experiment}.parquet"
+STATES = "results/hidden_states/{model}/{checkpoint}/{experiment}.parquet"
 METRIC = "results/metrics/{model}/{checkpoint}/{experiment}/{metric}.{suffix}"
+METRIC_OF_ALL = "results/metrics/{model}/all/{experiment}/{metric}.{suffix}"
 TRAINING_FIGURE = "results/figures/{model}/training.{suffix}"
 FIGURE = "results/figures/{model}/{checkpoint}/{experiment}/{figure}.{suffix}"
 COMPOSITE = "results/composites/{experiment}_{composite}.{suffix}"
@@ -101,9 +104,18 @@ def get_context(wildcards):
     return [METRIC.format(metric="context", suffix="parquet", **wildcards)]
 
 
+# What each analysis measures: at every checkpoint, and across the checkpoints of a model.
+MEASURED = {
+    "identity": (["identity", "summary"], []),
+    "context": (["identity", "context", "summary"], []),
+    "convergence": ([], ["convergence", "convergence_by_group", "alignment"]),
+    "perturbation": (["perturbation"], ["perturbation_by_group"]),
+}
+
+
 def get_metric_names(experiment):
-    wanted = {"identity": ["identity", "summary"], "context": ["identity", "context", "summary"]}
-    return sorted({metric for analysis in experiment.analyses for metric in wanted[analysis]})
+    """The tables of an experiment at every checkpoint."""
+    return sorted({metric for analysis in experiment.analyses for metric in MEASURED[analysis][0]})
 
 
 def get_run(model, checkpoint, experiment):
@@ -112,12 +124,30 @@ def get_run(model, checkpoint, experiment):
 
 
 def get_metrics(wildcards):
-    return [
-        METRIC.format(metric=metric, suffix=suffix, **get_run(*run))
-        for run in SETUP.runs()
-        for metric in get_metric_names(run[-1])
-        for suffix in ("parquet", "csv")
-    ]
+    """Every table of every experiment."""
+    return [path for analysis in MEASURED for path in get_tables_of(analysis)(wildcards)]
+
+
+def get_tables_of(analysis):
+    """An input function: the tables of an analysis, of every experiment that asks for it."""
+    at_each, of_all = MEASURED[analysis]
+
+    def get(wildcards):
+        places = [
+            METRIC.format(metric=metric, suffix="{suffix}", **get_run(*run))
+            for run in SETUP.runs()
+            if analysis in run[-1].analyses
+            for metric in at_each
+        ] + [
+            METRIC_OF_ALL.format(
+                metric=metric, suffix="{suffix}", model=model.name, experiment=experiment.name
+            )
+            for model, experiment in SETUP.across(analysis)
+            for metric in of_all
+        ]
+        return [place.format(suffix=suffix) for place in places for suffix in ("parquet", "csv")]
+
+    return get
 
 
 def get_training_figures():
@@ -133,6 +163,7 @@ def get_figures(wildcards):
     return get_training_figures() + [
         FIGURE.format(figure=figure, suffix=suffix, **get_run(*run))
         for run in SETUP.runs()
+        if "identity" in get_metric_names(run[-1])
         for figure in ("identity_context", "summary")
         for suffix in PAPER
     ]
@@ -140,8 +171,9 @@ def get_figures(wildcards):
 
 def get_composites(wildcards):
     return [
-        COMPOSITE.format(experiment=experiment, composite=composite, suffix=suffix)
-        for experiment in SETUP.experiments
+        COMPOSITE.format(experiment=experiment.name, composite=composite, suffix=suffix)
+        for experiment in SETUP.experiments.values()
+        if "identity" in get_metric_names(experiment)
         for composite in ("senses", "depth")
         for suffix in PAPER
     ]
@@ -163,6 +195,22 @@ def get_of_all_models(metric):
         ]
 
     return get
+
+
+def get_of_all_checkpoints(pattern):
+    """An input function: a file of an experiment at every checkpoint of a model, in their order."""
+
+    def get(wildcards):
+        checkpoints = SETUP.models[wildcards.model].checkpoints
+        return [pattern.format(checkpoint=checkpoint, **wildcards) for checkpoint in checkpoints]
+
+    return get
+
+
+def get_token_counts(wildcards):
+    """The groups of words that an experiment asks for; [] for those that its prompts have."""
+    words = get_experiment(wildcards).words
+    return list(words.n_tokens) if words else []
 
 
 def get_title(figure):

@@ -4,17 +4,20 @@
 # out: results/metrics/{model}/all/{experiment}/{convergence,convergence_by_group,alignment,
 #      perturbation_by_group}.* and results/metrics/{model}/{checkpoint}/{experiment}/perturbation.*
 
+ACROSS = "results/metrics/{model}/all/{experiment}/"
+PERTURBATION = "results/metrics/{model}/{checkpoint}/{experiment}/perturbation."
+
 
 rule convergence_tables:
     input:
         states=get_of_all_checkpoints(STATES),
         tokens=TOKENS,
     output:
-        table=METRIC_OF_ALL.format(metric="convergence", suffix="parquet"),
-        csv=METRIC_OF_ALL.format(metric="convergence", suffix="csv"),
-        by_group=METRIC_OF_ALL.format(metric="convergence_by_group", suffix="parquet"),
+        table=ACROSS + "convergence.parquet",
+        csv=ACROSS + "convergence.csv",
+        by_group=ACROSS + "convergence_by_group.parquet",
         by_group_csv=report(
-            METRIC_OF_ALL.format(metric="convergence_by_group", suffix="csv"),
+            ACROSS + "convergence_by_group.csv",
             caption="../report/convergence_by_group.rst",
             category="Tables",
             subcategory="{experiment}",
@@ -44,9 +47,9 @@ rule alignment_table:
         states=get_of_all_checkpoints(STATES),
         tokens=TOKENS,
     output:
-        table=METRIC_OF_ALL.format(metric="alignment", suffix="parquet"),
+        table=ACROSS + "alignment.parquet",
         csv=report(
-            METRIC_OF_ALL.format(metric="alignment", suffix="csv"),
+            ACROSS + "alignment.csv",
             caption="../report/alignment_table.rst",
             category="Tables",
             subcategory="{experiment}",
@@ -75,8 +78,8 @@ rule perturbation_table:
         states=STATES,
         tokens=TOKENS,
     output:
-        table=METRIC.format(metric="perturbation", suffix="parquet", **RUN),
-        csv=METRIC.format(metric="perturbation", suffix="csv", **RUN),
+        table=PERTURBATION + "parquet",
+        csv=PERTURBATION + "csv",
     log:
         "results/logs/perturbation/{model}/{checkpoint}/{experiment}.log",
     benchmark:
@@ -91,11 +94,11 @@ rule perturbation_table:
 
 rule perturbation_by_group:
     input:
-        get_of_all_checkpoints(METRIC.format(metric="perturbation", suffix="parquet", **RUN)),
+        get_of_all_checkpoints(PERTURBATION + "parquet"),
     output:
-        table=METRIC_OF_ALL.format(metric="perturbation_by_group", suffix="parquet"),
+        table=ACROSS + "perturbation_by_group.parquet",
         csv=report(
-            METRIC_OF_ALL.format(metric="perturbation_by_group", suffix="csv"),
+            ACROSS + "perturbation_by_group.csv",
             caption="../report/perturbation_by_group.rst",
             category="Tables",
             subcategory="{experiment}",

@@ -194,3 +194,16 @@ class Config:
             for name in experiment.models
             for checkpoint in self.models[name].checkpoints
         ]
+
+    def across(self, analysis: str) -> list[tuple[Model, Experiment]]:
+        """Every (model, experiment) for which an analysis compares checkpoints.
+
+        Convergence needs several of them.
+        """
+        return [
+            (self.models[name], experiment)
+            for experiment in self.experiments.values()
+            if analysis in experiment.analyses
+            for name in experiment.models
+            if analysis != "convergence" or len(self.models[name].checkpoints) > 1
+        ]
