@@ -36,12 +36,25 @@ wildcard_constraints:
     experiment=r"[A-Za-z0-9][A-Za-z0-9._-]*",
 
 
+# Weights of a model with `keep_weights: false`, as long as they are there.
+PASSING = "resources/models/{model}/{checkpoint}/for/{experiment}"
 METRIC = "results/metrics/{model}/{checkpoint}/{experiment}/{metric}.{suffix}"
 TRAINING_FIGURE = "results/figures/{model}/training.{suffix}"
 FIGURE = "results/figures/{model}/{checkpoint}/{experiment}/{figure}.{suffix}"
 COMPOSITE = "results/composites/{experiment}_{composite}.{suffix}"
 
 PAPER = ("html", "svg", "png", "pdf", "json")
+
+
+# Checkpoints whose weights are not kept, in the order in which they pass.
+PASSING_TURNS = list(
+    dict.fromkeys(
+        (model.name, checkpoint)
+        for model in SETUP.models.values()
+        if not model.keep_weights
+        for checkpoint in (model.tokenizer_checkpoint, *model.checkpoints)
+    )
+)
 
 
 # One run at a time in a folder. The kernel drops this lock when its process dies, however it dies;
@@ -57,12 +70,82 @@ onstart:
             "another tokentrails run is working in this folder.\n"
             "Hint: wait until it has ended, or stop it; then run the same command again."
         )
+    # Priorities order the jobs, but only this limit keeps the next fetch waiting.
+    if PASSING_TURNS and "passing_weights" not in workflow.global_resources:
+        raise WorkflowError(
+            f"the weights of {PASSING_TURNS[0][0]} are not to be kept, but nothing limits how many "
+            "lie on the disk at a time.\n"
+            "Hint: add passing_weights=1 to --resources; the default profile says it otherwise."
+        )
+
+
+def get_turn(before=False):
+    """A priority function: weights that are there are used before the next ones are fetched.
+
+    All experiments take a checkpoint's weights (`before`) before the first one uses them, so that
+    they share one file.
+    """
+
+    def priority(wildcards):
+        model = SETUP.models[wildcards.model]
+        if model.keep_weights:
+            return 0
+        turn = (model.name, wildcards.get("checkpoint", model.tokenizer_checkpoint))
+        return 2 * (len(PASSING_TURNS) - PASSING_TURNS.index(turn)) + before
+
+    return priority
+
+
+def get_passing(wildcards):
+    """A resource function: 1 for a job that uses weights which are not kept."""
+    return 0 if SETUP.models[wildcards.model].keep_weights else 1
+
+
+def get_folder(model, checkpoint, experiment):
+    """Where an experiment finds a checkpoint."""
+    if model.keep_weights:
+        return f"resources/models/{model.name}/{checkpoint}"
+    return PASSING.format(model=model.name, checkpoint=checkpoint, experiment=experiment)
+
+
+def get_checkpoint_file(name):
+    """An input function: a file of the checkpoint that a job runs on."""
+
+    def get(wildcards):
+        model = SETUP.models[wildcards.model]
+        return f"{get_folder(model, wildcards.checkpoint, wildcards.experiment)}/{name}"
+
+    return get
 
 
 def get_models(wildcards):
+    """The weights that are kept; the others are not fetched before they are used."""
     return [
-        f"resources/models/{model.name}/{checkpoint}/provenance.json"
-        for model, checkpoint, _ in SETUP.runs()
+        f"{get_folder(model, checkpoint, experiment.name)}/provenance.json"
+        for model, checkpoint, experiment in SETUP.runs()
+        if model.keep_weights
+    ]
+
+
+def get_provenances(wildcards):
+    """What is known of each checkpoint of a model; all its experiments find the same."""
+    model = SETUP.models[wildcards.model]
+    users = [e.name for e in SETUP.experiments.values() if model.name in e.models]
+    if not users:
+        raise WorkflowError(f"no experiment uses the model {model.name}.")
+    return [
+        f"{get_folder(model, checkpoint, users[0])}/provenance.json"
+        for checkpoint in model.checkpoints
+    ]
+
+
+def get_checkpoint_tables():
+    """The tables of checkpoints of the models that have several and are used."""
+    several = {model.name: None for model, _, _ in SETUP.runs() if len(model.checkpoints) > 1}
+    return [
+        f"results/metrics/{model}/all/checkpoints.{suffix}"
+        for model in several
+        for suffix in ("parquet", "csv")
     ]
 
 
@@ -74,10 +157,10 @@ def get_source_files(wildcards):
 
 
 def get_tokenizer(wildcards):
-    """The files of the reference checkpoint that tokenizing depends on; the weights are not among them."""
+    """The files of one checkpoint that tokenizing depends on; the weights are not among them."""
     model = SETUP.models[wildcards.model]
-    names = ("tokenizer.json", "tokenizer_config.json", "config.json")
-    return [f"resources/models/{model.name}/{model.reference}/{name}" for name in names]
+    folder = get_folder(model, model.tokenizer_checkpoint, wildcards.experiment)
+    return [f"{folder}/{n}" for n in ("tokenizer.json", "tokenizer_config.json", "config.json")]
 
 
 def get_experiment(wildcards):
@@ -102,7 +185,7 @@ def get_run(model, checkpoint, experiment):
 
 
 def get_metrics(wildcards):
-    return [
+    return get_checkpoint_tables() + [
         METRIC.format(metric=metric, suffix=suffix, **get_run(*run))
         for run in SETUP.runs()
         for metric in get_metric_names(run[-1])

@@ -10,6 +10,7 @@ with job(snakemake):
     from tokentrails.architectures import architecture_of
     from tokentrails.config import load_prompts
     from tokentrails.errors import TokentrailsError
+    from tokentrails.models.source import TOKENIZER, sha256_of
     from tokentrails.settings import Experiment
     from tokentrails.tables import describe, write_table
     from tokentrails.tokenization import TokenizerFiles, tokenize
@@ -46,6 +47,7 @@ with job(snakemake):
         "experiment": experiment.name,
         "experiment_hash": experiment.hash,
         "special_tokens": experiment.special_tokens,
+        "tokenizer_sha256": sha256_of(folder / TOKENIZER),
     }
     write_table(
         describe(

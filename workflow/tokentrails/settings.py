@@ -59,8 +59,10 @@ class Model:
     Attributes
     ----------
     checkpoints: their names, in the order of the configuration.
-    reference: the checkpoint whose tokenizer serves all.
+    reference: the checkpoint that others are compared with.
     training: of a model that the workflow trains.
+    keep_weights: whether weights stay on the disk after their last use.
+    strict_checkpoints: whether a warning about a checkpoint is an error.
     """
 
     name: str
@@ -68,6 +70,19 @@ class Model:
     checkpoints: tuple[str, ...]
     reference: str
     training: Training | None
+    keep_weights: bool
+    strict_checkpoints: bool
+
+    @property
+    def tokenizer_checkpoint(self) -> str:
+        """The checkpoint whose tokenizer cuts the texts for all of them.
+
+        Appending a checkpoint or inserting one must not move it. A model that is trained here has
+        the same tokenizer from its first step on.
+        """
+        if self.training is not None and self.source.has_checkpoints:
+            return "step0"
+        return self.checkpoints[0]
 
 
 @dataclass(frozen=True)
