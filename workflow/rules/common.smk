@@ -79,11 +79,11 @@ onstart:
         )
 
 
-def get_turn(before=False):
+def get_turn(fetching=False):
     """A priority function: weights that are there are used before the next ones are fetched.
 
-    All experiments take a checkpoint's weights (`before`) before the first one uses them, so that
-    they share one file.
+    What comes from a hub is fetched for all experiments before the first one uses it, so that they
+    share one file; what lies on this disk anyway, for one after the other.
     """
 
     def priority(wildcards):
@@ -91,7 +91,8 @@ def get_turn(before=False):
         if model.keep_weights:
             return 0
         turn = (model.name, wildcards.get("checkpoint", model.tokenizer_checkpoint))
-        return 2 * (len(PASSING_TURNS) - PASSING_TURNS.index(turn)) + before
+        last_is_lowest = 3 * (len(PASSING_TURNS) - PASSING_TURNS.index(turn))
+        return last_is_lowest + fetching * (1 if model.source.kind == "hub" else -1)
 
     return priority
 

@@ -47,7 +47,7 @@ use rule model as passing_model with:
         provenance=f"{PASSING}/provenance.json",
     log:
         "results/logs/model/{model}/{checkpoint}/{experiment}.log",
-    priority: get_turn(before=True)
+    priority: get_turn(fetching=True)
     # As many as the jobs that use the weights: cores that are free for this one are free for them.
     threads: 8
     resources:

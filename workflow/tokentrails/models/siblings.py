@@ -130,7 +130,7 @@ def warnings_of(provenances: Sequence[Mapping[str, Any]]) -> list[str | None]:
 
 
 def _is_not_main(provenance: Mapping[str, Any], step: int) -> bool:
-    """Whether a hub has other files for `main` than for the last step, if this is the last there."""
+    """Whether this is the last step that a hub has, and `main` has other files there."""
     published = provenance.get("last_published_step")
     is_last = published is None or step >= published
     return is_last and provenance.get("same_files_as_main") is False
