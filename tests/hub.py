@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 LARGE = (".safetensors", ".bin")  # kept outside git on the hub, with a sha256
 
 API = re.compile(r"/api/models/(?P<repo>.+?)(?:/(?P<what>revision|tree)/(?P<revision>[^/]+))?/?")
+REFS = re.compile(r"/api/models/(?P<repo>.+?)/refs")
 FILE = re.compile(r"/(?P<repo>.+?)/resolve/(?P<revision>[^/]+)/(?P<name>.+)")
 
 
@@ -25,6 +26,7 @@ class Hub(ThreadingHTTPServer):
     cut: by file name, how often a download of it is cut in the middle.
     stall: names of files whose download stops in the middle and waits.
     lies: by file name, a sha256 that is announced instead of the right one.
+    lists_refs: whether it says which branches a repository has, as not every mirror does.
     """
 
     daemon_threads = True
@@ -37,6 +39,7 @@ class Hub(ThreadingHTTPServer):
         self.stall: set[str] = set()
         self.release = threading.Event()
         self.lies: dict[str, str] = {}
+        self.lists_refs = True
 
     @property
     def url(self) -> str:
@@ -95,10 +98,12 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, *, with_body: bool) -> None:
         path = unquote(urlsplit(self.path).path)
         self.server.log.append((self.command, path, self.headers.get("Range")))
-        asked = API.fullmatch(path) or FILE.fullmatch(path)
+        asked = REFS.fullmatch(path) or API.fullmatch(path) or FILE.fullmatch(path)
         if asked is None or asked["repo"] not in self.server.repos:
             return self._missing("RepoNotFound")
         revisions = self.server.repos[asked["repo"]]
+        if asked.re is REFS:
+            return self._refs(revisions)
         revision = asked["revision"] or "main"
         files = revisions.get(revision) or next(
             (f for f in revisions.values() if commit(f) == revision), None
@@ -119,6 +124,15 @@ class _Handler(BaseHTTPRequestHandler):
         ]
         repo = asked["repo"]
         self._json({"id": repo, "modelId": repo, "sha": commit(files), "siblings": siblings})
+
+    def _refs(self, revisions: dict[str, dict[str, bytes]]) -> None:
+        if not self.server.lists_refs:
+            return self._missing("EntryNotFound")
+        branches = [
+            {"name": name, "ref": f"refs/heads/{name}", "targetCommit": commit(files)}
+            for name, files in revisions.items()
+        ]
+        self._json({"branches": branches, "converts": [], "tags": []})
 
     def _entry(self, name: str, data: bytes) -> dict:
         entry = {

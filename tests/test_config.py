@@ -447,6 +447,58 @@ def test_the_reference_is_one_of_the_checkpoints(here):
     assert load_config(data).models["m"].reference == "step0"
 
 
+@pytest.mark.parametrize(
+    ("listed", "parts"),
+    [
+        (["step1", "step0"], ["'step0' stands behind 'step1'", "this order: step0, step1."]),
+        (
+            ["step8", "main", "step1", "step4"],
+            ["'step1' stands behind 'step8'", "this order: step1, main, step4, step8."],
+        ),
+        (["step9", "step10", "step2"], ["'step2' stands behind 'step10'", "step2, step9, step10."]),
+        (["step64", "step064"], ["'step64' and 'step064' are the same step, 64", "remove one"]),
+        (["64", "step128", "step-64"], ["'64' and 'step-64' are the same step, 64"]),
+    ],
+)
+def test_steps_of_checkpoints_ascend(here, listed, parts):
+    refuse_config(changed(CONFIG, "models", "m", "checkpoints", listed), "models.m", *parts)
+
+
+def test_checkpoints_without_a_step_stand_anywhere(here):
+    listed = ["v1.0", "step0", "main", "step64", "last"]
+    data = changed(CONFIG, "models", "m", "checkpoints", listed)
+    assert load_config(data).models["m"].checkpoints == tuple(listed)
+
+
+def test_the_tokenizer_is_that_of_a_checkpoint_that_stays(here):
+    def chosen(**entry):
+        return load_config(changed(CONFIG, "models", "m", entry)).models["m"].tokenizer_checkpoint
+
+    assert chosen(source="path:x") == "main"
+    assert chosen(source="path:x", checkpoints=["step1", "step2"]) == "step1"
+    assert chosen(source="path:x", checkpoints=["step1", "step2"], reference="step2") == "step1"
+    assert chosen(source="train:nano", checkpoints=["step1", "step2"]) == "step0"
+    assert chosen(source="train:nano") == "main"
+
+
+def test_only_weights_of_several_checkpoints_can_pass(here):
+    data = changed(CONFIG, "models", "m", "keep_weights", False)
+    refuse_config(data, "models.m", "'keep_weights: false' is for models with a list")
+    data["models"]["m"]["checkpoints"] = ["step0", "step1"]
+    assert not load_config(data).models["m"].keep_weights
+
+
+def test_the_published_checkpoints_of_pythia_are_listed(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    data = yaml.safe_load(Path("config/paper.yaml").read_text(encoding="utf-8"))
+    pythia = load_config(data).models["pythia-1b-deduped"]
+    doubling = [f"step{2**power}" for power in range(10)]
+    thousands = [f"step{1000 * n}" for n in range(1, 144)]
+    assert pythia.checkpoints == ("step0", *doubling, *thousands)
+    assert len(pythia.checkpoints) == 154
+    assert (pythia.reference, pythia.keep_weights) == ("step143000", False)
+
+
 @pytest.mark.parametrize("value", ["abc", "A" * 64, "0" * 63, "0" * 64 + "\n", 3])
 def test_a_hash_is_a_hash(here, value):
     refuse_config(changed(CONFIG, "models", "m", "sha256", value), "models.m.sha256", repr(value))

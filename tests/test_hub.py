@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import hub as stand_in
 import pytest
@@ -28,9 +29,9 @@ from pathlib import Path
 from tokentrails.errors import TokentrailsError
 from tokentrails.models.prepare import prepare
 from tokentrails.settings import Source
-source, checkpoint, target = json.loads(sys.argv[1])
+source, checkpoint, target, siblings = json.loads(sys.argv[1])
 try:
-    prepare(Source(**source), checkpoint, Path(target))
+    prepare(Source(**source), checkpoint, Path(target), list(map(Path, siblings)))
 except TokentrailsError as error:
     print(error)
     sys.exit(3)
@@ -63,7 +64,13 @@ def addressed(url: str, home: Path) -> dict[str, str]:
     return wf.environment(HF_ENDPOINT=url, HF_HOME=str(home), NO_PROXY="127.0.0.1")
 
 
-def start(url: str, target: Path, checkpoint: str = "main", **keys: object) -> subprocess.Popen:
+def start(
+    url: str,
+    target: Path,
+    checkpoint: str = "main",
+    siblings: tuple[Path, ...] = (),
+    **keys: object,
+) -> subprocess.Popen:
     source = {
         "model": "m",
         "spec": f"hub:{keys.get('location', MODEL)}",
@@ -77,7 +84,7 @@ def start(url: str, target: Path, checkpoint: str = "main", **keys: object) -> s
         "allow_pickle": False,
     }
     assert source.keys() == Source.__dataclass_fields__.keys()
-    arguments = json.dumps([source | keys, checkpoint, str(target)])
+    arguments = json.dumps([source | keys, checkpoint, str(target), list(map(str, siblings))])
     return subprocess.Popen(
         [sys.executable, "-c", FETCH, arguments],
         env=addressed(url, target.parent / "home") | {"PYTHONPATH": str(wf.ROOT / "workflow")},
@@ -87,7 +94,7 @@ def start(url: str, target: Path, checkpoint: str = "main", **keys: object) -> s
     )
 
 
-def fetch(url: str, target: Path, checkpoint: str = "main", **keys: object) -> dict:
+def fetch(url: str, target: Path, checkpoint: str = "main", **keys: Any) -> dict:
     """Fetch a checkpoint; its provenance is given."""
     process = start(url, target, checkpoint, **keys)
     output, errors = process.communicate()
@@ -137,6 +144,53 @@ def test_named_checkpoints_are_revisions(hub, model, target, tmp_path):
     provenance = fetch(hub.url, target, "step64", has_checkpoints=True)
     assert (provenance["revision"], provenance["checkpoint"]) == (sha, "step64")
     assert same_weights(target, other) and not same_weights(target, model)
+
+
+def compared(provenance: dict) -> tuple[bool | None, int | None]:
+    return provenance["same_files_as_main"], provenance["last_published_step"]
+
+
+def test_revisions_are_compared_with_main(hub, model, target, tmp_path):
+    """`step2` is what `main` is; `step1` is `step0` once more."""
+    other = tiny.save("gpt2", tmp_path / "other", seed=1)
+    hub.add(MODEL, model, "step2")
+    hub.add(MODEL, other, "step0")
+    hub.add(MODEL, other, "step1")
+    first = fetch(hub.url, target / "0", "step0", has_checkpoints=True)
+    assert compared(first) == (None, 2)  # there is no main
+    hub.add(MODEL, model)
+    second = fetch(hub.url, target / "1", "step1", has_checkpoints=True)
+    assert compared(second) == (False, 2)
+    assert second["tensors_sha256"] == first["tensors_sha256"]
+    hub.lists_refs = False
+    last = fetch(hub.url, target / "2", "step2", has_checkpoints=True)
+    assert compared(last) == (True, None)
+    assert last["tensors_sha256"] != first["tensors_sha256"]
+    # Only the metadata of main was asked for, never its files.
+    assert hub.downloaded().count("model.safetensors") == 3
+
+
+def test_weights_that_a_sibling_still_has_are_not_fetched_again(hub, model, target, tmp_path):
+    sha = hub.add(MODEL, model)
+    provenance = fetch(hub.url, target / "a")
+    hub.log.clear()
+    siblings = (target / "empty", target / "a")
+    assert fetch(hub.url, target / "b", siblings=siblings) == provenance
+    assert hub.downloaded() == []
+    files = [target / name / "model.safetensors" for name in "ab"]
+    assert files[0].samefile(files[1])
+    for name in NEEDED:
+        assert (target / "a" / name).read_bytes() == (target / "b" / name).read_bytes()
+    # What the sibling has must be what the hub has now, and whole.
+    files[0].unlink()
+    assert fetch(hub.url, target / "c", siblings=(target / "a",))["revision"] == sha
+    files[0].write_bytes(files[1].read_bytes()[:-1] + b"\0")
+    fetch(hub.url, target / "d", siblings=(target / "a",))
+    assert same_weights(target / "c", model) and same_weights(target / "d", model)
+    other = tiny.save("gpt2", tmp_path / "other", seed=1)
+    hub.add(MODEL, other)
+    fetch(hub.url, target / "e", siblings=(target / "b",))
+    assert same_weights(target / "e", other)
 
 
 def test_shards_are_merged(hub, model, target, tmp_path):
@@ -265,6 +319,7 @@ def test_unknown_model(hub, target):
 def test_unknown_revision(hub, model, target):
     hub.add(MODEL, model)
     refused(hub.url, target, "no revision 'step9'", revision="step9")
+    refused(hub.url, target, "no revision 'step9'", checkpoint="step9", has_checkpoints=True)
 
 
 def test_no_network(hub, target):

@@ -180,7 +180,7 @@ def change_weights(folder: Path) -> None:
 
 
 def raise_form(folder: Path) -> None:
-    edit(library(folder, "models/source.py"), "FORM = 1", "FORM = 2")
+    edit(library(folder, "models/source.py"), "FORM = 2", "FORM = 3")
 
 
 SUMMARISED = of_all("summary", "summary_figure")

@@ -85,6 +85,62 @@ def test_names_are_all_tensors_and_nothing_else(tmp_path):
     assert weights.names() == ["bias", "model.first.weight", "model.second.weight"]
 
 
+def content(path, tensors, metadata=None):
+    save_file(tensors, path, metadata)
+    return Weights(path).content_sha256()
+
+
+@pytest.fixture
+def tensors():
+    torch.manual_seed(0)
+    return {"b": torch.randn(2, 3), "a": torch.randn(7), "c": torch.zeros(0, 2)}
+
+
+def test_the_hash_is_that_of_the_tensors_alone(tmp_path, tensors):
+    """Other metadata, and the tensors in another order in the file."""
+    one, two = tmp_path / "1.safetensors", tmp_path / "2.safetensors"
+    digest = content(one, tensors)
+    assert content(two, tensors, {"format": "pt", "step": "64"}) == digest
+    assert one.read_bytes() != two.read_bytes()
+
+    names = ["c", "b", "a"]
+    raw = {name: tensors[name].numpy().tobytes() for name in names}
+    header, at = {}, 0
+    for name in names:
+        shape, end = list(tensors[name].shape), at + len(raw[name])
+        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [at, end]}
+        at = end
+    text = json.dumps(header).encode()
+    body = b"".join(raw[name] for name in names)
+    two.write_bytes(len(text).to_bytes(8, "little") + text + body)
+    assert Weights(two).content_sha256() == digest
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda t: t | {"a": t["a"] + torch.eye(7)[6] * 1e-6},
+        lambda t: t | {"a": t["a"].view(torch.int32)},
+        lambda t: t | {"b": t["b"].reshape(3, 2)},
+        lambda t: t | {"c": torch.zeros(2, 0)},
+        lambda t: {"aa" if name == "a" else name: value for name, value in t.items()},
+        lambda t: {name: value for name, value in t.items() if name != "c"},
+    ],
+    ids=["a bit", "type", "shape", "empty shape", "name", "one less"],
+)
+def test_the_hash_tells_other_tensors(tmp_path, tensors, change):
+    digest = content(tmp_path / "1.safetensors", tensors)
+    assert content(tmp_path / "2.safetensors", change(tensors)) != digest
+
+
+def test_the_hash_reads_more_than_one_piece(tmp_path):
+    """The last byte counts in a tensor that is larger than what is read at a time."""
+    large = torch.zeros(5 << 20, dtype=torch.uint8)
+    digest = content(tmp_path / "1.safetensors", {"a": large})
+    large[-1] = 1
+    assert content(tmp_path / "2.safetensors", {"a": large}) != digest
+
+
 @pytest.mark.parametrize("left", [0, 1, 7, 8, 9, 60, -1, -100])
 def test_a_file_cut_short_is_refused(tmp_path, left):
     path = save(tmp_path / "w.safetensors")

@@ -121,10 +121,14 @@ def _messages(folder: Path) -> dict[str, re.Pattern[str]]:
     """By rule, a pattern of its message, whose groups are its wildcards."""
     messages = {}
     for file in (folder / "workflow/rules").glob("*.smk"):
-        for rule in re.split(r"^rule ", file.read_text(), flags=re.MULTILINE)[1:]:
+        for rule in re.split(r"^(?:use rule \w+ as|rule) ", file.read_text(), flags=re.MULTILINE)[
+            1:
+        ]:
             if said := re.search(r'^    message:\n +"(.+)"$', rule, re.MULTILINE):
                 pattern = re.sub(r"\\\{wildcards\\?\.\w+\\\}", r"([^ ,()]+)", re.escape(said[1]))
-                messages[rule.split(":")[0]] = re.compile(rf"^Job \d+: {pattern}$", re.MULTILINE)
+                messages[re.split(r"\W", rule)[0]] = re.compile(
+                    rf"^Job \d+: {pattern}$", re.MULTILINE
+                )
     return messages
 
 

@@ -40,6 +40,8 @@ wildcard_constraints:
 WORD_LIST = "resources/words/wordfreq.txt"
 TOKENS = "results/tokens/{model}/{experiment}.parquet"
 STATES = "results/hidden_states/{model}/{checkpoint}/{experiment}.parquet"
+# Weights of a model with `keep_weights: false`, as long as they are there.
+PASSING = "resources/models/{model}/{checkpoint}/for/{experiment}"
 METRIC = "results/metrics/{model}/{checkpoint}/{experiment}/{metric}.{suffix}"
 METRIC_OF_ALL = "results/metrics/{model}/all/{experiment}/{metric}.{suffix}"
 TRAINING_FIGURE = "results/figures/{model}/training.{suffix}"
@@ -47,6 +49,17 @@ FIGURE = "results/figures/{model}/{checkpoint}/{experiment}/{figure}.{suffix}"
 COMPOSITE = "results/composites/{experiment}_{composite}.{suffix}"
 
 PAPER = ("html", "svg", "png", "pdf", "json")
+
+
+# Checkpoints whose weights are not kept, in the order in which they pass.
+PASSING_TURNS = list(
+    dict.fromkeys(
+        (model.name, checkpoint)
+        for model in SETUP.models.values()
+        if not model.keep_weights
+        for checkpoint in (model.tokenizer_checkpoint, *model.checkpoints)
+    )
+)
 
 
 # One run at a time in a folder. The kernel drops this lock when its process dies, however it dies;
@@ -62,12 +75,83 @@ onstart:
             "another tokentrails run is working in this folder.\n"
             "Hint: wait until it has ended, or stop it; then run the same command again."
         )
+    # Priorities order the jobs, but only this limit keeps the next fetch waiting.
+    if PASSING_TURNS and "passing_weights" not in workflow.global_resources:
+        raise WorkflowError(
+            f"the weights of {PASSING_TURNS[0][0]} are not to be kept, but nothing limits how many "
+            "lie on the disk at a time.\n"
+            "Hint: add passing_weights=1 to --resources; the default profile says it otherwise."
+        )
+
+
+def get_turn(fetching=False):
+    """A priority function: weights that are there are used before the next ones are fetched.
+
+    What comes from a hub is fetched for all experiments before the first one uses it, so that they
+    share one file; what lies on this disk anyway, for one after the other.
+    """
+
+    def priority(wildcards):
+        model = SETUP.models[wildcards.model]
+        if model.keep_weights:
+            return 0
+        turn = (model.name, wildcards.get("checkpoint", model.tokenizer_checkpoint))
+        last_is_lowest = 3 * (len(PASSING_TURNS) - PASSING_TURNS.index(turn))
+        return last_is_lowest + fetching * (1 if model.source.kind == "hub" else -1)
+
+    return priority
+
+
+def get_passing(wildcards):
+    """A resource function: 1 for a job that uses weights which are not kept."""
+    return 0 if SETUP.models[wildcards.model].keep_weights else 1
+
+
+def get_folder(model, checkpoint, experiment):
+    """Where an experiment finds a checkpoint."""
+    if model.keep_weights:
+        return f"resources/models/{model.name}/{checkpoint}"
+    return PASSING.format(model=model.name, checkpoint=checkpoint, experiment=experiment)
+
+
+def get_checkpoint_file(name):
+    """An input function: a file of the checkpoint that a job runs on."""
+
+    def get(wildcards):
+        model = SETUP.models[wildcards.model]
+        return f"{get_folder(model, wildcards.checkpoint, wildcards.experiment)}/{name}"
+
+    return get
 
 
 def get_models(wildcards):
+    """The weights that are kept; the others are not fetched before they are used."""
     return [
-        f"resources/models/{model.name}/{checkpoint}/provenance.json"
-        for model, checkpoint, _ in SETUP.runs()
+        f"{get_folder(model, checkpoint, experiment.name)}/provenance.json"
+        for model, checkpoint, experiment in SETUP.runs()
+        if model.keep_weights
+    ]
+
+
+def get_provenances(wildcards):
+    """What is known of each checkpoint of a model; all its experiments find the same."""
+    model = SETUP.models[wildcards.model]
+    users = [e.name for e in SETUP.experiments.values() if model.name in e.models]
+    if not users:
+        raise WorkflowError(f"no experiment uses the model {model.name}.")
+    return [
+        f"{get_folder(model, checkpoint, users[0])}/provenance.json"
+        for checkpoint in model.checkpoints
+    ]
+
+
+def get_checkpoint_tables():
+    """The tables of checkpoints of the models that have several and are used."""
+    several = {model.name: None for model, _, _ in SETUP.runs() if len(model.checkpoints) > 1}
+    return [
+        f"results/metrics/{model}/all/checkpoints.{suffix}"
+        for model in several
+        for suffix in ("parquet", "csv")
     ]
 
 
@@ -79,10 +163,10 @@ def get_source_files(wildcards):
 
 
 def get_tokenizer(wildcards):
-    """The files of the reference checkpoint that tokenizing depends on; the weights are not among them."""
+    """The files of one checkpoint that tokenizing depends on; the weights are not among them."""
     model = SETUP.models[wildcards.model]
-    names = ("tokenizer.json", "tokenizer_config.json", "config.json")
-    return [f"resources/models/{model.name}/{model.reference}/{name}" for name in names]
+    folder = get_folder(model, model.tokenizer_checkpoint, wildcards.experiment)
+    return [f"{folder}/{n}" for n in ("tokenizer.json", "tokenizer_config.json", "config.json")]
 
 
 def get_experiment(wildcards):
@@ -125,7 +209,8 @@ def get_run(model, checkpoint, experiment):
 
 def get_metrics(wildcards):
     """Every table of every experiment."""
-    return [path for analysis in MEASURED for path in get_tables_of(analysis)(wildcards)]
+    measured = [path for analysis in MEASURED for path in get_tables_of(analysis)(wildcards)]
+    return [*get_checkpoint_tables(), *measured]
 
 
 def get_tables_of(analysis):

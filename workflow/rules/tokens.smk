@@ -16,8 +16,11 @@ rule tokens:
         "results/logs/tokens/{model}/{experiment}.log",
     benchmark:
         "results/benchmarks/tokens/{model}/{experiment}.tsv"
+    priority: get_turn()
     conda:
         "../../envs/tokenize.yaml"
+    resources:
+        passing_weights=get_passing,
     params:
         entry=lambda wildcards: get_experiment(wildcards).tokenizing,
         hash=lambda wildcards: get_experiment(wildcards).hash,

@@ -12,6 +12,7 @@ with job(snakemake):
     from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 
     from tokentrails.extract import choose_device, extract, load_model
+    from tokentrails.models.siblings import refuse_other_tokenizer
     from tokentrails.progress import token_bar
     from tokentrails.states import StatesWriter, places
     from tokentrails.tables import provenance_of, read_table
@@ -23,6 +24,7 @@ with job(snakemake):
     name = f"{wildcards.model} ({wildcards.checkpoint})"
     tokens = read_table(snakemake.input.tokens)
     source = json.loads(Path(snakemake.input.provenance).read_text(encoding="utf-8"))
+    refuse_other_tokenizer(provenance_of(tokens), source)
     model, architecture = load_model(
         Path(snakemake.input.weights).parent, choose_device(settings["device"]), settings["dtype"]
     )

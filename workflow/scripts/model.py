@@ -12,8 +12,11 @@ with job(snakemake):
 
     disable_progress_bar()
     set_verbosity_error()
+    target = Path(snakemake.output.provenance).parent
+    passing = hasattr(snakemake.wildcards, "experiment")
     prepare(
         Source(**snakemake.params.source),
         snakemake.wildcards.checkpoint,
-        Path(snakemake.output.provenance).parent,
+        target,
+        siblings=sorted(target.parent.iterdir()) if passing else (),
     )

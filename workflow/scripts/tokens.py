@@ -10,6 +10,7 @@ with job(snakemake):
     from tokentrails.architectures import architecture_of
     from tokentrails.config import load_experiment
     from tokentrails.errors import TokentrailsError
+    from tokentrails.models.source import TOKENIZER, sha256_of
     from tokentrails.tables import describe, write_table
     from tokentrails.tokenization import TokenizerFiles, tokenize
     from tokentrails.word_list import WordList
@@ -32,6 +33,7 @@ with job(snakemake):
         "model": wildcards.model,
         "experiment": experiment.name,
         "experiment_hash": experiment.hash,
+        "tokenizer_sha256": sha256_of(folder / TOKENIZER),
     }
     if experiment.words:
         word_list = WordList.read(Path(snakemake.input.words[0]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -21,6 +22,7 @@ from .settings import (
     Training,
     Words,
 )
+from .steps import step_of
 from .template import Template
 from .training.plan import SIZES, checkpoint_names
 from .yaml_file import KeyPath, YamlFile, show_keys
@@ -273,6 +275,7 @@ def _model(name: str, entry: dict[str, Any], where: str) -> Model:
             where=where,
             hint="remove one of them.",
         )
+    _check_order(checkpoints, where)
     if reference not in checkpoints:
         raise TokentrailsError(
             f"the reference {reference!r} is not one of the checkpoints",
@@ -291,6 +294,12 @@ def _model(name: str, entry: dict[str, Any], where: str) -> Model:
             where=where,
             hint="remove 'checkpoints'; the one checkpoint of a package is named main.",
         )
+    if not entry["keep_weights"] and "checkpoints" not in entry:
+        raise TokentrailsError(
+            "'keep_weights: false' is for models with a list of checkpoints",
+            where=where,
+            hint="remove it, or list the checkpoints.",
+        )
     source = Source(
         model=name,
         spec=entry["source"],
@@ -303,7 +312,15 @@ def _model(name: str, entry: dict[str, Any], where: str) -> Model:
         file=entry.get("file"),
         allow_pickle=entry["allow_pickle"],
     )
-    return Model(name, source, checkpoints, reference, training)
+    return Model(
+        name,
+        source,
+        checkpoints,
+        reference,
+        training,
+        keep_weights=entry["keep_weights"],
+        strict_checkpoints=entry["strict_checkpoints"],
+    )
 
 
 def _training(entry: dict[str, Any], size: str, where: str) -> Training:
@@ -349,6 +366,28 @@ def _checkpoints(entry: dict[str, Any], training: Training | None, where: str) -
             hint=f"choose from {', '.join(saved)}, or say all.",
         )
     return tuple(listed)
+
+
+def _check_order(checkpoints: tuple[str, ...], where: str) -> None:
+    """Refuse steps that do not ascend; names without a step may stand anywhere."""
+    steps = {name: step for name in checkpoints if (step := step_of(name)) is not None}
+    ascending = sorted(steps, key=steps.__getitem__)
+    for first, second in itertools.pairwise(ascending):
+        if steps[first] == steps[second]:
+            raise TokentrailsError(
+                f"the checkpoints {first!r} and {second!r} are the same step, {steps[first]}",
+                where=where,
+                hint="remove one of them.",
+            )
+    for before, after in itertools.pairwise(steps):
+        if steps[before] > steps[after]:
+            in_turn = iter(ascending)
+            right = [next(in_turn) if name in steps else name for name in checkpoints]
+            raise TokentrailsError(
+                f"the checkpoint {after!r} stands behind {before!r}, but its step is smaller",
+                where=where,
+                hint=f"list them in this order: {', '.join(right)}.",
+            )
 
 
 def _check_group(name: Any, known: list[str], where: str) -> None:

@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
+from .steps import step_of
+
 
 @dataclass(frozen=True)
 class Source:
@@ -59,8 +61,10 @@ class Model:
     Attributes
     ----------
     checkpoints: their names, in the order of the configuration.
-    reference: the checkpoint whose tokenizer serves all.
+    reference: the checkpoint that others are compared with.
     training: of a model that the workflow trains.
+    keep_weights: whether weights stay on the disk after their last use.
+    strict_checkpoints: whether a warning about a checkpoint is an error.
     """
 
     name: str
@@ -68,6 +72,24 @@ class Model:
     checkpoints: tuple[str, ...]
     reference: str
     training: Training | None
+    keep_weights: bool
+    strict_checkpoints: bool
+
+    @property
+    def tokenizer_checkpoint(self) -> str:
+        """The checkpoint whose tokenizer cuts the texts for all of them.
+
+        Appending a checkpoint or inserting one must not move it. A model that is trained here has
+        the same tokenizer from its first step on.
+        """
+        if self.training is not None and self.source.has_checkpoints:
+            return "step0"
+        return self.checkpoints[0]
+
+    @property
+    def steps(self) -> dict[str, int | None]:
+        """The training step of each checkpoint, in their order; None for a name without one."""
+        return {name: step_of(name) for name in self.checkpoints}
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ and place, then the tensors' bytes (https://github.com/huggingface/safetensors).
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -20,8 +21,13 @@ from .errors import TokentrailsError
 _TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
 
 
+_CHUNK = 1 << 22
+
+
 @dataclass(frozen=True)
-class _Entry:
+class Entry:
+    """A tensor's type and shape, and its bytes' place behind the header."""
+
     dtype: str
     shape: tuple[int, ...]
     begin: int
@@ -30,6 +36,12 @@ class _Entry:
 
 class Weights:
     """The tensors of one safetensors file.
+
+    Attributes
+    ----------
+    path: of the file.
+    entries: what the header says of each tensor.
+    start: where the tensors' bytes begin in the file.
 
     Raises
     ------
@@ -45,8 +57,8 @@ class Weights:
                 if not 2 <= header_size <= size - 8:
                     raise self._broken(f"its header should have {header_size} bytes")
                 header = json.loads(file.read(header_size))
-            self._entries = {
-                name: _Entry(e["dtype"], tuple(e["shape"]), *map(int, e["data_offsets"]))
+            self.entries = {
+                name: Entry(e["dtype"], tuple(e["shape"]), *map(int, e["data_offsets"]))
                 for name, e in header.items()
                 if name != "__metadata__"
             }
@@ -56,18 +68,18 @@ class Weights:
             raise self._broken(str(error)) from error
         except (AttributeError, KeyError, TypeError) as error:
             raise self._broken("its header does not describe tensors") from error
-        self._start = 8 + header_size
-        wanted = self._start + max((e.end for e in self._entries.values()), default=0)
+        self.start = 8 + header_size
+        wanted = self.start + max((e.end for e in self.entries.values()), default=0)
         if wanted != size:
             raise self._broken(f"it has {size:,} bytes where its header announces {wanted:,}")
 
     def names(self) -> list[str]:
-        return sorted(self._entries)
+        return sorted(self.entries)
 
     def find(self, module: str) -> str:
         """The full name of a module's weight, whatever prefix the file was saved with."""
         ending = f"{module}.weight"
-        found = [n for n in self._entries if n == ending or n.endswith(f".{ending}")]
+        found = [n for n in self.entries if n == ending or n.endswith(f".{ending}")]
         if len(found) != 1:
             raise TokentrailsError(
                 f"{len(found)} tensors are named {ending!r}, one was expected",
@@ -77,7 +89,24 @@ class Weights:
         return found[0]
 
     def shape(self, name: str) -> tuple[int, ...]:
-        return self._entries[name].shape
+        return self.entries[name].shape
+
+    def content_sha256(self) -> str:
+        """A hash of the tensors' names, types, shapes and bytes, whatever their order in the file.
+
+        Two files with the same weights have the same hash though their headers differ.
+        """
+        digest = hashlib.sha256()
+        with self.path.open("rb") as file:
+            for name in self.names():
+                entry = self.entries[name]
+                left = entry.end - entry.begin
+                digest.update(json.dumps([name, entry.dtype, entry.shape, left]).encode())
+                file.seek(self.start + entry.begin)
+                while left > 0 and (chunk := file.read(min(left, _CHUNK))):
+                    digest.update(chunk)
+                    left -= len(chunk)
+        return digest.hexdigest()
 
     def rows(self, name: str, index: np.ndarray) -> Float32[np.ndarray, "n d"]:
         """Some rows of a matrix, as float32.
@@ -87,7 +116,7 @@ class Weights:
         name: the tensor's full name.
         index: row numbers, shape (n,).
         """
-        entry = self._entries[name]
+        entry = self.entries[name]
         if entry.dtype not in _TYPES:
             raise TokentrailsError(
                 f"the tensor {name!r} has type {entry.dtype}",
@@ -101,7 +130,7 @@ class Weights:
             self.path,
             dtype=dtype,
             mode="r",
-            offset=self._start + entry.begin,
+            offset=self.start + entry.begin,
             shape=entry.shape,
         )
         picked = np.asarray(matrix[index])

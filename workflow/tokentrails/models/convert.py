@@ -3,63 +3,84 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import shutil
 from pathlib import Path
 from typing import Any
 
 import torch
+from gguf import GGUFReader
 from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from ..errors import TokentrailsError
+from ..weights import Weights
 from .source import CONFIG_FILE, PICKLE, PICKLE_INDEX, SAFETENSORS, SAFETENSORS_INDEX
 
 PROBE = "Once upon a time, in 1845, a small boat reached the bank of a wide river."
 
 
-def merge_shards(folder: Path, target: Path) -> None:
+def merge_shards(folder: Path, target: Path, *, link: bool = False) -> None:
     """Write the safetensors of a folder, one file or several, as one file.
 
     Shards are joined by copying bytes: tensors are neither loaded nor changed.
+
+    Parameters
+    ----------
+    link: let a single file be one with the target, which saves the room of a copy; for a folder
+        that is thrown away afterwards.
 
     Raises
     ------
     TokentrailsError: if a shard is missing or cut short, or a tensor is there twice.
     """
-    index = folder / SAFETENSORS_INDEX
     if (folder / SAFETENSORS).is_file():
         shards = [folder / SAFETENSORS]
-    elif index.is_file():
-        named = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
-        shards = [folder / Path(name).name for name in sorted(set(named))]
     else:
-        shards = sorted(folder.glob("*.safetensors"))
-    parts = [_read_header(shard) for shard in shards]
+        shards = _shards(folder, SAFETENSORS_INDEX) or sorted(folder.glob("*.safetensors"))
+    parts = [Weights(shard) for shard in shards]
     if len(parts) == 1:
-        shutil.copyfile(shards[0], target)
+        link_or_copy(shards[0], target) if link else shutil.copyfile(shards[0], target)
         return
     merged: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     offset = 0
-    for shard, (header, _, size) in zip(shards, parts, strict=True):
-        for name, entry in header.items():
+    for part in parts:
+        for name, entry in part.entries.items():
             if name in merged:
                 raise TokentrailsError(
                     f"the tensor {name!r} is in two files",
-                    where=shard,
+                    where=part.path,
                     hint="save the model again.",
                 )
-            begin, end = entry["data_offsets"]
-            merged[name] = entry | {"data_offsets": [begin + offset, end + offset]}
-        offset += size
+            place = [entry.begin + offset, entry.end + offset]
+            merged[name] = {"dtype": entry.dtype, "shape": entry.shape, "data_offsets": place}
+        offset += part.path.stat().st_size - part.start
     text = json.dumps(merged, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     with target.open("wb") as out:
         out.write(len(text).to_bytes(8, "little") + text)
-        for shard, (_, start, _) in zip(shards, parts, strict=True):
-            with shard.open("rb") as data:
-                data.seek(start)
+        for part in parts:
+            with part.path.open("rb") as data:
+                data.seek(part.start)
                 shutil.copyfileobj(data, out, 1 << 22)
+
+
+def link_or_copy(file: Path, target: Path) -> None:
+    """Give a file a second name, or a copy where the file system knows no links."""
+    try:
+        os.link(file, target)
+    except OSError:
+        shutil.copyfile(file, target)
+
+
+def _shards(folder: Path, index: str) -> list[Path]:
+    """The files that an index names; none where there is no index."""
+    path = folder / index
+    if not path.is_file():
+        return []
+    named = json.loads(path.read_text(encoding="utf-8"))["weight_map"].values()
+    return [folder / name for name in sorted({Path(name).name for name in named})]
 
 
 def unpickle(folder: Path, target: Path) -> None:
@@ -69,14 +90,11 @@ def unpickle(folder: Path, target: Path) -> None:
     ------
     TokentrailsError: if a file is missing, cut short, or holds more than tensors.
     """
-    index = folder / PICKLE_INDEX
-    names = [PICKLE]
-    if not (folder / PICKLE).is_file() and index.is_file():
-        named = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
-        names = sorted({Path(name).name for name in named})
+    paths = [folder / PICKLE]
+    if not paths[0].is_file():
+        paths = _shards(folder, PICKLE_INDEX) or paths
     state: dict[str, torch.Tensor] = {}
-    for name in names:
-        path = folder / name
+    for path in paths:
         try:
             state |= torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
@@ -145,21 +163,7 @@ def dequantise_gguf(folder: Path, gguf: str, target_folder: Path) -> dict[str, A
 
 def _quantisation(path: Path) -> dict[str, int]:
     """How many tensors a GGUF file holds of each type."""
-    from gguf import GGUFReader
-
     counts: dict[str, int] = {}
     for tensor in GGUFReader(path).tensors:
         counts[tensor.tensor_type.name] = counts.get(tensor.tensor_type.name, 0) + 1
     return dict(sorted(counts.items()))
-
-
-def _read_header(shard: Path) -> tuple[dict[str, Any], int, int]:
-    """A safetensors file's header, where its data begins, and the data's length."""
-    from ..weights import Weights
-
-    Weights(shard)
-    with shard.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        header = json.loads(file.read(length))
-    header.pop("__metadata__", None)
-    return header, 8 + length, shard.stat().st_size - 8 - length

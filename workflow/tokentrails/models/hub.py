@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from httpx2 import HTTPError
 from huggingface_hub import HfApi, constants, snapshot_download
 from huggingface_hub.errors import (
     GatedRepoError,
+    HfHubHTTPError,
     HFValidationError,
     RepositoryNotFoundError,
     RevisionNotFoundError,
@@ -16,6 +18,7 @@ from huggingface_hub.hf_api import ModelInfo
 
 from ..errors import TokentrailsError, is_disk_full
 from ..settings import Source
+from ..steps import step_of
 from .source import (
     CONFIG_FILE,
     PICKLE,
@@ -46,8 +49,9 @@ def fetch_hub(source: Source, checkpoint: str, scratch: Path) -> Fetched:
     TokentrailsError: if there is no such model or revision, no network, no safetensors, or a file
         arrives with another hash than the hub announces.
     """
-    revision = checkpoint if source.has_checkpoints else source.revision
+    revision = revision_of(source, checkpoint)
     where = f"models.{source.model}"
+    facts: dict[str, Any] = {"requested_revision": revision}
     try:
         info = HfApi().model_info(source.location, revision=revision, files_metadata=True)
         folder = scratch / str(info.sha)  # files of two commits must not meet in one folder
@@ -61,6 +65,8 @@ def fetch_hub(source: Source, checkpoint: str, scratch: Path) -> Fetched:
             local_dir=folder,
             max_workers=2,
         )
+        if source.has_checkpoints:
+            facts |= _compared_with_main(source, info, names)
     except GatedRepoError as error:
         raise TokentrailsError(
             f"the model {source.location!r} asks for an agreement that this account has not given",
@@ -90,7 +96,48 @@ def fetch_hub(source: Source, checkpoint: str, scratch: Path) -> Fetched:
             "files that arrived whole are kept. Without a network use a path: or package: source.",
         ) from error
     _check_hashes(info, folder, names, where)
-    return Fetched(folder, revision=info.sha or revision, facts={"requested_revision": revision})
+    return Fetched(folder, revision=info.sha or revision, facts=facts)
+
+
+def revision_of(source: Source, checkpoint: str) -> str:
+    """The branch, tag or commit that is a checkpoint of a model."""
+    return checkpoint if source.has_checkpoints else source.revision
+
+
+def commit_of(source: Source, checkpoint: str) -> str | None:
+    """The commit that a checkpoint is at now; None if the hub does not say."""
+    try:
+        revision = revision_of(source, checkpoint)
+        return HfApi().model_info(source.location, revision=revision).sha
+    except (OSError, HTTPError, HFValidationError):
+        return None
+
+
+def _compared_with_main(source: Source, info: ModelInfo, names: list[str]) -> dict[str, Any]:
+    """Whether a revision's weight files are those of `main`, and the last step on the hub."""
+    try:
+        main = HfApi().model_info(source.location, revision="main", files_metadata=True)
+        own, theirs = _weight_hashes(info, names), _weight_hashes(main, names)
+    except RevisionNotFoundError:
+        own, theirs = {}, {}
+    comparable = own.keys() == theirs.keys() and own and None not in (own | theirs).values()
+    try:
+        refs = HfApi().list_repo_refs(source.location)
+        published = [step_of(ref.name) for ref in (*refs.branches, *refs.tags)]
+    except HfHubHTTPError:  # not every mirror of the hub lists them
+        published = []
+    return {
+        "same_files_as_main": own == theirs if comparable else None,
+        "last_published_step": max((step for step in published if step is not None), default=None),
+    }
+
+
+def _weight_hashes(info: ModelInfo, names: list[str]) -> dict[str, str | None]:
+    return {
+        sibling.rfilename: sibling.lfs.sha256 if sibling.lfs else sibling.blob_id
+        for sibling in info.siblings or []
+        if sibling.rfilename in names and sibling.rfilename.endswith((".safetensors", ".bin"))
+    }
 
 
 def _wanted(source: Source, names: list[str]) -> list[str]:

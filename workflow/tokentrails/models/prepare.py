@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,19 @@ from ..architectures import architecture_of
 from ..errors import TokentrailsError
 from ..settings import Source
 from ..weights import Weights
-from .convert import dequantise_gguf, merge_shards, unpickle
-from .hub import fetch_hub
+from .convert import dequantise_gguf, link_or_copy, merge_shards, unpickle
+from .hub import commit_of, fetch_hub
 from .local import fetch_local
 from .package import fetch_package
-from .source import CONFIG_FILE, SAFETENSORS, Fetched, sha256_of
+from .source import (
+    CONFIG_FILE,
+    FORM,
+    SAFETENSORS,
+    TOKENIZER,
+    TOKENIZER_CONFIG,
+    Fetched,
+    sha256_of,
+)
 from .trained import fetch_trained
 
 PROVENANCE = "provenance.json"
@@ -33,13 +41,17 @@ FETCH: dict[str, Callable[[Source, str, Path], Fetched]] = {
 }
 
 
-def prepare(source: Source, checkpoint: str, target: Path) -> dict[str, Any]:
+def prepare(
+    source: Source, checkpoint: str, target: Path, siblings: Sequence[Path] = ()
+) -> dict[str, Any]:
     """Fetch a checkpoint and bring it into its final form.
 
     Parameters
     ----------
     source, checkpoint: from the configuration.
     target: the checkpoint's folder. Its files appear together when all are there.
+    siblings: folders that may hold the same checkpoint already. One that does, as the hub has it
+        now, gives its files, so that nothing is fetched twice.
 
     Returns
     -------
@@ -54,7 +66,12 @@ def prepare(source: Source, checkpoint: str, target: Path) -> dict[str, Any]:
     unfinished = scratch / "made" if source.kind == "hub" else scratch
     shutil.rmtree(unfinished, ignore_errors=True)
     try:
-        provenance = _prepare(source, checkpoint, target, scratch)
+        made = scratch / "made"
+        made.mkdir(parents=True)
+        provenance = _borrow(source, checkpoint, siblings, made) or _prepare(
+            source, checkpoint, scratch, made
+        )
+        _publish(made, target)
     except BaseException:
         shutil.rmtree(unfinished, ignore_errors=True)
         raise
@@ -62,9 +79,36 @@ def prepare(source: Source, checkpoint: str, target: Path) -> dict[str, Any]:
     return provenance
 
 
-def _prepare(source: Source, checkpoint: str, target: Path, scratch: Path) -> dict[str, Any]:
-    made = scratch / "made"
-    made.mkdir(parents=True)
+def _borrow(
+    source: Source, checkpoint: str, siblings: Sequence[Path], made: Path
+) -> dict[str, Any] | None:
+    """Take the files of a sibling and give its provenance; None if no sibling has them."""
+    if source.kind != "hub" or not siblings:
+        return None
+    wanted = {
+        "source": source.spec,
+        "revision": commit_of(source, checkpoint),
+        "form": FORM,
+        "tokentrails_version": __version__,
+    }
+    for folder in siblings:
+        try:
+            provenance = json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))
+            if not wanted.items() <= provenance.items():
+                continue
+            link_or_copy(folder / SAFETENSORS, made / SAFETENSORS)
+            for name in (CONFIG_FILE, TOKENIZER, TOKENIZER_CONFIG, PROVENANCE):
+                shutil.copyfile(folder / name, made / name)
+            if sha256_of(made / SAFETENSORS) == provenance["sha256"][SAFETENSORS]:
+                return provenance
+        except (FileNotFoundError, ValueError):  # its weights were deleted, or it was killed
+            pass
+        for left in made.iterdir():
+            left.unlink()
+    return None
+
+
+def _prepare(source: Source, checkpoint: str, scratch: Path, made: Path) -> dict[str, Any]:
     fetched = FETCH[source.kind](source, checkpoint, scratch)
     where = f"models.{source.model}"
     facts = dict(fetched.facts)
@@ -74,7 +118,8 @@ def _prepare(source: Source, checkpoint: str, target: Path, scratch: Path) -> di
         config = _read_json(fetched.folder / CONFIG_FILE)
         architecture_of(config, where=where)  # before minutes are spent on the weights
         if any(fetched.folder.glob("*.safetensors")):
-            merge_shards(fetched.folder, made / SAFETENSORS)
+            own = fetched.folder.is_relative_to(scratch)
+            merge_shards(fetched.folder, made / SAFETENSORS, link=own)
         else:
             unpickle(fetched.folder, made / SAFETENSORS)
             facts["note"] = "converted from PyTorch .bin weights"
@@ -95,21 +140,25 @@ def _prepare(source: Source, checkpoint: str, target: Path, scratch: Path) -> di
         "d_model": architecture.width(config),
         "vocabulary_rows": shape[0],
         "sha256": {SAFETENSORS: digest},
+        "tensors_sha256": weights.content_sha256(),
+        "tokenizer_sha256": sha256_of(made / TOKENIZER),
         "bytes": {SAFETENSORS: (made / SAFETENSORS).stat().st_size},
         "tokentrails_version": __version__,
+        "form": FORM,
         **facts,
     }
     (made / PROVENANCE).write_text(
         json.dumps(provenance, indent=2, sort_keys=True, ensure_ascii=False) + "\n",
         encoding="utf-8",
     )
-    names = sorted(f.name for f in made.iterdir())
-    for name in sorted(
-        names, key=lambda n: n == PROVENANCE
-    ):  # provenance last: it says all is there
-        (made / name).chmod(0o644)  # some writers give files to their owner alone
-        os.replace(made / name, target / name)
     return provenance
+
+
+def _publish(made: Path, target: Path) -> None:
+    """Move the files of a finished folder; provenance last, since it says that all is there."""
+    for file in sorted(made.iterdir(), key=lambda f: (f.name == PROVENANCE, f.name)):
+        file.chmod(0o644)  # some writers give files to their owner alone
+        os.replace(file, target / file.name)
 
 
 def _save_tokenizer(folder: Path, target: Path, where: str) -> None:
@@ -128,7 +177,7 @@ def _save_tokenizer(folder: Path, target: Path, where: str) -> None:
     tokenizer.save_pretrained(target)
     backend.no_truncation()
     backend.no_padding()
-    backend.save(str(target / "tokenizer.json"))
+    backend.save(str(target / TOKENIZER))
 
 
 def _read_json(path: Path) -> dict[str, Any]:

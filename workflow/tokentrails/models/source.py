@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-FORM = 1
+FORM = 2
 """Raised when the folders' form changes, which makes every model be fetched and converted again."""
 
 
@@ -36,9 +36,11 @@ def sha256_of(path: Path) -> str:
 
 
 # What is taken from a source; never code, never pickles unless asked for.
+TOKENIZER = "tokenizer.json"
+TOKENIZER_CONFIG = "tokenizer_config.json"
 TOKENIZER_FILES = (
-    "tokenizer.json",
-    "tokenizer_config.json",
+    TOKENIZER,
+    TOKENIZER_CONFIG,
     "special_tokens_map.json",
     "added_tokens.json",
     "vocab.json",

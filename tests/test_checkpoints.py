@@ -1,0 +1,366 @@
+"""Models with many checkpoints: which step each is, what is asked of it, and what an edit makes."""
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import checkpoints
+import hub as stand_in
+import pytest
+import tiny
+import workflow as wf
+from workflow import Job, jobs_to_run, read_yaml, write_yaml
+
+from tokentrails.errors import TokentrailsError
+from tokentrails.models.siblings import checkpoints_table, refuse_other_tokenizer
+from tokentrails.steps import step_of
+
+# Names and steps
+
+
+@pytest.mark.parametrize(
+    ("name", "step"),
+    [
+        ("step143000", 143000),
+        ("step0", 0),
+        ("step-64", 64),
+        ("step_64", 64),
+        ("step064", 64),
+        ("Step64", 64),
+        ("stage1-step1000-tokens4B", 1000),
+        ("stage2-ingredient3-step5000-tokens20B", 5000),
+        ("checkpoint-500", 500),
+        ("global_step100", 100),
+        ("500", 500),
+        ("step999999999999999999", 999999999999999999),
+        ("main", None),
+        ("v1.0", None),
+        ("2024-01-02", None),
+        ("step", None),
+        ("step1.5", None),
+        ("step64k", None),
+        ("footstep64", None),
+        ("stage1", None),
+        ("step1234567890123456789", None),
+        ("3f2a", None),
+    ],
+)
+def test_the_step_is_the_number_in_the_name(name, step):
+    assert step_of(name) == step
+
+
+# What is known of the checkpoints of one model
+
+ALIKE = {
+    "model": "m",
+    "source": "hub:o/m",
+    "architecture": "gpt2",
+    "depth": 3,
+    "d_model": 32,
+    "vocabulary_rows": 406,
+    "tokenizer_sha256": "t",
+}
+
+
+def known(weights: dict[str, str], **of_last: object) -> list[dict]:
+    """Provenances of checkpoints with these hashes, and more of the last one."""
+    one = [
+        ALIKE | {"checkpoint": name, "revision": f"r{name}", "tensors_sha256": digest}
+        for name, digest in weights.items()
+    ]
+    return [*one[:-1], one[-1] | of_last]
+
+
+def warnings(weights: dict[str, str], **of_last: object) -> dict[str, str]:
+    rows = checkpoints_table("m", known(weights, **of_last)).to_pylist()
+    assert [row["checkpoint"] for row in rows] == list(weights)
+    return {row["checkpoint"]: row["warning"] for row in rows if row["warning"]}
+
+
+def test_the_table_lists_the_checkpoints():
+    table = checkpoints_table("m", known({"step8": "a", "main": "b", "step16": "b"}))
+    expected = {"model": "m", "checkpoint": "step8", "step": 8, "revision": "rstep8"}
+    assert table.to_pylist()[0] == expected | {"tensors_sha256": "a", "warning": None}
+    assert table["step"].to_pylist() == [8, None, 16]
+
+
+def test_the_same_weights_twice_are_a_warning():
+    assert warnings({"step0": "a", "step1": "a", "step2": "b", "step4": "a"}) == {
+        "step0": "the same weights as step1, step4",
+        "step1": "the same weights as step0, step4",
+        "step4": "the same weights as step0, step1",
+    }
+    assert warnings({"step0": "a", "step1": "b"}) == {}
+
+
+def test_main_has_the_weights_of_the_last_step():
+    assert warnings({"main": "b", "step0": "a", "step1": "b"}) == {}
+    assert warnings({"step0": "a", "step1": "b", "main": "c"}) == {
+        "main": "other weights than the last step, step1"
+    }
+    assert warnings({"step0": "a", "step1": "b", "main": "a"}) == {
+        "step0": "the same weights as main",
+        "main": "the same weights as step0; other weights than the last step, step1",
+    }
+    assert warnings({"main": "a", "v1": "b"}) == {}
+
+
+def test_the_last_step_has_the_files_of_main():
+    weights = {"step0": "a", "step1": "b"}
+    wrong = {"step1": "the last step, but other weight files than main"}
+    assert warnings(weights, same_files_as_main=False, last_published_step=1) == wrong
+    assert warnings(weights, same_files_as_main=False, last_published_step=None) == wrong
+    # Training went on: then it has to differ.
+    assert warnings(weights, same_files_as_main=False, last_published_step=2) == {}
+    assert warnings(weights, same_files_as_main=True, last_published_step=1) == {}
+    assert warnings(weights, same_files_as_main=None, last_published_step=1) == {}
+    # Where main is listed, the tensors decide.
+    listed = {"main": "b", **weights}
+    assert warnings(listed, same_files_as_main=False, last_published_step=1) == {}
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "name"),
+    [
+        ("architecture", "opt", "another architecture"),
+        ("depth", 4, "another depth"),
+        ("d_model", 64, "another width"),
+        ("vocabulary_rows", 500, "another number of vocabulary rows"),
+        ("tokenizer_sha256", "u", "another tokenizer"),
+    ],
+)
+def test_checkpoints_of_one_model_are_alike(key, value, name):
+    with pytest.raises(TokentrailsError) as caught:
+        checkpoints_table("m", known({"step0": "a", "step1": "b", "step2": "c"}, **{key: value}))
+    message = str(caught.value)
+    for part in ("models.m.", "'step2'", "'step0'", name, f"{value} and {ALIKE[key]}", "Hint: "):
+        assert part in message
+
+
+def test_texts_that_another_tokenizer_cut_are_refused():
+    refuse_other_tokenizer({"tokenizer_sha256": "t"}, known({"step8": "a"})[0])
+    with pytest.raises(TokentrailsError, match=r"models\.m\..*'step8': u and t"):
+        refuse_other_tokenizer({"tokenizer_sha256": "u"}, known({"step8": "a"})[0])
+
+
+# The whole workflow: `kept` has a checkpoint twice; the weights of `m` are not kept
+
+STEPS = ("step0", "step1", "step2", "step8", "step16", "step32")
+KEPT = ("step0", "step4", "step8")
+METRICS = ("metrics", "--cores", "4", *wf.ONE_THREAD)
+CONFIG = Path("config/config.yaml")
+
+
+def edit_model(folder: Path, name: str, **keys: object) -> None:
+    config = read_yaml(folder / CONFIG)
+    config["models"][name] |= keys
+    write_yaml(folder / CONFIG, config)
+
+
+def weight_files(folder: Path) -> set[int]:
+    """The files of tensors of `m` on the disk, those that are being made included."""
+    found = set()
+    for file in (folder / "resources/models/m").rglob("*.safetensors"):
+        try:
+            found.add(file.stat().st_ino)  # several names of one file take the room of one
+        except OSError:
+            continue  # it has just gone
+    return found
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> tuple[Path, str, int]:
+    """A finished run, what it printed, and how many files of weights of `m` there were at most."""
+    folder = wf.checkout(tmp_path_factory.mktemp("checkpoints") / "run")
+    checkpoints.save(folder / "models/m", STEPS)
+    shutil.copytree(folder / "models/m/step0", folder / "models/kept/step0")
+    shutil.copytree(folder / "models/m/step0", folder / "models/kept/step4")
+    shutil.copytree(folder / "models/m/step8", folder / "models/kept/step8")
+    checkpoints.write_config(
+        folder,
+        {
+            "kept": {"checkpoints": list(KEPT)},
+            "m": {"checkpoints": list(STEPS), "keep_weights": False},
+        },
+        ["alone"],
+    )
+    process = wf.start(folder, *METRICS)
+    most, ended = 0, threading.Event()
+
+    def watch() -> None:
+        nonlocal most
+        while not ended.wait(0.002):
+            most = max(most, len(weight_files(folder)))
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    output, _ = process.communicate()
+    ended.set()
+    watching.join()
+    assert process.returncode == 0, output
+    return folder, output, most
+
+
+@pytest.fixture
+def folder(run, tmp_path) -> Iterator[Path]:
+    """A copy of the finished run, to be edited."""
+    yield wf.copy_of(run[0], tmp_path / "run")
+    shutil.rmtree(tmp_path / "run")
+
+
+def measured(model: str, step: str, experiment: str = "alone") -> set[Job]:
+    """What is made from a checkpoint."""
+    rules = ("hidden_states", "identity", "summary")
+    return {Job(rule, f"{model}/{step}/{experiment}") for rule in rules}
+
+
+def stale(folder: Path) -> set[Job]:
+    return jobs_to_run(folder, "metrics")
+
+
+@pytest.mark.e2e
+def test_weights_that_are_not_kept_lie_there_one_at_a_time(run):
+    folder, _, most = run
+    assert 1 <= most <= 2
+    assert weight_files(folder) == set()
+    assert len(list((folder / "results/hidden_states/m").iterdir())) == len(STEPS)
+    assert len(list((folder / "resources/models/kept").glob("*/model.safetensors"))) == len(KEPT)
+
+
+@pytest.mark.e2e
+def test_a_finished_run_has_nothing_to_do_though_weights_are_gone(run):
+    assert stale(run[0]) == set()
+
+
+@pytest.mark.e2e
+def test_doubts_are_printed_and_in_the_table(run):
+    folder, output, _ = run
+    assert "step0: the same weights as step4\n  step4: the same weights as step0\n" in output
+    with (folder / "results/metrics/kept/all/checkpoints.csv").open() as file:
+        rows = {row["checkpoint"]: row for row in csv.DictReader(file)}
+    assert [(row["step"], row["warning"]) for row in rows.values()] == [
+        ("0", "the same weights as step4"),
+        ("4", "the same weights as step0"),
+        ("8", ""),
+    ]
+    assert "same weights" in (folder / "results/logs/checkpoints/kept.log").read_text()
+    # Other metadata in the header would not hide it: what is compared are the tensors.
+    path = folder / "resources/models/kept/step0/provenance.json"
+    provenance = json.loads(path.read_text())
+    assert rows["step0"]["tensors_sha256"] == provenance["tensors_sha256"]
+    assert "of m that" not in output
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("listed", [[*KEPT, "step9"], ["step0", "step2", "step4", "step8"]])
+def test_another_checkpoint_is_measured_and_the_others_are_left(folder, listed):
+    (new,) = set(listed) - set(KEPT)
+    shutil.copytree(folder / "models/m/step16", folder / "models/kept" / new)
+    edit_model(folder, "kept", checkpoints=listed)
+    table = Job("checkpoints", "kept")
+    assert stale(folder) == {Job("model", f"kept/{new}"), table} | measured("kept", new)
+
+
+@pytest.mark.e2e
+def test_another_checkpoint_of_weights_that_are_not_kept(folder):
+    shutil.copytree(folder / "models/m/step32", folder / "models/m/step64")
+    edit_model(folder, "m", checkpoints=[*STEPS, "step64"])
+    fetched = {Job("passing_model", "m/step64/alone"), Job("checkpoints", "m")}
+    assert stale(folder) == fetched | measured("m", "step64")
+
+
+@pytest.mark.e2e
+def test_another_experiment_on_weights_that_are_not_kept(folder):
+    config = read_yaml(folder / CONFIG)
+    models = {name: config["models"][name] for name in ("kept", "m")}
+    checkpoints.write_config(folder, models, ["alone", "with"])
+    expected = {Job("tokens", f"{model}/with") for model in ("kept", "m")}
+    for step in KEPT:
+        expected |= measured("kept", step, "with")
+    for step in STEPS:
+        expected |= {Job("passing_model", f"m/{step}/with")} | measured("m", step, "with")
+    assert stale(folder) == expected
+
+
+@pytest.mark.e2e
+def test_changed_weights_that_are_not_kept_are_fetched_again(folder):
+    checkpoints.change(folder / "models/m/step2", seed=9)
+    fetched = {Job("passing_model", "m/step2/alone"), Job("checkpoints", "m")}
+    assert stale(folder) == fetched | measured("m", "step2")
+
+
+@pytest.mark.e2e
+def test_doubts_are_errors_where_that_is_asked_for(folder):
+    target = "results/metrics/kept/all/checkpoints.csv"
+    edit_model(folder, "kept", strict_checkpoints=True)
+    text = wf.one_message(wf.snakemake(folder, target), "models.kept.checkpoints", "same weights")
+    assert "Hint: take them off the list" in text
+    assert not (folder / target).exists()
+
+
+@pytest.mark.e2e
+def test_a_checkpoint_that_is_not_like_the_others_is_refused(folder):
+    tiny.save("gpt2", folder / "models/kept/step9", n_embd=64)
+    edit_model(folder, "kept", checkpoints=[*KEPT, "step9"])
+    done = wf.snakemake(folder, "results/metrics/kept/all/checkpoints.csv")
+    wf.one_message(done, "models.kept.checkpoints", "'step9'", "'step0'", "another width", "64")
+
+
+@pytest.mark.e2e
+def test_weights_that_pass_need_a_limit(folder):
+    edit_model(folder, "m", checkpoints=["step0", "step1"])
+    done = wf.snakemake(folder, "metrics", "--resources", "other=1", "--forcerun", "checkpoints")
+    wf.one_message(done, "the weights of m are not to be kept", "passing_weights=1")
+
+
+# A disk that is full
+
+
+@pytest.fixture
+def small_disk(tmp_path) -> Iterator[Path]:
+    """A checkout whose models lie on a small file system."""
+    folder = wf.checkout(tmp_path / "run")
+    models = folder / "resources/models"
+    models.mkdir(parents=True)
+    mount = ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(models)]
+    try:
+        done = subprocess.run(mount, capture_output=True, text=True)
+    except OSError as error:
+        pytest.skip(f"no mount here: {error}")
+    if done.returncode != 0:
+        pytest.skip(f"no small file system can be mounted here: {done.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", str(models)], check=True)
+
+
+@pytest.mark.e2e
+def test_full_disk_while_weights_are_fetched(small_disk, tmp_path):
+    """What has arrived whole is kept, and one file of weights is all the room that is needed."""
+    large = tiny.save("gpt2", tmp_path / "large", n_embd=512)
+    weights = (large / "model.safetensors").stat().st_size
+    assert weights > 24 << 20
+    checkpoints.write_config(small_disk, {"m": {"source": "hub:o/m"}}, ["alone"])
+    with stand_in.running() as hub:
+        hub.add("o/m", large)
+        env = {
+            "HF_ENDPOINT": hub.url,
+            "HF_HOME": str(tmp_path / "home"),
+            "NO_PROXY": "127.0.0.1",
+        }
+        done = wf.snakemake(small_disk, "models", **env)
+        wf.one_message(done, "model (model m, checkpoint main)", "the disk is full", "make room")
+        assert not (small_disk / "resources/models/m/main/model.safetensors").exists()
+        whole = set(hub.downloaded()) - {"model.safetensors"}
+        hub.log.clear()
+        size = f"remount,size={weights + (4 << 20)}"
+        models = str(small_disk / "resources/models")
+        subprocess.run(["mount", "-o", size, models], check=True)
+        wf.run(small_disk, "models", **env)
+        assert whole and not whole & set(hub.downloaded())
+    made = small_disk / "resources/models/m/main/model.safetensors"
+    assert os.stat(made).st_size == weights and wf.half_written(small_disk) == []

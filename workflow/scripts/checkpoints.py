@@ -1,0 +1,35 @@
+"""The table of a model's checkpoints."""
+
+import json
+import logging
+import sys
+from pathlib import Path
+
+from _job import job
+
+with job(snakemake):
+    from tokentrails.errors import TokentrailsError
+    from tokentrails.models.siblings import checkpoints_table
+    from tokentrails.tables import write_table
+
+    model = snakemake.wildcards.model
+    table = checkpoints_table(
+        model,
+        [json.loads(Path(path).read_text(encoding="utf-8")) for path in snakemake.input],
+    )
+    doubts = [
+        f"{row['checkpoint']}: {row['warning']}" for row in table.to_pylist() if row["warning"]
+    ]
+    if doubts:
+        message = f"checkpoints of {model} that may not be what their names say:\n  " + "\n  ".join(
+            doubts
+        )
+        if snakemake.params.strict:
+            raise TokentrailsError(
+                message,
+                where=f"models.{model}.checkpoints",
+                hint="take them off the list, or set strict_checkpoints: false to go on with them.",
+            )
+        logging.warning(message)
+        print(f"\nWarning: {message}\n", file=sys.stderr)
+    write_table(table, snakemake.output.table, snakemake.output.csv)
