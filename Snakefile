@@ -22,6 +22,7 @@ include: "workflow/rules/tokens.smk"
 include: "workflow/rules/hidden_states.smk"
 include: "workflow/rules/metrics.smk"
 include: "workflow/rules/figures.smk"
+include: "workflow/rules/checkpoint_figures.smk"
 include: "workflow/rules/composites.smk"
 
 

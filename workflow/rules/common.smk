@@ -4,6 +4,7 @@ import fcntl
 import os
 import sys
 from dataclasses import asdict
+from typing import NamedTuple
 
 from snakemake.exceptions import WorkflowError
 
@@ -32,7 +33,7 @@ except TokentrailsError as error:
 
 wildcard_constraints:
     model=r"[A-Za-z0-9][A-Za-z0-9._-]*",
-    checkpoint=r"[A-Za-z0-9][A-Za-z0-9._-]*",
+    checkpoint=r"(?!all/)[A-Za-z0-9][A-Za-z0-9._-]*",  # all/ holds what is across checkpoints
     experiment=r"[A-Za-z0-9][A-Za-z0-9._-]*",
 
 
@@ -42,6 +43,32 @@ FIGURE = "results/figures/{model}/{checkpoint}/{experiment}/{figure}.{suffix}"
 COMPOSITE = "results/composites/{experiment}_{composite}.{suffix}"
 
 PAPER = ("html", "svg", "png", "pdf", "json")
+
+
+class CheckpointFigure(NamedTuple):
+    """Which analysis a figure belongs to, its table, what draws it, and its options."""
+
+    analysis: str
+    table: str
+    drawing: str
+    options: dict
+
+
+BAND = {"confidence": SETUP.statistics["confidence"]}
+OF_GROUPS = ("convergence", "convergence_by_group", "figures.convergence", BAND)
+OF_PERTURBATION = ("perturbation", "perturbation_by_group", "figures.perturbation", BAND)
+
+CHECKPOINT_FIGURES = {
+    "convergence": CheckpointFigure(*OF_GROUPS),
+    "convergence_aggregate": CheckpointFigure(*OF_GROUPS),
+    "convergence_slope": CheckpointFigure(*OF_GROUPS),
+    "convergence_heatmap": CheckpointFigure(
+        "convergence", "convergence_by_group", "figures.alignment", {}
+    ),
+    "alignment": CheckpointFigure("convergence", "alignment", "figures.alignment", {}),
+    "perturbation": CheckpointFigure(*OF_PERTURBATION),
+    "perturbation_steps": CheckpointFigure(*OF_PERTURBATION),
+}
 
 
 # One run at a time in a folder. The kernel drops this lock when its process dies, however it dies;
@@ -126,6 +153,33 @@ def get_figures(wildcards):
         for figure in ("identity_context", "summary")
         for suffix in PAPER
     ]
+
+
+def get_checkpoint_figures(wildcards):
+    """The figures of models that have several checkpoints."""
+    runs = {
+        (model.name, experiment.name): experiment
+        for model, _, experiment in SETUP.runs()
+        if len(model.checkpoints) > 1
+    }
+    return [
+        FIGURE.format(model=model, checkpoint="all", experiment=name, figure=figure, suffix=suffix)
+        for (model, name), experiment in runs.items()
+        for figure, about in CHECKPOINT_FIGURES.items()
+        if about.analysis in experiment.analyses
+        for suffix in PAPER
+    ]
+
+
+def get_checkpoint_figure(answer):
+    """A function of wildcards: what `answer` says of their figure."""
+    return lambda wildcards: answer(CHECKPOINT_FIGURES[wildcards.figure])
+
+
+def get_checkpoint_figure_table(wildcards):
+    """The table that a figure across checkpoints shows."""
+    table = CHECKPOINT_FIGURES[wildcards.figure].table
+    return METRIC.format(metric=table, suffix="parquet", **{**wildcards, "checkpoint": "all"})
 
 
 def get_composites(wildcards):
