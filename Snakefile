@@ -25,6 +25,7 @@ include: "workflow/rules/hidden_states.smk"
 include: "workflow/rules/metrics.smk"
 include: "workflow/rules/convergence.smk"
 include: "workflow/rules/figures.smk"
+include: "workflow/rules/checkpoint_figures.smk"
 include: "workflow/rules/composites.smk"
 
 
@@ -37,6 +38,7 @@ rule all:
     input:
         get_metrics,
         get_figures,
+        get_checkpoint_figures("convergence", "perturbation"),
         get_composites,
 
 
@@ -50,6 +52,7 @@ rule metrics:
 rule figures:
     input:
         get_figures,
+        get_checkpoint_figures("convergence", "perturbation"),
         get_composites,
 
 
@@ -57,12 +60,14 @@ rule figures:
 rule convergence:
     input:
         get_tables_of("convergence"),
+        get_checkpoint_figures("convergence"),
 
 
 # What a word's state owes to its context and to its earlier tokens: tables and figures.
 rule perturbation:
     input:
         get_tables_of("perturbation"),
+        get_checkpoint_figures("perturbation"),
 
 
 # The weights alone, e.g. before going to a machine without a network.

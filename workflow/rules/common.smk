@@ -33,7 +33,7 @@ except TokentrailsError as error:
 
 wildcard_constraints:
     model=r"[A-Za-z0-9][A-Za-z0-9._-]*",
-    checkpoint=r"[A-Za-z0-9][A-Za-z0-9._-]*",
+    checkpoint=r"(?!all/)[A-Za-z0-9][A-Za-z0-9._-]*",  # all/ holds what is across checkpoints
     experiment=r"[A-Za-z0-9][A-Za-z0-9._-]*",
 
 

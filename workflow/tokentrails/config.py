@@ -78,7 +78,8 @@ def load_config(data: dict[str, Any], files: Sequence[str] = ()) -> Config:
         experiments[name] = load_experiment(name, entry, tuple(models), where)
     for figure, title in filled["figures"].items():
         _check_title(title, where(("figures", figure)))
-    return Config(models, experiments, filled["extract"], filled["summary"], filled["figures"])
+    sections = ("extract", "summary", "statistics", "figures")
+    return Config(models, experiments, *(filled[section] for section in sections))
 
 
 def load_experiment(
@@ -347,6 +348,13 @@ def _checkpoints(entry: dict[str, Any], training: Training | None, where: str) -
     if "checkpoints" not in entry:
         return ("main",)
     listed = entry["checkpoints"]
+    if "all" in listed and listed != "all":
+        raise TokentrailsError(
+            "no checkpoint can be named 'all': results across checkpoints go by this name",
+            where=where,
+            hint="write 'checkpoints: all', without brackets, for every checkpoint of a model that "
+            "is trained here; else give the checkpoint another name.",
+        )
     if training is None:
         if listed == "all":
             raise TokentrailsError(

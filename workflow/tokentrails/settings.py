@@ -206,6 +206,7 @@ class Config:
     experiments: dict[str, Experiment]
     extract: dict[str, Any]
     summary: dict[str, Any]
+    statistics: dict[str, Any]
     figures: dict[str, str]
 
     def runs(self) -> list[tuple[Model, str, Experiment]]:

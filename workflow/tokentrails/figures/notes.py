@@ -1,7 +1,5 @@
 """What figures across checkpoints say under their titles."""
 
-from collections.abc import Sequence
-
 import polars as pl
 
 from .groups import group_name, sizes
@@ -34,7 +32,7 @@ def words_note(table: pl.DataFrame, few: str = "Dashed: groups of few words.") -
     if few and any(are_few and n for _, n, are_few in groups):
         sentences.append(few)
     if none:
-        sentences.append(f"No word has {_listed(none, 'or')}.")
+        sentences.append(f"No word has {' or '.join(none)}.")
     return [" ".join(sentences)] if sentences else []
 
 
@@ -54,8 +52,3 @@ def left_out(table: pl.DataFrame) -> list[str]:
     if names.is_empty():
         return []
     return [f"Not drawn, for its name holds no step: {', '.join(names)}."]
-
-
-def _listed(words: Sequence[str], joiner: str) -> str:
-    *first, last = words
-    return f"{', '.join(first)} {joiner} {last}" if first else last

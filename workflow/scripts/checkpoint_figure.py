@@ -1,0 +1,26 @@
+"""A figure across checkpoints."""
+
+from _job import job
+
+with job(snakemake):
+    from tokentrails.figures import alignment, convergence, perturbation
+    from tokentrails.figures.notes import warnings_of
+    from tokentrails.figures.save import save
+    from tokentrails.tables import read_frame
+
+    draw = {
+        "convergence": convergence.convergence,
+        "convergence_aggregate": convergence.convergence_aggregate,
+        "convergence_slope": convergence.convergence_slope,
+        "convergence_heatmap": alignment.convergence_heatmap,
+        "alignment": alignment.alignment,
+        "perturbation": perturbation.perturbation,
+        "perturbation_steps": perturbation.perturbation_steps,
+    }[snakemake.wildcards.figure]
+    chart = draw(
+        read_frame(snakemake.input.table),
+        title=snakemake.params.title,
+        warnings=warnings_of(read_frame(snakemake.input.checkpoints)),
+        **snakemake.params.options,
+    )
+    save(chart, snakemake.output)
