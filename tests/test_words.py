@@ -390,6 +390,27 @@ def test_a_group_in_contexts_does_not_depend_on_the_others(files):
         assert without_numbers(alone, n) == without_numbers(together, n)
 
 
+def test_a_base_moves_on_to_a_context_where_it_has_a_partner():
+    raw = whitespace_tokenizer("the", "say", "see", "ab", "pq", "cd", "-").tokenizer
+    raw.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    raw.add_tokens(["say pq"])  # so that one word is not separated from one context
+    contexts = ("the {word}", "say {word}", "see {word}")
+    tokens, skipped = perturbed(
+        TokenizerFiles(raw, None), ["pq-cd", "ab-cd"], contexts, n_tokens=(3,)
+    )
+    assert not skipped
+    assert [(row["label"], row["variant"], row["text"]) for row in tokens] == [
+        ("pq-cd", "base", "the pq-cd"),
+        ("pq-cd~c2", "P1", "see pq-cd"),
+        ("pq-cd~ab-cd", "P2", "the ab-cd"),
+        ("ab-cd", "base", "see ab-cd"),
+        ("ab-cd~c0", "P1", "the ab-cd"),
+        ("ab-cd~c1", "P1", "say ab-cd"),
+        ("ab-cd~pq-cd", "P2", "see pq-cd"),
+    ]
+    assert [row["base"] for row in tokens] == [0, 0, 0, 3, 3, 3, 3]
+
+
 def test_a_word_that_no_other_context_cuts_alike_is_left_out(files):
     contexts = ("{bos}a{space}{word}", '{bos}say "{word}')
     listed = ["lead", "pipes"]

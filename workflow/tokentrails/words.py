@@ -251,11 +251,11 @@ def _perturbations(
     """The rows of all bases, each followed by its P1, by context, and its P2, by rank."""
     rows: list[dict[str, Any]] = []
     for n, group in groups.items():
-        families = _families(group) if n > 1 else {}
+        families = _families(group)
         pool = _with_partners(group, families, n, skipped) if n > 1 else group
         for turn, word in enumerate(_draw(pool, n, words)):
             rng = np.random.default_rng((words.seed, n, word.entry.rank))
-            family = [other for other in families.get(word.ids[-1], ()) if other is not word]
+            family = [other for other in families[word.ids[-1]] if other is not word]
             base, context, partners = _base(cutter, word, family, turn, experiment.others, rng)
             elsewhere = _elsewhere(cutter, word, context, experiment.others, rng)
             if partners or elsewhere:
@@ -287,7 +287,7 @@ def _rows(
 
 
 def _families(group: Sequence[Cut]) -> dict[int, list[Cut]]:
-    """Words of one token count by their last token."""
+    """Words of one token count by their last token. One-token words are each alone."""
     families: dict[int, list[Cut]] = {}
     for word in group:
         families.setdefault(word.ids[-1], []).append(word)
