@@ -150,7 +150,7 @@ def test_texts_that_another_tokenizer_cut_are_refused():
 
 # The whole workflow: `kept` has a checkpoint twice; the weights of `m` are not kept
 
-STEPS = ("step0", "step1", "step2", "step8", "step16", "step32")
+STEPS = ("step0", "step2", "step8", "step32")
 KEPT = ("step0", "step4", "step8")
 METRICS = ("metrics", "--cores", "4", *wf.ONE_THREAD)
 CONFIG = Path("config/config.yaml")
@@ -226,7 +226,7 @@ def stale(folder: Path) -> set[Job]:
 @pytest.mark.e2e
 def test_weights_that_are_not_kept_lie_there_one_at_a_time(run):
     folder, _, most = run
-    assert 1 <= most <= 2
+    assert most == 1
     assert weight_files(folder) == set()
     assert len(list((folder / "results/hidden_states/m").iterdir())) == len(STEPS)
     assert len(list((folder / "resources/models/kept").glob("*/model.safetensors"))) == len(KEPT)
@@ -260,7 +260,7 @@ def test_doubts_are_printed_and_in_the_table(run):
 @pytest.mark.parametrize("listed", [[*KEPT, "step9"], ["step0", "step2", "step4", "step8"]])
 def test_another_checkpoint_is_measured_and_the_others_are_left(folder, listed):
     (new,) = set(listed) - set(KEPT)
-    shutil.copytree(folder / "models/m/step16", folder / "models/kept" / new)
+    shutil.copytree(folder / "models/m/step32", folder / "models/kept" / new)
     edit_model(folder, "kept", checkpoints=listed)
     table = Job("checkpoints", "kept")
     assert stale(folder) == {Job("model", f"kept/{new}"), table} | measured("kept", new)

@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 from slow_loop import largest_difference, read_curves, slow_loop
-from workflow import checkout, contents, half_written, read_yaml, rules_to_run, run
+from workflow import checkout, contents, half_written, read_yaml, rules_to_run, run, write_yaml
 
 MODELS = ("smollm2-135m", "minilm-l6")
 EXPERIMENTS = ("polysemy", "drift")
@@ -17,7 +17,11 @@ pytestmark = pytest.mark.e2e
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
+    """All of it but for the length of nano's training, which takes minutes."""
     folder = checkout(tmp_path_factory.mktemp("default"))
+    config = read_yaml(folder / "config/config.yaml")
+    config["models"]["nano"]["steps"] = 32
+    write_yaml(folder / "config/config.yaml", config)
     run(folder)
     return folder
 

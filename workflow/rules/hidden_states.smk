@@ -19,7 +19,7 @@ rule hidden_states:
     priority: get_turn()
     conda:
         "../../envs/torch.yaml"
-    threads: 8
+    threads: lambda wildcards: SETUP.models[wildcards.model].threads
     resources:
         passing_weights=get_passing,
     params:

@@ -49,7 +49,7 @@ use rule model as passing_model with:
         "results/logs/model/{model}/{checkpoint}/{experiment}.log",
     priority: get_turn(fetching=True)
     # As many as the jobs that use the weights: cores that are free for this one are free for them.
-    threads: 8
+    threads: lambda wildcards: SETUP.models[wildcards.model].threads
     resources:
         passing_weights=1,
     message:

@@ -321,6 +321,7 @@ def _model(name: str, entry: dict[str, Any], where: str) -> Model:
         training,
         keep_weights=entry["keep_weights"],
         strict_checkpoints=entry["strict_checkpoints"],
+        threads=entry["threads"],
     )
 
 

@@ -65,6 +65,7 @@ class Model:
     training: of a model that the workflow trains.
     keep_weights: whether weights stay on the disk after their last use.
     strict_checkpoints: whether a warning about a checkpoint is an error.
+    threads: most CPU threads of a run on its texts.
     """
 
     name: str
@@ -74,6 +75,7 @@ class Model:
     training: Training | None
     keep_weights: bool
     strict_checkpoints: bool
+    threads: int
 
     @property
     def tokenizer_checkpoint(self) -> str:
