@@ -56,6 +56,12 @@ rule figures:
         get_composites,
 
 
+# The figures across models, and what they need.
+rule composites:
+    input:
+        get_composites,
+
+
 # How fast words settle during training: tables and figures.
 rule convergence:
     input:

@@ -637,7 +637,12 @@ def test_defaults_are_filled_in(here):
         "store": "float32",
     }
     assert config.summary == {"half_life_threshold": 0.1}
-    assert set(config.figures) == {"identity_context", "summary", "training", "senses", "depth"}
+    assert config.statistics == {"bootstrap": 1000, "confidence": 0.95, "seed": 0, "few": 10}
+    assert set(config.figures) == {
+        *("identity_context", "summary", "training", "senses", "depth"),
+        *("convergence", "convergence_aggregate", "convergence_slope", "convergence_heatmap"),
+        *("alignment", "perturbation", "perturbation_steps"),
+    }
 
 
 def test_given_values_win_over_defaults(here):

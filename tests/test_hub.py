@@ -341,10 +341,19 @@ PAPER = ("--configfile", "config/paper.yaml")
 
 @pytest.mark.e2e
 def test_the_paper_is_planned_for_three_models(paper):
-    jobs = wf.rules_to_run(paper, *PAPER)
+    jobs = wf.rules_to_run(paper, "composites", *PAPER)
     per_model = {rule: n for rule, n in jobs.items() if rule != "composite"}
     assert set(per_model.values()) == {3} and {"model", "hidden_states"} <= set(per_model)
     assert jobs["composite"] == 2
+
+
+@pytest.mark.e2e
+def test_the_paper_is_planned_for_every_checkpoint_of_pythia(paper):
+    jobs = wf.rules_to_run(paper, "convergence", "perturbation", *PAPER)
+    assert jobs["hidden_states"] == jobs["passing_model"] == 3 * 154
+    assert jobs["perturbation_table"] == 154
+    assert jobs["tokens"] == 3 and jobs["convergence_tables"] == jobs["alignment_table"] == 2
+    assert "model" not in jobs
 
 
 @pytest.mark.e2e
