@@ -4,6 +4,7 @@ import fcntl
 import os
 import sys
 from dataclasses import asdict
+from typing import NamedTuple
 
 from snakemake.exceptions import WorkflowError
 
@@ -307,3 +308,61 @@ def get_title(figure):
         )
 
     return get
+
+
+class CheckpointFigure(NamedTuple):
+    """Which analysis a figure belongs to, its table, what draws it, and its options."""
+
+    analysis: str
+    table: str
+    drawing: str
+    options: dict
+
+
+BAND = {"confidence": SETUP.statistics["confidence"]}
+OF_GROUPS = ("convergence", "convergence_by_group", "figures.convergence", BAND)
+OF_PERTURBATION = ("perturbation", "perturbation_by_group", "figures.perturbation", BAND)
+
+CHECKPOINT_FIGURES = {
+    "convergence": CheckpointFigure(*OF_GROUPS),
+    "convergence_aggregate": CheckpointFigure(*OF_GROUPS),
+    "convergence_slope": CheckpointFigure(*OF_GROUPS),
+    "convergence_heatmap": CheckpointFigure(
+        "convergence", "convergence_by_group", "figures.alignment", {}
+    ),
+    "alignment": CheckpointFigure("convergence", "alignment", "figures.alignment", {}),
+    "perturbation": CheckpointFigure(*OF_PERTURBATION),
+    "perturbation_steps": CheckpointFigure(*OF_PERTURBATION),
+}
+
+
+def get_checkpoint_figures(*analyses):
+    """An input function: the figures across checkpoints of these analyses.
+
+    What is drawn over training steps needs several checkpoints.
+    """
+
+    def get(wildcards):
+        return [
+            FIGURE.format(figure=figure, suffix=suffix, **get_run(model, "all", experiment))
+            for figure, about in CHECKPOINT_FIGURES.items()
+            if about.analysis in analyses
+            for model, experiment in SETUP.across(about.analysis)
+            if figure != "perturbation_steps" or len(model.checkpoints) > 1
+            for suffix in PAPER
+        ]
+
+    return get
+
+
+def get_checkpoint_figure(answer):
+    """A function of wildcards: what `answer` says of their figure."""
+    return lambda wildcards: answer(CHECKPOINT_FIGURES[wildcards.figure])
+
+
+def get_checkpoint_figure_table(wildcards):
+    """The table that a figure across checkpoints shows."""
+    table = CHECKPOINT_FIGURES[wildcards.figure].table
+    return METRIC_OF_ALL.format(
+        metric=table, suffix="parquet", model=wildcards.model, experiment=wildcards.experiment
+    )

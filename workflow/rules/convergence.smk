@@ -4,20 +4,17 @@
 # out: results/metrics/{model}/all/{experiment}/{convergence,convergence_by_group,alignment,
 #      perturbation_by_group}.* and results/metrics/{model}/{checkpoint}/{experiment}/perturbation.*
 
-ACROSS = "results/metrics/{model}/all/{experiment}/"
-PERTURBATION = "results/metrics/{model}/{checkpoint}/{experiment}/perturbation."
-
 
 rule convergence_tables:
     input:
         states=get_of_all_checkpoints(STATES),
         tokens=TOKENS,
     output:
-        table=ACROSS + "convergence.parquet",
-        csv=ACROSS + "convergence.csv",
-        by_group=ACROSS + "convergence_by_group.parquet",
+        table="results/metrics/{model}/all/{experiment}/convergence.parquet",
+        csv="results/metrics/{model}/all/{experiment}/convergence.csv",
+        by_group="results/metrics/{model}/all/{experiment}/convergence_by_group.parquet",
         by_group_csv=report(
-            ACROSS + "convergence_by_group.csv",
+            "results/metrics/{model}/all/{experiment}/convergence_by_group.csv",
             caption="../report/convergence_by_group.rst",
             category="Tables",
             subcategory="{experiment}",
@@ -47,9 +44,9 @@ rule alignment_table:
         states=get_of_all_checkpoints(STATES),
         tokens=TOKENS,
     output:
-        table=ACROSS + "alignment.parquet",
+        table="results/metrics/{model}/all/{experiment}/alignment.parquet",
         csv=report(
-            ACROSS + "alignment.csv",
+            "results/metrics/{model}/all/{experiment}/alignment.csv",
             caption="../report/alignment_table.rst",
             category="Tables",
             subcategory="{experiment}",
@@ -78,8 +75,8 @@ rule perturbation_table:
         states=STATES,
         tokens=TOKENS,
     output:
-        table=PERTURBATION + "parquet",
-        csv=PERTURBATION + "csv",
+        table="results/metrics/{model}/{checkpoint}/{experiment}/perturbation.parquet",
+        csv="results/metrics/{model}/{checkpoint}/{experiment}/perturbation.csv",
     log:
         "results/logs/perturbation/{model}/{checkpoint}/{experiment}.log",
     benchmark:
@@ -94,11 +91,13 @@ rule perturbation_table:
 
 rule perturbation_by_group:
     input:
-        get_of_all_checkpoints(PERTURBATION + "parquet"),
+        get_of_all_checkpoints(
+            "results/metrics/{model}/{checkpoint}/{experiment}/perturbation.parquet"
+        ),
     output:
-        table=ACROSS + "perturbation_by_group.parquet",
+        table="results/metrics/{model}/all/{experiment}/perturbation_by_group.parquet",
         csv=report(
-            ACROSS + "perturbation_by_group.csv",
+            "results/metrics/{model}/all/{experiment}/perturbation_by_group.csv",
             caption="../report/perturbation_by_group.rst",
             category="Tables",
             subcategory="{experiment}",
