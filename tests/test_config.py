@@ -438,6 +438,12 @@ def test_a_checkpoint_is_listed_once(here):
     refuse_config(data, "'a' is listed twice", "models.m")
 
 
+@pytest.mark.parametrize("source", ["path:x", "train:nano"])
+def test_no_checkpoint_is_named_all(here, source):
+    entry = {"source": source, "checkpoints": ["all"]}
+    refuse_config(changed(CONFIG, "models", "m", entry), "'all'", "models.m", "without brackets")
+
+
 def test_the_reference_is_one_of_the_checkpoints(here):
     data = changed(CONFIG, "models", "m", "reference", "step9")
     refuse_config(data, "'step9'", "models.m", "main")
@@ -542,6 +548,10 @@ def test_an_experiment_names_models_that_there_are(here):
         (("extract", "device"), "gpu"),
         (("extract", "dtype"), "fp16"),
         (("extract", "store"), "bfloat16"),
+        (("statistics", "bootstrap"), 99),
+        (("statistics", "confidence"), 0),
+        (("statistics", "confidence"), 1),
+        (("statistics", "few"), 0),
         (("summary", "half_life_threshold"), -1),
         (("summary", "half_life_threshold"), 1.1),
         (("summary", "half_life_threshold"), "0.1"),

@@ -34,7 +34,7 @@ def test_the_manual_explains_every_key_of_the_schema(name):
 
 def test_the_manual_gives_the_defaults_of_the_schema():
     manual = (ROOT / "config/README.md").read_text()
-    for section in ("extract", "summary"):
+    for section in ("extract", "summary", "statistics"):
         for key, rule in schema("config")["properties"][section]["properties"].items():
             assert re.search(
                 rf"^\| `{key}` \|.*\| `{rule['default']}` \|$", manual, re.MULTILINE

@@ -123,6 +123,16 @@ def test_checkpoint_that_does_not_exist(fresh):
     refused_at_once(fresh, "models.gpt2.source", "'step2'", "no folder 'models/gpt2/step2'")
 
 
+def test_results_across_checkpoints_are_not_those_of_a_checkpoint_named_all(fresh):
+    figure = "results/figures/gpt2/all/senses/{}.svg"
+    of_one = wf.snakemake(fresh, "-n", figure.format("identity_context"))
+    assert of_one.returncode and "MissingRule" in of_one.stdout + of_one.stderr
+    across = wf.snakemake(fresh, "-n", figure.format("alignment"))
+    table = "results/metrics/gpt2/all/senses/alignment.parquet"
+    assert "MissingInput" in across.stdout + across.stderr
+    assert table in across.stdout + across.stderr
+
+
 def test_unsupported_architecture(fresh):
     config = fresh / "models/gpt2/config.json"
     config.write_text(config.read_text().replace('"model_type": "gpt2"', '"model_type": "xlnet"'))

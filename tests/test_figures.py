@@ -106,7 +106,7 @@ def layers(spec: dict) -> list[tuple[dict, list[dict]]]:
         data = spec["data"]
         return [(spec, data["values"] if "values" in data else spec["rows"][data["name"]])]
     rows = spec.get("rows") or spec.get("datasets", {})
-    parts = [p for key in ("layer", "concat", "hconcat") for p in spec.get(key, [])]
+    parts = [p for key in ("layer", "concat", "hconcat", "vconcat") for p in spec.get(key, [])]
     return [unit for part in parts for unit in layers(part | {"rows": rows})]
 
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import altair as alt
 import polars as pl
@@ -120,18 +121,17 @@ def _slopes(rows: pl.DataFrame) -> tuple[pl.DataFrame, bool]:
     """
     every = sorted(rows["step"].unique())
     kept = _far_apart(every)
-    passed = {
-        step: index and every.index(step) - every.index(kept[index - 1]) > 1
-        for index, step in enumerate(kept)
-    }
+    passed = [
+        step for before, step in pairwise(kept) if every.index(step) > every.index(before) + 1
+    ]
     doublings = (pl.col("step") + 1).log(2)
     rows = rows.filter(pl.col("step").is_in(kept)).sort("step", maintain_order=True)
     change = pl.col("mean").diff().over("n_tokens", "layer")
-    joined = pl.col("step").replace_strict(passed, return_dtype=pl.Boolean)
+    joined = pl.col("step").is_in(passed)
     slope, interval = _SLOPE
     slopes = rows.with_columns(
         pl.when(joined)
-        .then((change / doublings.diff().over("n_tokens", "layer")).round(6))
+        .then(change / doublings.diff().over("n_tokens", "layer"))
         .otherwise(slope)
         .alias(slope),
         *(pl.when(~joined).then(bound).alias(bound) for bound in interval),
@@ -145,7 +145,7 @@ def _far_apart(steps: list[int]) -> list[int]:
     for step in reversed(steps):
         if math.log2((1 + kept[0]) / (1 + step)) >= _LEAST_DOUBLINGS:
             kept.insert(0, step)
-    return kept if kept[0] == steps[0] else [steps[0], *kept]
+    return kept if kept[:1] == steps[:1] else [steps[0], *kept]
 
 
 def _parts(rows: pl.DataFrame, value: str, interval: Sequence[str]) -> dict[str, pl.DataFrame]:

@@ -10,10 +10,10 @@ LINE = "resid"  # the site whose layers these figures follow
 
 
 def stream(table: pl.DataFrame) -> pl.DataFrame:
-    """The rows of the residual stream; numbers in float64 with six decimals, NaN as null."""
-    numbers = [name for name, dtype in table.schema.items() if dtype.is_float()]
-    rounded = [pl.col(name).cast(pl.Float64).fill_nan(None).round(6) for name in numbers]
-    return table.filter(pl.col("site") == LINE).with_columns(rounded)
+    """The rows of the residual stream; numbers in float64, NaN as null."""
+    numbers = [pl.col(name) for name, dtype in table.schema.items() if dtype.is_float()]
+    exact = [number.cast(pl.Float64).fill_nan(None) for number in numbers]
+    return table.filter(pl.col("site") == LINE).with_columns(exact)
 
 
 def group_name(n_tokens: int) -> str:
@@ -75,14 +75,15 @@ def points_of(
 ) -> pl.DataFrame:
     """The columns of a points frame that are in a table, without its rows that have no value.
 
-    `line` tells one line from another; `more` columns stay as they are.
+    `line` tells one line from another; `more` columns stay as they are. Six decimals: what a
+    figure shows, and the same everywhere.
     """
     low, high = interval
     return table.drop_nulls(value).select(
         *("checkpoint", "step", "layer", "n", "few"),
         *more,
         line=line,
-        value=value,
-        low=low,
-        high=high,
+        value=pl.col(value).round(6),
+        low=pl.col(low).round(6),
+        high=pl.col(high).round(6),
     )

@@ -5,6 +5,7 @@ import polars as pl
 from .groups import group_name, sizes
 
 _MOST_WARNINGS = 5
+_MOST_NAMES = 5
 
 
 def warnings_of(checkpoints: pl.DataFrame) -> list[str]:
@@ -49,6 +50,7 @@ def reference_of(table: pl.DataFrame) -> str:
 def left_out(table: pl.DataFrame) -> list[str]:
     """Which checkpoints are not drawn, since no step is known of them."""
     names = table.filter(pl.col("step").is_null())["checkpoint"].unique(maintain_order=True)
-    if names.is_empty():
-        return []
-    return [f"Not drawn, for its name holds no step: {', '.join(names)}."]
+    shown = names.to_list()[:_MOST_NAMES]
+    if len(names) > len(shown):
+        shown.append(f"and {len(names) - len(shown)} more")
+    return [f"Not drawn, without a step in the name: {', '.join(shown)}."] if shown else []

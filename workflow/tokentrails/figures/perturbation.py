@@ -11,6 +11,7 @@ from .lines import Frame, empty_panel, line_panel, value_range
 from .notes import band_note, counts, left_out
 from .panel import layer_ticks
 from .steps import beyond, log_spaced, step_axis
+from .text import shorten
 from .theme import LINE_HEIGHT, figure, nothing_to_show, ramp
 
 _VARIANTS = {
@@ -138,7 +139,7 @@ def _checkpoint_lines(rows: pl.DataFrame) -> pl.DataFrame:
         for index, name in enumerate(names)
     }
     return points_of(rows, *_MEAN, "variant", "n_tokens", line="checkpoint").with_columns(
-        series="checkpoint",
+        series=pl.col("checkpoint").map_elements(shorten, return_dtype=pl.String),
         colour=pl.col("checkpoint").replace_strict({n: ramp(s) for n, s in shares.items()}),
         dashed="few",
     )

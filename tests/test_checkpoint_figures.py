@@ -1,0 +1,519 @@
+"""Figures across checkpoints: what is drawn is what the tables say."""
+
+import itertools
+import math
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import altair as alt
+import polars as pl
+import pytest
+from test_figures import FORMATS, layers, marks
+
+from tokentrails.figures.alignment import alignment, convergence_heatmap
+from tokentrails.figures.convergence import (
+    convergence,
+    convergence_aggregate,
+    convergence_slope,
+)
+from tokentrails.figures.notes import warnings_of
+from tokentrails.figures.perturbation import perturbation, perturbation_steps
+from tokentrails.figures.save import render, specification
+from tokentrails.figures.steps import log_spaced, step_label, step_ticks
+from tokentrails.figures.theme import ramp
+
+STEPS = [0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 1536]
+PYTHIA = [0, *(2**i for i in range(10)), *range(1000, 144_000, 1000)]
+WORDS = {1: 24, 2: 18, 3: 4}
+BAND = {"confidence": 0.9}
+TYPES = {
+    **dict.fromkeys(("step", "n"), pl.Int64),
+    **dict.fromkeys(("n_tokens", "layer"), pl.Int32),
+    **dict.fromkeys(("mean", "ci_low", "ci_high", "per_step"), pl.Float64),
+    **dict.fromkeys(("per_doubling", "per_doubling_low", "per_doubling_high"), pl.Float64),
+}
+
+
+def keys(step: int | None, reference: int) -> dict:
+    name = "main" if step is None else f"step{step}"
+    of_run = {"model": "nano", "checkpoint": name, "experiment": "words", "site": "resid"}
+    return of_run | {"reference": f"step{reference}", "step": step}
+
+
+def mean_row(n: int, mean: float) -> dict:
+    """Columns that tell of a mean over n words; with too few words some are null."""
+    wide = 0.3 * (1 - mean) / math.sqrt(max(n, 1)) + 0.004
+    low, high = (mean - wide, mean + wide) if n > 1 else (None, None)
+    return {"n": n, "few": n < 10, "mean": mean if n else None, "ci_low": low, "ci_high": high}
+
+
+def by_group(*, depth=6, steps=STEPS, words=WORDS, main=False) -> pl.DataFrame:
+    """A made-up table convergence_by_group, with rows of another site that no figure shows."""
+    rows = []
+    for tokens, n in [*words.items(), (None, sum(words.values()))]:
+        for layer in [*range(depth + 1), None]:
+            height = 0.5 if layer is None else layer / depth
+            late = 0.4 + 0.3 * height - 0.02 * (tokens or 0)
+            before = None
+            for step in [*steps, None] if main else steps:
+                share = 1 if step is None else math.log1p(step) / math.log1p(max(steps[-1], 1))
+                row = mean_row(n, 0.05 + 0.9 / (1 + math.exp(10 * (late - share))))
+                row = dict.fromkeys(TYPES) | row | keys(step, steps[-1])
+                row |= {"n_tokens": tokens, "layer": layer}
+                if before and n and step is not None:
+                    doublings = math.log2((1 + step) / (1 + before["step"]))
+                    slope = (row["mean"] - before["mean"]) / doublings
+                    row["per_doubling"] = slope
+                    if n > 1:
+                        row |= {"per_doubling_low": slope - 0.01, "per_doubling_high": slope + 0.02}
+                before = row
+                rows.append(row)
+    table = pl.DataFrame(rows, schema_overrides=TYPES, infer_schema_length=None)
+    elsewhere = table.with_columns(site=pl.lit("final_norm"), mean=pl.lit(7.0), layer=depth)
+    return pl.concat([table, elsewhere.cast(dict(table.schema))])
+
+
+def aligned(*, depth=6, steps=STEPS, words=WORDS) -> pl.DataFrame:
+    """A made-up table alignment."""
+    table = by_group(depth=depth, steps=steps, words=words).filter(pl.col("layer").is_not_null())
+    return table.rename({"mean": "cosine"}).with_columns(
+        cka=pl.col("cosine") - 0.2,
+        procrustes=0.4 + 0.6 * pl.col("cosine"),
+        procrustes_shuffled=pl.lit(0.35),
+    )
+
+
+def perturbed(*, depth=6, steps=STEPS, words=WORDS, main=False) -> pl.DataFrame:
+    """A made-up table perturbation_by_group; P2 is not defined for words of one token."""
+    rows = []
+    for variant, (tokens, n) in itertools.product(("P1", "P2"), words.items()):
+        for layer, step in itertools.product([*range(depth + 1), None], [*steps, None]):
+            if (variant, tokens) == ("P2", 1) or (step is None and not main):
+                continue
+            share = 1 if step is None else math.log1p(step) / math.log1p(max(steps[-1], 1))
+            fall = {"P1": 0.3, "P2": 0.2}[variant] + 0.03 * tokens
+            mean = 1 - fall * share * (depth / 2 if layer is None else layer) / depth
+            place = {"variant": variant, "n_tokens": tokens, "layer": layer}
+            rows.append(keys(step, steps[-1]) | place | mean_row(n, mean))
+    table = pl.DataFrame(rows, schema_overrides=TYPES, infer_schema_length=None)
+    return table.drop("reference")
+
+
+ALL: dict[str, tuple[Callable[..., alt.TopLevelMixin], Callable[..., pl.DataFrame], dict]] = {
+    "convergence": (convergence, by_group, BAND),
+    "convergence_aggregate": (convergence_aggregate, by_group, BAND),
+    "convergence_slope": (convergence_slope, by_group, BAND),
+    "convergence_heatmap": (convergence_heatmap, by_group, {}),
+    "alignment": (alignment, aligned, {}),
+    "perturbation": (perturbation, perturbed, BAND),
+    "perturbation_steps": (perturbation_steps, perturbed, BAND),
+}
+
+
+def panels(chart: alt.TopLevelMixin) -> dict[str, list[tuple[dict, list[dict]]]]:
+    """The marks of every panel, with the rows that they draw, by its title."""
+    found = {}
+
+    def look(part: dict, rows: dict) -> None:
+        parts = [p for key in ("concat", "hconcat", "vconcat") for p in part.get(key, [])]
+        for inner in parts:
+            look(inner, rows)
+        if not parts and "title" in part:
+            found[part["title"]["text"]] = layers(part | {"rows": rows})
+
+    spec = specification(chart)
+    look(spec, spec.get("datasets", {}))
+    return found
+
+
+def drawn(panel: list[tuple[dict, list[dict]]], *, width: float = 2) -> list[dict]:
+    """The points of a panel's lines of some width."""
+    return [
+        row
+        for unit, rows in panel
+        if unit["mark"]["type"] == "line" and unit["mark"]["strokeWidth"] == width
+        for row in rows
+    ]
+
+
+def labels(panel: list[tuple[dict, list[dict]]]) -> set[str]:
+    return {r["series"] for unit, rows in panel if unit["mark"]["type"] == "text" for r in rows}
+
+
+def notes(chart: alt.TopLevelMixin) -> str:
+    return " ".join(chart.title.subtitle)
+
+
+def of_kind(shown: dict[str, list[tuple[dict, list[dict]]]], kind: str) -> list[tuple]:
+    """The marks of some kind in all panels, with their rows."""
+    return [mark for panel in shown.values() for mark in panel if mark[0]["mark"]["type"] == kind]
+
+
+def points(table: pl.DataFrame, *columns: str) -> set[tuple]:
+    rounded = [pl.col(c).cast(pl.Float64).round(6) for c in columns[2:]]
+    return set(table.select(*columns[:2], *rounded).iter_rows())
+
+
+def values(rows: list[dict], *columns: str) -> set[tuple]:
+    return {tuple(row[column] for column in columns) for row in rows}
+
+
+# --- steps ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("width", [120, 175, 330, 520])
+@pytest.mark.parametrize("steps", [STEPS, PYTHIA, [0], [0, 1], [64], [3, 7, 300, 1001]])
+def test_labels_of_steps_have_room_and_hold_the_first_and_the_last(steps, width):
+    end = max(steps[-1], 1)
+    ticks = step_ticks(steps, width, end)
+    assert {steps[0], steps[-1]} <= set(ticks) <= set(steps)
+    halves = {tick: 3.1 * len(step_label(tick)) for tick in ticks}
+    at = {tick: math.log1p(tick) / math.log1p(end) * width for tick in ticks}
+    for a, b in itertools.pairwise(ticks):
+        assert at[a] + halves[a] + 3 < at[b] - halves[b]
+
+
+def test_round_steps_are_labelled_before_others():
+    assert step_ticks(STEPS, 520, 1536) == [s for s in STEPS if s != 1024]
+    assert step_ticks(PYTHIA, 250, 143_000)[-4:] == [2000, 5000, 20_000, 143_000]
+    assert [step_label(step) for step in (0, 512, 1024, 2000, 143_000)] == [
+        *("0", "512", "1024"),
+        *("2k", "143k"),
+    ]
+
+
+def test_steps_are_thinned_evenly_on_the_log_axis():
+    assert log_spaced(STEPS, 13) == STEPS
+    thin = log_spaced(PYTHIA, 40)
+    assert thin[:6] == [0, 1, 2, 4, 8, 16] and thin[-1] == 143_000 and len(thin) <= 40
+    gaps = [math.log2((1 + b) / (1 + a)) for a, b in itertools.pairwise(thin)]
+    assert min(gaps) > 0.2
+
+
+def test_the_ramp_goes_from_light_to_dark():
+    def lightness(colour: str) -> float:
+        red, green, blue = bytes.fromhex(colour[1:])
+        return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+    shades = [lightness(ramp(i / 12)) for i in range(13)]
+    assert shades == sorted(shades, reverse=True) and len(set(shades)) == 13
+
+
+# --- convergence ------------------------------------------------------------------------------
+
+
+def test_convergence_draws_the_table_on_an_axis_that_holds_step_0():
+    table = by_group()
+    chart = convergence(table, title="t", **BAND)
+    shown = panels(chart)
+    assert list(shown) == [f"layer {layer}" for layer in range(7)]
+    for layer in range(7):
+        rows = table.filter(site="resid", layer=layer).drop_nulls("n_tokens")
+        columns = ("step", "n_tokens", "mean", "ci_low", "ci_high")
+        found = drawn(shown[f"layer {layer}"])
+        assert values(found, "step", "line", "value", "low", "high") == points(rows, *columns)
+    for unit, _ in of_kind(shown, "line"):
+        scale, axis = unit["encoding"]["x"]["scale"], unit["encoding"]["x"]["axis"]
+        assert scale["type"] == "symlog" and scale["domain"][0] == 0 and axis["values"][0] == 0
+    assert "step1536, the reference" in notes(chart) and "90 %" in notes(chart)
+    assert "24 of 1 token, 18 of 2 tokens, 4 of 3 tokens" in notes(chart)
+
+
+def test_groups_of_few_words_are_dashed_and_empty_ones_named():
+    table = by_group(words={**WORDS, 4: 0, 5: 1})
+    chart = convergence(table, title="t", **BAND)
+    shown = panels(chart)
+    rows = [row for panel in shown.values() for row in drawn(panel)]
+    assert {row["line"]: row["dashed"] for row in rows} == {1: False, 2: False, 3: True, 5: True}
+    named = {"1 token", "2 tokens", "3 tokens, n = 4", "5 tokens, n = 1"}
+    assert labels(shown["layer 3"]) == named
+    assert {row["low"] for row in rows if row["line"] == 5} == {None}
+    assert "No word has 4 tokens." in notes(chart)
+    assert "few words" not in notes(convergence(by_group(words={1: 20}), title="t", **BAND))
+
+
+def test_a_checkpoint_without_a_step_is_left_out_and_named():
+    for draw in (convergence, convergence_aggregate, convergence_slope):
+        chart = draw(by_group(main=True), title="t", **BAND)
+        assert "without a step in the name: main." in notes(chart)
+        rows = [row for panel in panels(chart).values() for row in drawn(panel)]
+        assert "main" not in {row["checkpoint"] for row in rows}
+
+
+def test_of_many_layers_twelve_are_drawn_and_it_says_so():
+    chart = convergence(by_group(depth=24), title="t", **BAND)
+    shown = [int(name.removeprefix("layer ")) for name in panels(chart)]
+    assert len(shown) == 12 and (shown[0], shown[-1]) == (0, 24)
+    assert {b - a for a, b in itertools.pairwise(shown)} == {2, 3}
+    assert "12 of 25 layers" in notes(chart)
+
+
+def test_a_missing_value_is_not_drawn():
+    at = (pl.col("layer") == 2) & (pl.col("n_tokens") == 1) & (pl.col("step") == 8)
+    table = by_group().with_columns(mean=pl.when(at).then(math.nan).otherwise("mean"))
+    rows = drawn(panels(convergence(table, title="t", **BAND))["layer 2"])
+    assert (8, 1) not in values(rows, "step", "line") and (8, 2) in values(rows, "step", "line")
+
+
+def test_the_aggregate_shows_groups_over_layers_and_layers_over_words():
+    table = by_group().filter(site="resid")
+    left, right = panels(convergence_aggregate(table, title="t", **BAND)).values()
+    over_layers = table.filter(pl.col("layer").is_null()).drop_nulls("n_tokens")
+    columns = ("step", "n_tokens", "mean", "ci_low", "ci_high")
+    found = values(drawn(left), "step", "line", "value", "low", "high")
+    assert found == points(over_layers, *columns)
+    all_words = table.filter(pl.col("n_tokens").is_null()).drop_nulls("layer")
+    assert values(drawn(right), "step", "line", "value") == points(
+        all_words, "step", "layer", "mean"
+    )
+    assert labels(right) == {"layer 0", "layer 3", "layer 6"}
+    assert {row["line"]: row["colour"] for row in drawn(right)} == {
+        layer: ramp(layer / 6) for layer in range(7)
+    }
+
+
+def test_slopes_are_those_of_the_table_where_checkpoints_are_far_apart():
+    table = by_group().filter(site="resid")
+    chart = convergence_slope(table, title="t", **BAND)
+    left, right = panels(chart).values()
+    over_layers = table.filter(pl.col("layer").is_null()).drop_nulls(["n_tokens", "per_doubling"])
+    columns = ("per_doubling", "per_doubling_low", "per_doubling_high")
+    found = values(drawn(left), "step", "line", "value", "low", "high")
+    assert found == points(over_layers, "step", "n_tokens", *columns)
+    all_words = table.filter(pl.col("n_tokens").is_null()).drop_nulls(["layer", "per_doubling"])
+    assert values(drawn(right), "step", "line", "value") == points(
+        all_words, "step", "layer", "per_doubling"
+    )
+    for panel in (left, right):
+        assert panel[0][0]["mark"]["type"] == "rule"
+        assert panel[0][1] == [{"value": 0.0}]
+    assert "taken together" not in notes(chart)
+
+
+def test_slopes_of_close_checkpoints_are_taken_together():
+    table = by_group(depth=2, steps=PYTHIA).filter(site="resid")
+    chart = convergence_slope(table, title="t", **BAND)
+    rows = [row for row in drawn(next(iter(panels(chart).values()))) if row["line"] == 1]
+    steps = [0, *(row["step"] for row in rows)]
+    assert steps[-1] == 143_000 and len(steps) < 40
+    means = dict(table.filter(pl.col("layer").is_null(), n_tokens=1).select("step", "mean").rows())
+    for before, row in zip(steps, rows, strict=False):
+        doublings = math.log2((1 + row["step"]) / (1 + before))
+        assert doublings >= 0.25
+        slope = (means[row["step"]] - means[before]) / doublings
+        assert row["value"] == pytest.approx(slope, abs=3e-6)
+        neighbours = PYTHIA.index(row["step"]) - PYTHIA.index(before) == 1
+        assert (row["low"] is not None) == neighbours
+    assert "taken together" in notes(chart)
+
+
+def test_labels_of_a_panel_do_not_overlap():
+    words = {tokens: 20 for tokens in range(1, 13)}
+    for draw, made in ((convergence, by_group), (perturbation_steps, perturbed)):
+        for panel in panels(draw(made(words=words), title="t", **BAND)).values():
+            for _, rows in (m for m in panel if m[0]["mark"]["type"] == "text"):
+                unit = panel[0][0]
+                low, high = panel[-1][0]["encoding"]["y"]["scale"]["domain"]
+                height = max(150, 14 * (len(rows) + 1))
+                pixels = sorted(row["value"] / (high - low) * height for row in rows)
+                assert unit and all(b - a > 13.9 for a, b in itertools.pairwise(pixels))
+
+
+# --- heat maps --------------------------------------------------------------------------------
+
+
+def cells(panel: list[tuple[dict, list[dict]]]) -> list[dict]:
+    return [
+        row
+        for unit, rows in panel
+        if unit["mark"]["type"] == "rect" and "color" in unit["encoding"]
+        for row in rows
+    ]
+
+
+def test_alignment_shows_three_measures_and_what_is_above_chance():
+    table = aligned().with_columns(
+        cka=pl.when(pl.col("step") == 1).then(None).otherwise("cka").cast(pl.Float64)
+    )
+    chart = alignment(table, title="t")
+    shown = panels(chart)
+    rows = table.filter(pl.col("n_tokens").is_null(), site="resid")
+    above = rows.with_columns(above=pl.col("procrustes") - 0.35)
+    for panel, column in zip(shown.values(), ("cosine", "cka", "procrustes", "above"), strict=True):
+        expected = points(above.drop_nulls(column), "step", "layer", column)
+        assert values(cells(panel), "step", "layer", "value") == expected
+    for unit, _ in of_kind(shown, "rect"):
+        assert unit["encoding"]["y"]["scale"]["domain"] == [6, 5, 4, 3, 2, 1, 0]
+        assert unit["encoding"]["x"]["scale"]["domain"] == STEPS
+        if "color" in unit["encoding"]:
+            scale = unit["encoding"]["color"]["scale"]
+            assert scale == {"scheme": "viridis", "domain": [0, 1], "clamp": True}
+    grey = [rows for unit, rows in of_kind(shown, "rect") if "color" not in unit["encoding"]]
+    assert {row["step"] for rows in grey for row in rows} == {1}
+    assert "below 0" in notes(chart) and "Grey: not defined." in notes(chart)
+    calm = alignment(table.with_columns(cka=pl.lit(0.5)), title="t")
+    assert "below 0" not in notes(calm) and "Grey" not in notes(calm)
+
+
+def test_numbers_are_written_where_cells_have_room():
+    assert marks(alignment(aligned(), title="t"), "text")
+    assert not marks(alignment(aligned(depth=2, steps=PYTHIA), title="t"), "text")
+
+
+def test_the_heat_map_of_groups_has_a_panel_for_each():
+    table = by_group(words={**WORDS, 4: 0})
+    chart = convergence_heatmap(table, title="t")
+    shown = panels(chart)
+    assert list(shown) == ["1 token", "2 tokens", "3 tokens, n = 4"]
+    for tokens, panel in enumerate(shown.values(), start=1):
+        rows = table.filter(site="resid", n_tokens=tokens).drop_nulls("layer")
+        assert values(cells(panel), "step", "layer", "value") == points(
+            rows, "step", "layer", "mean"
+        )
+    assert "No word has 4 tokens." in notes(chart) and "Dashed" not in notes(chart)
+
+
+# --- perturbation -----------------------------------------------------------------------------
+
+
+def test_perturbation_shows_every_checkpoint_and_the_interval_of_the_last():
+    table = perturbed(main=True)
+    chart = perturbation(table, title="t", **BAND)
+    shown = panels(chart)
+    assert list(shown) == [
+        *("P1 · 1 token", "P1 · 2 tokens", "P1 · 3 tokens, n = 4"),
+        *("P2 · 1 token", "P2 · 2 tokens", "P2 · 3 tokens, n = 4"),
+    ]
+    for name, panel in shown.items():
+        variant, tokens = name[:2], int(name[5])
+        if name == "P2 · 1 token":
+            assert [unit["mark"]["text"] for unit, _ in panel] == ["not defined: one token"]
+            continue
+        rows = table.filter(variant=variant, n_tokens=tokens).drop_nulls(["layer", "step"])
+        columns = ("layer", "checkpoint", "mean")
+        strong, faint = drawn(panel), drawn(panel, width=1)
+        last = rows.filter(step=1536)
+        assert values(strong, "layer", "line", "value", "low", "high") == points(
+            last, *columns, "ci_low", "ci_high"
+        )
+        others = rows.filter(pl.col("step") < 1536)
+        assert values(faint, "layer", "line", "value") == points(others, *columns)
+        assert {row["dashed"] for row in strong} == {tokens == 3}
+        assert {row["step"]: row["colour"] for row in faint + strong} == {
+            step: ramp(math.log1p(step) / math.log1p(1536)) for step in STEPS
+        }
+    (legend,) = (rows for _, rows in marks(chart, "tick"))
+    assert [row["step"] for row in legend] == STEPS
+    assert "without a step in the name: main." in notes(chart)
+
+
+def test_of_many_checkpoints_some_are_drawn_by_layer_and_it_says_so():
+    chart = perturbation(perturbed(depth=2, steps=PYTHIA, words={2: 20}), title="t", **BAND)
+    steps = {row["step"] for panel in panels(chart).values() for row in drawn(panel, width=1)}
+    assert steps | {143_000} == set(log_spaced(PYTHIA, 40))
+    assert f"Drawn: {len(steps) + 1} of 154 steps" in notes(chart)
+
+
+def test_perturbation_of_one_checkpoint_without_a_step():
+    table = perturbed(main=True).filter(pl.col("step").is_null())
+    chart = perturbation(table, title="t", **BAND)
+    rows = [row for panel in panels(chart).values() for row in drawn(panel)]
+    assert {(row["checkpoint"], row["colour"]) for row in rows} == {("main", ramp(1))}
+    assert not marks(chart, "tick") and "Checkpoint: main." in notes(chart)
+    assert perturbation_steps(table, title="t", **BAND).mark.text == "nothing to show"
+
+
+def test_perturbation_by_step_at_few_layers_and_over_all():
+    table = perturbed(depth=24)
+    shown = panels(perturbation_steps(table, title="t", **BAND))
+    layers = {f"layer {layer}": pl.col("layer") == layer for layer in (0, 6, 12, 18, 24)}
+    places = layers | {"mean over layers": pl.col("layer").is_null()}
+    assert list(shown) == list(places)
+    for name, here in places.items():
+        rows = table.filter(here).with_columns(
+            line=pl.format("{}, {} token", "variant", "n_tokens")
+        )
+        found = [
+            row | {"line": re.sub(r"tokens.*", "token", row["line"])} for row in drawn(shown[name])
+        ]
+        columns = ("mean", "ci_low", "ci_high")
+        assert values(found, "step", "line", "value", "low", "high") == points(
+            rows, "step", "line", *columns
+        )
+        assert all(row["dashed"] == row["line"].startswith("P2") for row in found)
+    named = {"P1, 1 token", "P1, 2 tokens", "P1, 3 tokens, n = 4"}
+    named |= {"P2, 2 tokens", "P2, 3 tokens, n = 4"}
+    assert labels(shown["mean over layers"]) == named
+
+
+# --- all of them ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_an_empty_table_gives_a_figure_that_says_so(name):
+    draw, made, options = ALL[name]
+    table = made()
+    for empty in (table.clear(), table.filter(pl.col("site") == "resid_mid")):
+        assert draw(empty, title="t", **options).mark.text == "nothing to show"
+    warned = specification(draw(table.clear(), title="t", warnings=["w"], **options))
+    assert warned["title"]["subtitle"] == ["Warning: w"]
+
+
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("step", [0, 64])
+def test_one_checkpoint_is_a_figure_too(name, step):
+    draw, made, options = ALL[name]
+    chart = draw(made(steps=[step], words={1: 1}), title="t", **options)
+    svg = render(specification(chart), ".svg").decode()
+    if name == "convergence_slope":
+        assert "nothing to show" in svg
+    else:
+        assert "NaN" not in svg and "nothing to show" not in svg
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_warnings_stand_in_red_above_the_notes(name):
+    draw, made, options = ALL[name]
+    table = made(depth=1, steps=[0, 8, 64])
+    calm = specification(draw(table, title="t", **options))["title"]
+    spec = specification(draw(table, title="t", warnings=["a\x00</b>", "b"], **options))
+    assert spec["title"]["subtitle"] == ["Warning: a\\x00</b>", "Warning: b"]
+    assert spec["title"]["subtitleColor"] == "#B3261E" != calm.get("subtitleColor")
+    assert spec["vconcat"][0]["title"]["text"] == calm["subtitle"]
+
+
+def test_warnings_come_from_the_table_of_checkpoints():
+    names = [f"step{i}" for i in range(8)]
+    said = ["the same weights as step1", None, *["other weights"] * 6]
+    table = pl.DataFrame({"checkpoint": names, "warning": said})
+    assert warnings_of(table) == [
+        "step0: the same weights as step1.",
+        *(f"step{i}: other weights." for i in range(2, 6)),
+        "2 more, in the table of checkpoints.",
+    ]
+    assert warnings_of(table.head(1))[0] == "step0: the same weights as step1."
+    assert warnings_of(table[1:2]) == []
+
+
+def test_files_are_the_same_bytes_in_every_process(tmp_path):
+    code = (
+        "import sys, test_checkpoint_figures as t; from pathlib import Path\n"
+        "from tokentrails.figures.save import save\n"
+        "chart = t.perturbation(t.perturbed(depth=1), title='A', warnings=['w'], **t.BAND)\n"
+        "save(chart, [Path(sys.argv[1]) / ('a' + suffix) for suffix in t.FORMATS])\n"
+    )
+    here = Path(__file__).parent
+    for seed in ("1", "2"):
+        env = os.environ | {
+            "PYTHONHASHSEED": seed,
+            "PYTHONPATH": os.pathsep.join([str(here), str(here.parent / "workflow")]),
+        }
+        subprocess.run([sys.executable, "-c", code, str(tmp_path / seed)], env=env, check=True)
+    files = sorted(path.name for path in (tmp_path / "1").iterdir())
+    assert len(files) == len(FORMATS)
+    for name in files:
+        assert (tmp_path / "1" / name).read_bytes() == (tmp_path / "2" / name).read_bytes(), name
