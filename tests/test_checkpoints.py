@@ -313,7 +313,7 @@ def test_a_checkpoint_that_is_not_like_the_others_is_refused(folder):
 
 @pytest.mark.e2e
 def test_weights_that_pass_need_a_limit(folder):
-    edit_model(folder, "m", checkpoints=["step0", "step1"])
+    edit_model(folder, "m", checkpoints=["step0", "step2"])
     done = wf.snakemake(folder, "metrics", "--resources", "other=1", "--forcerun", "checkpoints")
     wf.one_message(done, "the weights of m are not to be kept", "passing_weights=1")
 
