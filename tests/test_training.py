@@ -420,7 +420,7 @@ def test_the_workflow_trains_once_and_fetches_each_checkpoint(tmp_path):
     prompts = [{"label": "lead", "word": " lead", "prompt": "She will lead the team."}]
     wf.write_yaml(folder / "e.yaml", {"analyses": ["identity"], "prompts": prompts})
     data = {
-        "models": {"m": {"source": "train:pico", "steps": 2, "checkpoints": ["step0", "step2"]}},
+        "models": {"m": {"source": "train:pico", "steps": 2, "checkpoints": ["step1", "step2"]}},
         "experiments": {"e": {"file": "e.yaml", "special_tokens": "bos"}},
     }
     wf.write_yaml(folder / "config/config.yaml", data)
@@ -435,7 +435,7 @@ def test_the_workflow_trains_once_and_fetches_each_checkpoint(tmp_path):
     data["models"]["m"]["checkpoints"] = "all"
     wf.write_yaml(folder / "config/config.yaml", data)
     jobs = wf.jobs_to_run(folder, "models")
-    assert jobs == {wf.Job("model", f"m/{step}") for step in ("step0", "step1")}
+    assert jobs == {wf.Job("model", "m/step1")}  # the tokenizer was taken from step0
     data["models"]["m"]["seed"] = 1
     wf.write_yaml(folder / "config/config.yaml", data)
     assert wf.rules_to_run(folder, "models") == {"training": 1, "model": 3}
