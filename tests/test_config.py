@@ -494,15 +494,21 @@ def test_only_weights_of_several_checkpoints_can_pass(here):
     assert not load_config(data).models["m"].keep_weights
 
 
-def test_the_published_checkpoints_of_pythia_are_listed(monkeypatch):
+def test_the_published_steps_of_pythia_are_listed(monkeypatch):
     monkeypatch.chdir(ROOT)
     data = yaml.safe_load(Path("config/paper.yaml").read_text(encoding="utf-8"))
     pythia = load_config(data).models["pythia-1b-deduped"]
-    doubling = [f"step{2**power}" for power in range(10)]
-    thousands = [f"step{1000 * n}" for n in range(1, 144)]
-    assert pythia.checkpoints == ("step0", *doubling, *thousands)
-    assert len(pythia.checkpoints) == 154
+    steps = (64, 256, 1000, 3000, 18000, 48000, 78000, 108000, 143000)
+    assert tuple(pythia.steps.values()) == steps
     assert (pythia.reference, pythia.keep_weights) == ("step143000", False)
+
+
+def test_every_checkpoint_of_pythia_can_be_listed(here):
+    steps = [0, *(2**power for power in range(10)), *range(1000, 143001, 1000)]
+    names = [f"step{step}" for step in steps]
+    data = changed(CONFIG, "models", "m", {"source": "hub:a/b", "checkpoints": names})
+    model = load_config(data).models["m"]
+    assert len(names) == 154 and list(model.steps.values()) == steps
 
 
 @pytest.mark.parametrize("value", ["abc", "A" * 64, "0" * 63, "0" * 64 + "\n", 3])

@@ -350,8 +350,8 @@ def test_the_paper_is_planned_for_three_models(paper):
 @pytest.mark.e2e
 def test_the_paper_is_planned_for_every_checkpoint_of_pythia(paper):
     jobs = wf.rules_to_run(paper, "convergence", "perturbation", *PAPER)
-    assert jobs["hidden_states"] == jobs["passing_model"] == 3 * 154
-    assert jobs["perturbation_table"] == 154
+    assert jobs["hidden_states"] == jobs["passing_model"] == 3 * 9
+    assert jobs["perturbation_table"] == 9
     assert jobs["tokens"] == 3 and jobs["convergence_tables"] == jobs["alignment_table"] == 2
     assert "model" not in jobs
 

@@ -1,4 +1,4 @@
-"""Speed and memory as ratios within one run, on smollm2-135m. `make bench` runs this.
+"""Speed and memory as ratios within one run, on smollm2-135m and nano. `make bench` runs this.
 
 Each ratio compares the workflow with another way of doing the same work, on the same machine,
 one after the other; absolute times are printed for orientation only.
@@ -12,14 +12,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 
+import checkpoints
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from texts import sentences
+from timing import fastest
 from transformers import AutoModelForCausalLM
 from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 
@@ -58,18 +59,6 @@ def run_extraction(model, architecture, tokens: pa.Table, path: Path) -> None:
     with states_writer(tokens, path) as writer:
         extract_all(model, architecture, tokens, writer)
         writer.finish({})
-
-
-def fastest(*works: Callable[[], object], times: int = 3) -> list[float]:
-    """The shortest time of each work in seconds, taken in turns so that all meet the same noise."""
-    shortest = [float("inf")] * len(works)
-    for turn in range(times + 1):
-        for index, work in enumerate(works):
-            start = time.perf_counter()
-            work()
-            if turn:  # the first turn warms up
-                shortest[index] = min(shortest[index], time.perf_counter() - start)
-    return shortest
 
 
 def published_way(model, tokens: pa.Table) -> None:
@@ -181,8 +170,9 @@ def main() -> None:
     arguments = parser.parse_args()
     disable_progress_bar()
     set_verbosity_error()
-    if not MODEL.is_dir():
-        sys.exit(f"{MODEL.relative_to(ROOT)} is not there.\nHint: run `make` first.")
+    for needed in (MODEL, checkpoints.MODELS, checkpoints.WORD_LIST):
+        if not needed.exists():
+            sys.exit(f"{needed.relative_to(ROOT)} is not there.\nHint: run `make` first.")
     if arguments.extract:
         extract_only(arguments.extract)
         return
@@ -191,6 +181,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=ROOT / "results") as folder:
         results |= speed(Path(folder))
         results |= disk(Path(folder))
+    results |= checkpoints.results()
     if not arguments.skip_memory:
         results |= memory()
     for name, value in results.items():

@@ -63,6 +63,6 @@ class Bootstrap:
         rng = np.random.default_rng([self.seed, *stream])
         for start in range(0, self.draws, DRAWS_AT_ONCE):
             some = min(DRAWS_AT_ONCE, self.draws - start)
-            yield np.stack(
-                [np.bincount(rng.integers(n, size=n), minlength=n) for _ in range(some)]
-            ).astype(np.float64)
+            drawn = rng.integers(n, size=(some, n)) + n * np.arange(some)[:, None]
+            counts = np.bincount(drawn.ravel(), minlength=some * n)
+            yield counts.reshape(some, n).astype(np.float64)

@@ -8,6 +8,7 @@ from functools import cached_property
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 from jaxtyping import Float, Float64
 
 from ..bootstrap import Bootstrap
@@ -123,4 +124,5 @@ def across_checkpoints(
 
 def single(values: np.ndarray) -> pl.Series:
     """Float32 and null for NaN, as tables hold measures."""
-    return pl.Series(values.reshape(-1).astype(np.float32)).fill_nan(None)
+    flat = pa.array(values.reshape(-1).astype(np.float32), from_pandas=True)  # NaN becomes null
+    return pl.Series(values=flat)
