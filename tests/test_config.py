@@ -503,6 +503,16 @@ def test_the_published_steps_of_pythia_are_listed(monkeypatch):
     assert (pythia.reference, pythia.keep_weights) == ("step143000", False)
 
 
+def test_convergence_needs_a_model_with_several_checkpoints(here):
+    Path("e.yaml").write_text(yaml.safe_dump({"analyses": ["convergence"], "prompts": [PROMPT]}))
+    refuse_config(CONFIG, "experiments.e", "convergence compares checkpoints, but m has one each")
+    data = changed(CONFIG, "models", "n", {"source": "path:n", "checkpoints": ["step0", "step1"]})
+    config = load_config(data)
+    assert [model.name for model, _ in config.across("convergence")] == ["n"]
+    data = changed(data, "experiments", "e", "models", ["m"])
+    refuse_config(data, "experiments.e", "'convergence' out of the analyses of e.yaml")
+
+
 def test_every_checkpoint_of_pythia_can_be_listed(here):
     steps = [0, *(2**power for power in range(10)), *range(1000, 143001, 1000)]
     names = [f"step{step}" for step in steps]

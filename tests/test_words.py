@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import shutil
 from collections import Counter, defaultdict
 from contextlib import contextmanager
 from functools import cache
@@ -644,7 +645,8 @@ def test_keys_of_the_configuration_that_do_not_go_with_the_file(here, data, entr
 def test_one_file_runs_under_two_names_with_two_templates(here):
     path = written({"words": {}})
     entries = {"a": {"file": path}, "b": {"file": path, "template": "{word}"}}
-    read = load_config(CONFIG | {"experiments": entries}).experiments
+    models = {"m": {"source": "path:somewhere", "checkpoints": ["step0", "step1"]}}
+    read = load_config({"models": models, "experiments": entries}).experiments
     assert (read["a"].template, read["b"].template) == ("{bos}{space}{word}", "{word}")
     assert read["a"].hash != read["b"].hash
 
@@ -694,7 +696,8 @@ def test_the_contexts_of_the_repository_fit_any_word():
 @pytest.mark.e2e
 def test_tokens_of_words_are_made_from_the_command_line(tmp_path):
     folder = wf.checkout(tmp_path / "run")
-    tiny.save("gpt_neox", folder / "models/neox")
+    tiny.save("gpt_neox", folder / "models/neox/step0")
+    shutil.copytree(folder / "models/neox/step0", folder / "models/neox/step1")
     few = {"top": 400, "n_tokens": [2, 3], "per_group": 5}
     own = {"list": "own.txt", "n_tokens": [2, 3], "per_group": 3}
     (folder / "own.txt").write_text("\n".join(LIST) + "\n", encoding="utf-8")
@@ -703,7 +706,7 @@ def test_tokens_of_words_are_made_from_the_command_line(tmp_path):
     wf.write_yaml(
         folder / "config/config.yaml",
         {
-            "models": {"neox": {"source": "path:models/neox"}},
+            "models": {"neox": {"source": "path:models/neox", "checkpoints": ["step0", "step1"]}},
             "experiments": {"words": {"file": "words.yaml"}, "moved": {"file": "moved.yaml"}},
         },
     )

@@ -293,6 +293,12 @@ def get_of_all_checkpoints(pattern):
     return get
 
 
+def get_own_columns(wildcards):
+    """What an experiment's own texts are told apart by."""
+    experiment = get_experiment(wildcards)
+    return ["rank"] if experiment.words else experiment.group_columns
+
+
 def get_token_counts(wildcards):
     """The groups of words that an experiment asks for; [] for those that its prompts have."""
     words = get_experiment(wildcards).words

@@ -30,7 +30,7 @@ rule convergence_tables:
         reference=lambda wildcards: SETUP.models[wildcards.model].reference,
         steps=lambda wildcards: SETUP.models[wildcards.model].steps,
         groups=get_token_counts,
-        columns=lambda wildcards: get_experiment(wildcards).group_columns,
+        columns=get_own_columns,
         statistics=SETUP.statistics,
         code=fingerprint("metrics.convergence"),
     message:

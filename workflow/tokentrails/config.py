@@ -33,6 +33,7 @@ RESERVED = frozenset(
         *("model", "checkpoint", "experiment", "site", "layer", "depth"),
         *("text", "token_ids", "tokens", "first", "last", "n_tokens", "special_tokens", "hidden"),
         *("label_a", "label_b", "sense_a", "sense_b", "relation", "cosine", "adjusted"),
+        *("step", "reference", "position"),
         *("half_life_layer", "half_life_threshold", "context_dominance_layer"),
         *("final_similarity", "final_norm_similarity"),
     }
@@ -76,6 +77,7 @@ def load_config(data: dict[str, Any], files: Sequence[str] = ()) -> Config:
                     hint=f"add it under 'models', or name one of them: {guess}.",
                 )
         experiments[name] = load_experiment(name, entry, tuple(models), where)
+        _check_checkpoints(experiments[name], models, where(("experiments", name)))
     for figure, title in filled["figures"].items():
         _check_title(title, where(("figures", figure)))
     sections = ("extract", "summary", "statistics", "figures")
@@ -111,7 +113,7 @@ def load_experiment(
     if "resid" not in filled["sites"]:
         raise refuse(
             "sites",
-            f"the sites {filled['sites']} lack resid, on which the summary is computed",
+            f"the sites {filled['sites']} lack resid, which the summary and the figures show",
             "add resid.",
         )
     if "template" in entry and (not content.words or content.contexts):
@@ -418,6 +420,19 @@ def _check_group(name: Any, known: list[str], where: str) -> None:
             f"unknown key {name!r}",
             where=where,
             hint=f"did you mean {guess!r}? If it is a group column, choose a name less alike.",
+        )
+
+
+def _check_checkpoints(experiment: Experiment, models: dict[str, Model], where: str) -> None:
+    """Refuse convergence where no model has several checkpoints; the others are left out of it."""
+    several = [name for name in experiment.models if len(models[name].checkpoints) > 1]
+    if "convergence" in experiment.analyses and not several:
+        raise TokentrailsError(
+            f"convergence compares checkpoints, but {', '.join(experiment.models)} "
+            f"{'has' if len(experiment.models) == 1 else 'have'} one each",
+            where=where,
+            hint="give a model a list of 'checkpoints', or leave 'convergence' out of the analyses "
+            f"of {experiment.file}.",
         )
 
 

@@ -26,6 +26,7 @@ MEANINGS = {
     "reference": "the checkpoint that the others are compared with",
     "step": "training step of the checkpoint, by its name; null: the name has none",
     "position": "position in the text of the token whose state is compared, from 0",
+    "rank": "line of the word in the word list, from 1",
     "cosine": "cosine of the word's state at the checkpoint with its state at the reference",
 }
 OF_SLOPES = {
