@@ -37,7 +37,7 @@ class Size:
 
 
 SIZES = {
-    "nano": Size(6, 128, 4, vocabulary=4096, context=256, batch=3, steps=1536, learning_rate=3e-3),
+    "nano": Size(6, 128, 4, vocabulary=4096, context=256, batch=2, steps=1536, learning_rate=3e-3),
     "pico": Size(2, 64, 4, vocabulary=2048, context=128, batch=4, steps=512, learning_rate=5e-3),
 }
 
