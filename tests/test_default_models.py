@@ -79,7 +79,7 @@ def test_the_report_holds_every_figure_and_every_table_but_those_of_single_words
     run(folder, "--report", "results/report.html")
     report = html.unescape((folder / "results/report.html").read_text())
     files = contents(folder / "results", "figures/**/*.svg", "composites/*.svg", "metrics/**/*.csv")
-    assert {Path(name).stem for name in files} > {"alignment", "perturbation_steps", "polysemy_senses"}
+    assert {Path(name).stem for name in files} > {"alignment", "perturbation_steps", "drift_depth"}
     for name in files:
         of_words = Path(name).name in ("convergence.csv", "perturbation.csv")
         assert (f"results/{name}" in report) != of_words, name
