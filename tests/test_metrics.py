@@ -321,6 +321,7 @@ def test_pairs_are_the_same_in_blocks_and_alone():
 
 
 @pytest.mark.parametrize("value", [0.0, np.nan, np.inf])
+@pytest.mark.filterwarnings("ignore:invalid value")
 def test_states_without_a_direction_give_null(value):
     layers, begin = random_layers()
     layers[1].hidden[0, :] = value
