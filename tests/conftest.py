@@ -1,11 +1,14 @@
+from functools import cache
 from pathlib import Path
 
 import pytest
 import tiny
 import torch
+from transformers import AutoTokenizer
 
 from tokentrails.models.prepare import prepare
 from tokentrails.settings import Source
+from tokentrails.tokenization import TokenizerFiles
 
 torch.set_num_threads(1)  # tiny models are slower with more
 
@@ -24,6 +27,18 @@ def prepared(saved, tmp_path_factory) -> dict[str, Path]:
     for name, path in saved.items():
         prepare(local_source(name, path), "main", folder / name)
     return {name: folder / name for name in saved}
+
+
+@pytest.fixture(scope="session")
+def files(prepared):
+    """The tokenizer of a tiny model, by name, as the workflow reads it."""
+    return cache(lambda name: TokenizerFiles.load(prepared[name]))
+
+
+@pytest.fixture(scope="session")
+def original(saved):
+    """The same as transformers reads it."""
+    return cache(lambda name: AutoTokenizer.from_pretrained(saved[name]))
 
 
 def local_source(name: str, path: Path) -> Source:

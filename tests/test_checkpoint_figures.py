@@ -2,17 +2,13 @@
 
 import itertools
 import math
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import altair as alt
 import polars as pl
 import pytest
-from test_figures import FORMATS, layers, marks
+from test_figures import FORMATS, layers, made_twice_alike, marks
 
 from tokentrails.figures.alignment import alignment, convergence_heatmap
 from tokentrails.figures.convergence import (
@@ -506,14 +502,4 @@ def test_files_are_the_same_bytes_in_every_process(tmp_path):
         "chart = t.perturbation(t.perturbed(depth=1), title='A', warnings=['w'], **t.BAND)\n"
         "save(chart, [Path(sys.argv[1]) / ('a' + suffix) for suffix in t.FORMATS])\n"
     )
-    here = Path(__file__).parent
-    for seed in ("1", "2"):
-        env = os.environ | {
-            "PYTHONHASHSEED": seed,
-            "PYTHONPATH": os.pathsep.join([str(here), str(here.parent / "workflow")]),
-        }
-        subprocess.run([sys.executable, "-c", code, str(tmp_path / seed)], env=env, check=True)
-    files = sorted(path.name for path in (tmp_path / "1").iterdir())
-    assert len(files) == len(FORMATS)
-    for name in files:
-        assert (tmp_path / "1" / name).read_bytes() == (tmp_path / "2" / name).read_bytes(), name
+    assert len(made_twice_alike(code, tmp_path)) == len(FORMATS)

@@ -330,13 +330,7 @@ def small_disk(tmp_path) -> Iterator[Path]:
     folder = wf.checkout(tmp_path / "run")
     models = folder / "resources/models"
     models.mkdir(parents=True)
-    mount = ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(models)]
-    try:
-        done = subprocess.run(mount, capture_output=True, text=True)
-    except OSError as error:
-        pytest.skip(f"no mount here: {error}")
-    if done.returncode != 0:
-        pytest.skip(f"no small file system can be mounted here: {done.stderr.strip()}")
+    wf.mount_small(models, "24m")
     yield folder
     subprocess.run(["umount", str(models)], check=True)
 

@@ -288,13 +288,7 @@ def full_disk(folder) -> Iterator[Path]:
         shutil.rmtree(results / name)
     results.rename(folder / "kept")
     results.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=768k", "tmpfs", str(results)]
-    try:
-        done = subprocess.run(mount, capture_output=True, text=True)
-    except OSError as error:
-        pytest.skip(f"no mount here: {error}")
-    if done.returncode != 0:
-        pytest.skip(f"no small file system can be mounted here: {done.stderr.strip()}")
+    wf.mount_small(results, "768k")
     wf.copy_of(folder / "kept", results)
     yield folder
     subprocess.run(["umount", str(results)], check=True)

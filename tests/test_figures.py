@@ -466,6 +466,21 @@ def test_a_failed_render_leaves_no_file(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def made_twice_alike(code: str, folder: Path) -> list[str]:
+    """The files that code saves in a process, the same bytes in another that hashes differently."""
+    here = Path(__file__).parent
+    for seed in ("1", "2"):
+        env = os.environ | {
+            "PYTHONHASHSEED": seed,
+            "PYTHONPATH": os.pathsep.join([str(here), str(here.parent / "workflow")]),
+        }
+        subprocess.run([sys.executable, "-c", code, str(folder / seed)], env=env, check=True)
+    files = sorted(path.name for path in (folder / "1").iterdir())
+    for name in files:
+        assert (folder / "1" / name).read_bytes() == (folder / "2" / name).read_bytes(), name
+    return files
+
+
 def test_files_are_the_same_bytes_in_every_process(tmp_path):
     code = (
         "import sys, test_figures as t; from pathlib import Path\n"
@@ -477,14 +492,4 @@ def test_files_are_the_same_bytes_in_every_process(tmp_path):
         "for name, chart in charts.items():\n"
         "    t.save(chart, [Path(sys.argv[1]) / (name + s) for s in t.FORMATS])\n"
     )
-    here = Path(__file__).parent
-    for seed in ("1", "2"):
-        env = os.environ | {
-            "PYTHONHASHSEED": seed,
-            "PYTHONPATH": os.pathsep.join([str(here), str(here.parent / "workflow")]),
-        }
-        subprocess.run([sys.executable, "-c", code, str(tmp_path / seed)], env=env, check=True)
-    files = sorted(path.name for path in (tmp_path / "1").iterdir())
-    assert len(files) == 4 * len(FORMATS)
-    for name in files:
-        assert (tmp_path / "1" / name).read_bytes() == (tmp_path / "2" / name).read_bytes(), name
+    assert len(made_twice_alike(code, tmp_path)) == 4 * len(FORMATS)

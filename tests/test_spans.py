@@ -2,13 +2,11 @@
 
 import json
 import unicodedata
-from functools import cache
 from pathlib import Path
 
 import pytest
 from tiny import BYTE_LEVEL, CONFIGS, WORD_PIECE
 from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import AutoTokenizer
 
 from tokentrails.config import load_experiment_file
 from tokentrails.errors import TokentrailsError
@@ -32,16 +30,6 @@ def experiment(*prompts, special_tokens="default"):
 def run(files, *prompts, special_tokens="default", context_length=64):
     made = experiment(*prompts, special_tokens=special_tokens)
     return tokenize(made, files, context_length, model="tiny")
-
-
-@pytest.fixture(scope="session")
-def files(prepared):
-    return cache(lambda name: TokenizerFiles.load(prepared[name]))
-
-
-@pytest.fixture(scope="session")
-def original(saved):
-    return cache(lambda name: AutoTokenizer.from_pretrained(saved[name]))
 
 
 def plain(text):

@@ -5,7 +5,6 @@ import logging
 import shutil
 from collections import Counter, defaultdict
 from contextlib import contextmanager
-from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
@@ -15,7 +14,6 @@ import tiny
 import workflow as wf
 import yaml
 from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import AutoTokenizer
 
 from tokentrails.config import load_config, load_experiment, load_experiment_file
 from tokentrails.errors import TokentrailsError
@@ -87,16 +85,6 @@ def refused(*parts):
     assert len(first) < 400 and len(hint) > 5
     for part in parts:
         assert part in str(caught.value), str(caught.value)
-
-
-@pytest.fixture(scope="session")
-def files(prepared):
-    return cache(lambda name: TokenizerFiles.load(prepared[name]))
-
-
-@pytest.fixture(scope="session")
-def original(saved):
-    return cache(lambda name: AutoTokenizer.from_pretrained(saved[name]))
 
 
 def whitespace_tokenizer(*vocabulary, bos=None):

@@ -148,6 +148,17 @@ def contents(folder: Path, *patterns: str) -> dict[str, bytes]:
     return {str(f.relative_to(folder)): f.read_bytes() for f in sorted(found)}
 
 
+def mount_small(folder: Path, size: str) -> None:
+    """Put a file system of so much room on a folder; skip the test where that is not allowed."""
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
+    try:
+        done = subprocess.run(mount, capture_output=True, text=True)
+    except OSError as error:
+        pytest.skip(f"no mount here: {error}")
+    if done.returncode != 0:
+        pytest.skip(f"no small file system can be mounted here: {done.stderr.strip()}")
+
+
 def half_written(folder: Path) -> list[str]:
     """What an interrupted job may have left: parts of files, and folders of downloads."""
     names = (".part-*", ".fetch", ".work", "tmp*")

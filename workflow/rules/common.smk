@@ -44,7 +44,6 @@ STATES = "results/hidden_states/{model}/{checkpoint}/{experiment}.parquet"
 # Weights of a model with `keep_weights: false`, as long as they are there.
 PASSING = "resources/models/{model}/{checkpoint}/for/{experiment}"
 METRIC = "results/metrics/{model}/{checkpoint}/{experiment}/{metric}.{suffix}"
-METRIC_OF_ALL = "results/metrics/{model}/all/{experiment}/{metric}.{suffix}"
 TRAINING_FIGURE = "results/figures/{model}/training.{suffix}"
 FIGURE = "results/figures/{model}/{checkpoint}/{experiment}/{figure}.{suffix}"
 COMPOSITE = "results/composites/{experiment}_{composite}.{suffix}"
@@ -225,9 +224,7 @@ def get_tables_of(analysis):
             if analysis in run[-1].analyses
             for metric in at_each
         ] + [
-            METRIC_OF_ALL.format(
-                metric=metric, suffix="{suffix}", model=model.name, experiment=experiment.name
-            )
+            METRIC.format(metric=metric, suffix="{suffix}", **get_run(model, "all", experiment))
             for model, experiment in SETUP.across(analysis)
             for metric in of_all
         ]
@@ -369,6 +366,4 @@ def get_checkpoint_figure(answer):
 def get_checkpoint_figure_table(wildcards):
     """The table that a figure across checkpoints shows."""
     table = CHECKPOINT_FIGURES[wildcards.figure].table
-    return METRIC_OF_ALL.format(
-        metric=table, suffix="parquet", model=wildcards.model, experiment=wildcards.experiment
-    )
+    return METRIC.format(metric=table, suffix="parquet", **{**wildcards, "checkpoint": "all"})
