@@ -46,6 +46,14 @@ def test_rows_are_those_of_safetensors(tmp_path, dtype, name):
     np.testing.assert_array_equal(rows, load_file(path)[name][index].float().numpy())
 
 
+@pytest.mark.parametrize("dtype", TYPES, ids=str)
+def test_whole_tensors_are_those_of_safetensors(tmp_path, dtype):
+    weights = Weights(save(tmp_path / "w.safetensors", dtype))
+    for name, expected in load_file(weights.path).items():
+        assert weights.tensor(name).dtype == np.float32
+        np.testing.assert_array_equal(weights.tensor(name), expected.float().numpy())
+
+
 def test_special_values_of_bfloat16_survive(tmp_path):
     values = torch.tensor([[0.0, -0.0, torch.inf, -torch.inf, torch.nan, 1e-40, 3e38, -1.5]])
     save_file({"a.weight": values.bfloat16()}, tmp_path / "w.safetensors")
@@ -70,6 +78,12 @@ def test_find_takes_any_prefix(tmp_path, prefix):
     tensors |= {f"{prefix}wte.weights": torch.ones(2), "other": torch.ones(3)}
     save_file(tensors, tmp_path / "w.safetensors")
     assert Weights(tmp_path / "w.safetensors").find("wte") == f"{prefix}wte.weight"
+
+
+def test_find_takes_another_parameter_than_the_weight(tmp_path):
+    tensors = {f"a.{name}": torch.zeros(2) for name in ("wte.weight", "wte.bias", "not_wte.bias")}
+    save_file(tensors, tmp_path / "w.safetensors")
+    assert Weights(tmp_path / "w.safetensors").find("wte", "bias") == "a.wte.bias"
 
 
 @pytest.mark.parametrize("names", [[], ["a.wte.weight", "b.wte.weight"], ["not_wte.weight"]])

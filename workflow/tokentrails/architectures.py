@@ -16,6 +16,16 @@ SITES = ("final_norm", "resid", "resid_mid")
 
 
 @dataclass(frozen=True)
+class Attention:
+    """The modules of a block whose weights are W_Q, W_K, W_V and W_O, each stored (out, in)."""
+
+    query: str
+    key: str
+    value: str
+    output: str
+
+
+@dataclass(frozen=True)
 class Architecture:
     """One row of the table.
 
@@ -23,6 +33,8 @@ class Architecture:
     ----------
     model_type: the `model_type` of the model's configuration.
     embedding: the token embedding, V x d.
+    position_embedding: the learned embedding of positions; None where there is none.
+    attention: the projections of a block's attention, as far as a measure reads them.
     blocks: the list of blocks.
     mid: the module of a block whose input is `resid_mid`.
     parallel_attention: for blocks that add attention and MLP side by side, the attention module:
@@ -30,7 +42,8 @@ class Architecture:
     final_norm: the norm after the last block; None in post-norm encoders, which have none.
     causal: whether a position sees only what is before it.
     rotary: whether positions are rotations of queries and keys, not vectors added to the stream.
-    depth_key, context_key: configuration keys of the number of blocks and of positions.
+    depth_key, width_key, heads_key, context_key: configuration keys of the number of blocks, of
+        dimensions, of attention heads and of positions.
     """
 
     model_type: str
@@ -41,8 +54,11 @@ class Architecture:
     causal: bool
     rotary: bool
     parallel_attention: str | None = None
+    position_embedding: str | None = None
+    attention: Attention | None = None
     depth_key: str = "num_hidden_layers"
     width_key: str = "hidden_size"
+    heads_key: str = "num_attention_heads"
     context_key: str = "max_position_embeddings"
 
     @property
@@ -55,12 +71,20 @@ class Architecture:
     def width(self, config: dict[str, Any]) -> int:
         return int(config[self.width_key])
 
+    def heads(self, config: dict[str, Any]) -> int:
+        return int(config[self.heads_key])
+
+    def position_offset(self, config: dict[str, Any]) -> int:
+        """The row of the position embedding that is added at position 0."""
+        if self.model_type == "roberta":  # it numbers positions from padding_idx + 1
+            return int(config.get("pad_token_id", 1)) + 1
+        return 2 if self.model_type == "opt" else 0
+
     def context_length(self, config: dict[str, Any]) -> int:
         """How many positions a text may have, in tokens."""
         length = int(config[self.context_key])
-        # RoBERTa numbers its positions from padding_idx + 1.
-        if self.model_type == "roberta":
-            length -= int(config.get("pad_token_id", 1)) + 1
+        if self.model_type == "roberta":  # OPT's table has more rows than this key says
+            length -= self.position_offset(config)
         return length
 
 
@@ -77,6 +101,13 @@ def _bert_like(model_type: str) -> Architecture:
         None,
         causal=False,
         rotary=False,
+        position_embedding="embeddings.position_embeddings",
+        attention=Attention(
+            query="attention.self.query",
+            key="attention.self.key",
+            value="attention.self.value",
+            output="attention.output.dense",
+        ),
     )
 
 
@@ -91,8 +122,10 @@ ARCHITECTURES = {
             "ln_f",
             causal=True,
             rotary=False,
+            position_embedding="wpe",
             depth_key="n_layer",
             width_key="n_embd",
+            heads_key="n_head",
             context_key="n_positions",
         ),
         Architecture(
@@ -118,6 +151,7 @@ ARCHITECTURES = {
             "decoder.final_layer_norm",
             causal=True,
             rotary=False,
+            position_embedding="decoder.embed_positions",
         ),
         _bert_like("bert"),
         _bert_like("roberta"),
@@ -129,8 +163,10 @@ ARCHITECTURES = {
             None,
             causal=False,
             rotary=False,
+            position_embedding="embeddings.position_embeddings",
             depth_key="n_layers",
             width_key="dim",
+            heads_key="n_heads",
         ),
     )
 }

@@ -1,14 +1,17 @@
-"""Intervals for means over words, from words drawn again with replacement."""
+"""Intervals from units drawn again with replacement: words, or texts with all their tokens."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Float64
+from jaxtyping import Float, Float64, Int
 
 DRAWS_AT_ONCE = 64
+
+Statistic = Callable[[Float64[np.ndarray, "samples units"]], Float64[np.ndarray, "samples curves"]]
+"""A number for every curve, from how often each unit is in a sample; NaN without any value."""
 
 
 @dataclass(frozen=True)
@@ -40,15 +43,20 @@ class Bootstrap:
         values: of each curve and word.
         stream: numbers that, with the seed, identify the draws; other ones give independent draws.
         """
-        known = ~np.isnan(values)
-        filled = np.where(known, values, 0.0).T.astype(np.float64)
-        weights = None if known.all() else known.T.astype(np.float64)
-        blocks = []
-        for counts in self._counts(values.shape[1], stream):
-            total = counts @ filled
-            size = counts.sum(axis=1, keepdims=True) if weights is None else counts @ weights
-            blocks.append(np.divide(total, size, out=np.full_like(total, np.nan), where=size > 0))
-        return np.concatenate(blocks)
+        return self.redraw(means(values), values.shape[1], stream)
+
+    def redraw(
+        self, statistic: Statistic, n: int, stream: Sequence[int]
+    ) -> Float64[np.ndarray, "draws curves"]:
+        """A statistic of every sample. Those with the same `n` and `stream` see the same samples.
+
+        Parameters
+        ----------
+        statistic: such as `means`, `cluster_means` and `cluster_medians` give.
+        n: how many units there are; a sample draws as many.
+        stream: as for `means`.
+        """
+        return np.concatenate([statistic(counts) for counts in self._counts(n, stream)])
 
     def interval(
         self, draws: Float[np.ndarray, " draws *curves"]
@@ -66,3 +74,65 @@ class Bootstrap:
             drawn = rng.integers(n, size=(some, n)) + n * np.arange(some)[:, None]
             counts = np.bincount(drawn.ravel(), minlength=some * n)
             yield counts.reshape(some, n).astype(np.float64)
+
+
+def means(values: Float[np.ndarray, "curves units"]) -> Statistic:
+    """The mean of every curve over its units. A NaN takes no part."""
+    known = ~np.isnan(values)
+    filled = np.where(known, values, 0.0).T.astype(np.float64)
+    weights = None if known.all() else known.T.astype(np.float64)
+
+    def statistic(counts: np.ndarray) -> np.ndarray:
+        total = counts @ filled
+        size = counts.sum(axis=1, keepdims=True) if weights is None else counts @ weights
+        return np.divide(total, size, out=np.full_like(total, np.nan), where=size > 0)
+
+    return statistic
+
+
+def cluster_means(
+    values: Float[np.ndarray, "curves members"], unit: Int[np.ndarray, " members"]
+) -> Statistic:
+    """The mean of every curve over the members of the units, such as the tokens of texts.
+
+    A unit drawn twice brings each of its members twice, so this is a ratio of two sums over units:
+    a unit of many members weighs more.
+
+    Parameters
+    ----------
+    values: of each member; a NaN takes no part.
+    unit: that each member belongs to, counted from 0.
+    """
+    over_members = means(values)
+    return lambda counts: over_members(counts[:, unit])
+
+
+def cluster_medians(
+    values: Float[np.ndarray, "curves members"], unit: Int[np.ndarray, " members"]
+) -> Statistic:
+    """The median of every curve over the members of the units, as `numpy.median` defines it.
+
+    That of the values repeated as often as their unit is drawn: the mean of the two in the middle.
+    Each curve is sorted once; a sample's median lies where the cumulated counts pass the half.
+
+    Parameters
+    ----------
+    values, unit: as for `cluster_means`.
+    """
+    curves = [np.flatnonzero(~np.isnan(curve)) for curve in values]
+    curves = [at[values[c, at].argsort(kind="stable")] for c, at in enumerate(curves)]
+
+    def statistic(counts: np.ndarray) -> np.ndarray:
+        medians = np.full((len(counts), len(values)), np.nan)
+        for curve, members in enumerate(curves):
+            passed = counts[:, unit[members]].cumsum(axis=1)
+            size = passed[:, -1:] if len(members) else np.zeros((len(counts), 1))
+            middle = np.hstack([(size - 1) // 2, size // 2])  # the same one where size is odd
+            at = np.stack([(passed <= m[:, None]).sum(axis=1) for m in middle.T])
+            some = size[:, 0] > 0
+            medians[some, curve] = values[curve, members[at[:, some]]].mean(
+                axis=0, dtype=np.float64
+            )
+        return medians
+
+    return statistic

@@ -12,6 +12,7 @@ import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from types import EllipsisType
 
 import numpy as np
 from jaxtyping import Float32
@@ -76,9 +77,19 @@ class Weights:
     def names(self) -> list[str]:
         return sorted(self.entries)
 
-    def find(self, module: str) -> str:
-        """The full name of a module's weight, whatever prefix the file was saved with."""
-        ending = f"{module}.weight"
+    def find(self, module: str, parameter: str = "weight") -> str:
+        """The full name of a module's weight, whatever prefix the file was saved with.
+
+        Parameters
+        ----------
+        module: its path in the bare model.
+        parameter: its parameter, such as `bias`.
+
+        Raises
+        ------
+        TokentrailsError: unless there is exactly one.
+        """
+        ending = f"{module}.{parameter}"
         found = [n for n in self.entries if n == ending or n.endswith(f".{ending}")]
         if len(found) != 1:
             raise TokentrailsError(
@@ -116,6 +127,13 @@ class Weights:
         name: the tensor's full name.
         index: row numbers, shape (n,).
         """
+        return self._read(name, index)
+
+    def tensor(self, name: str) -> Float32[np.ndarray, "*shape"]:
+        """A whole tensor, as float32, in the shape that it has in the file."""
+        return self._read(name, ...)
+
+    def _read(self, name: str, index: np.ndarray | EllipsisType) -> Float32[np.ndarray, "*shape"]:
         entry = self.entries[name]
         if entry.dtype not in _TYPES:
             raise TokentrailsError(

@@ -1,0 +1,386 @@
+"""Word classes, their gap and their jumps, against plain loops over texts drawn again."""
+
+import json
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pytest
+
+from tokentrails.bootstrap import (
+    DRAWS_AT_ONCE,
+    Bootstrap,
+    cluster_means,
+    cluster_medians,
+    means,
+)
+from tokentrails.metrics.rank_classes import (
+    CLASSES,
+    COLUMNS,
+    class_curves,
+    ranks_by_class,
+    ranks_gap,
+    ranks_summary,
+)
+
+PROVENANCE = {"model": "m", "checkpoint": "main", "experiment": "e"}
+BOOTSTRAP = Bootstrap(draws=DRAWS_AT_ONCE + 30, confidence=0.9, seed=4)
+KEY = ["as_published", "positional", "site", "measure"]
+
+
+def random_tokens(rng, n_texts=12, classes=("function", "content", "other", None)):
+    """Label, position and class of every token; texts of different lengths, in no order."""
+    tokens = [
+        {"label": f"t{text:02}", "position": position, "word_class": rng.choice(classes)}
+        for text in rng.permutation(n_texts)
+        for position in range(rng.integers(2, 7))
+    ]
+    tokens[3]["word_class"] = tokens[-2]["word_class"] = "punctuation"
+    return tokens
+
+
+def ranks_table(tokens, values, *, sites=("resid_mid",), published=()):
+    """A table `ranks`; `values` gives (cosine, rank) by site, layer and index of the token."""
+    rows = []
+    for (site, layer), of_tokens in values.items():
+        for token, (cosine, rank) in zip(tokens, of_tokens, strict=True):
+            row = {**token, "site": site, "layer": layer, "positional": False}
+            row |= {"cosine": cosine, "rank": rank}
+            shown = site in published and rank is not None
+            row |= {
+                "cosine_as_published": -cosine if shown else None,
+                "rank_as_published": 2 * rank if shown else None,
+            }
+            rows.append(row)
+    types = {"layer": pl.Int32, "position": pl.Int32, "rank": pl.Int32, "word_class": pl.String}
+    types |= {"rank_as_published": pl.Int32}
+    types |= dict.fromkeys(("cosine", "cosine_as_published"), pl.Float32)
+    frame = pl.DataFrame(rows, schema_overrides=types, infer_schema_length=None).select(COLUMNS)
+    return frame.sort("label", "site", "layer", "position").to_arrow()
+
+
+def random_values(rng, tokens, places):
+    return {
+        place: [
+            (float(np.float32(rng.uniform(-1, 1))), int(10 ** rng.uniform(0, 4))) for _ in tokens
+        ]
+        for place in places
+    }
+
+
+PLACES = [("resid", 0), ("resid", 1), ("resid", 2), ("resid_mid", 0), ("resid_mid", 1)]
+
+
+@pytest.fixture(scope="module")
+def study():
+    """Tokens, their values by place, and the table; some values are missing."""
+    rng = np.random.default_rng(11)
+    tokens = random_tokens(rng)
+    values = random_values(rng, tokens, PLACES)
+    values["resid", 1][0] = values["resid_mid", 1][5] = (None, None)
+    return tokens, values, ranks_table(tokens, values, published=["resid_mid"])
+
+
+@pytest.fixture(scope="module")
+def curves(study):
+    return class_curves(study[2], BOOTSTRAP)
+
+
+def frame(table):
+    return pl.DataFrame(pl.from_arrow(table))
+
+
+# The statistics
+
+
+def draws_of_texts(bootstrap, n):
+    """The texts of every draw, from the same generator, a block of draws at a time."""
+    rng = np.random.default_rng([bootstrap.seed])
+    for start in range(0, bootstrap.draws, DRAWS_AT_ONCE):
+        yield from rng.integers(n, size=(min(DRAWS_AT_ONCE, bootstrap.draws - start), n))
+
+
+@pytest.mark.parametrize("ties", [False, True])
+def test_weighted_statistics_are_those_of_the_repeated_values(ties):
+    rng = np.random.default_rng(1)
+    unit = rng.integers(7, size=40)
+    values = rng.integers(4, size=(3, 40)) / 3.0 if ties else rng.standard_normal((3, 40))
+    values[1, rng.permutation(40)[:25]] = np.nan
+    values[2, unit != 5] = np.nan
+    counts = rng.integers(0, 3, size=(50, 7)).astype(np.float64)
+    mean, median = cluster_means(values, unit)(counts), cluster_medians(values, unit)(counts)
+    assert mean.shape == median.shape == (50, 3)
+    empty = 0
+    for sample, of_units in enumerate(counts.astype(int)):
+        for curve in range(3):
+            repeated = np.repeat(values[curve], of_units[unit])
+            repeated = repeated[~np.isnan(repeated)]
+            if not len(repeated):
+                assert np.isnan(mean[sample, curve]) and np.isnan(median[sample, curve])
+                empty += 1
+                continue
+            assert median[sample, curve] == np.median(repeated)
+            assert mean[sample, curve] == pytest.approx(np.mean(repeated), abs=1e-12)
+    assert 5 < empty < 40
+
+
+def test_a_curve_without_any_value_has_no_statistic():
+    values, unit, counts = np.full((1, 3), np.nan), np.array([0, 1, 1]), np.ones((2, 2))
+    for statistic in (cluster_means, cluster_medians):
+        assert np.isnan(statistic(values, unit)(counts)).all()
+        assert np.isnan(statistic(values[:, :0], unit[:0])(counts)).all()
+
+
+def test_members_that_are_their_own_units_are_drawn_like_words():
+    values = np.random.default_rng(2).standard_normal((2, 30))
+    expected = BOOTSTRAP.means(values, (3,))
+    of_clusters = BOOTSTRAP.redraw(cluster_means(values, np.arange(30)), 30, (3,))
+    assert of_clusters == pytest.approx(expected, abs=1e-12)
+    assert np.array_equal(BOOTSTRAP.redraw(means(values), 30, (3,)), expected)
+
+
+def test_intervals_cover_the_truth_where_tokens_of_a_text_are_alike():
+    """The true mean and median are 0. Drawing tokens instead of texts would cover it far less."""
+    rng = np.random.default_rng(3)
+    bootstrap = Bootstrap(draws=150, confidence=0.9, seed=0)
+    unit = np.repeat(np.arange(40), 6)
+    covered = []
+    for run in range(120):
+        values = rng.standard_normal(40)[unit] + 0.5 * rng.standard_normal(240)
+        row = []
+        for statistic in (cluster_means, cluster_medians):
+            for owner, n in ((unit, 40), (np.arange(240), 240)):
+                draws = bootstrap.redraw(statistic(values[None], owner), n, (run,))
+                low, high = bootstrap.interval(draws[:, 0])
+                row.append(low <= 0 <= high)
+        covered.append(row)
+    mean, mean_of_tokens, median, median_of_tokens = np.mean(covered, axis=0)
+    assert 0.82 <= mean <= 0.97 and 0.82 <= median <= 0.97
+    assert mean_of_tokens < 0.7 and median_of_tokens < 0.75
+
+
+# The tables
+
+
+def slow_statistic(measure, values):
+    if not values:
+        return np.nan
+    if measure == "cosine":
+        return np.mean([cosine for cosine, _ in values])
+    return np.median([np.log10(1 + rank) for _, rank in values])
+
+
+def slow_curve(study, row, name, texts):
+    """A class' measure at a place over some texts, token by token."""
+    tokens, values, _ = study
+    here = values[row["site"], row["layer"]]
+    chosen = []
+    for label in texts:
+        for token, (cosine, rank) in zip(tokens, here, strict=True):
+            if (token["label"], token["word_class"]) == (label, name) and rank is not None:
+                published = row["as_published"]
+                chosen.append((-cosine, 2 * rank) if published else (cosine, rank))
+    return slow_statistic(row["measure"], chosen)
+
+
+def slow_draws(study, row, name):
+    labels = sorted({token["label"] for token in study[0]})
+    drawn = draws_of_texts(BOOTSTRAP, len(labels))
+    return np.array([slow_curve(study, row, name, [labels[i] for i in texts]) for texts in drawn])
+
+
+def slow_ends(draws):
+    return np.quantile(draws[~np.isnan(draws)], [0.05, 0.95])
+
+
+def close(value):
+    return pytest.approx(value, abs=2e-6)
+
+
+def test_classes_are_those_of_plain_loops(study, curves):
+    table = frame(ranks_by_class(curves, few=4, provenance=PROVENANCE))
+    tokens, values, _ = study
+    labels = sorted({token["label"] for token in tokens})
+    assert len(table) == (5 + 2) * 2 * len(CLASSES)
+    with_gaps = 0
+    for row in table.iter_rows(named=True):
+        known = [
+            token["label"]
+            for token, (_, rank) in zip(tokens, values[row["site"], row["layer"]], strict=True)
+            if token["word_class"] == row["word_class"] and rank is not None
+        ]
+        assert (row["n"], row["texts"]) == (len(known), len(set(known)))
+        assert row["few"] == (row["texts"] < 4)
+        assert row["value"] == close(slow_curve(study, row, row["word_class"], labels))
+        draws = slow_draws(study, row, row["word_class"])
+        with_gaps += np.isnan(draws).any()
+        assert [row["ci_low"], row["ci_high"]] == close(slow_ends(draws))
+        assert (row["model"], row["checkpoint"], row["experiment"]) == ("m", "main", "e")
+    assert with_gaps == (5 + 2) * 2  # two texts have punctuation, and some draws miss both
+    assert table["few"].unique().sort().to_list() == [False, True]
+    keys = [*KEY, "word_class", "layer"]
+    assert table.select(keys).rows() == sorted(table.select(keys).rows())
+
+
+def test_published_rows_are_there_only_where_they_were_asked_for(study, curves):
+    table = frame(ranks_by_class(curves, few=4, provenance=PROVENANCE))
+    places = table.group_by("as_published").agg(pl.col("site").unique().sort()).sort("as_published")
+    assert places.rows() == [(False, ["resid", "resid_mid"]), (True, ["resid_mid"])]
+    tokens, values, _ = study
+    without = class_curves(ranks_table(tokens, values), BOOTSTRAP)
+    assert not any(of.key["as_published"] for of in without)
+
+
+def test_gaps_and_largest_are_those_of_plain_loops(study, curves):
+    gaps = frame(ranks_gap(curves, provenance=PROVENANCE))
+    assert len(gaps) == (5 + 2) * 2
+    labels = sorted({token["label"] for token in study[0]})
+    found = {}  # by key: layer -> value, draws
+    for row in gaps.iter_rows(named=True):
+        function, content = (slow_curve(study, row, c, labels) for c in ("function", "content"))
+        drawn_function, drawn_content = (slow_draws(study, row, c) for c in ("function", "content"))
+        gap, draws = function - content, drawn_function - drawn_content
+        assert row["gap"] == close(gap)
+        assert [row["ci_low"], row["ci_high"]] == close(slow_ends(draws))
+        found.setdefault(tuple(row[k] for k in KEY), {})[row["layer"]] = gap, draws
+    summary = frame(ranks_summary(curves, provenance=PROVENANCE))
+    assert len(summary) == 6 * 3
+    largest = summary.filter(pl.col("quantity") == "largest_gap")
+    assert largest["word_class"].null_count() == len(largest) == 6
+    for row in largest.iter_rows(named=True):
+        assert_largest(row, found[tuple(row[k] for k in KEY)])
+
+
+def test_jumps_are_those_of_plain_loops(study, curves):
+    summary = frame(ranks_summary(curves, provenance=PROVENANCE))
+    labels = sorted({token["label"] for token in study[0]})
+    jumps = summary.filter(pl.col("quantity") == "largest_jump")
+    assert jumps["word_class"].to_list() == ["content", "function"] * 6
+    for row in jumps.iter_rows(named=True):
+        at = {}
+        for layer in [layer for site, layer in PLACES if site == row["site"] and layer > 0]:
+            sides = [row | {"layer": layer}, row | {"layer": layer - 1}]
+            last, first = (slow_curve(study, r, row["word_class"], labels) for r in sides)
+            after, before = (slow_draws(study, r, row["word_class"]) for r in sides)
+            at[layer] = last - first, after - before
+        assert_largest(row, at)
+
+
+def assert_largest(row, of_layers):
+    """`of_layers`: layer -> value, draws."""
+    layer = max(of_layers, key=lambda at: abs(of_layers[at][0]))
+    value, draws = of_layers[layer]
+    assert (row["layer"], row["value"]) == (layer, close(value))
+    assert [row["ci_low"], row["ci_high"]] == close(slow_ends(draws))
+    hits = []
+    for draw in range(BOOTSTRAP.draws):
+        sizes = {at: abs(of_draws[draw]) for at, (_, of_draws) in of_layers.items()}
+        if not np.isnan(list(sizes.values())).any():
+            hits.append(max(sizes, key=sizes.get) == layer)
+    assert row["support"] == close(np.mean(hits))
+
+
+def test_a_planted_gap_and_jump_are_found_with_their_layers():
+    rng = np.random.default_rng(5)
+    tokens = [
+        {"label": f"t{text:02}", "position": i, "word_class": name}
+        for text in range(30)
+        for i, name in enumerate(["function", "content"] * 4)
+    ]
+    cosine = {"function": [0.8, 0.7, 0.6, 0.2, 0.1], "content": [0.8, 0.65, 0.1, 0.05, 0.0]}
+    rank = {"function": [0, 1, 3, 4, 5], "content": [0, 2, 5, 900, 2000]}
+    values = {
+        ("resid_mid", layer): [
+            (
+                cosine[token["word_class"]][layer] + rng.normal(0, 0.03),
+                int(rank[token["word_class"]][layer] * rng.uniform(0.8, 1.2)),
+            )
+            for token in tokens
+        ]
+        for layer in range(5)
+    }
+    curves = class_curves(ranks_table(tokens, values), BOOTSTRAP)
+    rows = frame(ranks_summary(curves, provenance=PROVENANCE)).drop("positional", "site")
+    found = {
+        (row["measure"], row["quantity"], row["word_class"]): row
+        for row in rows.iter_rows(named=True)
+    }
+    expected = {
+        ("cosine", "largest_gap", None): (2, 0.5),
+        ("cosine", "largest_jump", "function"): (3, -0.4),
+        ("cosine", "largest_jump", "content"): (2, -0.55),
+        ("log_rank", "largest_gap", None): (4, np.log10(6 / 2001)),
+        ("log_rank", "largest_jump", "content"): (3, np.log10(901 / 6)),
+    }
+    for key, (layer, value) in expected.items():
+        row = found[key]
+        assert row["layer"] == layer
+        assert row["value"] == pytest.approx(value, abs=0.1)
+        assert row["ci_low"] <= row["value"] <= row["ci_high"]
+        assert row["support"] > 0.95
+
+
+def test_one_text_has_no_intervals():
+    rng = np.random.default_rng(6)
+    tokens = random_tokens(rng, n_texts=1, classes=("function", "content"))
+    tokens += [{"label": "t00", "position": i, "word_class": "function"} for i in range(9, 12)]
+    values = random_values(rng, tokens, PLACES)
+    curves = class_curves(ranks_table(tokens, values), BOOTSTRAP)
+    tables = [
+        frame(table)
+        for table in (
+            ranks_by_class(curves, few=4, provenance=PROVENANCE),
+            ranks_gap(curves, provenance=PROVENANCE),
+            ranks_summary(curves, provenance=PROVENANCE),
+        )
+    ]
+    for table in tables:
+        assert len(table) and table["ci_low"].null_count() == len(table)
+        assert table["ci_high"].null_count() == len(table)
+    assert tables[2]["support"].null_count() == len(tables[2])
+    assert tables[0]["value"].null_count() == tables[2]["value"].null_count() == 0
+
+
+def test_a_class_of_one_text_has_no_interval_among_many():
+    rng = np.random.default_rng(7)
+    tokens = random_tokens(rng, classes=("content",))
+    for token in tokens:
+        if token["label"] == "t05":
+            token["word_class"] = "function"
+    values = random_values(rng, tokens, PLACES)
+    curves = class_curves(ranks_table(tokens, values), BOOTSTRAP)
+    rows = frame(ranks_by_class(curves, few=4, provenance=PROVENANCE))
+    alone = rows.filter(pl.col("texts") == 1)
+    assert "function" in alone["word_class"] and "content" not in alone["word_class"]
+    assert alone["ci_low"].null_count() == len(alone)
+    assert rows.filter(pl.col("texts") > 1)["ci_low"].null_count() == 0
+    gaps = frame(ranks_gap(curves, provenance=PROVENANCE))
+    assert gaps["texts"].unique().to_list() == [1]
+    assert gaps["ci_low"].null_count() == len(gaps) and gaps["gap"].null_count() == 0
+
+
+def test_classes_without_tokens_have_no_rows_and_one_layer_no_jump():
+    rng = np.random.default_rng(8)
+    tokens = random_tokens(rng, classes=("content", None))
+    values = random_values(rng, tokens, [("resid_mid", 0)])
+    curves = class_curves(ranks_table(tokens, values), BOOTSTRAP)
+    rows = frame(ranks_by_class(curves, few=4, provenance=PROVENANCE))
+    assert rows["word_class"].to_list() == ["content", "punctuation"] * 2
+    assert len(ranks_gap(curves, provenance=PROVENANCE)) == 0
+    assert len(ranks_summary(curves, provenance=PROVENANCE)) == 0
+    none = class_curves(ranks_table(tokens, values).slice(0, 0), BOOTSTRAP)
+    empty = ranks_by_class(none, few=4, provenance=PROVENANCE)
+    assert len(empty) == 0 and empty.schema.names == rows.columns
+
+
+def test_tables_do_not_depend_on_the_order_of_rows_and_say_what_they_hold(study, curves):
+    table = study[2]
+    shuffled = table.take(np.random.default_rng(0).permutation(len(table)))
+    again = class_curves(shuffled, BOOTSTRAP)
+    gap, summary = (make(curves, provenance=PROVENANCE) for make in (ranks_gap, ranks_summary))
+    assert gap.equals(ranks_gap(again, provenance=PROVENANCE))
+    assert summary.equals(ranks_summary(again, provenance=PROVENANCE))
+    for made in (ranks_by_class(curves, few=4, provenance=PROVENANCE), gap, summary):
+        assert set(made.schema.names) == set(json.loads(made.schema.metadata[b"definitions"]))
+        assert made.schema.field("layer").type == pa.int32()
+        assert made.schema.metadata[b"model"] == b"m"
