@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+import vocabulary
 from texts import sentences
 from timing import fastest
 from transformers import AutoModelForCausalLM
@@ -182,6 +183,7 @@ def main() -> None:
         results |= speed(Path(folder))
         results |= disk(Path(folder))
     results |= checkpoints.results()
+    results |= vocabulary.results(MODEL, tokens_of(70))
     if not arguments.skip_memory:
         results |= memory()
     for name, value in results.items():

@@ -11,7 +11,8 @@ with job(snakemake):
     import torch
     from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 
-    from tokentrails.extract import choose_device, extract, load_model
+    from tokentrails.device import choose_device
+    from tokentrails.extract import extract, load_model
     from tokentrails.models.siblings import refuse_other_tokenizer
     from tokentrails.progress import token_bar
     from tokentrails.states import StatesWriter, places

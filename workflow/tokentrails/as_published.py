@@ -12,7 +12,7 @@ Needs no torch: the block's input states and the weights file are enough.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,7 @@ from jaxtyping import Float32
 
 from .architectures import Architecture
 from .errors import TokentrailsError
+from .states import StatesReader
 from .weights import Weights
 
 
@@ -112,6 +113,31 @@ def published_resid_mid(
     mixed = attention @ _by_head(value, block)
     joined = mixed.swapaxes(0, 1).reshape(x.shape)
     return x + (block.output(joined) if corrected else block.output.as_published(joined))
+
+
+def published_states(
+    states: StatesReader,
+    labels: Sequence[str],
+    weights: Weights,
+    architecture: Architecture,
+    config: dict[str, Any],
+) -> Callable[[int], Float32[np.ndarray, "n d"]]:
+    """A function that gives `published_resid_mid` of a block for every token of every text.
+
+    Parameters
+    ----------
+    states: of whole texts, with `resid`.
+    labels: the text of each row of the states; the rows of a text lie together, in its order.
+    weights, architecture, config: of the checkpoint.
+    """
+    changes = [i for i in range(1, len(labels)) if labels[i] != labels[i - 1]]
+
+    def of_block(layer: int) -> Float32[np.ndarray, "n d"]:
+        block = attention_weights(weights, architecture, layer, config)
+        texts = np.split(states.layer("resid", layer).hidden, changes)
+        return np.concatenate([published_resid_mid(x, block) for x in texts])
+
+    return of_block
 
 
 def position_rows(

@@ -26,19 +26,6 @@ from .weights import Weights
 STATES_BYTES = 128 << 20
 
 
-def choose_device(device: str) -> torch.device:
-    """`auto` is the first GPU, or the CPU where there is none."""
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    if device == "cuda" and not torch.cuda.is_available():
-        raise TokentrailsError(
-            "device cuda was asked for, and there is none",
-            where="extract.device",
-            hint="use 'auto' or 'cpu', or run on a machine with a GPU.",
-        )
-    return torch.device(device)
-
-
 def load_model(folder: Path, device: torch.device, dtype: str) -> tuple[nn.Module, Architecture]:
     """The bare model of a checkpoint folder, without unembedding, ready to run.
 

@@ -1,6 +1,8 @@
-"""What vocabulary entries stand for, in the three styles that tokenizers write them."""
+"""What vocabulary entries stand for, in the three styles that tokenizers write them, and by row."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 
 def surface(token: str) -> str:
@@ -21,6 +23,21 @@ def surface(token: str) -> str:
         except UnicodeDecodeError:
             return token
     return token
+
+
+def entries(vocabulary: Mapping[str, int], rows: int) -> list[str | None]:
+    """The vocabulary entry of each row of an embedding matrix; None for padded rows.
+
+    Parameters
+    ----------
+    vocabulary: the tokenizer's entries and their row numbers.
+    rows: how many rows the matrix has.
+    """
+    of_rows: list[str | None] = [None] * rows
+    for entry, row in sorted(vocabulary.items(), reverse=True):  # of two, the first by the alphabet
+        if row < rows:
+            of_rows[row] = entry
+    return of_rows
 
 
 def _byte_table() -> dict[str, int]:

@@ -1,0 +1,294 @@
+"""Ranks in the vocabulary against sorting it in float64, and what must leave them alone."""
+
+import numpy as np
+import pytest
+import torch
+from test_metrics import PROVENANCE, by_key, random_layers, slow_cosine, tokens_table
+
+from tokentrails import ranks as module
+from tokentrails.errors import TokentrailsError
+from tokentrails.metrics.ranks import Published, Vocabulary, ranks
+from tokentrails.ranks import closest, count_closer_blocked, rounding
+from tokentrails.vocabulary import entries
+
+STATES, ROWS, WIDTH = 37, 301, 24
+
+
+def made(seed=0, n=STATES, v=ROWS, d=WIDTH):
+    """States that lean towards their own rows, the rows, and the rows' numbers."""
+    torch.manual_seed(seed)
+    rows = torch.randn(v, d) + 0.3  # as anisotropic as embeddings are
+    own = torch.randint(v, (n,))
+    return torch.randn(n, d) + 0.7 * rows[own], rows, own
+
+
+def with_ties(seed=1):
+    """Rows that are equal, or point the same way, or nearly so; some of them somebody's own."""
+    states, rows, own = made(seed)
+    for i in range(0, 12, 3):
+        rows[10 * i + 1] = rows[own[i]]
+        rows[10 * i + 2] = 2 * rows[own[i]]
+        rows[10 * i + 3] = rows[own[i]] * (1 + 1e-6)
+        rows[10 * i + 4] = -rows[own[i]]
+        rows[10 * i + 5] = rows[own[i]] + 1e-6 * torch.randn(WIDTH)
+    return states, rows, own
+
+
+def by_sorting(states, rows, own, valid=None, offset=0.0):
+    """Rank and order by a stable sort of all cosines in float64, one state at a time."""
+    rows = rows.double().numpy() + np.asarray(offset, np.float64)
+    takes_part = np.linalg.norm(rows, axis=1) > 0
+    if valid is not None:
+        takes_part &= valid.numpy()
+    ranked, ordered, cosines = [], [], []
+    for state, mine in zip(states.double().numpy(), own.tolist(), strict=True):
+        with np.errstate(invalid="ignore"):
+            cosine = rows @ state / np.linalg.norm(rows, axis=1) / np.linalg.norm(state)
+        order = np.argsort(-cosine.round(11), kind="stable")
+        order = order[takes_part[order]]
+        better = order[cosine[order] > cosine[mine] + 1e-12]
+        ranked.append(len(better))
+        ordered.append(order)
+        cosines.append(cosine)
+    return np.array(ranked), np.array(ordered), np.array(cosines)
+
+
+def assert_as_sorted(found, states, rows, own, k, **options):
+    rank, order, cosine = by_sorting(states, rows, own, **options)
+    assert found.rank.tolist() == rank.tolist()
+    np.testing.assert_allclose(found.cosine, cosine[np.arange(len(own)), own], atol=1e-13)
+    assert found.nearest.tolist() == order[:, :k].tolist()
+    expected = np.take_along_axis(cosine, order[:, :k], axis=1)
+    np.testing.assert_allclose(found.nearest_cosine, expected, atol=1e-13)
+
+
+@pytest.fixture(params=["whole", "blocks"])
+def blocks(request, monkeypatch):
+    """Everything at once, and in blocks of a few states and of one group of rows."""
+    if request.param == "blocks":
+        monkeypatch.setattr(module, "BLOCK_BYTES", 4 * WIDTH * module.GROUP)
+        monkeypatch.setattr(module, "STATES_AT_ONCE", 5)
+        monkeypatch.setattr(module, "PAIR_BYTES", {"cpu": 3 * 8 * WIDTH})
+
+
+@pytest.mark.parametrize("inputs", [made, with_ties])
+def test_ranks_and_neighbours_are_those_of_a_sort(blocks, inputs):
+    states, rows, own = inputs()
+    found = closest(states, rows, own, k=6)
+    assert_as_sorted(found, states, rows, own, 6)
+    assert 0 < int((found.rank == 0).sum()) < STATES  # the test has easy and hard cases
+    assert torch.equal(closest(states, rows, own).rank, found.rank)
+
+
+def test_an_offset_is_added_to_every_row(blocks):
+    states, rows, own = with_ties()
+    offset = torch.randn(WIDTH)
+    found = closest(states, rows, own, k=4, offset=offset)
+    assert_as_sorted(found, states, rows, own, 4, offset=offset.numpy())
+    assert not torch.equal(found.rank, closest(states, rows, own).rank)
+
+
+def test_rows_that_take_no_part_are_never_counted(blocks):
+    states, rows, own = made()
+    valid = torch.ones(ROWS, dtype=torch.bool)
+    unused = [i for i in range(0, ROWS, 3) if i not in own]
+    rows[unused] = states[0] * 3  # they would be the closest ones
+    valid[unused] = False
+    rows[own[5]] = 0  # a row without a direction
+    found = closest(states, rows, own, k=3, valid=valid)
+    assert not set(found.nearest.flatten().tolist()) & {*unused, int(own[5])}
+    known = own != own[5]
+    some = closest(states[known], rows, own[known], k=3, valid=valid)
+    assert_as_sorted(some, states[known], rows, own[known], 3, valid=valid)
+    assert torch.equal(found.rank[known], some.rank)
+    assert (found.rank[~known] == -1).all() and found.cosine[~known].isnan().all()
+
+
+def test_a_row_that_takes_no_part_has_no_rank():
+    states, rows, own = made()
+    valid = torch.ones(ROWS, dtype=torch.bool)
+    valid[own[2]] = False
+    found = closest(states, rows, own, valid=valid)
+    assert found.rank[2] == -1 and found.cosine[2].isnan()
+
+
+def test_a_state_without_a_direction_has_neither_rank_nor_neighbours():
+    states, rows, own = made()
+    states[3] = 0
+    found = closest(states, rows, own, k=2)
+    assert found.rank[3] == -1 and found.cosine[3].isnan()
+    assert found.nearest_cosine[3].isnan().all() and not found.nearest_cosine[4].isnan().any()
+
+
+def test_no_row_is_closer_than_the_own_one_to_itself():
+    _, rows, _ = with_ties()
+    own = torch.arange(ROWS)
+    found = closest(rows * 5, rows, own, k=1)
+    assert (found.rank == 0).all()
+    np.testing.assert_allclose(found.nearest_cosine[:, 0], 1, atol=1e-13)
+
+
+def test_lengths_and_the_order_of_the_vocabulary_do_not_matter(blocks):
+    states, rows, own = with_ties()
+    found = closest(states, rows, own)
+    lengths = torch.logspace(-3, 3, STATES)[:, None]
+    assert torch.equal(closest(states * lengths, rows, own).rank, found.rank)
+    order = torch.randperm(ROWS)
+    moved = closest(states, rows[order], order.argsort()[own])
+    assert torch.equal(moved.rank, found.rank)
+
+
+def test_what_float32_cannot_tell_apart_is_decided_in_float64():
+    """Rows around the own one, closer or further by a millionth of float32's last digit."""
+    state = torch.zeros(1, 4)
+    state[0, 0] = 1
+    own = torch.tensor([[1.0, 1.0, 0, 0]])
+    turned = [torch.tensor([[1.0, 1.0 + t, 0, 0]]) for t in (-2e-7, -1.2e-7, 0, 1.2e-7, 2e-7)]
+    rows = torch.cat([own, *turned])
+    assert closest(state, rows, torch.tensor([0])).rank.tolist() == [2]
+
+
+def test_scores_within_the_rounding_are_handed_over_as_pairs():
+    states, rows, own = made()
+    unit_states = torch.nn.functional.normalize(states)
+    unit_rows = torch.nn.functional.normalize(rows)
+    mine = (unit_states * unit_rows[own]).sum(1)
+    valid = torch.ones(ROWS, dtype=torch.bool)
+    eps = 0.02
+    counts, pairs = count_closer_blocked(unit_states, unit_rows, mine, eps, valid)
+    scores = unit_states.double() @ unit_rows.double().T - mine.double()[:, None]
+    assert (scores.abs() - eps).abs().min() > 1e-6  # none is at the edge
+    assert counts.tolist() == (scores > eps).sum(1).tolist()
+    assert sorted(pairs.tolist()) == (scores.abs() <= eps).nonzero().tolist()
+
+
+@pytest.mark.parametrize("width", [1, 64, 576, 8192])
+def test_the_rounding_bound_holds_for_float32_products(width):
+    torch.manual_seed(width)
+    x, y = (torch.nn.functional.normalize(torch.randn(200, width)) for _ in range(2))
+    error = (x @ y.T).double() - x.double() @ y.double().T
+    assert error.abs().max() < rounding(width) < 1e-4
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("where", ["state", "row"])
+def test_what_is_not_finite_is_refused(where, value):
+    states, rows, own = made()
+    (states if where == "state" else rows)[4, 2] = value
+    with pytest.raises(TokentrailsError, match=f"a {where} has values that are not finite"):
+        closest(states, rows, own)
+
+
+def test_large_numbers_are_finite():
+    states, rows, own = made()
+    assert torch.equal(closest(states * 1e36, rows, own).rank, closest(states, rows, own).rank)
+
+
+def test_no_states_have_no_ranks():
+    _, rows, _ = made()
+    found = closest(torch.empty(0, WIDTH), rows, torch.empty(0, dtype=torch.int64), k=3)
+    assert len(found.rank) == len(found.nearest) == 0
+
+
+def test_entries_of_rows():
+    assert entries({"b": 2, "a": 0, "far": 9}, 4) == ["a", None, "b", None]
+
+
+# --- the table --------------------------------------------------------------------------------
+
+
+def vocabulary(v=16, d=6, unused=(12, 13, 14, 15)):
+    torch.manual_seed(3)
+    rows = torch.randn(v, d)
+    rows[list(unused)] = 1.0  # near the states, which have a common direction
+    return Vocabulary([None if i in unused else f"t{i}" for i in range(v)], rows)
+
+
+def table_of(layers, **changes):
+    options = {
+        "word_classes": ["content"] * 11 + [None],
+        "nearest": 3,
+        "offsets": None,
+        "published": None,
+        "pooling": "last",
+        "groups": ["sense"],
+        "provenance": PROVENANCE,
+    } | changes
+    return ranks(layers, tokens_table(), vocabulary(), **options)
+
+
+def slow_rank(hidden, own, offset=0.0):
+    words = vocabulary()
+    known = [i for i, entry in enumerate(words.entries) if entry is not None]
+    cosine = {i: slow_cosine(hidden, words.rows[i].numpy() + offset) for i in known}
+    order = sorted(known, key=lambda i: -cosine[i])
+    return cosine[own], order.index(own), [(f"t{i}", cosine[i]) for i in order[:3]]
+
+
+@pytest.mark.parametrize("pooling", ["first", "last"])
+@pytest.mark.parametrize("positional", [False, True])
+def test_the_table_is_a_plain_loop(pooling, positional):
+    layers, _ = random_layers()
+    tokens = tokens_table()
+    at = tokens[pooling].to_pylist()
+    draw = np.random.default_rng(5).normal(size=(9, 6)).astype(np.float32)
+    offsets = draw[at] if positional else None
+    table = table_of(layers, pooling=pooling, offsets=offsets)
+    rows = by_key(table, "label", "site", "layer")
+    for i, label in enumerate(tokens["label"].to_pylist()):
+        own = tokens["token_ids"][i].as_py()[at[i]]
+        for place in layers:
+            row = rows[label, place.site, place.layer]
+            offset = draw[at[i]] if positional else 0.0
+            cosine, rank, near = slow_rank(place.hidden[i], own, offset)
+            assert (row["rank"], row["nearest"]) == (rank, [name for name, _ in near])
+            assert row["cosine"] == pytest.approx(cosine, abs=1e-6)
+            assert row["nearest_cosine"] == pytest.approx([c for _, c in near], abs=1e-6)
+            assert (row["position"], row["token"]) == (at[i], f"t{own}")
+            assert row["positional"] is positional and row["adjusted"] is None
+            assert row["cosine_as_published"] is row["rank_as_published"] is None
+    keys = [(r["label"], r["site"], r["layer"], r["position"]) for r in table.to_pylist()]
+    assert keys == sorted(keys)
+    assert {r["word_class"] for r in table.to_pylist()} == {"content", None}
+
+
+def test_the_published_columns_stand_beside_the_right_ones():
+    layers, _ = random_layers()
+    other, _ = random_layers(seed=9)
+    theirs = {at.layer: at.hidden for at in other if at.site == "resid_mid"}
+    offset = np.full(6, 0.5, np.float32)
+    beside = table_of(layers, published=Published(theirs.__getitem__, offset))
+    alone = table_of(layers)
+    names = ["cosine_as_published", "rank_as_published"]
+    assert beside.drop(names).equals(alone.drop(names))
+    rows = by_key(beside, "label", "site", "layer")
+    tokens = tokens_table()
+    for i, label in enumerate(tokens["label"].to_pylist()):
+        for place in layers:
+            row = rows[label, place.site, place.layer]
+            if place.site != "resid_mid":
+                assert row["rank_as_published"] is None
+                continue
+            own = tokens["token_ids"][i].as_py()[tokens["last"][i].as_py()]
+            cosine, rank, _ = slow_rank(theirs[place.layer][i], own, offset)
+            assert row["rank_as_published"] == rank
+            assert row["cosine_as_published"] == pytest.approx(cosine, abs=1e-6)
+
+
+def test_a_state_without_a_direction_has_nulls():
+    layers, _ = random_layers()
+    layers[0].hidden[4] = 0
+    label = tokens_table()["label"][4].as_py()
+    row = by_key(table_of(layers), "label", "site", "layer")[
+        label, layers[0].site, layers[0].layer
+    ]
+    assert row["cosine"] is row["rank"] is row["nearest"] is row["nearest_cosine"] is None
+
+
+def test_no_nearest_entries_if_none_are_wanted():
+    layers, _ = random_layers()
+    table = table_of(layers, nearest=0)
+    assert table["nearest"].to_pylist()[0] == []
+    assert table.drop(["nearest", "nearest_cosine"]).equals(
+        table_of(layers).drop(["nearest", "nearest_cosine"])
+    )

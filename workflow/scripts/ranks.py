@@ -1,0 +1,58 @@
+"""The ranks table."""
+
+import json
+import os
+from pathlib import Path
+
+from _job import job
+
+with job(snakemake):
+    import torch
+
+    from tokentrails.architectures import architecture_of
+    from tokentrails.as_published import position_rows, published_states
+    from tokentrails.device import choose_device
+    from tokentrails.metrics.ranks import Published, Vocabulary, ranks
+    from tokentrails.states import StatesReader
+    from tokentrails.tables import provenance_of, read_table, write_table
+    from tokentrails.tokenization import TokenizerFiles
+    from tokentrails.vocabulary import entries
+    from tokentrails.weights import Weights
+    from tokentrails.word_classes import word_class
+
+    torch.set_num_threads(min(snakemake.threads, len(os.sched_getaffinity(0))))
+    options = snakemake.params.ranks
+    states = StatesReader(snakemake.input.states)
+    tokens = read_table(snakemake.input.tokens)
+    provenance = provenance_of(states.metadata)
+    pooling = provenance["pooling"]
+    config = json.loads(Path(snakemake.input.config).read_text(encoding="utf-8"))
+    architecture = architecture_of(config, where=snakemake.input.config)
+    weights = Weights(snakemake.input.weights)
+    embedding = torch.from_numpy(weights.tensor(weights.find(architecture.embedding)))
+    tokenizer = TokenizerFiles.load(Path(snakemake.input.tokenizer).parent).tokenizer
+    offsets = published = None
+    if options["positional"]:
+        positions = tokens["first" if pooling == "first" else "last"].to_numpy()
+        offsets = position_rows(weights, architecture, config, positions)
+    if options["as_published"]:
+        published = Published(
+            published_states(states, tokens["label"].to_pylist(), weights, architecture, config),
+            position_rows(weights, architecture, config, [0])[0],
+        )
+    table = ranks(
+        (states.layer(*place) for place in states.places if place[0] in options["sites"]),
+        tokens,
+        Vocabulary(
+            entries(tokenizer.get_vocab(), len(embedding)),
+            embedding.to(choose_device(snakemake.params.device)),
+        ),
+        word_classes=[word_class(word) for word in tokens["word"].to_pylist()],
+        nearest=options["nearest"],
+        offsets=offsets,
+        published=published,
+        pooling=pooling,
+        groups=snakemake.params.groups,
+        provenance=provenance,
+    )
+    write_table(table, snakemake.output.table, snakemake.output.csv)

@@ -1,0 +1,213 @@
+"""Ranks: where each token's state stands in the vocabulary, layer by layer.
+
+Dense Paths and Sparse Trails: the cosine of a token's state with its own embedding, how many
+vocabulary rows are strictly closer (0 = none), and which rows are closest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import astuple, dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import torch
+from jaxtyping import Bool, Float32, Float64, Int
+
+from ..ranks import closest
+from ..states import Layer
+from ..tables import describe
+from .frame import metric_table, own_token
+from .identity import own_token_ids
+
+MEANINGS = {
+    "position": "position of the token in the text, from 0",
+    "word": "the whole word, as written, that the token is part of; empty for special tokens",
+    "word_class": "function (closed classes: determiners, pronouns, prepositions, conjunctions, "
+    "auxiliaries, particles), content (all other alphabetic words), punctuation, other (numbers "
+    "and signs); null: a special token",
+    "positional": "whether the embedding of the token's own position was added to every row",
+    "cosine": "cosine of the state with the token's own row; null: one of them has no direction",
+    "rank": "how many vocabulary rows are strictly closer to the state than the token's own row; "
+    "rows beyond the tokenizer's entries take part in nothing",
+    "nearest": "the vocabulary entries whose rows are closest, the closest first",
+    "nearest_cosine": "their cosines",
+    "cosine_as_published": "cosine by the formula of the study: value and output weights without "
+    "transposing and without biases, and position 0's embedding added to every row; null unless "
+    "asked for",
+    "rank_as_published": "rank by the same formula",
+}
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The embedding rows that tokens are ranked among.
+
+    Attributes
+    ----------
+    entries: the tokenizer's entry of each row; None for a row that it does not use.
+    rows: the input embedding matrix, on the device that is to compute.
+    """
+
+    entries: Sequence[str | None]
+    rows: Float32[torch.Tensor, "v d"]
+
+    @cached_property
+    def valid(self) -> Bool[torch.Tensor, " v"]:
+        known = [entry is not None for entry in self.entries]
+        return torch.tensor(known, device=self.rows.device)
+
+    def rank(
+        self,
+        states: Float32[np.ndarray, "n d"],
+        own: Int[np.ndarray, " n"],
+        k: int = 0,
+        offsets: Float32[np.ndarray, "n d"] | None = None,
+    ) -> Ranked:
+        """Rank each state's own row, and find the k closest entries.
+
+        Parameters
+        ----------
+        states, own: of each token, its state and its row.
+        k: how many entries are wanted.
+        offsets: what is added to every row before it is compared with a state. Tokens with the same
+            offset are computed together.
+        """
+        if offsets is None:
+            return self._rank(states, own, k, None)
+        different, which = np.unique(offsets, axis=0, return_inverse=True)
+        order = np.argsort(which, kind="stable")
+        parts = [
+            self._rank(states[which == i], own[which == i], k, offset)
+            for i, offset in enumerate(different)
+        ]
+        back = np.argsort(order, kind="stable")
+        return Ranked(*(np.concatenate(column)[back] for column in zip(*parts, strict=True)))
+
+    def _rank(
+        self, states: np.ndarray, own: np.ndarray, k: int, offset: np.ndarray | None
+    ) -> Ranked:
+        device = self.rows.device
+        found = closest(
+            torch.tensor(states, device=device),
+            self.rows,
+            torch.tensor(own, dtype=torch.int64, device=device),
+            k=k,
+            valid=self.valid,
+            offset=None if offset is None else torch.tensor(offset, device=device),
+        )
+        return Ranked(*(column.cpu().numpy() for column in astuple(found)))
+
+
+class Ranked(NamedTuple):
+    """What `ranks.Closest` holds, as arrays."""
+
+    cosine: Float64[np.ndarray, " n"]
+    rank: Int[np.ndarray, " n"]
+    nearest: Int[np.ndarray, "n k"]
+    nearest_cosine: Float64[np.ndarray, "n k"]
+
+
+@dataclass(frozen=True)
+class Published:
+    """How the study would have it.
+
+    Attributes
+    ----------
+    states: of every token after the attention of a block, by its own formula.
+    offset: what it adds to every row.
+    """
+
+    states: Callable[[int], Float32[np.ndarray, "n d"]]
+    offset: Float32[np.ndarray, " d"]
+
+
+def ranks(
+    layers: Iterable[Layer],
+    tokens: pa.Table,
+    vocabulary: Vocabulary,
+    *,
+    word_classes: Sequence[str | None],
+    nearest: int,
+    offsets: Float32[np.ndarray, "n d"] | None,
+    published: Published | None,
+    pooling: str,
+    groups: Sequence[str],
+    provenance: Mapping[str, str],
+) -> pa.Table:
+    """The table `ranks`.
+
+    Parameters
+    ----------
+    layers: the states, one place at a time.
+    tokens: the tokens table, whose rows are those of the states.
+    vocabulary: what to rank among.
+    word_classes: of each target.
+    nearest: how many of the closest entries are given.
+    offsets: with `positional`, the embedding of each target's own position, else None.
+    published: if its columns are asked for; they are null at other sites than resid_mid.
+    pooling: which token stands for a target of several.
+    groups: names of the experiment's own columns.
+    provenance: of the states; gives the key columns too.
+    """
+    own = own_token_ids(tokens, pooling)
+    keys = {
+        "label": tokens["label"],
+        "position": tokens["first" if pooling == "first" else "last"],
+        "token": own_token(tokens, "tokens", pooling),
+        "word": tokens["word"],
+        "word_class": pa.array(word_classes, pa.string()),
+        **{name: tokens[name] for name in ["text", "n_tokens", *groups]},
+    }
+    entries = np.array(vocabulary.entries, dtype=object)
+    parts = []
+    for at in layers:
+        found = vocabulary.rank(at.hidden, own, nearest, offsets)
+        theirs = None
+        if published is not None and at.site == "resid_mid":
+            shift = np.broadcast_to(published.offset, at.hidden.shape)
+            theirs = vocabulary.rank(published.states(at.layer), own, 0, shift)
+        part = metric_table(provenance, pa.table(keys), at.site, at.layer, found.cosine)
+        n, lost = len(part), ~at.hidden.any(axis=1)
+        values = {
+            "rank": _whole(found.rank),
+            "nearest": _lists(entries[found.nearest], pa.string(), lost),
+            "nearest_cosine": _lists(found.nearest_cosine, pa.float32(), lost),
+            "positional": pa.array([offsets is not None] * n),
+            "cosine_as_published": pa.nulls(n, pa.float32())
+            if theirs is None
+            else pa.array(theirs.cosine, pa.float32(), from_pandas=True),
+            "rank_as_published": pa.nulls(n, pa.int32())
+            if theirs is None
+            else _whole(theirs.rank),
+        }
+        for name, column in values.items():
+            part = part.append_column(name, column)
+        parts.append(part)
+    keys_in_order = ("label", "site", "layer", "position")
+    return describe(
+        pa.concat_tables(parts).sort_by([(key, "ascending") for key in keys_in_order]),
+        title="ranks: where each token's state stands in the vocabulary",
+        provenance=provenance,
+        meanings=MEANINGS,
+        units={
+            "cosine": "cosine, -1 to 1",
+            "cosine_as_published": "cosine, -1 to 1",
+            "nearest_cosine": "cosine, -1 to 1",
+            "adjusted": "cosine",
+            "rank": "vocabulary rows",
+            "rank_as_published": "vocabulary rows",
+        },
+    )
+
+
+def _whole(rank: np.ndarray) -> pa.Array:
+    """Ranks, null where there is none."""
+    return pa.array(rank, pa.int32(), mask=rank < 0)
+
+
+def _lists(values: np.ndarray, of: pa.DataType, lost: np.ndarray) -> pa.Array:
+    """A list for each row, null where the state has no direction."""
+    return pa.array(values.tolist(), pa.list_(of), mask=lost)
