@@ -257,11 +257,11 @@ def _prompts(
 def _check_targets(entries: Sequence[dict[str, Any]], where: Callable[[KeyPath], str]) -> None:
     """Refuse a file of which some prompts have targets, and others are whole texts."""
     marked = ["token" in entry or "word" in entry for entry in entries]
+    example = entries[marked.index(True)]["label"] if any(marked) else None
     for index, entry in enumerate(entries):
-        if not marked[index] and any(marked):
-            other = entries[marked.index(True)]["label"]
+        if not marked[index] and example:
             raise TokentrailsError(
-                f"the prompt {entry['label']!r} has no target, and {other!r} has one",
+                f"the prompt {entry['label']!r} has no target, and {example!r} has one",
                 where=where(("prompts", index)),
                 hint="give it a 'word' or a 'token'; whole texts, which have neither, go into a "
                 "file of their own.",
@@ -284,7 +284,9 @@ def _ranks(
     given, file = entry["ranks"], entry["file"]
 
     def refuse(key: str, problem: str, hint: str) -> TokentrailsError:
-        return TokentrailsError(problem, where=where(("experiments", name, "ranks", key)), hint=hint)
+        return TokentrailsError(
+            problem, where=where(("experiments", name, "ranks", key)), hint=hint
+        )
 
     for site in given["sites"]:
         if site not in entry["sites"]:

@@ -87,8 +87,8 @@ def words_in(text: str) -> Iterator[tuple[int, int]]:
     for match in _WORD.finditer("".join(map(_kind, text))):
         start, end = match.span()
         clitics = CLITICS.search(text, start, end)
-        apostrophes = [at for at in range(clitics.start(), end) if text[at] in "'’"] if clitics else []
-        yield from pairwise([start, *apostrophes, end])
+        rest = range(clitics.start(), end) if clitics else ()
+        yield from pairwise([start, *(at for at in rest if text[at] in "'’"), end])
 
 
 def words_of(text: str, offsets: Offsets) -> list[str]:

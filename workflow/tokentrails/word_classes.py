@@ -32,6 +32,7 @@ def function_words(path: Path = FUNCTION_WORDS) -> frozenset[str]:
     """
     file = YamlFile(path)
     check(file.data, "function_words", file.where)
+    assert isinstance(file.data, dict)
     for name, words in file.data.items():
         for index, word in enumerate(words):
             where = file.where((name, index))
