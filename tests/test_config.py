@@ -156,8 +156,20 @@ def test_what_every_prompt_has_is_asked_for(here, key):
     refuse_prompts(one(**{key: ...}), f"the key '{key}' is missing", "prompts[0]", "line 2")
 
 
-def test_one_of_two_ways_to_name_the_target_is_asked_for(here):
-    refuse_prompts(one(word=...), "none of token / word is given", "prompts[0]", "line 2")
+@pytest.mark.parametrize("target", [{"word": "team"}, {"token": "Ġteam"}])
+def test_all_prompts_have_targets_or_none(here, target):
+    bare = {"label": "b", "prompt": PROMPT["prompt"]}
+    with_target = PROMPT | {"word": ...} | target
+    marked = {k: v for k, v in with_target.items() if v is not ...}
+    for key in ("prompts", "experiments"):
+        message = f"{key}[1]", "the prompt 'b' has no target, and 'a' has one", "file of their own"
+        refuse_prompts({key: [marked, bare]}, *message)
+        message = f"{key}[0]", "the prompt 'b' has no target, and 'a' has one", "'word'"
+        refuse_prompts({key: [bare, marked]}, *message)
+
+
+def test_occurrence_is_one_of_a_target(here):
+    refuse_prompts(one(word=..., occurrence=2), "prompts[0].occurrence", "the prompt has none")
 
 
 @pytest.mark.parametrize("key", ["label", "prompt", "word", "token"])
@@ -303,12 +315,14 @@ def test_the_experiments_of_the_repository_are_good(path):
     read = load_experiment_file(str(path))
     if read.words:
         assert read.analyses == (("perturbation",) if read.contexts else ("convergence",))
+    elif read.prompts[0].is_whole:
+        assert read.analyses == ("ranks",)
     else:
-        assert read.prompts and read.analyses == ("identity", "context")
+        assert read.analyses == ("identity", "context")
 
 
 def test_an_error_in_a_published_file_is_shown_at_its_own_key(here):
-    message = refuse_prompts("experiments:\n- label: a\n  prompt: x\n", "line 2, experiments[0]")
+    message = refuse_prompts("experiments:\n- label: a\n  word: x\n", "line 2, experiments[0]")
     assert "prompts[" not in message
 
 
@@ -325,6 +339,7 @@ def test_an_error_in_a_published_file_is_shown_at_its_own_key(here):
         (("models", "m"), "allow_pickles", "allow_pickle"),
         (("experiments", "e"), "poling", "pooling"),
         (("experiments", "e"), "special_token", "special_tokens"),
+        (("experiments", "e", "ranks"), "neares", "nearest"),
         (("extract",), "token_buget", "token_budget"),
         (("summary",), "half_life_treshold", "half_life_threshold"),
         (("figures",), "sense", "senses"),
@@ -557,6 +572,18 @@ def test_an_experiment_names_models_that_there_are(here):
         (("experiments", "e", "sites"), []),
         (("experiments", "e", "sites"), ["residual"]),
         (("experiments", "e", "sites"), ["resid", "resid"]),
+        (("experiments", "e", "ranks"), ["resid"]),
+        (("experiments", "e", "ranks", "sites"), []),
+        (("experiments", "e", "ranks", "sites"), "resid"),
+        (("experiments", "e", "ranks", "sites"), ["final_norm"]),
+        (("experiments", "e", "ranks", "sites"), ["resid", "resid"]),
+        (("experiments", "e", "ranks", "nearest"), -1),
+        (("experiments", "e", "ranks", "nearest"), 101),
+        (("experiments", "e", "ranks", "nearest"), 2.5),
+        (("experiments", "e", "ranks", "positional"), "yes"),
+        (("experiments", "e", "ranks", "as_published"), 1),
+        (("experiments", "e", "ranks", "show"), ["a"]),
+        (("experiments", "e", "ranks", "show"), ""),
         (("extract",), None),
         (("extract", "token_budget"), 0),
         (("extract", "token_budget"), 1.5),
@@ -656,6 +683,7 @@ def test_defaults_are_filled_in(here):
     assert experiment.sites == ("final_norm", "resid", "resid_mid")
     assert experiment.analyses == ("identity", "context")
     assert experiment.prompts[0].occurrence == 1 and experiment.group_columns == ["sense"]
+    assert experiment.ranks is None and not experiment.has_whole_texts
     assert config.extract == {
         "token_budget": 4096,
         "device": "auto",

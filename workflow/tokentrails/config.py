@@ -18,6 +18,7 @@ from .settings import (
     ExperimentFile,
     Model,
     Prompt,
+    Ranks,
     Source,
     Training,
     Words,
@@ -36,6 +37,8 @@ RESERVED = frozenset(
         *("step", "reference", "position"),
         *("half_life_layer", "half_life_threshold", "context_dominance_layer"),
         *("final_similarity", "final_norm_similarity"),
+        *("word_class", "positional", "rank", "nearest", "nearest_cosine"),
+        *("cosine_as_published", "rank_as_published"),
     }
 )
 
@@ -110,7 +113,7 @@ def load_experiment(
     rules = schema("config")["properties"]["experiments"]["additionalProperties"]
     filled = with_defaults(entry, rules)
     content = load_experiment_file(entry["file"])
-    if "resid" not in filled["sites"]:
+    if set(content.analyses) != {"ranks"} and "resid" not in filled["sites"]:
         raise refuse(
             "sites",
             f"the sites {filled['sites']} lack resid, which the summary and the figures show",
@@ -124,6 +127,12 @@ def load_experiment(
             "special_tokens",
             f"the file {entry['file']} has words, to which no special tokens are added",
             "remove 'special_tokens'; {bos} in the template or the contexts puts a BOS in front.",
+        )
+    if "ranks" in entry and "ranks" not in content.analyses:
+        raise refuse(
+            "ranks",
+            f"the file {entry['file']} does not ask for the analysis ranks",
+            "add ranks to the analyses of the file, or remove 'ranks' here.",
         )
     Template.parse(filled["template"], where(("experiments", name, "template")))
     return Experiment(
@@ -139,6 +148,7 @@ def load_experiment(
         template=filled["template"],
         contexts=content.contexts,
         others=content.others,
+        ranks=_ranks(name, filled, content.prompts, where) if "ranks" in content.analyses else None,
     )
 
 
@@ -175,9 +185,10 @@ def load_experiment_file(path: str) -> ExperimentFile:
             hint="remove 'others', or give 'contexts'.",
         )
     filled = with_defaults(data, schema("experiment"))
+    prompts = _prompts(data.get("prompts", ()), where)
     return ExperimentFile(
-        analyses=_analyses(data, where),
-        prompts=_prompts(data.get("prompts", ()), where),
+        analyses=_analyses(data, prompts, where),
+        prompts=prompts,
         words=_words(filled["words"], where(("words", "list"))) if "words" in data else None,
         contexts=_contexts(data.get("contexts", ()), where),
         others=int(filled["others"]),
@@ -185,23 +196,31 @@ def load_experiment_file(path: str) -> ExperimentFile:
 
 
 _ANALYSES = {
-    "prompts": ("identity", "context", "convergence"),
+    "prompts with targets": ("identity", "context", "convergence", "ranks"),
+    "whole texts": ("ranks",),
     "words without contexts": ("convergence",),
     "words in contexts": ("perturbation",),
 }
 
 
-def _analyses(data: dict[str, Any], where: Callable[[KeyPath], str]) -> tuple[str, ...]:
+def _analyses(
+    data: dict[str, Any], prompts: Sequence[Prompt], where: Callable[[KeyPath], str]
+) -> tuple[str, ...]:
     """The analyses of a file, by default those that were there first."""
-    kind = "prompts" if "prompts" in data else "words without contexts"
-    kind = "words in contexts" if "contexts" in data else kind
+    if prompts:
+        kind = "whole texts" if prompts[0].is_whole else "prompts with targets"
+    else:
+        kind = "words in contexts" if "contexts" in data else "words without contexts"
     allowed = _ANALYSES[kind]
+    why = "only words in contexts are perturbed"
+    if kind == "whole texts":
+        why = "others need a target, the 'word' or the 'token' of every prompt"
     for index, analysis in enumerate(data.get("analyses", ())):
         if analysis not in allowed:
             raise TokentrailsError(
                 f"{analysis!r} is not an analysis of {kind}",
                 where=where(("analyses", index)),
-                hint=f"choose from {', '.join(allowed)}; only words in contexts are perturbed.",
+                hint=f"choose from {', '.join(allowed)}; {why}.",
             )
     return tuple(data.get("analyses", allowed[:2]))
 
@@ -221,6 +240,7 @@ def _prompts(
                 where=where(("prompts", index, "label")),
                 hint="give every prompt a label of its own.",
             )
+    _check_targets(entries, where)
     return tuple(
         Prompt(
             label=entry["label"],
@@ -231,6 +251,87 @@ def _prompts(
             groups={k: v for k, v in entry.items() if k not in known},
         )
         for entry in entries
+    )
+
+
+def _check_targets(entries: Sequence[dict[str, Any]], where: Callable[[KeyPath], str]) -> None:
+    """Refuse a file of which some prompts have targets, and others are whole texts."""
+    marked = ["token" in entry or "word" in entry for entry in entries]
+    example = entries[marked.index(True)]["label"] if any(marked) else None
+    for index, entry in enumerate(entries):
+        if not marked[index] and example:
+            raise TokentrailsError(
+                f"the prompt {entry['label']!r} has no target, and {example!r} has one",
+                where=where(("prompts", index)),
+                hint="give it a 'word' or a 'token'; whole texts, which have neither, go into a "
+                "file of their own.",
+            )
+        if not marked[index] and "occurrence" in entry:
+            raise TokentrailsError(
+                "'occurrence' says which target is meant, but the prompt has none",
+                where=where(("prompts", index, "occurrence")),
+                hint="remove it, or give every prompt a 'word' or a 'token'.",
+            )
+
+
+def _ranks(
+    name: str,
+    entry: dict[str, Any],
+    prompts: Sequence[Prompt],
+    where: Callable[[KeyPath], str],
+) -> Ranks:
+    """The settings of the analysis `ranks`, checked against the texts and the sites."""
+    given, file = entry["ranks"], entry["file"]
+
+    def refuse(key: str, problem: str, hint: str) -> TokentrailsError:
+        return TokentrailsError(
+            problem, where=where(("experiments", name, "ranks", key)), hint=hint
+        )
+
+    for site in given["sites"]:
+        if site not in entry["sites"]:
+            raise refuse(
+                "sites",
+                f"the ranks are read at {site}, which the experiment's sites {entry['sites']} lack",
+                f"add {site} to experiments.{name}.sites, or choose other ranks.sites.",
+            )
+    if given["as_published"]:
+        if not prompts[0].is_whole:
+            raise refuse(
+                "as_published",
+                "the published formula needs the states of all tokens of a text, but the prompts "
+                f"of the file {file} have single targets",
+                "remove it, or make them whole texts: without 'word' and 'token'.",
+            )
+        if "resid" not in entry["sites"]:
+            raise refuse(
+                "as_published",
+                "the published formula begins with the states at resid, which the experiment's "
+                f"sites {entry['sites']} lack",
+                f"add resid to experiments.{name}.sites, or remove it.",
+            )
+        if "resid_mid" not in given["sites"]:
+            raise refuse(
+                "as_published",
+                "the published formula is one for resid_mid, which ranks.sites "
+                f"{given['sites']} lack",
+                "add resid_mid to ranks.sites, or remove it.",
+            )
+    labels = [prompt.label for prompt in prompts]
+    show = given.get("show", labels[0])
+    if show not in labels:
+        guess = closest(show, labels)
+        raise refuse(
+            "show",
+            f"no text of the file {file} has the label {show!r}",
+            f"did you mean {guess!r}?" if guess else f"give one of them, such as {labels[0]!r}.",
+        )
+    return Ranks(
+        sites=tuple(sorted(given["sites"])),
+        nearest=int(given["nearest"]),
+        positional=given["positional"],
+        as_published=given["as_published"],
+        show=show,
     )
 
 

@@ -96,7 +96,12 @@ class Model:
 
 @dataclass(frozen=True)
 class Prompt:
-    """One text with one target; `groups` are the experiment's own columns."""
+    """One text with one target, or a whole text, which has neither `token` nor `word`.
+
+    Attributes
+    ----------
+    groups: the experiment's own columns.
+    """
 
     label: str
     prompt: str
@@ -104,6 +109,11 @@ class Prompt:
     word: str | None
     occurrence: int
     groups: dict[str, Any]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every token of the text is a target."""
+        return self.token is None and self.word is None
 
 
 WORDFREQ = "wordfreq"
@@ -147,6 +157,26 @@ class ExperimentFile:
     others: int
 
 
+@dataclass(frozen=True)
+class Ranks:
+    """How the analysis `ranks` looks at states from the vocabulary.
+
+    Attributes
+    ----------
+    sites: where the states are read.
+    nearest: how many of the nearest vocabulary entries are listed.
+    positional: whether position embeddings are added to the vocabulary's rows too.
+    as_published: whether the study's own formula is computed beside the correct one.
+    show: label of the text that the figures of single tokens draw.
+    """
+
+    sites: tuple[str, ...]
+    nearest: int
+    positional: bool
+    as_published: bool
+    show: str
+
+
 TEMPLATE = "{bos}{space}{word}"
 """The default text around a word: as if it began a document, but with a space in front."""
 
@@ -158,6 +188,7 @@ class Experiment:
     Attributes
     ----------
     template: the text around each word, where there are words and no contexts.
+    ranks: of the analysis of that name; None without it.
     """
 
     name: str
@@ -172,6 +203,7 @@ class Experiment:
     template: str = TEMPLATE
     contexts: tuple[str, ...] = ()
     others: int = 4
+    ranks: Ranks | None = None
 
     @cached_property
     def hash(self) -> str:
@@ -192,6 +224,11 @@ class Experiment:
         if self.words:
             return {"file": self.file, "template": self.template}
         return {"file": self.file, "special_tokens": self.special_tokens}
+
+    @property
+    def has_whole_texts(self) -> bool:
+        """Whether every token of its texts is a target. The prompts of a file are all alike."""
+        return bool(self.prompts) and self.prompts[0].is_whole
 
     @property
     def group_columns(self) -> list[str]:

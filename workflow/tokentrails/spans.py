@@ -1,14 +1,24 @@
-"""Finding a target word's tokens, from character offsets."""
+"""Finding a target word's tokens, and a token's word, from character offsets."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 Offsets = Sequence[tuple[int, int]]
 
 COMBINING = "\u0300-\u036f"  # accents written behind their letter
+
+# Words in a text of the characters' kinds, as `_kind` gives them.
+_WORD = re.compile(
+    r"[a0][a0m]*(?:(?:'|(?<=0)\.(?=0))[a0][a0m]*)*"  # letters and digits: don't, co-op, 1,845.5
+    r"|['.p][m'.p]*"  # punctuation marks
+    r"|s[ms]*|m+"  # other signs; the last for accents on nothing
+)
+CLITICS = re.compile(r"(?:['’](?:s|re|ve|ll|d|m))+$", re.IGNORECASE | re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -64,3 +74,51 @@ def span_of(text: str, offsets: Offsets, start: int, end: int) -> Span:
     if first is None or last is None:
         raise NotAligned("no token covers it")
     return Span(first, last)
+
+
+def words_in(text: str) -> Iterator[tuple[int, int]]:
+    """Character ranges of the words of a text, one after the other.
+
+    A word is a run of letters of any script and digits, with an apostrophe or a hyphen only between
+    them, or a full stop or comma between digits. The English clitics ``'s``, ``'re``, ``'ve``,
+    ``'ll``, ``'d`` and ``'m`` at its end are words of their own, ``n't`` is not. So is each run of
+    punctuation marks, and each run of other signs.
+    """
+    for match in _WORD.finditer("".join(map(_kind, text))):
+        start, end = match.span()
+        clitics = CLITICS.search(text, start, end)
+        rest = range(clitics.start(), end) if clitics else ()
+        yield from pairwise([start, *(at for at in rest if text[at] in "'’"), end])
+
+
+def words_of(text: str, offsets: Offsets) -> list[str]:
+    """The word that each token is part of, as the text has it.
+
+    Parameters
+    ----------
+    text, offsets: as for `span_of`. Tokens that share a character all belong to its word.
+
+    Returns
+    -------
+    Of a token across several words the one that it has most characters of, or the first of these;
+    ``""`` for special tokens and for those of nothing but spaces.
+    """
+    word_at: list[str | None] = [None] * len(text)
+    for start, end in words_in(text):
+        word_at[start:end] = [text[start:end]] * (end - start)
+    covered = [[word for word in word_at[a:b] if word is not None] for a, b in offsets]
+    return [max(words, key=words.count, default="") for words in covered]
+
+
+def _kind(c: str) -> str:
+    """What a character is in a word, as one character."""
+    if c.isspace():
+        return " "
+    if c in "'’-":
+        return "'"
+    if c in ".,":
+        return "."
+    category = unicodedata.category(c)
+    if category == "Cf":  # joins its neighbours without being seen
+        return "m"
+    return {"L": "a", "N": "0", "M": "m", "P": "p"}.get(category[0], "s")

@@ -13,7 +13,7 @@ from tokenizers import Encoding, Tokenizer
 
 from .errors import TokentrailsError
 from .settings import Experiment, Prompt
-from .spans import NotAligned, Span, find_words, span_of
+from .spans import NotAligned, Span, find_words, span_of, words_of
 from .vocabulary import surface
 
 
@@ -92,7 +92,7 @@ def _encoded(e: Encoding) -> Encoded:
 def tokenize(
     experiment: Experiment, files: TokenizerFiles, context_length: int, *, model: str
 ) -> tuple[pa.Table, pa.Table]:
-    """Tokenize an experiment's prompts and find their targets.
+    """Tokenize an experiment's prompts and find their targets; in whole texts, that is every token.
 
     Parameters
     ----------
@@ -125,18 +125,21 @@ def tokenize(
     )
     rows: list[dict[str, Any]] = []
     skipped: list[dict[str, Any]] = []
-    for occurrence, (prompt, encoding) in enumerate(
-        zip(experiment.prompts, encodings, strict=True)
-    ):
+    for index, (prompt, encoding) in enumerate(zip(experiment.prompts, encodings, strict=True)):
         where = f"{experiment.file}, label {prompt.label!r}, model {model!r}"
         check_length("prompt", encoding, context_length, where)
         try:
-            span, word = _find(prompt, encoding, files.tokenizer, where)
+            if prompt.is_whole:
+                targets = _all_tokens(prompt, encoding)
+            else:
+                targets = [_find(prompt, encoding, files.tokenizer, where)]
         except NotAligned as reason:
-            skipped.append({"occurrence": occurrence, "label": prompt.label, "reason": str(reason)})
+            skipped.append({"occurrence": index, "label": prompt.label, "reason": str(reason)})
             continue
-        row = token_row(occurrence, prompt.label, word, prompt.prompt, encoding, span)
-        rows.append(row | prompt.groups)
+        for span, word in targets:
+            occurrence = len(rows) if prompt.is_whole else index
+            row = token_row(occurrence, prompt.label, word, prompt.prompt, encoding, span)
+            rows.append(row | prompt.groups)
     if not rows:
         raise TokentrailsError(
             f"no target of the experiment can be separated by the tokenizer of {model!r}: "
@@ -202,6 +205,14 @@ def tokens_table(rows: Sequence[dict[str, Any]], group_columns: Sequence[str]) -
             values = [None if value is None else str(value) for value in values]
         columns[name] = pa.array(values, type=None if kinds else pa.string())
     return pa.table(columns)
+
+
+def _all_tokens(prompt: Prompt, encoding: Encoded) -> list[tuple[Span, str]]:
+    """Each token of a whole text, special ones too, and the word that it is part of."""
+    if not encoding.ids:
+        raise NotAligned("the tokenizer makes no token of it")
+    words = words_of(prompt.prompt, encoding.offsets)
+    return [(Span(position, position), word) for position, word in enumerate(words)]
 
 
 def _find(prompt: Prompt, encoding: Encoded, tokenizer: Tokenizer, where: str) -> tuple[Span, str]:

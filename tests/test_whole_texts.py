@@ -1,0 +1,317 @@
+"""Whole texts: every token is a target and knows its word; and the settings of their analysis."""
+
+import unicodedata
+from contextlib import contextmanager
+from itertools import groupby
+from pathlib import Path
+
+import pytest
+import yaml
+from tiny import BYTE_LEVEL, CONFIGS, WORD_PIECE
+
+from tokentrails.config import load_config, load_experiment, load_experiment_file
+from tokentrails.errors import TokentrailsError
+from tokentrails.settings import Experiment, Prompt, Ranks
+from tokentrails.spans import words_in, words_of
+from tokentrails.tokenization import tokenize
+from tokentrails.word_classes import word_class
+
+ROOT = Path(__file__).parent.parent
+VOCABULARY = ROOT / "config/experiments/vocabulary.yaml"
+TEXT = "They don't lead the team, she's in 東京: a naïve café 😀 of 1845 words."
+WORDS = "They don't lead the team , she 's in 東京 : a naïve café 😀 of 1845 words ."
+
+SPECIAL = ("<s>", "</s>", "[CLS]", "[SEP]")
+
+
+def whole(*texts, analyses=("ranks",), special_tokens="default", **groups):
+    prompts = tuple(
+        Prompt(f"t{i}", text, None, None, 1, dict(groups)) for i, text in enumerate(texts)
+    )
+    return Experiment("e", "e.yaml", (), "last", special_tokens, ("resid",), analyses, prompts)
+
+
+def rows_of(files, *texts, context_length=128, **settings):
+    tokens, skipped = tokenize(whole(*texts, **settings), files, context_length, model="tiny")
+    assert skipped.num_rows == 0
+    return tokens.to_pylist()
+
+
+def plain(text):
+    """Without accents, capitals and spaces, which some tokenizers drop."""
+    parts = unicodedata.normalize("NFD", text.casefold())
+    return "".join(c for c in parts if not unicodedata.combining(c) and not c.isspace())
+
+
+# --- the words of a text ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (TEXT, WORDS),
+        ("don't Don’t can't've", "don't Don’t can't 've"),
+        ("it's IT’S we're I've he'll she'd I'm", "it 's IT ’S we 're I 've he 'll she 'd I 'm"),
+        ("I'd've, y'all'd", "I 'd 've , y'all 'd"),
+        ("o'clock O'Reilly's ma'am's", "o'clock O'Reilly 's ma'am 's"),
+        ("the dogs' house, 'tis 'so'", "the dogs ' house , ' tis ' so '"),
+        ("well-known rock-'n'-roll co-op's - --", "well-known rock -' n '- roll co-op 's - --"),
+        ("1,845.5 3. 4,x 1.2.3 .5", "1,845.5 3 . 4 , x 1.2.3 . 5"),
+        ("the 1990's, 2nd B2B x2-y", "the 1990 's , 2nd B2B x2-y"),
+        ('"Really?!" (yes)…', '" Really ?!" ( yes )…'),
+        ("$5 + €3 ~ 50%", "$ 5 + € 3 ~ 50 %"),
+        ("foo_bar e.g. U.S.", "foo _ bar e . g . U . S ."),
+        ("cafe\u0301 हिन्दी שלום", "cafe\u0301 हिन्दी שלום"),
+        ("co\u00adoperate", "co\u00adoperate"),
+        ("👩\u200d🚀 ❤\ufe0f \u0301", "👩\u200d🚀 ❤\ufe0f \u0301"),
+        ("a\u00a0b\tc\nd", "a b c d"),
+        (" \n", ""),
+    ],
+)
+def test_words_in_a_text(text, words):
+    assert [text[a:b] for a, b in words_in(text)] == words.split()
+
+
+@pytest.mark.parametrize(
+    ("text", "offsets", "words"),
+    [
+        # special tokens, spaces on either side, spaces alone, parts of a word
+        (
+            "she leads  us",
+            [(0, 0), (0, 3), (3, 7), (7, 10), (10, 11), (11, 13), (0, 0)],
+            ["", "she", "leads", "leads", "", "us", ""],
+        ),
+        # several tokens of one character
+        ("in 東", [(0, 2), (2, 4), (3, 4), (3, 4)], ["in", "東", "東", "東"]),
+        # across several words: the one with most characters, or the first
+        ("lead. Is", [(0, 5), (4, 8)], ["lead", "Is"]),
+        ("a b, cd", [(0, 3), (2, 4), (4, 7), (0, 7)], ["a", "b", "cd", "cd"]),
+        ("she's", [(0, 3), (3, 4), (4, 5)], ["she", "'s", "'s"]),
+        ("she’s", [(0, 5)], ["she"]),
+        ("don't", [(0, 2), (2, 5)], ["don't", "don't"]),
+        ("don't", [(0, 3), (3, 4), (4, 5)], ["don't", "don't", "don't"]),
+    ],
+)
+def test_the_word_of_a_token(text, offsets, words):
+    assert words_of(text, offsets) == words
+
+
+# --- the tokens table -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_the_tokens_of_a_word_are_all_its_tokens_and_no_others(files, original, name):
+    rows = rows_of(files(name), TEXT)
+    ids = rows[0]["token_ids"]
+    inside = [row for row in rows if row["word"]]
+    found = [
+        (w, [row["first"] for row in part]) for w, part in groupby(inside, lambda r: r["word"])
+    ]
+    assert [word for word, _ in found] == WORDS.split()
+    unknown = original(name).unk_token
+    compared = 0
+    for word, positions in found:
+        assert positions == list(range(positions[0], positions[-1] + 1))
+        if unknown not in [rows[position]["tokens"][position] for position in positions]:
+            assert plain(original(name).decode([ids[p] for p in positions])) == plain(word)
+            compared += 1
+    assert compared >= 14 and (name not in BYTE_LEVEL or compared == len(found))
+
+
+@pytest.mark.parametrize(
+    ("name", "mode"),
+    [(name, mode) for name in CONFIGS for mode in ("default", "none")]
+    + [(name, "bos") for name in CONFIGS if name not in WORD_PIECE],
+)
+def test_every_token_has_a_row(files, original, name, mode):
+    texts = (TEXT, "lead", "They lead. They lead.")
+    rows = rows_of(files(name), *texts, special_tokens=mode, topic="x")
+    assert [row["occurrence"] for row in rows] == list(range(len(rows)))
+    start = 0
+    for index, text in enumerate(texts):
+        ids = original(name)(text, add_special_tokens=mode != "none")["input_ids"]
+        bos = original(name).bos_token_id
+        if mode == "bos" and ids[0] != bos:
+            ids = [bos, *ids]
+        own = rows[start : start + len(ids)]
+        start += len(ids)
+        added = len(ids) - len(original(name)(text, add_special_tokens=False)["input_ids"])
+        for position, row in enumerate(own):
+            assert row["label"] == f"t{index}" and row["text"] == text and row["topic"] == "x"
+            assert row["first"] == row["last"] == position and row["n_tokens"] == 1
+            assert row["token_ids"] == ids and row["special_tokens"] == added
+        special = [row["word"] for row in own if row["tokens"][row["first"]] in SPECIAL]
+        assert special == [""] * added
+    assert start == len(rows)
+
+
+def test_what_a_tokenizer_makes_nothing_of_is_skipped(files):
+    made = whole("\x01", "lead", special_tokens="none")
+    tokens, skipped = tokenize(made, files("bert"), 64, model="tiny")
+    assert set(tokens["label"].to_pylist()) == {"t1"} and tokens["occurrence"][0].as_py() == 0
+    reason = "the tokenizer makes no token of it"
+    assert skipped.to_pylist() == [{"occurrence": 0, "label": "t0", "reason": reason}]
+    with pytest.raises(TokentrailsError, match=reason):
+        tokenize(whole("\x01", special_tokens="none"), files("bert"), 64, model="tiny")
+
+
+def test_a_whole_text_may_fill_the_context_and_no_more(files):
+    n = len(rows_of(files("gpt2"), TEXT))
+    assert len(rows_of(files("gpt2"), TEXT, context_length=n)) == n
+    with pytest.raises(TokentrailsError, match=f"{n} tokens, the model takes {n - 1}"):
+        rows_of(files("gpt2"), TEXT, context_length=n - 1)
+
+
+# --- the configuration ------------------------------------------------------------------------
+
+BARE = {"label": "a", "prompt": "She will lead the team."}
+OTHER = {"label": "storm", "prompt": "The storm is over."}
+MARKED = BARE | {"word": "lead"}
+MODELS = {"m": {"source": "path:somewhere"}}
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def written(prompts, analyses=None, path="e.yaml"):
+    data = {"analyses": analyses} if analyses else {}
+    Path(path).write_text(yaml.safe_dump(data | {"prompts": prompts}), encoding="utf-8")
+    return path
+
+
+def experiment(prompts, analyses=None, **entry):
+    return load_experiment("e", {"file": written(prompts, analyses)} | entry)
+
+
+@contextmanager
+def refused(*parts):
+    with pytest.raises(TokentrailsError) as caught:
+        yield
+    problem, hint = str(caught.value).split("\nHint: ")
+    for part in parts:
+        assert part in str(caught.value)
+    assert len(problem) < 300 and len(hint) > 8 and not hint.endswith("..")
+
+
+def test_without_targets_a_file_is_one_of_whole_texts(here):
+    read = load_experiment_file(written([BARE | {"topic": "x"}, OTHER]))
+    assert read.analyses == ("ranks",) and read.prompts[0].is_whole
+    assert read.prompts[0].groups == {"topic": "x"}
+    made = experiment([BARE, OTHER])
+    assert made.has_whole_texts
+    assert made.ranks == Ranks(("resid_mid",), 5, False, False, "a")
+
+
+@pytest.mark.parametrize("analysis", ["identity", "context", "convergence", "perturbation"])
+def test_whole_texts_have_no_other_analysis(here, analysis):
+    with refused(
+        "e.yaml", "analyses[1]", f"{analysis!r} is not an analysis of whole texts", "'word'"
+    ):
+        load_experiment_file(written([BARE], ["ranks", analysis]))
+
+
+def test_prompts_with_targets_may_ask_for_ranks(here):
+    made = experiment([MARKED], ["identity", "ranks"], ranks={"nearest": 0})
+    assert made.analyses == ("identity", "ranks") and not made.has_whole_texts
+    assert made.ranks == Ranks(("resid_mid",), 0, False, False, "a")
+    assert load_experiment_file(written([MARKED])).analyses == ("identity", "context")
+
+
+def test_given_settings_win_over_defaults(here):
+    given = {"sites": ["resid_mid", "resid"], "nearest": 7.0, "positional": True}
+    made = experiment([BARE, OTHER], ranks=given | {"as_published": True, "show": "storm"})
+    assert made.ranks == Ranks(("resid", "resid_mid"), 7, True, True, "storm")
+    assert isinstance(made.ranks.nearest, int)
+
+
+@pytest.mark.parametrize(
+    ("prompts", "analyses", "entry", "parts"),
+    [
+        ([MARKED], None, {"ranks": {}}, ("ranks: ", "does not ask for the analysis ranks")),
+        ([BARE], None, {"ranks": {"show": "b"}}, ("ranks.show", "label 'b'", "such as 'a'")),
+        (
+            [BARE, OTHER],
+            None,
+            {"ranks": {"show": "strom"}},
+            ("ranks.show", "label 'strom'", "did you mean 'storm'?"),
+        ),
+        ([BARE], None, {"sites": ["resid"]}, ("ranks.sites", "at resid_mid", "add resid_mid")),
+        (
+            [BARE],
+            None,
+            {"sites": ["resid_mid"], "ranks": {"sites": ["resid_mid", "resid"]}},
+            ("ranks.sites", "at resid,", "add resid to experiments.e.sites"),
+        ),
+        (
+            [MARKED],
+            ["ranks"],
+            {"ranks": {"as_published": True}},
+            ("ranks.as_published", "all tokens", "without 'word' and 'token'"),
+        ),
+        (
+            [BARE],
+            None,
+            {"sites": ["resid_mid"], "ranks": {"as_published": True}},
+            ("ranks.as_published", "['resid_mid'] lack", "add resid to experiments.e.sites"),
+        ),
+        (
+            [BARE],
+            None,
+            {"ranks": {"as_published": True, "sites": ["resid"]}},
+            ("ranks.as_published", "one for resid_mid", "add resid_mid to ranks.sites"),
+        ),
+        (
+            [MARKED],
+            ["ranks", "identity"],
+            {"sites": ["resid_mid"]},
+            ("experiments.e.sites", "lack resid", "add resid"),
+        ),
+        ([BARE], None, {"template": "{word}"}, ("template", "no words")),
+    ],
+)
+def test_settings_that_do_not_go_with_the_texts(here, prompts, analyses, entry, parts):
+    config = {"models": MODELS, "experiments": {"e": {"file": written(prompts, analyses)} | entry}}
+    Path("c.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    with refused("c.yaml, ", "experiments.e.", *parts):
+        load_config(config, ["c.yaml"])
+
+
+@pytest.mark.parametrize("prompts", [[BARE], [MARKED]])
+@pytest.mark.parametrize("sites", [["resid_mid"], ["resid"], ["resid_mid", "final_norm"]])
+def test_ranks_alone_need_only_their_own_sites(here, prompts, sites):
+    read = {"sites": [site for site in sites if site != "final_norm"]}
+    assert experiment(prompts, ["ranks"], sites=sites, ranks=read).ranks.sites == (sites[0],)
+
+
+@pytest.mark.parametrize("prompts", [[BARE, OTHER], [MARKED, OTHER | {"word": "storm"}]])
+def test_settings_of_ranks_make_neither_tokens_nor_states_stale(here, prompts):
+    base = experiment(prompts, ["ranks"])
+    settings = {"sites": ["resid"], "nearest": 9, "positional": True, "show": "storm"}
+    if base.has_whole_texts:
+        settings |= {"sites": ["resid", "resid_mid"], "as_published": True}
+    other = experiment(prompts, ["ranks"], ranks=settings)
+    assert other.ranks != base.ranks
+    kept = ("hash", "tokenizing", "sites", "pooling", "group_columns")
+    assert [getattr(base, key) for key in kept] == [getattr(other, key) for key in kept]
+    assert load_experiment("e", other.tokenizing).hash == other.hash
+
+
+# --- the experiment of the repository ---------------------------------------------------------
+
+
+def test_the_sentences_of_the_repository_mix_function_and_content_words():
+    prompts = load_experiment_file(str(VOCABULARY)).prompts
+    assert len(prompts) >= 64 and len({prompt.label for prompt in prompts}) == len(prompts)
+    assert len({prompt.prompt for prompt in prompts}) == len(prompts)
+    content_words = set()
+    for prompt in prompts:
+        assert prompt.is_whole and len(prompt.label) <= 14 and prompt.groups == {}
+        assert 8 <= len(prompt.prompt.split()) <= 22, prompt.label
+        words = [prompt.prompt[a:b] for a, b in words_in(prompt.prompt)]
+        classes = [word_class(word) for word in words]
+        assert classes.count("function") >= 3 and classes.count("content") >= 3, prompt.label
+        own = {w.lower() for w, c in zip(words, classes, strict=True) if c == "content"}
+        content_words |= own
+    assert len(content_words) >= 300

@@ -1,0 +1,155 @@
+"""Every word has one class, whichever way it is written."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tokentrails.errors import TokentrailsError
+from tokentrails.word_classes import FUNCTION_WORDS, function_words, word_class
+
+GOOD = yaml.safe_load(FUNCTION_WORDS.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        *("the", "an", "this", "my", "every", "no", "several", "such", "what", "whose"),
+        *("I", "you", "it", "us", "themselves", "mine", "nobody", "nothing", "who", "one", "there"),
+        *("of", "in", "on", "off", "upon", "during", "without", "via", "like", "vis-à-vis", "ago"),
+        *(
+            "and",
+            "nor",
+            "but",
+            "yet",
+            "because",
+            "if",
+            "whether",
+            "although",
+            "when",
+            "why",
+            "lest",
+        ),
+        *("be", "am", "being", "have", "had", "do", "did", "can", "might", "ought", "cannot"),
+        *("don't", "isn't", "won't", "can't", "shan't", "ain't", "needn't", "mustn't", "couldn't"),
+        *("'s", "'re", "'ve", "'ll", "'d", "'m", "n't", "not", "to", "up", "away"),
+        *("thou", "thy", "hath", "dost", "ere", "tis", "em"),
+        *("The", "AND", "Don’t", "DON'T", "’s", "’LL", "Vis-À-Vis", "ON", "No"),
+        *("it's", "They’re", "who'd've", "that'll"),
+    ],
+)
+def test_function_words(word):
+    assert word_class(word) == "function"
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        *("spring", "Bank", "feeds", "blue", "slowly", "Oslo", "naïve", "東京", "cafe\u0301"),
+        *("here", "now", "very", "too", "only", "also", "never", "somewhere", "therefore", "back"),
+        *("well", "even", "just", "still", "once", "little", "same", "own", "certain", "next"),
+        *("doing", "done", "going", "get", "let", "need", "dare", "used", "art", "wilt"),
+        *("two", "hundred", "first", "twice", "half", "yes", "oh", "please", "save", "given"),
+        *("well-known", "o'clock", "by-law", "in-law", "mother's", "rock'n'roll", "x"),
+    ],
+)
+def test_content_words(word):
+    assert word_class(word) == "content"
+
+
+@pytest.mark.parametrize("word", [".", ",", "?!", "…", '."', "—", "--", "'", "’", "(", "«", "。"])
+def test_punctuation_marks(word):
+    assert word_class(word) == "punctuation"
+
+
+@pytest.mark.parametrize("word", ["1845", "1,845.5", "2nd", "B2B", "$", "+", "😀", "²", "x_y", "٣"])
+def test_numbers_words_with_digits_and_other_signs(word):
+    assert word_class(word) == "other"
+
+
+@pytest.mark.parametrize("word", ["", " ", "\n\t"])
+def test_where_there_is_no_word_there_is_no_class(word):
+    assert word_class(word) is None
+
+
+WHOLE_SETS = """
+    i you he she it we they me him her us them my your his its our their mine yours hers ours theirs
+    myself yourself himself herself itself oneself themself ourselves yourselves themselves
+    something anything everything nothing somebody anybody everybody nobody someone anyone everyone
+    who whom whose which what whoever whomever whichever whatever whenever wherever however
+    am is are was were be been being have has had having do does did
+    can could may might must shall should will would ought cannot
+    aren't isn't wasn't weren't haven't hasn't hadn't don't doesn't didn't can't couldn't mayn't
+    mightn't mustn't shan't shouldn't won't wouldn't oughtn't needn't ain't
+"""
+"""Sets of forms that grammars give in full, so that none of them may be missing."""
+
+
+def test_whole_sets_of_forms_are_listed():
+    assert set(WHOLE_SETS.split()) - function_words() == set()
+    assert 300 < len(function_words()) < 400
+
+
+def test_a_word_may_stand_in_several_classes():
+    assert all("both" in GOOD[name] for name in ("determiners", "pronouns", "conjunctions"))
+    assert len(function_words()) < sum(map(len, GOOD.values()))
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        (None, ("cannot be read", "check the name")),
+        ("", ("None is not of type object",)),
+        ("pronouns: [", ("not valid YAML",)),
+        ({"pronouns": None}, ("pronouns: None is not of type array", "words of the class")),
+        ({"pronouns": []}, ("pronouns", "empty")),
+        ({"pronoun": ["i"]}, ("unknown key 'pronoun'", "did you mean 'pronouns'?")),
+        ({"pronouns": ...}, ("'pronouns' is missing",)),
+        ({"pronouns": ["i", False]}, ("pronouns[1]: False is not of type", "quotation marks")),
+        ({"pronouns": ["i", 1]}, ("pronouns[1]: 1 is not of type string",)),
+        ({"pronouns": ["i", ""]}, ("pronouns[1]", "empty")),
+        ({"pronouns": ["each other"]}, ("pronouns[0]", "'each other'", "small letters")),
+        ({"pronouns": ["i\n"]}, ("pronouns[0]", "not valid")),
+        ({"pronouns": ["y’all"]}, ("pronouns[0]", "straight apostrophes")),
+        ({"pronouns": ["they-"]}, ("pronouns[0]", "not valid")),
+        ({"pronouns": ["2nd"]}, ("pronouns[0]", "not valid")),
+        ({"pronouns": ["it", "I"]}, ("pronouns[1]: the word 'I' has capitals", "write 'i'")),
+        ({"pronouns": ["it", "i", "it"]}, ("pronouns[2]: the word 'it' is listed twice",)),
+    ],
+)
+def test_a_bad_file_is_one_clear_error(tmp_path, text, parts):
+    path = tmp_path / "words.yaml"
+    if isinstance(text, dict):
+        text = yaml.safe_dump({k: v for k, v in (GOOD | text).items() if v is not ...})
+    if text is not None:
+        path.write_text(text, encoding="utf-8")
+    with pytest.raises(TokentrailsError) as caught:
+        function_words(path)
+    message = str(caught.value)
+    assert message.startswith(str(path)) and "\nHint: " in message
+    for part in parts:
+        assert part in message
+
+
+def test_a_good_file_is_read_as_it_is(tmp_path):
+    path = tmp_path / "words.yaml"
+    words = ["off", "'s", "vis-à-vis", "no-one"]
+    path.write_text(yaml.safe_dump({name: words for name in GOOD}))
+    assert function_words(path) == set(words)
+
+
+def test_the_file_is_kept_in_the_repository():
+    root = Path(__file__).parent.parent
+    name = FUNCTION_WORDS.relative_to(root)
+    ignored = subprocess.run(["git", "check-ignore", "-q", str(name)], cwd=root)
+    if ignored.returncode == 128:
+        pytest.skip("not a git checkout")
+    assert ignored.returncode == 1
+
+
+def test_word_classes_need_no_torch():
+    code = "import sys, tokentrails.word_classes; sys.exit('torch' in sys.modules)"
+    folder = FUNCTION_WORDS.parents[2] / "workflow"
+    assert subprocess.run([sys.executable, "-c", code], cwd=folder).returncode == 0
