@@ -194,6 +194,7 @@ MEASURED = {
     "context": (["identity", "context", "summary"], []),
     "convergence": ([], ["convergence", "convergence_by_group", "alignment"]),
     "perturbation": (["perturbation"], ["perturbation_by_group"]),
+    "ranks": (["ranks", "ranks_by_class", "ranks_gap", "ranks_summary"], []),
 }
 
 

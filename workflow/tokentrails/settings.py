@@ -176,6 +176,11 @@ class Ranks:
     as_published: bool
     show: str
 
+    @property
+    def measuring(self) -> dict[str, Any]:
+        """The settings that the table depends on."""
+        return {k: v for k, v in asdict(self).items() if k != "show"}
+
 
 TEMPLATE = "{bos}{space}{word}"
 """The default text around a word: as if it began a document, but with a space in front."""
