@@ -119,6 +119,14 @@ def test_known_small_weights_with_attention_from_query_and_key(tmp_path):
     np.testing.assert_allclose(published_resid_mid(TEXT, block), published, rtol=1e-6)
 
 
+def test_known_small_weights_with_attention_to_one_position_alone(tmp_path):
+    """Scores of 250 and 750, beyond what a float32 exponential holds: all on the second token."""
+    block = known_block(tmp_path, query_bias=1000, key=0.5)
+    # (3, 2, 1, 0) by VALUE is (0, 3, 4, 3).
+    published = TEXT + np.array([3, 4, 3, 0])
+    np.testing.assert_allclose(published_resid_mid(TEXT, block), published, rtol=1e-6)
+
+
 @pytest.mark.parametrize("model", sorted(set(tiny.CONFIGS) - set(ROBERTA_LIKE)))
 def test_the_published_formula_is_refused_elsewhere(prepared, model):
     weights, architecture, config = opened(prepared[model])
