@@ -17,6 +17,7 @@ from tokentrails.bootstrap import (
 from tokentrails.metrics.rank_classes import (
     CLASSES,
     COLUMNS,
+    MEASURES,
     class_curves,
     ranks_by_class,
     ranks_gap,
@@ -62,7 +63,7 @@ def ranks_table(tokens, values, *, sites=("resid_mid",), published=()):
 def random_values(rng, tokens, places):
     return {
         place: [
-            (float(np.float32(rng.uniform(-1, 1))), int(10 ** rng.uniform(0, 4))) for _ in tokens
+            (float(np.float32(rng.uniform(-1, 1))), int(10 ** rng.uniform(-2, 4))) for _ in tokens
         ]
         for place in places
     }
@@ -169,6 +170,8 @@ def slow_statistic(measure, values):
         return np.nan
     if measure == "cosine":
         return np.mean([cosine for cosine, _ in values])
+    if measure == "own_closest":
+        return sum(rank == 0 for _, rank in values) / len(values)
     return np.median([np.log10(1 + rank) for _, rank in values])
 
 
@@ -203,7 +206,7 @@ def test_classes_are_those_of_plain_loops(study, curves):
     table = frame(ranks_by_class(curves, few=10, provenance=PROVENANCE))
     tokens, values, _ = study
     labels = sorted({token["label"] for token in tokens})
-    assert len(table) == (5 + 2) * 2 * len(CLASSES)
+    assert len(table) == (5 + 2) * len(MEASURES) * len(CLASSES)
     with_gaps = 0
     for row in table.iter_rows(named=True):
         known = [
@@ -218,7 +221,9 @@ def test_classes_are_those_of_plain_loops(study, curves):
         with_gaps += np.isnan(draws).any()
         assert [row["ci_low"], row["ci_high"]] == close(slow_ends(draws))
         assert (row["model"], row["checkpoint"], row["experiment"]) == ("m", "main", "e")
-    assert with_gaps == (5 + 2) * 2  # two texts have punctuation, and some draws miss both
+    assert with_gaps == (5 + 2) * len(
+        MEASURES
+    )  # two texts have punctuation, and some draws miss both
     assert table["few"].unique().sort().to_list() == [False, True]
     assert (table.filter("few")["n"] >= 10).any()  # texts are counted, not tokens
     keys = [*KEY, "word_class", "layer"]
@@ -236,7 +241,7 @@ def test_published_rows_are_there_only_where_they_were_asked_for(study, curves):
 
 def test_gaps_and_largest_are_those_of_plain_loops(study, curves):
     gaps = frame(ranks_gap(curves, provenance=PROVENANCE))
-    assert len(gaps) == (5 + 2) * 2
+    assert len(gaps) == (5 + 2) * len(MEASURES)
     labels = sorted({token["label"] for token in study[0]})
     found = {}  # by key: layer -> value, draws
     for row in gaps.iter_rows(named=True):
@@ -247,9 +252,9 @@ def test_gaps_and_largest_are_those_of_plain_loops(study, curves):
         assert [row["ci_low"], row["ci_high"]] == close(slow_ends(draws))
         found.setdefault(tuple(row[k] for k in KEY), {})[row["layer"]] = gap, draws
     summary = frame(ranks_summary(curves, provenance=PROVENANCE))
-    assert len(summary) == 6 * 3
+    assert len(summary) == 3 * len(MEASURES) * 3
     largest = summary.filter(pl.col("quantity") == "largest_gap")
-    assert largest["word_class"].null_count() == len(largest) == 6
+    assert largest["word_class"].null_count() == len(largest) == 3 * len(MEASURES)
     for row in largest.iter_rows(named=True):
         assert_largest(row, found[tuple(row[k] for k in KEY)])
 
@@ -258,7 +263,7 @@ def test_jumps_are_those_of_plain_loops(study, curves):
     summary = frame(ranks_summary(curves, provenance=PROVENANCE))
     labels = sorted({token["label"] for token in study[0]})
     jumps = summary.filter(pl.col("quantity") == "largest_jump")
-    assert jumps["word_class"].to_list() == ["content", "function"] * 6
+    assert jumps["word_class"].to_list() == ["content", "function"] * 3 * len(MEASURES)
     for row in jumps.iter_rows(named=True):
         at = {}
         for layer in [layer for site, layer in PLACES if site == row["site"] and layer > 0]:
@@ -323,6 +328,15 @@ def test_a_planted_gap_and_jump_are_found_with_their_layers():
         assert row["support"] > 0.95
 
 
+def test_what_is_0_at_every_layer_has_no_largest_layer():
+    tokens = random_tokens(np.random.default_rng(8), classes=("function", "content"))
+    values = {("resid_mid", layer): [(0.5 - 0.1 * layer, 0) for _ in tokens] for layer in range(3)}
+    rows = frame(
+        ranks_summary(class_curves(ranks_table(tokens, values), BOOTSTRAP), provenance=PROVENANCE)
+    )
+    assert set(rows["measure"]) == {"cosine"} and set(rows["quantity"]) == {"largest_jump"}
+
+
 def test_one_text_has_no_intervals():
     rng = np.random.default_rng(6)
     tokens = random_tokens(rng, n_texts=1, classes=("function", "content"))
@@ -368,7 +382,7 @@ def test_classes_without_tokens_have_no_rows_and_one_layer_no_jump():
     values = random_values(rng, tokens, [("resid_mid", 0)])
     curves = class_curves(ranks_table(tokens, values), BOOTSTRAP)
     rows = frame(ranks_by_class(curves, few=4, provenance=PROVENANCE))
-    assert rows["word_class"].to_list() == ["content", "punctuation"] * 2
+    assert rows["word_class"].to_list() == ["content", "punctuation"] * len(MEASURES)
     assert len(ranks_gap(curves, provenance=PROVENANCE)) == 0
     assert len(ranks_summary(curves, provenance=PROVENANCE)) == 0
     none = class_curves(ranks_table(tokens, values).slice(0, 0), BOOTSTRAP)

@@ -279,9 +279,7 @@ def test_a_state_without_a_direction_has_nulls():
     layers, _ = random_layers()
     layers[0].hidden[4] = 0
     label = tokens_table()["label"][4].as_py()
-    row = by_key(table_of(layers), "label", "site", "layer")[
-        label, layers[0].site, layers[0].layer
-    ]
+    row = by_key(table_of(layers), "label", "site", "layer")[label, layers[0].site, layers[0].layer]
     assert row["cosine"] is row["rank"] is row["nearest"] is row["nearest_cosine"] is None
 
 

@@ -67,9 +67,12 @@ def speed(model: Path, rows: torch.Tensor, tokens) -> dict[str, float]:
         times=5,
     )
     away = (published_way(states, rows, own) - closest(states, rows, own).rank).abs()
-    print(f"  bare product {min(bare):.2f} s, ranks {ranked:.2f} s, with the 5 nearest entries "
-          f"{with_nearest:.2f} s, published way {published:.2f} s; ranks differ in "
-          f"{(away > 0).float().mean():.1%} of states, by {away.max()} at most", flush=True)
+    print(
+        f"  bare product {min(bare):.2f} s, ranks {ranked:.2f} s, with the 5 nearest entries "
+        f"{with_nearest:.2f} s, published way {published:.2f} s; ranks differ in "
+        f"{(away > 0).float().mean():.1%} of states, by {away.max()} at most",
+        flush=True,
+    )
     return {
         "ranks of 2,000 states / fastest bare blocked product (time, at most 1.15)": ranked
         / min(bare),

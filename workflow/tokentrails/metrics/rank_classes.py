@@ -1,9 +1,10 @@
 """Function words beside content words: how far the tokens of each class are from their embeddings.
 
 Dense Paths and Sparse Trails compares them by eye. Here a class has, at every layer, the mean of
-its tokens' cosines and the median of log10(1 + rank), with intervals from texts drawn again: the
-tokens of one text are not independent of each other. The same texts are drawn for all classes,
-layers and measures, so that what is derived from several of them keeps their correlation.
+its tokens' cosines, the median of log10(1 + rank) and the share of tokens of rank 0, with intervals
+from texts drawn again: the tokens of one text are not independent of each other. The same texts are
+drawn for all classes, layers and measures, so that what is derived from several of them keeps their
+correlation.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from ..bootstrap import Bootstrap, cluster_means, cluster_medians
 from ..tables import describe
 
 CLASSES = ("content", "function", "punctuation")
-MEASURES = {"cosine": cluster_means, "log_rank": cluster_medians}
+MEASURES = {"cosine": cluster_means, "log_rank": cluster_medians, "own_closest": cluster_means}
 COLUMNS = (
     *("label", "position", "word_class", "site", "layer", "positional"),
     *("cosine", "rank", "cosine_as_published", "rank_as_published"),
@@ -33,7 +34,7 @@ MEANINGS = {
     "as_published": "whether the states are those of the published formula",
     "positional": "whether position embeddings are added to the rows compared with",
     "measure": "cosine: mean cosine of the tokens with their own embeddings; log_rank: median of "
-    "log10(1 + rank)",
+    "log10(1 + rank); own_closest: share of the tokens whose own row is the closest one (rank 0)",
     "word_class": "class of the words that the tokens are part of",
     "n": "how many tokens",
     "texts": "how many texts they come from",
@@ -55,7 +56,7 @@ OF_SUMMARIES = {
     "value": "the gap or the jump, with its sign",
     "ci_low": "lower end of the interval of the value at that layer, as of means and medians",
 }
-UNIT = "cosine, or log10 of 1 + rank"
+UNIT = "cosine, log10 of 1 + rank, or a share"
 RUN = ("model", "checkpoint", "experiment")
 KEYS: dict[str, Any] = {
     **dict.fromkeys(RUN, pl.String),
@@ -124,9 +125,11 @@ def class_curves(ranks: pa.Table, bootstrap: Bootstrap) -> list[ClassCurves]:
             layers = tuple(here["layer"].unique().sort())
             tokens = here.filter(pl.col("layer") == layers[0])  # the same at every layer
             word_class, text = tokens["word_class"].to_numpy(), tokens["text"].to_numpy()
+            rank = _by_layer(here[f"rank{suffix}"], layers)
             values = {
                 "cosine": _by_layer(here[f"cosine{suffix}"], layers),
-                "log_rank": np.log10(1 + _by_layer(here[f"rank{suffix}"], layers)),
+                "log_rank": np.log10(1 + rank),
+                "own_closest": np.where(np.isnan(rank), np.nan, rank == 0),
             }
             for measure in MEASURES:
                 key = {"as_published": as_published, "positional": positional}
@@ -281,8 +284,8 @@ def _largest(
     value: Float64[np.ndarray, " layers"],
     draws: Float64[np.ndarray, "draws layers"],
 ) -> Iterator[dict[str, Any]]:
-    """The layer whose value is furthest from 0; nothing if none has a value."""
-    if np.isnan(value).all():
+    """The layer whose value is furthest from 0; nothing if none has a value, or all are 0."""
+    if not np.nan_to_num(value).any():
         return
     at = int(np.nanargmax(np.abs(value)))
     known = draws[~np.isnan(draws).all(axis=1)]

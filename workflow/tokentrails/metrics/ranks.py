@@ -179,9 +179,7 @@ def ranks(
             "cosine_as_published": pa.nulls(n, pa.float32())
             if theirs is None
             else pa.array(theirs.cosine, pa.float32(), from_pandas=True),
-            "rank_as_published": pa.nulls(n, pa.int32())
-            if theirs is None
-            else _whole(theirs.rank),
+            "rank_as_published": pa.nulls(n, pa.int32()) if theirs is None else _whole(theirs.rank),
         }
         for name, column in values.items():
             part = part.append_column(name, column)
