@@ -135,6 +135,7 @@ def main() -> None:
         )
         sys.exit(2)
     import triton
+
     from tokentrails.ranks import count_closer_blocked
 
     torch.set_float32_matmul_precision("highest")

@@ -122,3 +122,13 @@ def _kind(c: str) -> str:
     if category == "Cf":  # joins its neighbours without being seen
         return "m"
     return {"L": "a", "N": "0", "M": "m", "P": "p"}.get(category[0], "s")
+
+
+def is_word(text: str) -> bool:
+    """Whether a text is letters of any script, with apostrophes or hyphens only between them."""
+    parts = re.split("['’-]", text)
+    return all(
+        # Accents and vowel signs (category M) may be written behind their letter.
+        part[:1].isalpha() and all(unicodedata.category(c)[0] in "LM" for c in part)
+        for part in parts
+    )

@@ -9,8 +9,7 @@ from typing import Literal
 
 from .errors import TokentrailsError
 from .schema import check
-from .spans import CLITICS
-from .word_list import is_word
+from .spans import CLITICS, is_word
 from .yaml_file import YamlFile
 
 WordClass = Literal["function", "content", "punctuation", "other"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,16 +71,6 @@ def _text_of(line: bytes, where: str) -> str:
     if any(unicodedata.category(c) == "Cc" for c in text):
         raise TokentrailsError(f"there is a control character in {text!r}", where=where, hint=hint)
     return text
-
-
-def is_word(text: str) -> bool:
-    """Whether a text is letters of any script, with apostrophes or hyphens only between them."""
-    parts = re.split("['’-]", text)
-    return all(
-        # Accents and vowel signs (category M) may be written behind their letter.
-        part[:1].isalpha() and all(unicodedata.category(c)[0] in "LM" for c in part)
-        for part in parts
-    )
 
 
 def frequent_words(n: int) -> list[str]:

@@ -13,10 +13,10 @@ import pyarrow as pa
 
 from .errors import TokentrailsError
 from .settings import Experiment, Words
-from .spans import NotAligned, Span, span_of
+from .spans import NotAligned, Span, is_word, span_of
 from .template import Template
 from .tokenization import SKIPPED, Encoded, TokenizerFiles, check_length, token_row, tokens_table
-from .word_list import Entry, WordList, is_word
+from .word_list import Entry, WordList
 
 MEANINGS = {
     "rank": "line of the word in the word list, from 1",
