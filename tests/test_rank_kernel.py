@@ -180,6 +180,17 @@ def test_rows_around_the_bound(run, sign):
 
 
 @needs_triton
+def test_a_score_at_the_bound_is_listed(run):
+    """With numbers that float32 holds exactly."""
+    scores = np.array([0.5, 0.75, 0.25, 0.75 + 2**-23, 0.25 - 2**-23], dtype=np.float32)
+    states, own_scores = np.ones((2, 1), dtype=np.float32), np.full(2, 0.5)
+    valid = np.ones(len(scores), dtype=bool)
+    counts, candidates = run(count, states, scores[:, None], own_scores, 0.25, valid)
+    assert candidates.tolist() == [[state, row] for state in (0, 1) for row in (0, 1, 2)]
+    assert counts.tolist() == [1, 1]
+
+
+@needs_triton
 def test_room_for_candidates_grows(run):
     """All rows are one and the same: every pair is listed, in order."""
     n, v = 5, 75

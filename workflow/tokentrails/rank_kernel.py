@@ -5,11 +5,12 @@ registers, compares it with the states' own scores, and drops it, so that memory
 one count per state and the few pairs that float32 cannot decide.
 
 What limits it is the product. A tile of 128 x 128 scores takes 128 * 128 * d multiply-adds and,
-after them, some twenty simple operations a score: a few per cent at d = 576, less above. Two things
-keep the rest of the time with the multiply-adds. Both factors are copied once, one vector a column
-and padded to whole tiles: then no load needs a mask, all are 16 bytes wide, and threads that read
-neighbouring scores' factors from shared memory meet no bank conflict. And float32 is multiplied as
-such (`ieee`, no tf32), since the bound of the rounding error is the one of float32.
+after them, some twenty simple operations a score: a few per cent at d = 576, less above (counted in
+the compiled code, not timed). Two things keep the rest of the time with the multiply-adds. Both
+factors are copied once, one vector a column and padded to whole tiles: then no load needs a mask,
+all are 16 bytes wide, and threads that read neighbouring scores' factors from shared memory meet no
+bank conflict. And float32 is multiplied as such (`ieee`, no tf32), since the bound of the rounding
+error is the one of float32.
 """
 
 from __future__ import annotations
@@ -134,7 +135,7 @@ def count_closer(
                 eps=eps,
                 capacity=capacity,
                 BAND=BAND,
-                enable_fp_fusion=True,
+                enable_fp_fusion=True,  # Triton's default changes; saying nothing warns
             )
         n_found = int(found)
         if n_found <= capacity:
