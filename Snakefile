@@ -26,6 +26,7 @@ include: "workflow/rules/metrics.smk"
 include: "workflow/rules/convergence.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/checkpoint_figures.smk"
+include: "workflow/rules/vocabulary_figures.smk"
 include: "workflow/rules/composites.smk"
 
 
@@ -39,6 +40,7 @@ rule all:
         get_metrics,
         get_figures,
         get_checkpoint_figures("convergence", "perturbation"),
+        get_vocabulary_figures,
         get_composites,
 
 
@@ -53,6 +55,7 @@ rule figures:
     input:
         get_figures,
         get_checkpoint_figures("convergence", "perturbation"),
+        get_vocabulary_figures,
         get_composites,
 
 
