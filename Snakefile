@@ -42,7 +42,7 @@ rule all:
         get_figures,
         get_checkpoint_figures("convergence", "perturbation"),
         get_vocabulary_figures,
-        get_composites,
+        get_composites(*COMPOSITES),
 
 
 # The tables alone.
@@ -57,13 +57,13 @@ rule figures:
         get_figures,
         get_checkpoint_figures("convergence", "perturbation"),
         get_vocabulary_figures,
-        get_composites,
+        get_composites(*COMPOSITES),
 
 
 # The figures across models, and what they need.
 rule composites:
     input:
-        get_composites,
+        get_composites(*COMPOSITES),
 
 
 # How fast words settle during training: tables and figures.
@@ -78,6 +78,14 @@ rule perturbation:
     input:
         get_tables_of("perturbation"),
         get_checkpoint_figures("perturbation"),
+
+
+# Where tokens stand in the vocabulary, layer by layer: tables and figures.
+rule vocabulary:
+    input:
+        get_tables_of("ranks"),
+        get_vocabulary_figures,
+        get_composites("ranks"),
 
 
 # The weights alone, e.g. before going to a machine without a network.

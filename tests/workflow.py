@@ -100,7 +100,10 @@ def _job_stats(text: str) -> dict[str, int]:
     return {rule: int(count) for rule, count in rows if rule not in _TARGETS}
 
 
-_TARGETS = ("all", "metrics", "figures", "composites", "models", "convergence", "perturbation")
+_TARGETS = (
+    *("all", "metrics", "figures", "composites", "models"),
+    *("convergence", "perturbation", "vocabulary"),
+)
 
 
 def _jobs_in(text: str, messages: dict[str, re.Pattern[str]]) -> list[Job]:

@@ -289,14 +289,19 @@ COMPOSITES = {
 }
 
 
-def get_composites(wildcards):
-    return [
-        COMPOSITE.format(experiment=experiment.name, composite=composite, suffix=suffix)
-        for experiment in SETUP.experiments.values()
-        for composite, about in COMPOSITES.items()
-        if about.tables[0] in get_metric_names(experiment)
-        for suffix in PAPER
-    ]
+def get_composites(*composites):
+    """An input function: these composites, of every experiment that has their tables."""
+
+    def get(wildcards):
+        return [
+            COMPOSITE.format(experiment=experiment.name, composite=composite, suffix=suffix)
+            for experiment in SETUP.experiments.values()
+            for composite in composites
+            if COMPOSITES[composite].tables[0] in get_metric_names(experiment)
+            for suffix in PAPER
+        ]
+
+    return get
 
 
 def get_composite(answer):

@@ -129,7 +129,12 @@ def published_states(
     states: of whole texts, with `resid`.
     labels: the text of each row of the states; the rows of a text lie together, in its order.
     weights, architecture, config: of the checkpoint.
+
+    Raises
+    ------
+    TokentrailsError: for an architecture that the published formula is not made for.
     """
+    attention_weights(weights, architecture, 0, config)  # refuses other models at once
     changes = [i for i in range(1, len(labels)) if labels[i] != labels[i - 1]]
 
     def of_block(layer: int) -> Float32[np.ndarray, "n d"]:

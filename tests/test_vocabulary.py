@@ -1,0 +1,203 @@
+"""The vocabulary's view from the command line, on tiny models, against a plain loop."""
+
+import csv
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+import tiny
+import torch
+import workflow as wf
+from safetensors.torch import load_file
+from transformers import AutoModel, AutoTokenizer
+from workflow import read_yaml, write_yaml
+
+pytestmark = pytest.mark.e2e
+
+TEXTS = {
+    "bank": "The bank approved the loan, and the boat reached it.",
+    "lead": "She will lead the team through 1845 transitions.",
+    "formula": "=1+1 leaders don't transform.",
+}
+TABLES = ("ranks", "ranks_by_class", "ranks_gap", "ranks_summary")
+RUNS = (("roberta", "full"), ("roberta", "plain"), ("llama", "plain"))
+FIGURES = ("similarity_layers", "rank_layers", "rank_heatmap", "rank_classes")
+TARGETS = (
+    *(f"results/metrics/{model}/main/{name}/{t}.csv" for model, name in RUNS for t in TABLES),
+    *(f"results/figures/roberta/main/full/{figure}.svg" for figure in FIGURES),
+    "results/composites/plain_ranks.svg",
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A finished run of whole texts: an encoder with everything, a decoder with the defaults."""
+    folder = wf.checkout(tmp_path_factory.mktemp("vocabulary"))
+    for name in ("roberta", "llama"):
+        tiny.save(name, folder / "models" / name)
+    prompts = [{"label": label, "prompt": text} for label, text in TEXTS.items()]
+    write_yaml(
+        folder / "config/experiments/texts.yaml", {"analyses": ["ranks"], "prompts": prompts}
+    )
+    all_options = {"as_published": True, "positional": True, "sites": ["resid", "resid_mid"]}
+    file = {"file": "config/experiments/texts.yaml"}
+    config = {
+        "models": {name: {"source": f"path:models/{name}"} for name in ("roberta", "llama")},
+        "experiments": {
+            "full": file | {"models": ["roberta"], "ranks": all_options | {"nearest": 3}},
+            "plain": file | {"models": ["llama", "roberta"], "sites": ["resid_mid"]},
+        },
+        "statistics": {"bootstrap": 100},
+    }
+    write_yaml(folder / "config/config.yaml", config)
+    wf.run(folder, *TARGETS)
+    return folder
+
+
+def ranks_of(folder, model, experiment):
+    path = folder / f"results/metrics/{model}/main/{experiment}/ranks.parquet"
+    return {
+        (row["label"], row["site"], row["layer"], row["position"]): row
+        for row in pl.read_parquet(path).iter_rows(named=True)
+    }
+
+
+def standing(state, rows, own, known):
+    """Cosine and rank of the own row, by sorting; and the order of the entries."""
+    with np.errstate(invalid="ignore"):
+        cosine = rows @ state / np.linalg.norm(rows, axis=1) / np.linalg.norm(state)
+    known = [i for i in known if not np.isnan(cosine[i])]
+    order = sorted(known, key=lambda i: (-cosine[i], i))
+    return cosine[own], order.index(own) if own in order else None, order
+
+
+@torch.inference_mode()
+def states_of(path, text):
+    """Token ids, the stream before each block, after its attention, and as published."""
+    model = AutoModel.from_pretrained(path, attn_implementation="eager").eval()
+    tokenizer = AutoTokenizer.from_pretrained(path)
+    ids = tokenizer(text, return_tensors="pt", truncation=False, padding=False)["input_ids"]
+    seen = model(ids, output_hidden_states=True, output_attentions=True)
+    blocks = model.encoder.layer if hasattr(model, "encoder") else model.layers
+    layers = []
+    for x, weights, block in zip(seen.hidden_states, seen.attentions, blocks, strict=False):
+        if hasattr(model, "encoder"):
+            value, output = block.attention.self.value, block.attention.output.dense
+            size = x.shape[2] // weights.shape[1]
+
+            def mixed(values, weights=weights[0], size=size):
+                parts = values.split(size, dim=-1)
+                return torch.cat([w @ v for w, v in zip(weights, parts, strict=True)], dim=-1)
+
+            mid = output(mixed(value(x[0]))) + x[0]
+            published = mixed(x[0] @ value.weight) @ output.weight + x[0]
+        else:
+            cos_sin = model.rotary_emb(x, torch.arange(x.shape[1])[None])
+            normed = block.input_layernorm(x)
+            mask = torch.full((1, 1, x.shape[1], x.shape[1]), -torch.inf).triu(1)
+            mid = x[0] + block.self_attn(normed, cos_sin, mask)[0][0]
+            published = None
+        layers.append([s if s is None else s.double().numpy() for s in (x[0], mid, published)])
+    return ids[0].tolist(), layers, tokenizer
+
+
+@pytest.mark.parametrize("model, experiment", [("roberta", "full"), ("llama", "plain")])
+def test_ranks_are_those_of_a_plain_loop(folder, model, experiment):
+    path = folder / "models" / model
+    found = ranks_of(folder, model, experiment)
+    tensors = load_file(path / "model.safetensors")
+    (embedding,) = (
+        tensor.double().numpy()
+        for name, tensor in tensors.items()
+        if name.endswith(("word_embeddings.weight", "embed_tokens.weight"))
+    )
+    positions = [t.numpy() for n, t in tensors.items() if n.endswith("position_embeddings.weight")]
+    full = experiment == "full"
+    checked = 0
+    for label, text in TEXTS.items():
+        ids, layers, tokenizer = states_of(path, text)
+        known = sorted(set(tokenizer.get_vocab().values()))
+        assert max(known) < len(embedding) - 1  # there are padded rows
+        for layer, (x, mid, published) in enumerate(layers):
+            for position, own in enumerate(ids):
+                rows = embedding + (positions[0][position + 2] if full else 0)
+                for site, state in (
+                    (("resid", x), ("resid_mid", mid)) if full else (("resid_mid", mid),)
+                ):
+                    row = found[label, site, layer, position]
+                    cosine, rank, order = standing(state[position], rows, own, known)
+                    names = [
+                        tokenizer.convert_ids_to_tokens(i) for i in order[: len(row["nearest"])]
+                    ]
+                    assert row["cosine"] == pytest.approx(cosine, abs=1e-5)
+                    # Another float32 state may move near neighbours past one another.
+                    assert abs(row["rank"] - rank) <= 1
+                    assert len(set(names) & set(row["nearest"])) >= len(names) - 1
+                    assert row["positional"] is full
+                    checked += row["rank"] == rank
+                if full:
+                    row = found[label, "resid_mid", layer, position]
+                    first = embedding + positions[0][2]
+                    cosine, rank, _ = standing(published[position], first, own, known)
+                    assert row["cosine_as_published"] == pytest.approx(cosine, abs=1e-5)
+                    assert abs(row["rank_as_published"] - rank) <= 1
+    assert checked > 0.95 * len(found) * 3 / (4 if full else 3)
+
+
+def test_words_have_their_classes(folder):
+    rows = ranks_of(folder, "roberta", "plain").values()
+    classes = {row["word"]: row["word_class"] for row in rows}
+    assert classes["bank"] == classes["leaders"] == "content"
+    assert classes["The"] == classes["don't"] == "function"
+    assert classes[","] == "punctuation" and classes["1845"] == "other" and classes[""] is None
+
+
+def test_tables_are_there_with_twins_that_are_no_formulas(folder):
+    for model, experiment in RUNS:
+        for table in TABLES:
+            path = folder / f"results/metrics/{model}/main/{experiment}/{table}"
+            frame = pl.read_parquet(path.with_suffix(".parquet"))
+            rows = list(csv.reader(path.with_suffix(".csv").open(encoding="utf-8")))
+            assert rows[0] == frame.columns and len(rows) == len(frame) + 1 > 1
+            assert not any(cell.startswith("=") for row in rows for cell in row)
+    published = pl.read_parquet(folder / "results/metrics/roberta/main/full/ranks_by_class.parquet")
+    assert published["as_published"].unique().sort().to_list() == [False, True]
+
+
+def test_the_figure_shows_the_first_text(folder):
+    at = folder / "results/figures/roberta/main/full"
+    for figure in FIGURES:
+        for suffix in ("html", "svg", "png", "pdf", "json"):
+            assert (at / f"{figure}.{suffix}").stat().st_size > 1000
+    assert "The bank approved" in json.dumps(json.loads((at / "rank_heatmap.json").read_text()))
+    assert (folder / "results/composites/plain_ranks.svg").exists()
+
+
+def test_only_what_an_option_changes_is_made_again(folder, tmp_path):
+    copy = wf.copy_of(folder, tmp_path / "run")
+    assert wf.rules_to_run(copy, *TARGETS) == {}
+    assert "figures" in wf.snakemake(copy, "--dry-run", "vocabulary").stdout  # a target of its own
+    path = copy / "config/config.yaml"
+    config = read_yaml(path)
+    config["experiments"]["full"]["ranks"]["show"] = "lead"
+    write_yaml(path, config)
+    assert wf.rules_to_run(copy, *TARGETS) == {"text_figure": 3}
+    config["experiments"]["full"]["ranks"] |= {"show": "bank", "nearest": 4}
+    write_yaml(path, config)
+    jobs = wf.rules_to_run(copy, *TARGETS)
+    drawn = {"text_figure": 3, "rank_classes_figure": 1}
+    assert jobs == {"ranks": 1, "ranks_by_class": 1} | drawn
+    words = copy / "resources/words/function_words.yaml"
+    words.write_text(words.read_text() + "# one more line\n")
+    assert wf.rules_to_run(copy, *TARGETS)["ranks"] == 3
+
+
+def test_what_an_architecture_cannot_do_is_refused_by_name(folder, tmp_path):
+    copy = wf.copy_of(folder, tmp_path / "run")
+    config = read_yaml(copy / "config/config.yaml")
+    config["experiments"]["plain"] |= {"ranks": {"positional": True}, "models": ["llama"]}
+    write_yaml(copy / "config/config.yaml", config)
+    table = "results/metrics/llama/main/plain/ranks.parquet"
+    wf.one_message(wf.snakemake(copy, table), "ranks.positional", "'llama'")
+    assert not wf.half_written(copy)
