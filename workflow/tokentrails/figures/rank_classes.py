@@ -14,7 +14,7 @@ from .rank_axis import factor_axis, place, rank_axis
 from .text_tokens import COLOURS, PUBLISHED_NOTE, at_site, site_note
 from .theme import INK, figure, nothing_to_show
 
-_MEASURES = {"cosine": "mean cosine", "log_rank": "median rank"}
+_MEASURES = {"cosine": "mean cosine", "log_rank": "median rank", "own_closest": "share of rank 0"}
 _GAPS = {"cosine": "function − content", "log_rank": "function / content"}
 _FRACTIONS = [0.0, 0.25, 0.5, 0.75, 1.0]
 _BEYOND = 1.06  # where labels stand, as a share of the layers
@@ -37,7 +37,7 @@ def rank_classes(
     The tables are ranks_by_class, ranks_gap and ranks_summary of one model and checkpoint. What
     the published formula gives, if they have it, stands beside the right one.
     """
-    points = _class_points(by_class)
+    points = _class_points(by_class.filter(pl.col("measure").is_in(list(_GAPS))))
     if points.is_empty():
         return nothing_to_show(title)
     gaps = _gap_points(gap)
@@ -84,7 +84,7 @@ def rank_classes(
 
 
 def composite_ranks(by_class: pl.DataFrame, *, title: str, confidence: float) -> alt.TopLevelMixin:
-    """The same lines of several models, a column for each.
+    """The same lines of several models, a column for each, and the shares of tokens of rank 0.
 
     `by_class` holds the tables ranks_by_class of all of them; x is the layer as a share of each
     model's last one.
@@ -159,7 +159,8 @@ def _x(field: str, last: float, ticks: alt.Axis, *, title: str) -> alt.X:
 
 def _frame(points: pl.DataFrame, measure: str, x: alt.X, field: str, last: float) -> Frame:
     """What the panels of one measure share; ranks have small values on top."""
-    low, high = value_range(points, top=None if measure == "cosine" else place(10))
+    tops = {"log_rank": place(10), "own_closest": 1.0}
+    low, high = value_range(points, top=tops.get(measure))
     frame = Frame(
         x=x,
         field=field,
@@ -172,7 +173,7 @@ def _frame(points: pl.DataFrame, measure: str, x: alt.X, field: str, last: float
         tooltip=("word_class", "n", "texts"),
         axis=alt.Axis(tickCount=6, minExtent=40),
     )
-    if measure == "cosine":
+    if measure != "log_rank":
         return frame
     axis = rank_axis(low, high)
     return replace(frame, low=high, high=low, axis=axis, told=("rank", ",.1f"))
@@ -185,7 +186,7 @@ def _gap_frame(gaps: pl.DataFrame, measure: str, frame: Frame) -> Frame:
         return frame
     low, high = value_range(gaps, top=0.0, span=0.1)
     low = min(low, -0.04 * (high - low))
-    if measure == "cosine":
+    if measure != "log_rank":
         return replace(frame, low=low, high=high, axis=alt.Axis(tickCount=4, minExtent=40))
     return replace(frame, low=high, high=low, axis=factor_axis(low, high), told=("factor", ".3~g"))
 
@@ -242,7 +243,7 @@ def _told(row: dict[str, Any]) -> str:
 
 def _number(value: float, measure: str) -> str:
     """A difference of cosines, or the factor between ranks that a difference of their logs is."""
-    if measure == "cosine":
+    if measure != "log_rank":
         return f"{value:+.2f}".replace("-", "−")
     return f"×{10**value:.2g}" if value < 1 else f"×{10**value:,.0f}"
 
