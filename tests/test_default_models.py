@@ -17,13 +17,21 @@ pytestmark = pytest.mark.e2e
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    """All of it but for the length of nano's training, which takes minutes."""
+    """All of it, but a shorter training of nano, fewer words and fewer whole texts."""
     folder = checkout(tmp_path_factory.mktemp("default"))
-    config = read_yaml(folder / "config/config.yaml")
-    config["models"]["nano"]["steps"] = 4
-    write_yaml(folder / "config/config.yaml", config)
+    edit(folder / "config/config.yaml", lambda config: config["models"]["nano"].update(steps=2))
+    experiments = folder / "config/experiments"
+    for name in ("words", "perturbation"):
+        edit(experiments / f"{name}.yaml", lambda file: file["words"].update(per_group=12))
+    edit(experiments / "vocabulary.yaml", lambda file: file.update(prompts=file["prompts"][:8]))
     run(folder)
     return folder
+
+
+def edit(path: Path, change) -> None:
+    data = read_yaml(path)
+    change(data)
+    write_yaml(path, data)
 
 
 def prompts(folder: Path, experiment: str) -> list[dict]:
@@ -79,7 +87,12 @@ def test_the_report_holds_every_figure_and_every_table_but_those_of_single_words
     run(folder, "--report", "results/report.html")
     report = html.unescape((folder / "results/report.html").read_text())
     files = contents(folder / "results", "figures/**/*.svg", "composites/*.svg", "metrics/**/*.csv")
-    assert {Path(name).stem for name in files} > {"alignment", "perturbation_steps", "drift_depth"}
+    assert {Path(name).stem for name in files} > {
+        "alignment",
+        "perturbation_steps",
+        "drift_depth",
+        "vocabulary_ranks",
+    }
     for name in files:
-        of_words = Path(name).name in ("convergence.csv", "perturbation.csv")
+        of_words = Path(name).name in ("convergence.csv", "perturbation.csv", "ranks.csv")
         assert (f"results/{name}" in report) != of_words, name

@@ -49,7 +49,13 @@ rule ranks_by_class:
             labels={"model": "{model}", "checkpoint": "{checkpoint}", "table": "ranks by class"},
         ),
         gap="results/metrics/{model}/{checkpoint}/{experiment}/ranks_gap.parquet",
-        gap_csv="results/metrics/{model}/{checkpoint}/{experiment}/ranks_gap.csv",
+        gap_csv=report(
+            "results/metrics/{model}/{checkpoint}/{experiment}/ranks_gap.csv",
+            caption="../report/ranks_gap.rst",
+            category="Tables",
+            subcategory="{experiment}",
+            labels={"model": "{model}", "checkpoint": "{checkpoint}", "table": "ranks gap"},
+        ),
         summary="results/metrics/{model}/{checkpoint}/{experiment}/ranks_summary.parquet",
         summary_csv=report(
             "results/metrics/{model}/{checkpoint}/{experiment}/ranks_summary.csv",
