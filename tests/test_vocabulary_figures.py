@@ -88,7 +88,7 @@ def odd(depth=3) -> pl.DataFrame:
 
 
 TOKENS = {"function": 812, "content": 1034, "punctuation": 127}
-END = {"function": 0.30, "content": 0.08, "punctuation": 0.2}
+END = {"function": 0.30, "content": 0.08, "punctuation": 0.29}
 MEASURES = ("cosine", "log_rank")
 
 
@@ -456,6 +456,17 @@ def test_up_is_closer_in_both_measures():
     domains = [unit["encoding"]["y"]["scale"]["domain"] for unit in circles]
     assert [low < high for low, high in domains] == [True, False, True, False]
     assert all(min(domain) < 0 < max(domain) for domain in domains[2:])
+    # Vega would leave out ticks, were their number not given.
+    ticks = ("0", "1", "10", "100", "1k", "×0.001", "×0.01", "×0.1", "×1")
+    svg = of_classes(False).svg
+    assert all(f">{tick}<" in svg for tick in ticks)
+
+
+def test_labels_of_classes_do_not_overlap_on_an_axis_that_runs_down():
+    (rows,) = (r for unit, r in of_classes(False).panels[1] if unit["mark"]["type"] == "text")
+    high, low = of_classes(False).panels[1][0][0]["encoding"]["y"]["scale"]["domain"]
+    pixels = sorted(row["value"] / (high - low) * 200 for row in rows)
+    assert len(pixels) == 3 and all(b - a > 13.9 for a, b in itertools.pairwise(pixels))
 
 
 def test_without_content_words_there_is_no_gap():
