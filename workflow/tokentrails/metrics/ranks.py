@@ -170,7 +170,7 @@ def ranks(
             shift = np.broadcast_to(published.offset, at.hidden.shape)
             theirs = vocabulary.rank(published.states(at.layer), own, 0, shift)
         part = metric_table(provenance, pa.table(keys), at.site, at.layer, found.cosine)
-        n, lost = len(part), ~at.hidden.any(axis=1)
+        n, lost = len(part), np.linalg.norm(at.hidden, axis=1) == 0
         values = {
             "rank": _whole(found.rank),
             "nearest": _lists(entries[found.nearest], pa.string(), lost),
