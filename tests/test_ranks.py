@@ -104,6 +104,15 @@ def test_rows_that_take_no_part_are_never_counted(blocks):
     assert (found.rank[~known] == -1).all() and found.cosine[~known].isnan().all()
 
 
+def test_a_row_without_a_direction_is_not_closer_than_one_that_points_away():
+    states, rows, own = made()
+    rows[::7] = 0
+    own = torch.where(own % 7 == 0, own + 1, own) % ROWS
+    found = closest(states - 2 * rows[own], rows, own, k=3)
+    assert (found.cosine < 0).sum() > STATES / 2
+    assert_as_sorted(found, states - 2 * rows[own], rows, own, 3)
+
+
 def test_a_row_that_takes_no_part_has_no_rank():
     states, rows, own = made()
     valid = torch.ones(ROWS, dtype=torch.bool)
@@ -191,7 +200,7 @@ def test_no_states_have_no_ranks():
 
 
 def test_entries_of_rows():
-    assert entries({"b": 2, "a": 0, "far": 9}, 4) == ["a", None, "b", None]
+    assert entries({"c": 3, "b": 1, "a": 0, "far": 4}, 4) == ["a", "b", None, "c"]
 
 
 # --- the table --------------------------------------------------------------------------------

@@ -137,7 +137,7 @@ def _closest(states: Tensor, own: Tensor, matrix: _Matrix, k: int) -> Closest:
         counts, pairs = count_closer(unit, unit_rows, threshold.float(), margin, matrix.valid)
     else:
         counts, pairs = _count(unit, matrix, threshold, margin, k + SPARE if k else 0, tops)
-    rank = counts + _decide(states, matrix, pairs, own, cosine)
+    rank = counts + _decide(states, matrix, pairs, cosine)
     rank = torch.where(cosine.isnan() | ~matrix.valid[own], -1, rank)
     nearest, nearest_cosine = _nearest(states, matrix, tops, k)
     cosine = torch.where(rank < 0, torch.nan, cosine)
@@ -253,13 +253,9 @@ def _largest(scores: Tensor, keep: int) -> tuple[Tensor, Tensor]:
     return values, best.gather(1, at // GROUP) * GROUP + at % GROUP
 
 
-def _decide(
-    states: Tensor, matrix: _Matrix, pairs: Tensor, own: Tensor, cosine: Tensor
-) -> Int64[Tensor, " n"]:
+def _decide(states: Tensor, matrix: _Matrix, pairs: Tensor, cosine: Tensor) -> Int64[Tensor, " n"]:
     """How many of the pairs that were too near to tell are closer than the own row, in float64."""
     state, row = pairs.T
-    others = row != own[state]
-    state, row = state[others], row[others]
     closer = _cosines(states, matrix, state, row) > cosine[state] + TIE
     return torch.bincount(state[closer], minlength=len(states))
 
@@ -285,9 +281,8 @@ def _nearest(
     cosine[taking_part] = _cosines(
         states, matrix, numbers[taking_part], rows.flatten()[taking_part]
     )
-    # What differs by less than a tie is made equal.
     cosine = cosine.view_as(rows)
-    order = (cosine / TIE).round().argsort(dim=1, descending=True, stable=True)[:, :k]
+    order = cosine.argsort(dim=1, descending=True, stable=True)[:, :k]
     return rows.gather(1, order), cosine.gather(1, order)
 
 
