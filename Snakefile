@@ -29,6 +29,7 @@ include: "workflow/rules/figures.smk"
 include: "workflow/rules/checkpoint_figures.smk"
 include: "workflow/rules/vocabulary_figures.smk"
 include: "workflow/rules/composites.smk"
+include: "workflow/rules/documents.smk"
 
 
 report: "workflow/report/workflow.rst"

@@ -36,6 +36,7 @@ wildcard_constraints:
     model=r"[A-Za-z0-9][A-Za-z0-9._-]*",
     checkpoint=r"(?!all/)[A-Za-z0-9][A-Za-z0-9._-]*",  # all/ holds what is across checkpoints
     experiment=r"[A-Za-z0-9][A-Za-z0-9._-]*",
+    label=r"[A-Za-z0-9][A-Za-z0-9._-]*",
 
 
 WORD_LIST = "resources/words/wordfreq.txt"
@@ -46,6 +47,7 @@ PASSING = "resources/models/{model}/{checkpoint}/for/{experiment}"
 METRIC = "results/metrics/{model}/{checkpoint}/{experiment}/{metric}.{suffix}"
 TRAINING_FIGURE = "results/figures/{model}/training.{suffix}"
 FIGURE = "results/figures/{model}/{checkpoint}/{experiment}/{figure}.{suffix}"
+DOCUMENT = "results/tables/{model}/{checkpoint}/{experiment}/{label}.{suffix}"
 COMPOSITE = "results/composites/{experiment}_{composite}.{suffix}"
 
 PAPER = ("html", "svg", "png", "pdf", "json")
@@ -251,6 +253,38 @@ def get_figures(wildcards):
         for figure in ("identity_context", "summary")
         for suffix in PAPER
     ]
+
+
+# Which tables of an analysis people read, in a workbook and in a page for each text.
+READ = {
+    "heads": ["attention", "heads"],
+    "neurons": ["activations"],
+    "evolution": ["evolution", "predictions"],
+    "attribution": ["attribution"],
+}
+
+
+def get_documents(wildcards):
+    """The workbook and the page of every text that such an analysis runs on."""
+    return [
+        DOCUMENT.format(label=prompt.label, suffix=suffix, **get_run(*run))
+        for run in SETUP.runs()
+        if READ.keys() & set(run[-1].analyses)
+        for prompt in run[-1].prompts
+        for suffix in ("xlsx", "html")
+    ]
+
+
+def get_document_tables(wildcards):
+    """The tables that a text's document shows, by name."""
+    place = {"model": wildcards.model, "checkpoint": wildcards.checkpoint}
+    analyses = get_experiment(wildcards).analyses
+    names = [name for analysis in READ if analysis in analyses for name in READ[analysis]]
+    run = place | {"experiment": wildcards.experiment, "suffix": "parquet"}
+    tables = {name: METRIC.format(metric=name, **run) for name in names}
+    if "neurons" in analyses:  # of the weights alone
+        tables["neurons"] = METRIC.format(metric="neurons", **run | {"experiment": "weights"})
+    return tables
 
 
 # The figures of one text, and what draws each.

@@ -25,7 +25,7 @@ WITHOUT_EFFECT = {
 def fingerprint(*modules: str) -> str:
     """Hash of the code of library modules and of all library modules that they import.
 
-    Comments, docstrings and layout do not count.
+    Comments, docstrings and layout do not count. Scripts and styles of the same name do, whole.
 
     Parameters
     ----------
@@ -37,9 +37,10 @@ def fingerprint(*modules: str) -> str:
         name = waiting.pop()
         if name in found or name in WITHOUT_EFFECT:
             continue
-        tree = ast.parse(_source(name).read_text(encoding="utf-8"))
+        source = _source(name)
+        tree = ast.parse(source.read_text(encoding="utf-8"))
         waiting += _imports(tree, name)
-        found[name] = ast.dump(_without_docstrings(tree))
+        found[name] = ast.dump(_without_docstrings(tree)) + _beside(source)
     text = "\n".join(f"{name} {found[name]}" for name in sorted(found))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -47,6 +48,12 @@ def fingerprint(*modules: str) -> str:
 def _source(name: str) -> Path:
     path = ROOT.joinpath(*name.split(".")[1:])
     return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
+def _beside(source: Path) -> str:
+    """The script and the style that a module writes into its pages: page.js, page.css."""
+    files = [source.with_suffix(suffix) for suffix in (".css", ".js")]
+    return "".join(file.read_text(encoding="utf-8") for file in files if file.is_file())
 
 
 def _exists(name: str) -> bool:

@@ -1,7 +1,5 @@
 """Write a chart as .html, .svg, .png, .pdf or .json: offline, safe, the same bytes every time."""
 
-import base64
-import hashlib
 import html
 import json
 import re
@@ -14,6 +12,7 @@ import altair as alt
 import vl_convert
 
 from tokentrails.atomic import replacing
+from tokentrails.embedded import embedded, policy_hash
 
 from .pdf import canonical
 
@@ -110,32 +109,23 @@ def _is_invisible(node: Any) -> bool:
 
 
 def _page(spec: dict[str, Any]) -> str:
-    script, digest = _script()
+    script = _script()
     policy = (
-        f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; "
+        f"default-src 'none'; script-src '{policy_hash(script)}'; style-src 'unsafe-inline'; "
         "img-src data: blob:; base-uri 'none'; form-action 'none'"
     )
     return _PAGE % {
         "policy": policy,
         "title": html.escape(_title(spec)),
-        "spec": _embedded(spec),
+        "spec": embedded(spec),
         "script": script,
     }
 
 
 @cache
-def _script() -> tuple[str, str]:
-    """Vega, Vega-Lite and vega-embed with the drawing call, and the SHA-256 of all that."""
-    script = vl_convert.javascript_bundle(_DRAW, vl_version=_VEGA_LITE)
-    return script, base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-
-
-def _embedded(spec: dict[str, Any]) -> str:
-    """JSON that no HTML parser can take for markup: labels and prompts are anybody's text."""
-    text = json.dumps(spec, sort_keys=True, allow_nan=False)  # ASCII: U+2028 is escaped too
-    for character in "<>&":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return text
+def _script() -> str:
+    """Vega, Vega-Lite and vega-embed with the drawing call."""
+    return vl_convert.javascript_bundle(_DRAW, vl_version=_VEGA_LITE)
 
 
 def _title(spec: dict[str, Any]) -> str:

@@ -1,0 +1,1 @@
+"""The tables that people read: one workbook and one page per text."""

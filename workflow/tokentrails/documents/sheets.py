@@ -1,0 +1,427 @@
+"""The sheets of one text, out of the tables of its analyses."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import polars as pl
+
+from tokentrails.figures.text import readable, shorten, visible
+
+from .sheet import HIGH_BIAS, Column, Scale, Sheet
+
+MAIN = "All together"
+"""The sheet that is open first."""
+
+_LONGEST_WORD = 60  # characters of a vocabulary entry; some are hundreds of spaces or dashes
+_WIDEST_GRID = 500  # tokens beside each other
+_LIST = 44  # width of a column of words
+_CELL, _MOST_LINES = 26, 12  # width of a grid's cell, and how high it may be
+
+Tables = Mapping[str, pl.DataFrame]
+
+
+def sheets_of(
+    tables: Tables, label: str, *, most_pairs: int, about: Mapping[str, str]
+) -> list[Sheet]:
+    """Every sheet that the tables give.
+
+    Parameters
+    ----------
+    tables: by their names in the data contract: attention, heads, activations, neurons, evolution,
+        predictions, attribution. Those that are missing leave their sheets out. They may hold
+        other texts too.
+    label: of the text.
+    most_pairs: how many rows the sheet of all pairs may have; beyond that, it keeps the pairs with
+        the largest attention weights.
+    about: what else there is to say of the text, under its names: for the last sheet.
+    """
+    of_text = {name: _of_text(table, label) for name, table in tables.items()}
+    makers: list[tuple[tuple[str, ...], Callable[..., list[Sheet]]]] = [
+        (("heads",), _patterns),
+        (("heads",), _messages),
+        (("attention", "heads"), partial(_all_together, most_pairs=most_pairs)),
+        (("activations", "neurons"), _ffn),
+        (("evolution",), _evolution),
+        (("predictions",), _predictions),
+        (("attribution",), _attribution),
+    ]
+    made = [
+        sheet
+        for needed, make in makers
+        if of_text.keys() >= set(needed)
+        for sheet in make(*(of_text[name] for name in needed))
+    ]
+    return [*made, _about(made, about)]
+
+
+def _of_text(table: pl.DataFrame, label: str) -> pl.DataFrame:
+    """The rows of a text, with words in place of vocabulary entries, and numbers to be read."""
+    if "label" in table.columns:
+        table = table.filter(pl.col("label") == label)
+    whole = [name for name, dtype in table.schema.items() if dtype.is_integer()]
+    tokens = [name for name in table.columns if name == "token" or name.endswith("_token")]
+    table = table.with_columns(pl.col(whole).cast(pl.Int64))
+    for name in [
+        *tokens,
+        *(name for name in ("predicted",) if table.schema.get(name) == pl.String),
+    ]:
+        table = table.with_columns(pl.col(name).replace_strict(**_words(table[name])))
+    if "top" in table.columns:
+        word = pl.element().replace_strict(**_words(table["top"].explode()))
+        words = pl.col("top").list.eval(word).list.join(", ")
+        if "high_bias" in table.columns:
+            words = pl.when("high_bias").then(pl.lit(HIGH_BIAS)).otherwise(words)
+        table = table.with_columns(words=words)
+    for scores in ("top_cosine", "top_score"):
+        if scores in table.columns:
+            first = pl.col(scores).list.get(0, null_on_oob=True)
+            table = table.with_columns(first.alias("nearest"))
+    floats = [name for name, dtype in table.schema.items() if dtype.is_float()]
+    number = pl.col(floats).cast(pl.Float64)
+    # Seven digits are all that a float32 holds; more would only fill the files.
+    return table.with_columns(
+        pl.when(number.is_finite()).then(number.round_sig_figs(7)).name.keep()
+    )
+
+
+def _words(entries: pl.Series) -> dict[str, Any]:
+    """The arguments of `replace_strict` that make words of vocabulary entries."""
+    names = entries.drop_nulls().unique().sort().to_list()
+    words = [shorten(readable(name), _LONGEST_WORD) for name in names]
+    return {"old": names, "new": words, "return_dtype": pl.String}
+
+
+def _beside(
+    table: pl.DataFrame, keys: Sequence[str], by: str, parts: Mapping[str, Mapping[str, str]]
+) -> pl.DataFrame:
+    """One row per key, with the columns of each part of a table beside those of the others.
+
+    Parameters
+    ----------
+    table: rows of all parts.
+    by: the column that tells the parts apart.
+    parts: by the value of `by`: the table's columns that are taken, and their new names. Parts
+        without rows give no columns.
+    """
+    wide = table.select(keys).unique().sort(keys)
+    for value, names in parts.items():
+        part = table.filter(pl.col(by) == value)
+        if len(part):
+            columns = [pl.col(old).alias(new) for old, new in names.items()]
+            wide = wide.join(part.select(*keys, *columns), on=keys, how="left")
+    return wide.sort(keys)
+
+
+def _sheet(name: str, frame: pl.DataFrame, columns: Sequence[Column], **options: Any) -> Sheet:
+    """A sheet of those columns that the frame has."""
+    shown = [column for column in columns if column.name in frame.columns]
+    return Sheet(name, frame.select(column.name for column in shown), tuple(shown), **options)
+
+
+def _cosine_scale(frame: pl.DataFrame, names: Sequence[str]) -> Scale:
+    """From 0 to the largest cosine of all these columns, so that they can be compared."""
+    largest = [frame[name].max() for name in names if name in frame.columns]
+    return Scale(0.0, max((v for v in largest if isinstance(v, float) and v > 0), default=1.0))
+
+
+def _signed_scale(values: pl.Series) -> Scale:
+    """As far below 0 as above."""
+    largest = values.abs().max()
+    bound = largest if isinstance(largest, float) and largest > 0 else 1.0
+    return Scale(-bound, bound)
+
+
+# --- columns that several sheets have ---------------------------------------------------------
+
+_LAYER = Column("Layer", "index of the block, from 0", width=7, choices=True)
+_HEAD = Column("Head", "index of the head in its block, from 0", width=7, choices=True)
+_POSITION = Column("Position", "of the token in the text, from 0")
+_TOKEN = Column("Token", "the token at this position", width=14, choices=True)
+_RENAMED = {"layer": "Layer", "head": "Head", "position": "Position", "token": "Token"}
+_NEAREST = "cosine of the first word in the list"
+_BIAS = f"mean |z| of the listed words' bias; lists beyond the threshold read {HIGH_BIAS}"
+
+
+# --- heads ------------------------------------------------------------------------------------
+
+_HEAD_KEYS = ("layer", "head", "position", "token")
+_SPACES = ("embedding", "unembedding")
+
+
+def _patterns(heads: pl.DataFrame) -> list[Sheet]:
+    sides = {
+        side: {
+            "words": f"{side.title()} pattern",
+            "nearest": f"{side.title()} cosine",
+            "bias": f"{side.title()} bias",
+            "norm": f"{side.title()} norm",
+            "offset_logit": f"{side.title()} offset",
+        }
+        for side in ("query", "key")
+    }
+    patterns = heads.filter(pl.col("kind") == "pattern")
+    frame = _beside(patterns, _HEAD_KEYS, "side", sides).rename(_RENAMED)
+    scale = _cosine_scale(frame, ["Query cosine", "Key cosine"])
+    columns = [_LAYER, _HEAD, _POSITION, _TOKEN]
+    for side, says in (("Query", "what the head looks for here"), ("Key", "what it offers here")):
+        columns += [
+            Column(f"{side} pattern", f"{says}: the nearest words", width=_LIST),
+            Column(f"{side} cosine", _NEAREST, 3, scale=scale),
+            Column(f"{side} bias", _BIAS, 2),
+            Column(f"{side} norm", "length of the pattern", 2),
+            Column(f"{side} offset", "what biases add to every logit of the pattern", 2),
+        ]
+    return [_sheet("Patterns", frame, columns, frozen=4)]
+
+
+def _messages(heads: pl.DataFrame) -> list[Sheet]:
+    spaces = {
+        space: {
+            "words": f"Message, {space}",
+            "nearest": f"Cosine, {space}",
+            "bias": f"Bias, {space}",
+        }
+        for space in _SPACES
+    }
+    messages = heads.filter(pl.col("kind") == "message")
+    norms = messages.group_by(_HEAD_KEYS).agg(pl.col("norm").first().alias("Norm"))
+    frame = _beside(messages, _HEAD_KEYS, "space", spaces)
+    frame = frame.join(norms, on=_HEAD_KEYS, how="left", maintain_order="left").rename(_RENAMED)
+    scale = _cosine_scale(frame, [f"Cosine, {space}" for space in _SPACES])
+    columns = [_LAYER, _HEAD, _POSITION, _TOKEN]
+    for space in _SPACES:
+        columns += [
+            Column(
+                f"Message, {space}",
+                f"what the head hands on from here: the nearest words, by their {space}",
+                width=_LIST,
+            ),
+            Column(f"Cosine, {space}", _NEAREST, 3, width=14, scale=scale),
+            Column(f"Bias, {space}", _BIAS, 2, width=14),
+        ]
+    columns.append(Column("Norm", "length of the message", 2))
+    return [_sheet("Messages", frame, columns, frozen=4)]
+
+
+def _all_together(attention: pl.DataFrame, heads: pl.DataFrame, most_pairs: int) -> list[Sheet]:
+    """Each pair of tokens that a head lets see each other, with what passes between them."""
+    kept, note, weight = _strongest_pairs(attention, most_pairs)
+    place = ["layer", "head", "position"]
+    key_words = heads.filter(kind="pattern", side="key").select(
+        *place, pl.col("words").alias("Key pattern"), pl.col("nearest").alias("Key cosine")
+    )
+    spaces = {
+        space: {"words": f"Message, {space}", "nearest": f"Cosine, {space}"} for space in _SPACES
+    }
+    messages = _beside(heads.filter(kind="message"), place, "space", spaces)
+    frame = kept.rename({"key": "position"})
+    for of_keys in (key_words, messages):
+        frame = frame.join(of_keys, on=place, how="left")
+    frame = frame.sort("layer", "head", "query", "position").rename(
+        {"layer": "Layer", "head": "Head", "query": "Query", "position": "Key", "weight": weight}
+        | {"query_token": "Query token", "key_token": "Key token"}
+    )
+    scale = _cosine_scale(frame, ["Key cosine", *(f"Cosine, {space}" for space in _SPACES)])
+    columns = [
+        _LAYER,
+        _HEAD,
+        Column("Query", "position of the token that looks, from 0", width=7),
+        Column("Query token", "the token that looks", width=14, choices=True),
+        Column("Key", "position of the token that is looked at, from 0", width=7),
+        Column("Key token", "the token that is looked at", width=14, choices=True),
+        Column(
+            weight,
+            "share of the query's attention that goes to the key, from 0 to 1",
+            3,
+            width=11,
+            scale=Scale(0.0, 1.0),
+        ),
+        Column("Key pattern", "what the key offers: the nearest words", width=_LIST),
+        Column("Key cosine", _NEAREST, 3, scale=scale),
+    ]
+    for space in _SPACES:
+        columns += [
+            Column(
+                f"Message, {space}",
+                f"what the key hands on to the query: the nearest words, by their {space}",
+                width=_LIST,
+            ),
+            Column(f"Cosine, {space}", _NEAREST, 3, width=14, scale=scale),
+        ]
+    return [_sheet(MAIN, frame, columns, frozen=6, note=note)]
+
+
+def _strongest_pairs(attention: pl.DataFrame, most: int) -> tuple[pl.DataFrame, str, str]:
+    """At most so many pairs, a note that says which, and what to write above their weights."""
+    if len(attention) <= most:
+        return attention, "", "Attention weight"
+    first_left_out = attention["weight"].top_k(most + 1).min()
+    if not isinstance(first_left_out, float):
+        raise ValueError("attention weights are numbers")
+    bound = _round_up(first_left_out)
+    kept = attention.filter(pl.col("weight") > bound)
+    note = (
+        f"{len(kept):,} of {len(attention):,} pairs: those with an attention weight above {bound}; "
+        f"{most:,} are the most that fit. The table `attention` holds them all."
+    )
+    return kept, note, f"Attention weight (only above {bound})"
+
+
+def _round_up(value: float) -> float:
+    """To two digits, away from 0."""
+    if value <= 0:
+        return value
+    unit = math.floor(math.log10(value)) - 1
+    return float(f"{math.ceil(value / 10.0**unit)}e{unit}")
+
+
+# --- neurons ----------------------------------------------------------------------------------
+
+
+def _ffn(activations: pl.DataFrame, neurons: pl.DataFrame) -> list[Sheet]:
+    """The strongest neurons of each token, with what they react to and what they write."""
+    keys = ["layer", "neuron"]
+    read = {"In": "what the neuron reacts to", "Gate": "what opens the neuron's gate"}
+    write = {f"Out, {space}": f"what it writes, by the words' {space}" for space in _SPACES}
+    says = read | write
+    parts = {
+        "in mlp_input": "In",
+        "gate mlp_input": "Gate",
+        **{f"out {space}": f"Out, {space}" for space in _SPACES},
+    }
+    used = neurons.join(activations, on=keys, how="semi").with_columns(
+        part=pl.concat_str("role", "space", separator=" ")
+    )
+    columns_of = {
+        part: {"words": name, "nearest": f"{name}: cosine"} for part, name in parts.items()
+    }
+    words = _beside(used, keys, "part", columns_of)
+    order = ["position", "layer", "contribution_norm", "neuron"]
+    frame = activations.join(words, on=keys, how="left").sort(
+        order, descending=[False, False, True, False]
+    )
+    frame = frame.rename(
+        {"position": "Position", "token": "Token", "layer": "Layer", "neuron": "Neuron"}
+        | {"activation": "Activation", "contribution_norm": "Contribution"}
+    )
+    scale = _cosine_scale(frame, [f"{name}: cosine" for name in says])
+    columns = [
+        _POSITION,
+        _TOKEN,
+        _LAYER,
+        Column("Neuron", "index of the neuron in its MLP, from 0"),
+        Column("Activation", "of the neuron here", 3, 11, scale=_signed_scale(frame["Activation"])),
+        Column("Contribution", "length of what the neuron adds to the stream", 3, width=13),
+    ]
+    for name, meaning in says.items():
+        columns += [
+            Column(name, f"{meaning}: the nearest words", width=_LIST),
+            Column(f"{name}: cosine", _NEAREST, 3, width=18, scale=scale),
+        ]
+    return [_sheet("FFN", frame, columns, frozen=4)]
+
+
+# --- the stream -------------------------------------------------------------------------------
+
+
+def _evolution(evolution: pl.DataFrame) -> list[Sheet]:
+    """What each token's state is near to, layer by layer: tokens from left to right."""
+    predicted = pl.when("predicted").then(pl.lit("predicted")).otherwise("space")
+    order = pl.col("Space").replace_strict({"embedding": 0, "unembedding": 1, "predicted": 2})
+    rows = evolution.with_columns(Space=predicted).rename({"layer": "Layer"})
+    # A line breaks between words, so that it is not quite full.
+    longest = rows["words"].str.len_chars().max()
+    full = math.ceil(longest / (_CELL - 6)) if isinstance(longest, int) else 1
+    lines = min(max(full, 1), _MOST_LINES)
+    places = rows.select("Space", "Layer").unique().sort(order, "Layer")
+    positions = rows.select("position", "token").unique().sort("position").rows()
+    groups = [positions[i : i + _WIDEST_GRID] for i in range(0, len(positions), _WIDEST_GRID)]
+    sheets = []
+    for number, group in enumerate(groups, start=1):
+        frame = places
+        columns = [
+            Column(
+                "Space",
+                "what the states are compared with: embedding (by cosine), unembedding (by "
+                "probability, through the final norm), predicted (the model's own logits)",
+                width=13,
+                choices=True,
+            ),
+            Column("Layer", "how many blocks the state has passed", width=7, choices=True),
+        ]
+        for position, token in group:
+            name, shade = f"{position} {token}", f"shade of {position}"
+            here = rows.filter(pl.col("position") == position).select(
+                "Space", "Layer", words=pl.col("words"), shade=pl.col("nearest").clip(0.0, 1.0)
+            )
+            here = here.rename({"words": name, "shade": shade})
+            frame = frame.join(here, on=["Space", "Layer"], how="left", maintain_order="left")
+            meaning = f"the words nearest to the state at position {position}"
+            columns.append(Column(name, meaning, width=_CELL, shade=shade))
+        name = "Token evolution" if len(groups) == 1 else f"Token evolution {number}"
+        note = "The stronger the colour, the higher the first word's cosine or probability."
+        sheets.append(Sheet(name, frame, tuple(columns), frozen=2, lines=lines, note=note))
+    return sheets
+
+
+def _predictions(predictions: pl.DataFrame) -> list[Sheet]:
+    frame = predictions.sort("position").rename(
+        {"position": "Position", "token": "Token", "predicted": "Predicted"}
+        | {"probability": "Probability", "words": "Most probable"}
+    )
+    columns = [
+        _POSITION,
+        _TOKEN,
+        Column("Predicted", "the word that the model expects next", width=16),
+        Column("Probability", "of that word", 3, width=12, scale=Scale(0.0, 1.0)),
+        Column("Most probable", "the words it expects most, the first first", width=2 * _LIST),
+    ]
+    return [_sheet("Predictions", frame, columns, frozen=2)]
+
+
+def _attribution(attribution: pl.DataFrame) -> list[Sheet]:
+    parts = ("head", "attention_bias", "attention_norm", "mlp", "mlp_norm")
+    order = pl.col("part").replace_strict({part: i for i, part in enumerate(parts)})
+    frame = attribution.sort("position", "layer", order, "head").rename(
+        _RENAMED | {"part": "Part", "contribution": "Contribution", "share": "Share"}
+    )
+    contribution, share = (_signed_scale(frame[name]) for name in ("Contribution", "Share"))
+    columns = [
+        _POSITION,
+        _TOKEN,
+        _LAYER,
+        Column("Part", "what of the block adds to the stream", width=16, choices=True),
+        _HEAD,
+        Column(
+            "Contribution",
+            "what it adds along the token's own embedding, in the model's units",
+            4,
+            width=13,
+            scale=contribution,
+        ),
+        Column("Share", "the same, as a part of the length of the state", 4, scale=share),
+    ]
+    return [_sheet("Attribution", frame, columns, frozen=5)]
+
+
+# --- about ------------------------------------------------------------------------------------
+
+
+def _about(sheets: Sequence[Sheet], about: Mapping[str, str]) -> Sheet:
+    """What the text and its columns are; in words, for whoever was sent the file alone."""
+    rows = [("", name, visible(text)) for name, text in about.items()]
+    for sheet in sheets:
+        rows += [(sheet.name, "", sheet.note)] if sheet.note else []
+        # The tokens of a grid are one column each, and mean the same.
+        rows += [(sheet.name, c.name, c.meaning) for c in sheet.columns if c.shade is None]
+    frame = pl.DataFrame(rows, schema=["Sheet", "Column", "Meaning"], orient="row")
+    columns = (
+        Column("Sheet", "which one", width=18, choices=True),
+        Column("Column", "which one", width=26),
+        Column("Meaning", "what it holds", width=110),
+    )
+    return Sheet("About", frame.cast(pl.String), columns)
