@@ -27,6 +27,7 @@ include: "workflow/rules/convergence.smk"
 include: "workflow/rules/vocabulary.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/checkpoint_figures.smk"
+include: "workflow/rules/vocabulary_figures.smk"
 include: "workflow/rules/composites.smk"
 
 
@@ -40,6 +41,7 @@ rule all:
         get_metrics,
         get_figures,
         get_checkpoint_figures("convergence", "perturbation"),
+        get_vocabulary_figures,
         get_composites,
 
 
@@ -54,6 +56,7 @@ rule figures:
     input:
         get_figures,
         get_checkpoint_figures("convergence", "perturbation"),
+        get_vocabulary_figures,
         get_composites,
 
 

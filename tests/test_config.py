@@ -696,6 +696,7 @@ def test_defaults_are_filled_in(here):
         *("identity_context", "summary", "training", "senses", "depth"),
         *("convergence", "convergence_aggregate", "convergence_slope", "convergence_heatmap"),
         *("alignment", "perturbation", "perturbation_steps"),
+        *("similarity_layers", "rank_layers", "rank_heatmap", "rank_classes", "ranks"),
     }
 
 

@@ -253,14 +253,63 @@ def get_figures(wildcards):
     ]
 
 
+# The figures of one text, and what draws each.
+TEXT_FIGURES = {
+    "similarity_layers": "figures.ranks",
+    "rank_layers": "figures.ranks",
+    "rank_heatmap": "figures.rank_heatmap",
+}
+
+
+def get_vocabulary_figures(wildcards):
+    """Where tokens are in the vocabulary: every text shown, and every comparison of classes."""
+    return [
+        FIGURE.format(figure=figure, suffix=suffix, **get_run(*run))
+        for run in SETUP.runs()
+        if "ranks" in run[-1].analyses
+        for figure in (*TEXT_FIGURES, "rank_classes")
+        for suffix in PAPER
+    ]
+
+
+class Composite(NamedTuple):
+    """A figure across models: its tables, of which the first must be there, and what draws it."""
+
+    tables: list
+    drawing: str
+    options: dict
+
+
+BAND = {"confidence": SETUP.statistics["confidence"]}
+
+COMPOSITES = {
+    "senses": Composite(["identity", "context"], "figures.identity", {}),
+    "depth": Composite(["identity", "context"], "figures.identity", {}),
+    "ranks": Composite(["ranks_by_class"], "figures.rank_classes", BAND),
+}
+
+
 def get_composites(wildcards):
     return [
         COMPOSITE.format(experiment=experiment.name, composite=composite, suffix=suffix)
         for experiment in SETUP.experiments.values()
-        if "identity" in get_metric_names(experiment)
-        for composite in ("senses", "depth")
+        for composite, about in COMPOSITES.items()
+        if about.tables[0] in get_metric_names(experiment)
         for suffix in PAPER
     ]
+
+
+def get_composite(answer):
+    """A function of wildcards: what `answer` says of their composite."""
+    return lambda wildcards: answer(COMPOSITES[wildcards.composite])
+
+
+def get_composite_tables(wildcards):
+    """The tables of a composite, by name."""
+    return {
+        metric: get_of_all_models(metric)(wildcards)
+        for metric in COMPOSITES[wildcards.composite].tables
+    }
 
 
 def get_of_all_models(metric):
@@ -323,7 +372,6 @@ class CheckpointFigure(NamedTuple):
     options: dict
 
 
-BAND = {"confidence": SETUP.statistics["confidence"]}
 OF_GROUPS = ("convergence", "convergence_by_group", "figures.convergence", BAND)
 OF_PERTURBATION = ("perturbation", "perturbation_by_group", "figures.perturbation", BAND)
 

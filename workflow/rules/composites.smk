@@ -1,7 +1,7 @@
 # Figures across models, at the reference checkpoint of each.
 #
 # in:  metric tables of every model of an experiment
-# out: results/composites/{experiment}_{senses,depth}.*
+# out: results/composites/{experiment}_{senses,depth,ranks}.*
 
 
 localrules:
@@ -10,8 +10,7 @@ localrules:
 
 rule composite:
     input:
-        identity=get_of_all_models("identity"),
-        context=get_of_all_models("context"),
+        unpack(get_composite_tables),
     output:
         report(
             "results/composites/{experiment}_{composite}.svg",
@@ -23,11 +22,12 @@ rule composite:
     log:
         "results/logs/composite/{experiment}_{composite}.log",
     wildcard_constraints:
-        composite="senses|depth",
+        composite="|".join(COMPOSITES),
     conda:
         "../../envs/figures.yaml"
     params:
         title=lambda wildcards: get_title(wildcards.composite)(wildcards),
-        code=fingerprint("figures.identity", "figures.save"),
+        options=get_composite(lambda about: about.options),
+        code=get_composite(lambda about: fingerprint(about.drawing, "figures.save")),
     script:
         "../scripts/composite.py"

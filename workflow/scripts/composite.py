@@ -4,13 +4,15 @@ from _job import job
 
 with job(snakemake):
     from tokentrails.figures.identity import composite_depth, composite_senses
+    from tokentrails.figures.rank_classes import composite_ranks
     from tokentrails.figures.save import save
     from tokentrails.tables import read_frames
 
-    draw = {"senses": composite_senses, "depth": composite_depth}[snakemake.wildcards.composite]
-    chart = draw(
-        read_frames(snakemake.input.identity),
-        read_frames(snakemake.input.context),
-        title=snakemake.params.title,
-    )
+    draw = {
+        "senses": composite_senses,
+        "depth": composite_depth,
+        "ranks": composite_ranks,
+    }[snakemake.wildcards.composite]
+    tables = [read_frames(paths) for _, paths in snakemake.input.items()]
+    chart = draw(*tables, title=snakemake.params.title, **snakemake.params.options)
     save(chart, snakemake.output)

@@ -23,7 +23,9 @@ class Frame:
     """What the panels of a figure share.
 
     x is the channel of column `field`, labels stand at `right`; `low` and `high` bound the
-    values; width and height are in pixels; `tooltip` names columns beside x and value.
+    values, and where low is above high small ones are on top; width and height are in pixels;
+    `tooltip` names columns beside x and value, `told` the column, with its format, that stands for
+    the value there.
     """
 
     x: alt.X
@@ -35,6 +37,13 @@ class Frame:
     width: int
     height: int
     tooltip: Sequence[str]
+    axis: alt.Axis | None = None
+    told: tuple[str, str] = ("value", ".4f")
+
+    @property
+    def scale(self) -> alt.Scale:
+        """Of the values."""
+        return alt.Scale(domain=[self.low, self.high], nice=False, zero=False)
 
 
 def value_range(
@@ -58,17 +67,21 @@ def line_panel(
     y_title: bool = True,
     labels: bool = True,
     faint: pl.DataFrame | None = None,
+    marks: Sequence[alt.Chart] = (),
 ) -> alt.LayerChart:
-    """The lines of `points` with their bands, over thin lines of `faint`, another points frame."""
+    """The lines of `points` with their bands, over thin lines of `faint`, another points frame.
+
+    `marks` are drawn under the lines, in the channels that they bring along.
+    """
     x = frame.x if x_title else frame.x.copy().title(None)
     y_name = frame.value if y_title else None
-    y_scale = alt.Scale(domain=[frame.low, frame.high], nice=False, zero=False)
     y = alt.Y(
         "value:Q",
-        scale=y_scale,
-        axis=alt.Axis(tickCount=6),
+        scale=frame.scale,
+        axis=frame.axis or alt.Axis(tickCount=6),
         title=y_name,
     )
+    told, number = frame.told
     tint = alt.Color("colour:N", scale=None)
     dash = alt.StrokeDash(
         "dashed:N", scale=alt.Scale(domain=[False, True], range=[[1, 0], [5, 3]]), legend=None
@@ -76,10 +89,11 @@ def line_panel(
     tooltip = [
         *(alt.Tooltip(f"{name}:N") for name in frame.tooltip),
         alt.Tooltip(f"{frame.field}:Q"),
-        alt.Tooltip("value:Q", title=frame.value, format=".4f"),
+        alt.Tooltip(f"{told}:Q", title=frame.value, format=number),
     ]
-    layers = []
-    if frame.low <= 0 <= frame.high:
+    layers: list[alt.Chart] = [*marks]
+    low, high = sorted((frame.low, frame.high))
+    if low <= 0 <= high:
         zero = alt.Chart(pl.DataFrame({"value": [0.0]}))
         layers.append(zero.mark_rule(color=GREY).encode(y=y))
     if faint is not None and len(faint):
@@ -97,7 +111,7 @@ def line_panel(
             .mark_area(opacity=0.16, line=False)
             .encode(
                 x=x,
-                y=alt.Y("low:Q", scale=y_scale, title=y_name),
+                y=alt.Y("low:Q", scale=frame.scale, title=y_name),
                 y2="high:Q",
                 fill=alt.Fill("colour:N", scale=None),
                 detail="line:N",
@@ -115,7 +129,7 @@ def line_panel(
     layers.append(_targets(drawn).encode(tooltip=tooltip))
     named = points.drop_nulls("series")
     if labels and len(named):
-        gap = LINE_HEIGHT * (frame.high - frame.low) / frame.height
+        gap = LINE_HEIGHT * (high - low) / frame.height
         layers += end_labels(
             named,
             keys=["line"],
@@ -123,7 +137,7 @@ def line_panel(
             right=frame.right,
             gap=gap,
             # Inside the panel, lest a label above it push its title up.
-            limits=(frame.low + gap / 2, frame.high - gap / 2),
+            limits=(low + gap / 2, high - gap / 2),
             x=x,
             y=y,
         )

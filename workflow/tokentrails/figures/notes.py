@@ -37,9 +37,9 @@ def words_note(table: pl.DataFrame, few: str = "Dashed: groups of few words.") -
     return [" ".join(sentences)] if sentences else []
 
 
-def band_note(confidence: float) -> str:
-    """What the band around a line is."""
-    return f"Band: {100 * confidence:g} % interval, bootstrap over words."
+def band_note(confidence: float, over: str = "words") -> str:
+    """What the band around a line is; `over` is what was drawn anew."""
+    return f"Band: {100 * confidence:g} % interval, bootstrap over {over}."
 
 
 def reference_of(table: pl.DataFrame) -> str:

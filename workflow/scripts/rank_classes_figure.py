@@ -1,0 +1,17 @@
+"""The figure of similarity and rank by class of words."""
+
+from _job import job
+
+with job(snakemake):
+    from tokentrails.figures.rank_classes import rank_classes
+    from tokentrails.figures.save import save
+    from tokentrails.tables import read_frame
+
+    chart = rank_classes(
+        read_frame(snakemake.input.by_class),
+        read_frame(snakemake.input.gap),
+        read_frame(snakemake.input.summary),
+        title=snakemake.params.title,
+        **snakemake.params.options,
+    )
+    save(chart, snakemake.output)

@@ -1,0 +1,198 @@
+"""Dense Paths and Sparse Trails: how near each token of a text stays to its own embedding."""
+
+from dataclasses import dataclass
+
+import altair as alt
+import polars as pl
+
+from .labels import end_labels
+from .panel import layer_ticks
+from .rank_axis import place, rank_axis
+from .text_tokens import COLOURS, PUBLISHED_NOTE, TOOLTIP, text_notes, text_tokens
+from .theme import GREY, LINE_HEIGHT, figure, nothing_to_show
+
+_WIDTH = 400
+_SHAPES = dict(zip(COLOURS, ("circle", "square", "triangle-up", "diamond", "cross"), strict=True))
+
+# In a browser: the line under the pointer, and the token that was clicked, in all panels.
+_OVER = alt.selection_point(name="over", fields=["position"], on="pointerover", clear="pointerout")
+_PICKED = alt.selection_point(name="picked", fields=["position"])
+
+
+@dataclass(frozen=True)
+class _Measure:
+    """A column of tokens frames and the axis that shows it; `reverse` puts small values on top."""
+
+    column: str
+    name: str
+    low: float
+    high: float
+    axis: alt.Axis
+    reverse: bool = False
+
+
+def similarity_layers(ranks: pl.DataFrame, *, show: str, title: str) -> alt.TopLevelMixin:
+    """Cosine of each token of a text with its own embedding, a line per token.
+
+    `ranks` is the table of that name of one model and checkpoint, `show` the label of the text.
+    What the published formula gives, if the table has it, is a panel of its own. In a browser the
+    line under the pointer is thick, and a click on a line or a label makes the others faint.
+    """
+    tokens = text_tokens(ranks, show)
+    values = [0.0, *tokens["cosine"].drop_nulls(), *tokens["published_cosine"].drop_nulls()]
+    low, high = min(values), max(*values, min(values) + 0.2)
+    room = 0.04 * (high - low)
+    axis = alt.Axis(tickCount=6)
+    measure = _Measure("cosine", "cosine with own embedding", low - room, high + room, axis)
+    return _figure(ranks, tokens, measure, [], show=show, title=title)
+
+
+def rank_layers(ranks: pl.DataFrame, *, show: str, title: str) -> alt.TopLevelMixin:
+    """Rank of each token's own embedding, on an axis of log(1 + rank): rank 0 is on top.
+
+    Otherwise as `similarity_layers`, so that up is closer in both.
+    """
+    tokens = text_tokens(ranks, show)
+    places = [*tokens["place"].drop_nulls(), *tokens["published_place"].drop_nulls()]
+    high = max([place(1), *places])
+    room = 0.04 * high
+    measure = _Measure(
+        "place", "rank of own embedding", -room, high + room, rank_axis(0, high), reverse=True
+    )
+    notes = [
+        "Rank: how many vocabulary entries are closer to the state than the token's own "
+        "embedding. At the top, rank 0, none is; the axis is that of log(1 + rank)."
+    ]
+    return _figure(ranks, tokens, measure, notes, show=show, title=title)
+
+
+def _figure(
+    ranks: pl.DataFrame,
+    tokens: pl.DataFrame,
+    measure: _Measure,
+    notes: list[str],
+    *,
+    show: str,
+    title: str,
+) -> alt.TopLevelMixin:
+    if tokens[measure.column].is_null().all():
+        return nothing_to_show(title)
+    notes = [*text_notes(ranks, show), *notes, *_token_notes(tokens, measure.column)]
+    parts = {"": tokens}
+    if tokens[f"published_{measure.column}"].is_not_null().any():
+        parts = {"right formula": tokens, "as published": _published(tokens)}
+        notes.append(PUBLISHED_NOTE)
+    layers = tokens["layer"].unique().to_list()
+    height = max(300, (LINE_HEIGHT + 1) * tokens["position"].n_unique())
+    panels = [
+        _panel(part, measure, max(layers), height, title=name, y_title=index == 0)
+        for index, (name, part) in enumerate(parts.items())
+    ]
+    width = len(panels) * (_WIDTH + 130)
+    return figure(_linked(panels), title=title, notes=notes, width=width)
+
+
+def _published(tokens: pl.DataFrame) -> pl.DataFrame:
+    """What the published formula gives in place of the right one; it knows no nearest words."""
+    plain = ("cosine", "rank", "place")
+    return tokens.drop(*plain, "nearest").rename({f"published_{name}": name for name in plain})
+
+
+def _token_notes(tokens: pl.DataFrame, column: str) -> list[str]:
+    """What labels are beside tokens, and which tokens have no line."""
+    notes = []
+    if tokens.select(pl.col("series").str.ends_with(pl.format(" ({})", "position")).any()).item():
+        notes.append("In brackets: the position, from 0, of tokens that read the same.")
+    undefined = tokens.filter(pl.col(column).is_null().all().over("position"))["series"]
+    if len(undefined):
+        names = ", ".join(undefined.unique(maintain_order=True))
+        notes.append(f"Not drawn, since it is not defined: {names}.")
+    return notes
+
+
+def _panel(
+    tokens: pl.DataFrame, measure: _Measure, last: int, height: int, *, title: str, y_title: bool
+) -> alt.LayerChart:
+    """A line per token, labelled at its end; the layers run from 0 to `last`."""
+    known = tokens.drop_nulls(measure.column)
+    right = max(last, 1) * 1.09
+    x = alt.X(
+        "layer:Q",
+        scale=alt.Scale(domain=[0, right], nice=False),
+        axis=alt.Axis(values=layer_ticks(last), grid=False, format="d", labelFlush=False),
+        title="layer",
+    )
+    y = alt.Y(
+        f"{measure.column}:Q",
+        scale=alt.Scale(domain=[measure.low, measure.high], nice=False, reverse=measure.reverse),
+        axis=measure.axis,
+        title=measure.name if y_title else None,
+    )
+    seen = alt.when(_PICKED).then(alt.value(1)).otherwise(alt.value(0.12))
+    width = alt.when(_OVER, empty=False).then(alt.value(4)).otherwise(alt.value(1.6))
+    gap = LINE_HEIGHT * (measure.high - measure.low) / height
+    labels = end_labels(
+        # Where lines end together the first token stands on top, whichever way the axis runs.
+        known.reverse() if measure.reverse else known,
+        keys=["position"],
+        place=("layer", measure.column),
+        right=right,
+        gap=gap,
+        limits=(measure.low + gap / 2, measure.high - gap / 2),
+        x=x,
+        y=y,
+    )
+    tooltip = [each for each in TOOLTIP if each.shorthand.split(":")[0] in tokens.columns]
+    layers = [
+        alt.Chart(pl.DataFrame({measure.column: [0.0]})).mark_rule(color=GREY).encode(y=y),
+        # With what is not defined, where a line is to break.
+        alt.Chart(tokens, name="lines")
+        .mark_line(strokeCap="butt")
+        .encode(
+            x=x,
+            y=y,
+            color=alt.Color("colour:N", scale=None),
+            detail="position:N",
+            strokeWidth=width,
+            opacity=seen,
+        ),
+        _ends(known).encode(x=x, y=y, opacity=seen),
+        # Only marks with a tooltip answer to the pointer.
+        *(
+            label.encode(opacity=seen, tooltip=alt.Tooltip("series:N", title="token"))
+            for label in labels
+        ),
+        # A line alone would answer only for its first point.
+        alt.Chart(known).mark_circle(size=90, opacity=0).encode(x=x, y=y, tooltip=tooltip),
+    ]
+    panel = alt.LayerChart(layer=layers).properties(width=_WIDTH, height=height)
+    return panel.properties(title=alt.TitleParams(title, offset=8)) if title else panel
+
+
+def _ends(tokens: pl.DataFrame) -> alt.Chart:
+    """The last point of every line, with a legend of its shapes and colours."""
+    kinds = [kind for kind in COLOURS if kind in set(tokens["kind"])]
+    colours = alt.Scale(domain=kinds, range=[COLOURS[kind] for kind in kinds])
+    shapes = alt.Scale(domain=kinds, range=[_SHAPES[kind] for kind in kinds])
+    legend = alt.Legend(orient="top", symbolOpacity=1)
+    return (
+        alt.Chart(tokens.group_by("position", maintain_order=True).last())
+        .mark_point(filled=True, size=40)
+        .encode(
+            color=alt.Color("kind:N", scale=colours, legend=legend),
+            shape=alt.Shape("kind:N", scale=shapes, legend=legend),
+        )
+    )
+
+
+def _linked(panels: list[alt.LayerChart]) -> alt.HConcatChart:
+    """Panels side by side, in which the pointer marks the same token."""
+    chart = alt.hconcat(*panels)
+    # By hand: a selection that belongs to several panels makes Altair warn.
+    lines = [layer.name for panel in chart.hconcat for layer in panel.layer]
+    views = [name for name in lines if name is not alt.Undefined]
+    chart.params = [
+        alt.TopLevelSelectionParameter(name=each.name, select=each.param.select, views=views)
+        for each in (_OVER, _PICKED)
+    ]
+    return chart
