@@ -2,10 +2,20 @@
 
 import itertools
 import math
+from functools import cache
+from typing import NamedTuple
 
-import altair as alt
 import polars as pl
 import pytest
+from test_checkpoint_figures import drawn, labels, values
+from test_figures import Page, layers, made_twice_alike
+
+from tokentrails.figures.rank_axis import factor_axis, next_tick, place, rank_ticks
+from tokentrails.figures.rank_classes import composite_ranks, rank_classes
+from tokentrails.figures.rank_heatmap import rank_heatmap
+from tokentrails.figures.ranks import rank_layers, similarity_layers
+from tokentrails.figures.save import render, specification
+from tokentrails.figures.text_tokens import COLOURS
 
 SENTENCE = [
     *("<|endoftext|>", "The", "Ġold", "Ġlibr", "arian", "Ġput", "Ġthe", "Ġheavy"),
@@ -64,9 +74,25 @@ def ranks(
     return pl.DataFrame(rows, schema_overrides=TYPES, infer_schema_length=None)
 
 
+ODD = [
+    *("<|s|>", "</script><b>", "Ġ=SUM(A1)", "日本語", "Ġ" + "Donau" * 12, "Ġ" + "Donau" * 11),
+    *("the", "Ġthe", "a\u202eb", "Ċ", "##ing", "Ġ", "æĹ", "{{x}}", "1" * 300),
+]
+
+
+def odd(depth=3) -> pl.DataFrame:
+    """A table of odd tokens, of which one is nowhere defined and another not at one layer."""
+    at = (pl.col("position") == 9) | ((pl.col("position") == 6) & (pl.col("layer") == 1))
+    gone = ("cosine", "rank", "nearest", "nearest_cosine")
+    return ranks(ODD, depth=depth).with_columns(pl.when(~at).then(pl.col(*gone)))
+
+
 TOKENS = {"function": 812, "content": 1034, "punctuation": 127}
 END = {"function": 0.30, "content": 0.08, "punctuation": 0.2}
 MEASURES = ("cosine", "log_rank")
+
+
+BAND = {"confidence": 0.9}
 
 
 def at_layer(measure: str, layer: int, depth: int, name: str, published: bool) -> float:
@@ -111,3 +137,367 @@ def class_tables(
     made = [pl.DataFrame(rows, schema_overrides=types) for rows in (by_class, gaps, summary)]
     both = {"function", "content"} <= set(tokens)
     return made[0], made[1] if both else made[1].clear(), made[2]
+
+
+LINES = {similarity_layers: "cosine", rank_layers: "place"}
+OF_TEXT = [*LINES, rank_heatmap]
+
+
+class Shown(NamedTuple):
+    """A figure: its notes, its specification, and the marks of each panel with their rows."""
+
+    notes: str
+    spec: dict
+    panels: list[list[tuple[dict, list[dict]]]]
+
+    @property
+    def marks(self) -> list[tuple[dict, list[dict]]]:
+        return [mark for panel in self.panels for mark in panel]
+
+    def of_kind(self, kind: str) -> list[tuple[dict, list[dict]]]:
+        return [(unit, rows) for unit, rows in self.marks if unit["mark"]["type"] == kind]
+
+    @property
+    def lines(self) -> list[dict]:
+        """The points of tokens' lines."""
+        return [row for unit, rows in self.marks if "name" in unit for row in rows]
+
+    @property
+    def cells(self) -> list[dict]:
+        colours = [m for m in self.of_kind("rect") if "color" in m[0]["encoding"]]
+        return [row for _, rows in colours for row in rows]
+
+    @property
+    def svg(self) -> str:
+        return render(self.spec, ".svg").decode()
+
+
+def shown(chart) -> Shown:
+    """To be made once for many questions: a specification takes long."""
+    spec = specification(chart)
+    parts = [part for key in ("concat", "hconcat", "vconcat") for part in spec.get(key, [])]
+    panels = [layers(part | {"rows": spec["datasets"]}) for part in parts]
+    return Shown(" ".join(chart.title.subtitle), spec, panels)
+
+
+@cache
+def sentence(draw, published=False) -> Shown:
+    """A text of 20 tokens at 6 layers, out of a table that holds more."""
+    table = ranks(depth=6, published=published)
+    others = [ranks(depth=6, label="b"), ranks(depth=6, sites=["resid"])]
+    return shown(draw(pl.concat([*others, table]), show="a", title="t"))
+
+
+@cache
+def of_odd(draw) -> Shown:
+    return shown(draw(odd(), show="a", title="</b>"))
+
+
+@cache
+def of_classes(published: bool) -> Shown:
+    tables = class_tables(published=published, texts=4 if published else 64)
+    return shown(rank_classes(*tables, title="t", **BAND))
+
+
+def of_table(table: pl.DataFrame, *columns: str) -> set[tuple]:
+    """Rows of a table in the digits of a figure; a rank's place is computed here."""
+    rows = table.with_columns(
+        place=(pl.col("rank").cast(pl.Float64) + 1).log10().round(6),
+        cosine=pl.col("cosine").cast(pl.Float64).round(6),
+    )
+    return set(rows.select(columns).iter_rows())
+
+
+# --- the axis ---------------------------------------------------------------------------------
+
+
+def test_ranks_stand_at_their_logarithm_and_rank_0_has_a_place():
+    assert [place(rank) for rank in (0, 9, 99, 49_151)] == [0, 1, 2, 4.691541]
+    assert rank_ticks(0, 3.1) == [place(rank) for rank in (0, 1, 10, 100, 1000)]
+    assert rank_ticks(-0.2, 0.1) == [0]
+    assert [next_tick(at) for at in (0, 0.5, 4.7)] == [place(r) for r in (1, 10, 100_000)]
+
+
+@pytest.mark.parametrize(("low", "high"), [(-3.2, 0.1), (-0.9, 0.4), (-0.1, 0.25), (-0.07, 0.1)])
+def test_factors_have_a_tick_at_1_and_two_more(low, high):
+    ticks = factor_axis(low, high).values
+    assert 0 in ticks and len(ticks) >= 3
+    assert all(low <= tick <= high for tick in ticks)
+
+
+# --- lines of tokens --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("draw", LINES)
+def test_lines_are_those_of_the_text_at_the_site_inside_blocks(draw):
+    figure, column = sentence(draw), LINES[draw]
+    found = values(figure.lines, "position", "layer", column)
+    assert found == of_table(ranks(depth=6), "position", "layer", column)
+    assert figure.notes.startswith("a: “<|endoftext|>") and "b: " not in figure.notes
+    assert "(resid_mid)" in figure.notes and "position added" not in figure.notes
+
+
+def test_rank_0_is_on_top_and_ticks_are_ranks():
+    figure, most = sentence(rank_layers), ranks(depth=6)["rank"].max()
+    ((unit, _),) = figure.of_kind("circle")
+    y = unit["encoding"]["y"]
+    low, high = y["scale"]["domain"]
+    assert y["scale"]["reverse"] and low < 0 and high > place(most) > place(10_000)
+    assert y["axis"]["values"] == [place(rank) for rank in (0, 1, 10, 100, 1000, 10_000)]
+    assert all(f">{label}<" in figure.svg for label in ("0", "1", "10", "100", "1k", "10k"))
+
+
+@pytest.mark.parametrize("draw", LINES)
+def test_every_token_has_a_label_of_its_own_that_overlaps_no_other(draw):
+    figure = sentence(draw)
+    ((unit, rows),) = figure.of_kind("text")
+    named = {row["position"]: row["series"] for row in rows}
+    assert [named[at] for at in (0, 1, 3, 6, 18)] == [
+        *("<|endoftext|>", "The", "libr", "the (6)", "café")
+    ]
+    assert len(set(named.values())) == len(named) == len(SENTENCE)
+    low, high = unit["encoding"]["y"]["scale"]["domain"]
+    height = figure.spec["hconcat"][0]["height"]
+    pixels = sorted(row[LINES[draw]] / (high - low) * height for row in rows)
+    assert all(b - a > 13.9 for a, b in itertools.pairwise(pixels))
+
+
+@pytest.mark.parametrize("draw", LINES)
+def test_lines_that_end_together_are_labelled_in_the_order_of_the_text(draw):
+    together = {"rank": pl.lit(0, pl.Int32), "cosine": pl.lit(0.5, pl.Float32)}
+    table = ranks(["x", "y", "z"], depth=2).with_columns(**together)
+    ((_, rows),) = shown(draw(table, show="a", title="t")).of_kind("text")
+    upwards = sorted(rows, key=lambda row: row[LINES[draw]], reverse=draw is rank_layers)
+    assert [row["series"] for row in upwards] == ["z", "y", "x"]
+
+
+def test_colours_and_shapes_follow_the_class_of_the_word():
+    figure = sentence(similarity_layers)
+    classes = {row["position"]: row["kind"] for row in figure.lines}
+    assert classes == {i: kind(token) or "special" for i, token in enumerate(SENTENCE)}
+    assert all(row["colour"] == COLOURS[row["kind"]] for row in figure.lines)
+    ((unit, _),) = figure.of_kind("point")
+    for channel in ("color", "shape"):
+        scale = unit["encoding"][channel]["scale"]
+        assert scale["domain"] == [*COLOURS] and len(set(scale["range"])) == 5
+
+
+@pytest.mark.parametrize("draw", LINES)
+def test_what_was_published_is_a_panel_beside_the_right_one(draw):
+    figure = sentence(draw, published=True)
+    titles = [panel["title"]["text"] for panel in figure.spec["hconcat"]]
+    assert titles == ["right formula", "as published"]
+    table = ranks(depth=6, published=True)
+    swapped = table.with_columns(cosine="cosine_as_published", rank="rank_as_published")
+    tooltips, domains = [], []
+    for (unit, found), rows in zip(figure.of_kind("circle"), (table, swapped), strict=True):
+        columns = ("position", "layer", LINES[draw])
+        assert values(found, *columns) == of_table(rows, *columns)
+        tooltips.append({each["field"] for each in unit["encoding"]["tooltip"]})
+        domains.append(unit["encoding"]["y"]["scale"]["domain"])
+    assert tooltips[0] - tooltips[1] == {"nearest"} and domains[0] == domains[1]
+    assert "not transposed" in figure.notes and "not transposed" not in sentence(draw).notes
+
+
+@pytest.mark.parametrize("published", [False, True])
+def test_the_pointer_marks_a_token_in_every_panel(published):
+    figure = sentence(rank_layers, published)
+    named = [unit["name"] for unit, _ in figure.marks if "name" in unit]
+    assert len(set(named)) == len(figure.panels) == 1 + published
+    views = {each["name"]: each["views"] for each in figure.spec["params"]}
+    assert views == {"over": named, "picked": named}
+    # Vega answers only for marks that have a selection or a tooltip.
+    for unit, rows in figure.of_kind("text") + figure.of_kind("circle"):
+        assert "tooltip" in unit["encoding"] and all("position" in row for row in rows)
+
+
+def test_tooltips_hold_the_nearest_words_with_their_cosines():
+    table = ranks(depth=6)
+    read = {"Ġthe": "the", "Ġbook": "book", "Ġlibrary": "library", "ĠÐ¼": "м"}
+    for row in sentence(similarity_layers).lines[:40]:
+        here = table.filter(position=row["position"], layer=row["layer"]).row(0, named=True)
+        words = [read.get(entry, entry.strip("Ġ")) for entry in here["nearest"]]
+        pairs = zip(words, here["nearest_cosine"], strict=True)
+        assert row["nearest"] == " · ".join(f"{word} {cosine:.3f}" for word, cosine in pairs)
+        assert row["token"] == here["token"].strip("Ġ") and row["rank"] == here["rank"]
+
+
+# --- heat map ---------------------------------------------------------------------------------
+
+
+def test_the_heat_map_has_a_cell_for_each_token_and_layer():
+    table, figure = ranks(depth=6), sentence(rank_heatmap)
+    columns = ("position", "layer", "rank")
+    assert values(figure.cells, *columns) == of_table(table, *columns)
+    words = {(row["position"], row["layer"]): row["nearest_word"] for row in figure.cells}
+    assert [words[at] for at in ((1, 0), (2, 0), (18, 0), (2, 5))] == ["The", "old", "café", "book"]
+    written = [m for m in figure.of_kind("text") if m[0]["encoding"]["text"]["field"] != "token"]
+    assert sum(len(rows) for _, rows in written) == len(table)
+    assert all(unit["mark"]["limit"] < 58 for unit, _ in written)
+    shown_ = [unit["encoding"]["x"]["scale"]["domain"] for unit, _ in written]
+    assert shown_ == [[*range(10)], [*range(10, 20)]]  # as two lines of a page
+    for unit, _ in figure.of_kind("rect"):
+        assert unit["encoding"]["y"]["scale"]["domain"] == [5, 4, 3, 2, 1, 0]
+        if "color" in unit["encoding"]:
+            assert unit["encoding"]["color"]["scale"]["domain"] == [0, place(100_000)]
+            told = [each["field"] for each in unit["encoding"]["tooltip"]]
+            assert {"token", "rank", "cosine", "nearest"} <= set(told)
+    assert "Grey" not in figure.notes
+
+
+# --- any text ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("draw", [rank_layers, rank_heatmap])
+def test_odd_tokens_are_drawn(draw):
+    svg = of_odd(draw).svg
+    assert not any(word in svg for word in ("NaN", "undefined", "nothing to show"))
+    assert "=SUM(A1)" in svg and "&lt;/script&gt;" in svg and "\u202e" not in svg
+
+
+def test_one_token_at_one_layer_is_drawn():
+    figure = shown(rank_layers(ranks(["Ġlead"], depth=1), show="a", title="t"))
+    ((unit, rows),) = figure.of_kind("circle")
+    assert len(rows) == 1 and unit["encoding"]["x"]["axis"]["values"] == [0]
+    assert "NaN" not in figure.svg and ">lead<" in figure.svg
+
+
+def test_what_is_not_defined_breaks_a_line_and_is_a_grey_cell():
+    figure, heat = of_odd(rank_layers), of_odd(rank_heatmap)
+    undefined = {(6, 1), (9, 0), (9, 1), (9, 2)}
+    gaps = {(row["position"], row["layer"]) for row in figure.lines if row["place"] is None}
+    grey = [rows for unit, rows in heat.of_kind("rect") if "color" not in unit["encoding"]]
+    assert gaps == undefined
+    assert {(row["position"], row["layer"]) for rows in grey for row in rows} == undefined
+    ((_, rows),) = figure.of_kind("text")
+    named = {row["series"] for row in rows}
+    assert {"the (6)", "the (7)", "-ing", "[space]", "a\\u202eb"} <= named
+    assert len(named) == len(rows) == len(ODD) - 1
+    assert "Not drawn, since it is not defined: \\n." in figure.notes
+    assert "Grey: not defined." in heat.notes
+
+
+def test_of_a_long_text_the_first_tokens_are_drawn_and_it_says_so():
+    table = ranks([f"Ġw{i}" for i in range(60)], depth=1, positional=True, sites=["resid"])
+    figure = shown(rank_heatmap(table, show="a", title="t"))
+    assert {row["position"] for row in figure.cells} == set(range(40))
+    assert "the first 40 of 60 tokens" in figure.notes
+    assert "(resid)" in figure.notes and "own position added" in figure.notes
+
+
+@pytest.mark.parametrize("draw", OF_TEXT)
+def test_without_values_a_figure_says_so(draw):
+    table = ranks(depth=2)
+    nowhere = {"rank": pl.lit(None, pl.Int32), "cosine": pl.lit(math.nan, pl.Float32)}
+    for rows, show in ((table.clear(), "a"), (table, "b"), (table.with_columns(**nowhere), "a")):
+        assert draw(rows, show=show, title="t").mark.text == "nothing to show"
+
+
+def test_untrusted_text_stays_data():
+    page = Page(render(of_odd(rank_layers).spec, ".html").decode())
+    names = [tag for tag, _ in page.tags]
+    assert names.count("script") == 2 and "b" not in names
+    assert "=SUM(A1)" in page.scripts[0] and not set("<>&") & set(page.scripts[0])
+
+
+# --- classes of words -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("published", [False, True])
+def test_classes_and_their_gap_are_drawn_as_the_tables_say(published):
+    by_class, gap, _ = class_tables(published=published)
+    figure = of_classes(published)
+    titles = [panel["title"]["text"] for panel in figure.spec["concat"]]
+    above = ["mean cosine", "median rank"]
+    above += [f"{name}, as published" for name in above] if published else []
+    assert titles == [*above, *["function − content", "function / content"] * (1 + published)]
+    columns = {"value": "value", "low": "ci_low", "high": "ci_high"}
+    exact = {new: pl.col(old).cast(pl.Float64).round(6) for new, old in columns.items()}
+    places = itertools.product([False, True][: 1 + published], MEASURES)
+    for index, (formula, measure) in enumerate(places):
+        here = {"as_published": formula, "measure": measure}
+        of_gap = gap.filter(**here).with_columns(value="gap", word_class=pl.lit("gap"))
+        for panel, rows in (
+            (figure.panels[index], by_class.filter(**here)),
+            (figure.panels[index + len(above)], of_gap),
+        ):
+            found = values(drawn(panel), "layer", "line", *columns)
+            assert found == set(rows.select("layer", "word_class", **exact).iter_rows())
+    assert labels(figure.panels[len(above) - 1]) == set(TOKENS)
+    assert {row["dashed"] for row in drawn(figure.panels[0])} == {published}  # of few texts
+    assert ("Dashed: classes in few texts." in figure.notes) == published
+    assert ("not transposed" in figure.notes) == published
+    texts = 4 if published else 64
+    assert f"812 function, 1,034 content, 127 punctuation; in {texts} texts." in figure.notes
+    assert "90 % interval, bootstrap over texts" in figure.notes
+
+
+def test_the_largest_changes_and_gaps_are_marked():
+    figure = of_classes(False)
+    cosine, rank, gap, factor = (panel["title"]["subtitle"] for panel in figure.spec["concat"])
+    assert cosine == [
+        "function: layer 1 (87 %), −0.21 [−0.23, −0.19]",
+        "content: layer 1 (87 %), −0.21 [−0.23, −0.19]",
+    ]
+    assert rank[0] == "function: layer 1 (87 %), ×6.9 [×4.9, ×9.8]"
+    assert gap == ["largest: layer 6 (87 %), +0.14 [+0.12, +0.16]"]
+    assert factor == ["largest: layer 6 (87 %), ×0.28 [×0.19, ×0.39]"]
+    for panel in figure.panels[:2]:
+        thick = [rows for unit, rows in panel if unit["mark"].get("strokeWidth") == 7]
+        assert [values(rows, "line", "layer") for rows in thick] == [
+            {(name, 0), (name, 1)} for name in ("function", "content")
+        ]
+    for panel in figure.panels[2:]:
+        assert [{"layer": 6}] in [rows for unit, rows in panel if unit["mark"]["type"] == "rule"]
+
+
+def test_up_is_closer_in_both_measures():
+    circles = [unit for unit, _ in of_classes(False).of_kind("circle")]
+    domains = [unit["encoding"]["y"]["scale"]["domain"] for unit in circles]
+    assert [low < high for low, high in domains] == [True, False, True, False]
+    assert all(min(domain) < 0 < max(domain) for domain in domains[2:])
+
+
+def test_without_content_words_there_is_no_gap():
+    by_class, gap, summary = class_tables(depth=1, tokens={"function": 3}, texts=1)
+    figure = shown(rank_classes(by_class, gap, summary.clear(), title="t", **BAND))
+    words = [unit["mark"].get("text") for unit, _ in figure.of_kind("text")]
+    assert words.count("not defined") == 2 and "in 1 text." in figure.notes
+    assert "NaN" not in figure.svg
+    empty = rank_classes(by_class.clear(), gap, summary.clear(), title="t", **BAND)
+    assert empty.mark.text == "nothing to show"
+
+
+# --- composite --------------------------------------------------------------------------------
+
+DEPTHS = {"small": 6, "deep": 30, "single": 1}
+
+
+def test_the_composite_has_a_column_for_each_model_over_its_own_depth():
+    tables = [class_tables(depth=n, model=name)[0] for name, n in DEPTHS.items()]
+    published = class_tables(published=True)[0].filter("as_published")
+    figure = shown(composite_ranks(pl.concat([*tables, published]), title="t", **BAND))
+    titles = [panel["title"]["text"] for panel in figure.spec["concat"]]
+    assert titles == [*DEPTHS, "", "", ""] and figure.spec["columns"] == 3
+    for index, (measure, depth) in enumerate(itertools.product(MEASURES, DEPTHS.values())):
+        found = drawn(figure.panels[index])
+        rows = tables[index % 3].filter(measure=measure)
+        value = pl.col("value").cast(pl.Float64).round(6)
+        expected = set(rows.select("word_class", "layer", value).iter_rows())
+        assert values(found, "line", "layer", "value") == expected
+        shares = {row["layer"]: row["share"] for row in found}
+        assert shares == {i: round(i / max(depth - 1, 1), 6) for i in range(depth)}
+    assert labels(figure.panels[2]) == labels(figure.panels[5]) == set(TOKENS)
+    assert composite_ranks(published, title="t", **BAND).mark.text == "nothing to show"
+
+
+def test_files_are_the_same_bytes_in_every_process(tmp_path):
+    code = (
+        "import sys, test_vocabulary_figures as t; from pathlib import Path\n"
+        "from tokentrails.figures.save import save\n"
+        "table, folder = t.ranks(depth=3, published=True), Path(sys.argv[1])\n"
+        "charts = {draw.__name__: draw(table, show='a', title='T') for draw in t.OF_TEXT[1:]}\n"
+        "for name, chart in charts.items():\n"
+        "    save(chart, [folder / f'{name}.json'])\n"
+    )
+    assert len(made_twice_alike(code, tmp_path)) == 2

@@ -111,7 +111,8 @@ def _read(column: pl.Expr) -> pl.Expr:
 
 def _told(row: dict[str, list]) -> str:
     pairs = zip(row["nearest"] or [], row["nearest_cosine"] or [], strict=True)
-    return " · ".join(f"{shorten(readable(word), _WORD)} {cosine:.3f}" for word, cosine in pairs)
+    known = [(word, cosine) for word, cosine in pairs if cosine is not None]
+    return " · ".join(f"{shorten(readable(word), _WORD)} {cosine:.3f}" for word, cosine in known)
 
 
 def _measures(prefix: str, cosine: str, rank: str) -> dict[str, pl.Expr]:
