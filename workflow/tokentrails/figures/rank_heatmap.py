@@ -1,17 +1,14 @@
 """The rank of each token of a text at every layer as a heat map, with the nearest words."""
 
-import math
-
 import altair as alt
 import polars as pl
 
 from .rank_axis import RANK_LABEL, next_tick, rank_ticks
 from .text_tokens import TOOLTIP, text_notes, text_tokens
-from .theme import INK, SHADE, figure, nothing_to_show
+from .theme import figure, nothing_to_show
+from .token_heat import HEIGHT, WIDTH, lines_of, token_heat
 
-_WIDTH, _HEIGHT = 58, 18  # of a cell, in pixels
 _LEGEND = 150  # its least height
-_MOST_COLUMNS = 14  # a longer text goes on below, as lines of a page do
 
 
 def rank_heatmap(ranks: pl.DataFrame, *, show: str, title: str) -> alt.TopLevelMixin:
@@ -24,13 +21,8 @@ def rank_heatmap(ranks: pl.DataFrame, *, show: str, title: str) -> alt.TopLevelM
     if tokens["place"].is_null().all():
         return nothing_to_show(title)
     high = next_tick(tokens.select(pl.col("place").max()).item())
-    positions = tokens["position"].unique().sort().to_list()
-    rows = math.ceil(len(positions) / _MOST_COLUMNS)
-    columns = math.ceil(len(positions) / rows)
-    panels = [
-        _panel(tokens.filter(pl.col("position").is_in(positions[start : start + columns])), high)
-        for start in range(0, len(positions), columns)
-    ]
+    lines = lines_of(tokens["position"].unique().sort().to_list())
+    panels = [_panel(tokens.filter(pl.col("position").is_in(line)), high) for line in lines]
     notes = [
         *text_notes(ranks, show),
         "Colour: rank, the number of vocabulary entries that are closer to the state than the "
@@ -38,47 +30,28 @@ def rank_heatmap(ranks: pl.DataFrame, *, show: str, title: str) -> alt.TopLevelM
     ]
     if tokens["place"].has_nulls():
         notes.append("Grey: not defined.")
-    width = max(columns * _WIDTH, 320) + 110
+    width = max(len(lines[0]) * WIDTH, 320) + 110
     return figure(alt.vconcat(*panels, spacing=24), title=title, notes=notes, width=width)
 
 
 def _panel(tokens: pl.DataFrame, high: float) -> alt.LayerChart:
     """The layers of some tokens, the first at the bottom; places run from 0 to `high`."""
-    positions, layers = (tokens[name].unique().sort().to_list() for name in ("position", "layer"))
-    width, height = _WIDTH * len(positions), _HEIGHT * len(layers)
-    x = alt.X(
-        "position:O",
-        scale=alt.Scale(domain=positions, paddingInner=0, paddingOuter=0),
-        axis=None,
-    )
-    y = alt.Y(
-        "layer:O",
-        scale=alt.Scale(domain=layers[::-1], paddingInner=0, paddingOuter=0),
-        axis=alt.Axis(domain=False, ticks=False, labelOverlap=True),
-        title="layer",
-    )
+    layers = tokens["layer"].unique().sort(descending=True).to_list()
     legend = alt.Legend(
         title="rank",
         values=rank_ticks(0, high),
         labelExpr=RANK_LABEL,
         labelOverlap="greedy",
-        gradientLength=max(height, _LEGEND),
+        gradientLength=max(HEIGHT * len(layers), _LEGEND),
     )
     scale = alt.Scale(scheme="viridis", reverse=True, domain=[0, high])
-    contrast = alt.when(alt.datum.place > 0.4 * high).then(alt.value("white"))
-    known = alt.Chart(tokens.drop_nulls("place")).encode(x=x, y=y, tooltip=TOOLTIP)
-    heads = alt.Chart(tokens.unique("position", maintain_order=True)).encode(x=x)
-    return alt.LayerChart(
-        layer=[
-            alt.Chart(tokens.filter(pl.col("place").is_null()))
-            .mark_rect(color=SHADE)
-            .encode(x=x, y=y),
-            known.mark_rect().encode(color=alt.Color("place:Q", scale=scale, legend=legend)),
-            known.mark_text(fontSize=10, baseline="middle", limit=_WIDTH - 4).encode(
-                text="nearest_word:N", color=contrast.otherwise(alt.value(INK))
-            ),
-            heads.mark_text(baseline="top", dy=6, limit=_WIDTH - 4).encode(
-                text="token:N", y=alt.value(height)
-            ),
-        ]
-    ).properties(width=width, height=height)
+    return token_heat(
+        tokens,
+        layers,
+        row="layer",
+        word="nearest_word",
+        value="place",
+        colour=alt.Color("place:Q", scale=scale, legend=legend),
+        white=f"datum.place > {0.4 * high}",
+        tooltip=TOOLTIP,
+    )

@@ -69,13 +69,13 @@ def text_tokens(ranks: pl.DataFrame, show: str) -> pl.DataFrame:
     return rows.select(
         "position",
         "layer",
-        series=pl.col("position").replace_strict(_labels(names), return_dtype=pl.String),
-        token=_read(pl.col("token")),
-        word=_read(pl.col("word")),
+        series=pl.col("position").replace_strict(token_labels(names), return_dtype=pl.String),
+        token=read(pl.col("token")),
+        word=read(pl.col("word")),
         kind=kind,
         colour=kind.replace_strict(COLOURS, return_dtype=pl.String),
-        nearest_word=_read(pl.col("nearest").list.first()),
-        nearest=pl.struct("nearest", "nearest_cosine").map_elements(_told, return_dtype=pl.String),
+        nearest_word=read(pl.col("nearest").list.first()),
+        nearest=told("nearest", "nearest_cosine"),
         **_measures("", "cosine", "rank"),
         **_measures("published_", "cosine_as_published", "rank_as_published"),
     )
@@ -91,7 +91,7 @@ def text_notes(ranks: pl.DataFrame, show: str) -> list[str]:
     return notes
 
 
-def _labels(tokens: dict[int, str]) -> dict[int, str]:
+def token_labels(tokens: dict[int, str]) -> dict[int, str]:
     """The direct label of every position: its token, with the position where others read alike.
 
     Not as a subscript: the theme's font has no such digits, so that figures would depend on what
@@ -105,14 +105,22 @@ def _labels(tokens: dict[int, str]) -> dict[int, str]:
     }
 
 
-def _read(column: pl.Expr) -> pl.Expr:
+def read(column: pl.Expr) -> pl.Expr:
+    """Tokens as people read them, not too long."""
     return column.map_elements(lambda t: shorten(readable(t), _WORD), return_dtype=pl.String)
 
 
-def _told(row: dict[str, list]) -> str:
-    pairs = zip(row["nearest"] or [], row["nearest_cosine"] or [], strict=True)
-    known = [(word, cosine) for word, cosine in pairs if cosine is not None]
-    return " · ".join(f"{shorten(readable(word), _WORD)} {cosine:.3f}" for word, cosine in known)
+def told(words: str, scores: str) -> pl.Expr:
+    """A list of tokens with their scores, as a tooltip has it; both are columns of lists."""
+
+    def one(row: dict[str, list]) -> str:
+        pairs = zip(row[words] or [], row[scores] or [], strict=True)
+        known = [
+            (shorten(readable(word), _WORD), score) for word, score in pairs if score is not None
+        ]
+        return " · ".join(f"{word} {score:.3f}" for word, score in known)
+
+    return pl.struct(words, scores).map_elements(one, return_dtype=pl.String)
 
 
 def _measures(prefix: str, cosine: str, rank: str) -> dict[str, pl.Expr]:

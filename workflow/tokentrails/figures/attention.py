@@ -1,0 +1,202 @@
+"""Where each token of a text looks: a small map of query by key for every head."""
+
+import math
+from typing import Any
+
+import altair as alt
+import polars as pl
+
+from .circuit_text import names_of, text_notes
+from .text import readable, shorten
+from .text_tokens import read
+from .theme import GREY, INK, figure, nothing_to_show
+
+_MOST_TOKENS, _MOST_HEADS, _MOST_CELLS = 20, 400, 60_000
+_WIDTH, _HEIGHT = 1500, 2400  # of the grid, in pixels, if cells can be so small
+_LEAST_CELL, _MOST_CELL, _GAP = 3, 14, 6
+_LABEL, _LETTER, _MOST_LETTERS = 8, 4.6, 10  # of the labels at the edge: height, width, how many
+_LEAST = 0.005  # weights below it are not drawn
+_COLOURS = ["#FFFFFF", "#7DB8DA", "#08306B"]  # of 0, of 0.25, which is in the middle, and of 1
+_TICKS = [0, 0.01, 0.05, 0.2, 0.5, 1]
+
+
+def attention(
+    attention: pl.DataFrame, head_summary: pl.DataFrame, *, show: str, title: str
+) -> alt.TopLevelMixin:
+    """Attention weights of one text: a row of maps per layer, a column per head.
+
+    The tables are those of the same names of one model and checkpoint, `show` is the label of the
+    text. Of very many heads those are drawn that have the highest score in `head_summary`.
+    """
+    rows = attention.filter(label=show)
+    names = names_of(rows, "query", "query_token")
+    if not names:
+        return nothing_to_show(title)
+    shown = list(names)[:_MOST_TOKENS]
+    rows = rows.filter(pl.col("query").is_in(shown), pl.col("key").is_in(shown))
+    every = rows.select("layer", "head").unique().sort("layer", "head")
+    heads = _highest(every, head_summary, most=min(_MOST_HEADS, _MOST_CELLS // _pairs(rows)))
+    notes = text_notes(show, names, _MOST_TOKENS)
+    if len(heads) < len(every):
+        notes.append(
+            f"Drawn: {len(heads)} of {len(every):,} heads, those with the highest score in the "
+            "table head_summary."
+        )
+    notes.append(
+        "A map per head: query tokens from the top, key tokens from the left. White: a weight "
+        f"below {_LEAST}, or a key that the mask hides. Colours follow the square root."
+    )
+    grid = _Grid(heads, len(shown))
+    if grid.labelled.step > 1:
+        notes.append(f"Labelled: one of {grid.labelled.step} tokens.")
+    return figure(_chart(rows, grid, names), title=title, notes=notes, width=max(grid.width, 480))
+
+
+def _pairs(rows: pl.DataFrame) -> int:
+    """How many pairs of tokens a head has."""
+    return rows.select("query", "key").n_unique()
+
+
+def _highest(heads: pl.DataFrame, head_summary: pl.DataFrame, most: int) -> pl.DataFrame:
+    """At most so many of the heads, in their order."""
+    scores = head_summary.select("layer", "head", "score")
+    ranked = heads.join(scores, on=["layer", "head"], how="left", maintain_order="left")
+    ranked = ranked.sort("score", descending=True, nulls_last=True, maintain_order=True)
+    return ranked.head(most).select("layer", "head").sort("layer", "head")
+
+
+class _Grid:
+    """Where the maps stand, in pixels: a row per layer and a column per head that is drawn."""
+
+    def __init__(self, heads: pl.DataFrame, tokens: int) -> None:
+        self.layers = heads["layer"].unique().sort().to_list()
+        self.columns = heads["head"].unique().sort().to_list()
+        self.tokens = tokens
+        room = min(_WIDTH / len(self.columns), _HEIGHT / len(self.layers)) - _GAP
+        self.cell = min(max(math.floor(room / tokens), _LEAST_CELL), _MOST_CELL)
+        self.side = self.cell * tokens
+        down = {layer: i * (self.side + _GAP) for i, layer in enumerate(self.layers)}
+        right = {head: i * (self.side + _GAP) for i, head in enumerate(self.columns)}
+        self.maps = heads.with_columns(
+            left=pl.col("head").replace_strict(right, return_dtype=pl.Int32),
+            top=pl.col("layer").replace_strict(down, return_dtype=pl.Int32),
+        )
+
+    @property
+    def width(self) -> int:
+        return len(self.columns) * (self.side + _GAP) - _GAP
+
+    @property
+    def height(self) -> int:
+        return len(self.layers) * (self.side + _GAP) - _GAP
+
+    @property
+    def labelled(self) -> range:
+        """Which tokens have room for a label at the edge."""
+        return range(0, self.tokens, math.ceil(_LABEL / self.cell))
+
+
+def _chart(rows: pl.DataFrame, grid: _Grid, names: dict[int, str]) -> alt.LayerChart:
+    cells = rows.filter(pl.col("weight") >= _LEAST).join(
+        grid.maps, on=["layer", "head"], maintain_order="left"
+    )
+    cells = cells.sort("layer", "head", "query", "key").select(
+        "layer",
+        "head",
+        "query",
+        "key",
+        query_token=read(pl.col("query_token")),
+        key_token=read(pl.col("key_token")),
+        weight=pl.col("weight").cast(pl.Float64).round(4),
+        x=pl.col("left") + pl.col("key") * grid.cell,
+        y=pl.col("top") + pl.col("query") * grid.cell,
+    )
+    legend = alt.Legend(
+        title="weight",
+        values=_TICKS,
+        format="~g",
+        labelOverlap="greedy",
+        gradientLength=min(max(grid.height, 80), 200),
+        offset=16,
+    )
+    scale = alt.Scale(
+        type="pow", exponent=0.5, domain=[0, 0.25, 1], range=_COLOURS, interpolate="rgb"
+    )
+    weights = (
+        alt.Chart(cells)
+        .transform_calculate(right=f"datum.x + {grid.cell}", bottom=f"datum.y + {grid.cell}")
+        .mark_rect(aria=False)  # or a screen reader would read out every cell, and files be large
+        .encode(
+            **_box("x", "y", "right", "bottom"),
+            color=alt.Color("weight:Q", scale=scale, legend=legend),
+            tooltip=[
+                *(alt.Tooltip(f"{name}:Q") for name in ("layer", "head")),
+                alt.Tooltip("query_token:N", title="query"),
+                alt.Tooltip("query:Q", title="its position"),
+                alt.Tooltip("key_token:N", title="key"),
+                alt.Tooltip("key:Q", title="its position "),
+                alt.Tooltip("weight:Q", format=".3f"),
+            ],
+        )
+    )
+    frames = (
+        alt.Chart(grid.maps.select(x="left", y="top"))
+        .transform_calculate(right=f"datum.x + {grid.side}", bottom=f"datum.y + {grid.side}")
+        .mark_rect(fill=None, stroke=GREY, strokeWidth=0.5)
+        .encode(**_box("x", "y", "right", "bottom"))
+    )
+    return alt.LayerChart(layer=[weights, frames, *_labels(grid, names)]).properties(
+        width=grid.width, height=grid.height
+    )
+
+
+def _box(x: str, y: str, x2: str, y2: str) -> dict[str, alt.X | alt.Y | alt.X2 | alt.Y2]:
+    """Channels of a rectangle whose columns are pixels."""
+    return {
+        "x": alt.X(f"{x}:Q", scale=None, axis=None),
+        "y": alt.Y(f"{y}:Q", scale=None, axis=None),
+        "x2": alt.X2(x2),
+        "y2": alt.Y2(y2),
+    }
+
+
+def _labels(grid: _Grid, names: dict[int, str]) -> list[alt.Chart]:
+    """Tokens, layers and heads at the left and upper edge."""
+    tokens = [shorten(readable(token), _MOST_LETTERS) for token in names.values()]
+    written = [(tokens[i], (i + 0.5) * grid.cell) for i in grid.labelled]
+    beyond = 14 + _LETTER * max(len(token) for token, _ in written)
+    tops = [row * (grid.side + _GAP) for row in range(len(grid.layers))]
+    lefts = [column * (grid.side + _GAP) for column in range(len(grid.columns))]
+    middle = grid.side / 2
+    return [
+        _texts([(-4, top + at, token) for top in tops for token, at in written], align="right"),
+        _texts([(left + at, -4, token) for left in lefts for token, at in written], angle=270),
+        _texts(
+            [(-beyond, top + middle, str(n)) for n, top in zip(grid.layers, tops, strict=True)],
+            align="right",
+            fontSize=11,
+        ),
+        _texts(
+            [(left + middle, -beyond, str(n)) for n, left in zip(grid.columns, lefts, strict=True)],
+            align="center",
+            fontSize=11,
+        ),
+        _texts([(-beyond - 24, grid.height / 2, "layer")], align="center", angle=270, fontSize=12),
+        _texts([(grid.width / 2, -beyond - 18, "head")], align="center", fontSize=12),
+    ]
+
+
+def _texts(places: list[tuple[float, float, str]], **mark: Any) -> alt.Chart:
+    """Words at places in pixels."""
+    words = pl.DataFrame(places, schema=["x", "y", "text"], orient="row")
+    return (
+        alt.Chart(words)
+        .mark_text(
+            **{"fontSize": _LABEL, "baseline": "middle", "align": "left", "color": INK, **mark}
+        )
+        .encode(
+            x=alt.X("x:Q", scale=None, axis=None),
+            y=alt.Y("y:Q", scale=None, axis=None),
+            text="text:N",
+        )
+    )

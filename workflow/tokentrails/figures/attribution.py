@@ -1,0 +1,297 @@
+"""What heads and MLPs add along a token's own embedding, and where its identity is lost."""
+
+import math
+from collections.abc import Mapping
+
+import altair as alt
+import polars as pl
+
+from .circuit_text import names_of, text_notes
+from .head_grid import HeadGrid, head_heat
+from .labels import end_labels
+from .panel import cosine_range, layer_ticks
+from .text import readable, shorten
+from .text_tokens import token_labels
+from .theme import GREY, INK, LINE_HEIGHT, PALETTE, figure, nothing_to_show
+
+_PARTS = {
+    "attention_bias": "bias",
+    "attention_norm": "attention norm",
+    "mlp": "MLP",
+    "mlp_norm": "MLP norm",
+}
+_GROWTH = "growth of the norm"
+_GROUPS = {
+    "heads": PALETTE[0],
+    "bias": PALETTE[2],
+    "MLP": PALETTE[1],
+    "norms": PALETTE[3],
+    _GROWTH: "#BBBBBB",
+}
+_ROOM, _BARS, _CURVE = 620, 130, 150  # pixels: width of all panels, heights of the lower ones
+_EXTENT = 46  # least width of what stands at the left of a panel
+_MOST_LABELLED = 10  # lines of tokens
+_MOST_TOLD = 8  # tokens in a tooltip
+_LOSS, _GAIN = "#B35806", "#2166AC"
+
+
+def attribution(
+    attribution: pl.DataFrame, attribution_sum: pl.DataFrame, *, show: str, title: str
+) -> alt.TopLevelMixin:
+    """Contributions by layer and head; below, how they and the norm change identity.
+
+    The tables are those of the same names of one model and checkpoint, `show` is the label of the
+    text. With e = E[token] / |E[token]| a part of a block contributes e · (its output) to e · x.
+    The cosine e · x / |x| then changes by these contributions, divided by |x| after the block, and
+    by (e · x before) (1 / |x after| − 1 / |x before|), the growth of the norm.
+    """
+    parts = attribution.filter(label=show)
+    sums = attribution_sum.filter(label=show).sort("position", "layer")
+    if parts.is_empty() or sums.is_empty():
+        return nothing_to_show(title)
+    names = names_of(sums)
+    steps = _steps(parts, sums)
+    grid = _grid(parts)
+    cells = _cells(steps, names)
+    panels = [
+        _heat(cells, "total", grid, title="contribution along the own embedding, sum over tokens"),
+        _heat(cells, "change", grid, title="the same as a change of identity, mean over tokens"),
+        _bars(_changes(steps, sums), sums, grid),
+        _curves(sums, names, grid),
+    ]
+    notes = [
+        *text_notes(show, names, len(names)),
+        "Contribution: e · output, where e is the token's own embedding at length 1; below zero it "
+        "takes identity away. As a change of identity it is divided by the norm after the block; "
+        "the growth of the norm makes the rest. Colours follow the square root.",
+        "Dots: the whole change. Thick: the mean over tokens. Block l turns layer l of the stream "
+        "into layer l + 1.",
+    ]
+    chart = alt.vconcat(*panels, spacing=24).resolve_scale(color="independent")
+    return figure(chart, title=title, notes=notes, width=max(grid.width, 420) + 100)
+
+
+def _steps(parts: pl.DataFrame, sums: pl.DataFrame) -> pl.DataFrame:
+    """Contributions with the rows they stand in, and what they change identity by."""
+    norms = sums.select("position", "layer", pl.col("norm_after").cast(pl.Float64))
+    row = pl.coalesce(pl.col("head").cast(pl.String), pl.col("part").replace(_PARTS))
+    group = (
+        pl.when(pl.col("part") == "head")
+        .then(pl.lit("heads"))
+        .when(pl.col("part").str.ends_with("norm"))
+        .then(pl.lit("norms"))
+        .otherwise(pl.col("part").replace(_PARTS))
+    )
+    contribution = pl.col("contribution").cast(pl.Float64)
+    return parts.join(norms, on=["position", "layer"], maintain_order="left").select(
+        "position",
+        "layer",
+        row=row,
+        group=group,
+        contribution=contribution,
+        change=contribution / pl.col("norm_after"),
+    )
+
+
+def _grid(parts: pl.DataFrame) -> HeadGrid:
+    """A row per head, a gap, and a row for each other part there is."""
+    layers = parts["layer"].unique()
+    heads = parts["head"].drop_nulls().unique().sort().cast(pl.String).to_list()
+    others = [name for part, name in _PARTS.items() if part in set(parts["part"])]
+    extent = max(_EXTENT, *(6 * len(name) for name in others), 0)
+    every = range(min(layers), max(layers) + 1)
+    return HeadGrid(every, [*heads, " ", *others], room=_ROOM, extent=extent)
+
+
+def _cells(steps: pl.DataFrame, names: Mapping[int, str]) -> pl.DataFrame:
+    """Sums and means over tokens, and in words those of the tokens that have most."""
+    words = {position: shorten(readable(token), 18) for position, token in names.items()}
+    told = pl.col("position").replace_strict(words, return_dtype=pl.String)
+    shown = pl.format("{} {}", told, pl.col("contribution").round(3)).sort_by(
+        pl.col("contribution").abs(), descending=True, maintain_order=True
+    )
+    return (
+        steps.sort("layer", "row", "position")
+        .group_by("layer", "row", maintain_order=True)
+        .agg(
+            total=pl.col("contribution").sum().round(6),
+            change=pl.col("change").mean().round(6),
+            tokens=shown.head(_MOST_TOLD).str.join(" · "),
+        )
+    )
+
+
+def _heat(cells: pl.DataFrame, value: str, grid: HeadGrid, *, title: str) -> alt.LayerChart:
+    """One measure by layer and row, blue where identity gains and orange where it loses."""
+    most = _round_up(cells.select(pl.col(value).abs().max()).item())
+    scale = alt.Scale(
+        type="pow",
+        exponent=0.5,
+        domain=[-most, 0, most],
+        range=[_LOSS, "#FFFFFF", _GAIN],
+        interpolate="rgb",
+    )
+    legend = alt.Legend(
+        values=[sign * most * share for sign in (-1, 1) for share in (0, 0.1, 0.5, 1)],
+        format=".4~g",
+        gradientLength=max(min(grid.height, 200), 80),
+    )
+    return head_heat(
+        cells,
+        grid,
+        value=value,
+        colour=alt.Color(f"{value}:Q", scale=scale, legend=legend),
+        tooltip=[
+            alt.Tooltip("layer:Q"),
+            alt.Tooltip("row:N", title="part"),
+            alt.Tooltip("total:Q", title="sum over tokens", format=".4f"),
+            alt.Tooltip("change:Q", title="change of identity", format=".4f"),
+            alt.Tooltip("tokens:N", title="most"),
+        ],
+        title=title,
+        x_title=None,
+    )
+
+
+def _round_up(value: float) -> float:
+    """The next of 1, 2 and 5 times a power of ten."""
+    if not value:
+        return 1.0
+    power = 10.0 ** math.floor(math.log10(value))
+    return round(next(power * step for step in (1, 2, 5, 10) if power * step >= value), 12)
+
+
+def _changes(steps: pl.DataFrame, sums: pl.DataFrame) -> pl.DataFrame:
+    """What changes identity at each layer, as bars that stand on each other away from 0."""
+    growth = sums.select(
+        "layer",
+        value=pl.col("before").cast(pl.Float64) / pl.col("norm_after") - pl.col("identity_before"),
+        group=pl.lit(_GROWTH),
+    )
+    of_parts = steps.group_by("position", "layer", "group").agg(value=pl.col("change").sum())
+    every = pl.concat([of_parts.select("layer", "value", "group"), growth])
+    order = pl.Enum(list(_GROUPS))
+    means = (
+        every.with_columns(pl.col("group").cast(order))
+        .group_by("layer", "group")
+        .agg(pl.col("value").mean())
+        .sort("layer", "group")
+    )
+    end = pl.col("value").cum_sum().over("layer", pl.col("value") < 0)
+    return means.select(
+        pl.col("layer"),
+        pl.col("group").cast(pl.String),
+        pl.col("value").round(6),
+        start=(end - pl.col("value")).round(6),
+        end=end.round(6),
+    )
+
+
+def _bars(changes: pl.DataFrame, sums: pl.DataFrame, grid: HeadGrid) -> alt.LayerChart:
+    """What changes identity at each layer, and how much it changes."""
+    x = grid.x("block")
+    axis = alt.Axis(tickCount=5, minExtent=grid.extent)
+    y = alt.Y("start:Q", axis=axis, title="change of identity")
+    groups = [group for group in _GROUPS if group in set(changes["group"])]
+    tint = alt.Scale(domain=groups, range=[_GROUPS[group] for group in groups])
+    whole = pl.col("identity_after").cast(pl.Float64) - pl.col("identity_before")
+    dots = sums.group_by("layer", maintain_order=True).agg(value=whole.mean().round(6))
+    value = alt.Tooltip("value:Q", title="change of identity", format=".4f")
+    layers = [
+        alt.Chart(changes)
+        .mark_bar(width=max(grid.cell[0] - 3, 4))
+        .encode(
+            x=x,
+            y=y,
+            y2="end:Q",
+            color=alt.Color("group:N", scale=tint, legend=alt.Legend(symbolType="square")),
+            tooltip=[alt.Tooltip("layer:Q"), alt.Tooltip("group:N", title="part"), value],
+        ),
+        alt.Chart(pl.DataFrame({"start": [0.0]})).mark_rule(color=GREY).encode(y=y),
+        alt.Chart(dots)
+        .mark_circle(size=22, color=INK, opacity=1)
+        .encode(x=x, y=alt.Y("value:Q", axis=axis), tooltip=[alt.Tooltip("layer:Q"), value]),
+    ]
+    heading = alt.TitleParams("what changes identity, mean over tokens", offset=8)
+    return alt.LayerChart(layer=layers).properties(width=grid.width, height=_BARS, title=heading)
+
+
+def _curves(sums: pl.DataFrame, names: Mapping[int, str], grid: HeadGrid) -> alt.LayerChart:
+    """Identity of each token at the borders of the blocks, above one another as in `grid`."""
+    lines = _lines(sums, names)
+    mean = lines.group_by("x", maintain_order=True).agg(pl.col("cosine").mean().round(6))
+    mean = mean.sort("x").with_columns(
+        position=pl.lit(-1), series=pl.lit("mean"), colour=pl.lit(INK)
+    )
+    first, last = grid.layers[0], grid.layers[-1] + 1
+    low, high = cosine_range(lines)
+    x = alt.X(
+        "x:Q",
+        scale=alt.Scale(domain=[first, last], nice=False),
+        axis=alt.Axis(
+            values=[tick for tick in layer_ticks(last) if tick >= first],
+            format="d",
+            grid=False,
+            labelFlush=False,
+        ),
+        title="layer",
+    )
+    y = alt.Y(
+        "cosine:Q",
+        scale=alt.Scale(domain=[low, high], nice=False),
+        axis=alt.Axis(tickCount=6, format=".1~f", minExtent=grid.extent),
+        title="cosine",
+    )
+    tint = alt.Color("colour:N", scale=None)
+    labelled = [mean] if len(names) > 1 else []
+    labelled += [lines] if len(names) <= _MOST_LABELLED else []
+    layers = [
+        alt.Chart(pl.DataFrame({"cosine": [0.0]})).mark_rule(color=GREY).encode(y=y),
+        alt.Chart(lines)
+        .mark_line(strokeWidth=1, opacity=0.5)
+        .encode(x=x, y=y, color=tint, detail="position:N"),
+        alt.Chart(mean).mark_line(strokeWidth=2.4).encode(x=x, y=y, color=tint),
+        *end_labels(
+            pl.concat(labelled, how="diagonal_relaxed"),
+            keys=["position"],
+            place=("x", "cosine"),
+            right=last + 12 * len(grid.layers) / grid.width,
+            gap=LINE_HEIGHT * (high - low) / _CURVE,
+            limits=(low, high),
+            x=x,
+            y=y,
+        ),
+        # A line alone would answer only for its first point.
+        alt.Chart(pl.concat([lines, mean], how="diagonal_relaxed"))
+        .mark_circle(size=70, opacity=0)
+        .encode(
+            x=x,
+            y=y,
+            tooltip=[
+                alt.Tooltip("series:N", title="token"),
+                alt.Tooltip("x:Q", title="layer"),
+                alt.Tooltip("cosine:Q", format=".4f"),
+            ],
+        ),
+    ]
+    heading = alt.TitleParams("identity: cosine with the own embedding", offset=8)
+    return alt.LayerChart(layer=layers).properties(width=grid.width, height=_CURVE, title=heading)
+
+
+def _lines(sums: pl.DataFrame, names: Mapping[int, str]) -> pl.DataFrame:
+    """Identity of every token before and after each block; x counts the blocks passed."""
+    ends = pl.concat(
+        sums.select("position", x=pl.col("layer") + after, cosine=column)
+        for after, column in ((0, "identity_before"), (1, "identity_after"))
+    )
+    labels = token_labels(dict(names))
+    return (
+        ends.with_columns(pl.col("cosine").cast(pl.Float64).fill_nan(None).round(6))
+        .drop_nulls("cosine")
+        .unique(["position", "x"], keep="first", maintain_order=True)
+        .sort("position", "x")
+        .with_columns(
+            series=pl.col("position").replace_strict(labels, return_dtype=pl.String),
+            colour=pl.lit(GREY),
+        )
+    )

@@ -1,0 +1,54 @@
+"""What kinds of heads there are: how often each head does what, by layer and head."""
+
+import altair as alt
+import polars as pl
+
+from .head_grid import HeadGrid, head_heat
+from .theme import figure, nothing_to_show
+
+_MEASURES = {
+    "self_pattern": "pattern lists the token itself",
+    "repetition": "message repeats the token",
+    "past_identity": "attends to its own past",
+    "same_first_letter": "same first letter",
+    "first_position": "attends to the first position",
+}
+_ROOM, _NARROW = 430, 290  # pixels of a panel, and of one that has two others beside it
+
+
+def head_summary(head_summary: pl.DataFrame, *, title: str) -> alt.TopLevelMixin:
+    """A heat map of layer by head for each measure; `head_summary` is the table of that name."""
+    measures = [m for m in _MEASURES if head_summary[m].is_not_null().any()]
+    if not measures:
+        return nothing_to_show(title)
+    cells = head_summary.sort("layer", "head").select(
+        "layer",
+        "head",
+        "n",
+        *(pl.col(measure).cast(pl.Float64).fill_nan(None).round(4) for measure in measures),
+        row=pl.col("head").cast(pl.String),
+    )
+    heads = cells["head"].unique().sort().cast(pl.String).to_list()
+    grid = HeadGrid(cells["layer"].unique().sort().to_list(), heads, room=_ROOM)
+    columns = min(3 if grid.width <= _NARROW else 2, len(measures))
+    scale = alt.Scale(scheme="viridis", domain=[0, 1])
+    legend = alt.Legend(title="share", tickCount=5, gradientLength=max(min(grid.height, 200), 80))
+    panels = [
+        head_heat(
+            cells.select("layer", "head", "row", "n", measure),
+            grid,
+            value=measure,
+            colour=alt.Color(f"{measure}:Q", scale=scale, legend=legend),
+            tooltip=[
+                *(alt.Tooltip(f"{name}:Q") for name in ("layer", "head", "n")),
+                alt.Tooltip(f"{measure}:Q", title=_MEASURES[measure], format=".3f"),
+            ],
+            title=_MEASURES[measure],
+        )
+        for measure in measures
+    ]
+    notes = ["Share of the cases in all texts of the experiment, 0 to 1."]
+    if cells.select(pl.any_horizontal(pl.col(measures).has_nulls())).item():
+        notes.append("Grey: not defined.")
+    width = columns * (grid.width + 60) + 60
+    return figure(alt.concat(*panels, columns=columns), title=title, notes=notes, width=width)
