@@ -53,7 +53,7 @@ rule predictions_text:
     params:
         code=fingerprint("predictions"),
     script:
-        "../scripts/predictions.py"
+        "../scripts/predictions_text.py"
 
 
 rule attribution:
