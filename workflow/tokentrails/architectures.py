@@ -7,7 +7,7 @@ module needs no torch: the metrics read embeddings by these names from the weigh
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from .errors import TokentrailsError
 
@@ -17,12 +17,69 @@ SITES = ("final_norm", "resid", "resid_mid")
 
 @dataclass(frozen=True)
 class Attention:
-    """The modules of a block whose weights are W_Q, W_K, W_V and W_O, each stored (out, in)."""
+    """The modules of a block's attention, and the norms around it.
 
+    A weight is stored (out, in), but (in, out) in a `Conv1D`. Where queries, keys and values come
+    from one module, `fused` says in which order its outputs lie.
+
+    Attributes
+    ----------
+    module: gives the attention weights, and knows the scale of the logits.
+    query, key, value, output: the projections that hold W_Q, W_K, W_V and W_O.
+    fused: `parts`: all queries, then all keys, then all values; `heads`: query, key and value of
+        the first head, then of the next.
+    norm: LN_l, which the block reads the stream through; None in post-norm encoders.
+    query_norm, key_norm: norms of each head's queries and keys.
+    post_norm: norm of the output before it is added.
+    """
+
+    module: str
     query: str
     key: str
     value: str
     output: str
+    fused: Literal["parts", "heads"] | None = None
+    norm: str | None = None
+    query_norm: str | None = None
+    key_norm: str | None = None
+    post_norm: str | None = None
+
+
+@dataclass(frozen=True)
+class Mlp:
+    """The modules of a block's MLP. The norm that it reads through is the block's `mid`.
+
+    Attributes
+    ----------
+    input, output, gate: the projections that hold W_in, W_out and W_gate.
+    activation: the function; of the gate where there is one.
+    post_norm: norm of the output before it is added.
+    """
+
+    input: str
+    output: str
+    activation: str
+    gate: str | None = None
+    post_norm: str | None = None
+
+
+@dataclass(frozen=True)
+class MaskedHead:
+    """The tensors that turn an encoder's last state into logits, as the weights file names them.
+
+    Attributes
+    ----------
+    dense, norm: logits = U norm(activation(dense(x))) + bias.
+    decoder: the module of U, which is tied to the embedding where the file has none.
+    biases: where the bias of the logits may be.
+    activation: transformers' name of the function; None for that of the MLPs.
+    """
+
+    dense: str
+    norm: str
+    decoder: str
+    biases: tuple[str, ...]
+    activation: str | None = None
 
 
 @dataclass(frozen=True)
@@ -34,14 +91,20 @@ class Architecture:
     model_type: the `model_type` of the model's configuration.
     embedding: the token embedding, V x d.
     position_embedding: the learned embedding of positions; None where there is none.
-    attention: the projections of a block's attention, as far as a measure reads them.
+    embedding_norm: what the sum of the embeddings goes through in post-norm encoders.
     blocks: the list of blocks.
-    mid: the module of a block whose input is `resid_mid`.
+    attention, mlp: the modules of a block.
+    mid: the module of a block whose input is `resid_mid`: the norm before the MLP; in post-norm
+        encoders that of the sum with the attention, which the MLP reads too.
+    sum_norm: the norm of the sum with the MLP in post-norm encoders.
     parallel_attention: for blocks that add attention and MLP side by side, the attention module:
         `resid_mid` is then the block's input plus this module's output.
     final_norm: the norm after the last block; None in post-norm encoders, which have none.
+    unembedding: the unembedding as the weights file names it: a module, or the masked-token head
+        of an encoder.
     causal: whether a position sees only what is before it.
-    rotary: whether positions are rotations of queries and keys, not vectors added to the stream.
+    rotary: the module that gives the rotations of queries and keys by position; None where
+        positions are vectors added to the stream.
     depth_key, width_key, heads_key, context_key: configuration keys of the number of blocks, of
         dimensions, of attention heads and of positions.
     """
@@ -51,11 +114,15 @@ class Architecture:
     blocks: str
     mid: str
     final_norm: str | None
-    causal: bool
-    rotary: bool
+    attention: Attention
+    mlp: Mlp
+    unembedding: str | MaskedHead
+    causal: bool = True
+    rotary: str | None = None
     parallel_attention: str | None = None
     position_embedding: str | None = None
-    attention: Attention | None = None
+    embedding_norm: str | None = None
+    sum_norm: str | None = None
     depth_key: str = "num_hidden_layers"
     width_key: str = "hidden_size"
     heads_key: str = "num_attention_heads"
@@ -88,26 +155,62 @@ class Architecture:
         return length
 
 
-def _llama_like(model_type: str, mid: str = "post_attention_layernorm") -> Architecture:
-    return Architecture(model_type, "embed_tokens", "layers", mid, "norm", causal=True, rotary=True)
+_LLAMA_ATTENTION = Attention(
+    module="self_attn",
+    query="self_attn.q_proj",
+    key="self_attn.k_proj",
+    value="self_attn.v_proj",
+    output="self_attn.o_proj",
+    norm="input_layernorm",
+)
+_LLAMA_MLP = Mlp(
+    input="mlp.up_proj", output="mlp.down_proj", activation="mlp.act_fn", gate="mlp.gate_proj"
+)
 
 
-def _bert_like(model_type: str) -> Architecture:
+def _llama_like(
+    model_type: str,
+    mid: str = "post_attention_layernorm",
+    attention: Attention = _LLAMA_ATTENTION,
+    mlp: Mlp = _LLAMA_MLP,
+) -> Architecture:
+    return Architecture(
+        model_type,
+        "embed_tokens",
+        "layers",
+        mid,
+        "norm",
+        attention=attention,
+        mlp=mlp,
+        unembedding="lm_head",
+        rotary="rotary_emb",
+    )
+
+
+def _bert_like(model_type: str, unembedding: MaskedHead) -> Architecture:
     return Architecture(
         model_type,
         "embeddings.word_embeddings",
         "encoder.layer",
         "attention.output.LayerNorm",
         None,
-        causal=False,
-        rotary=False,
-        position_embedding="embeddings.position_embeddings",
         attention=Attention(
+            module="attention.self",
             query="attention.self.query",
             key="attention.self.key",
             value="attention.self.value",
             output="attention.output.dense",
         ),
+        mlp=Mlp(
+            input="intermediate.dense",
+            output="output.dense",
+            activation="intermediate.intermediate_act_fn",
+        ),
+        unembedding=unembedding,
+        causal=False,
+        position_embedding="embeddings.position_embeddings",
+        embedding_norm="embeddings.LayerNorm",
+        sum_norm="output.LayerNorm",
     )
 
 
@@ -120,8 +223,17 @@ ARCHITECTURES = {
             "h",
             "ln_2",
             "ln_f",
-            causal=True,
-            rotary=False,
+            attention=Attention(
+                module="attn",
+                query="attn.c_attn",
+                key="attn.c_attn",
+                value="attn.c_attn",
+                output="attn.c_proj",
+                fused="parts",
+                norm="ln_1",
+            ),
+            mlp=Mlp(input="mlp.c_fc", output="mlp.c_proj", activation="mlp.act"),
+            unembedding="lm_head",
             position_embedding="wpe",
             depth_key="n_layer",
             width_key="n_embd",
@@ -134,36 +246,91 @@ ARCHITECTURES = {
             "layers",
             "post_attention_layernorm",
             "final_layer_norm",
-            causal=True,
-            rotary=True,
+            attention=Attention(
+                module="attention",
+                query="attention.query_key_value",
+                key="attention.query_key_value",
+                value="attention.query_key_value",
+                output="attention.dense",
+                fused="heads",
+                norm="input_layernorm",
+            ),
+            mlp=Mlp(input="mlp.dense_h_to_4h", output="mlp.dense_4h_to_h", activation="mlp.act"),
+            unembedding="embed_out",
+            rotary="rotary_emb",
             parallel_attention="attention",
         ),
         _llama_like("llama"),
         _llama_like("mistral"),
         _llama_like("qwen2"),
-        _llama_like("qwen3"),
-        _llama_like("gemma2", mid="pre_feedforward_layernorm"),
+        _llama_like(
+            "qwen3",
+            attention=replace(
+                _LLAMA_ATTENTION, query_norm="self_attn.q_norm", key_norm="self_attn.k_norm"
+            ),
+        ),
+        _llama_like(
+            "gemma2",
+            mid="pre_feedforward_layernorm",
+            attention=replace(_LLAMA_ATTENTION, post_norm="post_attention_layernorm"),
+            mlp=replace(_LLAMA_MLP, post_norm="post_feedforward_layernorm"),
+        ),
         Architecture(
             "opt",
             "decoder.embed_tokens",
             "decoder.layers",
             "final_layer_norm",
             "decoder.final_layer_norm",
-            causal=True,
-            rotary=False,
+            attention=replace(
+                _LLAMA_ATTENTION, output="self_attn.out_proj", norm="self_attn_layer_norm"
+            ),
+            mlp=Mlp(input="fc1", output="fc2", activation="activation_fn"),
+            unembedding="lm_head",
             position_embedding="decoder.embed_positions",
         ),
-        _bert_like("bert"),
-        _bert_like("roberta"),
+        _bert_like(
+            "bert",
+            MaskedHead(
+                dense="cls.predictions.transform.dense",
+                norm="cls.predictions.transform.LayerNorm",
+                decoder="cls.predictions.decoder",
+                biases=("cls.predictions.bias", "cls.predictions.decoder.bias"),
+            ),
+        ),
+        _bert_like(
+            "roberta",
+            MaskedHead(
+                dense="lm_head.dense",
+                norm="lm_head.layer_norm",
+                decoder="lm_head.decoder",
+                biases=("lm_head.bias", "lm_head.decoder.bias"),
+                activation="gelu",
+            ),
+        ),
         Architecture(
             "distilbert",
             "embeddings.word_embeddings",
             "transformer.layer",
             "sa_layer_norm",
             None,
+            attention=Attention(
+                module="attention",
+                query="attention.q_lin",
+                key="attention.k_lin",
+                value="attention.v_lin",
+                output="attention.out_lin",
+            ),
+            mlp=Mlp(input="ffn.lin1", output="ffn.lin2", activation="ffn.activation"),
+            unembedding=MaskedHead(
+                dense="vocab_transform",
+                norm="vocab_layer_norm",
+                decoder="vocab_projector",
+                biases=("vocab_projector.bias",),
+            ),
             causal=False,
-            rotary=False,
             position_embedding="embeddings.position_embeddings",
+            embedding_norm="embeddings.LayerNorm",
+            sum_norm="output_layer_norm",
             depth_key="n_layers",
             width_key="dim",
             heads_key="n_heads",

@@ -24,6 +24,9 @@ from .errors import TokentrailsError
 from .states import StatesReader
 from .weights import Weights
 
+ROBERTA_LIKE = ("bert", "roberta")
+"""The architectures whose blocks the published formula was made for."""
+
 
 @dataclass(frozen=True)
 class Linear:
@@ -73,7 +76,7 @@ def attention_weights(
     ------
     TokentrailsError: for an architecture that the published formula is not made for.
     """
-    if architecture.attention is None:
+    if architecture.model_type not in ROBERTA_LIKE:
         raise TokentrailsError(
             f"as_published: true is for RoBERTa-type models, not for {architecture.model_type!r}",
             where="ranks.as_published",

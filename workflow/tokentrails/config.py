@@ -345,7 +345,7 @@ def _circuits(
     where: Callable[[KeyPath], str],
 ) -> Circuits:
     """The settings of the analyses of heads and neurons; whether these exist, the model says."""
-    given, show = entry["circuits"], where(("experiments", name, "circuits", "show"))
+    given = entry["circuits"]
     return Circuits(
         top=int(given["top"]),
         whole_words=given["whole_words"],

@@ -23,7 +23,8 @@ class StreamReader:
     ----------
     model: a bare transformers model, without unembedding, in eval mode.
     architecture: its row of the table.
-    places: sites and layers to read, in the order of the result.
+    places: sites and layers to read, in the order of the result. Beside the sites of the stream,
+        `attention_out` and `mlp_out`: what the branches of a block add to it.
     """
 
     def __init__(
@@ -46,6 +47,12 @@ class StreamReader:
                 self._before(blocks[layer], keep)
             elif site == "resid":
                 self._after(blocks[-1], keep)
+            elif site == "attention_out":
+                last = architecture.attention.post_norm or architecture.attention.output
+                self._after(blocks[layer].get_submodule(last), keep)
+            elif site == "mlp_out":
+                last = architecture.mlp.post_norm or architecture.mlp.output
+                self._after(blocks[layer].get_submodule(last), keep)
             elif architecture.parallel_attention is None:
                 self._before(blocks[layer].get_submodule(architecture.mid), keep)
             else:
@@ -60,15 +67,19 @@ class StreamReader:
         attention_mask: Int[Tensor, "batch position"] | None = None,
     ) -> Float[Tensor, "places rows d"]:
         """Run the model and return the states of the rows, as float32 on the model's device."""
+        options = {} if attention_mask is None else {"attention_mask": attention_mask}
+        return self.run(input_ids, rows, **options)[0]
+
+    def run(
+        self, input_ids: Int[Tensor, "batch position"], rows: Int[Tensor, " rows"], **options: Any
+    ) -> tuple[Float[Tensor, "places rows d"], Any]:
+        """Run the model with some options, and return the states and the model's own output."""
         self._rows, self._out = rows, None
-        kwargs: dict[str, Any] = (
-            {} if attention_mask is None else {"attention_mask": attention_mask}
-        )
         if hasattr(self.model.config, "use_cache"):
-            kwargs["use_cache"] = False
-        self.model(input_ids=input_ids, **kwargs)
+            options["use_cache"] = False
+        output = self.model(input_ids=input_ids, **options)
         assert self._out is not None
-        return self._out
+        return self._out, output
 
     def close(self) -> None:
         """Take the hooks off the model."""
