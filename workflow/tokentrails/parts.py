@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers.activations import ACT2FN
@@ -69,6 +69,8 @@ class Heads:
     query_norm, key_norm: norms over d_head.
     kv_of: the key/value head of each head.
     rotary: None where positions are not rotations.
+    causal: whether a query sees only its own token and those before it.
+    window: how many tokens a query sees, its own the last; None without such a limit.
     """
 
     W_Q: Float[Tensor, "heads d d_head"]
@@ -85,6 +87,15 @@ class Heads:
     key_norm: nn.Module | None
     kv_of: tuple[int, ...]
     rotary: Rotary | None
+    causal: bool = True
+    window: int | None = None
+
+    def visible(self, n: int) -> Bool[Tensor, "n n"]:
+        """Which keys (columns) each query of a text of n tokens may attend to."""
+        seen = torch.ones(n, n, dtype=torch.bool, device=self.W_Q.device)
+        if self.causal:
+            seen = seen.tril()
+        return seen if self.window is None else seen.triu(1 - self.window)
 
     def queries(self, x_hat: Float[Tensor, "t d"]) -> Float[Tensor, "heads t d_head"]:
         """Queries as they enter the logits, but not rotated."""
@@ -116,7 +127,10 @@ class Heads:
         x_hat: of the queries' tokens.
         offset: position of the query minus position of the key, for rotary models.
         """
-        return self._seen_by_query(x_hat, offset) @ self.W_K[list(self.kv_of)].mT
+        z = self._seen_by_query(x_hat, offset)
+        # By key/value head, so that its matrix is not copied for each of its heads.
+        grouped = z.reshape(len(self.W_K), -1, z.shape[-1]) @ self.W_K.mT
+        return grouped.reshape(*z.shape[:2], -1)
 
     def query_pattern_bias(
         self, x_hat: Float[Tensor, "t d"], offset: int = 0
@@ -371,6 +385,7 @@ def _into_heads(
 
 def _heads(block: nn.Module, model: nn.Module, architecture: Architecture) -> Heads:
     names = architecture.attention
+    attention = block.get_submodule(names.module)
     W_O, b_O = _linear(block.get_submodule(names.output))
     n_heads = architecture.heads(model.config.to_dict())
     W_O = W_O.unflatten(0, (n_heads, -1))
@@ -380,22 +395,24 @@ def _heads(block: nn.Module, model: nn.Module, architecture: Architecture) -> He
         **projections,
         W_O=W_O,
         b_O=b_O,
-        scale=float(block.get_submodule(names.module).scaling),
+        scale=float(attention.scaling),
         softcap=getattr(model.config, "attn_logit_softcapping", None),
         query_norm=_module(block, names.query_norm),
         key_norm=_module(block, names.key_norm),
         kv_of=tuple(head * n_kv // n_heads for head in range(n_heads)),
         rotary=Rotary(model.get_submodule(architecture.rotary)) if architecture.rotary else None,
+        causal=architecture.causal,
+        window=getattr(attention, "sliding_window", getattr(model.config, "sliding_window", None)),
     )
 
 
 def _mlp(block: nn.Module, architecture: Architecture) -> Mlp:
     names = architecture.mlp
-    gate = (None, None) if names.gate is None else _linear(block.get_submodule(names.gate))
     W_in, b_in = _linear(block.get_submodule(names.input))
+    W_gate, b_gate = _linear(block.get_submodule(names.gate)) if names.gate else (None, None)
     W_out, b_out = _linear(block.get_submodule(names.output))
     activation = block.get_submodule(names.activation)
-    return Mlp(W_in, b_in, *gate, W_out, b_out, activation)
+    return Mlp(W_in, b_in, W_gate, b_gate, W_out, b_out, activation)
 
 
 def _block(block: nn.Module, model: nn.Module, architecture: Architecture) -> Block:

@@ -73,7 +73,7 @@ def eager(model: nn.Module) -> None:
         log.info("attention is computed by 'eager' instead of %r, to see its weights", before)
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def trace(model: nn.Module, architecture: Architecture, token_ids: list[int]) -> Trace:
     """Run one text alone and keep what happens to it.
 
