@@ -12,7 +12,9 @@ from typing import Any
 from .errors import TokentrailsError
 from .schema import check, closest, schema, with_defaults
 from .settings import (
+    CIRCUITS,
     WORDFREQ,
+    Circuits,
     Config,
     Experiment,
     ExperimentFile,
@@ -81,6 +83,7 @@ def load_config(data: dict[str, Any], files: Sequence[str] = ()) -> Config:
                 )
         experiments[name] = load_experiment(name, entry, tuple(models), where)
         _check_checkpoints(experiments[name], models, where(("experiments", name)))
+    _check_neurons(experiments, where)
     for figure, title in filled["figures"].items():
         _check_title(title, where(("figures", figure)))
     sections = ("extract", "summary", "statistics", "figures")
@@ -113,7 +116,7 @@ def load_experiment(
     rules = schema("config")["properties"]["experiments"]["additionalProperties"]
     filled = with_defaults(entry, rules)
     content = load_experiment_file(entry["file"])
-    if set(content.analyses) != {"ranks"} and "resid" not in filled["sites"]:
+    if not set(content.analyses) <= {"ranks", *CIRCUITS} and "resid" not in filled["sites"]:
         raise refuse(
             "sites",
             f"the sites {filled['sites']} lack resid, which the summary and the figures show",
@@ -134,6 +137,13 @@ def load_experiment(
             f"the file {entry['file']} does not ask for the analysis ranks",
             "add ranks to the analyses of the file, or remove 'ranks' here.",
         )
+    looks_inside = not set(CIRCUITS).isdisjoint(content.analyses)
+    if "circuits" in entry and not looks_inside:
+        raise refuse(
+            "circuits",
+            f"the file {entry['file']} asks for none of the analyses {', '.join(CIRCUITS)}",
+            "add one of them to the analyses of the file, or remove 'circuits' here.",
+        )
     Template.parse(filled["template"], where(("experiments", name, "template")))
     return Experiment(
         name=name,
@@ -149,6 +159,7 @@ def load_experiment(
         contexts=content.contexts,
         others=content.others,
         ranks=_ranks(name, filled, content.prompts, where) if "ranks" in content.analyses else None,
+        circuits=_circuits(name, filled, content.prompts, where) if looks_inside else None,
     )
 
 
@@ -197,10 +208,11 @@ def load_experiment_file(path: str) -> ExperimentFile:
 
 _ANALYSES = {
     "prompts with targets": ("identity", "context", "convergence", "ranks"),
-    "whole texts": ("ranks",),
+    "whole texts": ("ranks", *CIRCUITS),
     "words without contexts": ("convergence",),
     "words in contexts": ("perturbation",),
 }
+_DEFAULT = {"prompts with targets": ("identity", "context"), "whole texts": ("ranks",)}
 
 
 def _analyses(
@@ -222,7 +234,7 @@ def _analyses(
                 where=where(("analyses", index)),
                 hint=f"choose from {', '.join(allowed)}; {why}.",
             )
-    return tuple(data.get("analyses", allowed[:2]))
+    return tuple(data.get("analyses", _DEFAULT.get(kind, allowed)))
 
 
 def _prompts(
@@ -317,22 +329,51 @@ def _ranks(
                 f"{given['sites']} lack",
                 "add resid_mid to ranks.sites, or remove it.",
             )
-    labels = [prompt.label for prompt in prompts]
-    show = given.get("show", labels[0])
-    if show not in labels:
-        guess = closest(show, labels)
-        raise refuse(
-            "show",
-            f"no text of the file {file} has the label {show!r}",
-            f"did you mean {guess!r}?" if guess else f"give one of them, such as {labels[0]!r}.",
-        )
     return Ranks(
         sites=tuple(sorted(given["sites"])),
         nearest=int(given["nearest"]),
         positional=given["positional"],
         as_published=given["as_published"],
-        show=show,
+        show=_shown(given, file, prompts, where(("experiments", name, "ranks", "show"))),
     )
+
+
+def _circuits(
+    name: str,
+    entry: dict[str, Any],
+    prompts: Sequence[Prompt],
+    where: Callable[[KeyPath], str],
+) -> Circuits:
+    """The settings of the analyses of heads and neurons; whether these exist, the model says."""
+    given = entry["circuits"]
+    return Circuits(
+        top=int(given["top"]),
+        whole_words=given["whole_words"],
+        high_bias=float(given["high_bias"]),
+        layers=_numbers(given["layers"]),
+        heads=_numbers(given["heads"]),
+        strongest=int(given["strongest"]),
+        show=_shown(
+            given, entry["file"], prompts, where(("experiments", name, "circuits", "show"))
+        ),
+    )
+
+
+def _numbers(given: str | list[int]) -> tuple[int, ...] | None:
+    """Numbers in rising order; None for `all`."""
+    return None if given == "all" else tuple(sorted(map(int, given)))
+
+
+def _shown(given: dict[str, Any], file: str, prompts: Sequence[Prompt], where: str) -> str:
+    """The label of the text that figures draw, by default the first."""
+    labels = [prompt.label for prompt in prompts]
+    show = given.get("show", labels[0])
+    if show not in labels:
+        guess = closest(show, labels)
+        hint = f"did you mean {guess!r}?" if guess else f"give one of them, such as {labels[0]!r}."
+        problem = f"no text of the file {file} has the label {show!r}"
+        raise TokentrailsError(problem, where=where, hint=hint)
+    return show
 
 
 def _words(entry: dict[str, Any], where: str) -> Words:
@@ -535,6 +576,24 @@ def _check_checkpoints(experiment: Experiment, models: dict[str, Model], where: 
             hint="give a model a list of 'checkpoints', or leave 'convergence' out of the analyses "
             f"of {experiment.file}.",
         )
+
+
+def _check_neurons(experiments: dict[str, Experiment], where: Callable[[KeyPath], str]) -> None:
+    """Refuse experiments that would list neurons differently: a checkpoint has one list."""
+    first: dict[str, tuple[str, dict[str, Any]]] = {}
+    for name, experiment in experiments.items():
+        if experiment.circuits is None or "neurons" not in experiment.analyses:
+            continue
+        listing = experiment.circuits.listing
+        for model in experiment.models:
+            other, theirs = first.setdefault(model, (name, listing))
+            for key in (key for key in listing if listing[key] != theirs[key]):
+                raise TokentrailsError(
+                    f"the neurons of {model!r} are listed once for all experiments, but {key} is "
+                    f"{listing[key]} here and {theirs[key]} in {other!r}",
+                    where=where(("experiments", name, "circuits", key)),
+                    hint="give both the same value, or leave neurons out of the analyses of one.",
+                )
 
 
 def _check_title(title: str, where: str) -> None:

@@ -182,6 +182,43 @@ class Ranks:
         return {k: v for k, v in asdict(self).items() if k != "show"}
 
 
+CIRCUITS = ("heads", "neurons", "evolution", "attribution")
+"""The analyses that look inside the blocks."""
+
+
+@dataclass(frozen=True)
+class Circuits:
+    """How the analyses of heads, neurons, token evolution and attribution look into a model.
+
+    Attributes
+    ----------
+    top: how many of the nearest words are listed.
+    whole_words: whether only whole words are listed, or all entries.
+    high_bias: lists whose mean bias, as a z-score, is above this are marked.
+    layers, heads: which ones are looked at; None for all.
+    strongest: how many neurons are listed for each token and layer.
+    show: label of the text that the figures draw.
+    """
+
+    top: int
+    whole_words: bool
+    high_bias: float
+    layers: tuple[int, ...] | None
+    heads: tuple[int, ...] | None
+    strongest: int
+    show: str
+
+    @property
+    def listing(self) -> dict[str, Any]:
+        """The settings of the lists of words, which every table of them depends on."""
+        return {"top": self.top, "whole_words": self.whole_words, "high_bias": self.high_bias}
+
+    @property
+    def measuring(self) -> dict[str, Any]:
+        """The settings that some table depends on."""
+        return {k: v for k, v in asdict(self).items() if k != "show"}
+
+
 TEMPLATE = "{bos}{space}{word}"
 """The default text around a word: as if it began a document, but with a space in front."""
 
@@ -194,6 +231,7 @@ class Experiment:
     ----------
     template: the text around each word, where there are words and no contexts.
     ranks: of the analysis of that name; None without it.
+    circuits: of the analyses `CIRCUITS`; None without any of them.
     """
 
     name: str
@@ -209,6 +247,7 @@ class Experiment:
     contexts: tuple[str, ...] = ()
     others: int = 4
     ranks: Ranks | None = None
+    circuits: Circuits | None = None
 
     @cached_property
     def hash(self) -> str:
