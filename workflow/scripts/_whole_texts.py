@@ -20,11 +20,12 @@ class Run(NamedTuple):
 def prepare_run(snakemake):
     """Read the inputs `tokens` and `provenance`, and set torch up for the job's threads."""
     import torch
+    from transformers.utils.logging import disable_progress_bar, set_verbosity_error
+
     from tokentrails.models.siblings import refuse_other_tokenizer
     from tokentrails.progress import token_bar
     from tokentrails.tables import provenance_of, read_table
     from tokentrails.trace import texts_of
-    from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 
     disable_progress_bar()
     set_verbosity_error()
