@@ -122,11 +122,13 @@ class Nearest:
     entries: their numbers in the vocabulary, the nearest first; equal ones by number.
     cosines: theirs.
     bias: mean |z| of each list.
+    norms: lengths of the vectors.
     """
 
     entries: Int[np.ndarray, "n k"]
     cosines: Float64[np.ndarray, "n k"]
     bias: Float64[np.ndarray, " n"]
+    norms: Float64[np.ndarray, " n"]
 
 
 def nearest(vectors: Float32[Tensor, "n d"] | Factored, space: Space, k: int) -> Nearest:
@@ -146,17 +148,15 @@ def nearest(vectors: Float32[Tensor, "n d"] | Factored, space: Space, k: int) ->
     """
     whole = vectors.product().flatten(0, 1) if isinstance(vectors, Factored) else vectors
     refuse_non_finite("vector", whole)
+    norms = torch.linalg.vector_norm(whole, dim=1, dtype=torch.float64)
     keep = min(k + SPARE, len(space.entries))
     if isinstance(vectors, Factored) and not vectors.multiplying_out_is_cheaper(len(space.rows)):
-        near = _by_thin_factors(vectors, whole, space, keep)
+        near = _by_thin_factors(vectors, norms, space, keep)
     else:
         near = _directly(whole, space, keep)
-    near, cosines = in_order(near, _cosines(whole, space, near), min(k, keep))
-    return Nearest(
-        space.entries[near].cpu().numpy(),
-        cosines.cpu().numpy(),
-        space.z[near].abs().mean(dim=1).cpu().numpy(),
-    )
+    near, cosines = in_order(near, _cosines(whole, norms, space, near), min(k, keep))
+    found = space.entries[near], cosines, space.z[near].abs().mean(dim=1), norms
+    return Nearest(*(column.cpu().numpy() for column in found))
 
 
 def _directly(vectors: Tensor, space: Space, keep: int) -> Int64[Tensor, "n k"]:
@@ -172,12 +172,12 @@ def _directly(vectors: Tensor, space: Space, keep: int) -> Int64[Tensor, "n k"]:
 
 
 def _by_thin_factors(
-    vectors: Factored, whole: Tensor, space: Space, keep: int
+    vectors: Factored, norms: Tensor, space: Space, keep: int
 ) -> Int64[Tensor, "n k"]:
     """The same by products of d_head dimensions: of left with right @ row."""
     heads, t, d_head = vectors.left.shape
-    lengths = torch.linalg.vector_norm(whole, dim=1).view(heads, t, 1)
-    left = torch.where(lengths > 0, vectors.left / lengths, 0)
+    lengths = norms.view(heads, t, 1)
+    left = torch.where(lengths > 0, vectors.left / lengths, 0).float()
     near = torch.empty(heads, t, keep, dtype=torch.int64, device=left.device)
     matrices = sorted(set(vectors.of))
     for some in slices(len(matrices), 4 * len(space.rows) * d_head, THIN_BYTES):
@@ -211,7 +211,9 @@ def _largest_of(
     return near
 
 
-def _cosines(vectors: Tensor, space: Space, near: Int64[Tensor, "n c"]) -> Float64[Tensor, "n c"]:
+def _cosines(
+    vectors: Tensor, norms: Tensor, space: Space, near: Int64[Tensor, "n c"]
+) -> Float64[Tensor, "n c"]:
     """Cosines of vectors with some rows each, in float64; NaN for one without a direction."""
     result = torch.empty(near.shape, dtype=torch.float64, device=near.device)
     room = PAIR_BYTES.get(near.device.type, BLOCK_BYTES)
@@ -219,7 +221,7 @@ def _cosines(vectors: Tensor, space: Space, near: Int64[Tensor, "n c"]) -> Float
         x, at = vectors[some].double(), near[some]
         rows = space.rows[at].double().mul_((x * space.gain)[:, None])
         dots = rows.sum(dim=2) + (x @ space.shift.double())[:, None]
-        lengths = torch.linalg.vector_norm(x, dim=1, keepdim=True) * space.lengths[at]
+        lengths = norms[some, None] * space.lengths[at]
         result[some] = torch.where(lengths > 0, (dots / lengths).clamp(-1, 1), torch.nan)
     return result
 
