@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from tqdm import tqdm
-from transformers import AutoConfig, AutoModel
+from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForMaskedLM
 
 from .architectures import Architecture, architecture_of
 from .batches import Text, batches, texts_to_run
@@ -33,11 +34,55 @@ def load_model(folder: Path, device: torch.device, dtype: str) -> tuple[nn.Modul
     ------
     TokentrailsError: for weights that are cut short, or lack a part of the model.
     """
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    architecture = architecture_of(config, where=folder / "config.json")
-    Weights(folder / "model.safetensors")  # refuses a file that is cut short
+    config, architecture = _read_config(folder)
     options = {"add_pooling_layer": False} if config["model_type"] in ("bert", "roberta") else {}
-    model, loading = AutoModel.from_pretrained(
+    model, bad = _load(AutoModel, folder, device, dtype, **options)
+    _refuse_bad_tensors(bad, folder)
+    return model, architecture
+
+
+def load_language_model(
+    folder: Path, device: torch.device, *, name: str
+) -> tuple[nn.Module, Architecture]:
+    """The model of a checkpoint folder with its unembedding, in float32.
+
+    Its attribute `base_model` is what `load_model` gives.
+
+    Parameters
+    ----------
+    name: of the model and checkpoint, for messages.
+
+    Raises
+    ------
+    TokentrailsError: for weights that are cut short, or lack the unembedding (of encoders: the
+        masked-token head) or another part of the model.
+    """
+    _, architecture = _read_config(folder)
+    auto = AutoModelForCausalLM if architecture.causal else AutoModelForMaskedLM
+    model, bad = _load(auto, folder, device, "float32")
+    of_head = [tensor for tensor in bad if not tensor.startswith(f"{model.base_model_prefix}.")]
+    if of_head and len(of_head) == len(bad):
+        head = "unembedding" if architecture.causal else "masked-token head"
+        raise TokentrailsError(
+            f"{name} has no {head}: its weights lack {_list_of(of_head)}",
+            where=folder / "model.safetensors",
+            hint="take a model that was saved with it, or leave this one out of the experiment.",
+        )
+    _refuse_bad_tensors(bad, folder)
+    return model, architecture
+
+
+def _read_config(folder: Path) -> tuple[dict[str, Any], Architecture]:
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    return config, architecture_of(config, where=folder / "config.json")
+
+
+def _load(
+    auto: Any, folder: Path, device: torch.device, dtype: str, **options: Any
+) -> tuple[nn.Module, list[str]]:
+    """A model as one of transformers' auto classes builds it, and the tensors that it lacks."""
+    Weights(folder / "model.safetensors")  # refuses a file that is cut short
+    model, loading = auto.from_pretrained(
         folder,
         config=AutoConfig.from_pretrained(folder, trust_remote_code=False),
         dtype=getattr(torch, dtype),
@@ -45,17 +90,25 @@ def load_model(folder: Path, device: torch.device, dtype: str) -> tuple[nn.Modul
         local_files_only=True,
         trust_remote_code=False,
         output_loading_info=True,
-        ignore_mismatched_sizes=True,  # they are refused below, by name
+        ignore_mismatched_sizes=True,  # they are refused, by name
         **options,
     )
     bad = sorted(loading["missing_keys"]) + sorted(map(str, loading.get("mismatched_keys", ())))
+    return model.eval().to(device), bad
+
+
+def _refuse_bad_tensors(bad: list[str], folder: Path) -> None:
     if bad:  # transformers would fill them with random numbers
         raise TokentrailsError(
             f"{len(bad)} tensors are missing or of another shape, among them {bad[0]!r}",
             where=folder / "model.safetensors",
             hint="the weights do not fit config.json; fetch or save the model again.",
         )
-    return model.eval().to(device), architecture
+
+
+def _list_of(names: list[str]) -> str:
+    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+    return f"{names[0]!r}{more}"
 
 
 def target_positions(first: int, last: int, pooling: str) -> tuple[int, ...]:

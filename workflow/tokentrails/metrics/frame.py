@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -37,3 +37,24 @@ def own_token(tokens: pa.Table, column: str, pooling: str) -> pa.Array:
     at = tokens["first" if pooling == "first" else "last"].to_pylist()
     values = [row[i] for row, i in zip(tokens[column].to_pylist(), at, strict=True)]
     return pa.array(values, tokens.schema.field(column).type.value_type)
+
+
+def token_keys(
+    provenance: Mapping[str, str], label: str, tokens: Sequence[str], rows_each: int
+) -> dict[str, pa.Array]:
+    """The key columns of a table with some rows for each token of a text: run, label, position.
+
+    Parameters
+    ----------
+    provenance: gives model, checkpoint and experiment.
+    label, tokens: of the text.
+    rows_each: how many rows a token has, all below each other.
+    """
+    n = len(tokens) * rows_each
+    run = {name: provenance[name] for name in ("model", "checkpoint", "experiment")}
+    return {
+        **{name: pa.array([value] * n, pa.string()) for name, value in run.items()},
+        "label": pa.array([label] * n, pa.string()),
+        "position": pa.array(np.repeat(np.arange(len(tokens)), rows_each), pa.int32()),
+        "token": pa.array(np.repeat(np.array(tokens, dtype=object), rows_each), pa.string()),
+    }

@@ -1,0 +1,254 @@
+"""Attribution against hooks in transformers' own modules; sums, identities, refusals."""
+
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from test_metrics import PROVENANCE
+from test_whole_texts import whole
+from tiny import CONFIGS, ENCODERS
+from torch.nn import functional
+
+from tokentrails.errors import TokentrailsError
+from tokentrails.extract import load_model
+from tokentrails.metrics.attribution import attribution
+from tokentrails.metrics.identity import identity, own_token_ids
+from tokentrails.parts import Parts
+from tokentrails.states import Layer
+from tokentrails.tokenization import tokenize
+from tokentrails.trace import texts_of, trace
+from tokentrails.weights import Weights
+
+TEXTS = ("The boat reached the river bank.", "She will lead the team; the guide followed it.")
+KEYS = ["model", "checkpoint", "experiment", "label", "position", "token", "layer"]
+PARTS = ["attention_bias", "head", "head", "head", "head", "mlp"]
+WITH_NORMS = ["attention_bias", "attention_norm", "head", "head", "head", "head", "mlp", "mlp_norm"]
+
+
+@pytest.fixture(scope="module")
+def case(prepared, files):
+    """By architecture: model, its parts, tokens, texts, traces and rows of the embedding."""
+
+    @cache
+    def make(name):
+        model, architecture = load_model(prepared[name], torch.device("cpu"), "float32")
+        weights = Weights(prepared[name] / "model.safetensors")
+        matrix = weights.find(architecture.embedding)
+        tokens, _ = tokenize(whole(*TEXTS), files(name), 64, model=name)
+        return Case(
+            model=model,
+            architecture=architecture,
+            parts=Parts.of(model, architecture, prepared[name]),
+            tokens=tokens,
+            own=lambda ids: weights.rows(matrix, np.array(ids)),
+        )
+
+    return make
+
+
+class Case:
+    def __init__(self, **parts):
+        self.__dict__ |= parts
+        self.texts = texts_of(self.tokens)
+
+    def run(self, token_ids):
+        return trace(self.model, self.architecture, token_ids)
+
+    def tables(self, **changed):
+        given = {"run": self.run, "parts": self.parts, "own": self.own} | changed
+        tables = attribution(self.texts, **given, name="tiny (main)", provenance=PROVENANCE)
+        return [pl.DataFrame(pl.from_arrow(table)) for table in tables]
+
+
+def watched(model, modules, token_ids):
+    """Inputs and outputs of some modules during a run, by name."""
+    seen = {}
+
+    def watch(name):
+        def hook(module, args, kwargs, output):
+            into = args[0] if args else next(iter(kwargs.values()))
+            out = output[0] if isinstance(output, tuple) else output
+            seen[name] = [x.detach().reshape(-1, x.shape[-1]).double() for x in (into, out)]
+
+        return hook
+
+    hooks = [
+        module.register_forward_hook(watch(name), with_kwargs=True)
+        for name, module in modules.items()
+    ]
+    with torch.inference_mode():
+        model(torch.tensor([token_ids]))
+    for hook in hooks:
+        hook.remove()
+    return seen
+
+
+def by_hand(case, token_ids):
+    """Contributions of each block's parts by what the modules of the model take and give."""
+    e = functional.normalize(torch.from_numpy(case.own(token_ids)).double(), dim=1)
+    at = case.architecture
+    blocks = list(case.model.get_submodule(at.blocks))
+    names = {
+        "out": at.attention.output,
+        "post": at.attention.post_norm,
+        "mid": at.mid if at.sum_norm else None,
+        "sum": at.sum_norm,
+        "mlp": at.mlp.post_norm or at.mlp.output,
+    }
+    modules = {
+        (layer, name): block.get_submodule(path)
+        for layer, block in enumerate(blocks)
+        for name, path in names.items()
+        if path
+    }
+    seen = watched(case.model, modules, token_ids)
+    for layer in range(len(blocks)):
+        project = modules[layer, "out"]
+        heads_input, attention = seen[layer, "out"]
+        scale = torch.ones_like(attention)
+        if at.attention.post_norm:
+            before, after = seen[layer, "post"]
+            scale = after / before
+        found = []
+        with torch.inference_mode():
+            nothing = project(torch.zeros_like(heads_input).float()).double()
+            for head in range(4):
+                alone = torch.zeros_like(heads_input)
+                some = slice(head * 8, head * 8 + 8)
+                alone[:, some] = heads_input[:, some]
+                found.append(e * scale * (project(alone.float()).double() - nothing))
+        parts = {"attention_bias": [e * scale * nothing], "head": found}
+        parts["mlp"] = [e * seen[layer, "mlp"][1]]
+        if at.sum_norm:
+            for part, norm in (("attention_norm", "mid"), ("mlp_norm", "sum")):
+                before, after = seen[layer, norm]
+                parts[part] = [e * (after - before)]
+        yield torch.stack([x.sum(1) for name in sorted(parts) for x in parts[name]], dim=1)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_contributions_are_those_of_the_models_own_modules(case, name):
+    made = case(name)
+    table, _ = made.tables()
+    for text in made.texts:
+        rows = table.filter(pl.col("label") == text.label)
+        got = rows["contribution"].to_numpy().reshape(len(text.tokens), 3, -1)
+        wanted = torch.stack(list(by_hand(made, text.token_ids)), dim=1).numpy()
+        np.testing.assert_allclose(got, wanted, atol=2e-6, rtol=1e-5)
+        assert np.abs(got).min(axis=(0, 1))[1:].max() > 0
+        resid = made.run(text.token_ids).resid.norm(dim=2).numpy()[:-1].T
+        np.testing.assert_allclose(rows["share"].to_numpy(), (got / resid[..., None]).ravel(), 1e-4)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_the_parts_of_a_block_add_up_to_its_change(case, name):
+    table, sums = case(name).tables()
+    added = table.group_by("label", "position", "layer", maintain_order=True).agg(
+        pl.col("contribution").cast(pl.Float64).sum()
+    )
+    np.testing.assert_allclose(added["contribution"], sums["total"], atol=1e-5)
+    change = sums["after"] - sums["before"]
+    np.testing.assert_allclose(change, sums["total"] + sums["error"], atol=1e-5)
+    assert sums["error"].abs().max() < 1e-5 and change.abs().max() > 0.1
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_identities_are_those_of_the_table_identity(case, name):
+    made = case(name)
+    _, sums = made.tables()
+    resid = np.concatenate([made.run(text.token_ids).resid.numpy() for text in made.texts], axis=1)
+    rows = made.own(own_token_ids(made.tokens, "last"))
+    layers = [Layer("resid", layer, np.arange(len(hidden)), hidden) for layer, hidden in enumerate(resid)]
+    table = identity(
+        layers, made.tokens, rows, pooling="last", groups=[], provenance=PROVENANCE
+    )
+    cosine = table["cosine"].to_numpy()  # by label and layer, then position
+    start = 0
+    for text in made.texts:
+        n = len(text.tokens)
+        own = cosine[start : start + 4 * n].reshape(4, n).T
+        start += 4 * n
+        mine = sums.filter(pl.col("label") == text.label)
+        for column, wanted in (("identity_before", own[:, :-1]), ("identity_after", own[:, 1:])):
+            assert mine[column].to_numpy().tolist() == wanted.ravel().tolist()
+    for when in ("before", "after"):
+        np.testing.assert_allclose(
+            sums[f"identity_{when}"], sums[when] / sums[f"norm_{when}"], atol=1e-6
+        )
+
+
+@pytest.mark.parametrize("name", ["gpt2", "bert"])
+def test_the_tables_have_a_row_for_each_part_and_each_block(case, name):
+    made = case(name)
+    table, sums = made.tables()
+    parts = WITH_NORMS if name in ENCODERS else PARTS
+    assert table.columns == [*KEYS, "part", "head", "contribution", "share"]
+    assert sums.columns[: len(KEYS)] == KEYS
+    keys = [
+        (text.label, position, token, layer)
+        for text in made.texts
+        for position, token in enumerate(text.tokens)
+        for layer in range(3)
+    ]
+    own = ["label", "position", "token", "layer"]
+    assert sums.select(own).rows() == keys
+    assert table.select(own).rows() == [key for key in keys for _ in parts]
+    assert table["part"].to_list() == parts * len(keys)
+    assert table.filter(part="head")["head"].to_list() == [0, 1, 2, 3] * len(keys)
+    assert table.filter(pl.col("part") != "head")["head"].null_count() == len(keys) * (
+        len(parts) - 4
+    )
+    assert (table["model"] == PROVENANCE["model"]).all()
+    late_first = attribution(
+        made.texts[::-1], made.run, made.parts, made.own, name="t", provenance=PROVENANCE
+    )
+    assert pl.DataFrame(pl.from_arrow(late_first[0])).equals(table)
+
+
+def test_a_token_without_an_embedding_has_no_contributions(case):
+    made = case("opt")
+    lost = made.texts[0].token_ids[2]
+
+    def own(token_ids):
+        return made.own(token_ids) * (np.array(token_ids) != lost)[:, None]
+
+    table, sums = made.tables(own=own)
+    first = pl.col("label") == made.texts[0].label
+    for frame in (table, sums):
+        column = frame.columns[9]
+        nulls = frame.filter(first, pl.col(column).is_null())["position"].unique()
+        assert nulls.to_list() == [
+            i for i, token in enumerate(made.texts[0].token_ids) if token == lost
+        ]
+    assert sums["norm_before"].null_count() == 0 < sums["identity_after"].null_count()
+
+
+@pytest.mark.parametrize("site", ["attention", "mlp_out"])
+def test_parts_that_do_not_add_up_are_refused(case, site):
+    made = case("llama")
+
+    def run(token_ids):
+        traced = made.run(token_ids)
+        wrong = getattr(traced, site).clone()
+        wrong[1, ..., -1, :] *= 1.05
+        return replace(traced, **{site: wrong})
+
+    message = r"tiny \(main\): the parts of block 1 add up to .*label 't0', position \d"
+    with pytest.raises(TokentrailsError, match=message):
+        made.tables(run=run)
+
+
+def test_states_that_are_not_finite_are_refused(case):
+    made = case("llama")
+
+    def run(token_ids):
+        traced = made.run(token_ids)
+        broken = traced.resid.clone()
+        broken[2, 1] = torch.nan
+        return replace(traced, resid=broken)
+
+    with pytest.raises(TokentrailsError, match="not finite at site resid, layer 2, label 't0'"):
+        made.tables(run=run)

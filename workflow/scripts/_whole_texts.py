@@ -1,0 +1,51 @@
+"""What the scripts that run a checkpoint on whole texts begin with."""
+
+import json
+import os
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+
+class Run(NamedTuple):
+    """A checkpoint's folder and name, an experiment's texts, and where the tables come from."""
+
+    folder: Path
+    name: str
+    texts: list
+    provenance: dict
+    progress: partial
+
+
+def prepare_run(snakemake):
+    """Read the inputs `tokens` and `provenance`, and set torch up for the job's threads."""
+    import torch
+    from tokentrails.models.siblings import refuse_other_tokenizer
+    from tokentrails.progress import token_bar
+    from tokentrails.tables import provenance_of, read_table
+    from tokentrails.trace import texts_of
+    from transformers.utils.logging import disable_progress_bar, set_verbosity_error
+
+    disable_progress_bar()
+    set_verbosity_error()
+    torch.set_num_threads(min(snakemake.threads, len(os.sched_getaffinity(0))))
+    wildcards = snakemake.wildcards
+    name = f"{wildcards.model} ({wildcards.checkpoint})"
+    tokens = read_table(snakemake.input.tokens)
+    source = json.loads(Path(snakemake.input.provenance).read_text(encoding="utf-8"))
+    refuse_other_tokenizer(provenance_of(tokens), source)
+    return Run(
+        folder=Path(snakemake.input.weights).parent,
+        name=name,
+        texts=texts_of(tokens),
+        provenance={
+            **provenance_of(tokens),
+            "checkpoint": wildcards.checkpoint,
+            "source": source["source"],
+            "source_revision": source["revision"],
+            "weights_sha256": source["sha256"]["model.safetensors"],
+            "architecture": source["architecture"],
+            "dtype": "float32",
+        },
+        progress=partial(token_bar, label=f"{name}, {wildcards.experiment}"),
+    )

@@ -1,0 +1,13 @@
+"""Predictions as plain text."""
+
+from pathlib import Path
+
+from _job import job
+
+with job(snakemake):
+    from tokentrails.atomic import replacing
+    from tokentrails.predictions import predictions_text
+    from tokentrails.tables import read_table
+
+    with replacing(snakemake.output[0]) as part:
+        Path(part).write_text(predictions_text(read_table(snakemake.input[0])), encoding="utf-8")

@@ -1,0 +1,276 @@
+"""Attribution: which heads and MLPs take a token away from its embedding, block by block.
+
+With e = E[token] / |E[token]|, each block changes e · x by exactly the sum of e · (head output)
+over its heads, e · (attention bias) and e · (MLP output). The length of x changes too; it takes the
+rest of the identity, which is e · x / |x|.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import torch
+from jaxtyping import Float, Float32, Float64
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from ..errors import TokentrailsError
+from ..extract import refuse_non_finite
+from ..parts import Block, Norm, Parts
+from ..progress import no_bar
+from ..similarity import row_cosine
+from ..states import places
+from ..tables import describe
+from ..trace import Trace, WholeText
+from .frame import token_keys
+
+MEANINGS = {
+    "position": "position of the token in the text, from 0",
+    "token": "vocabulary entry at this position; e is its row of the input embedding matrix, "
+    "divided by its length",
+    "layer": "index of the block",
+    "part": "what changes e · x: head, attention_bias (the bias of the attention's output), mlp; "
+    "attention_norm and mlp_norm (what the norm of the sum after each changes; in post-norm "
+    "encoders only). Norms of a branch's output (Gemma 2) are in the parts of that branch",
+    "head": "index of the head in its block; null: the part is no head",
+    "contribution": "what the part adds to e · x; all parts of a block add up to its change",
+    "share": "contribution / |x| before the block: what it would add to the identity if the length "
+    "of x stayed as it was",
+    "before": "e · x before the block",
+    "after": "e · x after the block",
+    "total": "sum of the contributions of all parts of the block",
+    "error": "after - before - total: what rounding leaves",
+    "norm_before": "|x| before the block",
+    "norm_after": "|x| after the block",
+    "identity_before": "cosine of x before the block with e, as in the table identity",
+    "identity_after": "cosine of x after the block with e",
+}
+UNITS = dict.fromkeys(
+    ("contribution", "before", "after", "total", "error", "norm_before", "norm_after"),
+    "model units",
+) | {"share": "cosine", "identity_before": "cosine, -1 to 1", "identity_after": "cosine, -1 to 1"}
+
+# How far the parts may be from the change of e · x: absolute, relative to it, and, for what float32
+# leaves of a long state, relative to |x|.
+TOLERANCE = (1e-4, 1e-3, 1e-6)
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What the blocks do to e · x at each position of a text.
+
+    Attributes
+    ----------
+    parts: name and head of each part, the same in every block, in the order of the tables.
+    contributions: of each part.
+    along: e · x before each block, and after the last.
+    """
+
+    parts: list[tuple[str, int | None]]
+    contributions: Float64[np.ndarray, "layers t parts"]
+    along: Float64[np.ndarray, "layers+1 t"]
+
+    @property
+    def total(self) -> Float64[np.ndarray, "layers t"]:
+        return self.contributions.sum(axis=2)
+
+    @property
+    def error(self) -> Float64[np.ndarray, "layers t"]:
+        return np.diff(self.along, axis=0) - self.total
+
+
+def attribution(
+    texts: Sequence[WholeText],
+    run: Callable[[list[int]], Trace],
+    parts: Parts,
+    own: Callable[[list[int]], Float32[np.ndarray, "t d"]],
+    *,
+    name: str,
+    provenance: Mapping[str, str],
+    progress: Callable[[int], tqdm] = no_bar,
+) -> tuple[pa.Table, pa.Table]:
+    """The tables `attribution` and `attribution_sum`.
+
+    Parameters
+    ----------
+    texts: of the experiment.
+    run: traces a text's token ids.
+    parts: of the model that does.
+    own: rows of the input embedding matrix, as the table `identity` takes them.
+    name: of the model and checkpoint, for messages.
+    provenance: gives the key columns too.
+    progress: makes a progress bar for a number of tokens.
+
+    Raises
+    ------
+    TokentrailsError: if a state is not finite, or the parts do not add up to what a block changes.
+    """
+    by_part, sums = [], []
+    with progress(sum(len(text.token_ids) for text in texts)) as bar:
+        for text in sorted(texts):
+            traced, rows = run(text.token_ids), own(text.token_ids)
+            resid = traced.resid.numpy()
+            n, at = len(text.token_ids), places(["resid"], len(parts.blocks))
+            refuse_non_finite(resid, np.arange(n), at, [text.label] * n, name)
+            found = changes(parts, traced, rows)
+            norms = np.linalg.norm(resid.astype(np.float64), axis=2)
+            _refuse_error(found, norms, text, name)
+            by_part.append(_parts_table(found, norms, text, provenance))
+            sums.append(_sums_table(found, norms, resid, rows, text, provenance))
+            bar.update(n)
+    titles = (
+        "attribution: what each head and MLP adds to a token's likeness to its embedding",
+        "attribution_sum: whether the parts of each block add up, and the growth of the states",
+    )
+    return tuple(
+        describe(
+            pa.concat_tables(tables),
+            title=title,
+            provenance=provenance,
+            meanings=MEANINGS,
+            units=UNITS,
+        )
+        for tables, title in zip((by_part, sums), titles, strict=True)
+    )
+
+
+def _refuse_error(
+    found: Changes, norms: Float64[np.ndarray, "layers+1 t"], text: WholeText, name: str
+) -> None:
+    absolute, relative, rounding = TOLERANCE
+    change, error = np.diff(found.along, axis=0), found.error
+    allowed = absolute + relative * np.abs(change) + rounding * norms[1:]
+    far = ~(np.abs(error) <= allowed) & ~np.isnan(found.along[0])
+    if far.any():
+        layer, position = np.argwhere(far)[0]
+        raise TokentrailsError(
+            f"the parts of block {layer} add up to {found.total[layer, position]:.6g}, but the "
+            f"block changes e · x by {change[layer, position]:.6g} (label {text.label!r}, "
+            f"position {position})",
+            where=name,
+            hint="the model has a part that is not known here; please report it with its name.",
+        )
+
+
+def _parts_table(
+    found: Changes,
+    norms: Float64[np.ndarray, "layers+1 t"],
+    text: WholeText,
+    provenance: Mapping[str, str],
+) -> pa.Table:
+    depth, n, n_parts = found.contributions.shape
+    share = found.contributions / norms[:-1, :, None]
+    by_token = {"contribution": found.contributions, "share": share}
+    names, heads = zip(*found.parts, strict=True)
+    return pa.table(
+        token_keys(provenance, text.label, text.tokens, depth * n_parts)
+        | {
+            "layer": pa.array(np.tile(np.repeat(np.arange(depth), n_parts), n), pa.int32()),
+            "part": pa.array(list(names) * (depth * n), pa.string()),
+            "head": pa.array(list(heads) * (depth * n), pa.int32()),
+        }
+        | {key: _floats(values.swapaxes(0, 1)) for key, values in by_token.items()}
+    )
+
+
+def _sums_table(
+    found: Changes,
+    norms: Float64[np.ndarray, "layers+1 t"],
+    resid: Float32[np.ndarray, "layers+1 t d"],
+    own: Float32[np.ndarray, "t d"],
+    text: WholeText,
+    provenance: Mapping[str, str],
+) -> pa.Table:
+    depth, n = found.error.shape
+    identity = np.stack([row_cosine(states, own) for states in resid])
+    by_token = {
+        "before": found.along[:-1],
+        "after": found.along[1:],
+        "total": found.total,
+        "error": found.error,
+        "norm_before": norms[:-1],
+        "norm_after": norms[1:],
+        "identity_before": identity[:-1],
+        "identity_after": identity[1:],
+    }
+    return pa.table(
+        token_keys(provenance, text.label, text.tokens, depth)
+        | {"layer": pa.array(np.tile(np.arange(depth), n), pa.int32())}
+        | {key: _floats(values.T) for key, values in by_token.items()}
+    )
+
+
+def _floats(values: Float[np.ndarray, "t *rows"]) -> pa.Array:
+    """Values of each token below each other; NaN becomes null."""
+    return pa.array(values.ravel(), pa.float32(), from_pandas=True)
+
+
+@torch.inference_mode()
+def changes(parts: Parts, traced: Trace, own: Float32[np.ndarray, "t d"]) -> Changes:
+    """Take the change of e · x in every block apart.
+
+    Parameters
+    ----------
+    parts: of the model.
+    traced: what it does to the text.
+    own: the row of the embedding matrix of each token. One of zeros gives NaN.
+    """
+    device = parts.embedding.device
+    rows = torch.from_numpy(own).double().to(device)
+    e = rows / torch.linalg.vector_norm(rows, dim=1, keepdim=True)
+    found = [_of_block(block, traced, layer, e) for layer, block in enumerate(parts.blocks)]
+    names = sorted(found[0])
+    heads = range(len(parts.blocks[0].heads.W_O))
+    order = {"head": [("head", head) for head in heads]}
+    return Changes(
+        parts=[part for name in names for part in order.get(name, [(name, None)])],
+        contributions=np.stack(
+            [torch.cat([one[name] for name in names], dim=1).cpu().numpy() for one in found]
+        ),
+        along=np.stack([_dot(x.to(device), e).cpu().numpy() for x in traced.resid]),
+    )
+
+
+def _of_block(
+    block: Block, traced: Trace, layer: int, e: Float64[Tensor, "t d"]
+) -> dict[str, Float64[Tensor, "t n"]]:
+    """The contributions of a block's parts, by name: one column each, of heads one for each."""
+    x, mid, attention, mlp_out = (
+        getattr(traced, site)[layer].to(e.device)
+        for site in ("resid", "resid_mid", "attention", "mlp_out")
+    )
+    heads = block.heads
+    values = heads.values(block.attention_norm(x))[list(heads.kv_of)]
+    results = attention @ values  # of each head, before W_O
+    attention_out = torch.einsum("htk,hkd->td", results, heads.W_O) + heads.b_O
+    seen = e * _gain(block.attention_post_norm, attention_out)
+    by_head = torch.einsum("td,hkd->htk", seen, heads.W_O.double())
+    found = {
+        "attention_bias": (seen @ heads.b_O.double())[:, None],
+        "head": _dot(results, by_head).T,
+        "mlp": _dot(mlp_out, e)[:, None],
+    }
+    if not isinstance(block.sum_norm_mlp, nn.Identity):
+        normed = block.sum_norm_attention(mid)
+        found["attention_norm"] = (_dot(normed, e) - _dot(mid, e))[:, None]
+        summed = normed + mlp_out
+        found["mlp_norm"] = (_dot(block.sum_norm_mlp(summed), e) - _dot(summed, e))[:, None]
+    return found
+
+
+def _gain(norm: Norm, x: Float[Tensor, "t d"]) -> Float64[Tensor, "t d"]:
+    """What an RMSNorm multiplies each number of x by.
+
+    It divides by the root mean square, so a constant vector of the same one is scaled the same.
+    """
+    rms = x.square().mean(dim=1, keepdim=True).sqrt().clamp_min(torch.finfo(x.dtype).tiny)
+    return norm(rms.expand_as(x)).double() / rms.double()
+
+
+def _dot(x: Tensor, y: Float64[Tensor, "*n d"]) -> Float64[Tensor, "*n"]:
+    return (x.double() * y).sum(dim=-1)
+
+

@@ -1,0 +1,301 @@
+"""Token evolution: which words the stream is closest to before each block, and what it predicts.
+
+Patterns and Messages, part 6. In the embedding space words are compared by cosine. Through the
+final norm and the unembedding (of encoders: through the masked-token head) they get the
+probabilities that the model would give them if it ended there, the "logit lens".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import torch
+from jaxtyping import Bool, Float, Float32, Int
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from ..architectures import Architecture
+from ..errors import TokentrailsError
+from ..extract import refuse_non_finite
+from ..parts import Parts
+from ..progress import no_bar
+from ..states import places
+from ..stream import StreamReader
+from ..tables import describe
+from ..trace import WholeText
+from ..word_lists import Space, nearest
+from .frame import token_keys
+
+MEANINGS = {
+    "position": "position of the token in the text, from 0",
+    "token": "vocabulary entry at this position",
+    "layer": "blocks passed by the stream",
+    "space": "embedding: words by cosine of the stream with their rows of the input embedding "
+    "matrix; unembedding: words by probability, after the final norm and the unembedding (of "
+    "encoders: the masked-token head)",
+    "top": "the vocabulary entries that score highest, the highest first; those predicted are from "
+    "all entries, the others from whole words alone unless the configuration asks for all",
+    "top_score": "their cosines (embedding) or probabilities among all entries (unembedding)",
+    "predicted": "whether the list comes from the model's own logits",
+}
+OF_PREDICTIONS = {
+    "position": MEANINGS["position"],
+    "token": MEANINGS["token"],
+    "prefix": "the text up to this token, and with it",
+    "predicted": "the vocabulary entry that the model itself finds most probable: after the "
+    "prefix; of encoders: at this position",
+    "probability": "its probability among the tokenizer's entries",
+    "top": "the most probable entries, the most probable first",
+    "top_probability": "their probabilities",
+}
+
+# Most bytes of the logits of one block of states.
+LOGITS_BYTES = 256 << 20
+# How far logits may be from the model's own: absolute, and relative to them.
+TOLERANCE = 1e-3
+
+
+class Listed(NamedTuple):
+    """The entries that score highest for each state, the highest first, and their scores."""
+
+    entries: Int[np.ndarray, "n k"]
+    scores: Float[np.ndarray, "n k"]
+
+
+@dataclass(frozen=True, eq=False)
+class Lens:
+    """A model as one that says words: its own logits, and those of its stream.
+
+    Parameters
+    ----------
+    model: with its unembedding, as `load_language_model` gives it.
+    architecture: its row of the table.
+    parts: of its `base_model`; their unembedding must be there.
+    entries: the tokenizer's entry of each row of the unembedding; None for padded rows.
+    listed: the entries that may be listed.
+    name: of the model and checkpoint, for messages.
+    """
+
+    model: nn.Module
+    architecture: Architecture
+    parts: Parts
+    entries: Sequence[str | None]
+    listed: Bool[Tensor, " v"]
+    name: str
+
+    @torch.inference_mode()
+    def stream(self, text: WholeText) -> Float32[Tensor, "layers+1 t d"]:
+        """The stream of a text before each block and after the last, on the model's device.
+
+        Raises
+        ------
+        TokentrailsError: if a state is not finite.
+        """
+        at, n = places(["resid"], len(self.parts.blocks)), len(text.token_ids)
+        reader = StreamReader(self.model.base_model, self.architecture, at)
+        try:
+            states = reader(self._input(text), torch.arange(n, device=self.device))
+        finally:
+            reader.close()
+        refuse_non_finite(states.cpu().numpy(), np.arange(n), at, [text.label] * n, self.name)
+        return states
+
+    @torch.inference_mode()
+    def top(self, states: Float32[Tensor, "n d"], k: int) -> Listed:
+        """The most probable of the listed entries, had the model ended with these states."""
+        k = min(k, int(self.listed.sum()))
+        return _joined(
+            _most_probable(self._logits(states[some]), self.listed, k)
+            for some in self._blocks(len(states))
+        )
+
+    @torch.inference_mode()
+    def predictions(self, text: WholeText, last: Float32[Tensor, "t d"], k: int) -> Listed:
+        """The entries that the model itself finds most probable, at each position.
+
+        Parameters
+        ----------
+        last: the stream after the last block.
+        k: how many.
+
+        Raises
+        ------
+        TokentrailsError: if the logits of `last` are not the model's own.
+        """
+        k, parts = min(k, int(self._known.sum())), []
+        for some in self._blocks(len(last)):
+            logits = self._own_logits(text, some)
+            self._refuse_other(logits, self._logits(last[some]), text)
+            parts.append(_most_probable(logits, self._known, k))
+        return _joined(parts)
+
+    @property
+    def device(self) -> torch.device:
+        return self.parts.embedding.device
+
+    @property
+    def _known(self) -> Bool[Tensor, " v"]:
+        known = [entry is not None for entry in self.entries]
+        return torch.tensor(known, device=self.device)
+
+    def _input(self, text: WholeText) -> Int[Tensor, "1 t"]:
+        return torch.tensor([text.token_ids], device=self.device)
+
+    def _blocks(self, n: int) -> Iterator[slice]:
+        width = max(1, LOGITS_BYTES // (4 * len(self.entries)))
+        for start in range(0, n, width):
+            yield slice(start, min(start + width, n))
+
+    def _logits(self, states: Float32[Tensor, "n d"]) -> Float32[Tensor, "n v"]:
+        """Logits of the tokenizer's entries; of padded rows -inf."""
+        logits = self.parts.logits(states)
+        assert logits is not None
+        return logits.masked_fill(~self._known, -torch.inf)
+
+    def _own_logits(self, text: WholeText, some: slice) -> Float32[Tensor, "n v"]:
+        """The same as the model itself gives them, at some positions of a text."""
+        if not self.architecture.causal:
+            logits = self.model(self._input(text)).logits[0, some]
+        else:
+            at = torch.arange(some.start, some.stop, device=self.device)
+            logits = self.model(self._input(text), use_cache=False, logits_to_keep=at).logits[0]
+        return logits.float().masked_fill(~self._known, -torch.inf)
+
+    def _refuse_other(self, own: Tensor, rebuilt: Tensor, text: WholeText) -> None:
+        own, rebuilt = own[:, self._known], rebuilt[:, self._known]
+        difference = (rebuilt - own).abs()
+        if not (difference <= TOLERANCE * own.abs().clamp_min(1)).all():
+            raise TokentrailsError(
+                f"the parts do not rebuild the model: its logits differ by up to "
+                f"{float(difference.max()):.3g} from those of its stream (label {text.label!r})",
+                where=self.name,
+                hint="the model has a part that is not known here; please report it with its name.",
+            )
+
+
+def _most_probable(
+    logits: Float32[Tensor, "n v"], listed: Bool[Tensor, " v"], k: int
+) -> tuple[Tensor, Tensor]:
+    """The k most probable of the listed entries; of equal ones the first by number."""
+    probabilities = logits.softmax(dim=1).masked_fill_(~listed, -1)
+    entries = probabilities.topk(k, dim=1).indices.sort(dim=1).values
+    scores = probabilities.gather(1, entries)
+    order = scores.argsort(dim=1, descending=True, stable=True)
+    return entries.gather(1, order), scores.gather(1, order)
+
+
+def _joined(parts: Iterable[tuple[Tensor, Tensor]]) -> Listed:
+    return Listed(*(torch.cat(column).cpu().numpy() for column in zip(*parts, strict=True)))
+
+
+def evolution(
+    texts: Sequence[WholeText],
+    lens: Lens,
+    embedding: Space,
+    *,
+    top: int,
+    prefix: Callable[[list[int]], str],
+    provenance: Mapping[str, str],
+    progress: Callable[[int], tqdm] = no_bar,
+) -> tuple[pa.Table, pa.Table]:
+    """The tables `evolution` and `predictions`.
+
+    Parameters
+    ----------
+    texts: of the experiment.
+    lens: the model.
+    embedding: the vocabulary's rows that the stream is compared with, and which may be listed.
+    top: how many words are listed.
+    prefix: the text of token ids.
+    provenance: gives the key columns too.
+    progress: makes a progress bar for a number of tokens.
+
+    Raises
+    ------
+    TokentrailsError: if a state is not finite, or the parts do not rebuild the model's own logits.
+    """
+    entries = np.array(lens.entries, dtype=object)
+    evolved, predicted = [], []
+    with progress(sum(len(text.token_ids) for text in texts)) as bar:
+        for text in sorted(texts):
+            stream = lens.stream(text)
+            lists = []
+            for states in stream:
+                near = nearest(states, embedding, top)
+                lists += [Listed(near.entries, near.cosines), lens.top(states, top)]
+                bar.update(len(states) / len(stream))  # a long text takes long
+            own = lens.predictions(text, stream[-1], top)
+            evolved.append(_evolution_table([*lists, own], entries, text, provenance))
+            predicted.append(_predictions_table(own, entries, text, prefix, provenance))
+    units = {"top_score": "cosine, -1 to 1, or probability"}
+    of_predictions = dict.fromkeys(("probability", "top_probability"), "probability")
+    return (
+        describe(
+            pa.concat_tables(evolved),
+            title="evolution: which words the stream is closest to before each block",
+            provenance=provenance,
+            meanings=MEANINGS,
+            units=units,
+        ),
+        describe(
+            pa.concat_tables(predicted),
+            title="predictions: what the model itself predicts at each position",
+            provenance=provenance,
+            meanings=OF_PREDICTIONS,
+            units=of_predictions,
+        ),
+    )
+
+
+def _evolution_table(
+    lists: Sequence[Listed],
+    entries: np.ndarray,
+    text: WholeText,
+    provenance: Mapping[str, str],
+) -> pa.Table:
+    """Of each token all lists: two for each layer, and what is predicted at last."""
+    n, each = len(text.tokens), len(lists)
+    layers = [*np.repeat(np.arange(each // 2), 2), each // 2 - 1]
+    spaces = ["embedding", "unembedding"] * (each // 2) + ["unembedding"]
+    words = [entries[one.entries].tolist() for one in lists]
+    scores = [one.scores.tolist() for one in lists]
+    return pa.table(
+        token_keys(provenance, text.label, text.tokens, each)
+        | {
+            "layer": pa.array(layers * n, pa.int32()),
+            "space": pa.array(spaces * n, pa.string()),
+            "top": pa.array([one[t] for t in range(n) for one in words], pa.list_(pa.string())),
+            "top_score": pa.array(
+                [one[t] for t in range(n) for one in scores], pa.list_(pa.float32())
+            ),
+            "predicted": pa.array(([False] * (each - 1) + [True]) * n),
+        }
+    )
+
+
+def _predictions_table(
+    own: Listed,
+    entries: np.ndarray,
+    text: WholeText,
+    prefix: Callable[[list[int]], str],
+    provenance: Mapping[str, str],
+) -> pa.Table:
+    words, n = entries[own.entries], len(text.tokens)
+    keys = token_keys(provenance, text.label, text.tokens, 1)
+    token = keys.pop("token")
+    prefixes = [prefix(text.token_ids[: position + 1]) for position in range(n)]
+    return pa.table(
+        keys
+        | {
+            "prefix": pa.array(prefixes, pa.string()),
+            "token": token,
+            "predicted": pa.array(words[:, 0], pa.string()),
+            "probability": pa.array(own.scores[:, 0], pa.float32()),
+            "top": pa.array(words.tolist(), pa.list_(pa.string())),
+            "top_probability": pa.array(own.scores.tolist(), pa.list_(pa.float32())),
+        }
+    )
