@@ -12,7 +12,6 @@ import torch
 from test_metrics import PROVENANCE
 from test_whole_texts import whole
 from tiny import CONFIGS, ENCODERS
-from tokentrails.word_lists import Spaces
 from transformers import AutoModel, AutoModelForCausalLM, AutoModelForMaskedLM
 
 from tokentrails.errors import TokentrailsError
@@ -24,6 +23,7 @@ from tokentrails.predictions import predictions_text
 from tokentrails.tokenization import tokenize
 from tokentrails.trace import texts_of
 from tokentrails.vocabulary import entries
+from tokentrails.word_lists import Spaces
 
 TEXTS = ("The boat reached the river bank.", "She will lead the team; a guide followed.")
 KEYS = ["model", "checkpoint", "experiment", "label", "position"]
