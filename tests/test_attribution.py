@@ -161,10 +161,10 @@ def test_identities_are_those_of_the_table_identity(case, name):
     _, sums = made.tables()
     resid = np.concatenate([made.run(text.token_ids).resid.numpy() for text in made.texts], axis=1)
     rows = made.own(own_token_ids(made.tokens, "last"))
-    layers = [Layer("resid", layer, np.arange(len(hidden)), hidden) for layer, hidden in enumerate(resid)]
-    table = identity(
-        layers, made.tokens, rows, pooling="last", groups=[], provenance=PROVENANCE
-    )
+    layers = [
+        Layer("resid", layer, np.arange(len(hidden)), hidden) for layer, hidden in enumerate(resid)
+    ]
+    table = identity(layers, made.tokens, rows, pooling="last", groups=[], provenance=PROVENANCE)
     cosine = table["cosine"].to_numpy()  # by label and layer, then position
     start = 0
     for text in made.texts:

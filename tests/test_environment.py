@@ -178,7 +178,7 @@ def scripts_and_environments() -> list[tuple[str, str]]:
 
 
 def all_imports(path: Path, seen: set[Path]) -> set[str]:
-    """Top-level names that a file imports, itself or through the library's own modules."""
+    """Top-level names that a file imports, itself or through modules of the project."""
     if path in seen:
         return set()
     seen.add(path)
@@ -190,7 +190,8 @@ def all_imports(path: Path, seen: set[Path]) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             module = node.module or ""
             if node.level == 0 and not module.startswith("tokentrails"):
-                names.add(module.split(".")[0])
+                beside = package / f"{module}.py"  # as scripts have them
+                names |= all_imports(beside, seen) if beside.is_file() else {module.split(".")[0]}
                 continue
             base = package
             for _ in range(node.level - 1):
@@ -204,7 +205,7 @@ def all_imports(path: Path, seen: set[Path]) -> set[str]:
                     names |= all_imports(found.with_suffix(".py"), seen)
                 elif (found / "__init__.py").is_file():
                     names |= all_imports(found / "__init__.py", seen)
-    return names - set(sys.stdlib_module_names) - {"tokentrails", "_job"}
+    return names - set(sys.stdlib_module_names) - {"tokentrails"}
 
 
 @pytest.mark.parametrize(("script", "environment"), scripts_and_environments())

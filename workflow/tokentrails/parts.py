@@ -20,6 +20,7 @@ from transformers.activations import ACT2FN
 
 from .architectures import Architecture, Attention, MaskedHead
 from .errors import TokentrailsError
+from .factored import Factored
 from .weights import Weights
 
 Norm = Callable[[Tensor], Tensor]
@@ -163,6 +164,19 @@ class Heads:
     def key_rms(self, x_hat: Float[Tensor, "t d"]) -> Float[Tensor, "heads t"]:
         """What the keys' norm divides them by, for each head; 1 without such a norm."""
         return _rms(x_hat @ self.W_K + self.b_K[:, None], self.key_norm)[list(self.kv_of)]
+
+    def factored_query_patterns(self, x_hat: Float[Tensor, "t d"]) -> Factored:
+        """`query_patterns` at offset 0, not multiplied out."""
+        return Factored(self._seen_by_query(x_hat, 0), self.W_K.mT, self.kv_of)
+
+    def factored_key_patterns(self, x_hat: Float[Tensor, "t d"]) -> Factored:
+        """`key_patterns` at offset 0, not multiplied out."""
+        return Factored(self._seen_by_key(x_hat, 0), self.W_Q.mT, tuple(range(len(self.W_Q))))
+
+    def factored_messages(self, x_hat: Float[Tensor, "t d"]) -> Factored:
+        """`messages`, not multiplied out."""
+        values = self.values(x_hat)[list(self.kv_of)]
+        return Factored(values, self.W_O, tuple(range(len(self.W_O))))
 
     def _seen_by_query(self, x_hat: Tensor, offset: int) -> Float[Tensor, "heads t d_head"]:
         """z such that the logit is z · (x_hat_j W_K + b_K), but for the keys' norm."""

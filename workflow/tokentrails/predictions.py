@@ -31,7 +31,7 @@ def predictions_text(predictions: pa.Table) -> str:
     by_text: dict[str, list[list[str]]] = {}
     for row in predictions.to_pylist():
         by_text.setdefault(row["label"], []).append(_cells(row))
-    titles = ["prefix", "predicted", "probability", *["then", ""] * NEXT]
+    titles = ["prefix", "predicted", "probability", "then", *[""] * (2 * NEXT - 1)]
     lines = []
     for label, cells in by_text.items():
         lines += [visible(label), *_aligned([titles, *cells]), ""]

@@ -77,14 +77,8 @@ def closest(
     ------
     TokentrailsError: if a state or a row has a NaN or an infinity.
     """
-    for name, values in (("state", states), ("row", rows)):
-        # A sum is finite exactly when all is, unless it overflows; only then look closer.
-        if not values.sum().isfinite() and not values.isfinite().all():
-            raise TokentrailsError(
-                f"a {name} has values that are not finite",
-                where="the cosines with the vocabulary",
-                hint="run the model in float32 (extract.dtype), or check its weights.",
-            )
+    refuse_non_finite("state", states)
+    refuse_non_finite("row", rows)
     if valid is None:
         valid = torch.ones(len(rows), dtype=torch.bool, device=rows.device)
     matrix = _Matrix(rows, valid, offset)
@@ -100,13 +94,24 @@ def closest(
     return Closest(*(torch.cat([getattr(part, name) for part in parts]) for name in names))
 
 
+def refuse_non_finite(name: str, values: Tensor) -> None:
+    """Raise for vectors, called by a name, with a NaN or an infinity."""
+    # A sum is finite exactly when all is, unless it overflows; only then look closer.
+    if not values.sum().isfinite() and not values.isfinite().all():
+        raise TokentrailsError(
+            f"a {name} has values that are not finite",
+            where="the cosines with the vocabulary",
+            hint="run the model in float32 (extract.dtype), or check its weights.",
+        )
+
+
 class _Matrix:
     """The rows to compare with, an offset added, those that take part, and their lengths."""
 
     def __init__(self, rows: Tensor, valid: Tensor, offset: Tensor | None) -> None:
         self.rows, self.offset = rows, offset
         self.inverse = torch.empty(len(rows), 1, device=rows.device)
-        for part in _slices(len(rows), 4 * rows.shape[1]):
+        for part in slices(len(rows), 4 * rows.shape[1]):
             lengths = torch.linalg.vector_norm(self._moved(part), dim=1, keepdim=True)
             self.inverse[part] = torch.where(lengths > 0, 1 / lengths, 0)
         self.valid = valid & (self.inverse[:, 0] > 0)
@@ -126,9 +131,7 @@ class _Matrix:
 def _closest(states: Tensor, own: Tensor, matrix: _Matrix, k: int) -> Closest:
     numbers = torch.arange(len(states), device=states.device)
     cosine = _cosines(states, matrix, numbers, own)
-    # First to a largest entry of 1: the squares of large numbers would be too large for float32.
-    unit = torch.nn.functional.normalize(states, p=math.inf, dim=1)
-    unit = torch.nn.functional.normalize(unit, dim=1)
+    unit = directions(states)
     threshold = torch.nan_to_num(cosine, nan=2.0)
     margin = rounding(states.shape[1])
     tops: list[tuple[Tensor, Tensor]] = []
@@ -142,6 +145,13 @@ def _closest(states: Tensor, own: Tensor, matrix: _Matrix, k: int) -> Closest:
     nearest, nearest_cosine = _nearest(states, matrix, tops, k)
     cosine = torch.where(rank < 0, torch.nan, cosine)
     return Closest(cosine, rank, nearest, nearest_cosine)
+
+
+def directions(vectors: Float32[Tensor, "*n d"]) -> Float32[Tensor, "*n d"]:
+    """Vectors of length 1; of zeros if they have no direction."""
+    # First to a largest entry of 1: the squares of large numbers would be too large for float32.
+    largest_is_1 = torch.nn.functional.normalize(vectors, p=math.inf, dim=-1)
+    return torch.nn.functional.normalize(largest_is_1, dim=-1)
 
 
 def rounding(width: int) -> float:
@@ -195,7 +205,7 @@ def _count(
     for part in _slices_of(len(matrix.rows), width):
         scores = _scores(unit, matrix, part, buffer)
         if keep:
-            values, columns = _largest(scores, keep)
+            values, columns = largest(scores, keep)
             tops.append((values, columns + part.start))
         # Flags are floats, 0 and 1: torch compares and adds them several times faster than bools.
         closer = torch.gt(scores, above, out=flags)
@@ -229,7 +239,8 @@ def _slices_of(total: int, width: int) -> Iterator[slice]:
         yield slice(start, min(start + width, total))
 
 
-def _slices(total: int, bytes_each: int, room: int = BLOCK_BYTES) -> Iterator[slice]:
+def slices(total: int, bytes_each: int, room: int = BLOCK_BYTES) -> Iterator[slice]:
+    """Parts of `total` things, of so many bytes each, that fit into some room."""
     return _slices_of(total, max(1, room // bytes_each))
 
 
@@ -241,8 +252,10 @@ def _true_places(flags: Float32[Tensor, "n w"]) -> Int64[Tensor, "c 2"]:
     return torch.stack([row[which], group[which] * GROUP + column], dim=1)
 
 
-def _largest(scores: Tensor, keep: int) -> tuple[Tensor, Tensor]:
-    """The largest scores of each row, and their columns.
+def largest(
+    scores: Float32[Tensor, "n w"], keep: int
+) -> tuple[Float32[Tensor, "n k"], Int64[Tensor, "n k"]]:
+    """The largest scores of each row, and their columns. Their number is a multiple of `GROUP`.
 
     They lie in the groups with the largest maxima, so that most scores are looked at only once.
     """
@@ -271,17 +284,23 @@ def _nearest(
     values = torch.cat([values for values, _ in tops], dim=1)
     rows = torch.cat([rows for _, rows in tops], dim=1)
     at = values.topk(min(k + SPARE, values.shape[1]), dim=1).indices
-    # By number first: sorting by cosine is stable, so that equal ones stay in this order.
     rows, values = rows.gather(1, at), values.gather(1, at)
-    rows, order = rows.sort(dim=1)
-    values = values.gather(1, order)
     numbers = torch.arange(n, device=device).repeat_interleave(rows.shape[1])
     taking_part = values.flatten() > -2
     cosine = torch.full((rows.numel(),), -2.0, dtype=torch.float64, device=device)
     cosine[taking_part] = _cosines(
         states, matrix, numbers[taking_part], rows.flatten()[taking_part]
     )
-    cosine = cosine.view_as(rows)
+    return in_order(rows, cosine.view_as(rows), k)
+
+
+def in_order(
+    rows: Int64[Tensor, "n c"], cosine: Float64[Tensor, "n c"], k: int
+) -> tuple[Int64[Tensor, "n k"], Float64[Tensor, "n k"]]:
+    """The k closest of some rows and their cosines, the closest first; equal ones by number."""
+    # By number first: sorting by cosine is stable, so that equal ones stay in this order.
+    rows, order = rows.sort(dim=1)
+    cosine = cosine.gather(1, order)
     order = cosine.argsort(dim=1, descending=True, stable=True)[:, :k]
     return rows.gather(1, order), cosine.gather(1, order)
 
@@ -292,7 +311,7 @@ def _cosines(
     """Cosines of pairs in float64; NaN where one of them has no direction."""
     result = torch.empty(len(state), dtype=torch.float64, device=states.device)
     room = PAIR_BYTES.get(states.device.type, BLOCK_BYTES)
-    for some in _slices(len(state), 8 * states.shape[1], room):
+    for some in slices(len(state), 8 * states.shape[1], room):
         x, e = states[state[some]].double(), matrix.exact(row[some])
         norms = torch.linalg.vector_norm(x, dim=1) * torch.linalg.vector_norm(e, dim=1)
         # Summed by row, so that equal rows give equal sums whatever lies around them.

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import nullcontext
-from itertools import chain
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 
 import polars as pl
 import pyarrow as pa
@@ -85,18 +84,37 @@ def write_parts(parts: Iterable[pa.Table], path: Path, csv: Path | None = None) 
     parts: at least one.
     path, csv: as for `write_table`.
     """
-    waiting = iter(parts)
-    first = next(waiting)
-    with (
-        replacing(csv) if csv is not None else nullcontext() as part_csv,
-        replacing(path) as part,
-        pq.ParquetWriter(part, first.schema, compression="zstd") as writer,
-        part_csv.open("wb") if part_csv is not None else nullcontext() as lines,
-    ):
-        for index, table in enumerate(chain([first], waiting)):
+    with writing_parts(path, csv) as write:
+        for table in parts:
+            write(table)
+
+
+@contextmanager
+def writing_parts(path: Path, csv: Path | None = None) -> Iterator[Callable[[pa.Table], None]]:
+    """A function that writes the next part, for tables that are made side by side.
+
+    Parameters
+    ----------
+    path, csv: as for `write_table`. Nothing is there unless at least one part was written, and the
+        block has ended without an error.
+    """
+    with ExitStack() as stack:
+        part_csv = None if csv is None else stack.enter_context(replacing(csv))
+        part = stack.enter_context(replacing(path))
+        lines = None if part_csv is None else stack.enter_context(part_csv.open("wb"))
+        writer: pq.ParquetWriter | None = None
+
+        def write(table: pa.Table) -> None:
+            nonlocal writer
+            first = writer is None
+            if writer is None:
+                writer = pq.ParquetWriter(part, table.schema, compression="zstd")
+                stack.enter_context(writer)
             writer.write_table(table)
             if lines is not None:
-                for_spreadsheets(table).write_csv(lines, include_header=index == 0)
+                for_spreadsheets(table).write_csv(lines, include_header=first)
+
+        yield write
 
 
 def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:

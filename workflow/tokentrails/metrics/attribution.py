@@ -203,7 +203,7 @@ def _sums_table(
     )
 
 
-def _floats(values: Float[np.ndarray, "t *rows"]) -> pa.Array:
+def _floats(values: Float[np.ndarray, "t ..."]) -> pa.Array:
     """Values of each token below each other; NaN becomes null."""
     return pa.array(values.ravel(), pa.float32(), from_pandas=True)
 
@@ -272,5 +272,3 @@ def _gain(norm: Norm, x: Float[Tensor, "t d"]) -> Float64[Tensor, "t d"]:
 
 def _dot(x: Tensor, y: Float64[Tensor, "*n d"]) -> Float64[Tensor, "*n"]:
     return (x.double() * y).sum(dim=-1)
-
-

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import torch
-from jaxtyping import Bool, Float, Float32, Int
+from jaxtyping import Bool, Float, Float32, Int, Int64
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -53,6 +54,8 @@ OF_PREDICTIONS = {
     "top_probability": "their probabilities",
 }
 
+# States that are compared with the vocabulary at once, between two steps of the progress bar.
+STATES_AT_ONCE = 1024
 # Most bytes of the logits of one block of states.
 LOGITS_BYTES = 256 << 20
 # How far logits may be from the model's own: absolute, and relative to them.
@@ -76,7 +79,7 @@ class Lens:
     architecture: its row of the table.
     parts: of its `base_model`; their unembedding must be there.
     entries: the tokenizer's entry of each row of the unembedding; None for padded rows.
-    listed: the entries that may be listed.
+    listed: the numbers of the entries that may be listed.
     name: of the model and checkpoint, for messages.
     """
 
@@ -84,7 +87,7 @@ class Lens:
     architecture: Architecture
     parts: Parts
     entries: Sequence[str | None]
-    listed: Bool[Tensor, " v"]
+    listed: Int64[Tensor, " e"]
     name: str
 
     @torch.inference_mode()
@@ -107,7 +110,6 @@ class Lens:
     @torch.inference_mode()
     def top(self, states: Float32[Tensor, "n d"], k: int) -> Listed:
         """The most probable of the listed entries, had the model ended with these states."""
-        k = min(k, int(self.listed.sum()))
         return _joined(
             _most_probable(self._logits(states[some]), self.listed, k)
             for some in self._blocks(len(states))
@@ -126,18 +128,18 @@ class Lens:
         ------
         TokentrailsError: if the logits of `last` are not the model's own.
         """
-        k, parts = min(k, int(self._known.sum())), []
+        every, parts = self._known.nonzero()[:, 0], []
         for some in self._blocks(len(last)):
             logits = self._own_logits(text, some)
             self._refuse_other(logits, self._logits(last[some]), text)
-            parts.append(_most_probable(logits, self._known, k))
+            parts.append(_most_probable(logits, every, k))
         return _joined(parts)
 
     @property
     def device(self) -> torch.device:
         return self.parts.embedding.device
 
-    @property
+    @cached_property
     def _known(self) -> Bool[Tensor, " v"]:
         known = [entry is not None for entry in self.entries]
         return torch.tensor(known, device=self.device)
@@ -178,18 +180,28 @@ class Lens:
 
 
 def _most_probable(
-    logits: Float32[Tensor, "n v"], listed: Bool[Tensor, " v"], k: int
+    logits: Float32[Tensor, "n v"], listed: Int64[Tensor, " e"], k: int
 ) -> tuple[Tensor, Tensor]:
     """The k most probable of the listed entries; of equal ones the first by number."""
-    probabilities = logits.softmax(dim=1).masked_fill_(~listed, -1)
-    entries = probabilities.topk(k, dim=1).indices.sort(dim=1).values
-    scores = probabilities.gather(1, entries)
+    probabilities = logits.softmax(dim=1)[:, listed]
+    at = probabilities.topk(min(k, len(listed)), dim=1).indices.sort(dim=1).values
+    scores = probabilities.gather(1, at)
     order = scores.argsort(dim=1, descending=True, stable=True)
-    return entries.gather(1, order), scores.gather(1, order)
+    return listed[at.gather(1, order)], scores.gather(1, order)
 
 
 def _joined(parts: Iterable[tuple[Tensor, Tensor]]) -> Listed:
     return Listed(*(torch.cat(column).cpu().numpy() for column in zip(*parts, strict=True)))
+
+
+def _of_layers(near: Sequence[Listed], probable: Sequence[Listed], layers: int) -> list[Listed]:
+    """The lists of both spaces, of each layer those of all positions, in the tables' order."""
+    spaces = []
+    for parts in (near, probable):
+        columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
+        by_layer = zip(*(np.split(column, layers) for column in columns), strict=True)
+        spaces.append([Listed(*both) for both in by_layer])
+    return [one for at_layer in zip(*spaces, strict=True) for one in at_layer]
 
 
 def evolution(
@@ -223,12 +235,14 @@ def evolution(
     with progress(sum(len(text.token_ids) for text in texts)) as bar:
         for text in sorted(texts):
             stream = lens.stream(text)
-            lists = []
-            for states in stream:
-                near = nearest(states, embedding, top)
-                lists += [Listed(near.entries, near.cosines), lens.top(states, top)]
-                bar.update(len(states) / len(stream))  # a long text takes long
+            near, probable = [], []
+            for states in stream.flatten(0, 1).split(STATES_AT_ONCE):
+                found = nearest(states, embedding, top)
+                near.append(Listed(found.entries, found.cosines))
+                probable.append(lens.top(states, top))
+                bar.update(len(states) / len(stream))
             own = lens.predictions(text, stream[-1], top)
+            lists = _of_layers(near, probable, len(stream))
             evolved.append(_evolution_table([*lists, own], entries, text, provenance))
             predicted.append(_predictions_table(own, entries, text, prefix, provenance))
     units = {"top_score": "cosine, -1 to 1, or probability"}
