@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -22,6 +23,8 @@ _LIST = 44  # width of a column of words
 _CELL, _MOST_LINES = 26, 12  # width of a grid's cell, and how high it may be
 
 Tables = Mapping[str, pl.DataFrame]
+
+log = logging.getLogger(__name__)
 
 
 def sheets_of(
@@ -268,6 +271,7 @@ def _strongest_pairs(attention: pl.DataFrame, most: int) -> tuple[pl.DataFrame, 
         f"{len(kept):,} of {len(attention):,} pairs: those with an attention weight above {bound}; "
         f"{most:,} are the most that fit. The table `attention` holds them all."
     )
+    log.info("%s: %s", MAIN, note)
     return kept, note, f"Attention weight (only above {bound})"
 
 
@@ -376,9 +380,13 @@ def _predictions(predictions: pl.DataFrame) -> list[Sheet]:
     columns = [
         _POSITION,
         _TOKEN,
-        Column("Predicted", "the word that the model expects next", width=16),
-        Column("Probability", "of that word", 3, width=12, scale=Scale(0.0, 1.0)),
-        Column("Most probable", "the words it expects most, the first first", width=2 * _LIST),
+        Column(
+            "Predicted",
+            "what the model itself finds most probable: next; of encoders: at this position",
+            width=16,
+        ),
+        Column("Probability", "of what is predicted", 3, width=12, scale=Scale(0.0, 1.0)),
+        Column("Most probable", "the most probable words, the first first", width=2 * _LIST),
     ]
     return [_sheet("Predictions", frame, columns, frozen=2)]
 
