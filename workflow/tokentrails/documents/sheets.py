@@ -146,6 +146,7 @@ _POSITION = Column("Position", "of the token in the text, from 0")
 _TOKEN = Column("Token", "the token at this position", width=14, choices=True)
 _RENAMED = {"layer": "Layer", "head": "Head", "position": "Position", "token": "Token"}
 _NEAREST = "cosine of the first word in the list"
+_ROTARY = "; with rotary positions, as from the token's own position (offset 0)"
 _BIAS = f"mean |z| of the listed words' bias; lists beyond the threshold read {HIGH_BIAS}"
 
 
@@ -172,7 +173,7 @@ def _patterns(heads: pl.DataFrame) -> list[Sheet]:
     columns = [_LAYER, _HEAD, _POSITION, _TOKEN]
     for side, says in (("Query", "what the head looks for here"), ("Key", "what it offers here")):
         columns += [
-            Column(f"{side} pattern", f"{says}: the nearest words", width=_LIST),
+            Column(f"{side} pattern", f"{says}: the nearest words{_ROTARY}", width=_LIST),
             Column(f"{side} cosine", _NEAREST, 3, scale=scale),
             Column(f"{side} bias", _BIAS, 2),
             Column(f"{side} norm", "length of the pattern", 2),
@@ -243,7 +244,7 @@ def _all_together(attention: pl.DataFrame, heads: pl.DataFrame, most_pairs: int)
             width=11,
             scale=Scale(0.0, 1.0),
         ),
-        Column("Key pattern", "what the key offers: the nearest words", width=_LIST),
+        Column("Key pattern", f"what the key offers: the nearest words{_ROTARY}", width=_LIST),
         Column("Key cosine", _NEAREST, 3, scale=scale),
     ]
     for space in _SPACES:
