@@ -129,6 +129,12 @@ def test_code_elsewhere_does_not_count(library, name, unrelated):
     assert not changed(library / f"{unrelated}.py", more_code, name)
 
 
+@pytest.mark.parametrize("name", ["documents/page.js", "documents/page.css"])
+def test_scripts_and_styles_of_pages_count(library, name):
+    assert changed(library / name, lambda text: text + "\n", "documents.page")
+    assert not changed(library / name, lambda text: text + "\n", "documents.workbook")
+
+
 def test_imports_inside_functions_and_packages_are_followed(library):
     package = library / "made"
     package.mkdir()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -22,6 +23,8 @@ _LIST = 44  # width of a column of words
 _CELL, _MOST_LINES = 26, 12  # width of a grid's cell, and how high it may be
 
 Tables = Mapping[str, pl.DataFrame]
+
+log = logging.getLogger(__name__)
 
 
 def sheets_of(
@@ -143,6 +146,7 @@ _POSITION = Column("Position", "of the token in the text, from 0")
 _TOKEN = Column("Token", "the token at this position", width=14, choices=True)
 _RENAMED = {"layer": "Layer", "head": "Head", "position": "Position", "token": "Token"}
 _NEAREST = "cosine of the first word in the list"
+_ROTARY = "; with rotary positions, as from the token's own position (offset 0)"
 _BIAS = f"mean |z| of the listed words' bias; lists beyond the threshold read {HIGH_BIAS}"
 
 
@@ -169,7 +173,7 @@ def _patterns(heads: pl.DataFrame) -> list[Sheet]:
     columns = [_LAYER, _HEAD, _POSITION, _TOKEN]
     for side, says in (("Query", "what the head looks for here"), ("Key", "what it offers here")):
         columns += [
-            Column(f"{side} pattern", f"{says}: the nearest words", width=_LIST),
+            Column(f"{side} pattern", f"{says}: the nearest words{_ROTARY}", width=_LIST),
             Column(f"{side} cosine", _NEAREST, 3, scale=scale),
             Column(f"{side} bias", _BIAS, 2),
             Column(f"{side} norm", "length of the pattern", 2),
@@ -240,7 +244,7 @@ def _all_together(attention: pl.DataFrame, heads: pl.DataFrame, most_pairs: int)
             width=11,
             scale=Scale(0.0, 1.0),
         ),
-        Column("Key pattern", "what the key offers: the nearest words", width=_LIST),
+        Column("Key pattern", f"what the key offers: the nearest words{_ROTARY}", width=_LIST),
         Column("Key cosine", _NEAREST, 3, scale=scale),
     ]
     for space in _SPACES:
@@ -268,6 +272,7 @@ def _strongest_pairs(attention: pl.DataFrame, most: int) -> tuple[pl.DataFrame, 
         f"{len(kept):,} of {len(attention):,} pairs: those with an attention weight above {bound}; "
         f"{most:,} are the most that fit. The table `attention` holds them all."
     )
+    log.info("%s: %s", MAIN, note)
     return kept, note, f"Attention weight (only above {bound})"
 
 
@@ -376,9 +381,13 @@ def _predictions(predictions: pl.DataFrame) -> list[Sheet]:
     columns = [
         _POSITION,
         _TOKEN,
-        Column("Predicted", "the word that the model expects next", width=16),
-        Column("Probability", "of that word", 3, width=12, scale=Scale(0.0, 1.0)),
-        Column("Most probable", "the words it expects most, the first first", width=2 * _LIST),
+        Column(
+            "Predicted",
+            "what the model itself finds most probable: next; of encoders: at this position",
+            width=16,
+        ),
+        Column("Probability", "of what is predicted", 3, width=12, scale=Scale(0.0, 1.0)),
+        Column("Most probable", "the most probable words, the first first", width=2 * _LIST),
     ]
     return [_sheet("Predictions", frame, columns, frozen=2)]
 
