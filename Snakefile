@@ -28,6 +28,7 @@ include: "workflow/rules/vocabulary.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/checkpoint_figures.smk"
 include: "workflow/rules/vocabulary_figures.smk"
+include: "workflow/rules/circuit_figures.smk"
 include: "workflow/rules/composites.smk"
 
 
