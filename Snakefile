@@ -30,6 +30,7 @@ include: "workflow/rules/stream_circuits.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/checkpoint_figures.smk"
 include: "workflow/rules/vocabulary_figures.smk"
+include: "workflow/rules/circuit_figures.smk"
 include: "workflow/rules/composites.smk"
 include: "workflow/rules/documents.smk"
 

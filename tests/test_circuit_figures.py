@@ -2,8 +2,21 @@
 
 import itertools
 import math
+from collections import defaultdict
+from functools import cache
 
 import polars as pl
+import pytest
+from test_checkpoint_figures import values
+from test_figures import Page, layers, made_twice_alike
+from test_vocabulary_figures import ODD
+
+from tokentrails.figures import attention as attention_module
+from tokentrails.figures.attention import attention
+from tokentrails.figures.attribution import attribution
+from tokentrails.figures.evolution import evolution
+from tokentrails.figures.head_summary import head_summary
+from tokentrails.figures.save import render, specification
 
 SENTENCE = ["The", "Ġbaseball", "Ġplayer", "Ġhit", "Ġa", "Ġhome", "Ġrun", "."]
 WORDS = ["Ġthe", "Ġteam", "Ġplayer", "Ġgame", "s", ",", "ĠÐ¼", "Ġnevertheless", "Ġhit", "Ġball"]
@@ -120,3 +133,342 @@ def attribution_tables(
     floats = ("before", "after", "total", "error", "norm_before", "norm_after")
     floats += ("identity_before", "identity_after")
     return frame(parts), frame(sums).with_columns(pl.col(*floats).cast(pl.Float32))
+
+
+FIGURES = ("attention", "head_summary", "evolution", "attribution")
+
+
+def draw(name: str, tokens=SENTENCE, *, depth=3, heads=4, show="a", title="t", **options):
+    """A figure of made-up tables, which hold another text too."""
+    shape = {"depth": depth, "heads": heads}
+    summary = summary_table(**shape)
+    if name == "head_summary":
+        return head_summary(summary, title=title)
+    both = ({"tokens": ["Ġother"] * 3, "label": "b"}, {"tokens": tokens, "label": "a"})
+    if name == "attention":
+        table = pl.concat(attention_table(**each, **shape, **options) for each in both)
+        return attention(table, summary, show=show, title=title)
+    if name == "evolution":
+        table = pl.concat(evolution_table(**each, depth=depth, **options) for each in both)
+        return evolution(table, show=show, title=title)
+    made = [attribution_tables(**each, **shape, **options) for each in both]
+    tables = [pl.concat(kind) for kind in zip(*made, strict=True)]
+    return attribution(*tables, show=show, title=title)
+
+
+@cache
+def spec_of(name: str) -> dict:
+    return specification(draw(name, **({"norms": True} if name == "attribution" else {})))
+
+
+@cache
+def odd_spec(name: str) -> dict:
+    return specification(draw(name, ODD, depth=1, heads=2, title="</script><b>"))
+
+
+def of_kind(spec: dict, kind: str) -> list[tuple[dict, list[dict]]]:
+    return [mark for mark in layers(spec) if mark[0]["mark"]["type"] == kind]
+
+
+def cells(spec: dict) -> list[dict]:
+    """Rows of heat maps that have a colour."""
+    coloured = [m for m in of_kind(spec, "rect") if "color" in m[0]["encoding"]]
+    return [row for _, rows in coloured for row in rows]
+
+
+def notes(spec: dict) -> str:
+    return " ".join(spec["title"]["subtitle"])
+
+
+def exact(table: pl.DataFrame, *columns: str, digits: int = 6) -> set[tuple]:
+    """Rows of a table in the digits of a figure."""
+    floats = pl.selectors.float().cast(pl.Float64).round(digits)
+    return set(table.with_columns(floats).select(columns).iter_rows())
+
+
+# --- attention --------------------------------------------------------------------------------
+
+
+def test_a_cell_stands_for_each_weight_that_can_be_seen():
+    table, found = attention_table(), cells(spec_of("attention"))
+    columns = ("layer", "head", "query", "key", "weight")
+    seen = table.filter(pl.col("weight") >= 0.005)
+    assert len(seen) < len(table)
+    assert values(found, *columns) == exact(seen, *columns, digits=4)
+    words = {(row["query_token"], row["key_token"]) for row in found if row["query"] == 2}
+    assert words == {("player", token) for token in ("The", "baseball", "player")}
+    assert "a: The baseball player hit a home run ." in notes(spec_of("attention"))
+
+
+def test_queries_run_down_and_keys_to_the_right_in_the_map_of_their_head():
+    spec = spec_of("attention")
+    ((unit, _),) = [m for m in of_kind(spec, "rect") if "color" in m[0]["encoding"]]
+    ((_, frames),) = [m for m in of_kind(spec, "rect") if "color" not in m[0]["encoding"]]
+    lefts, tops = (sorted({frame[axis] for frame in frames}) for axis in ("x", "y"))
+    assert (len(lefts), len(tops), len(frames)) == (4, 3, 12)
+    cell = int(unit["transform"][0]["calculate"].split("+")[1])
+    assert lefts[1] - lefts[0] > cell * len(SENTENCE)
+    for row in cells(spec):
+        assert row["x"] == lefts[row["head"]] + cell * row["key"]
+        assert row["y"] == tops[row["layer"]] + cell * row["query"]
+
+
+@pytest.mark.parametrize(("tokens", "step"), [(SENTENCE, 1), ([f"w{i}" for i in range(9)], 3)])
+def test_tokens_are_labelled_at_the_edge_where_labels_have_room(tokens, step, monkeypatch):
+    if step > 1:
+        monkeypatch.setattr(attention_module, "_WIDTH", 4 * 33)  # cells of 3 pixels
+    spec = specification(draw("attention", tokens))
+    rows = [row for _, rows in of_kind(spec, "text") for row in rows]
+    words = [token.strip("Ġ") for token in tokens[::step]]
+    for across, along, edge in (("y", "x", 3), ("x", "y", 4)):
+        labels = sorted((row[across], row["text"]) for row in rows if row[along] == -4)
+        assert [text for _, text in labels] == words * edge
+        assert all(b[0] - a[0] >= 8 for a, b in itertools.pairwise(labels))
+    numbers = [row["text"] for row in rows if row["text"].isdigit()]
+    assert numbers == [*"012", *"0123"]
+    assert ("one of 3 tokens" in notes(spec)) == (step > 1)
+
+
+def test_of_very_many_heads_those_of_the_highest_score_are_drawn():
+    tables = {"depth": 21, "heads": 20}
+    scored = summary_table(**tables).with_columns(
+        score=pl.when(pl.col("head") != 3).then((pl.col("layer") * 7 + pl.col("head") * 3) % 101)
+    )
+    table = attention_table(["x"], **tables)
+    spec = specification(attention(table, scored, show="a", title="t"))
+    rows = scored.filter(pl.col("score").is_not_null()).rows(named=True)
+    best = sorted(rows, key=lambda row: (-row["score"], row["layer"], row["head"]))
+    unscored = [(layer, 3) for layer in range(400 - len(best))]
+    expected = {(row["layer"], row["head"]) for row in best[:400]} | set(unscored)
+    assert values(cells(spec), "layer", "head") == expected and len(expected) == 400
+    assert "400 of 420 heads" in notes(spec) and "score" in notes(spec)
+    assert "heads, those" not in notes(spec_of("attention"))
+
+
+def test_a_long_text_is_cut_and_leaves_room_for_fewer_heads(monkeypatch):
+    tokens = [f"Ġw{i}" for i in range(22)]
+    monkeypatch.setattr(attention_module, "_MOST_CELLS", 3 * 400)
+    spec = specification(draw("attention", tokens, depth=2, heads=2, causal=False))
+    found = cells(spec)
+    assert {row["query"] for row in found} == {row["key"] for row in found} == set(range(20))
+    assert len(values(found, "layer", "head")) == 3
+    assert "the first 20 of 22 tokens" in notes(spec) and "3 of 4 heads" in notes(spec)
+
+
+# --- kinds of heads ---------------------------------------------------------------------------
+
+
+def test_each_measure_is_a_map_of_layer_by_head():
+    table = summary_table()
+    panels = spec_of("head_summary")["concat"]
+    assert [panel["title"]["text"].replace(" ", "_") for panel in panels] == [*MEASURES]
+    for panel, measure in zip(panels, MEASURES, strict=True):
+        marks = layers(panel | {"rows": spec_of("head_summary")["datasets"]})
+        (_, unknown), (unit, known) = marks
+        columns = ("layer", "head", measure)
+        assert values(known, *columns) == exact(table.drop_nulls(measure), *columns, digits=4)
+        gone = table.filter(pl.col(measure).is_null())
+        assert values(unknown, "layer", "head") == exact(gone, "layer", "head")
+        assert all(row["row"] == str(row["head"]) for row in known)
+        assert unit["encoding"]["y"]["scale"]["domain"] == [*"0123"]
+        assert unit["encoding"]["color"]["scale"]["domain"] == [0, 1]
+    assert table.select(MEASURES).null_count().sum_horizontal().item() > 0
+    assert "Grey: not defined." in notes(spec_of("head_summary"))
+
+
+# --- token evolution --------------------------------------------------------------------------
+
+
+def test_cells_hold_the_nearest_word_and_its_score():
+    table, found = evolution_table(), cells(spec_of("evolution"))
+    best = table.with_columns(score=pl.col("top_score").list.first())
+    columns = ("position", "layer", "space", "predicted", "score")
+    assert values(found, *columns) == exact(best, *columns)
+    read = {"ĠÐ¼": "м"}
+    for row in found:
+        here = table.filter(**{name: row[name] for name in columns[:4]}).row(0, named=True)
+        words = [read.get(entry, entry.strip("Ġ")) for entry in here["top"]]
+        pairs = zip(words, here["top_score"], strict=True)
+        assert row["nearest"] == " · ".join(f"{word} {score:.3f}" for word, score in pairs)
+        assert row["word"] == words[0] and row["token"] == here["token"].strip("Ġ")
+
+
+def test_layers_run_upwards_to_what_the_model_predicts():
+    left, right = (
+        [mark for mark in layers(panel | {"rows": spec_of("evolution")["datasets"]})]
+        for panel in spec_of("evolution")["concat"]
+    )
+    for panel, top, legend in ((left, "predicted", "probability"), (right, " ", "cosine")):
+        ((unit, rows),) = [m for m in panel if "score" in str(m[0]["encoding"].get("color"))][:1]
+        assert unit["encoding"]["y"]["scale"]["domain"] == [top, "3", "2", "1", "0"]
+        assert unit["encoding"]["color"]["legend"]["title"] == legend
+        assert {row["row"] for row in rows} == {top, *"0123"} - {" "}
+    bold = [rows for unit, rows in left if unit["mark"].get("fontWeight") == "bold"]
+    final = {
+        row["position"]: row["top"][0]
+        for row in evolution_table().filter("predicted").rows(named=True)
+    }
+    same = {
+        (row["position"], row["layer"], row["predicted"])
+        for row in evolution_table().filter(space="unembedding").rows(named=True)
+        if row["top"][0] == final[row["position"]]
+    }
+    assert values(bold[0], "position", "layer", "predicted") == same
+    assert len(same) < 5 * len(SENTENCE)
+    assert not [unit for unit, _ in right if unit["mark"].get("fontWeight") == "bold"]
+
+
+@cache
+def without_unembedding() -> dict:
+    """Of a model without one; the words of one token are not defined."""
+    known = pl.col("position") != 1
+    table = evolution_table(spaces=("embedding",), depth=1).with_columns(
+        top=pl.when(known).then("top"), top_score=pl.when(known).then("top_score")
+    )
+    return specification(evolution(table, show="a", title="t"))
+
+
+def test_without_an_unembedding_there_is_one_space_and_no_prediction():
+    spec = without_unembedding()
+    assert {row["space"] for row in cells(spec)} == {"embedding"}
+    for word in ("Top row", "Unembedding"):
+        assert word not in notes(spec) and word in notes(spec_of("evolution"))
+
+
+def test_a_state_without_words_is_a_grey_cell():
+    spec = without_unembedding()
+    grey = [rows for unit, rows in of_kind(spec, "rect") if "color" not in unit["encoding"]]
+    assert values([row for rows in grey for row in rows], "position", "layer") == {(1, 0), (1, 1)}
+    assert "Grey: not defined." in notes(spec) and "Grey" not in notes(spec_of("evolution"))
+
+
+def test_a_long_text_of_words_goes_on_below():
+    spec = specification(
+        draw("evolution", [f"w{i}" for i in range(45)], depth=1, spaces=("embedding",))
+    )
+    domains = {tuple(unit["encoding"]["x"]["scale"]["domain"]) for unit, _ in of_kind(spec, "rect")}
+    assert domains == {tuple(range(14)), tuple(range(14, 28)), tuple(range(28, 40))}
+    assert "the first 40 of 45 tokens" in notes(spec)
+
+
+# --- attribution ------------------------------------------------------------------------------
+
+NAMES = {"attention_bias": "bias", "mlp": "MLP", "attention_norm": "attention norm"}
+NAMES |= {"mlp_norm": "MLP norm"}
+
+
+def test_each_part_has_its_sum_over_tokens_and_its_change_of_identity():
+    parts, sums = attribution_tables(norms=True)
+    after = {(row["position"], row["layer"]): row["norm_after"] for row in sums.rows(named=True)}
+    total, change = defaultdict(float), defaultdict(float)
+    for row in parts.rows(named=True):
+        at = row["layer"], str(row["head"]) if row["part"] == "head" else NAMES[row["part"]]
+        total[at] += row["contribution"]
+        share = row["contribution"] / after[row["position"], row["layer"]]
+        change[at] += share / len(SENTENCE)
+    found = cells(spec_of("attribution"))
+    assert len(found) == 2 * len(total) == 2 * 3 * 8
+    for row in found:
+        at = row["layer"], row["row"]
+        assert row["total"] == pytest.approx(total[at], abs=2e-6)
+        assert row["change"] == pytest.approx(change[at], abs=2e-6)
+    (one,) = {row["tokens"] for row in found if (row["layer"], row["row"]) == (1, "2")}
+    of_part = parts.filter(layer=1, head=2).sort(pl.col("contribution").abs(), descending=True)
+    most = of_part.row(0, named=True)
+    first = f"{most['token'].strip('Ġ')} {round(most['contribution'], 3)}"
+    assert one.startswith(first) and one.count(" · ") == 7
+
+
+def test_heads_stand_above_the_other_parts_and_colours_are_even_around_0():
+    others = ["bias", "attention norm", "MLP", "MLP norm"]
+    for unit, rows in of_kind(spec_of("attribution"), "rect"):
+        if "color" in unit["encoding"]:
+            assert unit["encoding"]["y"]["scale"]["domain"] == [*"0123", " ", *others]
+            low, middle, high = unit["encoding"]["color"]["scale"]["domain"]
+            field = unit["encoding"]["color"]["field"]
+            assert (low, middle) == (-high, 0)
+            assert max(abs(row[field]) for row in rows) <= high
+            assert 2.5 * max(abs(row[field]) for row in rows) >= high
+
+
+def test_bars_add_up_to_the_change_of_identity():
+    _, sums = attribution_tables(norms=True)
+    ((_, bars),) = of_kind(spec_of("attribution"), "bar")
+    groups = {row["group"] for row in bars}
+    assert groups == {"heads", "bias", "MLP", "norms", "growth of the norm"}
+    dots = [rows for unit, rows in of_kind(spec_of("attribution"), "circle") if "layer" in rows[0]]
+    whole = {row["layer"]: row["value"] for row in dots[0]}
+    for layer in range(3):
+        here = sums.filter(layer=layer)
+        expected = (here["identity_after"] - here["identity_before"]).mean()
+        assert whole[layer] == pytest.approx(expected, abs=2e-6)
+        of_layer = [row for row in bars if row["layer"] == layer]
+        assert sum(row["value"] for row in of_layer) == pytest.approx(expected, abs=1e-5)
+        for sign in (-1, 1):
+            pile = sorted(
+                (r for r in of_layer if sign * r["value"] > 0), key=lambda r: abs(r["end"])
+            )
+            starts = [0, *(row["end"] for row in pile)]
+            assert [row["start"] for row in pile] == pytest.approx(starts[:-1], abs=2e-6)
+
+
+def test_identity_is_drawn_before_and_after_each_block():
+    _, sums = attribution_tables(norms=True)
+    ends = sums.filter(layer=2).select("position", x=pl.lit(3), cosine="identity_after")
+    before = sums.select("position", x="layer", cosine="identity_before")
+    thin, thick = (
+        rows
+        for unit, rows in of_kind(spec_of("attribution"), "line")
+        if unit["mark"]["strokeWidth"] >= 1
+    )
+    expected = exact(before, "position", "x", "cosine") | exact(ends, "position", "x", "cosine")
+    assert values(thin, "position", "x", "cosine") == expected
+    for row in thick:
+        own = [cosine for _, x, cosine in expected if x == row["x"]]
+        assert row["cosine"] == pytest.approx(sum(own) / len(own), abs=2e-6)
+    assert len(thick) == 4
+
+
+# --- any text ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["attention", "evolution", "attribution"])
+def test_odd_tokens_are_drawn(name):
+    svg = render(odd_spec(name), ".svg").decode()
+    assert not any(word in svg for word in ("NaN", "undefined", "nothing to show"))
+    assert "=SUM(A1)" in svg and "&lt;/script&gt;&lt;b&gt;" in svg and "\u202e" not in svg
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_one_token_one_layer_and_one_head_are_drawn(name):
+    svg = render(specification(draw(name, ["Ġlead"], depth=1, heads=1)), ".svg").decode()
+    assert "NaN" not in svg and "undefined" not in svg and "nothing to show" not in svg
+    assert name == "head_summary" or ">lead<" in svg
+    assert (">MLP<" in svg) == (name == "attribution") and "MLP norm" not in svg
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_without_values_a_figure_says_so(name):
+    if name == "head_summary":
+        chart = head_summary(summary_table().clear(), title="t")
+    else:
+        chart = draw(name, show="c")
+    assert chart.mark.text == "nothing to show"
+
+
+def test_untrusted_text_stays_data():
+    page = Page(render(odd_spec("evolution"), ".html").decode())
+    names = [tag for tag, _ in page.tags]
+    assert names.count("script") == 2 and "b" not in names
+    assert "=SUM(A1)" in page.scripts[0] and not set("<>&") & set(page.scripts[0])
+
+
+def test_files_are_the_same_bytes_in_every_process(tmp_path):
+    code = (
+        "import sys, test_circuit_figures as t; from pathlib import Path\n"
+        "from tokentrails.figures.save import save\n"
+        "for name in ('attention', 'attribution'):\n"
+        "    chart = t.draw(name, 'abab', depth=1, heads=2)\n"
+        "    save(chart, [Path(sys.argv[1]) / f'{name}.json'])\n"
+    )
+    assert len(made_twice_alike(code, tmp_path)) == 2

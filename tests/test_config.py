@@ -698,6 +698,7 @@ def test_defaults_are_filled_in(here):
         *("convergence", "convergence_aggregate", "convergence_slope", "convergence_heatmap"),
         *("alignment", "perturbation", "perturbation_steps"),
         *("similarity_layers", "rank_layers", "rank_heatmap", "rank_classes", "ranks"),
+        *("attention", "head_summary", "evolution", "attribution"),
     }
 
 

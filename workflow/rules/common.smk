@@ -306,6 +306,52 @@ def get_vocabulary_figures(wildcards):
     ]
 
 
+class CircuitFigure(NamedTuple):
+    """Which analysis a figure belongs to, its tables, what draws it, and whether of one text."""
+
+    analysis: str
+    tables: list
+    drawing: str
+    of_text: bool = True
+
+
+CIRCUIT_FIGURES = {
+    "attention": CircuitFigure("heads", ["attention", "head_summary"], "figures.attention"),
+    "head_summary": CircuitFigure("heads", ["head_summary"], "figures.head_summary", False),
+    "evolution": CircuitFigure("evolution", ["evolution"], "figures.evolution"),
+    "attribution": CircuitFigure(
+        "attribution", ["attribution", "attribution_sum"], "figures.attribution"
+    ),
+}
+
+
+def get_circuit_figures(wildcards):
+    """What heads do, what the stream says, and what moves it, of every run that measures it."""
+    return [
+        FIGURE.format(figure=figure, suffix=suffix, **get_run(*run))
+        for run in SETUP.runs()
+        for figure, about in CIRCUIT_FIGURES.items()
+        if about.analysis in run[-1].analyses
+        for suffix in PAPER
+    ]
+
+
+def get_circuit_tables(wildcards):
+    """The tables of a figure of heads or of the stream, by name."""
+    figure, at = wildcards.figure, {k: v for k, v in wildcards.items() if k != "figure"}
+    return {
+        metric: METRIC.format(metric=metric, suffix="parquet", **at)
+        for metric in CIRCUIT_FIGURES[figure].tables
+    }
+
+
+def get_shown(wildcards):
+    """The text that a figure of heads or of the stream is about; {} for all of them."""
+    if not CIRCUIT_FIGURES[wildcards.figure].of_text:
+        return {}
+    return {"show": get_experiment(wildcards).circuits.show}
+
+
 class Composite(NamedTuple):
     """A figure across models: its tables, of which the first must be there, and what draws it."""
 

@@ -20,10 +20,10 @@ _EXTENT = 52  # pixels that the word for the top row needs
 
 _NOTES = {
     "unembedding": "Unembedding: the state through the final norm and the unembedding matrix; in "
-    "the cell the likeliest entry of the vocabulary, colour: its probability.",
-    "embedding": "Embedding: in the cell the entry whose embedding is nearest to the state, "
+    "the cell the likeliest word, colour: its probability.",
+    "embedding": "Embedding: in the cell the word whose embedding is nearest to the state, "
     "colour: their cosine.",
-    _PREDICTED: "Top row: what the model itself predicts to come next; bold: the same entry.",
+    _PREDICTED: "Top row: what the model itself predicts; bold: the same word.",
 }
 
 

@@ -6,13 +6,7 @@ import polars as pl
 from .head_grid import HeadGrid, head_heat
 from .theme import figure, nothing_to_show
 
-_MEASURES = {
-    "self_pattern": "pattern lists the token itself",
-    "repetition": "message repeats the token",
-    "past_identity": "attends to its own past",
-    "same_first_letter": "same first letter",
-    "first_position": "attends to the first position",
-}
+_MEASURES = ("self_pattern", "repetition", "past_identity", "same_first_letter", "first_position")
 _ROOM, _NARROW = 430, 290  # pixels of a panel, and of one that has two others beside it
 
 
@@ -41,13 +35,15 @@ def head_summary(head_summary: pl.DataFrame, *, title: str) -> alt.TopLevelMixin
             colour=alt.Color(f"{measure}:Q", scale=scale, legend=legend),
             tooltip=[
                 *(alt.Tooltip(f"{name}:Q") for name in ("layer", "head", "n")),
-                alt.Tooltip(f"{measure}:Q", title=_MEASURES[measure], format=".3f"),
+                alt.Tooltip(f"{measure}:Q", title=measure.replace("_", " "), format=".3f"),
             ],
-            title=_MEASURES[measure],
+            title=measure.replace("_", " "),
         )
         for measure in measures
     ]
-    notes = ["Share of the cases in all texts of the experiment, 0 to 1."]
+    notes = [
+        "Share of the cases in all texts of the experiment; the table head_summary says of which."
+    ]
     if cells.select(pl.any_horizontal(pl.col(measures).has_nulls())).item():
         notes.append("Grey: not defined.")
     width = columns * (grid.width + 60) + 60

@@ -1,0 +1,21 @@
+"""A figure of heads, of token evolution or of attribution."""
+
+from _job import job
+
+with job(snakemake):
+    from tokentrails.figures.attention import attention
+    from tokentrails.figures.attribution import attribution
+    from tokentrails.figures.evolution import evolution
+    from tokentrails.figures.head_summary import head_summary
+    from tokentrails.figures.save import save
+    from tokentrails.tables import read_frame
+
+    draw = {
+        "attention": attention,
+        "head_summary": head_summary,
+        "evolution": evolution,
+        "attribution": attribution,
+    }[snakemake.wildcards.figure]
+    tables = [read_frame(path) for _, path in snakemake.input.items()]
+    chart = draw(*tables, title=snakemake.params.title, **snakemake.params.shown)
+    save(chart, snakemake.output)
