@@ -46,7 +46,9 @@ rule all:
         get_figures,
         get_checkpoint_figures("convergence", "perturbation"),
         get_vocabulary_figures,
+        get_circuit_figures(*READ),
         get_composites(*COMPOSITES),
+        get_documents(*READ),
 
 
 # The tables alone.
@@ -61,6 +63,7 @@ rule figures:
         get_figures,
         get_checkpoint_figures("convergence", "perturbation"),
         get_vocabulary_figures,
+        get_circuit_figures(*READ),
         get_composites(*COMPOSITES),
 
 
@@ -90,6 +93,39 @@ rule vocabulary:
         get_tables_of("ranks"),
         get_vocabulary_figures,
         get_composites("ranks"),
+
+
+# What heads look for and pass on, in words: tables, figures, workbooks and pages.
+rule heads:
+    input:
+        get_tables_of("heads"),
+        get_circuit_figures("heads"),
+        get_documents("heads"),
+
+
+# What neurons look for and write, and which ones fire, in words.
+rule neurons:
+    input:
+        get_tables_of("neurons"),
+        get_neuron_tables,
+        get_documents("neurons"),
+
+
+# What the stream says before each block, and what is predicted.
+rule evolution:
+    input:
+        get_tables_of("evolution"),
+        get_predictions,
+        get_circuit_figures("evolution"),
+        get_documents("evolution"),
+
+
+# Which heads and MLPs take a token away from itself.
+rule attribution:
+    input:
+        get_tables_of("attribution"),
+        get_circuit_figures("attribution"),
+        get_documents("attribution"),
 
 
 # The weights alone, e.g. before going to a machine without a network.

@@ -5,25 +5,7 @@
 #      first_position_neurons}.parquet and .csv; results/metrics/{model}/{checkpoint}/weights/neurons.parquet and .csv
 
 
-def get_neurons_of(wildcards):
-    """The first experiment that asks for the neurons of a model; all agree on how they are listed."""
-    for experiment in SETUP.experiments.values():
-        if wildcards.model in experiment.models and "neurons" in experiment.analyses:
-            return experiment
-    raise WorkflowError(f"no experiment asks for the neurons of {wildcards.model}.")
-
-
-def get_weights_file(name):
-    """An input function: a file of a checkpoint whose neurons are listed."""
-
-    def get(wildcards):
-        model, experiment = SETUP.models[wildcards.model], get_neurons_of(wildcards)
-        return f"{get_folder(model, wildcards.checkpoint, experiment.name)}/{name}"
-
-    return get
-
-
-rule heads:
+rule head_tables:
     input:
         tokens="results/tokens/{model}/{experiment}.parquet",
         tokenizer=get_checkpoint_file("tokenizer.json"),
@@ -95,7 +77,7 @@ rule activations:
 
 
 # Of the weights alone, for all experiments.
-rule neurons:
+rule neuron_table:
     input:
         tokenizer=get_weights_file("tokenizer.json"),
         weights=get_weights_file("model.safetensors"),

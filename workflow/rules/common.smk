@@ -190,6 +190,24 @@ def get_context(wildcards):
     return [METRIC.format(metric="context", suffix="parquet", **wildcards)]
 
 
+def get_neurons_of(wildcards):
+    """The first experiment that asks for the neurons of a model; all agree on how they are listed."""
+    for experiment in SETUP.experiments.values():
+        if wildcards.model in experiment.models and "neurons" in experiment.analyses:
+            return experiment
+    raise WorkflowError(f"no experiment asks for the neurons of {wildcards.model}.")
+
+
+def get_weights_file(name):
+    """An input function: a file of a checkpoint whose neurons are listed."""
+
+    def get(wildcards):
+        model, experiment = SETUP.models[wildcards.model], get_neurons_of(wildcards)
+        return f"{get_folder(model, wildcards.checkpoint, experiment.name)}/{name}"
+
+    return get
+
+
 # What each analysis measures: at every checkpoint, and across the checkpoints of a model.
 MEASURED = {
     "identity": (["identity", "summary"], []),
@@ -197,6 +215,10 @@ MEASURED = {
     "convergence": ([], ["convergence", "convergence_by_group", "alignment"]),
     "perturbation": (["perturbation"], ["perturbation_by_group"]),
     "ranks": (["ranks", "ranks_by_class", "ranks_gap", "ranks_summary"], []),
+    "heads": (["attention", "heads", "head_summary"], []),
+    "neurons": (["activations", "first_position_neurons"], []),
+    "evolution": (["evolution", "predictions"], []),
+    "attribution": (["attribution", "attribution_sum"], []),
 }
 
 
@@ -213,7 +235,12 @@ def get_run(model, checkpoint, experiment):
 def get_metrics(wildcards):
     """Every table of every experiment."""
     measured = [path for analysis in MEASURED for path in get_tables_of(analysis)(wildcards)]
-    return [*get_checkpoint_tables(), *measured]
+    return [
+        *get_checkpoint_tables(),
+        *measured,
+        *get_neuron_tables(wildcards),
+        *get_predictions(wildcards),
+    ]
 
 
 def get_tables_of(analysis):
@@ -234,6 +261,25 @@ def get_tables_of(analysis):
         return [place.format(suffix=suffix) for place in places for suffix in ("parquet", "csv")]
 
     return get
+
+
+def get_neuron_tables(wildcards):
+    """The words of the neurons, of every model for which an experiment asks for them."""
+    return [
+        METRIC.format(metric="neurons", suffix=suffix, **get_run(*run) | {"experiment": "weights"})
+        for run in SETUP.runs()
+        if "neurons" in run[-1].analyses
+        for suffix in ("parquet", "csv")
+    ]
+
+
+def get_predictions(wildcards):
+    """What is predicted after each prefix, as plain text."""
+    return [
+        METRIC.format(metric="predictions", suffix="txt", **get_run(*run))
+        for run in SETUP.runs()
+        if "evolution" in run[-1].analyses
+    ]
 
 
 def get_training_figures():
@@ -264,12 +310,12 @@ READ = {
 }
 
 
-def get_documents(wildcards):
-    """The workbook and the page of every text that such an analysis runs on."""
-    return [
+def get_documents(*analyses):
+    """An input function: the workbook and the page of every text that one of these runs on."""
+    return lambda wildcards: [
         DOCUMENT.format(label=prompt.label, suffix=suffix, **get_run(*run))
         for run in SETUP.runs()
-        if READ.keys() & set(run[-1].analyses)
+        if set(analyses) & set(run[-1].analyses)
         for prompt in run[-1].prompts
         for suffix in ("xlsx", "html")
     ]
@@ -325,13 +371,13 @@ CIRCUIT_FIGURES = {
 }
 
 
-def get_circuit_figures(wildcards):
-    """What heads do, what the stream says, and what moves it, of every run that measures it."""
-    return [
+def get_circuit_figures(*analyses):
+    """An input function: what heads do, what the stream says, and what moves it, as figures."""
+    return lambda wildcards: [
         FIGURE.format(figure=figure, suffix=suffix, **get_run(*run))
         for run in SETUP.runs()
         for figure, about in CIRCUIT_FIGURES.items()
-        if about.analysis in run[-1].analyses
+        if about.analysis in analyses and about.analysis in run[-1].analyses
         for suffix in PAPER
     ]
 

@@ -5,7 +5,7 @@
 #      attribution_sum}.parquet and .csv, and predictions.txt
 
 
-rule evolution:
+rule evolution_tables:
     input:
         tokens="results/tokens/{model}/{experiment}.parquet",
         tokenizer=get_checkpoint_file("tokenizer.json"),
@@ -56,7 +56,7 @@ rule predictions_text:
         "../scripts/predictions_text.py"
 
 
-rule attribution:
+rule attribution_tables:
     input:
         tokens="results/tokens/{model}/{experiment}.parquet",
         weights=get_checkpoint_file("model.safetensors"),
