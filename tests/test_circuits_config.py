@@ -40,7 +40,8 @@ def test_given_values_win():
     read = load_config(circuits(given)).experiments["e"].circuits
     assert read.listing == {"top": 3, "whole_words": False, "high_bias": 2.0}
     assert (read.layers, read.heads, read.show) == ((0, 5), (1,), "two")
-    assert "show" not in read.measuring and read.measuring["layers"] == (0, 5)
+    assert read.of_heads == read.listing | {"layers": (0, 5), "heads": (1,)}
+    assert read.of_activations == {"layers": (0, 5), "strongest": 10}
 
 
 @pytest.mark.parametrize("analysis", CIRCUITS)

@@ -17,36 +17,47 @@ class Run(NamedTuple):
     progress: partial
 
 
-def prepare_run(snakemake):
-    """Read the inputs `tokens` and `provenance`, and set torch up for the job's threads."""
+def prepare_torch(snakemake):
+    """Set torch up for the job's threads, and keep transformers quiet."""
     import torch
     from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 
+    disable_progress_bar()
+    set_verbosity_error()
+    torch.set_num_threads(min(snakemake.threads, len(os.sched_getaffinity(0))))
+
+
+def of_weights(snakemake):
+    """What the input `provenance` says, and what of it goes into tables of float32 weights."""
+    source = json.loads(Path(snakemake.input.provenance).read_text(encoding="utf-8"))
+    return source, {
+        "model": snakemake.wildcards.model,
+        "checkpoint": snakemake.wildcards.checkpoint,
+        "source": source["source"],
+        "source_revision": source["revision"],
+        "weights_sha256": source["sha256"]["model.safetensors"],
+        "architecture": source["architecture"],
+        "dtype": "float32",
+    }
+
+
+def prepare_run(snakemake):
+    """Read the inputs `tokens` and `provenance`, and set torch up."""
     from tokentrails.models.siblings import refuse_other_tokenizer
     from tokentrails.progress import token_bar
     from tokentrails.tables import provenance_of, read_table
     from tokentrails.trace import texts_of
 
-    disable_progress_bar()
-    set_verbosity_error()
-    torch.set_num_threads(min(snakemake.threads, len(os.sched_getaffinity(0))))
+    prepare_torch(snakemake)
     wildcards = snakemake.wildcards
     name = f"{wildcards.model} ({wildcards.checkpoint})"
     tokens = read_table(snakemake.input.tokens)
-    source = json.loads(Path(snakemake.input.provenance).read_text(encoding="utf-8"))
+    source, provenance = of_weights(snakemake)
     refuse_other_tokenizer(provenance_of(tokens), source)
     return Run(
         folder=Path(snakemake.input.weights).parent,
         name=name,
         texts=texts_of(tokens),
-        provenance={
-            **provenance_of(tokens),
-            "checkpoint": wildcards.checkpoint,
-            "source": source["source"],
-            "source_revision": source["revision"],
-            "weights_sha256": source["sha256"]["model.safetensors"],
-            "architecture": source["architecture"],
-            "dtype": "float32",
-        },
+        provenance=provenance_of(tokens) | provenance,
         progress=partial(token_bar, label=f"{name}, {wildcards.experiment}"),
     )

@@ -210,13 +210,18 @@ class Circuits:
 
     @property
     def listing(self) -> dict[str, Any]:
-        """The settings of the lists of words, which every table of them depends on."""
+        """What lists of words depend on, those of the neurons too."""
         return {"top": self.top, "whole_words": self.whole_words, "high_bias": self.high_bias}
 
     @property
-    def measuring(self) -> dict[str, Any]:
-        """The settings that some table depends on."""
-        return {k: v for k, v in asdict(self).items() if k != "show"}
+    def of_heads(self) -> dict[str, Any]:
+        """What the tables of heads depend on."""
+        return self.listing | {"layers": self.layers, "heads": self.heads}
+
+    @property
+    def of_activations(self) -> dict[str, Any]:
+        """What the tables of activations depend on."""
+        return {"layers": self.layers, "strongest": self.strongest}
 
 
 TEMPLATE = "{bos}{space}{word}"

@@ -8,7 +8,7 @@ serves all layers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -74,10 +74,10 @@ def vocabulary_bias(parts: Parts, known: Bool[Tensor, " v"]) -> Float64[Tensor, 
     rows = parts.embedding if parts.unembedding is None else parts.unembedding
     beta = getattr(parts.final_norm, "bias", None) if parts.unembedding is not None else None
     if beta is None:
-        axis, lengths = _mean_row(rows, known), _lengths(rows, *_identity(rows))[0]
+        axis = _mean_row(rows, known)
+        b = _by_blocks(rows, lambda block: block @ axis / torch.linalg.vector_norm(block, dim=1))
     else:
-        axis, lengths = beta.double(), torch.ones((), dtype=torch.float64, device=rows.device)
-    b = torch.cat([rows[some].double() @ axis for some in _blocks(rows)]) / lengths
+        b = _by_blocks(rows, lambda block: block @ beta.double())
     of_known = b[known]
     spread = of_known.std(correction=0)
     z = (b - of_known.mean()) / spread if spread > 0 else torch.zeros_like(b)
@@ -248,7 +248,7 @@ class Spaces:
         listed = torch.from_numpy(listed_entries(names, whole_words=whole_words)).to(device)
         for rows in (parts.embedding, parts.unembedding):
             if rows is not None:  # a row of zeros is near to nothing
-                listed &= _lengths(rows, *_identity(rows))[0] > 0
+                listed &= rows.any(dim=1)
         if not listed.any():
             raise TokentrailsError(
                 "no entry of the vocabulary is a whole word",
@@ -359,18 +359,18 @@ def _lengths(
     """Lengths of gain * rows + shift, for several gains and shifts at once."""
     gains, shifts = gains.double(), shifts.double()
     square, cross, own = gains.square().T, 2 * (gains * shifts).T, shifts.square().sum(dim=1)
-    parts = []
-    for some in _blocks(rows):
-        block = rows[some].double()
-        parts.append(block.square() @ square + block @ cross + own)
-    return torch.cat(parts).clamp_(min=0).sqrt_().T
+    squares = _by_blocks(rows, lambda block: block.square() @ square + block @ cross + own)
+    return squares.clamp_(min=0).sqrt_().T
 
 
 def _mean_row(rows: Tensor, known: Tensor) -> Float64[Tensor, " d"]:
     """The mean of the known rows, with length 1."""
-    sums = [known[some].double() @ rows[some].double() for some in _blocks(rows)]
-    return functional.normalize(torch.stack(sums).sum(dim=0), dim=0)
+    known_rows = rows[known]
+    sums = _by_blocks(known_rows, lambda block: block.sum(dim=0, keepdim=True))
+    return functional.normalize(sums.sum(dim=0), dim=0)
 
 
-def _blocks(rows: Tensor) -> Iterator[slice]:
-    return slices(len(rows), 8 * rows.shape[1])
+def _by_blocks(rows: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
+    """What a function gives for rows in float64, some at a time."""
+    some_at_a_time = slices(len(rows), 8 * rows.shape[1])
+    return torch.cat([function(rows[some].double()) for some in some_at_a_time])

@@ -1,0 +1,32 @@
+"""The tables of activations, and of the neurons that fire on first tokens only."""
+
+from functools import partial
+
+from _job import job
+
+with job(snakemake):
+    from _whole_texts import prepare_run
+
+    from tokentrails.device import choose_device
+    from tokentrails.extract import load_model
+    from tokentrails.metrics.activations import ActivationTables
+    from tokentrails.parts import Parts
+    from tokentrails.selection import existing
+    from tokentrails.tables import write_parts, write_table
+    from tokentrails.trace import trace
+
+    output, options = snakemake.output, snakemake.params.circuits
+    run = prepare_run(snakemake)
+    device = choose_device(snakemake.params.device)
+    model, architecture = load_model(run.folder, device, "float32")
+    parts = Parts.of(model, architecture, run.folder)
+    where = f"experiments.{snakemake.wildcards.experiment}.circuits, model {run.name}"
+    activations = ActivationTables(
+        parts,
+        existing(options["layers"], len(parts.blocks), "layers", where=where),
+        options["strongest"],
+        run.provenance,
+    )
+    tables = activations.tables(run.texts, partial(trace, model, architecture), run.progress)
+    write_parts(tables, output.table, output.csv)
+    write_table(activations.first_position_neurons(), output.first, output.first_csv)

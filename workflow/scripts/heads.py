@@ -1,0 +1,47 @@
+"""The tables of heads: their attention, their patterns and messages in words, and a summary."""
+
+from functools import partial
+
+from _job import job
+
+with job(snakemake):
+    from _whole_texts import prepare_run
+
+    from tokentrails.device import choose_device
+    from tokentrails.extract import load_model
+    from tokentrails.metrics.heads import HeadTables
+    from tokentrails.parts import Parts
+    from tokentrails.selection import existing
+    from tokentrails.tables import write_table, writing_parts
+    from tokentrails.tokenization import TokenizerFiles
+    from tokentrails.trace import trace
+    from tokentrails.vocabulary import entries
+    from tokentrails.word_lists import Spaces
+
+    output, options = snakemake.output, snakemake.params.circuits
+    run = prepare_run(snakemake)
+    device = choose_device(snakemake.params.device)
+    model, architecture = load_model(run.folder, device, "float32")
+    parts = Parts.of(model, architecture, run.folder)
+    where = f"experiments.{snakemake.wildcards.experiment}.circuits, model {run.name}"
+    tokenizer = TokenizerFiles.load(run.folder).tokenizer
+    names = entries(tokenizer.get_vocab(), len(parts.embedding))
+    heads = HeadTables(
+        parts,
+        Spaces(parts, names, whole_words=options["whole_words"]),
+        names,
+        layers=existing(options["layers"], len(parts.blocks), "layers", where=where),
+        heads=existing(options["heads"], len(parts.blocks[0].heads.W_Q), "heads", where=where),
+        top=options["top"],
+        high_bias=options["high_bias"],
+        provenance=run.provenance,
+    )
+    with (
+        writing_parts(output.attention, output.attention_csv) as write_attention,
+        writing_parts(output.heads, output.heads_csv) as write_heads,
+    ):
+        tables = heads.tables(run.texts, partial(trace, model, architecture), run.progress)
+        for attention, said in tables:
+            write_attention(attention)
+            write_heads(said)
+    write_table(heads.summary.table(), output.summary, output.summary_csv)

@@ -1,0 +1,38 @@
+"""The neurons of a checkpoint as lists of words."""
+
+from functools import partial
+from pathlib import Path
+
+from _job import job
+
+with job(snakemake):
+    from _whole_texts import of_weights, prepare_torch
+
+    from tokentrails.device import choose_device
+    from tokentrails.extract import load_model
+    from tokentrails.metrics.neurons import neurons
+    from tokentrails.parts import Parts
+    from tokentrails.progress import neuron_bar
+    from tokentrails.tables import write_parts
+    from tokentrails.tokenization import TokenizerFiles
+    from tokentrails.vocabulary import entries
+    from tokentrails.word_lists import Spaces
+
+    wildcards, options = snakemake.wildcards, snakemake.params.listing
+    prepare_torch(snakemake)
+    _, provenance = of_weights(snakemake)
+    folder = Path(snakemake.input.weights).parent
+    device = choose_device(snakemake.params.device)
+    parts = Parts.of(*load_model(folder, device, "float32"), folder)
+    tokenizer = TokenizerFiles.load(folder).tokenizer
+    names = entries(tokenizer.get_vocab(), len(parts.embedding))
+    tables = neurons(
+        parts,
+        Spaces(parts, names, whole_words=options["whole_words"]),
+        names,
+        top=options["top"],
+        high_bias=options["high_bias"],
+        provenance=provenance,
+        progress=partial(neuron_bar, label=f"{wildcards.model} ({wildcards.checkpoint})"),
+    )
+    write_parts(tables, snakemake.output.table, snakemake.output.csv)

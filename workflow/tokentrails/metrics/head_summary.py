@@ -1,0 +1,168 @@
+"""What each head does, as shares of the cases in which it does it.
+
+A reader who knows no head begins at the largest numbers of this table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Bool, Float, Int
+
+from ..tables import describe
+from ..vocabulary import surface
+from ..word_lists import Nearest
+from .word_columns import run_columns
+
+MEASURES = {
+    "self_pattern": "share of the tokens whose query-side pattern is nearest to the token's own "
+    "word: of all tokens whose word can be listed",
+    "repetition": "share of neighbouring tokens whose messages are nearest to the same word: "
+    "of all neighbours in a text",
+    "past_identity": "share of the tokens whose message is nearest to the token's own word: of all "
+    "tokens whose word can be listed",
+    "same_first_letter": "share of the tokens for whose message more than half of the listed "
+    "words begin with the first letter of the token: of all tokens that begin with a letter",
+    "first_position": "mean attention weight on position 0: of all tokens behind it",
+}
+OF_SUMMARY = {
+    "layer": "index of the block",
+    "head": "index of the head in its block",
+    "n": "number of tokens, over all texts",
+    **{
+        name: f"{meaning}; messages as listed in the space embedding, words compared without case "
+        "and the spaces around them; null: there are none"
+        for name, meaning in MEASURES.items()
+    },
+    "score": "the largest of these shares but first_position, which is large in most heads",
+}
+
+
+@dataclass(frozen=True)
+class Words:
+    """What vocabulary entries are as words, without case and the spaces around them, as numbers.
+
+    Attributes
+    ----------
+    word: of each entry; equal ones are the same word.
+    letter: the first letter of each entry; -1 for one that does not begin with a letter.
+    listed: whether each word is that of an entry that may be listed.
+    """
+
+    word: Int[np.ndarray, " v"]
+    letter: Int[np.ndarray, " v"]
+    listed: Bool[np.ndarray, " words"]
+
+    @classmethod
+    def of(cls, names: Sequence[str | None], listed: Int[np.ndarray, " n"]) -> Words:
+        """Of the vocabulary's entries, some of which, given by number, may be listed."""
+        seen = ["" if name is None else surface(name).strip().casefold() for name in names]
+        different, word = np.unique(seen, return_inverse=True)
+        letter = [ord(text[0]) if text[:1].isalpha() else -1 for text in seen]
+        return cls(word, np.array(letter), np.isin(np.arange(len(different)), word[listed]))
+
+
+class HeadSummary:
+    """Adds up what heads do over layers and texts.
+
+    Parameters
+    ----------
+    words: of the vocabulary.
+    heads: which ones are looked at.
+    provenance: gives the key columns too.
+    """
+
+    def __init__(self, words: Words, heads: Sequence[int], provenance: Mapping[str, str]) -> None:
+        self.words, self.heads, self.provenance = words, list(heads), provenance
+        self._n: dict[int, int] = {}
+        self._hits: dict[tuple[int, str], Float[np.ndarray, " heads"]] = {}
+        self._cases: dict[tuple[int, str], int] = {}
+
+    def add(
+        self,
+        layer: int,
+        token_ids: Sequence[int],
+        patterns: Nearest,
+        messages: Nearest,
+        attention: Float[np.ndarray, "heads t t"],
+    ) -> None:
+        """Count a text.
+
+        Parameters
+        ----------
+        layer: index of the block.
+        token_ids: of the text.
+        patterns: what the query-side patterns are nearest to, of all tokens head by head.
+        messages: what the messages are, in the space embedding.
+        attention: weights of queries (rows) on keys.
+        """
+        self._n[layer] = self._n.get(layer, 0) + len(token_ids)
+        for name, (hits, cases) in self._counts(token_ids, patterns, messages, attention).items():
+            self._hits[layer, name] = self._hits.get((layer, name), 0) + hits
+            self._cases[layer, name] = self._cases.get((layer, name), 0) + cases
+
+    def _counts(
+        self, token_ids: Sequence[int], patterns: Nearest, messages: Nearest, attention: np.ndarray
+    ) -> dict[str, tuple[np.ndarray, int]]:
+        """For each measure, how often each head does it, and how often it could."""
+        words, t = self.words, len(token_ids)
+        own, letter = words.word[token_ids], words.letter[token_ids]
+        comparable, lettered = words.listed[own], letter >= 0
+        pattern, message = self._first(patterns, t), self._first(messages, t)
+        letters = words.letter[messages.entries].reshape(len(self.heads), t, -1)
+        same_letter = 2 * (letters == letter[:, None]).sum(axis=2) > letters.shape[2]
+        again = (message[:, 1:] == message[:, :-1]) & (message[:, 1:] >= 0)
+        return {
+            "self_pattern": (((pattern == own) & comparable).sum(axis=1), comparable.sum()),
+            "repetition": (again.sum(axis=1), t - 1),
+            "past_identity": (((message == own) & comparable).sum(axis=1), comparable.sum()),
+            "same_first_letter": (
+                (same_letter & lettered & (message >= 0)).sum(axis=1),
+                lettered.sum(),
+            ),
+            "first_position": (attention[:, 1:, 0].sum(axis=1, dtype=np.float64), t - 1),
+        }
+
+    def _first(self, near: Nearest, t: int) -> Int[np.ndarray, "heads t"]:
+        """The word that each vector is nearest to; -1 for a vector without a direction."""
+        lost = np.isnan(near.cosines[:, 0])
+        word = np.where(lost, -1, self.words.word[near.entries[:, 0]])
+        return word.reshape(len(self.heads), t)
+
+    def _shares(self, name: str) -> Float[np.ndarray, " rows"]:
+        """A measure of all heads, layer by layer; NaN where there are no cases."""
+        return np.concatenate(
+            [
+                self._hits[layer, name] / cases
+                if (cases := self._cases[layer, name])
+                else np.full(len(self.heads), np.nan)
+                for layer in sorted(self._n)
+            ]
+        )
+
+    def table(self) -> pa.Table:
+        """The table `head_summary`."""
+        layers = sorted(self._n)
+        shares = {name: self._shares(name) for name in MEASURES}
+        said = [values for name, values in shares.items() if name != "first_position"]
+        shares["score"] = np.fmax.reduce(said)
+        n, each = len(layers) * len(self.heads), len(self.heads)
+        columns = run_columns(self.provenance, n) | {
+            "layer": pa.array(np.repeat(layers, each), pa.int32()),
+            "head": pa.array(np.tile(self.heads, len(layers)), pa.int32()),
+            "n": pa.array(np.repeat([self._n[layer] for layer in layers], each), pa.int32()),
+            **{
+                name: pa.array(values, pa.float32(), from_pandas=True)
+                for name, values in shares.items()
+            },
+        }
+        return describe(
+            pa.table(columns),
+            title="head_summary: which heads do what, over all texts",
+            provenance=self.provenance,
+            meanings=OF_SUMMARY,
+            units=dict.fromkeys((*MEASURES, "score"), "share, 0 to 1"),
+        )

@@ -1,0 +1,214 @@
+"""Heads in words: what each one looks for, what it is found by, and what it passes on.
+
+Patterns and Messages, part 6. With x̂ = LN_l(x), a token's query-side pattern x̂ W_Q W_Kᵀ / √d_head
+is what it looks for, its key-side pattern what it offers, and its message x̂ W_V W_O what it passes
+to those that attend to it; biases are in all of them. In rotary models the patterns are those at
+offset 0, of a token that attends to its own position.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from tqdm import tqdm
+
+from ..parts import Block, Parts
+from ..progress import no_bar
+from ..tables import describe
+from ..trace import Trace, WholeText
+from ..word_lists import Nearest, Spaces, nearest
+from . import word_columns as words
+from .head_summary import HeadSummary, Words
+from .word_columns import constant, refuse_states, run_columns, word_columns
+
+OF_ATTENTION = {
+    "layer": "index of the block",
+    "head": "index of the head in its block",
+    "query": "position of the token that attends, from 0",
+    "key": "position of the token that it attends to",
+    "query_token": "vocabulary entry at the query",
+    "key_token": "vocabulary entry at the key",
+    "weight": "the model's own attention weight; the weights of a query add up to 1. Pairs that "
+    "the mask of the model leaves out have no row",
+}
+OF_HEADS = words.MEANINGS | {
+    "layer": "index of the block",
+    "head": "index of the head in its block",
+    "position": "position of the token in the text, from 0",
+    "token": "vocabulary entry at this position",
+    "kind": "pattern (a vector x whose product with a token's normed state is the attention logit, "
+    "but for offset_logit) or message (what the token adds to the stream of one that attends to it "
+    "alone)",
+    "side": "of patterns: query (what the token looks for) or key (what it is found by); in "
+    "rotary models at offset 0, as if query and key stood at the same position",
+    "offset_logit": "what the bias of the other side adds to every logit of the pattern; null: a "
+    "message",
+}
+
+
+class Said(NamedTuple):
+    """One list of words for each head and token of a block, head by head.
+
+    Attributes
+    ----------
+    offset_logit: of patterns.
+    """
+
+    kind: str
+    side: str | None
+    near: Nearest
+    space: str
+    offset_logit: Float[np.ndarray, " n"] | None = None
+
+
+@dataclass(frozen=True)
+class HeadTables:
+    """Makes the tables of heads, one text and block after the other.
+
+    Parameters
+    ----------
+    parts: of the model.
+    spaces: of its vocabulary.
+    names: the vocabulary entry of each row; None for a padded row.
+    layers, heads: which ones are looked at.
+    top: how many words are listed.
+    high_bias: lists with a bias above this are marked.
+    provenance: gives the key columns too.
+    """
+
+    parts: Parts
+    spaces: Spaces
+    names: Sequence[str | None]
+    layers: Sequence[int]
+    heads: Sequence[int]
+    top: int
+    high_bias: float
+    provenance: Mapping[str, str]
+
+    @cached_property
+    def summary(self) -> HeadSummary:
+        """Of all texts that there were tables of."""
+        words = Words.of(self.names, self.spaces.entries.cpu().numpy())
+        return HeadSummary(words, self.heads, self.provenance)
+
+    @cached_property
+    def _names(self) -> pa.Array:
+        return pa.array(self.names, pa.string())
+
+    def tables(
+        self,
+        texts: Sequence[WholeText],
+        run: Callable[[list[int]], Trace],
+        progress: Callable[[int], tqdm] = no_bar,
+    ) -> Iterator[tuple[pa.Table, pa.Table]]:
+        """The next parts of the tables `attention` and `heads`, of one block on one text.
+
+        Parameters
+        ----------
+        texts: of the experiment.
+        run: traces a text's token ids.
+        progress: makes a progress bar for a number of tokens.
+
+        Raises
+        ------
+        TokentrailsError: if a state is not finite.
+        """
+        with progress(sum(len(text.token_ids) for text in texts)) as bar:
+            for text in sorted(texts):
+                traced = run(text.token_ids)
+                refuse_states(traced, text, self.provenance)
+                for layer in self.layers:
+                    block = self.parts.blocks[layer]
+                    weights = traced.attention[layer][list(self.heads)].numpy()
+                    said = self._said(block, layer, traced.resid[layer])
+                    (pattern,) = (s.near for s in said if s.side == "query")
+                    self.summary.add(layer, text.token_ids, pattern, said[0].near, weights)
+                    visible = block.heads.visible(len(text.token_ids)).cpu().numpy()
+                    yield (
+                        self._attention(layer, weights, visible, text),
+                        self._heads(layer, said, text),
+                    )
+                    bar.update(len(text.token_ids) / len(self.layers))
+
+    @torch.no_grad()
+    def _said(self, block: Block, layer: int, resid: Float[Tensor, "t d"]) -> list[Said]:
+        """Every list of a block, in the order of the table."""
+        heads, some = block.heads, list(self.heads)
+        x_hat = block.attention_norm(resid.to(heads.W_O.device))
+        messages = heads.factored_messages(x_hat).take(some)
+        said = [
+            Said("message", None, nearest(messages, space, self.top), space.name)
+            for space in (self.spaces.embedding, self.spaces.unembedding)
+            if space is not None
+        ]
+        space = self.spaces.attention_input(layer)
+        for side, patterns, bias in (
+            ("key", heads.factored_key_patterns(x_hat), heads.key_pattern_bias(x_hat)),
+            ("query", heads.factored_query_patterns(x_hat), heads.query_pattern_bias(x_hat)),
+        ):
+            near = nearest(patterns.take(some), space, self.top)
+            said.append(Said("pattern", side, near, space.name, bias[some].flatten().cpu().numpy()))
+        return said
+
+    def _attention(
+        self, layer: int, weights: np.ndarray, visible: np.ndarray, text: WholeText
+    ) -> pa.Table:
+        query, key = visible.nonzero()
+        n, tokens = len(self.heads) * len(query), pa.array(text.tokens, pa.string())
+        at = {
+            "query": pa.array(np.tile(query, len(self.heads)), pa.int32()),
+            "key": pa.array(np.tile(key, len(self.heads)), pa.int32()),
+        }
+        columns = self._keys(layer, text, n, len(query)) | at
+        columns |= {f"{name}_token": tokens.take(where) for name, where in at.items()}
+        columns["weight"] = pa.array(weights[:, visible].ravel(), pa.float32())
+        return describe(
+            pa.table(columns),
+            title="attention: the weights of each head",
+            provenance=self.provenance,
+            meanings=OF_ATTENTION,
+            units={"weight": "share, 0 to 1"},
+        )
+
+    def _heads(self, layer: int, said: Sequence[Said], text: WholeText) -> pa.Table:
+        t, each = len(text.tokens), len(said)
+        vectors = len(self.heads) * t
+        position = pa.array(np.tile(np.repeat(np.arange(t), each), len(self.heads)), pa.int32())
+        offsets = [
+            np.full(vectors, np.nan) if s.offset_logit is None else s.offset_logit for s in said
+        ]
+        columns = self._keys(layer, text, vectors * each, t * each) | {
+            "position": position,
+            "token": pa.array(text.tokens, pa.string()).take(position),
+            **{
+                name: pa.array([getattr(s, name) for s in said] * vectors, pa.string())
+                for name in ("kind", "side", "space")
+            },
+            **word_columns([s.near for s in said], self._names, self.high_bias),
+            "offset_logit": pa.array(
+                np.stack(offsets, axis=1).ravel(), pa.float32(), from_pandas=True
+            ),
+        }
+        return describe(
+            pa.table(columns),
+            title="heads: patterns and messages of each head as lists of words",
+            provenance=self.provenance,
+            meanings=OF_HEADS,
+            units=words.UNITS | {"offset_logit": "logits"},
+        )
+
+    def _keys(self, layer: int, text: WholeText, n: int, rows_each: int) -> dict[str, pa.Array]:
+        """Run, label, layer and head of n rows; each head has so many, all below each other."""
+        return run_columns(self.provenance, n) | {
+            "label": constant(text.label, n),
+            "layer": pa.array(np.full(n, layer), pa.int32()),
+            "head": pa.array(np.repeat(self.heads, rows_each), pa.int32()),
+        }
