@@ -1,0 +1,324 @@
+"""Tables of heads against plain formulas and loops, and what the summary says of planted heads."""
+
+import itertools
+from functools import partial
+from types import SimpleNamespace
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pytest
+import tiny
+import torch
+from pytest import approx
+from test_metrics import PROVENANCE
+
+from tokentrails.errors import TokentrailsError
+from tokentrails.extract import load_model
+from tokentrails.metrics.head_summary import MEASURES
+from tokentrails.metrics.heads import HeadTables
+from tokentrails.parts import Heads, Parts
+from tokentrails.selection import existing
+from tokentrails.tables import provenance_of
+from tokentrails.trace import Trace, WholeText, trace
+from tokentrails.vocabulary import entries
+from tokentrails.word_lists import Spaces
+
+K, LAYERS, HEADS = 4, (0, 2), (1, 3)
+
+TEXTS = ("She will lead the team through it.", "The bank approved the loan.")
+
+
+def frame(tables):
+    return pl.DataFrame(pl.from_arrow(pa.concat_tables(tables)))
+
+
+@pytest.fixture(scope="module", params=tiny.CONFIGS)
+def made(request, prepared, files):
+    """The tables of a tiny model, with what they were made from."""
+    name = request.param
+    folder, tokenizer = prepared[name], files(name).tokenizer
+    model, architecture = load_model(folder, torch.device("cpu"), "float32")
+    parts = Parts.of(model, architecture, folder)
+    names = entries(tokenizer.get_vocab(), len(parts.embedding))
+    cut = [tokenizer.encode(text) for text in TEXTS]
+    texts = [
+        WholeText(label, e.ids, e.tokens, range(0))
+        for label, e in zip(("two", "one"), cut, strict=True)
+    ]
+    spaces = Spaces(parts, names)
+    tables = HeadTables(parts, spaces, names, LAYERS, HEADS, K, 0.9, PROVENANCE)
+    attention, heads = zip(*tables.tables(texts, partial(trace, model, architecture)), strict=True)
+    with torch.no_grad():
+        traced = {text.label: trace(model, architecture, text.token_ids) for text in texts}
+    return SimpleNamespace(
+        name=name,
+        parts=parts,
+        names=names,
+        spaces=spaces,
+        texts={text.label: text for text in texts},
+        traced=traced,
+        attention=frame(attention),
+        heads=frame(heads),
+        provenance=provenance_of(heads[0]),
+        summary=frame([tables.summary.table()]),
+    )
+
+
+def test_attention_is_that_of_the_model_where_its_mask_allows(made):
+    expected = []
+    for label, layer, head in itertools.product(sorted(made.texts), LAYERS, HEADS):
+        tokens, weights = made.texts[label].tokens, made.traced[label].attention[layer][head]
+        seen = made.parts.blocks[layer].heads.visible(len(tokens)).tolist()
+        for query, key in itertools.product(range(len(tokens)), repeat=2):
+            if seen[query][key]:
+                place = label, layer, head, query, key, tokens[query], tokens[key]
+                expected.append((*place, float(weights[query, key])))
+            else:
+                assert weights[query, key] == 0
+    columns = ("label", "layer", "head", "query", "key", "query_token", "key_token", "weight")
+    assert made.attention.select(columns).rows() == expected
+    of_query = made.attention.group_by("label", "layer", "head", "query").agg(pl.sum("weight"))
+    np.testing.assert_allclose(of_query["weight"], 1, atol=1e-6)
+    if made.name in tiny.ENCODERS:
+        assert (made.attention["key"] > made.attention["query"]).any()
+    else:
+        assert (made.attention["key"] <= made.attention["query"]).all()
+
+
+def plain(heads: Heads, x: np.ndarray, head: int, kind: str, side: str | None):
+    """A vector by its formula in float64, and what the other side's bias adds."""
+    of = {
+        name: getattr(heads, name).double().numpy()
+        for name in ("W_Q", "b_Q", "W_K", "b_K", "W_V", "b_V", "W_O")
+    }
+    kv = head * len(of["W_K"]) // len(of["W_Q"])
+    if kind == "message":
+        return (x @ of["W_V"][kv] + of["b_V"][kv]) @ of["W_O"][head], None
+    mine, other = ("Q", "K") if side == "query" else ("K", "Q")
+    at = {"Q": head, "K": kv}
+    z = x @ of[f"W_{mine}"][at[mine]] + of[f"b_{mine}"][at[mine]]
+    norms = {"Q": heads.query_norm, "K": heads.key_norm}
+    if norms[mine] is not None:  # Qwen 3
+        z = z / np.sqrt((z**2).mean() + norms[mine].variance_epsilon)
+        z = z * norms[mine].weight.double().numpy() * norms[other].weight.double().numpy()
+    z = z * heads.scale
+    return of[f"W_{other}"][at[other]] @ z, z @ of[f"b_{other}"][at[other]]
+
+
+def compared_with(made, space: str, layer: int) -> dict[str, np.ndarray]:
+    """Each listed entry and its row in a space, through the model's own norms, in float64."""
+    parts, block = made.parts, made.parts.blocks[layer]
+    E = parts.embedding
+    if space == "unembedding":
+        one = parts.final_norm.weight.double().numpy()
+        rows = parts.unembedding.double().numpy() * (one + 1 if made.name == "gemma2" else one)
+    elif space == "embedding":
+        rows = E.double().numpy()
+    else:
+        stream = E if parts.embedding_norm is None else parts.embedding_norm(E)
+        rows = block.attention_norm(stream).double().numpy()
+    return {made.names[i]: rows[i] for i in made.spaces.entries.tolist()}
+
+
+def test_lists_are_those_of_plain_loops(made):
+    z = dict(zip(made.spaces.entries.tolist(), made.spaces.z.tolist(), strict=True))
+    z = {made.names[i]: value for i, value in z.items()}
+    rows = {}
+    for row in made.heads[::5].iter_rows(named=True):  # of every kind
+        layer, block = row["layer"], made.parts.blocks[row["layer"]]
+        resid = made.traced[row["label"]].resid[layer]
+        x = block.attention_norm(resid)[row["position"]].double().numpy()
+        vector, offset = plain(block.heads, x, row["head"], row["kind"], row["side"])
+        if (row["space"], layer) not in rows:
+            rows[row["space"], layer] = compared_with(made, row["space"], layer)
+        cosine = {
+            word: r @ vector / np.linalg.norm(r) / np.linalg.norm(vector)
+            for word, r in rows[row["space"], layer].items()
+        }
+        # By value: where two are equal but for rounding, either may come first.
+        np.testing.assert_allclose(
+            row["top_cosine"], sorted(cosine.values())[: -K - 1 : -1], atol=1e-5
+        )
+        np.testing.assert_allclose(row["top_cosine"], [cosine[w] for w in row["top"]], atol=1e-5)
+        assert len(set(row["top"])) == K
+        assert row["bias"] == approx(np.mean([abs(z[w]) for w in row["top"]]), abs=1e-6)
+        assert row["high_bias"] is (row["bias"] > 0.9)
+        assert row["norm"] == approx(np.linalg.norm(vector), rel=1e-5)
+        assert row["token"] == made.texts[row["label"]].tokens[row["position"]]
+        if offset is None:
+            assert row["offset_logit"] is row["side"] is None
+        else:
+            assert row["offset_logit"] == approx(offset, abs=1e-5)
+    assert set(made.heads["high_bias"]) == {True, False}
+
+
+def test_there_is_a_list_of_every_kind_in_the_order_of_its_keys(made):
+    kinds = [("message", "", "embedding"), ("pattern", "key", "attention_input")]
+    kinds += [("pattern", "query", "attention_input")]
+    if made.name not in tiny.ENCODERS:
+        kinds.insert(1, ("message", "", "unembedding"))
+    columns = ["label", "layer", "head", "position", "kind", "side", "space"]
+    found = made.heads.with_columns(pl.col("side").fill_null("")).select(columns).rows()
+    assert found == sorted(found)
+    assert found == [
+        (label, layer, head, position, *kind)
+        for label in sorted(made.texts)
+        for layer, head in itertools.product(LAYERS, HEADS)
+        for position in range(len(made.texts[label].tokens))
+        for kind in kinds
+    ]
+    for table in (made.attention, made.heads, made.summary):
+        assert table["model"].unique().to_list() == [PROVENANCE["model"]]
+    assert made.provenance == PROVENANCE
+
+
+def words_of(made, token):
+    """A token as a word that others are compared with."""
+    mark = "▁" if "▁" in "".join(filter(None, made.names)) else "Ġ"
+    return token.replace(mark, "").removeprefix("##").lower()
+
+
+def test_the_summary_counts_what_the_lists_say(made):
+    listed = {words_of(made, made.names[i]) for i in made.spaces.entries.tolist()}
+    for row in made.summary.iter_rows(named=True):
+        here = (pl.col("layer") == row["layer"]) & (pl.col("head") == row["head"])
+        lists = made.heads.filter(here)
+        patterns = lists.filter(side="query")
+        messages = lists.filter(kind="message", space="embedding")
+        own = [words_of(made, token) for token in messages["token"]]
+        first = [words_of(made, top[0]) for top in messages["top"]]
+        sought = [words_of(made, top[0]) for top in patterns["top"]]
+        able = [i for i, word in enumerate(own) if word in listed]
+        assert row["n"] == len(own) == sum(len(text.tokens) for text in made.texts.values())
+        mean = partial(np.mean, dtype=float)
+        assert row["self_pattern"] == approx(mean([sought[i] == own[i] for i in able]))
+        assert row["past_identity"] == approx(mean([first[i] == own[i] for i in able]))
+        letters = [
+            sum(words_of(made, w)[0] == word[0] for w in top) > K / 2
+            for word, top in zip(own, messages["top"], strict=True)
+            if word[:1].isalpha()
+        ]
+        assert row["same_first_letter"] == approx(mean(letters))
+        labels = messages["label"].to_list()
+        pairs = [first[i] == first[i - 1] for i in range(1, len(own)) if labels[i] == labels[i - 1]]
+        assert row["repetition"] == approx(mean(pairs))
+        on_first = made.attention.filter(here, key=0).filter(pl.col("query") > 0)
+        behind = len(own) - len(made.texts)
+        assert row["first_position"] == approx(on_first["weight"].sum() / behind, abs=1e-6)
+        words = [row[name] for name in MEASURES if name != "first_position"]
+        assert row["score"] == max(words)
+    assert made.summary.select("layer", "head").rows() == list(itertools.product(LAYERS, HEADS))
+
+
+# --- planted heads ----------------------------------------------------------------------------
+
+NAMES = ["Ġapple", "Ġant", "Ġarm", "Ġbear", "Ġbat", "Ġbus", "Ġcat", "Apple", ".", "Ġ"]
+TOKENS = ["Ġapple", "Ġbear", ".", "Apple", "Ġbat", "Ġbus"]
+
+
+def planted() -> Parts:
+    """One block of four heads on one-hot words; ``Apple`` is nearly ``Ġapple``.
+
+    What they look for and pass on: 0 the token itself; 1 the next word of the list, and always a
+    cat; 2 nothing; 3 bats, and the token's neighbours in the list.
+    """
+    d = len(NAMES)
+    one, zero = torch.eye(d), torch.zeros(d, d)
+    E = torch.eye(d)
+    E[7, 0] = 3
+    following = one.roll(1, dims=0)  # e_i W = e_{i+1}, read as looking from the query's side
+    heads = Heads(
+        W_Q=torch.stack([one, one, zero, zero]),
+        b_Q=torch.stack([torch.zeros(d)] * 3 + [E[4]]),
+        W_K=torch.stack([one, following, one, one]),
+        b_K=torch.zeros(4, d),
+        W_V=torch.stack([one, zero, zero, one]),
+        b_V=torch.stack([torch.zeros(d), E[6], torch.zeros(d), torch.zeros(d)]),
+        W_O=torch.stack([one, one, one, one.roll(1, dims=1) + 0.9 * one.roll(-1, dims=1)]),
+        b_O=torch.zeros(d),
+        scale=1.0,
+        softcap=None,
+        query_norm=None,
+        key_norm=None,
+        kv_of=(0, 1, 2, 3),
+        rotary=None,
+    )
+    mlp = SimpleNamespace()
+    block = SimpleNamespace(heads=heads, mlp=mlp, attention_norm=torch.nn.Identity())
+    return Parts((block,), E, None, None, None, None, None, None, False)
+
+
+def summary_of(*texts, top=1):
+    """The summary of the planted heads by head; every query puts 0.25 h on the first position."""
+    parts = planted()
+
+    def run(ids):
+        t = len(ids)
+        weights = torch.rand(1, 4, t, t)
+        weights[0, :, :, 0] = torch.arange(4)[:, None] / 4
+        return Trace(parts.embedding[ids][None].repeat(2, 1, 1), None, weights, None, None)
+
+    spaces = Spaces(parts, NAMES)
+    tables = HeadTables(parts, spaces, NAMES, [0], range(4), top, 2.0, PROVENANCE)
+    whole = [
+        WholeText(f"t{i}", [NAMES.index(token) for token in text], list(text), range(0))
+        for i, text in enumerate(texts)
+    ]
+    _, lists = zip(*tables.tables(whole, run), strict=True)
+    return tables.summary.table().to_pylist(), frame(lists)
+
+
+def test_planted_heads_are_found():
+    (itself, cat, nothing, bats), _ = summary_of(TOKENS)
+    # The full stop cannot be listed; the other five can, "Apple" as "Ġapple".
+    assert (itself["n"], itself["self_pattern"], itself["past_identity"]) == (6, 1, 1)
+    assert itself["same_first_letter"] == 1
+    assert itself["repetition"] == approx(
+        0.2
+    )  # "." is near to nothing: "Ġapple"
+    assert (cat["self_pattern"], cat["past_identity"], cat["repetition"]) == (0, 0, 1)
+    assert (bats["self_pattern"], bats["same_first_letter"]) == approx(
+        (0.2, 0.8)
+    )  # not bus: cat
+    assert (bats["past_identity"], bats["repetition"]) == (0, 0)
+    assert [row["first_position"] for row in (itself, cat, nothing, bats)] == [0, 0.25, 0.5, 0.75]
+    assert [row["score"] for row in (itself, cat, bats)] == approx([1, 1, 0.8])
+
+
+def test_a_head_that_says_nothing_has_no_lists_and_does_nothing():
+    (_, _, nothing, _), lists = summary_of(TOKENS)
+    assert [nothing[name] for name in MEASURES] == [0, 0, 0, 0, 0.5]
+    silent = lists.filter(head=2)
+    assert silent["top"].null_count() == silent["top_cosine"].null_count() == len(silent)
+    assert silent["bias"].null_count() == silent["high_bias"].null_count() == len(silent)
+    assert set(silent["norm"]) == {0.0}
+
+
+def test_more_than_half_of_the_words_must_begin_alike():
+    # Head 0 lists the token itself, then those of no cosine by their number: apple, ant, arm, …
+    (itself, *_), lists = summary_of(["Ġbear", "Ġapple"], top=2)
+    assert lists.filter(head=0, kind="message")["top"].to_list() == [
+        ["Ġbear", "Ġapple"],
+        ["Ġapple", "Ġant"],
+    ]
+    assert itself["same_first_letter"] == 0.5
+
+
+def test_texts_are_counted_together():
+    (together, *_), _ = summary_of(["Ġapple", "Ġapple", "Ġbat"], ["Ġcat", "."])
+    assert (together["n"], together["repetition"]) == (5, approx(1 / 3))
+    assert together["self_pattern"] == 1
+
+
+def test_what_has_no_cases_is_null():
+    rows, _ = summary_of(["."])
+    for row in rows:
+        assert [row[name] for name in (*MEASURES, "score")] == [None] * 6
+
+
+def test_a_layer_or_head_that_does_not_exist_is_refused_by_name():
+    assert existing(None, 3, "layers", where="x") == [0, 1, 2]
+    assert existing((2, 0), 3, "layers", where="x") == [0, 2]
+    with pytest.raises(TokentrailsError, match=r"e\.circuits: there is no head 9: .* 9 heads"):
+        existing((1, 9), 9, "heads", where="e.circuits")

@@ -1,0 +1,188 @@
+"""Tables of neurons against plain loops, and neurons that are planted on the first token."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pytest
+import tiny
+import torch
+from test_heads import frame
+from test_metrics import PROVENANCE
+
+from tokentrails.errors import TokentrailsError
+from tokentrails.extract import load_model
+from tokentrails.metrics.activations import FIRST_ONLY, ActivationTables
+from tokentrails.metrics.neurons import neurons
+from tokentrails.parts import Parts
+from tokentrails.tables import read_frame, write_parts, write_table, writing_parts
+from tokentrails.trace import Trace, WholeText, trace
+from tokentrails.vocabulary import entries
+from tokentrails.word_lists import Spaces
+
+K = 4
+
+
+@pytest.fixture(scope="module", params=tiny.CONFIGS)
+def made(request, prepared, files):
+    """The parts of a tiny model, and its table of neurons."""
+    name = request.param
+    model, architecture = load_model(prepared[name], torch.device("cpu"), "float32")
+    parts = Parts.of(model, architecture, prepared[name])
+    names = entries(files(name).tokenizer.get_vocab(), len(parts.embedding))
+    spaces = Spaces(parts, names)
+    tables = neurons(parts, spaces, names, top=K, high_bias=0.9, provenance=PROVENANCE)
+    run = model, architecture
+    return SimpleNamespace(
+        name=name, parts=parts, names=names, spaces=spaces, run=run, table=frame(list(tables))
+    )
+
+
+def test_every_vector_of_every_neuron_has_a_list(made):
+    roles = [("in", "mlp_input"), ("out", "embedding")]
+    if made.parts.blocks[0].mlp.W_gate is not None:
+        roles.insert(0, ("gate", "mlp_input"))
+    if made.name not in tiny.ENCODERS:
+        roles.append(("out", "unembedding"))
+    found = made.table.select("layer", "neuron", "role", "space").rows()
+    n = len(made.parts.blocks[0].mlp.W_out)
+    assert found == [(la, i, *role) for la in range(3) for i in range(n) for role in roles]
+    assert found == sorted(found)
+    assert set(made.table["model"]) == {PROVENANCE["model"]} and "label" not in made.table.columns
+
+
+def test_lists_are_those_of_plain_loops(made):
+    parts, listed = made.parts, made.spaces.entries
+    E = parts.embedding
+    stream = E if parts.embedding_norm is None else parts.embedding_norm(E)
+    for row in made.table[::61].iter_rows(named=True):
+        block = parts.blocks[row["layer"]]
+        matrix = {"in": block.mlp.W_in, "gate": block.mlp.W_gate, "out": block.mlp.W_out.mT}
+        vector = matrix[row["role"]][:, row["neuron"]].double().numpy()
+        if row["space"] == "mlp_input":
+            rows = block.mlp_norm(stream)
+        elif row["space"] == "embedding":
+            rows = E
+        else:
+            weight = parts.final_norm.weight
+            rows = parts.unembedding * (weight + 1 if made.name == "gemma2" else weight)
+        cosine = {
+            made.names[i]: (r := rows[i].double().numpy()) @ vector / np.linalg.norm(r)
+            for i in listed.tolist()
+        }
+        length = np.linalg.norm(vector)
+        top = np.array(sorted(cosine.values())[: -K - 1 : -1]) / length
+        np.testing.assert_allclose(row["top_cosine"], top, atol=1e-5)
+        np.testing.assert_allclose([cosine[w] / length for w in row["top"]], top, atol=1e-5)
+        assert row["norm"] == pytest.approx(length, rel=1e-6)
+        assert row["high_bias"] is (row["bias"] > 0.9)
+
+
+def test_activations_are_the_strongest_neurons_of_each_token(made, files):
+    cut = files(made.name).tokenizer.encode("She will lead.")
+    text = WholeText("a", cut.ids, cut.tokens, range(0))
+    tables = ActivationTables(made.parts, (0, 2), 5, PROVENANCE)
+    rows = frame(list(tables.tables([text], lambda ids: trace(*made.run, ids))))
+    keys = rows.select("position", "layer", "neuron").rows()
+    assert keys == sorted(keys) and len(keys) == len(cut.ids) * 2 * 5
+    traced = trace(*made.run, cut.ids)
+    for (position, layer), some in rows.group_by("position", "layer"):
+        block = made.parts.blocks[layer]
+        x_hat = block.mlp_input(traced.resid[layer], traced.resid_mid[layer])[position]
+        activations = block.mlp.activations(x_hat).double().numpy()
+        lengths = [np.linalg.norm(row) for row in block.mlp.W_out.double().numpy()]
+        adds = [abs(a) * length for a, length in zip(activations, lengths, strict=True)]
+        strongest = sorted(range(len(adds)), key=lambda i: -adds[i])[:5]
+        assert some["neuron"].to_list() == sorted(strongest)
+        np.testing.assert_allclose(some["activation"], activations[sorted(strongest)], rtol=1e-5)
+        np.testing.assert_allclose(
+            some["contribution_norm"], [adds[i] for i in sorted(strongest)], rtol=1e-5
+        )
+        assert set(some["token"]) == {cut.tokens[position]}
+
+
+# --- the first token --------------------------------------------------------------------------
+
+
+def first_only(*activations, strongest=2):
+    """The neurons that fire on first tokens only, of texts with given activations [t, n]."""
+    n = len(activations[0][0])
+    mlp = SimpleNamespace(W_out=torch.eye(n), activations=lambda x: x)
+    parts = SimpleNamespace(
+        blocks=[SimpleNamespace(mlp=mlp, mlp_input=lambda resid, resid_mid: resid_mid)] * 2
+    )
+    waiting = [torch.tensor(of_text, dtype=torch.float32) for of_text in activations]
+    texts = [
+        WholeText(str(i), [0] * len(a), ["x"] * len(a), range(0)) for i, a in enumerate(waiting)
+    ]
+
+    def run(ids):
+        a = waiting.pop(0)
+        return Trace(torch.zeros(3, len(a), n), torch.stack([a, -a]), None, None, None)
+
+    tables = ActivationTables(parts, (1,), strongest, PROVENANCE)
+    list(tables.tables(texts, run))
+    found = tables.first_position_neurons()
+    return found.select(["layer", "neuron", "first", "elsewhere", "ratio"]).to_pylist()
+
+
+def test_neurons_of_the_first_token_fire_nowhere_else():
+    high, low = 6.0, 6.0 / FIRST_ONLY
+    one = [[high, 4.0, high, 0.0], [low, 3.0, 0.0, 0.0], [-low / 2, 0.0, 0.0, 0.0]]
+    assert first_only(one) == [
+        {
+            "layer": 1,
+            "neuron": 0,
+            "first": -6,
+            "elsewhere": pytest.approx(low),
+            "ratio": FIRST_ONLY,
+        },
+        {"layer": 1, "neuron": 2, "first": -6, "elsewhere": 0, "ratio": None},
+    ]
+    assert [row["neuron"] for row in first_only(one, strongest=1)] == [0]  # of two the first
+    above = [one[0], [low * 1.001, 3, 0, 0]]
+    assert [row["neuron"] for row in first_only(above)] == [2]
+
+
+def test_first_tokens_are_averaged_over_texts_and_others_looked_at_in_all():
+    one, other = [[6.0, 0.0], [0.1, 0.0]], [[2.0, 0.0], [0.2, 0.0]]
+    (row,) = first_only(one, other, strongest=1)
+    assert row["first"] == -4 and row["elsewhere"] == pytest.approx(0.2)
+    assert row["ratio"] == pytest.approx(20)
+    assert first_only([[6.0, 0.0]]) == []  # nothing to compare with
+    (row,) = first_only([[6.0, 0.0]], one, strongest=1)
+    assert row["first"] == -6
+
+
+# --- tables that are made side by side --------------------------------------------------------
+
+
+def test_parts_of_two_tables_are_written_side_by_side(tmp_path):
+    one, two = pa.table({"a": [1, 2]}), pa.table({"b": ["x"]})
+    with (
+        writing_parts(tmp_path / "one.parquet", tmp_path / "one.csv") as write_one,
+        writing_parts(tmp_path / "two.parquet") as write_two,
+    ):
+        for _ in range(2):
+            write_one(one)
+            write_two(two)
+        assert not list(tmp_path.glob("[!.]*"))
+    assert read_frame(tmp_path / "one.parquet")["a"].to_list() == [1, 2, 1, 2]
+    assert (tmp_path / "one.csv").read_text() == "a\n1\n2\n1\n2\n"
+    assert read_frame(tmp_path / "two.parquet")["b"].to_list() == ["x", "x"]
+    write_parts([one, one], tmp_path / "again.parquet", tmp_path / "again.csv")
+    assert (tmp_path / "again.parquet").read_bytes() == (tmp_path / "one.parquet").read_bytes()
+
+
+def test_a_table_whose_making_fails_is_not_there(tmp_path):
+    write_table(pa.table({"a": [0]}), tmp_path / "t.parquet", tmp_path / "t.csv")
+    with (
+        pytest.raises(TokentrailsError),
+        writing_parts(tmp_path / "t.parquet", tmp_path / "t.csv") as write,
+    ):
+        write(pa.table({"a": [1]}))
+        raise TokentrailsError("stop", where="here", hint="none")
+    assert pl.read_csv(tmp_path / "t.csv")["a"].to_list() == [0]
+    assert read_frame(tmp_path / "t.parquet")["a"].to_list() == [0]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["t.csv", "t.parquet"]
