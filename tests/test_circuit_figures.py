@@ -387,8 +387,21 @@ def test_heads_stand_above_the_other_parts_and_colours_are_even_around_0():
             low, middle, high = unit["encoding"]["color"]["scale"]["domain"]
             field = unit["encoding"]["color"]["field"]
             assert (low, middle) == (-high, 0)
-            assert max(abs(row[field]) for row in rows) <= high
-            assert 2.5 * max(abs(row[field]) for row in rows) >= high
+            most = max(abs(row[field]) for row in rows)
+            assert most <= high <= 2.5 * most
+            legend = unit["encoding"]["color"]["legend"]
+            of_heads = {row["row"].isdigit() for row in rows}
+            assert of_heads == {legend["title"] == "heads"} and legend["values"][-1] == high
+
+
+def test_a_token_that_makes_most_of_the_sums_is_named():
+    parts, sums = attribution_tables(norms=True)
+    at_first = parts.filter(position=0)["contribution"].abs().sum()
+    share = 100 * at_first / parts["contribution"].abs().sum()
+    assert f"The, at position 0, has {share:.0f} %" in notes(spec_of("attribution"))
+    even = pl.col("contribution") / pl.when(pl.col("position") == 0).then(20).otherwise(1)
+    chart = attribution(parts.with_columns(contribution=even), sums, show="a", title="t")
+    assert "mostly of one token" not in " ".join(chart.title.subtitle)
 
 
 def test_bars_add_up_to_the_change_of_identity():
@@ -445,6 +458,13 @@ def test_one_token_one_layer_and_one_head_are_drawn(name):
     assert "NaN" not in svg and "undefined" not in svg and "nothing to show" not in svg
     assert name == "head_summary" or ">lead<" in svg
     assert (">MLP<" in svg) == (name == "attribution") and "MLP norm" not in svg
+
+
+def test_a_model_without_biases_has_no_row_of_them():
+    parts, sums = attribution_tables()
+    none = pl.when(pl.col("part") != "attention_bias").then("contribution").otherwise(0)
+    chart = attribution(parts.with_columns(contribution=none), sums, show="a", title="t")
+    assert "MLP" in str(chart.to_dict()) and "bias" not in str(chart.to_dict())
 
 
 @pytest.mark.parametrize("name", FIGURES)
