@@ -1,6 +1,7 @@
 """Dense Paths and Sparse Trails: how near each token of a text stays to its own embedding."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import altair as alt
 import polars as pl
@@ -191,8 +192,9 @@ def _linked(panels: list[alt.LayerChart]) -> alt.HConcatChart:
     # By hand: a selection that belongs to several panels makes Altair warn.
     lines = [layer.name for panel in chart.hconcat for layer in panel.layer]
     views = [name for name in lines if name is not alt.Undefined]
+    selections: tuple[Any, ...] = (_OVER, _PICKED)
     chart.params = [
         alt.TopLevelSelectionParameter(name=each.name, select=each.param.select, views=views)
-        for each in (_OVER, _PICKED)
+        for each in selections
     ]
     return chart
