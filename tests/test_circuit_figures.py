@@ -231,16 +231,16 @@ def test_tokens_are_labelled_at_the_edge_where_labels_have_room(tokens, step, mo
 
 def test_of_very_many_heads_those_of_the_highest_score_are_drawn():
     tables = {"depth": 21, "heads": 20}
+    unknown = (pl.col("head") == 3) & (pl.col("layer") >= 10)
     scored = summary_table(**tables).with_columns(
-        score=pl.when(pl.col("head") != 3).then((pl.col("layer") * 7 + pl.col("head") * 3) % 101)
+        score=pl.when(~unknown).then((pl.col("layer") * 7 + pl.col("head") * 3) % 101)
     )
     table = attention_table(["x"], **tables)
     spec = specification(attention(table, scored, show="a", title="t"))
-    rows = scored.filter(pl.col("score").is_not_null()).rows(named=True)
-    best = sorted(rows, key=lambda row: (-row["score"], row["layer"], row["head"]))
-    unscored = [(layer, 3) for layer in range(400 - len(best))]
-    expected = {(row["layer"], row["head"]) for row in best[:400]} | set(unscored)
-    assert values(cells(spec), "layer", "head") == expected and len(expected) == 400
+    rows = scored.drop_nulls("score").rows(named=True)
+    best = sorted(rows, key=lambda row: (-row["score"], row["layer"], row["head"]))[:400]
+    assert len(rows) == 409
+    assert values(cells(spec), "layer", "head") == values(best, "layer", "head")
     assert "400 of 420 heads" in notes(spec) and "score" in notes(spec)
     assert "heads, those" not in notes(spec_of("attention"))
 
@@ -387,8 +387,21 @@ def test_heads_stand_above_the_other_parts_and_colours_are_even_around_0():
             low, middle, high = unit["encoding"]["color"]["scale"]["domain"]
             field = unit["encoding"]["color"]["field"]
             assert (low, middle) == (-high, 0)
-            assert max(abs(row[field]) for row in rows) <= high
-            assert 2.5 * max(abs(row[field]) for row in rows) >= high
+            most = max(abs(row[field]) for row in rows)
+            assert most <= high <= 2.5 * most
+            legend = unit["encoding"]["color"]["legend"]
+            of_heads = {row["row"].isdigit() for row in rows}
+            assert of_heads == {legend["title"] == "heads"} and legend["values"][-1] == high
+
+
+def test_a_token_that_makes_most_of_the_sums_is_named():
+    parts, sums = attribution_tables(norms=True)
+    at_first = parts.filter(position=0)["contribution"].abs().sum()
+    share = 100 * at_first / parts["contribution"].abs().sum()
+    assert f"The, at position 0, has {share:.0f} %" in notes(spec_of("attribution"))
+    even = pl.col("contribution") / pl.when(pl.col("position") == 0).then(20).otherwise(1)
+    chart = attribution(parts.with_columns(contribution=even), sums, show="a", title="t")
+    assert "mostly of one token" not in " ".join(chart.title.subtitle)
 
 
 def test_bars_add_up_to_the_change_of_identity():
@@ -445,6 +458,13 @@ def test_one_token_one_layer_and_one_head_are_drawn(name):
     assert "NaN" not in svg and "undefined" not in svg and "nothing to show" not in svg
     assert name == "head_summary" or ">lead<" in svg
     assert (">MLP<" in svg) == (name == "attribution") and "MLP norm" not in svg
+
+
+def test_a_model_without_biases_has_no_row_of_them():
+    parts, sums = attribution_tables()
+    none = pl.when(pl.col("part") != "attention_bias").then("contribution").otherwise(0)
+    chart = attribution(parts.with_columns(contribution=none), sums, show="a", title="t")
+    assert "MLP" in str(chart.to_dict()) and "bias" not in str(chart.to_dict())
 
 
 @pytest.mark.parametrize("name", FIGURES)

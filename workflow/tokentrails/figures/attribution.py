@@ -29,6 +29,7 @@ _GROUPS = {
     _GROWTH: "#BBBBBB",
 }
 _ROOM, _BARS, _CURVE = 620, 130, 150  # pixels: width of all panels, heights of the lower ones
+_LEGEND = 75
 _EXTENT = 46  # least width of what stands at the left of a panel
 _MOST_LABELLED = 10  # lines of tokens
 _MOST_TOLD = 8  # tokens in a tooltip
@@ -45,7 +46,10 @@ def attribution(
     The cosine e · x / |x| then changes by these contributions, divided by |x| after the block, and
     by (e · x before) (1 / |x after| − 1 / |x before|), the growth of the norm.
     """
-    parts = attribution.filter(label=show)
+    parts = attribution.filter(label=show).filter(
+        # Most of today's decoders have none.
+        (pl.col("part") != "attention_bias") | (pl.col("contribution") != 0).any().over("part")
+    )
     sums = attribution_sum.filter(label=show).sort("position", "layer")
     if parts.is_empty() or sums.is_empty():
         return nothing_to_show(title)
@@ -63,12 +67,29 @@ def attribution(
         *text_notes(show, names, len(names)),
         "Contribution: e · output, where e is the token's own embedding at length 1; below zero it "
         "takes identity away. As a change of identity it is divided by the norm after the block; "
-        "the growth of the norm makes the rest. Colours follow the square root.",
+        "the growth of the norm makes the rest. Colours follow the square root, for heads and for "
+        "the other parts on scales of their own.",
         "Dots: the whole change. Thick: the mean over tokens. Block l turns layer l of the stream "
         "into layer l + 1.",
     ]
+    notes += _dominant(parts, names)
     chart = alt.vconcat(*panels, spacing=24).resolve_scale(color="independent")
     return figure(chart, title=title, notes=notes, width=max(grid.width, 420) + 100)
+
+
+def _dominant(parts: pl.DataFrame, names: Mapping[int, str]) -> list[str]:
+    """Which token the sums are mostly of, if one is most of them: often the first one."""
+    sizes = parts.group_by("position", maintain_order=True).agg(
+        pl.col("contribution").cast(pl.Float64).abs().sum()
+    )
+    position, size = sizes.sort("contribution", "position").row(-1)
+    share = size / max(sizes["contribution"].sum(), 1e-12)
+    if len(names) < 2 or share < 0.5:
+        return []
+    return [
+        f"The sums are mostly of one token: {readable(names[position])}, at position {position}, "
+        f"has {100 * share:.0f} % of the contributions' sizes."
+    ]
 
 
 def _steps(parts: pl.DataFrame, sums: pl.DataFrame) -> pl.DataFrame:
@@ -122,8 +143,37 @@ def _cells(steps: pl.DataFrame, names: Mapping[int, str]) -> pl.DataFrame:
 
 
 def _heat(cells: pl.DataFrame, value: str, grid: HeadGrid, *, title: str) -> alt.LayerChart:
-    """One measure by layer and row, blue where identity gains and orange where it loses."""
-    most = _round_up(cells.select(pl.col(value).abs().max()).item())
+    """One measure by layer and row, blue where identity gains and orange where it loses.
+
+    Heads have a scale of their own, or they would all be pale beside the other parts.
+    """
+    is_head = pl.col("row").str.contains(r"^\d+$")
+    maps = [
+        head_heat(
+            some,
+            grid,
+            value=value,
+            colour=alt.Color(f"{value}:Q", scale=scale, legend=legend),
+            tooltip=[
+                alt.Tooltip("layer:Q"),
+                alt.Tooltip("row:N", title="part"),
+                alt.Tooltip("total:Q", title="sum over tokens", format=".4f"),
+                alt.Tooltip("change:Q", title="change of identity", format=".4f"),
+                alt.Tooltip("tokens:N", title="most"),
+            ],
+            x_title=None,
+        )
+        for name, some in (("heads", cells.filter(is_head)), ("others", cells.filter(~is_head)))
+        for scale, legend in [_colours(name, some[value])]
+        if len(some)
+    ]
+    chart = alt.layer(*maps).resolve_scale(color="independent")
+    return chart.properties(title=alt.TitleParams(title, offset=8))
+
+
+def _colours(name: str, values: pl.Series) -> tuple[alt.Scale, alt.Legend]:
+    """A scale that is even around 0, and its legend, whose ticks are as far apart."""
+    most = _round_up(max(map(abs, values)))
     scale = alt.Scale(
         type="pow",
         exponent=0.5,
@@ -131,26 +181,8 @@ def _heat(cells: pl.DataFrame, value: str, grid: HeadGrid, *, title: str) -> alt
         range=[_LOSS, "#FFFFFF", _GAIN],
         interpolate="rgb",
     )
-    legend = alt.Legend(
-        values=[sign * most * share for sign in (-1, 1) for share in (0, 0.1, 0.5, 1)],
-        format=".4~g",
-        gradientLength=max(min(grid.height, 200), 80),
-    )
-    return head_heat(
-        cells,
-        grid,
-        value=value,
-        colour=alt.Color(f"{value}:Q", scale=scale, legend=legend),
-        tooltip=[
-            alt.Tooltip("layer:Q"),
-            alt.Tooltip("row:N", title="part"),
-            alt.Tooltip("total:Q", title="sum over tokens", format=".4f"),
-            alt.Tooltip("change:Q", title="change of identity", format=".4f"),
-            alt.Tooltip("tokens:N", title="most"),
-        ],
-        title=title,
-        x_title=None,
-    )
+    ticks = [-most, -most / 4, 0, most / 4, most]
+    return scale, alt.Legend(title=name, values=ticks, format=",.4~r", gradientLength=_LEGEND)
 
 
 def _round_up(value: float) -> float:
@@ -168,12 +200,14 @@ def _changes(steps: pl.DataFrame, sums: pl.DataFrame) -> pl.DataFrame:
         value=pl.col("before").cast(pl.Float64) / pl.col("norm_after") - pl.col("identity_before"),
         group=pl.lit(_GROWTH),
     )
-    of_parts = steps.group_by("position", "layer", "group").agg(value=pl.col("change").sum())
+    of_parts = steps.group_by("position", "layer", "group", maintain_order=True).agg(
+        value=pl.col("change").sum()
+    )
     every = pl.concat([of_parts.select("layer", "value", "group"), growth])
     order = pl.Enum(list(_GROUPS))
     means = (
         every.with_columns(pl.col("group").cast(order))
-        .group_by("layer", "group")
+        .group_by("layer", "group", maintain_order=True)
         .agg(pl.col("value").mean())
         .sort("layer", "group")
     )

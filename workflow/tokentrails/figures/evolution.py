@@ -16,6 +16,7 @@ _PREDICTED = "predicted"
 _MOST_TOKENS = 40
 _ABREAST = 8  # most tokens of a text whose panels stand side by side
 _LEGEND = 90  # its least height
+_TICKS = [0, 0.05, 0.2, 0.5, 1]
 _EXTENT = 52  # pixels that the word for the top row needs
 
 _NOTES = {
@@ -59,8 +60,8 @@ def evolution(evolution: pl.DataFrame, *, show: str, title: str) -> alt.TopLevel
         for space in spaces
     ]
     notes = [*text_notes(show, names, _MOST_TOKENS), *(_NOTES[space] for space in spaces)]
-    if cells["predicted"].any():
-        notes.append(_NOTES[_PREDICTED])
+    colours = "Colours follow the square root."
+    notes.append(f"{_NOTES[_PREDICTED]} {colours}" if cells["predicted"].any() else colours)
     if cells["score"].has_nulls():
         notes.append("Grey: not defined.")
     chart = alt.concat(*panels, columns=2 if abreast else 1, spacing=30)
@@ -98,11 +99,14 @@ def _panel(
         rows = [_PREDICTED if predicted else " ", *rows]
     measure, name = _SPACES[space]
     scores = aligned.filter(space=space)["score"].drop_nulls()
-    low, high = (0.0, 1.0) if space == "unembedding" else (min(0.0, *scores), max(0.2, *scores))
+    high = 1.0 if space == "unembedding" else max(0.2, *scores)
     legend = alt.Legend(
-        title=measure, tickCount=5, gradientLength=max(min(HEIGHT * len(rows), 300), _LEGEND)
+        title=measure,
+        values=[share for share in _TICKS if share <= high],
+        format="~g",
+        gradientLength=max(min(HEIGHT * len(rows), 300), _LEGEND),
     )
-    scale = alt.Scale(scheme="viridis", domain=[low, high])
+    scale = alt.Scale(type="pow", exponent=0.5, scheme="viridis", domain=[0, high], clamp=True)
     panel = token_heat(
         cells,
         rows,
@@ -110,7 +114,7 @@ def _panel(
         word="word",
         value="score",
         colour=alt.Color("score:Q", scale=scale, legend=legend),
-        white=f"datum.score < {low + 0.6 * (high - low)}",
+        white=f"datum.score < {0.36 * high}",
         bold=pl.col("settled").fill_null(value=False),
         extent=_EXTENT,
         tooltip=[

@@ -63,7 +63,6 @@ def head_heat(
     value: str,
     colour: alt.Color,
     tooltip: Sequence[alt.Tooltip],
-    title: str,
     x_title: str | None = "layer",
 ) -> alt.LayerChart:
     """One heat map.
@@ -89,4 +88,4 @@ def head_heat(
             alt.Chart(unknown).mark_rect(color=SHADE).encode(x=x, y=y),
             alt.Chart(known).mark_rect(aria=False).encode(x=x, y=y, color=colour, tooltip=tooltip),
         ]
-    ).properties(width=grid.width, height=grid.height, title=alt.TitleParams(title, offset=8))
+    ).properties(width=grid.width, height=grid.height)

@@ -6,7 +6,14 @@ import polars as pl
 from .head_grid import HeadGrid, head_heat
 from .theme import figure, nothing_to_show
 
-_MEASURES = ("self_pattern", "repetition", "past_identity", "same_first_letter", "first_position")
+# What is counted, in few words: they stand below the titles.
+_MEASURES = {
+    "self_pattern": "query pattern nearest to the own word",
+    "repetition": "messages of neighbours nearest to one word",
+    "past_identity": "message nearest to the own word",
+    "same_first_letter": "most of the message begins like the token",
+    "first_position": "mean attention weight on position 0",
+}
 _ROOM, _NARROW = 430, 290  # pixels of a panel, and of one that has two others beside it
 
 
@@ -35,16 +42,19 @@ def head_summary(head_summary: pl.DataFrame, *, title: str) -> alt.TopLevelMixin
             colour=alt.Color(f"{measure}:Q", scale=scale, legend=legend),
             tooltip=[
                 *(alt.Tooltip(f"{name}:Q") for name in ("layer", "head", "n")),
-                alt.Tooltip(f"{measure}:Q", title=measure.replace("_", " "), format=".3f"),
+                alt.Tooltip(f"{measure}:Q", title=_name(measure), format=".3f"),
             ],
-            title=measure.replace("_", " "),
-        )
+        ).properties(title=alt.TitleParams(_name(measure), subtitle=_MEASURES[measure], offset=8))
         for measure in measures
     ]
     notes = [
-        "Share of the cases in all texts of the experiment; the table head_summary says of which."
+        "Share of tokens, or of neighbours, of all texts; the table head_summary says of which."
     ]
     if cells.select(pl.any_horizontal(pl.col(measures).has_nulls())).item():
         notes.append("Grey: not defined.")
     width = columns * (grid.width + 60) + 60
     return figure(alt.concat(*panels, columns=columns), title=title, notes=notes, width=width)
+
+
+def _name(measure: str) -> str:
+    return measure.replace("_", " ")

@@ -1,6 +1,7 @@
 """Heat maps of token by layer with a word in each cell."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import altair as alt
 import polars as pl
@@ -11,6 +12,7 @@ WIDTH, HEIGHT = 58, 18
 """Of a cell, in pixels."""
 
 _MOST_COLUMNS = 14
+_WEIGHTS: tuple[Literal["normal", "bold"], ...] = ("normal", "bold")
 
 
 def lines_of(positions: Sequence[int]) -> list[Sequence[int]]:
@@ -63,7 +65,7 @@ def token_heat(
         alt.Chart(some)
         .mark_text(fontSize=10, fontWeight=weight, baseline="middle", limit=WIDTH - 4)
         .encode(x=x, y=y, text=f"{word}:N", color=ink, tooltip=tooltip)
-        for weight, some in (("normal", known.filter(~thick)), ("bold", known.filter(thick)))
+        for weight, some in zip(_WEIGHTS, (known.filter(~thick), known.filter(thick)), strict=True)
         if len(some)
     ]
     heads = alt.Chart(cells.unique("position", keep="first", maintain_order=True))
