@@ -274,13 +274,9 @@ def test_planted_heads_are_found():
     # The full stop cannot be listed; the other five can, "Apple" as "Ġapple".
     assert (itself["n"], itself["self_pattern"], itself["past_identity"]) == (6, 1, 1)
     assert itself["same_first_letter"] == 1
-    assert itself["repetition"] == approx(
-        0.2
-    )  # "." is near to nothing: "Ġapple"
+    assert itself["repetition"] == approx(0.2)  # "." is near to nothing: "Ġapple"
     assert (cat["self_pattern"], cat["past_identity"], cat["repetition"]) == (0, 0, 1)
-    assert (bats["self_pattern"], bats["same_first_letter"]) == approx(
-        (0.2, 0.8)
-    )  # not bus: cat
+    assert (bats["self_pattern"], bats["same_first_letter"]) == approx((0.2, 0.8))  # not bus: cat
     assert (bats["past_identity"], bats["repetition"]) == (0, 0)
     assert [row["first_position"] for row in (itself, cat, nothing, bats)] == [0, 0.25, 0.5, 0.75]
     assert [row["score"] for row in (itself, cat, bats)] == approx([1, 1, 0.8])

@@ -42,7 +42,7 @@ def sheets_of(
         the largest attention weights.
     about: what else there is to say of the text, under its names: for the last sheet.
     """
-    of_text = {name: _of_text(table, label) for name, table in tables.items()}
+    of_text = {name: _of_text(table, label) for name, table in _used(tables, label).items()}
     makers: list[tuple[tuple[str, ...], Callable[..., list[Sheet]]]] = [
         (("heads",), _patterns),
         (("heads",), _messages),
@@ -59,6 +59,15 @@ def sheets_of(
         for sheet in make(*(of_text[name] for name in needed))
     ]
     return [*made, _about(made, about)]
+
+
+def _used(tables: Tables, label: str) -> Tables:
+    """The tables, with only those neurons that fire in the text: there are many others."""
+    if not tables.keys() >= {"neurons", "activations"}:
+        return tables
+    firing = tables["activations"].filter(pl.col("label") == label)
+    used = tables["neurons"].join(firing, on=["layer", "neuron"], how="semi")
+    return {**tables, "neurons": used}
 
 
 def _of_text(table: pl.DataFrame, label: str) -> pl.DataFrame:
@@ -298,9 +307,7 @@ def _ffn(activations: pl.DataFrame, neurons: pl.DataFrame) -> list[Sheet]:
         "gate mlp_input": "Gate",
         **{f"out {space}": f"Out, {space}" for space in _SPACES},
     }
-    used = neurons.join(activations, on=keys, how="semi").with_columns(
-        part=pl.concat_str("role", "space", separator=" ")
-    )
+    used = neurons.with_columns(part=pl.concat_str("role", "space", separator=" "))
     columns_of = {
         part: {"words": name, "nearest": f"{name}: cosine"} for part, name in parts.items()
     }
