@@ -73,6 +73,12 @@ def load_config(data: dict[str, Any], files: Sequence[str] = ()) -> Config:
     }
     experiments = {}
     for name, entry in data["experiments"].items():
+        if name == "weights":
+            raise TokentrailsError(
+                "the name 'weights' is taken: results of the weights alone lie under it",
+                where=where(("experiments", name)),
+                hint="call the experiment otherwise.",
+            )
         for chosen in entry.get("models", ()):
             if chosen not in models:
                 guess = closest(chosen, list(models)) or ", ".join(models)
