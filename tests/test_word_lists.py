@@ -13,9 +13,17 @@ from tokentrails.errors import TokentrailsError
 from tokentrails.extract import load_model
 from tokentrails.factored import Factored
 from tokentrails.parts import Parts
-from tokentrails.ranks import GROUP, SPARE
+from tokentrails.ranks import GROUP
 from tokentrails.vocabulary import entries
-from tokentrails.word_lists import Space, Spaces, listed_entries, nearest, vocabulary_bias
+from tokentrails.word_lists import (
+    SPARE,
+    Space,
+    Spaces,
+    are_whole_words,
+    nearest,
+    surfaces,
+    vocabulary_bias,
+)
 
 K = 7
 
@@ -56,9 +64,8 @@ def spaces_of(parts_of, files):
     ],
 )
 def test_whole_words_begin_with_the_mark_of_their_tokenizer(names, words):
-    listed = listed_entries(names, whole_words=True)
+    listed = are_whole_words(names, surfaces(names))
     assert [name for name, kept in zip(names, listed, strict=True) if kept] == words.split()
-    assert listed_entries(names, whole_words=False).tolist() == [name is not None for name in names]
 
 
 def test_a_vocabulary_without_words_is_refused(parts_of):
@@ -117,6 +124,7 @@ def test_rows_that_no_list_may_have(parts_of, spaces_of, files):
         names = entries(vocabulary, len(parts_of("llama").embedding))
         left = Spaces(parts_of("llama"), names, whole_words=True)
         assert left.entries.tolist() == words[1:]
+        assert left.z.isfinite().all()
     finally:
         parts_of("llama").embedding[words[0]] = before
 
@@ -134,10 +142,10 @@ def test_the_bias_is_a_z_score_over_the_entries(parts_of, spaces_of, files, name
     z = (b - np.mean(b)) / np.std(b)
     known = torch.arange(len(parts.embedding)) < n
     found = vocabulary_bias(parts, known)
-    np.testing.assert_allclose(found[:n], z, atol=1e-9)
+    np.testing.assert_allclose(found[:n], z, atol=1e-5)
     assert found[n:].isnan().all() and len(found) > n
     words = spaces_of(name, whole_words=True)
-    np.testing.assert_allclose(words.z, z[words.entries], atol=1e-9)  # not over the words alone
+    np.testing.assert_allclose(words.z, z[words.entries], atol=1e-5)  # not over the words alone
 
 
 # --- the lists --------------------------------------------------------------------------------
@@ -159,7 +167,7 @@ def assert_as_sorted(found, vectors, space, k=K):
     at, cosines = by_sorting(vectors, rows_of(space), k)
     assert found.entries.tolist() == space.entries.numpy()[at].tolist()
     np.testing.assert_allclose(found.cosines, cosines, atol=1e-12)
-    np.testing.assert_allclose(found.bias, space.z.abs().numpy()[at].mean(1), atol=1e-12)
+    np.testing.assert_allclose(found.bias, space.z.abs().numpy()[at].mean(1), atol=1e-6)
 
 
 def space_of(v=301, d=24, seed=0, shift=True):
@@ -173,7 +181,7 @@ def space_of(v=301, d=24, seed=0, shift=True):
     lengths = (rows.double() * gain.double() + bias.double()).norm(dim=1)
     padded = functional.pad(rows, (0, 0, 0, -v % GROUP))
     order = torch.arange(v).flip(0) * 3  # numbers in the vocabulary are not those of the rows
-    return Space("made", order, padded, gain, bias, lengths, torch.randn(v).double())
+    return Space("made", order, padded, gain, bias, lengths, torch.randn(v))
 
 
 @pytest.fixture(params=["whole", "blocks"])

@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 import checkpoints
+import circuits
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -184,6 +185,7 @@ def main() -> None:
         results |= disk(Path(folder))
     results |= checkpoints.results()
     results |= vocabulary.results(MODEL, tokens_of(70))
+    results |= circuits.results(MODEL)
     if not arguments.skip_memory:
         results |= memory()
     for name, value in results.items():

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from memory import extra_memory
 from timing import fastest
 
 from tokentrails.extract import extract, load_model
@@ -81,22 +82,13 @@ def speed(model: Path, rows: torch.Tensor, tokens) -> dict[str, float]:
     }
 
 
-def extra_memory(n: int) -> float:
+def memory_of_ranks(n: int) -> float:
     """Most memory in MB that ranking takes beyond the states and the matrix."""
     torch.manual_seed(0)
     states, rows = torch.randn(n, 576), torch.randn(49_152, 576)
     own = torch.randint(49_152, (n,))
     closest(states[:8], rows[:64], own[:8] % 64, k=5)  # what the library takes once
-    Path("/proc/self/clear_refs").write_text("5")  # forget the peak
-    before = _status("VmRSS")
-    closest(states, rows, own, k=5)
-    return _status("VmHWM") - before
-
-
-def _status(key: str) -> float:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    (line,) = (line for line in lines if line.startswith(key))
-    return int(line.split()[1]) / 1024
+    return extra_memory(lambda: closest(states, rows, own, k=5))
 
 
 def results(model: Path, tokens) -> dict[str, float]:
@@ -112,4 +104,4 @@ def results(model: Path, tokens) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    print(extra_memory(int(sys.argv[1])))
+    print(memory_of_ranks(int(sys.argv[1])))

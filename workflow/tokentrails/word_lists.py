@@ -25,7 +25,6 @@ from .ranks import (
     BLOCK_BYTES,
     GROUP,
     PAIR_BYTES,
-    SPARE,
     directions,
     in_order,
     largest,
@@ -40,28 +39,33 @@ SCORES_BYTES = 32 << 20
 VECTORS_AT_ONCE = 64
 # Most bytes of the rows as some heads see them, d_head wide.
 THIN_BYTES = 128 << 20
+# Further entries whose exact cosine is looked at, in case rounding has changed their order.
+SPARE = 4
 
 
-def listed_entries(names: Sequence[str | None], *, whole_words: bool) -> Bool[np.ndarray, " v"]:
-    """Which vocabulary entries may be listed.
+def surfaces(names: Sequence[str | None]) -> list[str]:
+    """How entries look in a text; empty for None."""
+    return ["" if name is None else surface(name) for name in names]
+
+
+def are_whole_words(names: Sequence[str | None], seen: Sequence[str]) -> Bool[np.ndarray, " v"]:
+    """Which vocabulary entries begin a word and are letters, or those with marks between them.
+
+    The beginning is marked by ``Ġ`` or ``▁``; where no entry is marked so (WordPiece), entries that
+    do not begin a word are marked, by ``##``. The marks are apostrophes and hyphens.
 
     Parameters
     ----------
     names: the tokenizer's entry of each row; None for a row that it does not use.
-    whole_words: only entries that begin a word and are letters, with apostrophes or hyphens only
-        between them; else all. The beginning is marked by ``Ġ`` or ``▁``; where no entry is marked
-        so (WordPiece), entries that do not begin a word are marked, by ``##``.
+    seen: their surfaces.
     """
-    if not whole_words:
-        return np.array([name is not None for name in names])
-    seen = ["" if name is None else surface(name) for name in names]
     marked = [text[:1] == " " and is_word(text[1:]) for text in seen]
     if any(marked):
         return np.array(marked)
     return np.array([name is not None and is_word(name) for name in names])
 
 
-def vocabulary_bias(parts: Parts, known: Bool[Tensor, " v"]) -> Float64[Tensor, " v"]:
+def vocabulary_bias(parts: Parts, known: Bool[Tensor, " v"]) -> Float32[Tensor, " v"]:
     """How far each entry is favoured whatever the text, as a z-score over the known entries.
 
     b_t = (β_f U)_t, what the bias of the last norm adds to its logit; in models without such a bias
@@ -74,10 +78,11 @@ def vocabulary_bias(parts: Parts, known: Bool[Tensor, " v"]) -> Float64[Tensor, 
     rows = parts.embedding if parts.unembedding is None else parts.unembedding
     beta = getattr(parts.final_norm, "bias", None) if parts.unembedding is not None else None
     if beta is None:
-        axis = _mean_row(rows, known)
-        b = _by_blocks(rows, lambda block: block @ axis / torch.linalg.vector_norm(block, dim=1))
+        mean = functional.normalize(known.float() @ rows, dim=0)
+        lengths = torch.linalg.vector_norm(rows, dim=1)
+        b = torch.where(lengths > 0, rows @ mean / lengths, 0)
     else:
-        b = _by_blocks(rows, lambda block: block @ beta.double())
+        b = rows @ beta
     of_known = b[known]
     spread = of_known.std(correction=0)
     z = (b - of_known.mean()) / spread if spread > 0 else torch.zeros_like(b)
@@ -104,7 +109,7 @@ class Space:
     gain: Float32[Tensor, " d"]
     shift: Float32[Tensor, " d"]
     lengths: Float64[Tensor, " v"]
-    z: Float64[Tensor, " v"]
+    z: Float32[Tensor, " v"]
 
     @cached_property
     def inverse(self) -> Float32[Tensor, " w"]:
@@ -127,7 +132,7 @@ class Nearest:
 
     entries: Int[np.ndarray, "n k"]
     cosines: Float64[np.ndarray, "n k"]
-    bias: Float64[np.ndarray, " n"]
+    bias: Float32[np.ndarray, " n"]
     norms: Float64[np.ndarray, " n"]
 
 
@@ -162,13 +167,14 @@ def nearest(vectors: Float32[Tensor, "n d"] | Factored, space: Space, k: int) ->
 def _directly(vectors: Tensor, space: Space, keep: int) -> Int64[Tensor, "n k"]:
     """The rows with the largest scores: products of d dimensions."""
     unit = directions(vectors)
-    return _largest_of(
-        unit * space.gain,
-        space.rows,
-        space,
-        keep,
-        lambda scores, some: scores.add_((unit[some] @ space.shift)[:, None]).mul_(space.inverse),
-    )
+    offset = (unit @ space.shift)[:, None] if space.shift.any() else None
+
+    def finish(scores: Tensor, some: slice) -> None:
+        if offset is not None:
+            scores.add_(offset[some])
+        scores.mul_(space.inverse)
+
+    return _largest_of(unit * space.gain, space.rows, space, keep, finish)
 
 
 def _by_thin_factors(
@@ -245,17 +251,20 @@ class Spaces:
     ) -> None:
         self.parts = parts
         device = parts.embedding.device
-        listed = torch.from_numpy(listed_entries(names, whole_words=whole_words)).to(device)
+        self.surfaces = surfaces(names)
+        known = torch.tensor([name is not None for name in names], device=device)
+        listed = known.clone()
+        if whole_words:
+            listed &= torch.from_numpy(are_whole_words(names, self.surfaces)).to(device)
         for rows in (parts.embedding, parts.unembedding):
             if rows is not None:  # a row of zeros is near to nothing
-                listed &= rows.any(dim=1)
+                listed &= torch.linalg.vector_norm(rows, dim=1) > 0
         if not listed.any():
             raise TokentrailsError(
                 "no entry of the vocabulary is a whole word",
                 where="the lists of words",
                 hint="list all entries: circuits.whole_words: false.",
             )
-        known = torch.tensor([name is not None for name in names], device=device)
         self.entries = listed.nonzero()[:, 0]
         self.z = vocabulary_bias(parts, known)[self.entries]
         self._normalised: dict[float, Tensor] = {}
@@ -320,8 +329,10 @@ class Spaces:
         return self._normalised[norm.eps]
 
     def _picked(self, matrix: Tensor) -> Float32[Tensor, "w d"]:
-        missing = -len(self.entries) % GROUP
-        return functional.pad(matrix[self.entries], (0, 0, 0, missing))
+        n = len(self.entries)
+        rows = matrix.new_zeros(n + -n % GROUP, matrix.shape[1])
+        torch.index_select(matrix, 0, self.entries, out=rows[:n])
+        return rows
 
     def _space(
         self,
@@ -359,18 +370,10 @@ def _lengths(
     """Lengths of gain * rows + shift, for several gains and shifts at once."""
     gains, shifts = gains.double(), shifts.double()
     square, cross, own = gains.square().T, 2 * (gains * shifts).T, shifts.square().sum(dim=1)
-    squares = _by_blocks(rows, lambda block: block.square() @ square + block @ cross + own)
+    squares = rows.new_empty(len(rows), len(gains), dtype=torch.float64)
+    for some in slices(len(rows), 8 * rows.shape[1], PAIR_BYTES.get(rows.device.type, BLOCK_BYTES)):
+        block = rows[some].double()
+        torch.mm(block.square(), square, out=squares[some])
+        if cross.any():
+            squares[some] += block @ cross + own
     return squares.clamp_(min=0).sqrt_().T
-
-
-def _mean_row(rows: Tensor, known: Tensor) -> Float64[Tensor, " d"]:
-    """The mean of the known rows, with length 1."""
-    known_rows = rows[known]
-    sums = _by_blocks(known_rows, lambda block: block.sum(dim=0, keepdim=True))
-    return functional.normalize(sums.sum(dim=0), dim=0)
-
-
-def _by_blocks(rows: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
-    """What a function gives for rows in float64, some at a time."""
-    some_at_a_time = slices(len(rows), 8 * rows.shape[1])
-    return torch.cat([function(rows[some].double()) for some in some_at_a_time])

@@ -13,7 +13,6 @@ import pyarrow as pa
 from jaxtyping import Bool, Float, Int
 
 from ..tables import describe
-from ..vocabulary import surface
 from ..word_lists import Nearest
 from .word_columns import run_columns
 
@@ -57,12 +56,13 @@ class Words:
     listed: Bool[np.ndarray, " words"]
 
     @classmethod
-    def of(cls, names: Sequence[str | None], listed: Int[np.ndarray, " n"]) -> Words:
-        """Of the vocabulary's entries, some of which, given by number, may be listed."""
-        seen = ["" if name is None else surface(name).strip().casefold() for name in names]
-        different, word = np.unique(seen, return_inverse=True)
+    def of(cls, surfaces: Sequence[str], listed: Int[np.ndarray, " n"]) -> Words:
+        """Of the vocabulary's entries as they look, some of which, by number, may be listed."""
+        seen = [text.strip().casefold() for text in surfaces]
+        numbers: dict[str, int] = {}
+        word = np.array([numbers.setdefault(text, len(numbers)) for text in seen])
         letter = [ord(text[0]) if text[:1].isalpha() else -1 for text in seen]
-        return cls(word, np.array(letter), np.isin(np.arange(len(different)), word[listed]))
+        return cls(word, np.array(letter), np.isin(np.arange(len(numbers)), word[listed]))
 
 
 class HeadSummary:

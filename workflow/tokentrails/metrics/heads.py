@@ -96,7 +96,7 @@ class HeadTables:
     @cached_property
     def summary(self) -> HeadSummary:
         """Of all texts that there were tables of."""
-        words = Words.of(self.names, self.spaces.entries.cpu().numpy())
+        words = Words.of(self.spaces.surfaces, self.spaces.entries.cpu().numpy())
         return HeadSummary(words, self.heads, self.provenance)
 
     @cached_property
