@@ -23,8 +23,9 @@ def folder(tmp_path_factory) -> Path:
     experiments = folder / "config/experiments"
     for name in ("words", "perturbation"):
         edit(experiments / f"{name}.yaml", lambda file: file["words"].update(per_group=12))
-    # The words of all neurons take minutes; tests/test_circuits.py has them for a tiny model.
-    edit(experiments / "baseball.yaml", lambda file: file["analyses"].remove("neurons"))
+    # Heads and neurons of a large vocabulary take minutes; tests/test_circuits.py has tiny ones.
+    quick = ["evolution", "attribution"]
+    edit(experiments / "baseball.yaml", lambda file: file.update(analyses=quick))
     edit(experiments / "vocabulary.yaml", lambda file: file.update(prompts=file["prompts"][:8]))
     run(folder)
     return folder
