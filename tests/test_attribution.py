@@ -6,6 +6,7 @@ from functools import cache
 import numpy as np
 import polars as pl
 import pytest
+import tiny
 import torch
 from test_metrics import PROVENANCE
 from test_whole_texts import whole
@@ -30,29 +31,21 @@ WITH_NORMS = ["attention_bias", "attention_norm", "head", "head", "head", "head"
 
 @pytest.fixture(scope="module")
 def case(prepared, files):
-    """By architecture: model, its parts, tokens, texts, traces and rows of the embedding."""
-
-    @cache
-    def make(name):
-        model, architecture = load_model(prepared[name], torch.device("cpu"), "float32")
-        weights = Weights(prepared[name] / "model.safetensors")
-        matrix = weights.find(architecture.embedding)
-        tokens, _ = tokenize(whole(*TEXTS), files(name), 64, model=name)
-        return Case(
-            model=model,
-            architecture=architecture,
-            parts=Parts.of(model, architecture, prepared[name]),
-            tokens=tokens,
-            own=lambda ids: weights.rows(matrix, np.array(ids)),
-        )
-
-    return make
+    """By architecture: a tiny model, and its texts."""
+    return cache(lambda name: Case(name, prepared[name], files(name)))
 
 
 class Case:
-    def __init__(self, **parts):
-        self.__dict__ |= parts
+    def __init__(self, name, folder, tokenizer):
+        self.model, self.architecture = load_model(folder, torch.device("cpu"), "float32")
+        self.parts = Parts.of(self.model, self.architecture, folder)
+        self.weights = Weights(folder / "model.safetensors")
+        self.tokens = tokenize(whole(*TEXTS), tokenizer, 64, model=name)[0]
         self.texts = texts_of(self.tokens)
+
+    def own(self, token_ids):
+        matrix = self.weights.find(self.architecture.embedding)
+        return self.weights.rows(matrix, np.array(token_ids))
 
     def run(self, token_ids):
         return trace(self.model, self.architecture, token_ids)
@@ -131,7 +124,17 @@ def by_hand(case, token_ids):
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_contributions_are_those_of_the_models_own_modules(case, name):
-    made = case(name)
+    assert_by_hand(case(name))
+
+
+def test_a_post_norm_takes_the_bias_of_the_attention_too(tmp_path, files):
+    tiny.save("gemma2", tmp_path, attention_bias=True)
+    made = Case("gemma2", tmp_path, files("gemma2"))
+    assert made.parts.blocks[0].heads.b_O.abs().max() > 0.1
+    assert_by_hand(made)
+
+
+def assert_by_hand(made):
     table, _ = made.tables()
     for text in made.texts:
         rows = table.filter(pl.col("label") == text.label)
