@@ -116,9 +116,9 @@ class HeadSummary:
         same_letter = 2 * (letters == letter[:, None]).sum(axis=2) > letters.shape[2]
         again = (message[:, 1:] == message[:, :-1]) & (message[:, 1:] >= 0)
         return {
-            "self_pattern": (((pattern == own) & comparable).sum(axis=1), comparable.sum()),
+            "self_pattern": ((pattern == own).sum(axis=1), comparable.sum()),
             "repetition": (again.sum(axis=1), t - 1),
-            "past_identity": (((message == own) & comparable).sum(axis=1), comparable.sum()),
+            "past_identity": ((message == own).sum(axis=1), comparable.sum()),
             "same_first_letter": (
                 (same_letter & lettered & (message >= 0)).sum(axis=1),
                 lettered.sum(),
