@@ -19,7 +19,7 @@ pytestmark = pytest.mark.e2e
 def folder(tmp_path_factory) -> Path:
     """All of it, but a shorter training of nano, fewer words and fewer whole texts."""
     folder = checkout(tmp_path_factory.mktemp("default"))
-    edit(folder / "config/config.yaml", lambda config: config["models"]["nano"].update(steps=2))
+    edit(folder / "config/config.yaml", shorten)
     experiments = folder / "config/experiments"
     for name in ("words", "perturbation"):
         edit(experiments / f"{name}.yaml", lambda file: file["words"].update(per_group=12))
@@ -29,6 +29,13 @@ def folder(tmp_path_factory) -> Path:
     edit(experiments / "vocabulary.yaml", lambda file: file.update(prompts=file["prompts"][:8]))
     run(folder)
     return folder
+
+
+def shorten(config: dict) -> None:
+    """A few steps of nano; what only repeats an experiment in another way is left out."""
+    config["models"]["nano"]["steps"] = 2
+    config["experiments"]["perturbation"]["models"] = ["nano"]
+    del config["experiments"]["words_bare"]
 
 
 def edit(path: Path, change) -> None:
