@@ -340,11 +340,12 @@ PAPER = ("--configfile", "config/paper.yaml")
 
 
 @pytest.mark.e2e
-def test_the_paper_is_planned_for_three_models(paper):
+def test_the_paper_is_planned_for_the_models_of_each_study(paper):
     jobs = wf.rules_to_run(paper, "composites", *PAPER)
-    per_model = {rule: n for rule, n in jobs.items() if rule != "composite"}
-    assert set(per_model.values()) == {3} and {"model", "hidden_states"} <= set(per_model)
-    assert jobs["composite"] == 2
+    assert jobs["identity"] == jobs["context"] == 3  # the GPT-2 family
+    assert jobs["ranks"] == jobs["ranks_by_class"] == 2  # roberta-base, without and with positions
+    assert jobs["model"] == 3 + 1 and jobs["tokens"] == jobs["hidden_states"] == 3 + 2
+    assert jobs["composite"] == 2 + 2
 
 
 @pytest.mark.e2e
