@@ -65,7 +65,7 @@ def speed(model: Path, rows: torch.Tensor, tokens) -> dict[str, float]:
         lambda: closest(states, rows, own),
         lambda: closest(states, rows, own, k=5),
         lambda: published_way(states, rows, own),
-        times=5,
+        times=3,
     )
     away = (published_way(states, rows, own) - closest(states, rows, own).rank).abs()
     print(
