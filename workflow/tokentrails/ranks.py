@@ -9,7 +9,7 @@ nor on the size of the blocks.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -59,7 +59,6 @@ def closest(
     k: int = 0,
     valid: Bool[Tensor, " v"] | None = None,
     offset: Float32[Tensor, " d"] | None = None,
-    done: Callable[[int], object] = lambda states: None,
 ) -> Closest:
     """Rank each state's own row among all rows, and find the k closest ones.
 
@@ -71,7 +70,6 @@ def closest(
     k: how many of the closest rows are wanted; less if there are fewer rows.
     valid: which rows take part; by default all. Rows of zeros never do.
     offset: is added to every row, such as the embedding of a position.
-    done: is told how many states are finished, now and then.
 
     Raises
     ------
@@ -82,11 +80,11 @@ def closest(
     if valid is None:
         valid = torch.ones(len(rows), dtype=torch.bool, device=rows.device)
     matrix = _Matrix(rows, valid, offset)
+    most = min(k, int(matrix.valid.sum()))
     parts = []
     for start in range(0, len(states), STATES_AT_ONCE):
         some = slice(start, start + STATES_AT_ONCE)
-        parts.append(_closest(states[some], own[some], matrix, min(k, int(matrix.valid.sum()))))
-        done(len(states[some]))
+        parts.append(_closest(states[some], own[some], matrix, most))
     if not parts:
         none = torch.empty(0, dtype=torch.int64, device=states.device)
         parts = [Closest(none.double(), none, none[:, None], none[:, None].double())]
