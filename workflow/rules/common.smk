@@ -17,7 +17,7 @@ from tokentrails.fingerprint import fingerprint
 from tokentrails.models.local import local_files
 from tokentrails.models.source import FORM
 from tokentrails.models.trained import FOLDER as TRAINED
-from tokentrails.settings import WORDFREQ
+from tokentrails.settings import BASELINE, WORDFREQ
 
 try:
     SETUP = load_config(config, list(map(str, workflow.configfiles)))
@@ -208,8 +208,18 @@ def get_weights_file(name):
     return get
 
 
+def get_baseline(wildcards):
+    """The tables of random pairs at the same checkpoint, by name; {} where there is no baseline."""
+    experiment = SETUP.experiments.get(BASELINE)
+    if experiment is None or wildcards.model not in experiment.models:
+        return {}
+    run = {**wildcards, "experiment": BASELINE, "suffix": "parquet"}
+    return {name: METRIC.format(metric=name, **run) for name in MEASURED[BASELINE][0]}
+
+
 # What each analysis measures: at every checkpoint, and across the checkpoints of a model.
 MEASURED = {
+    "baseline": (["baseline", "baseline_dimensions"], []),
     "identity": (["identity", "summary"], []),
     "context": (["identity", "context", "summary"], []),
     "convergence": ([], ["convergence", "convergence_by_group", "alignment"]),
