@@ -174,7 +174,7 @@ def ranks(
             provenance, pa.table(keys), at.site, at.layer, Similarities.alone(found.cosine)
         )
         n, lost = len(part), np.linalg.norm(at.hidden, axis=1) == 0
-        values = {
+        more = {
             "rank": _whole(found.rank),
             "nearest": _lists(entries[found.nearest], pa.string(), lost),
             "nearest_cosine": _lists(found.nearest_cosine, pa.float32(), lost),
@@ -184,7 +184,7 @@ def ranks(
             else pa.array(theirs.cosine, pa.float32(), from_pandas=True),
             "rank_as_published": pa.nulls(n, pa.int32()) if theirs is None else _whole(theirs.rank),
         }
-        for name, column in values.items():
+        for name, column in more.items():
             part = part.append_column(name, column)
         parts.append(part)
     keys_in_order = ("label", "site", "layer", "position")
