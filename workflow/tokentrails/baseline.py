@@ -76,6 +76,10 @@ class Baseline:
         return z_scores(rows, self.moments[place])
 
 
+NO_BASELINE = Baseline()
+"""What a run without a baseline has: every answer is NaN."""
+
+
 def moments_of(rows: Float[np.ndarray, "n d"]) -> Moments:
     """Mean and standard deviation of every dimension; 0 for one that is the same in all rows."""
     first = rows[:1].astype(np.float64)

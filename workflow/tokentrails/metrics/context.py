@@ -11,7 +11,7 @@ from itertools import combinations
 import numpy as np
 import pyarrow as pa
 
-from ..baseline import Baseline
+from ..baseline import NO_BASELINE, Baseline
 from ..states import Layer
 from ..tables import describe
 from .frame import metric_table, own_token
@@ -48,7 +48,7 @@ def context(
     layers: Iterable[Layer],
     tokens: pa.Table,
     *,
-    baseline: Baseline,
+    baseline: Baseline = NO_BASELINE,
     pooling: str,
     provenance: Mapping[str, str],
 ) -> pa.Table:
@@ -58,7 +58,7 @@ def context(
     ----------
     layers: the states, one place at a time.
     tokens: the tokens table, whose rows are those of the states.
-    baseline: of the same checkpoint.
+    baseline: of the same checkpoint; none by default.
     pooling: which token stands for a target of several.
     provenance: of the states; gives the key columns too.
     """

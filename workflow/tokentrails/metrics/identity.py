@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Float32
 
-from ..baseline import Baseline
+from ..baseline import NO_BASELINE, Baseline
 from ..states import Layer
 from ..tables import describe
 from .frame import metric_table, own_token
@@ -37,7 +37,7 @@ def identity(
     tokens: pa.Table,
     embedding: Float32[np.ndarray, "n d"],
     *,
-    baseline: Baseline,
+    baseline: Baseline = NO_BASELINE,
     pooling: str,
     groups: list[str],
     provenance: Mapping[str, str],
@@ -49,7 +49,7 @@ def identity(
     layers: the states, one place at a time.
     tokens: the tokens table, whose rows are those of the states.
     embedding: each target's own row of the embedding matrix, in the order of `tokens`.
-    baseline: of the same checkpoint.
+    baseline: of the same checkpoint; none by default.
     pooling: which token stands for a target of several.
     groups: names of the experiment's own columns.
     provenance: of the states; gives the key columns too.

@@ -14,7 +14,7 @@ import polars as pl
 import pyarrow as pa
 from jaxtyping import Float32
 
-from ..baseline import Baseline
+from ..baseline import NO_BASELINE, Baseline
 from ..bootstrap import Bootstrap
 from ..states import Layer, Place
 from ..tables import describe
@@ -37,7 +37,7 @@ def perturbation(
     layers: Iterable[Layer],
     tokens: pa.Table,
     *,
-    baseline: Baseline,
+    baseline: Baseline = NO_BASELINE,
     provenance: Mapping[str, str],
 ) -> pa.Table:
     """The table `perturbation`, a row per word, variant and place.
@@ -46,7 +46,7 @@ def perturbation(
     ----------
     layers: the states, one place at a time.
     tokens: the tokens table, whose rows are those of the states.
-    baseline: of the same checkpoint.
+    baseline: of the same checkpoint; none by default.
     provenance: of the states; gives the key columns too.
     """
     texts = pl.DataFrame(pl.from_arrow(tokens)).with_row_index("row")
