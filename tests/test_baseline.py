@@ -115,7 +115,7 @@ def test_mean_and_deviation_are_those_of_the_tokens_that_take_part(made):
 def test_pairs_that_do_not_count_change_nothing(who):
     """Each case plants states along one direction where no pair may see them."""
     rng = np.random.default_rng(2)
-    tokens = texts_of(n_texts=20, vocabulary=8, special=who != "first")
+    tokens = texts_of(n_texts=40, length=4, vocabulary=8, special=who != "first")
     rows = tokens.to_pylist()
     states = rng.standard_normal((len(rows), 400)).astype(np.float32)
     ids = np.array([row["token_ids"][row["first"]] for row in rows])

@@ -2,6 +2,11 @@
 #
 # in:  hidden states of the texts of the baseline, tokens, and the embedding matrix out of the weights
 # out: results/metrics/{model}/{checkpoint}/baseline/{baseline,baseline_dimensions}.parquet and .csv
+#      results/figures/{model}/{checkpoint}/baseline/baseline.*
+
+
+localrules:
+    baseline_figure,
 
 
 rule baseline:
@@ -38,3 +43,36 @@ rule baseline:
         code=fingerprint("metrics.baseline", "weights"),
     script:
         "../scripts/baseline.py"
+
+
+rule baseline_figure:
+    input:
+        baseline="results/metrics/{model}/{checkpoint}/{experiment}/baseline.parquet",
+        dimensions="results/metrics/{model}/{checkpoint}/{experiment}/baseline_dimensions.parquet",
+    output:
+        report(
+            "results/figures/{model}/{checkpoint}/{experiment}/baseline.svg",
+            caption="../report/baseline_figure.rst",
+            category="Figures",
+            subcategory="{experiment}",
+            labels={"model": "{model}", "checkpoint": "{checkpoint}", "figure": "baseline"},
+        ),
+        multiext(
+            "results/figures/{model}/{checkpoint}/{experiment}/baseline",
+            ".html",
+            ".png",
+            ".pdf",
+            ".json",
+        ),
+    log:
+        "results/logs/baseline_figure/{model}/{checkpoint}/{experiment}.log",
+    wildcard_constraints:
+        experiment=BASELINE,
+    conda:
+        "../../envs/figures.yaml"
+    params:
+        title=get_title("baseline"),
+        options=BAND,
+        code=fingerprint("figures.baseline", "figures.save"),
+    script:
+        "../scripts/baseline_figure.py"

@@ -302,13 +302,22 @@ def get_training_figures():
 
 
 def get_figures(wildcards):
-    return get_training_figures() + [
-        FIGURE.format(figure=figure, suffix=suffix, **get_run(*run))
-        for run in SETUP.runs()
-        if "identity" in get_metric_names(run[-1])
-        for figure in ("identity_context", "summary")
-        for suffix in PAPER
-    ]
+    return (
+        get_training_figures()
+        + [
+            FIGURE.format(figure=figure, suffix=suffix, **get_run(*run))
+            for run in SETUP.runs()
+            if "identity" in get_metric_names(run[-1])
+            for figure in ("identity_context", "summary")
+            for suffix in PAPER
+        ]
+        + [
+            FIGURE.format(figure=BASELINE, suffix=suffix, **get_run(*run))
+            for run in SETUP.runs()
+            if run[-1].name == BASELINE
+            for suffix in PAPER
+        ]
+    )
 
 
 # Which tables of an analysis people read, in a workbook and in a page for each text.
