@@ -104,7 +104,7 @@ def load_config(data: dict[str, Any], files: Sequence[str] = ()) -> Config:
         _check_checkpoints(experiments[name], models, where(("experiments", name)))
     _check_neurons(experiments, where)
     if filled["baseline"]["enabled"]:
-        experiments |= _baseline(filled["baseline"]["file"], experiments, models)
+        experiments |= _baseline(filled["baseline"]["file"], experiments, models, where)
     for figure, title in filled["figures"].items():
         _check_title(title, where(("figures", figure)))
     sections = ("extract", "summary", "statistics", "figures")
@@ -239,7 +239,10 @@ def _found(path: str) -> str | Path:
 
 
 def _baseline(
-    file: str, experiments: dict[str, Experiment], models: dict[str, Model]
+    file: str,
+    experiments: dict[str, Experiment],
+    models: dict[str, Model],
+    where: Callable[[KeyPath], str],
 ) -> dict[str, Experiment]:
     """The experiment that random pairs come from, where a similarity is measured.
 
@@ -251,7 +254,7 @@ def _baseline(
     used = {name for experiment in measuring for name in experiment.models}
     sites = sorted({site for experiment in measuring for site in experiment.sites})
     entry = {"file": file, "models": [name for name in models if name in used], "sites": sites}
-    return {BASELINE: load_experiment(BASELINE, entry)}
+    return {BASELINE: load_experiment(BASELINE, entry, where=where)}
 
 
 def _only_baseline(
