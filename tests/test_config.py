@@ -694,7 +694,7 @@ def test_defaults_are_filled_in(here):
     assert config.summary == {"half_life_threshold": 0.1}
     assert config.statistics == {"bootstrap": 1000, "confidence": 0.95, "seed": 0, "few": 10}
     assert set(config.figures) == {
-        *("identity_context", "summary", "training", "senses", "depth"),
+        *("identity_context", "summary", "training", "senses", "depth", "baseline"),
         *("convergence", "convergence_aggregate", "convergence_slope", "convergence_heatmap"),
         *("alignment", "perturbation", "perturbation_steps"),
         *("similarity_layers", "rank_layers", "rank_heatmap", "rank_classes", "ranks"),
@@ -722,6 +722,9 @@ def test_runs_are_every_model_checkpoint_and_experiment(here):
         ("n", "s1", "e"),
         ("n", "s0", "f"),
         ("n", "s1", "f"),
+        ("m", "main", "baseline"),
+        ("n", "s0", "baseline"),
+        ("n", "s1", "baseline"),
     ]
 
 

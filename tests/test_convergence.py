@@ -14,7 +14,7 @@ from tokentrails.metrics.alignment import alignment
 from tokentrails.metrics.convergence import (
     convergence,
     convergence_by_group,
-    convergence_cosines,
+    convergence_similarities,
 )
 from tokentrails.metrics.perturbation import perturbation, perturbation_by_group
 from tokentrails.metrics.siblings import Siblings
@@ -76,7 +76,7 @@ def cosine(a, b):
 
 def table_of(siblings, pooling="last"):
     parts = convergence(
-        convergence_cosines(siblings),
+        convergence_similarities(siblings, tokens_table()["word"].to_pylist()),
         siblings,
         STEPS,
         tokens_table(),
@@ -100,7 +100,7 @@ def test_convergence_is_the_cosine_with_the_reference(siblings, states):
             assert row[name] == words[word][name]
         assert row["position"] == words[word]["last"]
         assert (row["model"], row["experiment"], row["reference"]) == ("m", "e", "step32")
-        assert row["step"] == STEPS[row["checkpoint"]] and row["adjusted"] is None
+        assert row["step"] == STEPS[row["checkpoint"]]
     keys = ["checkpoint", "label", "site", "layer"]
     assert table.select(keys).rows() == [
         key
@@ -118,7 +118,7 @@ def test_the_reference_is_at_one_and_first_pooling_has_its_position(siblings):
 @pytest.fixture(scope="module")
 def by_group(siblings):
     table = convergence_by_group(
-        convergence_cosines(siblings),
+        convergence_similarities(siblings, tokens_table()["word"].to_pylist()),
         siblings,
         STEPS,
         N_TOKENS,

@@ -134,7 +134,7 @@ def test_identity_is_the_cosine_with_the_own_embedding(pooling):
             assert (row["word"], row["token"], row["sense"]) == (word, f"t{own}", sense)
             assert (row["model"], row["checkpoint"], row["experiment"]) == ("m", "main", "e")
             assert row["text"] == f"text {i}" and row["n_tokens"] == len(ids)
-            assert row["adjusted"] is None
+            assert row["adjusted"] is None and row["standardised"] is None
 
 
 def test_own_token_ids_follow_the_pooling():
@@ -207,7 +207,7 @@ def curve(*values):
     own, pair = zip(*values, strict=True)
     first = {"label": ["a"] * n, "word": ["w"] * n, "token": ["t"] * n, "text": ["x"] * n}
     second = {"label_a": ["a"] * n, "label_b": ["b"] * n, "relation": ["between"] * n}
-    null = {"adjusted": pa.nulls(n, pa.float32())}
+    null = dict.fromkeys(("adjusted", "standardised"), pa.nulls(n, pa.float32()))
     return (
         pa.table(shared | first | where | {"cosine": pa.array(own, pa.float32())} | null),
         pa.table(shared | second | where | {"cosine": pa.array(pair, pa.float32())} | null),
@@ -468,7 +468,8 @@ def test_every_column_is_defined_and_the_provenance_is_there():
             assert field.name in group or field.metadata[b"description"]
         units = json.loads(metadata["units"])
         assert set(units) <= set(table.column_names)
-        numbers = {"cosine", "adjusted", "half_life_layer", "context_dominance_layer"}
+        numbers = {"cosine", "adjusted", "standardised", "half_life_layer", "half_life_adjusted"}
+        numbers |= {"context_dominance_layer"}
         numbers |= {"final_similarity", "final_norm_similarity"}
         assert set(units) == numbers & set(table.column_names)
 

@@ -697,6 +697,7 @@ def test_tokens_of_words_are_made_from_the_command_line(tmp_path):
         {
             "models": {"neox": {"source": "path:models/neox", "checkpoints": ["step0", "step1"]}},
             "experiments": {"words": {"file": "words.yaml"}, "moved": {"file": "moved.yaml"}},
+            "baseline": {"enabled": False},
         },
     )
     targets = [f"results/tokens/neox/{name}.parquet" for name in ("words", "moved")]

@@ -21,7 +21,7 @@ from tokentrails.extract import extract, load_model
 from tokentrails.metrics.convergence import (
     convergence,
     convergence_by_group,
-    convergence_cosines,
+    convergence_similarities,
 )
 from tokentrails.metrics.siblings import Siblings
 from tokentrails.settings import Experiment, Words
@@ -83,10 +83,10 @@ def run(chosen: list[str], folders: list[Path], scratch: Path) -> None:
     siblings = Siblings.open(
         steps, [scratch / f"{name}.parquet" for name in steps], folders[-1].name
     )
-    cosines = convergence_cosines(siblings)
+    similarities = convergence_similarities(siblings, tokens["word"].to_pylist())
     provenance = {"model": "nano", "experiment": "bench"}
     groups = convergence_by_group(
-        cosines,
+        similarities,
         siblings,
         steps,
         tokens["n_tokens"].to_pylist(),
@@ -97,7 +97,7 @@ def run(chosen: list[str], folders: list[Path], scratch: Path) -> None:
     )
     write_table(groups, scratch / "by_group.parquet", scratch / "by_group.csv")
     parts = convergence(
-        cosines, siblings, steps, tokens, pooling="last", groups=[], provenance=provenance
+        similarities, siblings, steps, tokens, pooling="last", groups=[], provenance=provenance
     )
     write_parts(parts, scratch / "convergence.parquet", scratch / "convergence.csv")
 

@@ -14,6 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import chance
 import checkpoints
 import circuits
 import numpy as np
@@ -184,6 +185,7 @@ def main() -> None:
         results |= speed(Path(folder))
         results |= disk(Path(folder))
     results |= checkpoints.results()
+    results |= chance.results(MODEL)
     results |= vocabulary.results(MODEL, tokens_of(70))
     results |= circuits.results(MODEL)
     if not arguments.skip_memory:

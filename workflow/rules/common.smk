@@ -17,7 +17,7 @@ from tokentrails.fingerprint import fingerprint
 from tokentrails.models.local import local_files
 from tokentrails.models.source import FORM
 from tokentrails.models.trained import FOLDER as TRAINED
-from tokentrails.settings import WORDFREQ
+from tokentrails.settings import BASELINE, WORDFREQ
 
 try:
     SETUP = load_config(config, list(map(str, workflow.configfiles)))
@@ -208,8 +208,18 @@ def get_weights_file(name):
     return get
 
 
+def get_baseline(wildcards):
+    """The tables of random pairs at the same checkpoint, by name; {} where there is no baseline."""
+    experiment = SETUP.experiments.get(BASELINE)
+    if experiment is None or wildcards.model not in experiment.models:
+        return {}
+    run = {**wildcards, "experiment": BASELINE, "suffix": "parquet"}
+    return {name: METRIC.format(metric=name, **run) for name in MEASURED[BASELINE][0]}
+
+
 # What each analysis measures: at every checkpoint, and across the checkpoints of a model.
 MEASURED = {
+    "baseline": (["baseline", "baseline_dimensions"], []),
     "identity": (["identity", "summary"], []),
     "context": (["identity", "context", "summary"], []),
     "convergence": ([], ["convergence", "convergence_by_group", "alignment"]),
@@ -292,13 +302,22 @@ def get_training_figures():
 
 
 def get_figures(wildcards):
-    return get_training_figures() + [
-        FIGURE.format(figure=figure, suffix=suffix, **get_run(*run))
-        for run in SETUP.runs()
-        if "identity" in get_metric_names(run[-1])
-        for figure in ("identity_context", "summary")
-        for suffix in PAPER
-    ]
+    return (
+        get_training_figures()
+        + [
+            FIGURE.format(figure=figure, suffix=suffix, **get_run(*run))
+            for run in SETUP.runs()
+            if "identity" in get_metric_names(run[-1])
+            for figure in ("identity_context", "summary")
+            for suffix in PAPER
+        ]
+        + [
+            FIGURE.format(figure=BASELINE, suffix=suffix, **get_run(*run))
+            for run in SETUP.runs()
+            if run[-1].name == BASELINE
+            for suffix in PAPER
+        ]
+    )
 
 
 # Which tables of an analysis people read, in a workbook and in a page for each text.

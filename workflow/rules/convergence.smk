@@ -72,6 +72,7 @@ rule alignment_table:
 
 rule perturbation_table:
     input:
+        unpack(get_baseline),
         states=STATES,
         tokens=TOKENS,
     output:

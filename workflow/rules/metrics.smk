@@ -6,6 +6,7 @@
 
 rule identity:
     input:
+        unpack(get_baseline),
         states="results/hidden_states/{model}/{checkpoint}/{experiment}.parquet",
         tokens="results/tokens/{model}/{experiment}.parquet",
         weights=get_checkpoint_file("model.safetensors"),
@@ -37,6 +38,7 @@ rule identity:
 
 rule context:
     input:
+        unpack(get_baseline),
         states="results/hidden_states/{model}/{checkpoint}/{experiment}.parquet",
         tokens="results/tokens/{model}/{experiment}.parquet",
     output:

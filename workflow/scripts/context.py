@@ -1,5 +1,6 @@
 """The context table."""
 
+from _baseline import read_baseline
 from _job import job
 
 with job(snakemake):
@@ -9,10 +10,12 @@ with job(snakemake):
 
     states = StatesReader(snakemake.input.states)
     provenance = provenance_of(states.metadata)
+    baseline, of_baseline = read_baseline(snakemake)
     table = context(
         states,
         read_table(snakemake.input.tokens),
+        baseline=baseline,
         pooling=provenance["pooling"],
-        provenance=provenance,
+        provenance=provenance | of_baseline,
     )
     write_table(table, snakemake.output.table, snakemake.output.csv)

@@ -9,7 +9,7 @@ with job(snakemake):
     from tokentrails.metrics.convergence import (
         convergence,
         convergence_by_group,
-        convergence_cosines,
+        convergence_similarities,
     )
     from tokentrails.metrics.siblings import Siblings
     from tokentrails.tables import read_table, write_parts, write_table
@@ -18,10 +18,10 @@ with job(snakemake):
     siblings = Siblings.open(params.steps, snakemake.input.states, params.reference)
     tokens = read_table(snakemake.input.tokens)
     provenance = siblings.provenance | {"statistics": json.dumps(statistics)}
-    cosines = convergence_cosines(siblings)
+    similarities = convergence_similarities(siblings, tokens["word"].to_pylist())
     n_tokens = tokens["n_tokens"].to_pylist()
     table = convergence_by_group(
-        cosines,
+        similarities,
         siblings,
         params.steps,
         n_tokens,
@@ -32,7 +32,7 @@ with job(snakemake):
     )
     write_table(table, snakemake.output.by_group, snakemake.output.by_group_csv)
     parts = convergence(
-        cosines,
+        similarities,
         siblings,
         params.steps,
         tokens,

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from _baseline import read_baseline
 from _job import job
 
 with job(snakemake):
@@ -18,13 +19,15 @@ with job(snakemake):
     config = json.loads(Path(snakemake.input.config).read_text(encoding="utf-8"))
     weights = Weights(snakemake.input.weights)
     matrix = weights.find(architecture_of(config, where=snakemake.input.config).embedding)
+    baseline, of_baseline = read_baseline(snakemake)
     pooling = provenance["pooling"]
     table = identity(
         states,
         tokens,
         weights.rows(matrix, own_token_ids(tokens, pooling)),
+        baseline=baseline,
         pooling=pooling,
         groups=snakemake.params.groups,
-        provenance=provenance,
+        provenance=provenance | of_baseline,
     )
     write_table(table, snakemake.output.table, snakemake.output.csv)

@@ -1,5 +1,6 @@
 """The perturbation table of one checkpoint."""
 
+from _baseline import read_baseline
 from _job import job
 
 with job(snakemake):
@@ -8,7 +9,11 @@ with job(snakemake):
     from tokentrails.tables import provenance_of, read_table, write_table
 
     states = StatesReader(snakemake.input.states)
+    baseline, of_baseline = read_baseline(snakemake)
     table = perturbation(
-        states, read_table(snakemake.input.tokens), provenance=provenance_of(states.metadata)
+        states,
+        read_table(snakemake.input.tokens),
+        baseline=baseline,
+        provenance=provenance_of(states.metadata) | of_baseline,
     )
     write_table(table, snakemake.output.table, snakemake.output.csv)

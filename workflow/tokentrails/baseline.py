@@ -25,6 +25,10 @@ EMBEDDING: Place = ("embedding", 0)
 """Where the moments of the embedding rows lie in the table of dimensions."""
 
 
+Moments = tuple[Float64[np.ndarray, " d"], Float64[np.ndarray, " d"]]
+"""Mean and standard deviation of every dimension."""
+
+
 @dataclass(frozen=True)
 class Baseline:
     """The similarity of random pairs, and the spread of every dimension, at each place.
@@ -38,9 +42,7 @@ class Baseline:
     """
 
     chance: Mapping[tuple[str, Place], float] = field(default_factory=dict)
-    moments: Mapping[Place, tuple[Float64[np.ndarray, " d"], Float64[np.ndarray, " d"]]] = field(
-        default_factory=dict
-    )
+    moments: Mapping[Place, Moments] = field(default_factory=dict)
 
     @classmethod
     def of(cls, table: pa.Table, dimensions: pa.Table) -> Baseline:
@@ -71,6 +73,22 @@ class Baseline:
         """
         if place not in self.moments:
             return np.full(rows.shape, np.nan)
-        mean, deviation = self.moments[place]
-        varies = deviation > 0
-        return np.where(varies, (rows - mean) / np.where(varies, deviation, 1.0), 0.0)
+        return z_scores(rows, self.moments[place])
+
+
+NO_BASELINE = Baseline()
+"""What a run without a baseline has: every answer is NaN."""
+
+
+def moments_of(rows: Float[np.ndarray, "n d"]) -> Moments:
+    """Mean and standard deviation of every dimension; 0 for one that is the same in all rows."""
+    first = rows[:1].astype(np.float64)
+    from_first = rows - first  # so that rounding makes no spread where there is none
+    return first[0] + from_first.mean(axis=0), from_first.std(axis=0)
+
+
+def z_scores(rows: Float[np.ndarray, "n d"], moments: Moments) -> Float64[np.ndarray, "n d"]:
+    """Every dimension in standard deviations from its mean; 0 for one without a deviation."""
+    mean, deviation = moments
+    varies = deviation > 0
+    return np.where(varies, (rows - mean) / np.where(varies, deviation, 1.0), 0.0)

@@ -6,13 +6,17 @@ import itertools
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from .errors import TokentrailsError
 from .schema import check, closest, schema, with_defaults
 from .settings import (
+    BASELINE,
+    BASELINE_TEXTS,
     CIRCUITS,
+    SIMILARITIES,
     WORDFREQ,
     Circuits,
     Config,
@@ -30,12 +34,21 @@ from .template import Template
 from .training.plan import SIZES, checkpoint_names
 from .yaml_file import KeyPath, YamlFile, show_keys
 
+ROOT = Path(__file__).parents[2]
+
+# Names that no experiment may have.
+_TAKEN = {
+    "weights": "results of the weights alone",
+    BASELINE: "results of random pairs, which others are compared with,",
+}
+
 # Columns that tables have anyway; a group column may not take their place.
 RESERVED = frozenset(
     {
         *("model", "checkpoint", "experiment", "site", "layer", "depth"),
         *("text", "token_ids", "tokens", "first", "last", "n_tokens", "special_tokens", "hidden"),
-        *("label_a", "label_b", "sense_a", "sense_b", "relation", "cosine", "adjusted"),
+        *("label_a", "label_b", "sense_a", "sense_b", "relation"),
+        *("cosine", "adjusted", "standardised", "half_life_adjusted"),
         *("step", "reference", "position"),
         *("half_life_layer", "half_life_threshold", "context_dominance_layer"),
         *("final_similarity", "final_norm_similarity"),
@@ -73,9 +86,9 @@ def load_config(data: dict[str, Any], files: Sequence[str] = ()) -> Config:
     }
     experiments = {}
     for name, entry in data["experiments"].items():
-        if name == "weights":
+        if name in _TAKEN:
             raise TokentrailsError(
-                "the name 'weights' is taken: results of the weights alone lie under it",
+                f"the name {name!r} is taken: {_TAKEN[name]} lie under it",
                 where=where(("experiments", name)),
                 hint="call the experiment otherwise.",
             )
@@ -90,6 +103,8 @@ def load_config(data: dict[str, Any], files: Sequence[str] = ()) -> Config:
         experiments[name] = load_experiment(name, entry, tuple(models), where)
         _check_checkpoints(experiments[name], models, where(("experiments", name)))
     _check_neurons(experiments, where)
+    if filled["baseline"]["enabled"]:
+        experiments |= _baseline(filled["baseline"]["file"], experiments, models, where)
     for figure, title in filled["figures"].items():
         _check_title(title, where(("figures", figure)))
     sections = ("extract", "summary", "statistics", "figures")
@@ -122,7 +137,12 @@ def load_experiment(
     rules = schema("config")["properties"]["experiments"]["additionalProperties"]
     filled = with_defaults(entry, rules)
     content = load_experiment_file(entry["file"])
-    if not set(content.analyses) <= {"ranks", *CIRCUITS} and "resid" not in filled["sites"]:
+    if name == BASELINE:
+        content = _only_baseline(content, entry["file"], where)
+    if (
+        not set(content.analyses) <= {"ranks", BASELINE, *CIRCUITS}
+        and "resid" not in filled["sites"]
+    ):
         raise refuse(
             "sites",
             f"the sites {filled['sites']} lack resid, which the summary and the figures show",
@@ -177,7 +197,7 @@ def load_experiment_file(path: str) -> ExperimentFile:
     TokentrailsError: if the file breaks its schema, a label is used twice, or keys and analyses do
         not go together.
     """
-    file = YamlFile(path)
+    file = YamlFile(_found(path))
     data = file.data
     key = "prompts"
     if isinstance(data, dict) and "experiments" in data and "prompts" not in data:
@@ -210,6 +230,45 @@ def load_experiment_file(path: str) -> ExperimentFile:
         contexts=_contexts(data.get("contexts", ()), where),
         others=int(filled["others"]),
     )
+
+
+def _found(path: str) -> str | Path:
+    """Where a file is: in the working directory; the default texts are in the project, too."""
+    own = ROOT / path
+    return own if path == BASELINE_TEXTS and not Path(path).exists() else path
+
+
+def _baseline(
+    file: str,
+    experiments: dict[str, Experiment],
+    models: dict[str, Model],
+    where: Callable[[KeyPath], str],
+) -> dict[str, Experiment]:
+    """The experiment that random pairs come from, where a similarity is measured.
+
+    It runs on the models, and at the sites, of the experiments that measure one.
+    """
+    measuring = [e for e in experiments.values() if not set(SIMILARITIES).isdisjoint(e.analyses)]
+    if not measuring:
+        return {}
+    used = {name for experiment in measuring for name in experiment.models}
+    sites = sorted({site for experiment in measuring for site in experiment.sites})
+    entry = {"file": file, "models": [name for name in models if name in used], "sites": sites}
+    return {BASELINE: load_experiment(BASELINE, entry, where=where)}
+
+
+def _only_baseline(
+    content: ExperimentFile, file: str, where: Callable[[KeyPath], str]
+) -> ExperimentFile:
+    """Whole texts without the analyses that their file asks for."""
+    if not content.prompts or not content.prompts[0].is_whole:
+        raise TokentrailsError(
+            f"the baseline is made of whole texts, but the file {file} has "
+            f"{'prompts with targets' if content.prompts else 'words'}",
+            where=where((BASELINE, "file")),
+            hint="name a file of prompts without 'word' and 'token'.",
+        )
+    return replace(content, analyses=(BASELINE,))
 
 
 _ANALYSES = {

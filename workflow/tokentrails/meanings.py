@@ -23,5 +23,7 @@ MEANINGS = {
     "layer": "blocks passed by the stream (resid, final_norm); index of the block (resid_mid)",
     "hidden": "the state: a float vector of d_model, in the model's own units",
     "adjusted": "the cosine minus that of random pairs at the same place; null: no baseline",
+    "standardised": "the cosine of the states with every dimension as a z-score over the tokens of "
+    "the baseline at the same place; null: no baseline",
     "depth": "number of blocks of the model",
 }

@@ -224,6 +224,16 @@ class Circuits:
         return {"layers": self.layers, "strongest": self.strongest}
 
 
+BASELINE = "baseline"
+"""The experiment, and its analysis, that similarities are compared with: random pairs."""
+
+BASELINE_TEXTS = "config/experiments/vocabulary.yaml"
+"""The texts that it is made of by default."""
+
+SIMILARITIES = ("identity", "context", "perturbation", "senses")
+"""The analyses that need it; convergence makes its own of the states that it compares."""
+
+
 TEMPLATE = "{bos}{space}{word}"
 """The default text around a word: as if it began a document, but with a space in front."""
 

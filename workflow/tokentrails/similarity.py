@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float, Float32, Int
+from jaxtyping import Float, Float32, Float64, Int
 
 ROWS_AT_ONCE = 8192
 
@@ -28,6 +28,13 @@ def pair_cosine(
     Pairs are taken in blocks, since there are many more of them than rows.
     """
     return _pair_cosine(rows, rows, a, b)
+
+
+def unit(rows: Float[np.ndarray, "n d"]) -> Float64[np.ndarray, "n d"]:
+    """Every row with length 1. A row of zeros has no direction and stays as it is."""
+    rows = rows.astype(np.float64)
+    norms = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.divide(rows, norms, out=rows, where=norms > 0)
 
 
 def _pair_cosine(

@@ -32,12 +32,15 @@ def in_order(values: pl.Series) -> list[str]:
     return values.unique(maintain_order=True).to_list()
 
 
-def identity_curves(identity: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+def identity_curves(
+    identity: pl.DataFrame, measure: str = "cosine"
+) -> tuple[pl.DataFrame, pl.DataFrame]:
     """(one line per sense, one line per text of the senses that have several).
 
-    Without a sense a label is its own series. A sense keeps its colour within its word.
+    `measure` is the column that is drawn. Without a sense a label is its own series. A sense keeps
+    its colour within its word.
     """
-    points = _points(runs(identity)).with_columns(
+    points = _points(runs(identity), measure).with_columns(
         series=pl.coalesce("sense", "label"), sense=pl.col("sense").fill_null("")
     )
     colours = {
@@ -67,11 +70,17 @@ def identity_curves(identity: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]
     return _for_people(means.select(columns)), _for_people(texts.select(columns))
 
 
-def context_curves(context: pl.DataFrame | None) -> pl.DataFrame | None:
-    """The mean over pairs between senses and within them, or over all pairs without senses."""
+def context_curves(context: pl.DataFrame | None, measure: str = "cosine") -> pl.DataFrame | None:
+    """The mean over pairs between senses and within them, or over all pairs without senses.
+
+    `measure` is the column that is drawn. None if no pair has a value.
+    """
     if context is None or context.is_empty():
         return None
-    points = _points(runs(context)).with_columns(style=pl.col("relation").fill_null("context"))
+    points = _points(runs(context), measure)
+    if points.is_empty():
+        return None
+    points = points.with_columns(style=pl.col("relation").fill_null("context"))
     has_senses = (pl.col("style") != "context").any().over("run", "word")
     points = points.filter((pl.col("style") != "context") | ~has_senses)
     keys = ["run", "word", "style", "site", "layer"]
@@ -92,11 +101,14 @@ def context_curves(context: pl.DataFrame | None) -> pl.DataFrame | None:
     )
 
 
-def _points(table: pl.DataFrame) -> pl.DataFrame:
-    """The rows that a line or a diamond shows, in float64 so that means do not lose digits."""
+def _points(table: pl.DataFrame, measure: str) -> pl.DataFrame:
+    """The rows that a line or a diamond shows, in float64 so that means do not lose digits.
+
+    What is drawn is called cosine, whichever measure it is.
+    """
     return (
         table.filter(pl.col("site").is_in([LINE, AFTER_NORM]))
-        .with_columns(pl.col("cosine").cast(pl.Float64).fill_nan(None))
+        .with_columns(cosine=pl.col(measure).cast(pl.Float64).fill_nan(None))
         .drop_nulls("cosine")
     )
 

@@ -1,15 +1,20 @@
 """Token Identity Drift: how fast a token leaves its embedding, and how its senses diverge."""
 
+from collections.abc import Iterable
+from dataclasses import replace
+
 import altair as alt
 import polars as pl
 
 from .curves import AFTER_NORM, LINE, context_curves, identity_curves, in_order
 from .panel import Axes, cosine_range, layer_ticks, missing, panel
-from .text import readable
+from .text import readable, shorten
 from .theme import LINE_HEIGHT, colour, figure, nothing_to_show
 
 _COLUMNS = 3
 _WORDS_SHOWN = 8
+_HEADINGS = {"cosine": "", "adjusted": ", adjusted"}
+_Y_TITLES = {"cosine": "cosine", "adjusted": "cosine − chance"}
 _FRACTIONS = [0.0, 0.25, 0.5, 0.75, 1.0]
 
 
@@ -68,17 +73,21 @@ def composite_senses(
 
     x is the layer as a fraction of each model's depth. Of more than 8 words the first 8 are drawn.
     """
-    means, texts = identity_curves(identity)
-    contexts = context_curves(context)
-    if means.is_empty():
+    every_mean, _ = identity_curves(identity)
+    if every_mean.is_empty():
         return nothing_to_show(title)
-    every_word, names = in_order(means["word"]), in_order(means["run"])
+    every_word, names = in_order(every_mean["word"]), in_order(every_mean["run"])
     words = every_word[:_WORDS_SHOWN]
-    depths = _depths(means)
-    means = _fractions(_together(means, contexts), depths).filter(pl.col("word").is_in(words))
-    texts = _fractions(texts, depths).filter(pl.col("word").is_in(words))
-
-    low, high = cosine_range(means, texts)
+    depths = _depths(every_mean)
+    views = {}
+    for measure in _measured(identity):
+        means, texts = identity_curves(identity, measure)
+        means = _together(means, context_curves(context, measure))
+        views[measure] = [
+            _fractions(curves, depths).filter(pl.col("word").is_in(words))
+            for curves in (means, texts)
+        ]
+    low, high = cosine_range(*(curves for view in views.values() for curves in view))
     axes = Axes(
         x="layer / depth",
         ticks=_FRACTIONS,
@@ -86,29 +95,32 @@ def composite_senses(
         low=low,
         high=high,
         width=230,
-        height=_height(means, at_least=170),
+        height=_height(views["cosine"][0], at_least=170),
     )
-    means = axes.place(means)
 
-    def cell(word: str, run: str) -> alt.LayerChart | alt.Chart:
+    def cell(word: str, run: str, measure: str) -> alt.LayerChart | alt.Chart:
         here = (pl.col("word") == word) & (pl.col("run") == run)
-        heading = f"{readable(word)} · {run}"
-        if means.filter(here).is_empty():
-            return missing(axes, title=heading)
+        means, texts = (curves.filter(here) for curves in views[measure])
+        heading = f"{shorten(readable(word), 14)} · {shorten(run, 20)}{_HEADINGS[measure]}"
+        if means.is_empty():
+            seen = not views["cosine"][0].filter(here).is_empty()
+            return missing(axes, title=heading, words="no baseline" if seen else "not measured")
         return panel(
-            means.filter(here),
-            texts.filter(here),
-            axes,
+            axes.place(means),
+            texts,
+            replace(axes, y=_Y_TITLES[measure]),
             title=heading,
             x_title=word == words[-1],
-            y_title=run == names[0],
+            y_title=run == names[0] or len(views) > 1,
         )
 
-    chart = alt.concat(*(cell(w, r) for w in words for r in names), columns=len(names))
-    notes = _notes(means, texts)
+    columns = [(run, measure) for run in names for measure in views]
+    chart = alt.concat(*(cell(w, *column) for w in words for column in columns))
+    chart = chart.properties(columns=len(columns))
+    notes = _notes(*views["cosine"]) + _adjusted_note(views)
     if len(every_word) > len(words):
         notes.append(f"The first {len(words)} of {len(every_word)} words.")
-    return figure(chart, title=title, notes=notes, width=len(names) * (axes.width + 140))
+    return figure(chart, title=title, notes=notes, width=len(columns) * (axes.width + 140))
 
 
 def composite_depth(
@@ -120,19 +132,25 @@ def composite_depth(
     half of the words; x is the layer as a fraction of each model's depth.
     """
     means, _ = identity_curves(identity)
-    contexts = context_curves(context)
     if means.is_empty():
         return nothing_to_show(title)
     depths = _depths(means)
     names = in_order(means["run"])
-    parts = [("identity", _over_words(_fractions(means, depths), names))]
-    if contexts is not None:
+    views = _measured(identity)
+    parts = []
+    for measure in views:
+        curves = identity_curves(identity, measure)[0]
+        parts.append(("identity", measure, _over_words(_fractions(curves, depths), names)))
+    for measure in views:
+        contexts = context_curves(context, measure)
+        if contexts is None:
+            continue
         contexts = contexts.filter(pl.col("style") != "within")
         between = (contexts["style"] == "between").any()
         heading = "context similarity" + (" between senses" if between else "")
-        parts.append((heading, _over_words(_fractions(contexts, depths), names)))
+        parts.append((heading, measure, _over_words(_fractions(contexts, depths), names)))
 
-    low, high = cosine_range(*(part for _, part in parts), column="low")
+    low, high = cosine_range(*(part for *_, part in parts), column="low")
     axes = Axes(
         x="layer / depth",
         ticks=_FRACTIONS,
@@ -143,23 +161,40 @@ def composite_depth(
         height=max(300, (LINE_HEIGHT + 2) * len(names)),
     )
     panels = []
-    for index, (heading, part) in enumerate(parts):
+    for index, (heading, measure, part) in enumerate(parts):
         lines = part.filter(pl.col("site") == LINE)
         panels.append(
             panel(
                 axes.place(part),
                 lines.clear(),
-                axes,
-                title=heading,
-                y_title=index == 0,
+                replace(axes, y=_Y_TITLES[measure]),
+                title=heading + _HEADINGS[measure],
+                y_title=index == 0 or len(views) > 1,
                 band=lines.filter(pl.col("words") > 1).select(
                     "x", "style", "line", "colour", "low", "high"
                 ),
             )
         )
     notes = ["Line: mean over words. Band: from the first to the third quartile of the words."]
-    notes += _norm_note(means)
-    return figure(alt.hconcat(*panels), title=title, notes=notes, width=len(parts) * 480)
+    notes += _norm_note(means) + _adjusted_note(views)
+    columns = 2 if len(parts) == 4 else len(parts)
+    chart = alt.concat(*panels).properties(columns=columns)
+    return figure(chart, title=title, notes=notes, width=columns * 480)
+
+
+def _measured(identity: pl.DataFrame) -> list[str]:
+    """What there is to draw: the cosine, and the adjusted one where there is any."""
+    adjusted = identity.get_column("adjusted", default=pl.Series([None]))
+    return ["cosine"] if adjusted.is_null().all() else ["cosine", "adjusted"]
+
+
+def _adjusted_note(measures: Iterable[str]) -> list[str]:
+    if "adjusted" not in measures:
+        return []
+    return [
+        "Adjusted: minus the mean cosine of random pairs at the same place (of identity: of states "
+        "with embeddings of other tokens)."
+    ]
 
 
 def _together(means: pl.DataFrame, contexts: pl.DataFrame | None) -> pl.DataFrame:

@@ -25,7 +25,8 @@ class Axes:
     """What the panels of a figure share.
 
     x runs from 0 to `end`; the final norm stands a little to the right of it, and the labels to
-    the right of that. `low` and `high` bound the cosine; width and height are in pixels.
+    the right of that. `low` and `high` bound the cosine; width and height are in pixels; `x` and
+    `y` are the axes' titles.
     """
 
     x: str
@@ -35,6 +36,7 @@ class Axes:
     high: float
     width: int
     height: int
+    y: str = "cosine"
 
     @property
     def norm(self) -> float:
@@ -85,7 +87,7 @@ def panel(
         title=axes.x if x_title else None,
     )
     y_scale = alt.Scale(domain=[axes.low, axes.high], nice=False)
-    y_name = "cosine" if y_title else None
+    y_name = axes.y if y_title else None
     y = alt.Y("cosine:Q", scale=y_scale, axis=alt.Axis(tickCount=6, format=".1~f"), title=y_name)
     tint = alt.Color("colour:N", scale=None)
     dash = alt.StrokeDash(
@@ -96,7 +98,7 @@ def panel(
     tooltip = [
         *(alt.Tooltip(f"{name}:N") for name in ("series", "label", "sense", "text", "site")),
         alt.Tooltip("layer:Q"),
-        alt.Tooltip("cosine:Q", format=".4f"),
+        alt.Tooltip("cosine:Q", title=axes.y, format=".4f"),
     ]
     # Keys that chose this panel are not drawn; without them the file is smaller.
     means, texts = means.drop("run", "word"), texts.drop("run", "word")
@@ -150,11 +152,11 @@ def panel(
     )
 
 
-def missing(axes: Axes, *, title: str) -> alt.Chart:
-    """A panel for a word that a model did not see."""
+def missing(axes: Axes, *, title: str, words: str = "not measured") -> alt.Chart:
+    """A panel that says why it is empty: such as for a word that a model did not see."""
     return (
         alt.Chart(alt.InlineData(values=[{}]))
-        .mark_text(text="not measured", color=GREY)
+        .mark_text(text=words, color=GREY)
         .properties(width=axes.width, height=axes.height, title=alt.TitleParams(title, offset=8))
     )
 

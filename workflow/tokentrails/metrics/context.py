@@ -11,10 +11,11 @@ from itertools import combinations
 import numpy as np
 import pyarrow as pa
 
-from ..similarity import pair_cosine
+from ..baseline import NO_BASELINE, Baseline
 from ..states import Layer
 from ..tables import describe
 from .frame import metric_table, own_token
+from .similarities import UNITS, of_pairs
 
 MEANINGS = {
     "label_a": "label of the text that comes first in the experiment file",
@@ -44,7 +45,12 @@ def pairs_of_one_token(tokens: pa.Table) -> list[tuple[int, int]]:
 
 
 def context(
-    layers: Iterable[Layer], tokens: pa.Table, *, pooling: str, provenance: Mapping[str, str]
+    layers: Iterable[Layer],
+    tokens: pa.Table,
+    *,
+    baseline: Baseline = NO_BASELINE,
+    pooling: str,
+    provenance: Mapping[str, str],
 ) -> pa.Table:
     """The table `context`: one row per pair and place. It is empty when no token comes twice.
 
@@ -52,6 +58,7 @@ def context(
     ----------
     layers: the states, one place at a time.
     tokens: the tokens table, whose rows are those of the states.
+    baseline: of the same checkpoint; none by default.
     pooling: which token stands for a target of several.
     provenance: of the states; gives the key columns too.
     """
@@ -71,15 +78,15 @@ def context(
     keys = keys.append_column("relation", _relation(keys))
     parts = []
     for at in layers:
-        cosine = pair_cosine(at.hidden, a, b)
-        parts.append(metric_table(provenance, keys, at.site, at.layer, cosine))
+        values = of_pairs(at, a, b, baseline)
+        parts.append(metric_table(provenance, keys, at.site, at.layer, values))
     order = [(key, "ascending") for key in ("label_a", "label_b", "site", "layer")]
     return describe(
         pa.concat_tables(parts).sort_by(order),
         title="context similarity: how alike one token is in two texts",
         provenance=provenance,
         meanings=MEANINGS,
-        units={"cosine": "cosine, -1 to 1", "adjusted": "cosine"},
+        units=UNITS,
     )
 
 

@@ -14,13 +14,16 @@ import polars as pl
 import pyarrow as pa
 from jaxtyping import Float32
 
+from ..baseline import moments_of, z_scores
 from ..bootstrap import Bootstrap
-from ..similarity import row_cosine
+from ..pairs import mean_of_different
+from ..similarity import row_cosine, unit
 from ..tables import describe
 from .frame import metric_table
 from .groups import MEANINGS as OF_GROUPS
-from .groups import Curves, across_checkpoints, single
+from .groups import OF_MEASURES, Curves, across_checkpoints, measure_columns, single
 from .siblings import Siblings
+from .similarities import MEASURES, UNITS, Similarities
 
 MEANINGS = {
     "reference": "the checkpoint that the others are compared with",
@@ -28,6 +31,10 @@ MEANINGS = {
     "position": "position in the text of the token whose state is compared, from 0",
     "rank": "line of the word in the word list, from 1",
     "cosine": "cosine of the word's state at the checkpoint with its state at the reference",
+    "adjusted": "the cosine minus the mean cosine of a word's state at the checkpoint with another "
+    "word's at the reference, over all pairs of the experiment's words; null: it has one word",
+    "standardised": "the same cosine with every dimension of a state as a z-score over the "
+    "experiment's words at its own checkpoint; null: the states do not vary",
 }
 OF_SLOPES = {
     "per_doubling": "change of the mean since the checkpoint before, for each doubling of 1 + step",
@@ -37,22 +44,37 @@ OF_SLOPES = {
 }
 
 
-def convergence_cosines(
-    siblings: Siblings,
-) -> Float32[np.ndarray, "checkpoints places n"]:
-    """Cosine of every occurrence's state at every checkpoint with its state at the reference.
+def convergence_similarities(
+    siblings: Siblings, words: Sequence[str]
+) -> dict[str, Float32[np.ndarray, "checkpoints places n"]]:
+    """Every occurrence's state at every checkpoint beside its state at the reference, by measure.
 
-    Every state is read once.
+    The baseline is made of the very same states: words beside other words at the reference. Every
+    state is read once.
+
+    Parameters
+    ----------
+    words: of every occurrence.
     """
+    _, word = np.unique(np.asarray(words, dtype=object), return_inverse=True)
     by_place = []
     for place in siblings.places:
         reference, checkpoints = siblings.states(place)
-        by_place.append([row_cosine(hidden, reference) for hidden in checkpoints])
-    return np.asarray(by_place).swapaxes(0, 1)
+        directions = unit(reference)
+        standard = z_scores(reference, moments_of(reference))
+        of_checkpoints = []
+        for hidden in checkpoints:
+            cosine = row_cosine(hidden, reference)
+            chance = mean_of_different(unit(hidden), directions, word)
+            standardised = row_cosine(z_scores(hidden, moments_of(hidden)), standard)
+            of_checkpoints.append([cosine, cosine - chance, standardised])
+        by_place.append(of_checkpoints)
+    values = np.asarray(by_place, dtype=np.float32).transpose(2, 1, 0, 3)
+    return dict(zip(MEASURES, values, strict=True))
 
 
 def convergence(
-    cosines: Float32[np.ndarray, "checkpoints places n"],
+    similarities: Mapping[str, Float32[np.ndarray, "checkpoints places n"]],
     siblings: Siblings,
     steps: Mapping[str, int | None],
     tokens: pa.Table,
@@ -65,7 +87,7 @@ def convergence(
 
     Parameters
     ----------
-    cosines: as `convergence_cosines` gives them.
+    similarities: as `convergence_similarities` gives them.
     steps: by the name of the checkpoint, in the order of the siblings.
     tokens: the tokens table, whose rows are those of the states.
     pooling: which token stands for a target of several.
@@ -78,12 +100,13 @@ def convergence(
         keys = keys.append_column(name, tokens[name])
     n = len(keys)
     keys = keys.append_column("reference", pa.array([siblings.reference] * n, pa.string()))
-    for checkpoint, of_places in zip(steps, cosines, strict=True):
+    values = np.stack([similarities[measure] for measure in MEASURES], axis=2)
+    for checkpoint, of_places in zip(steps, values, strict=True):
         run = {**provenance, "checkpoint": checkpoint}
         step = pa.array([steps[checkpoint]] * n, pa.int64())
         parts = [
-            metric_table(run, keys.append_column("step", step), *place, cosine)
-            for place, cosine in zip(siblings.places, of_places, strict=True)
+            metric_table(run, keys.append_column("step", step), *place, Similarities(*measures))
+            for place, measures in zip(siblings.places, of_places, strict=True)
         ]
         order = [(key, "ascending") for key in ("label", "site", "layer")]
         yield describe(
@@ -91,12 +114,12 @@ def convergence(
             title="convergence: how near a word's state is to its state at the reference",
             provenance=provenance,
             meanings=MEANINGS,
-            units={"cosine": "cosine, -1 to 1", "adjusted": "cosine", "step": "training steps"},
+            units={**UNITS, "step": "training steps"},
         )
 
 
 def convergence_by_group(
-    cosines: Float32[np.ndarray, "checkpoints places n"],
+    similarities: Mapping[str, Float32[np.ndarray, "checkpoints places n"]],
     siblings: Siblings,
     steps: Mapping[str, int | None],
     n_tokens: Sequence[int],
@@ -110,7 +133,7 @@ def convergence_by_group(
 
     Parameters
     ----------
-    cosines: as `convergence_cosines` gives them.
+    similarities: as `convergence_similarities` gives them.
     steps: by the name of the checkpoint, in the order of the siblings.
     n_tokens: of every occurrence.
     groups: the token counts to show, whether there are such words or not.
@@ -122,9 +145,16 @@ def convergence_by_group(
     frames = []
     for group in [*groups, None]:
         chosen = np.isin(counts, groups) if group is None else counts == group
-        curves = Curves(cosines[:, :, chosen], siblings.places, bootstrap, (group or 0,))
-        frame = curves.frame(list(steps), few)
-        frame = pl.concat([frame, slopes(curves, steps)], how="horizontal")
+        curves = {
+            measure: Curves(values[:, :, chosen], siblings.places, bootstrap, (group or 0,))
+            for measure, values in similarities.items()
+        }
+        columns = (
+            curves["cosine"].frame(list(steps), few),
+            measure_columns(curves),
+            slopes(curves["cosine"], steps),
+        )
+        frame = pl.concat(columns, how="horizontal")
         frames.append(frame.with_columns(n_tokens=pl.lit(group, pl.Int32)))
     table = across_checkpoints(
         pl.concat(frames), steps, keys=("n_tokens", "site", "layer"), provenance=provenance
@@ -133,9 +163,9 @@ def convergence_by_group(
         table.to_arrow(compat_level=pl.CompatLevel.oldest()),
         title="convergence of words by their number of tokens",
         provenance=provenance,
-        meanings={**MEANINGS, **OF_GROUPS, **OF_SLOPES},
+        meanings={**MEANINGS, **OF_GROUPS, **OF_MEASURES, **OF_SLOPES},
         units={
-            **dict.fromkeys(("mean", "ci_low", "ci_high"), "cosine, -1 to 1"),
+            **dict.fromkeys(("mean", "ci_low", "ci_high", *OF_MEASURES), "cosine, -1 to 1"),
             **dict.fromkeys(
                 ("per_doubling", "per_doubling_low", "per_doubling_high"), "cosine per doubling"
             ),

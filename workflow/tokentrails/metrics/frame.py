@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Float32
+
+from .similarities import Similarities
 
 
 def metric_table(
@@ -14,10 +15,10 @@ def metric_table(
     keys: pa.Table,
     site: str,
     layer: int,
-    cosine: Float32[np.ndarray, " n"],
+    values: Similarities,
 ) -> pa.Table:
-    """One place's rows: the run, the given keys, site, layer, cosine, `adjusted` (null)."""
-    n = len(cosine)
+    """One place's rows: the run, the given keys, site, layer, cosine, adjusted, standardised."""
+    n = len(values.cosine)
     columns = {
         name: pa.array([provenance[name]] * n, pa.string())
         for name in ("model", "checkpoint", "experiment")
@@ -26,9 +27,9 @@ def metric_table(
     columns |= {
         "site": pa.array([site] * n, pa.string()),
         "layer": pa.array(np.full(n, layer), pa.int32()),
-        "cosine": pa.array(cosine, pa.float32(), from_pandas=True),  # NaN becomes null
-        "adjusted": pa.nulls(n, pa.float32()),
     }
+    for name, column in values._asdict().items():  # NaN becomes null
+        columns[name] = pa.array(column.astype(np.float32), from_pandas=True)
     return pa.table(columns)
 
 

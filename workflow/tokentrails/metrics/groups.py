@@ -23,6 +23,14 @@ MEANINGS = {
     "ci_low": "lower end of the mean's interval: percentile bootstrap over words; null: one word",
     "ci_high": "upper end of it",
 }
+OF_MEASURES = {
+    "adjusted": "the same mean of the column of that name for single words; null: no baseline",
+    "adjusted_low": "lower end of its interval, of the words alone: the baseline counts as known",
+    "adjusted_high": "upper end of it",
+    "standardised": "the same mean of the column of that name for single words; null: no baseline",
+    "standardised_low": "lower end of its interval",
+    "standardised_high": "upper end of it",
+}
 
 
 @dataclass(frozen=True)
@@ -78,7 +86,6 @@ class Curves:
 
     def frame(self, checkpoints: Sequence[str], few: int) -> pl.DataFrame:
         """Checkpoint, site, layer, n, few, mean and its interval, by checkpoint and curve."""
-        low, high = self.bootstrap.interval(self.draws)
         return pl.DataFrame(
             {
                 "checkpoint": np.repeat(list(checkpoints), len(self.rows)).tolist(),
@@ -86,11 +93,28 @@ class Curves:
                 "layer": pl.Series([at for _, at in self.rows] * len(checkpoints), dtype=pl.Int32),
                 "n": pl.Series([self.n] * self.mean.size, dtype=pl.Int32),
                 "few": [self.n < few] * self.mean.size,
-                "mean": single(self.mean),
-                "ci_low": single(low),
-                "ci_high": single(high),
+                **self.columns("mean", "ci_low", "ci_high"),
             }
         )
+
+    def columns(self, mean: str, low: str, high: str) -> dict[str, pl.Series]:
+        """Mean and ends of its interval by these names, in the order of `frame`."""
+        ends = self.bootstrap.interval(self.draws)
+        values = zip((mean, low, high), (self.mean, *ends), strict=True)
+        return {name: single(each) for name, each in values}
+
+
+def measure_columns(curves: Mapping[str, Curves]) -> pl.DataFrame:
+    """The columns of `OF_MEASURES`, in the order of `Curves.frame`.
+
+    Parameters
+    ----------
+    curves: by measure, all of the same words.
+    """
+    columns: dict[str, pl.Series] = {}
+    for name in ("adjusted", "standardised"):
+        columns |= curves[name].columns(name, f"{name}_low", f"{name}_high")
+    return pl.DataFrame(columns)
 
 
 def across_checkpoints(

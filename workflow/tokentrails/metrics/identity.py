@@ -11,12 +11,20 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Float32
 
-from ..similarity import row_cosine
+from ..baseline import NO_BASELINE, Baseline
 from ..states import Layer
 from ..tables import describe
 from .frame import metric_table, own_token
+from .similarities import UNITS, to_embedding
 
-MEANINGS = {"cosine": "cosine of the state with the token's own row of the input embedding matrix"}
+MEANINGS = {
+    "cosine": "cosine of the state with the token's own row of the input embedding matrix",
+    "adjusted": "the cosine minus the mean cosine of states with embedding rows of other tokens "
+    "at the same place; null: no baseline",
+    "standardised": "the same cosine with every dimension of the state as a z-score over the "
+    "tokens of the baseline at the same place, and of the embedding row over their rows; null: no "
+    "baseline",
+}
 
 
 def own_token_ids(tokens: pa.Table, pooling: str) -> np.ndarray:
@@ -29,6 +37,7 @@ def identity(
     tokens: pa.Table,
     embedding: Float32[np.ndarray, "n d"],
     *,
+    baseline: Baseline = NO_BASELINE,
     pooling: str,
     groups: list[str],
     provenance: Mapping[str, str],
@@ -40,6 +49,7 @@ def identity(
     layers: the states, one place at a time.
     tokens: the tokens table, whose rows are those of the states.
     embedding: each target's own row of the embedding matrix, in the order of `tokens`.
+    baseline: of the same checkpoint; none by default.
     pooling: which token stands for a target of several.
     groups: names of the experiment's own columns.
     provenance: of the states; gives the key columns too.
@@ -51,13 +61,13 @@ def identity(
     for name in ["text", "n_tokens", *groups]:
         keys = keys.append_column(name, tokens[name])
     for at in layers:
-        cosine = row_cosine(at.hidden, embedding)
-        parts.append(metric_table(provenance, keys, at.site, at.layer, cosine))
+        values = to_embedding(at, embedding, baseline)
+        parts.append(metric_table(provenance, keys, at.site, at.layer, values))
     table = pa.concat_tables(parts).sort_by([(k, "ascending") for k in ("label", "site", "layer")])
     return describe(
         table,
         title="identity: how much of its own embedding a token's state still is",
         provenance=provenance,
         meanings=MEANINGS,
-        units={"cosine": "cosine, -1 to 1", "adjusted": "cosine"},
+        units=UNITS,
     )

@@ -14,12 +14,13 @@ import polars as pl
 import pyarrow as pa
 from jaxtyping import Float32
 
+from ..baseline import NO_BASELINE, Baseline
 from ..bootstrap import Bootstrap
-from ..similarity import pair_cosine
 from ..states import Layer, Place
 from ..tables import describe
 from .groups import MEANINGS as OF_GROUPS
-from .groups import Curves, across_checkpoints
+from .groups import OF_MEASURES, Curves, across_checkpoints, measure_columns
+from .similarities import MEASURES, UNITS, of_pairs
 
 MEANINGS = {
     "word": "the word of the base",
@@ -33,7 +34,11 @@ VARIANTS = ("P1", "P2")
 
 
 def perturbation(
-    layers: Iterable[Layer], tokens: pa.Table, *, provenance: Mapping[str, str]
+    layers: Iterable[Layer],
+    tokens: pa.Table,
+    *,
+    baseline: Baseline = NO_BASELINE,
+    provenance: Mapping[str, str],
 ) -> pa.Table:
     """The table `perturbation`, a row per word, variant and place.
 
@@ -41,6 +46,7 @@ def perturbation(
     ----------
     layers: the states, one place at a time.
     tokens: the tokens table, whose rows are those of the states.
+    baseline: of the same checkpoint; none by default.
     provenance: of the states; gives the key columns too.
     """
     texts = pl.DataFrame(pl.from_arrow(tokens)).with_row_index("row")
@@ -51,27 +57,26 @@ def perturbation(
     rows, base_rows = (pairs[name].to_numpy() for name in ("row", "base_row"))
     parts = []
     for at in layers:
+        values = of_pairs(at, rows, base_rows, baseline)._asdict()
         parts.append(
-            pairs.with_columns(
-                cosine=pl.Series(pair_cosine(at.hidden, rows, base_rows)).fill_nan(None)
-            )
+            pairs.with_columns(pl.Series(n, v).fill_nan(None) for n, v in values.items())
             .group_by("word", "n_tokens", "variant", maintain_order=True)
             .agg(
-                cosine=pl.col("cosine").cast(pl.Float64).mean().cast(pl.Float32),
+                pl.col(MEASURES).cast(pl.Float64).mean().cast(pl.Float32),
                 n=pl.len().cast(pl.Int32),
             )
             .with_columns(site=pl.lit(at.site), layer=pl.lit(at.layer, pl.Int32))
         )
     keys = ["word", "n_tokens", "variant", "site", "layer"]
     run = {name: pl.lit(provenance[name]) for name in ("model", "checkpoint", "experiment")}
-    values = {name: pl.col(name) for name in [*keys, "cosine", "n"]}
+    values = {name: pl.col(name) for name in [*keys, *MEASURES, "n"]}
     table = pl.concat(parts).sort(keys).select(**run, **values)
     return describe(
         table.to_arrow(compat_level=pl.CompatLevel.oldest()),
         title="perturbation: a word's state beside that in other contexts, and of other words",
         provenance=provenance,
         meanings=MEANINGS,
-        units={"cosine": "cosine, -1 to 1"},
+        units=UNITS,
     )
 
 
@@ -101,10 +106,19 @@ def perturbation_by_group(
     for number, variant in enumerate(VARIANTS, start=1):
         for group in groups:
             here = (pl.col("variant") == variant) & (pl.col("n_tokens") == group)
-            values = [_by_place(table.filter(here), places) for table in tables.values()]
-            curves = Curves(np.stack(values), places, bootstrap, (number, group))
+            of_group = [table.filter(here) for table in tables.values()]
+            curves = {
+                measure: Curves(
+                    np.stack([_by_place(table, measure, places) for table in of_group]),
+                    places,
+                    bootstrap,
+                    (number, group),
+                )
+                for measure in MEASURES
+            }
+            frame = curves["cosine"].frame(list(steps), few)
             frames.append(
-                curves.frame(list(steps), few).with_columns(
+                pl.concat([frame, measure_columns(curves)], how="horizontal").with_columns(
                     variant=pl.lit(variant), n_tokens=pl.lit(group, pl.Int32)
                 )
             )
@@ -114,12 +128,14 @@ def perturbation_by_group(
         table.to_arrow(compat_level=pl.CompatLevel.oldest()),
         title="perturbation of words by their number of tokens",
         provenance=provenance,
-        meanings={**MEANINGS, **OF_GROUPS, "n_tokens": "words of so many tokens"},
-        units=dict.fromkeys(("mean", "ci_low", "ci_high"), "cosine, -1 to 1"),
+        meanings={**MEANINGS, **OF_GROUPS, **OF_MEASURES, "n_tokens": "words of so many tokens"},
+        units=dict.fromkeys(("mean", "ci_low", "ci_high", *OF_MEASURES), "cosine, -1 to 1"),
     )
 
 
-def _by_place(table: pl.DataFrame, places: Sequence[Place]) -> Float32[np.ndarray, "places words"]:
-    """The cosines of a group's words; a word without a value has NaN."""
-    cosine = table.sort("site", "layer", "word")["cosine"].fill_null(float("nan"))
-    return cosine.to_numpy().reshape(len(places), -1)
+def _by_place(
+    table: pl.DataFrame, measure: str, places: Sequence[Place]
+) -> Float32[np.ndarray, "places words"]:
+    """One measure of a group's words; a word without a value has NaN."""
+    values = table.sort("site", "layer", "word")[measure].fill_null(float("nan"))
+    return values.to_numpy().reshape(len(places), -1)

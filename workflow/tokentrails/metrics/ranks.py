@@ -21,6 +21,7 @@ from ..states import Layer
 from ..tables import describe
 from .frame import metric_table, own_token
 from .identity import own_token_ids
+from .similarities import Similarities
 
 MEANINGS = {
     "position": "position of the token in the text, from 0",
@@ -169,9 +170,11 @@ def ranks(
         if published is not None and at.site == "resid_mid":
             shift = np.broadcast_to(published.offset, at.hidden.shape)
             theirs = vocabulary.rank(published.states(at.layer), own, 0, shift)
-        part = metric_table(provenance, pa.table(keys), at.site, at.layer, found.cosine)
+        part = metric_table(
+            provenance, pa.table(keys), at.site, at.layer, Similarities.alone(found.cosine)
+        )
         n, lost = len(part), np.linalg.norm(at.hidden, axis=1) == 0
-        values = {
+        more = {
             "rank": _whole(found.rank),
             "nearest": _lists(entries[found.nearest], pa.string(), lost),
             "nearest_cosine": _lists(found.nearest_cosine, pa.float32(), lost),
@@ -181,7 +184,7 @@ def ranks(
             else pa.array(theirs.cosine, pa.float32(), from_pandas=True),
             "rank_as_published": pa.nulls(n, pa.int32()) if theirs is None else _whole(theirs.rank),
         }
-        for name, column in values.items():
+        for name, column in more.items():
             part = part.append_column(name, column)
         parts.append(part)
     keys_in_order = ("label", "site", "layer", "position")
@@ -195,6 +198,7 @@ def ranks(
             "cosine_as_published": "cosine, -1 to 1",
             "nearest_cosine": "cosine, -1 to 1",
             "adjusted": "cosine",
+            "standardised": "cosine, -1 to 1",
             "rank": "vocabulary rows",
             "rank_as_published": "vocabulary rows",
         },

@@ -12,9 +12,12 @@ import polars as pl
 import pyarrow as pa
 
 from ..tables import describe
+from .similarities import MEASURES
 
 MEANINGS = {
     "half_life_layer": "first layer of resid where identity is below the threshold; null: never",
+    "half_life_adjusted": "the same with identity minus that of random pairs (`adjusted`); null: "
+    "never, or no baseline",
     "final_similarity": "identity after the last block, before the final norm",
     "final_norm_similarity": "identity after the final norm (the last value of the published "
     "study); null where the model has no final norm, or it was not read",
@@ -47,12 +50,14 @@ def summary(
     """
     curves = pl.DataFrame(pl.from_arrow(identity))
     stream = curves.filter(pl.col("site") == "resid")
-    below = stream.filter(pl.col("cosine") < threshold)
-    half_life = below.group_by("label").agg(half_life_layer=pl.col("layer").min())
+    half_life = stream.group_by("label").agg(
+        pl.col("layer").filter(pl.col(column) < threshold).min().alias(name)
+        for name, column in (("half_life_layer", "cosine"), ("half_life_adjusted", "adjusted"))
+    )
     final = stream.filter(pl.col("layer") == depth).select("label", final_similarity="cosine")
     normed = curves.filter(pl.col("site") == "final_norm")
     normed = normed.select("label", final_norm_similarity="cosine")
-    keys = [c for c in curves.columns if c not in ("site", "layer", "cosine", "adjusted")]
+    keys = [c for c in curves.columns if c not in ("site", "layer", *MEASURES)]
     table = (
         curves.select(keys)
         .unique("label", keep="first", maintain_order=True)
@@ -72,6 +77,7 @@ def summary(
         meanings=MEANINGS,
         units={
             "half_life_layer": "layer",
+            "half_life_adjusted": "layer",
             "context_dominance_layer": "layer",
             "final_similarity": "cosine",
             "final_norm_similarity": "cosine",

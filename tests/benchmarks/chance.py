@@ -1,0 +1,64 @@
+"""The baseline against the extraction that it serves, and against a sample of random pairs."""
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from timing import fastest
+
+from tokentrails.bootstrap import Bootstrap
+from tokentrails.config import load_experiment
+from tokentrails.extract import extract, load_model
+from tokentrails.metrics.baseline import Sample, chances
+from tokentrails.settings import BASELINE, BASELINE_TEXTS
+from tokentrails.similarity import pair_cosine
+from tokentrails.states import StatesReader, StatesWriter, places
+from tokentrails.tokenization import TokenizerFiles, tokenize
+from tokentrails.weights import Weights
+
+SITES = ("final_norm", "resid", "resid_mid")
+PAIRS = 10_000
+
+
+def results(folder: Path, depth: int = 30) -> dict[str, float]:
+    """Of the model in `folder`, on the default texts of the baseline, at every place."""
+    experiment = load_experiment(BASELINE, {"file": BASELINE_TEXTS})
+    tokens, _ = tokenize(experiment, TokenizerFiles.load(folder), 8192, model="bench")
+    model, architecture = load_model(folder, torch.device("cpu"), "float32")
+    wanted = places(SITES, depth)
+    sample = Sample.of(tokens, BASELINE_TEXTS)
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / "states.parquet"
+
+        def run() -> None:
+            rows = tokens["occurrence"].to_pylist()
+            with StatesWriter(path, wanted, rows, model.config.hidden_size) as writer:
+                extract(
+                    model, architecture, tokens, writer, pooling="last", token_budget=4096, name="b"
+                )
+                writer.finish({})
+
+        def exactly() -> None:
+            weights = Weights(folder / "model.safetensors")
+            matrix = weights.find(architecture.embedding)
+            own = weights.rows(matrix, sample.token_ids)
+            list(chances(StatesReader(path), sample, own, Bootstrap(1000, 0.95, 0)))
+
+        def by_sample() -> None:
+            rng = np.random.default_rng(0)
+            for at in StatesReader(path):
+                a, b = rng.integers(len(at.hidden), size=(2, PAIRS))
+                pair_cosine(at.hidden, a, b).mean()
+
+        run()
+        extraction, chance, sampled = fastest(run, exactly, by_sample, times=1)
+    print(
+        f"  extraction {extraction:.1f} s, chance {chance:.1f} s, {PAIRS:,} pairs {sampled:.1f} s"
+    )
+    return {
+        "chance of all pairs with intervals / extraction of its texts (time, below 1)": chance
+        / extraction,
+        "a sample of 10,000 pairs / chance of all pairs, both kinds, with intervals (time)": sampled
+        / chance,
+    }

@@ -1,0 +1,350 @@
+"""Random pairs: their mean against a double loop, who takes part, and what is known beforehand."""
+
+import json
+from itertools import product
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pytest
+
+from tokentrails.baseline import NO_BASELINE, Baseline, moments_of, z_scores
+from tokentrails.bootstrap import Bootstrap
+from tokentrails.errors import TokentrailsError
+from tokentrails.metrics.baseline import Sample, baseline, baseline_dimensions, chances
+from tokentrails.metrics.context import context
+from tokentrails.metrics.convergence import convergence_similarities
+from tokentrails.metrics.identity import identity
+from tokentrails.metrics.perturbation import perturbation
+from tokentrails.metrics.siblings import Siblings
+from tokentrails.metrics.summary import summary
+from tokentrails.pairs import Pairs, mean_of_different
+from tokentrails.states import Layer, StatesReader, StatesWriter
+
+PROVENANCE = {"model": "m", "checkpoint": "main", "experiment": "baseline"}
+BOOTSTRAP = Bootstrap(draws=300, confidence=0.95, seed=0)
+
+
+def texts_of(n_texts=30, length=12, vocabulary=40, seed=0, special=True):
+    """The tokens table of whole texts: [CLS], tokens at random, [SEP], a row for each token.
+
+    Without `special`, [CLS] and [SEP] are left out, so that the first token is a word.
+    """
+    rng = np.random.default_rng(seed)
+    rows = []
+    for text in range(n_texts):
+        ids = (2 + rng.integers(vocabulary, size=length + text % 3)).tolist()
+        ids = [1, *ids, 0] if special else ids
+        for position, token in enumerate(ids):
+            word = f"w{token}" if token > 1 else ""
+            row = {"label": f"t{(7 * text) % n_texts}", "word": word, "token_ids": ids}
+            rows.append(row | {"first": position, "last": position})
+    return pa.Table.from_pylist(rows)
+
+
+def cosine(a, b):
+    a, b = a.astype(np.float64), b.astype(np.float64)
+    return a @ b / np.sqrt((a @ a) * (b @ b))
+
+
+def slow(tokens, states, embedding):
+    """Cosines of states, and of states and embedding rows, and their parts, by a double loop."""
+    rows = tokens.to_pylist()
+    ids = [row["token_ids"][row["first"]] for row in rows]
+    taken = [i for i, row in enumerate(rows) if row["first"] > 0 and row["word"]]
+    of_states, of_embedding, parts = [], [], []
+    for i, j in product(taken, taken):
+        if rows[i]["label"] == rows[j]["label"] or ids[i] == ids[j]:
+            continue
+        of_embedding.append(cosine(states[i], embedding[ids[j]]))
+        if i < j:
+            of_states.append(cosine(states[i], states[j]))
+            a, b = (states[k].astype(np.float64) for k in (i, j))
+            parts.append(a * b / np.sqrt((a @ a) * (b @ b)))
+    return of_states, of_embedding, np.mean(parts, axis=0)
+
+
+def measured(tokens, states, embedding, places=(("resid", 0),)):
+    """Both tables, as frames, of the same states at all places."""
+    sample = Sample.of(tokens, "file.yaml")
+    own = embedding[sample.token_ids]
+    layers = [Layer(*place, np.arange(len(states)), states) for place in places]
+    found = list(chances(layers, sample, own, BOOTSTRAP))
+    tables = (
+        baseline(found, sample, provenance=PROVENANCE),
+        baseline_dimensions(found, own, provenance=PROVENANCE),
+    )
+    return tables, [pl.DataFrame(pl.from_arrow(table)) for table in tables]
+
+
+@pytest.fixture(scope="module")
+def made():
+    rng = np.random.default_rng(1)
+    tokens = texts_of(n_texts=12)
+    states = (rng.standard_normal((len(tokens), 5)) + 0.7).astype(np.float32)
+    embedding = (rng.standard_normal((50, 5)) - 0.2).astype(np.float32)
+    return tokens, states, embedding, *measured(tokens, states, embedding)
+
+
+def test_the_mean_is_that_of_a_double_loop_over_the_pairs(made):
+    tokens, states, embedding, _, (table, dimensions) = made
+    of_states, of_embedding, parts = slow(tokens, states, embedding)
+    rows = {row["kind"]: row for row in table.iter_rows(named=True)}
+    for kind, expected in (("states", of_states), ("embedding", of_embedding)):
+        assert rows[kind]["cosine"] == pytest.approx(np.mean(expected), abs=1e-6)
+        assert rows[kind]["n_pairs"] == len(expected)
+        assert rows[kind]["ci_low"] < rows[kind]["cosine"] < rows[kind]["ci_high"]
+        assert rows[kind]["n_texts"] == 12 and rows[kind]["n_tokens"] == 12 * 13
+    share = dimensions.filter(pl.col("site") == "resid")["share"].to_numpy()
+    np.testing.assert_allclose(share, parts / parts.sum(), atol=1e-6)
+    assert share.sum() == pytest.approx(1, abs=1e-6)
+
+
+def test_mean_and_deviation_are_those_of_the_tokens_that_take_part(made):
+    tokens, states, embedding, _, (_, dimensions) = made
+    sample = Sample.of(tokens, "file.yaml")
+    for site, rows in (("resid", states[sample.rows]), ("embedding", embedding[sample.token_ids])):
+        here = dimensions.filter(pl.col("site") == site)
+        assert here["dimension"].to_list() == list(range(5))
+        np.testing.assert_allclose(here["mean"], rows.mean(axis=0), atol=1e-6)
+        np.testing.assert_allclose(here["deviation"], rows.std(axis=0), atol=1e-6)
+    assert dimensions.filter(pl.col("site") == "embedding")["share"].null_count() == 5
+
+
+@pytest.mark.parametrize("who", ["first", "special", "same token", "same text"])
+def test_pairs_that_do_not_count_change_nothing(who):
+    """Each case plants states along one direction where no pair may see them."""
+    rng = np.random.default_rng(2)
+    tokens = texts_of(n_texts=40, length=4, vocabulary=8, special=who != "first")
+    rows = tokens.to_pylist()
+    states = rng.standard_normal((len(rows), 400)).astype(np.float32)
+    ids = np.array([row["token_ids"][row["first"]] for row in rows])
+    labels = np.array([row["label"] for row in rows])
+    planted = 50 * np.eye(400, dtype=np.float32)
+    if who == "first":
+        states[[row["first"] == 0 for row in rows]] = planted[0]
+    elif who == "special":
+        states[ids < 2] = planted[0]
+    elif who == "same token":  # states of one token alike, of two tokens not
+        states += planted[ids]
+    else:
+        states += planted[[100 + int(label[1:]) for label in labels]]
+    table = measured(tokens, states, np.eye(50, 400, dtype=np.float32))[1][0]
+    chance = table.filter(pl.col("kind") == "states")["cosine"].item()
+    assert abs(chance) < 0.01
+
+
+def test_isotropic_states_are_as_alike_as_chance_says():
+    rng = np.random.default_rng(3)
+    tokens = texts_of(n_texts=60, length=20, vocabulary=500)
+    states = rng.standard_normal((len(tokens), 64)).astype(np.float32)
+    table = measured(tokens, states, rng.standard_normal((600, 64)).astype(np.float32))[1][0]
+    for row in table.iter_rows(named=True):
+        assert row["ci_low"] < 0 < row["ci_high"]
+        assert abs(row["cosine"]) < 0.005
+
+
+def test_a_rogue_dimension_raises_the_cosine_and_standardising_removes_it():
+    rng = np.random.default_rng(4)
+    tokens = texts_of(n_texts=60, length=20, vocabulary=500)
+    states = rng.standard_normal((len(tokens), 64)).astype(np.float32)
+    states[:, 7] += 20
+    embedding = rng.standard_normal((600, 64)).astype(np.float32)
+    tables, (table, dimensions) = measured(tokens, states, embedding)
+    row = table.row(by_predicate=pl.col("kind") == "states", named=True)
+    assert row["cosine"] > 0.8 and row["ci_high"] - row["ci_low"] < 0.01
+    share = dimensions.filter(pl.col("site") == "resid").sort("share")
+    assert share["dimension"][-1] == 7 and share["share"][-1] > 0.95
+    standard = Baseline.of(*tables).standardise(("resid", 0), states).astype(np.float32)
+    again = measured(tokens, standard, embedding)[1][0]
+    again = again.row(by_predicate=pl.col("kind") == "states", named=True)
+    assert abs(again["cosine"]) < 0.01 and again["ci_low"] < 0.005
+
+
+def test_intervals_hold_the_truth_about_as_often_as_they_say():
+    """Texts whose states share a direction: over many samples the mean is 0.2 by construction."""
+    inside = 0
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        text, token = np.repeat(np.arange(25), 6), np.arange(150)
+        common = rng.standard_normal(25)[text]
+        rows = np.stack([np.sqrt(0.2) + 0.3 * common, np.zeros(150)], axis=1)
+        pairs = Pairs(text, token)
+        gram = pairs.gram(rows, rows)
+
+        def mean(drawn, sums=gram, counts=pairs.counts):
+            total, n = (((drawn @ m) * drawn).sum(axis=1) for m in (sums, counts))
+            return (total / n)[:, None]
+
+        low, high = BOOTSTRAP.interval(BOOTSTRAP.redraw(mean, 25, (seed,))[:, 0])
+        inside += low <= 0.2 <= high
+    assert inside >= 33
+
+
+def test_sums_do_not_depend_on_the_order_of_tokens():
+    rng = np.random.default_rng(5)
+    text, token = rng.integers(6, size=80), rng.integers(9, size=80)
+    a, b = rng.standard_normal((2, 80, 4))
+    shuffled = rng.permutation(80)
+    one = Pairs(text, token)
+    other = Pairs(text[shuffled], token[shuffled])
+    np.testing.assert_allclose(one.gram(a, b), other.gram(a[shuffled], b[shuffled]))
+    np.testing.assert_array_equal(one.counts, other.counts)
+    assert np.diag(one.counts).tolist() == [0] * 6
+    assert one.by_dimension(a).sum() == pytest.approx(one.gram(a, a).sum())
+
+
+def test_mean_of_different_words_is_that_of_a_double_loop():
+    rng = np.random.default_rng(6)
+    a, b, word = *rng.standard_normal((2, 15, 3)), rng.integers(5, size=15)
+    pairs = [a[i] @ b[j] for i in range(15) for j in range(15) if word[i] != word[j]]
+    assert mean_of_different(a, b, word) == pytest.approx(np.mean(pairs))
+    assert np.isnan(mean_of_different(a, b, np.zeros(15, dtype=int)))
+
+
+@pytest.mark.parametrize("n_texts", [0, 1, 3])
+def test_too_few_pairs_are_refused_with_the_file(n_texts):
+    tokens = texts_of(n_texts=max(n_texts, 1)).slice(0, None if n_texts else 0)
+    with pytest.raises(TokentrailsError, match=r"my\.yaml.*pairs.*1000.*\n.*add texts"):
+        Sample.of(tokens, "my.yaml")
+
+
+def test_a_dimension_that_never_varies_has_no_deviation_and_says_nothing():
+    rows = np.random.default_rng(7).standard_normal((999, 3)).astype(np.float32)
+    rows[:, 1] = np.float32(0.1)
+    moments = moments_of(rows)
+    assert moments[1][1] == 0 and moments[1][0] > 0
+    scores = z_scores(rows * 3, moments)
+    assert not scores[:, 1].any() and scores[:, 0].any()
+
+
+# In the tables of similarities
+
+
+@pytest.fixture(scope="module")
+def known():
+    rng = np.random.default_rng(8)
+    moments = {
+        ("resid", 0): (rng.standard_normal(4), np.array([1.0, 2.0, 0.5, 0.0])),
+        ("embedding", 0): (rng.standard_normal(4), np.array([0.3, 1.0, 2.0, 1.0])),
+    }
+    chance = {("states", ("resid", 0)): 0.25, ("embedding", ("resid", 0)): -0.125}
+    return Baseline(chance, moments)
+
+
+def _targets():
+    n = 4
+    return pa.table(
+        {
+            "occurrence": pa.array(range(n), pa.int32()),
+            "label": [f"l{i}" for i in range(n)],
+            "word": ["w"] * n,
+            "text": ["x"] * n,
+            "token_ids": [[5, 6]] * n,
+            "tokens": [["a", "b"]] * n,
+            "first": [1] * n,
+            "last": [1] * n,
+            "n_tokens": pa.array([1] * n, pa.int32()),
+            "sense": ["a", "b"] * 2,
+            "variant": ["base", "P1", "P1", "P2"],
+            "base": pa.array([None, 0, 0, 0], pa.int32()),
+        }
+    )
+
+
+def _table_of(name, layers, embedding, known):
+    tokens, keys = _targets(), {"provenance": PROVENANCE}
+    if name == "identity":
+        table = identity(
+            layers, tokens, embedding, baseline=known, pooling="last", groups=[], **keys
+        )
+    elif name == "context":
+        table = context(layers, tokens, baseline=known, pooling="last", **keys)
+    else:
+        table = perturbation(layers, tokens, baseline=known, **keys)
+    names = table.column_names
+    at = names.index("cosine")
+    assert names[at : at + 3] == ["cosine", "adjusted", "standardised"]
+    for column in names[at : at + 3]:
+        assert table.schema.field(column).type == pa.float32()
+        assert b"description" in table.schema.field(column).metadata
+        assert b"unit" in table.schema.field(column).metadata
+    return pl.DataFrame(pl.from_arrow(table))
+
+
+@pytest.mark.parametrize("name", ["identity", "context", "perturbation"])
+def test_tables_are_adjusted_and_standardised_where_there_is_a_baseline(name, known):
+    rng = np.random.default_rng(9)
+    states, embedding = rng.standard_normal((2, 4, 4)).astype(np.float32)
+    places = [("resid", 0), ("resid", 1)]  # of the second nothing is known
+    layers = [Layer(*place, np.arange(4, dtype=np.int32), states) for place in places]
+    table = _table_of(name, layers, embedding, known)
+    assert (
+        table.filter(pl.col("layer") == 1).select("adjusted", "standardised").null_count().row(0)
+        == (table.height // 2,) * 2
+    )
+    here = table.filter(pl.col("layer") == 0)
+    kind = "embedding" if name == "identity" else "states"
+    np.testing.assert_allclose(
+        here["adjusted"], here["cosine"] - known.chance[kind, ("resid", 0)], atol=1e-6
+    )
+    z = {
+        place: (x - m) / np.where(s > 0, s, np.inf)
+        for place, (m, s), x in (
+            ("resid", known.moments["resid", 0], states),
+            ("embedding", known.moments["embedding", 0], embedding),
+        )
+    }
+    if name == "identity":
+        expected = [cosine(z["resid"][i], z["embedding"][i]) for i in range(4)]
+    elif name == "context":
+        pairs = [(i, j) for i in range(4) for j in range(i + 1, 4)]
+        expected = [cosine(z["resid"][i], z["resid"][j]) for i, j in pairs]
+    else:
+        of_base = [cosine(z["resid"][0], z["resid"][i]) for i in range(1, 4)]
+        expected = [np.mean(of_base[:2]), of_base[2]]
+    np.testing.assert_allclose(here["standardised"], expected, atol=1e-6)
+    none = _table_of(name, layers, embedding, NO_BASELINE)
+    assert none.select("adjusted", "standardised").null_count().row(0) == (none.height,) * 2
+    assert none["cosine"].equals(table["cosine"])
+
+
+def test_the_adjusted_half_life_is_of_the_adjusted_identity():
+    n = 4
+    shared = {"model": ["m"] * n, "checkpoint": ["c"] * n, "experiment": ["e"] * n}
+    shared |= {"label": ["l"] * n, "site": ["resid"] * n, "layer": pa.array(range(n), pa.int32())}
+    cosines = {"cosine": [1.0, 0.5, 0.4, 0.05], "adjusted": [0.6, 0.05, 0.2, -0.3]}
+    table = pa.table(shared | cosines | {"standardised": pa.nulls(n, pa.float32())})
+    row = summary(table, None, depth=3, threshold=0.1, provenance=PROVENANCE).to_pylist()[0]
+    assert (row["half_life_layer"], row["half_life_adjusted"]) == (3, 1)
+
+
+def test_convergence_is_compared_with_other_words_at_the_reference(tmp_path):
+    rng = np.random.default_rng(10)
+    words = ["a", "b", "b", "c", "d", "e"]
+    states = {name: rng.standard_normal((1, 6, 3)).astype(np.float32) + 1 for name in "xy"}
+    for name, of_places in states.items():
+        with StatesWriter(tmp_path / name, [("resid", 0)], range(6), 3) as writer:
+            writer.add(np.arange(6), of_places)
+            writer.finish({})
+    readers = {name: StatesReader(tmp_path / name) for name in states}
+    found = convergence_similarities(Siblings(readers, "y"), words)
+    x, y = states["x"][0], states["y"][0]
+    chance = np.mean(
+        [cosine(x[i], y[j]) for i, j in product(range(6), repeat=2) if words[i] != words[j]]
+    )
+    np.testing.assert_allclose(found["adjusted"][0, 0], found["cosine"][0, 0] - chance, atol=1e-6)
+    x, y = ((rows - rows.mean(axis=0)) / rows.std(axis=0) for rows in (x, y))
+    expected = [cosine(a, b) for a, b in zip(x, y, strict=True)]
+    np.testing.assert_allclose(found["standardised"][0, 0], expected, atol=1e-5)
+    assert found["standardised"][1, 0].tolist() == [1.0] * 6
+
+
+def test_every_column_of_the_tables_is_defined(made):
+    for table in made[3]:
+        definitions = json.loads(table.schema.metadata[b"definitions"])
+        assert set(definitions) == set(table.column_names)
+    first, second = made[3]
+    keys = ["model", "checkpoint", "experiment", "site", "layer"]
+    assert first.column_names[:6] == [*keys, "kind"]
+    assert second.column_names == [*keys, "dimension", "mean", "deviation", "share"]

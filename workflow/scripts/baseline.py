@@ -1,0 +1,28 @@
+"""The tables of random pairs."""
+
+import json
+from pathlib import Path
+
+from _job import job
+
+with job(snakemake):
+    from tokentrails.architectures import architecture_of
+    from tokentrails.bootstrap import Bootstrap
+    from tokentrails.metrics.baseline import Sample, baseline, baseline_dimensions, chances
+    from tokentrails.states import StatesReader
+    from tokentrails.tables import provenance_of, read_table, write_table
+    from tokentrails.weights import Weights
+
+    output, statistics = snakemake.output, snakemake.params.statistics
+    states = StatesReader(snakemake.input.states)
+    sample = Sample.of(read_table(snakemake.input.tokens), snakemake.params.file)
+    config = json.loads(Path(snakemake.input.config).read_text(encoding="utf-8"))
+    weights = Weights(snakemake.input.weights)
+    matrix = weights.find(architecture_of(config, where=snakemake.input.config).embedding)
+    embedding = weights.rows(matrix, sample.token_ids)
+    bootstrap = Bootstrap(statistics["bootstrap"], statistics["confidence"], statistics["seed"])
+    found = list(chances(states, sample, embedding, bootstrap))
+    provenance = provenance_of(states.metadata) | {"statistics": json.dumps(statistics)}
+    write_table(baseline(found, sample, provenance=provenance), output.table, output.csv)
+    dimensions = baseline_dimensions(found, embedding, provenance=provenance)
+    write_table(dimensions, output.dimensions, output.dimensions_csv)

@@ -1,0 +1,88 @@
+"""Sums over all pairs of vectors at once, exactly, without going through the pairs.
+
+The sum of a_i . b_j over all pairs is the product of two sums of vectors. Pairs that do not count,
+those of one text and those of one token, are sums of the same kind and are taken away.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float, Float64, Int
+
+
+class Pairs:
+    """The pairs of tokens that stand in different texts and have different ids.
+
+    Parameters
+    ----------
+    text: of every token, as a number.
+    token: its id.
+    """
+
+    def __init__(self, text: Int[np.ndarray, " n"], token: Int[np.ndarray, " n"]) -> None:
+        self.texts, text = np.unique(text, return_inverse=True)
+        _, token = np.unique(token, return_inverse=True)
+        # A group is one token in one text, however often it comes there.
+        self._order = np.lexsort((token, text))
+        key = np.stack([text, token])[:, self._order]
+        self._starts = np.flatnonzero(np.r_[True, (key[:, 1:] != key[:, :-1]).any(axis=0)])
+        self._text, self._token = key[:, self._starts]
+        self._text_starts = np.flatnonzero(np.r_[True, np.diff(self._text) > 0])
+        by_token = np.argsort(self._token, kind="stable")
+        cuts = np.flatnonzero(np.diff(self._token[by_token])) + 1
+        self._shared = [groups for groups in np.split(by_token, cuts) if len(groups) > 1]
+        self.n_tokens = len(text)
+        sizes = np.diff(np.r_[self._starts, len(text)]).astype(np.float64)[:, None]
+        self.counts: Float64[np.ndarray, "texts texts"] = self._gram(sizes, sizes)
+
+    def gram(
+        self, a: Float[np.ndarray, "n d"], b: Float[np.ndarray, "n d"]
+    ) -> Float64[np.ndarray, "texts texts"]:
+        """Sum of a_i . b_j over the pairs, i of one text (row) and j of another (column).
+
+        Its diagonal is 0. `counts` says how many pairs each sum is of.
+        """
+        left = self._by_group(a)
+        return self._gram(left, left if b is a else self._by_group(b))
+
+    def by_dimension(self, a: Float[np.ndarray, "n d"]) -> Float64[np.ndarray, " d"]:
+        """Sum of a_ik a_jk over the same pairs, for every dimension k."""
+        groups = self._by_group(a)
+        texts = np.add.reduceat(groups, self._text_starts)
+        tokens = np.zeros((self._token.max() + 1, groups.shape[1]))
+        np.add.at(tokens, self._token, groups)
+        of_one_text, of_one_token, of_both = (
+            np.square(sums).sum(axis=0) for sums in (texts, tokens, groups)
+        )
+        every = np.square(texts.sum(axis=0))
+        return np.asarray(every - of_one_text - of_one_token + of_both)
+
+    def _by_group(self, rows: np.ndarray) -> Float64[np.ndarray, "groups d"]:
+        return np.add.reduceat(rows[self._order], self._starts, dtype=np.float64)
+
+    def _gram(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        """`gram` from sums over groups."""
+        gram = np.add.reduceat(a, self._text_starts) @ np.add.reduceat(b, self._text_starts).T
+        for groups in self._shared:
+            texts = self._text[groups]
+            gram[np.ix_(texts, texts)] -= a[groups] @ b[groups].T
+        np.fill_diagonal(gram, 0.0)
+        return gram
+
+
+def mean_of_different(
+    a: Float[np.ndarray, "n d"], b: Float[np.ndarray, "n d"], word: Int[np.ndarray, " n"]
+) -> float:
+    """Mean of a_i . b_j over all i and j of different words; NaN if there are none.
+
+    Parameters
+    ----------
+    word: of every row, counted from 0.
+    """
+    order = np.argsort(word, kind="stable")
+    starts = np.flatnonzero(np.r_[True, np.diff(word[order]) > 0])
+    of_a, of_b = (np.add.reduceat(rows[order], starts, dtype=np.float64) for rows in (a, b))
+    sizes = np.diff(np.r_[starts, len(word)]).astype(np.float64)
+    n = len(word) ** 2 - np.square(sizes).sum()
+    total = of_a.sum(axis=0) @ of_b.sum(axis=0) - np.vdot(of_a, of_b)
+    return float(total / n) if n > 0 else float("nan")
