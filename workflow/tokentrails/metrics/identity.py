@@ -16,7 +16,10 @@ from ..states import Layer
 from ..tables import describe
 from .frame import metric_table, own_token
 
-MEANINGS = {"cosine": "cosine of the state with the token's own row of the input embedding matrix"}
+MEANINGS = {
+    "position": "position of the token in the text, from 0",
+    "cosine": "cosine of the state with the token's own row of the input embedding matrix",
+}
 
 
 def own_token_ids(tokens: pa.Table, pooling: str) -> np.ndarray:
@@ -45,15 +48,16 @@ def identity(
     provenance: of the states; gives the key columns too.
     """
     parts = []
-    keys = tokens.select(["label", "word"]).append_column(
-        "token", own_token(tokens, "tokens", pooling)
-    )
+    position = tokens["first" if pooling == "first" else "last"]
+    keys = pa.table({"label": tokens["label"], "position": position, "word": tokens["word"]})
+    keys = keys.append_column("token", own_token(tokens, "tokens", pooling))
     for name in ["text", "n_tokens", *groups]:
         keys = keys.append_column(name, tokens[name])
     for at in layers:
         cosine = row_cosine(at.hidden, embedding)
         parts.append(metric_table(provenance, keys, at.site, at.layer, cosine))
-    table = pa.concat_tables(parts).sort_by([(k, "ascending") for k in ("label", "site", "layer")])
+    order = [(key, "ascending") for key in ("label", "site", "layer", "position")]
+    table = pa.concat_tables(parts).sort_by(order)
     return describe(
         table,
         title="identity: how much of its own embedding a token's state still is",
