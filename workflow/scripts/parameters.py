@@ -19,7 +19,6 @@ with job(snakemake):
     table = parameters(
         weights,
         architecture_of(config, where=snakemake.input.config),
-        vocabulary_rows=source["vocabulary_rows"],
         depth=source["depth"],
         d_model=source["d_model"],
         provenance=provenance,

@@ -30,6 +30,11 @@ AT_ONCE = 64
 
 RUN = ("model", "checkpoint", "experiment")
 KEYS = ("measure", "similarity", "word", "series", "site", "layer")
+_COLUMNS: dict[str, type[pl.DataType]] = {
+    **dict.fromkeys(("measure", "similarity", "word", "series", "site"), pl.String),
+    **{"layer": pl.Int32, "n": pl.Int32, "n_texts": pl.Int32, "few": pl.Boolean},
+    **dict.fromkeys(("mean", "ci_low", "ci_high"), pl.Float32),
+}
 MEANINGS = {
     "word": "the target; null: the mean over words, each of which counts once",
     "series": "sense of the texts, or the label of a text without a sense; null: of pairs, and of "
@@ -92,11 +97,8 @@ def curves(
         made += _curves(_of_pairs(context), "relation", ["label_a", "label_b"], number)
     rows = [row for curve in made for row in _rows(curve, counts, sizes, bootstrap, few)]
     rows += _rows_of_words(made, bootstrap, few)
-    columns = dict.fromkeys(("measure", "similarity", "word", "series", "site"), pl.String)
-    columns |= {"layer": pl.Int32, "n": pl.Int32, "n_texts": pl.Int32, "few": pl.Boolean}
-    columns |= dict.fromkeys(("mean", "ci_low", "ci_high"), pl.Float32)
     table = (
-        pl.DataFrame(rows, schema=columns)
+        pl.DataFrame(rows, schema=_COLUMNS)
         .with_columns(pl.col(pl.Float32).fill_nan(None))
         .sort(KEYS, nulls_last=True)
         .select(*(pl.lit(provenance[name]).alias(name) for name in RUN), pl.all())

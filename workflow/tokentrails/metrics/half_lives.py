@@ -3,8 +3,8 @@
 A token that never loses it is censored at the model's depth: all that is known is that its
 half-life lies beyond. No token is censored earlier, so 1 - Kaplan-Meier is the plain share of
 tokens lost by each layer, and the median is the first layer by which half of them are. Neither
-needs a value for the tokens that are never lost. Texts are drawn again for intervals, since tokens of
-one text are not independent of each other.
+needs a value for the tokens that are never lost. Texts are drawn again for intervals, since the
+tokens of one text are not independent of each other.
 """
 
 from __future__ import annotations

@@ -24,7 +24,6 @@ def parameters(
     weights: Weights,
     architecture: Architecture,
     *,
-    vocabulary_rows: int,
     depth: int,
     d_model: int,
     provenance: Mapping[str, str],
@@ -34,20 +33,20 @@ def parameters(
     Parameters
     ----------
     weights: only the header is read.
-    architecture: says where the position embedding is.
-    vocabulary_rows: of the embedding. Every matrix of so many rows and `d_model` columns is the
-        embedding or an unembedding.
+    architecture: says where the embeddings are. Any other matrix of the shape of the token
+        embedding, and a vector with an entry for each of its rows, is of the unembedding.
     depth: number of blocks.
     d_model: width of the stream.
     provenance: of the checkpoint.
     """
+    embedding = weights.shape(weights.find(architecture.embedding))
     positions = architecture.position_embedding
     around = own = 0
     for name, entry in weights.entries.items():
         if not entry.dtype.startswith(("F", "BF")):
             continue  # buffers of position numbers
         is_position = positions is not None and name.endswith(f"{positions}.weight")
-        if is_position or entry.shape in ((vocabulary_rows, d_model), (vocabulary_rows,)):
+        if is_position or entry.shape in (embedding, embedding[:1]):
             around += math.prod(entry.shape)
         else:
             own += math.prod(entry.shape)

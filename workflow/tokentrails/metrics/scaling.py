@@ -77,7 +77,7 @@ def of_half_lives(by_group: pl.DataFrame) -> pl.DataFrame:
 
 
 def of_senses(by_layer: pl.DataFrame, best: pl.DataFrame) -> pl.DataFrame:
-    """The largest gap between senses and where it is, out of `senses_by_layer` and `senses_best`."""
+    """The largest gap between senses and where it is, out of tables that `senses` makes."""
     rows = []
     here = (pl.col("site") == SITE) & (pl.col("measure") == "cosine")
     for row in best.filter(here, pl.col("criterion") == "gap").iter_rows(named=True):
@@ -165,9 +165,7 @@ def scaling_slopes(
 
 def _slopes(table: pl.DataFrame, confidence: float) -> Iterator[dict[str, Any]]:
     known = table.drop_nulls("value")
-    for (experiment, measure), here in known.group_by(
-        "experiment", "measure", maintain_order=True
-    ):
+    for (experiment, measure), here in known.group_by("experiment", "measure", maintain_order=True):
         x = here["n_parameters"].log10().to_numpy()
         if len(here) < FEWEST_MODELS or np.ptp(x) == 0:
             continue
