@@ -4,6 +4,8 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 import pytest
+import tiny
+import workflow as wf
 
 from tokentrails.bootstrap import DRAWS_AT_ONCE, Bootstrap
 from tokentrails.metrics.half_lives import (
@@ -250,3 +252,41 @@ def test_parts_of_words(text, pieces, parts):
     offsets = [(0, 0), *offsets, (0, 0)]
     assert parts_of(text, offsets) == [None, *parts, None]
     assert [w == "" for w in words_of(text, offsets)] == [p is None for p in [None, *parts, None]]
+
+
+# From the command line
+
+
+@pytest.mark.e2e
+def test_half_lives_of_whole_texts_and_sizes_from_the_command_line(tmp_path):
+    folder = wf.checkout(tmp_path)
+    for name in ("gpt2", "bert"):
+        tiny.save(name, folder / "models" / name)
+    texts = ["The bank approved the loan.", "She will lead the misleading leaders."]
+    prompts = [{"label": f"t{i}", "prompt": text} for i, text in enumerate(texts)]
+    wf.write_yaml(
+        folder / "config/experiments/texts.yaml", {"analyses": ["identity"], "prompts": prompts}
+    )
+    config = {
+        "models": {name: {"source": f"path:models/{name}"} for name in ("gpt2", "bert")},
+        "experiments": {"texts": {"file": "config/experiments/texts.yaml"}},
+        "statistics": {"bootstrap": 100},
+    }
+    wf.write_yaml(folder / "config/config.yaml", config)
+    planned = wf.rules_to_run(folder)
+    assert not {"summary", "curves", "identity_context_figure"} & set(planned)
+    wf.run(folder, "half_life", *wf.ONE_THREAD)
+    for name in ("gpt2", "bert"):
+        place = folder / f"results/metrics/{name}/main/texts"
+        identity = pl.read_parquet(place / "identity.parquet").filter(site="resid")
+        table = pl.read_parquet(place / "half_lives.parquet")
+        for row in table.to_dicts():
+            here = identity.filter(label=row["label"], position=row["position"]).sort("layer")
+            below = [layer for layer, c in here.select("layer", "cosine").rows() if c < 0.1]
+            assert row["half_life_layer"] == min(below, default=None)
+        assert not table.filter(position=0)["counted"].any()
+        assert {"whole", "first", "later"} <= set(table["word_part"])
+    sizes = pl.read_parquet(folder / "results/scaling.parquet")
+    assert set(sizes["model"]) == {"gpt2", "bert"} and set(sizes["depth"]) == {3}
+    assert (folder / "results/composites/scaling.svg").exists()
+    assert (folder / "results/composites/texts_half_lives.svg").exists()

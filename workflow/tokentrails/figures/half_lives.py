@@ -68,6 +68,7 @@ def composite_half_lives(
     points = runs(half_life_curve)
     points = points.with_columns(share=pl.col("layer") / pl.max_horizontal(_LAST.over("run"), 1))
     points = _points(points.with_columns(pl.col("share").round(6)))
+    points = points.filter(pl.col("group").is_in(list(_GROUPS)))
     if points.is_empty():
         return nothing_to_show(title)
     names = {name: at for at, name in enumerate(in_order(points["run"]))}

@@ -18,6 +18,7 @@ _MEASURES = {
     "gap_best_fraction": "layer of that gap / depth",
     "rank": "share of rank 0, mean over layers",
 }
+_OPEN = ("half_life", "half_life_adjusted", "gap")  # the others are shares
 _COLUMNS = 3
 _MANY = 4
 
@@ -53,6 +54,7 @@ def scaling(
             points.filter(experiment=experiment, measure=measure),
             slopes.filter(experiment=experiment, measure=measure),
             x,
+            measure,
             f"{shorten(experiment, 18)}: {heading}",
         )
         for measure, heading in _MEASURES.items()
@@ -60,18 +62,24 @@ def scaling(
     ]
     columns = min(_COLUMNS, len(panels))
     notes = [_few(len(names)), f"Bars: {100 * confidence:g} % intervals over texts or words."]
+    if table["value"].has_nulls():
+        notes.append("Not drawn: a median half-life that is never reached.")
     if len(slopes):
         notes.append("Line: least squares over models; its slope and interval below the titles.")
     chart = alt.concat(*panels, columns=columns).resolve_scale(y="independent")
     return figure(chart, title=title, notes=notes, width=max(columns, 2) * 290)
 
 
-def _panel(points: pl.DataFrame, slopes: pl.DataFrame, x: alt.X, title: str) -> alt.LayerChart:
+def _panel(
+    points: pl.DataFrame, slopes: pl.DataFrame, x: alt.X, measure: str, title: str
+) -> alt.LayerChart:
     low = points.select(pl.min_horizontal("value", "ci_low").min()).item()
     high = points.select(pl.max_horizontal("value", "ci_high").max()).item()
-    room = 0.12 * max(high - low, 0.1)
+    low, high = min(low, 0.0), high if measure in _OPEN else max(high, 1.0)
+    room = 0.08 * (high - low)
     scale = alt.Scale(domain=[low - room, high + room], nice=False, zero=False)
-    y = alt.Y("value:Q", scale=scale, axis=alt.Axis(tickCount=5), title=None)
+    axis = alt.Axis(tickCount=5, minExtent=40)
+    y = alt.Y("value:Q", scale=scale, axis=axis, title=None)
     tint = alt.Color("colour:N", scale=None)
     drawn = alt.Chart(
         points.select("n_parameters", "value", "ci_low", "ci_high", "n", "name", "colour")
@@ -94,8 +102,9 @@ def _panel(points: pl.DataFrame, slopes: pl.DataFrame, x: alt.X, title: str) -> 
     layers.append(
         drawn.mark_text(align="left", dx=8, baseline="middle").encode(text="name:N", color=tint)
     )
-    subtitle = [_told(row) for row in slopes.iter_rows(named=True)]
-    heading = alt.TitleParams(title, subtitle=subtitle, offset=8, limit=290)
+    heading = alt.TitleParams(title, offset=8, limit=290)
+    if len(slopes):
+        heading.subtitle = [_told(slopes.row(0, named=True))]
     return alt.LayerChart(layer=layers).properties(width=230, height=170, title=heading)
 
 
