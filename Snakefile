@@ -28,6 +28,7 @@ include: "workflow/rules/convergence.smk"
 include: "workflow/rules/vocabulary.smk"
 include: "workflow/rules/circuits.smk"
 include: "workflow/rules/stream_circuits.smk"
+include: "workflow/rules/half_lives.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/checkpoint_figures.smk"
 include: "workflow/rules/vocabulary_figures.smk"
@@ -49,6 +50,7 @@ rule all:
         get_vocabulary_figures,
         get_circuit_figures(*READ),
         get_composites(*COMPOSITES),
+        get_scaling_figure,
         get_documents(*READ),
 
 
@@ -66,12 +68,14 @@ rule figures:
         get_vocabulary_figures,
         get_circuit_figures(*READ),
         get_composites(*COMPOSITES),
+        get_scaling_figure,
 
 
 # The figures across models, and what they need.
 rule composites:
     input:
         get_composites(*COMPOSITES),
+        get_scaling_figure,
 
 
 # How fast words settle during training: tables and figures.
@@ -79,6 +83,16 @@ rule convergence:
     input:
         get_tables_of("convergence"),
         get_checkpoint_figures("convergence"),
+
+
+# When tokens lose their identity, and what changes with the size of models: tables and figures.
+rule half_life:
+    input:
+        get_tables_of("identity"),
+        get_half_life_figures,
+        get_composites("half_lives"),
+        get_scaling_tables,
+        get_scaling_figure,
 
 
 # What a word's state owes to its context and to its earlier tokens: tables and figures.

@@ -218,7 +218,7 @@ def folder(run, tmp_path) -> Iterator[Path]:
 
 def measured(model: str, step: str, experiment: str = "alone") -> set[Job]:
     """What is made from a checkpoint."""
-    rules = ("hidden_states", "identity", "summary")
+    rules = ("hidden_states", "identity", "curves", "summary")
     return {Job(rule, f"{model}/{step}/{experiment}") for rule in rules}
 
 

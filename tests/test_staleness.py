@@ -44,6 +44,7 @@ def composites(experiment: str) -> set[Job]:
 def everything_of(experiment: str, *models: str, context: bool = True) -> set[Job]:
     """All that is made from an experiment's prompts."""
     rules = ["hidden_states", "identity", "summary", "identity_context_figure", "summary_figure"]
+    rules += ["curves"]
     rules += ["context"] if context else []
     jobs = {Job("tokens", f"{model}/{experiment}") for model in models}
     for model in models:
@@ -184,7 +185,7 @@ def raise_form(folder: Path) -> None:
 
 
 SUMMARISED = of_all("summary", "summary_figure")
-FROM_IDENTITY = of_all("identity", "identity_context_figure") | SUMMARISED
+FROM_IDENTITY = of_all("identity", "curves", "identity_context_figure") | SUMMARISED
 ALL_COMPOSITES = composites("senses") | composites("plain")
 CONTEXT = {Job("context", f"{model}/main/senses") for model in ("gpt2", "bert")}
 SENSES = everything_of("senses", "gpt2", "bert")

@@ -204,7 +204,7 @@ def test_without_targets_a_file_is_one_of_whole_texts(here):
     assert made.ranks == Ranks(("resid_mid",), 5, False, False, "a")
 
 
-@pytest.mark.parametrize("analysis", ["identity", "context", "convergence", "perturbation"])
+@pytest.mark.parametrize("analysis", ["context", "convergence", "perturbation"])
 def test_whole_texts_have_no_other_analysis(here, analysis):
     with refused(
         "e.yaml", "analyses[1]", f"{analysis!r} is not an analysis of whole texts", "'word'"
@@ -265,6 +265,12 @@ def test_given_settings_win_over_defaults(here):
         (
             [MARKED],
             ["ranks", "identity"],
+            {"sites": ["resid_mid"]},
+            ("experiments.e.sites", "lack resid", "add resid"),
+        ),
+        (
+            [BARE],
+            ["identity"],
             {"sites": ["resid_mid"]},
             ("experiments.e.sites", "lack resid", "add resid"),
         ),

@@ -220,8 +220,8 @@ def get_baseline(wildcards):
 # What each analysis measures: at every checkpoint, and across the checkpoints of a model.
 MEASURED = {
     "baseline": (["baseline", "baseline_dimensions"], []),
-    "identity": (["identity", "summary"], []),
-    "context": (["identity", "context", "summary"], []),
+    "identity": (["identity", "summary", "curves"], []),
+    "context": (["identity", "context", "summary", "curves"], []),
     "convergence": ([], ["convergence", "convergence_by_group", "alignment"]),
     "perturbation": (["perturbation"], ["perturbation_by_group"]),
     "ranks": (["ranks", "ranks_by_class", "ranks_gap", "ranks_summary"], []),
@@ -232,9 +232,22 @@ MEASURED = {
 }
 
 
+# The same of whole texts, where it differs.
+MEASURED_IN_WHOLE_TEXTS = {
+    "identity": (["identity", "half_lives", "half_lives_by_group", "half_life_curve"], []),
+}
+
+
+def get_measured(analysis, experiment):
+    """The tables of an analysis: at every checkpoint, and across the checkpoints of a model."""
+    if experiment.has_whole_texts and analysis in MEASURED_IN_WHOLE_TEXTS:
+        return MEASURED_IN_WHOLE_TEXTS[analysis]
+    return MEASURED[analysis]
+
+
 def get_metric_names(experiment):
     """The tables of an experiment at every checkpoint."""
-    return sorted({metric for analysis in experiment.analyses for metric in MEASURED[analysis][0]})
+    return sorted({m for a in experiment.analyses for m in get_measured(a, experiment)[0]})
 
 
 def get_run(model, checkpoint, experiment):
@@ -248,6 +261,7 @@ def get_metrics(wildcards):
     return [
         *get_checkpoint_tables(),
         *measured,
+        *get_scaling_tables(wildcards),
         *get_neuron_tables(wildcards),
         *get_predictions(wildcards),
     ]
@@ -255,18 +269,17 @@ def get_metrics(wildcards):
 
 def get_tables_of(analysis):
     """An input function: the tables of an analysis, of every experiment that asks for it."""
-    at_each, of_all = MEASURED[analysis]
 
     def get(wildcards):
         places = [
             METRIC.format(metric=metric, suffix="{suffix}", **get_run(*run))
             for run in SETUP.runs()
             if analysis in run[-1].analyses
-            for metric in at_each
+            for metric in get_measured(analysis, run[-1])[0]
         ] + [
             METRIC.format(metric=metric, suffix="{suffix}", **get_run(model, "all", experiment))
             for model, experiment in SETUP.across(analysis)
-            for metric in of_all
+            for metric in get_measured(analysis, experiment)[1]
         ]
         return [place.format(suffix=suffix) for place in places for suffix in ("parquet", "csv")]
 
@@ -302,22 +315,25 @@ def get_training_figures():
 
 
 def get_figures(wildcards):
-    return (
-        get_training_figures()
-        + [
-            FIGURE.format(figure=figure, suffix=suffix, **get_run(*run))
-            for run in SETUP.runs()
-            if "identity" in get_metric_names(run[-1])
-            for figure in ("identity_context", "summary")
-            for suffix in PAPER
-        ]
-        + [
-            FIGURE.format(figure=BASELINE, suffix=suffix, **get_run(*run))
-            for run in SETUP.runs()
-            if run[-1].name == BASELINE
-            for suffix in PAPER
-        ]
-    )
+    return get_training_figures() + [
+        FIGURE.format(figure=figure, suffix=suffix, **get_run(*run))
+        for run in SETUP.runs()
+        for figure in get_identity_figures(run[-1])
+        for suffix in PAPER
+    ]
+
+
+def get_half_life_figures(wildcards):
+    return [figure for figure in get_figures(wildcards) if "/half_life." in figure]
+
+
+def get_identity_figures(experiment):
+    """The figures of one model and checkpoint that show identity, or random pairs."""
+    if experiment.name == BASELINE:
+        return (BASELINE,)
+    if "identity" not in get_metric_names(experiment):
+        return ()
+    return ("half_life",) if experiment.has_whole_texts else ("identity_context", "summary")
 
 
 # Which tables of an analysis people read, in a workbook and in a page for each text.
@@ -418,7 +434,7 @@ def get_shown(wildcards):
 
 
 class Composite(NamedTuple):
-    """A figure across models: its tables, of which the first must be there, and what draws it."""
+    """A figure across models: its tables, of which context may be missing, and what draws it."""
 
     tables: list
     drawing: str
@@ -427,9 +443,12 @@ class Composite(NamedTuple):
 
 BAND = {"confidence": SETUP.statistics["confidence"]}
 
+OF_HALF_LIVES = {"threshold": SETUP.summary["half_life_threshold"], **BAND}
+
 COMPOSITES = {
-    "senses": Composite(["identity", "context"], "figures.identity", {}),
-    "depth": Composite(["identity", "context"], "figures.identity", {}),
+    "senses": Composite(["identity", "context", "curves"], "figures.identity", BAND),
+    "depth": Composite(["identity", "context", "curves"], "figures.identity", BAND),
+    "half_lives": Composite(["half_life_curve"], "figures.half_lives", OF_HALF_LIVES),
     "ranks": Composite(["ranks_by_class"], "figures.rank_classes", BAND),
 }
 
@@ -442,7 +461,7 @@ def get_composites(*composites):
             COMPOSITE.format(experiment=experiment.name, composite=composite, suffix=suffix)
             for experiment in SETUP.experiments.values()
             for composite in composites
-            if COMPOSITES[composite].tables[0] in get_metric_names(experiment)
+            if {*COMPOSITES[composite].tables} - {"context"} <= {*get_metric_names(experiment)}
             for suffix in PAPER
         ]
 
@@ -566,3 +585,53 @@ def get_checkpoint_figure_table(wildcards):
     """The table that a figure across checkpoints shows."""
     table = CHECKPOINT_FIGURES[wildcards.figure].table
     return METRIC.format(metric=table, suffix="parquet", **{**wildcards, "checkpoint": "all"})
+
+
+# What is compared over the sizes of models; tables that no analysis makes are left out.
+SCALED = ("half_lives_by_group", "senses_by_layer", "senses_best", "ranks")
+
+
+def get_scaled_runs():
+    """The runs whose tables are compared over the sizes of models: at each reference checkpoint."""
+    return [
+        (model, checkpoint, experiment)
+        for model, checkpoint, experiment in SETUP.runs()
+        if checkpoint == model.reference and set(SCALED) & set(get_metric_names(experiment))
+    ]
+
+
+def get_scaled_tables(wildcards):
+    """The tables of every model, by name; and how large each model is."""
+    runs = get_scaled_runs()
+    tables = {
+        metric: [
+            METRIC.format(metric=metric, suffix="parquet", **get_run(*run))
+            for run in runs
+            if metric in get_metric_names(run[-1])
+        ]
+        for metric in SCALED
+    }
+    of_weights = {"metric": "parameters", "suffix": "parquet", "experiment": "weights"}
+    sizes = {METRIC.format(**get_run(*run) | of_weights): None for run in runs}
+    return tables | {"parameters": list(sizes)}
+
+
+def get_sized_file(name):
+    """An input function: a file of a checkpoint whose size is compared."""
+
+    def get(wildcards):
+        for model, checkpoint, experiment in SETUP.runs():
+            if (model.name, checkpoint) == (wildcards.model, wildcards.checkpoint):
+                return f"{get_folder(model, checkpoint, experiment.name)}/{name}"
+        raise WorkflowError(f"no experiment uses {wildcards.model} ({wildcards.checkpoint}).")
+
+    return get
+
+
+def get_scaling_tables(wildcards):
+    """What changes with the size of models, where anything is measured that may."""
+    return [f"results/scaling.{suffix}" for suffix in ("parquet", "csv") if get_scaled_runs()]
+
+
+def get_scaling_figure(wildcards):
+    return [f"results/composites/scaling.{suffix}" for suffix in PAPER if get_scaled_runs()]

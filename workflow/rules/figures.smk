@@ -13,6 +13,7 @@ rule identity_context_figure:
     input:
         identity="results/metrics/{model}/{checkpoint}/{experiment}/identity.parquet",
         context=get_context,
+        curves="results/metrics/{model}/{checkpoint}/{experiment}/curves.parquet",
     output:
         report(
             "results/figures/{model}/{checkpoint}/{experiment}/identity_context.svg",
@@ -38,6 +39,7 @@ rule identity_context_figure:
         "../../envs/figures.yaml"
     params:
         title=get_title("identity_context"),
+        options=BAND,
         code=fingerprint("figures.identity", "figures.save"),
     script:
         "../scripts/identity_context_figure.py"

@@ -3,6 +3,7 @@
 from _job import job
 
 with job(snakemake):
+    from tokentrails.figures.half_lives import composite_half_lives
     from tokentrails.figures.identity import composite_depth, composite_senses
     from tokentrails.figures.rank_classes import composite_ranks
     from tokentrails.figures.save import save
@@ -11,6 +12,7 @@ with job(snakemake):
     draw = {
         "senses": composite_senses,
         "depth": composite_depth,
+        "half_lives": composite_half_lives,
         "ranks": composite_ranks,
     }[snakemake.wildcards.composite]
     tables = [read_frames(paths) for _, paths in snakemake.input.items()]

@@ -10,6 +10,8 @@ with job(snakemake):
     chart = identity_context(
         read_frame(snakemake.input.identity),
         read_frames(snakemake.input.context),
+        read_frame(snakemake.input.curves),
         title=snakemake.params.title,
+        **snakemake.params.options,
     )
     save(chart, snakemake.output)

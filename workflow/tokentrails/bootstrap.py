@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, Float64, Int
@@ -59,11 +60,19 @@ class Bootstrap:
         return np.concatenate([statistic(counts) for counts in self._counts(n, stream)])
 
     def interval(
-        self, draws: Float[np.ndarray, " draws *curves"]
+        self,
+        draws: Float[np.ndarray, " draws *curves"],
+        method: Literal["linear", "inverted_cdf"] = "linear",
     ) -> tuple[Float64[np.ndarray, " *curves"], Float64[np.ndarray, " *curves"]]:
-        """Lower and upper end: percentiles of the draws (Efron 1979)."""
+        """Lower and upper end: percentiles of the draws (Efron 1979).
+
+        Parameters
+        ----------
+        method: of `numpy.quantile`; ``"inverted_cdf"`` gives values that were drawn, such as whole
+            layers, or infinity for what is never reached.
+        """
         tail = (1 - self.confidence) / 2
-        low, high = np.quantile(draws, [tail, 1 - tail], axis=0)
+        low, high = np.quantile(draws, [tail, 1 - tail], axis=0, method=method)
         return low, high
 
     def _counts(self, n: int, stream: Sequence[int]) -> Iterator[Float64[np.ndarray, "some words"]]:

@@ -52,7 +52,7 @@ RESERVED = frozenset(
         *("step", "reference", "position"),
         *("half_life_layer", "half_life_threshold", "context_dominance_layer"),
         *("final_similarity", "final_norm_similarity"),
-        *("word_class", "positional", "rank", "nearest", "nearest_cosine"),
+        *("word_part", "word_class", "positional", "rank", "nearest", "nearest_cosine"),
         *("cosine_as_published", "rank_as_published"),
     }
 )
@@ -273,7 +273,7 @@ def _only_baseline(
 
 _ANALYSES = {
     "prompts with targets": ("identity", "context", "convergence", "ranks"),
-    "whole texts": ("ranks", *CIRCUITS),
+    "whole texts": ("identity", "ranks", *CIRCUITS),
     "words without contexts": ("convergence",),
     "words in contexts": ("perturbation",),
 }

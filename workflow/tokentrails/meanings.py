@@ -15,8 +15,11 @@ MEANINGS = {
     "first": "position of the target's first token, from 0",
     "last": "position of the target's last token, from 0",
     "n_tokens": "number of tokens of the target",
+    "word_part": "of whole texts, whether the token is the whole word, the first of its tokens, or "
+    "a later one; null: the token of no word",
     "special_tokens": "how many tokens of the text were added by the tokenizer or the BOS setting",
     "token": "vocabulary entry whose embedding stands for the target",
+    "position": "position of the token in the text, from 0",
     "site": "where the residual stream is read: resid (between blocks), resid_mid (attention "
     "added, before the MLP and before any post-norm; in blocks that add attention and MLP in "
     "parallel: block input + attention output), final_norm (after the model's last norm)",

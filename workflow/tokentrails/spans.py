@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Literal
 
 Offsets = Sequence[tuple[int, int]]
+WordPart = Literal["whole", "first", "later"]
 
 COMBINING = "\u0300-\u036f"  # accents written behind their letter
 
@@ -103,11 +106,45 @@ def words_of(text: str, offsets: Offsets) -> list[str]:
     Of a token across several words the one that it has most characters of, or the first of these;
     ``""`` for special tokens and for those of nothing but spaces.
     """
-    word_at: list[str | None] = [None] * len(text)
+    return [text[a:b] for a, b in _places_of(text, offsets)]
+
+
+def parts_of(text: str, offsets: Offsets) -> list[WordPart | None]:
+    """Which part of its word, as `words_of` gives it, each token is.
+
+    Parameters
+    ----------
+    text, offsets: as for `span_of`.
+
+    Returns
+    -------
+    ``"whole"`` for the only token of a word, ``"first"`` and ``"later"`` for those of a word of
+    several; None where there is no word.
+    """
+    places = _places_of(text, offsets)
+    tokens, begun = Counter(places), set()
+    parts: list[WordPart | None] = []
+    for place in places:
+        if place == _NOWHERE:
+            parts.append(None)
+        elif tokens[place] == 1:
+            parts.append("whole")
+        else:
+            parts.append("later" if place in begun else "first")
+        begun.add(place)
+    return parts
+
+
+_NOWHERE = (0, 0)
+
+
+def _places_of(text: str, offsets: Offsets) -> list[tuple[int, int]]:
+    """The characters of the word that each token is part of, or none of them."""
+    word_at: list[tuple[int, int] | None] = [None] * len(text)
     for start, end in words_in(text):
-        word_at[start:end] = [text[start:end]] * (end - start)
+        word_at[start:end] = [(start, end)] * (end - start)
     covered = [[word for word in word_at[a:b] if word is not None] for a, b in offsets]
-    return [max(words, key=words.count, default="") for words in covered]
+    return [max(words, key=words.count, default=_NOWHERE) for words in covered]
 
 
 def _kind(c: str) -> str:

@@ -13,7 +13,7 @@ from tokenizers import Encoding, Tokenizer
 
 from .errors import TokentrailsError
 from .settings import Experiment, Prompt
-from .spans import NotAligned, Span, find_words, span_of, words_of
+from .spans import NotAligned, Span, WordPart, find_words, parts_of, span_of, words_of
 from .vocabulary import surface
 
 
@@ -132,14 +132,14 @@ def tokenize(
             if prompt.is_whole:
                 targets = _all_tokens(prompt, encoding)
             else:
-                targets = [_find(prompt, encoding, files.tokenizer, where)]
+                targets = [(*_find(prompt, encoding, files.tokenizer, where), None)]
         except NotAligned as reason:
             skipped.append({"occurrence": index, "label": prompt.label, "reason": str(reason)})
             continue
-        for span, word in targets:
+        for span, word, part in targets:
             occurrence = len(rows) if prompt.is_whole else index
             row = token_row(occurrence, prompt.label, word, prompt.prompt, encoding, span)
-            rows.append(row | prompt.groups)
+            rows.append(row | prompt.groups | {"word_part": part})
     if not rows:
         raise TokentrailsError(
             f"no target of the experiment can be separated by the tokenizer of {model!r}: "
@@ -147,9 +147,11 @@ def tokenize(
             where=experiment.file,
             hint="choose targets that stand between spaces, or leave this model out.",
         )
-    return tokens_table(rows, experiment.group_columns), pa.Table.from_pylist(
-        skipped, schema=SKIPPED
-    )
+    tokens = tokens_table(rows, experiment.group_columns)
+    if experiment.has_whole_texts:
+        parts = pa.array([row["word_part"] for row in rows], pa.string())
+        tokens = tokens.append_column("word_part", parts)
+    return tokens, pa.Table.from_pylist(skipped, schema=SKIPPED)
 
 
 def check_length(what: str, encoding: Encoded, context_length: int, where: str) -> None:
@@ -207,12 +209,14 @@ def tokens_table(rows: Sequence[dict[str, Any]], group_columns: Sequence[str]) -
     return pa.table(columns)
 
 
-def _all_tokens(prompt: Prompt, encoding: Encoded) -> list[tuple[Span, str]]:
-    """Each token of a whole text, special ones too, and the word that it is part of."""
+def _all_tokens(prompt: Prompt, encoding: Encoded) -> list[tuple[Span, str, WordPart | None]]:
+    """Each token of a whole text, special ones too, its word, and which part of that it is."""
     if not encoding.ids:
         raise NotAligned("the tokenizer makes no token of it")
     words = words_of(prompt.prompt, encoding.offsets)
-    return [(Span(position, position), word) for position, word in enumerate(words)]
+    parts = parts_of(prompt.prompt, encoding.offsets)
+    places = (Span(position, position) for position in range(len(words)))
+    return list(zip(places, words, parts, strict=True))
 
 
 def _find(prompt: Prompt, encoding: Encoded, tokenizer: Tokenizer, where: str) -> tuple[Span, str]:

@@ -2,8 +2,11 @@
 
 A *curves* frame has one row per point: run, word, style (identity | between | within | context),
 line (its number within word and style), series (its direct label), colour, site, layer, cosine,
-and for tooltips label, sense and text.
+and for tooltips label, sense and text. Means also have the ends of their intervals as low and high,
+null where there is none.
 """
+
+from collections.abc import Sequence
 
 import polars as pl
 
@@ -32,13 +35,45 @@ def in_order(values: pl.Series) -> list[str]:
     return values.unique(maintain_order=True).to_list()
 
 
+_INTERVALS = {
+    "context_between": "between",
+    "context_within": "within",
+    "context": "context",
+    "identity": "identity",
+}
+"""The style of each measure of the table `curves`."""
+
+
+def intervals(curves: pl.DataFrame | None, *, similarity: str = "cosine") -> pl.DataFrame:
+    """The table `curves` as run, word (null: over words), style, series, site, layer, low, high."""
+    keys = dict.fromkeys(("run", "word", "style", "series", "site"), pl.String)
+    ends = {"layer": pl.Int32, "low": pl.Float64, "high": pl.Float64}
+    if curves is None:
+        return pl.DataFrame(schema={**keys, **ends})
+    exact = {"low": "ci_low", "high": "ci_high"}
+    return runs(curves.filter(similarity=similarity)).select(
+        *("run", "word"),
+        pl.col("measure").replace_strict(_INTERVALS, return_dtype=pl.String).alias("style"),
+        *("series", "site", "layer"),
+        **{new: pl.col(old).cast(pl.Float64).round(6) for new, old in exact.items()},
+    )
+
+
+def _banded(
+    means: pl.DataFrame, curves: pl.DataFrame | None, keys: Sequence[str], measure: str
+) -> pl.DataFrame:
+    """`means` with the interval of each point."""
+    found = intervals(curves, similarity=measure).drop_nulls("word").select(*keys, "low", "high")
+    return means.join(found, on=list(keys), how="left", maintain_order="left")
+
+
 def identity_curves(
-    identity: pl.DataFrame, measure: str = "cosine"
+    identity: pl.DataFrame, curves: pl.DataFrame | None = None, *, measure: str = "cosine"
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """(one line per sense, one line per text of the senses that have several).
 
-    `measure` is the column that is drawn. Without a sense a label is its own series. A sense keeps
-    its colour within its word.
+    Without a sense a label is its own series. A sense keeps its colour within its word. `curves`
+    is the table with the intervals, `measure` the column that is drawn.
     """
     points = _points(runs(identity), measure).with_columns(
         series=pl.coalesce("sense", "label"), sense=pl.col("sense").fill_null("")
@@ -63,17 +98,22 @@ def identity_curves(
     means = points.group_by(keys, maintain_order=True).agg(
         pl.col("cosine").mean(), pl.col("sense").first(), *_names_of_texts("label", "text")
     )
+    of_band = ("run", "word", "style", "series", "site", "layer")
+    means = _banded(means, curves, of_band, measure)
     texts = points.filter(pl.col("n_texts") > 1, pl.col("site") == LINE).with_columns(
         line=pl.col("label").rank("dense")
     )
     columns = [*keys, "cosine", "sense", "label", "text"]
-    return _for_people(means.select(columns)), _for_people(texts.select(columns))
+    return _for_people(means.select(*columns, "low", "high")), _for_people(texts.select(columns))
 
 
-def context_curves(context: pl.DataFrame | None, measure: str = "cosine") -> pl.DataFrame | None:
+def context_curves(
+    context: pl.DataFrame | None, curves: pl.DataFrame | None = None, *, measure: str = "cosine"
+) -> pl.DataFrame | None:
     """The mean over pairs between senses and within them, or over all pairs without senses.
 
-    `measure` is the column that is drawn. None if no pair has a value.
+    `curves` is the table with the intervals, `measure` the column that is drawn. None if no pair
+    has a value.
     """
     if context is None or context.is_empty():
         return None
@@ -87,6 +127,7 @@ def context_curves(context: pl.DataFrame | None, measure: str = "cosine") -> pl.
     means = points.group_by(keys, maintain_order=True).agg(
         pl.col("cosine").mean(), pairs=pl.struct("label_a", "label_b").n_unique()
     )
+    means = _banded(means, curves, keys, measure)
     return _for_people(
         means.select(
             *keys,
@@ -97,6 +138,8 @@ def context_curves(context: pl.DataFrame | None, measure: str = "cosine") -> pl.
             sense=pl.lit(""),
             label=pl.format("mean of {} pairs", "pairs"),
             text=pl.lit(""),
+            low="low",
+            high="high",
         )
     )
 

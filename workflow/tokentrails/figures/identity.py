@@ -6,7 +6,8 @@ from dataclasses import replace
 import altair as alt
 import polars as pl
 
-from .curves import AFTER_NORM, LINE, context_curves, identity_curves, in_order
+from .curves import AFTER_NORM, LINE, context_curves, identity_curves, in_order, intervals
+from .notes import band_note
 from .panel import Axes, cosine_range, layer_ticks, missing, panel
 from .text import readable, shorten
 from .theme import LINE_HEIGHT, colour, figure, nothing_to_show
@@ -19,17 +20,22 @@ _FRACTIONS = [0.0, 0.25, 0.5, 0.75, 1.0]
 
 
 def identity_context(
-    identity: pl.DataFrame, context: pl.DataFrame | None, *, title: str
+    identity: pl.DataFrame,
+    context: pl.DataFrame | None,
+    curves: pl.DataFrame | None = None,
+    *,
+    title: str,
+    confidence: float = 0.95,
 ) -> alt.TopLevelMixin:
     """Identity of each sense and context similarity by layer, one panel per word.
 
-    `identity` and `context` are metric tables of one model and checkpoint; `context` may be None
-    or empty.
+    `identity`, `context` and `curves` are metric tables of one model and checkpoint; `context` may
+    be None or empty. Bands are the intervals in `curves`.
     """
     if identity.select("model", "checkpoint").n_unique() > 1:
         raise ValueError("identity_context draws one model and checkpoint; filter the table first.")
-    means, texts = identity_curves(identity)
-    contexts = context_curves(context)
+    means, texts = identity_curves(identity, curves)
+    contexts = context_curves(context, curves)
     if means.is_empty():
         return nothing_to_show(title)
     means = _together(means, contexts).with_columns(x=pl.col("layer").cast(pl.Float64))
@@ -62,12 +68,20 @@ def identity_context(
     ]
     chart = alt.concat(*panels, columns=columns)
     return figure(
-        chart, title=title, notes=_notes(means, texts), width=columns * (axes.width + 140)
+        chart,
+        title=title,
+        notes=_notes(means, texts, confidence),
+        width=columns * (axes.width + 140),
     )
 
 
 def composite_senses(
-    identity: pl.DataFrame, context: pl.DataFrame | None, *, title: str
+    identity: pl.DataFrame,
+    context: pl.DataFrame | None,
+    curves: pl.DataFrame | None = None,
+    *,
+    title: str,
+    confidence: float = 0.95,
 ) -> alt.TopLevelMixin:
     """The same for several models side by side: a row per word, a column per model.
 
@@ -81,13 +95,13 @@ def composite_senses(
     depths = _depths(every_mean)
     views = {}
     for measure in _measured(identity):
-        means, texts = identity_curves(identity, measure)
-        means = _together(means, context_curves(context, measure))
+        means, texts = identity_curves(identity, curves, measure=measure)
+        means = _together(means, context_curves(context, curves, measure=measure))
         views[measure] = [
-            _fractions(curves, depths).filter(pl.col("word").is_in(words))
-            for curves in (means, texts)
+            _fractions(lines, depths).filter(pl.col("word").is_in(words))
+            for lines in (means, texts)
         ]
-    low, high = cosine_range(*(curves for view in views.values() for curves in view))
+    low, high = cosine_range(*(lines for view in views.values() for lines in view))
     axes = Axes(
         x="layer / depth",
         ticks=_FRACTIONS,
@@ -100,7 +114,7 @@ def composite_senses(
 
     def cell(word: str, run: str, measure: str) -> alt.LayerChart | alt.Chart:
         here = (pl.col("word") == word) & (pl.col("run") == run)
-        means, texts = (curves.filter(here) for curves in views[measure])
+        means, texts = (lines.filter(here) for lines in views[measure])
         heading = f"{shorten(readable(word), 14)} · {shorten(run, 20)}{_HEADINGS[measure]}"
         if means.is_empty():
             seen = not views["cosine"][0].filter(here).is_empty()
@@ -117,19 +131,24 @@ def composite_senses(
     columns = [(run, measure) for run in names for measure in views]
     chart = alt.concat(*(cell(w, *column) for w in words for column in columns))
     chart = chart.properties(columns=len(columns))
-    notes = _notes(*views["cosine"]) + _adjusted_note(views)
+    notes = _notes(*views["cosine"], confidence) + _adjusted_note(views)
     if len(every_word) > len(words):
         notes.append(f"The first {len(words)} of {len(every_word)} words.")
     return figure(chart, title=title, notes=notes, width=len(columns) * (axes.width + 140))
 
 
 def composite_depth(
-    identity: pl.DataFrame, context: pl.DataFrame | None, *, title: str
+    identity: pl.DataFrame,
+    context: pl.DataFrame | None,
+    curves: pl.DataFrame | None = None,
+    *,
+    title: str,
+    confidence: float = 0.95,
 ) -> alt.TopLevelMixin:
     """All models in one plot: mean identity, and mean context similarity if there is any.
 
-    A line is the mean over words (each the mean over its texts), the band around it the middle
-    half of the words; x is the layer as a fraction of each model's depth.
+    A line is the mean over words (each the mean over its texts) with its interval; x is the layer
+    as a fraction of each model's depth.
     """
     means, _ = identity_curves(identity)
     if means.is_empty():
@@ -139,18 +158,21 @@ def composite_depth(
     views = _measured(identity)
     parts = []
     for measure in views:
-        curves = identity_curves(identity, measure)[0]
-        parts.append(("identity", measure, _over_words(_fractions(curves, depths), names)))
+        lines = _fractions(identity_curves(identity, measure=measure)[0], depths)
+        parts.append(("identity", measure, _over_words(lines, names, curves, measure)))
     for measure in views:
-        contexts = context_curves(context, measure)
+        contexts = context_curves(context, measure=measure)
         if contexts is None:
             continue
         contexts = contexts.filter(pl.col("style") != "within")
         between = (contexts["style"] == "between").any()
         heading = "context similarity" + (" between senses" if between else "")
-        parts.append((heading, measure, _over_words(_fractions(contexts, depths), names)))
+        lines = _fractions(contexts, depths)
+        parts.append((heading, measure, _over_words(lines, names, curves, measure)))
 
-    low, high = cosine_range(*(part for *_, part in parts), column="low")
+    low, high = cosine_range(
+        *(part.select(cosine=pl.min_horizontal("cosine", "low")) for *_, part in parts)
+    )
     axes = Axes(
         x="layer / depth",
         ticks=_FRACTIONS,
@@ -170,13 +192,11 @@ def composite_depth(
                 replace(axes, y=_Y_TITLES[measure]),
                 title=heading + _HEADINGS[measure],
                 y_title=index == 0 or len(views) > 1,
-                band=lines.filter(pl.col("words") > 1).select(
-                    "x", "style", "line", "colour", "low", "high"
-                ),
             )
         )
-    notes = ["Line: mean over words. Band: from the first to the third quartile of the words."]
-    notes += _norm_note(means) + _adjusted_note(views)
+    bands = [_band_note(part, confidence, "words with all their texts") for *_, part in parts]
+    notes = [f"Line: mean over words. {max(bands, key=len)}", *_norm_note(means)]
+    notes += _adjusted_note(views)
     columns = 2 if len(parts) == 4 else len(parts)
     chart = alt.concat(*panels).properties(columns=columns)
     return figure(chart, title=title, notes=notes, width=columns * 480)
@@ -220,20 +240,25 @@ def _fractions(curves: pl.DataFrame, depths: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _over_words(curves: pl.DataFrame, names: list[str]) -> pl.DataFrame:
-    """One curve per run, with the quartiles over words as low and high."""
+def _over_words(
+    curves: pl.DataFrame, names: list[str], table: pl.DataFrame | None, measure: str
+) -> pl.DataFrame:
+    """One curve per run, with the interval of the mean over words in the table `curves`."""
     colours = {name: colour(index) for index, name in enumerate(names)}
+    keys = ["run", "site", "layer"]
     by_word = curves.group_by("run", "word", "site", "layer", "x", maintain_order=True).agg(
         pl.col("cosine").mean()
     )
+    # Where only some words have senses, the mean is over two measures, and no interval is known.
+    styles = curves["style"].unique().to_list()
+    known = intervals(table, similarity=measure).filter(
+        pl.col("word").is_null(), pl.col("style").is_in(styles)
+    )
+    known = known.filter(len(styles) == 1).select(*keys, "low", "high")
     return (
         by_word.group_by("run", "site", "layer", "x", maintain_order=True)
-        .agg(
-            pl.col("cosine").mean().round(6),
-            low=pl.col("cosine").quantile(0.25, "linear").round(6),
-            high=pl.col("cosine").quantile(0.75, "linear").round(6),
-            words=pl.len(),
-        )
+        .agg(pl.col("cosine").mean().round(6), words=pl.len())
+        .join(known, on=keys, how="left", maintain_order="left")
         .with_columns(
             word=pl.lit("all words"),
             line=pl.col("run").rank("dense"),
@@ -253,7 +278,7 @@ def _height(means: pl.DataFrame, *, at_least: int) -> int:
     return max(at_least, (LINE_HEIGHT + 2) * lines.select(pl.col("count").max()).item())
 
 
-def _notes(means: pl.DataFrame, texts: pl.DataFrame) -> list[str]:
+def _notes(means: pl.DataFrame, texts: pl.DataFrame, confidence: float) -> list[str]:
     """What the lines and marks of a figure mean, only those that it has."""
     styles = set(means["style"])
     identity = "Solid: identity, the cosine with the token's own input embedding"
@@ -264,7 +289,16 @@ def _notes(means: pl.DataFrame, texts: pl.DataFrame) -> list[str]:
         notes.append("Dashed: similarity of the same token in two texts.")
     if "within" in styles:
         notes.append("Dotted: the same in texts of one sense.")
-    return [" ".join(notes), *_norm_note(means)]
+    return [" ".join(notes), _band_note(means, confidence, "texts"), *_norm_note(means)]
+
+
+def _band_note(means: pl.DataFrame, confidence: float, over: str) -> str:
+    """What the bands are; a line of one text, or of a pair, has none."""
+    banded = means["low"].is_not_null()
+    if not banded.any():
+        return "No bands: too few texts for an interval."
+    rest = "" if banded.all() else " Lines without one: too few texts."
+    return band_note(confidence, over=over) + rest
 
 
 def _norm_note(means: pl.DataFrame) -> list[str]:

@@ -52,9 +52,9 @@ class Axes:
         return curves.with_columns(x=pl.when(after).then(self.norm).otherwise("x"))
 
 
-def cosine_range(*frames: pl.DataFrame, column: str = "cosine") -> tuple[float, float]:
-    """Limits for the cosine axis: up to 1, and below 0 as far as the values of `column` go."""
-    lowest = min(frame.select(pl.col(column).min()).item() for frame in frames if len(frame))
+def cosine_range(*frames: pl.DataFrame) -> tuple[float, float]:
+    """Limits for the cosine axis: up to 1, and below 0 as far as the values go."""
+    lowest = min(frame.select(pl.col("cosine").min()).item() for frame in frames if len(frame))
     return min(-0.1, lowest - 0.05), 1.03
 
 
@@ -73,11 +73,10 @@ def panel(
     title: str,
     x_title: bool = True,
     y_title: bool = True,
-    band: pl.DataFrame | None = None,
 ) -> alt.LayerChart:
     """Lines of `means` over faint lines of `texts`: curves frames of one panel with a column x.
 
-    `band`, if given, has the columns x, style, line, colour, low and high.
+    Around a line lies its band, where `means` has its ends; the diamond has a bar.
     """
     span = (axes.high - axes.low) / axes.height  # cosine per pixel
     x = alt.X(
@@ -104,9 +103,10 @@ def panel(
     means, texts = means.drop("run", "word"), texts.drop("run", "word")
     lines = means.filter(pl.col("site") == LINE)
     layers = [alt.Chart(pl.DataFrame({"cosine": [0.0]})).mark_rule(color=GREY).encode(y=y)]
-    if band is not None:
+    band = lines.drop_nulls(["low", "high"])
+    if len(band):
         layers.append(
-            alt.Chart(band)
+            alt.Chart(band.select("x", "style", "line", "colour", "low", "high"))
             .mark_area(opacity=0.12, line=False)
             .encode(
                 x=x,
@@ -130,6 +130,13 @@ def panel(
     )
     layers.append(_targets(drawn).encode(tooltip=tooltip))
     after = means.filter(pl.col("site") == AFTER_NORM)
+    bars = after.drop_nulls(["low", "high"])
+    if len(bars):
+        layers.append(
+            alt.Chart(bars.select("x", "colour", "low", "high"))
+            .mark_rule(strokeWidth=1.2, opacity=0.6)
+            .encode(x=x, y=alt.Y("low:Q", scale=y_scale, title=y_name), y2="high:Q", color=tint)
+        )
     if len(after):
         layers.append(
             alt.Chart(after)

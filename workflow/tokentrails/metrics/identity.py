@@ -55,15 +55,16 @@ def identity(
     provenance: of the states; gives the key columns too.
     """
     parts = []
-    keys = tokens.select(["label", "word"]).append_column(
-        "token", own_token(tokens, "tokens", pooling)
-    )
+    position = tokens["first" if pooling == "first" else "last"]
+    keys = pa.table({"label": tokens["label"], "position": position, "word": tokens["word"]})
+    keys = keys.append_column("token", own_token(tokens, "tokens", pooling))
     for name in ["text", "n_tokens", *groups]:
         keys = keys.append_column(name, tokens[name])
     for at in layers:
         values = to_embedding(at, embedding, baseline)
         parts.append(metric_table(provenance, keys, at.site, at.layer, values))
-    table = pa.concat_tables(parts).sort_by([(k, "ascending") for k in ("label", "site", "layer")])
+    order = [(key, "ascending") for key in ("label", "site", "layer", "position")]
+    table = pa.concat_tables(parts).sort_by(order)
     return describe(
         table,
         title="identity: how much of its own embedding a token's state still is",

@@ -1,0 +1,191 @@
+"""Mean curves and their intervals: against plain loops, and how often they hold the truth."""
+
+import numpy as np
+import polars as pl
+import pytest
+
+from tokentrails.bootstrap import DRAWS_AT_ONCE, Bootstrap
+from tokentrails.metrics.curves import curves
+
+PROVENANCE = {"model": "m", "checkpoint": "main", "experiment": "e"}
+BOOTSTRAP = Bootstrap(draws=DRAWS_AT_ONCE + 20, confidence=0.9, seed=2)
+RUN = {"model": "m", "checkpoint": "main", "experiment": "e"}
+
+
+def cosine(a, b):
+    return float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
+
+
+def tables(texts, rng, *, layers=2, standardised=False):
+    """The tables identity and context of {(word, sense): number of texts}, of random states."""
+    names = [(w, s, f"{w}_{s}_{i}") for (w, s), n in texts.items() for i in range(n)]
+    states = rng.standard_normal((layers, len(names), 6)) + 0.7
+    identity, context = [], []
+    for layer in range(layers):
+        at = RUN | {"site": "resid", "layer": layer}
+        for i, (word, sense, label) in enumerate(names):
+            value = cosine(states[layer, i], np.ones(6))
+            row = at | {"word": word, "sense": sense, "label": label, "cosine": value}
+            identity.append(row | {"adjusted": value - 0.2})
+            for j in range(i + 1, len(names)):
+                if names[j][0] != word:
+                    continue
+                relation = "within" if names[j][1] == sense else "between"
+                value = cosine(states[layer, i], states[layer, j])
+                row = at | {"word": word, "label_a": label, "label_b": names[j][2]}
+                row |= {"relation": None if sense is None else relation}
+                context.append(row | {"cosine": value, "adjusted": None})
+    types = {"layer": pl.Int32, "sense": pl.String, "relation": pl.String}
+    types |= dict.fromkeys(("cosine", "adjusted"), pl.Float64)
+    made = []
+    for rows in (identity, context):
+        columns = {k: v for k, v in types.items() if rows and k in rows[0]}
+        made.append(pl.DataFrame(rows, schema_overrides=columns, infer_schema_length=None))
+    return made
+
+
+def made(identity, context, bootstrap=BOOTSTRAP):
+    table = curves(
+        identity.to_arrow(),
+        None if context is None else context.to_arrow(),
+        bootstrap=bootstrap,
+        few=5,
+        provenance=PROVENANCE,
+    )
+    return pl.DataFrame(pl.from_arrow(table))
+
+
+SENSES = {("bank", "money"): 4, ("bank", "river"): 5, ("lead", "guide"): 3, ("lead", "metal"): 4}
+
+
+def draws_of(stratum, n):
+    """The texts of a sense in every draw, from the same generator, a block of draws at a time."""
+    rng = np.random.default_rng([BOOTSTRAP.seed, stratum])
+    for start in range(0, BOOTSTRAP.draws, DRAWS_AT_ONCE):
+        yield from rng.integers(n, size=(min(DRAWS_AT_ONCE, BOOTSTRAP.draws - start), n))
+
+
+def test_means_and_intervals_are_those_of_a_plain_loop():
+    identity, context = tables(SENSES, np.random.default_rng(0))
+    table = made(identity, context)
+    drawn = {key: list(draws_of(at, n)) for at, (key, n) in enumerate(sorted(SENSES.items()))}
+    of_text = {(r["label"], r["layer"]): r["cosine"] for r in identity.iter_rows(named=True)}
+    of_pair = {
+        (frozenset((r["label_a"], r["label_b"])), r["layer"]): r["cosine"]
+        for r in context.iter_rows(named=True)
+    }
+    for row in table.filter(pl.col("word").is_not_null(), similarity="cosine").to_dicts():
+        word, layer = row["word"], row["layer"]
+        senses = sorted(s for w, s in SENSES if w == word)
+        chosen = [row["series"]] if row["measure"] == "identity" else senses
+
+        def value(texts, row=row, layer=layer):
+            """The mean over the texts of a sample, or over its pairs of different texts."""
+            if row["measure"] == "identity":
+                return np.mean([of_text[label, layer] for _, label in texts])
+            pairs = [
+                of_pair[frozenset((a, b)), layer]
+                for i, (sense, a) in enumerate(texts)
+                for other, b in texts[i + 1 :]
+                if a != b and (sense == other) == (row["measure"] == "context_within")
+            ]
+            return np.mean(pairs) if pairs else np.nan
+
+        everything = [(s, f"{word}_{s}_{i}") for s in chosen for i in range(SENSES[word, s])]
+        assert row["mean"] == pytest.approx(value(everything), abs=1e-6)
+        samples = []
+        for draw in range(BOOTSTRAP.draws):
+            sample = [(s, f"{word}_{s}_{i}") for s in chosen for i in drawn[word, s][draw]]
+            samples.append(value(sample))
+        low, high = np.nanquantile(samples, [0.05, 0.95])
+        assert (row["ci_low"], row["ci_high"]) == pytest.approx((low, high), abs=1e-6), row
+
+
+def test_the_mean_over_words_counts_each_word_once_and_draws_words():
+    identity, context = tables({**SENSES, ("oar", "one"): 2}, np.random.default_rng(1))
+    row = (
+        made(identity, context)
+        .filter(pl.col("word").is_null(), measure="identity", similarity="cosine", layer=1)
+        .to_dicts()[0]
+    )
+    at = identity.filter(layer=1)
+    by_sense = at.group_by("word", "sense").agg(pl.col("cosine").mean())
+    by_word = by_sense.group_by("word").agg(pl.col("cosine").mean()).sort("word")["cosine"]
+    assert row["n"] == 3 and row["few"]
+    assert row["mean"] == pytest.approx(by_word.mean(), abs=1e-6)
+    low, high = BOOTSTRAP.interval(BOOTSTRAP.means(by_word.to_numpy()[None], ())[:, 0])
+    assert (row["ci_low"], row["ci_high"]) == pytest.approx((low, high), abs=1e-6)
+
+
+def test_a_single_text_has_no_interval_nor_have_pairs_of_fewer_than_three_of_a_sense():
+    identity, context = tables(
+        {("a", "x"): 1, ("a", "y"): 2, ("a", "z"): 3}, np.random.default_rng(2)
+    )
+    table = made(identity, context).filter(pl.col("word").is_not_null(), similarity="cosine")
+    known = {(r["measure"], r["series"]): r["ci_low"] is not None for r in table.to_dicts()}
+    assert known == {
+        ("identity", "x"): False,
+        ("identity", "y"): True,
+        ("identity", "z"): True,
+        ("context_between", None): False,
+        ("context_within", None): False,
+    }
+
+
+def test_texts_without_a_sense_are_lines_of_their_own_and_pairs_together():
+    identity, context = tables({("a", None): 4}, np.random.default_rng(3), layers=1)
+    table = made(identity, context).filter(pl.col("word").is_not_null(), similarity="cosine")
+    assert table.filter(measure="identity")["n"].to_list() == [1] * 4
+    row = table.filter(measure="context").to_dicts()[0]
+    assert (row["n"], row["n_texts"]) == (6, 4) and row["ci_low"] < row["mean"] < row["ci_high"]
+
+
+def test_adjusted_curves_are_the_same_shifted_by_the_baseline():
+    identity, _ = tables(SENSES, np.random.default_rng(4))
+    table = made(identity, None)
+    assert set(table["measure"]) == {"identity"}
+    raw, adjusted = (table.filter(similarity=name) for name in ("cosine", "adjusted"))
+    for name in ("mean", "ci_low", "ci_high"):
+        assert raw[name].to_numpy() - 0.2 == pytest.approx(adjusted[name].to_numpy(), abs=1e-6)
+
+
+@pytest.mark.parametrize("texts", [6, 12])
+def test_intervals_over_pairs_hold_the_truth_where_independent_pairs_would_not(texts):
+    """Every text has a quality of its own, which all of its pairs share."""
+    rng = np.random.default_rng(5)
+    bootstrap = Bootstrap(draws=200, confidence=0.9, seed=1)
+    hits = dict.fromkeys(("context_between", "context_within"), 0)
+    naive, runs = 0, 150
+    names = [(s, f"{s}{i}") for s in "xy" for i in range(texts)]
+    for _ in range(runs):
+        quality = rng.standard_normal(len(names))
+        identity = pl.DataFrame(
+            [
+                RUN
+                | {"word": "a", "sense": s, "label": label, "site": "resid", "layer": 0}
+                | {"cosine": 0.0, "adjusted": None}
+                for s, label in names
+            ],
+            schema_overrides={"adjusted": pl.Float64, "layer": pl.Int32},
+        )
+        context = pl.DataFrame(
+            [
+                RUN
+                | {"word": "a", "label_a": names[i][1], "label_b": names[j][1]}
+                | {"relation": "within" if names[i][0] == names[j][0] else "between"}
+                | {"site": "resid", "layer": 0, "adjusted": None}
+                | {"cosine": quality[i] + quality[j] + 0.3 * rng.standard_normal()}
+                for i in range(len(names))
+                for j in range(i + 1, len(names))
+            ],
+            schema_overrides={"adjusted": pl.Float64, "layer": pl.Int32},
+        )
+        table = made(identity, context, bootstrap).filter(pl.col("word").is_not_null())
+        values = context.filter(relation="between")["cosine"]
+        naive += abs(values.mean()) <= 1.645 * values.std() / np.sqrt(len(values))
+        for measure in hits:
+            (row,) = table.filter(measure=measure).to_dicts()
+            hits[measure] += row["ci_low"] <= 0 <= row["ci_high"]
+    for measure, count in hits.items():
+        assert (0.76 if texts == 6 else 0.81) <= count / runs <= 0.97, measure
+    assert naive / runs < 0.7

@@ -1,0 +1,292 @@
+"""Half-lives: planted curves, censoring, and groups against a plain loop over texts drawn again."""
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pytest
+import tiny
+import workflow as wf
+
+from tokentrails.bootstrap import DRAWS_AT_ONCE, Bootstrap
+from tokentrails.metrics.half_lives import (
+    BANDS,
+    RAREST,
+    band_of,
+    groups_of,
+    half_life_curve,
+    half_lives,
+    half_lives_by_group,
+)
+from tokentrails.spans import parts_of, words_of
+from tokentrails.word_list import Entry, WordList
+
+PROVENANCE = {"model": "m", "checkpoint": "main", "experiment": "e"}
+BOOTSTRAP = Bootstrap(draws=DRAWS_AT_ONCE + 30, confidence=0.9, seed=4)
+DEPTH, THRESHOLD = 4, 0.1
+WORDS = WordList((Entry(1, "the"), Entry(90, "of"), Entry(500, "river"), Entry(9_000, "oak")), "x")
+
+
+def frame(table):
+    return pl.DataFrame(pl.from_arrow(table))
+
+
+def tables(tokens, *, adjusted=False):
+    """The tables identity and tokens of (label, position, word, part, cosine at every layer)."""
+    rows = [
+        {"label": label, "position": position, "token": word, "word": word, "site": site}
+        | {"layer": layer, "cosine": cosine, "adjusted": cosine - 0.3 if adjusted else None}
+        for label, position, word, _, cosines in tokens
+        for layer, cosine in enumerate(cosines)
+        for site in ("resid", "resid_mid")[: 1 + (layer < DEPTH)]
+        for cosine in [cosine if site == "resid" else -1.0]
+    ]
+    types = dict.fromkeys(("position", "layer"), pl.Int32)
+    types |= dict.fromkeys(("cosine", "adjusted"), pl.Float32)
+    identity = pl.DataFrame(rows, schema_overrides=types, infer_schema_length=None).to_arrow()
+    parts = {"label": [t[0] for t in tokens], "first": [t[1] for t in tokens]}
+    parts["word_part"] = [t[3] for t in tokens]
+    types = {"first": pl.Int32, "word_part": pl.String}
+    return identity, pl.DataFrame(parts, schema_overrides=types).to_arrow()
+
+
+def measured(tokens, **options):
+    about = {"depth": DEPTH, "threshold": THRESHOLD, "provenance": PROVENANCE}
+    return half_lives(*tables(tokens, **options), WORDS, **about)
+
+
+def lost_at(layer):
+    """A curve that is below the threshold from a layer on; None for never."""
+    return [1.0 if layer is None or at < layer else 0.05 for at in range(DEPTH + 1)]
+
+
+PLANTED = [
+    ("a", 0, "The", "whole", lost_at(1)),
+    ("a", 1, "old", "whole", lost_at(0)),
+    ("a", 2, "oak", "whole", [1, 0.05, 1, 1, 1]),  # it comes back, but was lost
+    ("a", 3, "of", "whole", lost_at(None)),
+    ("a", 4, "River", "first", lost_at(4)),
+    ("a", 5, "River", "later", lost_at(2)),
+    ("a", 6, ".", "whole", lost_at(3)),
+    ("a", 7, "", None, lost_at(1)),
+    ("a", 8, "1845", "whole", [1, 1, 1, 1, 0.1]),  # the threshold itself is not below it
+]
+
+
+def test_planted_curves_have_their_half_lives():
+    table = frame(measured(PLANTED))
+    assert table["half_life_layer"].to_list() == [1, 0, 1, None, 4, 2, 3, 1, None]
+    classes = ["function", "content", "content", "function", "content", "content"]
+    assert table["word_class"].to_list() == [*classes, "punctuation", None, "other"]
+    bands = ["1-100", RAREST, "1,001-10,000", "1-100", "101-1,000", "101-1,000", None, None, None]
+    assert table["frequency_band"].to_list() == bands
+    assert table["counted"].to_list() == [False, *[True] * 5, False, False, False]
+    assert set(table["site"]) == {"resid"} and set(table["depth"]) == {DEPTH}
+    assert set(table["measure"]) == {"cosine"}  # nothing is adjusted without a baseline
+
+
+def test_an_adjusted_identity_has_half_lives_of_its_own():
+    table = frame(measured([("a", 1, "oak", "whole", [1, 0.5, 0.35, 0.3, 0.05])], adjusted=True))
+    assert table.select("measure", "half_life_layer").rows() == [("adjusted", 2), ("cosine", 4)]
+
+
+def test_a_token_without_any_value_is_left_out():
+    none = [None] * (DEPTH + 1)
+    table = frame(measured([*PLANTED[:3], ("b", 1, "oak", "whole", none)]))
+    assert len(table) == 3
+
+
+@pytest.mark.parametrize(
+    ("rank", "band"),
+    [(1, 100), (100, 100), (101, 1_000), (1_000, 1_000), (1_001, 10_000), (10_000, 10_000)],
+)
+def test_bands_hold_their_last_word(rank, band):
+    assert band_of(rank) == BANDS[band]
+    assert band_of(10_001) == band_of(None) == RAREST
+
+
+def random_tokens(rng, n_texts=12):
+    words = [("the", "whole"), ("of", "whole"), ("oak", "whole"), ("river", "first")]
+    words += [("river", "later"), (".", "whole"), ("", None)]
+    return [
+        (f"t{text:02}", position, *words[rng.integers(len(words))], lost_at(layer))
+        for text in range(n_texts)
+        for position in range(int(rng.integers(3, 9)))
+        for layer in [rng.choice([0, 1, 2, 3, 4, None, None, None])]
+    ]
+
+
+def test_groups_are_those_of_a_plain_loop():
+    tokens = random_tokens(np.random.default_rng(3))
+    table = measured(tokens)
+    groups = groups_of(table, BOOTSTRAP, few=10)
+    about = {"threshold": THRESHOLD, "provenance": PROVENANCE}
+    by_group = {row["group"]: row for row in half_lives_by_group(groups, **about).to_pylist()}
+    curve = {(r["group"], r["layer"]): r for r in half_life_curve(groups, **about).to_pylist()}
+    chosen = {
+        "all words": lambda r: True,
+        "function": lambda r: r["word_class"] == "function",
+        "101-1,000": lambda r: r["word"] == "river",
+        "content, 1,001-10,000": lambda r: r["word"] == "oak",
+        "later": lambda r: r["word_part"] == "later",
+    }
+    assert len(by_group) == 1 + 2 + 3 + 3 + 3
+    labels = sorted({label for label, *_ in tokens})
+    for name, belongs in chosen.items():
+        rows = [r for r in table.to_pylist() if r["counted"] and belongs(r)]
+        row = by_group[name]
+        assert row["n"] == len(rows)
+        assert row["n_texts"] == len({r["label"] for r in rows})
+        medians, shares = [], {layer: [] for layer in range(DEPTH + 1)}
+        rng = np.random.default_rng([BOOTSTRAP.seed])
+        for start in range(0, BOOTSTRAP.draws, DRAWS_AT_ONCE):
+            some = min(DRAWS_AT_ONCE, BOOTSTRAP.draws - start)
+            for drawn in rng.integers(len(labels), size=(some, len(labels))):
+                found = [r for text in drawn for r in rows if r["label"] == labels[text]]
+                if not found:
+                    continue
+                by_layer = [share_lost(found, layer) for layer in range(DEPTH + 1)]
+                medians.append(next((at for at, s in enumerate(by_layer) if s >= 0.5), DEPTH + 1))
+                for layer, share in enumerate(by_layer):
+                    shares[layer].append(share)
+        for layer, drawn in shares.items():
+            point = curve[name, layer]
+            assert point["lost"] == pytest.approx(share_lost(rows, layer))
+            assert point["lost_low"] == pytest.approx(percentile(drawn, 0.05))
+            assert point["lost_high"] == pytest.approx(percentile(drawn, 0.95))
+        assert row["reached"] == pytest.approx(share_lost(rows, DEPTH))
+        ends = [percentile(medians, q) for q in (0.05, 0.95)]
+        ends = [None if end > DEPTH else end for end in ends]
+        assert [row["median_layer_low"], row["median_layer_high"]] == ends
+
+
+def share_lost(rows, layer):
+    lives = [r["half_life_layer"] for r in rows]
+    return sum(life is not None and life <= layer for life in lives) / len(lives)
+
+
+def percentile(values, q):
+    """The smallest value that at least this share of the values does not exceed."""
+    values = sorted(values)
+    return next(v for i, v in enumerate(values, start=1) if i / len(values) >= q - 1e-12)
+
+
+@pytest.mark.parametrize(
+    ("layers", "median", "reached"),
+    [
+        ([0, 1, 2, None, None], 2, 0.6),
+        ([1, 3, None, None], 3, 0.5),  # just half of them
+        ([0, 0, None, None, None], None, 0.4),
+        ([None, None], None, 0.0),
+        ([2, 2], 2, 1.0),
+    ],
+)
+def test_what_is_never_lost_is_censored_and_not_a_layer(layers, median, reached):
+    tokens = [("a", 1 + i, "oak", "whole", lost_at(layer)) for i, layer in enumerate(layers)]
+    groups = groups_of(measured(tokens), BOOTSTRAP, few=2)
+    table = half_lives_by_group(groups, threshold=THRESHOLD, provenance=PROVENANCE)
+    row = next(r for r in table.to_pylist() if r["grouping"] == "all")
+    assert (row["median_layer"], row["reached"]) == (median, pytest.approx(reached))
+    # One text says nothing about others.
+    assert row["few"] and row["n_texts"] == 1
+    assert row["reached_low"] is row["reached_high"] is row["median_layer_low"] is None
+
+
+def test_the_share_lost_never_falls_and_ends_at_what_is_reached():
+    groups = groups_of(measured(random_tokens(np.random.default_rng(5))), BOOTSTRAP, few=2)
+    for group in groups:
+        assert (np.diff(group.lost) >= 0).all() and (np.diff(group.draws, axis=1) >= 0).all()
+
+
+def test_intervals_hold_the_truth_about_as_often_as_they_say():
+    """Tokens of a text share its luck: an interval over tokens would be far too narrow."""
+    rng = np.random.default_rng(7)
+    truth, hits, naive, runs = 0.6, 0, 0, 60
+    bootstrap = Bootstrap(draws=300, confidence=0.9, seed=0)
+    for _ in range(runs):
+        tokens = []
+        for text, luck in enumerate(rng.beta(3, 2, size=30)):
+            lost = rng.random(10) < luck
+            tokens += [
+                (f"{text}", 1 + i, "oak", "whole", lost_at(2 if gone else None))
+                for i, gone in enumerate(lost)
+            ]
+        (all_words,) = (
+            g for g in groups_of(measured(tokens), bootstrap, few=2) if g.key["grouping"] == "all"
+        )
+        low, high = all_words.interval(all_words.draws[:, -1])
+        hits += low <= truth <= high
+        half = 1.645 * np.sqrt(truth * (1 - truth) / len(tokens))
+        naive += abs(all_words.lost[-1] - truth) <= half
+    assert 0.82 <= hits / runs <= 0.97
+    assert naive / runs < 0.75
+
+
+def test_tables_are_the_same_whatever_the_order_of_the_rows():
+    tokens = random_tokens(np.random.default_rng(9))
+    identity, parts = tables(tokens)
+    shuffled = identity.take(pa.array(np.random.default_rng(0).permutation(len(identity))))
+    about = {"depth": DEPTH, "threshold": THRESHOLD, "provenance": PROVENANCE}
+    first, second = (half_lives(t, parts, WORDS, **about) for t in (identity, shuffled))
+    assert first.equals(second, check_metadata=True)
+
+
+# Parts of words
+
+
+@pytest.mark.parametrize(
+    ("text", "pieces", "parts"),
+    [
+        ("the oak", ["the", " oak"], ["whole", "whole"]),
+        ("had had", ["had", " had"], ["whole", "whole"]),  # one word twice, not one of two tokens
+        ("unhappy", ["un", "happ", "y"], ["first", "later", "later"]),
+        ("don't go", ["don", "'", "t", " go"], ["first", "later", "later", "whole"]),
+        ("She's", ["She", "'s"], ["whole", "whole"]),
+        ("ha ha", ["h", "a", " ", "h", "a"], ["first", "later", None, "first", "later"]),
+    ],
+)
+def test_parts_of_words(text, pieces, parts):
+    offsets, at = [], 0
+    for piece in pieces:
+        offsets.append((at, at + len(piece)))
+        at += len(piece)
+    offsets = [(0, 0), *offsets, (0, 0)]
+    assert parts_of(text, offsets) == [None, *parts, None]
+    assert [w == "" for w in words_of(text, offsets)] == [p is None for p in [None, *parts, None]]
+
+
+# From the command line
+
+
+@pytest.mark.e2e
+def test_half_lives_of_whole_texts_and_sizes_from_the_command_line(tmp_path):
+    folder = wf.checkout(tmp_path)
+    for name in ("gpt2", "bert"):
+        tiny.save(name, folder / "models" / name)
+    texts = ["The bank approved the loan.", "She will lead the misleading leaders."]
+    prompts = [{"label": f"t{i}", "prompt": text} for i, text in enumerate(texts)]
+    wf.write_yaml(
+        folder / "config/experiments/texts.yaml", {"analyses": ["identity"], "prompts": prompts}
+    )
+    config = {
+        "models": {name: {"source": f"path:models/{name}"} for name in ("gpt2", "bert")},
+        "experiments": {"texts": {"file": "config/experiments/texts.yaml"}},
+        "statistics": {"bootstrap": 100},
+    }
+    wf.write_yaml(folder / "config/config.yaml", config)
+    planned = wf.rules_to_run(folder)
+    assert not {"summary", "curves", "identity_context_figure"} & set(planned)
+    wf.run(folder, "half_life", *wf.ONE_THREAD)
+    for name in ("gpt2", "bert"):
+        place = folder / f"results/metrics/{name}/main/texts"
+        identity = pl.read_parquet(place / "identity.parquet").filter(site="resid")
+        table = pl.read_parquet(place / "half_lives.parquet")
+        for row in table.to_dicts():
+            here = identity.filter(label=row["label"], position=row["position"]).sort("layer")
+            below = [layer for layer, c in here.select("layer", "cosine").rows() if c < 0.1]
+            assert row["half_life_layer"] == min(below, default=None)
+        assert not table.filter(position=0)["counted"].any()
+        assert {"whole", "first", "later"} <= set(table["word_part"])
+    sizes = pl.read_parquet(folder / "results/scaling.parquet")
+    assert set(sizes["model"]) == {"gpt2", "bert"} and set(sizes["depth"]) == {3}
+    assert (folder / "results/composites/scaling.svg").exists()
+    assert (folder / "results/composites/texts_half_lives.svg").exists()

@@ -1,0 +1,172 @@
+"""Measures by the size of models: what goes in comes out, and a trend only of many models."""
+
+import json
+import math
+
+import numpy as np
+import polars as pl
+import pytest
+import tiny
+from transformers import AutoModel
+
+from tokentrails.architectures import architecture_of
+from tokentrails.bootstrap import Bootstrap
+from tokentrails.figures.save import specification
+from tokentrails.figures.scaling import scaling as draw
+from tokentrails.metrics.parameters import parameters
+from tokentrails.metrics.scaling import (
+    COLUMNS,
+    line_of,
+    of_half_lives,
+    of_ranks,
+    of_senses,
+    scaling,
+    scaling_slopes,
+    student,
+)
+from tokentrails.weights import Weights
+
+RUN = {"model": "m", "checkpoint": "main", "experiment": "e"}
+
+
+@pytest.mark.parametrize("name", list(tiny.CONFIGS))
+def test_parameters_are_those_that_transformers_counts(prepared, name):
+    folder = prepared[name]
+    config = json.loads((folder / "config.json").read_text())
+    table = parameters(
+        Weights(folder / "model.safetensors"),
+        architecture_of(config, where="config.json"),
+        depth=3,
+        d_model=32,
+        provenance=RUN,
+    )
+    model = AutoModel.from_pretrained(folder)
+    about = architecture_of(config, where="config.json")
+    apart = [about.embedding, about.position_embedding]
+    own = sum(
+        p.numel()
+        for key, p in model.named_parameters()
+        if not any(a and key.startswith((f"{a}.", "pooler.")) for a in apart)
+    )
+    (row,) = table.to_pylist()
+    heads = sum(  # what the file has beyond the bare model, such as a masked-token head
+        math.prod(entry.shape)
+        for key, entry in Weights(folder / "model.safetensors").entries.items()
+        if key.startswith(("cls.", "lm_head.", "vocab_"))
+        and len(model.get_input_embeddings().weight) not in entry.shape
+    )
+    assert row["n_parameters"] in (own, own + heads)
+    assert row["n_embedding"] >= model.get_input_embeddings().weight.numel()
+
+
+def by_group(measure, median, low, high):
+    row = RUN | {"measure": measure, "grouping": "all", "group": "all words", "n": 90, "depth": 12}
+    row |= {"median_layer": median, "median_layer_low": low, "median_layer_high": high}
+    return row | {"reached": 0.6, "reached_low": 0.5, "reached_high": 0.7}
+
+
+def test_half_lives_become_fractions_of_the_depth():
+    rows = [by_group("cosine", 3, 2, None), by_group("adjusted", None, 9, None)]
+    rows.append(rows[0] | {"grouping": "word_class", "group": "content"})
+    found = {r["measure"]: r for r in of_half_lives(pl.DataFrame(rows)).to_dicts()}
+    assert len(found) == 6
+    told = {k: [found[k][n] for n in ("value", "ci_low", "ci_high", "n")] for k in found}
+    assert told["half_life"] == [3, 2, None, 90]
+    assert told["half_life_fraction"] == [0.25, pytest.approx(2 / 12), None, 90]
+    assert told["half_life_fraction_adjusted"] == [None, 0.75, None, 90]
+    assert told["lost_adjusted"] == [0.6, 0.5, 0.7, 90]
+
+
+def test_the_gap_is_that_of_its_best_layer_at_resid():
+    here = RUN | {"site": "resid", "measure": "cosine", "n": 24}
+    by_layer = [
+        here
+        | {"site": site, "measure": measure, "layer": layer, "gap": gap}
+        | {"gap_low": gap - 0.1, "gap_high": gap + 0.1}
+        for site, measure, shift in (("resid", "cosine", 0), ("resid", "standardised", 0.3))
+        for layer in range(4)
+        for gap in [0.1 * layer + shift]
+    ]
+    best = here | {"best_layer": 3, "best_low": 2, "best_high": 3, "depth": 4}
+    rows = [best | {"criterion": "gap"}, best | {"criterion": "auc", "best_layer": 1}]
+    rows.append(rows[0] | {"measure": "standardised"})
+    found = of_senses(pl.DataFrame(by_layer), pl.DataFrame(rows))
+    assert found.select("measure", "value", "ci_low", "ci_high", "n").rows() == [
+        ("gap", pytest.approx(0.3), pytest.approx(0.2), pytest.approx(0.4), 24),
+        ("gap_best_fraction", 0.75, 0.5, 0.75, 24),
+    ]
+
+
+def test_ranks_are_a_share_over_layers_with_texts_drawn_again():
+    rng = np.random.default_rng(0)
+    rows = [
+        RUN
+        | {"label": f"t{text}", "position": position, "word_class": kind, "layer": layer}
+        | {"site": site, "positional": False, "rank": int(rng.integers(3))}
+        for text in range(8)
+        for position, kind in enumerate(("function", "content", "punctuation", None))
+        for layer in range(3)
+        for site in ("resid_mid", "resid")
+    ]
+    bootstrap = Bootstrap(draws=150, confidence=0.9, seed=3)
+    (found,) = of_ranks(pl.DataFrame(rows, infer_schema_length=None), bootstrap).to_dicts()
+    kept = [
+        r for r in rows if r["site"] == "resid_mid" and r["word_class"] in ("function", "content")
+    ]
+    shares = np.array(
+        [np.mean([r["rank"] == 0 for r in kept if r["label"] == f"t{text}"]) for text in range(8)]
+    )
+    assert found["value"] == pytest.approx(shares.mean()) and found["n"] == 16
+    drawn = bootstrap.means(shares[None], ())[:, 0]
+    assert (found["ci_low"], found["ci_high"]) == pytest.approx(bootstrap.interval(drawn))
+
+
+def models(n, slope=0.2):
+    sizes = [10 ** (6 + i / 2) for i in range(n)]
+    names = [f"model-{i}" for i in range(n)]
+    value = [slope * math.log10(size) + 0.01 * (-1) ** i for i, size in enumerate(sizes)]
+    about = {"model": names, "checkpoint": ["main"] * n}
+    parameters = pl.DataFrame(
+        about | {"n_parameters": list(map(int, sizes)), "depth": [6] * n, "d_model": [8] * n}
+    )
+    measured = pl.DataFrame(
+        about
+        | {"experiment": ["e"] * n, "measure": ["gap"] * n, "value": value}
+        | {"ci_low": [v - 0.1 for v in value], "ci_high": [v + 0.1 for v in value], "n": [24] * n},
+        schema=COLUMNS,
+    )
+    return measured, parameters
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 7])
+def test_a_trend_is_fitted_from_four_models_on(n):
+    table = scaling(*models(n), provenance={})
+    frame = pl.DataFrame(pl.from_arrow(table))
+    assert frame["model"].to_list() == [f"model-{i}" for i in range(n)]  # the smallest first
+    slopes = scaling_slopes(frame, confidence=0.95, provenance={})
+    chart = draw(frame, pl.DataFrame(pl.from_arrow(slopes)), title="t", confidence=0.95)
+    written = json.dumps(specification(chart))
+    if n < 4:
+        assert slopes.num_rows == 0
+        assert ("One model" if n == 1 else f"Only {n} models") in written
+    else:
+        (row,) = slopes.to_pylist()
+        assert row["n"] == n and row["ci_low"] < 0.2 < row["ci_high"]
+        assert "per tenfold size" in written
+
+
+@pytest.mark.parametrize(
+    ("freedom", "t"), [(1, 12.7062), (2, 4.30265), (5, 2.57058), (30, 2.04227)]
+)
+def test_students_t_is_that_of_tables(freedom, t):
+    assert student(0.95, freedom) == pytest.approx(t, rel=1e-4)
+
+
+def test_slopes_hold_the_truth_as_often_as_they_say():
+    rng = np.random.default_rng(1)
+    x = np.array([7.1, 7.6, 8.2, 8.9])
+    hits = 0
+    for _ in range(400):
+        slope, _, half = line_of(x, 0.3 * x + rng.standard_normal(4), 0.9)
+        hits += abs(slope - 0.3) <= half
+    assert 0.86 <= hits / 400 <= 0.94

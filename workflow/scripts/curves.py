@@ -1,0 +1,22 @@
+"""Mean identity and context similarity, with intervals."""
+
+import json
+
+from _job import job
+
+with job(snakemake):
+    from tokentrails.bootstrap import Bootstrap
+    from tokentrails.metrics.curves import curves
+    from tokentrails.tables import provenance_of, read_table, write_table
+
+    statistics = snakemake.params.statistics
+    identity = read_table(snakemake.input.identity)
+    context = [read_table(path) for path in snakemake.input.context]
+    table = curves(
+        identity,
+        context[0] if context else None,
+        bootstrap=Bootstrap(statistics["bootstrap"], statistics["confidence"], statistics["seed"]),
+        few=statistics["few"],
+        provenance=provenance_of(identity) | {"statistics": json.dumps(statistics)},
+    )
+    write_table(table, snakemake.output.table, snakemake.output.csv)

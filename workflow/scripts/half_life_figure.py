@@ -1,0 +1,12 @@
+"""The figure of half-lives of one model."""
+
+from _job import job
+
+with job(snakemake):
+    from tokentrails.figures.half_lives import half_life
+    from tokentrails.figures.save import save
+    from tokentrails.tables import read_frame
+
+    params = snakemake.params
+    chart = half_life(read_frame(snakemake.input[0]), title=params.title, **params.options)
+    save(chart, snakemake.output)

@@ -1,0 +1,42 @@
+"""Half-lives of the tokens of whole texts, one by one and by group."""
+
+import json
+from pathlib import Path
+
+from _job import job
+
+with job(snakemake):
+    import pyarrow.compute as pc
+
+    from tokentrails.bootstrap import Bootstrap
+    from tokentrails.metrics import half_lives
+    from tokentrails.tables import provenance_of, read_table, write_table
+    from tokentrails.word_list import WordList
+
+    output, params = snakemake.output, snakemake.params
+    statistics, threshold = params.statistics, params.threshold
+    identity = read_table(snakemake.input.identity, [*half_lives.COLUMNS])
+    words = WordList.read(Path(snakemake.input.words))
+    stream = identity.filter(pc.equal(identity["site"], half_lives.SITE))
+    provenance = provenance_of(identity) | {"word_list_sha256": words.sha256}
+    tokens = half_lives.half_lives(
+        identity,
+        read_table(snakemake.input.tokens),
+        words,
+        depth=pc.max(stream["layer"]).as_py(),
+        threshold=threshold,
+        provenance=provenance,
+    )
+    write_table(tokens, output.table, output.csv)
+    groups = half_lives.groups_of(
+        tokens,
+        Bootstrap(statistics["bootstrap"], statistics["confidence"], statistics["seed"]),
+        few=statistics["few"],
+    )
+    about = {
+        "threshold": threshold,
+        "provenance": provenance | {"statistics": json.dumps(statistics)},
+    }
+    by_group = half_lives.half_lives_by_group(groups, **about)
+    write_table(by_group, output.by_group, output.by_group_csv)
+    write_table(half_lives.half_life_curve(groups, **about), output.curve, output.curve_csv)

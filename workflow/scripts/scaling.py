@@ -1,0 +1,38 @@
+"""What changes with a model's size."""
+
+import json
+
+from _job import job
+
+with job(snakemake):
+    import polars as pl
+
+    from tokentrails.bootstrap import Bootstrap
+    from tokentrails.metrics import scaling
+    from tokentrails.tables import provenance_of, read_frames, read_table, write_table
+
+    inputs, output, statistics = snakemake.input, snakemake.output, snakemake.params.statistics
+    bootstrap = Bootstrap(statistics["bootstrap"], statistics["confidence"], statistics["seed"])
+    sizes = read_frames(inputs.parameters)
+    depth = sizes.select("model", "checkpoint", "depth")
+    measured = []
+    if (by_group := read_frames(inputs.half_lives_by_group)) is not None:
+        measured.append(scaling.of_half_lives(by_group.join(depth, on=["model", "checkpoint"])))
+    for by_layer, best in zip(inputs.senses_by_layer, inputs.senses_best, strict=True):
+        measured.append(scaling.of_senses(read_frames([by_layer]), read_frames([best])))
+    for path in inputs.ranks:
+        ranks = read_table(path, ["model", "checkpoint", "experiment", *scaling.RANK_COLUMNS])
+        measured.append(scaling.of_ranks(pl.DataFrame(pl.from_arrow(ranks)), bootstrap))
+    sources = {
+        f"weights_sha256 of {about['model']}": about["weights_sha256"]
+        for about in (provenance_of(read_table(path)) for path in inputs.parameters)
+    }
+    provenance = {**sources, "statistics": json.dumps(statistics)}
+    table = scaling.scaling(pl.concat(measured), sizes, provenance=provenance)
+    write_table(table, output.table, output.csv)
+    slopes = scaling.scaling_slopes(
+        pl.DataFrame(pl.from_arrow(table)),
+        confidence=statistics["confidence"],
+        provenance=provenance,
+    )
+    write_table(slopes, output.slopes, output.slopes_csv)

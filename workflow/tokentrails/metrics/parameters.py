@@ -1,0 +1,75 @@
+"""How large a checkpoint is: its parameters, counted from the header of the weights file."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import pyarrow as pa
+
+from ..architectures import Architecture
+from ..tables import describe
+from ..weights import Weights
+
+MEANINGS = {
+    "n_parameters": "parameters of the blocks and norms: all of the weights file but embeddings "
+    "and unembedding",
+    "n_embedding": "parameters of token and position embeddings, and of the unembedding where it "
+    "is a matrix of its own",
+    "d_model": "width of the residual stream",
+}
+
+
+def parameters(
+    weights: Weights,
+    architecture: Architecture,
+    *,
+    depth: int,
+    d_model: int,
+    provenance: Mapping[str, str],
+) -> pa.Table:
+    """The table `parameters`, one row.
+
+    Parameters
+    ----------
+    weights: only the header is read.
+    architecture: says where the embeddings are. Any other matrix of the shape of the token
+        embedding, and a vector with an entry for each of its rows, is of the unembedding.
+    depth: number of blocks.
+    d_model: width of the stream.
+    provenance: of the checkpoint.
+    """
+    embedding = weights.shape(weights.find(architecture.embedding))
+    positions = architecture.position_embedding
+    around = own = 0
+    for name, entry in weights.entries.items():
+        if not entry.dtype.startswith(("F", "BF")):
+            continue  # buffers of position numbers
+        is_position = positions is not None and name.endswith(f"{positions}.weight")
+        if is_position or entry.shape in (embedding, embedding[:1]):
+            around += math.prod(entry.shape)
+        else:
+            own += math.prod(entry.shape)
+    row = {
+        "model": provenance["model"],
+        "checkpoint": provenance["checkpoint"],
+        "n_parameters": own,
+        "n_embedding": around,
+        "depth": depth,
+        "d_model": d_model,
+    }
+    return describe(
+        pa.Table.from_pylist([row], schema=_SCHEMA),
+        title="size of the checkpoint",
+        provenance=provenance,
+        meanings=MEANINGS,
+    )
+
+
+_SCHEMA = pa.schema(
+    [
+        *((name, pa.string()) for name in ("model", "checkpoint")),
+        *((name, pa.int64()) for name in ("n_parameters", "n_embedding")),
+        *((name, pa.int32()) for name in ("depth", "d_model")),
+    ]
+)
