@@ -170,7 +170,7 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say():
         common = rng.standard_normal(25)[text]
         rows = np.stack([np.sqrt(0.2) + 0.3 * common, np.zeros(150)], axis=1)
         pairs = Pairs(text, token)
-        gram = pairs.gram(rows, rows)
+        gram = pairs.gram(*[pairs.grouped(rows)] * 2)
 
         def mean(drawn, sums=gram, counts=pairs.counts):
             total, n = (((drawn @ m) * drawn).sum(axis=1) for m in (sums, counts))
@@ -188,10 +188,15 @@ def test_sums_do_not_depend_on_the_order_of_tokens():
     shuffled = rng.permutation(80)
     one = Pairs(text, token)
     other = Pairs(text[shuffled], token[shuffled])
-    np.testing.assert_allclose(one.gram(a, b), other.gram(a[shuffled], b[shuffled]))
+    grams = [
+        pairs.gram(pairs.grouped(a[order]), pairs.grouped(b[order]))
+        for pairs, order in ((one, slice(None)), (other, shuffled))
+    ]
+    np.testing.assert_allclose(*grams)
     np.testing.assert_array_equal(one.counts, other.counts)
     assert np.diag(one.counts).tolist() == [0] * 6
-    assert one.by_dimension(a).sum() == pytest.approx(one.gram(a, a).sum())
+    sums = one.grouped(a)
+    assert one.by_dimension(sums).sum() == pytest.approx(one.gram(sums, sums).sum())
 
 
 def test_mean_of_different_words_is_that_of_a_double_loop():

@@ -148,6 +148,9 @@ def test_group_means_are_means_over_its_words(by_group, siblings):
             continue
         assert row["mean"] == pytest.approx(here["cosine"].cast(pl.Float64).mean(), abs=1e-6)
         assert row["ci_low"] <= row["mean"] <= row["ci_high"]
+        for name in ("adjusted", "standardised"):
+            assert row[name] == pytest.approx(here[name].cast(pl.Float64).mean(), abs=1e-6)
+            assert row[f"{name}_low"] <= row[name] <= row[f"{name}_high"]
         if row["checkpoint"] != "step32":
             assert row["ci_low"] < row["ci_high"]
     assert by_group["few"].unique().sort().to_list() == [False, True]

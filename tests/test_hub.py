@@ -345,16 +345,18 @@ def test_the_paper_is_planned_for_the_models_of_each_study(paper):
     assert jobs["context"] == jobs["curves"] == 3  # the GPT-2 family
     assert jobs["ranks"] == jobs["ranks_by_class"] == 2  # roberta-base, without and with positions
     assert jobs["half_lives"] == 2 and jobs["identity"] == 3 + 2
-    assert jobs["model"] == 3 + 1 and jobs["tokens"] == jobs["hidden_states"] == 3 + 2
+    # The baseline's texts run on every model.
+    assert jobs["model"] == 3 + 1 and jobs["tokens"] == jobs["hidden_states"] == 3 + 2 + 4
+    assert jobs["baseline"] == 4
     assert jobs["composite"] == 2 + 2 * 2
 
 
 @pytest.mark.e2e
 def test_the_paper_is_planned_for_every_checkpoint_of_pythia(paper):
     jobs = wf.rules_to_run(paper, "convergence", "perturbation", *PAPER)
-    assert jobs["hidden_states"] == jobs["passing_model"] == 3 * 9
-    assert jobs["perturbation_table"] == 9
-    assert jobs["tokens"] == 3 and jobs["convergence_tables"] == jobs["alignment_table"] == 2
+    assert jobs["hidden_states"] == jobs["passing_model"] == 4 * 9  # the baseline is the fourth
+    assert jobs["perturbation_table"] == jobs["baseline"] == 9
+    assert jobs["tokens"] == 4 and jobs["convergence_tables"] == jobs["alignment_table"] == 2
     assert "model" not in jobs
 
 
@@ -373,6 +375,7 @@ def test_the_paper_is_made_from_the_hub(hub, paper, tmp_path):
         paper,
         *(f"results/composites/drift_{name}.pdf" for name in ("senses", "depth")),
         *PAPER,
+        *("--config", "baseline={enabled: false}"),  # its texts are too long for tiny models
         HF_ENDPOINT=hub.url,
         HF_HOME=str(tmp_path / "home"),
         NO_PROXY="127.0.0.1",

@@ -28,46 +28,45 @@ class Pairs:
         self._starts = np.flatnonzero(np.r_[True, (key[:, 1:] != key[:, :-1]).any(axis=0)])
         self._text, self._token = key[:, self._starts]
         self._text_starts = np.flatnonzero(np.r_[True, np.diff(self._text) > 0])
-        by_token = np.argsort(self._token, kind="stable")
-        cuts = np.flatnonzero(np.diff(self._token[by_token])) + 1
-        self._shared = [groups for groups in np.split(by_token, cuts) if len(groups) > 1]
+        self._by_token = np.argsort(self._token, kind="stable")
+        cuts = np.flatnonzero(np.diff(self._token[self._by_token])) + 1
+        self._token_starts = np.r_[0, cuts]
+        self._shared = [groups for groups in np.split(self._by_token, cuts) if len(groups) > 1]
         self.n_tokens = len(text)
         sizes = np.diff(np.r_[self._starts, len(text)]).astype(np.float64)[:, None]
-        self.counts: Float64[np.ndarray, "texts texts"] = self._gram(sizes, sizes)
+        self.counts: Float64[np.ndarray, "texts texts"] = self.gram(sizes, sizes)
+
+    def grouped(self, rows: Float[np.ndarray, "n d"]) -> Float64[np.ndarray, "groups d"]:
+        """The sums that the others are made of: those of each token within each text."""
+        return np.add.reduceat(rows[self._order], self._starts, dtype=np.float64)
 
     def gram(
-        self, a: Float[np.ndarray, "n d"], b: Float[np.ndarray, "n d"]
+        self, a: Float64[np.ndarray, "groups d"], b: Float64[np.ndarray, "groups d"]
     ) -> Float64[np.ndarray, "texts texts"]:
         """Sum of a_i . b_j over the pairs, i of one text (row) and j of another (column).
 
         Its diagonal is 0. `counts` says how many pairs each sum is of.
+
+        Parameters
+        ----------
+        a, b: as `grouped` gives them.
         """
-        left = self._by_group(a)
-        return self._gram(left, left if b is a else self._by_group(b))
-
-    def by_dimension(self, a: Float[np.ndarray, "n d"]) -> Float64[np.ndarray, " d"]:
-        """Sum of a_ik a_jk over the same pairs, for every dimension k."""
-        groups = self._by_group(a)
-        texts = np.add.reduceat(groups, self._text_starts)
-        tokens = np.zeros((self._token.max() + 1, groups.shape[1]))
-        np.add.at(tokens, self._token, groups)
-        of_one_text, of_one_token, of_both = (
-            np.square(sums).sum(axis=0) for sums in (texts, tokens, groups)
-        )
-        every = np.square(texts.sum(axis=0))
-        return np.asarray(every - of_one_text - of_one_token + of_both)
-
-    def _by_group(self, rows: np.ndarray) -> Float64[np.ndarray, "groups d"]:
-        return np.add.reduceat(rows[self._order], self._starts, dtype=np.float64)
-
-    def _gram(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        """`gram` from sums over groups."""
         gram = np.add.reduceat(a, self._text_starts) @ np.add.reduceat(b, self._text_starts).T
         for groups in self._shared:
             texts = self._text[groups]
-            gram[np.ix_(texts, texts)] -= a[groups] @ b[groups].T
+            gram[texts[:, None], texts] -= a[groups] @ b[groups].T
         np.fill_diagonal(gram, 0.0)
         return gram
+
+    def by_dimension(self, a: Float64[np.ndarray, "groups d"]) -> Float64[np.ndarray, " d"]:
+        """Sum of a_ik a_jk over the same pairs, for every dimension k; `a` as for `gram`."""
+        texts = np.add.reduceat(a, self._text_starts)
+        tokens = np.add.reduceat(a[self._by_token], self._token_starts)
+        of_one_text, of_one_token, of_both = (
+            np.square(sums).sum(axis=0) for sums in (texts, tokens, a)
+        )
+        every = np.square(texts.sum(axis=0))
+        return np.asarray(every - of_one_text - of_one_token + of_both)
 
 
 def mean_of_different(

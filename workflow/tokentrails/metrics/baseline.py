@@ -121,15 +121,16 @@ def chances(
     embedding: the row of the embedding matrix of each token of the sample.
     bootstrap: how intervals are made: texts are drawn anew.
     """
-    pairs, rows_of_embedding = sample.pairs, unit(embedding)
+    pairs = sample.pairs
+    of_embedding = pairs.grouped(unit(embedding))
     for at in layers:
         states = at.hidden[sample.rows]
-        units = unit(states)
+        of_states = pairs.grouped(unit(states))
         grams: dict[Kind, np.ndarray] = {
-            "states": pairs.gram(units, units),
-            "embedding": pairs.gram(units, rows_of_embedding),
+            "states": pairs.gram(of_states, of_states),
+            "embedding": pairs.gram(of_states, of_embedding),
         }
-        sums = pairs.by_dimension(units)
+        sums = pairs.by_dimension(of_states)
         total = sums.sum()
         yield Chance(
             (at.site, at.layer),
