@@ -23,6 +23,7 @@ include: "workflow/rules/checkpoints.smk"
 include: "workflow/rules/tokens.smk"
 include: "workflow/rules/hidden_states.smk"
 include: "workflow/rules/metrics.smk"
+include: "workflow/rules/senses.smk"
 include: "workflow/rules/convergence.smk"
 include: "workflow/rules/vocabulary.smk"
 include: "workflow/rules/circuits.smk"
@@ -44,6 +45,7 @@ rule all:
     input:
         get_metrics,
         get_figures,
+        get_sense_figures,
         get_checkpoint_figures("convergence", "perturbation"),
         get_vocabulary_figures,
         get_circuit_figures(*READ),
@@ -61,6 +63,7 @@ rule metrics:
 rule figures:
     input:
         get_figures,
+        get_sense_figures,
         get_checkpoint_figures("convergence", "perturbation"),
         get_vocabulary_figures,
         get_circuit_figures(*READ),
@@ -71,6 +74,14 @@ rule figures:
 rule composites:
     input:
         get_composites(*COMPOSITES),
+
+
+# How well the senses of words are told apart: tables and figures.
+rule senses:
+    input:
+        get_tables_of("senses"),
+        get_sense_figures,
+        get_composites("separability"),
 
 
 # How fast words settle during training: tables and figures.

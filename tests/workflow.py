@@ -102,7 +102,7 @@ def _job_stats(text: str) -> dict[str, int]:
 
 _TARGETS = (
     *("all", "metrics", "figures", "composites", "models"),
-    *("convergence", "perturbation", "vocabulary"),
+    *("senses", "convergence", "perturbation", "vocabulary"),
     *("heads", "neurons", "evolution", "attribution"),
 )
 

@@ -208,10 +208,16 @@ def get_weights_file(name):
     return get
 
 
+def get_baseline(wildcards):
+    """The tables of random pairs at the same checkpoint, by name; {} where there is no baseline."""
+    return {}
+
+
 # What each analysis measures: at every checkpoint, and across the checkpoints of a model.
 MEASURED = {
     "identity": (["identity", "summary"], []),
     "context": (["identity", "context", "summary"], []),
+    "senses": (["senses", "senses_by_layer", "senses_best"], []),
     "convergence": ([], ["convergence", "convergence_by_group", "alignment"]),
     "perturbation": (["perturbation"], ["perturbation_by_group"]),
     "ranks": (["ranks", "ranks_by_class", "ranks_gap", "ranks_summary"], []),
@@ -333,6 +339,20 @@ def get_document_tables(wildcards):
     return tables
 
 
+SENSE_FIGURES = ("senses_by_layer", "senses_words")
+
+
+def get_sense_figures(wildcards):
+    """How well senses are told apart, of every model and checkpoint."""
+    return [
+        FIGURE.format(figure=figure, suffix=suffix, **get_run(*run))
+        for run in SETUP.runs()
+        if "senses" in run[-1].analyses
+        for figure in SENSE_FIGURES
+        for suffix in PAPER
+    ]
+
+
 # The figures of one text, and what draws each.
 TEXT_FIGURES = {
     "similarity_layers": "figures.ranks",
@@ -412,6 +432,7 @@ COMPOSITES = {
     "senses": Composite(["identity", "context"], "figures.identity", {}),
     "depth": Composite(["identity", "context"], "figures.identity", {}),
     "ranks": Composite(["ranks_by_class"], "figures.rank_classes", BAND),
+    "separability": Composite(["senses_by_layer", "senses_best"], "figures.separability", BAND),
 }
 
 

@@ -6,12 +6,14 @@ with job(snakemake):
     from tokentrails.figures.identity import composite_depth, composite_senses
     from tokentrails.figures.rank_classes import composite_ranks
     from tokentrails.figures.save import save
+    from tokentrails.figures.separability import composite_separability
     from tokentrails.tables import read_frames
 
     draw = {
         "senses": composite_senses,
         "depth": composite_depth,
         "ranks": composite_ranks,
+        "separability": composite_separability,
     }[snakemake.wildcards.composite]
     tables = [read_frames(paths) for _, paths in snakemake.input.items()]
     chart = draw(*tables, title=snakemake.params.title, **snakemake.params.options)

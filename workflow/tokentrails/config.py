@@ -11,6 +11,7 @@ from typing import Any
 
 from .errors import TokentrailsError
 from .schema import check, closest, schema, with_defaults
+from .senses import check_senses
 from .settings import (
     CIRCUITS,
     WORDFREQ,
@@ -203,8 +204,11 @@ def load_experiment_file(path: str) -> ExperimentFile:
         )
     filled = with_defaults(data, schema("experiment"))
     prompts = _prompts(data.get("prompts", ()), where)
+    analyses = _analyses(data, prompts, where)
+    if "senses" in analyses:
+        check_senses(prompts, where)
     return ExperimentFile(
-        analyses=_analyses(data, prompts, where),
+        analyses=analyses,
         prompts=prompts,
         words=_words(filled["words"], where(("words", "list"))) if "words" in data else None,
         contexts=_contexts(data.get("contexts", ()), where),
@@ -213,7 +217,7 @@ def load_experiment_file(path: str) -> ExperimentFile:
 
 
 _ANALYSES = {
-    "prompts with targets": ("identity", "context", "convergence", "ranks"),
+    "prompts with targets": ("identity", "context", "senses", "convergence", "ranks"),
     "whole texts": ("ranks", *CIRCUITS),
     "words without contexts": ("convergence",),
     "words in contexts": ("perturbation",),
