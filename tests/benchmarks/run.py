@@ -19,6 +19,7 @@ import circuits
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import senses
 import torch
 import vocabulary
 from texts import sentences
@@ -186,6 +187,7 @@ def main() -> None:
     results |= checkpoints.results()
     results |= vocabulary.results(MODEL, tokens_of(70))
     results |= circuits.results(MODEL)
+    results |= senses.results()
     if not arguments.skip_memory:
         results |= memory()
     for name, value in results.items():

@@ -11,6 +11,7 @@ from jaxtyping import Float, Float64, Int
 from .student import expanded_tail
 
 DRAWS_AT_ONCE = 64
+STRATA_AT_ONCE = 512  # of few units each: fewer, larger blocks
 
 Statistic = Callable[[Float64[np.ndarray, "samples units"]], Float64[np.ndarray, "samples curves"]]
 """A number for every curve, from how often each unit is in a sample; NaN without any value."""
@@ -71,7 +72,9 @@ class Bootstrap:
         sizes: of the strata.
         stream: as for `means`.
         """
-        strata = [self._counts(size, (*stream, at)) for at, size in enumerate(sizes)]
+        strata = [
+            self._counts(size, (*stream, at), STRATA_AT_ONCE) for at, size in enumerate(sizes)
+        ]
         return np.concatenate(
             [statistic(np.hstack(counts)) for counts in zip(*strata, strict=True)]
         )
@@ -99,11 +102,13 @@ class Bootstrap:
         ends[:, some] = quantile(draws[:, some], [tail, 1 - tail], axis=0)
         return ends[0], ends[1]
 
-    def _counts(self, n: int, stream: Sequence[int]) -> Iterator[Float64[np.ndarray, "some words"]]:
+    def _counts(
+        self, n: int, stream: Sequence[int], at_once: int = DRAWS_AT_ONCE
+    ) -> Iterator[Float64[np.ndarray, "some words"]]:
         """How often each word is in each sample, a block of samples at a time."""
         rng = np.random.default_rng([self.seed, *stream])
-        for start in range(0, self.draws, DRAWS_AT_ONCE):
-            some = min(DRAWS_AT_ONCE, self.draws - start)
+        for start in range(0, self.draws, at_once):
+            some = min(at_once, self.draws - start)
             drawn = rng.integers(n, size=(some, n)) + n * np.arange(some)[:, None]
             counts = np.bincount(drawn.ravel(), minlength=some * n)
             yield counts.reshape(some, n).astype(np.float64)

@@ -86,9 +86,9 @@ class Pairs:
 
         This is the area under the ROC curve (Mann and Whitney 1947). As for means, the two senses
         weigh the same. Every pair within is compared with every pair between once; samples are then
-        sums of whole and half numbers, which float32 holds exactly (up to 64 texts of a sense).
+        sums of whole numbers, which float32 holds exactly (up to 64 texts of a sense).
         """
-        exact = np.dtype(np.float32 if max(self.n_a, self.n_b) <= 64 else np.float64)
+        exact = np.float32 if max(self.n_a, self.n_b) <= 64 else np.float64
         weights = self.weights(counts).astype(exact)
         own = [np.ascontiguousarray(weights[:, kind].T) for kind in self.kinds]
         between, size = own[2], own[2].sum(axis=0)
@@ -98,12 +98,12 @@ class Pairs:
             for start in range(0, len(cosine), step):
                 some = cosine[start : start + step]
                 one, other = some[:, kind, None], some[:, None, self.kinds[2]]
-                wins: np.ndarray = ((one > other) + 0.5 * (one == other)).astype(exact)
+                wins = np.add(one > other, one >= other, dtype=exact)  # 2 for a win, 1 for a tie
                 won = (wins.reshape(-1, len(between)) @ between).reshape(*wins.shape[:2], -1)
                 total = np.einsum("cwr,wr->rc", won, within).astype(np.float64)
                 auc[:, start : start + step] += _ratio(total, (within.sum(axis=0) * size)[:, None])
         auc[:, np.isnan(cosine).any(axis=1)] = np.nan
-        return auc / 2
+        return auc / 4  # two senses, and wins counted double
 
 
 def _mean(weights: np.ndarray, values: np.ndarray) -> Curves:

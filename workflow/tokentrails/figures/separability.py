@@ -67,7 +67,9 @@ def composite_separability(
     The tables are those of all models, below each other.
     """
     table = runs(by_layer).filter(site=SITE, measure="cosine")
-    names = in_order(table["run"])
+    names = in_order(table.drop_nulls("gap")["run"])
+    if not names:
+        return nothing_to_show(title)
     lines = {
         criterion: pl.concat(
             [
@@ -77,8 +79,6 @@ def composite_separability(
         )
         for criterion in _CRITERIA
     }
-    if lines["gap"].is_empty():
-        return nothing_to_show(title)
     tops = runs(best).filter(site=SITE, measure="cosine").drop_nulls("best_layer")
     depths = dict(tops.select("run", "depth").iter_rows())
     axis = alt.Axis(values=_FRACTIONS, grid=False, format=".2~f", labelFlush=False)
