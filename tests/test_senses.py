@@ -325,7 +325,7 @@ def test_figures_draw_what_the_tables_say(study):
         assert ("no baseline" in texts[0]) == (
             by_layer["within_adjusted"].null_count() > len(PLACES)
         )
-        assert ("Dashed" in texts[0]) == by_layer["few"].any()
+        assert ("Dashed" in texts[0]) == by_layer.drop_nulls("gap")["few"].any()
         row = best.filter(site="resid", measure="cosine", criterion="auc").row(0, named=True)
         ends = f"[{row['best_low']}, {row['best_high']}]"
         assert f"cosine: best at layer {row['best_layer']} {ends}, {row['value']:.3f}" in texts[0]

@@ -51,9 +51,9 @@ def senses_by_layer(
     count = table.select(pl.col("n").max(), pl.col("n_texts").max()).row(0)
     notes = [
         f"Same word in two texts: {count[0]} words in {count[1]} texts. {band_note(confidence)}"
-        + (" Dashed: few words." if table["few"].any() else ""),
+        + (" Dashed: few words." if gaps["dashed"].any() else ""),
         _AUC_NOTE,
-        f"Dots: layers where the gap is above that of permuted senses (p < {_ALPHA} after Holm's "
+        f"Large dots: layers where the gap is above that of permuted senses (p < {_ALPHA} after Holm's "
         "correction over layers). Diamonds: the best layer, and below the title its interval.",
     ]
     return figure(chart, title=title, notes=notes, width=830)
@@ -102,7 +102,7 @@ def composite_separability(
                 ],
             )
         )
-    band = f"{band_note(confidence)}{' Dashed: few words.' if table['few'].any() else ''}"
+    band = f"{band_note(confidence)}{' Dashed: few words.' if table.drop_nulls('gap')['few'].any() else ''}"
     notes = [f"Cosine, mean over words. {band} Diamonds: the best layers.", _AUC_NOTE]
     return figure(alt.hconcat(*panels), title=title, notes=notes, width=850)
 
@@ -145,7 +145,7 @@ def _criterion_panel(
     )
     frame = _ranged(frame, points, criterion)
     significant = points.filter(pl.col("p_holm") < _ALPHA)
-    dots = alt.Chart(significant).mark_point(filled=True, size=26, opacity=1)
+    dots = alt.Chart(significant).mark_point(filled=True, size=60, opacity=1)
     at = best.drop_nulls("best_layer").select(line="measure", layer="best_layer")
     panel = line_panel(
         points,
@@ -224,5 +224,5 @@ def _chance(criterion: str, frame: Frame) -> Sequence[alt.Chart]:
 
 
 def _diamonds(points: pl.DataFrame, frame: Frame) -> alt.Chart:
-    marks = alt.Chart(points).mark_point(shape="diamond", size=150, strokeWidth=1.8, opacity=1)
+    marks = alt.Chart(points).mark_point(shape="diamond", size=190, strokeWidth=1.8, opacity=1)
     return marks.encode(x=frame.x, y=_y(frame), color=alt.Color("colour:N", scale=None))
