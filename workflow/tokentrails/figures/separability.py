@@ -53,8 +53,9 @@ def senses_by_layer(
         f"Same word in two texts: {count[0]} words in {count[1]} texts. {band_note(confidence)}"
         + (" Dashed: few words." if gaps["dashed"].any() else ""),
         _AUC_NOTE,
-        f"Large dots: layers where the gap is above that of permuted senses (p < {_ALPHA} after Holm's "
-        "correction over layers). Diamonds: the best layer, and below the title its interval.",
+        f"Large dots: layers where the gap is above that of permuted senses (p < {_ALPHA} "
+        "after Holm's correction over layers). Diamonds: the best layer; below the title its "
+        "interval.",
     ]
     return figure(chart, title=title, notes=notes, width=830)
 
@@ -102,7 +103,8 @@ def composite_separability(
                 ],
             )
         )
-    band = f"{band_note(confidence)}{' Dashed: few words.' if table.drop_nulls('gap')['few'].any() else ''}"
+    few = table.drop_nulls("gap")["few"].any()
+    band = band_note(confidence) + (" Dashed: few words." if few else "")
     notes = [f"Cosine, mean over words. {band} Diamonds: the best layers.", _AUC_NOTE]
     return figure(alt.hconcat(*panels), title=title, notes=notes, width=850)
 
