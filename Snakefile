@@ -24,6 +24,7 @@ include: "workflow/rules/tokens.smk"
 include: "workflow/rules/hidden_states.smk"
 include: "workflow/rules/baseline.smk"
 include: "workflow/rules/metrics.smk"
+include: "workflow/rules/senses.smk"
 include: "workflow/rules/convergence.smk"
 include: "workflow/rules/vocabulary.smk"
 include: "workflow/rules/circuits.smk"
@@ -46,6 +47,7 @@ rule all:
     input:
         get_metrics,
         get_figures,
+        get_sense_figures,
         get_checkpoint_figures("convergence", "perturbation"),
         get_vocabulary_figures,
         get_circuit_figures(*READ),
@@ -64,6 +66,7 @@ rule metrics:
 rule figures:
     input:
         get_figures,
+        get_sense_figures,
         get_checkpoint_figures("convergence", "perturbation"),
         get_vocabulary_figures,
         get_circuit_figures(*READ),
@@ -76,6 +79,14 @@ rule composites:
     input:
         get_composites(*COMPOSITES),
         get_scaling_figure,
+
+
+# How well the senses of words are told apart: tables and figures.
+rule senses:
+    input:
+        get_tables_of("senses"),
+        get_sense_figures,
+        get_composites("separability"),
 
 
 # How fast words settle during training: tables and figures.

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.e2e
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    """All of it, but a shorter training of nano, fewer words and fewer whole texts."""
+    """All of it, but a shorter training of nano, fewer words and fewer texts."""
     folder = checkout(tmp_path_factory.mktemp("default"))
     edit(folder / "config/config.yaml", shorten)
     experiments = folder / "config/experiments"
@@ -27,6 +27,7 @@ def folder(tmp_path_factory) -> Path:
     quick = ["evolution", "attribution"]
     edit(experiments / "baseball.yaml", lambda file: file.update(analyses=quick))
     edit(experiments / "vocabulary.yaml", lambda file: file.update(prompts=file["prompts"][:8]))
+    edit(experiments / "senses.yaml", lambda file: file.update(prompts=file["prompts"][:60]))
     run(folder)
     return folder
 

@@ -102,7 +102,7 @@ def _job_stats(text: str) -> dict[str, int]:
 
 _TARGETS = (
     *("all", "metrics", "figures", "composites", "models"),
-    *("convergence", "perturbation", "vocabulary", "half_life"),
+    *("senses", "convergence", "perturbation", "vocabulary", "half_life"),
     *("heads", "neurons", "evolution", "attribution"),
 )
 

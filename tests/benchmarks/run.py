@@ -20,6 +20,7 @@ import circuits
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import senses
 import torch
 import vocabulary
 from texts import sentences
@@ -188,6 +189,7 @@ def main() -> None:
     results |= chance.results(MODEL)
     results |= vocabulary.results(MODEL, tokens_of(70))
     results |= circuits.results(MODEL)
+    results |= senses.results()
     if not arguments.skip_memory:
         results |= memory()
     for name, value in results.items():

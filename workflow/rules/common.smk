@@ -222,6 +222,7 @@ MEASURED = {
     "baseline": (["baseline", "baseline_dimensions"], []),
     "identity": (["identity", "summary", "curves"], []),
     "context": (["identity", "context", "summary", "curves"], []),
+    "senses": (["senses", "senses_by_layer", "senses_best"], []),
     "convergence": ([], ["convergence", "convergence_by_group", "alignment"]),
     "perturbation": (["perturbation"], ["perturbation_by_group"]),
     "ranks": (["ranks", "ranks_by_class", "ranks_gap", "ranks_summary"], []),
@@ -368,6 +369,20 @@ def get_document_tables(wildcards):
     return tables
 
 
+SENSE_FIGURES = ("senses_by_layer", "senses_words")
+
+
+def get_sense_figures(wildcards):
+    """How well senses are told apart, of every model and checkpoint."""
+    return [
+        FIGURE.format(figure=figure, suffix=suffix, **get_run(*run))
+        for run in SETUP.runs()
+        if "senses" in run[-1].analyses
+        for figure in SENSE_FIGURES
+        for suffix in PAPER
+    ]
+
+
 # The figures of one text, and what draws each.
 TEXT_FIGURES = {
     "similarity_layers": "figures.ranks",
@@ -450,6 +465,7 @@ COMPOSITES = {
     "depth": Composite(["identity", "context", "curves"], "figures.identity", BAND),
     "half_lives": Composite(["half_life_curve"], "figures.half_lives", OF_HALF_LIVES),
     "ranks": Composite(["ranks_by_class"], "figures.rank_classes", BAND),
+    "separability": Composite(["senses_by_layer", "senses_best"], "figures.separability", BAND),
 }
 
 

@@ -1,7 +1,7 @@
 # Figures across models, at the reference checkpoint of each.
 #
 # in:  metric tables of every model of an experiment
-# out: results/composites/{experiment}_{senses,depth,ranks}.*
+# out: results/composites/{experiment}_{senses,depth,ranks,separability}.*
 
 
 localrules:

@@ -7,6 +7,7 @@ with job(snakemake):
     from tokentrails.figures.identity import composite_depth, composite_senses
     from tokentrails.figures.rank_classes import composite_ranks
     from tokentrails.figures.save import save
+    from tokentrails.figures.separability import composite_separability
     from tokentrails.tables import read_frames
 
     draw = {
@@ -14,6 +15,7 @@ with job(snakemake):
         "depth": composite_depth,
         "half_lives": composite_half_lives,
         "ranks": composite_ranks,
+        "separability": composite_separability,
     }[snakemake.wildcards.composite]
     tables = [read_frames(paths) for _, paths in snakemake.input.items()]
     chart = draw(*tables, title=snakemake.params.title, **snakemake.params.options)

@@ -9,7 +9,10 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float, Float64, Int
 
+from .student import expanded_tail
+
 DRAWS_AT_ONCE = 64
+STRATA_AT_ONCE = 512  # of few units each: fewer, larger blocks
 
 Statistic = Callable[[Float64[np.ndarray, "samples units"]], Float64[np.ndarray, "samples curves"]]
 """A number for every curve, from how often each unit is in a sample; NaN without any value."""
@@ -59,27 +62,59 @@ class Bootstrap:
         """
         return np.concatenate([statistic(counts) for counts in self._counts(n, stream)])
 
+    def redraw_strata(
+        self, statistic: Statistic, sizes: Sequence[int], stream: Sequence[int]
+    ) -> Float64[np.ndarray, "draws curves"]:
+        """The same with units of several strata, each drawn by itself: every one keeps its size.
+
+        Parameters
+        ----------
+        statistic: its units are those of the first stratum, then those of the next.
+        sizes: of the strata.
+        stream: as for `means`.
+        """
+        strata = [
+            self._counts(size, (*stream, at), STRATA_AT_ONCE) for at, size in enumerate(sizes)
+        ]
+        return np.concatenate(
+            [statistic(np.hstack(counts)) for counts in zip(*strata, strict=True)]
+        )
+
     def interval(
         self,
         draws: Float[np.ndarray, " draws *curves"],
+        units: int | None = None,
         method: Literal["linear", "inverted_cdf"] = "linear",
     ) -> tuple[Float64[np.ndarray, " *curves"], Float64[np.ndarray, " *curves"]]:
         """Lower and upper end: percentiles of the draws (Efron 1979).
 
         Parameters
         ----------
+        draws: with `units`, a NaN among them takes no part.
+        units: how many were drawn anew, two or more: percentiles are then expanded by Student's t
+            (see `student.expanded_tail`), without which intervals of few units are too short.
         method: of `numpy.quantile`; ``"inverted_cdf"`` gives values that were drawn, such as whole
             layers, or infinity for what is never reached.
         """
-        tail = (1 - self.confidence) / 2
-        low, high = np.quantile(draws, [tail, 1 - tail], axis=0, method=method)
-        return low, high
+        if units is None:
+            tail = (1 - self.confidence) / 2
+            low, high = np.quantile(draws, [tail, 1 - tail], axis=0, method=method)
+            return low, high
+        tail = expanded_tail(self.confidence, units)
+        missing = np.isnan(draws)
+        some = ~missing.all(axis=0)
+        ends = np.full((2, *draws.shape[1:]), np.nan)
+        quantile = np.nanquantile if missing[:, some].any() else np.quantile
+        ends[:, some] = quantile(draws[:, some], [tail, 1 - tail], axis=0, method=method)
+        return ends[0], ends[1]
 
-    def _counts(self, n: int, stream: Sequence[int]) -> Iterator[Float64[np.ndarray, "some words"]]:
+    def _counts(
+        self, n: int, stream: Sequence[int], at_once: int = DRAWS_AT_ONCE
+    ) -> Iterator[Float64[np.ndarray, "some words"]]:
         """How often each word is in each sample, a block of samples at a time."""
         rng = np.random.default_rng([self.seed, *stream])
-        for start in range(0, self.draws, DRAWS_AT_ONCE):
-            some = min(DRAWS_AT_ONCE, self.draws - start)
+        for start in range(0, self.draws, at_once):
+            some = min(at_once, self.draws - start)
             drawn = rng.integers(n, size=(some, n)) + n * np.arange(some)[:, None]
             counts = np.bincount(drawn.ravel(), minlength=some * n)
             yield counts.reshape(some, n).astype(np.float64)

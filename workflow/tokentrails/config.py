@@ -12,6 +12,7 @@ from typing import Any
 
 from .errors import TokentrailsError
 from .schema import check, closest, schema, with_defaults
+from .senses import check_senses
 from .settings import (
     BASELINE,
     BASELINE_TEXTS,
@@ -223,8 +224,11 @@ def load_experiment_file(path: str) -> ExperimentFile:
         )
     filled = with_defaults(data, schema("experiment"))
     prompts = _prompts(data.get("prompts", ()), where)
+    analyses = _analyses(data, prompts, where)
+    if "senses" in analyses:
+        check_senses(prompts, where)
     return ExperimentFile(
-        analyses=_analyses(data, prompts, where),
+        analyses=analyses,
         prompts=prompts,
         words=_words(filled["words"], where(("words", "list"))) if "words" in data else None,
         contexts=_contexts(data.get("contexts", ()), where),
@@ -272,7 +276,7 @@ def _only_baseline(
 
 
 _ANALYSES = {
-    "prompts with targets": ("identity", "context", "convergence", "ranks"),
+    "prompts with targets": ("identity", "context", "senses", "convergence", "ranks"),
     "whole texts": ("identity", "ranks", *CIRCUITS),
     "words without contexts": ("convergence",),
     "words in contexts": ("perturbation",),

@@ -64,6 +64,7 @@ def head_heat(
     colour: alt.Color,
     tooltip: Sequence[alt.Tooltip],
     x_title: str | None = "layer",
+    y_title: str | None = "head",
 ) -> alt.LayerChart:
     """One heat map.
 
@@ -80,7 +81,7 @@ def head_heat(
             labelFontSize=min(grid.cell[1], 11),
             minExtent=grid.extent,
         ),
-        title="head",
+        title=y_title,
     )
     known, unknown = cells.drop_nulls(value), cells.filter(pl.col(value).is_null())
     return alt.LayerChart(

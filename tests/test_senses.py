@@ -1,0 +1,408 @@
+"""The tables of senses on states whose senses are known, the file of senses, and its errors."""
+
+import json
+from collections import Counter, defaultdict
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pytest
+import yaml
+
+from tokentrails.baseline import Baseline
+from tokentrails.bootstrap import Bootstrap
+from tokentrails.config import load_experiment_file
+from tokentrails.errors import TokentrailsError
+from tokentrails.figures.save import specification
+from tokentrails.figures.sense_words import senses_words
+from tokentrails.figures.separability import composite_separability
+from tokentrails.figures.separability import senses_by_layer as by_layer_figure
+from tokentrails.metrics.context import context
+from tokentrails.metrics.sense_tables import OverWords, senses, senses_best, senses_by_layer
+from tokentrails.metrics.senses import separate
+from tokentrails.permutation import Permutation
+from tokentrails.states import Layer, places
+
+ROOT = Path(__file__).parent.parent
+PROVENANCE = {"model": "m", "checkpoint": "main", "experiment": "e"}
+DEPTH, WORDS, TEXTS, WIDTH = 4, 12, 6, 16
+PLACES = places(["resid", "resid_mid"], DEPTH)
+BOOTSTRAP = Bootstrap(draws=200, confidence=0.95, seed=0)
+PERMUTATION = Permutation(draws=999, seed=0)
+KEYS = ("word", "site", "layer", "measure")
+
+
+def tokens_table(words=WORDS, texts=TEXTS):
+    """The texts of all words in a random order; senses in two columns of context's needs."""
+    rows = [(f"w{w:02}", sense) for w in range(words) for sense in "xy" for _ in range(texts)]
+    rows = [rows[i] for i in np.random.default_rng(9).permutation(len(rows))]
+    ids = [[0, int(word[1:]) + 1] for word, _ in rows]
+    return pa.table(
+        {
+            "label": [f"t{i:03}" for i in range(len(rows))],
+            "word": [word for word, _ in rows],
+            "sense": [sense for _, sense in rows],
+            "token_ids": ids,
+            "tokens": [["a", f"t{i[1]}"] for i in ids],
+            "first": [1] * len(rows),
+            "last": [1] * len(rows),
+        }
+    )
+
+
+TOKENS = tokens_table()
+
+
+def states(tokens, *, since=2, size=1.5, seed=0):
+    """States of a word around a centre of its own; of a sense, too, from layer `since` on."""
+    draw = np.random.default_rng(seed)
+    centres = {
+        word: 2 * draw.normal(size=WIDTH) for word in sorted(set(tokens["word"].to_pylist()))
+    }
+    parts = {word: size * draw.normal(size=WIDTH) for word in centres}
+    layers = []
+    for site, layer in PLACES:
+        noise = draw.normal(size=(len(tokens), WIDTH))
+        hidden = [
+            centres[w] + (parts[w] if s == "x" and layer >= since else 0) + e
+            for w, s, e in zip(
+                tokens["word"].to_pylist(), tokens["sense"].to_pylist(), noise, strict=True
+            )
+        ]
+        layers.append(Layer(site, layer, np.arange(len(tokens)), np.float32(hidden)))
+    return layers
+
+
+def tables(layers, tokens=TOKENS, baseline=None, few=10):
+    separated = separate(layers, tokens, baseline or Baseline(), BOOTSTRAP, PERMUTATION)
+    over = OverWords(separated, BOOTSTRAP)
+    made = (
+        senses(separated, provenance=PROVENANCE),
+        senses_by_layer(over, few=few, provenance=PROVENANCE),
+        senses_best(over, provenance=PROVENANCE),
+    )
+    return tuple(pl.DataFrame(pl.from_arrow(table)) for table in made)
+
+
+def baseline_of(layers):
+    """Chance and moments such as a sample of texts gives them."""
+    chance = {("states", (at.site, at.layer)): 0.1 * at.layer for at in layers}
+    moments = {
+        (at.site, at.layer): (at.hidden.mean(axis=0).astype(float), at.hidden.std(axis=0) * 1.5)
+        for at in layers
+    }
+    return Baseline(chance, moments)
+
+
+@pytest.fixture(scope="module")
+def study():
+    layers = states(TOKENS)
+    return layers, tables(layers, baseline=baseline_of(layers))
+
+
+def cosines(frame):
+    return frame.filter(measure="cosine")
+
+
+# What is known
+
+
+def test_senses_that_part_from_a_layer_on_are_found_there(study):
+    _, by_layer, best = study[1]
+    stream = cosines(by_layer).filter(site="resid").sort("layer")
+    assert (stream["p_holm"] < 0.01).to_list() == [False, False, True, True, True]
+    assert (stream["auc"] > 0.8).to_list() == [False, False, True, True, True]
+    before = stream.filter(pl.col("layer") < 2)
+    assert (before["auc_low"] < 0.5).all() and (before["auc_high"] > 0.5).all()
+    assert (stream.filter(pl.col("layer") >= 2)["gap_low"] > 0.05).all()
+    found = best.filter(site="resid")
+    assert found["best_low"].min() >= 2 and len(found) == 4
+    assert (found["best_low"] <= found["best_layer"]).all()
+    assert (found["best_layer"] <= found["best_high"]).all()
+
+
+def test_senses_that_never_part_are_not_found():
+    words, by_layer, _ = tables(states(TOKENS, since=99))
+    assert (by_layer["p_holm"].drop_nulls() > 0.05).all()
+    assert cosines(by_layer)["auc"].is_between(0.45, 0.55).all()
+    assert 0.4 < cosines(words)["p"].mean() < 0.6
+
+
+def test_words_without_texts_that_differ_are_at_chance():
+    """As at layer 0 of a rotary model: all states of a word are equal."""
+    layers = states(TOKENS)
+    same = [
+        Layer(at.site, at.layer, at.occurrence, np.float32([[3, 4, 1]] * len(TOKENS)))
+        for at in layers
+    ]
+    words, by_layer, best = tables(same)
+    for frame in map(cosines, (words, by_layer)):
+        assert frame["within"].unique().to_list() == frame["between"].unique().to_list() == [1.0]
+        assert frame["gap"].unique().to_list() == [0.0]
+        assert frame["auc"].unique().to_list() == [0.5]
+        assert frame["p"].unique().to_list() == [1.0]
+    assert cosines(best).filter(site="resid")["best_layer"].unique().to_list() == [0]
+
+
+def test_means_are_those_of_the_context_table(study):
+    layers, (words, by_layer, _) = study
+    pairs = pl.DataFrame(
+        pl.from_arrow(context(layers, TOKENS, pooling="last", provenance=PROVENANCE))
+    ).with_columns(pl.col("cosine").cast(pl.Float64))
+    keys = ["word", "site", "layer"]
+    within = pairs.filter(relation="within").group_by(*keys, "sense_a").agg(pl.col("cosine").mean())
+    within = within.group_by(keys).agg(expected=pl.col("cosine").mean())
+    between = pairs.filter(relation="between").group_by(keys)
+    between = between.agg(across=pl.col("cosine").mean())
+    joined = cosines(words).join(within, on=keys).join(between, on=keys)
+    assert len(joined) == len(cosines(words)) == WORDS * len(PLACES)
+    assert joined["within"].to_numpy() == pytest.approx(joined["expected"].to_numpy(), abs=1e-6)
+    assert joined["between"].to_numpy() == pytest.approx(joined["across"].to_numpy(), abs=1e-6)
+    means = words.group_by("site", "layer", "measure").agg(
+        **{name: pl.col(name).cast(pl.Float64).mean() for name in ("within", "gap", "auc")}
+    )
+    joined = by_layer.join(means, on=["site", "layer", "measure"], suffix="_mean")
+    for name in ("within", "gap", "auc"):
+        assert joined[name].to_numpy() == pytest.approx(joined[f"{name}_mean"].to_numpy(), abs=1e-6)
+
+
+def test_a_baseline_leaves_the_gap_as_it_is(study):
+    layers, (words, by_layer, _) = study
+    without_words, without, _ = tables(layers)
+    assert cosines(words).equals(cosines(without_words))
+    adjusted = ["within_adjusted", "between_adjusted"]
+    assert cosines(by_layer).drop(adjusted).equals(cosines(without).drop(adjusted))
+    frame = cosines(by_layer)
+    gap = (frame["within_adjusted"] - frame["between_adjusted"]).to_numpy()
+    assert gap == pytest.approx(frame["gap"].to_numpy(), abs=1e-6)
+    chance = (frame["within"] - frame["within_adjusted"]).to_numpy()
+    assert chance == pytest.approx(0.1 * frame["layer"].to_numpy(), abs=1e-6)
+    assert without[adjusted[0]].null_count() == len(without)
+    lost = without.filter(measure="standardised")
+    assert lost["gap"].null_count() == lost["p_holm"].null_count() == len(lost) > 0
+    assert (lost["n"] == 0).all() and (lost["n_texts"] == 0).all()
+
+
+def test_standardised_is_the_cosine_of_standardised_states(study):
+    layers, (words, by_layer, _) = study
+    baseline = baseline_of(layers)
+    moved = [
+        Layer(
+            at.site,
+            at.layer,
+            at.occurrence,
+            baseline.standardise((at.site, at.layer), at.hidden).astype(np.float32),
+        )
+        for at in layers
+    ]
+    expected_words, expected, _ = tables(moved)
+    for got, wanted in ((words, expected_words), (by_layer, expected)):
+        got, wanted = got.filter(measure="standardised"), cosines(wanted)
+        for name in ("within", "gap", "gap_low", "auc_high", "p"):
+            assert got[name].to_numpy() == pytest.approx(wanted[name].to_numpy(), abs=2e-3), name
+
+
+def test_rotation_and_length_do_not_matter(study):
+    layers, (words, by_layer, _) = study
+    rng = np.random.default_rng(3)
+    turned = []
+    for at in layers:
+        rotation, _ = np.linalg.qr(rng.normal(size=(WIDTH, WIDTH)))
+        hidden = (at.hidden @ rotation) * rng.uniform(0.5, 2, size=(len(at.hidden), 1))
+        turned.append(Layer(at.site, at.layer, at.occurrence, hidden.astype(np.float32)))
+    same_words, same, _ = tables(turned)
+    for got, wanted in ((same_words, words), (same, by_layer)):
+        for name in ("within", "between", "gap", "gap_low", "auc", "auc_high", "p"):
+            a, b = (cosines(frame)[name].to_numpy() for frame in (got, wanted))
+            assert a == pytest.approx(b, abs=1e-3), name
+
+
+def test_the_order_of_the_texts_does_not_matter_to_the_means(study):
+    layers, (words, _, _) = study
+    order = np.random.default_rng(4).permutation(len(TOKENS))
+    moved = [Layer(at.site, at.layer, at.occurrence, at.hidden[order]) for at in layers]
+    again, _, _ = tables(moved, TOKENS.take(pa.array(order)), baseline_of(layers))
+    for name in ("within", "between", "gap", "auc"):
+        assert again[name].to_numpy() == pytest.approx(words[name].to_numpy(), abs=1e-6)
+
+
+def test_intervals_over_words_are_those_of_a_plain_loop(study):
+    """The same draws, by their definition: words with all of their texts."""
+    from tokentrails.student import expanded_tail
+
+    _, (words, by_layer, best) = study
+    auc = cosines(words).filter(site="resid").pivot(on="word", index="layer", values="auc")
+    auc = auc.sort("layer").drop("layer").to_numpy().astype(float)
+    rng = np.random.default_rng([BOOTSTRAP.seed, 3])
+    draws = []
+    for start in range(0, BOOTSTRAP.draws, 64):
+        for sample in rng.integers(WORDS, size=(min(64, BOOTSTRAP.draws - start), WORDS)):
+            draws.append([sum(row[w] for w in sample) / WORDS for row in auc])
+    tail = expanded_tail(BOOTSTRAP.confidence, WORDS)
+    low, high = np.quantile(draws, [tail, 1 - tail], axis=0)
+    got = cosines(by_layer).filter(site="resid").sort("layer")
+    assert got["auc_low"].to_numpy() == pytest.approx(low, abs=1e-6)
+    assert got["auc_high"].to_numpy() == pytest.approx(high, abs=1e-6)
+    layers = np.sort(np.argmax(draws, axis=1))
+    row = best.row(
+        by_predicate=(pl.col("site") == "resid")
+        & (pl.col("measure") == "cosine")
+        & (pl.col("criterion") == "auc"),
+        named=True,
+    )
+    assert row["best_low"] == layers[int(0.025 * (len(layers) - 1))]
+    assert row["best_high"] == layers[-int(0.025 * (len(layers) - 1)) - 1]
+
+
+def test_tables_are_sorted_described_and_made_again_alike(study):
+    layers, made = study
+    words, by_layer, best = made
+    assert words.equals(words.sort(KEYS)) and by_layer.equals(by_layer.sort(KEYS[1:]))
+    assert best.columns[-4:] == ["best_high", "value", "depth", "n"]
+    for one, again in zip(made, tables(layers, baseline=baseline_of(layers)), strict=True):
+        assert one.equals(again)
+    table = senses(
+        separate(layers, TOKENS, Baseline(), BOOTSTRAP, PERMUTATION), provenance=PROVENANCE
+    )
+    definitions = json.loads(table.schema.metadata[b"definitions"])
+    assert set(table.column_names) <= {"model", "checkpoint", "experiment", *definitions}
+    assert json.loads(table.schema.metadata[b"units"])["gap_low"] == "cosine"
+    assert not words.select(pl.col(pl.Float32).is_nan().any()).row(0).count(True)
+
+
+def test_a_word_with_a_single_text_of_a_sense_is_left_out_and_says_so(caplog):
+    keep, seen = [], Counter()
+    for index, key in enumerate(
+        zip(*(TOKENS[c].to_pylist() for c in ("word", "sense")), strict=True)
+    ):
+        seen[key] += 1
+        if not (key == ("w03", "y") and seen[key] > 1) and key != ("w05", "x"):
+            keep.append(index)
+    tokens = TOKENS.take(pa.array(keep))
+    layers = [Layer(a.site, a.layer, a.occurrence, a.hidden[keep]) for a in states(TOKENS)]
+    with caplog.at_level("INFO"):
+        words, by_layer, best = tables(layers, tokens)
+    assert "'w03' has 6 and 1 texts" in caplog.text and "'w05' has 6 and 0 texts" in caplog.text
+    rows = words.filter(pl.col("word").is_in(["w03", "w05"]))
+    assert set(rows.select("word", "sense_a", "sense_b", "n_a", "n_b").iter_rows()) == {
+        ("w03", "x", "y", 6, 1),
+        ("w05", "y", None, 6, 0),
+    }
+    assert rows["gap"].null_count() == rows["auc_low"].null_count() == len(rows) > 0
+    assert cosines(by_layer)["n"].unique().to_list() == [WORDS - 2] == best["n"].unique().to_list()
+    assert cosines(by_layer)["n_texts"].unique().to_list() == [(WORDS - 2) * 2 * TEXTS]
+
+
+def test_a_single_word_has_values_and_no_interval_over_words():
+    tokens = tokens_table(words=1)
+    _, by_layer, best = tables(states(tokens), tokens)
+    frame = cosines(by_layer)
+    assert frame["few"].all() and frame["gap"].null_count() == 0 == frame["p"].null_count()
+    assert frame["gap_low"].null_count() == len(frame)
+    assert cosines(best)["best_layer"].null_count() == 0
+    assert best["best_low"].null_count() == len(best)
+
+
+def test_without_any_word_left_there_is_a_message():
+    tokens = tokens_table(words=1, texts=1)
+    with pytest.raises(TokentrailsError, match="no word has two texts"):
+        tables(states(tokens), tokens)
+
+
+# Figures
+
+
+def test_figures_draw_what_the_tables_say(study):
+    layers, made = study
+    for words, by_layer, best in (made, tables(layers), tables(states(TOKENS), TOKENS, few=99)):
+        charts = [
+            by_layer_figure(by_layer, best, title="t", confidence=0.95),
+            composite_separability(by_layer, best, title="t", confidence=0.95),
+            senses_words(words, title="t"),
+        ]
+        texts = [json.dumps(specification(chart)) for chart in charts]
+        assert ("no baseline" in texts[0]) == (
+            by_layer["within_adjusted"].null_count() > len(PLACES)
+        )
+        assert ("Dashed" in texts[0]) == by_layer.drop_nulls("gap")["few"].any()
+        row = best.filter(site="resid", measure="cosine", criterion="auc").row(0, named=True)
+        ends = f"[{row['best_low']}, {row['best_high']}]"
+        assert f"cosine: best at layer {row['best_layer']} {ends}, {row['value']:.3f}" in texts[0]
+        domain = specification(charts[2])["layer"][1]["encoding"]["y"]["scale"]["domain"]
+        means = (
+            words.filter(site="resid", measure="cosine")
+            .group_by("word")
+            .agg(pl.col("auc").cast(pl.Float64).mean())
+        )
+        order = means.sort("auc", descending=True)["word"].to_list()
+        assert [name.split(":")[0] for name in domain] == order
+
+
+def test_figures_of_nothing_say_so(study):
+    words, by_layer, best = (frame.clear() for frame in study[1])
+    for chart in (
+        by_layer_figure(by_layer, best, title="t", confidence=0.95),
+        composite_separability(by_layer, best, title="t", confidence=0.95),
+        senses_words(words, title="t"),
+    ):
+        assert "nothing to show" in json.dumps(specification(chart))
+
+
+# The files
+
+
+def test_the_file_of_senses_is_balanced():
+    """Position and length must not tell the two senses of a word apart."""
+    prompts = yaml.safe_load((ROOT / "config/experiments/senses.yaml").read_text())["prompts"]
+    at = defaultdict(lambda: defaultdict(list))
+    lengths = defaultdict(lambda: defaultdict(list))
+    for entry in prompts:
+        word, sense, text = entry["word"].strip(), entry["sense"], entry["prompt"]
+        assert entry["word"] == f" {word}" and entry["label"].startswith(f"{word}_{sense}_")
+        words = [part.strip(".,;") for part in text.split(" ")]
+        assert words.count(word) == 1 and text.lower().count(word) == 1, entry["label"]
+        at[word][sense].append(words.index(word))
+        lengths[word][sense].append(len(words))
+    assert len(at) >= 24
+    for word, senses_of in at.items():
+        one, other = map(sorted, senses_of.values())
+        assert one == other and one[0] > 0 and len(one) == 10, word
+        mean, other_mean = map(np.mean, lengths[word].values())
+        assert abs(mean - other_mean) <= 0.5, word
+    assert len({entry["prompt"] for entry in prompts}) == len(prompts)
+    assert load_experiment_file(str(ROOT / "config/experiments/senses.yaml")).analyses == (
+        "senses",
+    )
+
+
+def prompts_of(*entries):
+    return [
+        {"label": f"p{i}", "word": " lead", "prompt": f"Some lead {i}."} | entry
+        for i, entry in enumerate(entries)
+    ]
+
+
+def refused(tmp_path, entries, *parts):
+    file = tmp_path / "e.yaml"
+    file.write_text(yaml.safe_dump({"analyses": ["senses"], "prompts": prompts_of(*entries)}))
+    with pytest.raises(TokentrailsError) as caught:
+        load_experiment_file(str(file))
+    message = str(caught.value)
+    assert all(part in message for part in (*parts, "e.yaml", "Hint: ")), message
+
+
+A, B = {"sense": "a"}, {"sense": "b"}
+
+
+def test_senses_that_cannot_be_compared_are_refused(tmp_path):
+    refused(tmp_path, [A, A, B, {}], "'p3'", "no sense", "prompts[3]")
+    refused(tmp_path, [A, A, B, {"sense": " "}], "'p3'", "no sense")
+    refused(tmp_path, [A, A, A], "'lead'", "1 sense (a)", "exactly two senses")
+    refused(tmp_path, [A, A, B, B, {"sense": 3}], "'lead'", "3 senses (a, b, 3)")
+    refused(tmp_path, [A, A, B], "'b' of 'lead' has one text", "prompts[2]")
+    file = tmp_path / "e.yaml"
+    entries = prompts_of(A, A, B, B | {"word": "lead"})
+    entries.append({"label": "q", "token": "Ġlead", "sense": "b", "prompt": "more lead."})
+    file.write_text(yaml.safe_dump({"analyses": ["senses"], "prompts": entries}))
+    assert len(load_experiment_file(str(file)).prompts) == 5

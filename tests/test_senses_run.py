@@ -1,0 +1,126 @@
+"""Senses from the command line: two tiny models, three words."""
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import tiny
+import workflow as wf
+
+pytestmark = pytest.mark.e2e
+
+MODELS = ("llama", "bert")
+WORDS = {
+    "lead": ("guide", "metal"),
+    "bank": ("money", "river"),
+    "spring": ("coil", "water"),
+}
+TEXTS = ("The {} was there.", "She ran down the hill to the {} of numbers.", "cold {} words")
+SUFFIXES = ("svg", "html", "png", "pdf", "json")
+
+
+def prompts() -> list[dict]:
+    return [
+        {
+            "label": f"{word}_{sense}_{index}",
+            "word": f" {word}",
+            "sense": sense,
+            "prompt": text.format(f"{sense} {word}"),
+        }
+        for word, senses in WORDS.items()
+        for sense in senses
+        for index, text in enumerate(TEXTS)
+    ]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    folder = wf.checkout(tmp_path_factory.mktemp("senses") / "run")
+    for name in MODELS:
+        tiny.save(name, folder / "models" / name)
+    wf.write_yaml(folder / "own.yaml", {"analyses": ["senses"], "prompts": prompts()})
+    data = {
+        "models": {name: {"source": f"path:models/{name}", "threads": 1} for name in MODELS},
+        "experiments": {"own": {"file": "own.yaml"}},
+        "statistics": {"bootstrap": 100, "permutations": 200},
+    }
+    wf.write_yaml(folder / "config/config.yaml", data)
+    wf.run(folder, "senses", *wf.ONE_THREAD)
+    return folder
+
+
+def read(folder: Path, name: str, model: str = "llama") -> pl.DataFrame:
+    return pl.read_parquet(folder / f"results/metrics/{model}/main/own/{name}.parquet")
+
+
+def test_everything_is_made_once(folder):
+    for model in MODELS:
+        for name in ("senses", "senses_by_layer", "senses_best"):
+            twin = pl.read_csv(folder / f"results/metrics/{model}/main/own/{name}.csv")
+            assert len(twin) == len(read(folder, name, model)) > 0
+        for figure in ("senses_by_layer", "senses_words"):
+            for suffix in SUFFIXES:
+                made = folder / f"results/figures/{model}/main/own/{figure}.{suffix}"
+                assert made.stat().st_size > 0
+    for suffix in SUFFIXES:
+        assert (folder / f"results/composites/own_separability.{suffix}").stat().st_size > 0
+    assert wf.half_written(folder) == []
+    assert wf.rules_to_run(folder, "senses") == {}
+
+
+def test_a_rotary_model_cannot_tell_senses_apart_at_layer_0(folder):
+    start = read(folder, "senses").filter(site="resid", layer=0, measure="cosine")
+    assert len(start) == len(WORDS)
+    assert start["within"].to_list() == start["between"].to_list() == [1.0] * len(WORDS)
+    assert start["auc"].to_list() == [0.5] * len(WORDS)
+    later = read(folder, "senses").filter(site="resid", layer=3, measure="cosine")
+    assert (later["within"] < 1).all() and (later["n_a"] == 3).all()
+
+
+def test_the_tables_agree_with_a_plain_loop_over_the_states(folder):
+    tokens = pl.read_parquet(folder / "results/tokens/bert/own.parquet")
+    table = pq.read_table(folder / "results/hidden_states/bert/main/own.parquet")
+    wanted = pa.compute.and_(
+        pa.compute.equal(table["site"], "resid"), pa.compute.equal(table["layer"], 2)
+    )
+    hidden = table.filter(wanted)["hidden"].combine_chunks()
+    hidden = hidden.to_numpy_ndarray().astype(float)
+    unit = hidden / np.linalg.norm(hidden, axis=1, keepdims=True)
+    for row in (
+        read(folder, "senses", "bert")
+        .filter(site="resid", layer=2, measure="cosine")
+        .rows(named=True)
+    ):
+        one, other = (
+            unit[((tokens["word"] == row["word"]) & (tokens["sense"] == sense)).to_numpy()]
+            for sense in (row["sense_a"], row["sense_b"])
+        )
+        within = np.mean([(g @ g.T)[np.triu_indices(3, 1)].mean() for g in (one, other)])
+        between = (one @ other.T).mean()
+        assert row["within"] == pytest.approx(within, abs=1e-6)
+        assert row["gap"] == pytest.approx(within - between, abs=1e-6)
+
+
+def test_a_change_of_the_statistics_makes_no_states_again(folder, tmp_path):
+    copy = wf.copy_of(folder, tmp_path / "run")
+    data = wf.read_yaml(copy / "config/config.yaml")
+    data["statistics"]["permutations"] = 300
+    wf.write_yaml(copy / "config/config.yaml", data)
+    jobs = wf.rules_to_run(copy, "senses")
+    assert jobs["senses_tables"] == 2 and "hidden_states" not in jobs
+
+
+def test_a_third_sense_is_refused_with_one_message(folder, tmp_path):
+    copy = wf.copy_of(folder, tmp_path / "run")
+    changed = prompts()
+    changed[0]["sense"] = "other"
+    wf.write_yaml(copy / "own.yaml", {"analyses": ["senses"], "prompts": changed})
+    wf.one_message(
+        wf.snakemake(copy, "senses"), "'lead'", "3 senses (other, guide, metal)", "own.yaml"
+    )
+    del changed[0]["sense"]
+    wf.write_yaml(copy / "own.yaml", {"analyses": ["senses"], "prompts": changed})
+    wf.one_message(wf.snakemake(copy, "senses"), "'lead_guide_0'", "no sense", "own.yaml")

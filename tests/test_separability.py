@@ -1,0 +1,254 @@
+"""Pairs within and between senses, intervals and permutations, against loops and known answers."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+
+from tokentrails.bootstrap import DRAWS_AT_ONCE, Bootstrap
+from tokentrails.permutation import Permutation, holm, p_values
+from tokentrails.separability import Pairs
+from tokentrails.student import expanded_tail, t_quantile
+
+
+def values_of(pairs, curves, seed=0, *, ties=False):
+    """Similarities of every pair; with `ties`, of few different values."""
+    rng = np.random.default_rng(seed)
+    shape = curves, len(pairs.texts[0])
+    values = rng.integers(4, size=shape) / 4 if ties else rng.uniform(-1, 1, size=shape)
+    return values.astype(np.float32)
+
+
+def slow(pairs, cosine, texts):
+    """(within, between, auc) of texts, listed with repetition, by plain loops over their pairs."""
+    known = {
+        frozenset(pair): float(value)
+        for pair, value in zip(zip(*pairs.texts, strict=True), cosine, strict=True)
+    }
+    own, across = {0: [], 1: []}, []
+    for one, other in itertools.combinations(texts, 2):
+        if one == other:
+            continue  # a text and its own copy
+        sense = {int(one >= pairs.n_a), int(other >= pairs.n_a)}
+        value = known[frozenset((one, other))]
+        (across if len(sense) == 2 else own[sense.pop()]).append(value)
+    if not own[0] or not own[1]:
+        return math.nan, math.fsum(across) / len(across), math.nan
+    within = sum(math.fsum(v) / len(v) for v in own.values()) / 2
+    auc = sum(
+        sum((w > b) + 0.5 * (w == b) for w in v for b in across) / len(v) / len(across)
+        for v in own.values()
+    )
+    return within, math.fsum(across) / len(across), auc / 2
+
+
+@pytest.mark.parametrize("ties", [False, True])
+@pytest.mark.parametrize(("n_a", "n_b"), [(4, 4), (2, 5)])
+def test_statistics_are_those_of_plain_loops_over_the_drawn_texts(n_a, n_b, ties):
+    pairs = Pairs(n_a, n_b)
+    cosine = values_of(pairs, 3, ties=ties)
+    counts = np.concatenate([pairs.all, np.zeros((30, n_a + n_b))])
+    rng = np.random.default_rng(1)
+    for row in counts[1:]:
+        drawn = [*rng.integers(n_a, size=n_a), *(n_a + rng.integers(n_b, size=n_b))]
+        np.add.at(row, drawn, 1)
+    within, between = pairs.within_between(cosine, counts)
+    auc = pairs.auc(cosine, counts)
+    undefined = 0
+    for sample, row in enumerate(counts.astype(int)):
+        texts = np.repeat(np.arange(n_a + n_b), row).tolist()
+        for curve in range(3):
+            expected = slow(pairs, cosine[curve], texts)
+            got = within[sample, curve], between[sample, curve], auc[sample, curve]
+            assert got == pytest.approx(expected, abs=1e-12, nan_ok=True)
+            undefined += math.isnan(expected[0])
+    assert undefined > 0 or n_a > 2
+
+
+def test_many_texts_take_the_same_road_as_few(monkeypatch):
+    """Blocks, and float64 for more texts than float32 counts exactly."""
+    pairs = Pairs(66, 3)
+    cosine = values_of(pairs, 2, ties=True)
+    whole = pairs.auc(cosine, pairs.all)
+    monkeypatch.setattr("tokentrails.separability.ROWS_AT_ONCE", 1)
+    assert np.array_equal(pairs.auc(cosine, pairs.all), whole)
+    assert whole[0, 0] == pytest.approx(slow(pairs, cosine[0], range(69))[2], abs=1e-12)
+
+
+def test_a_missing_similarity_gives_no_statistic():
+    pairs = Pairs(3, 3)
+    cosine = values_of(pairs, 2)
+    cosine[1, 4] = np.nan
+    assert np.isnan(pairs.auc(cosine, pairs.all)).tolist() == [[False, True]]
+
+
+def test_the_gap_of_permuted_senses_is_that_of_texts_in_another_order():
+    pairs = Pairs(3, 4)
+    cosine = values_of(pairs, 2)
+    gram = np.zeros((2, 7, 7))
+    gram[:, *pairs.texts] = cosine
+    gram += gram.swapaxes(1, 2)
+    labels = Permutation(50, seed=3).labels(3, 4, (1,))
+    assert (labels.sum(axis=1) == 3).all() and len(np.unique(labels, axis=0)) > 20
+    for first, got in zip(labels, pairs.gaps(cosine, labels), strict=True):
+        order = [*np.flatnonzero(first), *np.flatnonzero(~first)]
+        moved = gram[:, order][:, :, order][:, *pairs.texts].astype(np.float32)
+        within, between = pairs.within_between(moved, pairs.all)
+        assert got == pytest.approx((within - between)[0], abs=1e-12)
+
+
+def test_every_labelling_is_as_likely():
+    labels = Permutation(12_000, seed=0).labels(2, 2, ())
+    _, counts = np.unique(labels, axis=0, return_counts=True)
+    assert len(counts) == 6 and counts.min() > 1_800
+
+
+def test_p_counts_the_observed_labels_and_is_never_zero():
+    null = np.array([[0.1, 0.5], [0.2, 0.5], [0.3, 0.5], [0.4, 0.5]])
+    assert p_values(np.array([0.3, 0.5 + 1e-12]), null).tolist() == [3 / 5, 1.0]
+    assert p_values(np.array([9.0, np.nan]), null) == pytest.approx([1 / 5, np.nan], nan_ok=True)
+
+
+def test_holm_by_hand():
+    p = np.array([0.01, 0.04, np.nan, 0.03, 0.005])
+    assert holm(p) == pytest.approx([0.03, 0.06, np.nan, 0.06, 0.02], nan_ok=True)
+    assert holm(np.array([0.4, 0.9])).tolist() == [0.8, 0.9]
+    assert holm(np.array([0.6, 0.7, 0.8])).tolist() == [1.0, 1.0, 1.0]
+
+
+def test_quantiles_of_student_are_those_of_the_tables():
+    known = {1: 12.706205, 2: 4.302653, 3: 3.182446, 4: 2.776445, 9: 2.262157, 23: 2.068658}
+    for freedom, expected in known.items():
+        assert t_quantile(0.95, freedom) == pytest.approx(expected, abs=1e-6)
+    assert t_quantile(0.9, 10) == pytest.approx(1.812461, abs=1e-6)
+    assert t_quantile(0.95, 10_000) == pytest.approx(1.960201, abs=1e-6)
+
+
+def test_expanded_percentiles_tend_to_the_plain_ones():
+    assert expanded_tail(0.95, 20_000) == pytest.approx(0.025, abs=2e-5)
+    assert expanded_tail(0.95, 24) == pytest.approx(0.017294, abs=1e-6)
+    assert 0 <= expanded_tail(0.95, 2) < expanded_tail(0.95, 3) < 0.01
+
+
+def test_strata_keep_their_sizes_and_are_drawn_independently():
+    bootstrap = Bootstrap(draws=DRAWS_AT_ONCE + 9, confidence=0.9, seed=0)
+    counts = bootstrap.redraw_strata(lambda counts: counts, (5, 5, 2), (4,))
+    assert counts.shape == (DRAWS_AT_ONCE + 9, 12)
+    for stratum, size in ((slice(0, 5), 5), (slice(5, 10), 5), (slice(10, 12), 2)):
+        assert (counts[:, stratum].sum(axis=1) == size).all()
+    assert not np.array_equal(counts[:, :5], counts[:, 5:10])
+    again = bootstrap.redraw_strata(lambda counts: counts, (5, 5, 2), (4,))
+    assert np.array_equal(counts, again)
+
+
+def test_an_interval_of_few_units_leaves_out_what_is_missing():
+    draws = np.random.default_rng(0).standard_normal((1000, 3))
+    draws[::2, 1] = draws[:, 2] = np.nan
+    bootstrap = Bootstrap(1000, 0.9, 0)
+    low, high = bootstrap.interval(draws, 8)
+    tail = expanded_tail(0.9, 8)
+    assert low[0] == np.quantile(draws[:, 0], tail) < bootstrap.interval(draws[:, 0])[0]
+    assert high[1] == np.quantile(draws[1::2, 1], 1 - tail)
+    assert np.isnan([low[2], high[2]]).all()
+
+
+# Coverage and size. Texts are numbers x, and a pair's similarity is the product of its two; the
+# first sense of a word is around θ, the second around -θ, so that the true gap is 2 θ².
+
+
+def simulate(rng, runs, words, texts, spread, noise):
+    """θ of every word, and the texts of its senses."""
+    theta = 1 + spread * rng.standard_normal((runs, words))
+    centre = np.stack([theta, -theta], axis=-1)[..., None]
+    return theta, centre + noise * rng.standard_normal((runs, words, 2, texts))
+
+
+def gaps_of(x):
+    """The gap of each word, from the sums of its texts."""
+    texts = x.shape[-1]
+    total = x.sum(axis=-1)
+    within = (total**2 - (x * x).sum(axis=-1)) / (texts * (texts - 1))
+    return within.mean(axis=-1) - total.prod(axis=-1) / texts**2
+
+
+def test_the_simulated_gap_is_that_of_the_pairs():
+    _, x = simulate(np.random.default_rng(0), 1, 1, 5, 0.5, 1.0)
+    pairs = Pairs(5, 5)
+    first, second = pairs.texts
+    products = (x.reshape(10)[first] * x.reshape(10)[second])[None].astype(np.float32)
+    within, between = pairs.within_between(products, pairs.all)
+    assert gaps_of(x).item() == pytest.approx((within - between).item(), abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("spread", "noise"), [(0.3, 0.2), (0.25, 1.0), (0.0, 1.0)], ids=["words", "both", "texts"]
+)
+def test_intervals_over_24_words_cover_the_truth(spread, noise):
+    """95 % ± 2, where words differ, where texts do, and where both do: 3 errors of 0.5 points."""
+    runs, words = 2_000, 24
+    rng = np.random.default_rng(5)
+    _, x = simulate(rng, runs, words, 10, spread, noise)
+    truth = 2 * (1 + spread**2)
+    bootstrap = Bootstrap(draws=600, confidence=0.95, seed=0)
+    draws = bootstrap.means(gaps_of(x), (1,))
+    low, high = bootstrap.interval(draws, words)
+    assert 0.93 <= ((low <= truth) & (truth <= high)).mean() <= 0.97
+
+
+def test_drawing_texts_as_well_as_words_would_be_too_wide():
+    """Why it is not done: where words do not differ, 95 % would be 99 %."""
+    runs, words, texts, draws = 150, 24, 10, 300
+    rng = np.random.default_rng(6)
+    _, x = simulate(rng, runs, words, texts, 0.0, 1.0)
+    covered = []
+    for of_run in x:
+        word = rng.integers(words, size=(draws, words))
+        counts = rng.multinomial(texts, np.full(texts, 1 / texts), size=(draws, words, 2))
+        drawn = of_run[word]
+        total = (counts * drawn).sum(axis=-1)
+        within = (total**2 - (counts**2 * drawn**2).sum(axis=-1)) / (
+            texts**2 - (counts**2).sum(axis=-1)
+        )
+        means = (within.mean(axis=-1) - total.prod(axis=-1) / texts**2).mean(axis=1)
+        low, high = np.quantile(means, [0.025, 0.975])
+        covered.append(low <= 2.0 <= high)
+    assert np.mean(covered) > 0.97
+
+
+def test_intervals_over_the_texts_of_a_word_cover_the_truth():
+    """95 % ± 2 for a single word of 10 and 10 texts, whose states are known."""
+    runs, texts = 2_000, 10
+    pairs = Pairs(texts, texts)
+    rng = np.random.default_rng(7)
+    theta, x = simulate(rng, runs, 1, texts, 0.25, 1.0)
+    first, second = pairs.texts
+    x = x.reshape(runs, -1)
+    cosine = (x[:, first] * x[:, second]).astype(np.float32)
+    bootstrap = Bootstrap(draws=600, confidence=0.95, seed=1)
+
+    def gap(counts):
+        within, between = pairs.within_between(cosine, counts)
+        return within - between
+
+    draws = bootstrap.redraw_strata(gap, (texts, texts), (1,))
+    low, high = bootstrap.interval(draws, texts)
+    truth = 2 * theta[:, 0] ** 2
+    assert 0.93 <= ((low <= truth) & (truth <= high)).mean() <= 0.97
+
+
+def test_the_permutation_test_errs_as_often_as_it_says():
+    """5 % ± 2 where senses are all the same; and it finds a difference that is there."""
+    runs, texts = 2_000, 5
+    pairs = Pairs(texts, texts)
+    rng = np.random.default_rng(8)
+    x = rng.standard_normal((runs, 2 * texts)) + rng.standard_normal((runs, 1))
+    x[:20, :texts] += 3
+    first, second = pairs.texts
+    cosine = (x[:, first] * x[:, second]).astype(np.float32)
+    within, between = pairs.within_between(cosine, pairs.all)
+    null = pairs.gaps(cosine, Permutation(400, seed=0).labels(texts, texts, ()))
+    p = p_values((within - between)[0], null)
+    assert 0.03 <= (p[20:] <= 0.05).mean() <= 0.07
+    assert 0.45 <= p[20:].mean() <= 0.55
+    assert (p[:20] <= 0.05).mean() > 0.8

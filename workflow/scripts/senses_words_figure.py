@@ -1,0 +1,11 @@
+"""The figure of how well the senses of each word are told apart."""
+
+from _job import job
+
+with job(snakemake):
+    from tokentrails.figures.save import save
+    from tokentrails.figures.sense_words import senses_words
+    from tokentrails.tables import read_frame
+
+    chart = senses_words(read_frame(snakemake.input[0]), title=snakemake.params.title)
+    save(chart, snakemake.output)

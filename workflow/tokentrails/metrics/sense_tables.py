@@ -1,0 +1,265 @@
+"""The tables of senses: by word, over words by layer, and at which layer senses part best.
+
+Intervals over words draw words with all of their texts. To draw the texts of a drawn word anew,
+too, would count the noise of texts twice, since the values of words hold it already: such intervals
+are too wide (Davison and Hinkley 1997, section 3.8).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+from jaxtyping import Float64
+
+from ..bootstrap import Bootstrap
+from ..permutation import holm, p_values
+from ..tables import describe
+from .groups import single
+from .senses import BANDED, MEASURES, STATISTICS, Senses, Word
+
+MEANINGS = {
+    "measure": "cosine: of the states as they are; standardised: of their z-scores over the "
+    "baseline's sample, dimension by dimension (null without a baseline)",
+    "sense_a": "the sense that comes first in the alphabet",
+    "sense_b": "the other sense; null: no text of it is left",
+    "n_a": "texts of sense_a",
+    "n_b": "texts of sense_b",
+    "within": "mean similarity of two texts of one sense: the mean of the two senses' own means",
+    "between": "mean similarity of two texts of different senses",
+    "gap": "within minus between; a baseline that is taken from both leaves it as it is",
+    "auc": "probability that two texts of one sense are more alike than two of different senses of "
+    "the same word, ties half: 0.5 is chance, 1 is perfect; both senses weigh the same",
+    "p": "permutation of the senses of each word's texts, one-sided, (1 + b) / (1 + draws): how "
+    "often the gap is then at least as large",
+    "p_holm": "p after Holm's correction over the layers of the site",
+    "n": "how many words",
+    "n_texts": "how many texts they have together",
+    "few": "whether there are fewer words than statistics.few: too few to lean on",
+    "within_adjusted": "within minus that of random pairs; null: no baseline, or standardised",
+    "between_adjusted": "between minus the same",
+    "criterion": "what is largest at the best layer: gap or auc, as means over words",
+    "best_layer": "the layer where it is largest, the first of several",
+    "best_low": "lower end of the interval of the best layer: percentiles over samples of words",
+    "best_high": "upper end of it",
+    "value": "the largest gap or auc",
+}
+
+_RUN = ("model", "checkpoint", "experiment")
+_WORDS = 3  # stream of draws
+_ENDS = ("low", "high")
+
+Values = dict[str, Float64[np.ndarray, " curves"]]
+
+
+def senses(separated: Senses, *, provenance: Mapping[str, str]) -> pa.Table:
+    """The table `senses`: a row per word, place and measure.
+
+    A word with less than two texts of a sense has rows with its numbers of texts, and nulls.
+
+    Parameters
+    ----------
+    provenance: of the states; gives the key columns too.
+    """
+    keys = _keys(separated)
+    frames = []
+    for one in separated.words:
+        values = _with_ends(one.statistics, one.low, one.high) | {"p": one.p}
+        frames.append(_of_word(one.word, keys, values))
+    for word in separated.left_out:
+        nothing = dict.fromkeys(STATISTICS, np.full(len(keys), np.nan))
+        values = _with_ends(nothing, *[{name: nothing[name] for name in BANDED}] * 2)
+        frames.append(_of_word(word, keys, values | {"p": nothing["gap"]}))
+    return _described(
+        pl.concat(frames).sort("word", "site", "layer", "measure"),
+        title="senses: how alike a word's texts are within and between its two senses",
+        over="the texts of each sense",
+        provenance=provenance,
+    )
+
+
+class OverWords:
+    """Means over words at every curve, with their draws: the same words for all of them.
+
+    Attributes
+    ----------
+    n: how many words have a value.
+    means: by statistic.
+    draws: by statistic, over words drawn anew; None for a single word.
+    """
+
+    def __init__(self, separated: Senses, bootstrap: Bootstrap) -> None:
+        self.separated = separated
+        self.bootstrap = bootstrap
+        self.keys = _keys(separated)
+        values = {name: separated.values(name) for name in STATISTICS}
+        known = ~np.isnan(values["gap"])
+        self.n = known.sum(axis=1)
+        self.means = {
+            name: _ratio(np.where(known, value, 0.0).sum(axis=1), self.n)
+            for name, value in values.items()
+        }
+        words = len(separated.words)
+        drawn = bootstrap.means(np.concatenate([*values.values()]), (_WORDS,))
+        split = np.split(drawn, len(STATISTICS), axis=1)
+        self.draws = dict(zip(STATISTICS, split, strict=True)) if words > 1 else None
+
+    def intervals(self) -> tuple[Values, Values]:
+        """The lower and the upper ends, by statistic."""
+        if self.draws is None:
+            nothing = np.full(len(self.keys), np.nan)
+            return dict.fromkeys(STATISTICS, nothing), dict.fromkeys(STATISTICS, nothing)
+        ends = {
+            name: self.bootstrap.interval(draws, len(self.separated.words))
+            for name, draws in self.draws.items()
+        }
+        low, high = ({name: end[side] for name, end in ends.items()} for side in (0, 1))
+        return low, high
+
+
+def senses_by_layer(over: OverWords, *, few: int, provenance: Mapping[str, str]) -> pa.Table:
+    """The table `senses_by_layer`: means over words, a row per place and measure.
+
+    Parameters
+    ----------
+    few: means over fewer words are marked.
+    provenance: as for `senses`.
+    """
+    texts = np.array([len(one.word.rows) for one in over.separated.words])
+    known = ~np.isnan(over.separated.values("gap"))
+    p = p_values(over.means["gap"], over.separated.null)
+    values = _with_ends(over.means, *over.intervals()) | {"p": p, "p_holm": np.full(len(p), np.nan)}
+    for _, rows in _families(over.keys):
+        values["p_holm"][rows] = holm(p[rows])
+    chance = over.separated.chance
+    adjusted = {f"{name}_adjusted": over.means[name] - chance for name in ("within", "between")}
+    columns: Values = {}
+    for name, value in values.items():
+        columns |= adjusted if name == "auc" else {}
+        columns[name] = value
+    frame = over.keys.with_columns(
+        pl.Series("n", over.n, pl.Int32),
+        pl.Series("n_texts", known @ texts, pl.Int32),
+        pl.Series("few", over.n < few),
+        *(single(value).alias(name) for name, value in columns.items()),
+    )
+    return _described(
+        frame.sort("site", "layer", "measure"),
+        title="senses: how alike texts are within and between senses, means over words",
+        over="words",
+        provenance=provenance,
+    )
+
+
+def senses_best(over: OverWords, *, provenance: Mapping[str, str]) -> pa.Table:
+    """The table `senses_best`: at which layer of a site the gap and the AUC are largest.
+
+    Parameters
+    ----------
+    provenance: as for `senses`.
+    """
+    depth = max(layer for site, layer in over.separated.places if site == "resid")
+    rows = []
+    for (site, measure), at in _families(over.keys):
+        layers = over.keys["layer"].to_numpy()[at]
+        for criterion in ("auc", "gap"):
+            means = over.means[criterion][at]
+            row: dict[str, Any] = {"site": site, "measure": measure, "criterion": criterion}
+            row |= {"depth": depth, "n": len(over.separated.words)}
+            if not np.isnan(means).all():
+                best = _first_largest(means[None])[0]
+                row |= {"best_layer": layers[best], "value": means[best]}
+                row |= _best_ends(over, criterion, at)
+            rows.append(row)
+    integers = ("best_layer", "best_low", "best_high", "depth", "n")
+    types = {"site": pl.String, "measure": pl.String, "criterion": pl.String, "value": pl.Float32}
+    frame = pl.DataFrame(rows, schema=types | dict.fromkeys(integers, pl.Int32))
+    order = ("site", "measure", "criterion", *integers[:3], "value", "depth", "n")
+    return _described(
+        frame.select(order).sort("site", "measure", "criterion"),
+        title="senses: at which layer of each site they are told apart best",
+        over="words",
+        provenance=provenance,
+    )
+
+
+def _best_ends(over: OverWords, criterion: str, at: np.ndarray) -> dict[str, int]:
+    """The interval of the best layer: the layers at the percentiles of that of every sample."""
+    if over.draws is None:
+        return {}
+    layers = over.keys["layer"].to_numpy()[at]
+    best = layers[_first_largest(over.draws[criterion][:, at])]
+    tail = (1 - over.bootstrap.confidence) / 2
+    return {
+        "best_low": int(np.quantile(best, tail, method="lower")),
+        "best_high": int(np.quantile(best, 1 - tail, method="higher")),
+    }
+
+
+def _first_largest(values: Float64[np.ndarray, "samples layers"]) -> np.ndarray:
+    """Where each row is largest, the first of several; a NaN never is."""
+    return np.where(np.isnan(values), -np.inf, values).argmax(axis=1)
+
+
+def _keys(separated: Senses) -> pl.DataFrame:
+    """Site, layer and measure of every curve."""
+    rows = [(site, layer, measure) for site, layer in separated.places for measure in MEASURES]
+    types = {"site": pl.String, "layer": pl.Int32, "measure": pl.String}
+    return pl.DataFrame(rows, schema=types, orient="row")
+
+
+def _families(keys: pl.DataFrame) -> list[tuple[tuple[str, str], np.ndarray]]:
+    """The curves of every site and measure, by layer."""
+    rows = keys.with_row_index("row").sort("site", "measure", "layer")
+    groups = rows.group_by("site", "measure", maintain_order=True)
+    return [((str(site), str(m)), group["row"].to_numpy()) for (site, m), group in groups]
+
+
+def _with_ends(statistics: Values, low: Values, high: Values) -> Values:
+    """The statistics in their order, each followed by its ends where it has some."""
+    columns: Values = {}
+    for name in STATISTICS:
+        columns[name] = statistics[name]
+        for end, values in zip(_ENDS, (low, high), strict=True):
+            columns |= {f"{name}_{end}": values[name]} if name in values else {}
+    return columns
+
+
+def _of_word(word: Word, keys: pl.DataFrame, values: Values) -> pl.DataFrame:
+    own = {"word": word.word, "sense_a": word.senses[0], "sense_b": word.senses[1]}
+    counts = {"n_a": word.pairs.n_a, "n_b": word.pairs.n_b}
+    return keys.select(
+        *(pl.lit(value, pl.String).alias(name) for name, value in own.items()),
+        *keys.columns,
+        *(pl.lit(value, pl.Int32).alias(name) for name, value in counts.items()),
+    ).with_columns(single(value).alias(name) for name, value in values.items())
+
+
+def _ratio(total: np.ndarray, size: np.ndarray) -> np.ndarray:
+    return np.divide(total, size, out=np.full(total.shape, np.nan), where=size > 0)
+
+
+def _described(
+    frame: pl.DataFrame, *, title: str, over: str, provenance: Mapping[str, str]
+) -> pa.Table:
+    run = [pl.lit(provenance[name]).alias(name) for name in _RUN]
+    ends = {
+        f"{name}_{end}": f"{side} end of its interval: bootstrap over {over}, percentiles expanded "
+        "by Student's t; null: too few of them"
+        for name in STATISTICS
+        for end, side in zip(_ENDS, ("lower", "upper"), strict=True)
+    }
+    names = ("within", "between", "gap")
+    cosines = [*names, *(f"{name}_{end}" for name in names for end in (*_ENDS, "adjusted"))]
+    return describe(
+        frame.select(*run, *frame.columns).to_arrow(compat_level=pl.CompatLevel.oldest()),
+        title=title,
+        provenance=provenance,
+        meanings=MEANINGS | ends,
+        units=dict.fromkeys(cosines, "cosine")
+        | dict.fromkeys(("auc", "auc_low", "auc_high", "p", "p_holm"), "probability")
+        | dict.fromkeys(("best_layer", "best_low", "best_high"), "layer"),
+    )

@@ -1,0 +1,225 @@
+"""How well the senses of words are told apart: within against between, by word and over words.
+
+For two texts of one word, cos(x_l in text A, x_l in text B); *within* is its mean over the pairs of
+texts of one sense (of the two senses' means), *between* that over pairs of different senses, and
+the gap is within minus between. What chance gives is the same in both: the gap needs no baseline.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+from jaxtyping import Float, Float32, Float64, Int
+
+from ..baseline import Baseline
+from ..bootstrap import Bootstrap
+from ..errors import TokentrailsError
+from ..permutation import Permutation, p_values
+from ..separability import Pairs
+from ..similarity import pair_cosine
+from ..states import Layer, Place
+
+MEASURES = ("cosine", "standardised")
+STATISTICS = ("within", "between", "gap", "auc")
+_TEXTS, _WORDS, _LABELS = 1, 2, 3  # streams of draws
+
+MEASURES = ("cosine", "standardised")
+STATISTICS = ("within", "between", "gap", "auc")
+BANDED = ("gap", "auc")
+"""Of the statistics, those of a single word that have intervals."""
+
+_TEXTS, _LABELS = 1, 2  # streams of draws
+
+
+@dataclass(frozen=True)
+class Word:
+    """The texts of one word.
+
+    Attributes
+    ----------
+    senses: the two, in the order of the alphabet; None for one without texts.
+    rows: of its texts in the table of tokens, those of the first sense before those of the second.
+    """
+
+    word: str
+    senses: tuple[str, str | None]
+    rows: Int[np.ndarray, " texts"]
+    pairs: Pairs
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether there are two texts at least of each sense."""
+        return min(self.pairs.n_a, self.pairs.n_b) >= 2
+
+
+@dataclass(frozen=True)
+class Separated:
+    """What is known of one word at every curve; NaN where a state has no direction.
+
+    Attributes
+    ----------
+    statistics: by name, see `STATISTICS`.
+    low, high: the ends of the intervals of gap and AUC, by the same names.
+    p: of the gap.
+    """
+
+    word: Word
+    statistics: dict[str, Float64[np.ndarray, " curves"]]
+    low: dict[str, Float64[np.ndarray, " curves"]]
+    high: dict[str, Float64[np.ndarray, " curves"]]
+    p: Float64[np.ndarray, " curves"]
+
+
+@dataclass(frozen=True)
+class Senses:
+    """Every word at every curve: places by measures, in this order.
+
+    Attributes
+    ----------
+    words: those that were measured, and `left_out` those with less than two texts of a sense.
+    chance: mean cosine of random pairs; NaN without a baseline, and where standardised.
+    null: the mean gap over words with senses at random.
+    """
+
+    places: tuple[Place, ...]
+    words: tuple[Separated, ...]
+    left_out: tuple[Word, ...]
+    chance: Float64[np.ndarray, " curves"]
+    null: Float64[np.ndarray, "draws curves"]
+
+    def values(self, statistic: str) -> Float64[np.ndarray, "curves words"]:
+        """One statistic of every word."""
+        nothing = np.empty((len(self.chance), 0))
+        return np.column_stack([nothing, *(one.statistics[statistic] for one in self.words)])
+
+
+def words_of(tokens: pa.Table) -> list[Word]:
+    """The words of a table of tokens, in the order of the alphabet."""
+    frame = pl.DataFrame(pl.from_arrow(tokens.select(["word", "sense"])))
+    frame = frame.with_row_index("row").with_columns(pl.col("sense").cast(pl.String))
+    words = []
+    for (word,), texts in frame.sort("word", "sense", "row").group_by("word", maintain_order=True):
+        names = texts["sense"].unique(maintain_order=True).to_list()
+        if len(names) > 2:
+            raise ValueError(f"{word!r} has the senses {names}; the configuration refuses this")
+        n_a = int((texts["sense"] == names[0]).sum())
+        senses = (names[0], names[1] if len(names) > 1 else None)
+        pairs = Pairs(n_a, len(texts) - n_a)
+        words.append(Word(str(word), senses, texts["row"].to_numpy().astype(np.int64), pairs))
+    return words
+
+
+def separate(
+    layers: Iterable[Layer],
+    tokens: pa.Table,
+    baseline: Baseline,
+    bootstrap: Bootstrap,
+    permutation: Permutation,
+) -> Senses:
+    """Measure every word at every place.
+
+    The texts of a word are drawn anew, and their senses permuted, the same way at all places.
+
+    Parameters
+    ----------
+    layers: the states, one place at a time.
+    tokens: the tokens table, whose rows are those of the states.
+    bootstrap, permutation: how intervals and p-values are made.
+
+    Raises
+    ------
+    TokentrailsError: if no word has two texts of each sense.
+    """
+    words = words_of(tokens)
+    measured = [word for word in words if word.is_measured]
+    left_out = tuple(word for word in words if not word.is_measured)
+    for word in left_out:
+        numbers = f"{word.pairs.n_a} and {word.pairs.n_b} texts of its two senses"
+        logging.info(f"left out: {word.word!r} has {numbers}; it takes two of each")
+    if not measured:
+        raise TokentrailsError(
+            "no word has two texts of each of its senses left",
+            where="the tokens of the experiment",
+            hint="see the reasons in results/tokens/MODEL/EXPERIMENT.skipped.csv.",
+        )
+    places, cosines = _cosines(layers, measured, baseline)
+    separated: list[Separated] = []
+    null = np.zeros((permutation.draws, len(places) * len(MEASURES)))
+    for number, (word, cosine) in enumerate(zip(measured, cosines, strict=True)):
+        one, null_of_word = _separate(word, cosine, number, bootstrap, permutation)
+        separated.append(one)
+        null += np.nan_to_num(null_of_word)
+    known = sum(~np.isnan(one.p) for one in separated)
+    chance = [
+        0 - baseline.adjusted("states", place, np.zeros(1)).item()
+        if measure == "cosine"
+        else np.nan
+        for place in places
+        for measure in MEASURES
+    ]
+    return Senses(places, tuple(separated), left_out, np.array(chance), null / np.maximum(known, 1))
+
+
+def _cosines(
+    layers: Iterable[Layer], words: Sequence[Word], baseline: Baseline
+) -> tuple[tuple[Place, ...], list[Float32[np.ndarray, "curves pairs"]]]:
+    """The similarity of every pair of every word, at every place and by every measure."""
+    a, b = (
+        np.concatenate([word.rows[word.pairs.texts[side]] for word in words]) for side in (0, 1)
+    )
+    places, curves = [], []
+    for at in layers:
+        place = at.site, at.layer
+        places.append(place)
+        curves.append(pair_cosine(at.hidden, a, b))
+        curves.append(
+            pair_cosine(baseline.standardise(place, at.hidden), a, b)
+            if place in baseline.moments
+            else np.full(len(a), np.nan, dtype=np.float32)
+        )
+    ends = np.cumsum([len(word.pairs.texts[0]) for word in words])[:-1]
+    return tuple(places), np.split(np.stack(curves), ends, axis=1)
+
+
+def _separate(
+    word: Word,
+    cosine: Float32[np.ndarray, "curves pairs"],
+    number: int,
+    bootstrap: Bootstrap,
+    permutation: Permutation,
+) -> tuple[Separated, Float64[np.ndarray, "draws curves"]]:
+    """One word, and its gap with senses at random; `number` tells its draws from other words'."""
+    pairs = word.pairs
+    known = ~np.isnan(cosine).any(axis=1)
+    some = np.ascontiguousarray(cosine[known])
+
+    def statistics(counts: np.ndarray) -> list[np.ndarray]:
+        within, between = pairs.within_between(some, counts)
+        return [within, between, within - between, pairs.auc(some, counts)]
+
+    def spread(of_known: Float[np.ndarray, "*rows known"]) -> Float64[np.ndarray, "*rows curves"]:
+        every = np.full((*of_known.shape[:-1], len(cosine)), np.nan)
+        every[..., known] = of_known
+        return every
+
+    observed = [value[0] for value in statistics(pairs.all)]
+    draws = bootstrap.redraw_strata(
+        lambda counts: np.hstack(statistics(counts)[2:]), (pairs.n_a, pairs.n_b), (_TEXTS, number)
+    )
+    low, high = (
+        dict(zip(BANDED, map(spread, np.split(end, 2)), strict=True))
+        for end in bootstrap.interval(draws, min(pairs.n_a, pairs.n_b))
+    )
+    null = pairs.gaps(some, permutation.labels(pairs.n_a, pairs.n_b, (_LABELS, number)))
+    return Separated(
+        word,
+        dict(zip(STATISTICS, map(spread, observed), strict=True)),
+        low,
+        high,
+        p=spread(p_values(observed[2], null)),
+    ), spread(null)
