@@ -262,7 +262,7 @@ def test_half_lives_of_whole_texts_and_sizes_from_the_command_line(tmp_path):
     folder = wf.checkout(tmp_path)
     for name in ("gpt2", "bert"):
         tiny.save(name, folder / "models" / name)
-    texts = ["The bank approved the loan.", "She will lead the misleading leaders."]
+    texts = ["The bank approved the loan.", "She will lead the gardenias."]
     prompts = [{"label": f"t{i}", "prompt": text} for i, text in enumerate(texts)]
     wf.write_yaml(
         folder / "config/experiments/texts.yaml", {"analyses": ["identity"], "prompts": prompts}
@@ -285,7 +285,8 @@ def test_half_lives_of_whole_texts_and_sizes_from_the_command_line(tmp_path):
             below = [layer for layer, c in here.select("layer", "cosine").rows() if c < 0.1]
             assert row["half_life_layer"] == min(below, default=None)
         assert not table.filter(position=0)["counted"].any()
-        assert {"whole", "first", "later"} <= set(table["word_part"])
+        if name == "gpt2":  # whose tokenizer has no unknown words
+            assert {"whole", "first", "later"} <= set(table["word_part"])
     sizes = pl.read_parquet(folder / "results/scaling.parquet")
     assert set(sizes["model"]) == {"gpt2", "bert"} and set(sizes["depth"]) == {3}
     assert (folder / "results/composites/scaling.svg").exists()

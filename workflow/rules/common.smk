@@ -325,7 +325,12 @@ def get_figures(wildcards):
 
 
 def get_half_life_figures(wildcards):
-    return [figure for figure in get_figures(wildcards) if "/half_life." in figure]
+    return [
+        FIGURE.format(figure="half_life", suffix=suffix, **get_run(*run))
+        for run in SETUP.runs()
+        if "half_life" in get_identity_figures(run[-1])
+        for suffix in PAPER
+    ]
 
 
 def get_identity_figures(experiment):

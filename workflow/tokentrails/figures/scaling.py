@@ -4,8 +4,9 @@ import altair as alt
 import polars as pl
 
 from .curves import in_order
+from .labels import end_labels
 from .text import readable, shorten
-from .theme import GREY, colour, figure, nothing_to_show
+from .theme import GREY, LINE_HEIGHT, colour, figure, nothing_to_show
 
 _MEASURES = {
     "half_life": "median half-life, in layers",
@@ -21,6 +22,7 @@ _MEASURES = {
 _OPEN = ("half_life", "half_life_adjusted", "gap")  # the others are shares
 _COLUMNS = 3
 _MANY = 4
+_HEIGHT = 170
 
 
 def scaling(
@@ -42,10 +44,11 @@ def scaling(
     )
     sizes: list[int] = points["n_parameters"].sort().to_list()
     low, high = sizes[0], sizes[-1]
-    room = max((high / low) ** 0.12, 1.6)
+    room = max((high / low) ** 0.08, 1.3)
+    right = high * room
     x = alt.X(
         "n_parameters:Q",
-        scale=alt.Scale(type="log", domain=[low / room, high * room**3], nice=False),
+        scale=alt.Scale(type="log", domain=[low / room, right], nice=False),
         axis=alt.Axis(grid=False, format="~s", tickCount=4),
         title="parameters without embeddings",
     )
@@ -54,6 +57,7 @@ def scaling(
             points.filter(experiment=experiment, measure=measure),
             slopes.filter(experiment=experiment, measure=measure),
             x,
+            right,
             measure,
             f"{shorten(experiment, 18)}: {heading}",
         )
@@ -67,11 +71,11 @@ def scaling(
     if len(slopes):
         notes.append("Line: least squares over models; its slope and interval below the titles.")
     chart = alt.concat(*panels, columns=columns).resolve_scale(y="independent")
-    return figure(chart, title=title, notes=notes, width=max(columns, 2) * 290)
+    return figure(chart, title=title, notes=notes, width=max(columns, 2) * 330)
 
 
 def _panel(
-    points: pl.DataFrame, slopes: pl.DataFrame, x: alt.X, measure: str, title: str
+    points: pl.DataFrame, slopes: pl.DataFrame, x: alt.X, right: float, measure: str, title: str
 ) -> alt.LayerChart:
     low = points.select(pl.min_horizontal("value", "ci_low").min()).item()
     high = points.select(pl.max_horizontal("value", "ci_high").max()).item()
@@ -99,13 +103,21 @@ def _panel(
     layers.append(
         drawn.mark_point(filled=True, size=60, opacity=1).encode(color=tint, tooltip=tooltip)
     )
-    layers.append(
-        drawn.mark_text(align="left", dx=8, baseline="middle").encode(text="name:N", color=tint)
+    gap = LINE_HEIGHT * (high - low + 2 * room) / _HEIGHT
+    layers += end_labels(
+        points.select("n_parameters", "value", "colour", series="name", line="model"),
+        keys=["line"],
+        place=("n_parameters", "value"),
+        right=right,
+        gap=gap,
+        limits=(low - room + gap / 2, high + room - gap / 2),
+        x=x,
+        y=y,
     )
     heading = alt.TitleParams(title, offset=8, limit=290)
     if len(slopes):
         heading.subtitle = [_told(slopes.row(0, named=True))]
-    return alt.LayerChart(layer=layers).properties(width=230, height=170, title=heading)
+    return alt.LayerChart(layer=layers).properties(width=210, height=_HEIGHT, title=heading)
 
 
 def _line(points: pl.DataFrame, slope: dict) -> alt.Chart:
