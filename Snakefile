@@ -33,6 +33,8 @@ include: "workflow/rules/vocabulary_figures.smk"
 include: "workflow/rules/circuit_figures.smk"
 include: "workflow/rules/composites.smk"
 include: "workflow/rules/documents.smk"
+include: "workflow/rules/claims.smk"
+include: "workflow/rules/paper.smk"
 
 
 report: "workflow/report/workflow.rst"
@@ -49,6 +51,8 @@ rule all:
         get_circuit_figures(*READ),
         get_composites(*COMPOSITES),
         get_documents(*READ),
+        get_claims,
+        get_paper,
 
 
 # The tables alone.
