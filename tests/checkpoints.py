@@ -50,5 +50,6 @@ def write_config(folder: Path, models: dict[str, dict], experiments: Sequence[st
             "experiments": {
                 name: {"file": f"config/experiments/{name}.yaml"} for name in experiments
             },
+            "claims": {"enabled": False},
         },
     )

@@ -219,6 +219,7 @@ def small(folder: Path, models: Path | None = None) -> Path:
                 "plain": {"file": "config/experiments/plain.yaml", "models": ["bert"]},
             },
             "extract": {"token_budget": 24},
+            "claims": {"enabled": False},  # they read nearly every table
         },
     )
     return folder

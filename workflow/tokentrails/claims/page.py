@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -83,7 +83,7 @@ def _overview(claims: Sequence[Claim], rows: dict[str, list[dict[str, Any]]]) ->
     )
 
 
-def _claim(claim: Claim, rows: Iterable[dict[str, Any]]) -> str:
+def _claim(claim: Claim, rows: Sequence[dict[str, Any]]) -> str:
     published = "no number" if claim.published is None else _number(claim.published)
     about = [
         ("Published", f"{published} ({escape(claim.source)})"),
@@ -91,17 +91,24 @@ def _claim(claim: Claim, rows: Iterable[dict[str, Any]]) -> str:
         ("Corrected", escape(claim.correction) or "nothing was wrong"),
     ]
     terms = "".join(f"<dt>{name}</dt><dd>{text}</dd>" for name, text in about)
-    head = "".join(f"<th scope='col'>{name}</th>" for name in _HEAD)
-    lines = "".join(map(_line, rows))
     formulas = f"as published\n{claim.as_published.strip()}"
     if claim.corrected is not None:
         formulas += f"\n\ncorrected\n{claim.corrected.strip()}"
     return (
         f"<section id='{escape(claim.id)}'><h3>{escape(claim.statement)}</h3><dl>{terms}</dl>"
-        f"<table class='models'><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table>"
+        f"{_results(rows)}"
         f"<details><summary>{escape(claim.id)}: formulas</summary><pre>{escape(formulas)}</pre>"
         "</details></section>"
     )
+
+
+def _results(rows: Sequence[dict[str, Any]]) -> str:
+    """A line for each model; a sentence where the claim is about none of them."""
+    if all(row["model"] is None for row in rows):
+        return f"<p>{_badge(rows[0]['verdict'])} {escape(rows[0]['reason'] or '')}</p>"
+    head = "".join(f"<th scope='col'>{name}</th>" for name in _HEAD)
+    lines = "".join(map(_line, rows))
+    return f"<table class='models'><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table>"
 
 
 def _line(row: dict[str, Any]) -> str:
@@ -112,7 +119,7 @@ def _line(row: dict[str, Any]) -> str:
     corrected = _with_interval(row["value_corrected"], row["ci_low"], row["ci_high"])
     return (
         f"<tr class='{_CLASS[row['verdict']]}'>"
-        f"<th scope='row'>{escape(row['model'] or 'none')}</th>"
+        f"<th scope='row'>{escape(row['model'])}</th>"
         f"<td class='number'>{published}</td>"
         f"<td class='number'>{corrected}</td><td class='number'>{units}</td>"
         f"<td>{_badge(row['verdict'])}</td><td>{escape(row['reason'] or '')}</td></tr>"

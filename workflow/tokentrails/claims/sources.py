@@ -87,7 +87,7 @@ def _why(specs: Sequence[Spec], model: Model, measured: Measured) -> str:
         return f"the model has no checkpoint {lacking[0]} in this configuration"
     if len(model.checkpoints) == 1 and all(s.metric in measured["convergence"][1] for s in specs):
         return "the model has one checkpoint"
-    if all(s.experiment == "*" for s in specs):
-        return f"no experiment of this configuration makes {specs[0].metric} for this model"
+    if any(spec.experiment == "*" for spec in specs):
+        return f"no experiment of this configuration makes {specs[-1].metric} for this model"
     names = " or ".join(map(str, specs))
     return f"this configuration does not make {names} for this model"
