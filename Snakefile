@@ -33,6 +33,7 @@ include: "workflow/rules/vocabulary_figures.smk"
 include: "workflow/rules/circuit_figures.smk"
 include: "workflow/rules/composites.smk"
 include: "workflow/rules/documents.smk"
+include: "workflow/rules/claims_common.smk"
 include: "workflow/rules/claims.smk"
 include: "workflow/rules/paper.smk"
 

@@ -3,17 +3,6 @@
 # in:  the files that the configuration lists under `paper`
 # out: results/paper/{study}/{number}_{name}.*, results/paper/index.html and .csv
 
-from tokentrails.paper import items
-
-PAPER_ITEMS = items(SETUP.paper)
-PAPER_INDEX = ["results/paper/index.html", "results/paper/index.csv"]
-
-
-def get_paper(wildcards):
-    """The folder's index, which is made with all of it; nothing where no figures are listed."""
-    return PAPER_INDEX if PAPER_ITEMS else []
-
-
 if PAPER_ITEMS:
 
     localrules:
