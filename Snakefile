@@ -36,6 +36,9 @@ include: "workflow/rules/vocabulary_figures.smk"
 include: "workflow/rules/circuit_figures.smk"
 include: "workflow/rules/composites.smk"
 include: "workflow/rules/documents.smk"
+include: "workflow/rules/claims_common.smk"
+include: "workflow/rules/claims.smk"
+include: "workflow/rules/paper.smk"
 
 
 report: "workflow/report/workflow.rst"
@@ -54,6 +57,8 @@ rule all:
         get_composites(*COMPOSITES),
         get_scaling_figure,
         get_documents(*READ),
+        get_claims,
+        get_paper,
 
 
 # The tables alone.

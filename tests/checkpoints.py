@@ -51,5 +51,6 @@ def write_config(folder: Path, models: dict[str, dict], experiments: Sequence[st
                 name: {"file": f"config/experiments/{name}.yaml"} for name in experiments
             },
             "baseline": {"enabled": False},
+            "claims": {"enabled": False},
         },
     )

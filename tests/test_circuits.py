@@ -33,6 +33,7 @@ def folder(tmp_path_factory):
         "experiments": {
             "inside": {"file": "config/experiments/inside.yaml", "circuits": {"top": 3}}
         },
+        "claims": {"enabled": False},
     }
     write_yaml(folder / "config/config.yaml", config)
     wf.run(folder, "heads", "neurons", "evolution", "attribution")

@@ -765,16 +765,18 @@ def properties(rule, path=()):
             yield from properties(rule[key], (*path, "*"))
 
 
-@pytest.mark.parametrize("name", ["config", "experiment"])
+@pytest.mark.parametrize("name", ["config", "experiment", "claims"])
 def test_schemas_are_schemas(name):
     jsonschema.Draft202012Validator.check_schema(schema(name))
 
 
-@pytest.mark.parametrize("name", ["config", "experiment"])
+@pytest.mark.parametrize("name", ["config", "experiment", "claims"])
 def test_every_key_is_described_and_optional_ones_say_what_happens_without(name):
     listed = list(properties(schema(name)))
     assert len(listed) > 5
     without = {"token", "word", "sha256", "file"}  # nothing happens without them
+    without |= {"above", "below", "value", "tolerance", "models", "kind", "positions"}
+    without |= {"published", "difference", "numbers"}
     for path, rule, owner in listed:
         assert len(rule.get("description", "")) > 5, path
         required = path[-1] in owner.get("required", ())
@@ -786,7 +788,7 @@ def test_every_key_is_described_and_optional_ones_say_what_happens_without(name)
         assert required or said or path[-1] in without, path
 
 
-@pytest.mark.parametrize("name", ["config", "experiment"])
+@pytest.mark.parametrize("name", ["config", "experiment", "claims"])
 def test_every_default_is_allowed(name):
     for path, rule, _ in properties(schema(name)):
         if "default" in rule:

@@ -25,7 +25,7 @@ def keys(rule: dict) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("name", ["config", "experiment"])
+@pytest.mark.parametrize("name", ["config", "experiment", "claims"])
 def test_the_manual_explains_every_key_of_the_schema(name):
     manual = (ROOT / "config/README.md").read_text()
     words = set(re.findall(r"[a-z_0-9]+", manual))

@@ -493,3 +493,31 @@ def test_files_are_the_same_bytes_in_every_process(tmp_path):
         "    t.save(chart, [Path(sys.argv[1]) / (name + s) for s in t.FORMATS])\n"
     )
     assert len(made_twice_alike(code, tmp_path)) == 4 * len(FORMATS)
+
+
+def test_no_font_of_this_machine_is_drawn_with(tmp_path):
+    """A machine with its own fonts, and one without any: the same bytes."""
+    script = (
+        "import sys; from pathlib import Path; import altair as alt\n"
+        "from tokentrails.figures.save import save\n"
+        "from tokentrails.figures.theme import figure\n"
+        "words = alt.Chart().mark_text(text='Ġbank größe 東京')\n"
+        "chart = figure(words, title='A title', notes=['a note'], width=300)\n"
+        "save(chart, [Path(sys.argv[1]) / f'f.{s}' for s in ('svg', 'png', 'pdf')])\n"
+    )
+    bare = tmp_path / "bare.conf"
+    bare.write_text("<fontconfig><dir>/nonexistent</dir></fontconfig>")
+    homes = {"here": os.environ["HOME"], "elsewhere": str(tmp_path)}
+    for name, home in homes.items():
+        (tmp_path / name).mkdir()
+        env = {k: v for k, v in os.environ.items() if not k.startswith(("XDG_", "FONTCONFIG"))}
+        if name == "elsewhere":
+            env["FONTCONFIG_FILE"] = str(bare)
+        subprocess.run(
+            [sys.executable, "-c", script, tmp_path / name],
+            check=True,
+            env=env | {"HOME": home, "PYTHONPATH": os.pathsep.join(sys.path)},
+        )
+    for suffix in ("svg", "png", "pdf"):
+        files = [(tmp_path / name / f"f.{suffix}").read_bytes() for name in homes]
+        assert files[0] == files[1], suffix

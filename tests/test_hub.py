@@ -345,10 +345,11 @@ def test_the_paper_is_planned_for_the_models_of_each_study(paper):
     assert jobs["context"] == jobs["curves"] == 3  # the GPT-2 family
     assert jobs["ranks"] == jobs["ranks_by_class"] == 2  # roberta-base, without and with positions
     assert jobs["half_lives"] == 2 and jobs["identity"] == 3 + 2
+    assert jobs["senses_tables"] == 3
     # The baseline's texts run on every model.
-    assert jobs["model"] == 3 + 1 and jobs["tokens"] == jobs["hidden_states"] == 3 + 2 + 4
+    assert jobs["model"] == 3 + 1 and jobs["tokens"] == jobs["hidden_states"] == 3 + 2 + 3 + 4
     assert jobs["baseline"] == 4
-    assert jobs["composite"] == 2 + 2 * 2
+    assert jobs["composite"] == 2 + 2 * 2 + 1
 
 
 @pytest.mark.e2e

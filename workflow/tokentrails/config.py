@@ -108,8 +108,15 @@ def load_config(data: dict[str, Any], files: Sequence[str] = ()) -> Config:
         experiments |= _baseline(filled["baseline"]["file"], experiments, models, where)
     for figure, title in filled["figures"].items():
         _check_title(title, where(("figures", figure)))
-    sections = ("extract", "summary", "statistics", "figures")
+    filled["claims"] = {"file": _claims_file()} | filled["claims"]
+    sections = ("extract", "summary", "statistics", "figures", "claims", "paper")
     return Config(models, experiments, *(filled[section] for section in sections))
+
+
+def _claims_file() -> str:
+    """That of the working directory, or the one that comes with the workflow."""
+    here = "config/claims.yaml"
+    return here if Path(here).is_file() else str(Path(__file__).parents[2] / here)
 
 
 def load_experiment(

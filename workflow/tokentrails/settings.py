@@ -306,6 +306,8 @@ class Config:
     summary: dict[str, Any]
     statistics: dict[str, Any]
     figures: dict[str, str]
+    claims: dict[str, Any]
+    paper: list[dict[str, str]]
 
     def runs(self) -> list[tuple[Model, str, Experiment]]:
         """Every (model, checkpoint, experiment) to compute, in the order of the configuration."""

@@ -2,6 +2,7 @@
 
 import html
 import json
+import os
 import re
 from collections.abc import Iterable
 from functools import cache
@@ -18,6 +19,10 @@ from .pdf import canonical
 
 _VEGA_LITE = ".".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
 _PNG_SCALE = 2.0
+
+# Every machine has other fonts, and other versions of one font. vl-convert looks for them when it
+# draws first; with this it finds none, and takes those that it carries itself.
+os.environ["FONTCONFIG_FILE"] = str(Path(__file__).with_name("fonts.conf"))
 
 # `ast` makes Vega interpret its expressions, so that the page needs no eval and can forbid it.
 _DRAW = """

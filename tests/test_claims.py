@@ -1,0 +1,452 @@
+"""Claims: formulas, verdicts, the page, the numbers, and the claims file of the repository."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import yaml
+
+from tokentrails.bootstrap import Bootstrap
+from tokentrails.claims.file import Spec, Target, load_claims
+from tokentrails.claims.formula import Estimate, estimate
+from tokentrails.claims.models import model_table, unfit
+from tokentrails.claims.numbers import numbers
+from tokentrails.claims.page import page
+from tokentrails.claims.sources import Source
+from tokentrails.claims.table import Run, claims_table
+from tokentrails.claims.verdict import AS_PUBLISHED, FAILS, HOLDS, UNTESTABLE, answer, verdict
+from tokentrails.errors import TokentrailsError
+from tokentrails.tables import write_table
+
+ROOT = Path(__file__).parent.parent
+BOOTSTRAP = Bootstrap(200, 0.95, 0)
+
+# --- the tables as documented, tiny ------------------------------------------------------------
+
+
+def grid(**columns):
+    """Every combination of the values of these columns."""
+    frame = pl.DataFrame({"_": [0]})
+    for name, values in columns.items():
+        frame = frame.join(pl.DataFrame({name: values}), how="cross")
+    return frame.drop("_")
+
+
+def measured(frame, *names, seed=0):
+    """`frame` with float columns of random numbers."""
+    rng = np.random.default_rng(seed)
+    made = [pl.Series(name, rng.uniform(0.1, 0.9, frame.height)) for name in names]
+    return frame.with_columns(made)
+
+
+DEPTH = 12
+LAYERS = list(range(DEPTH + 1))
+LABELS = {"label": ["bank_river", "lead_verb", "lead_metal", "bank_finance"]}
+WORD = pl.col("label").str.head(4).alias("word")
+
+
+def with_norm(frame):
+    """The rows of `resid`, and those of the last layer again as `final_norm`."""
+    end = frame.filter(pl.col("layer") == DEPTH).with_columns(site=pl.lit("final_norm"))
+    return pl.concat([frame.with_columns(site=pl.lit("resid")), end])
+
+
+def tables():
+    """A table of each metric that claims read, with its documented columns."""
+    at_layers = with_norm(grid(**LABELS, layer=LAYERS)).with_columns(WORD)
+    identity = measured(at_layers, "cosine", "adjusted", "standardised")
+    pairs = grid(label_a=["a", "b"], label_b=["c", "d"], word=["bank", "lead"], layer=LAYERS)
+    pairs = with_norm(pairs).with_columns(token="Ġ" + pl.col("word"))
+    pairs = pairs.with_columns(
+        relation=pl.when(label_a="a").then(pl.lit("within")).otherwise(pl.lit("between")),
+        label_a=pl.col("label_a") + pl.col("word"),
+        label_b=pl.col("label_b") + pl.col("word"),
+    )
+    words = {"word": ["one", "two"]}
+    groups = grid(**words, variant=["P1", "P2"], layer=list(range(17)), n_tokens=[2])
+    ends = groups.filter(pl.col("layer") == 16).with_columns(site=pl.lit("final_norm"))
+    groups = pl.concat([groups.with_columns(site=pl.lit("resid")), ends])
+    steps = grid(word=["one", "two", "three"], checkpoint=["step0", "step1"], layer=LAYERS)
+    steps = steps.with_columns(
+        site=pl.lit("resid"),
+        reference=pl.lit("step1"),
+        n_tokens=pl.when(word="one").then(1).otherwise(2),
+    )
+    ranks = grid(label=["s", "t"], position=[0, 1, 2], layer=list(range(DEPTH)))
+    ranks = ranks.with_columns(
+        site=pl.lit("resid_mid"),
+        token=pl.col("position").replace_strict({0: "the", 1: "fox", 2: "."}),
+        word=pl.col("position").replace_strict({0: "the", 1: "fox", 2: "."}),
+        word_class=pl.col("position").replace_strict(
+            {0: "function", 1: "content", 2: "punctuation"}
+        ),
+        rank=pl.col("position") * 7 + pl.col("layer"),
+        rank_as_published=pl.col("position") * 3 + pl.col("layer"),
+        nearest=pl.concat_list(pl.lit("fox"), pl.lit("dog")),
+        nearest_cosine=pl.concat_list(pl.lit(0.5), pl.lit(0.4)),
+    )
+    lists = grid(label=["s"], layer=[0, 1], head=[0, 1], position=[0, 1, 2], side=["key", "query"])
+    heads = lists.with_columns(
+        kind=pl.lit("pattern"),
+        high_bias=pl.lit(False),
+        top=pl.concat_list(pl.lit("x"), pl.format("{}", pl.col("position"))),
+    )
+    by_head = grid(layer=[0, 1, 2], head=[0, 1])
+    weights = grid(label=["s"], layer=[0, 1], head=[0, 1], query=[0, 1, 2], key=[0, 1, 2])
+    tokens = grid(label=["s"], position=[0, 1, 2])
+    firing = grid(label=["s"], layer=[0, 1, 2], neuron=[1, 666], position=[0, 1, 2])
+    evolution = grid(
+        label=["s"], position=[0, 1, 2], layer=[0, 1, 2], space=["embedding", "unembedding"]
+    )
+    return {
+        "identity": identity,
+        "context": measured(pairs, "cosine", "adjusted", "standardised"),
+        "summary": pl.DataFrame(LABELS).with_columns(
+            WORD, depth=pl.lit(DEPTH), half_life_layer=pl.Series([2, 3, 4, 1])
+        ),
+        "half_lives": measured(
+            grid(label=["s", "t"], measure=["cosine", "adjusted"]).with_columns(
+                half_life_layer=pl.Series([2, 3, 4, 1]), depth=pl.lit(DEPTH)
+            )
+        ),
+        "senses": measured(
+            with_norm(
+                grid(word=["bank", "lead"], layer=LAYERS, measure=["cosine", "standardised"])
+            ),
+            *("within", "between", "gap", "auc"),
+        ),
+        "baseline": measured(with_norm(grid(layer=LAYERS, kind=["states", "embedding"])), "cosine"),
+        "convergence": measured(steps, "cosine", "adjusted"),
+        "perturbation": measured(groups, "cosine", "adjusted", "standardised"),
+        "ranks": measured(ranks, "cosine", "cosine_as_published"),
+        "heads": heads,
+        "head_summary": measured(by_head, "self_pattern", "past_identity", "first_position"),
+        "attention": measured(weights, "weight"),
+        "activations": measured(firing, "activation", "contribution_norm"),
+        "first_position_neurons": pl.DataFrame({"layer": [1], "neuron": [2]}),
+        "evolution": evolution.with_columns(
+            predicted=pl.lit(False),
+            top=pl.concat_list(pl.format("{}", pl.col("layer")), pl.lit("y")),
+        ),
+        "predictions": tokens.with_columns(
+            token=pl.format("{}", pl.col("position")), predicted=pl.lit("2")
+        ),
+    }
+
+
+TABLES = tables()
+MODEL = model_table("m", "main", 1, {"architecture": "gpt2"})
+SHIPPED = load_claims(ROOT / "config/claims.yaml", TABLES)
+
+
+def shipped_tables(entry):
+    return {name: TABLES[specs[0].metric] for name, specs in entry.tables.items()} | {
+        "model": MODEL
+    }
+
+
+# --- the claims file of the repository ---------------------------------------------------------
+
+
+def test_the_claims_of_all_four_studies_are_there():
+    assert len({claim.study for claim in SHIPPED.claims}) == 5  # and Ethayarajh's numbers
+    assert len(SHIPPED.claims) >= 16
+
+
+@pytest.mark.parametrize("claim", SHIPPED.claims, ids=lambda claim: claim.id)
+def test_every_shipped_formula_runs_on_the_documented_columns(claim):
+    for key in ("as_published", "corrected"):
+        sql = getattr(claim, key)
+        if sql is not None:
+            found = estimate(
+                sql,
+                shipped_tables(claim),
+                statistic=claim.statistic,
+                difference=claim.difference,
+                bootstrap=BOOTSTRAP,
+                stream=claim.id,
+                where=claim.id,
+            )
+            if claim.applies_to.models not in (("gpt2-medium",), ("distilgpt2",)):  # of other depth
+                assert found.value is not None, (key, found.reason)
+
+
+@pytest.mark.parametrize("number", SHIPPED.numbers, ids=lambda number: number.name)
+def test_every_shipped_number_is_one_number(number):
+    run = Run(
+        {"m": MODEL},
+        {
+            number.name: {
+                "m": {name: Source(specs[0].metric) for name, specs in number.tables.items()}
+            }
+        },
+        TABLES.__getitem__,
+    )
+    made = json.loads(numbers(empty_claims(), [number], run))
+    assert list(made["numbers"][number.name]) == ["m"]
+
+
+def empty_claims():
+    run = Run({}, {}, TABLES.__getitem__)
+    return claims_table([], run, BOOTSTRAP, few=10, provenance={})
+
+
+def test_published_numbers_agree_with_what_is_claimed():
+    """A published number that its own claim would call wrong is a slip of ours."""
+    for claim in SHIPPED.claims:
+        if claim.published is not None:
+            interval = (claim.published, claim.published)
+            assert answer(claim.target, Estimate(claim.published, *interval)) == "yes", claim.id
+
+
+# --- formulas ------------------------------------------------------------------------------------
+
+
+def number(rows, sql="SELECT unit, value FROM t", statistic="mean", difference=None):
+    return estimate(
+        sql,
+        {"t": pl.DataFrame(rows)},
+        statistic=statistic,
+        difference=difference,
+        bootstrap=BOOTSTRAP,
+        stream="s",
+        where="here",
+    )
+
+
+def test_the_mean_and_its_interval_are_those_of_a_plain_loop():
+    units = ["a", "a", "b", "c", "c", "c"]
+    values = [1.0, 2.0, 5.0, 0.0, 1.0, 8.0]
+    found = number({"unit": units, "value": values})
+    assert found.value == pytest.approx(np.mean(values)) and (found.n, found.units) == (6, 3)
+    rng = np.random.default_rng(1)
+    means = []
+    for _ in range(20_000):
+        drawn = rng.choice(["a", "b", "c"], 3)
+        means.append(
+            np.mean([v for d in drawn for u, v in zip(units, values, strict=True) if u == d])
+        )
+    low, high = np.quantile(means, [0.025, 0.975])
+    assert found.low == pytest.approx(low, abs=0.3) and found.high == pytest.approx(high, abs=0.3)
+
+
+def test_the_median_of_an_even_number():
+    assert number({"unit": list("abcd"), "value": [1, 2, 4, 9]}, statistic="median").value == 3
+
+
+def test_a_difference_is_of_the_groups_in_their_order():
+    rows = {"unit": ["a", "a", "b", "b"], "value": [1.0, 5.0, 2.0, 8.0], "g": ["x", "y"] * 2}
+    sql = 'SELECT unit, value, g AS "group" FROM t'
+    assert number(rows, sql, difference=("y", "x")).value == 5.0
+    assert number(rows, sql, difference=("x", "y")).value == -5.0
+    assert "'z'" in number(rows, sql, difference=("x", "z")).reason
+
+
+def test_null_and_nan_take_no_part_and_nothing_left_is_a_reason():
+    assert number({"unit": ["a", "b", "c"], "value": [1.0, None, float("nan")]}).n == 1
+    assert "null" in number({"unit": ["a"], "value": [None]}).reason
+    assert "no rows" in number({"unit": [], "value": []}).reason
+
+
+def test_one_unit_has_no_interval():
+    found = number({"unit": ["a", "a"], "value": [1.0, 2.0]})
+    assert found.value == 1.5 and found.low is None
+
+
+def test_the_order_of_rows_changes_nothing():
+    rng = np.random.default_rng(0)
+    rows = pl.DataFrame({"unit": [f"u{i % 7}" for i in range(200)], "value": rng.normal(size=200)})
+    assert number(rows.to_dict()) == number(rows.sample(fraction=1, shuffle=True, seed=3).to_dict())
+
+
+@pytest.mark.parametrize(
+    ("sql", "parts"),
+    [
+        ("SELECT nothing AS unit FROM t", ("does not run", "nothing", "unit, value")),
+        ("SELECT unit FROM other", ("does not run", "other", "its tables are t")),
+        ("SELECT FROM WHERE", ("does not run",)),
+        ("SELECT unit FROM t", ("no column 'value'",)),
+        ("SELECT unit, unit AS value FROM t", ("no numbers",)),
+    ],
+)
+def test_a_formula_that_does_not_run_says_why(sql, parts):
+    with pytest.raises(TokentrailsError) as raised:
+        number({"unit": ["a"], "value": [1.0]}, sql)
+    assert all(part in str(raised.value) for part in ("here: ", "Hint: ", *parts))
+
+
+# --- verdicts ------------------------------------------------------------------------------------
+
+ABOVE, BELOW = Target(above=1.0), Target(below=1.0)
+OVER, UNDER, ACROSS = Estimate(2, 1.5, 3, 9, 9), Estimate(0, -1, 0.5, 9, 9), Estimate(1, 0, 2, 9, 9)
+NONE = Estimate(reason="no table")
+
+
+@pytest.mark.parametrize(
+    ("target", "published", "corrected", "expected"),
+    [
+        (ABOVE, OVER, OVER, HOLDS),
+        (ABOVE, UNDER, OVER, HOLDS),
+        (ABOVE, OVER, UNDER, AS_PUBLISHED),
+        (ABOVE, OVER, ACROSS, AS_PUBLISHED),
+        (ABOVE, UNDER, UNDER, FAILS),
+        (ABOVE, ACROSS, UNDER, FAILS),
+        (ABOVE, ACROSS, ACROSS, UNTESTABLE),
+        (ABOVE, NONE, UNDER, FAILS),
+        (ABOVE, OVER, NONE, UNTESTABLE),
+        (ABOVE, OVER, Estimate(2, n=3, units=1), UNTESTABLE),
+        (BELOW, UNDER, UNDER, HOLDS),
+        (BELOW, UNDER, OVER, AS_PUBLISHED),
+        (BELOW, OVER, OVER, FAILS),
+        (ABOVE, Estimate(1, 1, 1, 9, 9), Estimate(1, 1, 1, 9, 9), FAILS),
+        (Target(value=0.5, tolerance=0.01), Estimate(0.509), Estimate(0.509), HOLDS),
+        (Target(value=0.5, tolerance=0.01), Estimate(0.509), Estimate(0.6), AS_PUBLISHED),
+        (Target(value=0.5, tolerance=0.01), Estimate(0.6), Estimate(0.48), FAILS),
+        (Target(value=0.5, tolerance=0.01), Estimate(0.5), NONE, UNTESTABLE),
+    ],
+)
+def test_verdicts(target, published, corrected, expected):
+    assert verdict(target, published, corrected)[0] == expected
+
+
+def test_reasons_say_what_is_lacking():
+    assert verdict(ABOVE, OVER, NONE)[1] == "no table; as published it holds"
+    assert "undecided" in verdict(ABOVE, ACROSS, ACROSS)[1]
+    assert "fewer than two units" in verdict(ABOVE, OVER, Estimate(2, n=3, units=1))[1]
+    assert verdict(ABOVE, OVER, OVER, few=10)[1] == "few units: 9"
+    assert verdict(ABOVE, OVER, OVER, few=9)[1] == ""
+
+
+def test_models_that_a_claim_is_not_about():
+    about = {claim.id: claim.applies_to for claim in SHIPPED.claims}
+    encoder = model_table("e", "main", 1, {"architecture": "bert"})
+    assert "decoders" in unfit(about["anti-alignment"], encoder)
+    assert unfit(about["anti-alignment"], MODEL) == ""
+    assert unfit(about["single-tokens-first"], MODEL) == "the model has one checkpoint"
+    assert MODEL.row(0, named=True)["positions"] == "learned"
+
+
+# --- the table, the page and the numbers ---------------------------------------------------------
+
+NASTY = "</style><script>alert(1)</script>&\"'"
+
+
+def claims_file(tmp_path, *claims, **more):
+    entries = [
+        {
+            "id": f"claim-{i}",
+            "study": "S",
+            "source": "p. 1",
+            "statement": "It is so.",
+            "measure": "cosine",
+            "claimed": {"above": 0.0},
+            "tables": {"identity": "*/identity"},
+            "as_published": "SELECT label AS unit, cosine AS value FROM identity",
+            **claim,
+        }
+        for i, claim in enumerate(claims)
+    ]
+    path = tmp_path / "claims.yaml"
+    path.write_text(yaml.safe_dump({"claims": entries, **more}, allow_unicode=True))
+    return path
+
+
+def evaluated(tmp_path, *claims, models=("m",)):
+    file = load_claims(claims_file(tmp_path, *claims), TABLES)
+    sources = {
+        claim.id: {
+            model: {name: Source(specs[0].metric) for name, specs in claim.tables.items()}
+            for model in models
+        }
+        for claim in file.claims
+    }
+    run = Run({model: MODEL for model in models}, sources, TABLES.__getitem__)
+    return claims_table(file.claims, run, BOOTSTRAP, few=2, provenance={"x": "y"}), file, run
+
+
+def test_every_claim_has_a_row_even_without_a_model(tmp_path):
+    table, _, _ = evaluated(tmp_path, {}, {"applies_to": {"models": ["nobody"]}}, models=("m", "n"))
+    rows = table.to_pylist()
+    assert [(r["claim"], r["model"]) for r in rows] == [
+        ("claim-0", "m"),
+        ("claim-0", "n"),
+        ("claim-1", None),
+    ]
+    assert rows[2]["verdict"] == UNTESTABLE and "nobody" in rows[2]["reason"]
+    first = ["claim", "study", "statement", "published_value", "value_as_published"]
+    assert table.column_names[:9] == [*first, "value_corrected", "ci_low", "ci_high", "verdict"]
+
+
+def test_untrusted_text_stays_text(tmp_path):
+    claim = {key: NASTY for key in ("study", "statement", "source", "measure")}
+    claim |= {"as_published": f"SELECT label AS unit, cosine AS value FROM identity -- {NASTY}"}
+    table, file, _ = evaluated(tmp_path, claim)
+    html = page(table, file.claims, 0.95)
+    assert "<script" not in html and html.count("</style>") == 1
+    assert not re.search(r"(src|href)=", html)  # nothing is fetched
+    table, _, _ = evaluated(tmp_path, {"statement": "=1+1"})
+    write_table(table, tmp_path / "c.parquet", tmp_path / "c.csv")
+    assert "'=1+1" in (tmp_path / "c.csv").read_text()
+
+
+def test_the_same_bytes_every_time(tmp_path):
+    made = []
+    for name in ("a", "b"):
+        table, file, run = evaluated(tmp_path, {}, {"statistic": "median"})
+        write_table(table, tmp_path / name)
+        text = page(table, file.claims, 0.95) + numbers(table, file.numbers, run)
+        made.append((tmp_path / name).read_bytes() + text.encode())
+    assert made[0] == made[1]
+
+
+def test_a_new_claim_moves_no_other_interval(tmp_path):
+    alone = evaluated(tmp_path, {})[0].to_pylist()
+    beside = evaluated(tmp_path, {}, {})[0].to_pylist()
+    assert alone[0] == beside[0]
+    assert beside[0]["ci_low"] != beside[1]["ci_low"]  # their draws are their own
+
+
+def test_numbers_are_sorted_and_rounded(tmp_path):
+    table, file, run = evaluated(tmp_path, {})
+    text = numbers(table, file.numbers, run)
+    data = json.loads(text)
+    assert text == json.dumps(data, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+    value = data["claims"]["claim-0"]["m"]["value_corrected"]
+    assert value == round(table["value_corrected"][0].as_py(), 4)
+
+
+# --- what is wrong with a claims file ------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("claim", "parts"),
+    [
+        ({"tables": {"identity": "*/identiy"}}, ("identiy", "did you mean 'identity'")),
+        ({"tables": {"model": "*/identity"}}, ("model",)),
+        ({"tables": {"identity": "identity"}}, ("identity",)),
+        ({"statment": "x"}, ("statment", "did you mean 'statement'")),
+        ({"claimed": {"above": 0, "below": 1}}, ("claims[0]",)),
+        ({"claimed": {"value": 0}}, ("claims[0]",)),
+        ({"as_published": "DROP TABLE identity"}, ("no query", "SELECT")),
+        ({"as_published": "SELECT * FROM read_csv('x')"}, ("a file of its own",)),
+        ({"corrected": "SELECT 1"}, ("go together",)),
+        ({"id": "Not an id"}, ("Not an id",)),
+    ],
+)
+def test_a_bad_claims_file_is_refused_in_one_message(tmp_path, claim, parts):
+    with pytest.raises(TokentrailsError) as raised:
+        load_claims(claims_file(tmp_path, claim), TABLES)
+    assert all(part in str(raised.value) for part in ("claims.yaml, line ", "Hint: ", *parts))
+
+
+def test_an_id_used_twice_is_refused(tmp_path):
+    with pytest.raises(TokentrailsError, match="used 2 times"):
+        load_claims(claims_file(tmp_path, {"id": "a"}, {"id": "a"}), TABLES)
+
+
+def test_the_names_of_tables():
+    assert Spec.parse("words/convergence") == Spec("words", "convergence", None)
+    assert str(Spec.parse("*/perturbation@step64")) == "*/perturbation@step64"

@@ -1,0 +1,132 @@
+"""Claims and the paper's folder from the command line, with tiny models."""
+
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+from workflow import (
+    ONE_THREAD,
+    copy_of,
+    finished,
+    jobs_to_run,
+    one_message,
+    read_yaml,
+    rules_to_run,
+    run,
+    snakemake,
+    write_yaml,
+)
+
+pytestmark = pytest.mark.e2e
+
+CONFIG = Path("config/config.yaml")
+CLAIM = {
+    "id": "identity-gone",
+    "study": "Mine",
+    "source": "page 1",
+    "statement": "Identity is below 2.",
+    "measure": "identity at layer 1 (cosine)",
+    "claimed": {"below": 2},
+    "tables": {"identity": "senses/identity"},
+    "as_published": "SELECT label AS unit, cosine AS value FROM identity WHERE layer = 1",
+}
+NUMBER = {
+    "name": "texts",
+    "meaning": "how many texts",
+    "tables": {"identity": "*/identity"},
+    "sql": "SELECT COUNT(DISTINCT label) AS value FROM identity",
+}
+
+
+def edit(folder, path, change):
+    data = read_yaml(folder / path)
+    change(data)
+    write_yaml(folder / path, data)
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """The finished run, with a claim of its own, one number and a paper of two items."""
+    folder = copy_of(finished(tmp_path_factory), tmp_path_factory.mktemp("claims") / "run")
+    write_yaml(folder / "config/mine.yaml", {"claims": [CLAIM], "numbers": [NUMBER]})
+
+    def ask(config):
+        config["claims"] = {"file": "config/mine.yaml"}
+        config["paper"] = [
+            {"study": "mine", "name": "depth", "file": "composites/senses_depth", "title": "A <b>"},
+            {"study": "mine", "name": "context", "file": "metrics/gpt2/main/senses/context.csv"},
+        ]
+
+    edit(folder, CONFIG, ask)
+    assert rules_to_run(folder, *ONE_THREAD) == {"claims": 1, "paper": 1}
+    run(folder, *ONE_THREAD)
+    return folder
+
+
+def test_claims_are_made_for_every_model_of_the_configuration(done):
+    table = pl.read_parquet(done / "results/claims.parquet")
+    assert table["verdict"].to_list() == ["holds", "holds"]
+    assert sorted(table["model"]) == ["bert", "gpt2"]
+    assert "Identity is below 2." in (done / "results/claims.html").read_text()
+    assert (done / "results/claims.csv").read_text().startswith("claim,study,statement,")
+    data = json.loads((done / "results/numbers.json").read_text())
+    assert data["numbers"]["texts"] == {"bert": 4, "gpt2": 4}
+
+
+def test_the_paper_is_copied_and_numbered(done):
+    made = sorted(p.name for p in (done / "results/paper/mine").iterdir())
+    assert made == ["01_depth.pdf", "01_depth.png", "01_depth.svg", "02_context.csv"]
+    assert not any(p.is_symlink() for p in (done / "results/paper").rglob("*"))
+    copy, made = "results/paper/mine/01_depth.svg", "results/composites/senses_depth.svg"
+    assert (done / copy).read_bytes() == (done / made).read_bytes()
+    assert "A &lt;b&gt;" in (done / "results/paper/index.html").read_text()
+    assert (done / "results/paper/index.csv").read_text().count("\n") == 5
+
+
+def test_nothing_is_stale_and_a_changed_claim_reruns_claims_alone(done, tmp_path):
+    folder = copy_of(done, tmp_path)
+    assert rules_to_run(folder, *ONE_THREAD) == {}
+    edit(folder, "config/mine.yaml", lambda d: d["claims"][0].update(statement="Other words."))
+    assert rules_to_run(folder, *ONE_THREAD) == {"claims": 1}
+
+
+def test_a_claim_about_an_experiment_that_is_not_run_says_so(done, tmp_path):
+    folder = copy_of(done, tmp_path)
+    elsewhere = CLAIM | {"tables": {"identity": "elsewhere/identity"}}
+    write_yaml(folder / "config/mine.yaml", {"claims": [elsewhere]})
+    run(folder, "claims", *ONE_THREAD)
+    table = pl.read_parquet(folder / "results/claims.parquet")
+    assert set(table["verdict"]) == {"not testable here"}
+    assert "elsewhere/identity" in table["reason"][0]
+
+
+def test_what_is_wrong_with_a_claim_is_said_in_one_message(done, tmp_path):
+    folder = copy_of(done, tmp_path)
+    broken = CLAIM | {"as_published": "SELECT label AS unit, cosin AS value FROM identity"}
+    write_yaml(folder / "config/mine.yaml", {"claims": [broken]})
+    one_message(
+        snakemake(folder, "claims", *ONE_THREAD),
+        *("config/mine.yaml, line ", "identity-gone", "as_published", "cosin", "cosine"),
+    )
+    write_yaml(folder / "config/mine.yaml", {"claims": [CLAIM | {"claimd": 1}]})
+    one_message(snakemake(folder, "-n"), "config/mine.yaml", "claimd")
+    edit(folder, CONFIG, lambda c: c.update(claims={"file": "config/none.yaml"}))
+    one_message(snakemake(folder, "-n"), "config/none.yaml")
+
+
+def test_claims_can_be_switched_off(done, tmp_path):
+    folder = copy_of(done, tmp_path)
+    edit(folder, CONFIG, lambda c: c.update(claims={"enabled": False}))
+    (folder / "results/claims.parquet").unlink()
+    assert "claims" not in {job.rule for job in jobs_to_run(folder, *ONE_THREAD)}
+
+
+def test_the_claims_of_the_workflow_are_found_from_any_configuration(done, tmp_path):
+    folder = copy_of(done, tmp_path)
+    edit(folder, CONFIG, lambda c: c.update(claims={}))
+    run(folder, "claims", *ONE_THREAD)
+    table = pl.read_parquet(folder / "results/claims.parquet")
+    assert table["claim"].n_unique() > 16
+    measured = table.filter(pl.col("value_as_published").is_not_null())
+    assert set(measured["model"]) == {"bert", "gpt2"}

@@ -1,0 +1,67 @@
+"""The claims: table, page and numbers."""
+
+import hashlib
+import json
+from functools import lru_cache
+from pathlib import Path
+
+from _job import job
+
+with job(snakemake):
+    import pyarrow.parquet as pq
+
+    from tokentrails.atomic import replacing
+    from tokentrails.bootstrap import Bootstrap
+    from tokentrails.claims.file import load_claims
+    from tokentrails.claims.models import model_table
+    from tokentrails.claims.numbers import numbers
+    from tokentrails.claims.page import page
+    from tokentrails.claims.sources import Source
+    from tokentrails.claims.table import Run, claims_table
+    from tokentrails.tables import provenance_of, read_frame, write_table
+
+    params, output, statistics = snakemake.params, snakemake.output, snakemake.params.statistics
+    file = load_claims(snakemake.input.file, params.metrics)
+    sources = {
+        name: {
+            model: {t: Source(*pair) for t, pair in files.items()} for model, files in by.items()
+        }
+        for name, by in params.sources.items()
+    }
+    # Any table of a model says what the model is.
+    one_of = {}
+    for by_model in sources.values():
+        for model, files in by_model.items():
+            paths = sorted(file.path for file in files.values() if file.path)
+            one_of.setdefault(model, paths[0] if paths else None)
+            one_of[model] = one_of[model] or (paths[0] if paths else None)
+    models = {
+        name: model_table(
+            name,
+            about["reference"],
+            about["checkpoints"],
+            provenance_of(pq.read_schema(one_of[name]).empty_table()) if one_of.get(name) else {},
+        )
+        for name, about in params.models.items()
+    }
+    run = Run(models, sources, lru_cache(maxsize=16)(read_frame))
+    table = claims_table(
+        file.claims,
+        run,
+        Bootstrap(statistics["bootstrap"], statistics["confidence"], statistics["seed"]),
+        few=statistics["few"],
+        provenance={
+            "claims_file_sha256": hashlib.sha256(
+                Path(snakemake.input.file).read_bytes()
+            ).hexdigest(),
+            "models": ", ".join(models),
+            "statistics": json.dumps(statistics),
+        },
+    )
+    write_table(table, output.table, output.csv)
+    for text, path in (
+        (page(table, file.claims, statistics["confidence"]), output.page),
+        (numbers(table, file.numbers, run), output.numbers),
+    ):
+        with replacing(path) as part:
+            part.write_text(text, encoding="utf-8", newline="\n")

@@ -1,0 +1,1 @@
+"""The published claims, each tested against the tables of this run."""

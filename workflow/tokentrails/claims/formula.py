@@ -1,0 +1,136 @@
+"""A formula: SQL over metric tables, and the number with its interval that comes out."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from ..bootstrap import Bootstrap, cluster_means, cluster_medians
+from ..errors import TokentrailsError
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number, or why there is none.
+
+    Attributes
+    ----------
+    value: None where `reason` says why.
+    low, high: ends of the interval; None with fewer than two units.
+    n: how many rows have a value.
+    units: how many texts, words or other clusters these are of.
+    """
+
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    n: int = 0
+    units: int = 0
+    reason: str = ""
+
+
+def mentioned(sql: str, tables: Mapping[str, object]) -> list[str]:
+    """Which of these names a query contains."""
+    return [name for name in tables if re.search(rf"\b{name}\b", sql)]
+
+
+def run_sql(sql: str, tables: Mapping[str, pl.DataFrame], where: str) -> pl.DataFrame:
+    """The result of a query.
+
+    Raises
+    ------
+    TokentrailsError: with what polars says, if it does not run.
+    """
+    # A table that no formula names need not be there; one that is named and not there is an error.
+    context = pl.SQLContext(dict(tables))
+    try:
+        return context.execute(sql, eager=True)
+    # Polars has a dozen error classes without a common base, and its parser may panic.
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt | SystemExit | MemoryError):
+            raise
+        said = str(error).split("\n\n")[0].strip()
+        used = mentioned(sql, tables)
+        columns = "; ".join(f"{name}: {', '.join(tables[name].columns)}" for name in used)
+        raise TokentrailsError(
+            f"the formula does not run: {said}",
+            where=where,
+            hint=f"its tables are {', '.join(sorted(tables))}"
+            + (f". Columns of {columns}." if columns else "."),
+        ) from None
+
+
+def estimate(
+    sql: str,
+    tables: Mapping[str, pl.DataFrame],
+    *,
+    statistic: str,
+    difference: tuple[str, str] | None,
+    bootstrap: Bootstrap,
+    stream: str,
+    where: str,
+) -> Estimate:
+    """The number of a formula: mean or median of its values, with a cluster bootstrap over units.
+
+    Parameters
+    ----------
+    statistic: `mean` or `median`.
+    difference: two groups, of which the number is that of the first minus that of the second.
+    stream: a name of the draws; that of the claim, so that no claim moves another's interval.
+    where: file, claim and key, for messages.
+    """
+    rows = _rows(run_sql(sql, tables, where), difference, where)
+    if rows.is_empty():
+        return Estimate(reason="the formula finds no rows in the tables")
+    known = rows.drop_nulls("value")
+    if known.is_empty():
+        return Estimate(reason=f"the value is null in all {rows.height:,} rows")
+    groups = list(difference or ("",))
+    if lacking := set(groups) - set(known["group"]):
+        return Estimate(reason=f"no row has a value in the group {min(lacking)!r}")
+    # Queries give rows in no fixed order; sums must not depend on it.
+    known = known.filter(pl.col("group").is_in(groups)).sort("unit", "group", "value")
+    names, unit = np.unique(known["unit"].to_numpy(), return_inverse=True)
+    values, group = known["value"].to_numpy(), known["group"].to_numpy()
+    curves = np.stack([np.where(group == name, values, np.nan) for name in groups])
+    summed = {"mean": cluster_means, "median": cluster_medians}[statistic](curves, unit)
+    value = float(_number(summed(np.ones((1, len(names)))))[0])
+    found = Estimate(value, n=known.height, units=len(names))
+    if len(names) < 2:
+        return found
+    number = int.from_bytes(hashlib.sha256(stream.encode()).digest()[:4])
+    draws = _number(bootstrap.redraw(summed, len(names), [number]))
+    # A sample may lack one of two groups.
+    low, high = bootstrap.interval(draws[~np.isnan(draws)])
+    return Estimate(value, float(low), float(high), found.n, found.units)
+
+
+def _number(curves: np.ndarray) -> np.ndarray:
+    """The statistic of one group, or of the first minus the second."""
+    return curves[:, 0] - curves[:, 1] if curves.shape[1] == 2 else curves[:, 0]
+
+
+def _rows(found: pl.DataFrame, difference: tuple[str, str] | None, where: str) -> pl.DataFrame:
+    """The columns unit, group and value, checked; NaN is null."""
+    wanted = ["unit", "value"] + (["group"] if difference else [])
+    if lacking := [name for name in wanted if name not in found.columns]:
+        raise TokentrailsError(
+            f"the formula gives no column {lacking[0]!r}, only {', '.join(found.columns)}",
+            where=where,
+            hint=f"name the columns {', '.join(wanted)} with AS.",
+        )
+    kind = found.schema["value"]
+    if not (kind.is_numeric() or kind in (pl.Boolean, pl.Null)):
+        raise TokentrailsError(
+            f"the column 'value' of the formula holds no numbers but {kind}",
+            where=where,
+            hint="compute a number, or cast it with CAST(… AS DOUBLE).",
+        )
+    group = pl.col("group").cast(pl.String) if difference else pl.lit("")
+    value = pl.col("value").cast(pl.Float64).fill_nan(None)
+    return found.select(pl.col("unit").cast(pl.String), value, group=group).drop_nulls("unit")

@@ -1,0 +1,71 @@
+"""Every number that a text quotes, in one file: a text that quotes by name cannot go stale."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+
+import polars as pl
+import pyarrow as pa
+
+from ..errors import TokentrailsError
+from .file import Quoted
+from .formula import mentioned, run_sql
+from .table import Run
+
+DIGITS = 4
+"""Decimals of the numbers of claims."""
+
+_OF_CLAIMS = (
+    *("value_as_published", "as_published_low", "as_published_high"),
+    *("value_corrected", "ci_low", "ci_high"),
+    *("n", "units", "verdict"),
+)
+
+
+def numbers(claims: pa.Table, quoted: Sequence[Quoted], run: Run) -> str:
+    """JSON: `claims` by claim and model, `numbers` by name and model.
+
+    Parameters
+    ----------
+    claims: the table of claims.
+    quoted: further numbers; a model that lacks a table has none.
+
+    Raises
+    ------
+    TokentrailsError: if a query does not run, or gives anything but one number.
+    """
+    of_claims: dict[str, dict[str, object]] = {}
+    for row in claims.to_pylist():
+        known = {key: _rounded(row[key], DIGITS) for key in _OF_CLAIMS}
+        of_claims.setdefault(row["claim"], {})[row["model"] or ""] = known
+    about_claims = {claim: models for claim, models in of_claims.items() if list(models) != [""]}
+    data = {"claims": about_claims, "numbers": {n.name: _by_model(n, run) for n in quoted}}
+    return json.dumps(data, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _by_model(number: Quoted, run: Run) -> dict[str, object]:
+    values = {}
+    for model, files in run.sources[number.name].items():
+        if all(files[name].path for name in mentioned(number.sql, files)):
+            tables = {name: run.read(f.path) for name, f in files.items() if f.path}
+            found = run_sql(number.sql, tables | {"model": run.models[model]}, number.where)
+            values[model] = _rounded(_single(found, number.where), number.digits)
+    return values
+
+
+def _single(found: pl.DataFrame, where: str) -> object:
+    if found.columns != ["value"] or found.height != 1:
+        raise TokentrailsError(
+            f"the query gives {found.height} rows of the columns {', '.join(found.columns)}",
+            where=where,
+            hint="a number is one row with the column 'value'.",
+        )
+    return found.item()
+
+
+def _rounded(value: object, digits: int) -> object:
+    if isinstance(value, float):
+        return round(value, digits) if math.isfinite(value) else None
+    return value

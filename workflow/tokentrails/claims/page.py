@@ -1,0 +1,143 @@
+"""The page of claims: one offline file without any script, to be read and printed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from ..embedded import policy_hash
+from .file import Claim
+from .verdict import AS_PUBLISHED, FAILS, HOLDS, UNTESTABLE, VERDICTS
+
+_CLASS = {HOLDS: "holds", AS_PUBLISHED: "published", FAILS: "fails", UNTESTABLE: "untestable"}
+_HEAD = ("Model", "As published, here", "Corrected, here", "Values (units)", "Verdict", "Reason")
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src '{policy}'">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Published claims</title>
+<style>{style}</style>
+</head>
+<body>
+<h1>What the studies claim, and whether it holds here</h1>
+{body}
+</body>
+</html>
+"""
+
+
+def page(table: pa.Table, claims: Sequence[Claim], confidence: float) -> str:
+    """HTML of the table `claims`, by study, in the order of the claims file.
+
+    Parameters
+    ----------
+    confidence: of the intervals, between 0 and 1.
+    """
+    style = Path(__file__).with_suffix(".css").read_text(encoding="utf-8")
+    rows: dict[str, list[dict[str, Any]]] = {}
+    for row in table.to_pylist():
+        rows.setdefault(row["claim"], []).append(row)
+    body = [_introduction(confidence), _overview(claims, rows)]
+    for study in dict.fromkeys(claim.study for claim in claims):
+        body.append(f"<h2>{escape(study)}</h2>")
+        body += [_claim(claim, rows[claim.id]) for claim in claims if claim.study == study]
+    return _PAGE.format(policy=policy_hash(style), style=style, body="\n".join(body))
+
+
+def _introduction(confidence: float) -> str:
+    share = f"{100 * confidence:g} %"
+    return f"""<p>Each claim is one number of this run, computed twice: in the study's own way, and
+with what was wrong put right. In brackets are {share} intervals from a bootstrap over whole units
+(texts, words or heads).</p>
+<ul class="legend">
+<li>{_badge(HOLDS)} the corrected number is what is claimed; of a direction, its whole interval is
+</li>
+<li>{_badge(AS_PUBLISHED)} the number of the study's own way is what is claimed, the corrected one
+is not</li>
+<li>{_badge(FAILS)} the corrected number is not what is claimed, with its whole interval</li>
+<li>{_badge(UNTESTABLE)} data are lacking, or the interval reaches over the threshold</li>
+</ul>"""
+
+
+def _overview(claims: Sequence[Claim], rows: dict[str, list[dict[str, Any]]]) -> str:
+    """How often each verdict was reached, by study."""
+    lines = []
+    for study in dict.fromkeys(claim.study for claim in claims):
+        counts = Counter(
+            row["verdict"] for claim in claims if claim.study == study for row in rows[claim.id]
+        )
+        cells = "".join(f"<td class='number'>{counts[verdict] or ''}</td>" for verdict in VERDICTS)
+        lines.append(f"<tr><th scope='row'>{escape(study)}</th>{cells}</tr>")
+    head = "".join(f"<th scope='col'>{_badge(verdict)}</th>" for verdict in VERDICTS)
+    return (
+        f"<table class='overview'><thead><tr><th scope='col'>Claims × models</th>{head}</tr>"
+        f"</thead><tbody>{''.join(lines)}</tbody></table>"
+    )
+
+
+def _claim(claim: Claim, rows: Sequence[dict[str, Any]]) -> str:
+    published = "no number" if claim.published is None else _number(claim.published)
+    about = [
+        ("Published", f"{published} ({escape(claim.source)})"),
+        ("Tested as", f"{escape(claim.measure)}: {escape(claim.statistic)}, {claim.target}"),
+        ("Corrected", escape(claim.correction) or "nothing was wrong"),
+    ]
+    terms = "".join(f"<dt>{name}</dt><dd>{text}</dd>" for name, text in about)
+    formulas = f"as published\n{claim.as_published.strip()}"
+    if claim.corrected is not None:
+        formulas += f"\n\ncorrected\n{claim.corrected.strip()}"
+    return (
+        f"<section id='{escape(claim.id)}'><h3>{escape(claim.statement)}</h3><dl>{terms}</dl>"
+        f"{_results(rows)}"
+        f"<details><summary>{escape(claim.id)}: formulas</summary><pre>{escape(formulas)}</pre>"
+        "</details></section>"
+    )
+
+
+def _results(rows: Sequence[dict[str, Any]]) -> str:
+    """A line for each model; a sentence where the claim is about none of them."""
+    if all(row["model"] is None for row in rows):
+        return f"<p>{_badge(rows[0]['verdict'])} {escape(rows[0]['reason'] or '')}</p>"
+    head = "".join(f"<th scope='col'>{name}</th>" for name in _HEAD)
+    lines = "".join(map(_line, rows))
+    return f"<table class='models'><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table>"
+
+
+def _line(row: dict[str, Any]) -> str:
+    units = f"{row['n']:,} ({row['units']:,})" if row["n"] else ""
+    published = _with_interval(
+        row["value_as_published"], row["as_published_low"], row["as_published_high"]
+    )
+    corrected = _with_interval(row["value_corrected"], row["ci_low"], row["ci_high"])
+    return (
+        f"<tr class='{_CLASS[row['verdict']]}'>"
+        f"<th scope='row'>{escape(row['model'])}</th>"
+        f"<td class='number'>{published}</td>"
+        f"<td class='number'>{corrected}</td><td class='number'>{units}</td>"
+        f"<td>{_badge(row['verdict'])}</td><td>{escape(row['reason'] or '')}</td></tr>"
+    )
+
+
+def _badge(verdict: str) -> str:
+    return f"<span class='verdict {_CLASS[verdict]}'>{verdict}</span>"
+
+
+def _with_interval(value: float | None, low: float | None, high: float | None) -> str:
+    if value is None:
+        return "none"
+    interval = "" if low is None or high is None else f" [{_number(low)}, {_number(high)}]"
+    return _number(value) + interval
+
+
+def _number(value: float) -> str:
+    """Three digits behind the point, none of a large number, and a true minus sign."""
+    text = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3f}"
+    return text.replace("-", "\u2212")
