@@ -317,9 +317,9 @@ def test_the_experiments_of_the_repository_are_good(path):
     if read.words:
         assert read.analyses == (("perturbation",) if read.contexts else ("convergence",))
     elif read.prompts[0].is_whole:
-        assert read.analyses in (("ranks",), CIRCUITS)
+        assert read.analyses in (("identity", "ranks"), CIRCUITS)
     else:
-        assert read.analyses == ("identity", "context")
+        assert read.analyses in (("identity", "context"), ("senses",))
 
 
 def test_an_error_in_a_published_file_is_shown_at_its_own_key(here):
@@ -692,9 +692,17 @@ def test_defaults_are_filled_in(here):
         "store": "float32",
     }
     assert config.summary == {"half_life_threshold": 0.1}
-    assert config.statistics == {"bootstrap": 1000, "confidence": 0.95, "seed": 0, "few": 10}
+    statistics = {
+        "bootstrap": 1000,
+        "permutations": 10000,
+        "confidence": 0.95,
+        "seed": 0,
+        "few": 10,
+    }
+    assert config.statistics == statistics
     assert set(config.figures) == {
         *("identity_context", "summary", "training", "senses", "depth", "baseline"),
+        *("senses_by_layer", "senses_words", "separability", "half_life", "half_lives", "scaling"),
         *("convergence", "convergence_aggregate", "convergence_slope", "convergence_heatmap"),
         *("alignment", "perturbation", "perturbation_steps"),
         *("similarity_layers", "rank_layers", "rank_heatmap", "rank_classes", "ranks"),

@@ -1,10 +1,11 @@
 """What the scripts that run a checkpoint on whole texts begin with."""
 
-import json
 import os
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
+
+from _weights import of_weights
 
 
 class Run(NamedTuple):
@@ -25,20 +26,6 @@ def prepare_torch(snakemake):
     disable_progress_bar()
     set_verbosity_error()
     torch.set_num_threads(min(snakemake.threads, len(os.sched_getaffinity(0))))
-
-
-def of_weights(snakemake):
-    """What the input `provenance` says, and what of it goes into tables of float32 weights."""
-    source = json.loads(Path(snakemake.input.provenance).read_text(encoding="utf-8"))
-    return source, {
-        "model": snakemake.wildcards.model,
-        "checkpoint": snakemake.wildcards.checkpoint,
-        "source": source["source"],
-        "source_revision": source["revision"],
-        "weights_sha256": source["sha256"]["model.safetensors"],
-        "architecture": source["architecture"],
-        "dtype": "float32",
-    }
 
 
 def prepare_run(snakemake):

@@ -6,7 +6,8 @@ from pathlib import Path
 from _job import job
 
 with job(snakemake):
-    from _whole_texts import of_weights, prepare_torch
+    from _weights import of_weights
+    from _whole_texts import prepare_torch
 
     from tokentrails.device import choose_device
     from tokentrails.extract import load_model

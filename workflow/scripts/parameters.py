@@ -6,7 +6,7 @@ from pathlib import Path
 from _job import job
 
 with job(snakemake):
-    from _whole_texts import of_weights
+    from _weights import of_weights
 
     from tokentrails.architectures import architecture_of
     from tokentrails.metrics.parameters import parameters

@@ -131,7 +131,8 @@ def composite_senses(
     columns = [(run, measure) for run in names for measure in views]
     chart = alt.concat(*(cell(w, *column) for w in words for column in columns))
     chart = chart.properties(columns=len(columns))
-    notes = _notes(*views["cosine"], confidence) + _adjusted_note(views)
+    means, texts = views["cosine"]
+    notes = _notes(means, texts, confidence) + _adjusted_note(views)
     if len(every_word) > len(words):
         notes.append(f"The first {len(words)} of {len(every_word)} words.")
     return figure(chart, title=title, notes=notes, width=len(columns) * (axes.width + 140))
