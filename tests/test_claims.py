@@ -56,7 +56,7 @@ def with_norm(frame):
 
 def tables():
     """A table of each metric that claims read, with its documented columns."""
-    at_layers = with_norm(grid(**LABELS, layer=LAYERS)).with_columns(WORD)
+    at_layers = with_norm(grid(**LABELS, layer=LAYERS, position=[3])).with_columns(WORD)
     identity = measured(at_layers, "cosine", "adjusted", "standardised")
     pairs = grid(label_a=["a", "b"], label_b=["c", "d"], word=["bank", "lead"], layer=LAYERS)
     pairs = with_norm(pairs).with_columns(token="Ġ" + pl.col("word"))
@@ -109,7 +109,7 @@ def tables():
         ),
         "half_lives": measured(
             grid(label=["s", "t"], measure=["cosine", "adjusted"]).with_columns(
-                half_life_layer=pl.Series([2, 3, 4, 1]), depth=pl.lit(DEPTH)
+                half_life_layer=pl.Series([2, 3, 4, 1]), depth=pl.lit(DEPTH), counted=pl.lit(True)
             )
         ),
         "senses": measured(
