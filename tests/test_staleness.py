@@ -113,8 +113,8 @@ def change_token_budget(folder: Path) -> None:
 def edit_summary_code(folder: Path) -> None:
     edit(
         library(folder, "metrics/summary.py"),
-        'pl.col("cosine") < threshold',
-        'pl.col("cosine") <= threshold',
+        "pl.col(column) < threshold",
+        "pl.col(column) <= threshold",
     )
 
 
