@@ -72,6 +72,7 @@ def test_other_texts_make_stale_what_depends_on_them_and_nothing_else(folder, tm
         wf.Job("baseline", "kept/main/baseline"),
         wf.Job("identity", "kept/main/with"),
         wf.Job("summary", "kept/main/with"),
+        wf.Job("curves", "kept/main/with"),
     }
 
 

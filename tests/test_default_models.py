@@ -96,7 +96,7 @@ def test_provenance_says_that_the_weights_were_quantised_and_that_logits_did_not
 
 # One row for each word or token, or for each part that moves it: too long to be read in a page.
 LONG = ("convergence", "perturbation", "ranks", "evolution", "predictions", "attribution")
-LONG += ("attribution_sum", "baseline_dimensions")
+LONG += ("attribution_sum", "baseline_dimensions", "half_lives", "half_life_curve", "parameters")
 
 
 def test_the_report_holds_every_figure_and_every_table_but_the_long_ones(folder):

@@ -279,7 +279,7 @@ def test_half_lives_of_whole_texts_and_sizes_from_the_command_line(tmp_path):
     for name in ("gpt2", "bert"):
         place = folder / f"results/metrics/{name}/main/texts"
         identity = pl.read_parquet(place / "identity.parquet").filter(site="resid")
-        table = pl.read_parquet(place / "half_lives.parquet")
+        table = pl.read_parquet(place / "half_lives.parquet").filter(measure="cosine")
         for row in table.to_dicts():
             here = identity.filter(label=row["label"], position=row["position"]).sort("layer")
             below = [layer for layer, c in here.select("layer", "cosine").rows() if c < 0.1]

@@ -232,6 +232,7 @@ def test_another_configuration_takes_the_place_of_the_default_one(folder):
         "models": {"gpt2": {"source": "path:models/gpt2"}},
         "experiments": {"plain": {"file": str(experiment.relative_to(folder))}},
         "baseline": {"enabled": False},
+        "claims": {"enabled": False},
     }
     write_yaml(folder / "other.yaml", other)
     jobs = jobs_to_run(folder, "--configfile", "other.yaml")
@@ -332,7 +333,7 @@ def test_a_second_run_in_a_folder_is_refused_and_the_first_is_unharmed(uninterru
 def test_a_killed_run_is_taken_up_and_gives_the_same_bytes(interrupted, uninterrupted, small):
     made = wf.contents(interrupted / "results", *TABLES)
     long = wf.contents(uninterrupted / "results", *TABLES)
-    assert len(long) == 8
+    assert len(long) == 10
     senses = {
         name: data
         for name, data in wf.contents(small / "results", *TABLES).items()

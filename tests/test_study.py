@@ -34,6 +34,7 @@ def configure(folder: Path, steps: list[str]) -> None:
     experiments = {name: {"file": f"{name}.yaml"} for name in TABLES}
     data = {"models": models, "experiments": experiments}
     data["baseline"] = {"enabled": False}  # its texts are too long for tiny models
+    data["claims"] = {"enabled": False}  # they read nearly every table
     data["statistics"] = {"bootstrap": 100, "few": 3}
     wf.write_yaml(folder / "config/config.yaml", data)
 
