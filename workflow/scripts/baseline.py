@@ -20,7 +20,7 @@ with job(snakemake):
     weights = Weights(snakemake.input.weights)
     matrix = weights.find(architecture_of(config, where=snakemake.input.config).embedding)
     embedding = weights.rows(matrix, sample.token_ids)
-    bootstrap = Bootstrap(statistics["bootstrap"], statistics["confidence"], statistics["seed"])
+    bootstrap = Bootstrap.of(statistics)
     found = list(chances(states, sample, embedding, bootstrap))
     provenance = provenance_of(states.metadata) | {"statistics": json.dumps(statistics)}
     write_table(baseline(found, sample, provenance=provenance), output.table, output.csv)

@@ -32,15 +32,14 @@ with job(snakemake):
     one_of = {}
     for by_model in sources.values():
         for model, files in by_model.items():
-            paths = sorted(file.path for file in files.values() if file.path)
-            one_of.setdefault(model, paths[0] if paths else None)
-            one_of[model] = one_of[model] or (paths[0] if paths else None)
+            if paths := sorted(file.path for file in files.values() if file.path):
+                one_of.setdefault(model, paths[0])
     models = {
         name: model_table(
             name,
             about["reference"],
             about["checkpoints"],
-            provenance_of(pq.read_schema(one_of[name]).empty_table()) if one_of.get(name) else {},
+            provenance_of(pq.read_schema(one_of[name]).empty_table()) if name in one_of else {},
         )
         for name, about in params.models.items()
     }
@@ -48,7 +47,7 @@ with job(snakemake):
     table = claims_table(
         file.claims,
         run,
-        Bootstrap(statistics["bootstrap"], statistics["confidence"], statistics["seed"]),
+        Bootstrap.of(statistics),
         few=statistics["few"],
         provenance={
             "claims_file_sha256": hashlib.sha256(

@@ -26,7 +26,7 @@ with job(snakemake):
         params.steps,
         n_tokens,
         groups=params.groups or sorted(set(n_tokens)),
-        bootstrap=Bootstrap(statistics["bootstrap"], statistics["confidence"], statistics["seed"]),
+        bootstrap=Bootstrap.of(statistics),
         few=statistics["few"],
         provenance=provenance,
     )

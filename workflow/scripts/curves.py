@@ -15,7 +15,7 @@ with job(snakemake):
     table = curves(
         identity,
         context[0] if context else None,
-        bootstrap=Bootstrap(statistics["bootstrap"], statistics["confidence"], statistics["seed"]),
+        bootstrap=Bootstrap.of(statistics),
         few=statistics["few"],
         provenance=provenance_of(identity) | {"statistics": json.dumps(statistics)},
     )

@@ -30,7 +30,7 @@ with job(snakemake):
     write_table(tokens, output.table, output.csv)
     groups = half_lives.groups_of(
         tokens,
-        Bootstrap(statistics["bootstrap"], statistics["confidence"], statistics["seed"]),
+        Bootstrap.of(statistics),
         few=statistics["few"],
     )
     about = {

@@ -18,7 +18,7 @@ with job(snakemake):
         {name: pl.DataFrame(pl.from_arrow(table)) for name, table in tables.items()},
         params.steps,
         groups=params.groups,
-        bootstrap=Bootstrap(statistics["bootstrap"], statistics["confidence"], statistics["seed"]),
+        bootstrap=Bootstrap.of(statistics),
         few=statistics["few"],
         provenance=provenance_of_all(tables) | {"statistics": json.dumps(statistics)},
     )

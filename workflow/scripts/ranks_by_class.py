@@ -19,7 +19,7 @@ with job(snakemake):
     ranks = read_table(snakemake.input[0], [*COLUMNS])
     curves = class_curves(
         ranks,
-        Bootstrap(statistics["bootstrap"], statistics["confidence"], statistics["seed"]),
+        Bootstrap.of(statistics),
     )
     provenance = provenance_of(ranks) | {"statistics": json.dumps(statistics)}
     by_class = ranks_by_class(curves, few=statistics["few"], provenance=provenance)

@@ -12,7 +12,7 @@ with job(snakemake):
     from tokentrails.tables import provenance_of, read_frames, read_table, write_table
 
     inputs, output, statistics = snakemake.input, snakemake.output, snakemake.params.statistics
-    bootstrap = Bootstrap(statistics["bootstrap"], statistics["confidence"], statistics["seed"])
+    bootstrap = Bootstrap.of(statistics)
     sizes = read_frames(inputs.parameters)
     depth = sizes.select("model", "checkpoint", "depth")
     measured = []

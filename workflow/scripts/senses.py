@@ -15,7 +15,7 @@ with job(snakemake):
 
     given, output, statistics = snakemake.input, snakemake.output, snakemake.params.statistics
     baseline, of_baseline = read_baseline(snakemake)
-    bootstrap = Bootstrap(statistics["bootstrap"], statistics["confidence"], statistics["seed"])
+    bootstrap = Bootstrap.of(statistics)
     states = StatesReader(given.states)
     separated = separate(
         states,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float, Float64, Int
@@ -32,6 +32,11 @@ class Bootstrap:
     draws: int
     confidence: float
     seed: int
+
+    @classmethod
+    def of(cls, statistics: Mapping[str, Any]) -> Bootstrap:
+        """As the section `statistics` of the configuration says."""
+        return cls(statistics["bootstrap"], statistics["confidence"], statistics["seed"])
 
     def means(
         self, values: Float[np.ndarray, "curves words"], stream: Sequence[int]

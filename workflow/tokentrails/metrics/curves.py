@@ -18,8 +18,8 @@ from jaxtyping import Float64, Int
 
 from ..bootstrap import Bootstrap, means
 from ..tables import describe
+from .similarities import MEASURES
 
-SIMILARITIES = ("cosine", "adjusted", "standardised")
 IDENTITY = "identity"
 PAIRS = {"between": "context_between", "within": "context_within", None: "context"}
 FEWEST = {1: 2, 2: 3}
@@ -129,7 +129,7 @@ def _of_pairs(context: pa.Table) -> pl.DataFrame:
 
 def _long(frame: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
     """A row for each similarity that is there; sorted, so that sums do not depend on an order."""
-    there = [name for name in SIMILARITIES if name in frame.columns]
+    there = [name for name in MEASURES if name in frame.columns]
     return (
         frame.select(*keys, "site", "layer", *(pl.col(name).cast(pl.Float64) for name in there))
         .unpivot(there, index=[*keys, "site", "layer"], variable_name="similarity")

@@ -21,12 +21,8 @@ from ..bootstrap import Bootstrap
 from ..errors import TokentrailsError
 from ..permutation import Permutation, p_values
 from ..separability import Pairs
-from ..similarity import pair_cosine
 from ..states import Layer, Place
-
-MEASURES = ("cosine", "standardised")
-STATISTICS = ("within", "between", "gap", "auc")
-_TEXTS, _WORDS, _LABELS = 1, 2, 3  # streams of draws
+from .similarities import of_pairs
 
 MEASURES = ("cosine", "standardised")
 STATISTICS = ("within", "between", "gap", "auc")
@@ -174,14 +170,9 @@ def _cosines(
     )
     places, curves = [], []
     for at in layers:
-        place = at.site, at.layer
-        places.append(place)
-        curves.append(pair_cosine(at.hidden, a, b))
-        curves.append(
-            pair_cosine(baseline.standardise(place, at.hidden), a, b)
-            if place in baseline.moments
-            else np.full(len(a), np.nan, dtype=np.float32)
-        )
+        places.append((at.site, at.layer))
+        found = of_pairs(at, a, b, baseline)
+        curves += [found.cosine, found.standardised]
     ends = np.cumsum([len(word.pairs.texts[0]) for word in words])[:-1]
     return tuple(places), np.split(np.stack(curves), ends, axis=1)
 

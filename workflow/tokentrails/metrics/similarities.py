@@ -57,8 +57,7 @@ def of_pairs(
     """Of state a[i] with state b[i], for every i."""
     place = (at.site, at.layer)
     cosine = pair_cosine(at.hidden, a, b)
-    return Similarities(
-        cosine,
-        baseline.adjusted("states", place, cosine),
-        pair_cosine(baseline.standardise(place, at.hidden), a, b),
-    )
+    standardised = Similarities.alone(cosine).standardised
+    if place in baseline.moments:  # else no second product of pairs that would all be NaN
+        standardised = pair_cosine(baseline.standardise(place, at.hidden), a, b)
+    return Similarities(cosine, baseline.adjusted("states", place, cosine), standardised)
