@@ -35,6 +35,7 @@ rule head_tables:
     threads: lambda wildcards: SETUP.models[wildcards.model].threads
     resources:
         passing_weights=get_passing,
+        **needs_of("head_tables"),
     params:
         circuits=lambda wildcards: get_experiment(wildcards).circuits.of_heads,
         device=SETUP.extract["device"],
@@ -66,6 +67,7 @@ rule activations:
     threads: lambda wildcards: SETUP.models[wildcards.model].threads
     resources:
         passing_weights=get_passing,
+        **needs_of("activations"),
     params:
         circuits=lambda wildcards: get_experiment(wildcards).circuits.of_activations,
         device=SETUP.extract["device"],
@@ -96,6 +98,7 @@ rule neuron_table:
     threads: lambda wildcards: SETUP.models[wildcards.model].threads
     resources:
         passing_weights=get_passing,
+        **needs_of("neuron_table"),
     params:
         listing=lambda wildcards: get_neurons_of(wildcards).circuits.listing,
         device=SETUP.extract["device"],

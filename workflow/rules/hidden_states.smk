@@ -22,6 +22,7 @@ rule hidden_states:
     threads: lambda wildcards: SETUP.models[wildcards.model].threads
     resources:
         passing_weights=get_passing,
+        **needs_of("hidden_states"),
     params:
         sites=lambda wildcards: get_experiment(wildcards).sites,
         pooling=lambda wildcards: get_experiment(wildcards).pooling,

@@ -27,6 +27,7 @@ rule evolution_tables:
     threads: lambda wildcards: SETUP.models[wildcards.model].threads
     resources:
         passing_weights=get_passing,
+        **needs_of("evolution_tables"),
     params:
         top=lambda wildcards: get_experiment(wildcards).circuits.top,
         whole_words=lambda wildcards: get_experiment(wildcards).circuits.whole_words,
@@ -77,6 +78,7 @@ rule attribution_tables:
     threads: lambda wildcards: SETUP.models[wildcards.model].threads
     resources:
         passing_weights=get_passing,
+        **needs_of("attribution_tables"),
     params:
         device=SETUP.extract["device"],
         code=fingerprint("metrics.attribution"),

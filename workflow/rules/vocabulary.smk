@@ -25,6 +25,7 @@ rule ranks:
     threads: lambda wildcards: SETUP.models[wildcards.model].threads
     resources:
         passing_weights=get_passing,
+        **needs_of("ranks"),
     params:
         ranks=lambda wildcards: get_experiment(wildcards).ranks.measuring,
         groups=lambda wildcards: get_experiment(wildcards).group_columns,
