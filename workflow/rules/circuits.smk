@@ -34,8 +34,8 @@ rule head_tables:
         "../../envs/torch.yaml"
     threads: lambda wildcards: SETUP.models[wildcards.model].threads
     resources:
-        passing_weights=get_passing,
         **needs_of("head_tables"),
+        passing_weights=get_passing,
     params:
         circuits=lambda wildcards: get_experiment(wildcards).circuits.of_heads,
         device=SETUP.extract["device"],
@@ -66,8 +66,8 @@ rule activations:
         "../../envs/torch.yaml"
     threads: lambda wildcards: SETUP.models[wildcards.model].threads
     resources:
-        passing_weights=get_passing,
         **needs_of("activations"),
+        passing_weights=get_passing,
     params:
         circuits=lambda wildcards: get_experiment(wildcards).circuits.of_activations,
         device=SETUP.extract["device"],
@@ -97,8 +97,8 @@ rule neuron_table:
         "../../envs/torch.yaml"
     threads: lambda wildcards: SETUP.models[wildcards.model].threads
     resources:
-        passing_weights=get_passing,
         **needs_of("neuron_table"),
+        passing_weights=get_passing,
     params:
         listing=lambda wildcards: get_neurons_of(wildcards).circuits.listing,
         device=SETUP.extract["device"],

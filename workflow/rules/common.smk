@@ -19,6 +19,7 @@ from tokentrails.fingerprint import fingerprint
 from tokentrails.models.local import local_files
 from tokentrails.models.source import FORM
 from tokentrails.models.trained import FOLDER as TRAINED
+from tokentrails.orphans import cancel_orphans
 from tokentrails.settings import BASELINE, WORDFREQ
 
 try:
@@ -79,6 +80,13 @@ onstart:
             "another tokentrails run is working in this folder.\n"
             "Hint: wait until it has ended, or stop it; then run the same command again."
         )
+    if workflow.executor_plugin.name == "slurm":
+        try:
+            orphans = cancel_orphans(Path.cwd())
+        except TokentrailsError as error:
+            raise WorkflowError(str(error)) from None
+        if orphans:
+            logger.warning(f"Cancelled jobs of a run that was killed: {', '.join(orphans)}")
     # Priorities order the jobs, but only this limit keeps the next fetch waiting.
     if PASSING_TURNS and "passing_weights" not in workflow.global_resources:
         raise WorkflowError(

@@ -21,8 +21,8 @@ rule hidden_states:
         "../../envs/torch.yaml"
     threads: lambda wildcards: SETUP.models[wildcards.model].threads
     resources:
-        passing_weights=get_passing,
         **needs_of("hidden_states"),
+        passing_weights=get_passing,
     params:
         sites=lambda wildcards: get_experiment(wildcards).sites,
         pooling=lambda wildcards: get_experiment(wildcards).pooling,

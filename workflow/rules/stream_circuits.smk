@@ -26,8 +26,8 @@ rule evolution_tables:
         "../../envs/torch.yaml"
     threads: lambda wildcards: SETUP.models[wildcards.model].threads
     resources:
-        passing_weights=get_passing,
         **needs_of("evolution_tables"),
+        passing_weights=get_passing,
     params:
         top=lambda wildcards: get_experiment(wildcards).circuits.top,
         whole_words=lambda wildcards: get_experiment(wildcards).circuits.whole_words,
@@ -77,8 +77,8 @@ rule attribution_tables:
         "../../envs/torch.yaml"
     threads: lambda wildcards: SETUP.models[wildcards.model].threads
     resources:
-        passing_weights=get_passing,
         **needs_of("attribution_tables"),
+        passing_weights=get_passing,
     params:
         device=SETUP.extract["device"],
         code=fingerprint("metrics.attribution"),

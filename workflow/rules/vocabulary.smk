@@ -24,8 +24,8 @@ rule ranks:
         "../../envs/torch.yaml"
     threads: lambda wildcards: SETUP.models[wildcards.model].threads
     resources:
-        passing_weights=get_passing,
         **needs_of("ranks"),
+        passing_weights=get_passing,
     params:
         ranks=lambda wildcards: get_experiment(wildcards).ranks.measuring,
         groups=lambda wildcards: get_experiment(wildcards).group_columns,
