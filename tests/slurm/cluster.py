@@ -98,9 +98,6 @@ class Cluster:
         """What an operator, or the controller itself, does with a node that is lost."""
         self.say("scontrol", "update", f"nodename={node}", "state=down", "reason=test")
 
-    def set_up(self, node: str) -> None:
-        self.say("scontrol", "update", f"nodename={node}", "state=resume")
-
     def idle(self) -> set[str]:
         """Nodes that take jobs and have none."""
         listing = self.say("sinfo", "--noheader", "--Node", "--format=%N %T")
