@@ -33,13 +33,28 @@ def convergence(
     points = group_lines(rows, *_MEAN)
     if points.is_empty():
         return nothing_to_show(title, warnings)
+    panels, thinned = layer_panels(points, "cosine")
+    notes = [
+        f"Cosine of a word's state with its state at {reference_of(table)}, the reference; "
+        "mean over words with the same number of tokens.",
+        *words_note(rows),
+        band_note(confidence),
+        *left_out(table),
+        *thinned,
+    ]
+    width = panels.columns * 210 + 110
+    return figure(panels, title=title, notes=notes, width=width, warnings=warnings)
+
+
+def layer_panels(points: pl.DataFrame, value: str) -> tuple[alt.ConcatChart, list[str]]:
+    """(A panel per layer over steps, a note on layers that are not drawn) of a points frame."""
     every = sorted(points["layer"].unique())
     layers = evenly(every, _MOST_LAYERS)
     points = points.filter(pl.col("layer").is_in(layers))
     columns = min(len(layers), _COLUMNS)
-    steps = rows["step"].unique().to_list()
+    steps = points["step"].unique().to_list()
     height = max(150, LINE_HEIGHT * (points["line"].n_unique() + 1))
-    frame = _frame(steps, "cosine", value_range(points, top=1.0), width=175, height=height)
+    frame = _frame(steps, value, value_range(points, top=1.0), width=175, height=height)
     panels = [
         line_panel(
             points.filter(pl.col("layer") == layer),
@@ -51,22 +66,9 @@ def convergence(
         )
         for index, layer in enumerate(layers)
     ]
-    notes = [
-        f"Cosine of a word's state with its state at {reference_of(table)}, the reference; "
-        "mean over words with the same number of tokens.",
-        *words_note(rows),
-        band_note(confidence),
-        *left_out(table),
-    ]
-    if len(layers) < len(every):
-        notes.append(f"Drawn: {len(layers)} of {len(every)} layers, evenly spaced.")
-    return figure(
-        alt.concat(*panels, columns=columns),
-        title=title,
-        notes=notes,
-        width=columns * 210 + 110,
-        warnings=warnings,
-    )
+    thinned = len(layers) < len(every)
+    drawn = [f"Drawn: {len(layers)} of {len(every)} layers, evenly spaced."] if thinned else []
+    return alt.concat(*panels, columns=columns), drawn
 
 
 def convergence_aggregate(
