@@ -271,16 +271,19 @@ def test_the_aggregate_shows_groups_over_layers_and_layers_over_words():
     found = values(drawn(left), "step", "line", "value", "low", "high")
     assert found == points(over_layers, *columns)
     all_words = table.filter(pl.col("n_tokens").is_null()).drop_nulls("layer")
-    assert values(drawn(right), "step", "line", "value") == points(
-        all_words, "step", "layer", "mean"
+    assert values(drawn(right), "step", "line", "value", "low", "high") == points(
+        all_words, "step", "layer", *columns[2:]
     )
+    for panel in (left, right):
+        (band,) = (rows for unit, rows in panel if unit["mark"]["type"] == "area")
+        assert {row["line"] for row in band} == {row["line"] for row in drawn(panel)}
     assert labels(right) == {"layer 0", "layer 3", "layer 6"}
     assert {row["line"]: row["colour"] for row in drawn(right)} == {
         layer: ramp(layer / 6) for layer in range(7)
     }
 
 
-def test_slopes_are_those_of_the_table_where_checkpoints_are_far_apart():
+def test_slopes_are_those_of_the_table():
     table = by_group().filter(site="resid")
     chart = convergence_slope(table, title="t", **BAND)
     left, right = panels(chart).values()
@@ -289,30 +292,12 @@ def test_slopes_are_those_of_the_table_where_checkpoints_are_far_apart():
     found = values(drawn(left), "step", "line", "value", "low", "high")
     assert found == points(over_layers, "step", "n_tokens", *columns)
     all_words = table.filter(pl.col("n_tokens").is_null()).drop_nulls(["layer", "per_doubling"])
-    assert values(drawn(right), "step", "line", "value") == points(
-        all_words, "step", "layer", "per_doubling"
+    assert values(drawn(right), "step", "line", "value", "low", "high") == points(
+        all_words, "step", "layer", *columns
     )
     for panel in (left, right):
         assert panel[0][0]["mark"]["type"] == "rule"
         assert panel[0][1] == [{"value": 0.0}]
-    assert "taken together" not in notes(chart)
-
-
-def test_slopes_of_close_checkpoints_are_taken_together():
-    table = by_group(depth=2, steps=PYTHIA).filter(site="resid")
-    chart = convergence_slope(table, title="t", **BAND)
-    rows = [row for row in drawn(next(iter(panels(chart).values()))) if row["line"] == 1]
-    steps = [0, *(row["step"] for row in rows)]
-    assert steps[-1] == 143_000 and len(steps) < 40
-    means = dict(table.filter(pl.col("layer").is_null(), n_tokens=1).select("step", "mean").rows())
-    for before, row in zip(steps, rows, strict=False):
-        doublings = math.log2((1 + row["step"]) / (1 + before))
-        assert doublings >= 0.25
-        slope = (means[row["step"]] - means[before]) / doublings
-        assert row["value"] == pytest.approx(slope, abs=3e-6)
-        neighbours = PYTHIA.index(row["step"]) - PYTHIA.index(before) == 1
-        assert (row["low"] is not None) == neighbours
-    assert "taken together" in notes(chart)
 
 
 def test_labels_of_a_panel_do_not_overlap():
@@ -405,7 +390,7 @@ def test_the_heat_map_of_groups_has_a_panel_for_each():
 # --- perturbation -----------------------------------------------------------------------------
 
 
-def test_perturbation_shows_every_checkpoint_and_the_interval_of_the_last():
+def test_perturbation_shows_every_checkpoint_with_its_interval():
     table = perturbed(main=True)
     chart = perturbation(table, title="t", **BAND)
     shown = panels(chart)
@@ -426,7 +411,11 @@ def test_perturbation_shows_every_checkpoint_and_the_interval_of_the_last():
             last, *columns, "ci_low", "ci_high"
         )
         others = rows.filter(pl.col("step") < 1536)
-        assert values(faint, "layer", "line", "value") == points(others, *columns)
+        assert values(faint, "layer", "line", "value", "low", "high") == points(
+            others, *columns, "ci_low", "ci_high"
+        )
+        bands = [rows for unit, rows in panel if unit["mark"]["type"] == "area"]
+        assert [{row["step"] for row in rows} for rows in bands] == [set(STEPS[:-1]), {1536}]
         assert {row["dashed"] for row in strong} == {tokens == 3}
         assert {row["step"]: row["colour"] for row in faint + strong} == {
             step: ramp(math.log1p(step) / math.log1p(1536)) for step in STEPS

@@ -176,6 +176,33 @@ def test_slopes_are_differences_between_numbered_checkpoints(by_group):
         assert (both["per_doubling"] <= both["per_doubling_high"]).all()
 
 
+def test_a_slope_reaches_back_at_least_a_quarter_of_a_doubling(tmp_path):
+    steps = {"step0": 0, "step20": 20, "step21": 21, "step22": 22, "step32": 32}
+    siblings = siblings_of(tmp_path, {name: random_states(i) for i, name in enumerate(steps)})
+    curves = pl.DataFrame(
+        pl.from_arrow(
+            convergence_by_group(
+                convergence_similarities(siblings, tokens_table()["word"].to_pylist()),
+                siblings,
+                steps,
+                N_TOKENS,
+                groups=[1],
+                bootstrap=BOOTSTRAP,
+                few=6,
+                provenance=PROVENANCE,
+            )
+        )
+    ).filter(n_tokens=1, site="resid", layer=1)
+    mean = dict(curves.select("checkpoint", "mean").iter_rows())
+    row = {row["checkpoint"]: row for row in curves.iter_rows(named=True)}
+    for name, since in (("step20", 0), ("step21", 0), ("step22", 0), ("step32", 22)):
+        change = mean[name] - mean[f"step{since}"]
+        slope = change / np.log2((1 + steps[name]) / (1 + since))
+        assert row[name]["per_doubling"] == pytest.approx(slope, abs=1e-6)
+        assert row[name]["per_doubling_low"] <= slope <= row[name]["per_doubling_high"]
+    assert row["step21"]["per_step"] == pytest.approx(mean["step21"] - mean["step20"], abs=1e-6)
+
+
 def test_siblings_of_another_width_are_refused(states, tmp_path):
     wider = states | {"step4": random_states(1, width=WIDTH + 1)}
     with pytest.raises(TokentrailsError, match=r"step4 are 7 wide .* step32 are 6 wide"):
