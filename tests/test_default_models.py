@@ -94,8 +94,17 @@ def test_provenance_says_that_the_weights_were_quantised_and_that_logits_did_not
     assert "quantization_config" not in config
 
 
-# One row for each word or token, or for each part that moves it: too long to be read in a page.
-LONG = ("convergence", "perturbation", "ranks", "evolution", "predictions", "attribution")
+# A row for each word, token or pair, or for each part that moves it: too long to be read in a page.
+LONG = (
+    "identity",
+    "context",
+    "convergence",
+    "perturbation",
+    "ranks",
+    "evolution",
+    "predictions",
+    "attribution",
+)
 LONG += ("attribution_sum", "baseline_dimensions", "half_lives", "half_life_curve", "parameters")
 
 
