@@ -2,7 +2,7 @@
 
 Both measures compare X and Y, the states of the same n words in two models. Rotating all states of
 one of them leaves both as they are, while the cosine of a word with itself drops. Both depend on
-inner products alone, and can be had for all words and without some of them at little more cost.
+inner products alone, so that states can be made as small as there are words.
 """
 
 from __future__ import annotations
