@@ -104,3 +104,23 @@ def test_too_few_texts_are_one_message(folder, tmp_path):
     wf.write_yaml(copy / TEXTS, {"prompts": [{"label": "a", "prompt": "The bank."}]})
     done = wf.snakemake(copy, "results/metrics/m/step0/baseline/baseline.parquet")
     wf.one_message(done, TEXTS, "pairs of different tokens", "at least 1000", "add texts")
+
+
+def test_texts_longer_than_the_model_takes_are_left_out(folder, tmp_path):
+    copy = wf.copy_of(folder, tmp_path / "copy")
+    before = read(folder, "step0", "baseline/baseline")
+    write_texts(copy, "The boat reached the bank. " * 20)  # the model takes 64 tokens
+    wf.run(copy, "results/metrics/m/step0/baseline/baseline.parquet", *wf.ONE_THREAD)
+    skipped = pl.read_csv(copy / "results/tokens/m/baseline.skipped.csv")
+    assert skipped["label"].to_list() == ["t10"]
+    assert skipped["reason"].str.ends_with("tokens, the model takes 64").all()
+    after = read(copy, "step0", "baseline/baseline")
+    assert set(before["n_texts"]) == {11} and set(after["n_texts"]) == {10}
+
+
+def test_without_texts_that_are_short_enough_there_is_one_message(folder, tmp_path):
+    copy = wf.copy_of(folder, tmp_path / "copy")
+    prompts = [{"label": "long", "prompt": "The boat reached the bank. " * 20}]
+    wf.write_yaml(copy / TEXTS, {"prompts": prompts})
+    done = wf.snakemake(copy, "results/metrics/m/step0/baseline/baseline.parquet")
+    wf.one_message(done, TEXTS, "no text of the baseline", "'long'", "the model takes 64")

@@ -10,12 +10,13 @@ import polars as pl
 import pytest
 from test_figures import FORMATS, layers, made_twice_alike, marks
 
-from tokentrails.figures.alignment import alignment, convergence_heatmap
+from tokentrails.figures.alignment import alignment
 from tokentrails.figures.convergence import (
     convergence,
     convergence_aggregate,
     convergence_slope,
 )
+from tokentrails.figures.convergence_heatmap import convergence_heatmap
 from tokentrails.figures.notes import warnings_of
 from tokentrails.figures.perturbation import perturbation, perturbation_steps
 from tokentrails.figures.save import render, specification
@@ -76,11 +77,18 @@ def by_group(*, depth=6, steps=STEPS, words=WORDS, main=False) -> pl.DataFrame:
 def aligned(*, depth=6, steps=STEPS, words=WORDS) -> pl.DataFrame:
     """A made-up table alignment."""
     table = by_group(depth=depth, steps=steps, words=words).filter(pl.col("layer").is_not_null())
-    return table.rename({"mean": "cosine"}).with_columns(
-        cka=pl.col("cosine") - 0.2,
-        procrustes=0.4 + 0.6 * pl.col("cosine"),
-        procrustes_shuffled=pl.lit(0.35),
-    )
+    cosine = pl.col("mean")
+    measures = {
+        "cosine": cosine,
+        "cka": cosine - 0.2,
+        "procrustes": 0.4 + 0.6 * cosine,
+        "procrustes_shuffled": pl.lit(0.35),
+    }
+    return table.with_columns(
+        **measures,
+        **{f"{name}_ci_low": value - 0.03 for name, value in measures.items()},
+        **{f"{name}_ci_high": value + 0.02 for name, value in measures.items()},
+    ).drop("mean", "ci_low", "ci_high")
 
 
 def perturbed(*, depth=6, steps=STEPS, words=WORDS, main=False) -> pl.DataFrame:
@@ -104,7 +112,7 @@ ALL: dict[str, tuple[Callable[..., alt.TopLevelMixin], Callable[..., pl.DataFram
     "convergence_aggregate": (convergence_aggregate, by_group, BAND),
     "convergence_slope": (convergence_slope, by_group, BAND),
     "convergence_heatmap": (convergence_heatmap, by_group, {}),
-    "alignment": (alignment, aligned, {}),
+    "alignment": (alignment, aligned, BAND),
     "perturbation": (perturbation, perturbed, BAND),
     "perturbation_steps": (perturbation_steps, perturbed, BAND),
 }
@@ -263,16 +271,19 @@ def test_the_aggregate_shows_groups_over_layers_and_layers_over_words():
     found = values(drawn(left), "step", "line", "value", "low", "high")
     assert found == points(over_layers, *columns)
     all_words = table.filter(pl.col("n_tokens").is_null()).drop_nulls("layer")
-    assert values(drawn(right), "step", "line", "value") == points(
-        all_words, "step", "layer", "mean"
+    assert values(drawn(right), "step", "line", "value", "low", "high") == points(
+        all_words, "step", "layer", *columns[2:]
     )
+    for panel in (left, right):
+        (band,) = (rows for unit, rows in panel if unit["mark"]["type"] == "area")
+        assert {row["line"] for row in band} == {row["line"] for row in drawn(panel)}
     assert labels(right) == {"layer 0", "layer 3", "layer 6"}
     assert {row["line"]: row["colour"] for row in drawn(right)} == {
         layer: ramp(layer / 6) for layer in range(7)
     }
 
 
-def test_slopes_are_those_of_the_table_where_checkpoints_are_far_apart():
+def test_slopes_are_those_of_the_table():
     table = by_group().filter(site="resid")
     chart = convergence_slope(table, title="t", **BAND)
     left, right = panels(chart).values()
@@ -281,30 +292,12 @@ def test_slopes_are_those_of_the_table_where_checkpoints_are_far_apart():
     found = values(drawn(left), "step", "line", "value", "low", "high")
     assert found == points(over_layers, "step", "n_tokens", *columns)
     all_words = table.filter(pl.col("n_tokens").is_null()).drop_nulls(["layer", "per_doubling"])
-    assert values(drawn(right), "step", "line", "value") == points(
-        all_words, "step", "layer", "per_doubling"
+    assert values(drawn(right), "step", "line", "value", "low", "high") == points(
+        all_words, "step", "layer", *columns
     )
     for panel in (left, right):
         assert panel[0][0]["mark"]["type"] == "rule"
         assert panel[0][1] == [{"value": 0.0}]
-    assert "taken together" not in notes(chart)
-
-
-def test_slopes_of_close_checkpoints_are_taken_together():
-    table = by_group(depth=2, steps=PYTHIA).filter(site="resid")
-    chart = convergence_slope(table, title="t", **BAND)
-    rows = [row for row in drawn(next(iter(panels(chart).values()))) if row["line"] == 1]
-    steps = [0, *(row["step"] for row in rows)]
-    assert steps[-1] == 143_000 and len(steps) < 40
-    means = dict(table.filter(pl.col("layer").is_null(), n_tokens=1).select("step", "mean").rows())
-    for before, row in zip(steps, rows, strict=False):
-        doublings = math.log2((1 + row["step"]) / (1 + before))
-        assert doublings >= 0.25
-        slope = (means[row["step"]] - means[before]) / doublings
-        assert row["value"] == pytest.approx(slope, abs=3e-6)
-        neighbours = PYTHIA.index(row["step"]) - PYTHIA.index(before) == 1
-        assert (row["low"] is not None) == neighbours
-    assert "taken together" in notes(chart)
 
 
 def test_labels_of_a_panel_do_not_overlap():
@@ -319,6 +312,33 @@ def test_labels_of_a_panel_do_not_overlap():
                 assert unit and all(b - a > 13.9 for a, b in itertools.pairwise(pixels))
 
 
+# --- alignment --------------------------------------------------------------------------------
+
+
+def test_alignment_shows_all_words_in_every_measure_with_bands():
+    table = aligned().with_columns(
+        cka=pl.when(pl.col("step") == 1).then(None).otherwise("cka"),
+        cka_ci_low=pl.when(pl.col("step") == 2).then(None).otherwise("cka_ci_low"),
+    )
+    chart = alignment(table, title="t", **BAND)
+    shown = panels(chart)
+    assert list(shown) == [f"layer {layer}" for layer in range(7)]
+    measures = ("cosine", "cka", "procrustes", "procrustes_shuffled")
+    for layer, panel in enumerate(shown.values()):
+        rows = table.filter(pl.col("n_tokens").is_null(), site="resid", layer=layer)
+        for measure in measures:
+            columns = ("step", "n", measure, f"{measure}_ci_low", f"{measure}_ci_high")
+            line = [row for row in drawn(panel) if row["line"] == measure]
+            found = values(line, "step", "n", "value", "low", "high")
+            assert found == points(rows.drop_nulls(measure), *columns)
+            assert {row["dashed"] for row in line} == {measure == "procrustes_shuffled"}
+        (band,) = (rows for unit, rows in panel if unit["mark"]["type"] == "area")
+        assert {row["line"] for row in band} == set(measures)
+    assert labels(shown["layer 3"]) == {"cosine", "CKA", "Procrustes", "at random"}
+    assert "Words: 46." in notes(chart) and "90 % interval, jackknife" in notes(chart)
+    assert "step1536, the reference" in notes(chart)
+
+
 # --- heat maps --------------------------------------------------------------------------------
 
 
@@ -331,17 +351,16 @@ def cells(panel: list[tuple[dict, list[dict]]]) -> list[dict]:
     ]
 
 
-def test_alignment_shows_three_measures_and_what_is_above_chance():
-    table = aligned().with_columns(
-        cka=pl.when(pl.col("step") == 1).then(None).otherwise("cka").cast(pl.Float64)
-    )
-    chart = alignment(table, title="t")
+def test_numbers_are_written_where_cells_have_room():
+    assert marks(convergence_heatmap(by_group(), title="t"), "text")
+    assert not marks(convergence_heatmap(by_group(depth=2, steps=PYTHIA), title="t"), "text")
+
+
+def test_cells_that_have_no_value_or_one_below_0_are_told_of():
+    below = pl.when(pl.col("step") == 2).then(-0.1).otherwise("mean")
+    table = by_group().with_columns(mean=pl.when(pl.col("step") == 1).then(None).otherwise(below))
+    chart = convergence_heatmap(table, title="t")
     shown = panels(chart)
-    rows = table.filter(pl.col("n_tokens").is_null(), site="resid")
-    above = rows.with_columns(above=pl.col("procrustes") - 0.35)
-    for panel, column in zip(shown.values(), ("cosine", "cka", "procrustes", "above"), strict=True):
-        expected = points(above.drop_nulls(column), "step", "layer", column)
-        assert values(cells(panel), "step", "layer", "value") == expected
     for unit, _ in of_kind(shown, "rect"):
         assert unit["encoding"]["y"]["scale"]["domain"] == [6, 5, 4, 3, 2, 1, 0]
         assert unit["encoding"]["x"]["scale"]["domain"] == STEPS
@@ -351,13 +370,8 @@ def test_alignment_shows_three_measures_and_what_is_above_chance():
     grey = [rows for unit, rows in of_kind(shown, "rect") if "color" not in unit["encoding"]]
     assert {row["step"] for rows in grey for row in rows} == {1}
     assert "below 0" in notes(chart) and "Grey: not defined." in notes(chart)
-    calm = alignment(table.with_columns(cka=pl.lit(0.5)), title="t")
+    calm = convergence_heatmap(by_group(), title="t")
     assert "below 0" not in notes(calm) and "Grey" not in notes(calm)
-
-
-def test_numbers_are_written_where_cells_have_room():
-    assert marks(alignment(aligned(), title="t"), "text")
-    assert not marks(alignment(aligned(depth=2, steps=PYTHIA), title="t"), "text")
 
 
 def test_the_heat_map_of_groups_has_a_panel_for_each():
@@ -376,7 +390,7 @@ def test_the_heat_map_of_groups_has_a_panel_for_each():
 # --- perturbation -----------------------------------------------------------------------------
 
 
-def test_perturbation_shows_every_checkpoint_and_the_interval_of_the_last():
+def test_perturbation_shows_every_checkpoint_with_its_interval():
     table = perturbed(main=True)
     chart = perturbation(table, title="t", **BAND)
     shown = panels(chart)
@@ -397,7 +411,11 @@ def test_perturbation_shows_every_checkpoint_and_the_interval_of_the_last():
             last, *columns, "ci_low", "ci_high"
         )
         others = rows.filter(pl.col("step") < 1536)
-        assert values(faint, "layer", "line", "value") == points(others, *columns)
+        assert values(faint, "layer", "line", "value", "low", "high") == points(
+            others, *columns, "ci_low", "ci_high"
+        )
+        bands = [rows for unit, rows in panel if unit["mark"]["type"] == "area"]
+        assert [{row["step"] for row in rows} for rows in bands] == [set(STEPS[:-1]), {1536}]
         assert {row["dashed"] for row in strong} == {tokens == 3}
         assert {row["step"]: row["colour"] for row in faint + strong} == {
             step: ramp(math.log1p(step) / math.log1p(1536)) for step in STEPS

@@ -233,6 +233,23 @@ def test_the_mean_and_its_interval_are_those_of_a_plain_loop():
     assert found.low == pytest.approx(low, abs=0.3) and found.high == pytest.approx(high, abs=0.3)
 
 
+def test_intervals_of_few_units_hold_the_truth_about_as_often_as_they_say():
+    """95 % ± 3 of eight units, and of groups of which one has eight; percentiles hold it less."""
+    rng = np.random.default_rng(2)
+    sql = 'SELECT unit, value, g AS "group" FROM t'
+    for groups, difference in (("y" * 8, None), ("x" * 80 + "y" * 8, ("y", "x"))):
+        held = []
+        for _ in range(600):
+            rows = {
+                "unit": [f"u{i}" for i in range(len(groups))],
+                "value": [rng.normal() + (group == "y") for group in groups],
+                "g": list(groups),
+            }
+            found = number(rows, sql, difference=difference)
+            held.append(found.low <= 1 <= found.high)
+        assert 0.92 <= np.mean(held) <= 0.98
+
+
 def test_the_median_of_an_even_number():
     assert number({"unit": list("abcd"), "value": [1, 2, 4, 9]}, statistic="median").value == 3
 

@@ -121,8 +121,17 @@ def test_jobs_take_no_more_than_they_ask_for(folder, monkeypatch):
         assert spent["max_rss"].max() < memory_mb(size.weights_mb), place
 
 
-# One row for each word or token, or for each part that moves it: too long to be read in a page.
-LONG = ("convergence", "perturbation", "ranks", "evolution", "predictions", "attribution")
+# A row for each word, token or pair, or for each part that moves it: too long to be read in a page.
+LONG = (
+    "identity",
+    "context",
+    "convergence",
+    "perturbation",
+    "ranks",
+    "evolution",
+    "predictions",
+    "attribution",
+)
 LONG += ("attribution_sum", "baseline_dimensions", "half_lives", "half_life_curve", "parameters")
 
 

@@ -18,6 +18,7 @@ import polars as pl
 import pytest
 
 from tokentrails.figures.identity import composite_depth, composite_senses, identity_context
+from tokentrails.figures.panel import cosine_range
 from tokentrails.figures.save import render, save, specification
 from tokentrails.figures.summary import summary
 from tokentrails.figures.text import readable, shorten, spread
@@ -279,6 +280,12 @@ def test_labels_of_a_panel_do_not_overlap(count):
         pixels = sorted(row["cosine"] / (high - low) * part["height"] for row in rows)
         assert len(pixels) == 4
         assert all(b - a > 13.99 for a, b in itertools.pairwise(pixels))
+
+
+def test_the_axis_holds_the_intervals():
+    frame = pl.DataFrame({"cosine": [0.2, 0.4], "low": [-0.5, None]})
+    assert cosine_range(frame, frame.drop("low"))[0] == pytest.approx(-0.55)
+    assert cosine_range(frame.drop("low"))[0] == -0.1
 
 
 @pytest.mark.parametrize("context", [None, pl.DataFrame()])

@@ -85,3 +85,19 @@ def test_polysemy_is_balanced():
         first, second = senses.values()
         assert len(first) == 4, word
         assert sorted(first) == sorted(second), word
+
+
+def test_the_report_has_no_table_of_single_words_tokens_or_pairs():
+    """They grow with the texts, and the report embeds whole files."""
+    rules = "".join(path.read_text() for path in (ROOT / "workflow/rules").glob("*.smk"))
+    every = set(re.findall(r"/(\w+)\.csv\"", rules))
+    reported = set(re.findall(r"report\(\s*\"results/[^\"]*?(\w+)\.csv\"", rules))
+    assert {"curves", "half_lives_by_group", "alignment", "claims"} < reported
+    assert LONG - every == set() and reported & LONG == set()
+
+
+# A row for each word, token or pair, and not for a group of them.
+LONG = {
+    *("identity", "context", "half_lives", "ranks", "convergence", "perturbation"),
+    *("baseline_dimensions", "evolution", "attribution", "neurons"),
+}

@@ -608,9 +608,9 @@ CHECKPOINT_FIGURES = {
     "convergence_aggregate": CheckpointFigure(*OF_GROUPS),
     "convergence_slope": CheckpointFigure(*OF_GROUPS),
     "convergence_heatmap": CheckpointFigure(
-        "convergence", "convergence_by_group", "figures.alignment", {}
+        "convergence", "convergence_by_group", "figures.convergence_heatmap", {}
     ),
-    "alignment": CheckpointFigure("convergence", "alignment", "figures.alignment", {}),
+    "alignment": CheckpointFigure("convergence", "alignment", "figures.alignment", BAND),
     "perturbation": CheckpointFigure(*OF_PERTURBATION),
     "perturbation_steps": CheckpointFigure(*OF_PERTURBATION),
 }

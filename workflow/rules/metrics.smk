@@ -13,13 +13,7 @@ rule identity:
         config=get_checkpoint_file("config.json"),
     output:
         table="results/metrics/{model}/{checkpoint}/{experiment}/identity.parquet",
-        csv=report(
-            "results/metrics/{model}/{checkpoint}/{experiment}/identity.csv",
-            caption="../report/identity.rst",
-            category="Tables",
-            subcategory="{experiment}",
-            labels={"model": "{model}", "checkpoint": "{checkpoint}", "table": "identity"},
-        ),
+        csv="results/metrics/{model}/{checkpoint}/{experiment}/identity.csv",
     log:
         "results/logs/identity/{model}/{checkpoint}/{experiment}.log",
     benchmark:
@@ -43,13 +37,7 @@ rule context:
         tokens="results/tokens/{model}/{experiment}.parquet",
     output:
         table="results/metrics/{model}/{checkpoint}/{experiment}/context.parquet",
-        csv=report(
-            "results/metrics/{model}/{checkpoint}/{experiment}/context.csv",
-            caption="../report/context.rst",
-            category="Tables",
-            subcategory="{experiment}",
-            labels={"model": "{model}", "checkpoint": "{checkpoint}", "table": "context"},
-        ),
+        csv="results/metrics/{model}/{checkpoint}/{experiment}/context.csv",
     log:
         "results/logs/context/{model}/{checkpoint}/{experiment}.log",
     benchmark:

@@ -16,6 +16,7 @@ with job(snakemake):
         n_tokens,
         groups=params.groups or sorted(set(n_tokens)),
         few=statistics["few"],
+        confidence=statistics["confidence"],
         seed=statistics["seed"],
         provenance=siblings.provenance | {"seed": str(statistics["seed"])},
     )

@@ -3,7 +3,7 @@
 from _job import job
 
 with job(snakemake):
-    from tokentrails.figures import alignment, convergence, perturbation
+    from tokentrails.figures import alignment, convergence, convergence_heatmap, perturbation
     from tokentrails.figures.notes import warnings_of
     from tokentrails.figures.save import save
     from tokentrails.tables import read_frame
@@ -12,7 +12,7 @@ with job(snakemake):
         "convergence": convergence.convergence,
         "convergence_aggregate": convergence.convergence_aggregate,
         "convergence_slope": convergence.convergence_slope,
-        "convergence_heatmap": alignment.convergence_heatmap,
+        "convergence_heatmap": convergence_heatmap.convergence_heatmap,
         "alignment": alignment.alignment,
         "perturbation": perturbation.perturbation,
         "perturbation_steps": perturbation.perturbation_steps,

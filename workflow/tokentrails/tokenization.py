@@ -12,7 +12,7 @@ import pyarrow as pa
 from tokenizers import Encoding, Tokenizer
 
 from .errors import TokentrailsError
-from .settings import Experiment, Prompt
+from .settings import BASELINE, Experiment, Prompt
 from .spans import NotAligned, Span, WordPart, find_words, parts_of, span_of, words_of
 from .vocabulary import surface
 
@@ -104,7 +104,8 @@ def tokenize(
     Returns
     -------
     The table `tokens`, and the table `skipped` (occurrence, label, reason) of the targets that this
-    tokenizer cannot separate from their neighbours.
+    tokenizer cannot separate from their neighbours, and of the baseline's texts that are too long
+    for the model: any texts will do for it.
 
     Raises
     ------
@@ -127,8 +128,10 @@ def tokenize(
     skipped: list[dict[str, Any]] = []
     for index, (prompt, encoding) in enumerate(zip(experiment.prompts, encodings, strict=True)):
         where = f"{experiment.file}, label {prompt.label!r}, model {model!r}"
-        check_length("prompt", encoding, context_length, where)
         try:
+            if experiment.name == BASELINE:
+                _fits(encoding, context_length)
+            check_length("prompt", encoding, context_length, where)
             if prompt.is_whole:
                 targets = _all_tokens(prompt, encoding)
             else:
@@ -140,6 +143,14 @@ def tokenize(
             occurrence = len(rows) if prompt.is_whole else index
             row = token_row(occurrence, prompt.label, word, prompt.prompt, encoding, span)
             rows.append(row | prompt.groups | {"word_part": part})
+    if not rows and experiment.name == BASELINE:
+        raise TokentrailsError(
+            f"no text of the baseline can be used for {model!r}: "
+            f"{skipped[0]['label']!r}: {skipped[0]['reason']}",
+            where=experiment.file,
+            hint="add texts that this model takes; or switch the baseline off with "
+            "'baseline: {enabled: false}'.",
+        )
     if not rows:
         raise TokentrailsError(
             f"no target of the experiment can be separated by the tokenizer of {model!r}: "
@@ -152,6 +163,11 @@ def tokenize(
         parts = pa.array([row["word_part"] for row in rows], pa.string())
         tokens = tokens.append_column("word_part", parts)
     return tokens, pa.Table.from_pylist(skipped, schema=SKIPPED)
+
+
+def _fits(encoding: Encoded, context_length: int) -> None:
+    if len(encoding.ids) > context_length:
+        raise NotAligned(f"it has {len(encoding.ids)} tokens, the model takes {context_length}")
 
 
 def check_length(what: str, encoding: Encoded, context_length: int, where: str) -> None:

@@ -105,8 +105,9 @@ def estimate(
         return found
     number = int.from_bytes(hashlib.sha256(stream.encode()).digest()[:4])
     draws = _number(bootstrap.redraw(summed, len(names), [number]))
-    # A sample may lack one of two groups.
-    low, high = bootstrap.interval(draws[~np.isnan(draws)])
+    # A sample may lack one of two groups, and the smaller one decides how far it can be leant on.
+    fewest = min(len(np.unique(unit[group == name])) for name in groups)
+    low, high = bootstrap.interval(draws, max(fewest, 2))
     return Estimate(value, float(low), float(high), found.n, found.units)
 
 

@@ -1,102 +1,54 @@
-"""How alike the layers of every checkpoint are to those of the reference, as heat maps."""
+"""Whether a rotation hides what a word's representation keeps: cosine, CKA and Procrustes."""
 
 from collections.abc import Sequence
 
 import altair as alt
 import polars as pl
 
-from .groups import stream, titles
-from .heat import Grid, heat_panel
-from .notes import left_out, reference_of, words_note
-from .theme import figure, nothing_to_show
+from .convergence import layer_panels
+from .groups import points_of, stream
+from .notes import left_out, reference_of
+from .theme import GREY, colour, figure, nothing_to_show
 
-_COLUMNS = 2
-_MEASURES = {
-    "mean cosine": pl.col("cosine"),
-    "debiased linear CKA": pl.col("cka"),
-    "Procrustes similarity": pl.col("procrustes"),
-    "Procrustes similarity above shuffled words": pl.col("procrustes")
-    - pl.col("procrustes_shuffled"),
+_LINES = {
+    "cosine": ("cosine", colour(0)),
+    "cka": ("CKA", colour(1)),
+    "procrustes": ("Procrustes", colour(2)),
+    "procrustes_shuffled": ("at random", GREY),
 }
 
 
 def alignment(
-    alignment: pl.DataFrame, *, title: str, warnings: Sequence[str] = ()
+    alignment: pl.DataFrame, *, title: str, confidence: float, warnings: Sequence[str] = ()
 ) -> alt.TopLevelMixin:
-    """Cosine, CKA and Procrustes similarity with the reference, for all words together.
+    """All words together beside the reference, by step: a panel per layer, a line per measure.
 
-    `alignment` is the table of that name of one model and experiment.
+    `alignment` is the table of that name of one model and experiment. Of more than 12 layers 12 are
+    drawn, evenly spaced.
     """
     table = stream(alignment).filter(pl.col("n_tokens").is_null())
-    panels = {
-        name: _cells(table, measure)
-        for name, measure in _MEASURES.items()
-        if table.select(measure.is_not_null().any()).item()
-    }
-    notes = [
-        "A rotation between checkpoints lowers the cosine, but neither CKA nor Procrustes "
-        "similarity. Shuffled words: what Procrustes similarity finds in words matched at random."
-    ]
-    return _figure(panels, table, notes, title, warnings)
-
-
-def convergence_heatmap(
-    by_group: pl.DataFrame, *, title: str, warnings: Sequence[str] = ()
-) -> alt.TopLevelMixin:
-    """Mean cosine to the reference by layer and step: a panel per group of words.
-
-    `by_group` is the table convergence_by_group of one model and experiment.
-    """
-    table = stream(by_group).drop_nulls(["n_tokens", "layer"])
-    panels = {
-        name: _cells(table.filter(pl.col("n_tokens") == tokens), pl.col("mean"))
-        for tokens, name in titles(table).items()
-    }
-    notes = [
-        "Cosine of a word's state with its state there; mean over words.",
-        *words_note(table, few=""),
-    ]
-    return _figure(panels, table, notes, title, warnings)
-
-
-def _cells(table: pl.DataFrame, measure: pl.Expr) -> pl.DataFrame:
-    return table.drop_nulls(["step", "layer"]).select(
-        "checkpoint", "step", "layer", "n", value=measure.round(6)
-    )
-
-
-def _figure(
-    panels: dict[str, pl.DataFrame],
-    table: pl.DataFrame,
-    notes: list[str],
-    title: str,
-    warnings: Sequence[str],
-) -> alt.TopLevelMixin:
-    panels = {name: cells for name, cells in panels.items() if len(cells)}
-    if not panels:
-        return nothing_to_show(title, warnings)
-    together = pl.concat(panels.values())
-    grid = Grid(steps=sorted(together["step"].unique()), layers=sorted(together["layer"].unique()))
-    columns = min(_COLUMNS, len(panels))
-    maps = [
-        heat_panel(
-            cells,
-            grid,
-            title=name,
-            x_title=index + columns >= len(panels),
-            y_title=index % columns == 0,
+    rows = table.drop_nulls("step")
+    points = pl.concat(
+        points_of(
+            rows, measure, (f"{measure}_ci_low", f"{measure}_ci_high"), line=pl.lit(measure)
+        ).with_columns(
+            series=pl.lit(name),
+            colour=pl.lit(tint),
+            dashed=pl.lit(measure == "procrustes_shuffled"),
         )
-        for index, (name, cells) in enumerate(panels.items())
-    ]
-    notes = [f"The reference is {reference_of(table)}. {notes[0]}", *notes[1:]]
-    if (together["value"] < 0).any():
-        notes.append("Values below 0 have the colour of 0.")
-    if together["value"].has_nulls():
-        notes.append("Grey: not defined.")
-    return figure(
-        alt.concat(*maps, columns=columns),
-        title=title,
-        notes=[*notes, *left_out(table)],
-        width=columns * (grid.width + 40) + 60,
-        warnings=warnings,
+        for measure, (name, tint) in _LINES.items()
     )
+    if points.is_empty():
+        return nothing_to_show(title, warnings)
+    panels, thinned = layer_panels(points, "similarity")
+    notes = [
+        f"Words at a checkpoint beside the same words at {reference_of(table)}, the reference. A "
+        "rotation between the two lowers the mean cosine, but neither CKA nor Procrustes "
+        "similarity. Dashed: what Procrustes similarity finds in words matched at random.",
+        f"Words: {points.item(0, 'n')}.",
+        f"Band: {100 * confidence:g} % interval, jackknife over words.",
+        *left_out(table),
+        *thinned,
+    ]
+    width = panels.columns * 210 + 110
+    return figure(panels, title=title, notes=notes, width=width, warnings=warnings)

@@ -69,8 +69,8 @@ def attribution(
         "takes identity away. As a change of identity it is divided by the norm after the block; "
         "the growth of the norm makes the rest. Colours follow the square root, for heads and for "
         "the other parts on scales of their own.",
-        "Dots: the whole change. Thick: the mean over tokens. Block l turns layer l of the stream "
-        "into layer l + 1.",
+        "Dots: the whole change. Thick: the mean over tokens; of one text, so it has no interval. "
+        "Block l turns layer l of the stream into layer l + 1.",
     ]
     notes += _dominant(parts, names)
     chart = alt.vconcat(*panels, spacing=24).resolve_scale(color="independent")

@@ -60,7 +60,7 @@ def baseline(
         "Share: the part of two states' mean cosine that one dimension makes, at resid; it may be "
         "below 0, and all dimensions together make 1. The dimensions with the largest ones are "
         "named by their index.",
-        band_note(confidence, over="texts"),
+        band_note(confidence, over="texts") + " Shares are those of these texts, without one.",
     ]
     chart = alt.hconcat(*panels, spacing=34)
     return figure(chart, title=title, notes=notes, width=3 * (frame.width + 100))
@@ -81,6 +81,12 @@ def _chance_panel(
             shape="diamond", size=55, strokeWidth=1.6, fill="white", opacity=1
         )
         tint = alt.Stroke("colour:N", scale=None)
+        ends = after.drop_nulls(["low", "high"])
+        if len(ends):
+            bar = alt.Chart(ends).mark_rule(strokeWidth=1.2, opacity=0.6)
+            low = alt.Y("low:Q", scale=frame.scale, title=frame.value if y_title else None)
+            colour_of = alt.Color("colour:N", scale=None)
+            drawn.layer.append(bar.encode(x=frame.x, y=low, y2="high:Q", color=colour_of))
         tooltip = ["site:N", alt.Tooltip("value:Q", title=frame.value, format=".4f")]
         drawn.layer.append(diamond.encode(x=frame.x, y=y, stroke=tint, tooltip=tooltip))
     return drawn

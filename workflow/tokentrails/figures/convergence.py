@@ -1,8 +1,6 @@
 """When during training a word's representation settles: similarity to the reference checkpoint."""
 
-import math
 from collections.abc import Sequence
-from itertools import pairwise
 
 import altair as alt
 import polars as pl
@@ -17,7 +15,6 @@ _COLUMNS = 4
 _MOST_LAYERS = 12
 _MEAN = ("mean", ("ci_low", "ci_high"))
 _SLOPE = ("per_doubling", ("per_doubling_low", "per_doubling_high"))
-_LEAST_DOUBLINGS = 0.25  # between the ends of a slope: over less, noise is all that is seen
 
 
 def convergence(
@@ -33,13 +30,28 @@ def convergence(
     points = group_lines(rows, *_MEAN)
     if points.is_empty():
         return nothing_to_show(title, warnings)
+    panels, thinned = layer_panels(points, "cosine")
+    notes = [
+        f"Cosine of a word's state with its state at {reference_of(table)}, the reference; "
+        "mean over words with the same number of tokens.",
+        *words_note(rows),
+        band_note(confidence),
+        *left_out(table),
+        *thinned,
+    ]
+    width = panels.columns * 210 + 110
+    return figure(panels, title=title, notes=notes, width=width, warnings=warnings)
+
+
+def layer_panels(points: pl.DataFrame, value: str) -> tuple[alt.ConcatChart, list[str]]:
+    """(A panel per layer over steps, a note on layers that are not drawn) of a points frame."""
     every = sorted(points["layer"].unique())
     layers = evenly(every, _MOST_LAYERS)
     points = points.filter(pl.col("layer").is_in(layers))
     columns = min(len(layers), _COLUMNS)
-    steps = rows["step"].unique().to_list()
+    steps = points["step"].unique().to_list()
     height = max(150, LINE_HEIGHT * (points["line"].n_unique() + 1))
-    frame = _frame(steps, "cosine", value_range(points, top=1.0), width=175, height=height)
+    frame = _frame(steps, value, value_range(points, top=1.0), width=175, height=height)
     panels = [
         line_panel(
             points.filter(pl.col("layer") == layer),
@@ -51,22 +63,9 @@ def convergence(
         )
         for index, layer in enumerate(layers)
     ]
-    notes = [
-        f"Cosine of a word's state with its state at {reference_of(table)}, the reference; "
-        "mean over words with the same number of tokens.",
-        *words_note(rows),
-        band_note(confidence),
-        *left_out(table),
-    ]
-    if len(layers) < len(every):
-        notes.append(f"Drawn: {len(layers)} of {len(every)} layers, evenly spaced.")
-    return figure(
-        alt.concat(*panels, columns=columns),
-        title=title,
-        notes=notes,
-        width=columns * 210 + 110,
-        warnings=warnings,
-    )
+    thinned = len(layers) < len(every)
+    drawn = [f"Drawn: {len(layers)} of {len(every)} layers, evenly spaced."] if thinned else []
+    return alt.concat(*panels, columns=columns), drawn
 
 
 def convergence_aggregate(
@@ -87,72 +86,28 @@ def convergence_aggregate(
 def convergence_slope(
     by_group: pl.DataFrame, *, title: str, confidence: float, warnings: Sequence[str] = ()
 ) -> alt.TopLevelMixin:
-    """How fast that similarity rises at every step, in the same two panels.
-
-    Checkpoints less than a quarter of a doubling apart are drawn as one.
-    """
+    """How fast that similarity rises at every step, in the same two panels."""
     table = stream(by_group)
     rows = table.drop_nulls("step")
-    slopes, joined = _slopes(rows)
-    parts = _parts(slopes, *_SLOPE)
+    parts = _parts(rows, *_SLOPE)
     if not parts:
         return nothing_to_show(title, warnings)
     limits = value_range(pl.concat(parts.values(), how="vertical_relaxed"), span=0.02)
     notes = [
         f"Change of the mean cosine with {reference_of(table)}, the reference, "
-        "since the checkpoint before, per doubling of 1 + step.",
+        "per doubling of 1 + step, since the last checkpoint at least a quarter of one before.",
         *words_note(rows),
         band_note(confidence),
         *left_out(table),
     ]
-    if joined:
-        notes.append(
-            "Checkpoints less than a quarter of a doubling apart are taken together, without a "
-            "band; the table has them all."
-        )
     value = "change per doubling"
     return _overview(rows, parts, value, limits, title=title, notes=notes, warnings=warnings)
-
-
-def _slopes(rows: pl.DataFrame) -> tuple[pl.DataFrame, bool]:
-    """(`rows` at checkpoints far enough apart, with slopes between these; whether any was joined).
-
-    Where no checkpoint was passed over, the slope and its interval are those of the table.
-    """
-    every = sorted(rows["step"].unique())
-    kept = _far_apart(every)
-    passed = [
-        step for before, step in pairwise(kept) if every.index(step) > every.index(before) + 1
-    ]
-    doublings = (pl.col("step") + 1).log(2)
-    rows = rows.filter(pl.col("step").is_in(kept)).sort("step", maintain_order=True)
-    change = pl.col("mean").diff().over("n_tokens", "layer")
-    joined = pl.col("step").is_in(passed)
-    slope, interval = _SLOPE
-    slopes = rows.with_columns(
-        pl.when(joined)
-        .then(change / doublings.diff().over("n_tokens", "layer"))
-        .otherwise(slope)
-        .alias(slope),
-        *(pl.when(~joined).then(bound).alias(bound) for bound in interval),
-    )
-    return slopes, len(kept) < len(every)
-
-
-def _far_apart(steps: list[int]) -> list[int]:
-    """The first step, the last, and of those between as many as leave room from the last on."""
-    kept = steps[-1:]
-    for step in reversed(steps):
-        if math.log2((1 + kept[0]) / (1 + step)) >= _LEAST_DOUBLINGS:
-            kept.insert(0, step)
-    return kept if kept[:1] == steps[:1] else [steps[0], *kept]
 
 
 def _parts(rows: pl.DataFrame, value: str, interval: Sequence[str]) -> dict[str, pl.DataFrame]:
     """The points of the two panels by their headings; one without points is left out."""
     groups = group_lines(rows.filter(pl.col("layer").is_null()), value, interval)
-    # Bands of so many lines would hide one another.
-    layers = layer_lines(rows, value, interval).with_columns(low=None, high=None)
+    layers = layer_lines(rows, value, interval)
     parts = {"mean over layers, by number of tokens": groups, "all words, by layer": layers}
     return {heading: points for heading, points in parts.items() if len(points)}
 

@@ -171,9 +171,7 @@ def composite_depth(
         lines = _fractions(contexts, depths)
         parts.append((heading, measure, _over_words(lines, names, curves, measure)))
 
-    low, high = cosine_range(
-        *(part.select(cosine=pl.min_horizontal("cosine", "low")) for *_, part in parts)
-    )
+    low, high = cosine_range(*(part for *_, part in parts))
     axes = Axes(
         x="layer / depth",
         ticks=_FRACTIONS,

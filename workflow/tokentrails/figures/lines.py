@@ -69,7 +69,7 @@ def line_panel(
     faint: pl.DataFrame | None = None,
     marks: Sequence[alt.Chart] = (),
 ) -> alt.LayerChart:
-    """The lines of `points` with their bands, over thin lines of `faint`, another points frame.
+    """The lines of `points` over thin lines of `faint`, another points frame, all with their bands.
 
     `marks` are drawn under the lines, in the channels that they bring along.
     """
@@ -99,24 +99,13 @@ def line_panel(
     if faint is not None and len(faint):
         under = alt.Chart(faint).encode(x=x, y=y)
         layers += [
+            *_bands(faint, frame, x, y_name, opacity=0.1),
             under.mark_line(strokeWidth=1, opacity=0.75).encode(
                 color=tint, strokeDash=dash, detail="line:N"
             ),
             _targets(under).encode(tooltip=tooltip),
         ]
-    band = points.drop_nulls(["low", "high"])
-    if len(band):
-        layers.append(
-            alt.Chart(band)
-            .mark_area(opacity=0.16, line=False)
-            .encode(
-                x=x,
-                y=alt.Y("low:Q", scale=frame.scale, title=y_name),
-                y2="high:Q",
-                fill=alt.Fill("colour:N", scale=None),
-                detail="line:N",
-            )
-        )
+    layers += _bands(points, frame, x, y_name, opacity=0.16)
     drawn = alt.Chart(points).encode(x=x, y=y)
     layers.append(
         drawn.mark_line(strokeWidth=2, strokeCap="butt").encode(
@@ -144,6 +133,26 @@ def line_panel(
     return alt.LayerChart(layer=layers).properties(
         width=frame.width, height=frame.height, title=alt.TitleParams(title, offset=8)
     )
+
+
+def _bands(
+    points: pl.DataFrame, frame: Frame, x: alt.X, y_name: str | None, *, opacity: float
+) -> list[alt.Chart]:
+    """The intervals of the lines that have any."""
+    band = points.drop_nulls(["low", "high"])
+    if band.is_empty():
+        return []
+    return [
+        alt.Chart(band)
+        .mark_area(opacity=opacity, line=False)
+        .encode(
+            x=x,
+            y=alt.Y("low:Q", scale=frame.scale, title=y_name),
+            y2="high:Q",
+            fill=alt.Fill("colour:N", scale=None),
+            detail="line:N",
+        )
+    ]
 
 
 def empty_panel(words: str, frame: Frame, *, title: str) -> alt.Chart:

@@ -53,8 +53,9 @@ class Axes:
 
 
 def cosine_range(*frames: pl.DataFrame) -> tuple[float, float]:
-    """Limits for the cosine axis: up to 1, and below 0 as far as the values go."""
-    lowest = min(frame.select(pl.col("cosine").min()).item() for frame in frames if len(frame))
+    """Limits for the cosine axis: up to 1, and below 0 as far as values and intervals go."""
+    ends = pl.min_horizontal(pl.col("^(cosine|low)$")).min()
+    lowest = min(frame.select(ends).item() for frame in frames if len(frame))
     return min(-0.1, lowest - 0.05), 1.03
 
 

@@ -30,8 +30,8 @@ def perturbation(
     """Mean cosine to the base by layer: a row per variant, a column per group of words.
 
     `by_group` is the table perturbation_by_group of one model and experiment. There is a line per
-    checkpoint, coloured by log(1 + step), and an interval around the last one. Checkpoints without
-    a step are drawn only where no other one is, in the order of the table.
+    checkpoint with its interval, coloured by log(1 + step), and the last one is strong. Checkpoints
+    without a step are drawn only where no other one is, in the order of the table.
     """
     table = stream(by_group).drop_nulls(["n_tokens", "layer"])
     dated = table.drop_nulls("step")
@@ -113,7 +113,7 @@ def _grid(points: pl.DataFrame, groups: list[int], last: str, frame: Frame) -> a
         if here.is_empty():
             words = "not defined: one token" if (variant, tokens) == ("P2", 1) else "no words"
             return empty_panel(words, frame, title=heading)
-        others = here.filter(pl.col("checkpoint") != last).drop("low", "high")
+        others = here.filter(pl.col("checkpoint") != last)
         return line_panel(
             here.filter(checkpoint=last),
             frame,

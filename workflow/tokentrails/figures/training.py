@@ -51,7 +51,8 @@ def training(loss: pl.DataFrame, *, title: str) -> alt.TopLevelMixin:
     ]
     note = (
         f"After {end['step']:,} steps and {end['tokens']:,} tokens the held-out loss is "
-        f"{end['loss']:.2f}: a perplexity of {math.exp(end['loss']):,.0f}."
+        f"{end['loss']:.2f}: a perplexity of {math.exp(end['loss']):,.0f}. This is one training "
+        "with one seed, so there is no band."
     )
     chart = alt.LayerChart(layer=layers).properties(width=_WIDTH, height=_HEIGHT)
     return figure(chart, title=title, notes=[note], width=_WIDTH + 110)

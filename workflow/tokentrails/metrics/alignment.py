@@ -8,7 +8,8 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from ..alignment import debiased_cka, procrustes
+from ..alignment import compact, debiased_cka, procrustes
+from ..jackknife import MOST_PARTS, Jackknife, means
 from ..similarity import row_cosine
 from ..tables import describe
 from .convergence import MEANINGS as OF_CONVERGENCE
@@ -24,6 +25,15 @@ MEANINGS = {
     "procrustes_shuffled": "the same with the words matched at random, which is what so few words "
     "in so many dimensions give by themselves",
 }
+OF_INTERVALS = {
+    f"{measure}_ci_{end}": f"{end}er end of its interval; null: too few words"
+    for measure in MEANINGS
+    for end in ("low", "high")
+}
+METHOD = (
+    f"delete-a-group jackknife over words, in at most {MOST_PARTS} groups, with Student's t; for "
+    "so many words as there are: Procrustes similarity is higher for fewer"
+)
 
 
 def alignment(
@@ -33,6 +43,7 @@ def alignment(
     *,
     groups: Sequence[int],
     few: int,
+    confidence: float,
     seed: int,
     provenance: Mapping[str, str],
 ) -> pa.Table:
@@ -45,25 +56,29 @@ def alignment(
     n_tokens: of every occurrence.
     groups: the token counts to show, whether there are such words or not.
     few: groups of fewer words are marked.
-    seed: of the random matching.
+    confidence: of the intervals.
+    seed: of the random matching, and of the split for the intervals.
     provenance: of the run.
     """
     counts = np.asarray(n_tokens)
     words: dict[int | None, np.ndarray] = {g: np.flatnonzero(counts == g) for g in groups}
     words[None] = np.flatnonzero(np.isin(counts, groups))
-    random = {
-        group: np.random.default_rng([seed, group or 0]).permutation(len(some))
+    split = {
+        group: Jackknife.of(len(some), [seed, group or 0], confidence)
         for group, some in words.items()
     }
     rows = []
     for site, layer in siblings.places:
         reference, checkpoints = siblings.states((site, layer))
+        targets = {group: compact(reference[some]) for group, some in words.items() if len(some)}
         for checkpoint, hidden in zip(steps, checkpoints, strict=True):
             cosine = row_cosine(hidden, reference)
             for group, some in words.items():
                 key = {"checkpoint": checkpoint, "n_tokens": group, "site": site, "layer": layer}
-                measures = _compare(hidden[some], reference[some], cosine[some], random[group])
-                rows.append({**key, "n": len(some), "few": len(some) < few, **measures})
+                row: dict[str, object] = {**key, "n": len(some), "few": len(some) < few}
+                if len(some):
+                    row |= _compare(hidden[some], targets[group], cosine[some], split[group])
+                rows.append(row)
     frame = pl.DataFrame(rows, schema=_SCHEMA).with_columns(
         pl.col(pl.Float32).fill_nan(None), reference=pl.lit(siblings.reference)
     )
@@ -73,9 +88,9 @@ def alignment(
     return describe(
         table.to_arrow(compat_level=pl.CompatLevel.oldest()),
         title="alignment of states at a checkpoint with those at the reference",
-        provenance=provenance,
-        meanings={**OF_CONVERGENCE, **OF_GROUPS, **MEANINGS},
-        units=dict.fromkeys(MEANINGS, "similarity, at most 1"),
+        provenance={**provenance, "intervals": METHOD},
+        meanings={**OF_CONVERGENCE, **OF_GROUPS, **MEANINGS, **OF_INTERVALS},
+        units=dict.fromkeys((*MEANINGS, *OF_INTERVALS), "similarity, at most 1"),
     )
 
 
@@ -86,21 +101,25 @@ _SCHEMA = {
     "layer": pl.Int32,
     "n": pl.Int32,
     "few": pl.Boolean,
-    "cosine": pl.Float32,
-    "cka": pl.Float32,
-    "procrustes": pl.Float32,
-    "procrustes_shuffled": pl.Float32,
+    **{
+        f"{measure}{end}": pl.Float32 for measure in MEANINGS for end in ("", "_ci_low", "_ci_high")
+    },
 }
 
 
 def _compare(
-    hidden: np.ndarray, reference: np.ndarray, cosine: np.ndarray, random: np.ndarray
-) -> dict[str, float | None]:
-    if len(hidden) == 0:
-        return dict.fromkeys(MEANINGS)
-    return {
-        "cosine": float(cosine.mean(dtype=np.float64)),
-        "cka": debiased_cka(hidden, reference),
-        "procrustes": procrustes(hidden, reference),
-        "procrustes_shuffled": procrustes(hidden, reference[random]),
+    hidden: np.ndarray, target: np.ndarray, cosine: np.ndarray, split: Jackknife
+) -> dict[str, float]:
+    """The measures of a group of words, and the ends of their intervals; `target` is compact."""
+    own, parts = compact(hidden), split.parts
+    found = {
+        "cosine": means(cosine, parts),
+        "cka": debiased_cka(own, target, parts),
+        "procrustes": procrustes(own, target, parts),
+        "procrustes_shuffled": procrustes(own, target[split.others], parts),
     }
+    row: dict[str, float] = {}
+    for measure, (value, *without) in found.items():
+        low, high = split.interval(value, without)
+        row |= {measure: value, f"{measure}_ci_low": low, f"{measure}_ci_high": high}
+    return row

@@ -90,8 +90,9 @@ class Sample:
                 f"the texts of the baseline make {n_pairs} pairs of different tokens of different "
                 f"texts; at least {LEAST_PAIRS} are needed for a mean that can be leant on",
                 where=file,
-                hint="add texts, some dozens of sentences with many different words; or switch the "
-                "baseline off with 'baseline: {enabled: false}'.",
+                hint="add texts, some dozens of sentences with many different words, none longer "
+                "than the model takes (results/tokens/MODEL/baseline.skipped.csv lists those that "
+                "are); or switch the baseline off with 'baseline: {enabled: false}'.",
             )
         return cls(rows, ids, pairs)
 

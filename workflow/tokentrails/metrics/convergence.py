@@ -36,8 +36,10 @@ MEANINGS = {
     "standardised": "the same cosine with every dimension of a state as a z-score over the "
     "experiment's words at its own checkpoint; null: the states do not vary",
 }
+LEAST_DOUBLINGS = 0.25  # between the ends of a slope: over less, noise is all that is seen
 OF_SLOPES = {
-    "per_doubling": "change of the mean since the checkpoint before, for each doubling of 1 + step",
+    "per_doubling": "change of the mean, for each doubling of 1 + step, since the last checkpoint "
+    f"at least {LEAST_DOUBLINGS:g} doublings before, or the first one",
     "per_doubling_low": "lower end of its interval",
     "per_doubling_high": "upper end of its interval",
     "per_step": "change of the mean since the checkpoint before, for each step",
@@ -182,13 +184,14 @@ def slopes(curves: Curves, steps: Mapping[str, int | None]) -> pl.DataFrame:
     shape = curves.mean.shape
     filled = {name: np.full(shape, np.nan) for name in OF_SLOPES}
     numbered = [(i, step) for i, step in enumerate(steps.values()) if step is not None]
+    doublings = {i: np.log2(1 + step) for i, step in numbered}
     for (before, first), (at, last) in pairwise(numbered):
-        doublings = np.log2((1 + last) / (1 + first))
-        change = curves.mean[at] - curves.mean[before]
-        filled["per_step"][at] = change / (last - first)
-        filled["per_doubling"][at] = change / doublings
-        low, high = curves.bootstrap.interval(
-            (curves.draws[:, at] - curves.draws[:, before]) / doublings
-        )
+        filled["per_step"][at] = (curves.mean[at] - curves.mean[before]) / (last - first)
+        earlier = [i for i, step in numbered if step < last]
+        far = [i for i in earlier if doublings[at] - doublings[i] >= LEAST_DOUBLINGS]
+        since = far[-1] if far else earlier[0]
+        wide = doublings[at] - doublings[since]
+        filled["per_doubling"][at] = (curves.mean[at] - curves.mean[since]) / wide
+        low, high = curves.bootstrap.interval((curves.draws[:, at] - curves.draws[:, since]) / wide)
         filled["per_doubling_low"][at], filled["per_doubling_high"][at] = low, high
     return pl.DataFrame({name: single(values) for name, values in filled.items()})

@@ -43,9 +43,9 @@ MEANINGS = {
     "one; context: of all pairs, where a word has no senses",
     "similarity": "cosine, or what the baseline makes of it: adjusted, standardised",
     "mean": "over texts, over pairs of texts, or over words",
-    "ci_low": "lower end of the mean's interval: percentile bootstrap over texts, of means over "
-    "words over words with all their texts; null: one word, one text, or pairs of fewer than "
-    "three texts of a sense",
+    "ci_low": "lower end of the mean's interval: bootstrap over texts, of means over words over "
+    "words with all their texts, with percentiles expanded by Student's t; null: one word, one "
+    "text, or pairs of fewer than three texts of a sense",
     "ci_high": "upper end of it",
     "n": "how many texts, pairs or words the mean is over",
     "n_texts": "how many texts they come from",
@@ -189,7 +189,7 @@ def _rows(
 ) -> Iterator[dict[str, object]]:
     """The mean at every place, with its interval where every sense has texts enough for one."""
     low = high = np.full(len(curve.places), np.nan)
-    if sizes[curve.texts].min() >= FEWEST[curve.texts.shape[1]]:
+    if (fewest := sizes[curve.texts].min()) >= FEWEST[curve.texts.shape[1]]:
         over_members = means(curve.values)
         draws = np.concatenate(
             [
@@ -197,7 +197,7 @@ def _rows(
                 for start in range(0, len(counts), AT_ONCE)
             ]
         )
-        low, high = _interval(draws, bootstrap)
+        low, high = _interval(draws, bootstrap, fewest)
     n_texts = len(np.unique(curve.texts))
     about = curve.key | {"n": curve.values.shape[1], "n_texts": n_texts, "few": n_texts < few}
     mean = _mean(curve.values)
@@ -227,7 +227,7 @@ def _rows_of_words(
             values[:, at] = _mean(means_there)
         low = high = np.full(len(places), np.nan)
         if len(words) > 1:
-            low, high = _interval(bootstrap.means(values, ()), bootstrap)
+            low, high = _interval(bootstrap.means(values, ()), bootstrap, len(words))
         n_texts = len(np.unique(np.concatenate([c.texts.ravel() for c in parts])))
         about = {"measure": measure, "similarity": similarity, "word": None, "series": None}
         about |= {"n": len(words), "n_texts": n_texts, "few": len(words) < few}
@@ -243,10 +243,15 @@ def _mean(values: Float64[np.ndarray, "rows n"]) -> Float64[np.ndarray, " rows"]
 
 
 def _interval(
-    draws: Float64[np.ndarray, "draws places"], bootstrap: Bootstrap
+    draws: Float64[np.ndarray, "draws places"], bootstrap: Bootstrap, units: int
 ) -> tuple[Float64[np.ndarray, " places"], Float64[np.ndarray, " places"]]:
-    """Of draws that hold a value: one of texts that make no pair has none."""
+    """Of draws that hold a value: one of texts that make no pair has none.
+
+    Parameters
+    ----------
+    units: texts of the smallest sense, or words; see `Bootstrap.interval`.
+    """
     known = draws[~np.isnan(draws).any(axis=1)]
     if not len(known):
         return (np.full(draws.shape[1], np.nan),) * 2
-    return bootstrap.interval(known)
+    return bootstrap.interval(known, int(units))

@@ -1,0 +1,80 @@
+"""Intervals for measures of all words together, from leaving out a part of the words at a time.
+
+A measure that compares words with each other, such as CKA, cannot be made of words drawn again with
+repetition: a word that is drawn twice is its own neighbour.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from jaxtyping import Float, Float64, Int
+
+from .student import t_quantile
+
+MOST_PARTS = 20
+
+
+@dataclass(frozen=True)
+class Jackknife:
+    """Words split at random into parts of equal size, give or take one word.
+
+    Attributes
+    ----------
+    parts: the words of each, by their index; no part has a single word unless there is no other.
+    confidence: of the intervals, between 0 and 1.
+    """
+
+    parts: tuple[Int[np.ndarray, " some"], ...]
+    confidence: float
+
+    @classmethod
+    def of(cls, words: int, seed: Sequence[int], confidence: float) -> Jackknife:
+        """The split of so many words that `seed` decides: up to 20 parts of two words or more."""
+        order = np.random.default_rng(seed).permutation(words)
+        parts = np.array_split(order, max(1, min(MOST_PARTS, words // 2)))
+        return cls(tuple(parts), confidence)
+
+    @property
+    def others(self) -> Int[np.ndarray, " words"]:
+        """For every word another one, at random, of its own part, so that no part needs another."""
+        others = np.empty(sum(map(len, self.parts)), dtype=np.intp)
+        for part in self.parts:
+            others[part] = np.roll(part, 1)
+        return others
+
+    def interval(
+        self, value: float, without: Float[np.ndarray, " parts"] | Sequence[float]
+    ) -> tuple[float, float]:
+        """Lower and upper end of the interval of a measure that is 1 at most.
+
+        The standard error of the delete-a-group jackknife, √((G-1)/G Σ(θ₋g - mean)²), and Student's
+        t at G - 1 degrees of freedom (Kott 2001, "The delete-a-group jackknife"). NaN for a single
+        part, or where a measure is NaN.
+
+        Parameters
+        ----------
+        value: of all words.
+        without: of all words but those of each part.
+        """
+        parts = len(without)
+        if parts < 2:
+            return math.nan, math.nan
+        error = math.sqrt((parts - 1) * float(np.var(without)))
+        reach = _t(self.confidence, parts - 1) * error
+        return value - reach, float(np.minimum(1.0, value + reach))
+
+
+_t = cache(t_quantile)
+
+
+def means(
+    values: Float[np.ndarray, " words"], parts: Sequence[Int[np.ndarray, " some"]]
+) -> Float64[np.ndarray, " 1+parts"]:
+    """The mean over all words, then over all but those of each part."""
+    kept = (values, *(np.delete(values, part) for part in parts))
+    return np.array([some.mean(dtype=np.float64) for some in kept])
