@@ -22,9 +22,13 @@ with job(snakemake):
 
     params, output, statistics = snakemake.params, snakemake.output, snakemake.params.statistics
     file = load_claims(snakemake.input.file, params.metrics)
+    pairs = [p for by in params.sources.values() for files in by.values() for p in files.values()]
+    paths = sorted({path for path, _ in pairs if path})
+    given = dict(zip(paths, snakemake.input.tables, strict=True))  # elsewhere, if kept in a bucket
     sources = {
         name: {
-            model: {t: Source(*pair) for t, pair in files.items()} for model, files in by.items()
+            model: {t: Source(given.get(path), why) for t, (path, why) in files.items()}
+            for model, files in by.items()
         }
         for name, by in params.sources.items()
     }
