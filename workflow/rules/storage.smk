@@ -14,8 +14,6 @@ if workflow.storage_settings.default_storage_provider == "s3" and workflow.is_ma
         """Take over the records of what other machines have made, and give them those of this one."""
         name = "records.json.gz"
         try:
-            # The storage plugin takes a bucket that does not answer for an empty one.
-            BUCKET.check()
             if packed := BUCKET.read(name):
                 # Without this one, Snakemake takes the records for those of an old version.
                 RECORDS.with_name("incomplete").mkdir(parents=True, exist_ok=True)
@@ -30,6 +28,7 @@ if workflow.storage_settings.default_storage_provider == "s3" and workflow.is_ma
         workflow.storage_settings.default_storage_prefix or "",
     )
     if BUCKET.name:  # Snakemake says itself that a prefix is missing
+        # This also stops where a bucket does not answer, which the storage plugin takes for empty.
         exchange_records()
 
         onsuccess:

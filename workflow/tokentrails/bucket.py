@@ -31,18 +31,13 @@ class Bucket:
         parts = urlsplit(self.address)
         self.name, self.prefix = parts.netloc, parts.path.strip("/")
 
-    def check(self) -> None:
-        """See that the bucket is there.
+    def read(self, name: str) -> bytes | None:
+        """An object; None if there is none.
 
         Raises
         ------
-        TokentrailsError: if it is not, does not answer, or refuses the keys.
+        TokentrailsError: if the bucket is not there, does not answer, or refuses the keys.
         """
-        with self._answering():
-            self.client.head_bucket(Bucket=self.name)
-
-    def read(self, name: str) -> bytes | None:
-        """An object; None if there is none. Raises what `check` raises."""
         with self._answering():
             try:
                 answer = self.client.get_object(Bucket=self.name, Key=self._key(name))
@@ -51,7 +46,7 @@ class Bucket:
                 return None
 
     def write(self, name: str, content: bytes) -> None:
-        """Write an object, whole or not at all. Raises what `check` raises."""
+        """Write an object, whole or not at all. Raises what `read` raises."""
         with self._answering():
             self.client.put_object(Bucket=self.name, Key=self._key(name), Body=content)
 

@@ -35,7 +35,7 @@ def merge_records(packed: bytes, folder: Path, where: str) -> None:
     """Put the records that another machine has packed into a folder, beside those that are there.
 
     Of two records of an output the one that was made later stays. An output that is a file of this
-    machine keeps its own, since the other machine's file is another one.
+    machine keeps the one that it has, since the other machine's file is another one.
 
     Parameters
     ----------
@@ -47,7 +47,8 @@ def merge_records(packed: bytes, folder: Path, where: str) -> None:
     """
     for name, record in _records(packed, where):
         file = folder / name
-        if _output(name).exists() or _ended(_read(file)) >= _ended(record):
+        mine = _read(file)
+        if mine and (_output(name).exists() or _ended(mine) >= _ended(record)):
             continue
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(record), encoding="utf-8")
@@ -56,7 +57,7 @@ def merge_records(packed: bytes, folder: Path, where: str) -> None:
 def _records(packed: bytes, where: str) -> Iterator[tuple[str, dict[str, Any]]]:
     try:
         records = json.loads(gzip.decompress(packed))
-        names_are_safe = all(map(_NAME.fullmatch, records))
+        names_are_safe = all(_NAME.fullmatch(name) and _output(name) for name in records)
     except (OSError, EOFError, ValueError, TypeError):
         names_are_safe = False
     if not names_are_safe:
@@ -82,5 +83,5 @@ def _output(name: str) -> Path:
     return Path(urlsafe_b64decode(name.replace("/", "").replace("@", "")).decode())
 
 
-def _ended(record: dict[str, Any] | None) -> float:
-    return (record or {}).get("endtime") or 0.0
+def _ended(record: dict[str, Any]) -> float:
+    return record.get("endtime") or 0.0
