@@ -37,6 +37,9 @@ class ObjectStorage:
     def make_bucket(self, name: str) -> None:
         self.s3.create_bucket(Bucket=name)
 
+    def holds(self, bucket: str, name: str) -> bool:
+        return any(o.key == name for o in self.s3.Bucket(bucket).objects.filter(Prefix=name))
+
     def contents(self, bucket: str, prefix: str) -> dict[str, bytes]:
         """The objects below a prefix, by their names behind it."""
         found = self.s3.Bucket(bucket).objects.filter(Prefix=f"{prefix}/")

@@ -72,8 +72,8 @@ def first(storage, local, tmp_path_factory) -> Path:
     folder = checkout(tmp_path_factory.mktemp("first") / "run", local / "models")
     args = in_bucket(f"{BUCKET}/trails", *TARGETS)
     process = wf.start(folder, *args, **storage.env)
-    tokens = "results/tokens/gpt2/senses.parquet"
-    wf.wait_until(lambda: tokens in storage.contents(BUCKET, "trails"), process)
+    tokens = "trails/results/tokens/gpt2/senses.parquet"
+    wf.wait_until(lambda: storage.holds(BUCKET, tokens), process)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     done = wf.run(folder, *args, **storage.env)

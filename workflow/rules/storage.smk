@@ -28,7 +28,8 @@ if workflow.storage_settings.default_storage_provider == "s3" and workflow.is_ma
         workflow.storage_settings.default_storage_prefix or "",
     )
     if BUCKET.name:  # Snakemake says itself that a prefix is missing
-        # This also stops where a bucket does not answer, which the storage plugin takes for empty.
+        # This also stops, with one message, where the bucket does not answer or is not there: the
+        # storage plugin would make it.
         exchange_records()
 
         onsuccess:
