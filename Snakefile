@@ -16,6 +16,7 @@ if not workflow.overwrite_configfiles:
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/storage.smk"
 include: "workflow/rules/training.smk"
 include: "workflow/rules/models.smk"
 include: "workflow/rules/words.smk"

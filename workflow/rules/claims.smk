@@ -7,7 +7,7 @@ if CLAIMS:
 
     rule claims:
         input:
-            file=SETUP.claims["file"],
+            file=local(SETUP.claims["file"]),
             tables=sorted(
                 {
                     path

@@ -158,7 +158,8 @@ def get_checkpoint_file(name):
 
     def get(wildcards):
         model = SETUP.models[wildcards.model]
-        return f"{get_folder(model, wildcards.checkpoint, wildcards.experiment)}/{name}"
+        folder = get_folder(model, wildcards.checkpoint, wildcards.experiment)
+        return local(f"{folder}/{name}")
 
     return get
 
@@ -166,7 +167,7 @@ def get_checkpoint_file(name):
 def get_models(wildcards):
     """The weights that are kept; the others are not fetched before they are used."""
     return [
-        f"{get_folder(model, checkpoint, experiment.name)}/provenance.json"
+        local(f"{get_folder(model, checkpoint, experiment.name)}/provenance.json")
         for model, checkpoint, experiment in SETUP.runs()
         if model.keep_weights
     ]
@@ -179,7 +180,7 @@ def get_provenances(wildcards):
     if not users:
         raise WorkflowError(f"no experiment uses the model {model.name}.")
     return [
-        f"{get_folder(model, checkpoint, users[0])}/provenance.json"
+        local(f"{get_folder(model, checkpoint, users[0])}/provenance.json")
         for checkpoint in model.checkpoints
     ]
 
@@ -197,15 +198,16 @@ def get_checkpoint_tables():
 def get_source_files(wildcards):
     """What a checkpoint is made from, where that lies on this disk."""
     if SETUP.models[wildcards.model].training:
-        return TRAINED.format(model=wildcards.model)
-    return LOCAL_FILES.get((wildcards.model, wildcards.checkpoint), [])
+        return local(TRAINED.format(model=wildcards.model))
+    return local(LOCAL_FILES.get((wildcards.model, wildcards.checkpoint), []))
 
 
 def get_tokenizer(wildcards):
     """The files of one checkpoint that tokenizing depends on; the weights are not among them."""
     model = SETUP.models[wildcards.model]
     folder = get_folder(model, model.tokenizer_checkpoint, wildcards.experiment)
-    return [f"{folder}/{n}" for n in ("tokenizer.json", "tokenizer_config.json", "config.json")]
+    names = ("tokenizer.json", "tokenizer_config.json", "config.json")
+    return [local(f"{folder}/{name}") for name in names]
 
 
 def get_experiment(wildcards):
@@ -217,7 +219,7 @@ def get_word_list(wildcards):
     words = get_experiment(wildcards).words
     if words is None:
         return []
-    return [WORD_LIST if words.list == WORDFREQ else words.list]
+    return [local(WORD_LIST if words.list == WORDFREQ else words.list)]
 
 
 def get_context(wildcards):
@@ -240,7 +242,7 @@ def get_weights_file(name):
 
     def get(wildcards):
         model, experiment = SETUP.models[wildcards.model], get_neurons_of(wildcards)
-        return f"{get_folder(model, wildcards.checkpoint, experiment.name)}/{name}"
+        return local(f"{get_folder(model, wildcards.checkpoint, experiment.name)}/{name}")
 
     return get
 
@@ -681,7 +683,7 @@ def get_sized_file(name):
     def get(wildcards):
         for model, checkpoint, experiment in SETUP.runs():
             if (model.name, checkpoint) == (wildcards.model, wildcards.checkpoint):
-                return f"{get_folder(model, checkpoint, experiment.name)}/{name}"
+                return local(f"{get_folder(model, checkpoint, experiment.name)}/{name}")
         raise WorkflowError(f"no experiment uses {wildcards.model} ({wildcards.checkpoint}).")
 
     return get

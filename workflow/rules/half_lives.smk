@@ -14,8 +14,8 @@ rule half_lives:
     input:
         identity="results/metrics/{model}/{checkpoint}/{experiment}/identity.parquet",
         tokens=TOKENS,
-        words=WORD_LIST,
-        classes="resources/words/function_words.yaml",
+        words=local(WORD_LIST),
+        classes=local("resources/words/function_words.yaml"),
     output:
         table="results/metrics/{model}/{checkpoint}/{experiment}/half_lives.parquet",
         csv="results/metrics/{model}/{checkpoint}/{experiment}/half_lives.csv",

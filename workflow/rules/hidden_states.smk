@@ -11,7 +11,8 @@ rule hidden_states:
         config=get_checkpoint_file("config.json"),
         provenance=get_checkpoint_file("provenance.json"),
     output:
-        ensure("results/hidden_states/{model}/{checkpoint}/{experiment}.parquet", non_empty=True),
+        # Without ensure(non_empty=True), which asks an object storage for the file before it is there.
+        "results/hidden_states/{model}/{checkpoint}/{experiment}.parquet",
     log:
         "results/logs/hidden_states/{model}/{checkpoint}/{experiment}.log",
     benchmark:

@@ -14,13 +14,15 @@ rule model:
     input:
         get_source_files,
     output:
-        multiext(
-            "resources/models/{model}/{checkpoint}/",
-            weights="model.safetensors",
-            config="config.json",
-            tokenizer="tokenizer.json",
-            tokenizer_config="tokenizer_config.json",
-            provenance="provenance.json",
+        local(
+            multiext(
+                "resources/models/{model}/{checkpoint}/",
+                weights="model.safetensors",
+                config="config.json",
+                tokenizer="tokenizer.json",
+                tokenizer_config="tokenizer_config.json",
+                provenance="provenance.json",
+            )
         ),
     log:
         "results/logs/model/{model}/{checkpoint}.log",
@@ -40,11 +42,11 @@ rule model:
 # Experiments that need a checkpoint at the same time share one file (scripts/model.py).
 use rule model as passing_model with:
     output:
-        weights=temp(f"{PASSING}/model.safetensors"),
-        config=f"{PASSING}/config.json",
-        tokenizer=f"{PASSING}/tokenizer.json",
-        tokenizer_config=f"{PASSING}/tokenizer_config.json",
-        provenance=f"{PASSING}/provenance.json",
+        weights=temp(local(f"{PASSING}/model.safetensors")),
+        config=local(f"{PASSING}/config.json"),
+        tokenizer=local(f"{PASSING}/tokenizer.json"),
+        tokenizer_config=local(f"{PASSING}/tokenizer_config.json"),
+        provenance=local(f"{PASSING}/provenance.json"),
     log:
         "results/logs/model/{model}/{checkpoint}/{experiment}.log",
     priority: get_turn(fetching=True)

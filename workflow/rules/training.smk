@@ -12,9 +12,9 @@ localrules:
 
 rule training_text:
     output:
-        training=ensure("resources/texts/plays/training.txt", non_empty=True),
-        held_out=ensure("resources/texts/plays/held_out.txt", non_empty=True),
-        provenance="resources/texts/plays/provenance.json",
+        training=ensure(local("resources/texts/plays/training.txt"), non_empty=True),
+        held_out=ensure(local("resources/texts/plays/held_out.txt"), non_empty=True),
+        provenance=local("resources/texts/plays/provenance.json"),
     log:
         "results/logs/training_text.log",
     conda:
@@ -28,13 +28,13 @@ rule training_text:
 # One run makes all checkpoints, so that asking for another one never trains again.
 rule training:
     input:
-        training="resources/texts/plays/training.txt",
-        held_out="resources/texts/plays/held_out.txt",
-        provenance="resources/texts/plays/provenance.json",
+        training=local("resources/texts/plays/training.txt"),
+        held_out=local("resources/texts/plays/held_out.txt"),
+        provenance=local("resources/texts/plays/provenance.json"),
     output:
-        checkpoints=directory(TRAINED),
-        loss="resources/training/{model}/loss.parquet",
-        csv="resources/training/{model}/loss.csv",
+        checkpoints=directory(local(TRAINED)),
+        loss=local("resources/training/{model}/loss.parquet"),
+        csv=local("resources/training/{model}/loss.csv"),
     log:
         "results/logs/training/{model}.log",
     benchmark:
@@ -53,7 +53,7 @@ rule training:
 
 rule training_figure:
     input:
-        "resources/training/{model}/loss.parquet",
+        local("resources/training/{model}/loss.parquet"),
     output:
         report(
             "results/figures/{model}/training.svg",

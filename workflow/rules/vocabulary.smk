@@ -11,7 +11,7 @@ rule ranks:
         tokenizer=get_checkpoint_file("tokenizer.json"),
         weights=get_checkpoint_file("model.safetensors"),
         config=get_checkpoint_file("config.json"),
-        classes="resources/words/function_words.yaml",
+        classes=local("resources/words/function_words.yaml"),
     output:
         table="results/metrics/{model}/{checkpoint}/{experiment}/ranks.parquet",
         csv="results/metrics/{model}/{checkpoint}/{experiment}/ranks.csv",

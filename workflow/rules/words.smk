@@ -10,7 +10,7 @@ localrules:
 
 rule word_list:
     output:
-        ensure(WORD_LIST, non_empty=True),
+        ensure(local(WORD_LIST), non_empty=True),
     log:
         "results/logs/word_list.log",
     conda:

@@ -28,12 +28,17 @@ with job(snakemake):
         }
         for name, by in params.sources.items()
     }
+    asked_for = {
+        source.path for by in sources.values() for files in by.values() for source in files.values()
+    }
+    # In the order of the rule: a table is read elsewhere, if results are kept in a bucket.
+    given = dict(zip(sorted(filter(None, asked_for)), snakemake.input.tables, strict=True))
     # Any table of a model says what the model is.
     one_of = {}
     for by_model in sources.values():
         for model, files in by_model.items():
             if paths := sorted(file.path for file in files.values() if file.path):
-                one_of.setdefault(model, paths[0])
+                one_of.setdefault(model, given[paths[0]])
     models = {
         name: model_table(
             name,
@@ -43,7 +48,7 @@ with job(snakemake):
         )
         for name, about in params.models.items()
     }
-    run = Run(models, sources, lru_cache(maxsize=16)(read_frame))
+    run = Run(models, sources, lru_cache(maxsize=16)(lambda path: read_frame(given[path])))
     table = claims_table(
         file.claims,
         run,

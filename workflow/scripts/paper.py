@@ -9,10 +9,12 @@ with job(snakemake):
     from tokentrails.paper import index_csv, index_page, items
 
     found = items(snakemake.params.entries)
-    for item in found:
-        for source, target in item.files:
-            with replacing(target) as part:
-                shutil.copyfile(source, part)
+    files = [pair for item in found for pair in item.files]
+    # In the order of the rule: where a file is read and written is elsewhere, if kept in a bucket.
+    given = dict(zip(sorted({source for source, _ in files}), snakemake.input, strict=True))
+    for (source, _), target in zip(files, snakemake.output, strict=False):  # the index comes last
+        with replacing(target) as part:
+            shutil.copyfile(given[source], part)
     for text, path in (
         (index_csv(found), snakemake.output.table),
         (index_page(found), snakemake.output.page),
