@@ -42,6 +42,7 @@ wildcard_constraints:
 WORD_LIST = "resources/words/wordfreq.txt"
 TOKENS = "results/tokens/{model}/{experiment}.parquet"
 STATES = "results/hidden_states/{model}/{checkpoint}/{experiment}.parquet"
+KEPT = "resources/models/{model}/{checkpoint}"
 # Weights of a model with `keep_weights: false`, as long as they are there.
 PASSING = "resources/models/{model}/{checkpoint}/for/{experiment}"
 METRIC = "results/metrics/{model}/{checkpoint}/{experiment}/{metric}.{suffix}"
@@ -62,6 +63,7 @@ PASSING_TURNS = list(
         for checkpoint in (model.tokenizer_checkpoint, *model.checkpoints)
     )
 )
+TURN_OF = {turn: number for number, turn in enumerate(PASSING_TURNS)}
 
 
 # One run at a time in a folder. The kernel drops this lock when its process dies, however it dies;
@@ -86,6 +88,15 @@ onstart:
         )
 
 
+def where_weights_pass(otherwise):
+    """A decorator: a plain value in place of a function, where all weights are kept.
+
+    Snakemake inspects and calls each function of a rule for every job. In a plan of many thousand
+    jobs that is a large part of the time that it takes to build.
+    """
+    return lambda function: function if PASSING_TURNS else otherwise
+
+
 def get_turn(fetching=False):
     """A priority function: weights that are there are used before the next ones are fetched.
 
@@ -93,17 +104,19 @@ def get_turn(fetching=False):
     share one file; what lies on this disk anyway, for one after the other.
     """
 
+    @where_weights_pass(otherwise=0)
     def priority(wildcards):
         model = SETUP.models[wildcards.model]
         if model.keep_weights:
             return 0
         turn = (model.name, wildcards.get("checkpoint", model.tokenizer_checkpoint))
-        last_is_lowest = 3 * (len(PASSING_TURNS) - PASSING_TURNS.index(turn))
+        last_is_lowest = 3 * (len(PASSING_TURNS) - TURN_OF[turn])
         return last_is_lowest + fetching * (1 if model.source.kind == "hub" else -1)
 
     return priority
 
 
+@where_weights_pass(otherwise=0)
 def get_passing(wildcards):
     """A resource function: 1 for a job that uses weights which are not kept."""
     return 0 if SETUP.models[wildcards.model].keep_weights else 1
@@ -112,13 +125,14 @@ def get_passing(wildcards):
 def get_folder(model, checkpoint, experiment):
     """Where an experiment finds a checkpoint."""
     if model.keep_weights:
-        return f"resources/models/{model.name}/{checkpoint}"
+        return KEPT.format(model=model.name, checkpoint=checkpoint)
     return PASSING.format(model=model.name, checkpoint=checkpoint, experiment=experiment)
 
 
 def get_checkpoint_file(name):
     """An input function: a file of the checkpoint that a job runs on."""
 
+    @where_weights_pass(otherwise=f"{KEPT}/{name}")
     def get(wildcards):
         model = SETUP.models[wildcards.model]
         return f"{get_folder(model, wildcards.checkpoint, wildcards.experiment)}/{name}"

@@ -37,12 +37,22 @@ def fingerprint(*modules: str) -> str:
         name = waiting.pop()
         if name in found or name in WITHOUT_EFFECT:
             continue
-        source = _source(name)
-        tree = ast.parse(source.read_text(encoding="utf-8"))
-        waiting += _imports(tree, name)
-        found[name] = ast.dump(_without_docstrings(tree)) + _beside(source)
+        found[name], imports = _read(name)
+        waiting += imports
     text = "\n".join(f"{name} {found[name]}" for name in sorted(found))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@cache
+def _read(name: str) -> tuple[str, list[str]]:
+    """What counts of one module, and which library modules it imports.
+
+    Many stages share a module, and parsing takes most of the time of a start.
+    """
+    source = _source(name)
+    tree = ast.parse(source.read_text(encoding="utf-8"))
+    imports = _imports(tree, name)
+    return ast.dump(_without_docstrings(tree)) + _beside(source), imports
 
 
 def _source(name: str) -> Path:
