@@ -132,6 +132,16 @@ def get_passing(wildcards):
     return 0 if SETUP.models[wildcards.model].keep_weights else 1
 
 
+SIZES = {}
+
+
+def get_size(wildcards, input):
+    """How large a model is. All its checkpoints are equally large, so one of them is read."""
+    if wildcards.model not in SIZES:
+        SIZES[wildcards.model] = ModelSize.of(Path(input.weights).parent)
+    return SIZES[wildcards.model]
+
+
 def needs_of(rule):
     """What a job that runs a model asks for: one GPU, memory and minutes, doubled at each retry.
 
@@ -139,14 +149,12 @@ def needs_of(rule):
     tokentrails/cost.py.
     """
 
-    def size_of(input):
-        return ModelSize.of(Path(input.weights).parent)
-
     def mem_mb(wildcards, input, attempt):
-        return memory_mb(size_of(input).weights_mb, attempt)
+        return memory_mb(get_size(wildcards, input).weights_mb, attempt)
 
     def runtime(wildcards, input, attempt):
-        size, experiment = size_of(input), SETUP.experiments.get(wildcards.get("experiment"))
+        size = get_size(wildcards, input)
+        experiment = SETUP.experiments.get(wildcards.get("experiment"))
         traffic = size.weights_mb
         if experiment is not None:
             traffic += states_mb(experiment, size, SETUP.extract["store"])
@@ -186,14 +194,20 @@ def get_models(wildcards):
     ]
 
 
-def get_provenances(wildcards):
-    """What is known of each checkpoint of a model; all its experiments find the same."""
-    model = SETUP.models[wildcards.model]
+def get_users(model):
+    """The names of the experiments that a model is used in; there must be one."""
     users = [e.name for e in SETUP.experiments.values() if model.name in e.models]
     if not users:
         raise WorkflowError(f"no experiment uses the model {model.name}.")
+    return users
+
+
+def get_provenances(wildcards):
+    """What is known of each checkpoint of a model; all its experiments find the same."""
+    model = SETUP.models[wildcards.model]
+    user = get_users(model)[0]
     return [
-        f"{get_folder(model, checkpoint, users[0])}/provenance.json"
+        f"{get_folder(model, checkpoint, user)}/provenance.json"
         for checkpoint in model.checkpoints
     ]
 
@@ -693,10 +707,9 @@ def get_sized_file(name):
     """An input function: a file of a checkpoint whose size is compared."""
 
     def get(wildcards):
-        for model, checkpoint, experiment in SETUP.runs():
-            if (model.name, checkpoint) == (wildcards.model, wildcards.checkpoint):
-                return f"{get_folder(model, checkpoint, experiment.name)}/{name}"
-        raise WorkflowError(f"no experiment uses {wildcards.model} ({wildcards.checkpoint}).")
+        model = SETUP.models[wildcards.model]
+        user = get_users(model)[0]
+        return f"{get_folder(model, wildcards.checkpoint, user)}/{name}"
 
     return get
 
