@@ -52,7 +52,7 @@ with job(snakemake):
             stages(outputs, rules),
             by_model,
             total(by_model, config),
-            tables(outputs, rules, size_of),
+            tables(outputs, size_of),
             shutil.disk_usage(".").free,
         )
     )

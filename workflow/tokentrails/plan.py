@@ -17,6 +17,8 @@ from .models.size import Expected
 from .settings import Config, Experiment, Model
 from .training.plan import checkpoint_names
 
+MODELS, TRAININGS = "resources/models/", "resources/training/"
+
 
 @dataclass(frozen=True)
 class Output:
@@ -138,52 +140,48 @@ def needs(
     ----------
     expected: the size of a model's checkpoints; it is asked where something is to be done.
     """
-    runs: dict[str, dict[tuple[str, ...], str]] = defaultdict(dict)
+    todo: dict[str, _Todo] = defaultdict(_Todo)
     for output in outputs:
-        rule = rules[output.rule]
-        if output.pending and (rule.gpu or rule.stage in ("models", "training")):
-            model, *run = _run_of(output.file)
-            runs[model][(output.rule, *run)] = rule.stage
+        if not output.pending:
+            continue
+        parts = Path(output.file).parts
+        if output.file.startswith(TRAININGS):  # MODEL/…
+            todo[parts[2]].training = True
+        elif output.file.startswith(MODELS):  # MODEL/CHECKPOINT/…
+            todo[parts[2]].checkpoints.add(parts[3])
+        elif rules[output.rule].gpu:  # results/STAGE/MODEL/CHECKPOINT/EXPERIMENT[.parquet]
+            job = (output.rule, parts[3], parts[4].removesuffix(".parquet"))
+            todo[parts[2]].on_gpu.add(job)
     return {
-        name: _need(model, runs[name], rules, config, expected)
-        for name, model in config.models.items()
+        name: _need(model, todo[name], config, expected) for name, model in config.models.items()
     }
 
 
-def _run_of(file: str) -> list[str]:
-    """Model, checkpoint and experiment out of a path, as far as they are in it."""
-    parts = Path(file).parts
-    if parts[0] == "resources":  # models/MODEL/CHECKPOINT/[for/EXPERIMENT/]FILE, training/MODEL/…
-        return list(parts[2:4])
-    run = list(parts[2:5])  # hidden_states or metrics/MODEL/CHECKPOINT/EXPERIMENT[/FILE]
-    return [*run[:2], run[2].removesuffix(".parquet")]
+@dataclass
+class _Todo:
+    """What is to be done for a model: checkpoints, and (rule, checkpoint, experiment) on a GPU."""
+
+    training: bool = False
+    checkpoints: set[str] = field(default_factory=set)
+    on_gpu: set[tuple[str, str, str]] = field(default_factory=set)
 
 
-def _need(
-    model: Model,
-    runs: Mapping[tuple[str, ...], str],
-    rules: Mapping[str, Rule],
-    config: Config,
-    expected: Callable[[Model], Expected],
-) -> Need:
-    fetched = {run[1] for run, stage in runs.items() if stage == "models"}
-    need = Need(checkpoints=len(fetched))
-    on_gpu = [run for run in runs if rules[run[0]].gpu]
-    need.gpu_jobs = len(on_gpu)
-    if not runs:
+def _need(model: Model, todo: _Todo, config: Config, expected: Callable[[Model], Expected]) -> Need:
+    need = Need(checkpoints=len(todo.checkpoints), gpu_jobs=len(todo.on_gpu))
+    if todo == _Todo():
         return need
     try:
         known = expected(model)
     except TokentrailsError as error:
-        need.unknown = str(error)
+        need.unknown = str(error).splitlines()[0]
         return need
     size = known.size
-    need.download_mb = known.download_mb * len(fetched)
-    kept = len(fetched) if model.keep_weights else min(1, len(fetched))
-    if model.training is not None and "training" in runs.values():
+    need.download_mb = known.download_mb * need.checkpoints
+    kept = need.checkpoints if model.keep_weights else min(1, need.checkpoints)
+    if model.training is not None and todo.training:
         kept += len(checkpoint_names(model.training.steps))
     need.weights_mb = size.weights_mb * kept
-    for rule, _, name in on_gpu:
+    for rule, _, name in todo.on_gpu:
         experiment: Experiment | None = config.experiments.get(name)  # none has the weights alone
         stored = 0.0
         if experiment is not None:
@@ -196,9 +194,7 @@ def _need(
     return need
 
 
-def tables(
-    outputs: Sequence[Output], rules: Mapping[str, Rule], size_of: Callable[[str], int | None]
-) -> Tables:
+def tables(outputs: Sequence[Output], size_of: Callable[[str], int | None]) -> Tables:
     """The disk of tables and figures that are to be made.
 
     Parameters
@@ -208,7 +204,7 @@ def tables(
     others = [
         output
         for output in outputs
-        if output.rule != "hidden_states" and rules[output.rule].stage not in ("models", "training")
+        if output.rule != "hidden_states" and not output.file.startswith((MODELS, TRAININGS))
     ]
     sizes: dict[str, list[int]] = defaultdict(list)
     for output in others:
@@ -258,28 +254,26 @@ def page(
         for name, s in {**stages, "total": whole}.items()
     ]
     models = [
-        (name, n.checkpoints, *_numbers(n), n.gpu_jobs) for name, n in {**needs, "total": all_of}.items()
+        (name, n.checkpoints, *_numbers(n), n.gpu_jobs)
+        for name, n in {**needs, "total": all_of}.items()
     ]
     on_disk = all_of.weights_mb + all_of.states_mb + tables.mb
     lines = [
         *_aligned(("stage", "jobs", "local", "CPU", "GPU", "done already"), jobs),
         "",
-        f"On Slurm the CPU and GPU jobs are submitted, {whole.cpu + whole.gpu:,} at most: tables of "
-        "one run may share a job.",
+        f"On Slurm the CPU and GPU jobs are submitted, {whole.cpu + whole.gpu:,} at most: tables "
+        "of one run may share a job.",
         "Without Slurm all run here, GPU jobs on the CPU where there is no GPU.",
         "",
         *_aligned(
-            ("model", "checkpoints", "download", "weights", "states", "GPU hours", "GPU jobs"), models
+            ("model", "checkpoints", "download", "weights", "states", "GPU hours", "GPU jobs"),
+            models,
         ),
         "",
         f"Tables and figures: {tables.files:,} files"
-        + (f", {_mb(tables.mb)}" if tables.mb else "")
-        + (
-            f"; of {sum(tables.unknown.values()):,} of them the size is unknown, since there is none yet"
-            f" of {', '.join(sorted(tables.unknown))}"
-            if tables.unknown
-            else ""
-        )
+        + (f", {_mb(tables.mb)} if they are as large as those there" if tables.mb else "")
+        + (f"; no file is there of {', '.join(tables.unknown)}," if tables.unknown else "")
+        + (f" so the size of {sum(tables.unknown.values()):,} is unknown" if tables.unknown else "")
         + ".",
         f"Disk: {_mb(on_disk)} more, {_mb(free / 1e6)} free."
         + (" NOT ENOUGH." if on_disk * 1e6 > free else ""),
@@ -300,7 +294,9 @@ def _numbers(need: Need) -> tuple[str, ...]:
 
 
 def _mb(mb: float) -> str:
-    return f"{mb:,.0f} MB" if mb < 10_000 else f"{mb / 1000:,.0f} GB"
+    if mb >= 10_000:
+        return f"{mb / 1000:,.0f} GB"
+    return f"{mb:,.0f} MB" if mb >= 10 else f"{mb:.1f} MB"
 
 
 def _aligned(header: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
