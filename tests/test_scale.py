@@ -1,4 +1,4 @@
-"""Large plans: their jobs, and that the work of the workflow's own code grows with them, no faster."""
+"""Large plans: their jobs, and that the work of the workflow's own code is linear in them."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""A plan of 20 models x 154 checkpoints x 5 experiments: the time and memory that building it takes.
+"""A plan of 20 models x 154 checkpoints x 5 experiments: the time and memory that it takes.
 
 The models are on a hub, which a dry run does not ask. The experiments are lists of words, of which
 there is one run per checkpoint, and tables and figures per model.
