@@ -207,8 +207,7 @@ def get_provenances(wildcards):
     model = SETUP.models[wildcards.model]
     user = get_users(model)[0]
     return [
-        f"{get_folder(model, checkpoint, user)}/provenance.json"
-        for checkpoint in model.checkpoints
+        f"{get_folder(model, checkpoint, user)}/provenance.json" for checkpoint in model.checkpoints
     ]
 
 

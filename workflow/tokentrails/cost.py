@@ -59,9 +59,9 @@ class ModelSize:
         ------
         FileNotFoundError: if it is not there, or not any more.
         """
-        facts = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
         weights = folder / "model.safetensors"
-        size = weights.stat().st_size
+        size = weights.stat().st_size  # first: of what may be missing, every job's own input
+        facts = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
         parameters = sum(math.prod(entry.shape) for entry in Weights(weights).entries.values())
         return cls(size / 1e6, parameters, facts["depth"], facts["d_model"])
 
