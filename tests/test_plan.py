@@ -21,6 +21,7 @@ RULES = {
     "model": Rule("models", 5, local=True, gpu=False),
     "passing_model": Rule("models", 5, local=True, gpu=False),
     "hidden_states": Rule("hidden_states", 1, local=False, gpu=True),
+    "ranks": Rule("vocabulary", 1, local=False, gpu=True),
     "identity": Rule("metrics", 2, local=False, gpu=False),
     "training": Rule("training", 3, local=False, gpu=False),
 }
@@ -94,9 +95,10 @@ def test_only_what_is_to_be_done_is_needed(config):
         return Expected(SIZE, 500.0)
 
     listed = [*of_checkpoints("kept"), *states("kept", "step1", False), *states("kept", "step2")]
+    listed += outputs("ranks", "results/metrics/kept/step1/polysemy/ranks.parquet")
     found = needs(listed, RULES, config, asked)
     need = found["kept"]
-    assert (need.checkpoints, need.gpu_jobs) == (2, 1)
+    assert (need.checkpoints, need.gpu_jobs) == (2, 2)
     assert need.download_mb == 2 * 500
     assert need.weights_mb == 2 * 400
     experiment = config.experiments["polysemy"]

@@ -225,13 +225,11 @@ def total(needs: Mapping[str, Need], config: Config) -> Need:
 
     Of weights that are not kept, no more than one checkpoint is on the disk, whichever model's.
     """
-    known = {name: need for name, need in needs.items() if not need.unknown}
-    added = Need(checkpoints=sum(need.checkpoints for need in needs.values()))
-    added.gpu_jobs = sum(need.gpu_jobs for need in needs.values())
-    for key in ("download_mb", "states_mb", "work_hours", "asked_hours"):
-        setattr(added, key, sum(getattr(need, key) for need in known.values()))
-    kept = [n.weights_mb for name, n in known.items() if config.models[name].keep_weights]
-    passing = [n.weights_mb for name, n in known.items() if not config.models[name].keep_weights]
+    added = Need()
+    for key in ("checkpoints", "download_mb", "states_mb", "gpu_jobs", "work_hours", "asked_hours"):
+        setattr(added, key, sum(getattr(need, key) for need in needs.values()))
+    kept = [n.weights_mb for name, n in needs.items() if config.models[name].keep_weights]
+    passing = [n.weights_mb for name, n in needs.items() if not config.models[name].keep_weights]
     added.weights_mb = sum(kept) + max(passing, default=0.0)
     return added
 
