@@ -19,7 +19,8 @@ def summary(snakefile, config):
     """Every output of the workflow, and whether it is to be made."""
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch) / "config.yaml"
-        file.write_text(yaml.safe_dump(config), encoding="utf-8")
+        # In the given order, which is that of models in composites: another one would look stale.
+        file.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
         command = ["--summary", "--snakefile", snakefile, "--configfile", file]
         done = subprocess.run(
             [sys.executable, "-m", "snakemake", *command], capture_output=True, text=True
