@@ -720,3 +720,17 @@ def get_scaling_tables(wildcards):
 
 def get_scaling_figure(wildcards):
     return [f"results/composites/scaling.{suffix}" for suffix in PAPER if get_scaled_runs()]
+
+
+def get_rules(wildcards):
+    """Of every rule with outputs: its stage, how many files a job makes, and where it runs."""
+    return {
+        each.name: (
+            Path(str(each.snakefile)).stem,
+            len(each.output),
+            each.name in workflow._localrules,
+            "gpu" in each.resources,
+        )
+        for each in workflow.rules
+        if each.output
+    }

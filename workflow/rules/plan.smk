@@ -8,20 +8,6 @@ localrules:
     plan,
 
 
-def get_rules(wildcards):
-    """Of every rule with outputs: its stage, how many files a job makes, and where it runs."""
-    return {
-        each.name: (
-            Path(str(each.snakefile)).stem,
-            len(each.output),
-            each.name in workflow._localrules,
-            "gpu" in each.resources,
-        )
-        for each in workflow.rules
-        if each.output
-    }
-
-
 rule plan:
     log:
         "results/logs/plan.log",
