@@ -723,7 +723,7 @@ def get_scaling_figure(wildcards):
 
 
 def get_rules(wildcards):
-    """Of every rule with outputs: its stage, how many files a job makes, and where it runs."""
+    """By name of each rule with outputs, what tokentrails.plan.Rule says of it."""
     return {
         each.name: (
             Path(str(each.snakefile)).stem,
