@@ -40,6 +40,7 @@ include: "workflow/rules/documents.smk"
 include: "workflow/rules/claims_common.smk"
 include: "workflow/rules/claims.smk"
 include: "workflow/rules/paper.smk"
+include: "workflow/rules/plan.smk"
 
 
 report: "workflow/report/workflow.rst"

@@ -11,15 +11,21 @@ from tokentrails.fingerprint import fingerprint
 LIBRARY = Path(module.__file__).parent
 
 
+def forget():
+    """Read every module anew at the next fingerprint."""
+    fingerprint.cache_clear()
+    module._read.cache_clear()
+
+
 @pytest.fixture
 def library(tmp_path, monkeypatch):
     """A copy of the library that fingerprints are taken of."""
     copy = tmp_path / "tokentrails"
     shutil.copytree(LIBRARY, copy, ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(module, "ROOT", copy)
-    fingerprint.cache_clear()
+    forget()
     yield copy
-    fingerprint.cache_clear()
+    forget()
 
 
 def changed(path, edit, *modules):
@@ -29,10 +35,10 @@ def changed(path, edit, *modules):
     edited = edit(text)
     assert edited != text
     path.write_text(edited, encoding="utf-8")
-    fingerprint.cache_clear()
+    forget()
     after = fingerprint(*modules)
     path.write_text(text, encoding="utf-8")
-    fingerprint.cache_clear()
+    forget()
     assert fingerprint(*modules) == before
     return after != before
 
@@ -162,5 +168,5 @@ def test_several_modules_have_one_fingerprint(library):
 def test_the_place_of_the_library_does_not_count(library):
     inside = fingerprint("metrics.identity")
     module.ROOT = LIBRARY
-    fingerprint.cache_clear()
+    forget()
     assert fingerprint("metrics.identity") == inside

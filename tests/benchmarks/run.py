@@ -20,6 +20,7 @@ import circuits
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import scale
 import senses
 import torch
 import vocabulary
@@ -190,6 +191,7 @@ def main() -> None:
     results |= vocabulary.results(MODEL, tokens_of(70))
     results |= circuits.results(MODEL)
     results |= senses.results()
+    results |= scale.results()
     if not arguments.skip_memory:
         results |= memory()
     for name, value in results.items():

@@ -45,6 +45,7 @@ wildcard_constraints:
 WORD_LIST = "resources/words/wordfreq.txt"
 TOKENS = "results/tokens/{model}/{experiment}.parquet"
 STATES = "results/hidden_states/{model}/{checkpoint}/{experiment}.parquet"
+KEPT = "resources/models/{model}/{checkpoint}"
 # Weights of a model with `keep_weights: false`, as long as they are there.
 PASSING = "resources/models/{model}/{checkpoint}/for/{experiment}"
 METRIC = "results/metrics/{model}/{checkpoint}/{experiment}/{metric}.{suffix}"
@@ -65,6 +66,7 @@ PASSING_TURNS = list(
         for checkpoint in (model.tokenizer_checkpoint, *model.checkpoints)
     )
 )
+TURN_OF = {turn: number for number, turn in enumerate(PASSING_TURNS)}
 
 
 # One run at a time in a folder. The kernel drops this lock when its process dies, however it dies;
@@ -96,6 +98,15 @@ onstart:
         )
 
 
+def where_weights_pass(otherwise):
+    """A decorator: a plain value in place of a function, where all weights are kept.
+
+    Snakemake inspects and calls each function of a rule for every job. In a plan of many thousand
+    jobs that is a large part of the time that it takes to build.
+    """
+    return lambda function: function if PASSING_TURNS else otherwise
+
+
 def get_turn(fetching=False):
     """A priority function: weights that are there are used before the next ones are fetched.
 
@@ -103,20 +114,32 @@ def get_turn(fetching=False):
     share one file; what lies on this disk anyway, for one after the other.
     """
 
+    @where_weights_pass(otherwise=0)
     def priority(wildcards):
         model = SETUP.models[wildcards.model]
         if model.keep_weights:
             return 0
         turn = (model.name, wildcards.get("checkpoint", model.tokenizer_checkpoint))
-        last_is_lowest = 3 * (len(PASSING_TURNS) - PASSING_TURNS.index(turn))
+        last_is_lowest = 3 * (len(PASSING_TURNS) - TURN_OF[turn])
         return last_is_lowest + fetching * (1 if model.source.kind == "hub" else -1)
 
     return priority
 
 
+@where_weights_pass(otherwise=0)
 def get_passing(wildcards):
     """A resource function: 1 for a job that uses weights which are not kept."""
     return 0 if SETUP.models[wildcards.model].keep_weights else 1
+
+
+SIZES = {}
+
+
+def get_size(wildcards, input):
+    """How large a model is. All its checkpoints are equally large, so one of them is read."""
+    if wildcards.model not in SIZES:
+        SIZES[wildcards.model] = ModelSize.of(Path(input.weights).parent)
+    return SIZES[wildcards.model]
 
 
 def needs_of(rule):
@@ -126,14 +149,12 @@ def needs_of(rule):
     tokentrails/cost.py.
     """
 
-    def size_of(input):
-        return ModelSize.of(Path(input.weights).parent)
-
     def mem_mb(wildcards, input, attempt):
-        return memory_mb(size_of(input).weights_mb, attempt)
+        return memory_mb(get_size(wildcards, input).weights_mb, attempt)
 
     def runtime(wildcards, input, attempt):
-        size, experiment = size_of(input), SETUP.experiments.get(wildcards.get("experiment"))
+        size = get_size(wildcards, input)
+        experiment = SETUP.experiments.get(wildcards.get("experiment"))
         traffic = size.weights_mb
         if experiment is not None:
             traffic += states_mb(experiment, size, SETUP.extract["store"])
@@ -149,13 +170,14 @@ def needs_of(rule):
 def get_folder(model, checkpoint, experiment):
     """Where an experiment finds a checkpoint."""
     if model.keep_weights:
-        return f"resources/models/{model.name}/{checkpoint}"
+        return KEPT.format(model=model.name, checkpoint=checkpoint)
     return PASSING.format(model=model.name, checkpoint=checkpoint, experiment=experiment)
 
 
 def get_checkpoint_file(name):
     """An input function: a file of the checkpoint that a job runs on."""
 
+    @where_weights_pass(otherwise=local(f"{KEPT}/{name}"))
     def get(wildcards):
         model = SETUP.models[wildcards.model]
         folder = get_folder(model, wildcards.checkpoint, wildcards.experiment)
@@ -173,14 +195,20 @@ def get_models(wildcards):
     ]
 
 
-def get_provenances(wildcards):
-    """What is known of each checkpoint of a model; all its experiments find the same."""
-    model = SETUP.models[wildcards.model]
+def get_users(model):
+    """The names of the experiments that a model is used in; there must be one."""
     users = [e.name for e in SETUP.experiments.values() if model.name in e.models]
     if not users:
         raise WorkflowError(f"no experiment uses the model {model.name}.")
+    return users
+
+
+def get_provenances(wildcards):
+    """What is known of each checkpoint of a model; all its experiments find the same."""
+    model = SETUP.models[wildcards.model]
+    user = get_users(model)[0]
     return [
-        local(f"{get_folder(model, checkpoint, users[0])}/provenance.json")
+        local(f"{get_folder(model, checkpoint, user)}/provenance.json")
         for checkpoint in model.checkpoints
     ]
 
@@ -681,10 +709,9 @@ def get_sized_file(name):
     """An input function: a file of a checkpoint whose size is compared."""
 
     def get(wildcards):
-        for model, checkpoint, experiment in SETUP.runs():
-            if (model.name, checkpoint) == (wildcards.model, wildcards.checkpoint):
-                return local(f"{get_folder(model, checkpoint, experiment.name)}/{name}")
-        raise WorkflowError(f"no experiment uses {wildcards.model} ({wildcards.checkpoint}).")
+        model = SETUP.models[wildcards.model]
+        user = get_users(model)[0]
+        return local(f"{get_folder(model, wildcards.checkpoint, user)}/{name}")
 
     return get
 
@@ -696,3 +723,17 @@ def get_scaling_tables(wildcards):
 
 def get_scaling_figure(wildcards):
     return [f"results/composites/scaling.{suffix}" for suffix in PAPER if get_scaled_runs()]
+
+
+def get_rules(wildcards):
+    """By name of each rule with outputs, what tokentrails.plan.Rule says of it."""
+    return {
+        each.name: (
+            Path(str(each.snakefile)).stem,
+            len(each.output),
+            each.name in workflow._localrules,
+            "gpu" in each.resources,
+        )
+        for each in workflow.rules
+        if each.output
+    }

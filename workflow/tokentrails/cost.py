@@ -59,9 +59,9 @@ class ModelSize:
         ------
         FileNotFoundError: if it is not there, or not any more.
         """
-        facts = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
         weights = folder / "model.safetensors"
-        size = weights.stat().st_size
+        size = weights.stat().st_size  # first: of what may be missing, every job's own input
+        facts = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
         parameters = sum(math.prod(entry.shape) for entry in Weights(weights).entries.values())
         return cls(size / 1e6, parameters, facts["depth"], facts["d_model"])
 
@@ -128,6 +128,11 @@ def flop(rule: str, experiment: Experiment | None, size: ModelSize) -> float:
     return each * tokens * (1 + vectors.get(rule, 0))
 
 
+def seconds(operations: float, traffic_mb: float) -> float:
+    """How long a job works: it computes, and it reads and writes."""
+    return operations / FLOP_PER_SECOND + traffic_mb / READ_MB_PER_SECOND
+
+
 def minutes(operations: float, traffic_mb: float, attempt: int = 1) -> int:
     """Minutes to ask for.
 
@@ -137,8 +142,7 @@ def minutes(operations: float, traffic_mb: float, attempt: int = 1) -> int:
     traffic_mb: what is read and written.
     attempt: 1 for the first; each further one asks for twice as much.
     """
-    seconds = operations / FLOP_PER_SECOND + traffic_mb / READ_MB_PER_SECOND
-    return math.ceil(START_MINUTES + seconds / 60) * 2 ** (attempt - 1)
+    return math.ceil(START_MINUTES + seconds(operations, traffic_mb) / 60) * 2 ** (attempt - 1)
 
 
 def memory_mb(weights_mb: float, attempt: int = 1) -> int:

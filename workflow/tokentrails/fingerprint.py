@@ -37,12 +37,23 @@ def fingerprint(*modules: str) -> str:
         name = waiting.pop()
         if name in found or name in WITHOUT_EFFECT:
             continue
-        source = _source(name)
-        tree = ast.parse(source.read_text(encoding="utf-8"))
-        waiting += _imports(tree, name)
-        found[name] = ast.dump(_without_docstrings(tree)) + _beside(source)
+        found[name], imports = _read(name)
+        waiting += imports
     text = "\n".join(f"{name} {found[name]}" for name in sorted(found))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@cache
+def _read(name: str) -> tuple[str, list[str]]:
+    """What counts of one module, and which library modules it imports.
+
+    Many stages share a module, and parsing takes most of the time of a start.
+    """
+    source = _source(name)
+    tree = ast.parse(source.read_text(encoding="utf-8"))
+    nodes = list(ast.walk(tree))
+    _remove_docstrings(nodes)
+    return ast.dump(tree) + _beside(source), _imports(nodes, name)
 
 
 def _source(name: str) -> Path:
@@ -60,9 +71,9 @@ def _exists(name: str) -> bool:
     return _source(name).is_file()
 
 
-def _imports(tree: ast.Module, importer: str) -> list[str]:
+def _imports(nodes: list[ast.AST], importer: str) -> list[str]:
     names: list[str] = []
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -79,11 +90,10 @@ def _imports(tree: ast.Module, importer: str) -> list[str]:
     return sorted(name for name in ours if _exists(name))
 
 
-def _without_docstrings(tree: ast.Module) -> ast.Module:
-    for node in ast.walk(tree):
+def _remove_docstrings(nodes: list[ast.AST]) -> None:
+    for node in nodes:
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
             node.body = [line for line in node.body if not _is_docstring(line)]
-    return tree
 
 
 def _is_docstring(line: ast.stmt) -> bool:

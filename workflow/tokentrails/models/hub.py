@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from httpx2 import HTTPError
-from huggingface_hub import HfApi, constants, snapshot_download
+from huggingface_hub import HfApi, constants, hf_hub_download, snapshot_download
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
@@ -52,7 +54,7 @@ def fetch_hub(source: Source, checkpoint: str, scratch: Path) -> Fetched:
     revision = revision_of(source, checkpoint)
     where = f"models.{source.model}"
     facts: dict[str, Any] = {"requested_revision": revision}
-    try:
+    with _explained(source, revision):
         info = HfApi().model_info(source.location, revision=revision, files_metadata=True)
         folder = scratch / str(info.sha)  # files of two commits must not meet in one folder
         for abandoned in folder.rglob("*.incomplete"):  # huggingface_hub starts such a file anew
@@ -67,6 +69,16 @@ def fetch_hub(source: Source, checkpoint: str, scratch: Path) -> Fetched:
         )
         if source.has_checkpoints:
             facts |= _compared_with_main(source, info, names)
+    _check_hashes(info, folder, names, where)
+    return Fetched(folder, revision=info.sha or revision, facts=facts)
+
+
+@contextmanager
+def _explained(source: Source, revision: str) -> Iterator[None]:
+    """Say in one message what is wrong with a model, a revision or the network."""
+    where = f"models.{source.model}"
+    try:
+        yield
     except GatedRepoError as error:
         raise TokentrailsError(
             f"the model {source.location!r} asks for an agreement that this account has not given",
@@ -95,8 +107,26 @@ def fetch_hub(source: Source, checkpoint: str, scratch: Path) -> Fetched:
             hint="check the network, then run the same command again; "
             "files that arrived whole are kept. Without a network use a path: or package: source.",
         ) from error
-    _check_hashes(info, folder, names, where)
-    return Fetched(folder, revision=info.sha or revision, facts=facts)
+
+
+def announced_files(source: Source, checkpoint: str, folder: Path) -> dict[str, int]:
+    """The size in bytes of every file that a checkpoint would need, as the hub announces it.
+
+    Parameters
+    ----------
+    folder: where its `config.json` is put.
+
+    Raises
+    ------
+    TokentrailsError: as `fetch_hub` does.
+    """
+    revision = revision_of(source, checkpoint)
+    with _explained(source, revision):
+        info = HfApi().model_info(source.location, revision=revision, files_metadata=True)
+        sizes = {sibling.rfilename: sibling.size or 0 for sibling in info.siblings or []}
+        names = _wanted(source, list(sizes))
+        hf_hub_download(source.location, CONFIG_FILE, revision=info.sha, local_dir=folder)
+    return {name: sizes[name] for name in names}
 
 
 def revision_of(source: Source, checkpoint: str) -> str:

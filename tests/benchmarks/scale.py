@@ -1,0 +1,76 @@
+"""A plan of 20 models x 154 checkpoints x 5 experiments: the time and memory that it takes.
+
+The models are on a hub, which a dry run does not ask. The experiments are lists of words, of which
+there is one run per checkpoint, and tables and figures per model.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+# The checkpoints of Pythia.
+STEPS = [0, *(2**power for power in range(10)), *range(1_000, 144_000, 1_000)]
+TEMPLATES = ("{bos}{space}{word}", "{word}", "{space}{word}", "{bos}{word}", "The{space}{word}")
+
+
+def plan(keep_weights: bool) -> dict:
+    """The configuration: models that differ in their names alone."""
+    model = {"checkpoints": [f"step{step}" for step in STEPS], "keep_weights": keep_weights}
+    words = {"file": "config/experiments/words.yaml"}
+    return {
+        "models": {f"m{i}": {"source": f"hub:owner/m{i}"} | model for i in range(20)},
+        "experiments": {f"words{i}": words | {"template": t} for i, t in enumerate(TEMPLATES)},
+    }
+
+
+def dry_run(config: dict) -> tuple[int, float, float, float]:
+    """Jobs, seconds on the clock and of the processor, and peak MB of a dry run in a new folder."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        shutil.copy2(ROOT / "Snakefile", folder)
+        for name in ("config", "profiles", "workflow", "resources/words"):
+            shutil.copytree(ROOT / name, folder / name)
+        (folder / "plan.yaml").write_text(yaml.safe_dump(config))
+        command = ["--dry-run", "--quiet", "rules", "--cores", "2", "--configfile", "plan.yaml"]
+        start = time.perf_counter()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "snakemake", *command],
+            cwd=folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        text = process.stdout.read()
+        _, status, usage = os.wait4(process.pid, 0)  # of this process alone, unlike getrusage
+        spent = time.perf_counter() - start
+    assert status == 0, text
+    jobs = re.search(r"^total +(\d+)$", text, re.MULTILINE)
+    assert jobs, text
+    return int(jobs[1]), spent, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+
+
+def results() -> dict[str, float]:
+    found = {}
+    for keep_weights in (True, False):
+        jobs, spent, processor, peak = dry_run(plan(keep_weights))
+        print(
+            f"  dry run of {jobs:,} jobs, weights {'' if keep_weights else 'not '}kept: "
+            f"{spent:.0f} s ({processor:.0f} s of the processor), {peak:,.0f} MB",
+            flush=True,
+        )
+        if keep_weights:
+            found["dry run of 20 models x 154 checkpoints x 5 experiments (s, at most 60)"] = spent
+            found["its peak memory (MB, at most 1000)"] = peak
+    return found
+
+
+if __name__ == "__main__":
+    print(results())
