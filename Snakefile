@@ -39,6 +39,7 @@ include: "workflow/rules/documents.smk"
 include: "workflow/rules/claims_common.smk"
 include: "workflow/rules/claims.smk"
 include: "workflow/rules/paper.smk"
+include: "workflow/rules/costs.smk"
 
 
 report: "workflow/report/workflow.rst"
@@ -59,6 +60,7 @@ rule all:
         get_documents(*READ),
         get_claims,
         get_paper,
+        COSTS,
 
 
 # The tables alone.

@@ -104,6 +104,7 @@ _TARGETS = (
     *("all", "metrics", "figures", "composites", "models"),
     *("senses", "convergence", "perturbation", "vocabulary", "half_life"),
     *("heads", "neurons", "evolution", "attribution"),
+    "costs",  # of everything else, and so due whenever anything is
 )
 
 

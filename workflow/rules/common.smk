@@ -50,6 +50,8 @@ FIGURE = "results/figures/{model}/{checkpoint}/{experiment}/{figure}.{suffix}"
 DOCUMENT = "results/tables/{model}/{checkpoint}/{experiment}/{label}.{suffix}"
 COMPOSITE = "results/composites/{experiment}_{composite}.{suffix}"
 
+COSTS = ["results/costs.parquet", "results/costs.csv"]
+
 PAPER = ("html", "svg", "png", "pdf", "json")
 
 
@@ -657,3 +659,8 @@ def get_scaling_tables(wildcards):
 
 def get_scaling_figure(wildcards):
     return [f"results/composites/scaling.{suffix}" for suffix in PAPER if get_scaled_runs()]
+
+
+def get_everything(wildcards):
+    """What `all` makes, without the table of what that cost."""
+    return [path for get in rules.all.input if callable(get) for path in get(wildcards)]
