@@ -145,7 +145,7 @@ def results() -> Iterator[Measured]:
         if not is_right(found):
             raise ValueError("a rank is wrong")
         yield Measured(
-            f"ranks of {found['states']:,} states, {found['rows']:,} × {found['d']} rows in "
+            f"ranks of {found['states']:,} states, {found['rows']:,} × {found['d']} in "
             f"{found['dtype']}, against the bare product",
             found["speed_ratio"],
             "of its speed",
