@@ -39,7 +39,7 @@ def test_jobs_of_a_rule_are_added_up(tmp_path):
     measure(tmp_path / "identity/a/main/x.tsv", 3.0, 500.0, 4.0)
     measure(tmp_path / "identity/b/main/x.tsv", 1.0, 700.0, "NA")
     measure(tmp_path / "claims.tsv", 12.0, 100.0, 11.0)
-    measure(tmp_path / "summary_figure/a.tsv", 0.0, "NA", "NA")
+    measure(tmp_path / "summary_figure/a.tsv", 0.0, "NA", "-")
     table = costs(jobs(tmp_path))
     assert table.to_pylist() == [
         row("claims", 1, 12.0, 12.0, 12.0, 11.0, 100.0, 0.75),

@@ -77,7 +77,7 @@ def costs(jobs: pl.DataFrame) -> pa.Table:
     )
 
 
-def _job(path: Path, top: str) -> tuple[str, float | None, ...]:
+def _job(path: Path, top: str) -> list[str | float | None]:
     lines = [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines()]
     try:
         names, values = lines
@@ -88,4 +88,4 @@ def _job(path: Path, top: str) -> tuple[str, float | None, ...]:
         raise TokentrailsError(
             f"this is no benchmark file: {error}", where=path, hint="delete it; no result needs it."
         ) from error
-    return top.removesuffix(".tsv"), *numbers
+    return [top.removesuffix(".tsv"), *numbers]
