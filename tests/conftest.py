@@ -10,6 +10,17 @@ from tokentrails.models.prepare import prepare
 from tokentrails.settings import Source
 from tokentrails.tokenization import TokenizerFiles
 
+
+def pytest_terminal_summary(terminalreporter) -> None:
+    """Say loudly that nothing was tried on a cluster; a skipped test is easily overlooked."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    reasons = {report.longrepr[2] for report in skipped if "slurm" in report.keywords}
+    for reason in sorted(reasons):
+        terminalreporter.section("NOT TESTED ON SLURM", red=True, bold=True)
+        terminalreporter.line(reason)
+        terminalreporter.line("Hint: as root on Debian, run tests/slurm/install.sh first.")
+
+
 torch.set_num_threads(1)  # tiny models are slower with more
 
 

@@ -9,6 +9,9 @@ import pytest
 from slow_loop import largest_difference, read_curves, slow_loop
 from workflow import checkout, contents, half_written, read_yaml, rules_to_run, run, write_yaml
 
+from tokentrails.config import load_config
+from tokentrails.cost import ModelSize, memory_mb, occurrences_of, states_mb, tokens_of
+
 MODELS = ("smollm2-135m", "minilm-l6")
 EXPERIMENTS = ("polysemy", "drift")
 
@@ -92,6 +95,30 @@ def test_provenance_says_that_the_weights_were_quantised_and_that_logits_did_not
     assert "de-quantised" in provenance["note"]
     config = json.loads((file.parent / "config.json").read_text())
     assert "quantization_config" not in config
+
+
+def test_jobs_take_no_more_than_they_ask_for(folder, monkeypatch):
+    """Tokens, states and memory of every run, against the formulas by which they are foretold."""
+    monkeypatch.chdir(folder)  # the configuration names files from there
+    setup = load_config(read_yaml(folder / "config/config.yaml"))
+    for model, checkpoint, experiment in setup.runs():
+        place = f"{model.name}/{checkpoint}/{experiment.name}"
+        size = ModelSize.of(folder / f"resources/models/{model.name}/{checkpoint}")
+        tokens = pl.read_parquet(
+            folder / f"results/tokens/{model.name}/{experiment.name}.parquet",
+            columns=["text", "token_ids"],
+        )
+        texts = tokens.unique("text") if experiment.has_whole_texts else tokens
+        assert texts["token_ids"].list.len().sum() <= tokens_of(experiment), place
+        assert len(tokens) <= occurrences_of(experiment), place
+        states = folder / f"results/hidden_states/{place}.parquet"
+        assert states.stat().st_size / 1e6 <= states_mb(experiment, size) + 0.1, place
+        spent = pl.read_csv(
+            folder / f"results/benchmarks/hidden_states/{place}.tsv",
+            separator="\t",
+            null_values="NA",
+        )
+        assert spent["max_rss"].max() < memory_mb(size.weights_mb), place
 
 
 # One row for each word or token, or for each part that moves it: too long to be read in a page.

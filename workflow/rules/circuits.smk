@@ -34,6 +34,7 @@ rule head_tables:
         "../../envs/torch.yaml"
     threads: lambda wildcards: SETUP.models[wildcards.model].threads
     resources:
+        **needs_of("head_tables"),
         passing_weights=get_passing,
     params:
         circuits=lambda wildcards: get_experiment(wildcards).circuits.of_heads,
@@ -65,6 +66,7 @@ rule activations:
         "../../envs/torch.yaml"
     threads: lambda wildcards: SETUP.models[wildcards.model].threads
     resources:
+        **needs_of("activations"),
         passing_weights=get_passing,
     params:
         circuits=lambda wildcards: get_experiment(wildcards).circuits.of_activations,
@@ -95,6 +97,7 @@ rule neuron_table:
         "../../envs/torch.yaml"
     threads: lambda wildcards: SETUP.models[wildcards.model].threads
     resources:
+        **needs_of("neuron_table"),
         passing_weights=get_passing,
     params:
         listing=lambda wildcards: get_neurons_of(wildcards).circuits.listing,

@@ -4,6 +4,7 @@ import fcntl
 import os
 import sys
 from dataclasses import asdict
+from pathlib import Path
 from typing import NamedTuple
 
 from snakemake.exceptions import WorkflowError
@@ -12,11 +13,13 @@ from snakemake.exceptions import WorkflowError
 sys.path.insert(0, os.path.join(workflow.basedir, "workflow"))
 
 from tokentrails.config import load_config
+from tokentrails.cost import ModelSize, flop, memory_mb, minutes, states_mb
 from tokentrails.errors import TokentrailsError
 from tokentrails.fingerprint import fingerprint
 from tokentrails.models.local import local_files
 from tokentrails.models.source import FORM
 from tokentrails.models.trained import FOLDER as TRAINED
+from tokentrails.orphans import cancel_orphans
 from tokentrails.settings import BASELINE, WORDFREQ
 
 try:
@@ -79,6 +82,13 @@ onstart:
             "another tokentrails run is working in this folder.\n"
             "Hint: wait until it has ended, or stop it; then run the same command again."
         )
+    if workflow.executor_plugin.name == "slurm":
+        try:
+            orphans = cancel_orphans(Path.cwd())
+        except TokentrailsError as error:
+            raise WorkflowError(str(error)) from None
+        if orphans:
+            logger.warning(f"Cancelled jobs of a run that was killed: {', '.join(orphans)}")
     # Priorities order the jobs, but only this limit keeps the next fetch waiting.
     if PASSING_TURNS and "passing_weights" not in workflow.global_resources:
         raise WorkflowError(
@@ -109,6 +119,33 @@ def get_turn(fetching=False):
 def get_passing(wildcards):
     """A resource function: 1 for a job that uses weights which are not kept."""
     return 0 if SETUP.models[wildcards.model].keep_weights else 1
+
+
+def needs_of(rule):
+    """What a job that runs a model asks for: one GPU, memory and minutes, doubled at each retry.
+
+    Unknown (to be determined) until the weights are there. The formulas are those of
+    tokentrails/cost.py.
+    """
+
+    def size_of(input):
+        return ModelSize.of(Path(input.weights).parent)
+
+    def mem_mb(wildcards, input, attempt):
+        return memory_mb(size_of(input).weights_mb, attempt)
+
+    def runtime(wildcards, input, attempt):
+        size, experiment = size_of(input), SETUP.experiments.get(wildcards.get("experiment"))
+        traffic = size.weights_mb
+        if experiment is not None:
+            traffic += states_mb(experiment, size, SETUP.extract["store"])
+        return minutes(flop(rule, experiment, size), traffic, attempt)
+
+    return {
+        "gpu": 0 if SETUP.extract["device"] == "cpu" else 1,
+        "mem_mb": mem_mb,
+        "runtime": runtime,
+    }
 
 
 def get_folder(model, checkpoint, experiment):

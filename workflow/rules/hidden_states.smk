@@ -21,6 +21,7 @@ rule hidden_states:
         "../../envs/torch.yaml"
     threads: lambda wildcards: SETUP.models[wildcards.model].threads
     resources:
+        **needs_of("hidden_states"),
         passing_weights=get_passing,
     params:
         sites=lambda wildcards: get_experiment(wildcards).sites,

@@ -26,6 +26,7 @@ rule evolution_tables:
         "../../envs/torch.yaml"
     threads: lambda wildcards: SETUP.models[wildcards.model].threads
     resources:
+        **needs_of("evolution_tables"),
         passing_weights=get_passing,
     params:
         top=lambda wildcards: get_experiment(wildcards).circuits.top,
@@ -76,6 +77,7 @@ rule attribution_tables:
         "../../envs/torch.yaml"
     threads: lambda wildcards: SETUP.models[wildcards.model].threads
     resources:
+        **needs_of("attribution_tables"),
         passing_weights=get_passing,
     params:
         device=SETUP.extract["device"],

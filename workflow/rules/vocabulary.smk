@@ -24,6 +24,7 @@ rule ranks:
         "../../envs/torch.yaml"
     threads: lambda wildcards: SETUP.models[wildcards.model].threads
     resources:
+        **needs_of("ranks"),
         passing_weights=get_passing,
     params:
         ranks=lambda wildcards: get_experiment(wildcards).ranks.measuring,

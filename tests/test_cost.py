@@ -1,0 +1,97 @@
+"""What jobs ask for: the formulas of the manual, and against what jobs really are."""
+
+from dataclasses import replace
+
+import pytest
+import tiny
+from safetensors.torch import load_file
+
+from tokentrails.config import load_experiment
+from tokentrails.cost import (
+    BASE_MB,
+    START_MINUTES,
+    ModelSize,
+    flop,
+    memory_mb,
+    minutes,
+    occurrences_of,
+    states_mb,
+    tokens_of,
+)
+from tokentrails.settings import Prompt, Words
+
+SIZE = ModelSize(weights_mb=4_000, parameters=10**9, depth=16, d_model=2_048)
+
+
+@pytest.fixture(scope="module")
+def experiment():
+    entry = {"file": "config/experiments/polysemy.yaml"}
+    return replace(
+        load_experiment("x", entry),
+        prompts=(
+            Prompt("a", "0123456789", None, "0", 1, {}),
+            Prompt("b", "äöü東", None, "ä", 1, {}),
+        ),
+    )
+
+
+def words_in(experiment, contexts=(), others=4):
+    words = Words("wordfreq", 1000, (1, 3), 10, 0)
+    return replace(experiment, prompts=(), words=words, contexts=contexts, others=others)
+
+
+@pytest.mark.parametrize("name", tiny.CONFIGS)
+def test_the_size_is_that_of_the_tensors(prepared, name):
+    folder = prepared[name]
+    tensors = load_file(folder / "model.safetensors")
+    size = ModelSize.of(folder)
+    assert size.parameters == sum(tensor.numel() for tensor in tensors.values())
+    assert size.weights_mb == (folder / "model.safetensors").stat().st_size / 1e6
+    assert (size.depth, size.d_model) == (3, 32)
+
+
+def test_a_size_that_is_not_there_yet_is_for_snakemake_to_determine(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        ModelSize.of(tmp_path)
+
+
+def test_tokens_of_prompts_are_counted_in_bytes(experiment):
+    # 10 bytes make 4 tokens at most, 3 x 2 + 3 bytes 3; and two around each.
+    assert tokens_of(experiment) == 4 + 2 + 3 + 2
+    assert occurrences_of(experiment) == 2
+    whole = tuple(replace(prompt, word=None) for prompt in experiment.prompts)
+    assert occurrences_of(replace(experiment, prompts=whole)) == 11
+
+
+def test_tokens_of_words_are_those_of_their_groups(experiment):
+    assert tokens_of(words_in(experiment)) == 10 * (1 + 2) + 10 * (3 + 2)
+    assert occurrences_of(words_in(experiment)) == 20
+    in_contexts = words_in(experiment, contexts=("{word}", "0123456789 {word}"), others=2)
+    # A base, two other contexts and two other words; 17 bytes are 6 tokens at most.
+    assert occurrences_of(in_contexts) == 20 * 5
+    assert tokens_of(in_contexts) == 10 * 5 * (1 + 6) + 10 * 5 * (3 + 6)
+
+
+def test_states_take_a_row_for_each_place(experiment):
+    places = 17 + 16 + 1
+    assert states_mb(experiment, SIZE) == 2 * places * 2_048 * 4 / 1e6
+    only = replace(experiment, sites=("resid",))
+    assert states_mb(only, SIZE, "float16") == 2 * 17 * 2_048 * 2 / 1e6
+
+
+def test_operations_are_those_of_the_pass_and_of_the_vocabulary(experiment):
+    forward = 2 * 10**9 * 11
+    assert flop("hidden_states", experiment, SIZE) == forward
+    assert flop("ranks", experiment, SIZE) == forward * (1 + 2 * 17)
+    assert flop("head_tables", experiment, SIZE) == forward * (1 + 3 * 64 * 16)
+    assert flop("neuron_table", None, SIZE) == 2 * 10**9 * 12 * 2_048 * 16
+
+
+def test_each_attempt_asks_for_twice_as_much():
+    assert memory_mb(4_000) == BASE_MB + 12_000
+    assert minutes(0, 0) == START_MINUTES
+    assert minutes(2e12 * 60 * 30, 100 * 60 * 2) == START_MINUTES + 32
+    for attempt in (2, 3):
+        assert memory_mb(4_000, attempt) == 2 * memory_mb(4_000, attempt - 1)
+        assert minutes(1e15, 1e4, attempt) == 2 * minutes(1e15, 1e4, attempt - 1)
+    assert all(isinstance(asked, int) for asked in (minutes(1e13, 1.5), memory_mb(1.5)))
