@@ -21,6 +21,6 @@ rule costs:
     conda:
         "../../envs/analysis.yaml"
     params:
-        code=fingerprint("costs"),
+        code=fingerprint("rule_costs"),
     script:
         "../scripts/costs.py"

@@ -5,7 +5,7 @@ from pathlib import Path
 from _job import job
 
 with job(snakemake):
-    from tokentrails.costs import costs, jobs
+    from tokentrails.rule_costs import costs, jobs
     from tokentrails.tables import write_table
 
     output = snakemake.output
