@@ -148,7 +148,7 @@ def read_yaml(path: Path) -> dict:
 
 
 def contents(folder: Path, *patterns: str) -> dict[str, bytes]:
-    """The files of a folder, by relative path, but for those with real times, equal in no two runs."""
+    """The files of a folder, by relative path; those that hold real times are left out."""
     found = {f for pattern in patterns or ("**/*",) for f in folder.glob(pattern) if f.is_file()}
     made = sorted(f for f in found if f.name not in REAL_TIMES)
     return {str(f.relative_to(folder)): f.read_bytes() for f in made}
