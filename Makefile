@@ -55,8 +55,8 @@ test: $(DEV)  ## run every check: formats, linters, types, tests
 	@# A file of tests to a core; threads of torch on top of that would only be in each other's way.
 	@$(RUN) OMP_NUM_THREADS=1 .venv/bin/python -m pytest --numprocesses auto --dist loadfile
 
-bench: $(ENV)  ## measure time and memory
-	@$(RUN) PYTHONPATH=workflow .venv/bin/python tests/benchmarks/run.py
+bench: $(ENV)  ## measure time and memory into results/bench.*; PARTS="disk senses": only these
+	@$(RUN) PYTHONPATH=workflow .venv/bin/python tests/benchmarks/run.py $(PARTS)
 
 clean:  ## remove results/, and nothing else
 	rm -rf results

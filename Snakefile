@@ -41,6 +41,7 @@ include: "workflow/rules/claims_common.smk"
 include: "workflow/rules/claims.smk"
 include: "workflow/rules/paper.smk"
 include: "workflow/rules/plan.smk"
+include: "workflow/rules/costs.smk"
 
 
 report: "workflow/report/workflow.rst"
@@ -61,6 +62,7 @@ rule all:
         get_documents(*READ),
         get_claims,
         get_paper,
+        COSTS,
 
 
 # The tables alone.

@@ -1,10 +1,13 @@
 """The baseline against the extraction that it serves, and against a sample of random pairs."""
 
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
+from material import MODEL, SITES, needed
+from measured import Measured
 from timing import fastest
 
 from tokentrails.bootstrap import Bootstrap
@@ -17,12 +20,12 @@ from tokentrails.states import StatesReader, StatesWriter, places
 from tokentrails.tokenization import TokenizerFiles, tokenize
 from tokentrails.weights import Weights
 
-SITES = ("final_norm", "resid", "resid_mid")
 PAIRS = 10_000
 
 
-def results(folder: Path, depth: int = 30) -> dict[str, float]:
+def results(folder: Path = MODEL, depth: int = 30) -> Iterator[Measured]:
     """Of the model in `folder`, on the default texts of the baseline, at every place."""
+    needed(folder)
     experiment = load_experiment(BASELINE, {"file": BASELINE_TEXTS})
     tokens, _ = tokenize(experiment, TokenizerFiles.load(folder), 8192, model="bench")
     model, architecture = load_model(folder, torch.device("cpu"), "float32")
@@ -54,11 +57,15 @@ def results(folder: Path, depth: int = 30) -> dict[str, float]:
         run()
         extraction, chance, sampled = fastest(run, exactly, by_sample, times=1)
     print(
-        f"  extraction {extraction:.1f} s, chance {chance:.1f} s, {PAIRS:,} pairs {sampled:.1f} s"
+        f"  extraction {extraction:.1f} s, chance {chance:.1f} s, {PAIRS:,} pairs {sampled:.1f} s",
+        flush=True,
     )
-    return {
-        "chance of all pairs with intervals / extraction of its texts (time, below 1)": chance
-        / extraction,
-        "a sample of 10,000 pairs / chance of all pairs, both kinds, with intervals (time)": sampled
-        / chance,
-    }
+    yield Measured(
+        "chance of all pairs with intervals, against extracting their texts",
+        chance / extraction,
+        "of its time",
+        at_most=1,
+    )
+    yield Measured(
+        f"a sample of {PAIRS:,} pairs, against chance of all pairs", sampled / chance, "of its time"
+    )

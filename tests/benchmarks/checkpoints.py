@@ -1,17 +1,18 @@
 """Words through the checkpoints of nano: time against the published loop, growth, and memory."""
 
-import argparse
 import json
 import resource
 import subprocess
 import sys
-import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import torch
+from material import NANO, WORD_LIST, needed, scratch_folder
+from measured import Measured
 from timing import fastest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils.logging import disable_progress_bar, set_verbosity_error
@@ -32,9 +33,6 @@ from tokentrails.tokenization import TokenizerFiles
 from tokentrails.word_list import WordList
 from tokentrails.words import tokenize_words
 
-ROOT = Path(__file__).resolve().parents[2]
-MODELS = ROOT / "resources/models/nano"
-WORD_LIST = ROOT / "resources/words/wordfreq.txt"
 SITES = ("resid",)  # what the published way reads
 GROUPS = tuple(range(1, 9))
 FEW = 10
@@ -43,7 +41,7 @@ MOST_WORDS, MOST_CHECKPOINTS = 32_000, 10
 
 def checkpoints(n: int) -> list[Path]:
     """The last checkpoints, so many of them, in the order of training."""
-    return sorted(MODELS.glob("step*"), key=lambda path: step_of(path.name) or 0)[-n:]
+    return sorted(NANO.glob("step*"), key=lambda path: step_of(path.name) or 0)[-n:]
 
 
 def words(n: int) -> list[str]:
@@ -139,9 +137,9 @@ def published_way(chosen: list[str], folders: list[Path]) -> dict[tuple[int, int
 def against_the_published_way() -> float:
     """Both from a list of words to mean cosines; ours to tables with intervals, too."""
     chosen, folders = words(500), checkpoints(4)
-    with tempfile.TemporaryDirectory(dir=ROOT / "results") as scratch:
+    with scratch_folder() as folder:
         ours, published = fastest(
-            lambda: run(chosen, folders, Path(scratch)),
+            lambda: run(chosen, folders, Path(folder)),
             lambda: published_way(chosen, folders),
             times=5,
         )
@@ -152,7 +150,7 @@ def against_the_published_way() -> float:
 def measure(n_words: int, n_checkpoints: int) -> tuple[float, float]:
     """Seconds and peak MB of one run in a process of its own."""
     command = [sys.executable, __file__, str(n_words), str(n_checkpoints)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     seconds, peak = json.loads(done.stdout.splitlines()[-1])
     print(
         f"  {n_words:,} words, {n_checkpoints} checkpoints: {seconds:.1f} s, peak {peak:,.0f} MB",
@@ -161,16 +159,21 @@ def measure(n_words: int, n_checkpoints: int) -> tuple[float, float]:
     return seconds, peak
 
 
-def growth() -> dict[str, float]:
+def growth() -> Iterator[Measured]:
     """Time at half and a quarter of the words and checkpoints; the slopes in a log-log plot."""
     by_words = {n: measure(n, MOST_CHECKPOINTS) for n in (MOST_WORDS // 4, MOST_WORDS // 2)}
     by_checkpoints = {n: measure(MOST_WORDS, n) for n in (3, 5)}
     by_words[MOST_WORDS] = by_checkpoints[MOST_CHECKPOINTS] = measure(MOST_WORDS, MOST_CHECKPOINTS)
-    return {
-        "slope of time over words, log-log (1: linear)": _slope(by_words),
-        "slope of time over checkpoints, log-log (1: linear)": _slope(by_checkpoints),
-        "peak memory of 32,000 words x 10 checkpoints (MB, under 2,000)": by_words[MOST_WORDS][1],
-    }
+    yield Measured("growth of the time with words, log-log (1: linear)", _slope(by_words), "slope")
+    yield Measured(
+        "growth of the time with checkpoints, log-log (1: linear)", _slope(by_checkpoints), "slope"
+    )
+    yield Measured(
+        "peak memory of 32,000 words through 10 checkpoints",
+        by_words[MOST_WORDS][1],
+        "MB",
+        at_most=2000,
+    )
 
 
 def _slope(measured: dict[int, tuple[float, float]]) -> float:
@@ -178,36 +181,28 @@ def _slope(measured: dict[int, tuple[float, float]]) -> float:
     return float(np.polyfit(np.log(list(measured)), np.log(seconds), 1)[0])
 
 
-def quiet() -> None:
+def results() -> Iterator[Measured]:
+    needed(NANO, WORD_LIST)
+    yield Measured(
+        "500 words through 4 checkpoints, against the published way",
+        against_the_published_way(),
+        "times as fast",
+        at_least=20,
+    )
+    yield from growth()
+
+
+def main(n_words: int, n_checkpoints: int) -> None:
+    """Run so many words through so many checkpoints; print the seconds and the peak of MB."""
     disable_progress_bar()
     set_verbosity_error()
-
-
-def results() -> dict[str, float]:
-    """All of this, for `make bench`."""
-    ratio = against_the_published_way()
-    return {
-        "words through checkpoints / published way (times as fast, at least 20)": ratio
-    } | growth()
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("words", type=int, nargs="?", help="only run so many words")
-    parser.add_argument("checkpoints", type=int, nargs="?", help="through so many checkpoints")
-    arguments = parser.parse_args()
-    quiet()
-    if arguments.words is None:
-        for name, value in results().items():
-            print(f"{value:8.2f}  {name}")
-        return
-    chosen = words(arguments.words)
-    with tempfile.TemporaryDirectory(dir=ROOT / "results") as scratch:
+    chosen = words(n_words)
+    with scratch_folder() as folder:
         start = time.perf_counter()
-        run(chosen, checkpoints(arguments.checkpoints), Path(scratch))
+        run(chosen, checkpoints(n_checkpoints), Path(folder))
         seconds = time.perf_counter() - start
     print(json.dumps([seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024]))
 
 
 if __name__ == "__main__":
-    main()
+    main(*map(int, sys.argv[1:]))

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from material import MODEL, needed
+from measured import Measured
 from memory import extra_memory
 from timing import fastest
 
@@ -106,31 +108,38 @@ def thin_product(vectors: Factored, rows: torch.Tensor) -> None:
 
 
 @torch.no_grad()
-def results(
-    folder: Path, *, layers: Sequence[int] = range(30), times: int = 3, memory: bool = True
-) -> dict[str, float]:
+def results(folder: Path = MODEL, layers: Sequence[int] = range(30)) -> Iterator[Measured]:
     """The ratios of all layers, or for a quick look of some."""
-    model, found = Model(folder), {}
+    needed(folder)
+    model = Model(folder)
     for n in LENGTHS:
         text = model.text(n)
         traced = model.trace(text)
         bare, ours = fastest(
             model.bare_heads(text, traced, layers),
             lambda text=text, traced=traced: model.heads(text, traced, layers),
-            times=times,
         )
         print(f"  {n} tokens: bare products {bare:.2f} s, heads {ours:.2f} s", flush=True)
-        found[f"heads of {n} tokens / bare products (time, at most 1.5)"] = ours / bare
-    bare, ours = fastest(
-        lambda: model.bare_neurons(layers), lambda: model.neurons(layers), times=times
-    )
+        yield Measured(
+            f"heads of a text of {n} tokens, against their bare products",
+            ours / bare,
+            "of its time",
+            at_most=1.5,
+        )
+    bare, ours = fastest(lambda: model.bare_neurons(layers), lambda: model.neurons(layers))
     print(f"  bare products {bare:.2f} s, neurons {ours:.2f} s", flush=True)
-    found["neurons of the whole model / bare products (time, at most 1.3)"] = ours / bare
-    for n in LENGTHS if memory else ():
+    yield Measured(
+        "all neurons, against their bare products", ours / bare, "of its time", at_most=1.3
+    )
+    for n in LENGTHS:
         command = [sys.executable, __file__, str(folder), str(n)]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-        found[f"extra memory of heads of {n} tokens (MB, at most 1000)"] = json.loads(done.stdout)
-    return found
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+        yield Measured(
+            f"memory beyond the model, heads of {n} tokens",
+            json.loads(done.stdout),
+            "MB",
+            at_most=1000,
+        )
 
 
 @torch.no_grad()

@@ -11,9 +11,11 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import yaml
+from measured import Measured
 
 ROOT = Path(__file__).resolve().parents[2]
 # The checkpoints of Pythia.
@@ -57,20 +59,13 @@ def dry_run(config: dict) -> tuple[int, float, float, float]:
     return int(jobs[1]), spent, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
 
 
-def results() -> dict[str, float]:
-    found = {}
+def results() -> Iterator[Measured]:
     for keep_weights in (True, False):
         jobs, spent, processor, peak = dry_run(plan(keep_weights))
-        print(
-            f"  dry run of {jobs:,} jobs, weights {'' if keep_weights else 'not '}kept: "
-            f"{spent:.0f} s ({processor:.0f} s of the processor), {peak:,.0f} MB",
-            flush=True,
+        kept = "kept" if keep_weights else "not kept"
+        print(f"  {jobs:,} jobs: {processor:.0f} s of the processor", flush=True)
+        what = (
+            f"dry run of 20 models × 154 checkpoints × 5 experiments, {jobs:,} jobs, weights {kept}"
         )
-        if keep_weights:
-            found["dry run of 20 models x 154 checkpoints x 5 experiments (s, at most 60)"] = spent
-            found["its peak memory (MB, at most 1000)"] = peak
-    return found
-
-
-if __name__ == "__main__":
-    print(results())
+        yield Measured(what, spent, "s", at_most=60)
+        yield Measured(f"peak memory of it, weights {kept}", peak, "MB", at_most=1_000)

@@ -4,11 +4,13 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
+from material import MODEL, needed, tokens_of
+from measured import Measured
 from memory import extra_memory
 from timing import fastest
 
@@ -57,7 +59,7 @@ def published_way(states: torch.Tensor, rows: torch.Tensor, own: torch.Tensor) -
     return (order == own[:, None]).nonzero()[:, 1]
 
 
-def speed(model: Path, rows: torch.Tensor, tokens) -> dict[str, float]:
+def speed(model: Path, rows: torch.Tensor, tokens) -> Iterator[Measured]:
     states, own = states_of(model, tokens)
     assert len(states) == N
     *bare, ranked, with_nearest, published = fastest(
@@ -74,12 +76,16 @@ def speed(model: Path, rows: torch.Tensor, tokens) -> dict[str, float]:
         f"{(away > 0).float().mean():.1%} of states, by {away.max()} at most",
         flush=True,
     )
-    return {
-        "ranks of 2,000 states / fastest bare blocked product (time, at most 1.15)": ranked
-        / min(bare),
-        "the same with the 5 nearest entries (time)": with_nearest / min(bare),
-        "ranks / published full sort (times as fast, at least 5)": published / ranked,
-    }
+    against = "against the fastest bare product"
+    yield Measured(
+        f"ranks of 2,000 states, {against}", ranked / min(bare), "of its time", at_most=1.15
+    )
+    yield Measured(
+        f"ranks with the 5 nearest entries, {against}", with_nearest / min(bare), "of its time"
+    )
+    yield Measured(
+        "ranks, against the published full sort", published / ranked, "times as fast", at_least=5
+    )
 
 
 def memory_of_ranks(n: int) -> float:
@@ -91,16 +97,20 @@ def memory_of_ranks(n: int) -> float:
     return extra_memory(lambda: closest(states, rows, own, k=5))
 
 
-def results(model: Path, tokens) -> dict[str, float]:
+def results(model: Path = MODEL) -> Iterator[Measured]:
+    needed(model)
     weights = Weights(model / "model.safetensors")
     rows = torch.from_numpy(weights.tensor(weights.find("embed_tokens")))
-    found = speed(model, rows, tokens)
+    yield from speed(model, rows, tokens_of(70))
     for n in (2_000, 20_000):
         command = [sys.executable, __file__, str(n)]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-        extra = json.loads(done.stdout)
-        found[f"extra memory of ranking {n:,} states (MB, at most 256)"] = extra
-    return found
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+        yield Measured(
+            f"memory beyond states and embeddings, ranking {n:,} states",
+            json.loads(done.stdout),
+            "MB",
+            at_most=256,
+        )
 
 
 if __name__ == "__main__":

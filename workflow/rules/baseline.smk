@@ -66,6 +66,8 @@ rule baseline_figure:
         ),
     log:
         "results/logs/baseline_figure/{model}/{checkpoint}/{experiment}.log",
+    benchmark:
+        "results/benchmarks/baseline_figure/{model}/{checkpoint}/{experiment}.tsv"
     wildcard_constraints:
         experiment=BASELINE,
     conda:

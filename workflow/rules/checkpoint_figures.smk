@@ -25,6 +25,8 @@ rule checkpoint_figure:
         ),
     log:
         "results/logs/checkpoint_figure/{model}/{experiment}/{figure}.log",
+    benchmark:
+        "results/benchmarks/checkpoint_figure/{model}/{experiment}/{figure}.tsv"
     wildcard_constraints:
         figure="|".join(CHECKPOINT_FIGURES),
     conda:

@@ -21,6 +21,8 @@ rule checkpoints:
         ),
     log:
         "results/logs/checkpoints/{model}.log",
+    benchmark:
+        "results/benchmarks/checkpoints/{model}.tsv"
     conda:
         "../../envs/analysis.yaml"
     params:

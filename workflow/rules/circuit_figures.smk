@@ -28,6 +28,8 @@ rule circuit_figure:
         ),
     log:
         "results/logs/circuit_figure/{model}/{checkpoint}/{experiment}/{figure}.log",
+    benchmark:
+        "results/benchmarks/circuit_figure/{model}/{checkpoint}/{experiment}/{figure}.tsv"
     wildcard_constraints:
         figure="|".join(CIRCUIT_FIGURES),
     conda:

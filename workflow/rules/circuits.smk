@@ -28,7 +28,7 @@ rule head_tables:
     log:
         "results/logs/heads/{model}/{checkpoint}/{experiment}.log",
     benchmark:
-        "results/benchmarks/heads/{model}/{checkpoint}/{experiment}.tsv"
+        "results/benchmarks/head_tables/{model}/{checkpoint}/{experiment}.tsv"
     priority: get_turn()
     conda:
         "../../envs/torch.yaml"
@@ -91,7 +91,7 @@ rule neuron_table:
     log:
         "results/logs/neurons/{model}/{checkpoint}.log",
     benchmark:
-        "results/benchmarks/neurons/{model}/{checkpoint}.tsv"
+        "results/benchmarks/neuron_table/{model}/{checkpoint}.tsv"
     priority: get_turn()
     conda:
         "../../envs/torch.yaml"

@@ -54,6 +54,8 @@ FIGURE = "results/figures/{model}/{checkpoint}/{experiment}/{figure}.{suffix}"
 DOCUMENT = "results/tables/{model}/{checkpoint}/{experiment}/{label}.{suffix}"
 COMPOSITE = "results/composites/{experiment}_{composite}.{suffix}"
 
+COSTS = ["results/costs.parquet", "results/costs.csv"]
+
 PAPER = ("html", "svg", "png", "pdf", "json")
 
 
@@ -732,8 +734,14 @@ def get_rules(wildcards):
             Path(str(each.snakefile)).stem,
             len(each.output),
             each.name in workflow._localrules,
-            "gpu" in each.resources,
+            "gpu" in each.resources and SETUP.extract["device"] != "cpu",
         )
         for each in workflow.rules
         if each.output
     }
+
+
+def get_everything(wildcards):
+    """What `all` makes, without the table of what that cost; of a job with many files, some."""
+    made = [path for get in rules.all.input if callable(get) for path in get(wildcards)]
+    return [path for path in made if not path.endswith((".csv", ".png", ".pdf", ".json"))]

@@ -21,6 +21,8 @@ rule composite:
         multiext("results/composites/{experiment}_{composite}", ".html", ".png", ".pdf", ".json"),
     log:
         "results/logs/composite/{experiment}_{composite}.log",
+    benchmark:
+        "results/benchmarks/composite/{experiment}_{composite}.tsv"
     wildcard_constraints:
         composite="|".join(COMPOSITES),
     conda:

@@ -23,7 +23,7 @@ rule convergence_tables:
     log:
         "results/logs/convergence/{model}/{experiment}.log",
     benchmark:
-        "results/benchmarks/convergence/{model}/{experiment}.tsv"
+        "results/benchmarks/convergence_tables/{model}/{experiment}.tsv"
     conda:
         "../../envs/analysis.yaml"
     params:
@@ -55,7 +55,7 @@ rule alignment_table:
     log:
         "results/logs/alignment/{model}/{experiment}.log",
     benchmark:
-        "results/benchmarks/alignment/{model}/{experiment}.tsv"
+        "results/benchmarks/alignment_table/{model}/{experiment}.tsv"
     conda:
         "../../envs/analysis.yaml"
     params:
@@ -81,7 +81,7 @@ rule perturbation_table:
     log:
         "results/logs/perturbation/{model}/{checkpoint}/{experiment}.log",
     benchmark:
-        "results/benchmarks/perturbation/{model}/{checkpoint}/{experiment}.tsv"
+        "results/benchmarks/perturbation_table/{model}/{checkpoint}/{experiment}.tsv"
     conda:
         "../../envs/analysis.yaml"
     params:

@@ -23,6 +23,8 @@ rule document:
         ),
     log:
         "results/logs/document/{model}/{checkpoint}/{experiment}/{label}.log",
+    benchmark:
+        "results/benchmarks/document/{model}/{checkpoint}/{experiment}/{label}.tsv"
     conda:
         "../../envs/documents.yaml"
     params:

@@ -35,6 +35,8 @@ rule identity_context_figure:
         ),
     log:
         "results/logs/identity_context_figure/{model}/{checkpoint}/{experiment}.log",
+    benchmark:
+        "results/benchmarks/identity_context_figure/{model}/{checkpoint}/{experiment}.tsv"
     conda:
         "../../envs/figures.yaml"
     params:
@@ -65,6 +67,8 @@ rule summary_figure:
         ),
     log:
         "results/logs/summary_figure/{model}/{checkpoint}/{experiment}.log",
+    benchmark:
+        "results/benchmarks/summary_figure/{model}/{checkpoint}/{experiment}.tsv"
     conda:
         "../../envs/figures.yaml"
     params:

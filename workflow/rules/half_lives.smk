@@ -89,6 +89,8 @@ rule half_life_figure:
         ),
     log:
         "results/logs/half_life_figure/{model}/{checkpoint}/{experiment}.log",
+    benchmark:
+        "results/benchmarks/half_life_figure/{model}/{checkpoint}/{experiment}.tsv"
     conda:
         "../../envs/figures.yaml"
     params:
@@ -157,6 +159,8 @@ rule scaling_figure:
         multiext("results/composites/scaling", ".html", ".png", ".pdf", ".json"),
     log:
         "results/logs/scaling_figure.log",
+    benchmark:
+        "results/benchmarks/scaling_figure.tsv"
     conda:
         "../../envs/figures.yaml"
     params:

@@ -26,6 +26,8 @@ rule model:
         ),
     log:
         "results/logs/model/{model}/{checkpoint}.log",
+    benchmark:
+        "results/benchmarks/model/{model}/{checkpoint}.tsv"
     conda:
         "../../envs/torch.yaml"
     params:
@@ -49,6 +51,8 @@ use rule model as passing_model with:
         provenance=local(f"{PASSING}/provenance.json"),
     log:
         "results/logs/model/{model}/{checkpoint}/{experiment}.log",
+    benchmark:
+        "results/benchmarks/passing_model/{model}/{checkpoint}/{experiment}.tsv"
     priority: get_turn(fetching=True)
     # As many as the jobs that use the weights: cores that are free for this one are free for them.
     threads: lambda wildcards: SETUP.models[wildcards.model].threads

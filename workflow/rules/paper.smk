@@ -17,6 +17,8 @@ if PAPER_ITEMS:
             table="results/paper/index.csv",
         log:
             "results/logs/paper.log",
+        benchmark:
+            "results/benchmarks/paper.tsv"
         conda:
             "../../envs/claims.yaml"
         params:

@@ -81,6 +81,8 @@ rule senses_by_layer_figure:
         ),
     log:
         "results/logs/senses_by_layer_figure/{model}/{checkpoint}/{experiment}.log",
+    benchmark:
+        "results/benchmarks/senses_by_layer_figure/{model}/{checkpoint}/{experiment}.tsv"
     conda:
         "../../envs/figures.yaml"
     params:
@@ -111,6 +113,8 @@ rule senses_words_figure:
         ),
     log:
         "results/logs/senses_words_figure/{model}/{checkpoint}/{experiment}.log",
+    benchmark:
+        "results/benchmarks/senses_words_figure/{model}/{checkpoint}/{experiment}.tsv"
     conda:
         "../../envs/figures.yaml"
     params:

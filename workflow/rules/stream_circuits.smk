@@ -20,7 +20,7 @@ rule evolution_tables:
     log:
         "results/logs/evolution/{model}/{checkpoint}/{experiment}.log",
     benchmark:
-        "results/benchmarks/evolution/{model}/{checkpoint}/{experiment}.tsv"
+        "results/benchmarks/evolution_tables/{model}/{checkpoint}/{experiment}.tsv"
     priority: get_turn()
     conda:
         "../../envs/torch.yaml"
@@ -71,7 +71,7 @@ rule attribution_tables:
     log:
         "results/logs/attribution/{model}/{checkpoint}/{experiment}.log",
     benchmark:
-        "results/benchmarks/attribution/{model}/{checkpoint}/{experiment}.tsv"
+        "results/benchmarks/attribution_tables/{model}/{checkpoint}/{experiment}.tsv"
     priority: get_turn()
     conda:
         "../../envs/torch.yaml"

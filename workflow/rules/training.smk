@@ -17,6 +17,8 @@ rule training_text:
         provenance=local("resources/texts/plays/provenance.json"),
     log:
         "results/logs/training_text.log",
+    benchmark:
+        "results/benchmarks/training_text.tsv"
     conda:
         "../../envs/torch.yaml"
     params:
@@ -64,6 +66,8 @@ rule training_figure:
         multiext("results/figures/{model}/training", ".html", ".png", ".pdf", ".json"),
     log:
         "results/logs/training_figure/{model}.log",
+    benchmark:
+        "results/benchmarks/training_figure/{model}.tsv"
     conda:
         "../../envs/figures.yaml"
     params:

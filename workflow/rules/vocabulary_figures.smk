@@ -30,6 +30,8 @@ rule text_figure:
         ),
     log:
         "results/logs/text_figure/{model}/{checkpoint}/{experiment}/{figure}.log",
+    benchmark:
+        "results/benchmarks/text_figure/{model}/{checkpoint}/{experiment}/{figure}.tsv"
     wildcard_constraints:
         figure="|".join(TEXT_FIGURES),
     conda:
@@ -64,6 +66,8 @@ rule rank_classes_figure:
         ),
     log:
         "results/logs/rank_classes_figure/{model}/{checkpoint}/{experiment}.log",
+    benchmark:
+        "results/benchmarks/rank_classes_figure/{model}/{checkpoint}/{experiment}.tsv"
     conda:
         "../../envs/figures.yaml"
     params:

@@ -13,6 +13,8 @@ rule word_list:
         ensure(local(WORD_LIST), non_empty=True),
     log:
         "results/logs/word_list.log",
+    benchmark:
+        "results/benchmarks/word_list.tsv"
     conda:
         "../../envs/tokenize.yaml"
     params:

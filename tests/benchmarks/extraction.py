@@ -1,0 +1,129 @@
+"""Extraction from smollm2-135m: speed against other ways of doing it, and memory."""
+
+import json
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import torch
+from material import MODEL, SITES, needed, scratch_folder, tokens_of
+from measured import Measured
+from timing import fastest
+from transformers import AutoModelForCausalLM
+from transformers.utils.logging import disable_progress_bar, set_verbosity_error
+
+from tokentrails.batches import batches, texts_to_run
+from tokentrails.extract import extract, load_model
+from tokentrails.states import StatesWriter, places
+
+BUDGET = 4096
+
+
+def states_writer(tokens: pa.Table, path: Path) -> StatesWriter:
+    return StatesWriter(path, places(SITES, 30), tokens["occurrence"].to_pylist(), 576)
+
+
+def extract_all(model, architecture, tokens: pa.Table, writer: StatesWriter) -> None:
+    extract(model, architecture, tokens, writer, pooling="last", token_budget=BUDGET, name="bench")
+
+
+def run_extraction(model, architecture, tokens: pa.Table, path: Path) -> None:
+    with states_writer(tokens, path) as writer:
+        extract_all(model, architecture, tokens, writer)
+        writer.finish({})
+
+
+def published_way(model, tokens: pa.Table) -> None:
+    """One prompt at a time, the whole model, all hidden states."""
+    embedding = model.get_input_embeddings().weight
+    for ids, last in zip(tokens["token_ids"].to_pylist(), tokens["last"].to_pylist(), strict=True):
+        out = model(input_ids=torch.tensor([ids]), output_hidden_states=True)
+        own = embedding[ids[last]]
+        for hidden in out.hidden_states:
+            torch.nn.functional.cosine_similarity(hidden[0, last], own, dim=0).item()
+
+
+def bare_forward(model, architecture, tokens: pa.Table) -> None:
+    """The same batches through the same body, with nothing read."""
+    ids = tokens["token_ids"].to_pylist()
+    where = [(last,) for last in tokens["last"].to_pylist()]
+    for batch in batches(texts_to_run(ids, where, causal=architecture.causal), BUDGET, len(ids)):
+        rows = [torch.tensor(text.token_ids) for text in batch]
+        padded = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
+        model(input_ids=padded, use_cache=False)
+
+
+def speed() -> Iterator[Measured]:
+    """Against the published way, and against the forward pass alone."""
+    needed(MODEL)
+    few, many = tokens_of(64), tokens_of(512)
+    full = AutoModelForCausalLM.from_pretrained(MODEL, dtype=torch.float32).eval()
+    model, architecture = load_model(MODEL, torch.device("cpu"), "float32")
+    with scratch_folder() as folder:
+        path = Path(folder) / "states.parquet"
+        published, ours = fastest(
+            torch.inference_mode()(lambda: published_way(full, few)),
+            lambda: run_extraction(model, architecture, few, path),
+            times=2,
+        )
+        print(f"  published {published:.2f} s, extraction {ours:.2f} s (64 prompts)", flush=True)
+        yield Measured(
+            "extraction of 64 prompts, against the published way",
+            published / ours,
+            "times as fast",
+            at_least=5,
+        )
+        bare, ours = fastest(
+            torch.inference_mode()(lambda: bare_forward(model, architecture, many)),
+            lambda: run_extraction(model, architecture, many, path),
+        )
+        print(f"  bare {bare:.2f} s, extraction {ours:.2f} s (512 prompts)", flush=True)
+        yield Measured(
+            "extraction of 512 prompts, against the bare forward pass",
+            bare / ours,
+            "of its speed",
+            at_least=0.9,
+        )
+
+
+def memory() -> Iterator[Measured]:
+    """Peak memory of a process that extracts few and many prompts."""
+    needed(MODEL)
+    peaks = {}
+    for n in (1_000, 20_000):
+        command = [sys.executable, __file__, str(n)]
+        start = time.perf_counter()
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+        peaks[n] = json.loads(done.stdout.splitlines()[-1])
+        spent = time.perf_counter() - start
+        print(f"  {n:,} prompts: peak {peaks[n]:,.0f} MB, {spent:.0f} s", flush=True)
+    yield Measured(
+        "peak memory at 20,000 prompts, above that at 1,000",
+        peaks[20_000] - peaks[1_000],
+        "MB",
+        at_most=300,
+    )
+
+
+def main(n: int) -> None:
+    """As the script of the rule does it, the peak of memory in MB printed."""
+    disable_progress_bar()
+    set_verbosity_error()
+    tokens = tokens_of(n)
+    model, architecture = load_model(MODEL, torch.device("cpu"), "float32")
+    with (
+        scratch_folder() as folder,
+        states_writer(tokens, Path(folder) / "states.parquet") as writer,
+    ):
+        extract_all(model, architecture, tokens, writer)
+        del model
+        writer.finish({})
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))
