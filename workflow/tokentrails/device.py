@@ -62,11 +62,11 @@ def _own_gpu() -> Lease:
     taken = lease(uuids)
     torch.cuda.set_device(taken.index)  # also for what does not say which GPU it means
     log.info("running on GPU %d of %d, %s", taken.index, count, uuids[taken.index])
-    _same_bits_again()
+    repeat_exactly()
     return taken
 
 
-def _same_bits_again() -> None:
+def repeat_exactly() -> None:
     """Take the deterministic way where torch has two."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read at the first product
     torch.set_deterministic_debug_mode("warn")
