@@ -137,5 +137,5 @@ def test_a_run_in_half_precision_says_so(tmp_path):
         assert (provenance["dtype"], provenance["device"]) == ("bfloat16", "cpu")
     for layer in StatesReader(folder / states):
         assert layer.hidden.dtype == np.float32
-        rounded = torch.from_numpy(layer.hidden).bfloat16().float().numpy()
+        rounded = torch.tensor(layer.hidden).bfloat16().float().numpy()
         np.testing.assert_array_equal(layer.hidden, rounded)  # no state has more digits

@@ -43,8 +43,9 @@ import stand_in_gpus, torch
 from tokentrails.device import choose_device
 stand_in_gpus.plug_in(sys.argv[3:], record)
 leases.folder_of_locks = lambda: folder
+logging.getLogger("tokentrails.device").disabled = True
 print(choose_device("auto"), flush=True)
-time.sleep(0.1)
+sys.stdin.read()
 """
 )
 
@@ -114,8 +115,12 @@ def test_a_killed_process_frees_its_gpu(start):
 
 
 def test_a_child_of_a_killed_process_does_not_keep_its_gpu(start):
-    child = "import subprocess; p = subprocess.Popen(['sleep', '60']); print(p.pid, flush=True)\n"
-    holder = start(HOLD + child + "sys.stdin.read()\n", "a")
+    child = """
+import subprocess
+print(subprocess.Popen(["sleep", "60"], close_fds=False).pid, flush=True)
+sys.stdin.read()
+"""
+    holder = start(HOLD + child, "a")
     assert holder.stdout.readline() == "0\n"
     sleeper = int(holder.stdout.readline())
     holder.kill()
@@ -219,16 +224,23 @@ def test_auto_is_the_cpu_where_there_is_no_gpu_and_cuda_an_error(gpus, monkeypat
 
 
 def test_a_gpu_has_one_job_however_it_is_listed(start, record):
-    """By number, in any order, or by UUID; a list with one GPU, and none at all."""
+    """By number, in any order, or by UUID; an empty list means the CPU."""
     machine = ["a", "b", "c", "d"]
-    lists = ["2,3", "3,2", "GPU-c", "2", ""]
-    processes = [start(CHOOSE, *machine, CUDA_VISIBLE_DEVICES=listed) for listed in lists]
-    outputs = [p.communicate(timeout=600)[0] for p in processes]
-    devices = [output.splitlines()[-1] for output in outputs]
-    assert devices[2:] == ["cuda:0", "cuda:0", "cpu"]
+    first = start(CHOOSE, *machine, CUDA_VISIBLE_DEVICES="2,3")
+    assert first.stdout.readline() == "cuda:0\n"  # c
+    second = start(CHOOSE, *machine, CUDA_VISIBLE_DEVICES="3,2")
+    assert second.stdout.readline() == "cuda:0\n"  # d
+    third = start(CHOOSE, *machine, CUDA_VISIBLE_DEVICES="GPU-c")
+    assert f" {first.pid};" in third.stdout.readline()
+    none = start(CHOOSE, *machine, CUDA_VISIBLE_DEVICES="")
+    assert none.stdout.readline() == "cpu\n"
+    first.communicate()
+    assert third.stdout.readline() == "cuda:0\n"
+    for process in (second, third, none):
+        process.communicate()
     turns = stand_in_gpus.turns(record)
-    assert set(turns) == {"c", "d"} and sum(map(len, turns.values())) == 4
-    assert all(never_two_at_once(spans) for spans in turns.values())
+    assert {uuid: len(spans) for uuid, spans in turns.items()} == {"c": 2, "d": 1}
+    assert never_two_at_once(turns["c"])
 
 
 def test_float32_is_multiplied_as_such_whatever_the_environment_says(start):
