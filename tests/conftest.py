@@ -24,6 +24,11 @@ def pytest_terminal_summary(terminalreporter) -> None:
 torch.set_num_threads(1)  # tiny models are slower with more
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("gpu") and not torch.cuda.is_available():
+        pytest.skip("there is no GPU here that torch can use")
+
+
 @pytest.fixture(scope="session")
 def saved(tmp_path_factory) -> dict[str, Path]:
     """A folder of each tiny model, as its maker saved it."""

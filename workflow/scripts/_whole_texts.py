@@ -1,50 +1,46 @@
 """What the scripts that run a checkpoint on whole texts begin with."""
 
-import os
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+import torch
+from _torch import prepare_torch, quiet_transformers
 from _weights import of_weights
 
 
 class Run(NamedTuple):
-    """A checkpoint's folder and name, an experiment's texts, and where the tables come from."""
+    """A checkpoint's folder and name, an experiment's texts, where they run and come from."""
 
     folder: Path
     name: str
     texts: list
+    device: torch.device
     provenance: dict
     progress: partial
 
 
-def prepare_torch(snakemake):
-    """Set torch up for the job's threads, and keep transformers quiet."""
-    import torch
-    from transformers.utils.logging import disable_progress_bar, set_verbosity_error
-
-    disable_progress_bar()
-    set_verbosity_error()
-    torch.set_num_threads(min(snakemake.threads, len(os.sched_getaffinity(0))))
-
-
 def prepare_run(snakemake):
-    """Read the inputs `tokens` and `provenance`, and set torch up."""
+    """Read the inputs `tokens` and `provenance`, set torch up, and take a device."""
+    from tokentrails.device import choose_device
     from tokentrails.models.siblings import refuse_other_tokenizer
     from tokentrails.progress import token_bar
     from tokentrails.tables import provenance_of, read_table
     from tokentrails.trace import texts_of
 
     prepare_torch(snakemake)
+    quiet_transformers()
     wildcards = snakemake.wildcards
     name = f"{wildcards.model} ({wildcards.checkpoint})"
     tokens = read_table(snakemake.input.tokens)
     source, provenance = of_weights(snakemake)
     refuse_other_tokenizer(provenance_of(tokens), source)
+    device = choose_device(snakemake.params.device)  # the last thing that may fail, or wait
     return Run(
         folder=Path(snakemake.input.weights).parent,
         name=name,
         texts=texts_of(tokens),
-        provenance=provenance_of(tokens) | provenance,
+        device=device,
+        provenance=provenance_of(tokens) | provenance | {"device": device.type},
         progress=partial(token_bar, label=f"{name}, {wildcards.experiment}"),
     )

@@ -5,21 +5,17 @@ from functools import partial
 from _job import job
 
 with job(snakemake):
+    from _torch import load_parts
     from _whole_texts import prepare_run
 
-    from tokentrails.device import choose_device
-    from tokentrails.extract import load_model
     from tokentrails.metrics.activations import ActivationTables
-    from tokentrails.parts import Parts
     from tokentrails.selection import existing
     from tokentrails.tables import write_parts, write_table
     from tokentrails.trace import trace
 
     output, options = snakemake.output, snakemake.params.circuits
     run = prepare_run(snakemake)
-    device = choose_device(snakemake.params.device)
-    model, architecture = load_model(run.folder, device, "float32")
-    parts = Parts.of(model, architecture, run.folder)
+    model, architecture, parts = load_parts(run.folder, run.device)
     where = f"experiments.{snakemake.wildcards.experiment}.circuits, model {run.name}"
     activations = ActivationTables(
         parts,

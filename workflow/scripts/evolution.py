@@ -8,7 +8,6 @@ from _job import job
 with job(snakemake):
     from _whole_texts import prepare_run
 
-    from tokentrails.device import choose_device
     from tokentrails.extract import load_language_model
     from tokentrails.metrics.evolution import Lens, evolution
     from tokentrails.parts import Parts
@@ -18,8 +17,7 @@ with job(snakemake):
     from tokentrails.word_lists import Spaces
 
     run, params = prepare_run(snakemake), snakemake.params
-    device = choose_device(params.device)
-    model, architecture = load_language_model(run.folder, device, name=run.name)
+    model, architecture = load_language_model(run.folder, run.device, name=run.name)
     parts = Parts.of(model.base_model, architecture, run.folder)
     tokenizer = TokenizerFiles.load(Path(snakemake.input.tokenizer).parent).tokenizer
     names = entries(tokenizer.get_vocab(), len(parts.embedding))

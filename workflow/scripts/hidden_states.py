@@ -1,15 +1,13 @@
 """Run a checkpoint on an experiment's texts and store the targets' states."""
 
-import json
-import os
 from functools import partial
 from pathlib import Path
 
 from _job import job
 
 with job(snakemake):
-    import torch
-    from transformers.utils.logging import disable_progress_bar, set_verbosity_error
+    from _torch import prepare_torch, quiet_transformers
+    from _weights import of_weights
 
     from tokentrails.device import choose_device
     from tokentrails.extract import extract, load_model
@@ -18,17 +16,16 @@ with job(snakemake):
     from tokentrails.states import StatesWriter, places
     from tokentrails.tables import provenance_of, read_table
 
-    disable_progress_bar()
-    set_verbosity_error()
-    torch.set_num_threads(min(snakemake.threads, len(os.sched_getaffinity(0))))
+    prepare_torch(snakemake)
+    quiet_transformers()
     wildcards, settings = snakemake.wildcards, snakemake.params.extract
     name = f"{wildcards.model} ({wildcards.checkpoint})"
     tokens = read_table(snakemake.input.tokens)
-    source = json.loads(Path(snakemake.input.provenance).read_text(encoding="utf-8"))
+    source, provenance = of_weights(snakemake)
     refuse_other_tokenizer(provenance_of(tokens), source)
-    model, architecture = load_model(
-        Path(snakemake.input.weights).parent, choose_device(settings["device"]), settings["dtype"]
-    )
+    device = choose_device(settings["device"])
+    folder = Path(snakemake.input.weights).parent
+    model, architecture = load_model(folder, device, settings["dtype"])
     sites = [site for site in snakemake.params.sites if site in architecture.sites]
     with StatesWriter(
         snakemake.output[0],
@@ -51,13 +48,10 @@ with job(snakemake):
         writer.finish(
             {
                 **provenance_of(tokens),
-                "checkpoint": wildcards.checkpoint,
-                "source": source["source"],
-                "source_revision": source["revision"],
-                "weights_sha256": source["sha256"]["model.safetensors"],
-                "architecture": source["architecture"],
+                **provenance,
                 "blocks": "parallel" if architecture.parallel_attention else "sequential",
                 "pooling": snakemake.params.pooling,
                 "dtype": settings["dtype"],
+                "device": device.type,
             }
         )

@@ -5,13 +5,12 @@ from pathlib import Path
 from _job import job
 
 with job(snakemake):
-    from transformers.utils.logging import disable_progress_bar, set_verbosity_error
+    from _torch import quiet_transformers
 
     from tokentrails.models.prepare import prepare
     from tokentrails.settings import Source
 
-    disable_progress_bar()
-    set_verbosity_error()
+    quiet_transformers()
     target = Path(snakemake.output.provenance).parent
     passing = hasattr(snakemake.wildcards, "experiment")
     prepare(

@@ -6,13 +6,11 @@ from pathlib import Path
 from _job import job
 
 with job(snakemake):
+    from _torch import load_parts, prepare_torch, quiet_transformers
     from _weights import of_weights
-    from _whole_texts import prepare_torch
 
     from tokentrails.device import choose_device
-    from tokentrails.extract import load_model
     from tokentrails.metrics.neurons import neurons
-    from tokentrails.parts import Parts
     from tokentrails.progress import neuron_bar
     from tokentrails.tables import write_parts
     from tokentrails.tokenization import TokenizerFiles
@@ -21,10 +19,11 @@ with job(snakemake):
 
     wildcards, options = snakemake.wildcards, snakemake.params.listing
     prepare_torch(snakemake)
+    quiet_transformers()
     _, provenance = of_weights(snakemake)
     folder = Path(snakemake.input.weights).parent
     device = choose_device(snakemake.params.device)
-    parts = Parts.of(*load_model(folder, device, "float32"), folder)
+    *_, parts = load_parts(folder, device)
     tokenizer = TokenizerFiles.load(folder).tokenizer
     names = entries(tokenizer.get_vocab(), len(parts.embedding))
     tables = neurons(
@@ -33,7 +32,7 @@ with job(snakemake):
         names,
         top=options["top"],
         high_bias=options["high_bias"],
-        provenance=provenance,
+        provenance=provenance | {"device": device.type},
         progress=partial(neuron_bar, label=f"{wildcards.model} ({wildcards.checkpoint})"),
     )
     write_parts(tables, snakemake.output.table, snakemake.output.csv)

@@ -1,13 +1,13 @@
 """The ranks table."""
 
 import json
-import os
 from pathlib import Path
 
 from _job import job
 
 with job(snakemake):
     import torch
+    from _torch import prepare_torch
 
     from tokentrails.architectures import architecture_of
     from tokentrails.as_published import position_rows, published_states
@@ -20,7 +20,7 @@ with job(snakemake):
     from tokentrails.weights import Weights
     from tokentrails.word_classes import word_class
 
-    torch.set_num_threads(min(snakemake.threads, len(os.sched_getaffinity(0))))
+    prepare_torch(snakemake)
     options = snakemake.params.ranks
     states = StatesReader(snakemake.input.states)
     tokens = read_table(snakemake.input.tokens)

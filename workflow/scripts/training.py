@@ -13,8 +13,7 @@ from _job import job
 os.environ.setdefault("GOMP_SPINCOUNT", "20000")
 
 with job(snakemake):
-    import torch
-    from transformers.utils.logging import disable_progress_bar, set_verbosity_error
+    from _torch import prepare_torch, quiet_transformers
 
     from tokentrails.progress import token_bar
     from tokentrails.tables import write_table
@@ -23,9 +22,8 @@ with job(snakemake):
     from tokentrails.training.text import read_text
     from tokentrails.training.train import train
 
-    disable_progress_bar()
-    set_verbosity_error()
-    torch.set_num_threads(min(snakemake.threads, len(os.sched_getaffinity(0))))
+    prepare_torch(snakemake)
+    quiet_transformers()
     name, training = snakemake.wildcards.model, snakemake.params.training
     source = json.loads(Path(snakemake.input.provenance).read_text(encoding="utf-8"))
     checkpoints = Path(snakemake.output.checkpoints)

@@ -1,0 +1,162 @@
+"""Nothing is left on the CPU: every measure gives the same on a second device, which is a stand-in.
+
+Where a tensor were on the wrong device, a GPU would refuse it, and so does the stand-in.
+"""
+
+from functools import partial
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from other_device import move, other_device
+from test_metrics import PROVENANCE
+from test_ranks import made, with_ties
+from test_streams import random_texts, states_of
+from test_whole_texts import whole
+from tiny import CONFIGS
+
+from tokentrails.extract import load_language_model
+from tokentrails.metrics.activations import ActivationTables
+from tokentrails.metrics.attribution import attribution
+from tokentrails.metrics.evolution import Lens, evolution
+from tokentrails.metrics.heads import HeadTables
+from tokentrails.metrics.neurons import neurons
+from tokentrails.metrics.ranks import Vocabulary
+from tokentrails.parts import Parts
+from tokentrails.ranks import count_closer_blocked
+from tokentrails.tokenization import tokenize
+from tokentrails.trace import texts_of, trace
+from tokentrails.vocabulary import entries
+from tokentrails.weights import Weights
+from tokentrails.word_lists import Spaces
+
+CPU = torch.device("cpu")
+
+
+def test_the_stand_in_refuses_what_a_gpu_refuses():
+    on_cpu = torch.arange(3.0)
+    with other_device() as device:
+        there = on_cpu.to(device)
+        assert there.device == device and (there * 2 + 1).device == device
+        assert torch.tensor([1, 2], device=device).device == device
+        assert (there + torch.tensor(2.0)).cpu().tolist() == [2.0, 3.0, 4.0]
+        assert there[torch.tensor([2])].cpu().tolist() == [2.0]
+        for mixed in (
+            lambda: there + on_cpu,
+            lambda: torch.cat([there, on_cpu]),
+            lambda: on_cpu[there.long()],
+            lambda: torch.zeros(3, device=device) @ on_cpu,
+        ):
+            with pytest.raises(RuntimeError, match="two devices"):
+                mixed()
+        with pytest.raises((RuntimeError, TypeError)):
+            there.numpy()
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_extraction(prepared, kind):
+    lengths = [60, 1, 33, 7]
+    texts = random_texts(lengths)
+    targets = [(text, length // 2, length - 1) for text, length in enumerate(lengths)]
+    model, architecture = load_language_model(prepared[kind], CPU, name="tiny")
+    of_cpu = states_of(model.base_model, architecture, texts, targets, pooling="mean")
+    move(model)
+    with other_device():
+        found = states_of(model.base_model, architecture, texts, targets, pooling="mean")
+    np.testing.assert_allclose(found, of_cpu, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("k", [0, 5])
+@pytest.mark.parametrize("problem", [made, with_ties])
+def test_ranks(problem, k):
+    states, rows, own = problem()
+    states, own, offsets = states.numpy(), own.numpy(), np.stack([rows[3].numpy()] * len(states))
+    names = [None if i % 11 == 5 else f"{i}" for i in range(len(rows))]
+    of_cpu = Vocabulary(names, rows).rank(states, own, k, offsets)
+    with other_device() as device:
+        found = Vocabulary(names, rows.to(device)).rank(states, own, k, offsets)
+    for there, here in zip(found, of_cpu, strict=True):
+        np.testing.assert_array_equal(there, here)
+
+
+def test_counting_in_blocks():
+    states, rows, own = with_ties()
+    valid = torch.arange(len(rows)) % 11 != 5
+    unit = [torch.nn.functional.normalize(vectors) for vectors in (states, rows)]
+    cosine = (unit[0] * unit[1][own]).sum(1)
+    of_cpu = count_closer_blocked(*unit, cosine, 1e-6, valid)
+    with other_device() as device:
+        there = [tensor.to(device) for tensor in (*unit, cosine)]
+        found = [x.cpu() for x in count_closer_blocked(*there, 1e-6, valid.to(device))]
+    assert all(map(torch.equal, found, of_cpu))
+
+
+def circuit_tables(model, architecture, folder, tokenizer):
+    """Every table of heads, neurons, evolution and attribution, by name."""
+    parts = Parts.of(model.base_model, architecture, folder)
+    weights = Weights(folder / "model.safetensors")
+    names = entries(tokenizer.tokenizer.get_vocab(), len(parts.embedding))
+    spaces = Spaces(parts, names)
+    run = partial(trace, model.base_model, architecture)
+    texts = texts_of(tokenize(whole("She will lead the team."), tokenizer, 64, model="tiny")[0])
+    heads = HeadTables(parts, spaces, names, (0, 2), (1, 3), 4, 0.9, PROVENANCE)
+    attention, said = zip(*heads.tables(texts, run), strict=True)
+    fired = ActivationTables(parts, (0, 2), 5, PROVENANCE)
+    # The last, since the model's own attention is switched to the plain way above.
+    evolved, predicted = evolution(
+        texts,
+        Lens(model, architecture, parts, names, spaces.embedding.entries, "tiny (main)"),
+        spaces.embedding,
+        top=5,
+        prefix=str,
+        provenance=PROVENANCE,
+    )
+    own = weights.find(architecture.embedding)
+    by_part, sums = attribution(
+        texts,
+        run,
+        parts,
+        lambda token_ids: weights.rows(own, np.array(token_ids)),
+        name="tiny (main)",
+        provenance=PROVENANCE,
+    )
+    listed = neurons(parts, spaces, names, top=4, high_bias=0.9, provenance=PROVENANCE)
+    return {
+        "attention": pa.concat_tables(attention),
+        "heads": pa.concat_tables(said),
+        "head_summary": heads.summary.table(),
+        "activations": pa.concat_tables(fired.tables(texts, run)),
+        "first_position_neurons": fired.first_position_neurons(),
+        "neurons": pa.concat_tables(listed),
+        "evolution": evolved,
+        "predictions": predicted,
+        "attribution": by_part,
+        "attribution_sum": sums,
+    }
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_circuits(prepared, files, kind):
+    tables = []
+    for moved in (False, True):
+        model, architecture = load_language_model(prepared[kind], CPU, name="tiny")
+        arguments = (model, architecture, prepared[kind], files(kind))
+        if not moved:
+            tables.append(circuit_tables(*arguments))
+            continue
+        move(model)
+        with other_device():
+            tables.append(circuit_tables(*arguments))
+    of_cpu, found = tables
+    for name, expected in of_cpu.items():
+        assert found[name].column_names == expected.column_names
+        for column in expected.column_names:
+            here, there = expected[column].combine_chunks(), found[name][column].combine_chunks()
+            if pa.types.is_list(here.type):
+                here, there = here.flatten(), there.flatten()
+            if pa.types.is_floating(here.type):
+                values = (array.to_numpy(zero_copy_only=False) for array in (there, here))
+                np.testing.assert_allclose(*values, rtol=1e-4, atol=1e-5, err_msg=column)
+            else:
+                assert there.equals(here), (name, column)

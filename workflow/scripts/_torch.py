@@ -1,0 +1,27 @@
+"""What scripts that use torch begin with."""
+
+import os
+
+
+def prepare_torch(snakemake):
+    """Set torch up for the job's threads."""
+    import torch
+
+    torch.set_num_threads(min(snakemake.threads, len(os.sched_getaffinity(0))))
+
+
+def quiet_transformers():
+    """No progress bars and no warnings of transformers in logs."""
+    from transformers.utils.logging import disable_progress_bar, set_verbosity_error
+
+    disable_progress_bar()
+    set_verbosity_error()
+
+
+def load_parts(folder, device):
+    """A checkpoint's bare model in float32, its architecture, and its parts."""
+    from tokentrails.extract import load_model
+    from tokentrails.parts import Parts
+
+    model, architecture = load_model(folder, device, "float32")
+    return model, architecture, Parts.of(model, architecture, folder)
