@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tokentrails import fingerprint as module
-from tokentrails.fingerprint import fingerprint
+from tokentrails.fingerprint import fingerprint, read_module
 
 LIBRARY = Path(module.__file__).parent
 
@@ -17,9 +17,9 @@ def library(tmp_path, monkeypatch):
     copy = tmp_path / "tokentrails"
     shutil.copytree(LIBRARY, copy, ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(module, "ROOT", copy)
-    fingerprint.cache_clear()
+    read_module.cache_clear()
     yield copy
-    fingerprint.cache_clear()
+    read_module.cache_clear()
 
 
 def changed(path, edit, *modules):
@@ -29,10 +29,10 @@ def changed(path, edit, *modules):
     edited = edit(text)
     assert edited != text
     path.write_text(edited, encoding="utf-8")
-    fingerprint.cache_clear()
+    read_module.cache_clear()
     after = fingerprint(*modules)
     path.write_text(text, encoding="utf-8")
-    fingerprint.cache_clear()
+    read_module.cache_clear()
     assert fingerprint(*modules) == before
     return after != before
 
@@ -162,5 +162,5 @@ def test_several_modules_have_one_fingerprint(library):
 def test_the_place_of_the_library_does_not_count(library):
     inside = fingerprint("metrics.identity")
     module.ROOT = LIBRARY
-    fingerprint.cache_clear()
+    read_module.cache_clear()
     assert fingerprint("metrics.identity") == inside

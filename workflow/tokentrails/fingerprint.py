@@ -21,7 +21,6 @@ WITHOUT_EFFECT = {
 }
 
 
-@cache
 def fingerprint(*modules: str) -> str:
     """Hash of the code of library modules and of all library modules that they import.
 
@@ -35,14 +34,20 @@ def fingerprint(*modules: str) -> str:
     waiting = [f"{PACKAGE}.{module}" for module in modules]
     while waiting:
         name = waiting.pop()
-        if name in found or name in WITHOUT_EFFECT:
-            continue
-        source = _source(name)
-        tree = ast.parse(source.read_text(encoding="utf-8"))
-        waiting += _imports(tree, name)
-        found[name] = ast.dump(_without_docstrings(tree)) + _beside(source)
+        if name not in found and name not in WITHOUT_EFFECT:
+            found[name], imported = read_module(name)
+            waiting += imported
     text = "\n".join(f"{name} {found[name]}" for name in sorted(found))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@cache  # many rules share most modules, and every start of Snakemake waits for this
+def read_module(name: str) -> tuple[str, list[str]]:
+    """What counts of a library module's code, and which library modules it imports."""
+    source = _source(name)
+    tree = ast.parse(source.read_text(encoding="utf-8"))
+    imported = _imports(tree, name)
+    return ast.dump(_without_docstrings(tree)) + _beside(source), imported
 
 
 def _source(name: str) -> Path:
