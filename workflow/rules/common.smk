@@ -40,6 +40,7 @@ wildcard_constraints:
 
 
 WORD_LIST = "resources/words/wordfreq.txt"
+PAGE_SCRIPT = "resources/figures/page.js"
 TOKENS = "results/tokens/{model}/{experiment}.parquet"
 STATES = "results/hidden_states/{model}/{checkpoint}/{experiment}.parquet"
 # Weights of a model with `keep_weights: false`, as long as they are there.
