@@ -13,6 +13,12 @@ from tokentrails.tokenization import TokenizerFiles
 torch.set_num_threads(1)  # tiny models are slower with more
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that run the workflow come first: at the end, short ones fill the time of all cores."""
+    long = {item.path for item in items if item.get_closest_marker("e2e")}
+    items.sort(key=lambda item: item.path not in long)
+
+
 @pytest.fixture(scope="session")
 def saved(tmp_path_factory) -> dict[str, Path]:
     """A folder of each tiny model, as its maker saved it."""
