@@ -52,8 +52,10 @@ test: $(DEV)  ## run every check: formats, linters, types, tests
 	@echo "== mypy"
 	@.venv/bin/mypy
 	@echo "== pytest"
-	@# A file of tests to a core; threads of torch on top of that would only be in each other's way.
-	@$(RUN) OMP_NUM_THREADS=1 .venv/bin/python -m pytest --numprocesses auto --dist loadfile
+	@# A file of tests to a core, in the order of tests/conftest.py. Threads of torch on top of that
+	@# would only be in each other's way.
+	@$(RUN) OMP_NUM_THREADS=1 .venv/bin/python -m pytest --numprocesses auto --dist loadfile \
+		--no-loadscope-reorder
 
 bench: $(ENV)  ## measure time and memory into results/bench.*; PARTS="disk senses": only these
 	@$(RUN) PYTHONPATH=workflow .venv/bin/python tests/benchmarks/run.py $(PARTS)

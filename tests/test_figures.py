@@ -18,6 +18,7 @@ import polars as pl
 import pytest
 
 from tokentrails.figures.identity import composite_depth, composite_senses, identity_context
+from tokentrails.figures.page_script import page_script
 from tokentrails.figures.panel import cosine_range
 from tokentrails.figures.save import render, save, specification
 from tokentrails.figures.summary import summary
@@ -439,6 +440,14 @@ def test_page_is_offline_and_allows_only_its_own_script():
     digest = base64.b64encode(hashlib.sha256(page.scripts[1].encode()).digest()).decode()
     assert f"script-src 'sha256-{digest}';" in policy and "default-src 'none'" in policy
     assert ("html", {"lang": "en"}) in page.tags and ("meta", {"charset": "utf-8"}) in page.tags
+
+
+def test_a_page_takes_its_script_from_a_file(tmp_path):
+    file = tmp_path / "page.js"
+    file.write_bytes(page_script().encode())
+    assert render({}, ".html", file) == render({}, ".html")
+    file.write_bytes(b"draw('\r\n')")
+    assert b"<script>draw('\r\n')</script>" in render({}, ".html", file)
 
 
 def test_svg_is_well_formed_and_has_no_invisible_marks(tmp_path):

@@ -134,6 +134,10 @@ def edit_summary_figure_code(folder: Path) -> None:
     path.write_text(path.read_text() + "\nEXTRA = 1\n")
 
 
+def edit_page_script(folder: Path) -> None:
+    edit(library(folder, "figures/page_script.py"), "compiled: false", "compiled: true")
+
+
 def edit_script(folder: Path) -> None:
     path = folder / "workflow/scripts/summary_figure.py"
     path.write_text(path.read_text() + "\nEXTRA = 1\n")
@@ -187,6 +191,7 @@ def raise_form(folder: Path) -> None:
 SUMMARISED = of_all("summary", "summary_figure")
 FROM_IDENTITY = of_all("identity", "curves", "identity_context_figure") | SUMMARISED
 ALL_COMPOSITES = composites("senses") | composites("plain")
+FIGURES = of_all("identity_context_figure", "summary_figure")
 CONTEXT = {Job("context", f"{model}/main/senses") for model in ("gpt2", "bert")}
 SENSES = everything_of("senses", "gpt2", "bert")
 EVERYTHING = SENSES | everything_of("plain", "bert", context=False)
@@ -203,6 +208,7 @@ EDITS: list[tuple[Callable[[Path], None], set[Job]]] = [
     (edit_identity_code, FROM_IDENTITY | ALL_COMPOSITES),
     (edit_similarity_code, FROM_IDENTITY | CONTEXT | ALL_COMPOSITES),
     (edit_summary_figure_code, of_all("summary_figure")),
+    (edit_page_script, {Job("page_script", "")} | FIGURES | ALL_COMPOSITES),
     (edit_script, of_all("summary_figure")),
     (add_model, {Job("model", "opt/main")} | everything_of("senses", "opt")),
     (add_experiment, everything_of("new", "gpt2", "bert")),

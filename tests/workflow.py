@@ -1,5 +1,6 @@
 """Running the workflow as a user does: in a folder of its own, from the command line."""
 
+import fcntl
 import os
 import re
 import shutil
@@ -233,9 +234,16 @@ def small(folder: Path, models: Path | None = None) -> Path:
 
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run of `small`, made once for all tests; they copy it and leave it as it is."""
-    folder = tmp_path_factory.getbasetemp() / "finished"
-    if not folder.exists():
-        run(small(folder), *ONE_THREAD)
+    top = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:  # the processes of one run have their folders in one
+        top = top.parent
+    folder = top / "finished"
+    with (top / "finished.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            made = small(top / "unfinished")
+            run(made, *ONE_THREAD)
+            made.rename(folder)
     return folder
 
 

@@ -49,6 +49,7 @@ rule baseline_figure:
     input:
         baseline="results/metrics/{model}/{checkpoint}/{experiment}/baseline.parquet",
         dimensions="results/metrics/{model}/{checkpoint}/{experiment}/baseline_dimensions.parquet",
+        page_script=PAGE_SCRIPT,
     output:
         report(
             "results/figures/{model}/{checkpoint}/{experiment}/baseline.svg",

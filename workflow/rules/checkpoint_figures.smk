@@ -12,6 +12,7 @@ rule checkpoint_figure:
     input:
         table=get_checkpoint_figure_table,
         checkpoints="results/metrics/{model}/all/checkpoints.parquet",
+        page_script=PAGE_SCRIPT,
     output:
         report(
             "results/figures/{model}/all/{experiment}/{figure}.svg",

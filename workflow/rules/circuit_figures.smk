@@ -11,6 +11,7 @@ localrules:
 rule circuit_figure:
     input:
         unpack(get_circuit_tables),
+        page_script=PAGE_SCRIPT,
     output:
         report(
             "results/figures/{model}/{checkpoint}/{experiment}/{figure}.svg",

@@ -43,6 +43,7 @@ wildcard_constraints:
 
 
 WORD_LIST = "resources/words/wordfreq.txt"
+PAGE_SCRIPT = local("resources/figures/page.js")
 TOKENS = "results/tokens/{model}/{experiment}.parquet"
 STATES = "results/hidden_states/{model}/{checkpoint}/{experiment}.parquet"
 KEPT = "resources/models/{model}/{checkpoint}"

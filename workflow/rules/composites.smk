@@ -11,6 +11,7 @@ localrules:
 rule composite:
     input:
         unpack(get_composite_tables),
+        page_script=PAGE_SCRIPT,
     output:
         report(
             "results/composites/{experiment}_{composite}.svg",

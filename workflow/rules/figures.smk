@@ -1,12 +1,29 @@
-# Figures of one model and checkpoint.
+# Figures of one model and checkpoint; and what all pages with figures share.
 #
 # in:  metric tables
-# out: results/figures/{model}/{checkpoint}/{experiment}/{identity_context,summary}.*
+# out: results/figures/{model}/{checkpoint}/{experiment}/{identity_context,summary}.*; resources/figures/page.js
 
 
 localrules:
+    page_script,
     identity_context_figure,
     summary_figure,
+
+
+# Once for all figures: this takes longer than to draw one.
+rule page_script:
+    output:
+        ensure(PAGE_SCRIPT, non_empty=True),
+    log:
+        "results/logs/page_script.log",
+    benchmark:
+        "results/benchmarks/page_script.tsv"
+    conda:
+        "../../envs/figures.yaml"
+    params:
+        code=fingerprint("figures.page_script"),
+    script:
+        "../scripts/page_script.py"
 
 
 rule identity_context_figure:
@@ -14,6 +31,7 @@ rule identity_context_figure:
         identity="results/metrics/{model}/{checkpoint}/{experiment}/identity.parquet",
         context=get_context,
         curves="results/metrics/{model}/{checkpoint}/{experiment}/curves.parquet",
+        page_script=PAGE_SCRIPT,
     output:
         report(
             "results/figures/{model}/{checkpoint}/{experiment}/identity_context.svg",
@@ -50,6 +68,7 @@ rule identity_context_figure:
 rule summary_figure:
     input:
         "results/metrics/{model}/{checkpoint}/{experiment}/summary.parquet",
+        page_script=PAGE_SCRIPT,
     output:
         report(
             "results/figures/{model}/{checkpoint}/{experiment}/summary.svg",

@@ -72,6 +72,7 @@ rule curves:
 rule half_life_figure:
     input:
         "results/metrics/{model}/{checkpoint}/{experiment}/half_life_curve.parquet",
+        page_script=PAGE_SCRIPT,
     output:
         report(
             "results/figures/{model}/{checkpoint}/{experiment}/half_life.svg",
@@ -150,6 +151,7 @@ rule scaling_figure:
     input:
         table="results/scaling.parquet",
         slopes="results/scaling_slopes.parquet",
+        page_script=PAGE_SCRIPT,
     output:
         report(
             "results/composites/scaling.svg",

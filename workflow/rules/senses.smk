@@ -64,6 +64,7 @@ rule senses_by_layer_figure:
     input:
         by_layer="results/metrics/{model}/{checkpoint}/{experiment}/senses_by_layer.parquet",
         best="results/metrics/{model}/{checkpoint}/{experiment}/senses_best.parquet",
+        page_script=PAGE_SCRIPT,
     output:
         report(
             "results/figures/{model}/{checkpoint}/{experiment}/senses_by_layer.svg",
@@ -96,6 +97,7 @@ rule senses_by_layer_figure:
 rule senses_words_figure:
     input:
         "results/metrics/{model}/{checkpoint}/{experiment}/senses.parquet",
+        page_script=PAGE_SCRIPT,
     output:
         report(
             "results/figures/{model}/{checkpoint}/{experiment}/senses_words.svg",

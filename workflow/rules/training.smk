@@ -56,6 +56,7 @@ rule training:
 rule training_figure:
     input:
         local("resources/training/{model}/loss.parquet"),
+        page_script=PAGE_SCRIPT,
     output:
         report(
             "results/figures/{model}/training.svg",

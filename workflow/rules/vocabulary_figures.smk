@@ -13,6 +13,7 @@ localrules:
 rule text_figure:
     input:
         "results/metrics/{model}/{checkpoint}/{experiment}/ranks.parquet",
+        page_script=PAGE_SCRIPT,
     output:
         report(
             "results/figures/{model}/{checkpoint}/{experiment}/{figure}.svg",
@@ -49,6 +50,7 @@ rule rank_classes_figure:
         by_class="results/metrics/{model}/{checkpoint}/{experiment}/ranks_by_class.parquet",
         gap="results/metrics/{model}/{checkpoint}/{experiment}/ranks_gap.parquet",
         summary="results/metrics/{model}/{checkpoint}/{experiment}/ranks_summary.parquet",
+        page_script=PAGE_SCRIPT,
     output:
         report(
             "results/figures/{model}/{checkpoint}/{experiment}/rank_classes.svg",

@@ -1,5 +1,6 @@
 """How every script ends: well, or with one message and a non-zero exit."""
 
+import gc
 import logging
 import os
 import sys
@@ -14,13 +15,17 @@ if not sys.stderr.isatty():
 
 from tokentrails.errors import TokentrailsError, is_disk_full
 
+# Libraries such as torch make many objects that stay as long as the process does. Python would look
+# through them for garbage again and again while it imports them.
+gc.set_threshold(50_000)
+
 
 @contextmanager
 def job(snakemake):
     """Run a script's work with its log file open.
 
     What users can mend is said in one message. Anything else is our fault: the traceback goes to
-    the log, and the message says where that is.
+    the log, and the message says where that is. Nothing that follows the block is run.
     """
     log = Path(snakemake.log[0])
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -43,9 +48,21 @@ def job(snakemake):
             f"{snakemake.rule} ({wildcards}): {type(error).__name__}: {error}\n"
             f"Hint: this is unexpected; the traceback is in {log}."
         )
+    _end()
 
 
 def _stop(message):
     logging.info(message)
     print(f"\n{message}\n", file=sys.stderr)
     sys.exit(1)
+
+
+def _end():
+    """Leave at once: where torch is loaded, Python needs a second to take all of it apart.
+
+    Every file is closed by now, since what wrote an output has moved it into its place.
+    """
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)

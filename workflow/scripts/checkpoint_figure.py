@@ -23,4 +23,4 @@ with job(snakemake):
         warnings=warnings_of(read_frame(snakemake.input.checkpoints)),
         **snakemake.params.options,
     )
-    save(chart, snakemake.output)
+    save(chart, snakemake.output, snakemake.input.page_script)

@@ -16,6 +16,6 @@ with job(snakemake):
         "evolution": evolution,
         "attribution": attribution,
     }[snakemake.wildcards.figure]
-    tables = [read_frame(path) for _, path in snakemake.input.items()]
+    tables = [read_frame(path) for name, path in snakemake.input.items() if name != "page_script"]
     chart = draw(*tables, title=snakemake.params.title, **snakemake.params.shown)
-    save(chart, snakemake.output)
+    save(chart, snakemake.output, snakemake.input.page_script)

@@ -17,6 +17,8 @@ with job(snakemake):
         "ranks": composite_ranks,
         "separability": composite_separability,
     }[snakemake.wildcards.composite]
-    tables = [read_frames(paths) for _, paths in snakemake.input.items()]
+    tables = [
+        read_frames(paths) for name, paths in snakemake.input.items() if name != "page_script"
+    ]
     chart = draw(*tables, title=snakemake.params.title, **snakemake.params.options)
-    save(chart, snakemake.output)
+    save(chart, snakemake.output, snakemake.input.page_script)

@@ -9,4 +9,4 @@ with job(snakemake):
 
     params = snakemake.params
     chart = half_life(read_frame(snakemake.input[0]), title=params.title, **params.options)
-    save(chart, snakemake.output)
+    save(chart, snakemake.output, snakemake.input.page_script)

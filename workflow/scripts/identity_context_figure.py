@@ -14,4 +14,4 @@ with job(snakemake):
         title=snakemake.params.title,
         **snakemake.params.options,
     )
-    save(chart, snakemake.output)
+    save(chart, snakemake.output, snakemake.input.page_script)

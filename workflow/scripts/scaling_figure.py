@@ -9,4 +9,8 @@ with job(snakemake):
 
     table, slopes = read_frame(snakemake.input.table), read_frame(snakemake.input.slopes)
     params = snakemake.params
-    save(scaling(table, slopes, title=params.title, **params.options), snakemake.output)
+    save(
+        scaling(table, slopes, title=params.title, **params.options),
+        snakemake.output,
+        snakemake.input.page_script,
+    )

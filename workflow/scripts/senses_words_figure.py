@@ -8,4 +8,4 @@ with job(snakemake):
     from tokentrails.tables import read_frame
 
     chart = senses_words(read_frame(snakemake.input[0]), title=snakemake.params.title)
-    save(chart, snakemake.output)
+    save(chart, snakemake.output, snakemake.input.page_script)

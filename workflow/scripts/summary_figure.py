@@ -7,4 +7,8 @@ with job(snakemake):
     from tokentrails.figures.summary import summary
     from tokentrails.tables import read_frame
 
-    save(summary(read_frame(snakemake.input[0]), title=snakemake.params.title), snakemake.output)
+    save(
+        summary(read_frame(snakemake.input[0]), title=snakemake.params.title),
+        snakemake.output,
+        snakemake.input.page_script,
+    )

@@ -16,4 +16,4 @@ with job(snakemake):
     chart = draw(
         read_frame(snakemake.input[0]), show=snakemake.params.show, title=snakemake.params.title
     )
-    save(chart, snakemake.output)
+    save(chart, snakemake.output, snakemake.input.page_script)

@@ -7,4 +7,8 @@ with job(snakemake):
     from tokentrails.figures.training import training
     from tokentrails.tables import read_frame
 
-    save(training(read_frame(snakemake.input[0]), title=snakemake.params.title), snakemake.output)
+    save(
+        training(read_frame(snakemake.input[0]), title=snakemake.params.title),
+        snakemake.output,
+        snakemake.input.page_script,
+    )

@@ -5,7 +5,6 @@ import json
 import os
 import re
 from collections.abc import Iterable
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +14,14 @@ import vl_convert
 from tokentrails.atomic import replacing
 from tokentrails.embedded import embedded, policy_hash
 
+from .page_script import VEGA_LITE, page_script
 from .pdf import canonical
 
-_VEGA_LITE = ".".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
 _PNG_SCALE = 2.0
 
 # Every machine has other fonts, and other versions of one font. vl-convert looks for them when it
 # draws first; with this it finds none, and takes those that it carries itself.
 os.environ["FONTCONFIG_FILE"] = str(Path(__file__).with_name("fonts.conf"))
-
-# `ast` makes Vega interpret its expressions, so that the page needs no eval and can forbid it.
-_DRAW = """
-const spec = JSON.parse(document.getElementById("spec").textContent);
-const actions = {export: true, source: false, compiled: false, editor: false};
-vegaEmbed("#figure", spec, {mode: "vega-lite", ast: true, renderer: "canvas", actions});
-"""
 
 _PAGE = """<!doctype html>
 <html lang="en">
@@ -49,11 +41,18 @@ _PAGE = """<!doctype html>
 """
 
 
-def save(chart: alt.TopLevelMixin, paths: Iterable[str | Path]) -> None:
-    """Write `chart` to every path, in the format of its suffix; each file appears whole."""
+def save(
+    chart: alt.TopLevelMixin, paths: Iterable[str | Path], script: str | Path | None = None
+) -> None:
+    """Write `chart` to every path, in the format of its suffix; each file appears whole.
+
+    Parameters
+    ----------
+    script: a file with the `page_script`; it is made anew where none is given.
+    """
     spec = specification(chart)
     for path in map(Path, paths):
-        content = render(spec, path.suffix)
+        content = render(spec, path.suffix, script)
         with replacing(path) as temporary:
             Path(temporary).write_bytes(content)
 
@@ -80,16 +79,18 @@ def specification(chart: alt.TopLevelMixin) -> dict[str, Any]:
     return spec | ({"datasets": datasets} if datasets else {})
 
 
-def render(spec: dict[str, Any], suffix: str) -> bytes:
+def render(spec: dict[str, Any], suffix: str, script: str | Path | None = None) -> bytes:
     """The bytes of a Vega-Lite specification in the format that `suffix` names."""
     # No base URL is allowed: a figure holds its data and never fetches any.
-    options: dict[str, Any] = {"vl_version": _VEGA_LITE, "allowed_base_urls": []}
+    options: dict[str, Any] = {"vl_version": VEGA_LITE, "allowed_base_urls": []}
     match suffix:
         case ".json":
             text = json.dumps(spec, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
             return (text + "\n").encode()
         case ".html":
-            return _page(spec).encode()
+            # Bytes, since reading as text would change the ends of lines.
+            made = page_script() if script is None else Path(script).read_bytes().decode()
+            return _page(spec, made).encode()
         case ".svg":
             return vl_convert.vegalite_to_svg(_still(spec), **options).encode()
         case ".png":
@@ -113,8 +114,7 @@ def _is_invisible(node: Any) -> bool:
     return isinstance(mark, dict) and mark.get("opacity") == 0
 
 
-def _page(spec: dict[str, Any]) -> str:
-    script = _script()
+def _page(spec: dict[str, Any], script: str) -> str:
     policy = (
         f"default-src 'none'; script-src '{policy_hash(script)}'; style-src 'unsafe-inline'; "
         "img-src data: blob:; base-uri 'none'; form-action 'none'"
@@ -125,12 +125,6 @@ def _page(spec: dict[str, Any]) -> str:
         "spec": embedded(spec),
         "script": script,
     }
-
-
-@cache
-def _script() -> str:
-    """Vega, Vega-Lite and vega-embed with the drawing call."""
-    return vl_convert.javascript_bundle(_DRAW, vl_version=_VEGA_LITE)
 
 
 def _title(spec: dict[str, Any]) -> str:

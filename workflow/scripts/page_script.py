@@ -1,0 +1,10 @@
+"""Write the script that draws a figure in its page."""
+
+from _job import job
+
+with job(snakemake):
+    from tokentrails.atomic import replacing
+    from tokentrails.figures.page_script import page_script
+
+    with replacing(snakemake.output[0]) as part:
+        part.write_bytes(page_script().encode())
