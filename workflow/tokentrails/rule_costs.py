@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import polars as pl
+import polars.selectors as cs
 import pyarrow as pa
 
 from .errors import TokentrailsError
@@ -65,7 +66,8 @@ def costs(jobs: pl.DataFrame) -> pa.Table:
             cpu_seconds=pl.when(measured).then(pl.col("cpu_seconds").sum()),
             max_rss_mb=pl.col("max_rss_mb").max(),
         )
-        .with_columns(share=seconds / seconds.sum())
+        .with_columns(share=(seconds / seconds.sum()).round(4))
+        .with_columns((cs.float() - cs.by_name("share")).round(2))  # as the files have them
         .sort("rule")
     )
     return describe(
