@@ -1,5 +1,6 @@
 """How every script ends: well, or with one message and a non-zero exit."""
 
+import atexit
 import gc
 import logging
 import os
@@ -62,7 +63,7 @@ def _end():
 
     Every file is closed by now, since what wrote an output has moved it into its place.
     """
-    logging.shutdown()
+    atexit._run_exitfuncs()  # what libraries have to do at the end, and logging
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)
