@@ -38,7 +38,7 @@ def folder(tmp_path_factory) -> Path:
 
 def shorten(config: dict) -> None:
     """A few steps of nano; what only repeats an experiment in another way is left out."""
-    config["models"]["nano"]["steps"] = 2
+    config["models"]["nano"] |= {"steps": 2, "checkpoints": ["step0", "step2"]}
     config["experiments"]["perturbation"]["models"] = ["nano"]
     del config["experiments"]["words_bare"]
 
