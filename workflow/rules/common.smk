@@ -139,9 +139,15 @@ SIZES = {}
 
 
 def get_size(wildcards, input):
-    """How large a model is. All its checkpoints are equally large, so one of them is read."""
+    """How large a model is. All its checkpoints are equally large, so one of them is read.
+
+    Weights that cannot be read count as nothing: it is the job that says what is wrong with them.
+    """
     if wildcards.model not in SIZES:
-        SIZES[wildcards.model] = ModelSize.of(Path(input.weights).parent)
+        try:
+            SIZES[wildcards.model] = ModelSize.of(Path(input.weights).parent)
+        except TokentrailsError:
+            return ModelSize(0, 0, 0, 0)
     return SIZES[wildcards.model]
 
 

@@ -13,7 +13,7 @@ localrules:
 # Once for all figures: this takes longer than to draw one.
 rule page_script:
     output:
-        ensure(PAGE_SCRIPT, non_empty=True),
+        PAGE_SCRIPT,
     log:
         "results/logs/page_script.log",
     benchmark:
