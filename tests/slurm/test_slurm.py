@@ -221,7 +221,7 @@ def test_a_lost_node_loses_nothing(cluster, jobs, folder):
     *lost, last = states_of(jobs, "senses")
     assert [(j.number, j.state) for j in lost] == [(job.number, "NODE_FAIL")]
     assert last.state == "COMPLETED"
-    assert last.node != job.node
+    assert lost[0].end <= last.start  # on whichever node: this one comes back by itself
     assert all((folder / states).exists() for states in STATES)
 
 
