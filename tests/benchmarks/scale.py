@@ -78,5 +78,6 @@ def results() -> Iterator[Measured]:
         what = (
             f"dry run of 20 models × 154 checkpoints × 5 experiments, {jobs:,} jobs, weights {kept}"
         )
-        yield Measured(what, spent, "s", at_most=60)
-        yield Measured(f"peak memory of it, weights {kept}", peak, "MB", at_most=1_000)
+        most_s, most_mb = (60, 1_000) if keep_weights else (None, None)  # asked of 15,000 jobs
+        yield Measured(what, spent, "s", at_most=most_s)
+        yield Measured(f"peak memory of it, weights {kept}", peak, "MB", at_most=most_mb)
