@@ -13,7 +13,7 @@ from snakemake.exceptions import WorkflowError
 sys.path.insert(0, os.path.join(workflow.basedir, "workflow"))
 
 from tokentrails.config import load_config
-from tokentrails.cost import ModelSize, flop, memory_mb, minutes, states_mb
+from tokentrails.cost import ModelSize, memory_mb, minutes, work
 from tokentrails.errors import TokentrailsError
 from tokentrails.fingerprint import fingerprint
 from tokentrails.models.local import local_files
@@ -164,10 +164,7 @@ def needs_of(rule):
     def runtime(wildcards, input, attempt):
         size = get_size(wildcards, input)
         experiment = SETUP.experiments.get(wildcards.get("experiment"))
-        traffic = size.weights_mb
-        if experiment is not None:
-            traffic += states_mb(experiment, size, SETUP.extract["store"])
-        return minutes(flop(rule, experiment, size), traffic, attempt)
+        return minutes(*work(rule, experiment, size, SETUP.extract["store"]), attempt)
 
     return {
         "gpu": 0 if SETUP.extract["device"] == "cpu" else 1,

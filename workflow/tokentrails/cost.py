@@ -128,6 +128,14 @@ def flop(rule: str, experiment: Experiment | None, size: ModelSize) -> float:
     return each * tokens * (1 + vectors.get(rule, 0))
 
 
+def work(
+    rule: str, experiment: Experiment | None, size: ModelSize, store: str
+) -> tuple[float, float]:
+    """The operations of a job, and the MB that it reads and writes: its weights and states."""
+    states = states_mb(experiment, size, store) if experiment is not None else 0.0
+    return flop(rule, experiment, size), size.weights_mb + states
+
+
 def seconds(operations: float, traffic_mb: float) -> float:
     """How long a job works: it computes, and it reads and writes."""
     return operations / FLOP_PER_SECOND + traffic_mb / READ_MB_PER_SECOND
@@ -151,8 +159,3 @@ def memory_mb(weights_mb: float, attempt: int = 1) -> int:
     A file in half precision takes twice its size then.
     """
     return math.ceil(BASE_MB + 3 * weights_mb) * 2 ** (attempt - 1)
-
-
-def gpu_memory_mb(size: ModelSize, dtype: str = "float32") -> float:
-    """Memory of the GPU, in MB: the model, as much again for its work, and CUDA's own."""
-    return 1_000 + 2 * size.parameters * (4 if dtype == "float32" else 2) / 1e6

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .cost import flop, minutes, seconds, states_mb
+from .cost import minutes, seconds, states_mb, work
 from .errors import TokentrailsError
 from .models.size import Expected
 from .settings import Config, Experiment, Model
@@ -181,16 +181,14 @@ def _need(model: Model, todo: _Todo, config: Config, expected: Callable[[Model],
     if model.training is not None and todo.training:
         kept += len(checkpoint_names(model.training.steps))
     need.weights_mb = size.weights_mb * kept
+    store = config.extract["store"]
     for rule, _, name in todo.on_gpu:
         experiment: Experiment | None = config.experiments.get(name)  # none has the weights alone
-        stored = 0.0
-        if experiment is not None:
-            stored = states_mb(experiment, size, config.extract["store"])
-        if rule == "hidden_states":
-            need.states_mb += stored
-        work = flop(rule, experiment, size), size.weights_mb + stored
-        need.work_hours += seconds(*work) / 3600
-        need.asked_hours += minutes(*work) / 60
+        if experiment is not None and rule == "hidden_states":
+            need.states_mb += states_mb(experiment, size, store)
+        of_job = work(rule, experiment, size, store)
+        need.work_hours += seconds(*of_job) / 3600
+        need.asked_hours += minutes(*of_job) / 60
     return need
 
 
