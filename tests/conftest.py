@@ -8,7 +8,7 @@ from transformers import AutoTokenizer
 
 from tokentrails.models.prepare import prepare
 from tokentrails.settings import Source
-from tokentrails.tokenization import TokenizerFiles
+from tokentrails.texts.tokenization import TokenizerFiles
 
 
 def pytest_terminal_summary(terminalreporter) -> None:

@@ -9,13 +9,13 @@ import torch
 from safetensors.torch import save_file
 from transformers import AutoConfig, AutoModel
 
-from tokentrails.architectures import ARCHITECTURES
-from tokentrails.as_published import attention_weights, position_rows, published_resid_mid
 from tokentrails.errors import TokentrailsError
-from tokentrails.extract import load_model
-from tokentrails.states import places
-from tokentrails.stream import StreamReader
-from tokentrails.weights import Weights
+from tokentrails.files.states import places
+from tokentrails.metrics.as_published import attention_weights, position_rows, published_resid_mid
+from tokentrails.network.architectures import ARCHITECTURES
+from tokentrails.network.extract import load_model
+from tokentrails.network.stream import StreamReader
+from tokentrails.network.weights import Weights
 
 CPU = torch.device("cpu")
 CLOSE = {"atol": 1e-4, "rtol": 1e-3}

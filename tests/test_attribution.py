@@ -14,14 +14,14 @@ from tiny import CONFIGS, ENCODERS
 from torch.nn import functional
 
 from tokentrails.errors import TokentrailsError
-from tokentrails.extract import load_model
+from tokentrails.files.states import Layer
 from tokentrails.metrics.attribution import attribution
 from tokentrails.metrics.identity import identity, own_token_ids
-from tokentrails.parts import Parts
-from tokentrails.states import Layer
-from tokentrails.tokenization import tokenize
-from tokentrails.trace import texts_of, trace
-from tokentrails.weights import Weights
+from tokentrails.network.extract import load_model
+from tokentrails.network.parts import Parts
+from tokentrails.network.trace import texts_of, trace
+from tokentrails.network.weights import Weights
+from tokentrails.texts.tokenization import tokenize
 
 TEXTS = ("The boat reached the river bank.", "She will lead the team; the guide followed it.")
 KEYS = ["model", "checkpoint", "experiment", "label", "position", "token", "layer"]

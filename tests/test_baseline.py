@@ -8,18 +8,18 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from tokentrails.baseline import NO_BASELINE, Baseline, moments_of, z_scores
-from tokentrails.bootstrap import Bootstrap
 from tokentrails.errors import TokentrailsError
+from tokentrails.files.siblings import Siblings
+from tokentrails.files.states import Layer, StatesReader, StatesWriter
 from tokentrails.metrics.baseline import Sample, baseline, baseline_dimensions, chances
 from tokentrails.metrics.context import context
 from tokentrails.metrics.convergence import convergence_similarities
 from tokentrails.metrics.identity import identity
 from tokentrails.metrics.perturbation import perturbation
-from tokentrails.metrics.siblings import Siblings
 from tokentrails.metrics.summary import summary
-from tokentrails.pairs import Pairs, mean_of_different
-from tokentrails.states import Layer, StatesReader, StatesWriter
+from tokentrails.statistics.baseline import NO_BASELINE, Baseline, moments_of, z_scores
+from tokentrails.statistics.bootstrap import Bootstrap
+from tokentrails.statistics.pairs import Pairs, mean_of_different
 
 PROVENANCE = {"model": "m", "checkpoint": "main", "experiment": "baseline"}
 BOOTSTRAP = Bootstrap(draws=300, confidence=0.95, seed=0)

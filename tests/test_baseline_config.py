@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tokentrails.config import load_config
+from tokentrails.config.load import load_config
 from tokentrails.errors import TokentrailsError
 from tokentrails.settings import BASELINE_TEXTS
 

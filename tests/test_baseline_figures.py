@@ -8,7 +8,7 @@ from test_figures import TWO, layers, several
 
 from tokentrails.figures.baseline import baseline
 from tokentrails.figures.identity import composite_depth, composite_senses
-from tokentrails.figures.save import specification
+from tokentrails.figures.pieces.save import specification
 
 
 def panels(chart: alt.TopLevelMixin) -> dict[str, list[tuple[dict, list[dict]]]]:

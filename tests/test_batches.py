@@ -5,8 +5,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from tokentrails.batches import BUSY, MOST_PADDING, Text, batches, rows_of, texts_to_run
-from tokentrails.extract import halve, padded_size
+from tokentrails.network.batches import BUSY, MOST_PADDING, Text, batches, rows_of, texts_to_run
+from tokentrails.network.extract import halve, padded_size
 
 MANY = 10**6  # rows: no limit
 

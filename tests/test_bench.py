@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 import workflow as wf
 
-from tokentrails.figures.save import save, specification
-from tokentrails.tables import provenance_of, read_table
+from tokentrails.figures.pieces.save import save, specification
+from tokentrails.files.tables import provenance_of, read_table
 
 # Last, since both folders have a checkpoints.py.
 sys.path.append(str(Path(__file__).parent / "benchmarks"))

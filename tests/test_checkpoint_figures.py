@@ -11,17 +11,13 @@ import pytest
 from test_figures import FORMATS, layers, made_twice_alike, marks
 
 from tokentrails.figures.alignment import alignment
-from tokentrails.figures.convergence import (
-    convergence,
-    convergence_aggregate,
-    convergence_slope,
-)
+from tokentrails.figures.convergence import convergence, convergence_aggregate, convergence_slope
 from tokentrails.figures.convergence_heatmap import convergence_heatmap
-from tokentrails.figures.notes import warnings_of
 from tokentrails.figures.perturbation import perturbation, perturbation_steps
-from tokentrails.figures.save import render, specification
-from tokentrails.figures.steps import log_spaced, step_label, step_ticks
-from tokentrails.figures.theme import ramp
+from tokentrails.figures.pieces.notes import warnings_of
+from tokentrails.figures.pieces.save import render, specification
+from tokentrails.figures.pieces.steps import log_spaced, step_label, step_ticks
+from tokentrails.figures.pieces.theme import ramp
 
 STEPS = [0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 1536]
 PYTHIA = [0, *(2**i for i in range(10)), *range(1000, 144_000, 1000)]

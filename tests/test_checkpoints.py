@@ -18,8 +18,8 @@ import workflow as wf
 from workflow import Job, jobs_to_run, read_yaml, write_yaml
 
 from tokentrails.errors import TokentrailsError
-from tokentrails.models.siblings import checkpoints_table, refuse_other_tokenizer
-from tokentrails.steps import step_of
+from tokentrails.models.checkpoints import checkpoints_table, refuse_other_tokenizer
+from tokentrails.settings import step_of
 
 # Names and steps
 

@@ -16,7 +16,7 @@ from tokentrails.figures.attention import attention
 from tokentrails.figures.attribution import attribution
 from tokentrails.figures.evolution import evolution
 from tokentrails.figures.head_summary import head_summary
-from tokentrails.figures.save import render, specification
+from tokentrails.figures.pieces.save import render, specification
 
 SENTENCE = ["The", "Ġbaseball", "Ġplayer", "Ġhit", "Ġa", "Ġhome", "Ġrun", "."]
 WORDS = ["Ġthe", "Ġteam", "Ġplayer", "Ġgame", "s", ",", "ĠÐ¼", "Ġnevertheless", "Ġhit", "Ġball"]

@@ -6,7 +6,7 @@ import pytest
 import yaml
 from test_config import CONFIG, changed, refuse_config, refuse_prompts
 
-from tokentrails.config import load_config
+from tokentrails.config.load import load_config
 from tokentrails.settings import CIRCUITS
 
 WHOLE = [{"label": "one", "prompt": "She sings."}, {"label": "two", "prompt": "He sings."}]

@@ -9,7 +9,6 @@ import polars as pl
 import pytest
 import yaml
 
-from tokentrails.bootstrap import Bootstrap
 from tokentrails.claims.file import Spec, Target, load_claims
 from tokentrails.claims.formula import Estimate, estimate
 from tokentrails.claims.models import model_table, unfit
@@ -19,7 +18,8 @@ from tokentrails.claims.sources import Source
 from tokentrails.claims.table import Run, claims_table
 from tokentrails.claims.verdict import AS_PUBLISHED, FAILS, HOLDS, UNTESTABLE, answer, verdict
 from tokentrails.errors import TokentrailsError
-from tokentrails.tables import write_table
+from tokentrails.files.tables import write_table
+from tokentrails.statistics.bootstrap import Bootstrap
 
 ROOT = Path(__file__).parent.parent
 BOOTSTRAP = Bootstrap(200, 0.95, 0)

@@ -7,11 +7,11 @@ import jsonschema
 import pytest
 import yaml
 
-from tokentrails.config import RESERVED, load_config, load_experiment_file
+from tokentrails.config.load import RESERVED, load_config, load_experiment_file
 from tokentrails.errors import TokentrailsError
-from tokentrails.schema import closest, schema, with_defaults
+from tokentrails.files.schema import closest, schema, with_defaults
+from tokentrails.files.yaml_file import YamlFile
 from tokentrails.settings import CIRCUITS
-from tokentrails.yaml_file import YamlFile
 
 ROOT = Path(__file__).parent.parent
 PROMPT = {"label": "a", "word": "lead", "prompt": "She will lead the team."}

@@ -7,10 +7,9 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from tokentrails.alignment import compact, debiased_cka, procrustes
-from tokentrails.bootstrap import DRAWS_AT_ONCE, Bootstrap
 from tokentrails.errors import TokentrailsError
-from tokentrails.jackknife import Jackknife
+from tokentrails.files.siblings import Siblings
+from tokentrails.files.states import Layer, StatesReader, StatesWriter, places
 from tokentrails.metrics.alignment import alignment
 from tokentrails.metrics.convergence import (
     convergence,
@@ -18,8 +17,9 @@ from tokentrails.metrics.convergence import (
     convergence_similarities,
 )
 from tokentrails.metrics.perturbation import perturbation, perturbation_by_group
-from tokentrails.metrics.siblings import Siblings
-from tokentrails.states import Layer, StatesReader, StatesWriter, places
+from tokentrails.statistics.alignment import compact, debiased_cka, procrustes
+from tokentrails.statistics.bootstrap import DRAWS_AT_ONCE, Bootstrap
+from tokentrails.statistics.jackknife import Jackknife
 
 WIDTH, DEPTH = 6, 2
 PLACES = tuple(places(["resid", "resid_mid", "final_norm"], DEPTH))

@@ -6,8 +6,8 @@ import pytest
 import tiny
 from safetensors.torch import load_file
 
-from tokentrails.config import load_experiment
-from tokentrails.cost import (
+from tokentrails.config.load import load_experiment
+from tokentrails.running.cost import (
     BASE_MB,
     START_MINUTES,
     ModelSize,

@@ -11,8 +11,8 @@ import pytest
 import workflow as wf
 
 from tokentrails.errors import TokentrailsError
-from tokentrails.rule_costs import costs, jobs
-from tokentrails.tables import read_table
+from tokentrails.files.tables import read_table
+from tokentrails.running.rule_costs import costs, jobs
 
 ROOT = Path(__file__).parent.parent
 HEADER = "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load\tcpu_time\n"

@@ -4,9 +4,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tokentrails.bootstrap import DRAWS_AT_ONCE, Bootstrap
 from tokentrails.metrics.curves import curves
-from tokentrails.student import expanded_tail
+from tokentrails.statistics.bootstrap import DRAWS_AT_ONCE, Bootstrap
+from tokentrails.statistics.student import expanded_tail
 
 PROVENANCE = {"model": "m", "checkpoint": "main", "experiment": "e"}
 BOOTSTRAP = Bootstrap(draws=DRAWS_AT_ONCE + 20, confidence=0.9, seed=2)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tokentrails.architectures import ARCHITECTURES
-from tokentrails.schema import schema
+from tokentrails.files.schema import schema
+from tokentrails.network.architectures import ARCHITECTURES
 
 ROOT = Path(__file__).parent.parent
 

@@ -13,16 +13,16 @@ from test_whole_texts import whole
 from tiny import CONFIGS, ENCODERS
 from transformers import AutoModel, AutoModelForCausalLM, AutoModelForMaskedLM
 
+from tokentrails.documents.predictions import predictions_text
 from tokentrails.errors import TokentrailsError
-from tokentrails.extract import load_language_model
 from tokentrails.metrics import evolution as module
 from tokentrails.metrics.evolution import Lens, evolution
-from tokentrails.parts import Parts
-from tokentrails.predictions import predictions_text
-from tokentrails.tokenization import tokenize
-from tokentrails.trace import texts_of
-from tokentrails.vocabulary import entries
-from tokentrails.word_lists import Spaces
+from tokentrails.network.extract import load_language_model
+from tokentrails.network.parts import Parts
+from tokentrails.network.trace import texts_of
+from tokentrails.texts.entries import entries
+from tokentrails.texts.tokenization import tokenize
+from tokentrails.vocabulary.spaces import Spaces
 
 TEXTS = ("The boat reached the river bank.", "She will lead the team; a guide followed.")
 KEYS = ["model", "checkpoint", "experiment", "label", "position"]

@@ -18,11 +18,11 @@ import polars as pl
 import pytest
 
 from tokentrails.figures.identity import composite_depth, composite_senses, identity_context
-from tokentrails.figures.page_script import page_script
-from tokentrails.figures.panel import cosine_range
-from tokentrails.figures.save import render, save, specification
+from tokentrails.figures.pieces.page_script import page_script
+from tokentrails.figures.pieces.panel import cosine_range
+from tokentrails.figures.pieces.save import render, save, specification
+from tokentrails.figures.pieces.text import readable, shorten, spread
 from tokentrails.figures.summary import summary
-from tokentrails.figures.text import readable, shorten, spread
 
 FORMATS = (".html", ".svg", ".png", ".pdf", ".json")
 

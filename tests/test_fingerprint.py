@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tokentrails import fingerprint as module
-from tokentrails.fingerprint import fingerprint
+from tokentrails.running import fingerprint as module
+from tokentrails.running.fingerprint import fingerprint
 
 LIBRARY = Path(module.__file__).parent
 
@@ -49,7 +49,7 @@ def more_code(text):
 
 TYPICAL = [
     *("metrics.identity", "metrics.context", "metrics.summary"),
-    *("extract", "tokenization", "words"),
+    *("network.extract", "texts.tokenization", "texts.words"),
 ]
 
 
@@ -78,7 +78,7 @@ def test_docstrings_of_constants_do_not_count(library):
     def edit(text):
         return text.replace('"""The sites of', '"""Really: the sites of')
 
-    assert not changed(library / "architectures.py", edit, "architectures")
+    assert not changed(library / "network/architectures.py", edit, "network.architectures")
 
 
 def test_strings_that_do_something_count(library):
@@ -91,24 +91,24 @@ def test_strings_that_do_something_count(library):
 @pytest.mark.parametrize(
     ("name", "imported"),
     [
-        ("metrics.identity", "similarity"),
-        ("metrics.identity", "states"),
-        ("metrics.identity", "metrics/frame"),
-        ("metrics.identity", "architectures"),
-        ("metrics.context", "similarity"),
-        ("tokenization", "spans"),
-        ("tokenization", "settings"),
-        ("words", "tokenization"),
-        ("words", "template"),
-        ("words", "word_list"),
-        ("extract", "stream"),
-        ("extract", "batches"),
+        ("metrics.identity", "statistics.similarity"),
+        ("metrics.identity", "files.states"),
+        ("metrics.identity", "metrics/columns/frame"),
+        ("metrics.identity", "network.architectures"),
+        ("metrics.context", "statistics.similarity"),
+        ("texts.tokenization", "texts.spans"),
+        ("texts.tokenization", "settings"),
+        ("texts.words", "texts.tokenization"),
+        ("texts.words", "texts.template"),
+        ("texts.words", "texts.word_list"),
+        ("network.extract", "network.stream"),
+        ("network.extract", "network.batches"),
         ("models.prepare", "models/convert"),
-        ("models.prepare", "weights"),
+        ("models.prepare", "network.weights"),
     ],
 )
 def test_code_in_what_it_imports_counts(library, name, imported):
-    assert changed(library / f"{imported}.py", more_code, name)
+    assert changed(library / f"{imported.replace('.', '/')}.py", more_code, name)
 
 
 @pytest.mark.parametrize(
@@ -116,23 +116,23 @@ def test_code_in_what_it_imports_counts(library, name, imported):
     [
         ("metrics.identity", "figures/identity"),
         ("metrics.identity", "metrics/context"),
-        ("metrics.identity", "extract"),
-        ("metrics.identity", "stream"),
-        ("tokenization", "states"),
-        ("tokenization", "extract"),
-        ("extract", "metrics/identity"),
-        ("extract", "tokenization"),
+        ("metrics.identity", "network.extract"),
+        ("metrics.identity", "network.stream"),
+        ("texts.tokenization", "files.states"),
+        ("texts.tokenization", "network.extract"),
+        ("network.extract", "metrics/identity"),
+        ("network.extract", "texts.tokenization"),
         ("metrics.identity", "errors"),
-        ("metrics.identity", "atomic"),
+        ("metrics.identity", "files.atomic"),
         ("metrics.identity", "__init__"),
-        ("metrics.identity", "meanings"),
-        ("tokenization", "config"),
-        ("tokenization", "words"),
-        ("tokenization", "word_list"),
+        ("metrics.identity", "files.meanings"),
+        ("texts.tokenization", "config.load"),
+        ("texts.tokenization", "texts.words"),
+        ("texts.tokenization", "texts.word_list"),
     ],
 )
 def test_code_elsewhere_does_not_count(library, name, unrelated):
-    assert not changed(library / f"{unrelated}.py", more_code, name)
+    assert not changed(library / f"{unrelated.replace('.', '/')}.py", more_code, name)
 
 
 @pytest.mark.parametrize("name", ["documents/page.js", "documents/page.css"])
@@ -149,8 +149,8 @@ def test_imports_inside_functions_and_packages_are_followed(library):
     (package / "deep.py").write_text("import tokentrails.similarity\ng = 1\n")
     for path in (package / "__init__.py", package / "inner.py", package / "deep.py"):
         assert changed(path, more_code, "made")
-    assert changed(library / "similarity.py", more_code, "made")
-    assert not changed(library / "spans.py", more_code, "made")
+    assert changed(library / "statistics/similarity.py", more_code, "made")
+    assert not changed(library / "texts/spans.py", more_code, "made")
 
 
 def test_modules_that_import_each_other_end(library):
@@ -160,9 +160,11 @@ def test_modules_that_import_each_other_end(library):
 
 
 def test_several_modules_have_one_fingerprint(library):
-    assert fingerprint("spans", "similarity") == fingerprint("similarity", "spans")
-    assert fingerprint("spans", "similarity") != fingerprint("spans")
-    assert changed(library / "spans.py", more_code, "similarity", "spans")
+    assert fingerprint("texts.spans", "statistics.similarity") == fingerprint(
+        "statistics.similarity", "texts.spans"
+    )
+    assert fingerprint("texts.spans", "statistics.similarity") != fingerprint("texts.spans")
+    assert changed(library / "texts/spans.py", more_code, "statistics.similarity", "texts.spans")
 
 
 def test_the_place_of_the_library_does_not_count(library):

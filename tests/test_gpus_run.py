@@ -8,8 +8,8 @@ import pytest
 import stand_in_gpus
 import workflow as wf
 
-from tokentrails.states import StatesReader
-from tokentrails.tables import provenance_of, read_table
+from tokentrails.files.states import StatesReader
+from tokentrails.files.tables import provenance_of, read_table
 
 pytestmark = pytest.mark.e2e
 

@@ -7,7 +7,6 @@ import pytest
 import tiny
 import workflow as wf
 
-from tokentrails.bootstrap import DRAWS_AT_ONCE, Bootstrap
 from tokentrails.metrics.half_lives import (
     BANDS,
     RAREST,
@@ -17,8 +16,9 @@ from tokentrails.metrics.half_lives import (
     half_lives,
     half_lives_by_group,
 )
-from tokentrails.spans import parts_of, words_of
-from tokentrails.word_list import Entry, WordList
+from tokentrails.statistics.bootstrap import DRAWS_AT_ONCE, Bootstrap
+from tokentrails.texts.spans import parts_of, words_of
+from tokentrails.texts.word_list import Entry, WordList
 
 PROVENANCE = {"model": "m", "checkpoint": "main", "experiment": "e"}
 BOOTSTRAP = Bootstrap(draws=DRAWS_AT_ONCE + 30, confidence=0.9, seed=4)

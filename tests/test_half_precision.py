@@ -15,11 +15,11 @@ from tiny import CONFIGS, ENCODERS
 from transformers import AutoModel
 from workflow import read_yaml, write_yaml
 
-from tokentrails.extract import extract, load_model
+from tokentrails.files.states import StatesReader, StatesWriter, places
+from tokentrails.files.tables import provenance_of, read_table
 from tokentrails.models.prepare import prepare
-from tokentrails.similarity import pair_cosine, row_cosine
-from tokentrails.states import StatesReader, StatesWriter, places
-from tokentrails.tables import provenance_of, read_table
+from tokentrails.network.extract import extract, load_model
+from tokentrails.statistics.similarity import pair_cosine, row_cosine
 
 CPU = torch.device("cpu")
 HALF = ["bfloat16", "float16"]

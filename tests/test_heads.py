@@ -13,16 +13,16 @@ import torch
 from pytest import approx
 from test_metrics import PROVENANCE
 
+from tokentrails.config.selection import existing
 from tokentrails.errors import TokentrailsError
-from tokentrails.extract import load_model
+from tokentrails.files.tables import provenance_of
 from tokentrails.metrics.head_summary import MEASURES
 from tokentrails.metrics.heads import HeadTables
-from tokentrails.parts import Heads, Parts
-from tokentrails.selection import existing
-from tokentrails.tables import provenance_of
-from tokentrails.trace import Trace, WholeText, trace
-from tokentrails.vocabulary import entries
-from tokentrails.word_lists import Spaces
+from tokentrails.network.extract import load_model
+from tokentrails.network.parts import Heads, Parts
+from tokentrails.network.trace import Trace, WholeText, trace
+from tokentrails.texts.entries import entries
+from tokentrails.vocabulary.spaces import Spaces
 
 K, LAYERS, HEADS = 4, (0, 2), (1, 3)
 

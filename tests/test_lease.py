@@ -11,11 +11,11 @@ import stand_in_gpus
 import torch
 from stand_in_gpus import never_two_at_once
 
-from tokentrails import device as module
-from tokentrails import lease as leases
-from tokentrails.device import choose_device
 from tokentrails.errors import TokentrailsError
-from tokentrails.lease import folder_of_locks, lease
+from tokentrails.network import device as module
+from tokentrails.network import lease as leases
+from tokentrails.network.device import choose_device
+from tokentrails.network.lease import folder_of_locks, lease
 
 ROOT = Path(__file__).parent.parent
 BEGIN = """
@@ -43,7 +43,7 @@ import stand_in_gpus, torch
 from tokentrails.device import choose_device
 stand_in_gpus.plug_in(sys.argv[3:], record)
 leases.folder_of_locks = lambda: folder
-logging.getLogger("tokentrails.device").disabled = True
+logging.getLogger("tokentrails.network.device").disabled = True
 print(choose_device("auto"), flush=True)
 sys.stdin.read()
 """

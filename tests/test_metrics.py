@@ -14,16 +14,9 @@ import torch
 from tiny import CONFIGS, ENCODERS
 
 from tokentrails import __version__
-from tokentrails.architectures import ARCHITECTURES
-from tokentrails.config import RESERVED
-from tokentrails.extract import extract, load_model
-from tokentrails.metrics.context import context
-from tokentrails.metrics.identity import identity, own_token_ids
-from tokentrails.metrics.summary import summary
-from tokentrails.settings import Experiment, Prompt
-from tokentrails.similarity import ROWS_AT_ONCE, pair_cosine, row_cosine
-from tokentrails.states import Layer, StatesReader, StatesWriter, places
-from tokentrails.tables import (
+from tokentrails.config.load import RESERVED
+from tokentrails.files.states import Layer, StatesReader, StatesWriter, places
+from tokentrails.files.tables import (
     describe,
     provenance_of,
     read_frame,
@@ -31,8 +24,15 @@ from tokentrails.tables import (
     read_table,
     write_table,
 )
-from tokentrails.tokenization import TokenizerFiles, tokenize
-from tokentrails.weights import Weights
+from tokentrails.metrics.context import context
+from tokentrails.metrics.identity import identity, own_token_ids
+from tokentrails.metrics.summary import summary
+from tokentrails.network.architectures import ARCHITECTURES
+from tokentrails.network.extract import extract, load_model
+from tokentrails.network.weights import Weights
+from tokentrails.settings import Experiment, Prompt
+from tokentrails.statistics.similarity import ROWS_AT_ONCE, pair_cosine, row_cosine
+from tokentrails.texts.tokenization import TokenizerFiles, tokenize
 
 DEPTH = 4
 PLACES = places(["resid", "resid_mid", "final_norm"], DEPTH)

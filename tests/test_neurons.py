@@ -12,14 +12,14 @@ from test_heads import frame
 from test_metrics import PROVENANCE
 
 from tokentrails.errors import TokentrailsError
-from tokentrails.extract import load_model
+from tokentrails.files.tables import read_frame, write_parts, write_table, writing_parts
 from tokentrails.metrics.activations import FIRST_ONLY, ActivationTables
 from tokentrails.metrics.neurons import neurons
-from tokentrails.parts import Parts
-from tokentrails.tables import read_frame, write_parts, write_table, writing_parts
-from tokentrails.trace import Trace, WholeText, trace
-from tokentrails.vocabulary import entries
-from tokentrails.word_lists import Spaces
+from tokentrails.network.extract import load_model
+from tokentrails.network.parts import Parts
+from tokentrails.network.trace import Trace, WholeText, trace
+from tokentrails.texts.entries import entries
+from tokentrails.vocabulary.spaces import Spaces
 
 K = 4
 

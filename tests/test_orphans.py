@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tokentrails import orphans
 from tokentrails.errors import TokentrailsError
-from tokentrails.orphans import cancel_orphans, jobs_of
+from tokentrails.running import orphans
+from tokentrails.running.orphans import cancel_orphans, jobs_of
 
 HERE = Path("/data/a|b/run")
 QUEUE = f"""\

@@ -16,20 +16,20 @@ from test_streams import random_texts, states_of
 from test_whole_texts import whole
 from tiny import CONFIGS
 
-from tokentrails.extract import load_language_model
 from tokentrails.metrics.activations import ActivationTables
 from tokentrails.metrics.attribution import attribution
 from tokentrails.metrics.evolution import Lens, evolution
 from tokentrails.metrics.heads import HeadTables
 from tokentrails.metrics.neurons import neurons
 from tokentrails.metrics.ranks import Vocabulary
-from tokentrails.parts import Parts
-from tokentrails.ranks import count_closer_blocked
-from tokentrails.tokenization import tokenize
-from tokentrails.trace import texts_of, trace
-from tokentrails.vocabulary import entries
-from tokentrails.weights import Weights
-from tokentrails.word_lists import Spaces
+from tokentrails.network.extract import load_language_model
+from tokentrails.network.parts import Parts
+from tokentrails.network.trace import texts_of, trace
+from tokentrails.network.weights import Weights
+from tokentrails.texts.entries import entries
+from tokentrails.texts.tokenization import tokenize
+from tokentrails.vocabulary.ranks import count_closer_blocked
+from tokentrails.vocabulary.spaces import Spaces
 
 CPU = torch.device("cpu")
 

@@ -15,10 +15,10 @@ from tiny import CONFIGS, ENCODERS
 from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
 
 from tokentrails.errors import TokentrailsError
-from tokentrails.extract import load_model
 from tokentrails.models.prepare import prepare
-from tokentrails.parts import Parts
-from tokentrails.trace import eager, texts_of, trace
+from tokentrails.network.extract import load_model
+from tokentrails.network.parts import Parts
+from tokentrails.network.trace import eager, texts_of, trace
 
 CPU = torch.device("cpu")
 CLOSE = {"rtol": 1e-3, "atol": 1e-4}

@@ -9,13 +9,13 @@ import pytest
 import tiny
 import workflow as wf
 
-from tokentrails.config import load_config
-from tokentrails.cost import START_MINUTES, ModelSize, occurrences_of
+from tokentrails.config.load import load_config
+from tokentrails.config.trainings import SIZES
 from tokentrails.errors import TokentrailsError
 from tokentrails.models.size import Expected, expected
-from tokentrails.plan import Need, Output, Rule, needs, read_summary, stages, tables, total
+from tokentrails.running.cost import START_MINUTES, ModelSize, occurrences_of
+from tokentrails.running.plan import Need, Output, Rule, needs, read_summary, stages, tables, total
 from tokentrails.training.network import network
-from tokentrails.training.plan import SIZES
 
 RULES = {
     "model": Rule("models", 5, local=True, gpu=False),

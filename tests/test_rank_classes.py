@@ -7,13 +7,6 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from tokentrails.bootstrap import (
-    DRAWS_AT_ONCE,
-    Bootstrap,
-    cluster_means,
-    cluster_medians,
-    means,
-)
 from tokentrails.metrics.rank_classes import (
     CLASSES,
     COLUMNS,
@@ -22,6 +15,13 @@ from tokentrails.metrics.rank_classes import (
     ranks_by_class,
     ranks_gap,
     ranks_summary,
+)
+from tokentrails.statistics.bootstrap import (
+    DRAWS_AT_ONCE,
+    Bootstrap,
+    cluster_means,
+    cluster_medians,
+    means,
 )
 
 PROVENANCE = {"model": "m", "checkpoint": "main", "experiment": "e"}

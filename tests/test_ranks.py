@@ -5,11 +5,11 @@ import pytest
 import torch
 from test_metrics import PROVENANCE, by_key, random_layers, slow_cosine, tokens_table
 
-from tokentrails import ranks as module
 from tokentrails.errors import TokentrailsError
 from tokentrails.metrics.ranks import Published, Vocabulary, ranks
-from tokentrails.ranks import closest, count_closer_blocked, rounding
-from tokentrails.vocabulary import entries
+from tokentrails.texts.entries import entries
+from tokentrails.vocabulary import ranks as module
+from tokentrails.vocabulary.ranks import closest, count_closer_blocked, rounding
 
 STATES, ROWS, WIDTH = 37, 301, 24
 

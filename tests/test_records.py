@@ -7,7 +7,7 @@ import json
 import pytest
 
 from tokentrails.errors import TokentrailsError
-from tokentrails.records import merge_records, pack_records
+from tokentrails.running.records import merge_records, pack_records
 
 TABLE = "s3://bucket/results/table.parquet"
 

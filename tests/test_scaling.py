@@ -9,9 +9,7 @@ import pytest
 import tiny
 from transformers import AutoModel
 
-from tokentrails.architectures import architecture_of
-from tokentrails.bootstrap import Bootstrap
-from tokentrails.figures.save import specification
+from tokentrails.figures.pieces.save import specification
 from tokentrails.figures.scaling import scaling as draw
 from tokentrails.metrics.parameters import parameters
 from tokentrails.metrics.scaling import (
@@ -24,7 +22,9 @@ from tokentrails.metrics.scaling import (
     scaling_slopes,
     student,
 )
-from tokentrails.weights import Weights
+from tokentrails.network.architectures import architecture_of
+from tokentrails.network.weights import Weights
+from tokentrails.statistics.bootstrap import Bootstrap
 
 RUN = {"model": "m", "checkpoint": "main", "experiment": "e"}
 

@@ -10,19 +10,19 @@ import pyarrow as pa
 import pytest
 import yaml
 
-from tokentrails.baseline import Baseline
-from tokentrails.bootstrap import Bootstrap
-from tokentrails.config import load_experiment_file
+from tokentrails.config.load import load_experiment_file
 from tokentrails.errors import TokentrailsError
-from tokentrails.figures.save import specification
+from tokentrails.figures.pieces.save import specification
 from tokentrails.figures.sense_words import senses_words
 from tokentrails.figures.separability import composite_separability
 from tokentrails.figures.separability import senses_by_layer as by_layer_figure
+from tokentrails.files.states import Layer, places
 from tokentrails.metrics.context import context
 from tokentrails.metrics.sense_tables import OverWords, senses, senses_best, senses_by_layer
 from tokentrails.metrics.senses import separate
-from tokentrails.permutation import Permutation
-from tokentrails.states import Layer, places
+from tokentrails.statistics.baseline import Baseline
+from tokentrails.statistics.bootstrap import Bootstrap
+from tokentrails.statistics.permutation import Permutation
 
 ROOT = Path(__file__).parent.parent
 PROVENANCE = {"model": "m", "checkpoint": "main", "experiment": "e"}
@@ -229,7 +229,7 @@ def test_the_order_of_the_texts_does_not_matter_to_the_means(study):
 
 def test_intervals_over_words_are_those_of_a_plain_loop(study):
     """The same draws, by their definition: words with all of their texts."""
-    from tokentrails.student import expanded_tail
+    from tokentrails.statistics.student import expanded_tail
 
     _, (words, by_layer, best) = study
     auc = cosines(words).filter(site="resid").pivot(on="word", index="layer", values="auc")

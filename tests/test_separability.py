@@ -6,10 +6,10 @@ import math
 import numpy as np
 import pytest
 
-from tokentrails.bootstrap import DRAWS_AT_ONCE, Bootstrap
-from tokentrails.permutation import Permutation, holm, p_values
-from tokentrails.separability import Pairs
-from tokentrails.student import expanded_tail, t_quantile
+from tokentrails.statistics.bootstrap import DRAWS_AT_ONCE, Bootstrap
+from tokentrails.statistics.permutation import Permutation, holm, p_values
+from tokentrails.statistics.separability import Pairs
+from tokentrails.statistics.student import expanded_tail, t_quantile
 
 
 def values_of(pairs, curves, seed=0, *, ties=False):
@@ -71,7 +71,7 @@ def test_many_texts_take_the_same_road_as_few(monkeypatch):
     pairs = Pairs(66, 3)
     cosine = values_of(pairs, 2, ties=True)
     whole = pairs.auc(cosine, pairs.all)
-    monkeypatch.setattr("tokentrails.separability.ROWS_AT_ONCE", 1)
+    monkeypatch.setattr("tokentrails.statistics.separability.ROWS_AT_ONCE", 1)
     assert np.array_equal(pairs.auc(cosine, pairs.all), whole)
     assert whole[0, 0] == pytest.approx(slow(pairs, cosine[0], range(69))[2], abs=1e-12)
 

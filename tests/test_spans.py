@@ -8,12 +8,12 @@ import pytest
 from tiny import BYTE_LEVEL, CONFIGS, WORD_PIECE
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from tokentrails.config import load_experiment_file
+from tokentrails.config.load import load_experiment_file
 from tokentrails.errors import TokentrailsError
 from tokentrails.settings import Experiment, Prompt
-from tokentrails.spans import NotAligned, Span, find_words, span_of
-from tokentrails.tokenization import TokenizerFiles, tokenize
-from tokentrails.vocabulary import surface
+from tokentrails.texts.entries import surface
+from tokentrails.texts.spans import NotAligned, Span, find_words, span_of
+from tokentrails.texts.tokenization import TokenizerFiles, tokenize
 
 PUBLISHED = Path(__file__).parent.parent / "config/experiments/token_identity_drift.yaml"
 LEAD = "She will lead the team through the transition."

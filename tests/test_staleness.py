@@ -125,7 +125,7 @@ def edit_identity_code(folder: Path) -> None:
 
 def edit_similarity_code(folder: Path) -> None:
     """A module that only the two similarity measures import."""
-    path = library(folder, "similarity.py")
+    path = library(folder, "statistics/similarity.py")
     path.write_text(path.read_text() + "\nEXTRA = 1\n")
 
 
@@ -135,7 +135,7 @@ def edit_summary_figure_code(folder: Path) -> None:
 
 
 def edit_page_script(folder: Path) -> None:
-    edit(library(folder, "figures/page_script.py"), "compiled: false", "compiled: true")
+    edit(library(folder, "figures/pieces/page_script.py"), "compiled: false", "compiled: true")
 
 
 def edit_script(folder: Path) -> None:
@@ -147,7 +147,11 @@ def comment_everywhere(folder: Path) -> None:
     """Comments, blank lines and a docstring; no code."""
     for path in library(folder, "").rglob("*.py"):
         path.write_text("# A remark.\n\n" + path.read_text() + "\n\n# Another.\n")
-    edit(library(folder, "similarity.py"), "in double precision.", "in double precision, always.")
+    edit(
+        library(folder, "statistics/similarity.py"),
+        "in double precision.",
+        "in double precision, always.",
+    )
 
 
 def edit_message_code(folder: Path) -> None:

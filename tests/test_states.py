@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from tokentrails.errors import TokentrailsError
-from tokentrails.states import StatesReader, StatesWriter, places
-from tokentrails.tables import provenance_of
+from tokentrails.files.states import StatesReader, StatesWriter, places
+from tokentrails.files.tables import provenance_of
 
 WORKFLOW = Path(__file__).parent.parent / "workflow"
 SITES = ["resid", "resid_mid", "final_norm"]

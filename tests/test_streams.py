@@ -13,12 +13,12 @@ from conftest import local_source
 from safetensors.torch import load_file, save_file
 from tiny import CONFIGS, ENCODERS
 
-from tokentrails.batches import batches, texts_to_run
 from tokentrails.errors import TokentrailsError
-from tokentrails.extract import extract, is_out_of_memory, load_model, target_positions
+from tokentrails.files.states import StatesReader, StatesWriter, places
 from tokentrails.models.prepare import prepare
-from tokentrails.states import StatesReader, StatesWriter, places
-from tokentrails.stream import StreamReader
+from tokentrails.network.batches import batches, texts_to_run
+from tokentrails.network.extract import extract, is_out_of_memory, load_model, target_positions
+from tokentrails.network.stream import StreamReader
 
 CPU = torch.device("cpu")
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}

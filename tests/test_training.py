@@ -19,19 +19,19 @@ import workflow as wf
 from safetensors.numpy import load_file
 from tqdm import tqdm
 
-from tokentrails.config import load_config
+from tokentrails.config.load import load_config
+from tokentrails.config.trainings import SIZES, checkpoint_names, schedule
 from tokentrails.errors import TokentrailsError
-from tokentrails.extract import load_model
-from tokentrails.figures.save import specification
+from tokentrails.figures.pieces.save import specification
 from tokentrails.figures.training import training as training_figure
 from tokentrails.models import trained
 from tokentrails.models.prepare import prepare
 from tokentrails.models.source import sha256_of
+from tokentrails.network.extract import load_model
 from tokentrails.settings import Source
-from tokentrails.tokenization import TokenizerFiles
+from tokentrails.texts.tokenization import TokenizerFiles
 from tokentrails.training import plays
 from tokentrails.training.loss import loss_table
-from tokentrails.training.plan import SIZES, checkpoint_names, schedule
 from tokentrails.training.plays import fetch_plays, speeches
 from tokentrails.training.state import STATE
 from tokentrails.training.text import Text, read_text

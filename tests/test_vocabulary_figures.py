@@ -10,12 +10,12 @@ import pytest
 from test_checkpoint_figures import drawn, labels, values
 from test_figures import Page, layers, made_twice_alike
 
-from tokentrails.figures.rank_axis import factor_axis, next_tick, place, rank_ticks
+from tokentrails.figures.pieces.rank_axis import factor_axis, next_tick, place, rank_ticks
+from tokentrails.figures.pieces.save import render, specification
+from tokentrails.figures.pieces.text_tokens import COLOURS
 from tokentrails.figures.rank_classes import composite_ranks, rank_classes
 from tokentrails.figures.rank_heatmap import rank_heatmap
 from tokentrails.figures.ranks import rank_layers, similarity_layers
-from tokentrails.figures.save import render, specification
-from tokentrails.figures.text_tokens import COLOURS
 
 SENTENCE = [
     *("<|endoftext|>", "The", "Ġold", "Ġlibr", "arian", "Ġput", "Ġthe", "Ġheavy"),

@@ -8,9 +8,9 @@ import tiny
 import torch
 from safetensors.torch import load_file, save_file
 
-from tokentrails.architectures import ARCHITECTURES
 from tokentrails.errors import TokentrailsError
-from tokentrails.weights import Weights
+from tokentrails.network.architectures import ARCHITECTURES
+from tokentrails.network.weights import Weights
 
 TYPES = [torch.float64, torch.float32, torch.float16, torch.bfloat16]
 

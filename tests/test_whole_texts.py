@@ -9,12 +9,12 @@ import pytest
 import yaml
 from tiny import BYTE_LEVEL, CONFIGS, WORD_PIECE
 
-from tokentrails.config import load_config, load_experiment, load_experiment_file
+from tokentrails.config.load import load_config, load_experiment, load_experiment_file
 from tokentrails.errors import TokentrailsError
 from tokentrails.settings import Experiment, Prompt, Ranks
-from tokentrails.spans import words_in, words_of
-from tokentrails.tokenization import tokenize
-from tokentrails.word_classes import word_class
+from tokentrails.texts.spans import words_in, words_of
+from tokentrails.texts.tokenization import tokenize
+from tokentrails.texts.word_classes import word_class
 
 ROOT = Path(__file__).parent.parent
 VOCABULARY = ROOT / "config/experiments/vocabulary.yaml"

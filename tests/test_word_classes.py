@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from tokentrails.errors import TokentrailsError
-from tokentrails.word_classes import FUNCTION_WORDS, function_words, word_class
+from tokentrails.texts.word_classes import FUNCTION_WORDS, function_words, word_class
 
 GOOD = yaml.safe_load(FUNCTION_WORDS.read_text(encoding="utf-8"))
 

@@ -9,14 +9,14 @@ import tiny
 import torch
 from torch.nn import functional
 
-from tokentrails import word_lists as module
 from tokentrails.errors import TokentrailsError
-from tokentrails.extract import load_model
-from tokentrails.factored import Factored
-from tokentrails.parts import Parts
-from tokentrails.ranks import GROUP
-from tokentrails.vocabulary import entries
-from tokentrails.word_lists import (
+from tokentrails.network.extract import load_model
+from tokentrails.network.factored import Factored
+from tokentrails.network.parts import Parts
+from tokentrails.texts.entries import entries
+from tokentrails.vocabulary import spaces as module
+from tokentrails.vocabulary.ranks import GROUP
+from tokentrails.vocabulary.spaces import (
     SPARE,
     Space,
     Spaces,

@@ -15,14 +15,14 @@ import workflow as wf
 import yaml
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from tokentrails.config import load_config, load_experiment, load_experiment_file
+from tokentrails.config.load import load_config, load_experiment, load_experiment_file
 from tokentrails.errors import TokentrailsError
 from tokentrails.settings import Experiment, Prompt, Words
-from tokentrails.spans import is_word
-from tokentrails.template import Template
-from tokentrails.tokenization import TokenizerFiles
-from tokentrails.word_list import Entry, WordList, frequent_words
-from tokentrails.words import tokenize_words
+from tokentrails.texts.spans import is_word
+from tokentrails.texts.template import Template
+from tokentrails.texts.tokenization import TokenizerFiles
+from tokentrails.texts.word_list import Entry, WordList, frequent_words
+from tokentrails.texts.words import tokenize_words
 
 ROOT = Path(__file__).parent.parent
 STYLES = [

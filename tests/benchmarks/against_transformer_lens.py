@@ -23,10 +23,10 @@ from transformer_lens import HookedTransformer, HookedTransformerConfig
 from transformer_lens.pretrained.weight_conversions import convert_llama_weights
 from transformers import AutoModelForCausalLM
 
-from tokentrails.extract import load_model
-from tokentrails.parts import Parts
-from tokentrails.tokenization import TokenizerFiles
-from tokentrails.trace import trace
+from tokentrails.network.extract import load_model
+from tokentrails.network.parts import Parts
+from tokentrails.network.trace import trace
+from tokentrails.texts.tokenization import TokenizerFiles
 
 FOLDER = Path("resources/models/smollm2-135m/main")
 TEXT = "The boat reached the river bank, and she will lead the team to the spring of cold water."

@@ -10,15 +10,15 @@ from material import MODEL, SITES, needed
 from measured import Measured
 from timing import fastest
 
-from tokentrails.bootstrap import Bootstrap
-from tokentrails.config import load_experiment
-from tokentrails.extract import extract, load_model
+from tokentrails.config.load import load_experiment
+from tokentrails.files.states import StatesReader, StatesWriter, places
 from tokentrails.metrics.baseline import Sample, chances
+from tokentrails.network.extract import extract, load_model
+from tokentrails.network.weights import Weights
 from tokentrails.settings import BASELINE, BASELINE_TEXTS
-from tokentrails.similarity import pair_cosine
-from tokentrails.states import StatesReader, StatesWriter, places
-from tokentrails.tokenization import TokenizerFiles, tokenize
-from tokentrails.weights import Weights
+from tokentrails.statistics.bootstrap import Bootstrap
+from tokentrails.statistics.similarity import pair_cosine
+from tokentrails.texts.tokenization import TokenizerFiles, tokenize
 
 PAIRS = 10_000
 

@@ -17,21 +17,20 @@ from timing import fastest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 
-from tokentrails.bootstrap import Bootstrap
-from tokentrails.extract import extract, load_model
+from tokentrails.files.siblings import Siblings
+from tokentrails.files.states import StatesWriter, places
+from tokentrails.files.tables import write_parts, write_table
 from tokentrails.metrics.convergence import (
     convergence,
     convergence_by_group,
     convergence_similarities,
 )
-from tokentrails.metrics.siblings import Siblings
-from tokentrails.settings import Experiment, Words
-from tokentrails.states import StatesWriter, places
-from tokentrails.steps import step_of
-from tokentrails.tables import write_parts, write_table
-from tokentrails.tokenization import TokenizerFiles
-from tokentrails.word_list import WordList
-from tokentrails.words import tokenize_words
+from tokentrails.network.extract import extract, load_model
+from tokentrails.settings import Experiment, Words, step_of
+from tokentrails.statistics.bootstrap import Bootstrap
+from tokentrails.texts.tokenization import TokenizerFiles
+from tokentrails.texts.word_list import WordList
+from tokentrails.texts.words import tokenize_words
 
 SITES = ("resid",)  # what the published way reads
 GROUPS = tuple(range(1, 9))

@@ -13,15 +13,15 @@ from measured import Measured
 from memory import extra_memory
 from timing import fastest
 
-from tokentrails.extract import load_model
-from tokentrails.factored import Factored
 from tokentrails.metrics.heads import HeadTables
 from tokentrails.metrics.neurons import neurons
-from tokentrails.parts import Parts
-from tokentrails.tokenization import TokenizerFiles
-from tokentrails.trace import Trace, WholeText, trace
-from tokentrails.vocabulary import entries
-from tokentrails.word_lists import Spaces
+from tokentrails.network.extract import load_model
+from tokentrails.network.factored import Factored
+from tokentrails.network.parts import Parts
+from tokentrails.network.trace import Trace, WholeText, trace
+from tokentrails.texts.entries import entries
+from tokentrails.texts.tokenization import TokenizerFiles
+from tokentrails.vocabulary.spaces import Spaces
 
 LENGTHS = (8, 256)
 PROVENANCE = {"model": "smollm2-135m", "checkpoint": "main", "experiment": "bench"}

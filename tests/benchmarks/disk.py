@@ -9,7 +9,7 @@ from material import SITES, scratch_folder
 from measured import Measured
 from timing import fastest
 
-from tokentrails.states import StatesReader, StatesWriter, places
+from tokentrails.files.states import StatesReader, StatesWriter, places
 
 N, DEPTH, WIDTH = 2000, 30, 576
 

@@ -16,9 +16,9 @@ from timing import fastest
 from transformers import AutoModelForCausalLM
 from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 
-from tokentrails.batches import batches, texts_to_run
-from tokentrails.extract import extract, load_model
-from tokentrails.states import StatesWriter, places
+from tokentrails.files.states import StatesWriter, places
+from tokentrails.network.batches import batches, texts_to_run
+from tokentrails.network.extract import extract, load_model
 
 BUDGET = 4096
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import altair as alt
 import polars as pl
 
-from tokentrails.figures.theme import GREY, INK, PALETTE, figure, nothing_to_show
+from tokentrails.figures.pieces.theme import GREY, INK, PALETTE, figure, nothing_to_show
 
 _GOOD, _BAD = PALETTE[0], PALETTE[1]
 _WIDTH, _ROW, _TOLD = 300, 21, 300

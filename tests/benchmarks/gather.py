@@ -13,7 +13,7 @@ from measured import Measured, Skipped
 
 from tokentrails import __version__
 from tokentrails.errors import TokentrailsError
-from tokentrails.tables import describe, provenance_of, read_table, write_table
+from tokentrails.files.tables import describe, provenance_of, read_table, write_table
 
 SCHEMA = {
     **dict.fromkeys(("area", "what"), pl.String),

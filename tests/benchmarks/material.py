@@ -8,7 +8,7 @@ from texts import sentences
 
 from tokentrails.errors import TokentrailsError
 from tokentrails.settings import Experiment, Prompt
-from tokentrails.tokenization import TokenizerFiles, tokenize
+from tokentrails.texts.tokenization import TokenizerFiles, tokenize
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = ROOT / "resources/models/smollm2-135m/main"

@@ -16,7 +16,7 @@ from material import ROOT
 from measured import Measured
 
 from tokentrails.errors import TokentrailsError
-from tokentrails.figures.save import save
+from tokentrails.figures.pieces.save import save
 
 # By area, which module measures it and by which function.
 PARTS = {
@@ -29,7 +29,6 @@ PARTS = {
     "senses": ("senses", "results"),
     "memory": ("extraction", "memory"),
     "scale": ("scale", "results"),
-    "gpu": ("rank_gpu", "results"),
 }
 TABLE = ROOT / "results/bench.parquet"
 TITLE = "Speed and memory, against what is required of them"

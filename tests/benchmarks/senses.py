@@ -6,9 +6,9 @@ from collections.abc import Iterator
 import numpy as np
 from measured import Measured
 
-from tokentrails.bootstrap import Bootstrap
-from tokentrails.permutation import Permutation
-from tokentrails.separability import Pairs
+from tokentrails.statistics.bootstrap import Bootstrap
+from tokentrails.statistics.permutation import Permutation
+from tokentrails.statistics.separability import Pairs
 
 WORDS, LAYERS, TEXTS = 24, 31, 10
 DRAWS, FEW = 10_000, 4

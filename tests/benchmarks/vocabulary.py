@@ -14,11 +14,11 @@ from measured import Measured
 from memory import extra_memory
 from timing import fastest
 
-from tokentrails.extract import extract, load_model
+from tokentrails.files.states import StatesReader, StatesWriter, places
 from tokentrails.metrics.identity import own_token_ids
-from tokentrails.ranks import closest
-from tokentrails.states import StatesReader, StatesWriter, places
-from tokentrails.weights import Weights
+from tokentrails.network.extract import extract, load_model
+from tokentrails.network.weights import Weights
+from tokentrails.vocabulary.ranks import closest
 
 N = 2000
 BLOCKS = (1024, 2048, 4096)

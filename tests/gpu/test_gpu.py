@@ -21,12 +21,11 @@ from test_ranks import made, with_ties
 from test_streams import random_texts, rms, states_of
 from tiny import CONFIGS
 
-from tokentrails.device import multiply_exactly, repeat_exactly
-from tokentrails.extract import load_model
-from tokentrails.parts import Parts
-from tokentrails.rank_kernel import available
-from tokentrails.ranks import closest
-from tokentrails.trace import Trace, trace
+from tokentrails.network.device import multiply_exactly, repeat_exactly
+from tokentrails.network.extract import load_model
+from tokentrails.network.parts import Parts
+from tokentrails.network.trace import Trace, trace
+from tokentrails.vocabulary.ranks import closest
 
 pytestmark = pytest.mark.gpu
 
@@ -90,9 +89,6 @@ def test_the_same_run_gives_the_same_bits(on, kind, dtype):
 @pytest.mark.parametrize("k", [0, 7])
 @pytest.mark.parametrize("n, v, d", [(37, 301, 24), (700, 5003, 96), (2500, 2000, 33)])
 def test_ranks_are_exactly_those_of_the_cpu(n, v, d, k):
-    """Without nearest rows the kernel counts, where it can run; otherwise blocks of a product."""
-    if k == 0 and not available(GPU):
-        pytest.skip("the kernel needs triton and compute capability 8.0")
     assert_same_ranks(made(n=n, v=v, d=d), k)
 
 
@@ -218,8 +214,8 @@ def test_the_workflow_on_a_gpu(tmp_path):
     pytest.importorskip("snakemake")
     import workflow as wf
 
-    from tokentrails.states import StatesReader
-    from tokentrails.tables import provenance_of, read_table
+    from tokentrails.files.states import StatesReader
+    from tokentrails.files.tables import provenance_of, read_table
 
     of_gpu = wf.small(tmp_path / "gpu")
     of_cpu = wf.copy_of(of_gpu, tmp_path / "cpu")

@@ -182,7 +182,9 @@ def test_a_cancelled_job_is_done_again(cluster, jobs, folder):
 
 
 def test_a_job_over_its_time_gets_more(cluster, jobs, folder):
-    replace(folder / "workflow/tokentrails/cost.py", "START_MINUTES = 10", "START_MINUTES = 0")
+    replace(
+        folder / "workflow/tokentrails/running/cost.py", "START_MINUTES = 10", "START_MINUTES = 0"
+    )
     (folder / "hold-senses").touch()
     run = start(folder, STATES[0])
     job = running(jobs, "senses", folder)

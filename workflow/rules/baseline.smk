@@ -40,7 +40,7 @@ rule baseline:
     params:
         file=lambda wildcards: get_experiment(wildcards).file,
         statistics=SETUP.statistics,
-        code=fingerprint("metrics.baseline", "weights"),
+        code=fingerprint("baseline"),
     script:
         "../scripts/baseline.py"
 
@@ -76,6 +76,6 @@ rule baseline_figure:
     params:
         title=get_title("baseline"),
         options=BAND,
-        code=fingerprint("figures.baseline", "figures.save"),
+        code=fingerprint("baseline_figure"),
     script:
         "../scripts/baseline_figure.py"

@@ -35,8 +35,6 @@ rule checkpoint_figure:
     params:
         title=lambda wildcards: get_title(wildcards.figure)(wildcards),
         options=get_checkpoint_figure(lambda about: about.options),
-        code=get_checkpoint_figure(
-            lambda about: fingerprint(about.drawing, "figures.notes", "figures.save")
-        ),
+        code=get_checkpoint_figure(lambda about: fingerprint("checkpoint_figure", about.drawing)),
     script:
         "../scripts/checkpoint_figure.py"

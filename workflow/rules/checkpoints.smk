@@ -27,6 +27,6 @@ rule checkpoints:
         "../../envs/analysis.yaml"
     params:
         strict=lambda wildcards: SETUP.models[wildcards.model].strict_checkpoints,
-        code=fingerprint("models.siblings"),
+        code=fingerprint("checkpoints"),
     script:
         "../scripts/checkpoints.py"

@@ -38,8 +38,6 @@ rule circuit_figure:
     params:
         shown=get_shown,
         title=lambda wildcards: get_title(wildcards.figure)(wildcards),
-        code=lambda wildcards: fingerprint(
-            CIRCUIT_FIGURES[wildcards.figure].drawing, "figures.save"
-        ),
+        code=lambda wildcards: fingerprint("circuit_figure", CIRCUIT_FIGURES[wildcards.figure].drawing),
     script:
         "../scripts/circuit_figure.py"

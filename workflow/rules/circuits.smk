@@ -39,7 +39,7 @@ rule head_tables:
     params:
         circuits=lambda wildcards: get_experiment(wildcards).circuits.of_heads,
         device=SETUP.extract["device"],
-        code=fingerprint("metrics.heads", "selection", "tokenization", "vocabulary"),
+        code=fingerprint("heads"),
     message:
         "Reading the heads of {wildcards.model} ({wildcards.checkpoint}) on {wildcards.experiment} as words"
     script:
@@ -71,7 +71,7 @@ rule activations:
     params:
         circuits=lambda wildcards: get_experiment(wildcards).circuits.of_activations,
         device=SETUP.extract["device"],
-        code=fingerprint("metrics.activations", "selection"),
+        code=fingerprint("activations"),
     message:
         "Watching the neurons of {wildcards.model} ({wildcards.checkpoint}) on {wildcards.experiment}"
     script:
@@ -102,7 +102,7 @@ rule neuron_table:
     params:
         listing=lambda wildcards: get_neurons_of(wildcards).circuits.listing,
         device=SETUP.extract["device"],
-        code=fingerprint("metrics.neurons", "tokenization", "vocabulary"),
+        code=fingerprint("neurons"),
     message:
         "Reading the neurons of {wildcards.model} ({wildcards.checkpoint}) as words"
     script:

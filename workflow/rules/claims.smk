@@ -46,6 +46,6 @@ if CLAIMS:
                 for model in SETUP.models.values()
             },
             statistics=SETUP.statistics,
-            code=fingerprint("claims.file", "claims.table", "claims.page", "claims.numbers"),
+            code=fingerprint("claims"),
         script:
             "../scripts/claims.py"

@@ -2,7 +2,7 @@
 
 from tokentrails.claims.file import load_claims
 from tokentrails.claims.sources import known_metrics, sources
-from tokentrails.paper import items
+from tokentrails.documents.paper import items
 
 # All tables that a claim may name, whether this configuration makes them or not.
 METRICS = known_metrics([*MEASURED.values(), *MEASURED_IN_WHOLE_TEXTS.values()], "neurons")

@@ -12,14 +12,14 @@ from snakemake.exceptions import WorkflowError
 # The library lies beside the rules; the scripts find it through scripts/_job.py.
 sys.path.insert(0, os.path.join(workflow.basedir, "workflow"))
 
-from tokentrails.config import load_config
-from tokentrails.cost import ModelSize, memory_mb, minutes, work
+from tokentrails.config.load import load_config
+from tokentrails.running.cost import ModelSize, memory_mb, minutes, work
 from tokentrails.errors import TokentrailsError
-from tokentrails.fingerprint import fingerprint
+from tokentrails.running.fingerprint import fingerprint
 from tokentrails.models.local import local_files
 from tokentrails.models.source import FORM
 from tokentrails.models.trained import FOLDER as TRAINED
-from tokentrails.orphans import cancel_orphans
+from tokentrails.running.orphans import cancel_orphans
 from tokentrails.settings import BASELINE, WORDFREQ
 
 try:

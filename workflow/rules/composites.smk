@@ -31,6 +31,6 @@ rule composite:
     params:
         title=lambda wildcards: get_title(wildcards.composite)(wildcards),
         options=get_composite(lambda about: about.options),
-        code=get_composite(lambda about: fingerprint(about.drawing, "figures.save")),
+        code=get_composite(lambda about: fingerprint("composite", about.drawing)),
     script:
         "../scripts/composite.py"

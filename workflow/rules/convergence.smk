@@ -32,7 +32,7 @@ rule convergence_tables:
         groups=get_token_counts,
         columns=get_own_columns,
         statistics=SETUP.statistics,
-        code=fingerprint("metrics.convergence"),
+        code=fingerprint("convergence"),
     message:
         "Comparing the checkpoints of {wildcards.model} on {wildcards.experiment}"
     script:
@@ -63,7 +63,7 @@ rule alignment_table:
         steps=lambda wildcards: SETUP.models[wildcards.model].steps,
         groups=get_token_counts,
         statistics=SETUP.statistics,
-        code=fingerprint("metrics.alignment"),
+        code=fingerprint("alignment"),
     message:
         "Aligning the checkpoints of {wildcards.model} on {wildcards.experiment}"
     script:
@@ -85,7 +85,7 @@ rule perturbation_table:
     conda:
         "../../envs/analysis.yaml"
     params:
-        code=fingerprint("metrics.perturbation"),
+        code=fingerprint("perturbation"),
     script:
         "../scripts/perturbation.py"
 
@@ -114,6 +114,6 @@ rule perturbation_by_group:
         steps=lambda wildcards: SETUP.models[wildcards.model].steps,
         groups=get_token_counts,
         statistics=SETUP.statistics,
-        code=fingerprint("metrics.perturbation"),
+        code=fingerprint("perturbation_by_group"),
     script:
         "../scripts/perturbation_by_group.py"

@@ -21,6 +21,6 @@ rule costs:
     conda:
         "../../envs/analysis.yaml"
     params:
-        code=fingerprint("rule_costs"),
+        code=fingerprint("costs"),
     script:
         "../scripts/costs.py"

@@ -28,7 +28,7 @@ rule document:
     conda:
         "../../envs/documents.yaml"
     params:
-        code=fingerprint("documents.sheets", "documents.workbook", "documents.page"),
+        code=fingerprint("document"),
     message:
         "Writing what {wildcards.model} ({wildcards.checkpoint}) does in {wildcards.label}, in words"
     script:

@@ -21,7 +21,7 @@ rule page_script:
     conda:
         "../../envs/figures.yaml"
     params:
-        code=fingerprint("figures.page_script"),
+        code=fingerprint("page_script"),
     script:
         "../scripts/page_script.py"
 
@@ -60,7 +60,7 @@ rule identity_context_figure:
     params:
         title=get_title("identity_context"),
         options=BAND,
-        code=fingerprint("figures.identity", "figures.save"),
+        code=fingerprint("identity_context_figure"),
     script:
         "../scripts/identity_context_figure.py"
 
@@ -92,6 +92,6 @@ rule summary_figure:
         "../../envs/figures.yaml"
     params:
         title=get_title("summary"),
-        code=fingerprint("figures.summary", "figures.save"),
+        code=fingerprint("summary_figure"),
     script:
         "../scripts/summary_figure.py"

@@ -38,7 +38,7 @@ rule half_lives:
     params:
         threshold=SETUP.summary["half_life_threshold"],
         statistics=SETUP.statistics,
-        code=fingerprint("metrics.half_lives"),
+        code=fingerprint("half_lives"),
     script:
         "../scripts/half_lives.py"
 
@@ -64,7 +64,7 @@ rule curves:
         "../../envs/analysis.yaml"
     params:
         statistics=SETUP.statistics,
-        code=fingerprint("metrics.curves"),
+        code=fingerprint("curves"),
     script:
         "../scripts/curves.py"
 
@@ -97,7 +97,7 @@ rule half_life_figure:
     params:
         title=get_title("half_life"),
         options=OF_HALF_LIVES,
-        code=fingerprint("figures.half_lives", "figures.save"),
+        code=fingerprint("half_life_figure"),
     script:
         "../scripts/half_life_figure.py"
 
@@ -121,7 +121,7 @@ rule parameters:
     resources:
         passing_weights=get_passing,
     params:
-        code=fingerprint("metrics.parameters"),
+        code=fingerprint("parameters"),
     script:
         "../scripts/parameters.py"
 
@@ -142,7 +142,7 @@ rule scaling:
         "../../envs/analysis.yaml"
     params:
         statistics=SETUP.statistics,
-        code=fingerprint("metrics.scaling"),
+        code=fingerprint("scaling"),
     script:
         "../scripts/scaling.py"
 
@@ -168,6 +168,6 @@ rule scaling_figure:
     params:
         title=SETUP.figures["scaling"],
         options=BAND,
-        code=fingerprint("figures.scaling", "figures.save"),
+        code=fingerprint("scaling_figure"),
     script:
         "../scripts/scaling_figure.py"

@@ -28,7 +28,7 @@ rule hidden_states:
         sites=lambda wildcards: get_experiment(wildcards).sites,
         pooling=lambda wildcards: get_experiment(wildcards).pooling,
         extract=SETUP.extract,
-        code=fingerprint("extract"),
+        code=fingerprint("hidden_states"),
     message:
         "Running {wildcards.model} ({wildcards.checkpoint}) on the texts of {wildcards.experiment}"
     script:

@@ -25,7 +25,7 @@ rule identity:
         passing_weights=get_passing,
     params:
         groups=lambda wildcards: get_experiment(wildcards).group_columns,
-        code=fingerprint("metrics.identity", "weights"),
+        code=fingerprint("identity"),
     script:
         "../scripts/identity.py"
 
@@ -45,7 +45,7 @@ rule context:
     conda:
         "../../envs/analysis.yaml"
     params:
-        code=fingerprint("metrics.context"),
+        code=fingerprint("context"),
     script:
         "../scripts/context.py"
 
@@ -71,6 +71,6 @@ rule summary:
         "../../envs/analysis.yaml"
     params:
         threshold=SETUP.summary["half_life_threshold"],
-        code=fingerprint("metrics.summary"),
+        code=fingerprint("summary"),
     script:
         "../scripts/summary.py"

@@ -53,7 +53,7 @@ rule senses_tables:
     threads: lambda wildcards: SETUP.models[wildcards.model].threads
     params:
         statistics=SETUP.statistics,
-        code=fingerprint("metrics.sense_tables"),
+        code=fingerprint("senses"),
     message:
         "Telling the senses of {wildcards.experiment} apart in {wildcards.model} ({wildcards.checkpoint})"
     script:
@@ -89,7 +89,7 @@ rule senses_by_layer_figure:
     params:
         title=get_title("senses_by_layer"),
         options=BAND,
-        code=fingerprint("figures.separability", "figures.save"),
+        code=fingerprint("senses_by_layer_figure"),
     script:
         "../scripts/senses_by_layer_figure.py"
 
@@ -121,6 +121,6 @@ rule senses_words_figure:
         "../../envs/figures.yaml"
     params:
         title=get_title("senses_words"),
-        code=fingerprint("figures.sense_words", "figures.save"),
+        code=fingerprint("senses_words_figure"),
     script:
         "../scripts/senses_words_figure.py"

@@ -7,8 +7,8 @@
 # out: the same, with what this run has made
 
 if workflow.storage_settings.default_storage_provider == "s3" and workflow.is_main_process:
-    from tokentrails.bucket import Bucket
-    from tokentrails.records import FOLDER as RECORDS, merge_records, pack_records
+    from tokentrails.running.bucket import Bucket
+    from tokentrails.running.records import FOLDER as RECORDS, merge_records, pack_records
 
     def exchange_records(give=False):
         """Take over the records of what other machines have made, and give them those of this one."""

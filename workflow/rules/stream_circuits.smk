@@ -32,7 +32,7 @@ rule evolution_tables:
         top=lambda wildcards: get_experiment(wildcards).circuits.top,
         whole_words=lambda wildcards: get_experiment(wildcards).circuits.whole_words,
         device=SETUP.extract["device"],
-        code=fingerprint("metrics.evolution", "tokenization", "vocabulary"),
+        code=fingerprint("evolution"),
     message:
         "Reading the stream of {wildcards.model} ({wildcards.checkpoint}) on {wildcards.experiment} as words"
     script:
@@ -52,7 +52,7 @@ rule predictions_text:
     conda:
         "../../envs/analysis.yaml"
     params:
-        code=fingerprint("predictions"),
+        code=fingerprint("predictions_text"),
     script:
         "../scripts/predictions_text.py"
 
@@ -81,7 +81,7 @@ rule attribution_tables:
         passing_weights=get_passing,
     params:
         device=SETUP.extract["device"],
-        code=fingerprint("metrics.attribution"),
+        code=fingerprint("attribution"),
     message:
         "Attributing the change of identity in {wildcards.model} ({wildcards.checkpoint}) on {wildcards.experiment}"
     script:

@@ -24,8 +24,6 @@ rule tokens:
     params:
         entry=lambda wildcards: get_experiment(wildcards).tokenizing,
         hash=lambda wildcards: get_experiment(wildcards).hash,
-        code=lambda wildcards: fingerprint(
-            "words" if get_experiment(wildcards).words else "tokenization"
-        ),
+        code=fingerprint("tokens"),
     script:
         "../scripts/tokens.py"

@@ -22,7 +22,7 @@ rule training_text:
     conda:
         "../../envs/torch.yaml"
     params:
-        code=fingerprint("training.plays"),
+        code=fingerprint("training_text"),
     script:
         "../scripts/training_text.py"
 
@@ -46,7 +46,7 @@ rule training:
     threads: 2
     params:
         training=lambda wildcards: asdict(SETUP.models[wildcards.model].training),
-        code=fingerprint("training.train"),
+        code=fingerprint("training"),
     message:
         "Training {wildcards.model}"
     script:
@@ -73,6 +73,6 @@ rule training_figure:
         "../../envs/figures.yaml"
     params:
         title=get_title("training"),
-        code=fingerprint("figures.training", "figures.save"),
+        code=fingerprint("training_figure"),
     script:
         "../scripts/training_figure.py"

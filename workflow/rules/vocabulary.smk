@@ -30,7 +30,7 @@ rule ranks:
         ranks=lambda wildcards: get_experiment(wildcards).ranks.measuring,
         groups=lambda wildcards: get_experiment(wildcards).group_columns,
         device=SETUP.extract["device"],
-        code=fingerprint("metrics.ranks", "as_published", "vocabulary", "weights", "word_classes"),
+        code=fingerprint("ranks"),
     message:
         "Ranking the tokens of {wildcards.experiment} in the vocabulary of {wildcards.model} ({wildcards.checkpoint})"
     script:
@@ -73,6 +73,6 @@ rule ranks_by_class:
         "../../envs/analysis.yaml"
     params:
         statistics=SETUP.statistics,
-        code=fingerprint("metrics.rank_classes", "bootstrap"),
+        code=fingerprint("ranks_by_class"),
     script:
         "../scripts/ranks_by_class.py"

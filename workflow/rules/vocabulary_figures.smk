@@ -40,7 +40,7 @@ rule text_figure:
     params:
         show=lambda wildcards: get_experiment(wildcards).ranks.show,
         title=lambda wildcards: get_title(wildcards.figure)(wildcards),
-        code=lambda wildcards: fingerprint(TEXT_FIGURES[wildcards.figure], "figures.save"),
+        code=lambda wildcards: fingerprint("text_figure", TEXT_FIGURES[wildcards.figure]),
     script:
         "../scripts/text_figure.py"
 
@@ -75,6 +75,6 @@ rule rank_classes_figure:
     params:
         title=get_title("rank_classes"),
         options=BAND,
-        code=fingerprint("figures.rank_classes", "figures.save"),
+        code=fingerprint("rank_classes_figure"),
     script:
         "../scripts/rank_classes_figure.py"

@@ -6,8 +6,8 @@ def read_baseline(snakemake):
 
     A job without these inputs has no baseline: every answer of it is null.
     """
-    from tokentrails.baseline import Baseline
-    from tokentrails.tables import provenance_of, read_table
+    from tokentrails.files.tables import provenance_of, read_table
+    from tokentrails.statistics.baseline import Baseline
 
     path = snakemake.input.get("baseline")
     if path is None:

@@ -22,11 +22,11 @@ class Run(NamedTuple):
 
 def prepare_run(snakemake):
     """Read the inputs `tokens` and `provenance`, set torch up, and take a device."""
-    from tokentrails.device import choose_device
-    from tokentrails.models.siblings import refuse_other_tokenizer
+    from tokentrails.files.tables import provenance_of, read_table
+    from tokentrails.models.checkpoints import refuse_other_tokenizer
+    from tokentrails.network.device import choose_device
+    from tokentrails.network.trace import texts_of
     from tokentrails.progress import token_bar
-    from tokentrails.tables import provenance_of, read_table
-    from tokentrails.trace import texts_of
 
     prepare_torch(snakemake)
     quiet_transformers()

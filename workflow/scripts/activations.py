@@ -8,10 +8,10 @@ with job(snakemake):
     from _torch import load_parts
     from _whole_texts import prepare_run
 
+    from tokentrails.config.selection import existing
+    from tokentrails.files.tables import write_parts, write_table
     from tokentrails.metrics.activations import ActivationTables
-    from tokentrails.selection import existing
-    from tokentrails.tables import write_parts, write_table
-    from tokentrails.trace import trace
+    from tokentrails.network.trace import trace
 
     output, options = snakemake.output, snakemake.params.circuits
     run = prepare_run(snakemake)

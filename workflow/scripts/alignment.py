@@ -3,9 +3,9 @@
 from _job import job
 
 with job(snakemake):
+    from tokentrails.files.siblings import Siblings
+    from tokentrails.files.tables import read_table, write_table
     from tokentrails.metrics.alignment import alignment
-    from tokentrails.metrics.siblings import Siblings
-    from tokentrails.tables import read_table, write_table
 
     params, statistics = snakemake.params, snakemake.params.statistics
     siblings = Siblings.open(params.steps, snakemake.input.states, params.reference)

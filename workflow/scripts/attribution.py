@@ -9,10 +9,10 @@ with job(snakemake):
     from _torch import load_parts
     from _whole_texts import prepare_run
 
+    from tokentrails.files.tables import write_table
     from tokentrails.metrics.attribution import attribution
-    from tokentrails.tables import write_table
-    from tokentrails.trace import trace
-    from tokentrails.weights import Weights
+    from tokentrails.network.trace import trace
+    from tokentrails.network.weights import Weights
 
     run = prepare_run(snakemake)
     model, architecture, parts = load_parts(run.folder, run.device)

@@ -6,12 +6,12 @@ from pathlib import Path
 from _job import job
 
 with job(snakemake):
-    from tokentrails.architectures import architecture_of
-    from tokentrails.bootstrap import Bootstrap
+    from tokentrails.files.states import StatesReader
+    from tokentrails.files.tables import provenance_of, read_table, write_table
     from tokentrails.metrics.baseline import Sample, baseline, baseline_dimensions, chances
-    from tokentrails.states import StatesReader
-    from tokentrails.tables import provenance_of, read_table, write_table
-    from tokentrails.weights import Weights
+    from tokentrails.network.architectures import architecture_of
+    from tokentrails.network.weights import Weights
+    from tokentrails.statistics.bootstrap import Bootstrap
 
     output, statistics = snakemake.output, snakemake.params.statistics
     states = StatesReader(snakemake.input.states)

@@ -4,8 +4,8 @@ from _job import job
 
 with job(snakemake):
     from tokentrails.figures.baseline import baseline
-    from tokentrails.figures.save import save
-    from tokentrails.tables import read_frame
+    from tokentrails.figures.pieces.save import save
+    from tokentrails.files.tables import read_frame
 
     chart = baseline(
         read_frame(snakemake.input.baseline),

@@ -4,9 +4,9 @@ from _job import job
 
 with job(snakemake):
     from tokentrails.figures import alignment, convergence, convergence_heatmap, perturbation
-    from tokentrails.figures.notes import warnings_of
-    from tokentrails.figures.save import save
-    from tokentrails.tables import read_frame
+    from tokentrails.figures.pieces.notes import warnings_of
+    from tokentrails.figures.pieces.save import save
+    from tokentrails.files.tables import read_frame
 
     draw = {
         "convergence": convergence.convergence,

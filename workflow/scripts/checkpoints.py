@@ -9,8 +9,8 @@ from _job import job
 
 with job(snakemake):
     from tokentrails.errors import TokentrailsError
-    from tokentrails.models.siblings import checkpoints_table
-    from tokentrails.tables import write_table
+    from tokentrails.files.tables import write_table
+    from tokentrails.models.checkpoints import checkpoints_table
 
     model = snakemake.wildcards.model
     table = checkpoints_table(

@@ -7,8 +7,8 @@ with job(snakemake):
     from tokentrails.figures.attribution import attribution
     from tokentrails.figures.evolution import evolution
     from tokentrails.figures.head_summary import head_summary
-    from tokentrails.figures.save import save
-    from tokentrails.tables import read_frame
+    from tokentrails.figures.pieces.save import save
+    from tokentrails.files.tables import read_frame
 
     draw = {
         "attention": attention,

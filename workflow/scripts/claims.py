@@ -10,15 +10,15 @@ from _job import job
 with job(snakemake):
     import pyarrow.parquet as pq
 
-    from tokentrails.atomic import replacing
-    from tokentrails.bootstrap import Bootstrap
     from tokentrails.claims.file import load_claims
     from tokentrails.claims.models import model_table
     from tokentrails.claims.numbers import numbers
     from tokentrails.claims.page import page
     from tokentrails.claims.sources import Source
     from tokentrails.claims.table import Run, claims_table
-    from tokentrails.tables import provenance_of, read_frame, write_table
+    from tokentrails.files.atomic import replacing
+    from tokentrails.files.tables import provenance_of, read_frame, write_table
+    from tokentrails.statistics.bootstrap import Bootstrap
 
     params, output, statistics = snakemake.params, snakemake.output, snakemake.params.statistics
     file = load_claims(snakemake.input.file, params.metrics)

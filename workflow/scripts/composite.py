@@ -5,10 +5,10 @@ from _job import job
 with job(snakemake):
     from tokentrails.figures.half_lives import composite_half_lives
     from tokentrails.figures.identity import composite_depth, composite_senses
+    from tokentrails.figures.pieces.save import save
     from tokentrails.figures.rank_classes import composite_ranks
-    from tokentrails.figures.save import save
     from tokentrails.figures.separability import composite_separability
-    from tokentrails.tables import read_frames
+    from tokentrails.files.tables import read_frames
 
     draw = {
         "senses": composite_senses,

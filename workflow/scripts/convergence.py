@@ -5,14 +5,14 @@ import json
 from _job import job
 
 with job(snakemake):
-    from tokentrails.bootstrap import Bootstrap
+    from tokentrails.files.siblings import Siblings
+    from tokentrails.files.tables import read_table, write_parts, write_table
     from tokentrails.metrics.convergence import (
         convergence,
         convergence_by_group,
         convergence_similarities,
     )
-    from tokentrails.metrics.siblings import Siblings
-    from tokentrails.tables import read_table, write_parts, write_table
+    from tokentrails.statistics.bootstrap import Bootstrap
 
     params, statistics = snakemake.params, snakemake.params.statistics
     siblings = Siblings.open(params.steps, snakemake.input.states, params.reference)

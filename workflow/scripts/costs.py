@@ -5,8 +5,8 @@ from pathlib import Path
 from _job import job
 
 with job(snakemake):
-    from tokentrails.rule_costs import costs, jobs
-    from tokentrails.tables import write_table
+    from tokentrails.files.tables import write_table
+    from tokentrails.running.rule_costs import costs, jobs
 
     output = snakemake.output
     benchmarks = Path(output.table).with_name("benchmarks")

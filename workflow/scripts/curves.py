@@ -5,9 +5,9 @@ import json
 from _job import job
 
 with job(snakemake):
-    from tokentrails.bootstrap import Bootstrap
+    from tokentrails.files.tables import provenance_of, read_table, write_table
     from tokentrails.metrics.curves import curves
-    from tokentrails.tables import provenance_of, read_table, write_table
+    from tokentrails.statistics.bootstrap import Bootstrap
 
     statistics = snakemake.params.statistics
     identity = read_table(snakemake.input.identity)

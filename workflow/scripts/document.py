@@ -9,7 +9,7 @@ with job(snakemake):
     from tokentrails.documents.page import MOST_PAIRS, write_page
     from tokentrails.documents.sheets import MAIN, sheets_of
     from tokentrails.documents.workbook import MOST_ROWS, write_workbook
-    from tokentrails.tables import provenance_of, read_frame, read_table
+    from tokentrails.files.tables import provenance_of, read_frame, read_table
 
     wildcards, output = snakemake.wildcards, snakemake.output
     label = wildcards.label

@@ -8,13 +8,13 @@ from _job import job
 with job(snakemake):
     from _whole_texts import prepare_run
 
-    from tokentrails.extract import load_language_model
+    from tokentrails.files.tables import write_table
     from tokentrails.metrics.evolution import Lens, evolution
-    from tokentrails.parts import Parts
-    from tokentrails.tables import write_table
-    from tokentrails.tokenization import TokenizerFiles
-    from tokentrails.vocabulary import entries
-    from tokentrails.word_lists import Spaces
+    from tokentrails.network.extract import load_language_model
+    from tokentrails.network.parts import Parts
+    from tokentrails.texts.entries import entries
+    from tokentrails.texts.tokenization import TokenizerFiles
+    from tokentrails.vocabulary.spaces import Spaces
 
     run, params = prepare_run(snakemake), snakemake.params
     model, architecture = load_language_model(run.folder, run.device, name=run.name)

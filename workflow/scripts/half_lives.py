@@ -8,10 +8,10 @@ from _job import job
 with job(snakemake):
     import pyarrow.compute as pc
 
-    from tokentrails.bootstrap import Bootstrap
+    from tokentrails.files.tables import provenance_of, read_table, write_table
     from tokentrails.metrics import half_lives
-    from tokentrails.tables import provenance_of, read_table, write_table
-    from tokentrails.word_list import WordList
+    from tokentrails.statistics.bootstrap import Bootstrap
+    from tokentrails.texts.word_list import WordList
 
     output, params = snakemake.output, snakemake.params
     statistics, threshold = params.statistics, params.threshold

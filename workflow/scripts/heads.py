@@ -8,13 +8,13 @@ with job(snakemake):
     from _torch import load_parts
     from _whole_texts import prepare_run
 
+    from tokentrails.config.selection import existing
+    from tokentrails.files.tables import write_table, writing_parts
     from tokentrails.metrics.heads import HeadTables
-    from tokentrails.selection import existing
-    from tokentrails.tables import write_table, writing_parts
-    from tokentrails.tokenization import TokenizerFiles
-    from tokentrails.trace import trace
-    from tokentrails.vocabulary import entries
-    from tokentrails.word_lists import Spaces
+    from tokentrails.network.trace import trace
+    from tokentrails.texts.entries import entries
+    from tokentrails.texts.tokenization import TokenizerFiles
+    from tokentrails.vocabulary.spaces import Spaces
 
     output, options = snakemake.output, snakemake.params.circuits
     run = prepare_run(snakemake)

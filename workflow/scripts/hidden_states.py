@@ -9,12 +9,12 @@ with job(snakemake):
     from _torch import prepare_torch, quiet_transformers
     from _weights import of_weights
 
-    from tokentrails.device import choose_device
-    from tokentrails.extract import extract, load_model
-    from tokentrails.models.siblings import refuse_other_tokenizer
+    from tokentrails.files.states import StatesWriter, places
+    from tokentrails.files.tables import provenance_of, read_table
+    from tokentrails.models.checkpoints import refuse_other_tokenizer
+    from tokentrails.network.device import choose_device
+    from tokentrails.network.extract import extract, load_model
     from tokentrails.progress import token_bar
-    from tokentrails.states import StatesWriter, places
-    from tokentrails.tables import provenance_of, read_table
 
     prepare_torch(snakemake)
     quiet_transformers()

@@ -7,11 +7,11 @@ from _baseline import read_baseline
 from _job import job
 
 with job(snakemake):
-    from tokentrails.architectures import architecture_of
+    from tokentrails.files.states import StatesReader
+    from tokentrails.files.tables import provenance_of, read_table, write_table
     from tokentrails.metrics.identity import identity, own_token_ids
-    from tokentrails.states import StatesReader
-    from tokentrails.tables import provenance_of, read_table, write_table
-    from tokentrails.weights import Weights
+    from tokentrails.network.architectures import architecture_of
+    from tokentrails.network.weights import Weights
 
     states = StatesReader(snakemake.input.states)
     tokens = read_table(snakemake.input.tokens)

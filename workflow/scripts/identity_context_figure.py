@@ -4,8 +4,8 @@ from _job import job
 
 with job(snakemake):
     from tokentrails.figures.identity import identity_context
-    from tokentrails.figures.save import save
-    from tokentrails.tables import read_frame, read_frames
+    from tokentrails.figures.pieces.save import save
+    from tokentrails.files.tables import read_frame, read_frames
 
     chart = identity_context(
         read_frame(snakemake.input.identity),

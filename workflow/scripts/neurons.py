@@ -9,13 +9,13 @@ with job(snakemake):
     from _torch import load_parts, prepare_torch, quiet_transformers
     from _weights import of_weights
 
-    from tokentrails.device import choose_device
+    from tokentrails.files.tables import write_parts
     from tokentrails.metrics.neurons import neurons
+    from tokentrails.network.device import choose_device
     from tokentrails.progress import neuron_bar
-    from tokentrails.tables import write_parts
-    from tokentrails.tokenization import TokenizerFiles
-    from tokentrails.vocabulary import entries
-    from tokentrails.word_lists import Spaces
+    from tokentrails.texts.entries import entries
+    from tokentrails.texts.tokenization import TokenizerFiles
+    from tokentrails.vocabulary.spaces import Spaces
 
     wildcards, options = snakemake.wildcards, snakemake.params.listing
     prepare_torch(snakemake)

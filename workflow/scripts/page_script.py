@@ -3,8 +3,8 @@
 from _job import job
 
 with job(snakemake):
-    from tokentrails.atomic import replacing
-    from tokentrails.figures.page_script import page_script
+    from tokentrails.figures.pieces.page_script import page_script
+    from tokentrails.files.atomic import replacing
 
     with replacing(snakemake.output[0]) as part:
         part.write_bytes(page_script().encode())

@@ -5,8 +5,8 @@ import shutil
 from _job import job
 
 with job(snakemake):
-    from tokentrails.atomic import replacing
-    from tokentrails.paper import index_csv, index_page, items
+    from tokentrails.documents.paper import index_csv, index_page, items
+    from tokentrails.files.atomic import replacing
 
     found = items(snakemake.params.entries)
     files = [pair for item in found for pair in item.files]

@@ -8,10 +8,10 @@ from _job import job
 with job(snakemake):
     from _weights import of_weights
 
-    from tokentrails.architectures import architecture_of
+    from tokentrails.files.tables import write_table
     from tokentrails.metrics.parameters import parameters
-    from tokentrails.tables import write_table
-    from tokentrails.weights import Weights
+    from tokentrails.network.architectures import architecture_of
+    from tokentrails.network.weights import Weights
 
     source, provenance = of_weights(snakemake)
     config = json.loads(Path(snakemake.input.config).read_text(encoding="utf-8"))

@@ -4,9 +4,9 @@ from _baseline import read_baseline
 from _job import job
 
 with job(snakemake):
+    from tokentrails.files.states import StatesReader
+    from tokentrails.files.tables import provenance_of, read_table, write_table
     from tokentrails.metrics.perturbation import perturbation
-    from tokentrails.states import StatesReader
-    from tokentrails.tables import provenance_of, read_table, write_table
 
     states = StatesReader(snakemake.input.states)
     baseline, of_baseline = read_baseline(snakemake)

@@ -7,10 +7,10 @@ from _job import job
 with job(snakemake):
     import polars as pl
 
-    from tokentrails.bootstrap import Bootstrap
+    from tokentrails.files.siblings import provenance_of_all
+    from tokentrails.files.tables import read_table, write_table
     from tokentrails.metrics.perturbation import perturbation_by_group
-    from tokentrails.metrics.siblings import provenance_of_all
-    from tokentrails.tables import read_table, write_table
+    from tokentrails.statistics.bootstrap import Bootstrap
 
     params, statistics = snakemake.params, snakemake.params.statistics
     tables = dict(zip(params.steps, map(read_table, snakemake.input), strict=True))

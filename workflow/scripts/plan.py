@@ -9,10 +9,10 @@ from pathlib import Path
 import yaml
 from _job import job
 
-from tokentrails.config import load_config
+from tokentrails.config.load import load_config
 from tokentrails.errors import TokentrailsError
 from tokentrails.models.size import expected
-from tokentrails.plan import Rule, needs, page, read_summary, stages, tables, total
+from tokentrails.running.plan import Rule, needs, page, read_summary, stages, tables, total
 
 
 def summary(snakefile, config):

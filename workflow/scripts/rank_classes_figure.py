@@ -3,9 +3,9 @@
 from _job import job
 
 with job(snakemake):
+    from tokentrails.figures.pieces.save import save
     from tokentrails.figures.rank_classes import rank_classes
-    from tokentrails.figures.save import save
-    from tokentrails.tables import read_frame
+    from tokentrails.files.tables import read_frame
 
     chart = rank_classes(
         read_frame(snakemake.input.by_class),

@@ -9,16 +9,16 @@ with job(snakemake):
     import torch
     from _torch import prepare_torch
 
-    from tokentrails.architectures import architecture_of
-    from tokentrails.as_published import position_rows, published_states
-    from tokentrails.device import choose_device
+    from tokentrails.files.states import StatesReader
+    from tokentrails.files.tables import provenance_of, read_table, write_table
+    from tokentrails.metrics.as_published import position_rows, published_states
     from tokentrails.metrics.ranks import Published, Vocabulary, ranks
-    from tokentrails.states import StatesReader
-    from tokentrails.tables import provenance_of, read_table, write_table
-    from tokentrails.tokenization import TokenizerFiles
-    from tokentrails.vocabulary import entries
-    from tokentrails.weights import Weights
-    from tokentrails.word_classes import word_class
+    from tokentrails.network.architectures import architecture_of
+    from tokentrails.network.device import choose_device
+    from tokentrails.network.weights import Weights
+    from tokentrails.texts.entries import entries
+    from tokentrails.texts.tokenization import TokenizerFiles
+    from tokentrails.texts.word_classes import word_class
 
     prepare_torch(snakemake)
     options = snakemake.params.ranks

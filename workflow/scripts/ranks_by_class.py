@@ -5,7 +5,7 @@ import json
 from _job import job
 
 with job(snakemake):
-    from tokentrails.bootstrap import Bootstrap
+    from tokentrails.files.tables import provenance_of, read_table, write_table
     from tokentrails.metrics.rank_classes import (
         COLUMNS,
         class_curves,
@@ -13,7 +13,7 @@ with job(snakemake):
         ranks_gap,
         ranks_summary,
     )
-    from tokentrails.tables import provenance_of, read_table, write_table
+    from tokentrails.statistics.bootstrap import Bootstrap
 
     output, statistics = snakemake.output, snakemake.params.statistics
     ranks = read_table(snakemake.input[0], [*COLUMNS])

@@ -7,9 +7,9 @@ from _job import job
 with job(snakemake):
     import polars as pl
 
-    from tokentrails.bootstrap import Bootstrap
+    from tokentrails.files.tables import provenance_of, read_frames, read_table, write_table
     from tokentrails.metrics import scaling
-    from tokentrails.tables import provenance_of, read_frames, read_table, write_table
+    from tokentrails.statistics.bootstrap import Bootstrap
 
     inputs, output, statistics = snakemake.input, snakemake.output, snakemake.params.statistics
     bootstrap = Bootstrap.of(statistics)

@@ -3,9 +3,9 @@
 from _job import job
 
 with job(snakemake):
-    from tokentrails.figures.save import save
+    from tokentrails.figures.pieces.save import save
     from tokentrails.figures.scaling import scaling
-    from tokentrails.tables import read_frame
+    from tokentrails.files.tables import read_frame
 
     table, slopes = read_frame(snakemake.input.table), read_frame(snakemake.input.slopes)
     params = snakemake.params

@@ -6,12 +6,12 @@ from _baseline import read_baseline
 from _job import job
 
 with job(snakemake):
-    from tokentrails.bootstrap import Bootstrap
+    from tokentrails.files.states import StatesReader
+    from tokentrails.files.tables import provenance_of, read_table, write_table
     from tokentrails.metrics.sense_tables import OverWords, senses, senses_best, senses_by_layer
     from tokentrails.metrics.senses import separate
-    from tokentrails.permutation import Permutation
-    from tokentrails.states import StatesReader
-    from tokentrails.tables import provenance_of, read_table, write_table
+    from tokentrails.statistics.bootstrap import Bootstrap
+    from tokentrails.statistics.permutation import Permutation
 
     given, output, statistics = snakemake.input, snakemake.output, snakemake.params.statistics
     baseline, of_baseline = read_baseline(snakemake)

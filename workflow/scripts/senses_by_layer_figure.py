@@ -3,9 +3,9 @@
 from _job import job
 
 with job(snakemake):
-    from tokentrails.figures.save import save
+    from tokentrails.figures.pieces.save import save
     from tokentrails.figures.separability import senses_by_layer
-    from tokentrails.tables import read_frame
+    from tokentrails.files.tables import read_frame
 
     chart = senses_by_layer(
         read_frame(snakemake.input.by_layer),

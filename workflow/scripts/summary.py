@@ -5,8 +5,8 @@ from _job import job
 with job(snakemake):
     import pyarrow.compute as pc
 
+    from tokentrails.files.tables import provenance_of, read_table, write_table
     from tokentrails.metrics.summary import summary
-    from tokentrails.tables import provenance_of, read_table, write_table
 
     identity = read_table(snakemake.input.identity)
     context = [read_table(path) for path in snakemake.input.context]

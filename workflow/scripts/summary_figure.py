@@ -3,9 +3,9 @@
 from _job import job
 
 with job(snakemake):
-    from tokentrails.figures.save import save
+    from tokentrails.figures.pieces.save import save
     from tokentrails.figures.summary import summary
-    from tokentrails.tables import read_frame
+    from tokentrails.files.tables import read_frame
 
     save(
         summary(read_frame(snakemake.input[0]), title=snakemake.params.title),

@@ -3,10 +3,10 @@
 from _job import job
 
 with job(snakemake):
+    from tokentrails.figures.pieces.save import save
     from tokentrails.figures.rank_heatmap import rank_heatmap
     from tokentrails.figures.ranks import rank_layers, similarity_layers
-    from tokentrails.figures.save import save
-    from tokentrails.tables import read_frame
+    from tokentrails.files.tables import read_frame
 
     draw = {
         "similarity_layers": similarity_layers,

@@ -7,14 +7,14 @@ from pathlib import Path
 from _job import job
 
 with job(snakemake):
-    from tokentrails.architectures import architecture_of
-    from tokentrails.config import load_experiment
+    from tokentrails.config.load import load_experiment
     from tokentrails.errors import TokentrailsError
+    from tokentrails.files.tables import describe, write_table
     from tokentrails.models.source import TOKENIZER, sha256_of
-    from tokentrails.tables import describe, write_table
-    from tokentrails.tokenization import TokenizerFiles, tokenize
-    from tokentrails.word_list import WordList
-    from tokentrails.words import MEANINGS, tokenize_words
+    from tokentrails.network.architectures import architecture_of
+    from tokentrails.texts.tokenization import TokenizerFiles, tokenize
+    from tokentrails.texts.word_list import WordList
+    from tokentrails.texts.words import MEANINGS, tokenize_words
 
     wildcards, params = snakemake.wildcards, snakemake.params
     experiment = load_experiment(wildcards.experiment, params.entry)

@@ -15,10 +15,10 @@ os.environ.setdefault("GOMP_SPINCOUNT", "20000")
 with job(snakemake):
     from _torch import prepare_torch, quiet_transformers
 
+    from tokentrails.config.trainings import SIZES
+    from tokentrails.files.tables import write_table
     from tokentrails.progress import token_bar
-    from tokentrails.tables import write_table
     from tokentrails.training.loss import loss_table
-    from tokentrails.training.plan import SIZES
     from tokentrails.training.text import read_text
     from tokentrails.training.train import train
 

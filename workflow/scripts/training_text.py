@@ -7,7 +7,7 @@ from pathlib import Path
 from _job import job
 
 with job(snakemake):
-    from tokentrails.atomic import replacing
+    from tokentrails.files.atomic import replacing
     from tokentrails.training.plays import fetch_plays
 
     output = snakemake.output

@@ -3,8 +3,8 @@
 from _job import job
 
 with job(snakemake):
-    from tokentrails.atomic import replacing
-    from tokentrails.word_list import frequent_words
+    from tokentrails.files.atomic import replacing
+    from tokentrails.texts.word_list import frequent_words
 
     words = frequent_words(snakemake.params.n)
     with replacing(snakemake.output[0]) as part:

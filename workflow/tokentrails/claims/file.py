@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import TokentrailsError
-from ..schema import check, closest, schema, with_defaults
-from ..yaml_file import KeyPath, YamlFile
+from ..files.schema import check, closest, schema, with_defaults
+from ..files.yaml_file import KeyPath, YamlFile
 
 
 @dataclass(frozen=True)

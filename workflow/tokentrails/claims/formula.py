@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from ..bootstrap import Bootstrap, cluster_means, cluster_medians
 from ..errors import TokentrailsError
+from ..statistics.bootstrap import Bootstrap, cluster_means, cluster_medians
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import polars as pl
 
-from ..architectures import ARCHITECTURES
+from ..network.architectures import ARCHITECTURES
 from .file import AppliesTo
 
 SCHEMA = {

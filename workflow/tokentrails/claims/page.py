@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from ..embedded import policy_hash
+from ..files.pages import policy_hash
 from .file import Claim
 from .verdict import AS_PUBLISHED, FAILS, HOLDS, UNTESTABLE, VERDICTS
 

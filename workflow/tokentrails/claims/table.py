@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import polars as pl
 import pyarrow as pa
 
-from ..bootstrap import Bootstrap
-from ..tables import describe
+from ..files.tables import describe
+from ..statistics.bootstrap import Bootstrap
 from .file import Claim
 from .formula import Estimate, estimate, mentioned
 from .models import unfit

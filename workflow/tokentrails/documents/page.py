@@ -11,9 +11,8 @@ from typing import Any
 
 import polars as pl
 
-from tokentrails.atomic import replacing
-from tokentrails.embedded import embedded, policy_hash
-
+from ..files.atomic import replacing
+from ..files.pages import embedded, policy_hash
 from .sheet import HIGH_BIAS, Column, Sheet
 
 MOST_PAIRS = 250_000

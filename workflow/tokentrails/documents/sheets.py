@@ -10,8 +10,7 @@ from typing import Any
 
 import polars as pl
 
-from tokentrails.figures.text import readable, shorten, visible
-
+from ..figures.pieces.text import readable, shorten, visible
 from .sheet import HIGH_BIAS, Column, Scale, Sheet
 
 MAIN = "All together"

@@ -13,9 +13,8 @@ from xlsxwriter.format import Format
 from xlsxwriter.workbook import Workbook
 from xlsxwriter.worksheet import Worksheet
 
-from tokentrails.atomic import replacing
-from tokentrails.figures.text import shorten
-
+from ..figures.pieces.text import shorten
+from ..files.atomic import replacing
 from .sheet import HIGH_BIAS, Scale, Sheet
 
 MOST_ROWS = 1_048_575

@@ -6,9 +6,9 @@ import altair as alt
 import polars as pl
 
 from .convergence import layer_panels
-from .groups import points_of, stream
-from .notes import left_out, reference_of
-from .theme import GREY, colour, figure, nothing_to_show
+from .pieces.groups import points_of, stream
+from .pieces.notes import left_out, reference_of
+from .pieces.theme import GREY, colour, figure, nothing_to_show
 
 _LINES = {
     "cosine": ("cosine", colour(0)),

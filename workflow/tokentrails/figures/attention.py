@@ -6,10 +6,10 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from .circuit_text import names_of, text_notes
-from .text import readable, shorten
-from .text_tokens import read
-from .theme import GREY, INK, figure, nothing_to_show
+from .pieces.circuit_text import names_of, text_notes
+from .pieces.text import readable, shorten
+from .pieces.text_tokens import read
+from .pieces.theme import GREY, INK, figure, nothing_to_show
 
 _MOST_TOKENS, _MOST_HEADS, _MOST_CELLS = 20, 400, 60_000
 _WIDTH, _HEIGHT = 1500, 2400  # of the grid, in pixels, if cells can be so small

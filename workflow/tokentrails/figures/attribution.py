@@ -6,13 +6,13 @@ from collections.abc import Mapping
 import altair as alt
 import polars as pl
 
-from .circuit_text import names_of, text_notes
-from .head_grid import HeadGrid, head_heat
-from .labels import end_labels
-from .panel import cosine_range, layer_ticks
-from .text import readable, shorten
-from .text_tokens import token_labels
-from .theme import GREY, INK, LINE_HEIGHT, PALETTE, figure, nothing_to_show
+from .pieces.circuit_text import names_of, text_notes
+from .pieces.head_grid import HeadGrid, head_heat
+from .pieces.labels import end_labels
+from .pieces.panel import cosine_range, layer_ticks
+from .pieces.text import readable, shorten
+from .pieces.text_tokens import token_labels
+from .pieces.theme import GREY, INK, LINE_HEIGHT, PALETTE, figure, nothing_to_show
 
 _PARTS = {
     "attention_bias": "bias",

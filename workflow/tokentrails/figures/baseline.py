@@ -5,10 +5,10 @@ from dataclasses import replace
 import altair as alt
 import polars as pl
 
-from .lines import Frame, empty_panel, line_panel, value_range
-from .notes import band_note
-from .panel import layer_ticks
-from .theme import colour, figure, nothing_to_show
+from .pieces.lines import Frame, empty_panel, line_panel, value_range
+from .pieces.notes import band_note
+from .pieces.panel import layer_ticks
+from .pieces.theme import colour, figure, nothing_to_show
 
 _KINDS = {"states": "two states", "embedding": "a state and an embedding"}
 _LINES = ("resid", "resid_mid")

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import altair as alt
 import polars as pl
 
-from .groups import group_lines, layer_lines, stream
-from .lines import Frame, evenly, line_panel, value_range
-from .notes import band_note, left_out, reference_of, words_note
-from .steps import beyond, step_axis
-from .theme import LINE_HEIGHT, figure, nothing_to_show
+from .pieces.groups import group_lines, layer_lines, stream
+from .pieces.lines import Frame, evenly, line_panel, value_range
+from .pieces.notes import band_note, left_out, reference_of, words_note
+from .pieces.steps import beyond, step_axis
+from .pieces.theme import LINE_HEIGHT, figure, nothing_to_show
 
 _COLUMNS = 4
 _MOST_LAYERS = 12

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import altair as alt
 import polars as pl
 
-from .groups import stream, titles
-from .heat import Grid, heat_panel
-from .notes import left_out, reference_of, words_note
-from .theme import figure, nothing_to_show
+from .pieces.groups import stream, titles
+from .pieces.heat import Grid, heat_panel
+from .pieces.notes import left_out, reference_of, words_note
+from .pieces.theme import figure, nothing_to_show
 
 _COLUMNS = 2
 

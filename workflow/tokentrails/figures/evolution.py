@@ -3,10 +3,10 @@
 import altair as alt
 import polars as pl
 
-from .circuit_text import names_of, text_notes
-from .text_tokens import read, told
-from .theme import figure, nothing_to_show
-from .token_heat import HEIGHT, WIDTH, lines_of, token_heat
+from .pieces.circuit_text import names_of, text_notes
+from .pieces.text_tokens import read, told
+from .pieces.theme import figure, nothing_to_show
+from .pieces.token_heat import HEIGHT, WIDTH, lines_of, token_heat
 
 _SPACES = {
     "unembedding": ("probability", "in the unembedding space"),

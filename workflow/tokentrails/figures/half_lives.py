@@ -3,11 +3,11 @@
 import altair as alt
 import polars as pl
 
-from .curves import in_order, runs
-from .lines import Frame, line_panel
-from .notes import band_note
-from .panel import layer_ticks
-from .theme import colour, figure, nothing_to_show
+from .pieces.curves import in_order, runs
+from .pieces.lines import Frame, line_panel
+from .pieces.notes import band_note
+from .pieces.panel import layer_ticks
+from .pieces.theme import colour, figure, nothing_to_show
 
 _GROUPINGS = {
     "word_class": "function and content words",

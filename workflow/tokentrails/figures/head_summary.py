@@ -3,8 +3,8 @@
 import altair as alt
 import polars as pl
 
-from .head_grid import HeadGrid, head_heat
-from .theme import figure, nothing_to_show
+from .pieces.head_grid import HeadGrid, head_heat
+from .pieces.theme import figure, nothing_to_show
 
 # What is counted, in few words: they stand below the titles.
 _MEASURES = {

@@ -6,11 +6,11 @@ from dataclasses import replace
 import altair as alt
 import polars as pl
 
-from .curves import AFTER_NORM, LINE, context_curves, identity_curves, in_order, intervals
-from .notes import band_note
-from .panel import Axes, cosine_range, layer_ticks, missing, panel
-from .text import readable, shorten
-from .theme import LINE_HEIGHT, colour, figure, nothing_to_show
+from .pieces.curves import AFTER_NORM, LINE, context_curves, identity_curves, in_order, intervals
+from .pieces.notes import band_note
+from .pieces.panel import Axes, cosine_range, layer_ticks, missing, panel
+from .pieces.text import readable, shorten
+from .pieces.theme import LINE_HEIGHT, colour, figure, nothing_to_show
 
 _COLUMNS = 3
 _WORDS_SHOWN = 8

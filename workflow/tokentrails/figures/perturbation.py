@@ -6,13 +6,13 @@ from collections.abc import Sequence
 import altair as alt
 import polars as pl
 
-from .groups import group_colour, group_name, points_of, stream, titles
-from .lines import Frame, empty_panel, line_panel, value_range
-from .notes import band_note, counts, left_out
-from .panel import layer_ticks
-from .steps import beyond, log_spaced, step_axis
-from .text import shorten
-from .theme import LINE_HEIGHT, figure, nothing_to_show, ramp
+from .pieces.groups import group_colour, group_name, points_of, stream, titles
+from .pieces.lines import Frame, empty_panel, line_panel, value_range
+from .pieces.notes import band_note, counts, left_out
+from .pieces.panel import layer_ticks
+from .pieces.steps import beyond, log_spaced, step_axis
+from .pieces.text import shorten
+from .pieces.theme import LINE_HEIGHT, figure, nothing_to_show, ramp
 
 _VARIANTS = {
     "P1": "the same word in other contexts",

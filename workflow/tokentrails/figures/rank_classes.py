@@ -6,13 +6,13 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from .curves import in_order, runs
-from .lines import Frame, empty_panel, line_panel, value_range
-from .notes import band_note
-from .panel import layer_ticks
-from .rank_axis import factor_axis, place, rank_axis
-from .text_tokens import COLOURS, PUBLISHED_NOTE, at_site, site_note
-from .theme import INK, figure, nothing_to_show
+from .pieces.curves import in_order, runs
+from .pieces.lines import Frame, empty_panel, line_panel, value_range
+from .pieces.notes import band_note
+from .pieces.panel import layer_ticks
+from .pieces.rank_axis import factor_axis, place, rank_axis
+from .pieces.text_tokens import COLOURS, PUBLISHED_NOTE, at_site, site_note
+from .pieces.theme import INK, figure, nothing_to_show
 
 _MEASURES = {"cosine": "mean cosine", "log_rank": "median rank", "own_closest": "share of rank 0"}
 _GAPS = {"cosine": "function − content", "log_rank": "function / content"}

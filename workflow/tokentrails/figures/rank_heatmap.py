@@ -3,10 +3,10 @@
 import altair as alt
 import polars as pl
 
-from .rank_axis import RANK_LABEL, next_tick, rank_ticks
-from .text_tokens import TOOLTIP, text_notes, text_tokens
-from .theme import figure, nothing_to_show
-from .token_heat import HEIGHT, WIDTH, lines_of, token_heat
+from .pieces.rank_axis import RANK_LABEL, next_tick, rank_ticks
+from .pieces.text_tokens import TOOLTIP, text_notes, text_tokens
+from .pieces.theme import figure, nothing_to_show
+from .pieces.token_heat import HEIGHT, WIDTH, lines_of, token_heat
 
 _LEGEND = 150  # its least height
 

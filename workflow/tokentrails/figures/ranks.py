@@ -6,11 +6,11 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from .labels import end_labels
-from .panel import layer_ticks
-from .rank_axis import place, rank_axis
-from .text_tokens import COLOURS, PUBLISHED_NOTE, TOOLTIP, text_notes, text_tokens
-from .theme import GREY, LINE_HEIGHT, figure, nothing_to_show
+from .pieces.labels import end_labels
+from .pieces.panel import layer_ticks
+from .pieces.rank_axis import place, rank_axis
+from .pieces.text_tokens import COLOURS, PUBLISHED_NOTE, TOOLTIP, text_notes, text_tokens
+from .pieces.theme import GREY, LINE_HEIGHT, figure, nothing_to_show
 
 _WIDTH = 400
 _SHAPES = dict(zip(COLOURS, ("circle", "square", "triangle-up", "diamond", "cross"), strict=True))

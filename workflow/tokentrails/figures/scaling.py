@@ -3,10 +3,10 @@
 import altair as alt
 import polars as pl
 
-from .curves import in_order
-from .labels import end_labels
-from .text import readable, shorten
-from .theme import GREY, LINE_HEIGHT, colour, figure, nothing_to_show
+from .pieces.curves import in_order
+from .pieces.labels import end_labels
+from .pieces.text import readable, shorten
+from .pieces.theme import GREY, LINE_HEIGHT, colour, figure, nothing_to_show
 
 _MEASURES = {
     "half_life": "median half-life, in layers",

@@ -3,10 +3,10 @@
 import altair as alt
 import polars as pl
 
-from .head_grid import HeadGrid, head_heat
+from .pieces.head_grid import HeadGrid, head_heat
+from .pieces.text import readable, shorten
+from .pieces.theme import figure, nothing_to_show
 from .separability import SITE
-from .text import readable, shorten
-from .theme import figure, nothing_to_show
 
 _MOST_WORDS = 60
 _TOLD = ("auc", "auc_low", "auc_high", "gap", "p")

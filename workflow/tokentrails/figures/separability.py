@@ -7,11 +7,11 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from .curves import in_order, runs
-from .lines import Frame, empty_panel, line_panel, value_range
-from .notes import band_note
-from .panel import layer_ticks
-from .theme import GREY, INK, PALETTE, colour, figure, nothing_to_show
+from .pieces.curves import in_order, runs
+from .pieces.lines import Frame, empty_panel, line_panel, value_range
+from .pieces.notes import band_note
+from .pieces.panel import layer_ticks
+from .pieces.theme import GREY, INK, PALETTE, colour, figure, nothing_to_show
 
 SITE = "resid"
 _BEYOND = 1.05  # where labels stand, as a share of the layers

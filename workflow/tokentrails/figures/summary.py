@@ -3,10 +3,10 @@
 import altair as alt
 import polars as pl
 
-from .curves import in_order
-from .panel import layer_ticks
-from .text import readable, shorten
-from .theme import GREY, GRID, PALETTE, SHADE, figure, nothing_to_show
+from .pieces.curves import in_order
+from .pieces.panel import layer_ticks
+from .pieces.text import readable, shorten
+from .pieces.theme import GREY, GRID, PALETTE, SHADE, figure, nothing_to_show
 
 _MOST_LABELS = 40
 _MEASURES = {

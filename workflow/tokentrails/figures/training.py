@@ -5,9 +5,9 @@ import math
 import altair as alt
 import polars as pl
 
-from .steps import step_axis
-from .text import spread
-from .theme import GREY, LINE_HEIGHT, PALETTE, figure, nothing_to_show
+from .pieces.steps import step_axis
+from .pieces.text import spread
+from .pieces.theme import GREY, LINE_HEIGHT, PALETTE, figure, nothing_to_show
 
 _WIDTH, _HEIGHT = 520, 300
 _TRAINING, _HELD_OUT = "training", "held-out"

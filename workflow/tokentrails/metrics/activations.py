@@ -15,12 +15,12 @@ import torch
 from jaxtyping import Bool, Float
 from tqdm import tqdm
 
-from ..parts import Parts
+from ..files.tables import describe
+from ..network.parts import Parts
+from ..network.trace import Trace, WholeText
 from ..progress import no_bar
-from ..tables import describe
-from ..trace import Trace, WholeText
-from .frame import token_keys
-from .word_columns import refuse_states, run_columns
+from .columns.frame import token_keys
+from .columns.word_columns import refuse_states, run_columns
 
 # How much more a neuron fires on the first token, to be said to fire there only.
 FIRST_ONLY = 10.0

@@ -8,14 +8,14 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from ..alignment import compact, debiased_cka, procrustes
-from ..jackknife import MOST_PARTS, Jackknife, means
-from ..similarity import row_cosine
-from ..tables import describe
+from ..files.siblings import Siblings
+from ..files.tables import describe
+from ..statistics.alignment import compact, debiased_cka, procrustes
+from ..statistics.jackknife import MOST_PARTS, Jackknife, means
+from ..statistics.similarity import row_cosine
+from .columns.groups import MEANINGS as OF_GROUPS
+from .columns.groups import across_checkpoints
 from .convergence import MEANINGS as OF_CONVERGENCE
-from .groups import MEANINGS as OF_GROUPS
-from .groups import across_checkpoints
-from .siblings import Siblings
 
 MEANINGS = {
     "cosine": "mean cosine of the words' states at the checkpoint with those at the reference",

@@ -18,14 +18,14 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from ..errors import TokentrailsError
-from ..extract import refuse_non_finite
-from ..parts import Block, Norm, Parts
+from ..files.states import places
+from ..files.tables import describe
+from ..network.extract import refuse_non_finite
+from ..network.parts import Block, Norm, Parts
+from ..network.trace import Trace, WholeText
 from ..progress import no_bar
-from ..similarity import row_cosine
-from ..states import places
-from ..tables import describe
-from ..trace import Trace, WholeText
-from .frame import token_keys
+from ..statistics.similarity import row_cosine
+from .columns.frame import token_keys
 
 MEANINGS = {
     "position": "position of the token in the text, from 0",

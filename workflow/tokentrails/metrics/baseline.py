@@ -13,13 +13,13 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Bool, Float32, Float64, Int
 
-from ..baseline import EMBEDDING, Kind, Moments, moments_of
-from ..bootstrap import Bootstrap
 from ..errors import TokentrailsError
-from ..pairs import Pairs
-from ..similarity import unit
-from ..states import Layer, Place
-from ..tables import describe
+from ..files.states import Layer, Place
+from ..files.tables import describe
+from ..statistics.baseline import EMBEDDING, Kind, Moments, moments_of
+from ..statistics.bootstrap import Bootstrap
+from ..statistics.pairs import Pairs
+from ..statistics.similarity import unit
 
 LEAST_PAIRS = 1000
 _STREAM = (0,)  # one for all places: their intervals are of the same texts

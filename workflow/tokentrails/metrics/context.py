@@ -11,11 +11,11 @@ from itertools import combinations
 import numpy as np
 import pyarrow as pa
 
-from ..baseline import NO_BASELINE, Baseline
-from ..states import Layer
-from ..tables import describe
-from .frame import metric_table, own_token
-from .similarities import UNITS, of_pairs
+from ..files.states import Layer
+from ..files.tables import describe
+from ..statistics.baseline import NO_BASELINE, Baseline
+from .columns.frame import metric_table, own_token
+from .columns.similarities import UNITS, of_pairs
 
 MEANINGS = {
     "label_a": "label of the text that comes first in the experiment file",

@@ -14,16 +14,16 @@ import polars as pl
 import pyarrow as pa
 from jaxtyping import Float32
 
-from ..baseline import moments_of, z_scores
-from ..bootstrap import Bootstrap
-from ..pairs import mean_of_different
-from ..similarity import row_cosine, unit
-from ..tables import describe
-from .frame import metric_table
-from .groups import MEANINGS as OF_GROUPS
-from .groups import OF_MEASURES, Curves, across_checkpoints, measure_columns, single
-from .siblings import Siblings
-from .similarities import MEASURES, UNITS, Similarities
+from ..files.siblings import Siblings
+from ..files.tables import describe
+from ..statistics.baseline import moments_of, z_scores
+from ..statistics.bootstrap import Bootstrap
+from ..statistics.pairs import mean_of_different
+from ..statistics.similarity import row_cosine, unit
+from .columns.frame import metric_table
+from .columns.groups import MEANINGS as OF_GROUPS
+from .columns.groups import OF_MEASURES, Curves, across_checkpoints, measure_columns, single
+from .columns.similarities import MEASURES, UNITS, Similarities
 
 MEANINGS = {
     "reference": "the checkpoint that the others are compared with",

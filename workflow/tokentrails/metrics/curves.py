@@ -16,9 +16,9 @@ import polars as pl
 import pyarrow as pa
 from jaxtyping import Float64, Int
 
-from ..bootstrap import Bootstrap, means
-from ..tables import describe
-from .similarities import MEASURES
+from ..files.tables import describe
+from ..statistics.bootstrap import Bootstrap, means
+from .columns.similarities import MEASURES
 
 IDENTITY = "identity"
 PAIRS = {"between": "context_between", "within": "context_within", None: "context"}

@@ -19,17 +19,17 @@ from jaxtyping import Bool, Float, Float32, Int, Int64
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from ..architectures import Architecture
 from ..errors import TokentrailsError
-from ..extract import refuse_non_finite
-from ..parts import Parts
+from ..files.states import places
+from ..files.tables import describe
+from ..network.architectures import Architecture
+from ..network.extract import refuse_non_finite
+from ..network.parts import Parts
+from ..network.stream import StreamReader
+from ..network.trace import WholeText
 from ..progress import no_bar
-from ..states import places
-from ..stream import StreamReader
-from ..tables import describe
-from ..trace import WholeText
-from ..word_lists import Space, nearest
-from .frame import token_keys
+from ..vocabulary.spaces import Space, nearest
+from .columns.frame import token_keys
 
 MEANINGS = {
     "position": "position of the token in the text, from 0",

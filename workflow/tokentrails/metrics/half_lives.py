@@ -17,11 +17,11 @@ import polars as pl
 import pyarrow as pa
 from jaxtyping import Float64
 
-from ..bootstrap import Bootstrap, cluster_means
-from ..spans import is_word
-from ..tables import describe
-from ..word_classes import word_class
-from ..word_list import WordList
+from ..files.tables import describe
+from ..statistics.bootstrap import Bootstrap, cluster_means
+from ..texts.spans import is_word
+from ..texts.word_classes import word_class
+from ..texts.word_list import WordList
 
 SITE = "resid"
 MEASURES = ("cosine", "adjusted")

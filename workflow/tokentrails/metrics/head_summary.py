@@ -12,9 +12,9 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Bool, Float, Int
 
-from ..tables import describe
-from ..word_lists import Nearest
-from .word_columns import run_columns
+from ..files.tables import describe
+from ..vocabulary.spaces import Nearest
+from .columns.word_columns import run_columns
 
 MEASURES = {
     "self_pattern": "share of the tokens whose query-side pattern is nearest to the token's own "

@@ -20,14 +20,14 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm import tqdm
 
-from ..parts import Block, Parts
+from ..files.tables import describe
+from ..network.parts import Block, Parts
+from ..network.trace import Trace, WholeText
 from ..progress import no_bar
-from ..tables import describe
-from ..trace import Trace, WholeText
-from ..word_lists import Nearest, Spaces, nearest
-from . import word_columns as words
+from ..vocabulary.spaces import Nearest, Spaces, nearest
+from .columns import word_columns as words
+from .columns.word_columns import constant, refuse_states, run_columns, word_columns
 from .head_summary import HeadSummary, Words
-from .word_columns import constant, refuse_states, run_columns, word_columns
 
 OF_ATTENTION = {
     "layer": "index of the block",

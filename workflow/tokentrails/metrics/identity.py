@@ -11,11 +11,11 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Float32
 
-from ..baseline import NO_BASELINE, Baseline
-from ..states import Layer
-from ..tables import describe
-from .frame import metric_table, own_token
-from .similarities import UNITS, to_embedding
+from ..files.states import Layer
+from ..files.tables import describe
+from ..statistics.baseline import NO_BASELINE, Baseline
+from .columns.frame import metric_table, own_token
+from .columns.similarities import UNITS, to_embedding
 
 MEANINGS = {
     "cosine": "cosine of the state with the token's own row of the input embedding matrix",

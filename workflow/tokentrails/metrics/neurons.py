@@ -15,12 +15,12 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm import tqdm
 
-from ..parts import Block, Parts
+from ..files.tables import describe
+from ..network.parts import Block, Parts
 from ..progress import no_bar
-from ..tables import describe
-from ..word_lists import Space, Spaces, nearest
-from . import word_columns as words
-from .word_columns import run_columns, word_columns
+from ..vocabulary.spaces import Space, Spaces, nearest
+from .columns import word_columns as words
+from .columns.word_columns import run_columns, word_columns
 
 OF_NEURONS = words.MEANINGS | {
     "layer": "index of the block",

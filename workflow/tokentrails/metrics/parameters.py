@@ -7,9 +7,9 @@ from collections.abc import Mapping
 
 import pyarrow as pa
 
-from ..architectures import Architecture
-from ..tables import describe
-from ..weights import Weights
+from ..files.tables import describe
+from ..network.architectures import Architecture
+from ..network.weights import Weights
 
 MEANINGS = {
     "n_parameters": "parameters of the blocks and norms: all of the weights file but embeddings "

@@ -14,13 +14,13 @@ import polars as pl
 import pyarrow as pa
 from jaxtyping import Float32
 
-from ..baseline import NO_BASELINE, Baseline
-from ..bootstrap import Bootstrap
-from ..states import Layer, Place
-from ..tables import describe
-from .groups import MEANINGS as OF_GROUPS
-from .groups import OF_MEASURES, Curves, across_checkpoints, measure_columns
-from .similarities import MEASURES, UNITS, of_pairs
+from ..files.states import Layer, Place
+from ..files.tables import describe
+from ..statistics.baseline import NO_BASELINE, Baseline
+from ..statistics.bootstrap import Bootstrap
+from .columns.groups import MEANINGS as OF_GROUPS
+from .columns.groups import OF_MEASURES, Curves, across_checkpoints, measure_columns
+from .columns.similarities import MEASURES, UNITS, of_pairs
 
 MEANINGS = {
     "word": "the word of the base",

@@ -19,8 +19,8 @@ import polars.selectors as cs
 import pyarrow as pa
 from jaxtyping import Float64, Int, Shaped
 
-from ..bootstrap import Bootstrap, cluster_means, cluster_medians
-from ..tables import describe
+from ..files.tables import describe
+from ..statistics.bootstrap import Bootstrap, cluster_means, cluster_medians
 
 CLASSES = ("content", "function", "punctuation")
 MEASURES = {"cosine": cluster_means, "log_rank": cluster_medians, "own_closest": cluster_means}

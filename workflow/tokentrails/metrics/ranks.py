@@ -16,12 +16,12 @@ import pyarrow as pa
 import torch
 from jaxtyping import Bool, Float32, Float64, Int
 
-from ..ranks import closest
-from ..states import Layer
-from ..tables import describe
-from .frame import metric_table, own_token
+from ..files.states import Layer
+from ..files.tables import describe
+from ..vocabulary.ranks import closest
+from .columns.frame import metric_table, own_token
+from .columns.similarities import Similarities
 from .identity import own_token_ids
-from .similarities import Similarities
 
 MEANINGS = {
     "position": "position of the token in the text, from 0",

@@ -15,8 +15,8 @@ import polars as pl
 import pyarrow as pa
 from jaxtyping import Float64
 
-from ..bootstrap import Bootstrap, cluster_means
-from ..tables import describe
+from ..files.tables import describe
+from ..statistics.bootstrap import Bootstrap, cluster_means
 
 FEWEST_MODELS = 4
 SITE = "resid"

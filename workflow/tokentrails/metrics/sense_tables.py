@@ -15,10 +15,10 @@ import polars as pl
 import pyarrow as pa
 from jaxtyping import Float64
 
-from ..bootstrap import Bootstrap
-from ..permutation import holm, p_values
-from ..tables import describe
-from .groups import single
+from ..files.tables import describe
+from ..statistics.bootstrap import Bootstrap
+from ..statistics.permutation import holm, p_values
+from .columns.groups import single
 from .senses import BANDED, MEASURES, STATISTICS, Senses, Word
 
 MEANINGS = {

@@ -16,13 +16,13 @@ import polars as pl
 import pyarrow as pa
 from jaxtyping import Float, Float32, Float64, Int
 
-from ..baseline import Baseline
-from ..bootstrap import Bootstrap
 from ..errors import TokentrailsError
-from ..permutation import Permutation, p_values
-from ..separability import Pairs
-from ..states import Layer, Place
-from .similarities import of_pairs
+from ..files.states import Layer, Place
+from ..statistics.baseline import Baseline
+from ..statistics.bootstrap import Bootstrap
+from ..statistics.permutation import Permutation, p_values
+from ..statistics.separability import Pairs
+from .columns.similarities import of_pairs
 
 MEASURES = ("cosine", "standardised")
 STATISTICS = ("within", "between", "gap", "auc")

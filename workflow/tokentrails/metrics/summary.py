@@ -11,8 +11,8 @@ from collections.abc import Mapping
 import polars as pl
 import pyarrow as pa
 
-from ..tables import describe
-from .similarities import MEASURES
+from ..files.tables import describe
+from .columns.similarities import MEASURES
 
 MEANINGS = {
     "half_life_layer": "first layer of resid where identity is below the threshold; null: never",

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from ..errors import TokentrailsError
-from ..weights import Weights
+from ..network.weights import Weights
 from .source import CONFIG_FILE, PICKLE, PICKLE_INDEX, SAFETENSORS, SAFETENSORS_INDEX
 
 PROBE = "Once upon a time, in 1845, a small boat reached the bank of a wide river."

@@ -19,8 +19,7 @@ from huggingface_hub.errors import (
 from huggingface_hub.hf_api import ModelInfo
 
 from ..errors import TokentrailsError, is_disk_full
-from ..settings import Source
-from ..steps import step_of
+from ..settings import Source, step_of
 from .source import (
     CONFIG_FILE,
     PICKLE,

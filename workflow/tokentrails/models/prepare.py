@@ -12,23 +12,15 @@ from typing import Any
 from transformers import AutoTokenizer
 
 from .. import __version__
-from ..architectures import architecture_of
 from ..errors import TokentrailsError
+from ..network.architectures import architecture_of
+from ..network.weights import Weights
 from ..settings import Source
-from ..weights import Weights
 from .convert import dequantise_gguf, link_or_copy, merge_shards, unpickle
 from .hub import commit_of, fetch_hub
 from .local import fetch_local
 from .package import fetch_package
-from .source import (
-    CONFIG_FILE,
-    FORM,
-    SAFETENSORS,
-    TOKENIZER,
-    TOKENIZER_CONFIG,
-    Fetched,
-    sha256_of,
-)
+from .source import CONFIG_FILE, FORM, SAFETENSORS, TOKENIZER, TOKENIZER_CONFIG, Fetched, sha256_of
 from .trained import fetch_trained
 
 PROVENANCE = "provenance.json"

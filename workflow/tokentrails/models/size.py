@@ -8,11 +8,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..architectures import architecture_of
-from ..cost import ModelSize
+from ..config.trainings import SIZES
 from ..errors import TokentrailsError
+from ..network.architectures import architecture_of
+from ..running.cost import ModelSize
 from ..settings import Model, Source
-from ..training.plan import SIZES
 from .hub import announced_files
 from .local import local_files
 from .source import CONFIG_FILE

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from ..config.trainings import FACTS
 from ..errors import TokentrailsError
 from ..settings import Source
-from ..training.plan import FACTS
 from .source import Fetched
 
 FOLDER = "resources/training/{model}/checkpoints"

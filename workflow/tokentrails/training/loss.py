@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from ..tables import describe
+from ..files.tables import describe
 
 _COLUMNS = pa.schema(
     [

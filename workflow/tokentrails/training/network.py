@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, PreTrainedTokenizerFast
 
-from .plan import Size
+from ..config.trainings import Size
 
 
 def network(size: Size, tokenizer: PreTrainedTokenizerFast, seed: int) -> GPTNeoXForCausalLM:

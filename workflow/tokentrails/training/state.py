@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from ..atomic import replacing
+from ..files.atomic import replacing
 
 STATE = "state.pt"
 

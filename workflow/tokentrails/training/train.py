@@ -17,10 +17,10 @@ from torch import Tensor
 from tqdm import tqdm
 from transformers import GPTNeoXForCausalLM, PreTrainedTokenizerFast
 
+from ..config.trainings import FACTS, Size, schedule
 from ..errors import TokentrailsError
 from ..progress import no_bar
 from .network import loss_of, network
-from .plan import FACTS, Size, schedule
 from .state import load_state, save_state, write_folder
 from .text import Text
 from .tokenizer import hash_of, learn_tokenizer, stream

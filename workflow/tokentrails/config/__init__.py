@@ -1,0 +1,1 @@
+"""Reading and checking the configuration and the experiment files."""

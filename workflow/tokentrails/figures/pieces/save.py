@@ -1,0 +1,132 @@
+"""Write a chart as .html, .svg, .png, .pdf or .json: offline, safe, the same bytes every time."""
+
+import html
+import json
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import altair as alt
+import vl_convert
+
+from ...files.atomic import replacing
+from ...files.pages import embedded, policy_hash
+from .page_script import VEGA_LITE, page_script
+from .pdf import canonical
+
+_PNG_SCALE = 2.0
+
+# Every machine has other fonts, and other versions of one font. vl-convert looks for them when it
+# draws first; with this it finds none, and takes those that it carries itself.
+os.environ["FONTCONFIG_FILE"] = str(Path(__file__).with_name("fonts.conf"))
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="%(policy)s">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>%(title)s</title>
+<style>body { margin: 1rem; background: white; overflow-x: auto; }</style>
+</head>
+<body>
+<main id="figure"></main>
+<script type="application/json" id="spec">%(spec)s</script>
+<script>%(script)s</script>
+</body>
+</html>
+"""
+
+
+def save(
+    chart: alt.TopLevelMixin, paths: Iterable[str | Path], script: str | Path | None = None
+) -> None:
+    """Write `chart` to every path, in the format of its suffix; each file appears whole.
+
+    Parameters
+    ----------
+    script: a file with the `page_script`; it is made anew where none is given.
+    """
+    spec = specification(chart)
+    for path in map(Path, paths):
+        content = render(spec, path.suffix, script)
+        with replacing(path) as temporary:
+            Path(temporary).write_bytes(content)
+
+
+def specification(chart: alt.TopLevelMixin) -> dict[str, Any]:
+    """The Vega-Lite specification of `chart`, of any size, with its data inside.
+
+    Altair counts unnamed views through a process, so the same chart built twice would differ; here
+    views and parameters are numbered from 1 in order of appearance. Data is not touched.
+    """
+    with alt.data_transformers.enable("default", max_rows=None):
+        spec = chart.to_dict()
+    datasets = spec.pop("datasets", {})
+    declared = sorted(set(re.findall(r'"name": "((?:view|param)_[0-9a-f]+)"', json.dumps(spec))))
+    names: dict[str, str] = {}
+
+    def rename(match: re.Match[str]) -> str:
+        kind = match[0].rpartition("_")[0]
+        same = sum(new.startswith(kind) for new in names.values())
+        return names.setdefault(match[0], f"{kind}_{same + 1}")
+
+    if declared:
+        spec = json.loads(re.sub(rf"\b(?:{'|'.join(declared)})\b", rename, json.dumps(spec)))
+    return spec | ({"datasets": datasets} if datasets else {})
+
+
+def render(spec: dict[str, Any], suffix: str, script: str | Path | None = None) -> bytes:
+    """The bytes of a Vega-Lite specification in the format that `suffix` names."""
+    # No base URL is allowed: a figure holds its data and never fetches any.
+    options: dict[str, Any] = {"vl_version": VEGA_LITE, "allowed_base_urls": []}
+    match suffix:
+        case ".json":
+            text = json.dumps(spec, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
+            return (text + "\n").encode()
+        case ".html":
+            # Bytes, since reading as text would change the ends of lines.
+            made = page_script() if script is None else Path(script).read_bytes().decode()
+            return _page(spec, made).encode()
+        case ".svg":
+            return vl_convert.vegalite_to_svg(_still(spec), **options).encode()
+        case ".png":
+            return vl_convert.vegalite_to_png(_still(spec), scale=_PNG_SCALE, **options)
+        case ".pdf":
+            return canonical(vl_convert.vegalite_to_pdf(_still(spec), **options))
+    raise ValueError(f"no figure format {suffix!r}.\nHint: use .html, .svg, .png, .pdf or .json.")
+
+
+def _still(node: Any) -> Any:
+    """`node` without its invisible layers: they only carry tooltips, yet would fill the file."""
+    if isinstance(node, list):
+        return [_still(child) for child in node if not _is_invisible(child)]
+    if isinstance(node, dict):
+        return {key: v if key == "datasets" else _still(v) for key, v in node.items()}
+    return node
+
+
+def _is_invisible(node: Any) -> bool:
+    mark = node.get("mark") if isinstance(node, dict) else None
+    return isinstance(mark, dict) and mark.get("opacity") == 0
+
+
+def _page(spec: dict[str, Any], script: str) -> str:
+    policy = (
+        f"default-src 'none'; script-src '{policy_hash(script)}'; style-src 'unsafe-inline'; "
+        "img-src data: blob:; base-uri 'none'; form-action 'none'"
+    )
+    return _PAGE % {
+        "policy": policy,
+        "title": html.escape(_title(spec)),
+        "spec": embedded(spec),
+        "script": script,
+    }
+
+
+def _title(spec: dict[str, Any]) -> str:
+    title = spec.get("title", "figure")
+    text = title.get("text", "figure") if isinstance(title, dict) else title
+    return " ".join(text) if isinstance(text, list) else text

@@ -1,0 +1,114 @@
+"""Checking data against a JSON schema, with one message that helps."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Callable
+from functools import cache
+from typing import Any, cast
+
+import yaml
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import ValidationError, best_match
+from jsonschema.validators import extend
+
+from ..errors import TokentrailsError
+from ..project import SCHEMAS
+from .yaml_file import KeyPath
+
+# In YAML .nan and .inf are numbers; no setting and no column can do anything with them.
+_Validator = extend(
+    Draft202012Validator,
+    type_checker=Draft202012Validator.TYPE_CHECKER.redefine(
+        "number",
+        lambda checker, value: (
+            Draft202012Validator.TYPE_CHECKER.is_type(value, "number")
+            and not (isinstance(value, float) and not math.isfinite(value))
+        ),
+    ),
+)
+
+
+@cache
+def schema(name: str) -> dict[str, Any]:
+    """The schema in `schemas/{name}.schema.yaml`."""
+    return yaml.safe_load((SCHEMAS / f"{name}.schema.yaml").read_text(encoding="utf-8"))
+
+
+def check(data: Any, name: str, where: Callable[[KeyPath], str]) -> None:
+    """Check data against a schema.
+
+    Parameters
+    ----------
+    data: what a YAML file or Snakemake's config holds.
+    name: which schema.
+    where: says where a key path is, for the message.
+
+    Raises
+    ------
+    TokentrailsError: naming the key, the value and what the schema says of it.
+    """
+    error = best_match(_Validator(schema(name)).iter_errors(data))
+    if error is not None:
+        keys = tuple(error.absolute_path)
+        problem, hint, culprit = _explain(error)
+        raise TokentrailsError(problem, where=where(keys + culprit), hint=hint)
+
+
+def with_defaults(data: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    """A copy of data in which every absent key with a default has it, at every depth."""
+    filled = dict(data)
+    for key, rule in schema.get("properties", {}).items():
+        if key not in filled and "default" in rule:
+            filled[key] = rule["default"]
+        if isinstance(filled.get(key), dict):
+            filled[key] = with_defaults(filled[key], rule)
+    extra = schema.get("additionalProperties")
+    if isinstance(extra, dict) and "properties" in extra:
+        for key in filled.keys() - schema.get("properties", {}).keys():
+            filled[key] = with_defaults(filled[key], extra)
+    return filled
+
+
+def closest(word: str, known: list[str]) -> str | None:
+    """The known word that a misspelt one most likely stands for."""
+    matches = difflib.get_close_matches(word, known, n=1, cutoff=0.7)
+    return matches[0] if matches else None
+
+
+def _explain(error: ValidationError) -> tuple[str, str, KeyPath]:
+    """The problem, the hint, and the keys to add to the error's path."""
+    rule: Any = error.schema
+    value: Any = error.instance
+    wanted = cast(Any, error.validator_value)
+    meaning = " ".join(str(rule.get("description", "")).split())
+    shown = repr(value) if len(repr(value)) < 120 else repr(value)[:120] + "…"
+    match error.validator:
+        case "additionalProperties":
+            known = sorted(rule.get("properties", {}))
+            unknown = next(key for key in value if key not in known)
+            guess = closest(str(unknown), known)
+            hint = (
+                f"did you mean {guess!r}?" if guess else f"the known keys are {', '.join(known)}."
+            )
+            return f"unknown key {unknown!r}", hint, (unknown,)
+        case "required":
+            missing = next(key for key in wanted if key not in value)
+            described = rule.get("properties", {}).get(missing, {}).get("description", "")
+            return f"the key {missing!r} is missing", f"give it: {' '.join(described.split())}.", ()
+        case "anyOf":
+            names = [name for option in wanted for name in option["required"]]
+            return f"none of {' / '.join(names)} is given", "give one of them.", ()
+        case "enum":
+            allowed = [str(v) for v in wanted]
+            guess = closest(str(value), allowed)
+            hint = f"did you mean {guess!r}? " if guess else ""
+            return f"{shown} is not allowed", f"{hint}Choose from {', '.join(allowed)}.", ()
+        case "type":
+            wanted = wanted if isinstance(wanted, str) else " or ".join(wanted)
+            return f"{shown} is not of type {wanted}", f"{meaning or 'see config/README.md'}.", ()
+        case _:
+            if not value:
+                return f"the value {shown} is empty", f"give {meaning or 'a value'}.", ()
+            return f"the value {shown} is not valid", f"{meaning or error.message}.", ()

@@ -1,0 +1,278 @@
+"""Hidden states on disk: one row group per (site, layer), read and written one layer at a time."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from jaxtyping import Float32, Int, Shaped
+
+from ..errors import TokentrailsError
+from ..network.architectures import SITES
+from .atomic import replacing
+from .tables import broken, describe
+
+Place = tuple[str, int]
+"""A site and a layer."""
+
+BUFFERS_AT_ONCE = 1024  # what one system call takes
+
+
+@dataclass(frozen=True)
+class Layer:
+    """The states of all occurrences at one place.
+
+    Attributes
+    ----------
+    occurrence: which prompt each row belongs to, ascending.
+    hidden: the states, float32 whatever they are stored as.
+    """
+
+    site: str
+    layer: int
+    occurrence: Int[np.ndarray, " n"]
+    hidden: Float32[np.ndarray, "n d"]
+
+
+class StatesWriter:
+    """Takes states batch by batch in any order, and writes them layer by layer.
+
+    States come with all layers of a few texts, and are stored with all texts of one layer. Between
+    the two they lie in an unnamed file beside the output, so memory holds one batch, or one layer,
+    however many texts there are, and a killed run leaves nothing behind.
+
+    Parameters
+    ----------
+    path: of the Parquet file to write.
+    places: the sites and layers, as `places` gives them.
+    occurrences: the prompt of every row, ascending.
+    d_model: width of the states.
+    dtype: `float32` or `float16`, as stored.
+
+    Raises
+    ------
+    TokentrailsError: before anything is computed, if the disk has too little room.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        places: Sequence[Place],
+        occurrences: Sequence[int],
+        d_model: int,
+        dtype: str = "float32",
+    ) -> None:
+        self.path = Path(path)
+        self.places = tuple(places)
+        self._occurrences = np.asarray(occurrences, dtype=np.int32)
+        self._order: list[np.ndarray] = []
+        self._written = 0
+        self._d = d_model
+        self._dtype = np.dtype(dtype)
+        self.row_bytes = 4 * d_model * len(self.places)  # of one row at all places, while computed
+        self._layer_bytes = len(self._occurrences) * d_model * self._dtype.itemsize
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._reserve()
+
+    def _reserve(self) -> None:
+        size = self._layer_bytes * len(self.places)
+        needed, free = 2 * size, shutil.disk_usage(self.path.parent).free
+        if needed > free:
+            raise _disk_full(self.path, needed, free)
+        self._scratch = tempfile.TemporaryFile(dir=self.path.parent)  # noqa: SIM115
+        try:
+            # Room is taken now, since a disk that fills up later costs the work done by then.
+            if hasattr(os, "posix_fallocate") and size:
+                os.posix_fallocate(self._scratch.fileno(), 0, size)
+        except OSError as error:
+            if error.errno == errno.ENOSPC:
+                raise _disk_full(self.path, needed, free) from error
+            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
+                raise
+
+    def add(self, rows: Int[np.ndarray, " m"], hidden: Shaped[np.ndarray, "places m d"]) -> None:
+        """Take the states of some rows at all places.
+
+        Parameters
+        ----------
+        rows: which rows of the table; every row comes exactly once in all.
+        hidden: their states, in the order of `places`.
+
+        Raises
+        ------
+        TokentrailsError: for a state beyond the range of the stored type.
+        """
+        with np.errstate(over="ignore"):  # refused below
+            block = np.ascontiguousarray(hidden, dtype=self._dtype)
+        if self._dtype == np.float16 and not np.isfinite(block).all():
+            at = int(np.argwhere(~np.isfinite(block))[0, 0])
+            site, layer = self.places[at]
+            raise TokentrailsError(
+                f"a state at site {site}, layer {layer} is too large for float16: "
+                f"{np.abs(hidden[at]).max():.6g}",
+                where=self.path,
+                hint="use extract.store: float32.",
+            )
+        start = self._written * self._d * self._dtype.itemsize
+        for index in range(len(self.places)):
+            _write_at(self._scratch.fileno(), block[index], index * self._layer_bytes + start)
+        self._order.append(np.asarray(rows))
+        self._written += len(rows)
+
+    def finish(self, provenance: Mapping[str, str]) -> None:
+        """Write the Parquet file.
+
+        Parameters
+        ----------
+        provenance: goes into its metadata.
+        """
+        n = len(self._occurrences)
+        order = np.concatenate(self._order) if self._order else np.empty(0, dtype=int)
+        if not np.array_equal(np.sort(order), np.arange(n)):
+            raise ValueError(f"{len(order)} rows were added where {n} were announced")
+        hidden = np.empty((n, self._d), dtype=self._dtype)
+        # Rows in the order in which they came: the scratch file is read straight to their places.
+        rows = [_bytes(hidden[row]) for row in order]
+        value = pa.from_numpy_dtype(self._dtype)
+        schema = describe(
+            pa.table(
+                {
+                    "occurrence": pa.array([], pa.int32()),
+                    "site": pa.array([], pa.string()),
+                    "layer": pa.array([], pa.int32()),
+                    "hidden": pa.array([], pa.fixed_shape_tensor(value, [self._d])),
+                }
+            ),
+            title="hidden states of the targets, one row group per site and layer",
+            provenance=provenance,
+            units={"hidden": "model units"},
+        ).schema
+        with (
+            replacing(self.path) as part,
+            pq.ParquetWriter(
+                part,
+                schema,
+                compression="none",
+                use_dictionary=["site"],
+                write_statistics=["site", "layer"],
+            ) as writer,
+        ):
+            for index, (site, layer) in enumerate(self.places):
+                _read_at(self._scratch.fileno(), rows, index * self._layer_bytes)
+                table = pa.table(
+                    [
+                        pa.array(self._occurrences),
+                        pa.array([site] * n),
+                        pa.array(np.full(n, layer, dtype=np.int32)),
+                        pa.FixedShapeTensorArray.from_numpy_ndarray(hidden),
+                    ],
+                    schema=schema,
+                )
+                writer.write_table(table, row_group_size=max(n, 1))
+
+    def close(self) -> None:
+        self._scratch.close()
+
+    def __enter__(self) -> StatesWriter:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+class StatesReader:
+    """The states of one (model, checkpoint, experiment).
+
+    Raises
+    ------
+    TokentrailsError: if the file is missing or cut short.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        try:
+            self._file = pq.ParquetFile(path)
+        except (pa.ArrowInvalid, pa.ArrowException, OSError) as error:
+            raise broken(path, error) from error
+        schema = self._file.schema_arrow
+        self.metadata = schema.empty_table()
+        self.d_model = schema.field("hidden").type.shape[0]
+        names = self._file.schema.names
+        site, layer = names.index("site"), names.index("layer")
+        self.places: tuple[Place, ...] = tuple(
+            (group.column(site).statistics.min, group.column(layer).statistics.min)
+            for group in (
+                self._file.metadata.row_group(i) for i in range(self._file.num_row_groups)
+            )
+        )
+
+    def layer(self, site: str, layer: int) -> Layer:
+        """The states at one place."""
+        try:
+            table = self._file.read_row_group(
+                self.places.index((site, layer)), columns=["occurrence", "hidden"]
+            )
+        except (pa.ArrowInvalid, pa.ArrowException, OSError) as error:
+            raise broken(self.path, error) from error
+        hidden = table["hidden"].combine_chunks()
+        if isinstance(hidden, pa.ChunkedArray):
+            hidden = hidden.chunk(0)
+        return Layer(
+            site,
+            layer,
+            table["occurrence"].to_numpy(),
+            hidden.to_numpy_ndarray().astype(np.float32, copy=False),
+        )
+
+    def __iter__(self) -> Iterator[Layer]:
+        for site, layer in self.places:
+            yield self.layer(site, layer)
+
+
+def places(sites: Sequence[str], depth: int) -> list[Place]:
+    """The places to read in a model of `depth` blocks, in the order of the tables."""
+    layers = {"resid": range(depth + 1), "resid_mid": range(depth), "final_norm": [depth]}
+    return [(site, layer) for site in SITES if site in sites for layer in layers[site]]
+
+
+def _write_at(fd: int, block: np.ndarray, offset: int) -> None:
+    view = _bytes(block)
+    while view:
+        done = os.pwrite(fd, view, offset)
+        view, offset = view[done:], offset + done
+
+
+def _read_at(fd: int, buffers: Sequence[memoryview], offset: int) -> None:
+    """Fill buffers of one size, one after the other, from a file."""
+    for start in range(0, len(buffers), BUFFERS_AT_ONCE):
+        some = buffers[start : start + BUFFERS_AT_ONCE]
+        wanted = len(some) * len(some[0])
+        done = os.preadv(fd, some, offset)
+        while done < wanted:  # a signal, or more than 2 GB
+            whole, part = divmod(done, len(some[0]))
+            more = os.preadv(fd, [some[whole][part:], *some[whole + 1 :]], offset + done)
+            if more == 0:
+                raise OSError(errno.EIO, "the scratch file is shorter than was written")
+            done += more
+        offset += wanted
+
+
+def _bytes(block: np.ndarray) -> memoryview:
+    return block.reshape(-1).view(np.uint8).data
+
+
+def _disk_full(path: Path, needed: int, free: int) -> TokentrailsError:
+    return TokentrailsError(
+        f"the states need {needed / 1e9:.2f} GB for the file and its scratch copy, "
+        f"{free / 1e9:.2f} GB are free",
+        where=path,
+        hint="make room, read fewer sites (experiments.NAME.sites), or use extract.store: float16.",
+    )

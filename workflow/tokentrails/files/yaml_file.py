@@ -1,0 +1,100 @@
+"""YAML files, read so that errors can name a line and no repeated key is lost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ..errors import TokentrailsError
+
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+KeyPath = tuple[str | int, ...]
+
+
+class YamlFile:
+    """A parsed YAML file: its `data`, and the line of every key.
+
+    Raises
+    ------
+    TokentrailsError: if the file is not there, is not YAML, or names a key twice in one mapping.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        try:
+            text = self.path.read_text(encoding="utf-8")
+        except OSError as error:
+            raise TokentrailsError(
+                f"the file cannot be read: {error.strerror}",
+                where=self.path,
+                hint="check the name; it is relative to the working directory.",
+            ) from error
+        except UnicodeDecodeError as error:
+            raise TokentrailsError(
+                f"the file is not UTF-8 text: {error}", where=self.path, hint="save it as UTF-8."
+            ) from error
+        try:
+            loader = _Loader(text)
+            try:
+                self._root = loader.get_single_node()
+                if self._root is not None:
+                    self._refuse_repeated_keys(self._root, set())
+                self.data = loader.construct_document(self._root) if self._root else None
+            finally:
+                loader.dispose()
+        # Some values are not what they look like, such as the date 2024-13-45.
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
+            raise TokentrailsError(
+                f"the file is not valid YAML: {error}",
+                where=self.path,
+                hint="quote strings that hold ': ' or begin with a special character.",
+            ) from error
+
+    def where(self, keys: KeyPath = ()) -> str:
+        """The file, the line and the key path, as errors show them."""
+        line, node = 1, self._root
+        for key in keys:
+            child = None
+            if isinstance(node, yaml.MappingNode):
+                for key_node, value_node in node.value:
+                    if key_node.value == str(key):
+                        line, child = key_node.start_mark.line + 1, value_node
+            elif isinstance(node, yaml.SequenceNode) and isinstance(key, int):
+                child = node.value[key]
+                line = child.start_mark.line + 1
+            if child is None:
+                break
+            node = child
+        return f"{self.path}, line {line}" + (f", {show_keys(keys)}" if keys else "")
+
+    def _refuse_repeated_keys(self, node: yaml.Node, visited: set[int]) -> None:
+        if id(node) in visited:  # nodes may refer to each other
+            return
+        visited.add(id(node))
+        if isinstance(node, yaml.MappingNode):
+            seen: set[str] = set()
+            for key, value in node.value:
+                if not isinstance(key, yaml.ScalarNode):
+                    continue  # refused by name when the data is made
+                if key.value in seen:
+                    raise TokentrailsError(
+                        f"the key {key.value!r} is there twice",
+                        where=f"{self.path}, line {key.start_mark.line + 1}",
+                        hint="remove or rename one of them.",
+                    )
+                seen.add(key.value)
+                self._refuse_repeated_keys(value, visited)
+        elif isinstance(node, yaml.SequenceNode):
+            for value in node.value:
+                self._refuse_repeated_keys(value, visited)
+
+
+def show_keys(keys: KeyPath) -> str:
+    """``("models", "gpt2", 0)`` as ``models.gpt2[0]``."""
+    text = ""
+    for key in keys:
+        text += f"[{key}]" if isinstance(key, int) else f".{key}"
+    return text.lstrip(".")

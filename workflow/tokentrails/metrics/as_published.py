@@ -1,0 +1,195 @@
+"""What Dense Paths and Sparse Trails took for `resid_mid`, to be reported beside the right value.
+
+The study (https://github.com/danavery/attention-encodings) rebuilds a RoBERTa block's attention
+from its weights. It multiplies by the value and output weights as they are stored, (out, in), so
+by their transposes, and drops both biases. All else is the model's own: the states it starts from,
+the attention weights, the sum with the block's input. Its vocabulary is E with the embedding of
+position 0 added to every row: the index is built once, for position 0, and its switch for positions
+is on by default. Rank 0 means that no other entry is closer, as here.
+
+Needs no torch: the block's input states and the weights file are enough.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32
+
+from ..errors import TokentrailsError
+from ..files.states import StatesReader
+from ..network.architectures import Architecture
+from ..network.weights import Weights
+
+ROBERTA_LIKE = ("bert", "roberta")
+"""The architectures whose blocks the published formula was made for."""
+
+
+@dataclass(frozen=True)
+class Linear:
+    """A projection as the file stores it: x weightᵀ + bias."""
+
+    weight: Float32[np.ndarray, "out in"]
+    bias: Float32[np.ndarray, " out"]
+
+    def __call__(self, x: Float32[np.ndarray, "n in"]) -> Float32[np.ndarray, "n out"]:
+        return x @ self.weight.T + self.bias
+
+    def as_published(self, x: Float32[np.ndarray, "n d"]) -> Float32[np.ndarray, "n d"]:
+        """The study's product, which only a square weight allows."""
+        return x @ self.weight
+
+
+@dataclass(frozen=True)
+class AttentionWeights:
+    """The attention of one block, without its norm.
+
+    Attributes
+    ----------
+    query, key, value, output: the projections that hold W_Q, W_K, W_V and W_O.
+    n_heads: how many heads share the d dimensions.
+    """
+
+    query: Linear
+    key: Linear
+    value: Linear
+    output: Linear
+    n_heads: int
+
+
+def attention_weights(
+    weights: Weights, architecture: Architecture, layer: int, config: dict[str, Any]
+) -> AttentionWeights:
+    """Read the attention weights of a block.
+
+    Parameters
+    ----------
+    weights: of the checkpoint.
+    architecture: its row of the table.
+    layer: index of the block.
+    config: the checkpoint's parsed `config.json`.
+
+    Raises
+    ------
+    TokentrailsError: for an architecture that the published formula is not made for.
+    """
+    if architecture.model_type not in ROBERTA_LIKE:
+        raise TokentrailsError(
+            f"as_published: true is for RoBERTa-type models, not for {architecture.model_type!r}",
+            where="ranks.as_published",
+            hint="leave the option out, or name the experiment's models: bert or roberta ones.",
+        )
+
+    def linear(module: str) -> Linear:
+        path = f"{architecture.blocks}.{layer}.{module}"
+        return Linear(*(weights.tensor(weights.find(path, part)) for part in ("weight", "bias")))
+
+    modules = architecture.attention
+    return AttentionWeights(
+        query=linear(modules.query),
+        key=linear(modules.key),
+        value=linear(modules.value),
+        output=linear(modules.output),
+        n_heads=architecture.heads(config),
+    )
+
+
+def published_resid_mid(
+    x: Float32[np.ndarray, "n_tokens d"], block: AttentionWeights, *, corrected: bool = False
+) -> Float32[np.ndarray, "n_tokens d"]:
+    """The study's `resid_mid` of a post-norm encoder: attention without its biases, plus input.
+
+    A = softmax(q kᵀ / √d_head) with the model's own queries and keys; then x + [A_h (x V)_h]_h O,
+    where V and O are the value and output weights as stored, (out, in), not transposed.
+
+    Parameters
+    ----------
+    x: the block's input (`resid`) at every token of one text, in order, special tokens included.
+    block: its weights.
+    corrected: transpose both weights and add their biases, which gives the model's own `resid_mid`.
+    """
+    value = block.value(x) if corrected else block.value.as_published(x)
+    attention = _attention(_by_head(block.query(x), block), _by_head(block.key(x), block))
+    mixed = attention @ _by_head(value, block)
+    joined = mixed.swapaxes(0, 1).reshape(x.shape)
+    return x + (block.output(joined) if corrected else block.output.as_published(joined))
+
+
+def published_states(
+    states: StatesReader,
+    labels: Sequence[str],
+    weights: Weights,
+    architecture: Architecture,
+    config: dict[str, Any],
+) -> Callable[[int], Float32[np.ndarray, "n d"]]:
+    """A function that gives `published_resid_mid` of a block for every token of every text.
+
+    Parameters
+    ----------
+    states: of whole texts, with `resid`.
+    labels: the text of each row of the states; the rows of a text lie together, in its order.
+    weights, architecture, config: of the checkpoint.
+
+    Raises
+    ------
+    TokentrailsError: for an architecture that the published formula is not made for.
+    """
+    attention_weights(weights, architecture, 0, config)  # refuses other models at once
+    changes = [i for i in range(1, len(labels)) if labels[i] != labels[i - 1]]
+
+    def of_block(layer: int) -> Float32[np.ndarray, "n d"]:
+        block = attention_weights(weights, architecture, layer, config)
+        texts = np.split(states.layer("resid", layer).hidden, changes)
+        return np.concatenate([published_resid_mid(x, block) for x in texts])
+
+    return of_block
+
+
+def position_rows(
+    weights: Weights, architecture: Architecture, config: dict[str, Any], positions: Sequence[int]
+) -> Float32[np.ndarray, "n d"]:
+    """What the model adds to the token embeddings for some positions of a text.
+
+    Position 0 is the text's first token, a special one where the tokenizer adds such. Its row is 0
+    in GPT-2, BERT and DistilBERT, 2 in OPT and padding_idx + 1 (2) in RoBERTa, whose table begins
+    with rows that no token has. The published study adds the same row: its class counts from
+    an offset of 2, and asks for position 0.
+
+    Parameters
+    ----------
+    weights: of the checkpoint.
+    architecture: its row of the table.
+    config: the checkpoint's parsed `config.json`.
+    positions: in a text, from 0.
+
+    Raises
+    ------
+    TokentrailsError: for models without learned positions.
+    """
+    if architecture.position_embedding is None:
+        raise TokentrailsError(
+            f"positional: true needs learned positions, and {architecture.model_type!r} has none: "
+            "its positions are rotations",
+            where="ranks.positional",
+            hint="set it to false, or name the experiment's models: those with learned positions.",
+        )
+    rows = np.asarray(positions, np.int64) + architecture.position_offset(config)
+    return weights.rows(weights.find(architecture.position_embedding), rows)
+
+
+def _by_head(
+    x: Float32[np.ndarray, "n d"], block: AttentionWeights
+) -> Float32[np.ndarray, "heads n d_head"]:
+    return x.reshape(len(x), block.n_heads, -1).swapaxes(0, 1)
+
+
+def _attention(
+    query: Float32[np.ndarray, "heads n d_head"], key: Float32[np.ndarray, "heads n d_head"]
+) -> Float32[np.ndarray, "heads n n"]:
+    """Weights over all positions: softmax of q k / √d_head."""
+    score = query @ key.swapaxes(1, 2) / np.sqrt(np.float32(query.shape[2]))
+    weight = np.exp(score - score.max(axis=2, keepdims=True))
+    return weight / weight.sum(axis=2, keepdims=True)

@@ -1,0 +1,88 @@
+"""The columns of tables whose rows are lists of words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from ...files.states import places
+from ...network.extract import refuse_non_finite
+from ...network.trace import Trace, WholeText
+from ...vocabulary.spaces import Nearest
+
+MEANINGS = {
+    "space": "what the list was compared with, by cosine: attention_input (E through the norm that "
+    "the block's attention reads through), mlp_input (E through the norm that its MLP reads "
+    "through), embedding (the input embedding matrix E), unembedding (the unembedding with the "
+    "weight of the last norm)",
+    "top": "the vocabulary entries that are nearest, the nearest first: whole words alone, unless "
+    "the configuration asks for all; null: the vector has no direction",
+    "top_cosine": "their cosines",
+    "bias": "mean of |z| over the list, where z is the vocabulary bias of an entry as a z-score "
+    "over all of the tokenizer's entries",
+    "high_bias": "whether that is above the configured threshold",
+    "norm": "length of the vector",
+}
+UNITS = {"top_cosine": "cosine, -1 to 1", "bias": "standard deviations", "norm": "model units"}
+
+
+def word_columns(
+    lists: Sequence[Nearest], names: pa.Array, high_bias: float
+) -> dict[str, pa.Array]:
+    """The columns top, top_cosine, bias, high_bias and norm; lists of a vector stand together.
+
+    Parameters
+    ----------
+    lists: of the same number of vectors.
+    names: of the vocabulary's entries.
+    high_bias: lists with a bias above this are marked.
+    """
+    entries = _interleaved([found.entries for found in lists])
+    cosines = _interleaved([found.cosines for found in lists])
+    bias = _interleaved([found.bias for found in lists])
+    lost = np.isnan(cosines).any(axis=1)
+    words = names.take(pa.array(entries.ravel()))
+    return {
+        "top": _lists(words, entries.shape[1], lost),
+        "top_cosine": _lists(pa.array(cosines.ravel(), pa.float32()), entries.shape[1], lost),
+        "bias": pa.array(bias, pa.float32(), mask=lost),
+        "high_bias": pa.array(bias > high_bias, pa.bool_(), mask=lost),
+        "norm": pa.array(_interleaved([found.norms for found in lists]), pa.float32()),
+    }
+
+
+def refuse_states(traced: Trace, text: WholeText, provenance: Mapping[str, str]) -> None:
+    """Raise for a text with a state that is not finite."""
+    n = len(text.token_ids)
+    refuse_non_finite(
+        traced.resid.numpy(),
+        np.arange(n),
+        places(["resid"], len(traced.resid) - 1),
+        [text.label] * n,
+        f"{provenance['model']} ({provenance['checkpoint']})",
+    )
+
+
+def run_columns(
+    provenance: Mapping[str, str],
+    n: int,
+    keys: Sequence[str] = ("model", "checkpoint", "experiment"),
+) -> dict[str, pa.Array]:
+    """The columns that say which run the n rows are of."""
+    return {key: constant(provenance[key], n) for key in keys}
+
+
+def constant(value: str, n: int) -> pa.Array:
+    return pa.repeat(pa.scalar(value, pa.string()), n)
+
+
+def _interleaved(columns: Sequence[np.ndarray]) -> np.ndarray:
+    """The first row of each, then the second row of each, and so on."""
+    return np.stack(columns, axis=1).reshape(-1, *columns[0].shape[1:])
+
+
+def _lists(values: pa.Array, each: int, lost: np.ndarray) -> pa.ListArray:
+    ends = pa.array(np.arange(len(lost) + 1) * each, pa.int32())
+    return pa.ListArray.from_arrays(ends, values, mask=pa.array(lost))

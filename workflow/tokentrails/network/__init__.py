@@ -1,0 +1,1 @@
+"""A checkpoint as a network: its architecture, weights, parts and residual stream."""

@@ -1,0 +1,387 @@
+"""Where the parts of each supported architecture are. The only place that knows module names.
+
+Names are paths inside the bare model that `transformers.AutoModel` builds (no unembedding). This
+module needs no torch: the metrics read embeddings by these names from the weights file.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from ..errors import TokentrailsError
+
+SITES = ("final_norm", "resid", "resid_mid")
+"""The sites of the residual stream, in the order of every table."""
+
+
+@dataclass(frozen=True)
+class Attention:
+    """The modules of a block's attention, and the norms around it.
+
+    A weight is stored (out, in), but (in, out) in a `Conv1D`. Where queries, keys and values come
+    from one module, `fused` says in which order its outputs lie.
+
+    Attributes
+    ----------
+    module: gives the attention weights, and knows the scale of the logits.
+    query, key, value, output: the projections that hold W_Q, W_K, W_V and W_O.
+    fused: `parts`: all queries, then all keys, then all values; `heads`: query, key and value of
+        the first head, then of the next.
+    norm: LN_l, which the block reads the stream through; None in post-norm encoders.
+    query_norm, key_norm: norms of each head's queries and keys.
+    post_norm: norm of the output before it is added.
+    """
+
+    module: str
+    query: str
+    key: str
+    value: str
+    output: str
+    fused: Literal["parts", "heads"] | None = None
+    norm: str | None = None
+    query_norm: str | None = None
+    key_norm: str | None = None
+    post_norm: str | None = None
+
+
+@dataclass(frozen=True)
+class Mlp:
+    """The modules of a block's MLP. The norm that it reads through is the block's `mid`.
+
+    Attributes
+    ----------
+    input, output, gate: the projections that hold W_in, W_out and W_gate.
+    activation: the function; of the gate where there is one.
+    post_norm: norm of the output before it is added.
+    """
+
+    input: str
+    output: str
+    activation: str
+    gate: str | None = None
+    post_norm: str | None = None
+
+
+@dataclass(frozen=True)
+class MaskedHead:
+    """The tensors that turn an encoder's last state into logits, as the weights file names them.
+
+    Attributes
+    ----------
+    dense, norm: logits = U norm(activation(dense(x))) + bias.
+    decoder: the module of U, which is tied to the embedding where the file has none.
+    biases: where the bias of the logits may be.
+    activation: transformers' name of the function; None for that of the MLPs.
+    """
+
+    dense: str
+    norm: str
+    decoder: str
+    biases: tuple[str, ...]
+    activation: str | None = None
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """One row of the table.
+
+    Attributes
+    ----------
+    model_type: the `model_type` of the model's configuration.
+    embedding: the token embedding, V x d.
+    position_embedding: the learned embedding of positions; None where there is none.
+    embedding_norm: what the sum of the embeddings goes through in post-norm encoders.
+    blocks: the list of blocks.
+    attention, mlp: the modules of a block.
+    mid: the module of a block whose input is `resid_mid`: the norm before the MLP; in post-norm
+        encoders that of the sum with the attention, which the MLP reads too.
+    sum_norm: the norm of the sum with the MLP in post-norm encoders.
+    parallel_attention: for blocks that add attention and MLP side by side, the attention module:
+        `resid_mid` is then the block's input plus this module's output.
+    final_norm: the norm after the last block; None in post-norm encoders, which have none.
+    unembedding: the unembedding as the weights file names it: a module, or the masked-token head
+        of an encoder.
+    causal: whether a position sees only what is before it.
+    rotary: the module that gives the rotations of queries and keys by position; None where
+        positions are vectors added to the stream.
+    depth_key, width_key, heads_key, context_key: configuration keys of the number of blocks, of
+        dimensions, of attention heads and of positions.
+    """
+
+    model_type: str
+    embedding: str
+    blocks: str
+    mid: str
+    final_norm: str | None
+    attention: Attention
+    mlp: Mlp
+    unembedding: str | MaskedHead
+    causal: bool = True
+    rotary: str | None = None
+    parallel_attention: str | None = None
+    position_embedding: str | None = None
+    embedding_norm: str | None = None
+    sum_norm: str | None = None
+    depth_key: str = "num_hidden_layers"
+    width_key: str = "hidden_size"
+    heads_key: str = "num_attention_heads"
+    context_key: str = "max_position_embeddings"
+
+    @property
+    def sites(self) -> tuple[str, ...]:
+        return tuple(s for s in SITES if s != "final_norm" or self.final_norm)
+
+    def depth(self, config: dict[str, Any]) -> int:
+        return int(config[self.depth_key])
+
+    def width(self, config: dict[str, Any]) -> int:
+        return int(config[self.width_key])
+
+    def heads(self, config: dict[str, Any]) -> int:
+        return int(config[self.heads_key])
+
+    def position_offset(self, config: dict[str, Any]) -> int:
+        """The row of the position embedding that is added at position 0."""
+        if self.model_type == "roberta":  # it numbers positions from padding_idx + 1
+            return int(config.get("pad_token_id", 1)) + 1
+        return 2 if self.model_type == "opt" else 0
+
+    def context_length(self, config: dict[str, Any]) -> int:
+        """How many positions a text may have, in tokens."""
+        length = int(config[self.context_key])
+        if self.model_type == "roberta":  # OPT's table has more rows than this key says
+            length -= self.position_offset(config)
+        return length
+
+
+_LLAMA_ATTENTION = Attention(
+    module="self_attn",
+    query="self_attn.q_proj",
+    key="self_attn.k_proj",
+    value="self_attn.v_proj",
+    output="self_attn.o_proj",
+    norm="input_layernorm",
+)
+_LLAMA_MLP = Mlp(
+    input="mlp.up_proj", output="mlp.down_proj", activation="mlp.act_fn", gate="mlp.gate_proj"
+)
+
+
+def _llama_like(
+    model_type: str,
+    mid: str = "post_attention_layernorm",
+    attention: Attention = _LLAMA_ATTENTION,
+    mlp: Mlp = _LLAMA_MLP,
+) -> Architecture:
+    return Architecture(
+        model_type,
+        "embed_tokens",
+        "layers",
+        mid,
+        "norm",
+        attention=attention,
+        mlp=mlp,
+        unembedding="lm_head",
+        rotary="rotary_emb",
+    )
+
+
+def _bert_like(model_type: str, unembedding: MaskedHead) -> Architecture:
+    return Architecture(
+        model_type,
+        "embeddings.word_embeddings",
+        "encoder.layer",
+        "attention.output.LayerNorm",
+        None,
+        attention=Attention(
+            module="attention.self",
+            query="attention.self.query",
+            key="attention.self.key",
+            value="attention.self.value",
+            output="attention.output.dense",
+        ),
+        mlp=Mlp(
+            input="intermediate.dense",
+            output="output.dense",
+            activation="intermediate.intermediate_act_fn",
+        ),
+        unembedding=unembedding,
+        causal=False,
+        position_embedding="embeddings.position_embeddings",
+        embedding_norm="embeddings.LayerNorm",
+        sum_norm="output.LayerNorm",
+    )
+
+
+ARCHITECTURES = {
+    a.model_type: a
+    for a in (
+        Architecture(
+            "gpt2",
+            "wte",
+            "h",
+            "ln_2",
+            "ln_f",
+            attention=Attention(
+                module="attn",
+                query="attn.c_attn",
+                key="attn.c_attn",
+                value="attn.c_attn",
+                output="attn.c_proj",
+                fused="parts",
+                norm="ln_1",
+            ),
+            mlp=Mlp(input="mlp.c_fc", output="mlp.c_proj", activation="mlp.act"),
+            unembedding="lm_head",
+            position_embedding="wpe",
+            depth_key="n_layer",
+            width_key="n_embd",
+            heads_key="n_head",
+            context_key="n_positions",
+        ),
+        Architecture(
+            "gpt_neox",
+            "embed_in",
+            "layers",
+            "post_attention_layernorm",
+            "final_layer_norm",
+            attention=Attention(
+                module="attention",
+                query="attention.query_key_value",
+                key="attention.query_key_value",
+                value="attention.query_key_value",
+                output="attention.dense",
+                fused="heads",
+                norm="input_layernorm",
+            ),
+            mlp=Mlp(input="mlp.dense_h_to_4h", output="mlp.dense_4h_to_h", activation="mlp.act"),
+            unembedding="embed_out",
+            rotary="rotary_emb",
+            parallel_attention="attention",
+        ),
+        _llama_like("llama"),
+        _llama_like("mistral"),
+        _llama_like("qwen2"),
+        _llama_like(
+            "qwen3",
+            attention=replace(
+                _LLAMA_ATTENTION, query_norm="self_attn.q_norm", key_norm="self_attn.k_norm"
+            ),
+        ),
+        _llama_like(
+            "gemma2",
+            mid="pre_feedforward_layernorm",
+            attention=replace(_LLAMA_ATTENTION, post_norm="post_attention_layernorm"),
+            mlp=replace(_LLAMA_MLP, post_norm="post_feedforward_layernorm"),
+        ),
+        Architecture(
+            "opt",
+            "decoder.embed_tokens",
+            "decoder.layers",
+            "final_layer_norm",
+            "decoder.final_layer_norm",
+            attention=replace(
+                _LLAMA_ATTENTION, output="self_attn.out_proj", norm="self_attn_layer_norm"
+            ),
+            mlp=Mlp(input="fc1", output="fc2", activation="activation_fn"),
+            unembedding="lm_head",
+            position_embedding="decoder.embed_positions",
+        ),
+        _bert_like(
+            "bert",
+            MaskedHead(
+                dense="cls.predictions.transform.dense",
+                norm="cls.predictions.transform.LayerNorm",
+                decoder="cls.predictions.decoder",
+                biases=("cls.predictions.bias", "cls.predictions.decoder.bias"),
+            ),
+        ),
+        _bert_like(
+            "roberta",
+            MaskedHead(
+                dense="lm_head.dense",
+                norm="lm_head.layer_norm",
+                decoder="lm_head.decoder",
+                biases=("lm_head.bias", "lm_head.decoder.bias"),
+                activation="gelu",
+            ),
+        ),
+        Architecture(
+            "distilbert",
+            "embeddings.word_embeddings",
+            "transformer.layer",
+            "sa_layer_norm",
+            None,
+            attention=Attention(
+                module="attention",
+                query="attention.q_lin",
+                key="attention.k_lin",
+                value="attention.v_lin",
+                output="attention.out_lin",
+            ),
+            mlp=Mlp(input="ffn.lin1", output="ffn.lin2", activation="ffn.activation"),
+            unembedding=MaskedHead(
+                dense="vocab_transform",
+                norm="vocab_layer_norm",
+                decoder="vocab_projector",
+                biases=("vocab_projector.bias",),
+            ),
+            causal=False,
+            position_embedding="embeddings.position_embeddings",
+            embedding_norm="embeddings.LayerNorm",
+            sum_norm="output_layer_norm",
+            depth_key="n_layers",
+            width_key="dim",
+            heads_key="n_heads",
+        ),
+    )
+}
+
+
+def architecture_of(config: dict[str, Any], *, where: object) -> Architecture:
+    """The row of the table for a model's configuration.
+
+    Parameters
+    ----------
+    config: the parsed `config.json` of a model.
+    where: named in the error.
+
+    Raises
+    ------
+    TokentrailsError: for an architecture outside the table, or a variant that it does not describe.
+    """
+    model_type = config.get("model_type")
+    supported = ", ".join(sorted(ARCHITECTURES))
+    if model_type not in ARCHITECTURES:
+        raise TokentrailsError(
+            f"model_type {model_type!r} is not supported",
+            where=where,
+            hint=f"the supported architectures are {supported}.",
+        )
+    architecture = ARCHITECTURES[model_type]
+    variant = _unsupported_variant(config)
+    if variant:
+        raise TokentrailsError(
+            f"this variant of {model_type!r} is not supported: {variant}",
+            where=where,
+            hint=f"choose another model; the supported architectures are {supported}.",
+        )
+    if model_type == "gpt_neox" and not config.get("use_parallel_residual", True):
+        return replace(architecture, parallel_attention=None)
+    return architecture
+
+
+def _unsupported_variant(config: dict[str, Any]) -> str | None:
+    if config.get("model_type") == "opt":
+        if config.get("word_embed_proj_dim", config.get("hidden_size")) != config.get(
+            "hidden_size"
+        ):
+            return "word_embed_proj_dim differs from hidden_size"
+        if not config.get("do_layer_norm_before", True):
+            return "do_layer_norm_before is false"
+    if config.get("is_decoder") and config.get("model_type") in ("bert", "roberta"):
+        return "is_decoder is true (an encoder architecture run as a decoder)"
+    if config.get("add_cross_attention"):
+        return "add_cross_attention is true"
+    return None

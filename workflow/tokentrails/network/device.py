@@ -1,0 +1,73 @@
+"""Where tensors are computed, and how exactly."""
+
+from __future__ import annotations
+
+import logging
+import os
+from functools import cache
+
+import torch
+
+from ..errors import TokentrailsError
+from .lease import Lease, lease
+
+log = logging.getLogger(__name__)
+
+
+def choose_device(device: str) -> torch.device:
+    """The CPU, or a GPU that is this process's alone until it ends.
+
+    Of several GPUs the first free one is taken; where none is free, this waits. From then on
+    float32 is multiplied as such, and a GPU gives the same bits for the same input.
+
+    Parameters
+    ----------
+    device: `cpu`, `cuda`, or `auto`: a GPU where there is one.
+
+    Raises
+    ------
+    TokentrailsError: if `cuda` is asked for and there is none.
+    """
+    multiply_exactly()
+    if device != "cpu" and torch.cuda.is_available():
+        return torch.device("cuda", _own_gpu().index)
+    if device == "cuda":
+        raise TokentrailsError(
+            "device cuda was asked for, and there is none",
+            where="extract.device",
+            hint="use 'auto' or 'cpu', or run on a machine with a GPU.",
+        )
+    return torch.device("cpu")
+
+
+def multiply_exactly() -> None:
+    """Multiply float32 as such, and sum products of half precision in float32.
+
+    An environment may say otherwise (TORCH_ALLOW_TF32_CUBLAS_OVERRIDE): TF32 has 10 of the 23 bits,
+    and ranks are exact only if a score's rounding error is that of float32.
+    """
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = False
+    torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
+
+
+@cache  # a second lease in this process would wait for the first
+def _own_gpu() -> Lease:
+    """A GPU of those that CUDA shows this process, which CUDA_VISIBLE_DEVICES decides.
+
+    Their numbers mean other GPUs in other processes, so locks have the names of their UUIDs.
+    """
+    count = torch.cuda.device_count()
+    uuids = [str(torch.cuda.get_device_properties(index).uuid) for index in range(count)]
+    taken = lease(uuids)
+    torch.cuda.set_device(taken.index)  # also for what does not say which GPU it means
+    log.info("running on GPU %d of %d, %s", taken.index, count, uuids[taken.index])
+    repeat_exactly()
+    return taken
+
+
+def repeat_exactly() -> None:
+    """Take the deterministic way where torch has two."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read at the first product
+    torch.set_deterministic_debug_mode("warn")
+    torch.utils.deterministic.fill_uninitialized_memory = False  # only costs time here

@@ -1,0 +1,165 @@
+"""Reading single tensors from a safetensors file, without torch and without the rest of the model.
+
+The format: eight bytes with the length of a JSON header, the header with each tensor's type, shape
+and place, then the tensors' bytes (https://github.com/huggingface/safetensors).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from types import EllipsisType
+
+import numpy as np
+from jaxtyping import Float32
+
+from ..errors import TokentrailsError
+
+_TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
+
+
+_CHUNK = 1 << 22
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A tensor's type and shape, and its bytes' place behind the header."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    begin: int
+    end: int
+
+
+class Weights:
+    """The tensors of one safetensors file.
+
+    Attributes
+    ----------
+    path: of the file.
+    entries: what the header says of each tensor.
+    start: where the tensors' bytes begin in the file.
+
+    Raises
+    ------
+    TokentrailsError: if the file is missing, cut short, or no safetensors file.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        try:
+            size = self.path.stat().st_size
+            with self.path.open("rb") as file:
+                header_size = int.from_bytes(file.read(8), "little")
+                if not 2 <= header_size <= size - 8:
+                    raise self._broken(f"its header should have {header_size} bytes")
+                header = json.loads(file.read(header_size))
+            self.entries = {
+                name: Entry(e["dtype"], tuple(e["shape"]), *map(int, e["data_offsets"]))
+                for name, e in header.items()
+                if name != "__metadata__"
+            }
+        except OSError as error:
+            raise self._broken(str(error.strerror)) from error
+        except ValueError as error:
+            raise self._broken(str(error)) from error
+        except (AttributeError, KeyError, TypeError) as error:
+            raise self._broken("its header does not describe tensors") from error
+        self.start = 8 + header_size
+        wanted = self.start + max((e.end for e in self.entries.values()), default=0)
+        if wanted != size:
+            raise self._broken(f"it has {size:,} bytes where its header announces {wanted:,}")
+
+    def names(self) -> list[str]:
+        return sorted(self.entries)
+
+    def find(self, module: str, parameter: str = "weight") -> str:
+        """The full name of a module's weight, whatever prefix the file was saved with.
+
+        Parameters
+        ----------
+        module: its path in the bare model.
+        parameter: its parameter, such as `bias`.
+
+        Raises
+        ------
+        TokentrailsError: unless there is exactly one.
+        """
+        ending = f"{module}.{parameter}"
+        found = [n for n in self.entries if n == ending or n.endswith(f".{ending}")]
+        if len(found) != 1:
+            raise TokentrailsError(
+                f"{len(found)} tensors are named {ending!r}, one was expected",
+                where=self.path,
+                hint="the weights do not fit the architecture named in config.json.",
+            )
+        return found[0]
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        return self.entries[name].shape
+
+    def content_sha256(self) -> str:
+        """A hash of the tensors' names, types, shapes and bytes, whatever their order in the file.
+
+        Two files with the same weights have the same hash though their headers differ.
+        """
+        digest = hashlib.sha256()
+        with self.path.open("rb") as file:
+            for name in self.names():
+                entry = self.entries[name]
+                left = entry.end - entry.begin
+                digest.update(json.dumps([name, entry.dtype, entry.shape, left]).encode())
+                file.seek(self.start + entry.begin)
+                while left > 0 and (chunk := file.read(min(left, _CHUNK))):
+                    digest.update(chunk)
+                    left -= len(chunk)
+        return digest.hexdigest()
+
+    def rows(self, name: str, index: np.ndarray) -> Float32[np.ndarray, "n d"]:
+        """Some rows of a matrix, as float32.
+
+        Parameters
+        ----------
+        name: the tensor's full name.
+        index: row numbers, shape (n,).
+        """
+        return self._read(name, index)
+
+    def tensor(self, name: str) -> Float32[np.ndarray, "*shape"]:
+        """A whole tensor, as float32, in the shape that it has in the file."""
+        return self._read(name, ...)
+
+    def _read(self, name: str, index: np.ndarray | EllipsisType) -> Float32[np.ndarray, "*shape"]:
+        entry = self.entries[name]
+        if entry.dtype not in _TYPES:
+            raise TokentrailsError(
+                f"the tensor {name!r} has type {entry.dtype}",
+                where=self.path,
+                hint=f"supported types are {', '.join(_TYPES)}.",
+            )
+        dtype = np.dtype(_TYPES[entry.dtype])
+        if math.prod(entry.shape) * dtype.itemsize != entry.end - entry.begin:
+            raise self._broken(f"the shape of {name!r} does not fit its bytes")
+        matrix = np.memmap(
+            self.path,
+            dtype=dtype,
+            mode="r",
+            offset=self.start + entry.begin,
+            shape=entry.shape,
+        )
+        picked = np.asarray(matrix[index])
+        if entry.dtype == "BF16":  # the upper half of a float32
+            return (picked.astype(np.uint32) << 16).view(np.float32)
+        return picked.astype(np.float32)
+
+    def _broken(self, detail: str) -> TokentrailsError:
+        return TokentrailsError(
+            f"the weights file is missing, cut short or not safetensors: {detail}",
+            where=self.path,
+            hint=f"delete the folder '{self.path.parent}' and run again to fetch it anew; "
+            "for a local model, save it again.",
+        )

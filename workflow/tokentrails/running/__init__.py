@@ -1,0 +1,1 @@
+"""What knows of Snakemake, Slurm or the machine."""

@@ -1,0 +1,161 @@
+"""What a job needs, before it starts: memory, time and disk, from sizes of models and texts.
+
+Slurm kills a job that takes more than it asked for, and lets one wait that asks for too much. These
+are upper bounds for the machines named below, in plain formulas; what was not enough is doubled at
+each retry. The planner adds up the same formulas.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..network.weights import Weights
+from ..settings import Experiment
+
+START_MINUTES = 10
+"""Asked for whatever a job does: starting, importing, opening files over a network."""
+
+BASE_MB = 2_000
+"""Memory of a process that has loaded torch and transformers, and its buffers."""
+
+READ_MB_PER_SECOND = 100.0
+"""A busy file system that many nodes share."""
+
+FLOP_PER_SECOND = 2e12
+"""What is left of a small GPU in float32 with short texts: about a quarter of a T4's 8e12."""
+
+BYTES_PER_TOKEN = 3
+"""UTF-8 bytes of a text per token; four to five in English, so the count is an upper bound."""
+
+AROUND = 2
+"""Special tokens that a tokenizer puts around a text."""
+
+
+@dataclass(frozen=True)
+class ModelSize:
+    """How large a model is.
+
+    Attributes
+    ----------
+    weights_mb: of the file of its weights.
+    parameters: numbers in it.
+    depth: blocks.
+    d_model: width of the stream.
+    """
+
+    weights_mb: float
+    parameters: int
+    depth: int
+    d_model: int
+
+    @classmethod
+    def of(cls, folder: Path) -> ModelSize:
+        """The size of the checkpoint in a folder of `resources/models`; only headers are read.
+
+        Raises
+        ------
+        FileNotFoundError: if it is not there, or not any more.
+        """
+        weights = folder / "model.safetensors"
+        size = weights.stat().st_size  # first: of what may be missing, every job's own input
+        facts = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
+        parameters = sum(math.prod(entry.shape) for entry in Weights(weights).entries.values())
+        return cls(size / 1e6, parameters, facts["depth"], facts["d_model"])
+
+    @property
+    def heads(self) -> int:
+        """An upper bound of the heads of a block: few models have heads narrower than 32."""
+        return max(1, self.d_model // 32)
+
+
+def tokens_of(experiment: Experiment) -> int:
+    """An upper bound of the tokens that an experiment runs a model on, before tokenizing."""
+    if experiment.words is None:
+        lengths = [len(prompt.prompt.encode()) for prompt in experiment.prompts]
+        return sum(math.ceil(length / BYTES_PER_TOKEN) + AROUND for length in lengths)
+    words = experiment.words
+    if not experiment.contexts:
+        return sum((n + AROUND) * words.per_group for n in words.n_tokens)
+    longest = max(len(context.encode()) for context in experiment.contexts)
+    text = math.ceil(longest / BYTES_PER_TOKEN)
+    # A word in its context, and at most `others` each of other contexts and of other words.
+    texts = words.per_group * (1 + 2 * experiment.others)
+    return sum((n + text) * texts for n in words.n_tokens)
+
+
+def occurrences_of(experiment: Experiment) -> int:
+    """An upper bound of the rows of its states at each place."""
+    if experiment.has_whole_texts:
+        return tokens_of(experiment)
+    if experiment.words is None:
+        return len(experiment.prompts)
+    each = 1 + 2 * experiment.others if experiment.contexts else 1
+    return len(experiment.words.n_tokens) * experiment.words.per_group * each
+
+
+def states_mb(experiment: Experiment, size: ModelSize, store: str = "float32") -> float:
+    """Disk of an experiment's states, in MB: occurrences x places x width x bytes."""
+    places = {"resid": size.depth + 1, "resid_mid": size.depth, "final_norm": 1}
+    n = sum(places[site] for site in experiment.sites)
+    return occurrences_of(experiment) * n * size.d_model * (4 if store == "float32" else 2) / 1e6
+
+
+def flop(rule: str, experiment: Experiment | None, size: ModelSize) -> float:
+    """Floating-point operations of a job: the forward pass, and products with the vocabulary.
+
+    A product of one vector with a vocabulary is taken as 2 x `parameters`, which are more than the
+    numbers in an embedding matrix.
+
+    Parameters
+    ----------
+    rule: of the job.
+    experiment: None for what is done to the weights alone.
+    """
+    each = 2.0 * size.parameters
+    if experiment is None:  # the MLP of a block has at most some 12 vectors per dimension
+        return each * 12 * size.d_model * size.depth
+    tokens = tokens_of(experiment)
+    vectors = {
+        "head_tables": 3 * size.heads * size.depth,  # two patterns and a message
+        "evolution_tables": 2 * (size.depth + 1),  # in two spaces
+        "ranks": 2 * (size.depth + 1),  # at two sites
+        "attribution_tables": 1,
+        "activations": 1,
+    }
+    return each * tokens * (1 + vectors.get(rule, 0))
+
+
+def work(
+    rule: str, experiment: Experiment | None, size: ModelSize, store: str
+) -> tuple[float, float]:
+    """The operations of a job, and the MB that it reads and writes: its weights and states."""
+    states = states_mb(experiment, size, store) if experiment is not None else 0.0
+    return flop(rule, experiment, size), size.weights_mb + states
+
+
+def seconds(operations: float, traffic_mb: float) -> float:
+    """How long a job works: it computes, and it reads and writes."""
+    return operations / FLOP_PER_SECOND + traffic_mb / READ_MB_PER_SECOND
+
+
+def minutes(operations: float, traffic_mb: float, attempt: int = 1) -> int:
+    """Minutes to ask for.
+
+    Parameters
+    ----------
+    operations: as `flop` counts them.
+    traffic_mb: what is read and written.
+    attempt: 1 for the first; each further one asks for twice as much.
+    """
+    return math.ceil(START_MINUTES + seconds(operations, traffic_mb) / 60) * 2 ** (attempt - 1)
+
+
+def memory_mb(weights_mb: float, attempt: int = 1) -> int:
+    """Memory of the machine to ask for, in MB: the file, and its parameters in float32.
+
+    A file in half precision takes twice its size then.
+    """
+    return math.ceil(BASE_MB + 3 * weights_mb) * 2 ** (attempt - 1)

@@ -1,0 +1,130 @@
+"""Which code a result came from.
+
+Snakemake sees a rule's script, not what it imports. Each rule puts the fingerprint of its script
+into `params`, so that a change in the library makes exactly the results stale that came from there.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+
+from ..project import LIBRARY, SCRIPTS
+
+PACKAGE = "tokentrails"
+
+WITHOUT_EFFECT = {
+    "_job.py": "opens the log, and ends a job with a message",
+    "__init__.py": "holds the version, which is in every table anyway",
+    "catalogue.py": "its rows reach a rule as inputs and params",
+    "config/": "what it finds reaches a rule as params",
+    "errors.py": "makes messages",
+    "files/atomic.py": "moves a finished file into its place",
+    "files/meanings.py": "describes columns",
+    "files/schema.py": "refuses what breaks a schema",
+    "network/lease.py": "waits for a free GPU",
+    "progress.py": "draws bars",
+    "project.py": "says where files lie",
+}
+"""Code that says, waits or refuses, but cannot change a value; and why."""
+
+
+@cache
+def fingerprint(script: str, *modules: str) -> str:
+    """Hash of the code of a rule's script and of everything that it imports from this project.
+
+    Comments, docstrings and layout do not count. Scripts and styles of pages do, whole.
+
+    Parameters
+    ----------
+    script: name of the file in `workflow/scripts`, without its ending.
+    modules: further modules, by dotted names below the package, that the script loads by name.
+    """
+    found = closure([SCRIPTS / f"{script}.py", *(_source(f"{PACKAGE}.{m}") for m in modules)])
+    text = "\n".join(f"{_name(file)} {_read(file)[0]}" for file in sorted(found, key=_name))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def closure(files: Iterable[Path]) -> set[Path]:
+    """These files and all that they import, directly or not, but for `WITHOUT_EFFECT`."""
+    found: set[Path] = set()
+    waiting = list(files)
+    while waiting:
+        file = waiting.pop()
+        if file not in found and not _is_without_effect(file):
+            found.add(file)
+            waiting += _read(file)[1]
+    return found
+
+
+def _is_without_effect(file: Path) -> bool:
+    name = _name(file)
+    return name in WITHOUT_EFFECT or f"{name.split('/')[0]}/" in WITHOUT_EFFECT
+
+
+def _name(file: Path) -> str:
+    """A file's path in the library, or its name among the scripts."""
+    return file.relative_to(LIBRARY if file.is_relative_to(LIBRARY) else SCRIPTS).as_posix()
+
+
+@cache
+def _read(file: Path) -> tuple[str, list[Path]]:
+    """What counts of one file, and which files it imports.
+
+    Many rules share a module, and parsing takes most of the time of a start.
+    """
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    nodes = list(ast.walk(tree))
+    imports = _imports(nodes, file)
+    _remove_docstrings(nodes)
+    return ast.dump(tree) + _page_files(file), imports
+
+
+def _source(module: str) -> Path:
+    path = LIBRARY.joinpath(*module.split(".")[1:])
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
+def _page_files(file: Path) -> str:
+    """The script and the style that a module writes into its pages: page.js, page.css."""
+    files = [file.with_suffix(suffix) for suffix in (".css", ".js")]
+    return "".join(page.read_text(encoding="utf-8") for page in files if page.is_file())
+
+
+def _imports(nodes: list[ast.AST], importer: Path) -> list[Path]:
+    names: set[str] = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            module = ".".join(filter(None, [_package(importer, node.level), node.module]))
+            names |= {module, *(f"{module}.{alias.name}" for alias in node.names)}
+    ours = {_source(name) for name in names if name.split(".")[0] == PACKAGE}
+    helpers = {SCRIPTS / f"{name}.py" for name in names if name.startswith("_")}
+    return [file for file in ours | helpers if file.is_file()]
+
+
+def _package(importer: Path, level: int) -> str:
+    """The package that a relative import of so many dots begins at; empty for none."""
+    if not level:
+        return ""
+    folder = importer.parents[level - 1].relative_to(LIBRARY)
+    return ".".join([PACKAGE, *folder.parts])
+
+
+def _remove_docstrings(nodes: list[ast.AST]) -> None:
+    for node in nodes:
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+            node.body = [line for line in node.body if not _is_docstring(line)]
+
+
+def _is_docstring(line: ast.stmt) -> bool:
+    """Whether a statement is a string alone, as those of functions and of constants are."""
+    return (
+        isinstance(line, ast.Expr)
+        and isinstance(line.value, ast.Constant)
+        and isinstance(line.value.value, str)
+    )

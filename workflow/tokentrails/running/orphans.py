@@ -1,0 +1,75 @@
+"""Slurm jobs that outlived the Snakemake which sent them.
+
+After `kill -9`, or when the machine that Snakemake runs on goes down, its jobs run on. The next run
+in the same folder would send the same jobs again, and two would write the same files.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from pathlib import Path
+
+from ..errors import TokentrailsError
+
+PREFIX = "tokentrails_"
+"""Of the names of all jobs; profiles/slurm says it to the executor."""
+
+SECONDS = 120
+"""How long cancelled jobs may take to end."""
+
+
+def cancel_orphans(folder: Path) -> list[str]:
+    """Cancel the jobs that an earlier run sent from a folder, and wait until they have ended.
+
+    Only the run that holds the folder's lock may do this: then no other run can have sent them.
+
+    Parameters
+    ----------
+    folder: in which that run worked.
+
+    Returns
+    -------
+    The numbers of the jobs.
+
+    Raises
+    ------
+    TokentrailsError: if Slurm does not answer, or they do not end.
+    """
+    orphans = jobs_of(folder)
+    if not orphans:
+        return []
+    _slurm("scancel", *orphans)
+    waiting = time.monotonic() + SECONDS
+    while left := jobs_of(folder):
+        if time.monotonic() > waiting:
+            raise TokentrailsError(
+                f"jobs of an earlier run do not end: {', '.join(left)}",
+                where=str(folder),
+                hint="end them with scancel, or wait; then run the same command again.",
+            )
+        time.sleep(1)
+    return orphans
+
+
+def jobs_of(folder: Path) -> list[str]:
+    """The user's waiting and running jobs that were sent from a folder by this workflow."""
+    listing = _slurm("squeue", "--me", "--noheader", "--format=%A|%j|%Z")
+    jobs = [line.strip().split("|", 2) for line in listing.splitlines() if line.strip()]
+    return [
+        number for number, name, where in jobs if name.startswith(PREFIX) and Path(where) == folder
+    ]
+
+
+def _slurm(*command: str) -> str:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=SECONDS)
+    except (OSError, subprocess.SubprocessError) as error:
+        said = (getattr(error, "stderr", None) or str(error)).strip()
+        raise TokentrailsError(
+            f"{command[0]} failed: {said}",
+            where="Slurm",
+            hint="jobs of an earlier run may still be running, and are looked for first; "
+            "see whether squeue works, then run the same command again.",
+        ) from error
+    return done.stdout

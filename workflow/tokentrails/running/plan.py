@@ -1,0 +1,308 @@
+"""What a run will take, before it starts: jobs, GPU time, downloads and disk.
+
+Out of the outputs that Snakemake lists, with those that are to be made, and of the sizes of models.
+What is not known is said to be so; nothing is guessed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..config.trainings import checkpoint_names
+from ..errors import TokentrailsError
+from ..models.size import Expected
+from ..settings import Config, Experiment, Model
+from .cost import minutes, seconds, states_mb, work
+
+MODELS, TRAININGS = "resources/models/", "resources/training/"
+
+
+@dataclass(frozen=True)
+class Output:
+    """One line of `snakemake --summary`.
+
+    Attributes
+    ----------
+    pending: whether its job is to run.
+    """
+
+    file: str
+    rule: str
+    pending: bool
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What is known of a rule of the workflow.
+
+    Attributes
+    ----------
+    stage: the file of rules that it is in.
+    outputs: how many files one of its jobs makes.
+    local: whether it runs where Snakemake runs, whatever the profile.
+    gpu: whether it asks for a GPU.
+    """
+
+    stage: str
+    outputs: int
+    local: bool
+    gpu: bool
+
+
+@dataclass
+class Stage:
+    """Jobs of one stage: those that are to run, by where they do, and those that are done."""
+
+    local: int = 0
+    cpu: int = 0
+    gpu: int = 0
+    done: int = 0
+
+    @property
+    def pending(self) -> int:
+        return self.local + self.cpu + self.gpu
+
+
+@dataclass
+class Need:
+    """What one model takes from now on. Disk and downloads in MB.
+
+    Attributes
+    ----------
+    checkpoints: to fetch, to convert or to train.
+    weights_mb: of checkpoints that are kept; of one, where they are not.
+    gpu_jobs, work_hours, asked_hours: jobs on a GPU, how long they work, and what they ask for.
+    unknown: why the numbers are not known; empty where they are.
+    """
+
+    checkpoints: int = 0
+    download_mb: float = 0.0
+    weights_mb: float = 0.0
+    states_mb: float = 0.0
+    gpu_jobs: int = 0
+    work_hours: float = 0.0
+    asked_hours: float = 0.0
+    unknown: str = ""
+
+
+@dataclass
+class Tables:
+    """Disk of all other outputs that are to be made, as large as those of the same rule are.
+
+    Attributes
+    ----------
+    files: how many are to be made.
+    unknown: rules of which there is none yet, and how many files of each are to be made.
+    """
+
+    files: int = 0
+    mb: float = 0.0
+    unknown: dict[str, int] = field(default_factory=dict)
+
+
+def read_summary(text: str) -> list[Output]:
+    """The outputs out of what `snakemake --summary` prints."""
+    outputs = []
+    for line in text.splitlines():
+        columns = line.split("\t")
+        if len(columns) == 6 and columns[0] != "output_file":
+            outputs.append(Output(columns[0], columns[2], columns[5] == "update pending"))
+    return outputs
+
+
+def stages(outputs: Iterable[Output], rules: Mapping[str, Rule]) -> dict[str, Stage]:
+    """The jobs of each stage, in the order of `rules`."""
+    files = Counter((output.rule, output.pending) for output in outputs)
+    found: dict[str, Stage] = {}
+    for name, rule in rules.items():
+        pending, done = (files[name, state] // rule.outputs for state in (True, False))
+        if not pending + done:
+            continue
+        stage = found.setdefault(rule.stage, Stage())
+        where = "local" if rule.local else "gpu" if rule.gpu else "cpu"
+        setattr(stage, where, getattr(stage, where) + pending)
+        stage.done += done
+    return found
+
+
+def needs(
+    outputs: Iterable[Output],
+    rules: Mapping[str, Rule],
+    config: Config,
+    expected: Callable[[Model], Expected],
+) -> dict[str, Need]:
+    """What each model takes.
+
+    Parameters
+    ----------
+    expected: the size of a model's checkpoints; it is asked where something is to be done.
+    """
+    todo: dict[str, _Todo] = defaultdict(_Todo)
+    for output in outputs:
+        if not output.pending:
+            continue
+        parts = Path(output.file).parts
+        if output.file.startswith(TRAININGS):  # MODEL/…
+            todo[parts[2]].training = True
+        elif output.file.startswith(MODELS):  # MODEL/CHECKPOINT/…
+            todo[parts[2]].checkpoints.add(parts[3])
+        elif rules[output.rule].gpu:  # results/STAGE/MODEL/CHECKPOINT/EXPERIMENT[.parquet]
+            job = (output.rule, parts[3], parts[4].removesuffix(".parquet"))
+            todo[parts[2]].on_gpu.add(job)
+    return {
+        name: _need(model, todo[name], config, expected) for name, model in config.models.items()
+    }
+
+
+@dataclass
+class _Todo:
+    """What is to be done for a model: checkpoints, and (rule, checkpoint, experiment) on a GPU."""
+
+    training: bool = False
+    checkpoints: set[str] = field(default_factory=set)
+    on_gpu: set[tuple[str, str, str]] = field(default_factory=set)
+
+
+def _need(model: Model, todo: _Todo, config: Config, expected: Callable[[Model], Expected]) -> Need:
+    need = Need(checkpoints=len(todo.checkpoints), gpu_jobs=len(todo.on_gpu))
+    if todo == _Todo():
+        return need
+    try:
+        known = expected(model)
+    except TokentrailsError as error:
+        need.unknown = str(error).splitlines()[0]
+        return need
+    size = known.size
+    need.download_mb = known.download_mb * need.checkpoints
+    kept = need.checkpoints if model.keep_weights else min(1, need.checkpoints)
+    if model.training is not None and todo.training:
+        kept += len(checkpoint_names(model.training.steps))
+    need.weights_mb = size.weights_mb * kept
+    store = config.extract["store"]
+    for rule, _, name in todo.on_gpu:
+        experiment: Experiment | None = config.experiments.get(name)  # none has the weights alone
+        if experiment is not None and rule == "hidden_states":
+            need.states_mb += states_mb(experiment, size, store)
+        of_job = work(rule, experiment, size, store)
+        need.work_hours += seconds(*of_job) / 3600
+        need.asked_hours += minutes(*of_job) / 60
+    return need
+
+
+def tables(outputs: Sequence[Output], size_of: Callable[[str], int | None]) -> Tables:
+    """The disk of tables and figures that are to be made.
+
+    Parameters
+    ----------
+    size_of: bytes of a file; None where there is none.
+    """
+    others = [
+        output
+        for output in outputs
+        if output.rule != "hidden_states" and not output.file.startswith((MODELS, TRAININGS))
+    ]
+    sizes: dict[str, list[int]] = defaultdict(list)
+    for output in others:
+        if (size := size_of(output.file)) is not None:
+            sizes[output.rule].append(size)
+    found = Tables()
+    for rule, files in Counter(output.rule for output in others if output.pending).items():
+        found.files += files
+        if sizes[rule]:
+            found.mb += files * sum(sizes[rule]) / len(sizes[rule]) / 1e6
+        else:
+            found.unknown[rule] = files
+    return found
+
+
+def total(needs: Mapping[str, Need], config: Config) -> Need:
+    """The sum of the models whose sizes are known.
+
+    Of weights that are not kept, no more than one checkpoint is on the disk, whichever model's.
+    """
+    added = Need()
+    for key in ("checkpoints", "download_mb", "states_mb", "gpu_jobs", "work_hours", "asked_hours"):
+        setattr(added, key, sum(getattr(need, key) for need in needs.values()))
+    kept = [n.weights_mb for name, n in needs.items() if config.models[name].keep_weights]
+    passing = [n.weights_mb for name, n in needs.items() if not config.models[name].keep_weights]
+    added.weights_mb = sum(kept) + max(passing, default=0.0)
+    return added
+
+
+def page(
+    stages: Mapping[str, Stage], needs: Mapping[str, Need], all_of: Need, tables: Tables, free: int
+) -> str:
+    """The plan as text.
+
+    Parameters
+    ----------
+    free: bytes of the disk.
+    """
+    whole = Stage()
+    for stage in stages.values():
+        for key in ("local", "cpu", "gpu", "done"):
+            setattr(whole, key, getattr(whole, key) + getattr(stage, key))
+    jobs = [
+        (name.replace("_", " "), s.pending, s.local, s.cpu, s.gpu, s.done)
+        for name, s in {**stages, "total": whole}.items()
+    ]
+    models = [
+        (name, n.checkpoints, *_numbers(n), n.gpu_jobs)
+        for name, n in {**needs, "total": all_of}.items()
+    ]
+    on_disk = all_of.weights_mb + all_of.states_mb + tables.mb
+    lines = [
+        *_aligned(("stage", "jobs", "local", "CPU", "GPU", "done already"), jobs),
+        "",
+        f"On Slurm the CPU and GPU jobs are submitted, {whole.cpu + whole.gpu:,} at most: tables "
+        "of one run may share a job.",
+        "Without Slurm all run here, GPU jobs on the CPU where there is no GPU.",
+        "",
+        *_aligned(
+            ("model", "checkpoints", "download", "weights", "states", "GPU hours", "GPU jobs"),
+            models,
+        ),
+        "",
+        f"Tables and figures: {tables.files:,} files"
+        + (f", {_mb(tables.mb)} if they are as large as those there" if tables.mb else "")
+        + (f"; no file is there of {', '.join(tables.unknown)}," if tables.unknown else "")
+        + (f" so the size of {sum(tables.unknown.values()):,} is unknown" if tables.unknown else "")
+        + ".",
+        f"Disk: {_mb(on_disk)} more, {_mb(free / 1e6)} free."
+        + (" NOT ENOUGH." if on_disk * 1e6 > free else ""),
+        f"GPU: {all_of.work_hours:,.1f} hours of work on a small GPU; jobs ask for "
+        f"{all_of.asked_hours:,.1f} hours together, with time to start.",
+    ]
+    unknown = [f"  {name}: {need.unknown}" for name, need in needs.items() if need.unknown]
+    if unknown:
+        lines += ["", "Unknown, and in no sum above:", *unknown]
+    return "\n".join(lines)
+
+
+def _numbers(need: Need) -> tuple[str, ...]:
+    if need.unknown:
+        return ("unknown",) * 4
+    disk = (need.download_mb, need.weights_mb, need.states_mb)
+    return (*map(_mb, disk), f"{need.work_hours:,.1f}")
+
+
+def _mb(mb: float) -> str:
+    if mb >= 10_000:
+        return f"{mb / 1000:,.0f} GB"
+    return f"{mb:,.0f} MB" if mb >= 10 else f"{mb:.1f} MB"
+
+
+def _aligned(header: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
+    """Columns under their names; the first one to the left, the others to the right."""
+    cells = [[f"{v:,}" if isinstance(v, int) else str(v) for v in row] for row in (header, *rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return [
+        "  ".join(
+            cell.ljust(width) if i == 0 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in cells
+    ]

@@ -1,0 +1,1 @@
+"""Resampling, tests and similarities: arrays in, arrays out."""

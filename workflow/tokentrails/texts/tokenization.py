@@ -1,0 +1,267 @@
+"""From prompts to token ids with marked targets. Needs a tokenizer, never the weights."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from tokenizers import Encoding, Tokenizer
+
+from ..errors import TokentrailsError
+from ..settings import BASELINE, Experiment, Prompt
+from .entries import surface
+from .spans import NotAligned, Span, WordPart, find_words, parts_of, span_of, words_of
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A text's tokens, each with its characters; (0, 0) for those that were added to it."""
+
+    ids: list[int]
+    tokens: list[str]
+    offsets: list[tuple[int, int]]
+    special_tokens: int
+
+
+@dataclass(frozen=True)
+class TokenizerFiles:
+    """A tokenizer as transformers saves it: how it cuts, and its BOS and unknown tokens."""
+
+    tokenizer: Tokenizer
+    bos: str | None
+    unknown: str | None = None
+
+    @classmethod
+    def load(cls, folder: Path) -> TokenizerFiles:
+        """Read `tokenizer.json` and `tokenizer_config.json` of a folder."""
+        path = folder / "tokenizer.json"
+        try:
+            tokenizer = Tokenizer.from_file(str(path))
+        except Exception as error:  # the Rust side raises bare Exceptions
+            raise TokentrailsError(
+                f"the tokenizer cannot be read: {error}",
+                where=path,
+                hint=f"delete the folder '{folder}' and run again to make it anew.",
+            ) from error
+        # Some files keep the cutting and padding of their last use; states must not depend on it.
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        settings = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+        bos, unknown = (
+            entry["content"] if isinstance(entry, dict) else entry
+            for entry in (settings.get("bos_token"), settings.get("unk_token"))
+        )
+        return cls(tokenizer, bos, unknown)
+
+    @property
+    def bos_id(self) -> int | None:
+        """The BOS's index in the vocabulary; None without a BOS."""
+        return None if self.bos is None else self.tokenizer.token_to_id(self.bos)
+
+    def encode(self, texts: Sequence[str], *, add_special_tokens: bool, bos: bool) -> list[Encoded]:
+        """Cut texts into tokens.
+
+        Parameters
+        ----------
+        add_special_tokens: whether the tokenizer adds its own around each text.
+        bos: whether to put the BOS in front of those texts that do not begin with it.
+        """
+        encodings = self.tokenizer.encode_batch(texts, add_special_tokens=add_special_tokens)
+        return [self._with_bos(e) if bos else _encoded(e) for e in encodings]
+
+    def _with_bos(self, encoding: Encoding) -> Encoded:
+        e, bos_id = _encoded(encoding), self.bos_id
+        if bos_id is None or e.ids[:1] == [bos_id]:
+            return e
+        return Encoded(
+            [bos_id, *e.ids],
+            [self.bos or "", *e.tokens],
+            [(0, 0), *e.offsets],
+            e.special_tokens + 1,
+        )
+
+
+def _encoded(e: Encoding) -> Encoded:
+    return Encoded(e.ids, e.tokens, e.offsets, sum(e.special_tokens_mask))
+
+
+def tokenize(
+    experiment: Experiment, files: TokenizerFiles, context_length: int, *, model: str
+) -> tuple[pa.Table, pa.Table]:
+    """Tokenize an experiment's prompts and find their targets; in whole texts, that is every token.
+
+    Parameters
+    ----------
+    experiment: its prompts and how special tokens are added.
+    files: the model's tokenizer.
+    context_length: most tokens that the model takes.
+    model: named in messages.
+
+    Returns
+    -------
+    The table `tokens`, and the table `skipped` (occurrence, label, reason) of the targets that this
+    tokenizer cannot separate from their neighbours, and of the baseline's texts that are too long
+    for the model: any texts will do for it.
+
+    Raises
+    ------
+    TokentrailsError: for a target that is not in its prompt or a prompt that is too long, and if
+        every target was skipped.
+    """
+    mode = experiment.special_tokens
+    if mode == "bos" and files.bos_id is None:
+        raise TokentrailsError(
+            f"the tokenizer of {model!r} has no beginning-of-sequence token",
+            where=f"experiments.{experiment.name}.special_tokens",
+            hint="use 'default' or 'none' for this model.",
+        )
+    encodings = files.encode(
+        [prompt.prompt for prompt in experiment.prompts],
+        add_special_tokens=mode != "none",
+        bos=mode == "bos",
+    )
+    rows: list[dict[str, Any]] = []
+    skipped: list[dict[str, Any]] = []
+    for index, (prompt, encoding) in enumerate(zip(experiment.prompts, encodings, strict=True)):
+        where = f"{experiment.file}, label {prompt.label!r}, model {model!r}"
+        try:
+            if experiment.name == BASELINE:
+                _fits(encoding, context_length)
+            check_length("prompt", encoding, context_length, where)
+            if prompt.is_whole:
+                targets = _all_tokens(prompt, encoding)
+            else:
+                targets = [(*_find(prompt, encoding, files.tokenizer, where), None)]
+        except NotAligned as reason:
+            skipped.append({"occurrence": index, "label": prompt.label, "reason": str(reason)})
+            continue
+        for span, word, part in targets:
+            occurrence = len(rows) if prompt.is_whole else index
+            row = token_row(occurrence, prompt.label, word, prompt.prompt, encoding, span)
+            rows.append(row | prompt.groups | {"word_part": part})
+    if not rows and experiment.name == BASELINE:
+        raise TokentrailsError(
+            f"no text of the baseline can be used for {model!r}: "
+            f"{skipped[0]['label']!r}: {skipped[0]['reason']}",
+            where=experiment.file,
+            hint="add texts that this model takes; or switch the baseline off with "
+            "'baseline: {enabled: false}'.",
+        )
+    if not rows:
+        raise TokentrailsError(
+            f"no target of the experiment can be separated by the tokenizer of {model!r}: "
+            f"{skipped[0]['label']!r}: {skipped[0]['reason']}",
+            where=experiment.file,
+            hint="choose targets that stand between spaces, or leave this model out.",
+        )
+    tokens = tokens_table(rows, experiment.group_columns)
+    if experiment.has_whole_texts:
+        parts = pa.array([row["word_part"] for row in rows], pa.string())
+        tokens = tokens.append_column("word_part", parts)
+    return tokens, pa.Table.from_pylist(skipped, schema=SKIPPED)
+
+
+def _fits(encoding: Encoded, context_length: int) -> None:
+    if len(encoding.ids) > context_length:
+        raise NotAligned(f"it has {len(encoding.ids)} tokens, the model takes {context_length}")
+
+
+def check_length(what: str, encoding: Encoded, context_length: int, where: str) -> None:
+    """Raise for a text that is longer than the model takes."""
+    if len(encoding.ids) > context_length:
+        raise TokentrailsError(
+            f"the {what} has {len(encoding.ids)} tokens, the model takes {context_length}",
+            where=where,
+            hint=f"shorten the {what}, or leave this model out of the experiment.",
+        )
+
+
+_TOKENS = {
+    "occurrence": pa.int32(),
+    "label": pa.string(),
+    "word": pa.string(),
+    "text": pa.string(),
+    "token_ids": pa.list_(pa.int32()),
+    "tokens": pa.list_(pa.string()),
+    "first": pa.int32(),
+    "last": pa.int32(),
+    "n_tokens": pa.int32(),
+    "special_tokens": pa.int32(),
+}
+SKIPPED = pa.schema([("occurrence", pa.int32()), ("label", pa.string()), ("reason", pa.string())])
+
+
+def token_row(
+    occurrence: int, label: str, word: str, text: str, encoding: Encoded, span: Span
+) -> dict[str, Any]:
+    """A row of the tokens table, without group columns."""
+    return {
+        "occurrence": occurrence,
+        "label": label,
+        "word": word,
+        "text": text,
+        "token_ids": encoding.ids,
+        "tokens": encoding.tokens,
+        "first": span.first,
+        "last": span.last,
+        "n_tokens": span.last - span.first + 1,
+        "special_tokens": encoding.special_tokens,
+    }
+
+
+def tokens_table(rows: Sequence[dict[str, Any]], group_columns: Sequence[str]) -> pa.Table:
+    """The tokens table of rows; a group column that a row lacks is null there."""
+    columns = {n: pa.array([r[n] for r in rows], type=t) for n, t in _TOKENS.items()}
+    for name in group_columns:
+        values = [row.get(name) for row in rows]
+        kinds = {type(value) for value in values if value is not None}
+        if len(kinds) > 1 and kinds != {int, float}:
+            values = [None if value is None else str(value) for value in values]
+        columns[name] = pa.array(values, type=None if kinds else pa.string())
+    return pa.table(columns)
+
+
+def _all_tokens(prompt: Prompt, encoding: Encoded) -> list[tuple[Span, str, WordPart | None]]:
+    """Each token of a whole text, special ones too, its word, and which part of that it is."""
+    if not encoding.ids:
+        raise NotAligned("the tokenizer makes no token of it")
+    words = words_of(prompt.prompt, encoding.offsets)
+    parts = parts_of(prompt.prompt, encoding.offsets)
+    places = (Span(position, position) for position in range(len(words)))
+    return list(zip(places, words, parts, strict=True))
+
+
+def _find(prompt: Prompt, encoding: Encoded, tokenizer: Tokenizer, where: str) -> tuple[Span, str]:
+    """The target's span, and how it is written in the text."""
+    text, offsets = prompt.prompt, encoding.offsets
+    if prompt.token is not None and tokenizer.token_to_id(prompt.token) is not None:
+        positions = [i for i, token in enumerate(encoding.tokens) if token == prompt.token]
+        if len(positions) >= prompt.occurrence:
+            position = positions[prompt.occurrence - 1]
+            start, end = offsets[position]
+            return Span(position, position), text[start:end].strip() or prompt.token
+        if prompt.word is None:
+            raise _not_there(prompt, prompt.token, len(positions), encoding, where)
+    word = prompt.word if prompt.word is not None else surface(prompt.token or "")
+    places = find_words(text, word) if word.strip() else []
+    if len(places) < prompt.occurrence:
+        raise _not_there(prompt, word, len(places), encoding, where)
+    start, end = places[prompt.occurrence - 1]
+    return span_of(text, offsets, start, end), text[start:end]
+
+
+def _not_there(
+    prompt: Prompt, target: str, found: int, encoding: Encoded, where: str
+) -> TokentrailsError:
+    how_often = "is not" if found == 0 else f"is only {found} time{'s' * (found > 1)}"
+    nth = f" (occurrence {prompt.occurrence} is asked for)" if prompt.occurrence > 1 else ""
+    return TokentrailsError(
+        f"the target {target!r} {how_often} in the prompt {prompt.prompt!r}{nth}; "
+        f"its tokens are {' '.join(encoding.tokens)}",
+        where=where,
+        hint="check spelling, case and the space in front: ' lead' and 'lead' differ.",
+    )

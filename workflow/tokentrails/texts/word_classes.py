@@ -1,0 +1,75 @@
+"""Function words and content words: which words belong to the closed classes of English."""
+
+from __future__ import annotations
+
+import unicodedata
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+from ..errors import TokentrailsError
+from ..files.schema import check
+from ..files.yaml_file import YamlFile
+from ..project import PROJECT
+from .spans import CLITICS, is_word
+
+WordClass = Literal["function", "content", "punctuation", "other"]
+
+FUNCTION_WORDS = PROJECT / "resources/words/function_words.yaml"
+
+
+@cache
+def function_words(path: Path = FUNCTION_WORDS) -> frozenset[str]:
+    """The words of all closed classes, in small letters and with straight apostrophes.
+
+    Parameters
+    ----------
+    path: a YAML file with a list of words for each class.
+
+    Raises
+    ------
+    TokentrailsError: if the file breaks its schema, or a word is not written as it is looked up.
+    """
+    file = YamlFile(path)
+    check(file.data, "function_words", file.where)
+    assert isinstance(file.data, dict)
+    for name, words in file.data.items():
+        for index, word in enumerate(words):
+            where = file.where((name, index))
+            if word != _plain(word):
+                raise TokentrailsError(
+                    f"the word {word!r} has capitals",
+                    where=where,
+                    hint=f"write {_plain(word)!r}; it stands for every spelling.",
+                )
+            if word in words[:index]:
+                raise TokentrailsError(
+                    f"the word {word!r} is listed twice", where=where, hint="remove one of them."
+                )
+    return frozenset(word for words in file.data.values() for word in words)
+
+
+def word_class(word: str) -> WordClass | None:
+    """The class of a word as `spans.words_in` finds them; with clitics, that of what they lean on.
+
+    Capitals do not count, and a curly apostrophe is a straight one.
+
+    Returns
+    -------
+    ``"function"`` for the words of `FUNCTION_WORDS`, ``"content"`` for all other words of letters,
+    ``"punctuation"`` for punctuation marks, ``"other"`` for numbers, words with digits and other
+    signs, and None where there is no word.
+    """
+    if not word.strip():
+        return None
+    if {_plain(word), _plain(CLITICS.sub("", word))} & function_words():
+        return "function"
+    if is_word(word):
+        return "content"
+    if all(unicodedata.category(c)[0] == "P" for c in word):
+        return "punctuation"
+    return "other"
+
+
+def _plain(word: str) -> str:
+    return word.replace("’", "'").casefold()

@@ -1,0 +1,347 @@
+"""From a word list to token ids with marked words: drawing them, alone or in contexts."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from ..errors import TokentrailsError
+from ..settings import Experiment, Words
+from .spans import NotAligned, Span, is_word, span_of
+from .template import Template
+from .tokenization import SKIPPED, Encoded, TokenizerFiles, check_length, token_row, tokens_table
+from .word_list import Entry, WordList
+
+MEANINGS = {
+    "rank": "line of the word in the word list, from 1",
+    "variant": "base: a word in a context; P1: the same word in another context; P2: the same "
+    "context with another word of as many tokens that ends in the same token",
+    "base": "occurrence that this one is compared with; its own index for a base",
+    "context": "index of the context in the experiment file, from 0",
+}
+"""What the columns mean that tokens of words have beyond those of prompts."""
+
+_COLUMNS = {
+    "rank": pa.int32(),
+    "variant": pa.string(),
+    "base": pa.int32(),
+    "context": pa.int32(),
+}
+_WORDS_SKIPPED = SKIPPED.append(pa.field("rank", pa.int32()))
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A word in a text, cut into tokens: `ids` are those of the word alone."""
+
+    entry: Entry
+    text: str
+    encoding: Encoded
+    span: Span
+    ids: tuple[int, ...]
+
+
+class Cutter:
+    """Puts words into the templates of an experiment and cuts the texts into tokens.
+
+    Parameters
+    ----------
+    experiment: its contexts, or its one template where it has none.
+    files: the model's tokenizer.
+    context_length: most tokens that the model takes.
+    model: named in messages.
+
+    Raises
+    ------
+    TokentrailsError: if a template asks for a BOS and the tokenizer has none.
+    """
+
+    def __init__(
+        self, experiment: Experiment, files: TokenizerFiles, context_length: int, *, model: str
+    ) -> None:
+        sources = experiment.contexts or (experiment.template,)
+        key = f"{experiment.file}, contexts[{{}}]"
+        if not experiment.contexts:
+            key = f"experiments.{experiment.name}.template"
+        self._wheres = [key.format(index) for index in range(len(sources))]
+        self.templates = [Template.parse(*pair) for pair in zip(sources, self._wheres, strict=True)]
+        self._files, self._context_length, self._model = files, context_length, model
+        for source, template, where in zip(sources, self.templates, self._wheres, strict=True):
+            if template.bos and files.bos_id is None:
+                raise TokentrailsError(
+                    f"the tokenizer of {model!r} has no beginning-of-sequence token, "
+                    f"which the template {source!r} asks for",
+                    where=where,
+                    hint="leave {bos} out, or leave this model out of the experiment.",
+                )
+
+    def cut(self, entries: Sequence[Entry], context: int = 0) -> list[Cut | str]:
+        """Each entry's tokens in one of the templates, or the reason why it has none of its own."""
+        template = self.templates[context]
+        texts = [template.fill(entry.text) for entry in entries]
+        encodings = self._files.encode(texts, add_special_tokens=False, bos=template.bos)
+        return [
+            self._cut(entry, text, encoding, len(template.before))
+            for entry, text, encoding in zip(entries, texts, encodings, strict=True)
+        ]
+
+    def _cut(self, entry: Entry, text: str, encoding: Encoded, start: int) -> Cut | str:
+        try:
+            span = span_of(text, encoding.offsets, start, start + len(entry.text))
+        except NotAligned as reason:
+            return str(reason)
+        part = slice(span.first, span.last + 1)
+        if self._files.unknown in encoding.tokens[part]:
+            return "the tokenizer does not know its letters"
+        return Cut(entry, text, encoding, span, tuple(encoding.ids[part]))
+
+    def cut_as(self, word: Cut, context: int) -> Cut | None:
+        """A word in another context, if its tokens are the same there."""
+        (cut,) = self.cut([word.entry], context)
+        return cut if isinstance(cut, Cut) and cut.ids == word.ids else None
+
+    def row(
+        self, occurrence: int, label: str, cut: Cut, context: int = 0, **columns: object
+    ) -> dict[str, Any]:
+        """The row of a word in the tokens table.
+
+        Raises
+        ------
+        TokentrailsError: if the text is longer than the model takes.
+        """
+        where = f"{self._wheres[context]}, word {cut.entry.text!r}, model {self._model!r}"
+        check_length("text", cut.encoding, self._context_length, where)
+        row = token_row(occurrence, label, cut.entry.text, cut.text, cut.encoding, cut.span)
+        return row | {"rank": cut.entry.rank, "context": context} | columns
+
+
+class Skipped:
+    """The table of what is left out, with the reasons, in the order of the word list."""
+
+    def __init__(self) -> None:
+        self._rows: list[dict[str, Any]] = []
+
+    def add(self, entry: Entry, reason: str) -> None:
+        self._rows.append({"label": entry.text, "reason": reason, "rank": entry.rank})
+
+    def table(self) -> pa.Table:
+        rows = sorted(self._rows, key=lambda row: row["rank"])
+        return pa.Table.from_pylist(rows, schema=_WORDS_SKIPPED)
+
+
+def tokenize_words(
+    experiment: Experiment,
+    word_list: WordList,
+    files: TokenizerFiles,
+    context_length: int,
+    *,
+    model: str,
+) -> tuple[pa.Table, pa.Table]:
+    """Draw words of each token count from a list, and tokenize them.
+
+    Without contexts, every drawn word is one occurrence, in the experiment's template. With
+    contexts it is the base of several, after "Token Representation Evolution": P1, the same word in
+    other contexts; P2, other words of the list in its context, of as many tokens and with the same
+    last one. The bases of a group go through the contexts in turn.
+
+    Parameters
+    ----------
+    experiment: its words, and its template or contexts.
+    word_list: what to draw from.
+    files: the model's tokenizer.
+    context_length: most tokens that the model takes.
+    model: named in messages.
+
+    Returns
+    -------
+    The table `tokens`, with the columns of `MEANINGS`, sorted by token count and rank; and the
+    table `skipped` (occurrence, label, reason, rank) of those entries that are no words, are not
+    separated from their neighbours by this tokenizer, or fit in no group. Words that were only not
+    drawn are not in it.
+
+    Raises
+    ------
+    TokentrailsError: if no word fits in any group, a text is too long, or a BOS is asked for where
+        there is none.
+    """
+    words = experiment.words
+    if words is None:
+        raise ValueError(f"the experiment {experiment.name!r} has no words")
+    cutter = Cutter(experiment, files, context_length, model=model)
+    skipped = Skipped()
+    groups = _groups(cutter, word_list.entries[: words.top], words, skipped)
+    if experiment.contexts:
+        rows = _perturbations(cutter, groups, experiment, words, skipped)
+        names = list(_COLUMNS)
+    else:
+        drawn = (word for n, group in groups.items() for word in _draw(group, n, words))
+        rows = [cutter.row(i, word.entry.text, word) for i, word in enumerate(drawn)]
+        names = ["rank"]
+    if not rows:
+        (first, *_) = skipped.table().to_pylist()
+        raise TokentrailsError(
+            f"none of the first {words.top} entries of the word list is a word of "
+            f"{' or '.join(map(str, words.n_tokens))} tokens for {model!r}; "
+            f"{first['label']!r}: {first['reason']}",
+            where=f"{experiment.file}, words",
+            hint="raise 'top', ask for other 'n_tokens', or leave this model out.",
+        )
+    tokens = tokens_table(rows, experiment.group_columns)
+    for name in names:
+        tokens = tokens.append_column(name, pa.array([r[name] for r in rows], _COLUMNS[name]))
+    return tokens, skipped.table()
+
+
+def _groups(
+    cutter: Cutter, entries: Sequence[Entry], words: Words, skipped: Skipped
+) -> dict[int, list[Cut]]:
+    """The words of each token count that is asked for, in the order of the list."""
+    groups: dict[int, list[Cut]] = {n: [] for n in words.n_tokens}
+    seen: dict[tuple[int, ...], Entry] = {}
+    wanted = _words_among(entries, skipped)
+    for entry, cut in zip(wanted, cutter.cut(wanted), strict=True):
+        if isinstance(cut, str):
+            skipped.add(entry, cut)
+        elif len(cut.ids) not in groups:
+            skipped.add(entry, f"cut into {len(cut.ids)} tokens, no group asks for that")
+        elif cut.ids in seen:  # to the model it is the same word, as in lower-casing tokenizers
+            first = seen[cut.ids]
+            skipped.add(entry, f"the same tokens as {first.text!r} on line {first.rank}")
+        else:
+            seen[cut.ids] = entry
+            groups[len(cut.ids)].append(cut)
+    return groups
+
+
+def _words_among(entries: Sequence[Entry], skipped: Skipped) -> list[Entry]:
+    first: dict[str, Entry] = {}
+    for entry in entries:
+        if not is_word(entry.text):
+            skipped.add(entry, "no word: letters, with apostrophes or hyphens between them")
+        elif entry.text in first:
+            skipped.add(entry, f"listed before, on line {first[entry.text].rank}")
+        else:
+            first[entry.text] = entry
+    return list(first.values())
+
+
+def _draw(group: Sequence[Cut], n_tokens: int, words: Words) -> list[Cut]:
+    """Some words of one token count, by rank. What other groups hold makes no difference."""
+    size = min(words.per_group, len(group))
+    chosen = np.random.default_rng((words.seed, n_tokens)).choice(len(group), size, replace=False)
+    log.info("n_tokens %d: %d words, drawn: %d of %d", n_tokens, len(group), size, words.per_group)
+    return [group[i] for i in sorted(chosen)]
+
+
+def _perturbations(
+    cutter: Cutter,
+    groups: dict[int, list[Cut]],
+    experiment: Experiment,
+    words: Words,
+    skipped: Skipped,
+) -> list[dict[str, Any]]:
+    """The rows of all bases, each followed by its P1, by context, and its P2, by rank."""
+    rows: list[dict[str, Any]] = []
+    for n, group in groups.items():
+        families = _families(group)
+        pool = _with_partners(group, families, n, skipped) if n > 1 else group
+        for turn, word in enumerate(_draw(pool, n, words)):
+            rng = np.random.default_rng((words.seed, n, word.entry.rank))
+            family = [other for other in families[word.ids[-1]] if other is not word]
+            base, context, partners = _base(cutter, word, family, turn, experiment.others, rng)
+            elsewhere = _elsewhere(cutter, word, context, experiment.others, rng)
+            if partners or elsewhere:
+                rows += _rows(cutter, len(rows), base, context, elsewhere, partners)
+            else:
+                skipped.add(word.entry, "cut into other tokens in every other context")
+    return rows
+
+
+def _rows(
+    cutter: Cutter,
+    number: int,
+    base: Cut,
+    context: int,
+    elsewhere: Sequence[tuple[int, Cut]],
+    partners: Sequence[Cut],
+) -> list[dict[str, Any]]:
+    """The rows of one base and what is compared with it; `number` is the base's occurrence."""
+    word = base.entry.text
+    cuts = [
+        ("base", word, base, context),
+        *(("P1", f"{word}~c{c}", cut, c) for c, cut in elsewhere),
+        *(("P2", f"{word}~{cut.entry.text}", cut, context) for cut in partners),
+    ]
+    return [
+        cutter.row(occurrence, label, cut, c, variant=variant, base=number)
+        for occurrence, (variant, label, cut, c) in enumerate(cuts, start=number)
+    ]
+
+
+def _families(group: Sequence[Cut]) -> dict[int, list[Cut]]:
+    """Words of one token count by their last token. One-token words are each alone."""
+    families: dict[int, list[Cut]] = {}
+    for word in group:
+        families.setdefault(word.ids[-1], []).append(word)
+    return families
+
+
+def _with_partners(
+    group: Sequence[Cut], families: dict[int, list[Cut]], n_tokens: int, skipped: Skipped
+) -> list[Cut]:
+    """Those words that end in the same token as another one."""
+    kept = []
+    for word in group:
+        if len(families[word.ids[-1]]) > 1:
+            kept.append(word)
+        else:
+            end = word.encoding.tokens[word.span.last]
+            skipped.add(word.entry, f"no other word of {n_tokens} tokens ends in {end!r}")
+    return kept
+
+
+def _base(
+    cutter: Cutter,
+    word: Cut,
+    family: Sequence[Cut],
+    turn: int,
+    others: int,
+    rng: np.random.Generator,
+) -> tuple[Cut, int, list[Cut]]:
+    """A word in its base context, and its partners there.
+
+    The base context is the one whose turn it is; or the next in which the word's tokens, and those
+    of a partner, are those that they have in the first context.
+    """
+    shuffled = [family[i] for i in rng.permutation(len(family))]
+    n = len(cutter.templates)
+    for context in ((turn + step) % n for step in range(n)):
+        base = cutter.cut_as(word, context)
+        if base is None:
+            continue
+        partners = list(islice(_cut_alike(cutter, shuffled, context), others))
+        if partners or not family:
+            return base, context, sorted(partners, key=lambda cut: cut.entry.rank)
+    raise AssertionError("a word and its family come from the first context")
+
+
+def _cut_alike(cutter: Cutter, family: Sequence[Cut], context: int) -> Iterator[Cut]:
+    """Those words whose tokens in a context are the same as in the first one."""
+    return (cut for word in family if (cut := cutter.cut_as(word, context)) is not None)
+
+
+def _elsewhere(
+    cutter: Cutter, word: Cut, base_context: int, others: int, rng: np.random.Generator
+) -> list[tuple[int, Cut]]:
+    """A word in some other contexts that leave its tokens as they are, by context."""
+    contexts = (int(c) for c in rng.permutation(len(cutter.templates)) if c != base_context)
+    found = ((c, cut) for c in contexts if (cut := cutter.cut_as(word, c)) is not None)
+    return sorted(islice(found, others), key=lambda pair: pair[0])

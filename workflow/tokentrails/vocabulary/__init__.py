@@ -1,0 +1,1 @@
+"""States as seen from the vocabulary: ranks, nearest words, spaces."""
