@@ -1,0 +1,554 @@
+"""What the workflow makes, as rows: analyses, their tables, and the figures that show them.
+
+Rules, targets, checks of the configuration, claims, planner, report and manual read these rows.
+Plain data: this module imports nothing of the project.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Kind(StrEnum):
+    """Kind of an experiment, by what its file holds."""
+
+    TARGETS = "prompts with targets"
+    WHOLE = "whole texts"
+    WORDS = "words without contexts"
+    CONTEXTS = "words in contexts"
+
+
+class Scope(StrEnum):
+    """What one file is about. The value is the folder of tables of this scope."""
+
+    RUN = "results/metrics/{model}/{checkpoint}/{experiment}"
+    ACROSS = "results/metrics/{model}/all/{experiment}"
+    """All checkpoints of a model."""
+    WEIGHTS = "results/metrics/{model}/{checkpoint}/weights"
+    """A checkpoint, whatever the texts."""
+    MODEL = "results/metrics/{model}/all"
+    TRAINING = "resources/training/{model}"
+    MODELS = "results/composites"
+    """All models of an experiment."""
+    ALL = "results"
+
+
+@dataclass(frozen=True)
+class Products:
+    """Products of a vector with the vocabulary, for each token, beyond one forward pass."""
+
+    per_head: int = 0
+    per_layer: int = 0
+    constant: int = 0
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """One entry of `analyses` in an experiment file.
+
+    Attributes
+    ----------
+    kinds: experiments that may ask for it.
+    default: kinds that have it where the file names no analyses.
+    target: the rule that makes its tables, figures and documents alone; empty for none.
+    gpu_rule, products: the rule that runs the model for it, and what that costs.
+    similarity: whether it compares states with those of random pairs, the baseline.
+    several_checkpoints: whether a model with one checkpoint is left out of it.
+    inside: whether it looks inside the blocks and takes the settings `circuits`.
+    """
+
+    name: str
+    kinds: tuple[Kind, ...]
+    default: tuple[Kind, ...] = ()
+    target: str = ""
+    gpu_rule: str = ""
+    products: Products = Products()
+    similarity: bool = False
+    several_checkpoints: bool = False
+    inside: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table, a Parquet file with its twins.
+
+    Attributes
+    ----------
+    analyses: those that make it; empty where others ask for it.
+    kinds: experiments that it is made for; empty for all that have the analysis.
+    suffixes: the files there are.
+    category: where the report shows its CSV; empty where it does not. The caption is
+        `report/tables/{name}.rst`.
+    document: whether the workbook and the page of a text show it.
+    scaled: whether it is compared over the sizes of models.
+    """
+
+    name: str
+    analyses: tuple[str, ...] = ()
+    scope: Scope = Scope.RUN
+    kinds: tuple[Kind, ...] = ()
+    suffixes: tuple[str, ...] = ("parquet", "csv")
+    category: str = ""
+    document: bool = False
+    scaled: bool = False
+
+    @property
+    def path(self) -> str:
+        """Pattern of its files, without the dot and the suffix."""
+        return f"{self.scope.value}/{self.name}"
+
+
+_FIGURE_FOLDERS = {
+    Scope.RUN: "results/figures/{model}/{checkpoint}/{experiment}/",
+    Scope.ACROSS: "results/figures/{model}/all/{experiment}/",
+    Scope.TRAINING: "results/figures/{model}/",
+    Scope.MODELS: "results/composites/{experiment}_",
+    Scope.ALL: "results/composites/",
+}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure, as HTML, SVG, PNG, PDF and JSON. The caption is `report/figures/{name}.rst`.
+
+    Attributes
+    ----------
+    tables: in the order in which `function` takes their frames.
+    about: what it shows, for the manual.
+    title: the default; {model}, {checkpoint} and {experiment} are filled in.
+    category: where the report shows it.
+    scope: RUN, ACROSS, TRAINING, MODELS or ALL.
+    module, function: what draws it, below `tokentrails.figures`; by default those of its name.
+    stem: name of its files, by default its own.
+    optional: tables that may be missing; the function gets None.
+    options: settings that the function takes: confidence, threshold.
+    show: the settings of the experiment, `ranks` or `circuits`, that name the one text it shows.
+    target: the rule that makes it, besides those of all figures; empty for none.
+    reference_only: whether it is drawn at the reference checkpoint alone.
+    several_checkpoints: whether models with one checkpoint are left out.
+    """
+
+    name: str
+    tables: tuple[str, ...]
+    about: str
+    title: str
+    category: str = "Figures"
+    scope: Scope = Scope.RUN
+    module: str = ""
+    function: str = ""
+    stem: str = ""
+    optional: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+    show: str = ""
+    target: str = ""
+    reference_only: bool = False
+    several_checkpoints: bool = False
+
+    @property
+    def drawing(self) -> str:
+        """The module, by its dotted name below the package."""
+        return f"figures.{self.module or self.name}"
+
+    @property
+    def path(self) -> str:
+        """Pattern of its files, without the dot and the suffix."""
+        return f"{_FIGURE_FOLDERS[self.scope]}{self.stem or self.name}"
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        return tuple(name for name in self.tables if name not in self.optional)
+
+
+BASELINE = "baseline"
+"""The experiment, and its analysis, of random pairs, which similarities are compared with."""
+
+FIGURE_SUFFIXES = ("html", "svg", "png", "pdf", "json")
+DOCUMENT_SUFFIXES = ("xlsx", "html")
+
+ANALYSES = (
+    Analysis(BASELINE, ()),
+    Analysis(
+        "identity", (Kind.TARGETS, Kind.WHOLE), (Kind.TARGETS,), target="half_life", similarity=True
+    ),
+    Analysis("context", (Kind.TARGETS,), (Kind.TARGETS,), similarity=True),
+    Analysis("senses", (Kind.TARGETS,), target="senses", similarity=True),
+    Analysis(
+        "convergence",
+        (Kind.TARGETS, Kind.WORDS),
+        (Kind.WORDS,),
+        target="convergence",
+        several_checkpoints=True,
+    ),
+    Analysis(
+        "perturbation", (Kind.CONTEXTS,), (Kind.CONTEXTS,), target="perturbation", similarity=True
+    ),
+    Analysis(
+        "ranks",
+        (Kind.TARGETS, Kind.WHOLE),
+        (Kind.WHOLE,),
+        target="vocabulary",
+        gpu_rule="ranks",
+        products=Products(per_layer=2),  # at two sites
+    ),
+    Analysis(
+        "heads",
+        (Kind.WHOLE,),
+        target="heads",
+        gpu_rule="head_tables",
+        products=Products(per_head=3),  # two patterns and a message
+        inside=True,
+    ),
+    Analysis(
+        "neurons",
+        (Kind.WHOLE,),
+        target="neurons",
+        gpu_rule="activations",
+        products=Products(constant=1),
+        inside=True,
+    ),
+    Analysis(
+        "evolution",
+        (Kind.WHOLE,),
+        target="evolution",
+        gpu_rule="evolution_tables",
+        products=Products(per_layer=2),  # in two spaces
+        inside=True,
+    ),
+    Analysis(
+        "attribution",
+        (Kind.WHOLE,),
+        target="attribution",
+        gpu_rule="attribution_tables",
+        products=Products(constant=1),
+        inside=True,
+    ),
+)
+
+_CURVES = ("identity", "context")
+
+TABLES = (
+    Table("baseline", (BASELINE,), category="Tables"),
+    Table("baseline_dimensions", (BASELINE,)),
+    Table("identity", _CURVES),
+    Table("context", ("context",)),
+    Table("summary", _CURVES, kinds=(Kind.TARGETS,), category="Tables"),
+    Table("curves", _CURVES, kinds=(Kind.TARGETS,), category="Tables"),
+    Table("half_lives", ("identity",), kinds=(Kind.WHOLE,)),
+    Table(
+        "half_lives_by_group", ("identity",), kinds=(Kind.WHOLE,), category="Tables", scaled=True
+    ),
+    Table("half_life_curve", ("identity",), kinds=(Kind.WHOLE,)),
+    Table("senses", ("senses",), category="Tables"),
+    Table("senses_by_layer", ("senses",), category="Tables", scaled=True),
+    Table("senses_best", ("senses",), category="Tables", scaled=True),
+    Table("convergence", ("convergence",), Scope.ACROSS),
+    Table("convergence_by_group", ("convergence",), Scope.ACROSS, category="Tables"),
+    Table("alignment", ("convergence",), Scope.ACROSS, category="Tables"),
+    Table("perturbation", ("perturbation",)),
+    Table("perturbation_by_group", ("perturbation",), Scope.ACROSS, category="Tables"),
+    Table("ranks", ("ranks",), scaled=True),
+    Table("ranks_by_class", ("ranks",), category="Tables"),
+    Table("ranks_gap", ("ranks",), category="Tables"),
+    Table("ranks_summary", ("ranks",), category="Tables"),
+    Table("attention", ("heads",), document=True),
+    Table("heads", ("heads",), document=True),
+    Table("head_summary", ("heads",), category="Tables"),
+    Table("activations", ("neurons",), document=True),
+    Table("first_position_neurons", ("neurons",)),
+    Table("neurons", ("neurons",), Scope.WEIGHTS, document=True),
+    Table("evolution", ("evolution",), document=True),
+    Table("predictions", ("evolution",), suffixes=("parquet", "csv", "txt"), document=True),
+    Table("attribution", ("attribution",), document=True),
+    Table("attribution_sum", ("attribution",)),
+    Table("parameters", scope=Scope.WEIGHTS),
+    Table("checkpoints", scope=Scope.MODEL, category="Checkpoints"),
+    Table("loss", scope=Scope.TRAINING),
+    Table("scaling", scope=Scope.ALL, category="Tables"),
+    Table("scaling_slopes", scope=Scope.ALL),
+)
+
+_RUN = "{model} ({checkpoint}), {experiment}: "
+_ACROSS = "{model}, {experiment}: "
+_MODELS = "{experiment}: "
+_BAND = ("confidence",)
+_LOSS_BAND = ("threshold", "confidence")
+_IDENTITY = ("identity", "context", "curves")
+_GROUPS = ("convergence_by_group", "checkpoints")
+_PERTURBATION = ("perturbation_by_group", "checkpoints")
+
+FIGURES = (
+    Figure(
+        "identity_context",
+        _IDENTITY,
+        "identity and context similarity across layers",
+        _RUN + "identity and context similarity",
+        module="identity",
+        optional=("context",),
+        options=_BAND,
+    ),
+    Figure(
+        "summary",
+        ("summary",),
+        "half-life and context-dominance layers",
+        _RUN + "where identity is lost",
+    ),
+    Figure(
+        "baseline",
+        ("baseline", "baseline_dimensions"),
+        "how alike random pairs are, and which dimensions make them so",
+        "{model} ({checkpoint}): similarity of random pairs",
+        options=_BAND,
+        reference_only=True,
+    ),
+    Figure(
+        "half_life",
+        ("half_life_curve",),
+        "the share of tokens that have lost their identity, by layer and group",
+        _RUN + "how fast tokens lose their identity",
+        module="half_lives",
+        options=_LOSS_BAND,
+        target="half_life",
+    ),
+    Figure(
+        "senses_by_layer",
+        ("senses_by_layer", "senses_best"),
+        "how alike texts are within and between senses, by layer",
+        _RUN + "within and between senses",
+        "Senses",
+        module="separability",
+        options=_BAND,
+        target="senses",
+    ),
+    Figure(
+        "senses_words",
+        ("senses",),
+        "how separable the senses of each word are, by layer",
+        _RUN + "separability of the senses of each word",
+        "Senses",
+        module="sense_words",
+        target="senses",
+    ),
+    Figure(
+        "similarity_layers",
+        ("ranks",),
+        "each token's similarity to its own embedding, of one text",
+        _RUN + "similarity to the own embedding",
+        "Vocabulary",
+        module="ranks",
+        show="ranks",
+        target="vocabulary",
+    ),
+    Figure(
+        "rank_layers",
+        ("ranks",),
+        "each token's rank, of one text",
+        _RUN + "rank of the own embedding",
+        "Vocabulary",
+        module="ranks",
+        show="ranks",
+        target="vocabulary",
+    ),
+    Figure(
+        "rank_heatmap",
+        ("ranks",),
+        "rank and nearest entry by token and layer, of one text",
+        _RUN + "rank and nearest entry",
+        "Vocabulary",
+        show="ranks",
+        target="vocabulary",
+    ),
+    Figure(
+        "rank_classes",
+        ("ranks_by_class", "ranks_gap", "ranks_summary"),
+        "similarity and rank by class of words",
+        _RUN + "function words and content words",
+        "Vocabulary",
+        options=_BAND,
+        target="vocabulary",
+    ),
+    Figure(
+        "attention",
+        ("attention", "head_summary"),
+        "the attention of every head, of one text",
+        _RUN + "attention",
+        "Circuits",
+        show="circuits",
+        target="heads",
+    ),
+    Figure(
+        "head_summary",
+        ("head_summary",),
+        "what heads do, by layer and head",
+        _RUN + "kinds of heads",
+        "Circuits",
+        target="heads",
+    ),
+    Figure(
+        "evolution",
+        ("evolution",),
+        "the nearest word by token and layer, of one text",
+        _RUN + "token evolution",
+        "Circuits",
+        show="circuits",
+        target="evolution",
+    ),
+    Figure(
+        "attribution",
+        ("attribution", "attribution_sum"),
+        "what heads and MLPs do to identity, of one text",
+        _RUN + "where identity is lost, by head and MLP",
+        "Circuits",
+        show="circuits",
+        target="attribution",
+    ),
+    Figure(
+        "convergence",
+        _GROUPS,
+        "similarity to the reference checkpoint at each layer",
+        _ACROSS + "convergence during training",
+        "Convergence",
+        scope=Scope.ACROSS,
+        options=_BAND,
+        target="convergence",
+    ),
+    Figure(
+        "convergence_aggregate",
+        _GROUPS,
+        "the same over all layers, and of all words at every layer",
+        _ACROSS + "convergence during training, in sum",
+        "Convergence",
+        scope=Scope.ACROSS,
+        module="convergence",
+        options=_BAND,
+        target="convergence",
+    ),
+    Figure(
+        "convergence_slope",
+        _GROUPS,
+        "how fast that similarity rises",
+        _ACROSS + "speed of convergence",
+        "Convergence",
+        scope=Scope.ACROSS,
+        module="convergence",
+        options=_BAND,
+        target="convergence",
+    ),
+    Figure(
+        "convergence_heatmap",
+        _GROUPS,
+        "that similarity by layer and step",
+        _ACROSS + "convergence by layer and step",
+        "Convergence",
+        scope=Scope.ACROSS,
+        target="convergence",
+    ),
+    Figure(
+        "alignment",
+        ("alignment", "checkpoints"),
+        "cosine, CKA and Procrustes similarity to the reference checkpoint",
+        _ACROSS + "similarity to the reference, with and without rotation",
+        "Convergence",
+        scope=Scope.ACROSS,
+        options=_BAND,
+        target="convergence",
+    ),
+    Figure(
+        "perturbation",
+        _PERTURBATION,
+        "similarity under perturbation across layers",
+        _ACROSS + "perturbation by layer",
+        "Perturbation",
+        scope=Scope.ACROSS,
+        options=_BAND,
+        target="perturbation",
+    ),
+    Figure(
+        "perturbation_steps",
+        _PERTURBATION,
+        "similarity under perturbation during training",
+        _ACROSS + "perturbation during training",
+        "Perturbation",
+        scope=Scope.ACROSS,
+        module="perturbation",
+        options=_BAND,
+        several_checkpoints=True,
+        target="perturbation",
+    ),
+    Figure(
+        "training",
+        ("loss",),
+        "the loss of a model that is trained here",
+        "{model}: loss during training",
+        "Training",
+        scope=Scope.TRAINING,
+    ),
+    Figure(
+        "senses",
+        _IDENTITY,
+        "words by models",
+        _MODELS + "identity and context similarity of each sense",
+        "Composites",
+        scope=Scope.MODELS,
+        module="identity",
+        function="composite_senses",
+        optional=("context",),
+        options=_BAND,
+    ),
+    Figure(
+        "depth",
+        _IDENTITY,
+        "models over relative depth",
+        _MODELS + "identity and context similarity over depth",
+        "Composites",
+        scope=Scope.MODELS,
+        module="identity",
+        function="composite_depth",
+        optional=("context",),
+        options=_BAND,
+    ),
+    Figure(
+        "half_lives",
+        ("half_life_curve",),
+        "tokens that have lost their identity over relative depth, by model",
+        _MODELS + "how fast tokens lose their identity, over depth",
+        "Composites",
+        scope=Scope.MODELS,
+        function="composite_half_lives",
+        options=_LOSS_BAND,
+        target="half_life",
+    ),
+    Figure(
+        "ranks",
+        ("ranks_by_class",),
+        "similarity and rank by class of words, a column per model",
+        _MODELS + "function words and content words over depth",
+        "Composites",
+        scope=Scope.MODELS,
+        module="rank_classes",
+        function="composite_ranks",
+        options=_BAND,
+        target="vocabulary",
+    ),
+    Figure(
+        "separability",
+        ("senses_by_layer", "senses_best"),
+        "how separable senses are over relative depth",
+        _MODELS + "how well senses are told apart over depth",
+        "Composites",
+        scope=Scope.MODELS,
+        function="composite_separability",
+        options=_BAND,
+        target="senses",
+    ),
+    Figure(
+        "scaling",
+        ("scaling", "scaling_slopes"),
+        "measures by the size of the model, of all experiments",
+        "What changes with the size of the model",
+        "Composites",
+        scope=Scope.ALL,
+        options=_BAND,
+        target="half_life",
+    ),
+)
