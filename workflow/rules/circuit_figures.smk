@@ -38,6 +38,8 @@ rule circuit_figure:
     params:
         shown=get_shown,
         title=lambda wildcards: get_title(wildcards.figure)(wildcards),
-        code=lambda wildcards: fingerprint("circuit_figure", CIRCUIT_FIGURES[wildcards.figure].drawing),
+        code=lambda wildcards: fingerprint(
+            "circuit_figure", CIRCUIT_FIGURES[wildcards.figure].drawing
+        ),
     script:
         "../scripts/circuit_figure.py"
