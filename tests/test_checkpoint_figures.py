@@ -114,6 +114,17 @@ ALL: dict[str, tuple[Callable[..., alt.TopLevelMixin], Callable[..., pl.DataFram
 }
 
 
+CALM = pl.DataFrame(
+    {"checkpoint": ["step0"], "warning": [None]}, schema_overrides={"warning": pl.String}
+)
+
+
+def warned(*warnings: str) -> pl.DataFrame:
+    """A made-up table of checkpoints that has warnings."""
+    names = [f"step{i}" for i in range(len(warnings))]
+    return pl.DataFrame({"checkpoint": names, "warning": warnings})
+
+
 def panels(chart: alt.TopLevelMixin) -> dict[str, list[tuple[dict, list[dict]]]]:
     """The marks of every panel, with the rows that they draw, by its title."""
     found = {}
@@ -208,7 +219,7 @@ def test_the_ramp_goes_from_light_to_dark():
 
 def test_convergence_draws_the_table_on_an_axis_that_holds_step_0():
     table = by_group()
-    chart = convergence(table, title="t", **BAND)
+    chart = convergence(table, CALM, title="t", **BAND)
     shown = panels(chart)
     assert list(shown) == [f"layer {layer}" for layer in range(7)]
     for layer in range(7):
@@ -225,7 +236,7 @@ def test_convergence_draws_the_table_on_an_axis_that_holds_step_0():
 
 def test_groups_of_few_words_are_dashed_and_empty_ones_named():
     table = by_group(words={**WORDS, 4: 0, 5: 1})
-    chart = convergence(table, title="t", **BAND)
+    chart = convergence(table, CALM, title="t", **BAND)
     shown = panels(chart)
     rows = [row for panel in shown.values() for row in drawn(panel)]
     assert {row["line"]: row["dashed"] for row in rows} == {1: False, 2: False, 3: True, 5: True}
@@ -233,19 +244,19 @@ def test_groups_of_few_words_are_dashed_and_empty_ones_named():
     assert labels(shown["layer 3"]) == named
     assert {row["low"] for row in rows if row["line"] == 5} == {None}
     assert "No word has 4 tokens." in notes(chart)
-    assert "few words" not in notes(convergence(by_group(words={1: 20}), title="t", **BAND))
+    assert "few words" not in notes(convergence(by_group(words={1: 20}), CALM, title="t", **BAND))
 
 
 def test_a_checkpoint_without_a_step_is_left_out_and_named():
     for draw in (convergence, convergence_aggregate, convergence_slope):
-        chart = draw(by_group(main=True), title="t", **BAND)
+        chart = draw(by_group(main=True), CALM, title="t", **BAND)
         assert "without a step in the name: main." in notes(chart)
         rows = [row for panel in panels(chart).values() for row in drawn(panel)]
         assert "main" not in {row["checkpoint"] for row in rows}
 
 
 def test_of_many_layers_twelve_are_drawn_and_it_says_so():
-    chart = convergence(by_group(depth=24), title="t", **BAND)
+    chart = convergence(by_group(depth=24), CALM, title="t", **BAND)
     shown = [int(name.removeprefix("layer ")) for name in panels(chart)]
     assert len(shown) == 12 and (shown[0], shown[-1]) == (0, 24)
     assert {b - a for a, b in itertools.pairwise(shown)} == {2, 3}
@@ -255,13 +266,13 @@ def test_of_many_layers_twelve_are_drawn_and_it_says_so():
 def test_a_missing_value_is_not_drawn():
     at = (pl.col("layer") == 2) & (pl.col("n_tokens") == 1) & (pl.col("step") == 8)
     table = by_group().with_columns(mean=pl.when(at).then(math.nan).otherwise("mean"))
-    rows = drawn(panels(convergence(table, title="t", **BAND))["layer 2"])
+    rows = drawn(panels(convergence(table, CALM, title="t", **BAND))["layer 2"])
     assert (8, 1) not in values(rows, "step", "line") and (8, 2) in values(rows, "step", "line")
 
 
 def test_the_aggregate_shows_groups_over_layers_and_layers_over_words():
     table = by_group().filter(site="resid")
-    left, right = panels(convergence_aggregate(table, title="t", **BAND)).values()
+    left, right = panels(convergence_aggregate(table, CALM, title="t", **BAND)).values()
     over_layers = table.filter(pl.col("layer").is_null()).drop_nulls("n_tokens")
     columns = ("step", "n_tokens", "mean", "ci_low", "ci_high")
     found = values(drawn(left), "step", "line", "value", "low", "high")
@@ -281,7 +292,7 @@ def test_the_aggregate_shows_groups_over_layers_and_layers_over_words():
 
 def test_slopes_are_those_of_the_table():
     table = by_group().filter(site="resid")
-    chart = convergence_slope(table, title="t", **BAND)
+    chart = convergence_slope(table, CALM, title="t", **BAND)
     left, right = panels(chart).values()
     over_layers = table.filter(pl.col("layer").is_null()).drop_nulls(["n_tokens", "per_doubling"])
     columns = ("per_doubling", "per_doubling_low", "per_doubling_high")
@@ -299,7 +310,7 @@ def test_slopes_are_those_of_the_table():
 def test_labels_of_a_panel_do_not_overlap():
     words = {tokens: 20 for tokens in range(1, 13)}
     for draw, made in ((convergence, by_group), (perturbation_steps, perturbed)):
-        for panel in panels(draw(made(words=words), title="t", **BAND)).values():
+        for panel in panels(draw(made(words=words), CALM, title="t", **BAND)).values():
             for _, rows in (m for m in panel if m[0]["mark"]["type"] == "text"):
                 unit = panel[0][0]
                 low, high = panel[-1][0]["encoding"]["y"]["scale"]["domain"]
@@ -316,7 +327,7 @@ def test_alignment_shows_all_words_in_every_measure_with_bands():
         cka=pl.when(pl.col("step") == 1).then(None).otherwise("cka"),
         cka_ci_low=pl.when(pl.col("step") == 2).then(None).otherwise("cka_ci_low"),
     )
-    chart = alignment(table, title="t", **BAND)
+    chart = alignment(table, CALM, title="t", **BAND)
     shown = panels(chart)
     assert list(shown) == [f"layer {layer}" for layer in range(7)]
     measures = ("cosine", "cka", "procrustes", "procrustes_shuffled")
@@ -348,14 +359,14 @@ def cells(panel: list[tuple[dict, list[dict]]]) -> list[dict]:
 
 
 def test_numbers_are_written_where_cells_have_room():
-    assert marks(convergence_heatmap(by_group(), title="t"), "text")
-    assert not marks(convergence_heatmap(by_group(depth=2, steps=PYTHIA), title="t"), "text")
+    assert marks(convergence_heatmap(by_group(), CALM, title="t"), "text")
+    assert not marks(convergence_heatmap(by_group(depth=2, steps=PYTHIA), CALM, title="t"), "text")
 
 
 def test_cells_that_have_no_value_or_one_below_0_are_told_of():
     below = pl.when(pl.col("step") == 2).then(-0.1).otherwise("mean")
     table = by_group().with_columns(mean=pl.when(pl.col("step") == 1).then(None).otherwise(below))
-    chart = convergence_heatmap(table, title="t")
+    chart = convergence_heatmap(table, CALM, title="t")
     shown = panels(chart)
     for unit, _ in of_kind(shown, "rect"):
         assert unit["encoding"]["y"]["scale"]["domain"] == [6, 5, 4, 3, 2, 1, 0]
@@ -366,13 +377,13 @@ def test_cells_that_have_no_value_or_one_below_0_are_told_of():
     grey = [rows for unit, rows in of_kind(shown, "rect") if "color" not in unit["encoding"]]
     assert {row["step"] for rows in grey for row in rows} == {1}
     assert "below 0" in notes(chart) and "Grey: not defined." in notes(chart)
-    calm = convergence_heatmap(by_group(), title="t")
+    calm = convergence_heatmap(by_group(), CALM, title="t")
     assert "below 0" not in notes(calm) and "Grey" not in notes(calm)
 
 
 def test_the_heat_map_of_groups_has_a_panel_for_each():
     table = by_group(words={**WORDS, 4: 0})
-    chart = convergence_heatmap(table, title="t")
+    chart = convergence_heatmap(table, CALM, title="t")
     shown = panels(chart)
     assert list(shown) == ["1 token", "2 tokens", "3 tokens, n = 4"]
     for tokens, panel in enumerate(shown.values(), start=1):
@@ -388,7 +399,7 @@ def test_the_heat_map_of_groups_has_a_panel_for_each():
 
 def test_perturbation_shows_every_checkpoint_with_its_interval():
     table = perturbed(main=True)
-    chart = perturbation(table, title="t", **BAND)
+    chart = perturbation(table, CALM, title="t", **BAND)
     shown = panels(chart)
     assert list(shown) == [
         *("P1 · 1 token", "P1 · 2 tokens", "P1 · 3 tokens, n = 4"),
@@ -422,7 +433,7 @@ def test_perturbation_shows_every_checkpoint_with_its_interval():
 
 
 def test_of_many_checkpoints_some_are_drawn_by_layer_and_it_says_so():
-    chart = perturbation(perturbed(depth=2, steps=PYTHIA, words={2: 20}), title="t", **BAND)
+    chart = perturbation(perturbed(depth=2, steps=PYTHIA, words={2: 20}), CALM, title="t", **BAND)
     steps = {row["step"] for panel in panels(chart).values() for row in drawn(panel, width=1)}
     assert steps | {143_000} == set(log_spaced(PYTHIA, 40))
     assert f"Drawn: {len(steps) + 1} of 154 steps" in notes(chart)
@@ -430,16 +441,16 @@ def test_of_many_checkpoints_some_are_drawn_by_layer_and_it_says_so():
 
 def test_perturbation_of_one_checkpoint_without_a_step():
     table = perturbed(main=True).filter(pl.col("step").is_null())
-    chart = perturbation(table, title="t", **BAND)
+    chart = perturbation(table, CALM, title="t", **BAND)
     rows = [row for panel in panels(chart).values() for row in drawn(panel)]
     assert {(row["checkpoint"], row["colour"]) for row in rows} == {("main", ramp(1))}
     assert not marks(chart, "tick") and "Checkpoint: main." in notes(chart)
-    assert perturbation_steps(table, title="t", **BAND).mark.text == "nothing to show"
+    assert perturbation_steps(table, CALM, title="t", **BAND).mark.text == "nothing to show"
 
 
 def test_perturbation_by_step_at_few_layers_and_over_all():
     table = perturbed(depth=24)
-    shown = panels(perturbation_steps(table, title="t", **BAND))
+    shown = panels(perturbation_steps(table, CALM, title="t", **BAND))
     layers = {f"layer {layer}": pl.col("layer") == layer for layer in (0, 6, 12, 18, 24)}
     places = layers | {"mean over layers": pl.col("layer").is_null()}
     assert list(shown) == list(places)
@@ -468,16 +479,16 @@ def test_an_empty_table_gives_a_figure_that_says_so(name):
     draw, made, options = ALL[name]
     table = made()
     for empty in (table.clear(), table.filter(pl.col("site") == "resid_mid")):
-        assert draw(empty, title="t", **options).mark.text == "nothing to show"
-    warned = specification(draw(table.clear(), title="t", warnings=["w"], **options))
-    assert warned["title"]["subtitle"] == ["Warning: w"]
+        assert draw(empty, CALM, title="t", **options).mark.text == "nothing to show"
+    spec = specification(draw(table.clear(), warned("w"), title="t", **options))
+    assert spec["title"]["subtitle"] == ["Warning: step0: w."]
 
 
 @pytest.mark.parametrize("name", ALL)
 @pytest.mark.parametrize("step", [0, 64])
 def test_one_checkpoint_is_a_figure_too(name, step):
     draw, made, options = ALL[name]
-    chart = draw(made(steps=[step], words={1: 1}), title="t", **options)
+    chart = draw(made(steps=[step], words={1: 1}), CALM, title="t", **options)
     svg = render(specification(chart), ".svg").decode()
     if name == "convergence_slope":
         assert "nothing to show" in svg
@@ -489,9 +500,12 @@ def test_one_checkpoint_is_a_figure_too(name, step):
 def test_warnings_stand_in_red_above_the_notes(name):
     draw, made, options = ALL[name]
     table = made(depth=1, steps=[0, 8, 64])
-    calm = specification(draw(table, title="t", **options))["title"]
-    spec = specification(draw(table, title="t", warnings=["a\x00</b>", "b"], **options))
-    assert spec["title"]["subtitle"] == ["Warning: a\\x00</b>", "Warning: b"]
+    calm = specification(draw(table, CALM, title="t", **options))["title"]
+    spec = specification(draw(table, warned("a\x00</b>", "b"), title="t", **options))
+    assert spec["title"]["subtitle"] == [
+        "Warning: step0: a\\x00</b>.",
+        "Warning: step1: b.",
+    ]
     assert spec["title"]["subtitleColor"] == "#B3261E" != calm.get("subtitleColor")
     assert spec["vconcat"][0]["title"]["text"] == calm["subtitle"]
 
@@ -512,8 +526,8 @@ def test_warnings_come_from_the_table_of_checkpoints():
 def test_files_are_the_same_bytes_in_every_process(tmp_path):
     code = (
         "import sys, test_checkpoint_figures as t; from pathlib import Path\n"
-        "from tokentrails.figures.save import save\n"
-        "chart = t.perturbation(t.perturbed(depth=1), title='A', warnings=['w'], **t.BAND)\n"
+        "from tokentrails.figures.pieces.save import save\n"
+        "chart = t.perturbation(t.perturbed(depth=1), t.warned('w'), title='A', **t.BAND)\n"
         "save(chart, [Path(sys.argv[1]) / ('a' + suffix) for suffix in t.FORMATS])\n"
     )
     assert len(made_twice_alike(code, tmp_path)) == len(FORMATS)

@@ -486,7 +486,7 @@ def test_untrusted_text_stays_data():
 def test_files_are_the_same_bytes_in_every_process(tmp_path):
     # How charts become files is tested elsewhere; this one adds up the most.
     code = (
-        "import sys, test_circuit_figures as t; from tokentrails.figures.save import save\n"
+        "import sys, test_circuit_figures as t; from tokentrails.figures.pieces.save import save\n"
         "chart = t.draw('attribution', 'abab', depth=2, heads=2, norms=True)\n"
         "save(chart, [sys.argv[1] + '/figure.json'])\n"
     )

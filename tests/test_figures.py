@@ -515,8 +515,8 @@ def test_no_font_of_this_machine_is_drawn_with(tmp_path):
     """A machine with its own fonts, and one without any: the same bytes."""
     script = (
         "import sys; from pathlib import Path; import altair as alt\n"
-        "from tokentrails.figures.save import save\n"
-        "from tokentrails.figures.theme import figure\n"
+        "from tokentrails.figures.pieces.save import save\n"
+        "from tokentrails.figures.pieces.theme import figure\n"
         "words = alt.Chart().mark_text(text='Ġbank größe 東京')\n"
         "chart = figure(words, title='A title', notes=['a note'], width=300)\n"
         "save(chart, [Path(sys.argv[1]) / f'f.{s}' for s in ('svg', 'png', 'pdf')])\n"

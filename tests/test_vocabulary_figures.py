@@ -505,7 +505,8 @@ def test_the_composite_has_a_column_for_each_model_over_its_own_depth():
 def test_files_are_the_same_bytes_in_every_process(tmp_path):
     # How charts become files is tested elsewhere; this one has selections, too.
     code = (
-        "import sys, test_vocabulary_figures as t; from tokentrails.figures.save import save\n"
+        "import sys, test_vocabulary_figures as t\n"
+        "from tokentrails.figures.pieces.save import save\n"
         "chart = t.rank_layers(t.ranks(depth=3, published=True), show='a', title='T')\n"
         "save(chart, [sys.argv[1] + '/figure.json'])\n"
     )

@@ -4,7 +4,6 @@ from _job import job
 
 with job(snakemake):
     from tokentrails.figures import alignment, convergence, convergence_heatmap, perturbation
-    from tokentrails.figures.pieces.notes import warnings_of
     from tokentrails.figures.pieces.save import save
     from tokentrails.files.tables import read_frame
 
@@ -19,8 +18,8 @@ with job(snakemake):
     }[snakemake.wildcards.figure]
     chart = draw(
         read_frame(snakemake.input.table),
+        read_frame(snakemake.input.checkpoints),
         title=snakemake.params.title,
-        warnings=warnings_of(read_frame(snakemake.input.checkpoints)),
         **snakemake.params.options,
     )
     save(chart, snakemake.output, snakemake.input.page_script)

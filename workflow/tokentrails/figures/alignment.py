@@ -1,13 +1,11 @@
 """Whether a rotation hides what a word's representation keeps: cosine, CKA and Procrustes."""
 
-from collections.abc import Sequence
-
 import altair as alt
 import polars as pl
 
 from .convergence import layer_panels
 from .pieces.groups import points_of, stream
-from .pieces.notes import left_out, reference_of
+from .pieces.notes import left_out, reference_of, warnings_of
 from .pieces.theme import GREY, colour, figure, nothing_to_show
 
 _LINES = {
@@ -19,7 +17,7 @@ _LINES = {
 
 
 def alignment(
-    alignment: pl.DataFrame, *, title: str, confidence: float, warnings: Sequence[str] = ()
+    alignment: pl.DataFrame, checkpoints: pl.DataFrame, *, title: str, confidence: float
 ) -> alt.TopLevelMixin:
     """All words together beside the reference, by step: a panel per layer, a line per measure.
 
@@ -39,7 +37,7 @@ def alignment(
         for measure, (name, tint) in _LINES.items()
     )
     if points.is_empty():
-        return nothing_to_show(title, warnings)
+        return nothing_to_show(title, warnings_of(checkpoints))
     panels, thinned = layer_panels(points, "similarity")
     notes = [
         f"Words at a checkpoint beside the same words at {reference_of(table)}, the reference. A "
@@ -51,4 +49,4 @@ def alignment(
         *thinned,
     ]
     width = panels.columns * 210 + 110
-    return figure(panels, title=title, notes=notes, width=width, warnings=warnings)
+    return figure(panels, title=title, notes=notes, width=width, warnings=warnings_of(checkpoints))

@@ -7,7 +7,7 @@ import polars as pl
 
 from .pieces.groups import group_lines, layer_lines, stream
 from .pieces.lines import Frame, evenly, line_panel, value_range
-from .pieces.notes import band_note, left_out, reference_of, words_note
+from .pieces.notes import band_note, left_out, reference_of, warnings_of, words_note
 from .pieces.steps import beyond, step_axis
 from .pieces.theme import LINE_HEIGHT, figure, nothing_to_show
 
@@ -18,7 +18,7 @@ _SLOPE = ("per_doubling", ("per_doubling_low", "per_doubling_high"))
 
 
 def convergence(
-    by_group: pl.DataFrame, *, title: str, confidence: float, warnings: Sequence[str] = ()
+    by_group: pl.DataFrame, checkpoints: pl.DataFrame, *, title: str, confidence: float
 ) -> alt.TopLevelMixin:
     """Mean cosine to the reference checkpoint by step: a panel per layer, a line per group.
 
@@ -29,7 +29,7 @@ def convergence(
     rows = table.drop_nulls(["step", "layer"])
     points = group_lines(rows, *_MEAN)
     if points.is_empty():
-        return nothing_to_show(title, warnings)
+        return nothing_to_show(title, warnings_of(checkpoints))
     panels, thinned = layer_panels(points, "cosine")
     notes = [
         f"Cosine of a word's state with its state at {reference_of(table)}, the reference; "
@@ -40,7 +40,7 @@ def convergence(
         *thinned,
     ]
     width = panels.columns * 210 + 110
-    return figure(panels, title=title, notes=notes, width=width, warnings=warnings)
+    return figure(panels, title=title, notes=notes, width=width, warnings=warnings_of(checkpoints))
 
 
 def layer_panels(points: pl.DataFrame, value: str) -> tuple[alt.ConcatChart, list[str]]:
@@ -69,29 +69,31 @@ def layer_panels(points: pl.DataFrame, value: str) -> tuple[alt.ConcatChart, lis
 
 
 def convergence_aggregate(
-    by_group: pl.DataFrame, *, title: str, confidence: float, warnings: Sequence[str] = ()
+    by_group: pl.DataFrame, checkpoints: pl.DataFrame, *, title: str, confidence: float
 ) -> alt.TopLevelMixin:
     """The same in two panels: groups over all layers, and all words at every layer."""
     table = stream(by_group)
     rows = table.drop_nulls("step")
     parts = _parts(rows, *_MEAN)
     if not parts:
-        return nothing_to_show(title, warnings)
+        return nothing_to_show(title, warnings_of(checkpoints))
     limits = value_range(pl.concat(parts.values(), how="vertical_relaxed"), top=1.0)
     shown = f"Cosine of a word's state with its state at {reference_of(table)}, the reference."
     notes = [shown, *words_note(rows), band_note(confidence), *left_out(table)]
-    return _overview(rows, parts, "cosine", limits, title=title, notes=notes, warnings=warnings)
+    return _overview(
+        rows, parts, "cosine", limits, title=title, notes=notes, checkpoints=checkpoints
+    )
 
 
 def convergence_slope(
-    by_group: pl.DataFrame, *, title: str, confidence: float, warnings: Sequence[str] = ()
+    by_group: pl.DataFrame, checkpoints: pl.DataFrame, *, title: str, confidence: float
 ) -> alt.TopLevelMixin:
     """How fast that similarity rises at every step, in the same two panels."""
     table = stream(by_group)
     rows = table.drop_nulls("step")
     parts = _parts(rows, *_SLOPE)
     if not parts:
-        return nothing_to_show(title, warnings)
+        return nothing_to_show(title, warnings_of(checkpoints))
     limits = value_range(pl.concat(parts.values(), how="vertical_relaxed"), span=0.02)
     notes = [
         f"Change of the mean cosine with {reference_of(table)}, the reference, "
@@ -101,7 +103,7 @@ def convergence_slope(
         *left_out(table),
     ]
     value = "change per doubling"
-    return _overview(rows, parts, value, limits, title=title, notes=notes, warnings=warnings)
+    return _overview(rows, parts, value, limits, title=title, notes=notes, checkpoints=checkpoints)
 
 
 def _parts(rows: pl.DataFrame, value: str, interval: Sequence[str]) -> dict[str, pl.DataFrame]:
@@ -120,7 +122,7 @@ def _overview(
     *,
     title: str,
     notes: list[str],
-    warnings: Sequence[str],
+    checkpoints: pl.DataFrame,
 ) -> alt.TopLevelMixin:
     frame = _frame(rows["step"].unique().to_list(), value, limits, width=330, height=280)
     panels = [
@@ -128,7 +130,9 @@ def _overview(
         for index, (heading, points) in enumerate(parts.items())
     ]
     chart = alt.hconcat(*panels)
-    return figure(chart, title=title, notes=notes, width=len(panels) * 460, warnings=warnings)
+    return figure(
+        chart, title=title, notes=notes, width=len(panels) * 460, warnings=warnings_of(checkpoints)
+    )
 
 
 def _frame(

@@ -1,20 +1,18 @@
 """When during training a word's representation settles: a heat map of layer by step."""
 
-from collections.abc import Sequence
-
 import altair as alt
 import polars as pl
 
 from .pieces.groups import stream, titles
 from .pieces.heat import Grid, heat_panel
-from .pieces.notes import left_out, reference_of, words_note
+from .pieces.notes import left_out, reference_of, warnings_of, words_note
 from .pieces.theme import figure, nothing_to_show
 
 _COLUMNS = 2
 
 
 def convergence_heatmap(
-    by_group: pl.DataFrame, *, title: str, warnings: Sequence[str] = ()
+    by_group: pl.DataFrame, checkpoints: pl.DataFrame, *, title: str
 ) -> alt.TopLevelMixin:
     """Mean cosine to the reference by layer and step: a panel per group of words.
 
@@ -30,7 +28,7 @@ def convergence_heatmap(
         if len(of_group := cells.filter(pl.col("n_tokens") == tokens))
     }
     if not panels:
-        return nothing_to_show(title, warnings)
+        return nothing_to_show(title, warnings_of(checkpoints))
     together = pl.concat(panels.values())
     grid = Grid(steps=sorted(together["step"].unique()), layers=sorted(together["layer"].unique()))
     columns = min(_COLUMNS, len(panels))
@@ -58,5 +56,5 @@ def convergence_heatmap(
         title=title,
         notes=[*notes, *left_out(table)],
         width=columns * (grid.width + 40) + 60,
-        warnings=warnings,
+        warnings=warnings_of(checkpoints),
     )

@@ -1,14 +1,13 @@
 """What another context, or another word that ends alike, does to a word's last state."""
 
 import math
-from collections.abc import Sequence
 
 import altair as alt
 import polars as pl
 
 from .pieces.groups import group_colour, group_name, points_of, stream, titles
 from .pieces.lines import Frame, empty_panel, line_panel, value_range
-from .pieces.notes import band_note, counts, left_out
+from .pieces.notes import band_note, counts, left_out, warnings_of
 from .pieces.panel import layer_ticks
 from .pieces.steps import beyond, log_spaced, step_axis
 from .pieces.text import shorten
@@ -25,7 +24,7 @@ _SHARES = (0, 0.25, 0.5, 0.75, 1)  # of the depth, whose layers are drawn over s
 
 
 def perturbation(
-    by_group: pl.DataFrame, *, title: str, confidence: float, warnings: Sequence[str] = ()
+    by_group: pl.DataFrame, checkpoints: pl.DataFrame, *, title: str, confidence: float
 ) -> alt.TopLevelMixin:
     """Mean cosine to the base by layer: a row per variant, a column per group of words.
 
@@ -37,7 +36,7 @@ def perturbation(
     dated = table.drop_nulls("step")
     rows = (table if dated.is_empty() else dated).drop_nulls("mean")
     if rows.is_empty():
-        return nothing_to_show(title, warnings)
+        return nothing_to_show(title, warnings_of(checkpoints))
     points = _checkpoint_lines(rows.sort("step", maintain_order=True))
     steps = sorted(rows["step"].drop_nulls().unique())
     spaced = log_spaced(steps, _MOST_STEPS)
@@ -59,17 +58,17 @@ def perturbation(
     if len(dated):
         notes += left_out(table)
     width = max(len(groups), 2) * (frame.width + 45) + 70
-    return figure(chart, title=title, notes=notes, width=width, warnings=warnings)
+    return figure(chart, title=title, notes=notes, width=width, warnings=warnings_of(checkpoints))
 
 
 def perturbation_steps(
-    by_group: pl.DataFrame, *, title: str, confidence: float, warnings: Sequence[str] = ()
+    by_group: pl.DataFrame, checkpoints: pl.DataFrame, *, title: str, confidence: float
 ) -> alt.TopLevelMixin:
     """The same by step, at five layers from the first to the last and over all layers."""
     table = stream(by_group).drop_nulls("n_tokens")
     rows = table.drop_nulls(["step", "mean"])
     if rows.is_empty():
-        return nothing_to_show(title, warnings)
+        return nothing_to_show(title, warnings_of(checkpoints))
     depth = rows.select(pl.col("layer").max()).item() or 0
     layers = sorted({math.floor(depth * share + 0.5) for share in _SHARES})
     points = _variant_lines(rows.filter(pl.col("layer").is_null() | pl.col("layer").is_in(layers)))
@@ -99,7 +98,7 @@ def perturbation_steps(
         title=title,
         notes=notes,
         width=columns * (frame.width + 45) + 110,
-        warnings=warnings,
+        warnings=warnings_of(checkpoints),
     )
 
 
