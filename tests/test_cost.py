@@ -7,10 +7,10 @@ import tiny
 from safetensors.torch import load_file
 
 from tokentrails.config.load import load_experiment
+from tokentrails.network.size import ModelSize
 from tokentrails.running.cost import (
     BASE_MB,
     START_MINUTES,
-    ModelSize,
     flop,
     memory_mb,
     minutes,

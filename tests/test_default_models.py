@@ -10,7 +10,8 @@ from slow_loop import largest_difference, read_curves, slow_loop
 from workflow import checkout, contents, half_written, read_yaml, rules_to_run, run, write_yaml
 
 from tokentrails.config.load import load_config
-from tokentrails.running.cost import ModelSize, memory_mb, occurrences_of, states_mb, tokens_of
+from tokentrails.network.size import ModelSize
+from tokentrails.running.cost import memory_mb, occurrences_of, states_mb, tokens_of
 from tokentrails.settings import CIRCUITS
 
 MODELS = ("smollm2-135m", "minilm-l6")

@@ -13,7 +13,8 @@ from tokentrails.config.load import load_config
 from tokentrails.config.trainings import SIZES
 from tokentrails.errors import TokentrailsError
 from tokentrails.models.size import Expected, expected
-from tokentrails.running.cost import START_MINUTES, ModelSize, occurrences_of
+from tokentrails.network.size import ModelSize
+from tokentrails.running.cost import START_MINUTES, occurrences_of
 from tokentrails.running.plan import Need, Output, Rule, needs, read_summary, stages, tables, total
 from tokentrails.training.network import network
 

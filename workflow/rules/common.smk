@@ -13,7 +13,8 @@ from snakemake.exceptions import WorkflowError
 sys.path.insert(0, os.path.join(workflow.basedir, "workflow"))
 
 from tokentrails.config.load import load_config
-from tokentrails.running.cost import ModelSize, memory_mb, minutes, work
+from tokentrails.network.size import ModelSize
+from tokentrails.running.cost import memory_mb, minutes, work
 from tokentrails.errors import TokentrailsError
 from tokentrails.running.fingerprint import fingerprint
 from tokentrails.models.local import local_files

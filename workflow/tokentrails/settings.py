@@ -9,6 +9,9 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
+SITES = ("final_norm", "resid", "resid_mid")
+"""The sites of the residual stream, in the order of every table."""
+
 # `step64`, `step-64`, `global_step64`, `stage1-step64-tokens4B`; `checkpoint-64`; `64`.
 # Eighteen digits fit into the int64 of a table.
 _STEP = re.compile(r"(?<![a-z])step[-_]?([0-9]{1,18})(?![^-_])", re.IGNORECASE)

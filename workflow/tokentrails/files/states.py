@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from jaxtyping import Float32, Int, Shaped
 
 from ..errors import TokentrailsError
-from ..network.architectures import SITES
+from ..settings import SITES
 from .atomic import replacing
 from .tables import broken, describe
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from ..config.trainings import SIZES
 from ..errors import TokentrailsError
 from ..network.architectures import architecture_of
-from ..running.cost import ModelSize
+from ..network.size import ModelSize
 from ..settings import Model, Source
 from .hub import announced_files
 from .local import local_files

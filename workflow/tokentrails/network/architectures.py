@@ -10,9 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from ..errors import TokentrailsError
-
-SITES = ("final_norm", "resid", "resid_mid")
-"""The sites of the residual stream, in the order of every table."""
+from ..settings import SITES
 
 
 @dataclass(frozen=True)
