@@ -19,7 +19,7 @@ import sys
 from pathlib import Path
 if sys.orig_argv[-1].endswith("hidden_states.py"):
     import stand_in_gpus
-    from tokentrails import lease
+    from tokentrails.network import lease
     lease.folder_of_locks = lambda: Path({locks!r})
     stand_in_gpus.plug_in({machine!r}, Path({record!r}))
 """

@@ -21,7 +21,7 @@ ROOT = Path(__file__).parent.parent
 BEGIN = """
 import logging, sys, time
 from pathlib import Path
-from tokentrails import lease as leases
+from tokentrails.network import lease as leases
 leases.SECONDS_BETWEEN_LOOKS = 0.01
 logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
 folder, record = Path(sys.argv[1]), Path(sys.argv[2])
@@ -40,7 +40,7 @@ CHOOSE = (
     BEGIN
     + """
 import stand_in_gpus, torch
-from tokentrails.device import choose_device
+from tokentrails.network.device import choose_device
 stand_in_gpus.plug_in(sys.argv[3:], record)
 leases.folder_of_locks = lambda: folder
 logging.getLogger("tokentrails.network.device").disabled = True
@@ -246,6 +246,6 @@ def test_a_gpu_has_one_job_however_it_is_listed(start, record):
 def test_float32_is_multiplied_as_such_whatever_the_environment_says(start):
     """NVIDIA's containers ask for TF32."""
     print_it = "import torch; print(torch.get_float32_matmul_precision())\n"
-    choose = "from tokentrails.device import choose_device; choose_device('cpu')\n"
+    choose = "from tokentrails.network.device import choose_device; choose_device('cpu')\n"
     process = start(print_it + choose + print_it, TORCH_ALLOW_TF32_CUBLAS_OVERRIDE="1")
     assert process.communicate(timeout=600)[0].split() == ["high", "highest"]

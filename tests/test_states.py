@@ -265,7 +265,7 @@ def test_after_a_kill_the_next_run_leaves_only_the_output(tmp_path, when):
 import os, signal, sys
 import numpy as np
 import pyarrow.parquet as pq
-from tokentrails.states import StatesWriter
+from tokentrails.files.states import StatesWriter
 writer = StatesWriter(sys.argv[1], {PLACES!r}, {OCCURRENCES!r}, 6)
 writer.add(np.arange(5), np.zeros(({len(PLACES)}, 5, 6), np.float32))
 die = lambda *args, **kwargs: os.kill(os.getpid(), signal.SIGKILL)

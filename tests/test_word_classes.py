@@ -150,6 +150,6 @@ def test_the_file_is_kept_in_the_repository():
 
 
 def test_word_classes_need_no_torch():
-    code = "import sys, tokentrails.word_classes; sys.exit('torch' in sys.modules)"
+    code = "import sys, tokentrails.texts.word_classes; sys.exit('torch' in sys.modules)"
     folder = FUNCTION_WORDS.parents[2] / "workflow"
     assert subprocess.run([sys.executable, "-c", code], cwd=folder).returncode == 0

@@ -156,8 +156,8 @@ JOB = """
 import sys, time
 from pathlib import Path
 import torch
-from tokentrails import lease
-from tokentrails.device import choose_device
+from tokentrails.network import lease
+from tokentrails.network.device import choose_device
 lease.SECONDS_BETWEEN_LOOKS = 0.01
 lease.folder_of_locks = lambda: Path(sys.argv[1])
 device = choose_device("auto")
