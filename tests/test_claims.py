@@ -13,7 +13,7 @@ from tokentrails.claims.file import Spec, Target, load_claims
 from tokentrails.claims.formula import Estimate, estimate
 from tokentrails.claims.models import model_table, unfit
 from tokentrails.claims.numbers import numbers
-from tokentrails.claims.page import page
+from tokentrails.claims.page import claims_page
 from tokentrails.claims.sources import Source
 from tokentrails.claims.table import Run, claims_table
 from tokentrails.claims.verdict import AS_PUBLISHED, FAILS, HOLDS, UNTESTABLE, answer, verdict
@@ -401,7 +401,7 @@ def test_untrusted_text_stays_text(tmp_path):
     claim = {key: NASTY for key in ("study", "statement", "source", "measure")}
     claim |= {"as_published": f"SELECT label AS unit, cosine AS value FROM identity -- {NASTY}"}
     table, file, _ = evaluated(tmp_path, claim)
-    html = page(table, file.claims, 0.95)
+    html = claims_page(table, file.claims, 0.95)
     assert "<script" not in html and html.count("</style>") == 1
     assert not re.search(r"(src|href)=", html)  # nothing is fetched
     table, _, _ = evaluated(tmp_path, {"statement": "=1+1"})
@@ -414,7 +414,7 @@ def test_the_same_bytes_every_time(tmp_path):
     for name in ("a", "b"):
         table, file, run = evaluated(tmp_path, {}, {"statistic": "median"})
         write_table(table, tmp_path / name)
-        text = page(table, file.claims, 0.95) + numbers(table, file.numbers, run)
+        text = claims_page(table, file.claims, 0.95) + numbers(table, file.numbers, run)
         made.append((tmp_path / name).read_bytes() + text.encode())
     assert made[0] == made[1]
 

@@ -13,10 +13,10 @@ with job(snakemake):
     from tokentrails.claims.file import load_claims
     from tokentrails.claims.models import model_table
     from tokentrails.claims.numbers import numbers
-    from tokentrails.claims.page import page
+    from tokentrails.claims.page import claims_page
     from tokentrails.claims.sources import Source
     from tokentrails.claims.table import Run, claims_table
-    from tokentrails.files.atomic import replacing
+    from tokentrails.files.atomic import write_text
     from tokentrails.files.tables import provenance_of, read_frame, write_table
     from tokentrails.statistics.bootstrap import Bootstrap
 
@@ -63,9 +63,5 @@ with job(snakemake):
         },
     )
     write_table(table, output.table, output.csv)
-    for text, path in (
-        (page(table, file.claims, statistics["confidence"]), output.page),
-        (numbers(table, file.numbers, run), output.numbers),
-    ):
-        with replacing(path) as part:
-            part.write_text(text, encoding="utf-8", newline="\n")
+    write_text(output.page, claims_page(table, file.claims, statistics["confidence"]))
+    write_text(output.numbers, numbers(table, file.numbers, run))

@@ -6,7 +6,7 @@ from _job import job
 
 with job(snakemake):
     from tokentrails.documents.paper import index_csv, index_page, items
-    from tokentrails.files.atomic import replacing
+    from tokentrails.files.atomic import replacing, write_text
 
     found = items(snakemake.params.entries)
     files = [pair for item in found for pair in item.files]
@@ -15,9 +15,5 @@ with job(snakemake):
     for (source, _), target in zip(files, snakemake.output, strict=False):  # the index comes last
         with replacing(target) as part:
             shutil.copyfile(given[source], part)
-    for text, path in (
-        (index_csv(found), snakemake.output.table),
-        (index_page(found), snakemake.output.page),
-    ):
-        with replacing(path) as part:
-            part.write_text(text, encoding="utf-8", newline="\n")
+    write_text(snakemake.output.table, index_csv(found))
+    write_text(snakemake.output.page, index_page(found))

@@ -7,7 +7,7 @@ from pathlib import Path
 from _job import job
 
 with job(snakemake):
-    from tokentrails.files.atomic import replacing
+    from tokentrails.files.atomic import write_text
     from tokentrails.training.plays import fetch_plays
 
     output = snakemake.output
@@ -18,5 +18,4 @@ with job(snakemake):
         (output.held_out, "\n".join(text.held_out)),
         (output.provenance, json.dumps(facts, indent=2, sort_keys=True)),
     ):
-        with replacing(path) as part:
-            part.write_text(content + "\n", encoding="utf-8")
+        write_text(path, content + "\n")

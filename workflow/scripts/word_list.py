@@ -3,9 +3,8 @@
 from _job import job
 
 with job(snakemake):
-    from tokentrails.files.atomic import replacing
+    from tokentrails.files.atomic import write_text
     from tokentrails.texts.word_list import frequent_words
 
     words = frequent_words(snakemake.params.n)
-    with replacing(snakemake.output[0]) as part:
-        part.write_text("\n".join(words) + "\n", encoding="utf-8")
+    write_text(snakemake.output[0], "\n".join(words) + "\n")

@@ -10,46 +10,31 @@ from typing import Any
 
 import pyarrow as pa
 
-from ..files.pages import policy_hash
+from ..files.pages import html_page
 from .file import Claim
 from .verdict import AS_PUBLISHED, FAILS, HOLDS, UNTESTABLE, VERDICTS
 
 _CLASS = {HOLDS: "holds", AS_PUBLISHED: "published", FAILS: "fails", UNTESTABLE: "untestable"}
 _HEAD = ("Model", "As published, here", "Corrected, here", "Values (units)", "Verdict", "Reason")
 
-_PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src '{policy}'">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Published claims</title>
-<style>{style}</style>
-</head>
-<body>
-<h1>What the studies claim, and whether it holds here</h1>
-{body}
-</body>
-</html>
-"""
 
-
-def page(table: pa.Table, claims: Sequence[Claim], confidence: float) -> str:
+def claims_page(table: pa.Table, claims: Sequence[Claim], confidence: float) -> str:
     """HTML of the table `claims`, by study, in the order of the claims file.
 
     Parameters
     ----------
     confidence: of the intervals, between 0 and 1.
     """
-    style = Path(__file__).with_suffix(".css").read_text(encoding="utf-8")
     rows: dict[str, list[dict[str, Any]]] = {}
     for row in table.to_pylist():
         rows.setdefault(row["claim"], []).append(row)
-    body = [_introduction(confidence), _overview(claims, rows)]
+    body = ["<h1>What the studies claim, and whether it holds here</h1>"]
+    body += [_introduction(confidence), _overview(claims, rows)]
     for study in dict.fromkeys(claim.study for claim in claims):
         body.append(f"<h2>{escape(study)}</h2>")
         body += [_claim(claim, rows[claim.id]) for claim in claims if claim.study == study]
-    return _PAGE.format(policy=policy_hash(style), style=style, body="\n".join(body))
+    style = Path(__file__).with_suffix(".css").read_text(encoding="utf-8")
+    return html_page("Published claims", "\n".join(body), style=style)
 
 
 def _introduction(confidence: float) -> str:

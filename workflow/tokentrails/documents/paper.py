@@ -10,31 +10,22 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import PurePosixPath
 
+from ..files.pages import html_page
+
 FOLDER = "results/paper"
 FIGURE = (".svg", ".png", ".pdf")
 """What a figure is copied as, where the configuration gives no ending."""
 
-_PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<title>Published figures and tables</title>
-<style>
-body {{ margin: 24px auto; max-width: 1100px; padding: 0 20px; color: #1c1f23;
-  font: 14px/20px "Liberation Sans", Arial, Helvetica, sans-serif; }}
-figure {{ margin: 0 0 32px; break-inside: avoid; }}
-img {{ display: block; max-width: 100%; }}
-figcaption {{ margin-bottom: 6px; }}
-</style>
-</head>
-<body>
-<h1>Published figures and tables, made anew</h1>
-<p>Numbered as in the studies, in the order in which each shows or lists them. Which of their
-statements hold is on the page of claims.</p>
-{body}
-</body>
-</html>
+_STYLE = """
+body { margin: 24px auto; max-width: 1100px; padding: 0 20px; color: #1c1f23;
+  font: 14px/20px "Liberation Sans", Arial, Helvetica, sans-serif; }
+figure { margin: 0 0 32px; break-inside: avoid; }
+img { display: block; max-width: 100%; }
+figcaption { margin-bottom: 6px; }
 """
+_TITLE = """<h1>Published figures and tables, made anew</h1>
+<p>Numbered as in the studies, in the order in which each shows or lists them. Which of their
+statements hold is on the page of claims.</p>"""
 
 
 @dataclass(frozen=True)
@@ -83,11 +74,13 @@ def index_csv(found: Sequence[Item]) -> str:
 
 def index_page(found: Sequence[Item]) -> str:
     """An offline page that shows the figures and links to every file."""
-    body = []
+    body = [_TITLE]
     for study in dict.fromkeys(item.study for item in found):
         body.append(f"<h2>{escape(study)}</h2>")
         body += [_shown(item) for item in found if item.study == study]
-    return _PAGE.format(body="\n".join(body))
+    # A page from the disk has no origin of its own, so that its folder is allowed by the scheme.
+    allow = {"img-src": "'self' file:"}
+    return html_page("Published figures and tables", "\n".join(body), style=_STYLE, allow=allow)
 
 
 def _shown(item: Item) -> str:

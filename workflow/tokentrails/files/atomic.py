@@ -25,3 +25,9 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Write a file of UTF-8 text whose lines end alike on every system."""
+    with replacing(path) as part:
+        part.write_text(text, encoding="utf-8", newline="\n")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -38,32 +36,24 @@ class Bucket:
         ------
         TokentrailsError: if the bucket is not there, does not answer, or refuses the keys.
         """
-        with self._answering():
-            try:
-                answer = self.client.get_object(Bucket=self.name, Key=self._key(name))
-                return answer["Body"].read()
-            except self.client.exceptions.NoSuchKey:
-                return None
+        return self._ask("get_object", name)
 
     def write(self, name: str, content: bytes) -> None:
         """Write an object, whole or not at all. Raises what `read` raises."""
-        with self._answering():
-            self.client.put_object(Bucket=self.name, Key=self._key(name), Body=content)
+        self._ask("put_object", name, Body=content)
 
-    def _key(self, name: str) -> str:
-        return f"{self.prefix}/{name}" if self.prefix else name
-
-    @contextmanager
-    def _answering(self) -> Iterator[None]:
+    def _ask(self, method: str, name: str, **more: bytes) -> bytes | None:
+        key = f"{self.prefix}/{name}" if self.prefix else name
         try:
-            yield
+            answer = getattr(self.client, method)(Bucket=self.name, Key=key, **more)
+            return answer["Body"].read() if "Body" in answer else None
+        except self.client.exceptions.NoSuchKey:
+            return None
         except ClientError as error:
             code = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
-            raise TokentrailsError(
-                f"the object storage refuses the bucket '{self.name}': {error}",
-                where=self.address,
-                hint=_HINTS.get(code, "check region, endpoint and keys of the storage."),
-            ) from error
+            problem = f"the object storage refuses the bucket '{self.name}': {error}"
+            hint = _HINTS.get(code, "check region, endpoint and keys of the storage.")
+            raise TokentrailsError(problem, where=self.address, hint=hint) from error
         except BotoCoreError as error:
             raise TokentrailsError(
                 f"the object storage cannot be used: {error}",

@@ -1,8 +1,9 @@
-"""How results were made, for machines that share them.
+"""Records of how results were made, for machines that share these in a bucket.
 
-Snakemake keeps a record of every output: its parameters, its inputs and their checksums. By it, and
-not by time alone, it knows what is stale. Records lie in a folder of the machine, but results on
-object storage are found by other machines too, which need them as well.
+Snakemake keeps a record of every output in a folder: its parameters, its inputs and their
+checksums. By it, and not by time alone, it knows what is stale. `--persistence-backend db` cannot
+share them: it files each under the absolute path of the working directory, so that a checkout in
+another place makes everything again and does not notice a changed prompt.
 """
 
 from __future__ import annotations
@@ -11,15 +12,14 @@ import gzip
 import json
 import re
 from base64 import urlsafe_b64decode
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from ..errors import TokentrailsError
 
 FOLDER = Path(".snakemake/metadata")
-"""Where Snakemake keeps records: in files that are named after the output in base64, which is cut
-into folders where it is too long for one name."""
+"""Holds a file for each output, named after it in base64, which is cut into folders where it is too
+long for one name."""
 
 _NAME = re.compile(r"(?:@[\w=-]+/)*[\w=-]+", re.ASCII)
 
@@ -27,15 +27,15 @@ _NAME = re.compile(r"(?:@[\w=-]+/)*[\w=-]+", re.ASCII)
 def pack_records(folder: Path) -> bytes:
     """All records of a folder, as `merge_records` reads them."""
     files = sorted(file for file in folder.rglob("*") if file.is_file())
-    records = {str(f.relative_to(folder)): r for f in files if (r := _read(f)) is not None}
+    records = {str(f.relative_to(folder)): record for f in files if (record := _read(f))}
     return gzip.compress(json.dumps(records).encode(), mtime=0)
 
 
 def merge_records(packed: bytes, folder: Path, where: str) -> None:
-    """Put the records that another machine has packed into a folder, beside those that are there.
+    """Add the records that another machine has packed to those of a folder.
 
-    Of two records of an output the one that was made later stays. An output that is a file of this
-    machine keeps the one that it has, since the other machine's file is another one.
+    Of two records of an output the later one stays. An output that is a file of this machine keeps
+    the record that it has, since the other machine's file is another one.
 
     Parameters
     ----------
@@ -45,41 +45,41 @@ def merge_records(packed: bytes, folder: Path, where: str) -> None:
     ------
     TokentrailsError: if that is not what `pack_records` gives.
     """
-    for name, record in _records(packed, where):
+    try:
+        records = json.loads(gzip.decompress(packed))
+        outputs = {name: _output(name) for name in records}
+    except (OSError, EOFError, ValueError, TypeError) as error:
+        raise TokentrailsError(
+            "the records of how the results were made cannot be read",
+            where=where,
+            hint="delete it; results whose records are lost are then told to be new by time alone.",
+        ) from error
+    for name, record in records.items():
         file = folder / name
         mine = _read(file)
-        if mine and (_output(name).exists() or _ended(mine) >= _ended(record)):
+        if mine and (outputs[name].exists() or _ended(mine) >= _ended(record)):
             continue
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(record), encoding="utf-8")
 
 
-def _records(packed: bytes, where: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    try:
-        records = json.loads(gzip.decompress(packed))
-        names_are_safe = all(_NAME.fullmatch(name) and _output(name) for name in records)
-    except (OSError, EOFError, ValueError, TypeError):
-        names_are_safe = False
-    if not names_are_safe:
-        raise TokentrailsError(
-            "the records of how the results were made cannot be read",
-            where=where,
-            hint="delete it; results whose records are lost are then told to be new by time alone.",
-        )
-    yield from records.items()
-
-
 def _read(file: Path) -> dict[str, Any] | None:
     """A record; None where there is none, or one that was being written when its run was killed."""
     try:
-        record = json.loads(file.read_text(encoding="utf-8"))
+        return json.loads(file.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         return None
-    return record if isinstance(record, dict) else None
 
 
 def _output(name: str) -> Path:
-    """The output that a record is about: a path, or the address of an object."""
+    """The output that a record is about: a path, or the address of an object.
+
+    Raises
+    ------
+    ValueError: if the name is not one of Snakemake's; it might lead out of the folder.
+    """
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"no name of a record: {name}")
     return Path(urlsafe_b64decode(name.replace("/", "").replace("@", "")).decode())
 
 

@@ -1,6 +1,5 @@
 """Write a chart as .html, .svg, .png, .pdf or .json: offline, safe, the same bytes every time."""
 
-import html
 import json
 import os
 import re
@@ -12,7 +11,7 @@ import altair as alt
 import vl_convert
 
 from ...files.atomic import replacing
-from ...files.pages import embedded, policy_hash
+from ...files.pages import embedded, html_page
 from .page_script import VEGA_LITE, page_script
 from .pdf import canonical
 
@@ -22,22 +21,7 @@ _PNG_SCALE = 2.0
 # draws first; with this it finds none, and takes those that it carries itself.
 os.environ["FONTCONFIG_FILE"] = str(Path(__file__).with_name("fonts.conf"))
 
-_PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="%(policy)s">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>%(title)s</title>
-<style>body { margin: 1rem; background: white; overflow-x: auto; }</style>
-</head>
-<body>
-<main id="figure"></main>
-<script type="application/json" id="spec">%(spec)s</script>
-<script>%(script)s</script>
-</body>
-</html>
-"""
+_STYLE = "body { margin: 1rem; background: white; overflow-x: auto; }"
 
 
 def save(
@@ -89,7 +73,10 @@ def render(spec: dict[str, Any], suffix: str, script: str | Path | None = None) 
         case ".html":
             # Bytes, since reading as text would change the ends of lines.
             made = page_script() if script is None else Path(script).read_bytes().decode()
-            return _page(spec, made).encode()
+            body = f'<main id="figure"></main>\n{embedded("spec", spec)}'
+            # vega-embed adds styles of its own, and shows images that it has drawn.
+            allow = {"style-src": "'unsafe-inline'", "img-src": "data: blob:"}
+            return html_page(_title(spec), body, style=_STYLE, script=made, allow=allow).encode()
         case ".svg":
             return vl_convert.vegalite_to_svg(_still(spec), **options).encode()
         case ".png":
@@ -111,19 +98,6 @@ def _still(node: Any) -> Any:
 def _is_invisible(node: Any) -> bool:
     mark = node.get("mark") if isinstance(node, dict) else None
     return isinstance(mark, dict) and mark.get("opacity") == 0
-
-
-def _page(spec: dict[str, Any], script: str) -> str:
-    policy = (
-        f"default-src 'none'; script-src '{policy_hash(script)}'; style-src 'unsafe-inline'; "
-        "img-src data: blob:; base-uri 'none'; form-action 'none'"
-    )
-    return _PAGE % {
-        "policy": policy,
-        "title": html.escape(_title(spec)),
-        "spec": embedded(spec),
-        "script": script,
-    }
 
 
 def _title(spec: dict[str, Any]) -> str:
