@@ -38,10 +38,10 @@ def test_defaults_are_filled_in():
 def test_given_values_win():
     given = {"top": 3, "layers": [5, 0], "heads": [1], "whole_words": False, "show": "two"}
     read = load_config(circuits(given)).experiments["e"].circuits
-    assert read.listing == {"top": 3, "whole_words": False, "high_bias": 2.0}
+    assert read.list_settings == {"top": 3, "whole_words": False, "high_bias": 2.0}
     assert (read.layers, read.heads, read.show) == ((0, 5), (1,), "two")
-    assert read.of_heads == read.listing | {"layers": (0, 5), "heads": (1,)}
-    assert read.of_activations == {"layers": (0, 5), "strongest": 10}
+    assert read.head_settings == read.list_settings | {"layers": (0, 5), "heads": (1,)}
+    assert read.activation_settings == {"layers": (0, 5), "strongest": 10}
 
 
 @pytest.mark.parametrize("analysis", CIRCUITS)

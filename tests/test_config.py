@@ -7,7 +7,8 @@ import jsonschema
 import pytest
 import yaml
 
-from tokentrails.config.load import RESERVED, load_config, load_experiment_file
+from tokentrails.config.experiments import RESERVED, load_experiment_file
+from tokentrails.config.load import load_config
 from tokentrails.errors import TokentrailsError
 from tokentrails.files.schema import closest, schema, with_defaults
 from tokentrails.files.yaml_file import YamlFile

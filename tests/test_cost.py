@@ -6,7 +6,7 @@ import pytest
 import tiny
 from safetensors.torch import load_file
 
-from tokentrails.config.load import load_experiment
+from tokentrails.config.experiments import load_experiment
 from tokentrails.network.size import ModelSize
 from tokentrails.running.cost import (
     BASE_MB,

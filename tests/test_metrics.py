@@ -14,7 +14,7 @@ import torch
 from tiny import CONFIGS, ENCODERS
 
 from tokentrails import __version__
-from tokentrails.config.load import RESERVED
+from tokentrails.config.experiments import RESERVED
 from tokentrails.files.states import Layer, StatesReader, StatesWriter, places
 from tokentrails.files.tables import (
     describe,

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 import yaml
 
-from tokentrails.config.load import load_experiment_file
+from tokentrails.config.experiments import load_experiment_file
 from tokentrails.errors import TokentrailsError
 from tokentrails.figures.pieces.save import specification
 from tokentrails.figures.sense_words import senses_words

@@ -8,7 +8,7 @@ import pytest
 from tiny import BYTE_LEVEL, CONFIGS, WORD_PIECE
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from tokentrails.config.load import load_experiment_file
+from tokentrails.config.experiments import load_experiment_file
 from tokentrails.errors import TokentrailsError
 from tokentrails.settings import Experiment, Prompt
 from tokentrails.texts.entries import surface

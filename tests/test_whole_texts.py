@@ -9,7 +9,8 @@ import pytest
 import yaml
 from tiny import BYTE_LEVEL, CONFIGS, WORD_PIECE
 
-from tokentrails.config.load import load_config, load_experiment, load_experiment_file
+from tokentrails.config.experiments import load_experiment, load_experiment_file
+from tokentrails.config.load import load_config
 from tokentrails.errors import TokentrailsError
 from tokentrails.settings import Experiment, Prompt, Ranks
 from tokentrails.texts.spans import words_in, words_of
@@ -299,9 +300,9 @@ def test_settings_of_ranks_make_neither_tokens_nor_states_stale(here, prompts):
         settings |= {"sites": ["resid", "resid_mid"], "as_published": True}
     other = experiment(prompts, ["ranks"], ranks=settings)
     assert other.ranks != base.ranks
-    kept = ("hash", "tokenizing", "sites", "pooling", "group_columns")
+    kept = ("hash", "token_settings", "sites", "pooling", "group_columns")
     assert [getattr(base, key) for key in kept] == [getattr(other, key) for key in kept]
-    assert load_experiment("e", other.tokenizing).hash == other.hash
+    assert load_experiment("e", other.token_settings).hash == other.hash
 
 
 # --- the experiment of the repository ---------------------------------------------------------

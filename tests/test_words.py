@@ -15,7 +15,8 @@ import workflow as wf
 import yaml
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from tokentrails.config.load import load_config, load_experiment, load_experiment_file
+from tokentrails.config.experiments import load_experiment, load_experiment_file
+from tokentrails.config.load import load_config
 from tokentrails.errors import TokentrailsError
 from tokentrails.settings import Experiment, Prompt, Words
 from tokentrails.texts.spans import is_word
@@ -643,7 +644,7 @@ def test_one_file_runs_under_two_names_with_two_templates(here):
 @pytest.mark.parametrize("data", [{"words": {}}, {"words": {}, "contexts": TWO}])
 def test_the_keys_for_tokenizing_make_the_same_experiment(here, data):
     whole = load_experiment("e", {"file": written(data), "pooling": "mean"}, ("m",))
-    again = load_experiment("e", whole.tokenizing)
+    again = load_experiment("e", whole.token_settings)
     assert again.hash == whole.hash and again.models == ()
 
 

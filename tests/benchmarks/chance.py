@@ -10,7 +10,7 @@ from material import MODEL, SITES, needed
 from measured import Measured
 from timing import fastest
 
-from tokentrails.config.load import load_experiment
+from tokentrails.config.experiments import load_experiment
 from tokentrails.files.states import StatesReader, StatesWriter, places
 from tokentrails.metrics.baseline import Sample, chances
 from tokentrails.network.extract import extract, load_model

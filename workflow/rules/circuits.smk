@@ -37,7 +37,7 @@ rule head_tables:
         **needs_of("head_tables"),
         passing_weights=get_passing,
     params:
-        circuits=lambda wildcards: get_experiment(wildcards).circuits.of_heads,
+        circuits=lambda wildcards: get_experiment(wildcards).circuits.head_settings,
         device=SETUP.extract["device"],
         code=fingerprint("heads"),
     message:
@@ -69,7 +69,7 @@ rule activations:
         **needs_of("activations"),
         passing_weights=get_passing,
     params:
-        circuits=lambda wildcards: get_experiment(wildcards).circuits.of_activations,
+        circuits=lambda wildcards: get_experiment(wildcards).circuits.activation_settings,
         device=SETUP.extract["device"],
         code=fingerprint("activations"),
     message:
@@ -100,7 +100,7 @@ rule neuron_table:
         **needs_of("neuron_table"),
         passing_weights=get_passing,
     params:
-        listing=lambda wildcards: get_neurons_of(wildcards).circuits.listing,
+        listing=lambda wildcards: get_neurons_of(wildcards).circuits.list_settings,
         device=SETUP.extract["device"],
         code=fingerprint("neurons"),
     message:

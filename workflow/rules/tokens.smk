@@ -22,7 +22,7 @@ rule tokens:
     resources:
         passing_weights=get_passing,
     params:
-        entry=lambda wildcards: get_experiment(wildcards).tokenizing,
+        entry=lambda wildcards: get_experiment(wildcards).token_settings,
         hash=lambda wildcards: get_experiment(wildcards).hash,
         code=fingerprint("tokens"),
     script:

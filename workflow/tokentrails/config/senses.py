@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from ..errors import TokentrailsError
-from ..files.yaml_file import KeyPath
+from ..files.yaml_file import Where
 from ..settings import Prompt
 from ..texts.entries import surface
 
 
-def check_senses(prompts: Sequence[Prompt], where: Callable[[KeyPath], str]) -> None:
+def check_senses(prompts: Sequence[Prompt], where: Where) -> None:
     """Refuse prompts whose senses cannot be compared.
 
     Parameters
     ----------
-    where: says where a key path of the file is, for messages.
+    where: the list of prompts, for messages.
 
     Raises
     ------
@@ -26,30 +25,24 @@ def check_senses(prompts: Sequence[Prompt], where: Callable[[KeyPath], str]) -> 
     for index, prompt in enumerate(prompts):
         sense = prompt.groups.get("sense")
         if sense is None or not str(sense).strip():
-            raise TokentrailsError(
+            raise (where / index).error(
                 f"the prompt {prompt.label!r} has no sense, which the analysis senses compares",
-                where=where(("prompts", index)),
-                hint="give it a 'sense', or leave senses out of the analyses.",
+                "give it a 'sense', or leave senses out of the analyses.",
             )
         word = (prompt.word or surface(prompt.token or "")).strip()
         texts.setdefault(word, {}).setdefault(str(sense), []).append(index)
     for word, senses in texts.items():
         first, *_ = next(iter(senses.values()))
         if len(senses) != 2:
-            raise TokentrailsError(
-                f"the word {word!r} has {_named(senses)}, and senses are compared two by two",
-                where=where(("prompts", first)),
-                hint="give every word exactly two senses, spelt alike in all prompts; put pairs of "
+            named = f"{len(senses)} sense{'' if len(senses) == 1 else 's'} ({', '.join(senses)})"
+            raise (where / first).error(
+                f"the word {word!r} has {named}, and senses are compared two by two",
+                "give every word exactly two senses, spelt alike in all prompts; put pairs of "
                 "several senses into files of their own.",
             )
         for sense, (index, *others) in senses.items():
             if not others:
-                raise TokentrailsError(
+                raise (where / index).error(
                     f"the sense {sense!r} of {word!r} has one text, so no two are alike within it",
-                    where=where(("prompts", index)),
-                    hint="write at least two texts for every sense; ten or more tell something.",
+                    "write at least two texts for every sense; ten or more tell something.",
                 )
-
-
-def _named(senses: dict[str, list[int]]) -> str:
-    return f"{len(senses)} sense{'' if len(senses) == 1 else 's'} ({', '.join(senses)})"

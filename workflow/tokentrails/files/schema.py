@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, cast
 
@@ -56,19 +56,25 @@ def check(data: Any, name: str, where: Callable[[KeyPath], str]) -> None:
         raise TokentrailsError(problem, where=where(keys + culprit), hint=hint)
 
 
-def with_defaults(data: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
-    """A copy of data in which every absent key with a default has it, at every depth."""
-    filled = dict(data)
-    for key, rule in schema.get("properties", {}).items():
-        if key not in filled and "default" in rule:
-            filled[key] = rule["default"]
-        if isinstance(filled.get(key), dict):
-            filled[key] = with_defaults(filled[key], rule)
-    extra = schema.get("additionalProperties")
-    if isinstance(extra, dict) and "properties" in extra:
-        for key in filled.keys() - schema.get("properties", {}).keys():
-            filled[key] = with_defaults(filled[key], extra)
-    return filled
+def with_defaults(data: Any, rule: Mapping[str, Any]) -> Any:
+    """A copy of checked data in which every absent key with a default has it, at every depth.
+
+    Numbers have the type that the schema says, however they are written, and lists in which nothing
+    comes twice are sorted.
+    """
+    if isinstance(data, dict):
+        rules, extra = rule.get("properties", {}), rule.get("additionalProperties") or {}
+        absent = {k: r["default"] for k, r in rules.items() if "default" in r and k not in data}
+        return {k: with_defaults(v, rules.get(k, extra)) for k, v in (data | absent).items()}
+    if isinstance(data, list):
+        filled = [with_defaults(value, rule.get("items", {})) for value in data]
+        return sorted(filled) if rule.get("uniqueItems") else filled
+    match rule.get("type"):
+        case "integer":
+            return int(data)
+        case "number":
+            return float(data)
+    return data
 
 
 def closest(word: str, known: list[str]) -> str | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -98,3 +100,25 @@ def show_keys(keys: KeyPath) -> str:
     for key in keys:
         text += f"[{key}]" if isinstance(key, int) else f".{key}"
     return text.lstrip(".")
+
+
+@dataclass(frozen=True)
+class Where:
+    """A key path, as errors show it; `where / key` is the path of what lies under a key.
+
+    Attributes
+    ----------
+    show: says where a key path is.
+    """
+
+    show: Callable[[KeyPath], str] = show_keys
+    keys: KeyPath = ()
+
+    def __truediv__(self, key: str | int) -> Where:
+        return Where(self.show, (*self.keys, key))
+
+    def __str__(self) -> str:
+        return self.show(self.keys)
+
+    def error(self, problem: str, hint: str) -> TokentrailsError:
+        return TokentrailsError(problem, where=self, hint=hint)

@@ -27,7 +27,7 @@ class Template:
     after: str
 
     @classmethod
-    def parse(cls, source: str, where: str) -> Template:
+    def parse(cls, source: str, where: object) -> Template:
         """Read ``{bos}``, ``{space}`` and ``{word}``; every other character stands for itself.
 
         Raises

@@ -1,0 +1,342 @@
+"""Experiments of the configuration, and the files with their texts."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ..files.schema import check, closest, schema, with_defaults
+from ..files.yaml_file import KeyPath, Where, YamlFile
+from ..project import PROJECT
+from ..settings import (
+    BASELINE,
+    BASELINE_TEXTS,
+    CIRCUITS,
+    WORDFREQ,
+    Circuits,
+    Experiment,
+    ExperimentFile,
+    Prompt,
+    Ranks,
+    Words,
+    build,
+)
+from ..texts.template import Template
+from .senses import check_senses
+
+# Columns that tables have anyway; a group column may not take their place.
+RESERVED = frozenset(
+    {
+        *("model", "checkpoint", "experiment", "site", "layer", "depth"),
+        *("text", "token_ids", "tokens", "first", "last", "n_tokens", "special_tokens", "hidden"),
+        *("label_a", "label_b", "sense_a", "sense_b", "relation"),
+        *("cosine", "adjusted", "standardised", "half_life_adjusted"),
+        *("step", "reference", "position"),
+        *("half_life_layer", "half_life_threshold", "context_dominance_layer"),
+        *("final_similarity", "final_norm_similarity"),
+        *("word_part", "word_class", "positional", "rank", "nearest", "nearest_cosine"),
+        *("cosine_as_published", "rank_as_published"),
+    }
+)
+
+
+def load_experiment(
+    name: str, entry: dict[str, Any], models: tuple[str, ...] = (), where: Where | None = None
+) -> Experiment:
+    """An experiment of the configuration, with its file.
+
+    Parameters
+    ----------
+    entry: its keys in the configuration; those that are not there have their defaults.
+    models: the models it runs on, if `entry` names none.
+    where: the configuration's top level, for messages.
+
+    Raises
+    ------
+    TokentrailsError: for the first thing that is wrong here or in the file.
+    """
+    where = where or Where()
+    here = where / "experiments" / name
+    file = entry["file"]
+    rules = schema("config")["properties"]["experiments"]["additionalProperties"]
+    filled = with_defaults(entry, rules)
+    content = load_experiment_file(file)
+    if name == BASELINE:
+        content = _only_baseline(content, file, where / BASELINE / "file")
+    if not {"ranks", BASELINE, *CIRCUITS} >= {*content.analyses} and "resid" not in filled["sites"]:
+        raise (here / "sites").error(
+            f"the sites {filled['sites']} lack resid, which the summary and the figures show",
+            "add resid.",
+        )
+    has_circuits = not set(CIRCUITS).isdisjoint(content.analyses)
+    _refuse_unused(entry, content, has_circuits, here)
+    Template.parse(filled["template"], here / "template")
+    return build(
+        Experiment,
+        filled | vars(content),
+        name=name,
+        models=entry.get("models", models),
+        ranks=_ranks(filled, content.prompts, here) if "ranks" in content.analyses else None,
+        circuits=_circuits(filled, content.prompts, here) if has_circuits else None,
+    )
+
+
+def _refuse_unused(
+    entry: dict[str, Any], content: ExperimentFile, has_circuits: bool, where: Where
+) -> None:
+    """Refuse keys that do nothing with this file."""
+    file = entry["file"]
+    kind = "contexts of its own" if content.words else "prompts and no words"
+    uses = {
+        "template": (
+            content.words and not content.contexts,
+            f"the file {file} has {kind}",
+            "remove 'template'.",
+        ),
+        "special_tokens": (
+            not content.words,
+            f"the file {file} has words, to which no special tokens are added",
+            "remove 'special_tokens'; {bos} in the template or the contexts puts a BOS in front.",
+        ),
+        "ranks": (
+            "ranks" in content.analyses,
+            f"the file {file} does not ask for the analysis ranks",
+            "add ranks to the analyses of the file, or remove 'ranks' here.",
+        ),
+        "circuits": (
+            has_circuits,
+            f"the file {file} asks for none of the analyses {', '.join(CIRCUITS)}",
+            "add one of them to the analyses of the file, or remove 'circuits' here.",
+        ),
+    }
+    for key, (is_used, problem, hint) in uses.items():
+        if key in entry and not is_used:
+            raise (where / key).error(problem, hint)
+
+
+def _only_baseline(content: ExperimentFile, file: str, where: Where) -> ExperimentFile:
+    """Whole texts without the analyses that their file asks for."""
+    if not content.prompts or not content.prompts[0].is_whole:
+        raise where.error(
+            f"the baseline is made of whole texts, but the file {file} has "
+            f"{'prompts with targets' if content.prompts else 'words'}",
+            "name a file of prompts without 'word' and 'token'.",
+        )
+    return replace(content, analyses=(BASELINE,))
+
+
+def _ranks(entry: dict[str, Any], prompts: Sequence[Prompt], where: Where) -> Ranks:
+    """The settings of the analysis `ranks`, checked against the texts and the sites."""
+    given, sites, here = entry["ranks"], entry["sites"], where / "ranks"
+    own_sites = ".".join(map(str, (where / "sites").keys))
+    for site in given["sites"]:
+        if site not in sites:
+            raise (here / "sites").error(
+                f"the ranks are read at {site}, which the experiment's sites {sites} lack",
+                f"add {site} to {own_sites}, or choose other ranks.sites.",
+            )
+    if given["as_published"]:
+        if not prompts[0].is_whole:
+            raise (here / "as_published").error(
+                "the published formula needs the states of all tokens of a text, but the prompts "
+                f"of the file {entry['file']} have single targets",
+                "remove it, or make them whole texts: without 'word' and 'token'.",
+            )
+        if "resid" not in sites:
+            raise (here / "as_published").error(
+                "the published formula begins with the states at resid, which the experiment's "
+                f"sites {sites} lack",
+                f"add resid to {own_sites}, or remove it.",
+            )
+        if "resid_mid" not in given["sites"]:
+            raise (here / "as_published").error(
+                f"the published formula is one for resid_mid, which ranks.sites {given['sites']} "
+                "lack",
+                "add resid_mid to ranks.sites, or remove it.",
+            )
+    return build(Ranks, given, show=_shown(given, entry["file"], prompts, here / "show"))
+
+
+def _circuits(entry: dict[str, Any], prompts: Sequence[Prompt], where: Where) -> Circuits:
+    """The settings of the analyses of heads and neurons; whether these exist, the model says."""
+    given = entry["circuits"]
+    show = _shown(given, entry["file"], prompts, where / "circuits" / "show")
+    every = {key: None for key in ("layers", "heads") if given[key] == "all"}
+    return build(Circuits, given | every, show=show)
+
+
+def _shown(given: dict[str, Any], file: str, prompts: Sequence[Prompt], where: Where) -> str:
+    """The label of the text that figures draw, by default the first."""
+    labels = [prompt.label for prompt in prompts]
+    show = given.get("show", labels[0])
+    if show not in labels:
+        guess = closest(show, labels)
+        raise where.error(
+            f"no text of the file {file} has the label {show!r}",
+            f"did you mean {guess!r}?" if guess else f"give one of them, such as {labels[0]!r}.",
+        )
+    return show
+
+
+def load_experiment_file(path: str) -> ExperimentFile:
+    """What an experiment file says, with every default filled in.
+
+    Raises
+    ------
+    TokentrailsError: if the file breaks its schema, a label is used twice, or keys and analyses do
+        not go together.
+    """
+    file = YamlFile(_found(path))
+    data = file.data
+    key = "prompts"
+    if isinstance(data, dict) and "experiments" in data and "prompts" not in data:
+        key = "experiments"  # the published format
+        data = {"prompts" if k == key else k: v for k, v in data.items()}
+
+    def show(keys: KeyPath) -> str:
+        return file.where((key, *keys[1:]) if keys[:1] == ("prompts",) else keys)
+
+    check(data, "experiment", show)
+    assert isinstance(data, dict)
+    where = Where(show)
+    if "prompts" in data and (extra := data.keys() & {"words", "contexts", "others"}):
+        raise (where / min(extra)).error(
+            f"the file has {key}, and {min(extra)!r} goes with words",
+            "write two files, one of prompts and one of words.",
+        )
+    if "others" in data and "contexts" not in data:
+        raise (where / "others").error(
+            "'others' says how many contexts and words to compare with, but there are no contexts",
+            "remove 'others', or give 'contexts'.",
+        )
+    filled = with_defaults(data, schema("experiment"))
+    prompts = _prompts(data.get("prompts", ()), where / "prompts")
+    analyses = _analyses(data, prompts, where / "analyses")
+    if "senses" in analyses:
+        check_senses(prompts, where / "prompts")
+    return ExperimentFile(
+        analyses=analyses,
+        prompts=prompts,
+        words=_words(filled["words"], where / "words" / "list") if "words" in data else None,
+        contexts=_contexts(data.get("contexts", ()), where / "contexts"),
+        others=filled["others"],
+    )
+
+
+def _found(path: str) -> str | Path:
+    """Where a file is: in the working directory; the default texts are in the project, too."""
+    own = PROJECT / path
+    return own if path == BASELINE_TEXTS and not Path(path).exists() else path
+
+
+_ANALYSES = {
+    "prompts with targets": ("identity", "context", "senses", "convergence", "ranks"),
+    "whole texts": ("identity", "ranks", *CIRCUITS),
+    "words without contexts": ("convergence",),
+    "words in contexts": ("perturbation",),
+}
+_DEFAULT = {"prompts with targets": ("identity", "context"), "whole texts": ("ranks",)}
+
+
+def _analyses(data: dict[str, Any], prompts: Sequence[Prompt], where: Where) -> tuple[str, ...]:
+    """The analyses of a file, by default those that were there first."""
+    if prompts:
+        kind = "whole texts" if prompts[0].is_whole else "prompts with targets"
+    else:
+        kind = "words in contexts" if "contexts" in data else "words without contexts"
+    allowed = _ANALYSES[kind]
+    why = "only words in contexts are perturbed"
+    if kind == "whole texts":
+        why = "others need a target, the 'word' or the 'token' of every prompt"
+    for index, analysis in enumerate(data.get("analyses", ())):
+        if analysis not in allowed:
+            raise (where / index).error(
+                f"{analysis!r} is not an analysis of {kind}",
+                f"choose from {', '.join(allowed)}; {why}.",
+            )
+    return tuple(data.get("analyses", _DEFAULT.get(kind, allowed)))
+
+
+def _prompts(entries: Sequence[dict[str, Any]], where: Where) -> tuple[Prompt, ...]:
+    rules = schema("experiment")["properties"]["prompts"]["items"]
+    known = list(rules["properties"])
+    for index, entry in enumerate(entries):
+        for name in entry.keys() - set(known):
+            _check_group(name, known, where / index / name)
+    labels = Counter(entry["label"] for entry in entries)
+    for index, entry in enumerate(entries):
+        if labels[entry["label"]] > 1:
+            raise (where / index / "label").error(
+                f"the label {entry['label']!r} is used {labels[entry['label']]} times",
+                "give every prompt a label of its own.",
+            )
+    _check_targets(entries, where)
+    return tuple(
+        build(
+            Prompt,
+            with_defaults(entry, rules),
+            groups={k: v for k, v in entry.items() if k not in known},
+        )
+        for entry in entries
+    )
+
+
+def _check_group(name: Any, known: list[str], where: Where) -> None:
+    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,63}", name):
+        raise where.error(
+            f"{name!r} cannot be the name of a group column",
+            "use letters, digits and '_', beginning with a letter.",
+        )
+    if name in RESERVED:
+        raise where.error(
+            f"{name!r} is a column that every table has", "give the group column another name."
+        )
+    if guess := closest(name, known):
+        raise where.error(
+            f"unknown key {name!r}",
+            f"did you mean {guess!r}? If it is a group column, choose a name less alike.",
+        )
+
+
+def _check_targets(entries: Sequence[dict[str, Any]], where: Where) -> None:
+    """Refuse a file of which some prompts have targets, and others are whole texts."""
+    marked = ["token" in entry or "word" in entry for entry in entries]
+    example = entries[marked.index(True)]["label"] if any(marked) else None
+    for index, entry in enumerate(entries):
+        if not marked[index] and example:
+            raise (where / index).error(
+                f"the prompt {entry['label']!r} has no target, and {example!r} has one",
+                "give it a 'word' or a 'token'; whole texts, which have neither, go into a file of "
+                "their own.",
+            )
+        if not marked[index] and "occurrence" in entry:
+            raise (where / index / "occurrence").error(
+                "'occurrence' says which target is meant, but the prompt has none",
+                "remove it, or give every prompt a 'word' or a 'token'.",
+            )
+
+
+def _words(entry: dict[str, Any], where: Where) -> Words:
+    if entry["list"] != WORDFREQ and not Path(entry["list"]).is_file():
+        raise where.error(
+            f"there is no word list {entry['list']!r}",
+            f"write {WORDFREQ}, or a file; its name is relative to the working directory.",
+        )
+    return build(Words, entry)
+
+
+def _contexts(sources: Sequence[str], where: Where) -> tuple[str, ...]:
+    seen: dict[Template, int] = {}
+    for index, source in enumerate(sources):
+        template = Template.parse(source, where / index)
+        if template in seen:
+            raise (where / index).error(
+                f"the context {source!r} is the same as contexts[{seen[template]}]",
+                "remove one of them.",
+            )
+        seen[template] = index
+    return tuple(sources)

@@ -1,0 +1,130 @@
+"""Models of the configuration: where they come from, and their checkpoints."""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import pairwise
+from typing import Any
+
+from ..files.yaml_file import Where
+from ..settings import Model, Source, Training, build, step_of
+from .trainings import SIZES, checkpoint_names
+
+
+def load_model(name: str, entry: dict[str, Any], where: Where) -> Model:
+    """A model from its keys in the configuration, with every default filled in.
+
+    Raises
+    ------
+    TokentrailsError: for keys that do not go together.
+    """
+    kind, _, location = entry["source"].partition(":")
+    location, _, version = location.partition("==") if kind == "package" else (location, "", "")
+    listed = "checkpoints" in entry
+    training = _training(entry, location, where) if kind == "train" else None
+    checkpoints = _checkpoints(entry, training, where)
+    reference = entry.get("reference", checkpoints[-1])
+    _check_order(checkpoints, where)
+    if reference not in checkpoints:
+        raise where.error(
+            f"the reference {reference!r} is not one of the checkpoints",
+            f"choose from {', '.join(checkpoints)}.",
+        )
+    if training is None and (given := [key for key in ("seed", "steps") if key in entry]):
+        raise where.error(
+            f"{given[0]!r} is a key of models that are trained here, not of {entry['source']!r}",
+            f"remove {given[0]!r}, or use 'train:{next(iter(SIZES))}' as the source.",
+        )
+    if kind == "package" and listed:
+        raise where.error(
+            f"a package holds one checkpoint, but {', '.join(checkpoints)} are asked for",
+            "remove 'checkpoints'; the one checkpoint of a package is named main.",
+        )
+    if not entry["keep_weights"] and not listed:
+        raise where.error(
+            "'keep_weights: false' is for models with a list of checkpoints",
+            "remove it, or list the checkpoints.",
+        )
+    source = build(
+        Source,
+        entry,
+        model=name,
+        spec=entry["source"],
+        kind=kind,
+        location=location,
+        version=version or None,
+        has_checkpoints=listed,
+    )
+    return build(
+        Model,
+        entry,
+        name=name,
+        source=source,
+        checkpoints=checkpoints,
+        reference=reference,
+        training=training,
+    )
+
+
+def _training(entry: dict[str, Any], size: str, where: Where) -> Training:
+    if size not in SIZES:
+        raise where.error(
+            f"no model of the size {size!r} can be trained",
+            f"choose from {', '.join(f'train:{known}' for known in SIZES)}.",
+        )
+    training = Training(size, entry.get("seed", 0), entry.get("steps", SIZES[size].steps))
+    saved = checkpoint_names(training.steps)
+    if f"step{training.steps}" not in saved:
+        raise where.error(
+            f"the last of {training.steps} steps would not be saved",
+            f"end at a step of the schedule, such as {saved[-1].removeprefix('step')}: a power of "
+            "two up to 512, or a multiple of 512.",
+        )
+    return training
+
+
+def _checkpoints(entry: dict[str, Any], training: Training | None, where: Where) -> tuple[str, ...]:
+    """The names of a model's checkpoints, with `all` spelt out."""
+    listed = entry.get("checkpoints", ["main"])
+    if "all" in listed and listed != "all":
+        raise where.error(
+            "no checkpoint can be named 'all': results across checkpoints go by this name",
+            "write 'checkpoints: all', without brackets, for every checkpoint of a model that is "
+            "trained here; else give the checkpoint another name.",
+        )
+    if listed == "all" and training is None:
+        raise where.error(
+            f"'checkpoints: all' is for models that are trained here, not {entry['source']!r}",
+            "list the names of the checkpoints.",
+        )
+    if training is not None and "checkpoints" in entry:
+        saved = checkpoint_names(training.steps)
+        listed = saved if listed == "all" else listed
+        if unknown := [name for name in listed if name not in saved]:
+            raise where.error(
+                f"the training saves no checkpoint {unknown[0]!r}",
+                f"choose from {', '.join(saved)}, or say all.",
+            )
+    if repeated := [name for name, n in Counter(listed).items() if n > 1]:
+        raise where.error(f"the checkpoint {repeated[0]!r} is listed twice", "remove one of them.")
+    return tuple(listed)
+
+
+def _check_order(checkpoints: tuple[str, ...], where: Where) -> None:
+    """Refuse steps that do not ascend; names without a step may stand anywhere."""
+    steps = {name: step for name in checkpoints if (step := step_of(name)) is not None}
+    ascending = sorted(steps, key=steps.__getitem__)
+    for first, second in pairwise(ascending):
+        if steps[first] == steps[second]:
+            raise where.error(
+                f"the checkpoints {first!r} and {second!r} are the same step, {steps[first]}",
+                "remove one of them.",
+            )
+    for before, after in pairwise(steps):
+        if steps[before] > steps[after]:
+            in_turn = iter(ascending)
+            right = [next(in_turn) if name in steps else name for name in checkpoints]
+            raise where.error(
+                f"the checkpoint {after!r} stands behind {before!r}, but its step is smaller",
+                f"list them in this order: {', '.join(right)}.",
+            )
