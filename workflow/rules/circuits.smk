@@ -1,43 +1,29 @@
-# Heads and neurons in words: what they look for, what they pass on, and when they fire.
+# Heads, neurons and the stream in words: what they look for, pass on and predict, and what moves a token.
 #
-# in:  weights of a checkpoint and its tokenizer; for heads and activations the tokens of an experiment on whole texts
+# in:  weights of a checkpoint and its tokenizer; but for the neurons the tokens of an experiment on whole texts
 # out: results/metrics/{model}/{checkpoint}/{experiment}/{attention,heads,head_summary,activations,
-#      first_position_neurons}.parquet and .csv; results/metrics/{model}/{checkpoint}/weights/neurons.parquet and .csv
+#      first_position_neurons,evolution,predictions,attribution,attribution_sum}.*,
+#      results/metrics/{model}/{checkpoint}/weights/neurons.*
 
 
 rule head_tables:
     input:
-        tokens="results/tokens/{model}/{experiment}.parquet",
-        tokenizer=get_checkpoint_file("tokenizer.json"),
-        weights=get_checkpoint_file("model.safetensors"),
-        config=get_checkpoint_file("config.json"),
-        provenance=get_checkpoint_file("provenance.json"),
+        **checkpoint_files("tokenizer", "weights", "config", "provenance"),
+        tokens=TOKENS,
     output:
-        attention="results/metrics/{model}/{checkpoint}/{experiment}/attention.parquet",
-        attention_csv="results/metrics/{model}/{checkpoint}/{experiment}/attention.csv",
-        heads="results/metrics/{model}/{checkpoint}/{experiment}/heads.parquet",
-        heads_csv="results/metrics/{model}/{checkpoint}/{experiment}/heads.csv",
-        summary="results/metrics/{model}/{checkpoint}/{experiment}/head_summary.parquet",
-        summary_csv=report(
-            "results/metrics/{model}/{checkpoint}/{experiment}/head_summary.csv",
-            caption="../report/head_summary.rst",
-            category="Tables",
-            subcategory="{experiment}",
-            labels={"model": "{model}", "checkpoint": "{checkpoint}", "table": "head summary"},
-        ),
+        **outputs(attention="attention", heads="heads", summary="head_summary"),
     log:
-        "results/logs/heads/{model}/{checkpoint}/{experiment}.log",
+        "<logs>/head_tables/<run>.log",
     benchmark:
-        "results/benchmarks/head_tables/{model}/{checkpoint}/{experiment}.tsv"
+        "<benchmarks>/head_tables/<run>.tsv"
     priority: get_turn()
     conda:
         "../../envs/torch.yaml"
-    threads: lambda wildcards: SETUP.models[wildcards.model].threads
+    threads: get_threads
     resources:
         **needs_of("head_tables"),
-        passing_weights=get_passing,
     params:
-        circuits=lambda wildcards: get_experiment(wildcards).circuits.head_settings,
+        circuits=of_experiment("circuits", "head_settings"),
         device=SETUP.extract["device"],
         code=fingerprint("heads"),
     message:
@@ -48,28 +34,22 @@ rule head_tables:
 
 rule activations:
     input:
-        tokens="results/tokens/{model}/{experiment}.parquet",
-        weights=get_checkpoint_file("model.safetensors"),
-        config=get_checkpoint_file("config.json"),
-        provenance=get_checkpoint_file("provenance.json"),
+        **checkpoint_files("weights", "config", "provenance"),
+        tokens=TOKENS,
     output:
-        table="results/metrics/{model}/{checkpoint}/{experiment}/activations.parquet",
-        csv="results/metrics/{model}/{checkpoint}/{experiment}/activations.csv",
-        first="results/metrics/{model}/{checkpoint}/{experiment}/first_position_neurons.parquet",
-        first_csv="results/metrics/{model}/{checkpoint}/{experiment}/first_position_neurons.csv",
+        **outputs("activations", first="first_position_neurons"),
     log:
-        "results/logs/activations/{model}/{checkpoint}/{experiment}.log",
+        "<logs>/activations/<run>.log",
     benchmark:
-        "results/benchmarks/activations/{model}/{checkpoint}/{experiment}.tsv"
+        "<benchmarks>/activations/<run>.tsv"
     priority: get_turn()
     conda:
         "../../envs/torch.yaml"
-    threads: lambda wildcards: SETUP.models[wildcards.model].threads
+    threads: get_threads
     resources:
         **needs_of("activations"),
-        passing_weights=get_passing,
     params:
-        circuits=lambda wildcards: get_experiment(wildcards).circuits.activation_settings,
+        circuits=of_experiment("circuits", "activation_settings"),
         device=SETUP.extract["device"],
         code=fingerprint("activations"),
     message:
@@ -81,29 +61,94 @@ rule activations:
 # Of the weights alone, for all experiments.
 rule neuron_table:
     input:
-        tokenizer=get_weights_file("tokenizer.json"),
-        weights=get_weights_file("model.safetensors"),
-        config=get_weights_file("config.json"),
-        provenance=get_weights_file("provenance.json"),
+        **checkpoint_files("tokenizer", "weights", "config", "provenance", user=get_neurons_user),
     output:
-        table="results/metrics/{model}/{checkpoint}/weights/neurons.parquet",
-        csv="results/metrics/{model}/{checkpoint}/weights/neurons.csv",
+        **outputs("neurons"),
     log:
-        "results/logs/neurons/{model}/{checkpoint}.log",
+        "<logs>/neuron_table/{model}/{checkpoint}.log",
     benchmark:
-        "results/benchmarks/neuron_table/{model}/{checkpoint}.tsv"
+        "<benchmarks>/neuron_table/{model}/{checkpoint}.tsv"
     priority: get_turn()
     conda:
         "../../envs/torch.yaml"
-    threads: lambda wildcards: SETUP.models[wildcards.model].threads
+    threads: get_threads
     resources:
         **needs_of("neuron_table"),
-        passing_weights=get_passing,
     params:
-        listing=lambda wildcards: get_neurons_of(wildcards).circuits.list_settings,
+        listing=lambda wildcards: SETUP.experiments[get_neurons_user(wildcards)].circuits.list_settings,
         device=SETUP.extract["device"],
         code=fingerprint("neurons"),
     message:
         "Reading the neurons of {wildcards.model} ({wildcards.checkpoint}) as words"
     script:
         "../scripts/neurons.py"
+
+
+rule evolution_tables:
+    input:
+        **checkpoint_files("tokenizer", "weights", "config", "provenance"),
+        tokens=TOKENS,
+    output:
+        **outputs("evolution", predictions="predictions"),
+    log:
+        "<logs>/evolution_tables/<run>.log",
+    benchmark:
+        "<benchmarks>/evolution_tables/<run>.tsv"
+    priority: get_turn()
+    conda:
+        "../../envs/torch.yaml"
+    threads: get_threads
+    resources:
+        **needs_of("evolution_tables"),
+    params:
+        top=of_experiment("circuits", "top"),
+        whole_words=of_experiment("circuits", "whole_words"),
+        device=SETUP.extract["device"],
+        code=fingerprint("evolution"),
+    message:
+        "Reading the stream of {wildcards.model} ({wildcards.checkpoint}) on {wildcards.experiment} as words"
+    script:
+        "../scripts/evolution.py"
+
+
+# The predictions again, to be read in a terminal.
+rule predictions_text:
+    input:
+        table("predictions"),
+    output:
+        table("predictions", "txt"),
+    log:
+        "<logs>/predictions_text/<run>.log",
+    benchmark:
+        "<benchmarks>/predictions_text/<run>.tsv"
+    conda:
+        "../../envs/analysis.yaml"
+    params:
+        code=fingerprint("predictions_text"),
+    script:
+        "../scripts/predictions_text.py"
+
+
+rule attribution_tables:
+    input:
+        **checkpoint_files("weights", "config", "provenance"),
+        tokens=TOKENS,
+    output:
+        **outputs("attribution", sum="attribution_sum"),
+    log:
+        "<logs>/attribution_tables/<run>.log",
+    benchmark:
+        "<benchmarks>/attribution_tables/<run>.tsv"
+    priority: get_turn()
+    conda:
+        "../../envs/torch.yaml"
+    threads: get_threads
+    resources:
+        **needs_of("attribution_tables"),
+    params:
+        device=SETUP.extract["device"],
+        code=fingerprint("attribution"),
+    message:
+        "Attributing the change of identity in {wildcards.model} ({wildcards.checkpoint}) on {wildcards.experiment}"
+    script:
+        "../scripts/attribution.py"

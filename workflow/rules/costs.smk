@@ -1,11 +1,52 @@
-# What a run costs, rule by rule.
+# What a run will take, before it starts; and what it cost, rule by rule.
 #
-# in:  everything that `all` makes; and, as they lie there, the benchmark files of the jobs
-# out: results/costs.parquet and .csv
+# in:  the configuration, and what is there already; everything that `all` makes, and the benchmark files of the jobs
+# out: a few lines on the terminal; results/costs.parquet and .csv
 
 
 localrules:
+    plan,
     costs,
+
+
+def get_rules(wildcards):
+    """By name of each rule with outputs, what tokentrails.running.plan.Rule says of it."""
+    return {
+        each.name: (
+            Path(str(each.snakefile)).stem,
+            len(each.output),
+            each.name in workflow._localrules,
+            "gpu" in each.resources and SETUP.extract["device"] != "cpu",
+        )
+        for each in workflow.rules
+        if each.output
+    }
+
+
+# Nothing is fetched and nothing made.
+rule plan:
+    log:
+        "<logs>/plan.log",
+    conda:
+        "../../envs/torch.yaml"
+    params:
+        config=lambda wildcards: config,  # all of it: Snakemake is asked what it would do with it
+        snakefile=str(workflow.main_snakefile),
+        rules=get_rules,
+    script:
+        "../scripts/plan.py"
+
+
+def get_everything(wildcards):
+    """What `all` makes, without the table of what that cost; of a job with many files, some."""
+    made = [
+        *TARGETS.tables(),
+        *TARGETS.figures(),
+        *TARGETS.documents(),
+        *get_claims(wildcards),
+        *get_paper(wildcards),
+    ]
+    return [path for path in made if not path.endswith((".csv", ".png", ".pdf", ".json"))]
 
 
 # Benchmark files are no inputs: deleting one would mean to run its job again. The table is due when
@@ -17,7 +58,7 @@ rule costs:
         table="results/costs.parquet",
         csv=report("results/costs.csv", caption="../report/costs.rst", category="Costs"),
     log:
-        "results/logs/costs.log",
+        "<logs>/costs.log",
     conda:
         "../../envs/analysis.yaml"
     params:

@@ -10,21 +10,21 @@ localrules:
 
 rule document:
     input:
-        unpack(get_document_tables),
-        tokens="results/tokens/{model}/{experiment}.parquet",
+        unpack(TARGETS.document_inputs),
+        tokens=TOKENS,
     output:
-        workbook="results/tables/{model}/{checkpoint}/{experiment}/{label}.xlsx",
+        workbook=f"{DOCUMENT}.xlsx",
         page=report(
-            "results/tables/{model}/{checkpoint}/{experiment}/{label}.html",
+            f"{DOCUMENT}.html",
             caption="../report/document.rst",
             category="Tables that people read",
             subcategory="{experiment}",
-            labels={"model": "{model}", "checkpoint": "{checkpoint}", "text": "{label}"},
+            labels=labels(Scope.RUN, text="{label}"),
         ),
     log:
-        "results/logs/document/{model}/{checkpoint}/{experiment}/{label}.log",
+        "<logs>/document/<run>/{label}.log",
     benchmark:
-        "results/benchmarks/document/{model}/{checkpoint}/{experiment}/{label}.tsv"
+        "<benchmarks>/document/<run>/{label}.tsv"
     conda:
         "../../envs/documents.yaml"
     params:

@@ -1,23 +1,21 @@
-# Figures of one model and checkpoint; and what all pages with figures share.
+# Figures: one rule for each row of the catalogue; and what all pages with figures share.
 #
-# in:  metric tables
-# out: results/figures/{model}/{checkpoint}/{experiment}/{identity_context,summary}.*; resources/figures/page.js
+# in:  tables
+# out: results/figures/*, results/composites/*; resources/figures/page.js
 
 
 localrules:
     page_script,
-    identity_context_figure,
-    summary_figure,
 
 
 # Once for all figures: this takes longer than to draw one.
 rule page_script:
     output:
-        PAGE_SCRIPT,
+        local(PAGE_SCRIPT),
     log:
-        "results/logs/page_script.log",
+        "<logs>/page_script.log",
     benchmark:
-        "results/benchmarks/page_script.tsv"
+        "<benchmarks>/page_script.tsv"
     conda:
         "../../envs/figures.yaml"
     params:
@@ -26,72 +24,77 @@ rule page_script:
         "../scripts/page_script.py"
 
 
-rule identity_context_figure:
-    input:
-        identity="results/metrics/{model}/{checkpoint}/{experiment}/identity.parquet",
-        context=get_context,
-        curves="results/metrics/{model}/{checkpoint}/{experiment}/curves.parquet",
-        page_script=PAGE_SCRIPT,
-    output:
-        report(
-            "results/figures/{model}/{checkpoint}/{experiment}/identity_context.svg",
-            caption="../report/identity_context.rst",
-            category="Figures",
-            subcategory="{experiment}",
-            labels={
-                "model": "{model}",
-                "checkpoint": "{checkpoint}",
-                "figure": "identity and context",
-            },
-        ),
-        multiext(
-            "results/figures/{model}/{checkpoint}/{experiment}/identity_context",
-            ".html",
-            ".png",
-            ".pdf",
-            ".json",
-        ),
-    log:
-        "results/logs/identity_context_figure/{model}/{checkpoint}/{experiment}.log",
-    benchmark:
-        "results/benchmarks/identity_context_figure/{model}/{checkpoint}/{experiment}.tsv"
-    conda:
-        "../../envs/figures.yaml"
-    params:
-        title=get_title("identity_context"),
-        options=BAND,
-        code=fingerprint("identity_context_figure"),
-    script:
-        "../scripts/identity_context_figure.py"
+def get_figure_tables(figure):
+    """An input function: the tables of a figure, by name."""
+
+    def get(wildcards):
+        tables = TARGETS.figure_inputs(figure, wildcards)
+        return {
+            name: local(paths) if CATALOGUE.tables[name].scope is Scope.TRAINING else paths
+            for name, paths in tables.items()
+        }
+
+    return get
 
 
-rule summary_figure:
-    input:
-        "results/metrics/{model}/{checkpoint}/{experiment}/summary.parquet",
-        page_script=PAGE_SCRIPT,
-    output:
-        report(
-            "results/figures/{model}/{checkpoint}/{experiment}/summary.svg",
-            caption="../report/summary_figure.rst",
-            category="Figures",
-            subcategory="{experiment}",
-            labels={"model": "{model}", "checkpoint": "{checkpoint}", "figure": "summary"},
-        ),
-        multiext(
-            "results/figures/{model}/{checkpoint}/{experiment}/summary",
-            ".html",
-            ".png",
-            ".pdf",
-            ".json",
-        ),
-    log:
-        "results/logs/summary_figure/{model}/{checkpoint}/{experiment}.log",
-    benchmark:
-        "results/benchmarks/summary_figure/{model}/{checkpoint}/{experiment}.tsv"
-    conda:
-        "../../envs/figures.yaml"
-    params:
-        title=get_title("summary"),
-        code=fingerprint("summary_figure"),
-    script:
-        "../scripts/summary_figure.py"
+def get_title(figure):
+    """A params function: the configured title of a figure, filled in."""
+    empty = dict.fromkeys(["model", "checkpoint", "experiment"], "")
+    return lambda wildcards: SETUP.figures[figure.name].format(**{**empty, **wildcards})
+
+
+def get_options(figure):
+    """A params function: the settings that a figure depends on."""
+    settings = {
+        "confidence": SETUP.statistics["confidence"],
+        "threshold": SETUP.summary["half_life_threshold"],
+    }
+    options = {name: settings[name] for name in figure.options}
+    if not figure.show:
+        return options
+    return lambda wildcards: options | {"show": of_experiment(figure.show, "show")(wildcards)}
+
+
+for figure in CATALOGUE.figures.values():
+    # The folder of logs and benchmarks below that of the rule; for all models there is one file.
+    place = "/".join(
+        f"{{{name}}}" for name in ("model", "checkpoint", "experiment") if name in figure.path
+    )
+
+    rule:
+        name:
+            f"{figure.name}_figure"
+        input:
+            unpack(get_figure_tables(figure)),
+            page_script=local(PAGE_SCRIPT),
+        output:
+            report(
+                f"{figure.path}.svg",
+                caption=f"../report/figures/{figure.name}.rst",
+                category=figure.category,
+                subcategory="{experiment}" if figure.scope in (Scope.RUN, Scope.ACROSS) else None,
+                labels=labels(figure.scope, figure=figure.name.replace("_", " ")),
+            ),
+            multiext(figure.path, *(f".{suffix}" for suffix in FIGURE_SUFFIXES if suffix != "svg")),
+        log:
+            f"<logs>/{figure.name}_figure/{place}.log"
+            if place
+            else f"<logs>/{figure.name}_figure.log",
+        benchmark:
+            f"<benchmarks>/{figure.name}_figure/{place}.tsv"
+            if place
+            else f"<benchmarks>/{figure.name}_figure.tsv"
+        wildcard_constraints:
+            experiment=BASELINE if figure.name == BASELINE else r"[A-Za-z0-9][A-Za-z0-9._-]*",
+        localrule: True
+        conda:
+            "../../envs/figures.yaml"
+        params:
+            function=figure.function or figure.name,
+            module=figure.drawing,
+            tables=figure.tables,
+            title=get_title(figure),
+            options=get_options(figure),
+            code=fingerprint("figure", figure.drawing),
+        script:
+            "../scripts/figure.py"

@@ -6,27 +6,24 @@
 
 rule hidden_states:
     input:
-        tokens="results/tokens/{model}/{experiment}.parquet",
-        weights=get_checkpoint_file("model.safetensors"),
-        config=get_checkpoint_file("config.json"),
-        provenance=get_checkpoint_file("provenance.json"),
+        **checkpoint_files("weights", "config", "provenance"),
+        tokens=TOKENS,
     output:
         # Without ensure(non_empty=True), which asks an object storage for the file before it is there.
-        "results/hidden_states/{model}/{checkpoint}/{experiment}.parquet",
+        STATES,
     log:
-        "results/logs/hidden_states/{model}/{checkpoint}/{experiment}.log",
+        "<logs>/hidden_states/<run>.log",
     benchmark:
-        "results/benchmarks/hidden_states/{model}/{checkpoint}/{experiment}.tsv"
+        "<benchmarks>/hidden_states/<run>.tsv"
     priority: get_turn()
     conda:
         "../../envs/torch.yaml"
-    threads: lambda wildcards: SETUP.models[wildcards.model].threads
+    threads: get_threads
     resources:
         **needs_of("hidden_states"),
-        passing_weights=get_passing,
     params:
-        sites=lambda wildcards: get_experiment(wildcards).sites,
-        pooling=lambda wildcards: get_experiment(wildcards).pooling,
+        sites=of_experiment("sites"),
+        pooling=of_experiment("pooling"),
         extract=SETUP.extract,
         code=fingerprint("hidden_states"),
     message:

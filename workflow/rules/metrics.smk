@@ -1,30 +1,56 @@
-# The measures of the identity study, as tables.
+# Measures of hidden states, as tables.
 #
-# in:  hidden states, tokens, and the embedding matrix out of the weights
-# out: results/metrics/{model}/{checkpoint}/{experiment}/{identity,context,summary}.parquet and .csv
+# in:  hidden states, tokens, and of the weights the embedding matrix or the header
+# out: results/metrics/{model}/{checkpoint}/{experiment}/*, results/metrics/{model}/all/{experiment}/*,
+#      results/metrics/{model}/{checkpoint}/weights/parameters.*, results/scaling.*
 
 
-rule identity:
+# How alike random pairs are: what every similarity is compared with.
+rule baseline:
     input:
-        unpack(get_baseline),
-        states="results/hidden_states/{model}/{checkpoint}/{experiment}.parquet",
-        tokens="results/tokens/{model}/{experiment}.parquet",
-        weights=get_checkpoint_file("model.safetensors"),
-        config=get_checkpoint_file("config.json"),
+        **checkpoint_files("weights", "config"),
+        states=STATES,
+        tokens=TOKENS,
     output:
-        table="results/metrics/{model}/{checkpoint}/{experiment}/identity.parquet",
-        csv="results/metrics/{model}/{checkpoint}/{experiment}/identity.csv",
+        **outputs("baseline", dimensions="baseline_dimensions"),
     log:
-        "results/logs/identity/{model}/{checkpoint}/{experiment}.log",
+        "<logs>/baseline/<run>.log",
     benchmark:
-        "results/benchmarks/identity/{model}/{checkpoint}/{experiment}.tsv"
+        "<benchmarks>/baseline/<run>.tsv"
+    wildcard_constraints:
+        experiment=BASELINE,
     priority: get_turn()
     conda:
         "../../envs/analysis.yaml"
     resources:
         passing_weights=get_passing,
     params:
-        groups=lambda wildcards: get_experiment(wildcards).group_columns,
+        file=of_experiment("file"),
+        statistics=SETUP.statistics,
+        code=fingerprint("baseline"),
+    script:
+        "../scripts/baseline.py"
+
+
+rule identity:
+    input:
+        unpack(get_baseline),
+        **checkpoint_files("weights", "config"),
+        states=STATES,
+        tokens=TOKENS,
+    output:
+        **outputs("identity"),
+    log:
+        "<logs>/identity/<run>.log",
+    benchmark:
+        "<benchmarks>/identity/<run>.tsv"
+    priority: get_turn()
+    conda:
+        "../../envs/analysis.yaml"
+    resources:
+        passing_weights=get_passing,
+    params:
+        groups=of_experiment("group_columns"),
         code=fingerprint("identity"),
     script:
         "../scripts/identity.py"
@@ -33,15 +59,14 @@ rule identity:
 rule context:
     input:
         unpack(get_baseline),
-        states="results/hidden_states/{model}/{checkpoint}/{experiment}.parquet",
-        tokens="results/tokens/{model}/{experiment}.parquet",
+        states=STATES,
+        tokens=TOKENS,
     output:
-        table="results/metrics/{model}/{checkpoint}/{experiment}/context.parquet",
-        csv="results/metrics/{model}/{checkpoint}/{experiment}/context.csv",
+        **outputs("context"),
     log:
-        "results/logs/context/{model}/{checkpoint}/{experiment}.log",
+        "<logs>/context/<run>.log",
     benchmark:
-        "results/benchmarks/context/{model}/{checkpoint}/{experiment}.tsv"
+        "<benchmarks>/context/<run>.tsv"
     conda:
         "../../envs/analysis.yaml"
     params:
@@ -52,21 +77,14 @@ rule context:
 
 rule summary:
     input:
-        identity="results/metrics/{model}/{checkpoint}/{experiment}/identity.parquet",
+        identity=table("identity"),
         context=get_context,
     output:
-        table="results/metrics/{model}/{checkpoint}/{experiment}/summary.parquet",
-        csv=report(
-            "results/metrics/{model}/{checkpoint}/{experiment}/summary.csv",
-            caption="../report/summary.rst",
-            category="Tables",
-            subcategory="{experiment}",
-            labels={"model": "{model}", "checkpoint": "{checkpoint}", "table": "summary"},
-        ),
+        **outputs("summary"),
     log:
-        "results/logs/summary/{model}/{checkpoint}/{experiment}.log",
+        "<logs>/summary/<run>.log",
     benchmark:
-        "results/benchmarks/summary/{model}/{checkpoint}/{experiment}.tsv"
+        "<benchmarks>/summary/<run>.tsv"
     conda:
         "../../envs/analysis.yaml"
     params:
@@ -74,3 +92,195 @@ rule summary:
         code=fingerprint("summary"),
     script:
         "../scripts/summary.py"
+
+
+rule curves:
+    input:
+        identity=table("identity"),
+        context=get_context,
+    output:
+        **outputs("curves"),
+    log:
+        "<logs>/curves/<run>.log",
+    benchmark:
+        "<benchmarks>/curves/<run>.tsv"
+    conda:
+        "../../envs/analysis.yaml"
+    params:
+        statistics=SETUP.statistics,
+        code=fingerprint("curves"),
+    script:
+        "../scripts/curves.py"
+
+
+rule half_lives:
+    input:
+        identity=table("identity"),
+        tokens=TOKENS,
+        words=local(WORD_LIST),
+        classes=local(FUNCTION_WORDS),
+    output:
+        **outputs("half_lives", by_group="half_lives_by_group", curve="half_life_curve"),
+    log:
+        "<logs>/half_lives/<run>.log",
+    benchmark:
+        "<benchmarks>/half_lives/<run>.tsv"
+    conda:
+        "../../envs/tokenize.yaml"
+    params:
+        threshold=SETUP.summary["half_life_threshold"],
+        statistics=SETUP.statistics,
+        code=fingerprint("half_lives"),
+    script:
+        "../scripts/half_lives.py"
+
+
+rule senses_tables:
+    input:
+        unpack(get_baseline),
+        states=STATES,
+        tokens=TOKENS,
+    output:
+        **outputs(senses="senses", by_layer="senses_by_layer", best="senses_best"),
+    log:
+        "<logs>/senses_tables/<run>.log",
+    benchmark:
+        "<benchmarks>/senses_tables/<run>.tsv"
+    conda:
+        "../../envs/analysis.yaml"
+    threads: get_threads
+    params:
+        statistics=SETUP.statistics,
+        code=fingerprint("senses"),
+    message:
+        "Measuring how separable the senses of {wildcards.experiment} are in {wildcards.model} ({wildcards.checkpoint})"
+    script:
+        "../scripts/senses.py"
+
+
+rule convergence_tables:
+    input:
+        states=get_all_checkpoints(STATES),
+        tokens=TOKENS,
+    output:
+        **outputs("convergence", by_group="convergence_by_group"),
+    log:
+        "<logs>/convergence_tables/<across>.log",
+    benchmark:
+        "<benchmarks>/convergence_tables/<across>.tsv"
+    conda:
+        "../../envs/analysis.yaml"
+    params:
+        reference=of_model("reference"),
+        steps=of_model("steps"),
+        groups=get_token_counts,
+        columns=get_own_columns,
+        statistics=SETUP.statistics,
+        code=fingerprint("convergence"),
+    message:
+        "Comparing the checkpoints of {wildcards.model} on {wildcards.experiment}"
+    script:
+        "../scripts/convergence.py"
+
+
+rule alignment_table:
+    input:
+        states=get_all_checkpoints(STATES),
+        tokens=TOKENS,
+    output:
+        **outputs("alignment"),
+    log:
+        "<logs>/alignment_table/<across>.log",
+    benchmark:
+        "<benchmarks>/alignment_table/<across>.tsv"
+    conda:
+        "../../envs/analysis.yaml"
+    params:
+        reference=of_model("reference"),
+        steps=of_model("steps"),
+        groups=get_token_counts,
+        statistics=SETUP.statistics,
+        code=fingerprint("alignment"),
+    message:
+        "Aligning the checkpoints of {wildcards.model} on {wildcards.experiment}"
+    script:
+        "../scripts/alignment.py"
+
+
+rule perturbation_table:
+    input:
+        unpack(get_baseline),
+        states=STATES,
+        tokens=TOKENS,
+    output:
+        **outputs("perturbation"),
+    log:
+        "<logs>/perturbation_table/<run>.log",
+    benchmark:
+        "<benchmarks>/perturbation_table/<run>.tsv"
+    conda:
+        "../../envs/analysis.yaml"
+    params:
+        code=fingerprint("perturbation"),
+    script:
+        "../scripts/perturbation.py"
+
+
+rule perturbation_by_group:
+    input:
+        get_all_checkpoints(table("perturbation")),
+    output:
+        **outputs("perturbation_by_group"),
+    log:
+        "<logs>/perturbation_by_group/<across>.log",
+    benchmark:
+        "<benchmarks>/perturbation_by_group/<across>.tsv"
+    conda:
+        "../../envs/analysis.yaml"
+    params:
+        steps=of_model("steps"),
+        groups=get_token_counts,
+        statistics=SETUP.statistics,
+        code=fingerprint("perturbation_by_group"),
+    script:
+        "../scripts/perturbation_by_group.py"
+
+
+# Of the weights alone, for all experiments.
+rule parameters:
+    input:
+        **checkpoint_files("weights", "config", "provenance", user=get_user),
+    output:
+        **outputs("parameters"),
+    log:
+        "<logs>/parameters/{model}/{checkpoint}.log",
+    benchmark:
+        "<benchmarks>/parameters/{model}/{checkpoint}.tsv"
+    priority: get_turn()
+    conda:
+        "../../envs/analysis.yaml"
+    resources:
+        passing_weights=get_passing,
+    params:
+        code=fingerprint("parameters"),
+    script:
+        "../scripts/parameters.py"
+
+
+# What changes with the size of models, at their reference checkpoints.
+rule scaling:
+    input:
+        unpack(lambda wildcards: TARGETS.scaling_inputs),
+    output:
+        **outputs("scaling", slopes="scaling_slopes"),
+    log:
+        "<logs>/scaling.log",
+    benchmark:
+        "<benchmarks>/scaling.tsv"
+    conda:
+        "../../envs/analysis.yaml"
+    params:
+        statistics=SETUP.statistics,
+        code=fingerprint("scaling"),
+    script:
+        "../scripts/scaling.py"

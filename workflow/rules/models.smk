@@ -1,37 +1,34 @@
-# Weights, tokenizer and provenance of a checkpoint, in one form whatever the source.
+# Weights, tokenizer and provenance of a checkpoint, in one form whatever the source; and what checkpoints are.
 #
 # in:  a hub, a folder, or a package of the Python registry
 # out: resources/models/{model}/{checkpoint}/, and for weights that are not kept
-#      resources/models/{model}/{checkpoint}/for/{experiment}/
+#      resources/models/{model}/{checkpoint}/for/{experiment}/; results/metrics/{model}/all/checkpoints.*
+
+from dataclasses import asdict
+
+from tokentrails.models.source import FORM
 
 
 localrules:
     model,
     passing_model,
+    checkpoints,
 
 
+# No fingerprint of its code: weights are expensive to fetch again. FORM is raised when they are made otherwise.
 rule model:
     input:
         get_source_files,
     output:
-        local(
-            multiext(
-                "resources/models/{model}/{checkpoint}/",
-                weights="model.safetensors",
-                config="config.json",
-                tokenizer="tokenizer.json",
-                tokenizer_config="tokenizer_config.json",
-                provenance="provenance.json",
-            )
-        ),
+        local(multiext(f"{KEPT}/", **CHECKPOINT_FILES)),
     log:
-        "results/logs/model/{model}/{checkpoint}.log",
+        "<logs>/model/{model}/{checkpoint}.log",
     benchmark:
-        "results/benchmarks/model/{model}/{checkpoint}.tsv"
+        "<benchmarks>/model/{model}/{checkpoint}.tsv"
     conda:
         "../../envs/torch.yaml"
     params:
-        source=lambda wildcards: asdict(SETUP.models[wildcards.model].source),
+        source=lambda wildcards: asdict(get_model(wildcards).source),
         form=FORM,
     message:
         "Fetching {wildcards.model}, checkpoint {wildcards.checkpoint}"
@@ -44,19 +41,41 @@ rule model:
 # Experiments that need a checkpoint at the same time share one file (scripts/model.py).
 use rule model as passing_model with:
     output:
-        weights=temp(local(f"{PASSING}/model.safetensors")),
-        config=local(f"{PASSING}/config.json"),
-        tokenizer=local(f"{PASSING}/tokenizer.json"),
-        tokenizer_config=local(f"{PASSING}/tokenizer_config.json"),
-        provenance=local(f"{PASSING}/provenance.json"),
+        **{
+            key: (
+                temp(local(f"{PASSING}/{name}"))
+                if key == "weights"
+                else local(f"{PASSING}/{name}")
+            )
+            for key, name in CHECKPOINT_FILES.items()
+        },
     log:
-        "results/logs/model/{model}/{checkpoint}/{experiment}.log",
+        "<logs>/model/{model}/{checkpoint}/{experiment}.log",
     benchmark:
-        "results/benchmarks/passing_model/{model}/{checkpoint}/{experiment}.tsv"
+        "<benchmarks>/passing_model/{model}/{checkpoint}/{experiment}.tsv"
     priority: get_turn(fetching=True)
     # As many as the jobs that use the weights: cores that are free for this one are free for them.
-    threads: lambda wildcards: SETUP.models[wildcards.model].threads
+    threads: get_threads
     resources:
         passing_weights=1,
     message:
         "Fetching {wildcards.model}, checkpoint {wildcards.checkpoint}, for {wildcards.experiment}"
+
+
+# Whether each checkpoint is what its name says.
+rule checkpoints:
+    input:
+        get_provenances,
+    output:
+        **outputs("checkpoints"),
+    log:
+        "<logs>/checkpoints/{model}.log",
+    benchmark:
+        "<benchmarks>/checkpoints/{model}.tsv"
+    conda:
+        "../../envs/analysis.yaml"
+    params:
+        strict=of_model("strict_checkpoints"),
+        code=fingerprint("checkpoints"),
+    script:
+        "../scripts/checkpoints.py"

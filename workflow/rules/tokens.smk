@@ -1,7 +1,28 @@
-# Token ids of an experiment's texts, with the spans of their targets.
+# Token ids of an experiment's texts, with the spans of their targets; and the list that words are sampled from.
 #
-# in:  the tokenizer of a model, an experiment file, and the list that its words are drawn from
-# out: results/tokens/{model}/{experiment}.parquet, and what was skipped
+# in:  the tokenizer of a model, an experiment file, and a list of words; the package wordfreq
+# out: results/tokens/{model}/{experiment}.parquet, and what was skipped; resources/words/wordfreq.txt
+
+
+localrules:
+    word_list,
+
+
+# One word a line, the most frequent first.
+rule word_list:
+    output:
+        ensure(local(WORD_LIST), non_empty=True),
+    log:
+        "<logs>/word_list.log",
+    benchmark:
+        "<benchmarks>/word_list.tsv"
+    conda:
+        "../../envs/tokenize.yaml"
+    params:
+        n=100_000,
+        code=fingerprint("word_list"),
+    script:
+        "../scripts/word_list.py"
 
 
 rule tokens:
@@ -9,21 +30,21 @@ rule tokens:
         tokenizer=get_tokenizer,
         words=get_word_list,
     output:
-        tokens="results/tokens/{model}/{experiment}.parquet",
+        tokens=TOKENS,
         skipped="results/tokens/{model}/{experiment}.skipped.parquet",
         skipped_csv="results/tokens/{model}/{experiment}.skipped.csv",
     log:
-        "results/logs/tokens/{model}/{experiment}.log",
+        "<logs>/tokens/<across>.log",
     benchmark:
-        "results/benchmarks/tokens/{model}/{experiment}.tsv"
+        "<benchmarks>/tokens/<across>.tsv"
     priority: get_turn()
     conda:
         "../../envs/tokenize.yaml"
     resources:
         passing_weights=get_passing,
     params:
-        entry=lambda wildcards: get_experiment(wildcards).token_settings,
-        hash=lambda wildcards: get_experiment(wildcards).hash,
+        entry=of_experiment("token_settings"),
+        hash=of_experiment("hash"),
         code=fingerprint("tokens"),
     script:
         "../scripts/tokens.py"

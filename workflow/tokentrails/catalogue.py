@@ -6,6 +6,7 @@ Plain data: this module imports nothing of the project.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -256,11 +257,11 @@ TABLES = (
     Table("head_summary", ("heads",), category="Tables"),
     Table("activations", ("neurons",), document=True),
     Table("first_position_neurons", ("neurons",)),
-    Table("neurons", ("neurons",), Scope.WEIGHTS, document=True),
     Table("evolution", ("evolution",), document=True),
     Table("predictions", ("evolution",), suffixes=("parquet", "csv", "txt"), document=True),
     Table("attribution", ("attribution",), document=True),
     Table("attribution_sum", ("attribution",)),
+    Table("neurons", ("neurons",), Scope.WEIGHTS, document=True),
     Table("parameters", scope=Scope.WEIGHTS),
     Table("checkpoints", scope=Scope.MODEL, category="Checkpoints"),
     Table("loss", scope=Scope.TRAINING),
@@ -552,3 +553,26 @@ FIGURES = (
         target="half_life",
     ),
 )
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """The rows by name."""
+
+    analyses: dict[str, Analysis]
+    tables: dict[str, Table]
+    figures: dict[str, Figure]
+
+    @classmethod
+    def from_rows(
+        cls, analyses: Iterable[Analysis], tables: Iterable[Table], figures: Iterable[Figure]
+    ) -> Catalogue:
+        return cls(
+            {row.name: row for row in analyses},
+            {row.name: row for row in tables},
+            {row.name: row for row in figures},
+        )
+
+
+CATALOGUE = Catalogue.from_rows(ANALYSES, TABLES, FIGURES)
+"""What comes with the workflow."""

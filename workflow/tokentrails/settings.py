@@ -14,6 +14,8 @@ from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from typing import Any, TypeVar
 
+from .catalogue import CATALOGUE, Catalogue, Kind, Table
+
 SITES = ("final_norm", "resid", "resid_mid")
 """The sites of the residual stream, in the order of every table."""
 
@@ -277,9 +279,21 @@ class Experiment:
         return {"file": self.file, "special_tokens": self.special_tokens}
 
     @property
+    def kind(self) -> Kind:
+        """What its file holds. The prompts of a file are all alike."""
+        if self.words:
+            return Kind.CONTEXTS if self.contexts else Kind.WORDS
+        return Kind.WHOLE if self.prompts[0].is_whole else Kind.TARGETS
+
+    @property
     def has_whole_texts(self) -> bool:
-        """Whether every token of its texts is a target. The prompts of a file are all alike."""
-        return bool(self.prompts) and self.prompts[0].is_whole
+        """Whether every token of its texts is a target."""
+        return self.kind is Kind.WHOLE
+
+    def makes(self, table: Table) -> bool:
+        """Whether one of its analyses makes a table."""
+        asked = not set(table.analyses).isdisjoint(self.analyses)
+        return asked and (not table.kinds or self.kind in table.kinds)
 
     @property
     def group_columns(self) -> list[str]:
@@ -310,15 +324,18 @@ class Config:
             for checkpoint in self.models[name].checkpoints
         ]
 
-    def across(self, analysis: str) -> list[tuple[Model, Experiment]]:
-        """Every (model, experiment) for which an analysis compares checkpoints.
+    @property
+    def catalogue(self) -> Catalogue:
+        """What the workflow can make with this configuration."""
+        return CATALOGUE
 
-        Convergence needs several of them.
-        """
+    def across(self, table: Table) -> list[tuple[Model, Experiment]]:
+        """Every (model, experiment) whose checkpoints a table compares."""
+        several = any(self.catalogue.analyses[name].several_checkpoints for name in table.analyses)
         return [
             (self.models[name], experiment)
             for experiment in self.experiments.values()
-            if analysis in experiment.analyses
+            if experiment.makes(table)
             for name in experiment.models
-            if analysis != "convergence" or len(self.models[name].checkpoints) > 1
+            if not several or len(self.models[name].checkpoints) > 1
         ]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 
+from ..catalogue import ANALYSES, Products
 from ..network.size import ModelSize
 from ..settings import Experiment
 
@@ -77,15 +78,10 @@ def flop(rule: str, experiment: Experiment | None, size: ModelSize) -> float:
     each = 2.0 * size.parameters
     if experiment is None:  # the MLP of a block has at most some 12 vectors per dimension
         return each * 12 * size.d_model * size.depth
-    tokens = tokens_of(experiment)
-    vectors = {
-        "head_tables": 3 * size.heads * size.depth,  # two patterns and a message
-        "evolution_tables": 2 * (size.depth + 1),  # in two spaces
-        "ranks": 2 * (size.depth + 1),  # at two sites
-        "attribution_tables": 1,
-        "activations": 1,
-    }
-    return each * tokens * (1 + vectors.get(rule, 0))
+    products = next((row.products for row in ANALYSES if row.gpu_rule == rule), Products())
+    vectors = products.per_head * size.heads * size.depth
+    vectors += products.per_layer * (size.depth + 1) + products.constant
+    return each * tokens_of(experiment) * (1 + vectors)
 
 
 def work(

@@ -1,0 +1,179 @@
+"""Files that a configuration asks for: tables, figures and documents, all or those of a target."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
+
+from ..catalogue import DOCUMENT_SUFFIXES, FIGURE_SUFFIXES, Figure, Scope, Table
+from ..settings import Config, Experiment, Model
+
+DOCUMENT = "results/tables/{model}/{checkpoint}/{experiment}/{label}"
+"""Pattern of the workbook and the page of a text, without the dot and the suffix."""
+
+Place = dict[str, str]
+"""The wildcards of one file."""
+
+
+class Targets:
+    """The files that a configuration asks for, in its order.
+
+    Methods take the name of a target, such as `senses`, and without one give the files of all.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._catalogue = config.catalogue
+
+    def names(self) -> list[str]:
+        """The targets there are."""
+        found = (row.target for row in self._catalogue.analyses.values() if row.target)
+        return list(dict.fromkeys(found))
+
+    def tables(self, target: str | None = None) -> list[str]:
+        """Every table, with its twins."""
+        return [
+            f"{table.path.format(**place)}.{suffix}"
+            for table in self._catalogue.tables.values()
+            for place in self._table_places(table, target)
+            for suffix in table.suffixes
+        ]
+
+    def figures(self, target: str | None = None, scopes: Iterable[Scope] = Scope) -> list[str]:
+        """Every figure of these scopes, in all formats."""
+        return [
+            f"{figure.path.format(**place)}.{suffix}"
+            for figure in self._catalogue.figures.values()
+            if figure.scope in scopes and target in (None, figure.target)
+            for place in self._figure_places(figure)
+            for suffix in FIGURE_SUFFIXES
+        ]
+
+    def composites(self) -> list[str]:
+        """Every figure across models."""
+        return self.figures(scopes=(Scope.MODELS, Scope.ALL))
+
+    def documents(self, target: str | None = None) -> list[str]:
+        """The workbook and the page of every text whose heads, neurons or stream are listed."""
+        tables = [table for table in self._catalogue.tables.values() if table.document]
+        return [
+            f"{DOCUMENT.format(**_place(*run), label=prompt.label)}.{suffix}"
+            for run in self._config.runs()
+            if any(self._asks(run[-1], table, target) for table in tables)
+            for prompt in run[-1].prompts
+            for suffix in DOCUMENT_SUFFIXES
+        ]
+
+    def figure_inputs(self, figure: Figure, wildcards: Mapping[str, str]) -> dict[str, list[str]]:
+        """The tables of a figure by name; an empty list for one that is not made."""
+        experiment = self._config.experiments.get(wildcards.get("experiment", ""))
+        return {name: self._inputs(name, figure, experiment, wildcards) for name in figure.tables}
+
+    def document_inputs(self, wildcards: Mapping[str, str]) -> dict[str, str]:
+        """The tables that a text's document shows, by name."""
+        experiment = self._config.experiments[wildcards["experiment"]]
+        return {
+            table.name: f"{table.path.format(**wildcards)}.parquet"
+            for table in self._catalogue.tables.values()
+            if table.document and experiment.makes(table)
+        }
+
+    @cached_property
+    def scaling_inputs(self) -> dict[str, list[str]]:
+        """The tables that are compared over the sizes of models, by name, and those sizes."""
+        found: dict[str, list[str]] = {}
+        sizes: dict[str, None] = {}
+        for table in self._catalogue.tables.values():
+            if not table.scaled:
+                continue
+            found[table.name] = []
+            for model, checkpoint, experiment in self._reference_runs:
+                if experiment.makes(table):
+                    place = _place(model, checkpoint, experiment)
+                    found[table.name].append(f"{table.path.format(**place)}.parquet")
+        scaled = [table for table in self._catalogue.tables.values() if table.scaled]
+        for run in self._reference_runs:
+            if any(run[-1].makes(table) for table in scaled):
+                path = self._catalogue.tables["parameters"].path.format(**_place(*run))
+                sizes[f"{path}.parquet"] = None
+        return found | {"parameters": list(sizes)}
+
+    @cached_property
+    def _reference_runs(self) -> list[tuple[Model, str, Experiment]]:
+        return [run for run in self._config.runs() if run[1] == run[0].reference]
+
+    def _asks(self, experiment: Experiment, table: Table, target: str | None) -> bool:
+        """Whether an experiment makes a table, and that by an analysis of the target."""
+        if not experiment.makes(table):
+            return False
+        analyses = set(table.analyses) & set(experiment.analyses)
+        return target is None or any(
+            self._catalogue.analyses[name].target == target for name in analyses
+        )
+
+    def _table_places(self, table: Table, target: str | None) -> Iterator[Place]:
+        if table.scope is Scope.RUN:
+            yield from (
+                _place(*run) for run in self._config.runs() if self._asks(run[-1], table, target)
+            )
+        elif table.scope is Scope.ACROSS:
+            for model, experiment in self._config.across(table):
+                if self._asks(experiment, table, target):
+                    yield _place(model, "all", experiment)
+        elif table.scope is Scope.WEIGHTS and table.analyses:
+            runs = (run for run in self._config.runs() if self._asks(run[-1], table, target))
+            pairs = dict.fromkeys((model.name, checkpoint) for model, checkpoint, _ in runs)
+            yield from ({"model": model, "checkpoint": name} for model, name in pairs)
+        elif table.scope is Scope.MODEL and target is None:
+            several = (model for model, *_ in self._config.runs() if len(model.checkpoints) > 1)
+            yield from ({"model": name} for name in dict.fromkeys(m.name for m in several))
+        elif table.scope is Scope.ALL and target in (None, "half_life"):
+            yield from self._scaling_places()
+
+    def _figure_places(self, figure: Figure) -> Iterator[Place]:
+        tables = [self._catalogue.tables[name] for name in figure.required]
+        if figure.scope is Scope.RUN:
+            for run in self._config.runs():
+                model, checkpoint, experiment = run
+                if figure.reference_only and checkpoint != model.reference:
+                    continue
+                if all(map(experiment.makes, tables)):
+                    yield _place(*run)
+        elif figure.scope is Scope.ACROSS:
+            for model, experiment in self._config.across(tables[0]):
+                if len(model.checkpoints) > 1 or not figure.several_checkpoints:
+                    yield _place(model, "all", experiment)
+        elif figure.scope is Scope.MODELS:
+            for experiment in self._config.experiments.values():
+                if all(map(experiment.makes, tables)):
+                    yield {"experiment": experiment.name}
+        elif figure.scope is Scope.TRAINING:
+            trained = {model.name for model, *_ in self._config.runs() if model.training}
+            yield from ({"model": name} for name in sorted(trained))
+        else:
+            yield from self._scaling_places()
+
+    def _scaling_places(self) -> list[Place]:
+        return [{}] if self.scaling_inputs["parameters"] else []
+
+    def _inputs(
+        self,
+        name: str,
+        figure: Figure,
+        experiment: Experiment | None,
+        wildcards: Mapping[str, str],
+    ) -> list[str]:
+        table = self._catalogue.tables[name]
+        if experiment is not None and name in figure.optional and not experiment.makes(table):
+            return []
+        if figure.scope is not Scope.MODELS or experiment is None:
+            return [f"{table.path.format(**wildcards)}.parquet"]
+        models = [self._config.models[name] for name in experiment.models]
+        return [
+            f"{table.path.format(**_place(model, model.reference, experiment))}.parquet"
+            for model in models
+        ]
+
+
+def _place(model: Model, checkpoint: str, experiment: Experiment) -> Place:
+    return {"model": model.name, "checkpoint": checkpoint, "experiment": experiment.name}
