@@ -75,7 +75,9 @@ rule neuron_table:
     resources:
         **needs_of("neuron_table"),
     params:
-        listing=lambda wildcards: SETUP.experiments[get_neurons_user(wildcards)].circuits.list_settings,
+        listing=lambda wildcards: SETUP.experiments[
+            get_neurons_user(wildcards)
+        ].circuits.list_settings,
         device=SETUP.extract["device"],
         code=fingerprint("neurons"),
     message:
