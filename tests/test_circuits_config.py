@@ -6,8 +6,10 @@ import pytest
 import yaml
 from test_config import CONFIG, changed, refuse_config, refuse_prompts
 
+from tokentrails.catalogue import ANALYSES
 from tokentrails.config.load import load_config
-from tokentrails.settings import CIRCUITS
+
+CIRCUITS = tuple(each.name for each in ANALYSES if each.inside)
 
 WHOLE = [{"label": "one", "prompt": "She sings."}, {"label": "two", "prompt": "He sings."}]
 

@@ -7,12 +7,14 @@ import jsonschema
 import pytest
 import yaml
 
+from tokentrails.catalogue import ANALYSES
 from tokentrails.config.experiments import RESERVED, load_experiment_file
 from tokentrails.config.load import load_config
 from tokentrails.errors import TokentrailsError
 from tokentrails.files.schema import closest, schema, with_defaults
 from tokentrails.files.yaml_file import YamlFile
-from tokentrails.settings import CIRCUITS
+
+CIRCUITS = tuple(each.name for each in ANALYSES if each.inside)
 
 ROOT = Path(__file__).parent.parent
 PROMPT = {"label": "a", "word": "lead", "prompt": "She will lead the team."}
@@ -87,7 +89,7 @@ def test_a_group_column_like_a_known_key_is_taken_for_a_mistake(here, wrong, mea
     refuse_prompts(one(**{wrong: "x"}), f"'{wrong}'", f"did you mean '{meant}'", "line 5")
 
 
-@pytest.mark.parametrize("name", sorted(RESERVED))
+@pytest.mark.parametrize("name", sorted(RESERVED - {*PROMPT, "token", "occurrence"}))
 def test_a_group_column_cannot_take_the_place_of_another(here, name):
     refuse_prompts(one(**{name: "x"}), repr(name), "another name", f"prompts[0].{name}")
 

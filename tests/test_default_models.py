@@ -9,10 +9,12 @@ import pytest
 from slow_loop import largest_difference, read_curves, slow_loop
 from workflow import checkout, contents, half_written, read_yaml, rules_to_run, run, write_yaml
 
+from tokentrails.catalogue import ANALYSES
 from tokentrails.config.load import load_config
 from tokentrails.network.size import ModelSize
 from tokentrails.running.cost import memory_mb, occurrences_of, states_mb, tokens_of
-from tokentrails.settings import CIRCUITS
+
+CIRCUITS = tuple(each.name for each in ANALYSES if each.inside)
 
 MODELS = ("smollm2-135m", "minilm-l6")
 EXPERIMENTS = ("polysemy", "drift")

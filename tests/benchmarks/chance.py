@@ -10,12 +10,13 @@ from material import MODEL, SITES, needed
 from measured import Measured
 from timing import fastest
 
+from tokentrails.catalogue import BASELINE
 from tokentrails.config.experiments import load_experiment
 from tokentrails.files.states import StatesReader, StatesWriter, places
 from tokentrails.metrics.baseline import Sample, chances
 from tokentrails.network.extract import extract, load_model
 from tokentrails.network.weights import Weights
-from tokentrails.settings import BASELINE, BASELINE_TEXTS
+from tokentrails.settings import BASELINE_TEXTS
 from tokentrails.statistics.bootstrap import Bootstrap
 from tokentrails.statistics.similarity import pair_cosine
 from tokentrails.texts.tokenization import TokenizerFiles, tokenize

@@ -152,8 +152,26 @@ class Words:
     seed: int
 
 
+class _Texts:
+    """What follows from the texts of an experiment. The prompts of a file are all alike."""
+
+    prompts: tuple[Prompt, ...]
+    contexts: tuple[str, ...]
+
+    @property
+    def kind(self) -> Kind:
+        if not self.prompts:
+            return Kind.CONTEXTS if self.contexts else Kind.WORDS
+        return Kind.WHOLE if self.prompts[0].is_whole else Kind.TARGETS
+
+    @property
+    def has_whole_texts(self) -> bool:
+        """Whether every token of its texts is a target."""
+        return self.kind is Kind.WHOLE
+
+
 @dataclass(frozen=True)
-class ExperimentFile:
+class ExperimentFile(_Texts):
     """What an experiment file says: prompts, or words with or without contexts."""
 
     analyses: tuple[str, ...]
@@ -182,10 +200,6 @@ class Ranks:
     def table_settings(self) -> dict[str, Any]:
         """The settings that the table depends on."""
         return {k: v for k, v in asdict(self).items() if k != "show"}
-
-
-CIRCUITS = ("heads", "neurons", "evolution", "attribution")
-"""The analyses that look inside the blocks."""
 
 
 @dataclass(frozen=True)
@@ -222,25 +236,19 @@ class Circuits:
         return {"layers": self.layers, "strongest": self.strongest}
 
 
-BASELINE = "baseline"
-"""The experiment, and its analysis, that similarities are compared with: random pairs."""
-
 BASELINE_TEXTS = "config/experiments/vocabulary.yaml"
-"""The texts that it is made of by default."""
-
-SIMILARITIES = ("identity", "context", "perturbation", "senses")
-"""The analyses that need it; convergence makes its own of the states that it compares."""
+"""The texts that random pairs are made of by default."""
 
 
 @dataclass(frozen=True)
-class Experiment:
+class Experiment(_Texts):
     """One experiment: its texts and how they are read.
 
     Attributes
     ----------
     template: the text around each word, where there are words and no contexts.
     ranks: of the analysis of that name; None without it.
-    circuits: of the analyses `CIRCUITS`; None without any of them.
+    circuits: of the analyses that look inside the blocks; None without any of them.
     """
 
     name: str
@@ -277,18 +285,6 @@ class Experiment:
         if self.words:
             return {"file": self.file, "template": self.template}
         return {"file": self.file, "special_tokens": self.special_tokens}
-
-    @property
-    def kind(self) -> Kind:
-        """What its file holds. The prompts of a file are all alike."""
-        if self.words:
-            return Kind.CONTEXTS if self.contexts else Kind.WORDS
-        return Kind.WHOLE if self.prompts[0].is_whole else Kind.TARGETS
-
-    @property
-    def has_whole_texts(self) -> bool:
-        """Whether every token of its texts is a target."""
-        return self.kind is Kind.WHOLE
 
     def makes(self, table: Table) -> bool:
         """Whether one of its analyses makes a table."""

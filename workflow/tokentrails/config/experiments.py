@@ -9,13 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ..catalogue import ANALYSES, BASELINE, Kind
+from ..files.meanings import MEANINGS
 from ..files.schema import check, closest, schema, with_defaults
 from ..files.yaml_file import KeyPath, Where, YamlFile
 from ..project import PROJECT
 from ..settings import (
-    BASELINE,
     BASELINE_TEXTS,
-    CIRCUITS,
     WORDFREQ,
     Circuits,
     Experiment,
@@ -28,20 +28,21 @@ from ..settings import (
 from ..texts.template import Template
 from .senses import check_senses
 
-# Columns that tables have anyway; a group column may not take their place.
-RESERVED = frozenset(
-    {
-        *("model", "checkpoint", "experiment", "site", "layer", "depth"),
-        *("text", "token_ids", "tokens", "first", "last", "n_tokens", "special_tokens", "hidden"),
-        *("label_a", "label_b", "sense_a", "sense_b", "relation"),
-        *("cosine", "adjusted", "standardised", "half_life_adjusted"),
-        *("step", "reference", "position"),
-        *("half_life_layer", "half_life_threshold", "context_dominance_layer"),
-        *("final_similarity", "final_norm_similarity"),
-        *("word_part", "word_class", "positional", "rank", "nearest", "nearest_cosine"),
-        *("cosine_as_published", "rank_as_published"),
-    }
-)
+RESERVED = frozenset(MEANINGS) | {
+    *("label_a", "label_b", "sense_a", "sense_b", "relation"),
+    *("cosine", "half_life_adjusted", "step", "reference"),
+    *("half_life_layer", "half_life_threshold", "context_dominance_layer"),
+    *("final_similarity", "final_norm_similarity"),
+    *("word_class", "positional", "rank", "nearest", "nearest_cosine"),
+    *("cosine_as_published", "rank_as_published"),
+}
+"""Columns that tables have anyway; a group column may not take their place."""
+
+# The analyses that look inside the blocks.
+_INSIDE = [each.name for each in ANALYSES if each.inside]
+
+# Those that read the stored states. The others run the model, and have sites of their own.
+_ON_STATES = {each.name for each in ANALYSES if each.kinds and not each.gpu_rule}
 
 
 def load_experiment(
@@ -67,12 +68,12 @@ def load_experiment(
     content = load_experiment_file(file)
     if name == BASELINE:
         content = _only_baseline(content, file, where / BASELINE / "file")
-    if not {"ranks", BASELINE, *CIRCUITS} >= {*content.analyses} and "resid" not in filled["sites"]:
+    if not _ON_STATES.isdisjoint(content.analyses) and "resid" not in filled["sites"]:
         raise (here / "sites").error(
             f"the sites {filled['sites']} lack resid, which the summary and the figures show",
             "add resid.",
         )
-    has_circuits = not set(CIRCUITS).isdisjoint(content.analyses)
+    has_circuits = not set(_INSIDE).isdisjoint(content.analyses)
     _refuse_unused(entry, content, has_circuits, here)
     Template.parse(filled["template"], here / "template")
     return build(
@@ -109,7 +110,7 @@ def _refuse_unused(
         ),
         "circuits": (
             has_circuits,
-            f"the file {file} asks for none of the analyses {', '.join(CIRCUITS)}",
+            f"the file {file} asks for none of the analyses {', '.join(_INSIDE)}",
             "add one of them to the analyses of the file, or remove 'circuits' here.",
         ),
     }
@@ -120,10 +121,9 @@ def _refuse_unused(
 
 def _only_baseline(content: ExperimentFile, file: str, where: Where) -> ExperimentFile:
     """Whole texts without the analyses that their file asks for."""
-    if not content.prompts or not content.prompts[0].is_whole:
+    if not content.has_whole_texts:
         raise where.error(
-            f"the baseline is made of whole texts, but the file {file} has "
-            f"{'prompts with targets' if content.prompts else 'words'}",
+            f"the baseline is made of whole texts, but the file {file} has {content.kind}",
             "name a file of prompts without 'word' and 'token'.",
         )
     return replace(content, analyses=(BASELINE,))
@@ -214,17 +214,17 @@ def load_experiment_file(path: str) -> ExperimentFile:
             "remove 'others', or give 'contexts'.",
         )
     filled = with_defaults(data, schema("experiment"))
-    prompts = _prompts(data.get("prompts", ()), where / "prompts")
-    analyses = _analyses(data, prompts, where / "analyses")
-    if "senses" in analyses:
-        check_senses(prompts, where / "prompts")
-    return ExperimentFile(
-        analyses=analyses,
-        prompts=prompts,
+    content = ExperimentFile(
+        analyses=(),
+        prompts=_prompts(data.get("prompts", ()), where / "prompts"),
         words=_words(filled["words"], where / "words" / "list") if "words" in data else None,
         contexts=_contexts(data.get("contexts", ()), where / "contexts"),
         others=filled["others"],
     )
+    analyses = _analyses(data.get("analyses"), content.kind, where / "analyses")
+    if "senses" in analyses:
+        check_senses(content.prompts, where / "prompts")
+    return replace(content, analyses=analyses)
 
 
 def _found(path: str) -> str | Path:
@@ -233,32 +233,20 @@ def _found(path: str) -> str | Path:
     return own if path == BASELINE_TEXTS and not Path(path).exists() else path
 
 
-_ANALYSES = {
-    "prompts with targets": ("identity", "context", "senses", "convergence", "ranks"),
-    "whole texts": ("identity", "ranks", *CIRCUITS),
-    "words without contexts": ("convergence",),
-    "words in contexts": ("perturbation",),
-}
-_DEFAULT = {"prompts with targets": ("identity", "context"), "whole texts": ("ranks",)}
-
-
-def _analyses(data: dict[str, Any], prompts: Sequence[Prompt], where: Where) -> tuple[str, ...]:
-    """The analyses of a file, by default those that were there first."""
-    if prompts:
-        kind = "whole texts" if prompts[0].is_whole else "prompts with targets"
-    else:
-        kind = "words in contexts" if "contexts" in data else "words without contexts"
-    allowed = _ANALYSES[kind]
+def _analyses(names: Sequence[str] | None, kind: Kind, where: Where) -> tuple[str, ...]:
+    """The analyses of a file, by default those of its kind."""
+    if names is None:
+        return tuple(each.name for each in ANALYSES if kind in each.default)
+    known = [each.name for each in ANALYSES if kind in each.kinds]
     why = "only words in contexts are perturbed"
-    if kind == "whole texts":
+    if kind is Kind.WHOLE:
         why = "others need a target, the 'word' or the 'token' of every prompt"
-    for index, analysis in enumerate(data.get("analyses", ())):
-        if analysis not in allowed:
+    for index, name in enumerate(names):
+        if name not in known:
             raise (where / index).error(
-                f"{analysis!r} is not an analysis of {kind}",
-                f"choose from {', '.join(allowed)}; {why}.",
+                f"{name!r} is not an analysis of {kind}", f"choose from {', '.join(known)}; {why}."
             )
-    return tuple(data.get("analyses", _DEFAULT.get(kind, allowed)))
+    return tuple(names)
 
 
 def _prompts(entries: Sequence[dict[str, Any]], where: Where) -> tuple[Prompt, ...]:

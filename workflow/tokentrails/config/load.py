@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ..catalogue import ANALYSES, BASELINE
 from ..files.schema import check, closest, schema, with_defaults
 from ..files.yaml_file import KeyPath, Where, YamlFile, show_keys
 from ..project import PROJECT
-from ..settings import BASELINE, SIMILARITIES, Config, Experiment, Model
+from ..settings import Config, Experiment, Model
 from .experiments import load_experiment
 from .models import load_model
 
@@ -96,25 +97,28 @@ def _baseline(
 
     It runs on the models, and at the sites, of the experiments that measure one.
     """
-    measuring = [e for e in experiments.values() if not set(SIMILARITIES).isdisjoint(e.analyses)]
-    if not measuring:
+    similarities = {each.name for each in ANALYSES if each.similarity}
+    compared = [e for e in experiments.values() if not similarities.isdisjoint(e.analyses)]
+    if not compared:
         return {}
-    used = {name for experiment in measuring for name in experiment.models}
-    sites = sorted({site for experiment in measuring for site in experiment.sites})
+    used = {name for experiment in compared for name in experiment.models}
+    sites = sorted({site for experiment in compared for site in experiment.sites})
     entry = {"file": file, "models": [name for name in models if name in used], "sites": sites}
     return {BASELINE: load_experiment(BASELINE, entry, where=where)}
 
 
 def _check_checkpoints(experiment: Experiment, models: dict[str, Model], where: Where) -> None:
-    """Refuse convergence where no model has several checkpoints; the others are left out of it."""
-    several = [name for name in experiment.models if len(models[name].checkpoints) > 1]
-    if "convergence" in experiment.analyses and not several:
-        raise where.error(
-            f"convergence compares checkpoints, but {', '.join(experiment.models)} "
-            f"{'has' if len(experiment.models) == 1 else 'have'} one each",
-            "give a model a list of 'checkpoints', or leave 'convergence' out of the analyses of "
-            f"{experiment.file}.",
-        )
+    """Refuse what compares checkpoints where no model has several; other models are left out."""
+    if any(len(models[name].checkpoints) > 1 for name in experiment.models):
+        return
+    for analysis in (each.name for each in ANALYSES if each.several_checkpoints):
+        if analysis in experiment.analyses:
+            raise where.error(
+                f"{analysis} compares checkpoints, but {', '.join(experiment.models)} "
+                f"{'has' if len(experiment.models) == 1 else 'have'} one each",
+                f"give a model a list of 'checkpoints', or leave '{analysis}' out of the analyses "
+                f"of {experiment.file}.",
+            )
 
 
 def _check_neurons(experiments: dict[str, Experiment], where: Where) -> None:

@@ -13,6 +13,7 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError, best_match
 from jsonschema.validators import extend
 
+from ..catalogue import ANALYSES, FIGURES, Kind
 from ..errors import TokentrailsError
 from ..project import SCHEMAS
 from .yaml_file import KeyPath
@@ -32,8 +33,29 @@ _Validator = extend(
 
 @cache
 def schema(name: str) -> dict[str, Any]:
-    """The schema in `schemas/{name}.schema.yaml`."""
-    return yaml.safe_load((SCHEMAS / f"{name}.schema.yaml").read_text(encoding="utf-8"))
+    """The schema in `schemas/{name}.schema.yaml`, with the analyses and figures that there are."""
+    rules = yaml.safe_load((SCHEMAS / f"{name}.schema.yaml").read_text(encoding="utf-8"))
+    if name == "experiment":
+        analyses = rules["properties"]["analyses"]
+        analyses["items"] = {"enum": [each.name for each in ANALYSES if each.kinds]}
+        analyses["description"] += "; " + "; ".join(map(_analyses_of, Kind))
+    if name == "config":
+        rules["properties"]["figures"]["properties"] = {
+            figure.name: {
+                "description": f"title of the figure of {figure.about}",
+                "type": "string",
+                "default": figure.title,
+            }
+            for figure in FIGURES
+        }
+    return rules
+
+
+def _analyses_of(kind: Kind) -> str:
+    names = [each.name for each in ANALYSES if kind in each.kinds]
+    default = [each.name for each in ANALYSES if kind in each.default]
+    by_default = f" (by default {', '.join(default)})" if default != names else ""
+    return f"of {kind} {', '.join(names)}{by_default}"
 
 
 def check(data: Any, name: str, where: Callable[[KeyPath], str]) -> None:

@@ -11,8 +11,9 @@ from typing import Any
 import pyarrow as pa
 from tokenizers import Encoding, Tokenizer
 
+from ..catalogue import BASELINE
 from ..errors import TokentrailsError
-from ..settings import BASELINE, Experiment, Prompt
+from ..settings import Experiment, Prompt
 from .entries import surface
 from .spans import NotAligned, Span, WordPart, find_words, parts_of, span_of, words_of
 
