@@ -7,7 +7,7 @@ import jsonschema
 import pytest
 import yaml
 
-from tokentrails.catalogue import ANALYSES
+from tokentrails.catalogue import ANALYSES, CATALOGUE
 from tokentrails.config.experiments import RESERVED, load_experiment_file
 from tokentrails.config.load import load_config
 from tokentrails.errors import TokentrailsError
@@ -527,7 +527,7 @@ def test_convergence_needs_a_model_with_several_checkpoints(here):
     refuse_config(CONFIG, "experiments.e", "convergence compares checkpoints, but m has one each")
     data = changed(CONFIG, "models", "n", {"source": "path:n", "checkpoints": ["step0", "step1"]})
     config = load_config(data)
-    assert [model.name for model, _ in config.across("convergence")] == ["n"]
+    assert [model.name for model, _ in config.across(CATALOGUE.tables["convergence"])] == ["n"]
     data = changed(data, "experiments", "e", "models", ["m"])
     refuse_config(data, "experiments.e", "'convergence' out of the analyses of e.yaml")
 
