@@ -1,61 +1,139 @@
 """A result is stale when code that it came from changed, and only then."""
 
+import ast
+import json
 import shutil
+import subprocess
+import sys
+from functools import cache
+from hashlib import sha256
+from importlib import import_module
+from importlib.util import resolve_name
 from pathlib import Path
+from types import ModuleType
 
 import pytest
+import workflow as wf
 
+from tokentrails.project import LIBRARY, SCRIPTS
 from tokentrails.running import fingerprint as module
-from tokentrails.running.fingerprint import fingerprint
+from tokentrails.running.fingerprint import WITHOUT_EFFECT, fingerprint
 
-LIBRARY = Path(module.__file__).parent
+MODULES = sorted(path for path in LIBRARY.rglob("*.py") if path.name != "__init__.py")
+HELPERS = sorted(SCRIPTS.glob("_*.py"))
+RULE_SCRIPTS = sorted(path.stem for path in SCRIPTS.glob("[!_]*.py"))
 
 
-def forget():
-    """Read every module anew at the next fingerprint."""
+def forget() -> None:
+    """Let the next fingerprint read every file again."""
     fingerprint.cache_clear()
     module._read.cache_clear()
 
 
 @pytest.fixture
-def library(tmp_path, monkeypatch):
-    """A copy of the library that fingerprints are taken of."""
-    copy = tmp_path / "tokentrails"
-    shutil.copytree(LIBRARY, copy, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(module, "ROOT", copy)
+def copy(tmp_path, monkeypatch) -> Path:
+    """A copy of the library and the scripts, which fingerprints are taken of."""
+    ignore = shutil.ignore_patterns("__pycache__")
+    for name, folder in {"LIBRARY": LIBRARY, "SCRIPTS": SCRIPTS}.items():
+        shutil.copytree(folder, tmp_path / folder.name, ignore=ignore)
+        monkeypatch.setattr(module, name, tmp_path / folder.name)
     forget()
-    yield copy
+    yield tmp_path
     forget()
 
 
-def changed(path, edit, *modules):
-    """Whether an edit of a file changes the fingerprint of modules."""
-    before = fingerprint(*modules)
+def changed(path: Path, edit, *scripts: str) -> set[str]:
+    """The scripts whose fingerprint an edit of a file changes; the file is as before then."""
+    before = {script: fingerprint(script) for script in scripts}
     text = path.read_text(encoding="utf-8")
     edited = edit(text)
     assert edited != text
     path.write_text(edited, encoding="utf-8")
     forget()
-    after = fingerprint(*modules)
+    after = {script: fingerprint(script) for script in scripts}
     path.write_text(text, encoding="utf-8")
     forget()
-    assert fingerprint(*modules) == before
-    return after != before
+    return {script for script in scripts if after[script] != before[script]}
 
 
-def more_code(text):
+def more_code(text: str) -> str:
     return text + "\n\nANOTHER = 1\n"
 
 
-TYPICAL = [
-    *("metrics.identity", "metrics.context", "metrics.summary"),
-    *("network.extract", "texts.tokenization", "texts.words"),
-]
+# Which files count
 
 
-@pytest.mark.parametrize("name", [*TYPICAL, "figures.identity", "models.prepare"])
-def test_code_in_the_module_counts(library, name):
-    assert changed(library / f"{name.replace('.', '/')}.py", more_code, name)
+@cache
+def imported(path: Path) -> frozenset[Path]:
+    """The project's files that Python finds for the import statements of a file, wherever in it."""
+    package = None
+    if path.is_relative_to(LIBRARY):
+        package = ".".join(("tokentrails", *path.parent.relative_to(LIBRARY).parts))
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {import_module(alias.name) for alias in node.names if is_ours(alias.name)}
+        elif isinstance(node, ast.ImportFrom):
+            name = resolve_name("." * node.level + (node.module or ""), package)
+            if is_ours(name):
+                exec(compile(ast.Module([node], []), str(path), "exec"), {"__package__": package})
+                parts = (vars(import_module(name)).get(alias.name) for alias in node.names)
+                found |= {import_module(name), *(p for p in parts if isinstance(p, ModuleType))}
+    return frozenset(Path(m.__file__) for m in found if is_ours(m.__name__))
+
+
+def is_ours(name: str) -> bool:
+    return name.split(".")[0] == "tokentrails" or name in {path.stem for path in HELPERS}
+
+
+def reached(path: Path) -> set[Path]:
+    """A file and what it imports at any depth, not through files that have no effect."""
+    found, waiting = set(), [path]
+    while waiting:
+        file = waiting.pop()
+        if file not in found and not is_without_effect(file):
+            found.add(file)
+            waiting += imported(file)
+    return found
+
+
+def is_without_effect(path: Path) -> bool:
+    name = path.relative_to(LIBRARY if path.is_relative_to(LIBRARY) else SCRIPTS).as_posix()
+    return name in WITHOUT_EFFECT or f"{name.split('/')[0]}/" in WITHOUT_EFFECT
+
+
+def test_each_file_counts_for_the_scripts_that_import_it(copy, monkeypatch):
+    monkeypatch.syspath_prepend(SCRIPTS)
+    monkeypatch.setattr(sys, "path", [*sys.path[1:], sys.path[0]])  # only for the helpers
+    parse = module._read.__wrapped__
+    read = cache(lambda file, time: (sha256(parse(file)[0].encode()).hexdigest(), parse(file)[1]))
+    quick = cache(lambda file: read(file, file.stat().st_mtime_ns))  # only what changed is parsed
+    monkeypatch.setattr(module, "_read", quick)
+    expected = {script: reached(SCRIPTS / f"{script}.py") for script in RULE_SCRIPTS}
+    before = {script: fingerprint(script) for script in RULE_SCRIPTS}
+    for path in (*MODULES, *HELPERS):
+        top = LIBRARY if path.is_relative_to(LIBRARY) else SCRIPTS
+        edited = copy / path.relative_to(top.parent)
+        text = edited.read_text(encoding="utf-8")
+        edited.write_text(more_code(text), encoding="utf-8")
+        forget()
+        found = {script for script in RULE_SCRIPTS if fingerprint(script) != before[script]}
+        assert found == {s for s in RULE_SCRIPTS if path in expected[s]}, path.name
+        edited.write_text(text, encoding="utf-8")
+
+
+def test_packages_hold_no_code():
+    """Importing a module runs those of its packages too, which fingerprints pass over."""
+    for path in LIBRARY.glob("*/**/__init__.py"):
+        assert [type(line) for line in ast.parse(path.read_text()).body] == [ast.Expr], path
+
+
+def test_what_is_said_to_have_no_effect_is_there():
+    for name in WITHOUT_EFFECT:
+        assert (LIBRARY / name).exists() or (SCRIPTS / name).exists(), name
+
+
+# What counts of a file
 
 
 @pytest.mark.parametrize(
@@ -69,106 +147,100 @@ def test_code_in_the_module_counts(library, name):
     ],
     ids=["comment", "comments", "blank lines", "module docstring", "function docstring"],
 )
-@pytest.mark.parametrize("name", TYPICAL)
-def test_comments_docstrings_and_layout_do_not_count(library, name, edit):
-    assert not changed(library / f"{name.replace('.', '/')}.py", edit, name)
-
-
-def test_docstrings_of_constants_do_not_count(library):
-    def edit(text):
-        return text.replace('"""The sites of', '"""Really: the sites of')
-
-    assert not changed(library / "network/architectures.py", edit, "network.architectures")
-
-
-def test_strings_that_do_something_count(library):
-    def edit(text):
-        return text.replace('"cosine of the state', '"the cosine of the state')
-
-    assert changed(library / "metrics/identity.py", edit, "metrics.identity")
-
-
 @pytest.mark.parametrize(
-    ("name", "imported"),
-    [
-        ("metrics.identity", "statistics.similarity"),
-        ("metrics.identity", "files.states"),
-        ("metrics.identity", "metrics/columns/frame"),
-        ("metrics.identity", "network.architectures"),
-        ("metrics.context", "statistics.similarity"),
-        ("texts.tokenization", "texts.spans"),
-        ("texts.tokenization", "settings"),
-        ("texts.words", "texts.tokenization"),
-        ("texts.words", "texts.template"),
-        ("texts.words", "texts.word_list"),
-        ("network.extract", "network.stream"),
-        ("network.extract", "network.batches"),
-        ("models.prepare", "models/convert"),
-        ("models.prepare", "network.weights"),
-    ],
+    "name", ["metrics/identity", "metrics/summary", "network/extract", "texts/words"]
 )
-def test_code_in_what_it_imports_counts(library, name, imported):
-    assert changed(library / f"{imported.replace('.', '/')}.py", more_code, name)
+def test_comments_docstrings_and_layout_do_not_count(copy, name, edit):
+    scripts = ("identity", "summary", "hidden_states", "tokens")
+    assert changed(copy / f"tokentrails/{name}.py", edit, *scripts) == set()
 
 
-@pytest.mark.parametrize(
-    ("name", "unrelated"),
-    [
-        ("metrics.identity", "figures/identity"),
-        ("metrics.identity", "metrics/context"),
-        ("metrics.identity", "network.extract"),
-        ("metrics.identity", "network.stream"),
-        ("texts.tokenization", "files.states"),
-        ("texts.tokenization", "network.extract"),
-        ("network.extract", "metrics/identity"),
-        ("network.extract", "texts.tokenization"),
-        ("metrics.identity", "errors"),
-        ("metrics.identity", "files.atomic"),
-        ("metrics.identity", "__init__"),
-        ("metrics.identity", "files.meanings"),
-        ("texts.tokenization", "config.load"),
-        ("texts.tokenization", "texts.words"),
-        ("texts.tokenization", "texts.word_list"),
-    ],
-)
-def test_code_elsewhere_does_not_count(library, name, unrelated):
-    assert not changed(library / f"{unrelated.replace('.', '/')}.py", more_code, name)
+def test_docstrings_of_constants_do_not_count_but_strings_that_do_something_do(copy):
+    path = copy / "tokentrails/made.py"
+    path.write_text('VALUE = "text"\n"""What it is."""\n')
+    (copy / "scripts/made.py").write_text("import tokentrails.made\n")
+    assert not changed(path, lambda text: text.replace("What", "All that"), "made")
+    assert changed(path, lambda text: text.replace("text", "texts"), "made")
 
 
 @pytest.mark.parametrize("name", ["documents/page.js", "documents/page.css"])
-def test_scripts_and_styles_of_pages_count(library, name):
-    assert changed(library / name, lambda text: text + "\n", "documents.page")
-    assert not changed(library / name, lambda text: text + "\n", "documents.workbook")
+def test_scripts_and_styles_of_pages_count(copy, name):
+    path = copy / "tokentrails" / name
+    assert changed(path, lambda text: text + "\n", "document", "tokens") == {"document"}
 
 
-def test_imports_inside_functions_and_packages_are_followed(library):
-    package = library / "made"
+def test_imports_inside_functions_and_packages_are_followed(copy):
+    package = copy / "tokentrails/made"
     package.mkdir()
+    (copy / "scripts/made.py").write_text("with job(snakemake):\n    import tokentrails.made\n")
     (package / "__init__.py").write_text("from . import inner\n")
     (package / "inner.py").write_text("def f():\n    from ..made.deep import g\n    return g\n")
-    (package / "deep.py").write_text("import tokentrails.similarity\ng = 1\n")
-    for path in (package / "__init__.py", package / "inner.py", package / "deep.py"):
-        assert changed(path, more_code, "made")
-    assert changed(library / "statistics/similarity.py", more_code, "made")
-    assert not changed(library / "texts/spans.py", more_code, "made")
+    (package / "deep.py").write_text("import tokentrails.statistics.similarity\ng = 1\n")
+    for name in ("__init__", "inner", "deep"):
+        assert changed(package / f"{name}.py", more_code, "made")
+    assert changed(copy / "tokentrails/statistics/similarity.py", more_code, "made")
+    assert not changed(copy / "tokentrails/texts/spans.py", more_code, "made")
 
 
-def test_modules_that_import_each_other_end(library):
-    (library / "one.py").write_text("from . import two\n")
-    (library / "two.py").write_text("from . import one\n")
-    assert changed(library / "two.py", more_code, "one")
+def test_modules_that_import_each_other_end(copy):
+    (copy / "scripts/made.py").write_text("import tokentrails.one\n")
+    (copy / "tokentrails/one.py").write_text("from . import two\n")
+    (copy / "tokentrails/two.py").write_text("from . import one\n")
+    assert changed(copy / "tokentrails/two.py", more_code, "made")
 
 
-def test_several_modules_have_one_fingerprint(library):
-    assert fingerprint("texts.spans", "statistics.similarity") == fingerprint(
-        "statistics.similarity", "texts.spans"
-    )
-    assert fingerprint("texts.spans", "statistics.similarity") != fingerprint("texts.spans")
-    assert changed(library / "texts/spans.py", more_code, "statistics.similarity", "texts.spans")
-
-
-def test_the_place_of_the_library_does_not_count(library):
-    inside = fingerprint("metrics.identity")
-    module.ROOT = LIBRARY
+def test_modules_that_a_script_loads_by_name_count(copy):
+    alone, both = fingerprint("tokens"), fingerprint("tokens", "figures.summary")
+    path = copy / "tokentrails/figures/summary.py"
+    path.write_text(more_code(path.read_text()))
     forget()
-    assert fingerprint("metrics.identity") == inside
+    assert fingerprint("tokens") == alone != both != fingerprint("tokens", "figures.summary")
+
+
+def test_where_the_project_lies_does_not_count(copy, monkeypatch):
+    inside = fingerprint("identity")
+    monkeypatch.setattr(module, "LIBRARY", LIBRARY)
+    monkeypatch.setattr(module, "SCRIPTS", SCRIPTS)
+    forget()
+    assert fingerprint("identity") == inside
+
+
+# The rules
+
+# What Snakemake has read: each rule with its script, its code, and a module that it names.
+RULES = """
+import json, sys
+from pathlib import Path
+from snakemake.api import SnakemakeApi
+from snakemake.settings.types import ConfigSettings, ResourceSettings
+with SnakemakeApi() as api:
+    config = ConfigSettings(configfiles=[Path("config/paper.yaml")])
+    loaded = api.workflow(ResourceSettings(cores=1), config, snakefile=Path("Snakefile"))
+    loaded.dag()
+    sys.stdout.write(json.dumps({
+        rule.name: (rule.script, rule.params.get("code"), rule.params.get("module"))
+        for rule in loaded._workflow.rules if rule.script
+    }))
+"""
+
+
+def test_the_code_of_a_rule_is_that_of_its_own_script():
+    done = subprocess.run(
+        [sys.executable, "-c", RULES],
+        cwd=wf.ROOT,
+        env=wf.environment(),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    rules = json.loads(done.stdout)
+    without = {name for name, (_, code, _) in rules.items() if code is None}
+    # Weights are expensive to fetch: models.source.FORM says when to. A plan makes no file.
+    assert without == {"model", "passing_model", "plan"}
+    scripts = {name: Path(script).stem for name, (script, _, _) in rules.items()}
+    for name, (_, code, loaded) in rules.items():
+        if name not in without:
+            assert code == fingerprint(scripts[name], *filter(None, [loaded])), name
+    assert set(scripts.values()) == set(RULE_SCRIPTS)
+    by_name = {path.stem for path in SCRIPTS.glob("*.py") if "import_module" in path.read_text()}
+    assert by_name == {scripts[name] for name, (_, _, loaded) in rules.items() if loaded}
