@@ -13,7 +13,7 @@ sys.path.insert(0, os.path.join(workflow.basedir, "workflow"))
 from tokentrails.catalogue import BASELINE, FIGURE_SUFFIXES, Scope
 from tokentrails.config.load import load_config
 from tokentrails.errors import TokentrailsError
-from tokentrails.models.local import local_files
+from tokentrails.models.source import KINDS, source_files
 from tokentrails.models.trained import FOLDER as TRAINED
 from tokentrails.network.size import ModelSize
 from tokentrails.running.cost import memory_mb, minutes, work
@@ -25,11 +25,10 @@ from tokentrails.settings import WORDFREQ
 try:
     SETUP = load_config(config, list(map(str, workflow.configfiles)))
     # Here and not in an input function, whose errors Snakemake shows with a traceback.
-    LOCAL_FILES = {
-        (model.name, checkpoint): list(map(str, local_files(model.source, checkpoint)))
+    SOURCE_FILES = {
+        (model.name, checkpoint): list(map(str, source_files(model.source, checkpoint)))
         for model in SETUP.models.values()
-        if model.source.kind == "path"
-        for checkpoint in model.checkpoints
+        for checkpoint in (*model.checkpoints, model.tokenizer_checkpoint)
     }
 except TokentrailsError as error:
     raise WorkflowError(str(error)) from None
@@ -227,7 +226,7 @@ def get_turn(fetching=False):
             return 0
         turn = (model.name, wildcards.get("checkpoint", model.tokenizer_checkpoint))
         last_is_lowest = 3 * (len(PASSING_TURNS) - TURNS[turn])
-        return last_is_lowest + fetching * (1 if model.source.kind == "hub" else -1)
+        return last_is_lowest + fetching * (-1 if KINDS[model.source.kind].on_disk else 1)
 
     return priority
 
@@ -302,9 +301,7 @@ def get_provenances(wildcards):
 
 def get_source_files(wildcards):
     """What a checkpoint is made from, where that lies on this disk."""
-    if get_model(wildcards).training:
-        return local(TRAINED.format(model=wildcards.model))
-    return local(LOCAL_FILES.get((wildcards.model, wildcards.checkpoint), []))
+    return local(SOURCE_FILES.get((wildcards.model, wildcards.checkpoint), []))
 
 
 def get_tokenizer(wildcards):

