@@ -13,9 +13,9 @@ from tokentrails.errors import TokentrailsError
 from tokentrails.files.states import places
 from tokentrails.metrics.as_published import attention_weights, position_rows, published_resid_mid
 from tokentrails.network.architectures import ARCHITECTURES
-from tokentrails.network.extract import load_model
+from tokentrails.network.checkpoint import Checkpoint
+from tokentrails.network.load import load_model
 from tokentrails.network.stream import StreamReader
-from tokentrails.network.weights import Weights
 
 CPU = torch.device("cpu")
 CLOSE = {"atol": 1e-4, "rtol": 1e-3}
@@ -25,21 +25,13 @@ IDS = np.random.default_rng(0).integers(5, 120, 11).tolist()
 DEPTH = 3
 
 
-def opened(folder):
-    """The weights, architecture and configuration of a model's folder."""
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    return Weights(folder / "model.safetensors"), ARCHITECTURES[config["model_type"]], config
-
-
 @torch.inference_mode()
 def read_states(folder, site):
     """The states of every token of one text, by layer."""
-    model, architecture = load_model(folder, CPU, "float32")
+    model, architecture = load_model(folder, CPU)
     where = [place for place in places([site], DEPTH) if place[1] < DEPTH]
-    reader = StreamReader(model, architecture, where)
-    states = reader(torch.tensor([IDS]), torch.arange(len(IDS))).numpy()
-    reader.close()
-    return states
+    with StreamReader(model, architecture, where) as reader:
+        return reader(torch.tensor([IDS]), torch.arange(len(IDS))).numpy()
 
 
 @torch.inference_mode()
@@ -63,11 +55,10 @@ def slow_published(folder):
 
 @pytest.mark.parametrize("model", ROBERTA_LIKE)
 def test_the_corrected_formula_is_the_models_and_the_published_one_the_studys(prepared, model):
-    weights, architecture, config = opened(prepared[model])
     resid, resid_mid = (read_states(prepared[model], site) for site in ("resid", "resid_mid"))
     slow = slow_published(prepared[model])
     for layer in range(DEPTH):
-        block = attention_weights(weights, architecture, layer, config)
+        block = attention_weights(Checkpoint(prepared[model]), layer)
         corrected = published_resid_mid(resid[layer], block, corrected=True)
         np.testing.assert_allclose(corrected, resid_mid[layer], **CLOSE)
         published = published_resid_mid(resid[layer], block)
@@ -95,8 +86,9 @@ def known_block(folder, query_bias=0.0, key=0.0):
     tensors = {f"{names[name]}.weight": weight for name, (weight, _) in parts.items()}
     tensors |= {f"{names[name]}.bias": bias for name, (_, bias) in parts.items()}
     save_file(tensors, folder / "model.safetensors")
-    weights, config = Weights(folder / "model.safetensors"), {"num_attention_heads": 1}
-    return attention_weights(weights, ARCHITECTURES["roberta"], 0, config)
+    config = {"model_type": "roberta", "num_attention_heads": 1}
+    (folder / "config.json").write_text(json.dumps(config))
+    return attention_weights(Checkpoint(folder), 0)
 
 
 def test_known_small_weights_with_attention_that_is_even(tmp_path):
@@ -129,9 +121,8 @@ def test_known_small_weights_with_attention_to_one_position_alone(tmp_path):
 
 @pytest.mark.parametrize("model", sorted(set(tiny.CONFIGS) - set(ROBERTA_LIKE)))
 def test_the_published_formula_is_refused_elsewhere(prepared, model):
-    weights, architecture, config = opened(prepared[model])
     with pytest.raises(TokentrailsError, match=f"as_published: true .* '{model}'"):
-        attention_weights(weights, architecture, 0, config)
+        attention_weights(Checkpoint(prepared[model]), 0)
 
 
 # Position embeddings
@@ -160,11 +151,11 @@ def added_positions(model):
 
 @pytest.mark.parametrize("model", LEARNED)
 def test_position_rows_are_what_the_embedding_layer_adds(prepared, model):
-    weights, architecture, config = opened(prepared[model])
-    expected = added_positions(load_model(prepared[model], CPU, "float32")[0])
-    rows = position_rows(weights, architecture, config, range(len(IDS)))
+    checkpoint = Checkpoint(prepared[model])
+    expected = added_positions(load_model(prepared[model], CPU)[0])
+    rows = position_rows(checkpoint, range(len(IDS)))
     np.testing.assert_allclose(rows, expected, atol=1e-6)
-    some = position_rows(weights, architecture, config, [5, 0, 5])
+    some = position_rows(checkpoint, [5, 0, 5])
     np.testing.assert_array_equal(some, rows[[5, 0, 5]])
 
 
@@ -173,27 +164,27 @@ def test_roberta_counts_from_its_padding(tmp_path):
     config = AutoConfig.for_model("roberta", pad_token_id=3, max_position_embeddings=20, **sizes)
     model = AutoModel.from_config(config).eval()
     model.save_pretrained(tmp_path)
-    rows = position_rows(*opened(tmp_path), range(len(IDS)))
+    rows = position_rows(Checkpoint(tmp_path), range(len(IDS)))
     np.testing.assert_allclose(rows, added_positions(model), atol=1e-6)
     table = model.embeddings.position_embeddings.weight
     np.testing.assert_array_equal(rows, table[4 : 4 + len(IDS)].detach().numpy())
 
 
 def test_the_published_study_adds_row_2(prepared):
-    weights, architecture, config = opened(prepared["roberta"])
-    table = weights.tensor(weights.find("position_embeddings"))
-    np.testing.assert_array_equal(position_rows(weights, architecture, config, [0]), table[[2]])
+    checkpoint = Checkpoint(prepared["roberta"])
+    table = checkpoint.weights.tensor(checkpoint.weights.find("position_embeddings"))
+    np.testing.assert_array_equal(position_rows(checkpoint, [0]), table[[2]])
 
 
 @pytest.mark.parametrize("model", sorted(set(tiny.CONFIGS) - set(LEARNED)))
 def test_positional_is_refused_for_rotary_models(prepared, model):
     assert ARCHITECTURES[model].rotary
     with pytest.raises(TokentrailsError, match=f"positional: true .* '{model}'"):
-        position_rows(*opened(prepared[model]), [0])
+        position_rows(Checkpoint(prepared[model]), [0])
 
 
 @pytest.mark.parametrize("model", tiny.CONFIGS)
 def test_heads_are_those_of_the_model(prepared, model):
-    _, architecture, config = opened(prepared[model])
+    checkpoint = Checkpoint(prepared[model])
     loaded = AutoConfig.from_pretrained(prepared[model])
-    assert architecture.heads(config) == loaded.num_attention_heads == 4
+    assert checkpoint.architecture.heads(checkpoint.config) == loaded.num_attention_heads == 4

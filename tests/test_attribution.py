@@ -17,11 +17,12 @@ from tokentrails.errors import TokentrailsError
 from tokentrails.files.states import Layer
 from tokentrails.metrics.attribution import attribution
 from tokentrails.metrics.identity import identity, own_token_ids
-from tokentrails.network.extract import load_model
+from tokentrails.network.load import load_model
 from tokentrails.network.parts import Parts
-from tokentrails.network.trace import texts_of, trace
+from tokentrails.network.trace import trace
 from tokentrails.network.weights import Weights
 from tokentrails.texts.tokenization import tokenize
+from tokentrails.texts.whole import whole_texts
 
 TEXTS = ("The boat reached the river bank.", "She will lead the team; the guide followed it.")
 KEYS = ["model", "checkpoint", "experiment", "label", "position", "token", "layer"]
@@ -38,10 +39,10 @@ def case(prepared, files):
 class Case:
     def __init__(self, name, folder, tokenizer):
         self.model, self.architecture = load_model(folder, torch.device("cpu"), "float32")
-        self.parts = Parts.of(self.model, self.architecture, folder)
+        self.parts = Parts.from_model(self.model, folder)
         self.weights = Weights(folder / "model.safetensors")
         self.tokens = tokenize(whole(*TEXTS), tokenizer, 64, model=name)[0]
-        self.texts = texts_of(self.tokens)
+        self.texts = whole_texts(self.tokens)
 
     def own(self, token_ids):
         matrix = self.weights.find(self.architecture.embedding)
@@ -52,7 +53,7 @@ class Case:
 
     def tables(self, **changed):
         given = {"run": self.run, "parts": self.parts, "own": self.own} | changed
-        tables = attribution(self.texts, **given, name="tiny (main)", provenance=PROVENANCE)
+        tables = attribution(self.texts, **given, provenance=PROVENANCE)
         return [pl.DataFrame(pl.from_arrow(table)) for table in tables]
 
 
@@ -206,7 +207,7 @@ def test_the_tables_have_a_row_for_each_part_and_each_block(case, name):
     )
     assert (table["model"] == PROVENANCE["model"]).all()
     late_first = attribution(
-        made.texts[::-1], made.run, made.parts, made.own, name="t", provenance=PROVENANCE
+        made.texts[::-1], made.run, made.parts, made.own, provenance=PROVENANCE
     )
     assert pl.DataFrame(pl.from_arrow(late_first[0])).equals(table)
 
@@ -239,7 +240,7 @@ def test_parts_that_do_not_add_up_are_refused(case, site):
         wrong[1, ..., -1, :] *= 1.05
         return replace(traced, **{site: wrong})
 
-    message = r"tiny \(main\): the parts of block 1 add up to .*label 't0', position \d"
+    message = r"m \(main\): the parts of block 1 add up to .*label 't0', position \d"
     with pytest.raises(TokentrailsError, match=message):
         made.tables(run=run)
 

@@ -17,11 +17,11 @@ from tokentrails.documents.predictions import predictions_text
 from tokentrails.errors import TokentrailsError
 from tokentrails.metrics import evolution as module
 from tokentrails.metrics.evolution import Lens, evolution
-from tokentrails.network.extract import load_language_model
+from tokentrails.network.load import load_language_model
 from tokentrails.network.parts import Parts
-from tokentrails.network.trace import texts_of
 from tokentrails.texts.entries import entries
 from tokentrails.texts.tokenization import tokenize
+from tokentrails.texts.whole import whole_texts
 from tokentrails.vocabulary.spaces import Spaces
 
 TEXTS = ("The boat reached the river bank.", "She will lead the team; a guide followed.")
@@ -36,8 +36,8 @@ class Case:
         self.model, self.architecture = load_language_model(
             folder, torch.device("cpu"), name="tiny (main)"
         )
-        self.parts = Parts.of(self.model.base_model, self.architecture, folder)
-        self.texts = texts_of(tokenize(whole(*TEXTS), tokenizer, 64, model=name)[0])
+        self.parts = Parts.from_model(self.model.base_model, folder)
+        self.texts = whole_texts(tokenize(whole(*TEXTS), tokenizer, 64, model=name)[0])
         self.tokenizer = tokenizer.tokenizer
         self.entries = entries(self.tokenizer.get_vocab(), len(self.parts.embedding))
         self.known = np.array([entry is not None for entry in self.entries])
@@ -251,8 +251,8 @@ def test_a_decoder_without_an_unembedding_is_refused(saved, tmp_path):
 
 def test_a_decoder_whose_unembedding_is_its_embedding_needs_no_other(saved, tmp_path):
     AutoModel.from_pretrained(saved["gpt2"]).save_pretrained(tmp_path)
-    model, architecture = load_language_model(tmp_path, torch.device("cpu"), name="tiny")
-    parts = Parts.of(model.base_model, architecture, tmp_path)
+    model, _ = load_language_model(tmp_path, torch.device("cpu"), name="tiny")
+    parts = Parts.from_model(model.base_model, tmp_path)
     assert torch.equal(parts.unembedding, model.lm_head.weight)
 
 

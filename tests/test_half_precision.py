@@ -18,7 +18,8 @@ from workflow import read_yaml, write_yaml
 from tokentrails.files.states import StatesReader, StatesWriter, places
 from tokentrails.files.tables import provenance_of, read_table
 from tokentrails.models.prepare import prepare
-from tokentrails.network.extract import extract, load_model
+from tokentrails.network.extract import extract
+from tokentrails.network.load import load_model
 from tokentrails.statistics.similarity import pair_cosine, row_cosine
 
 CPU = torch.device("cpu")

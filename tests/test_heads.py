@@ -18,10 +18,12 @@ from tokentrails.errors import TokentrailsError
 from tokentrails.files.tables import provenance_of
 from tokentrails.metrics.head_summary import MEASURES
 from tokentrails.metrics.heads import HeadTables
-from tokentrails.network.extract import load_model
-from tokentrails.network.parts import Heads, Parts
-from tokentrails.network.trace import Trace, WholeText, trace
+from tokentrails.network.heads import Heads
+from tokentrails.network.load import load_model
+from tokentrails.network.parts import Parts
+from tokentrails.network.trace import Trace, trace
 from tokentrails.texts.entries import entries
+from tokentrails.texts.whole import WholeText
 from tokentrails.vocabulary.spaces import Spaces
 
 K, LAYERS, HEADS = 4, (0, 2), (1, 3)
@@ -39,7 +41,7 @@ def made(request, prepared, files):
     name = request.param
     folder, tokenizer = prepared[name], files(name).tokenizer
     model, architecture = load_model(folder, torch.device("cpu"), "float32")
-    parts = Parts.of(model, architecture, folder)
+    parts = Parts.from_model(model, folder)
     names = entries(tokenizer.get_vocab(), len(parts.embedding))
     cut = [tokenizer.encode(text) for text in TEXTS]
     texts = [
@@ -99,7 +101,7 @@ def plain(heads: Heads, x: np.ndarray, head: int, kind: str, side: str | None):
     at = {"Q": head, "K": kv}
     z = x @ of[f"W_{mine}"][at[mine]] + of[f"b_{mine}"][at[mine]]
     norms = {"Q": heads.query_norm, "K": heads.key_norm}
-    if norms[mine] is not None:  # Qwen 3
+    if hasattr(norms[mine], "variance_epsilon"):  # Qwen 3
         z = z / np.sqrt((z**2).mean() + norms[mine].variance_epsilon)
         z = z * norms[mine].weight.double().numpy() * norms[other].weight.double().numpy()
     z = z * heads.scale
@@ -239,8 +241,8 @@ def planted() -> Parts:
         b_O=torch.zeros(d),
         scale=1.0,
         softcap=None,
-        query_norm=None,
-        key_norm=None,
+        query_norm=torch.nn.Identity(),
+        key_norm=torch.nn.Identity(),
         kv_of=(0, 1, 2, 3),
         rotary=None,
     )

@@ -28,7 +28,8 @@ from tokentrails.metrics.context import context
 from tokentrails.metrics.identity import identity, own_token_ids
 from tokentrails.metrics.summary import summary
 from tokentrails.network.architectures import ARCHITECTURES
-from tokentrails.network.extract import extract, load_model
+from tokentrails.network.extract import extract
+from tokentrails.network.load import load_model
 from tokentrails.network.weights import Weights
 from tokentrails.settings import Experiment, Prompt
 from tokentrails.statistics.similarity import ROWS_AT_ONCE, pair_cosine, row_cosine

@@ -15,10 +15,11 @@ from tokentrails.errors import TokentrailsError
 from tokentrails.files.tables import read_frame, write_parts, write_table, writing_parts
 from tokentrails.metrics.activations import FIRST_ONLY, ActivationTables
 from tokentrails.metrics.neurons import neurons
-from tokentrails.network.extract import load_model
+from tokentrails.network.load import load_model
 from tokentrails.network.parts import Parts
-from tokentrails.network.trace import Trace, WholeText, trace
+from tokentrails.network.trace import Trace, trace
 from tokentrails.texts.entries import entries
+from tokentrails.texts.whole import WholeText
 from tokentrails.vocabulary.spaces import Spaces
 
 K = 4
@@ -29,7 +30,7 @@ def made(request, prepared, files):
     """The parts of a tiny model, and its table of neurons."""
     name = request.param
     model, architecture = load_model(prepared[name], torch.device("cpu"), "float32")
-    parts = Parts.of(model, architecture, prepared[name])
+    parts = Parts.from_model(model, prepared[name])
     names = entries(files(name).tokenizer.get_vocab(), len(parts.embedding))
     spaces = Spaces(parts, names)
     tables = neurons(parts, spaces, names, top=K, high_bias=0.9, provenance=PROVENANCE)

@@ -22,13 +22,13 @@ from tokentrails.metrics.evolution import Lens, evolution
 from tokentrails.metrics.heads import HeadTables
 from tokentrails.metrics.neurons import neurons
 from tokentrails.metrics.ranks import Vocabulary
-from tokentrails.network.extract import load_language_model
+from tokentrails.network.load import load_language_model
 from tokentrails.network.parts import Parts
-from tokentrails.network.trace import texts_of, trace
+from tokentrails.network.trace import trace
 from tokentrails.network.weights import Weights
 from tokentrails.texts.entries import entries
 from tokentrails.texts.tokenization import tokenize
-from tokentrails.vocabulary.ranks import count_closer_blocked
+from tokentrails.texts.whole import whole_texts
 from tokentrails.vocabulary.spaces import Spaces
 
 CPU = torch.device("cpu")
@@ -80,26 +80,14 @@ def test_ranks(problem, k):
         np.testing.assert_array_equal(there, here)
 
 
-def test_counting_in_blocks():
-    states, rows, own = with_ties()
-    valid = torch.arange(len(rows)) % 11 != 5
-    unit = [torch.nn.functional.normalize(vectors) for vectors in (states, rows)]
-    cosine = (unit[0] * unit[1][own]).sum(1)
-    of_cpu = count_closer_blocked(*unit, cosine, 1e-6, valid)
-    with other_device() as device:
-        there = [tensor.to(device) for tensor in (*unit, cosine)]
-        found = [x.cpu() for x in count_closer_blocked(*there, 1e-6, valid.to(device))]
-    assert all(map(torch.equal, found, of_cpu))
-
-
 def circuit_tables(model, architecture, folder, tokenizer):
     """Every table of heads, neurons, evolution and attribution, by name."""
-    parts = Parts.of(model.base_model, architecture, folder)
+    parts = Parts.from_model(model.base_model, folder)
     weights = Weights(folder / "model.safetensors")
     names = entries(tokenizer.tokenizer.get_vocab(), len(parts.embedding))
     spaces = Spaces(parts, names)
     run = partial(trace, model.base_model, architecture)
-    texts = texts_of(tokenize(whole("She will lead the team."), tokenizer, 64, model="tiny")[0])
+    texts = whole_texts(tokenize(whole("She will lead the team."), tokenizer, 64, model="tiny")[0])
     heads = HeadTables(parts, spaces, names, (0, 2), (1, 3), 4, 0.9, PROVENANCE)
     attention, said = zip(*heads.tables(texts, run), strict=True)
     fired = ActivationTables(parts, (0, 2), 5, PROVENANCE)
@@ -118,7 +106,6 @@ def circuit_tables(model, architecture, folder, tokenizer):
         run,
         parts,
         lambda token_ids: weights.rows(own, np.array(token_ids)),
-        name="tiny (main)",
         provenance=PROVENANCE,
     )
     listed = neurons(parts, spaces, names, top=4, high_bias=0.9, provenance=PROVENANCE)

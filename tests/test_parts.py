@@ -16,9 +16,11 @@ from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
 
 from tokentrails.errors import TokentrailsError
 from tokentrails.models.prepare import prepare
-from tokentrails.network.extract import load_model
-from tokentrails.network.parts import Parts
-from tokentrails.network.trace import eager, texts_of, trace
+from tokentrails.network.load import load_model
+from tokentrails.network.norms import divisor
+from tokentrails.network.parts import Parts, load_parts
+from tokentrails.network.trace import eager, trace
+from tokentrails.texts.whole import whole_texts
 
 CPU = torch.device("cpu")
 CLOSE = {"rtol": 1e-3, "atol": 1e-4}
@@ -62,8 +64,7 @@ def taken(prepared, tmp_path_factory):
         folder = prepared.get(kind)
         if folder is None:
             folder = tiny.save(family(kind), made / kind, **with_theta(VARIANTS[kind]))
-        model, architecture = load_model(folder, CPU, "float32")
-        return folder, model, architecture, Parts.of(model, architecture, folder)
+        return folder, *load_parts(folder, CPU)
 
     return take
 
@@ -112,7 +113,14 @@ def direct_logits(heads, x_hat):
     return heads.scale * queries @ keys[list(heads.kv_of)].mT
 
 
-def logits_of_patterns(heads, x_hat, patterns, bias, rms, own):
+def divisors(heads, x_hat):
+    """What the norms of queries and keys divide them by, for each head."""
+    queries = divisor(heads.query_norm, x_hat @ heads.W_Q + heads.b_Q[:, None])
+    keys = divisor(heads.key_norm, x_hat @ heads.W_K + heads.b_K[:, None])
+    return queries[..., 0], keys[list(heads.kv_of), :, 0]
+
+
+def logits_of_patterns(heads, x_hat, patterns, bias, divided_by, own):
     """Logits [heads, query, key], from patterns of one side and x_hat of the other.
 
     Parameters
@@ -122,8 +130,8 @@ def logits_of_patterns(heads, x_hat, patterns, bias, rms, own):
     n = len(x_hat)
     logits = torch.zeros(len(heads.kv_of), n, n)
     for offset in range(0 if heads.causal else 1 - n, n):
-        z = patterns(x_hat, offset) @ x_hat.T + bias(x_hat, offset)[..., None]
-        z = z / rms(x_hat)[:, None, :]
+        z = patterns(x_hat, offset).product() @ x_hat.T + bias(x_hat, offset)[..., None]
+        z = z / divided_by[:, None, :]
         z = z if own == -2 else z.mT
         query = torch.arange(max(offset, 0), n + min(offset, 0))
         logits[:, query, query - offset] = z[:, query, query - offset]
@@ -148,12 +156,13 @@ def test_patterns_of_either_side_give_the_logits(layers, kind):
         direct = direct_logits(heads, x_hat)
         if heads.causal:
             direct = direct.tril()
+        of_queries, of_keys = divisors(heads, x_hat)
         from_query = logits_of_patterns(
-            heads, x_hat, heads.query_patterns, heads.query_pattern_bias, heads.key_rms, own=-2
+            heads, x_hat, heads.query_patterns, heads.query_pattern_bias, of_keys, own=-2
         )
         torch.testing.assert_close(from_query, direct, **CLOSE)
         from_key = logits_of_patterns(
-            heads, x_hat, heads.key_patterns, heads.key_pattern_bias, heads.query_rms, own=-1
+            heads, x_hat, heads.key_patterns, heads.key_pattern_bias, of_queries, own=-1
         )
         torch.testing.assert_close(from_key, direct, **CLOSE)
 
@@ -163,17 +172,20 @@ def test_a_pattern_without_an_offset_is_that_of_a_token_with_itself(taken, layer
     for _, block, x_hat, _ in layers(kind):
         heads = block.heads
         direct = direct_logits(heads, x_hat).diagonal(dim1=-2, dim2=-1)
-        own = (heads.query_patterns(x_hat) * x_hat).sum(-1) + heads.query_pattern_bias(x_hat)
-        torch.testing.assert_close(own / heads.key_rms(x_hat), direct, **CLOSE)
-        moved = heads.query_patterns(x_hat, 3)
+        patterns = heads.query_patterns(x_hat).product()
+        own = (patterns * x_hat).sum(-1) + heads.query_pattern_bias(x_hat)
+        torch.testing.assert_close(own / divisors(heads, x_hat)[1], direct, **CLOSE)
+        moved = heads.query_patterns(x_hat, 3).product()
         rotary = taken(kind)[2].rotary is not None
-        assert torch.allclose(moved, heads.query_patterns(x_hat), **CLOSE) is not rotary
+        assert torch.allclose(moved, patterns, **CLOSE) is not rotary
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_messages_add_up_to_the_attentions_output(layers, kind):
     for layer, block, x_hat, run in layers(kind):
-        total = torch.einsum("hij,hjd->id", run.attention[layer], block.heads.messages(x_hat))
+        total = torch.einsum(
+            "hij,hjd->id", run.attention[layer], block.heads.messages(x_hat).product()
+        )
         output = block.attention_post_norm(total + block.heads.b_O)
         torch.testing.assert_close(output, run.attention_out[layer], **CLOSE)
 
@@ -247,7 +259,9 @@ def test_what_each_architecture_has(taken):
     assert those(lambda p: p.embedding_norm) == [*ENCODERS, "distilbert, relu"]
     assert those(lambda p: p.final_norm is None) == [*ENCODERS, "distilbert, relu"]
     assert those(lambda p: p.head_transform) == [*ENCODERS, "distilbert, relu"]
-    assert those(lambda p: p.blocks[0].heads.query_norm) == ["qwen3", "qwen3, yarn"]
+    identity = torch.nn.Identity
+    normed = those(lambda p: not isinstance(p.blocks[0].heads.query_norm, identity))
+    assert normed == ["qwen3", "qwen3, yarn"]
     assert those(lambda p: p.blocks[0].heads.softcap) == ["gemma2"]
     assert {kind for kind in KINDS if not parts[kind].tied} == {
         *("gpt_neox", "gpt_neox, sequential", "llama", "llama, yarn", "llama, llama3"),
@@ -362,7 +376,7 @@ def test_an_independent_slow_attention_agrees(taken, traced, kind):
     for head, (q, k, v, out) in enumerate(slow_heads(kind, file, x)):
         logits = q @ k.T
         np.testing.assert_allclose(direct_logits(heads, x_hat)[head], logits, **CLOSE)
-        np.testing.assert_allclose(heads.messages(x_hat)[head], v @ out, **CLOSE)
+        np.testing.assert_allclose(heads.messages(x_hat).product()[head], v @ out, **CLOSE)
         if kind == "gemma2":
             logits = 50 * np.tanh(logits / 50)
         if kind != "bert":
@@ -389,24 +403,23 @@ def changed(folder, target, change):
 
 
 def parts_of(folder):
-    model, architecture = load_model(folder, CPU, "float32")
-    return Parts.of(model, architecture, folder)
+    return load_parts(folder, CPU)[2]
 
 
 @pytest.mark.parametrize("kind", ["llama", "bert"])
 def test_a_file_without_a_head_has_no_unembedding(taken, tmp_path, kind):
-    model, architecture = load_model(taken(kind)[0], CPU, "float32")
+    model, _ = load_model(taken(kind)[0], CPU)
     model.save_pretrained(tmp_path)
-    parts = Parts.of(model, architecture, tmp_path)
+    parts = Parts.from_model(model, tmp_path)
     assert parts.unembedding is parts.unembedding_bias is parts.head_transform is None
     assert not parts.tied
     assert parts.logits(torch.zeros(32)) is None
 
 
 def test_a_tied_model_without_a_head_in_the_file_has_one(taken, traced, tmp_path):
-    _, model, architecture, parts = taken("gpt2")
+    _, model, _, parts = taken("gpt2")
     model.save_pretrained(tmp_path)
-    bare = Parts.of(model, architecture, tmp_path)
+    bare = Parts.from_model(model, tmp_path)
     assert bare.tied
     x = traced("gpt2").resid[-1]
     torch.testing.assert_close(bare.logits(x), parts.logits(x))
@@ -475,9 +488,9 @@ def test_the_head_of_a_pickled_model_survives_its_conversion(taken, tmp_path):
 
 def test_parts_are_taken_in_float32(taken):
     folder, *_ = taken("llama")
-    model, architecture = load_model(folder, CPU, "bfloat16")
+    model, _ = load_model(folder, CPU, "bfloat16")
     with pytest.raises(ValueError, match="bfloat16"):
-        Parts.of(model, architecture, folder)
+        Parts.from_model(model, folder)
 
 
 # The trace.
@@ -515,9 +528,9 @@ def test_texts_of_a_tokens_table():
             "tokens": [["x", "y"]] * 2 + [["z"]] + [["u", "v", "u"]] * 3,
         }
     )
-    texts = texts_of(table)
+    texts = whole_texts(table)
     assert [text.label for text in texts] == ["a", "b", "c"]
     assert [text.token_ids for text in texts] == [[5, 6], [7], [8, 9, 8]]
     assert [text.tokens for text in texts] == [["x", "y"], ["z"], ["u", "v", "u"]]
     assert [list(text.rows) for text in texts] == [[0, 1], [2], [3, 4, 5]]
-    assert texts_of(table.slice(0, 0)) == []
+    assert whole_texts(table.slice(0, 0)) == []

@@ -8,8 +8,10 @@ from test_metrics import PROVENANCE, by_key, random_layers, slow_cosine, tokens_
 from tokentrails.errors import TokentrailsError
 from tokentrails.metrics.ranks import Published, Vocabulary, ranks
 from tokentrails.texts.entries import entries
+from tokentrails.vocabulary import cosines
 from tokentrails.vocabulary import ranks as module
-from tokentrails.vocabulary.ranks import closest, count_closer_blocked, rounding
+from tokentrails.vocabulary.cosines import rounding
+from tokentrails.vocabulary.ranks import Matrix, closest, count_closer
 
 STATES, ROWS, WIDTH = 37, 301, 24
 
@@ -66,9 +68,9 @@ def assert_as_sorted(found, states, rows, own, k, **options):
 def blocks(request, monkeypatch):
     """Everything at once, and in blocks of a few states and of one group of rows."""
     if request.param == "blocks":
-        monkeypatch.setattr(module, "BLOCK_BYTES", 4 * WIDTH * module.GROUP)
+        monkeypatch.setattr(cosines, "BLOCK_BYTES", 4 * WIDTH * cosines.GROUP)
         monkeypatch.setattr(module, "STATES_AT_ONCE", 5)
-        monkeypatch.setattr(module, "PAIR_BYTES", {"cpu": 3 * 8 * WIDTH})
+        monkeypatch.setattr(cosines, "PAIR_BYTES", {"cpu": 3 * 8 * WIDTH})
 
 
 @pytest.mark.parametrize("inputs", [made, with_ties])
@@ -164,7 +166,7 @@ def test_scores_within_the_rounding_are_handed_over_as_pairs():
     mine = (unit_states * unit_rows[own]).sum(1)
     valid = torch.ones(ROWS, dtype=torch.bool)
     eps = 0.02
-    counts, pairs = count_closer_blocked(unit_states, unit_rows, mine, eps, valid)
+    counts, pairs, _ = count_closer(unit_states, Matrix(unit_rows, valid), mine, eps)
     scores = unit_states.double() @ unit_rows.double().T - mine.double()[:, None]
     assert (scores.abs() - eps).abs().min() > 1e-6  # none is at the edge
     assert counts.tolist() == (scores > eps).sum(1).tolist()

@@ -17,7 +17,8 @@ from tokentrails.errors import TokentrailsError
 from tokentrails.files.states import StatesReader, StatesWriter, places
 from tokentrails.models.prepare import prepare
 from tokentrails.network.batches import batches, texts_to_run
-from tokentrails.network.extract import extract, is_out_of_memory, load_model, target_positions
+from tokentrails.network.extract import extract, is_out_of_memory, target_positions
+from tokentrails.network.load import load_model
 from tokentrails.network.stream import StreamReader
 
 CPU = torch.device("cpu")
@@ -405,14 +406,13 @@ def test_only_the_rows_of_targets_are_kept(tmp_path, kind):
             big = {t.untyped_storage().data_ptr() for t in tensors if t.numel() >= 2 * 50 * 32}
             alive[depth] = len(big - own)
 
-        reader = StreamReader(model, architecture, places(architecture.sites, depth))
         blocks = model.get_submodule(architecture.blocks)
-        hook = blocks[depth - 1].register_forward_hook(count)
-        with torch.inference_mode():
+        where = places(architecture.sites, depth)
+        with torch.inference_mode(), StreamReader(model, architecture, where) as reader:
+            hook = blocks[depth - 1].register_forward_hook(count)
             states = reader(torch.tensor(texts), torch.tensor([3, 99]))
+            hook.remove()
         assert states.shape == (len(reader.places), 2, 32)
-        reader.close()
-        hook.remove()
         del model, reader, blocks
     assert alive[12] <= alive[2]
 

@@ -27,7 +27,7 @@ from tokentrails.figures.training import training as training_figure
 from tokentrails.models import trained
 from tokentrails.models.prepare import prepare
 from tokentrails.models.source import sha256_of
-from tokentrails.network.extract import load_model
+from tokentrails.network.load import load_model
 from tokentrails.settings import Source
 from tokentrails.texts.tokenization import TokenizerFiles
 from tokentrails.training import plays
@@ -254,7 +254,7 @@ def killed(folder: Path, moment: str) -> None:
     assert done.returncode == -signal.SIGKILL, done.stderr
 
 
-def test_a_killed_training_goes_on_and_gives_the_same_bytes(trained_model, tmp_path):
+def test_a_killed_training_goes_on_and_gives_the_same_bytes(trained_model, tmp_path, counted):
     rows, folder = trained_model
     first = tmp_path / "checkpoints/step0/model.safetensors"
     killed(tmp_path, "state")  # while the state of step 128 is written; that of step 64 is there
@@ -263,28 +263,31 @@ def test_a_killed_training_goes_on_and_gives_the_same_bytes(trained_model, tmp_p
     killed(tmp_path, "checkpoint")  # while the last checkpoint is written
     names = {f.name for f in (tmp_path / "checkpoints").iterdir()}
     assert names == {*checkpoint_names(64), ".part-step128"}
-    counted: list[int] = []
-    assert train(SMALL, 0, STEPS, TEXT, tmp_path, facts=FROM, progress=counting(counted)) == rows
+    assert train(SMALL, 0, STEPS, TEXT, tmp_path, facts=FROM) == rows
     assert counted == [STEPS * SMALL.tokens_per_step]
     assert first.stat().st_mtime_ns == begun, "it began anew"
     assert wf.contents(tmp_path / "checkpoints") == wf.contents(folder)
 
 
-def counting(counted: list[int]):
-    """A progress bar that notes what it is told."""
+@pytest.fixture
+def counted(monkeypatch):
+    """What the progress bar of a training is told."""
+    told: list[int] = []
 
     class Bar(tqdm):
         def update(self, n=1):
-            counted.append(n)
+            told.append(n)
 
-    return lambda total: Bar(total=total, disable=True)
+    bar = lambda total, label: Bar(total=total, disable=True)  # noqa: E731
+    monkeypatch.setattr("tokentrails.training.train.progress_bar", bar)
+    return told
 
 
-def test_what_a_training_of_another_recipe_left_is_not_taken_up(trained_model, tmp_path):
+def test_what_a_training_of_another_recipe_left_is_not_taken_up(trained_model, tmp_path, counted):
     train(SMALL, 0, 64, TEXT, tmp_path)
     assert (tmp_path / STATE).exists()
-    counted: list[int] = []
-    train(SMALL, 1, 64, TEXT, tmp_path, progress=counting(counted))
+    counted.clear()
+    train(SMALL, 1, 64, TEXT, tmp_path)
     assert counted[:2] == [0, SMALL.tokens_per_step]
 
 

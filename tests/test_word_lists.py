@@ -10,21 +10,14 @@ import torch
 from torch.nn import functional
 
 from tokentrails.errors import TokentrailsError
-from tokentrails.network.extract import load_model
 from tokentrails.network.factored import Factored
-from tokentrails.network.parts import Parts
-from tokentrails.texts.entries import entries
-from tokentrails.vocabulary import spaces as module
-from tokentrails.vocabulary.ranks import GROUP
-from tokentrails.vocabulary.spaces import (
-    SPARE,
-    Space,
-    Spaces,
-    are_whole_words,
-    nearest,
-    surfaces,
-    vocabulary_bias,
-)
+from tokentrails.network.norms import gain
+from tokentrails.network.parts import load_parts
+from tokentrails.vocabulary import cosines
+from tokentrails.vocabulary import nearest as module
+from tokentrails.vocabulary.cosines import GROUP
+from tokentrails.vocabulary.nearest import SPARE, Space, nearest
+from tokentrails.vocabulary.spaces import Spaces, are_whole_words, surfaces, vocabulary_bias
 
 K = 7
 
@@ -33,12 +26,7 @@ K = 7
 def parts_of(prepared):
     """The parts of a tiny model, by name."""
 
-    def load(name):
-        folder = prepared[name]
-        model, architecture = load_model(folder, torch.device("cpu"), "float32")
-        return Parts.of(model, architecture, folder)
-
-    return cache(load)
+    return cache(lambda name: load_parts(prepared[name], torch.device("cpu"))[2])
 
 
 @pytest.fixture(scope="session")
@@ -47,7 +35,7 @@ def spaces_of(parts_of, files):
 
     def make(name, whole_words=False):
         parts = parts_of(name)
-        names = entries(files(name).tokenizer.get_vocab(), len(parts.embedding))
+        names = files(name).entries(len(parts.embedding))
         return Spaces(parts, names, whole_words=whole_words)
 
     return cache(make)
@@ -126,7 +114,7 @@ def test_a_row_of_zeros_is_never_listed(parts_of, spaces_of, files, matrix):
     parts, words = parts_of("llama"), spaces_of("llama", whole_words=True).entries.tolist()
     changed = getattr(parts, matrix).clone()
     changed[words[0]] = 0
-    names = entries(files("llama").tokenizer.get_vocab(), len(changed))
+    names = files("llama").entries(len(changed))
     left = Spaces(replace(parts, **{matrix: changed}), names)
     assert left.entries.tolist() == words[1:]
     assert left.z.isfinite().all() and left.z.std() > 0.5
@@ -194,7 +182,7 @@ def blocks(request, monkeypatch):
         monkeypatch.setattr(module, "SCORES_BYTES", 1)
         monkeypatch.setattr(module, "VECTORS_AT_ONCE", 3)
         monkeypatch.setattr(module, "THIN_BYTES", 1)
-        monkeypatch.setattr(module, "PAIR_BYTES", {"cpu": 1})
+        monkeypatch.setattr(cosines, "PAIR_BYTES", {"cpu": 1})
 
 
 @pytest.mark.parametrize("shift", [True, False])
@@ -216,19 +204,19 @@ def test_lengths_of_vectors_do_not_matter():
     np.testing.assert_allclose(near.cosines, far.cosines, atol=1e-7)
 
 
-def factored(space, heads=4, t=9, d_head=6, of=(0, 0, 1, 2)):
+def factored(space, heads=4, t=9, d_head=6, matrix=(0, 0, 1, 2)):
     torch.manual_seed(5)
-    right = torch.randn(max(of) + 2, d_head, space.rows.shape[1])  # the last one is nobody's
-    return Factored(torch.randn(heads, t, d_head) * 3, right, of)
+    right = torch.randn(max(matrix) + 2, d_head, space.rows.shape[1])  # the last one is nobody's
+    return Factored(torch.randn(heads, t, d_head) * 3, right, matrix)
 
 
-@pytest.mark.parametrize("of", [(0, 0, 1, 2), (2, 0, 2, 1), (1, 1, 1, 1)])
-def test_both_ways_of_scoring_give_the_same_lists(blocks, monkeypatch, of):
+@pytest.mark.parametrize("matrix", [(0, 0, 1, 2), (2, 0, 2, 1), (1, 1, 1, 1)])
+def test_both_ways_of_scoring_give_the_same_lists(blocks, monkeypatch, matrix):
     space, used = space_of(), []
-    vectors = factored(space, of=of)
+    vectors = factored(space, matrix=matrix)
     whole = vectors.product()
-    for head, matrix in enumerate(of):
-        torch.testing.assert_close(whole[head], vectors.left[head] @ vectors.right[matrix])
+    for head, number in enumerate(matrix):
+        torch.testing.assert_close(whole[head], vectors.left[head] @ vectors.right[number])
     for cheaper in (True, False):
         monkeypatch.setattr(Factored, "multiplying_out_is_cheaper", lambda *_, c=cheaper: c)
         for way in ("_directly", "_by_thin_factors"):
@@ -242,20 +230,20 @@ def test_both_ways_of_scoring_give_the_same_lists(blocks, monkeypatch, of):
 
 def test_thin_factors_are_used_where_they_are_cheaper():
     """smollm2-135m: 9 heads of 64 that share 3 keys; query patterns and messages."""
-    for tokens, of, direct in [
+    for tokens, matrix, direct in [
         (8, (0, 0, 0, 1, 1, 1, 2, 2, 2), True),
         (40, (0, 0, 0, 1, 1, 1, 2, 2, 2), False),
         (40, tuple(range(9)), True),
         (256, tuple(range(9)), False),
     ]:
-        made = Factored(torch.empty(9, tokens, 64), torch.empty(9, 64, 576), of)
+        made = Factored(torch.empty(9, tokens, 64), torch.empty(9, 64, 576), matrix)
         assert made.multiplying_out_is_cheaper(30_000) is direct
 
 
 def test_a_part_of_the_heads_is_that_part():
     vectors = factored(space_of())
-    some = vectors.take([3, 1])
-    assert some.of == (2, 0) and torch.equal(some.product(), vectors.product()[[3, 1]])
+    part = vectors.take([3, 1])
+    assert part.matrix == (2, 0) and torch.equal(part.product(), vectors.product()[[3, 1]])
 
 
 @pytest.mark.parametrize("as_factors", [True, False])
@@ -293,12 +281,25 @@ def test_lists_of_patterns_and_messages(parts_of, spaces_of, name):
     for layer, block in enumerate(parts.blocks[:2]):
         heads = block.heads
         x_hat = block.attention_norm(torch.randn(6, 32))
-        of_kinds = {
-            "query": (heads.factored_query_patterns(x_hat), heads.query_patterns(x_hat)),
-            "key": (heads.factored_key_patterns(x_hat), heads.key_patterns(x_hat)),
-            "message": (heads.factored_messages(x_hat), heads.messages(x_hat)),
-        }
-        for kind, (thin, whole) in of_kinds.items():
-            torch.testing.assert_close(thin.product(), whole)
-            space = spaces.embedding if kind == "message" else spaces.attention_input(layer)
-            assert_as_sorted(nearest(thin, space, K), thin.product().flatten(0, 1), space)
+        for vectors, formula, space in (
+            (heads.query_patterns(x_hat), query_patterns, spaces.attention_input(layer)),
+            (heads.key_patterns(x_hat), key_patterns, spaces.attention_input(layer)),
+            (heads.messages(x_hat), messages, spaces.embedding),
+        ):
+            torch.testing.assert_close(vectors.product(), formula(heads, x_hat))
+            assert_as_sorted(nearest(vectors, space, K), vectors.product().flatten(0, 1), space)
+
+
+def query_patterns(heads, x_hat):
+    at_home = heads._rotated(heads.queries(x_hat), 0) * gain(heads.key_norm, heads.W_K[0, :1])
+    return heads.scale * at_home @ heads.W_K[list(heads.kv_of)].mT
+
+
+def key_patterns(heads, x_hat):
+    at_home = heads._rotated(heads.keys(x_hat), 0) * gain(heads.query_norm, heads.W_K[0, :1])
+    return heads.scale * at_home[list(heads.kv_of)] @ heads.W_Q.mT
+
+
+def messages(heads, x_hat):
+    W_V, b_V = heads.W_V[list(heads.kv_of)], heads.b_V[list(heads.kv_of), None]
+    return (x_hat @ W_V + b_V) @ heads.W_O

@@ -23,7 +23,7 @@ from transformer_lens import HookedTransformer, HookedTransformerConfig
 from transformer_lens.pretrained.weight_conversions import convert_llama_weights
 from transformers import AutoModelForCausalLM
 
-from tokentrails.network.extract import load_model
+from tokentrails.network.load import load_model
 from tokentrails.network.parts import Parts
 from tokentrails.network.trace import trace
 from tokentrails.texts.tokenization import TokenizerFiles
@@ -73,7 +73,7 @@ def hooked(folder: Path) -> HookedTransformer:
 def ours(folder: Path, ids: list[int]) -> Iterator[tuple[str, int, Tensor]]:
     """The same values from the parts of the model: hook, layer, value."""
     model, architecture = load_model(folder, torch.device("cpu"), "float32")
-    parts = Parts.of(model, architecture, folder)
+    parts = Parts.from_model(model, folder)
     run = trace(model, architecture, ids)
     yield "unembed", 0, parts.logits(run.resid[-1])
     for layer, block in enumerate(parts.blocks):
@@ -82,7 +82,7 @@ def ours(folder: Path, ids: list[int]) -> Iterator[tuple[str, int, Tensor]]:
         values = heads.values(x_hat)[list(heads.kv_of)]
         yield "attn.hook_pattern", layer, attention
         yield "attn.hook_z", layer, (attention @ values).movedim(0, 1)
-        yield "attn.hook_result", layer, (attention @ heads.messages(x_hat)).movedim(0, 1)
+        yield "attn.hook_result", layer, (attention @ heads.messages(x_hat).product()).movedim(0, 1)
         yield "hook_attn_out", layer, run.attention_out[layer]
         mlp_input = block.mlp_input(run.resid[layer], run.resid_mid[layer])
         yield "mlp.hook_post", layer, block.mlp.activations(mlp_input)

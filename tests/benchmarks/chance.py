@@ -14,7 +14,8 @@ from tokentrails.catalogue import BASELINE
 from tokentrails.config.experiments import load_experiment
 from tokentrails.files.states import StatesReader, StatesWriter, places
 from tokentrails.metrics.baseline import Sample, chances
-from tokentrails.network.extract import extract, load_model
+from tokentrails.network.extract import extract
+from tokentrails.network.load import load_model
 from tokentrails.network.weights import Weights
 from tokentrails.settings import BASELINE_TEXTS
 from tokentrails.statistics.bootstrap import Bootstrap

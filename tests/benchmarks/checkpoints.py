@@ -25,7 +25,8 @@ from tokentrails.metrics.convergence import (
     convergence_by_group,
     convergence_similarities,
 )
-from tokentrails.network.extract import extract, load_model
+from tokentrails.network.extract import extract
+from tokentrails.network.load import load_model
 from tokentrails.settings import Experiment, Words, step_of
 from tokentrails.statistics.bootstrap import Bootstrap
 from tokentrails.texts.tokenization import TokenizerFiles

@@ -15,12 +15,13 @@ from timing import fastest
 
 from tokentrails.metrics.heads import HeadTables
 from tokentrails.metrics.neurons import neurons
-from tokentrails.network.extract import load_model
 from tokentrails.network.factored import Factored
+from tokentrails.network.load import load_model
 from tokentrails.network.parts import Parts
-from tokentrails.network.trace import Trace, WholeText, trace
+from tokentrails.network.trace import Trace, trace
 from tokentrails.texts.entries import entries
 from tokentrails.texts.tokenization import TokenizerFiles
+from tokentrails.texts.whole import WholeText
 from tokentrails.vocabulary.spaces import Spaces
 
 LENGTHS = (8, 256)
@@ -33,7 +34,7 @@ class Model:
 
     def __init__(self, folder: Path) -> None:
         self.model, self.architecture = load_model(folder, torch.device("cpu"), "float32")
-        self.parts = Parts.of(self.model, self.architecture, folder)
+        self.parts = Parts.from_model(self.model, folder)
         vocabulary = TokenizerFiles.load(folder).tokenizer.get_vocab()
         self.names = entries(vocabulary, len(self.parts.embedding))
 
@@ -64,9 +65,9 @@ class Model:
         for layer in layers:
             block = self.parts.blocks[layer]
             x_hat = block.attention_norm(traced.resid[layer])
-            message = block.heads.factored_messages(x_hat)
-            query = block.heads.factored_query_patterns(x_hat)
-            factored += [message, message, query, block.heads.factored_key_patterns(x_hat)]
+            message = block.heads.messages(x_hat)
+            query = block.heads.query_patterns(x_hat)
+            factored += [message, message, query, block.heads.key_patterns(x_hat)]
 
         def work() -> None:
             for vectors in factored:

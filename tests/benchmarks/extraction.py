@@ -18,7 +18,8 @@ from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 
 from tokentrails.files.states import StatesWriter, places
 from tokentrails.network.batches import batches, texts_to_run
-from tokentrails.network.extract import extract, load_model
+from tokentrails.network.extract import extract
+from tokentrails.network.load import load_model
 
 BUDGET = 4096
 

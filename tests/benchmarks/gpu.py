@@ -39,7 +39,8 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from tokentrails.files.states import StatesReader, StatesWriter, places
 from tokentrails.network.architectures import Architecture
 from tokentrails.network.device import choose_device
-from tokentrails.network.extract import extract, load_model
+from tokentrails.network.extract import extract
+from tokentrails.network.load import load_model
 
 ROOT = Path(__file__).resolve().parents[2]
 SMOLLM2 = {

@@ -16,7 +16,8 @@ from timing import fastest
 
 from tokentrails.files.states import StatesReader, StatesWriter, places
 from tokentrails.metrics.identity import own_token_ids
-from tokentrails.network.extract import extract, load_model
+from tokentrails.network.extract import extract
+from tokentrails.network.load import load_model
 from tokentrails.network.weights import Weights
 from tokentrails.vocabulary.ranks import closest
 

@@ -22,7 +22,7 @@ from test_streams import random_texts, rms, states_of
 from tiny import CONFIGS
 
 from tokentrails.network.device import multiply_exactly, repeat_exactly
-from tokentrails.network.extract import load_model
+from tokentrails.network.load import load_model
 from tokentrails.network.parts import Parts
 from tokentrails.network.trace import Trace, trace
 from tokentrails.vocabulary.ranks import closest
@@ -119,7 +119,7 @@ def assert_same_ranks(problem, k):
 @torch.no_grad()
 def test_parts_add_up_to_the_model_again(on, saved, kind):
     model, architecture = on(kind, GPU)
-    parts = Parts.of(model, architecture, saved[kind])
+    parts = Parts.from_model(model, saved[kind])
     of_gpu = trace(model, architecture, IDS)
     run = Trace(*(getattr(of_gpu, name).to(GPU) for name in Trace.__dataclass_fields__))
     for layer, block in enumerate(parts.blocks):
@@ -129,7 +129,7 @@ def test_parts_add_up_to_the_model_again(on, saved, kind):
             logits = heads.softcap * torch.tanh(logits / heads.softcap)
         weights = logits.masked_fill(~heads.visible(len(x_hat)), -torch.inf).softmax(-1)
         torch.testing.assert_close(weights, run.attention[layer], **CLOSE)
-        messages = torch.einsum("hij,hjd->id", weights, heads.messages(x_hat))
+        messages = torch.einsum("hij,hjd->id", weights, heads.messages(x_hat).product())
         attention_out = block.attention_post_norm(messages + heads.b_O)
         torch.testing.assert_close(attention_out, run.attention_out[layer], **CLOSE)
         mlp_input = block.mlp_input(run.resid[layer], run.resid_mid[layer])
@@ -144,7 +144,7 @@ def test_parts_and_traces_are_those_of_the_cpu(on, saved, kind):
         expected = getattr(of_cpu, name)
         torch.testing.assert_close(getattr(of_gpu, name), expected, rtol=1e-3, atol=1e-4)
     logits = [
-        Parts.of(*on(kind, device), saved[kind]).logits(of_cpu.resid[-1].to(device)).cpu()
+        Parts.from_model(on(kind, device)[0], saved[kind]).logits(of_cpu.resid[-1].to(device)).cpu()
         for device in (CPU, GPU)
     ]
     torch.testing.assert_close(*logits, rtol=1e-3, atol=1e-4)

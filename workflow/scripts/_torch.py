@@ -16,12 +16,3 @@ def quiet_transformers():
 
     disable_progress_bar()
     set_verbosity_error()
-
-
-def load_parts(folder, device):
-    """A checkpoint's bare model in float32, its architecture, and its parts."""
-    from tokentrails.network.extract import load_model
-    from tokentrails.network.parts import Parts
-
-    model, architecture = load_model(folder, device, "float32")
-    return model, architecture, Parts.of(model, architecture, folder)

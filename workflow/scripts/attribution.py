@@ -1,31 +1,22 @@
 """The attribution tables."""
 
-from functools import partial
-
 from _job import job
 
 with job(snakemake):
-    import numpy as np
-    from _torch import load_parts
-    from _whole_texts import prepare_run
+    from _run import prepare_run
+    from _trace import load_tracer
 
     from tokentrails.files.tables import write_table
     from tokentrails.metrics.attribution import attribution
-    from tokentrails.network.trace import trace
-    from tokentrails.network.weights import Weights
+    from tokentrails.texts.whole import whole_texts
 
-    run = prepare_run(snakemake)
-    model, architecture, parts = load_parts(run.folder, run.device)
-    weights = Weights(snakemake.input.weights)
-    matrix = weights.find(architecture.embedding)
+    output = snakemake.output
+    run = prepare_run(snakemake, snakemake.params.device)
     by_part, sums = attribution(
-        run.texts,
-        partial(trace, model, architecture),
-        parts,
-        lambda token_ids: weights.rows(matrix, np.array(token_ids)),
-        name=run.name,
+        whole_texts(run.tokens),
+        *load_tracer(run),
+        run.checkpoint.embedding_rows,
         provenance=run.provenance,
-        progress=run.progress,
     )
-    write_table(by_part, snakemake.output.table, snakemake.output.csv)
-    write_table(sums, snakemake.output.sum, snakemake.output.sum_csv)
+    write_table(by_part, output.table, output.csv)
+    write_table(sums, output.sum, output.sum_csv)

@@ -9,17 +9,14 @@ with job(snakemake):
     from tokentrails.files.states import StatesReader
     from tokentrails.files.tables import provenance_of, read_table, write_table
     from tokentrails.metrics.baseline import Sample, baseline, baseline_dimensions, chances
-    from tokentrails.network.architectures import architecture_of
-    from tokentrails.network.weights import Weights
+    from tokentrails.network.checkpoint import Checkpoint
     from tokentrails.statistics.bootstrap import Bootstrap
 
     output, statistics = snakemake.output, snakemake.params.statistics
     states = StatesReader(snakemake.input.states)
     sample = Sample.of(read_table(snakemake.input.tokens), snakemake.params.file)
-    config = json.loads(Path(snakemake.input.config).read_text(encoding="utf-8"))
-    weights = Weights(snakemake.input.weights)
-    matrix = weights.find(architecture_of(config, where=snakemake.input.config).embedding)
-    embedding = weights.rows(matrix, sample.token_ids)
+    checkpoint = Checkpoint(Path(snakemake.input.weights).parent)
+    embedding = checkpoint.embedding_rows(sample.token_ids)
     bootstrap = Bootstrap.of(statistics)
     found = list(chances(states, sample, embedding, bootstrap))
     provenance = provenance_of(states.metadata) | {"statistics": json.dumps(statistics)}

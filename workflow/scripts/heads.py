@@ -1,27 +1,23 @@
 """The tables of heads: their attention, their patterns and messages in words, and a summary."""
 
-from functools import partial
-
 from _job import job
 
 with job(snakemake):
-    from _torch import load_parts
-    from _whole_texts import prepare_run
+    from _run import prepare_run
+    from _trace import load_tracer
 
     from tokentrails.config.selection import existing
     from tokentrails.files.tables import write_table, writing_parts
     from tokentrails.metrics.heads import HeadTables
-    from tokentrails.network.trace import trace
-    from tokentrails.texts.entries import entries
     from tokentrails.texts.tokenization import TokenizerFiles
+    from tokentrails.texts.whole import whole_texts
     from tokentrails.vocabulary.spaces import Spaces
 
     output, options = snakemake.output, snakemake.params.circuits
-    run = prepare_run(snakemake)
-    model, architecture, parts = load_parts(run.folder, run.device)
-    where = f"experiments.{snakemake.wildcards.experiment}.circuits, model {run.name}"
-    tokenizer = TokenizerFiles.load(run.folder).tokenizer
-    names = entries(tokenizer.get_vocab(), len(parts.embedding))
+    run = prepare_run(snakemake, snakemake.params.device)
+    trace, parts = load_tracer(run)
+    where = f"experiments.{snakemake.wildcards.experiment}.circuits, model {run.checkpoint.name}"
+    names = TokenizerFiles.load(run.checkpoint.folder).entries(len(parts.embedding))
     heads = HeadTables(
         parts,
         Spaces(parts, names, whole_words=options["whole_words"]),
@@ -36,8 +32,7 @@ with job(snakemake):
         writing_parts(output.attention, output.attention_csv) as write_attention,
         writing_parts(output.heads, output.heads_csv) as write_heads,
     ):
-        tables = heads.tables(run.texts, partial(trace, model, architecture), run.progress)
-        for attention, said in tables:
+        for attention, lists in heads.tables(whole_texts(run.tokens), trace):
             write_attention(attention)
-            write_heads(said)
+            write_heads(lists)
     write_table(heads.summary.table(), output.summary, output.summary_csv)

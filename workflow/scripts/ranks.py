@@ -1,6 +1,5 @@
 """The ranks table."""
 
-import json
 from pathlib import Path
 
 from _job import job
@@ -13,10 +12,8 @@ with job(snakemake):
     from tokentrails.files.tables import provenance_of, read_table, write_table
     from tokentrails.metrics.as_published import position_rows, published_states
     from tokentrails.metrics.ranks import Published, Vocabulary, ranks
-    from tokentrails.network.architectures import architecture_of
+    from tokentrails.network.checkpoint import Checkpoint
     from tokentrails.network.device import choose_device
-    from tokentrails.network.weights import Weights
-    from tokentrails.texts.entries import entries
     from tokentrails.texts.tokenization import TokenizerFiles
     from tokentrails.texts.word_classes import word_class
 
@@ -26,25 +23,22 @@ with job(snakemake):
     tokens = read_table(snakemake.input.tokens)
     provenance = provenance_of(states.metadata)
     pooling = provenance["pooling"]
-    config = json.loads(Path(snakemake.input.config).read_text(encoding="utf-8"))
-    architecture = architecture_of(config, where=snakemake.input.config)
-    weights = Weights(snakemake.input.weights)
-    embedding = torch.from_numpy(weights.tensor(weights.find(architecture.embedding)))
-    tokenizer = TokenizerFiles.load(Path(snakemake.input.tokenizer).parent).tokenizer
+    checkpoint = Checkpoint(Path(snakemake.input.weights).parent)
+    embedding = torch.from_numpy(checkpoint.embedding)
     offsets = published = None
     if options["positional"]:
         positions = tokens["first" if pooling == "first" else "last"].to_numpy()
-        offsets = position_rows(weights, architecture, config, positions)
+        offsets = position_rows(checkpoint, positions)
     if options["as_published"]:
         published = Published(
-            published_states(states, tokens["label"].to_pylist(), weights, architecture, config),
-            position_rows(weights, architecture, config, [0])[0],
+            published_states(states, tokens["label"].to_pylist(), checkpoint),
+            position_rows(checkpoint, [0])[0],
         )
     table = ranks(
         (states.layer(*place) for place in states.places if place[0] in options["sites"]),
         tokens,
         Vocabulary(
-            entries(tokenizer.get_vocab(), len(embedding)),
+            TokenizerFiles.load(checkpoint.folder).entries(len(embedding)),
             embedding.to(choose_device(snakemake.params.device)),
         ),
         word_classes=[word_class(word) for word in tokens["word"].to_pylist()],

@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-from functools import partial
 from pathlib import Path
 
 from _job import job
@@ -17,7 +16,6 @@ with job(snakemake):
 
     from tokentrails.config.trainings import SIZES
     from tokentrails.files.tables import write_table
-    from tokentrails.progress import token_bar
     from tokentrails.training.loss import loss_table
     from tokentrails.training.text import read_text
     from tokentrails.training.train import train
@@ -35,7 +33,7 @@ with job(snakemake):
         read_text(Path(snakemake.input.training), Path(snakemake.input.held_out)),
         work,
         facts={"text": source},
-        progress=partial(token_bar, label=f"{name}, training"),
+        label=f"{name}, training",
     )
     provenance = {"model": name, "source": f"train:{training['size']}", **training, **source}
     table = loss_table(rows, provenance=provenance)

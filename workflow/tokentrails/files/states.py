@@ -243,6 +243,36 @@ def places(sites: Sequence[str], depth: int) -> list[Place]:
     return [(site, layer) for site in SITES if site in sites for layer in layers[site]]
 
 
+def refuse_non_finite(
+    hidden: Shaped[np.ndarray, "places m d"],
+    rows: Int[np.ndarray, " m"],
+    places: Sequence[Place],
+    labels: Sequence[str],
+    name: str,
+) -> None:
+    """Raise for a state with a NaN or an infinity, at the first place that the model comes to.
+
+    Parameters
+    ----------
+    rows: which of the labels each state belongs to.
+    name: of the model and checkpoint.
+    """
+    # A sum is finite exactly when all is, unless it overflows; only then look closer.
+    if np.isfinite(hidden.sum(dtype=np.float64)):
+        return
+    broken = ~np.isfinite(hidden).all(axis=2)
+    in_order = sorted(
+        places, key=lambda p: (p[1], ("resid", "resid_mid", "final_norm").index(p[0]))
+    )
+    site, layer = first = next(place for place in in_order if broken[places.index(place)].any())
+    row = rows[broken[places.index(first)].argmax()]
+    raise TokentrailsError(
+        f"the state is not finite at site {site}, layer {layer}, label {labels[row]!r}",
+        where=name,
+        hint="in half precision, use extract.dtype: float32; otherwise the weights are broken.",
+    )
+
+
 def _write_at(fd: int, block: np.ndarray, offset: int) -> None:
     view = _bytes(block)
     while view:

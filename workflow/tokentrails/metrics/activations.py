@@ -13,18 +13,18 @@ import numpy as np
 import pyarrow as pa
 import torch
 from jaxtyping import Bool, Float
-from tqdm import tqdm
 
 from ..files.tables import describe
 from ..network.parts import Parts
-from ..network.trace import Trace, WholeText
-from ..progress import no_bar
+from ..network.trace import Trace
+from ..texts.whole import WholeText
 from .columns.frame import token_keys
-from .columns.word_columns import refuse_states, run_columns
+from .columns.whole_texts import traces
+from .columns.word_columns import run_columns
 
 # How much more a neuron fires on the first token, to be said to fire there only.
 FIRST_ONLY = 10.0
-OF_ACTIVATIONS = {
+MEANINGS = {
     "position": "position of the token in the text, from 0",
     "token": "vocabulary entry at this position",
     "layer": "index of the block",
@@ -34,7 +34,7 @@ OF_ACTIVATIONS = {
     "contribution_norm": "length of what the neuron adds: |activation| times the length of its "
     "output vector",
 }
-OF_FIRST = {
+FIRST_MEANINGS = {
     "layer": "index of the block",
     "neuron": "index of the neuron in the block's MLP: those that are among the strongest of some "
     f"text's first token, and fire there {FIRST_ONLY:g} times as much as on any other token",
@@ -88,7 +88,6 @@ class ActivationTables:
 
     Parameters
     ----------
-    parts: of the model.
     layers: which ones are looked at.
     strongest: how many neurons are listed for each token and layer.
     provenance: gives the key columns too.
@@ -101,41 +100,32 @@ class ActivationTables:
     _on_first: dict[int, _OnFirst] = field(default_factory=dict, init=False)
 
     def tables(
-        self,
-        texts: Sequence[WholeText],
-        run: Callable[[list[int]], Trace],
-        progress: Callable[[int], tqdm] = no_bar,
+        self, texts: Sequence[WholeText], run: Callable[[list[int]], Trace]
     ) -> Iterator[pa.Table]:
         """The next part of the table `activations`, of one text.
 
         Parameters
         ----------
-        texts: of the experiment.
         run: traces a text's token ids.
-        progress: makes a progress bar for a number of tokens.
 
         Raises
         ------
         TokentrailsError: if a state is not finite.
         """
-        with progress(sum(len(text.token_ids) for text in texts)) as bar:
-            for text in sorted(texts):
-                traced = run(text.token_ids)
-                refuse_states(traced, text, self.provenance)
-                fired = [self._fired(traced, layer) for layer in self.layers]
-                if len(text.token_ids) > 1:  # else there is nothing to compare with
-                    for layer, of in zip(self.layers, fired, strict=True):
-                        n = len(of.strongest[0])
-                        self._on_first.setdefault(layer, _OnFirst(n)).add(of)
-                yield self._table(text, fired)
-                bar.update(len(text.token_ids))
+        for text, traced in traces(texts, run, self.provenance):
+            fired = [self._fired(traced, layer) for layer in self.layers]
+            if len(text.token_ids) > 1:  # else there is nothing to compare with
+                for layer, block in zip(self.layers, fired, strict=True):
+                    n = len(block.strongest[0])
+                    self._on_first.setdefault(layer, _OnFirst(n)).add(block)
+            yield self._table(text, fired)
 
     def first_position_neurons(self) -> pa.Table:
         """The table of that name, of all texts of several tokens that there were tables of."""
         rows = [
             {"layer": layer} | row
-            for layer, seen in sorted(self._on_first.items())
-            for row in seen.rows()
+            for layer, on_first in sorted(self._on_first.items())
+            for row in on_first.rows()
         ]
         found = pa.Table.from_pylist(rows, schema=FIRST)
         columns = dict(zip(found.column_names, found.columns, strict=True))
@@ -143,7 +133,7 @@ class ActivationTables:
             pa.table(run_columns(self.provenance, len(rows)) | columns),
             title="first_position_neurons: neurons that fire on the first token only",
             provenance=self.provenance,
-            meanings=OF_FIRST,
+            meanings=FIRST_MEANINGS,
             units={"first": "model units", "elsewhere": "model units"},
         )
 
@@ -164,12 +154,12 @@ class ActivationTables:
         """The strongest neurons of each token, layer by layer and by number."""
         k = int(fired[0].strongest[0].sum())
         t, depth = len(text.token_ids), len(fired)
-        neuron = np.stack([np.nonzero(of.strongest)[1].reshape(t, k) for of in fired], axis=1)
+        neuron = np.stack([np.nonzero(block.strongest)[1].reshape(t, k) for block in fired], axis=1)
 
         def picked(name: str) -> pa.Array:
             values = [
-                np.take_along_axis(getattr(of, name), neuron[:, index], axis=1)
-                for index, of in enumerate(fired)
+                np.take_along_axis(getattr(block, name), neuron[:, index], axis=1)
+                for index, block in enumerate(fired)
             ]
             return pa.array(np.stack(values, axis=1).ravel(), pa.float32())
 
@@ -183,6 +173,6 @@ class ActivationTables:
             pa.table(columns),
             title="activations: the strongest neurons of each token",
             provenance=self.provenance,
-            meanings=OF_ACTIVATIONS,
+            meanings=MEANINGS,
             units={"activation": "model units", "contribution_norm": "model units"},
         )

@@ -14,15 +14,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float32
 
 from ..errors import TokentrailsError
 from ..files.states import StatesReader
-from ..network.architectures import Architecture
-from ..network.weights import Weights
+from ..network.checkpoint import Checkpoint
 
 ROBERTA_LIKE = ("bert", "roberta")
 """The architectures whose blocks the published formula was made for."""
@@ -60,22 +58,14 @@ class AttentionWeights:
     n_heads: int
 
 
-def attention_weights(
-    weights: Weights, architecture: Architecture, layer: int, config: dict[str, Any]
-) -> AttentionWeights:
+def attention_weights(checkpoint: Checkpoint, layer: int) -> AttentionWeights:
     """Read the attention weights of a block.
-
-    Parameters
-    ----------
-    weights: of the checkpoint.
-    architecture: its row of the table.
-    layer: index of the block.
-    config: the checkpoint's parsed `config.json`.
 
     Raises
     ------
     TokentrailsError: for an architecture that the published formula is not made for.
     """
+    architecture, weights = checkpoint.architecture, checkpoint.weights
     if architecture.model_type not in ROBERTA_LIKE:
         raise TokentrailsError(
             f"as_published: true is for RoBERTa-type models, not for {architecture.model_type!r}",
@@ -93,7 +83,7 @@ def attention_weights(
         key=linear(modules.key),
         value=linear(modules.value),
         output=linear(modules.output),
-        n_heads=architecture.heads(config),
+        n_heads=architecture.heads(checkpoint.config),
     )
 
 
@@ -119,11 +109,7 @@ def published_resid_mid(
 
 
 def published_states(
-    states: StatesReader,
-    labels: Sequence[str],
-    weights: Weights,
-    architecture: Architecture,
-    config: dict[str, Any],
+    states: StatesReader, labels: Sequence[str], checkpoint: Checkpoint
 ) -> Callable[[int], Float32[np.ndarray, "n d"]]:
     """A function that gives `published_resid_mid` of a block for every token of every text.
 
@@ -131,26 +117,23 @@ def published_states(
     ----------
     states: of whole texts, with `resid`.
     labels: the text of each row of the states; the rows of a text lie together, in its order.
-    weights, architecture, config: of the checkpoint.
 
     Raises
     ------
     TokentrailsError: for an architecture that the published formula is not made for.
     """
-    attention_weights(weights, architecture, 0, config)  # refuses other models at once
+    attention_weights(checkpoint, 0)  # refuses other models at once
     changes = [i for i in range(1, len(labels)) if labels[i] != labels[i - 1]]
 
-    def of_block(layer: int) -> Float32[np.ndarray, "n d"]:
-        block = attention_weights(weights, architecture, layer, config)
+    def in_block(layer: int) -> Float32[np.ndarray, "n d"]:
+        block = attention_weights(checkpoint, layer)
         texts = np.split(states.layer("resid", layer).hidden, changes)
         return np.concatenate([published_resid_mid(x, block) for x in texts])
 
-    return of_block
+    return in_block
 
 
-def position_rows(
-    weights: Weights, architecture: Architecture, config: dict[str, Any], positions: Sequence[int]
-) -> Float32[np.ndarray, "n d"]:
+def position_rows(checkpoint: Checkpoint, positions: Sequence[int]) -> Float32[np.ndarray, "n d"]:
     """What the model adds to the token embeddings for some positions of a text.
 
     Position 0 is the text's first token, a special one where the tokenizer adds such. Its row is 0
@@ -158,17 +141,11 @@ def position_rows(
     with rows that no token has. The published study adds the same row: its class counts from
     an offset of 2, and asks for position 0.
 
-    Parameters
-    ----------
-    weights: of the checkpoint.
-    architecture: its row of the table.
-    config: the checkpoint's parsed `config.json`.
-    positions: in a text, from 0.
-
     Raises
     ------
     TokentrailsError: for models without learned positions.
     """
+    architecture, weights = checkpoint.architecture, checkpoint.weights
     if architecture.position_embedding is None:
         raise TokentrailsError(
             f"positional: true needs learned positions, and {architecture.model_type!r} has none: "
@@ -176,7 +153,7 @@ def position_rows(
             where="ranks.positional",
             hint="set it to false, or name the experiment's models: those with learned positions.",
         )
-    rows = np.asarray(positions, np.int64) + architecture.position_offset(config)
+    rows = np.asarray(positions, np.int64) + architecture.position_offset(checkpoint.config)
     return weights.rows(weights.find(architecture.position_embedding), rows)
 
 

@@ -15,17 +15,17 @@ import pyarrow as pa
 import torch
 from jaxtyping import Float, Float32, Float64
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from ..errors import TokentrailsError
-from ..files.states import places
 from ..files.tables import describe
-from ..network.extract import refuse_non_finite
-from ..network.parts import Block, Norm, Parts
-from ..network.trace import Trace, WholeText
-from ..progress import no_bar
+from ..network.checkpoint import checkpoint_name
+from ..network.norms import divisor, gain
+from ..network.parts import Block, Parts
+from ..network.trace import Trace
 from ..statistics.similarity import row_cosine
+from ..texts.whole import WholeText
 from .columns.frame import token_keys
+from .columns.whole_texts import traces
 
 MEANINGS = {
     "position": "position of the token in the text, from 0",
@@ -88,52 +88,42 @@ def attribution(
     parts: Parts,
     own: Callable[[list[int]], Float32[np.ndarray, "t d"]],
     *,
-    name: str,
     provenance: Mapping[str, str],
-    progress: Callable[[int], tqdm] = no_bar,
 ) -> tuple[pa.Table, pa.Table]:
     """The tables `attribution` and `attribution_sum`.
 
     Parameters
     ----------
-    texts: of the experiment.
     run: traces a text's token ids.
-    parts: of the model that does.
     own: rows of the input embedding matrix, as the table `identity` takes them.
-    name: of the model and checkpoint, for messages.
     provenance: gives the key columns too.
-    progress: makes a progress bar for a number of tokens.
 
     Raises
     ------
     TokentrailsError: if a state is not finite, or the parts do not add up to what a block changes.
     """
     by_part, sums = [], []
-    with progress(sum(len(text.token_ids) for text in texts)) as bar:
-        for text in sorted(texts):
-            traced, rows = run(text.token_ids), own(text.token_ids)
-            resid = traced.resid.numpy()
-            n, at = len(text.token_ids), places(["resid"], len(parts.blocks))
-            refuse_non_finite(resid, np.arange(n), at, [text.label] * n, name)
-            found = changes(parts, traced, rows)
-            norms = np.linalg.norm(resid.astype(np.float64), axis=2)
-            _refuse_error(found, norms, text, name)
-            by_part.append(_parts_table(found, norms, text, provenance))
-            sums.append(_sums_table(found, norms, resid, rows, text, provenance))
-            bar.update(n)
-    titles = (
-        "attribution: what each head and MLP adds to a token's likeness to its embedding",
-        "attribution_sum: whether the parts of each block add up, and the growth of the states",
-    )
-    return tuple(
+    for text, traced in traces(texts, run, provenance):
+        rows = own(text.token_ids)
+        resid = traced.resid.numpy()
+        found = changes(parts, traced, rows)
+        norms = np.linalg.norm(resid.astype(np.float64), axis=2)
+        _refuse_error(found, norms, text, checkpoint_name(provenance))
+        by_part.append(_parts_table(found, norms, text, provenance))
+        sums.append(_sums_table(found, norms, resid, rows, text, provenance))
+    about = {"provenance": provenance, "meanings": MEANINGS, "units": UNITS}
+    return (
         describe(
-            pa.concat_tables(tables),
-            title=title,
-            provenance=provenance,
-            meanings=MEANINGS,
-            units=UNITS,
-        )
-        for tables, title in zip((by_part, sums), titles, strict=True)
+            pa.concat_tables(by_part),
+            title="attribution: what each head and MLP adds to a token's likeness to its embedding",
+            **about,
+        ),
+        describe(
+            pa.concat_tables(sums),
+            title="attribution_sum: whether the parts of each block add up, and the growth of the "
+            "states",
+            **about,
+        ),
     )
 
 
@@ -214,27 +204,24 @@ def changes(parts: Parts, traced: Trace, own: Float32[np.ndarray, "t d"]) -> Cha
 
     Parameters
     ----------
-    parts: of the model.
-    traced: what it does to the text.
     own: the row of the embedding matrix of each token. One of zeros gives NaN.
     """
     device = parts.embedding.device
     rows = torch.from_numpy(own).double().to(device)
     e = rows / torch.linalg.vector_norm(rows, dim=1, keepdim=True)
-    found = [_of_block(block, traced, layer, e) for layer, block in enumerate(parts.blocks)]
+    found = [_block_changes(block, traced, layer, e) for layer, block in enumerate(parts.blocks)]
     names = sorted(found[0])
     heads = range(len(parts.blocks[0].heads.W_O))
-    order = {"head": [("head", head) for head in heads]}
     return Changes(
-        parts=[part for name in names for part in order.get(name, [(name, None)])],
+        parts=[(name, i) for name in names for i in (heads if name == "head" else [None])],
         contributions=np.stack(
-            [torch.cat([one[name] for name in names], dim=1).cpu().numpy() for one in found]
+            [torch.cat([block[name] for name in names], dim=1).cpu().numpy() for block in found]
         ),
         along=np.stack([_dot(x.to(device), e).cpu().numpy() for x in traced.resid]),
     )
 
 
-def _of_block(
+def _block_changes(
     block: Block, traced: Trace, layer: int, e: Float64[Tensor, "t d"]
 ) -> dict[str, Float64[Tensor, "t n"]]:
     """The contributions of a block's parts, by name: one column each, of heads one for each."""
@@ -243,13 +230,13 @@ def _of_block(
         for site in ("resid", "resid_mid", "attention", "mlp_out")
     )
     heads = block.heads
-    values = heads.values(block.attention_norm(x))[list(heads.kv_of)]
-    results = attention @ values  # of each head, before W_O
+    results = attention @ heads.values(block.attention_norm(x))  # of each head, before W_O
     attention_out = torch.einsum("htk,hkd->td", results, heads.W_O) + heads.b_O
-    seen = e * _gain(block.attention_post_norm, attention_out)
-    by_head = torch.einsum("td,hkd->htk", seen, heads.W_O.double())
+    norm = block.attention_post_norm
+    scaled = e * (gain(norm, attention_out).double() / divisor(norm, attention_out.double()))
+    by_head = torch.einsum("td,hkd->htk", scaled, heads.W_O.double())
     found = {
-        "attention_bias": (seen @ heads.b_O.double())[:, None],
+        "attention_bias": (scaled @ heads.b_O.double())[:, None],
         "head": _dot(results, by_head).T,
         "mlp": _dot(mlp_out, e)[:, None],
     }
@@ -259,15 +246,6 @@ def _of_block(
         summed = normed + mlp_out
         found["mlp_norm"] = (_dot(block.sum_norm_mlp(summed), e) - _dot(summed, e))[:, None]
     return found
-
-
-def _gain(norm: Norm, x: Float[Tensor, "t d"]) -> Float64[Tensor, "t d"]:
-    """What an RMSNorm multiplies each number of x by.
-
-    It divides by the root mean square, so a constant vector of the same one is scaled the same.
-    """
-    rms = x.square().mean(dim=1, keepdim=True).sqrt().clamp_min(torch.finfo(x.dtype).tiny)
-    return norm(rms.expand_as(x)).double() / rms.double()
 
 
 def _dot(x: Tensor, y: Float64[Tensor, "*n d"]) -> Float64[Tensor, "*n"]:

@@ -17,19 +17,18 @@ import pyarrow as pa
 import torch
 from jaxtyping import Bool, Float, Float32, Int, Int64
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from ..errors import TokentrailsError
 from ..files.states import places
 from ..files.tables import describe
 from ..network.architectures import Architecture
-from ..network.extract import refuse_non_finite
 from ..network.parts import Parts
 from ..network.stream import StreamReader
-from ..network.trace import WholeText
-from ..progress import no_bar
-from ..vocabulary.spaces import Space, nearest
+from ..texts.whole import WholeText
+from ..vocabulary.cosines import slices
+from ..vocabulary.nearest import Space, nearest
 from .columns.frame import token_keys
+from .columns.whole_texts import in_turn, refuse_stream
 
 MEANINGS = {
     "position": "position of the token in the text, from 0",
@@ -43,7 +42,7 @@ MEANINGS = {
     "top_score": "their cosines (embedding) or probabilities among all entries (unembedding)",
     "predicted": "whether the list comes from the model's own logits",
 }
-OF_PREDICTIONS = {
+PREDICTION_MEANINGS = {
     "position": MEANINGS["position"],
     "token": MEANINGS["token"],
     "prefix": "the text up to this token, and with it",
@@ -54,7 +53,7 @@ OF_PREDICTIONS = {
     "top_probability": "their probabilities",
 }
 
-# States that are compared with the vocabulary at once, between two steps of the progress bar.
+# States that are compared with the vocabulary at once.
 STATES_AT_ONCE = 1024
 # Most bytes of the logits of one block of states.
 LOGITS_BYTES = 256 << 20
@@ -92,27 +91,17 @@ class Lens:
 
     @torch.inference_mode()
     def stream(self, text: WholeText) -> Float32[Tensor, "layers+1 t d"]:
-        """The stream of a text before each block and after the last, on the model's device.
-
-        Raises
-        ------
-        TokentrailsError: if a state is not finite.
-        """
-        at, n = places(["resid"], len(self.parts.blocks)), len(text.token_ids)
-        reader = StreamReader(self.model.base_model, self.architecture, at)
-        try:
-            states = reader(self._input(text), torch.arange(n, device=self.device))
-        finally:
-            reader.close()
-        refuse_non_finite(states.cpu().numpy(), np.arange(n), at, [text.label] * n, self.name)
-        return states
+        """The stream of a text before each block and after the last, on the model's device."""
+        resid = places(["resid"], len(self.parts.blocks))
+        with StreamReader(self.model.base_model, self.architecture, resid) as reader:
+            return reader(self._input(text), torch.arange(len(text.token_ids), device=self.device))
 
     @torch.inference_mode()
     def top(self, states: Float32[Tensor, "n d"], k: int) -> Listed:
         """The most probable of the listed entries, had the model ended with these states."""
         return _joined(
-            _most_probable(self._logits(states[some]), self.listed, k)
-            for some in self._blocks(len(states))
+            _most_probable(self._logits(states[part]), self.listed, k)
+            for part in self._blocks(len(states))
         )
 
     @torch.inference_mode()
@@ -128,12 +117,12 @@ class Lens:
         ------
         TokentrailsError: if the logits of `last` are not the model's own.
         """
-        every, parts = self._known.nonzero()[:, 0], []
-        for some in self._blocks(len(last)):
-            logits = self._own_logits(text, some)
-            self._refuse_other(logits, self._logits(last[some]), text)
-            parts.append(_most_probable(logits, every, k))
-        return _joined(parts)
+        every, found = self._known.nonzero()[:, 0], []
+        for part in self._blocks(len(last)):
+            logits = self._own_logits(text, part)
+            self._refuse_other(logits, self._logits(last[part]), text)
+            found.append(_most_probable(logits, every, k))
+        return _joined(found)
 
     @property
     def device(self) -> torch.device:
@@ -148,9 +137,7 @@ class Lens:
         return torch.tensor([text.token_ids], device=self.device)
 
     def _blocks(self, n: int) -> Iterator[slice]:
-        width = max(1, LOGITS_BYTES // (4 * len(self.entries)))
-        for start in range(0, n, width):
-            yield slice(start, min(start + width, n))
+        return slices(n, LOGITS_BYTES // (4 * len(self.entries)))
 
     def _logits(self, states: Float32[Tensor, "n d"]) -> Float32[Tensor, "n v"]:
         """Logits of the tokenizer's entries; of padded rows -inf."""
@@ -158,13 +145,13 @@ class Lens:
         assert logits is not None
         return logits.masked_fill(~self._known, -torch.inf)
 
-    def _own_logits(self, text: WholeText, some: slice) -> Float32[Tensor, "n v"]:
-        """The same as the model itself gives them, at some positions of a text."""
+    def _own_logits(self, text: WholeText, part: slice) -> Float32[Tensor, "n v"]:
+        """The same as the model itself gives them, at a part of a text's positions."""
         if not self.architecture.causal:
-            logits = self.model(self._input(text)).logits[0, some]
+            logits = self.model(self._input(text)).logits[0, part]
         else:
-            at = torch.arange(some.start, some.stop, device=self.device)
-            logits = self.model(self._input(text), use_cache=False, logits_to_keep=at).logits[0]
+            keep = torch.arange(part.start, part.stop, device=self.device)
+            logits = self.model(self._input(text), use_cache=False, logits_to_keep=keep).logits[0]
         return logits.float().masked_fill(~self._known, -torch.inf)
 
     def _refuse_other(self, own: Tensor, rebuilt: Tensor, text: WholeText) -> None:
@@ -184,24 +171,24 @@ def _most_probable(
 ) -> tuple[Tensor, Tensor]:
     """The k most probable of the listed entries; of equal ones the first by number."""
     probabilities = logits.softmax(dim=1)[:, listed]
-    at = probabilities.topk(min(k, len(listed)), dim=1).indices.sort(dim=1).values
-    scores = probabilities.gather(1, at)
+    best = probabilities.topk(min(k, len(listed)), dim=1).indices.sort(dim=1).values
+    scores = probabilities.gather(1, best)
     order = scores.argsort(dim=1, descending=True, stable=True)
-    return listed[at.gather(1, order)], scores.gather(1, order)
+    return listed[best.gather(1, order)], scores.gather(1, order)
 
 
 def _joined(parts: Iterable[tuple[Tensor, Tensor]]) -> Listed:
     return Listed(*(torch.cat(column).cpu().numpy() for column in zip(*parts, strict=True)))
 
 
-def _of_layers(near: Sequence[Listed], probable: Sequence[Listed], layers: int) -> list[Listed]:
+def _by_layer(near: Sequence[Listed], probable: Sequence[Listed], layers: int) -> list[Listed]:
     """The lists of both spaces, of each layer those of all positions, in the tables' order."""
     spaces = []
     for parts in (near, probable):
         columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
-        by_layer = zip(*(np.split(column, layers) for column in columns), strict=True)
-        spaces.append([Listed(*both) for both in by_layer])
-    return [one for at_layer in zip(*spaces, strict=True) for one in at_layer]
+        split = zip(*(np.split(column, layers) for column in columns), strict=True)
+        spaces.append([Listed(*both) for both in split])
+    return [lists for layer in zip(*spaces, strict=True) for lists in layer]
 
 
 def evolution(
@@ -212,19 +199,15 @@ def evolution(
     top: int,
     prefix: Callable[[list[int]], str],
     provenance: Mapping[str, str],
-    progress: Callable[[int], tqdm] = no_bar,
 ) -> tuple[pa.Table, pa.Table]:
     """The tables `evolution` and `predictions`.
 
     Parameters
     ----------
-    texts: of the experiment.
-    lens: the model.
     embedding: the vocabulary's rows that the stream is compared with, and which may be listed.
     top: how many words are listed.
     prefix: the text of token ids.
     provenance: gives the key columns too.
-    progress: makes a progress bar for a number of tokens.
 
     Raises
     ------
@@ -232,35 +215,32 @@ def evolution(
     """
     entries = np.array(lens.entries, dtype=object)
     evolved, predicted = [], []
-    with progress(sum(len(text.token_ids) for text in texts)) as bar:
-        for text in sorted(texts):
-            stream = lens.stream(text)
-            near, probable = [], []
-            for states in stream.flatten(0, 1).split(STATES_AT_ONCE):
-                found = nearest(states, embedding, top)
-                near.append(Listed(found.entries, found.cosines))
-                probable.append(lens.top(states, top))
-                bar.update(len(states) / len(stream))
-            own = lens.predictions(text, stream[-1], top)
-            lists = _of_layers(near, probable, len(stream))
-            evolved.append(_evolution_table([*lists, own], entries, text, provenance))
-            predicted.append(_predictions_table(own, entries, text, prefix, provenance))
-    units = {"top_score": "cosine, -1 to 1, or probability"}
-    of_predictions = dict.fromkeys(("probability", "top_probability"), "probability")
+    for text in in_turn(texts, provenance):
+        stream = lens.stream(text)
+        refuse_stream(stream.cpu().numpy(), text, provenance)
+        near, probable = [], []
+        for states in stream.flatten(0, 1).split(STATES_AT_ONCE):
+            found = nearest(states, embedding, top)
+            near.append(Listed(found.entries, found.cosines))
+            probable.append(lens.top(states, top))
+        own = lens.predictions(text, stream[-1], top)
+        lists = [*_by_layer(near, probable, len(stream)), own]
+        evolved.append(_evolution_table(lists, entries, text, provenance))
+        predicted.append(_predictions_table(own, entries, text, prefix, provenance))
     return (
         describe(
             pa.concat_tables(evolved),
             title="evolution: which words the stream is closest to before each block",
             provenance=provenance,
             meanings=MEANINGS,
-            units=units,
+            units={"top_score": "cosine, -1 to 1, or probability"},
         ),
         describe(
             pa.concat_tables(predicted),
             title="predictions: what the model itself predicts at each position",
             provenance=provenance,
-            meanings=OF_PREDICTIONS,
-            units=of_predictions,
+            meanings=PREDICTION_MEANINGS,
+            units=dict.fromkeys(("probability", "top_probability"), "probability"),
         ),
     )
 
@@ -275,16 +255,16 @@ def _evolution_table(
     n, each = len(text.tokens), len(lists)
     layers = [*np.repeat(np.arange(each // 2), 2), each // 2 - 1]
     spaces = ["embedding", "unembedding"] * (each // 2) + ["unembedding"]
-    words = [entries[one.entries].tolist() for one in lists]
-    scores = [one.scores.tolist() for one in lists]
+    words = [entries[listed.entries].tolist() for listed in lists]
+    scores = [listed.scores.tolist() for listed in lists]
     return pa.table(
         token_keys(provenance, text.label, text.tokens, each)
         | {
             "layer": pa.array(layers * n, pa.int32()),
             "space": pa.array(spaces * n, pa.string()),
-            "top": pa.array([one[t] for t in range(n) for one in words], pa.list_(pa.string())),
+            "top": pa.array([top[t] for t in range(n) for top in words], pa.list_(pa.string())),
             "top_score": pa.array(
-                [one[t] for t in range(n) for one in scores], pa.list_(pa.float32())
+                [top[t] for t in range(n) for top in scores], pa.list_(pa.float32())
             ),
             "predicted": pa.array(([False] * (each - 1) + [True]) * n),
         }

@@ -13,7 +13,7 @@ import pyarrow as pa
 from jaxtyping import Bool, Float, Int
 
 from ..files.tables import describe
-from ..vocabulary.spaces import Nearest
+from ..vocabulary.nearest import Nearest
 from .columns.word_columns import run_columns
 
 MEASURES = {
@@ -27,7 +27,7 @@ MEASURES = {
     "words begin with the first letter of the token: of all tokens that begin with a letter",
     "first_position": "mean attention weight on position 0: of all tokens behind it",
 }
-OF_SUMMARY = {
+SUMMARY = {
     "layer": "index of the block",
     "head": "index of the head in its block",
     "n": "number of tokens, over all texts",
@@ -56,12 +56,12 @@ class Words:
     listed: Bool[np.ndarray, " words"]
 
     @classmethod
-    def of(cls, surfaces: Sequence[str], listed: Int[np.ndarray, " n"]) -> Words:
-        """Of the vocabulary's entries as they look, some of which, by number, may be listed."""
-        seen = [text.strip().casefold() for text in surfaces]
+    def from_surfaces(cls, surfaces: Sequence[str], listed: Int[np.ndarray, " n"]) -> Words:
+        """From how entries look; `listed` has the numbers of those that may be listed."""
+        texts = [text.strip().casefold() for text in surfaces]
         numbers: dict[str, int] = {}
-        word = np.array([numbers.setdefault(text, len(numbers)) for text in seen])
-        letter = [ord(text[0]) if text[:1].isalpha() else -1 for text in seen]
+        word = np.array([numbers.setdefault(text, len(numbers)) for text in texts])
+        letter = [ord(text[0]) if text[:1].isalpha() else -1 for text in texts]
         return cls(word, np.array(letter), np.isin(np.arange(len(numbers)), word[listed]))
 
 
@@ -70,7 +70,6 @@ class HeadSummary:
 
     Parameters
     ----------
-    words: of the vocabulary.
     heads: which ones are looked at.
     provenance: gives the key columns too.
     """
@@ -93,8 +92,6 @@ class HeadSummary:
 
         Parameters
         ----------
-        layer: index of the block.
-        token_ids: of the text.
         patterns: what the query-side patterns are nearest to, of all tokens head by head.
         messages: what the messages are, in the space embedding.
         attention: weights of queries (rows) on keys.
@@ -134,21 +131,17 @@ class HeadSummary:
 
     def _shares(self, name: str) -> Float[np.ndarray, " rows"]:
         """A measure of all heads, layer by layer; NaN where there are no cases."""
-        return np.concatenate(
-            [
-                self._hits[layer, name] / cases
-                if (cases := self._cases[layer, name])
-                else np.full(len(self.heads), np.nan)
-                for layer in sorted(self._n)
-            ]
-        )
+        layers = sorted(self._n)
+        hits = np.array([self._hits[layer, name] for layer in layers], dtype=np.float64)
+        cases = np.array([self._cases[layer, name] for layer in layers])[:, None]
+        return np.where(cases > 0, hits / np.maximum(cases, 1), np.nan).ravel()
 
     def table(self) -> pa.Table:
         """The table `head_summary`."""
         layers = sorted(self._n)
         shares = {name: self._shares(name) for name in MEASURES}
-        said = [values for name, values in shares.items() if name != "first_position"]
-        shares["score"] = np.fmax.reduce(said)
+        scored = [values for name, values in shares.items() if name != "first_position"]
+        shares["score"] = np.fmax.reduce(scored)
         n, each = len(layers) * len(self.heads), len(self.heads)
         columns = run_columns(self.provenance, n) | {
             "layer": pa.array(np.repeat(layers, each), pa.int32()),
@@ -163,6 +156,6 @@ class HeadSummary:
             pa.table(columns),
             title="head_summary: which heads do what, over all texts",
             provenance=self.provenance,
-            meanings=OF_SUMMARY,
+            meanings=SUMMARY,
             units=dict.fromkeys((*MEASURES, "score"), "share, 0 to 1"),
         )

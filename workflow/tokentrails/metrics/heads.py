@@ -18,18 +18,19 @@ import pyarrow as pa
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from tqdm import tqdm
 
 from ..files.tables import describe
 from ..network.parts import Block, Parts
-from ..network.trace import Trace, WholeText
-from ..progress import no_bar
-from ..vocabulary.spaces import Nearest, Spaces, nearest
+from ..network.trace import Trace
+from ..texts.whole import WholeText
+from ..vocabulary.nearest import Nearest, nearest
+from ..vocabulary.spaces import Spaces
 from .columns import word_columns as words
-from .columns.word_columns import constant, refuse_states, run_columns, word_columns
+from .columns.whole_texts import traces
+from .columns.word_columns import constant, run_columns, word_columns
 from .head_summary import HeadSummary, Words
 
-OF_ATTENTION = {
+ATTENTION = {
     "layer": "index of the block",
     "head": "index of the head in its block",
     "query": "position of the token that attends, from 0",
@@ -39,7 +40,7 @@ OF_ATTENTION = {
     "weight": "the model's own attention weight; the weights of a query add up to 1. Pairs that "
     "the mask of the model leaves out have no row",
 }
-OF_HEADS = words.MEANINGS | {
+HEADS = words.MEANINGS | {
     "layer": "index of the block",
     "head": "index of the head in its block",
     "position": "position of the token in the text, from 0",
@@ -54,8 +55,8 @@ OF_HEADS = words.MEANINGS | {
 }
 
 
-class Said(NamedTuple):
-    """One list of words for each head and token of a block, head by head.
+class Lists(NamedTuple):
+    """A list of words for each head and token of a block, head by head.
 
     Attributes
     ----------
@@ -75,8 +76,6 @@ class HeadTables:
 
     Parameters
     ----------
-    parts: of the model.
-    spaces: of its vocabulary.
     names: the vocabulary entry of each row; None for a padded row.
     layers, heads: which ones are looked at.
     top: how many words are listed.
@@ -96,7 +95,7 @@ class HeadTables:
     @cached_property
     def summary(self) -> HeadSummary:
         """Of all texts that there were tables of."""
-        words = Words.of(self.spaces.surfaces, self.spaces.entries.cpu().numpy())
+        words = Words.from_surfaces(self.spaces.surfaces, self.spaces.entries.cpu().numpy())
         return HeadSummary(words, self.heads, self.provenance)
 
     @cached_property
@@ -104,95 +103,86 @@ class HeadTables:
         return pa.array(self.names, pa.string())
 
     def tables(
-        self,
-        texts: Sequence[WholeText],
-        run: Callable[[list[int]], Trace],
-        progress: Callable[[int], tqdm] = no_bar,
+        self, texts: Sequence[WholeText], run: Callable[[list[int]], Trace]
     ) -> Iterator[tuple[pa.Table, pa.Table]]:
         """The next parts of the tables `attention` and `heads`, of one block on one text.
 
         Parameters
         ----------
-        texts: of the experiment.
         run: traces a text's token ids.
-        progress: makes a progress bar for a number of tokens.
 
         Raises
         ------
         TokentrailsError: if a state is not finite.
         """
-        with progress(sum(len(text.token_ids) for text in texts)) as bar:
-            for text in sorted(texts):
-                traced = run(text.token_ids)
-                refuse_states(traced, text, self.provenance)
-                for layer in self.layers:
-                    block = self.parts.blocks[layer]
-                    weights = traced.attention[layer][list(self.heads)].numpy()
-                    said = self._said(block, layer, traced.resid[layer])
-                    (pattern,) = (s.near for s in said if s.side == "query")
-                    self.summary.add(layer, text.token_ids, pattern, said[0].near, weights)
-                    visible = block.heads.visible(len(text.token_ids)).cpu().numpy()
-                    yield (
-                        self._attention(layer, weights, visible, text),
-                        self._heads(layer, said, text),
-                    )
-                    bar.update(len(text.token_ids) / len(self.layers))
+        for text, traced in traces(texts, run, self.provenance):
+            for layer in self.layers:
+                block = self.parts.blocks[layer]
+                weights = traced.attention[layer][list(self.heads)].numpy()
+                lists = self._lists(block, layer, traced.resid[layer])
+                (pattern,) = (one.near for one in lists if one.side == "query")
+                self.summary.add(layer, text.token_ids, pattern, lists[0].near, weights)
+                visible = block.heads.visible(len(text.token_ids)).cpu().numpy()
+                yield (
+                    self._attention(layer, weights, visible, text),
+                    self._heads(layer, lists, text),
+                )
 
     @torch.no_grad()
-    def _said(self, block: Block, layer: int, resid: Float[Tensor, "t d"]) -> list[Said]:
+    def _lists(self, block: Block, layer: int, resid: Float[Tensor, "t d"]) -> list[Lists]:
         """Every list of a block, in the order of the table."""
-        heads, some = block.heads, list(self.heads)
+        heads, chosen = block.heads, list(self.heads)
         x_hat = block.attention_norm(resid.to(heads.W_O.device))
-        messages = heads.factored_messages(x_hat).take(some)
-        said = [
-            Said("message", None, nearest(messages, space, self.top), space.name)
+        messages = heads.messages(x_hat).take(chosen)
+        lists = [
+            Lists("message", None, nearest(messages, space, self.top), space.name)
             for space in (self.spaces.embedding, self.spaces.unembedding)
             if space is not None
         ]
         space = self.spaces.attention_input(layer)
         for side, patterns, bias in (
-            ("key", heads.factored_key_patterns(x_hat), heads.key_pattern_bias(x_hat)),
-            ("query", heads.factored_query_patterns(x_hat), heads.query_pattern_bias(x_hat)),
+            ("key", heads.key_patterns(x_hat), heads.key_pattern_bias(x_hat)),
+            ("query", heads.query_patterns(x_hat), heads.query_pattern_bias(x_hat)),
         ):
-            near = nearest(patterns.take(some), space, self.top)
-            said.append(Said("pattern", side, near, space.name, bias[some].flatten().cpu().numpy()))
-        return said
+            near = nearest(patterns.take(chosen), space, self.top)
+            offset = bias[chosen].flatten().cpu().numpy()
+            lists.append(Lists("pattern", side, near, space.name, offset))
+        return lists
 
     def _attention(
         self, layer: int, weights: np.ndarray, visible: np.ndarray, text: WholeText
     ) -> pa.Table:
         query, key = visible.nonzero()
         n, tokens = len(self.heads) * len(query), pa.array(text.tokens, pa.string())
-        at = {
-            "query": pa.array(np.tile(query, len(self.heads)), pa.int32()),
-            "key": pa.array(np.tile(key, len(self.heads)), pa.int32()),
+        positions = {
+            name: pa.array(np.tile(numbers, len(self.heads)), pa.int32())
+            for name, numbers in (("query", query), ("key", key))
         }
-        columns = self._keys(layer, text, n, len(query)) | at
-        columns |= {f"{name}_token": tokens.take(where) for name, where in at.items()}
+        columns = self._keys(layer, text, n, len(query)) | positions
+        columns |= {f"{name}_token": tokens.take(numbers) for name, numbers in positions.items()}
         columns["weight"] = pa.array(weights[:, visible].ravel(), pa.float32())
         return describe(
             pa.table(columns),
             title="attention: the weights of each head",
             provenance=self.provenance,
-            meanings=OF_ATTENTION,
+            meanings=ATTENTION,
             units={"weight": "share, 0 to 1"},
         )
 
-    def _heads(self, layer: int, said: Sequence[Said], text: WholeText) -> pa.Table:
-        t, each = len(text.tokens), len(said)
+    def _heads(self, layer: int, lists: Sequence[Lists], text: WholeText) -> pa.Table:
+        t, each = len(text.tokens), len(lists)
         vectors = len(self.heads) * t
         position = pa.array(np.tile(np.repeat(np.arange(t), each), len(self.heads)), pa.int32())
-        offsets = [
-            np.full(vectors, np.nan) if s.offset_logit is None else s.offset_logit for s in said
-        ]
+        missing = np.full(vectors, np.nan)
+        offsets = [missing if one.offset_logit is None else one.offset_logit for one in lists]
         columns = self._keys(layer, text, vectors * each, t * each) | {
             "position": position,
             "token": pa.array(text.tokens, pa.string()).take(position),
             **{
-                name: pa.array([getattr(s, name) for s in said] * vectors, pa.string())
+                name: pa.array([getattr(one, name) for one in lists] * vectors, pa.string())
                 for name in ("kind", "side", "space")
             },
-            **word_columns([s.near for s in said], self._names, self.high_bias),
+            **word_columns([one.near for one in lists], self._names, self.high_bias),
             "offset_logit": pa.array(
                 np.stack(offsets, axis=1).ravel(), pa.float32(), from_pandas=True
             ),
@@ -201,7 +191,7 @@ class HeadTables:
             pa.table(columns),
             title="heads: patterns and messages of each head as lists of words",
             provenance=self.provenance,
-            meanings=OF_HEADS,
+            meanings=HEADS,
             units=words.UNITS | {"offset_logit": "logits"},
         )
 

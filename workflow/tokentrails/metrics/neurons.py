@@ -7,22 +7,23 @@ unembedding: of the weights alone, once per checkpoint.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
 from jaxtyping import Float
 from torch import Tensor
-from tqdm import tqdm
 
 from ..files.tables import describe
+from ..network.checkpoint import checkpoint_name
 from ..network.parts import Block, Parts
-from ..progress import no_bar
-from ..vocabulary.spaces import Space, Spaces, nearest
+from ..progress import progress_bar
+from ..vocabulary.nearest import Space, nearest
+from ..vocabulary.spaces import Spaces
 from .columns import word_columns as words
 from .columns.word_columns import run_columns, word_columns
 
-OF_NEURONS = words.MEANINGS | {
+MEANINGS = words.MEANINGS | {
     "layer": "index of the block",
     "neuron": "index of the neuron in the block's MLP",
     "role": "which vector of the neuron: in (its column of the matrix into the MLP), gate (its "
@@ -39,40 +40,37 @@ def neurons(
     top: int,
     high_bias: float,
     provenance: Mapping[str, str],
-    progress: Callable[[int], tqdm] = no_bar,
 ) -> Iterator[pa.Table]:
     """The parts of the table `neurons`, one of each block.
 
     Parameters
     ----------
-    parts: of the model.
-    spaces: of its vocabulary.
     names: the vocabulary entry of each row; None for a padded row.
     top: how many words are listed.
     high_bias: lists with a bias above this are marked.
     provenance: gives the key columns too.
-    progress: makes a progress bar for a number of neurons.
     """
     column = pa.array(names, pa.string())
-    with progress(sum(len(block.mlp.W_out) for block in parts.blocks)) as bar:
+    total = sum(len(block.mlp.W_out) for block in parts.blocks)
+    with progress_bar(total, checkpoint_name(provenance), " neurons") as bar:
         for layer, block in enumerate(parts.blocks):
-            lists, said = [], []
+            n, roles, compared, lists = len(block.mlp.W_out), [], [], []
             for role, space, vectors in _roles(block, layer, spaces):
+                roles.append(role)
+                compared.append(space.name)
                 lists.append(nearest(vectors, space, top))
-                said.append((role, space.name))
-            n = len(block.mlp.W_out)
             bar.update(n)
-            keys = run_columns(provenance, n * len(said), ("model", "checkpoint")) | {
-                "layer": pa.array(np.full(n * len(said), layer), pa.int32()),
-                "neuron": pa.array(np.repeat(np.arange(n), len(said)), pa.int32()),
-                "role": pa.array([role for role, _ in said] * n, pa.string()),
-                "space": pa.array([space for _, space in said] * n, pa.string()),
+            keys = run_columns(provenance, n * len(lists), ("model", "checkpoint")) | {
+                "layer": pa.array(np.full(n * len(lists), layer), pa.int32()),
+                "neuron": pa.array(np.repeat(np.arange(n), len(lists)), pa.int32()),
+                "role": pa.array(roles * n, pa.string()),
+                "space": pa.array(compared * n, pa.string()),
             }
             yield describe(
                 pa.table(keys | word_columns(lists, column, high_bias)),
                 title="neurons: input and output vectors of each neuron as lists of words",
                 provenance=provenance,
-                meanings=OF_NEURONS,
+                meanings=MEANINGS,
                 units=words.UNITS,
             )
 

@@ -71,20 +71,17 @@ class Vocabulary:
 
         Parameters
         ----------
-        states, own: of each token, its state and its row.
-        k: how many entries are wanted.
         offsets: what is added to every row before it is compared with a state. Tokens with the same
             offset are computed together.
         """
         if offsets is None:
             return self._rank(states, own, k, None)
         different, which = np.unique(offsets, axis=0, return_inverse=True)
-        order = np.argsort(which, kind="stable")
         parts = [
             self._rank(states[which == i], own[which == i], k, offset)
             for i, offset in enumerate(different)
         ]
-        back = np.argsort(order, kind="stable")
+        back = np.argsort(np.argsort(which, kind="stable"), kind="stable")
         return Ranked(*(np.concatenate(column)[back] for column in zip(*parts, strict=True)))
 
     def _rank(
@@ -113,11 +110,11 @@ class Ranked(NamedTuple):
 
 @dataclass(frozen=True)
 class Published:
-    """How the study would have it.
+    """What the study compares.
 
     Attributes
     ----------
-    states: of every token after the attention of a block, by its own formula.
+    states: of every token after the attention of a block, by the study's formula.
     offset: what it adds to every row.
     """
 
@@ -164,27 +161,27 @@ def ranks(
     }
     entries = np.array(vocabulary.entries, dtype=object)
     parts = []
-    for at in layers:
-        found = vocabulary.rank(at.hidden, own, nearest, offsets)
-        theirs = None
-        if published is not None and at.site == "resid_mid":
-            shift = np.broadcast_to(published.offset, at.hidden.shape)
-            theirs = vocabulary.rank(published.states(at.layer), own, 0, shift)
+    for place in layers:
+        found = vocabulary.rank(place.hidden, own, nearest, offsets)
+        n, lost = len(own), np.linalg.norm(place.hidden, axis=1) == 0
+        as_published = [pa.nulls(n, pa.float32()), pa.nulls(n, pa.int32())]
+        if published is not None and place.site == "resid_mid":
+            shift = np.broadcast_to(published.offset, place.hidden.shape)
+            theirs = vocabulary.rank(published.states(place.layer), own, 0, shift)
+            cosine = pa.array(theirs.cosine, pa.float32(), from_pandas=True)
+            as_published = [cosine, _whole(theirs.rank)]
         part = metric_table(
-            provenance, pa.table(keys), at.site, at.layer, Similarities.alone(found.cosine)
+            provenance, pa.table(keys), place.site, place.layer, Similarities.alone(found.cosine)
         )
-        n, lost = len(part), np.linalg.norm(at.hidden, axis=1) == 0
-        more = {
+        further = {
             "rank": _whole(found.rank),
             "nearest": _lists(entries[found.nearest], pa.string(), lost),
             "nearest_cosine": _lists(found.nearest_cosine, pa.float32(), lost),
             "positional": pa.array([offsets is not None] * n),
-            "cosine_as_published": pa.nulls(n, pa.float32())
-            if theirs is None
-            else pa.array(theirs.cosine, pa.float32(), from_pandas=True),
-            "rank_as_published": pa.nulls(n, pa.int32()) if theirs is None else _whole(theirs.rank),
+            "cosine_as_published": as_published[0],
+            "rank_as_published": as_published[1],
         }
-        for name, column in more.items():
+        for name, column in further.items():
             part = part.append_column(name, column)
         parts.append(part)
     keys_in_order = ("label", "site", "layer", "position")
@@ -193,15 +190,11 @@ def ranks(
         title="ranks: where each token's state stands in the vocabulary",
         provenance=provenance,
         meanings=MEANINGS,
-        units={
-            "cosine": "cosine, -1 to 1",
-            "cosine_as_published": "cosine, -1 to 1",
-            "nearest_cosine": "cosine, -1 to 1",
-            "adjusted": "cosine",
-            "standardised": "cosine, -1 to 1",
-            "rank": "vocabulary rows",
-            "rank_as_published": "vocabulary rows",
-        },
+        units=dict.fromkeys(
+            ("cosine", "cosine_as_published", "nearest_cosine", "standardised"), "cosine, -1 to 1"
+        )
+        | dict.fromkeys(("rank", "rank_as_published"), "vocabulary rows")
+        | {"adjusted": "cosine"},
     )
 
 
@@ -210,6 +203,6 @@ def _whole(rank: np.ndarray) -> pa.Array:
     return pa.array(rank, pa.int32(), mask=rank < 0)
 
 
-def _lists(values: np.ndarray, of: pa.DataType, lost: np.ndarray) -> pa.Array:
+def _lists(values: np.ndarray, kind: pa.DataType, lost: np.ndarray) -> pa.Array:
     """A list for each row, null where the state has no direction."""
-    return pa.array(values.tolist(), pa.list_(of), mask=lost)
+    return pa.array(values.tolist(), pa.list_(kind), mask=lost)

@@ -38,16 +38,16 @@ def texts_to_run(
     positions: the positions to read, by row.
     causal: whether the model is.
     """
-    full: dict[tuple[int, ...], list[tuple[int, tuple[int, ...]]]] = {}
-    for row, (ids, where) in enumerate(zip(token_ids, positions, strict=True)):
-        full.setdefault(tuple(ids), []).append((row, tuple(where)))
-    if not causal:
-        return [Text(ids, tuple(targets)) for ids, targets in full.items()]
-    cut: dict[tuple[int, ...], list[tuple[int, tuple[int, ...]]]] = {}
-    for ids, targets in full.items():
-        end = max(max(where) for _, where in targets) + 1
-        cut.setdefault(ids[:end], []).extend(targets)
-    return [Text(ids, tuple(targets)) for ids, targets in cut.items()]
+    whole: dict[tuple[int, ...], list[tuple[int, tuple[int, ...]]]] = {}
+    for row, (ids, read) in enumerate(zip(token_ids, positions, strict=True)):
+        whole.setdefault(tuple(ids), []).append((row, tuple(read)))
+    if causal:
+        cut: dict[tuple[int, ...], list[tuple[int, tuple[int, ...]]]] = {}
+        for ids, targets in whole.items():
+            end = max(max(read) for _, read in targets) + 1
+            cut.setdefault(ids[:end], []).extend(targets)
+        whole = cut
+    return [Text(ids, tuple(targets)) for ids, targets in whole.items()]
 
 
 def batches(texts: Sequence[Text], token_budget: int, row_budget: int) -> list[list[Text]]:
@@ -82,14 +82,15 @@ def rows_of(text: Text) -> int:
 
 
 def _split(texts: Sequence[Text], row_budget: int) -> list[Text]:
-    """The same texts, those with too many targets several times with some of them each."""
+    """The same texts, those with too many targets several times with a part of them each."""
     parts = []
     for text in texts:
-        some: list[tuple[int, tuple[int, ...]]] = []
+        targets: list[tuple[int, tuple[int, ...]]] = []
         for target in text.targets:
-            if some and sum(len(where) for _, where in some) + len(target[1]) > row_budget:
-                parts.append(Text(text.token_ids, tuple(some)))
-                some = []
-            some.append(target)
-        parts.append(Text(text.token_ids, tuple(some)))
+            rows = sum(len(positions) for _, positions in targets)
+            if targets and rows + len(target[1]) > row_budget:
+                parts.append(Text(text.token_ids, tuple(targets)))
+                targets = []
+            targets.append(target)
+        parts.append(Text(text.token_ids, tuple(targets)))
     return parts

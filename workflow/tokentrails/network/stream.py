@@ -14,7 +14,7 @@ from .architectures import Architecture
 
 
 class StreamReader:
-    """Hooks that gather some rows of the stream at each place while the model runs.
+    """Hooks that gather rows of the stream at each place while the model runs; to be used `with`.
 
     Only the gathered rows are kept, so memory does not grow with layers x batch x length. A row
     is a position of the batch, counted through: position t of text b, of T positions, is b T + t.
@@ -47,11 +47,9 @@ class StreamReader:
                 self._before(blocks[layer], keep)
             elif site == "resid":
                 self._after(blocks[-1], keep)
-            elif site == "attention_out":
-                last = architecture.attention.post_norm or architecture.attention.output
-                self._after(blocks[layer].get_submodule(last), keep)
-            elif site == "mlp_out":
-                last = architecture.mlp.post_norm or architecture.mlp.output
+            elif site in ("attention_out", "mlp_out"):
+                branch = architecture.attention if site == "attention_out" else architecture.mlp
+                last = branch.post_norm or branch.output
                 self._after(blocks[layer].get_submodule(last), keep)
             elif architecture.parallel_attention is None:
                 self._before(blocks[layer].get_submodule(architecture.mid), keep)
@@ -73,7 +71,7 @@ class StreamReader:
     def run(
         self, input_ids: Int[Tensor, "batch position"], rows: Int[Tensor, " rows"], **options: Any
     ) -> tuple[Float[Tensor, "places rows d"], Any]:
-        """Run the model with some options, and return the states and the model's own output."""
+        """Run the model with further options, and return the states and the model's own output."""
         self._rows, self._out = rows, None
         if hasattr(self.model.config, "use_cache"):
             options["use_cache"] = False
@@ -81,7 +79,10 @@ class StreamReader:
         assert self._out is not None
         return self._out, output
 
-    def close(self) -> None:
+    def __enter__(self) -> StreamReader:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
         """Take the hooks off the model."""
         for hook in self._hooks:
             hook.remove()

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import NamedTuple
 
-import pyarrow as pa
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -38,33 +36,6 @@ class Trace:
     mlp_out: Float[Tensor, "layers t d"]
 
 
-class WholeText(NamedTuple):
-    """A text of the tokens table, and the numbers of its rows there, one for each position."""
-
-    label: str
-    token_ids: list[int]
-    tokens: list[str]
-    rows: range
-
-
-def texts_of(tokens: pa.Table) -> list[WholeText]:
-    """The texts of an experiment on whole texts, in the order of the table.
-
-    Parameters
-    ----------
-    tokens: the experiment's tokens table: a row for each token, those of a text together.
-    """
-    texts: list[WholeText] = []
-    row = 0
-    while row < tokens.num_rows:
-        label, ids, entries = (
-            tokens[name][row].as_py() for name in ("label", "token_ids", "tokens")
-        )
-        texts.append(WholeText(label, ids, entries, range(row, row + len(ids))))
-        row += len(ids)
-    return texts
-
-
 def eager(model: nn.Module) -> None:
     """Let a model compute its attention in the plain way, which alone gives the weights."""
     before = model.config._attn_implementation
@@ -84,21 +55,13 @@ def trace(model: nn.Module, architecture: Architecture, token_ids: list[int]) ->
     """
     eager(model)
     depth = len(model.get_submodule(architecture.blocks))
-    sites = {
-        "resid": depth + 1,
-        "resid_mid": depth,
-        "attention_out": depth,
-        "mlp_out": depth,
-    }
-    places: list[Place] = [(site, layer) for site, n in sites.items() for layer in range(n)]
+    sites = {"resid": depth + 1, "resid_mid": depth, "attention_out": depth, "mlp_out": depth}
+    wanted: list[Place] = [(site, layer) for site, n in sites.items() for layer in range(n)]
     device = next(model.parameters()).device
-    reader = StreamReader(model, architecture, places)
-    try:
-        ids = torch.tensor([token_ids], device=device)
-        rows = torch.arange(len(token_ids), device=device)
+    ids = torch.tensor([token_ids], device=device)
+    rows = torch.arange(len(token_ids), device=device)
+    with StreamReader(model, architecture, wanted) as reader:
         states, output = reader.run(ids, rows, output_attentions=True)
-    finally:
-        reader.close()
     parts = dict(zip(sites, states.cpu().split(list(sites.values())), strict=True))
     weights = torch.cat(output.attentions).float().cpu()
     return Trace(attention=weights, **parts)

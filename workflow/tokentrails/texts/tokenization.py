@@ -14,7 +14,7 @@ from tokenizers import Encoding, Tokenizer
 from ..catalogue import BASELINE
 from ..errors import TokentrailsError
 from ..settings import Experiment, Prompt
-from .entries import surface
+from .entries import entries, surface
 from .spans import NotAligned, Span, WordPart, find_words, parts_of, span_of, words_of
 
 
@@ -62,6 +62,10 @@ class TokenizerFiles:
     def bos_id(self) -> int | None:
         """The BOS's index in the vocabulary; None without a BOS."""
         return None if self.bos is None else self.tokenizer.token_to_id(self.bos)
+
+    def entries(self, rows: int) -> list[str | None]:
+        """The vocabulary entry of each row of an embedding matrix; None for padded rows."""
+        return entries(self.tokenizer.get_vocab(), rows)
 
     def encode(self, texts: Sequence[str], *, add_special_tokens: bool, bos: bool) -> list[Encoded]:
         """Cut texts into tokens.

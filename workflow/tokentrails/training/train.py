@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,12 +13,11 @@ import numpy as np
 import torch
 from jaxtyping import Int32, Int64
 from torch import Tensor
-from tqdm import tqdm
 from transformers import GPTNeoXForCausalLM, PreTrainedTokenizerFast
 
 from ..config.trainings import FACTS, Size, schedule
 from ..errors import TokentrailsError
-from ..progress import no_bar
+from ..progress import progress_bar
 from .network import loss_of, network
 from .state import load_state, save_state, write_folder
 from .text import Text
@@ -38,7 +36,7 @@ def train(
     work: Path,
     *,
     facts: dict[str, Any] | None = None,
-    progress: Callable[[int], tqdm] = no_bar,
+    label: str = "",
 ) -> list[dict[str, Any]]:
     """Train a model, and save it at every step of the schedule.
 
@@ -51,7 +49,7 @@ def train(
     work: a folder to work in. What a killed training of the same recipe left there is taken up.
         Afterwards `checkpoints/` in it holds a transformers model for each step.
     facts: what else to say in each checkpoint's `training.json`.
-    progress: makes a bar that counts tokens.
+    label: of the progress bar.
 
     Returns
     -------
@@ -90,7 +88,7 @@ def train(
         said = {"training": {**recipe, **rows[-1], **(facts or {})}}
         (folder / FACTS).write_text(json.dumps(said, indent=2, sort_keys=True) + "\n")
 
-    with progress(steps * size.tokens_per_step) as bar:
+    with progress_bar(steps * size.tokens_per_step, label) as bar:
         bar.update(len(rows) * size.tokens_per_step)
         for step in range(len(rows), steps + 1):
             if step % STEPS_BETWEEN_STATES == 0 and step > 0:

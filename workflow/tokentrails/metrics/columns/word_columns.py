@@ -7,10 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pyarrow as pa
 
-from ...files.states import places
-from ...network.extract import refuse_non_finite
-from ...network.trace import Trace, WholeText
-from ...vocabulary.spaces import Nearest
+from ...vocabulary.nearest import Nearest
 
 MEANINGS = {
     "space": "what the list was compared with, by cosine: attention_input (E through the norm that "
@@ -51,18 +48,6 @@ def word_columns(
         "high_bias": pa.array(bias > high_bias, pa.bool_(), mask=lost),
         "norm": pa.array(_interleaved([found.norms for found in lists]), pa.float32()),
     }
-
-
-def refuse_states(traced: Trace, text: WholeText, provenance: Mapping[str, str]) -> None:
-    """Raise for a text with a state that is not finite."""
-    n = len(text.token_ids)
-    refuse_non_finite(
-        traced.resid.numpy(),
-        np.arange(n),
-        places(["resid"], len(traced.resid) - 1),
-        [text.label] * n,
-        f"{provenance['model']} ({provenance['checkpoint']})",
-    )
 
 
 def run_columns(

@@ -1,0 +1,36 @@
+"""What scripts that run a checkpoint begin with."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow as pa
+import torch
+from _torch import prepare_torch, quiet_transformers
+
+from tokentrails.files.tables import provenance_of, read_table
+from tokentrails.models.checkpoints import refuse_other_tokenizer
+from tokentrails.network.checkpoint import Checkpoint
+from tokentrails.network.device import choose_device
+
+
+class Run(NamedTuple):
+    """A checkpoint, the device that it runs on, and the tokens of an experiment, if it has any."""
+
+    checkpoint: Checkpoint
+    device: torch.device
+    tokens: pa.Table | None
+    provenance: dict
+
+
+def prepare_run(snakemake, device):
+    """Set torch up, read the inputs, and take a device."""
+    prepare_torch(snakemake)
+    quiet_transformers()
+    checkpoint = Checkpoint(Path(snakemake.input.weights).parent)
+    tokens, provenance = None, checkpoint.provenance
+    if path := snakemake.input.get("tokens"):
+        tokens = read_table(path)
+        refuse_other_tokenizer(provenance_of(tokens), checkpoint.facts)
+        provenance = provenance_of(tokens) | provenance
+    device = choose_device(device)  # the last thing that may fail, or wait
+    return Run(checkpoint, device, tokens, provenance | {"device": device.type})

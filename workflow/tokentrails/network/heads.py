@@ -1,0 +1,206 @@
+"""The attention of a block as matrices, a set for each head.
+
+Names and shapes are those of TransformerLens. Rows multiply from the left: q = x W_Q + b_Q.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from .architectures import Architecture, Attention
+from .factored import Factored
+from .norms import Norm, gain, norm_at
+
+
+@dataclass(frozen=True)
+class Rotary:
+    """Rotations of queries and keys by their positions (https://arxiv.org/abs/2104.09864).
+
+    Parameters
+    ----------
+    module: the model's own, which gives cosine and sine for positions, whatever its scaling. (One
+        that depends on the length of the text is that of the positions asked for.)
+    """
+
+    module: nn.Module
+
+    def __call__(
+        self, x: Float[Tensor, "... t d_head"], positions: Int[Tensor, " t"]
+    ) -> Float[Tensor, "... t d_head"]:
+        """Rotate queries or keys; dimensions beyond the rotary ones stay as they are."""
+        cos, sin = (part[0] for part in self.module(x, positions[None].to(x.device)))
+        rotary, rest = x[..., : cos.shape[-1]], x[..., cos.shape[-1] :]
+        first, second = rotary.chunk(2, dim=-1)
+        rotated = rotary * cos + torch.cat((-second, first), dim=-1) * sin
+        return torch.cat((rotated, rest), dim=-1)
+
+
+@dataclass(frozen=True, eq=False)
+class Heads:
+    """The attention of one block. Its input x_hat is the stream through the block's norm.
+
+    The logit of query i and key j is pattern_i · x_hat_j + bias_i, where both come from the
+    query's side (`query_patterns`, `query_pattern_bias`, with the offset i - j), or likewise from
+    the key's side. Queries and keys that are normalised each by itself (Qwen 3) are no linear
+    functions of x_hat: the gain of that norm is in the pattern of the other side, and the sum has
+    to be divided by the norm's divisor of the key (of the query).
+
+    Attributes
+    ----------
+    W_Q, b_Q: queries, for each head.
+    W_K, b_K, W_V, b_V: keys and values, for each key/value head. Biases that the model does
+        not have are zeros, here and below.
+    W_O, b_O: from the heads' results to the stream. The bias is added once, not per head.
+    scale: what the logits are multiplied by, 1 / √d_head in most models.
+    softcap: c, where logits z are capped as c tanh(z / c) (Gemma 2).
+    query_norm, key_norm: norms over d_head; the identity in most models.
+    kv_of: the key/value head of each head.
+    rotary: None where positions are not rotations.
+    causal: whether a query sees only its own token and those before it.
+    window: how many tokens a query sees, its own the last; None without such a limit.
+    """
+
+    W_Q: Float[Tensor, "heads d d_head"]
+    b_Q: Float[Tensor, "heads d_head"]
+    W_K: Float[Tensor, "kv_heads d d_head"]
+    b_K: Float[Tensor, "kv_heads d_head"]
+    W_V: Float[Tensor, "kv_heads d d_head"]
+    b_V: Float[Tensor, "kv_heads d_head"]
+    W_O: Float[Tensor, "heads d_head d"]
+    b_O: Float[Tensor, " d"]
+    scale: float
+    softcap: float | None
+    query_norm: Norm
+    key_norm: Norm
+    kv_of: tuple[int, ...]
+    rotary: Rotary | None
+    causal: bool = True
+    window: int | None = None
+
+    def visible(self, n: int) -> Bool[Tensor, "n n"]:
+        """Which keys (columns) each query of a text of n tokens may attend to."""
+        seen = torch.ones(n, n, dtype=torch.bool, device=self.W_Q.device)
+        if self.causal:
+            seen = seen.tril()
+        return seen if self.window is None else seen.triu(1 - self.window)
+
+    def queries(self, x_hat: Float[Tensor, "t d"]) -> Float[Tensor, "heads t d_head"]:
+        """Queries as they enter the logits, but not rotated."""
+        return self.query_norm(x_hat @ self.W_Q + self.b_Q[:, None])
+
+    def keys(self, x_hat: Float[Tensor, "t d"]) -> Float[Tensor, "kv_heads t d_head"]:
+        """Keys as they enter the logits, but not rotated."""
+        return self.key_norm(x_hat @ self.W_K + self.b_K[:, None])
+
+    def values(self, x_hat: Float[Tensor, "t d"]) -> Float[Tensor, "heads t d_head"]:
+        """Values, those of a key/value head once for each of its heads."""
+        return (x_hat @ self.W_V + self.b_V[:, None])[list(self.kv_of)]
+
+    def messages(self, x_hat: Float[Tensor, "t d"]) -> Factored:
+        """What a head adds to the stream when it attends to a token alone: (x_hat W_V + b_V) W_O.
+
+        In a block with a post-norm (Gemma 2) the sum of all heads goes through that norm first.
+        """
+        return Factored(self.values(x_hat), self.W_O, tuple(range(len(self.W_O))))
+
+    def query_patterns(self, x_hat: Float[Tensor, "t d"], offset: int = 0) -> Factored:
+        """What tokens look for: scale W_K q, vectors in the space of x_hat.
+
+        Parameters
+        ----------
+        x_hat: of the queries' tokens.
+        offset: position of the query minus position of the key, for rotary models.
+        """
+        return Factored(self._seen_by_query(x_hat, offset), self.W_K.mT, self.kv_of)
+
+    def query_pattern_bias(
+        self, x_hat: Float[Tensor, "t d"], offset: int = 0
+    ) -> Float[Tensor, "heads t"]:
+        """What the bias of the keys adds to every logit of a query pattern: scale q · b_K."""
+        return (self._seen_by_query(x_hat, offset) * self.b_K[list(self.kv_of), None]).sum(-1)
+
+    def key_patterns(self, x_hat: Float[Tensor, "t d"], offset: int = 0) -> Factored:
+        """What tokens offer to be found by: scale W_Q k; x_hat is of the keys' tokens."""
+        return Factored(self._seen_by_key(x_hat, offset), self.W_Q.mT, tuple(range(len(self.W_Q))))
+
+    def key_pattern_bias(
+        self, x_hat: Float[Tensor, "t d"], offset: int = 0
+    ) -> Float[Tensor, "heads t"]:
+        """What the bias of the queries adds to every logit of a key pattern: scale k · b_Q."""
+        return (self._seen_by_key(x_hat, offset) * self.b_Q[:, None]).sum(-1)
+
+    def _seen_by_query(self, x_hat: Tensor, offset: int) -> Float[Tensor, "heads t d_head"]:
+        """z such that the logit is z · (x_hat_j W_K + b_K), but for the keys' norm."""
+        z = self.scale * self._rotated(self.queries(x_hat), offset)
+        return z * gain(self.key_norm, z)
+
+    def _seen_by_key(self, x_hat: Tensor, offset: int) -> Float[Tensor, "heads t d_head"]:
+        """z such that the logit is (x_hat_i W_Q + b_Q) · z, but for the queries' norm."""
+        z = self.scale * self._rotated(self.keys(x_hat), -offset)[list(self.kv_of)]
+        return z * gain(self.query_norm, z)
+
+    def _rotated(self, x: Tensor, offset: int) -> Tensor:
+        """Rotated by the offset, so that the other side need not be rotated."""
+        if self.rotary is None:
+            return x
+        places = torch.full((x.shape[-2],), offset, device=x.device)
+        # The other side's rotation by 0 is the identity, but for the factor that YaRN puts in.
+        return self.rotary(self.rotary(x, places), torch.zeros_like(places))
+
+    @classmethod
+    def from_block(cls, block: nn.Module, model: nn.Module, architecture: Architecture) -> Heads:
+        """The matrices are views of the model's own parameters."""
+        names = architecture.attention
+        attention = block.get_submodule(names.module)
+        W_O, b_O = weight_and_bias(block.get_submodule(names.output))
+        n_heads = architecture.heads(model.config.to_dict())
+        W_O = W_O.unflatten(0, (n_heads, -1))
+        projections = _by_head(block, names, d_head=W_O.shape[1])
+        n_kv = len(projections["W_K"])
+        window = getattr(model.config, "sliding_window", None)
+        return cls(
+            **projections,
+            W_O=W_O,
+            b_O=b_O,
+            scale=float(attention.scaling),
+            softcap=getattr(model.config, "attn_logit_softcapping", None),
+            query_norm=norm_at(block, names.query_norm),
+            key_norm=norm_at(block, names.key_norm),
+            kv_of=tuple(head * n_kv // n_heads for head in range(n_heads)),
+            rotary=Rotary(model.get_submodule(architecture.rotary))
+            if architecture.rotary
+            else None,
+            causal=architecture.causal,
+            window=getattr(attention, "sliding_window", window),
+        )
+
+
+def weight_and_bias(module: nn.Module) -> tuple[Float[Tensor, "in out"], Float[Tensor, " out"]]:
+    """Of a projection, such that it gives x weight + bias."""
+    # Conv1D, transformers' own class, stores (in, out), nn.Linear (out, in).
+    weight = module.weight.mT if isinstance(module, nn.Linear) else module.weight
+    bias = module.bias
+    return weight, weight.new_zeros(weight.shape[1]) if bias is None else bias
+
+
+def _by_head(
+    block: nn.Module, names: Attention, d_head: int
+) -> dict[str, Float[Tensor, "heads *d d_head"]]:
+    """W_Q, b_Q, W_K, b_K, W_V and b_V, by name."""
+    found: dict[str, Tensor] = {}
+    for part, (letter, name) in enumerate(
+        (("Q", names.query), ("K", names.key), ("V", names.value))
+    ):
+        for kind, matrix in zip("Wb", weight_and_bias(block.get_submodule(name)), strict=True):
+            if names.fused == "parts":
+                matrix = matrix.unflatten(-1, (3, -1, d_head)).select(-3, part)
+            elif names.fused == "heads":
+                matrix = matrix.unflatten(-1, (-1, 3, d_head)).select(-2, part)
+            else:
+                matrix = matrix.unflatten(-1, (-1, d_head))
+            found[f"{kind}_{letter}"] = matrix.movedim(-2, 0)
+    return found

@@ -1,0 +1,92 @@
+"""Checkpoints as running models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForMaskedLM
+
+from ..errors import TokentrailsError
+from .architectures import Architecture
+from .checkpoint import Checkpoint
+
+
+def load_model(
+    folder: Path, device: torch.device, dtype: str = "float32"
+) -> tuple[nn.Module, Architecture]:
+    """The bare model of a checkpoint folder, without unembedding, ready to run.
+
+    Raises
+    ------
+    TokentrailsError: for weights that are cut short, or lack a part of the model.
+    """
+    architecture = Checkpoint(folder).architecture
+    bert = architecture.model_type in ("bert", "roberta")
+    options = {"add_pooling_layer": False} if bert else {}
+    model, bad = _load(AutoModel, folder, device, dtype, **options)
+    _refuse_bad_tensors(bad, folder)
+    return model, architecture
+
+
+def load_language_model(
+    folder: Path, device: torch.device, *, name: str
+) -> tuple[nn.Module, Architecture]:
+    """The model of a checkpoint folder with its unembedding, in float32.
+
+    Its attribute `base_model` is what `load_model` gives.
+
+    Parameters
+    ----------
+    name: of the model and checkpoint, for messages.
+
+    Raises
+    ------
+    TokentrailsError: for weights that are cut short, or lack the unembedding (of encoders: the
+        masked-token head) or another part of the model.
+    """
+    architecture = Checkpoint(folder).architecture
+    auto = AutoModelForCausalLM if architecture.causal else AutoModelForMaskedLM
+    model, bad = _load(auto, folder, device, "float32")
+    missing = [tensor for tensor in bad if not tensor.startswith(f"{model.base_model_prefix}.")]
+    if missing and len(missing) == len(bad):
+        head = "unembedding" if architecture.causal else "masked-token head"
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise TokentrailsError(
+            f"{name} has no {head}: its weights lack {missing[0]!r}{more}",
+            where=folder / "model.safetensors",
+            hint="take a model that was saved with it, or leave this one out of the experiment.",
+        )
+    _refuse_bad_tensors(bad, folder)
+    return model, architecture
+
+
+def _load(
+    auto: Any, folder: Path, device: torch.device, dtype: str, **options: Any
+) -> tuple[nn.Module, list[str]]:
+    """A model as one of transformers' auto classes builds it, and the tensors that it lacks."""
+    _ = Checkpoint(folder).weights  # refuses a file that is cut short
+    model, loading = auto.from_pretrained(
+        folder,
+        config=AutoConfig.from_pretrained(folder, trust_remote_code=False),
+        dtype=getattr(torch, dtype),
+        use_safetensors=True,
+        local_files_only=True,
+        trust_remote_code=False,
+        output_loading_info=True,
+        ignore_mismatched_sizes=True,  # they are refused, by name
+        **options,
+    )
+    bad = sorted(loading["missing_keys"]) + sorted(map(str, loading.get("mismatched_keys", ())))
+    return model.eval().to(device), bad
+
+
+def _refuse_bad_tensors(bad: list[str], folder: Path) -> None:
+    if bad:  # transformers would fill them with random numbers
+        raise TokentrailsError(
+            f"{len(bad)} tensors are missing or of another shape, among them {bad[0]!r}",
+            where=folder / "model.safetensors",
+            hint="the weights do not fit config.json; fetch or save the model again.",
+        )

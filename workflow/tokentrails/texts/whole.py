@@ -1,0 +1,34 @@
+"""Texts every token of which is a target."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import pyarrow as pa
+
+
+class WholeText(NamedTuple):
+    """A text of the tokens table, and the numbers of its rows there, one for each position."""
+
+    label: str
+    token_ids: list[int]
+    tokens: list[str]
+    rows: range
+
+
+def whole_texts(tokens: pa.Table) -> list[WholeText]:
+    """The texts of an experiment on whole texts, in the order of the table.
+
+    Parameters
+    ----------
+    tokens: the experiment's tokens table: a row for each token, those of a text together.
+    """
+    texts: list[WholeText] = []
+    row = 0
+    while row < tokens.num_rows:
+        label, ids, entries = (
+            tokens[name][row].as_py() for name in ("label", "token_ids", "tokens")
+        )
+        texts.append(WholeText(label, ids, entries, range(row, row + len(ids))))
+        row += len(ids)
+    return texts

@@ -1,0 +1,165 @@
+"""Which rows of the vocabulary vectors are nearest to, by cosine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from jaxtyping import Float32, Float64, Int, Int64
+from torch import Tensor
+from torch.nn import functional
+
+from ..network.factored import Factored
+from .cosines import directions, in_order, largest, pair_slices, refuse_non_finite, slices
+
+# Most bytes of the scores of one block of vectors, which has at least so many vectors.
+SCORES_BYTES = 32 << 20
+VECTORS_AT_ONCE = 64
+# Most bytes of the rows as the heads of one block see them, d_head wide.
+THIN_BYTES = 128 << 20
+# Further entries whose exact cosine is looked at, in case rounding has changed their order.
+SPARE = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Space:
+    """Vocabulary rows to compare vectors with: gain * rows + shift, one for each entry.
+
+    Attributes
+    ----------
+    name: as in the column `space`.
+    entries: the number in the vocabulary of each entry that may be listed.
+    rows: in their order, and zeros up to a multiple of `cosines.GROUP`.
+    gain, shift: the weight and the bias of the norm that the rows go through.
+    lengths: of gain * rows + shift.
+    z: the vocabulary bias of each entry.
+    """
+
+    name: str
+    entries: Int64[Tensor, " v"]
+    rows: Float32[Tensor, "w d"]
+    gain: Float32[Tensor, " d"]
+    shift: Float32[Tensor, " d"]
+    lengths: Float64[Tensor, " v"]
+    z: Float32[Tensor, " v"]
+
+    @cached_property
+    def inverse(self) -> Float32[Tensor, " w"]:
+        """1 / length of each row, 0 for what is no row."""
+        inverse = torch.where(self.lengths > 0, 1 / self.lengths, 0).float()
+        return functional.pad(inverse, (0, len(self.rows) - len(inverse)))
+
+
+@dataclass(frozen=True)
+class Nearest:
+    """The entries that each vector is nearest to; one without a direction has NaN as cosines.
+
+    Attributes
+    ----------
+    entries: their numbers in the vocabulary, the nearest first; equal ones by number.
+    cosines: theirs.
+    bias: mean |z| of each list.
+    norms: lengths of the vectors.
+    """
+
+    entries: Int[np.ndarray, "n k"]
+    cosines: Float64[np.ndarray, "n k"]
+    bias: Float32[np.ndarray, " n"]
+    norms: Float64[np.ndarray, " n"]
+
+
+def nearest(vectors: Float32[Tensor, "n d"] | Factored, space: Space, k: int) -> Nearest:
+    """The k entries of a space that vectors are nearest to, by cosine.
+
+    Scores are float32, of one block of vectors at a time. What is listed has its cosine in float64,
+    of the vectors multiplied out, so that both ways of scoring give the same.
+
+    Parameters
+    ----------
+    vectors: on the space's device; those of factors head by head.
+    k: less are listed if there are fewer entries.
+
+    Raises
+    ------
+    TokentrailsError: if a vector has a NaN or an infinity.
+    """
+    whole = vectors.product().flatten(0, 1) if isinstance(vectors, Factored) else vectors
+    refuse_non_finite("vector", whole)
+    norms = torch.linalg.vector_norm(whole, dim=1, dtype=torch.float64)
+    keep = min(k + SPARE, len(space.entries))
+    if isinstance(vectors, Factored) and not vectors.multiplying_out_is_cheaper(len(space.rows)):
+        near = _by_thin_factors(vectors, norms, space, keep)
+    else:
+        near = _directly(whole, space, keep)
+    near, cosines = in_order(near, _cosines(whole, norms, space, near), min(k, keep))
+    found = space.entries[near], cosines, space.z[near].abs().mean(dim=1), norms
+    return Nearest(*(column.cpu().numpy() for column in found))
+
+
+def _directly(vectors: Tensor, space: Space, keep: int) -> Int64[Tensor, "n k"]:
+    """The rows with the largest scores: products of d dimensions."""
+    unit = directions(vectors)
+    offset = (unit @ space.shift)[:, None] if space.shift.any() else None
+
+    def finish(scores: Tensor, part: slice) -> None:
+        if offset is not None:
+            scores.add_(offset[part])
+        scores.mul_(space.inverse)
+
+    return _largest_of(unit * space.gain, space.rows, space, keep, finish)
+
+
+def _by_thin_factors(
+    vectors: Factored, norms: Tensor, space: Space, keep: int
+) -> Int64[Tensor, "n k"]:
+    """The same by products of d_head dimensions: of left with right @ row."""
+    heads, t, d_head = vectors.left.shape
+    lengths = norms.view(heads, t, 1)
+    left = torch.where(lengths > 0, vectors.left / lengths, 0).float()
+    near = torch.empty(heads, t, keep, dtype=torch.int64, device=left.device)
+    matrices = sorted(set(vectors.matrix))
+    for part in slices(len(matrices), THIN_BYTES // (4 * len(space.rows) * d_head)):
+        right = vectors.right[matrices[part]].flatten(0, 1)
+        thin = torch.addmm(right @ space.shift, space.rows, (right * space.gain).T)
+        thin = thin.mul_(space.inverse[:, None]).unflatten(1, (-1, d_head))
+        for index, matrix in enumerate(matrices[part]):
+            group = [head for head in range(heads) if vectors.matrix[head] == matrix]
+            found = _largest_of(left[group].flatten(0, 1), thin[:, index], space, keep)
+            near[group] = found.view(len(group), t, keep)
+    return near.flatten(0, 1)
+
+
+def _largest_of(
+    vectors: Tensor,
+    rows: Tensor,
+    space: Space,
+    keep: int,
+    finish: Callable[[Tensor, slice], object] = lambda scores, part: None,
+) -> Int64[Tensor, "n k"]:
+    """The rows with the largest products with each vector, after `finish` has changed them."""
+    at_once = max(VECTORS_AT_ONCE, SCORES_BYTES // (4 * len(rows)))
+    buffer = torch.empty(min(at_once, len(vectors)), len(rows), device=rows.device)
+    near = torch.empty(len(vectors), keep, dtype=torch.int64, device=rows.device)
+    for part in slices(len(vectors), at_once):
+        scores = torch.mm(vectors[part], rows.T, out=buffer[: part.stop - part.start])
+        finish(scores, part)
+        scores[:, len(space.entries) :] = -torch.inf
+        near[part] = largest(scores, keep)[1]
+    return near
+
+
+def _cosines(
+    vectors: Tensor, norms: Tensor, space: Space, near: Int64[Tensor, "n c"]
+) -> Float64[Tensor, "n c"]:
+    """Cosines of vectors with several rows each, in float64; NaN for one without a direction."""
+    result = torch.empty(near.shape, dtype=torch.float64, device=near.device)
+    for part in pair_slices(len(near), near.shape[1] * vectors.shape[1], near.device):
+        x, numbers = vectors[part].double(), near[part]
+        rows = space.rows[numbers].double().mul_((x * space.gain)[:, None])
+        dots = rows.sum(dim=2) + (x @ space.shift.double())[:, None]
+        lengths = norms[part, None] * space.lengths[numbers]
+        result[part] = torch.where(lengths > 0, (dots / lengths).clamp(-1, 1), torch.nan)
+    return result
