@@ -21,7 +21,7 @@ from tokentrails.documents import sheets as sheets_module
 from tokentrails.documents import workbook as workbook_module
 from tokentrails.documents.page import write_page
 from tokentrails.documents.sheet import HIGH_BIAS, Column, Sheet
-from tokentrails.documents.sheets import MAIN, sheets_of
+from tokentrails.documents.sheets import MAIN, text_sheets
 from tokentrails.documents.workbook import write_workbook
 
 NAMES = [
@@ -33,7 +33,8 @@ SPACE = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
 
 
 def made(tables: Mapping[str, pl.DataFrame], most: int = 10**6) -> list[Sheet]:
-    return sheets_of(tables, "made", most_pairs=most, about={"model": "nano", "text": EVIL})
+    (sheets,) = text_sheets(tables, "made", limits=[most], about={"model": "nano", "text": EVIL})
+    return sheets
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ with job(snakemake):
 
     from tokentrails import __version__
     from tokentrails.documents.page import MOST_PAIRS, write_page
-    from tokentrails.documents.sheets import MAIN, sheets_of
+    from tokentrails.documents.sheets import MAIN, text_sheets
     from tokentrails.documents.workbook import MOST_ROWS, write_workbook
     from tokentrails.files.tables import provenance_of, read_frame, read_table
 
@@ -21,7 +21,6 @@ with job(snakemake):
     about = {**wildcards, "text": text, **provenance, "tokentrails": __version__}
     title = " · ".join([label, wildcards.model, wildcards.checkpoint])
 
-    sheets = sheets_of(tables, label, most_pairs=MOST_ROWS, about=about)
-    write_workbook(sheets, output.workbook, title=title, first=MAIN)
-    sheets = sheets_of(tables, label, most_pairs=MOST_PAIRS, about=about)
-    write_page(sheets, output.page, title=title, text=text, first=MAIN)
+    book, page = text_sheets(tables, label, limits=(MOST_ROWS, MOST_PAIRS), about=about)
+    write_workbook(book, output.workbook, title=title, first=MAIN)
+    write_page(page, output.page, title=title, text=text, first=MAIN)
