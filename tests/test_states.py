@@ -88,23 +88,6 @@ def test_many_rows_in_any_order_come_to_their_places(tmp_path, dtype):
         np.testing.assert_array_equal(layer.hidden, expected)
 
 
-def test_reads_and_writes_that_stop_early_go_on(tmp_path, monkeypatch):
-    read, write_at = os.preadv, os.pwrite
-
-    def some(fd, buffers, offset):
-        taken, room = [], 50
-        for buffer in buffers:
-            taken.append(buffer[:room])
-            room -= len(taken[-1])
-        return read(fd, [b for b in taken if len(b)], offset)
-
-    monkeypatch.setattr(os, "preadv", some)
-    monkeypatch.setattr(os, "pwrite", lambda fd, data, at: write_at(fd, data[:7], at))
-    hidden = random_states()
-    reader = StatesReader(write(tmp_path / "s.parquet", hidden, ORDERS[2]))
-    np.testing.assert_array_equal(np.stack([layer.hidden for layer in reader]), hidden)
-
-
 def test_there_is_one_row_group_for_each_place_in_order(tmp_path):
     file = pq.ParquetFile(write(tmp_path / "s.parquet", random_states(), ORDERS[0]))
     assert file.num_row_groups == len(PLACES)

@@ -9,7 +9,7 @@ from functools import cache
 from typing import Any, cast
 
 import yaml
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator, TypeChecker
 from jsonschema.exceptions import ValidationError, best_match
 from jsonschema.validators import extend
 
@@ -18,16 +18,16 @@ from ..errors import TokentrailsError
 from ..project import SCHEMAS
 from .yaml_file import KeyPath
 
-# In YAML .nan and .inf are numbers; no setting and no column can do anything with them.
+
+def _is_number(checker: TypeChecker, value: object) -> bool:
+    """In YAML .nan and .inf are numbers; no setting and no column can do anything with them."""
+    is_number = Draft202012Validator.TYPE_CHECKER.is_type(value, "number")
+    return is_number and not (isinstance(value, float) and not math.isfinite(value))
+
+
 _Validator = extend(
     Draft202012Validator,
-    type_checker=Draft202012Validator.TYPE_CHECKER.redefine(
-        "number",
-        lambda checker, value: (
-            Draft202012Validator.TYPE_CHECKER.is_type(value, "number")
-            and not (isinstance(value, float) and not math.isfinite(value))
-        ),
-    ),
+    type_checker=Draft202012Validator.TYPE_CHECKER.redefine("number", _is_number),
 )
 
 
@@ -59,13 +59,7 @@ def _analyses_of(kind: Kind) -> str:
 
 
 def check(data: Any, name: str, where: Callable[[KeyPath], str]) -> None:
-    """Check data against a schema.
-
-    Parameters
-    ----------
-    data: what a YAML file or Snakemake's config holds.
-    name: which schema.
-    where: says where a key path is, for the message.
+    """Check what a YAML file or Snakemake's config holds.
 
     Raises
     ------

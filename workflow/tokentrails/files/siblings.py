@@ -36,13 +36,12 @@ class Siblings:
     def __init__(self, readers: Mapping[str, StatesReader], reference: str) -> None:
         self.readers = readers
         self.reference = reference
-        at = readers[reference]
-        self.places: tuple[Place, ...] = at.places
+        self.places: tuple[Place, ...] = readers[reference].places
+        wanted = _shape(readers[reference])
         for name, reader in readers.items():
-            own, wanted = (_shape(r) for r in (reader, at))
-            if own != wanted:
+            if _shape(reader) != wanted:
                 raise TokentrailsError(
-                    f"the states of {name} are {own}, those of {reference} are {wanted}",
+                    f"the states of {name} are {_shape(reader)}, those of {reference} are {wanted}",
                     where=reader.path,
                     hint="these are not checkpoints of one model; list those that are.",
                 )
@@ -61,19 +60,14 @@ class Siblings:
 
 
 def provenance_of_all(tables: Mapping[str, pa.Table]) -> dict[str, str]:
-    """The provenance that tables of several checkpoints share; what differs, by checkpoint.
-
-    Parameters
-    ----------
-    tables: by the name of the checkpoint.
-    """
-    each = {name: provenance_of(table) for name, table in tables.items()}
+    """The provenance that tables of several checkpoints share; what differs, by checkpoint."""
+    by_checkpoint = {name: provenance_of(table) for name, table in tables.items()}
     shared = {}
-    for key in next(iter(each.values())):
-        values = {name: one.get(key, "") for name, one in each.items()}
-        alike = len(set(values.values())) == 1
-        shared[key] = next(iter(values.values())) if alike else json.dumps(values)
-    return shared | {"checkpoint": "all", "checkpoints": json.dumps(list(each))}
+    for key in next(iter(by_checkpoint.values())):
+        values = {name: own.get(key, "") for name, own in by_checkpoint.items()}
+        first, *others = set(values.values())
+        shared[key] = json.dumps(values) if others else first
+    return shared | {"checkpoint": "all", "checkpoints": json.dumps(list(by_checkpoint))}
 
 
 def _shape(reader: StatesReader) -> str:

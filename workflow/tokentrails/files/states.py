@@ -23,8 +23,6 @@ from .tables import broken, describe
 Place = tuple[str, int]
 """A site and a layer."""
 
-BUFFERS_AT_ONCE = 1024  # what one system call takes
-
 
 @dataclass(frozen=True)
 class Layer:
@@ -113,44 +111,36 @@ class StatesWriter:
         with np.errstate(over="ignore"):  # refused below
             block = np.ascontiguousarray(hidden, dtype=self._dtype)
         if self._dtype == np.float16 and not np.isfinite(block).all():
-            at = int(np.argwhere(~np.isfinite(block))[0, 0])
-            site, layer = self.places[at]
+            index = int(np.argwhere(~np.isfinite(block))[0, 0])
+            site, layer = self.places[index]
             raise TokentrailsError(
                 f"a state at site {site}, layer {layer} is too large for float16: "
-                f"{np.abs(hidden[at]).max():.6g}",
+                f"{np.abs(hidden[index]).max():.6g}",
                 where=self.path,
                 hint="use extract.store: float32.",
             )
         start = self._written * self._d * self._dtype.itemsize
-        for index in range(len(self.places)):
-            _write_at(self._scratch.fileno(), block[index], index * self._layer_bytes + start)
+        for index, states in enumerate(block):
+            self._scratch.seek(index * self._layer_bytes + start)
+            self._scratch.write(states.data)
         self._order.append(np.asarray(rows))
         self._written += len(rows)
 
     def finish(self, provenance: Mapping[str, str]) -> None:
-        """Write the Parquet file.
-
-        Parameters
-        ----------
-        provenance: goes into its metadata.
-        """
+        """Write the Parquet file, with the provenance in its metadata."""
         n = len(self._occurrences)
         order = np.concatenate(self._order) if self._order else np.empty(0, dtype=int)
         if not np.array_equal(np.sort(order), np.arange(n)):
             raise ValueError(f"{len(order)} rows were added where {n} were announced")
-        hidden = np.empty((n, self._d), dtype=self._dtype)
-        # Rows in the order in which they came: the scratch file is read straight to their places.
-        rows = [_bytes(hidden[row]) for row in order]
-        value = pa.from_numpy_dtype(self._dtype)
+        tensor = pa.fixed_shape_tensor(pa.from_numpy_dtype(self._dtype), [self._d])
+        columns = {
+            "occurrence": pa.int32(),
+            "site": pa.string(),
+            "layer": pa.int32(),
+            "hidden": tensor,
+        }
         schema = describe(
-            pa.table(
-                {
-                    "occurrence": pa.array([], pa.int32()),
-                    "site": pa.array([], pa.string()),
-                    "layer": pa.array([], pa.int32()),
-                    "hidden": pa.array([], pa.fixed_shape_tensor(value, [self._d])),
-                }
-            ),
+            pa.schema(columns).empty_table(),
             title="hidden states of the targets, one row group per site and layer",
             provenance=provenance,
             units={"hidden": "model units"},
@@ -165,8 +155,10 @@ class StatesWriter:
                 write_statistics=["site", "layer"],
             ) as writer,
         ):
-            for index, (site, layer) in enumerate(self.places):
-                _read_at(self._scratch.fileno(), rows, index * self._layer_bytes)
+            hidden = np.empty((n, self._d), dtype=self._dtype)
+            self._scratch.seek(0)
+            for site, layer in self.places:
+                self._read_layer(hidden)
                 table = pa.table(
                     [
                         pa.array(self._occurrences),
@@ -177,6 +169,14 @@ class StatesWriter:
                     schema=schema,
                 )
                 writer.write_table(table, row_group_size=max(n, 1))
+
+    def _read_layer(self, hidden: np.ndarray) -> None:
+        """Fill in the states of the next place in the scratch file, by row of the table."""
+        for rows in self._order:
+            batch = np.empty((len(rows), self._d), dtype=self._dtype)
+            if self._scratch.readinto(batch.data) < batch.nbytes:
+                raise OSError(errno.EIO, "the scratch file is shorter than was written")
+            hidden[rows] = batch
 
     def close(self) -> None:
         self._scratch.close()
@@ -271,32 +271,6 @@ def refuse_non_finite(
         where=name,
         hint="in half precision, use extract.dtype: float32; otherwise the weights are broken.",
     )
-
-
-def _write_at(fd: int, block: np.ndarray, offset: int) -> None:
-    view = _bytes(block)
-    while view:
-        done = os.pwrite(fd, view, offset)
-        view, offset = view[done:], offset + done
-
-
-def _read_at(fd: int, buffers: Sequence[memoryview], offset: int) -> None:
-    """Fill buffers of one size, one after the other, from a file."""
-    for start in range(0, len(buffers), BUFFERS_AT_ONCE):
-        some = buffers[start : start + BUFFERS_AT_ONCE]
-        wanted = len(some) * len(some[0])
-        done = os.preadv(fd, some, offset)
-        while done < wanted:  # a signal, or more than 2 GB
-            whole, part = divmod(done, len(some[0]))
-            more = os.preadv(fd, [some[whole][part:], *some[whole + 1 :]], offset + done)
-            if more == 0:
-                raise OSError(errno.EIO, "the scratch file is shorter than was written")
-            done += more
-        offset += wanted
-
-
-def _bytes(block: np.ndarray) -> memoryview:
-    return block.reshape(-1).view(np.uint8).data
 
 
 def _disk_full(path: Path, needed: int, free: int) -> TokentrailsError:

@@ -31,26 +31,19 @@ def describe(
 
     Parameters
     ----------
-    table: any columns.
-    title: what the table holds, in a sentence.
     provenance: model, checkpoint, source revision, experiment hash and what else it came from.
     meanings, units: by column, beyond `MEANINGS`.
     """
-    known = {**MEANINGS, **(meanings or {})}
+    known = {k: v for k, v in (MEANINGS | dict(meanings or {})).items() if k in table.column_names}
     units = units or {}
     fields = []
     for field in table.schema:
-        about = {}
-        if field.name in known:
-            about["description"] = known[field.name]
-        if field.name in units:
-            about["unit"] = units[field.name]
-        fields.append(field.with_metadata(about or None))
-    columns = {name: text for name, text in known.items() if name in table.column_names}
+        about = {"description": known.get(field.name), "unit": units.get(field.name)}
+        fields.append(field.with_metadata({k: v for k, v in about.items() if v} or None))
     metadata = {
         "title": title,
-        "definitions": json.dumps(columns, sort_keys=True, ensure_ascii=False),
-        "units": json.dumps({k: v for k, v in units.items() if k in columns}, sort_keys=True),
+        "definitions": json.dumps(known, sort_keys=True, ensure_ascii=False),
+        "units": json.dumps({k: v for k, v in units.items() if k in known}, sort_keys=True),
         "tokentrails_version": __version__,
         **{key: str(value) for key, value in sorted(provenance.items())},
     }
@@ -67,23 +60,14 @@ def provenance_of(table: pa.Table) -> dict[str, str]:
 def write_table(table: pa.Table, path: Path, csv: Path | None = None) -> None:
     """Write a table, whole or not at all.
 
-    Parameters
-    ----------
-    path: of the Parquet file.
-    csv: of the CSV twin: lists become JSON, and a text that a spreadsheet would run as a formula
-        gets an apostrophe in front.
+    In the CSV twin lists become JSON, and a text that a spreadsheet would run as a formula gets an
+    apostrophe in front.
     """
     write_parts([table], path, csv)
 
 
 def write_parts(parts: Iterable[pa.Table], path: Path, csv: Path | None = None) -> None:
-    """Write tables of one schema below each other, as `write_table` does; one is held at a time.
-
-    Parameters
-    ----------
-    parts: at least one.
-    path, csv: as for `write_table`.
-    """
+    """Write at least one table, all of one schema, below each other; one is held at a time."""
     with writing_parts(path, csv) as write:
         for table in parts:
             write(table)
@@ -93,10 +77,7 @@ def write_parts(parts: Iterable[pa.Table], path: Path, csv: Path | None = None) 
 def writing_parts(path: Path, csv: Path | None = None) -> Iterator[Callable[[pa.Table], None]]:
     """A function that writes the next part, for tables that are made side by side.
 
-    Parameters
-    ----------
-    path, csv: as for `write_table`. Nothing is there unless at least one part was written, and the
-        block has ended without an error.
+    Nothing is there unless at least one part was written, and the block has ended without an error.
     """
     with ExitStack() as stack:
         part_csv = None if csv is None else stack.enter_context(replacing(csv))
