@@ -17,9 +17,9 @@ from tokentrails.metrics.convergence import convergence_similarities
 from tokentrails.metrics.identity import identity
 from tokentrails.metrics.perturbation import perturbation
 from tokentrails.metrics.summary import summary
-from tokentrails.statistics.baseline import NO_BASELINE, Baseline, moments_of, z_scores
+from tokentrails.statistics.baseline import NO_BASELINE, Baseline, moments, z_scores
 from tokentrails.statistics.bootstrap import Bootstrap
-from tokentrails.statistics.pairs import Pairs, mean_of_different
+from tokentrails.statistics.pairs import Pairs, mean_of_different_words
 
 PROVENANCE = {"model": "m", "checkpoint": "main", "experiment": "baseline"}
 BOOTSTRAP = Bootstrap(draws=300, confidence=0.95, seed=0)
@@ -66,7 +66,7 @@ def slow(tokens, states, embedding):
 
 def measured(tokens, states, embedding, places=(("resid", 0),)):
     """Both tables, as frames, of the same states at all places."""
-    sample = Sample.of(tokens, "file.yaml")
+    sample = Sample.from_tokens(tokens, "file.yaml")
     own = embedding[sample.token_ids]
     layers = [Layer(*place, np.arange(len(states)), states) for place in places]
     found = list(chances(layers, sample, own, BOOTSTRAP))
@@ -102,7 +102,7 @@ def test_the_mean_is_that_of_a_double_loop_over_the_pairs(made):
 
 def test_mean_and_deviation_are_those_of_the_tokens_that_take_part(made):
     tokens, states, embedding, _, (_, dimensions) = made
-    sample = Sample.of(tokens, "file.yaml")
+    sample = Sample.from_tokens(tokens, "file.yaml")
     for site, rows in (("resid", states[sample.rows]), ("embedding", embedding[sample.token_ids])):
         here = dimensions.filter(pl.col("site") == site)
         assert here["dimension"].to_list() == list(range(5))
@@ -155,7 +155,7 @@ def test_a_rogue_dimension_raises_the_cosine_and_standardising_removes_it():
     assert row["cosine"] > 0.8 and row["ci_high"] - row["ci_low"] < 0.01
     share = dimensions.filter(pl.col("site") == "resid").sort("share")
     assert share["dimension"][-1] == 7 and share["share"][-1] > 0.95
-    standard = Baseline.of(*tables).standardise(("resid", 0), states).astype(np.float32)
+    standard = Baseline.from_tables(*tables).standardise(("resid", 0), states).astype(np.float32)
     again = measured(tokens, standard, embedding)[1][0]
     again = again.row(by_predicate=pl.col("kind") == "states", named=True)
     assert abs(again["cosine"]) < 0.01 and again["ci_low"] < 0.005
@@ -176,7 +176,7 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say():
             total, n = (((drawn @ m) * drawn).sum(axis=1) for m in (sums, counts))
             return (total / n)[:, None]
 
-        low, high = BOOTSTRAP.interval(BOOTSTRAP.redraw(mean, 25, (seed,))[:, 0])
+        low, high = BOOTSTRAP.interval(BOOTSTRAP.resample(mean, 25, (seed,))[:, 0])
         inside += low <= 0.2 <= high
     assert inside >= 33
 
@@ -203,23 +203,23 @@ def test_mean_of_different_words_is_that_of_a_double_loop():
     rng = np.random.default_rng(6)
     a, b, word = *rng.standard_normal((2, 15, 3)), rng.integers(5, size=15)
     pairs = [a[i] @ b[j] for i in range(15) for j in range(15) if word[i] != word[j]]
-    assert mean_of_different(a, b, word) == pytest.approx(np.mean(pairs))
-    assert np.isnan(mean_of_different(a, b, np.zeros(15, dtype=int)))
+    assert mean_of_different_words(a, b, word) == pytest.approx(np.mean(pairs))
+    assert np.isnan(mean_of_different_words(a, b, np.zeros(15, dtype=int)))
 
 
 @pytest.mark.parametrize("n_texts", [0, 1, 3])
 def test_too_few_pairs_are_refused_with_the_file(n_texts):
     tokens = texts_of(n_texts=max(n_texts, 1)).slice(0, None if n_texts else 0)
     with pytest.raises(TokentrailsError, match=r"my\.yaml.*pairs.*1000.*\n.*add texts"):
-        Sample.of(tokens, "my.yaml")
+        Sample.from_tokens(tokens, "my.yaml")
 
 
 def test_a_dimension_that_never_varies_has_no_deviation_and_says_nothing():
     rows = np.random.default_rng(7).standard_normal((999, 3)).astype(np.float32)
     rows[:, 1] = np.float32(0.1)
-    moments = moments_of(rows)
-    assert moments[1][1] == 0 and moments[1][0] > 0
-    scores = z_scores(rows * 3, moments)
+    known = moments(rows)
+    assert known[1][1] == 0 and known[1][0] > 0
+    scores = z_scores(rows * 3, known)
     assert not scores[:, 1].any() and scores[:, 0].any()
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 import pytest
+from measures import cosine, statistics
 
 from tokentrails.errors import TokentrailsError
 from tokentrails.files.siblings import Siblings
@@ -26,7 +27,7 @@ PLACES = tuple(places(["resid", "resid_mid", "final_norm"], DEPTH))
 STEPS = {"step0": 0, "step4": 4, "main": None, "step32": 32}
 N_TOKENS = [1, 2, 1, 2, 2, 1, 4, 2, 1, 1, 2, 1]
 PROVENANCE = {"model": "m", "checkpoint": "all", "experiment": "e"}
-BOOTSTRAP = Bootstrap(draws=200, confidence=0.9, seed=0)
+STATISTICS = statistics(200, seed=0, few=6)
 
 
 def random_states(seed: int, n: int = len(N_TOKENS), width: int = WIDTH) -> np.ndarray:
@@ -68,11 +69,6 @@ def tokens_table(n_tokens=N_TOKENS):
             "rank": pa.array(range(1, n + 1), pa.int32()),
         }
     )
-
-
-def cosine(a, b):
-    a, b = a.astype(np.float64), b.astype(np.float64)
-    return float(a @ b / np.sqrt((a @ a) * (b @ b)))
 
 
 def table_of(siblings, pooling="last"):
@@ -124,8 +120,7 @@ def by_group(siblings):
         STEPS,
         N_TOKENS,
         groups=[1, 2, 3],
-        bootstrap=BOOTSTRAP,
-        few=6,
+        statistics=STATISTICS,
         provenance=PROVENANCE,
     )
     return pl.DataFrame(pl.from_arrow(table))
@@ -187,8 +182,7 @@ def test_a_slope_reaches_back_at_least_a_quarter_of_a_doubling(tmp_path):
                 steps,
                 N_TOKENS,
                 groups=[1],
-                bootstrap=BOOTSTRAP,
-                few=6,
+                statistics=STATISTICS,
                 provenance=PROVENANCE,
             )
         )
@@ -335,7 +329,7 @@ def test_a_measure_without_some_words_is_that_of_the_others(measure, n, d):
     rng = np.random.default_rng(n)
     x, y = rng.standard_normal((n, d)) + 2, rng.standard_normal((n, d))
     y += x
-    parts = Jackknife.of(n, [0], 0.95).parts
+    parts = Jackknife.split(n, [0], 0.95).parts
     values = measure(compact(x), compact(y), parts)
     assert len(values) == 1 + len(parts)
     for part, value in zip(parts, values[1:], strict=True):
@@ -345,7 +339,7 @@ def test_a_measure_without_some_words_is_that_of_the_others(measure, n, d):
 
 @pytest.mark.parametrize("words", [0, 1, 2, 3, 5, 41, 600])
 def test_words_are_split_and_matched_within_their_part(words):
-    split = Jackknife.of(words, [3], 0.95)
+    split = Jackknife.split(words, [3], 0.95)
     assert sorted(np.concatenate(split.parts)) == list(range(words))
     sizes = {len(part) for part in split.parts}
     assert max(sizes) - min(sizes) <= 1 and len(split.parts) == max(1, min(20, words // 2))
@@ -369,7 +363,7 @@ def test_intervals_of_cka_and_procrustes_hold_the_truth_as_often_as_they_say():
     found = {name: np.empty((times, 3)) for name in ("cka", "procrustes", "shuffled")}
     for i in range(times):
         x, y = map(compact, similar_words(rng, n))
-        split = Jackknife.of(n, [i], 0.95)
+        split = Jackknife.split(n, [i], 0.95)
         for name, values in (
             ("cka", debiased_cka(x, y, split.parts)),
             ("procrustes", procrustes(x, y, split.parts)),
@@ -394,9 +388,7 @@ def test_the_alignment_table(siblings, states, tmp_path):
         STEPS,
         N_TOKENS,
         groups=[1, 2, 3],
-        few=6,
-        confidence=0.9,
-        seed=0,
+        statistics=STATISTICS,
         provenance=PROVENANCE | {"seed": "0"},
     )
     assert b"jackknife" in table.schema.metadata[b"intervals"]
@@ -413,7 +405,7 @@ def test_the_alignment_table(siblings, states, tmp_path):
     assert (known.filter(pl.col("checkpoint") == "step4")["cosine"].abs() < 0.9).all()
     every = known.filter(pl.col("n_tokens").is_null(), pl.col("checkpoint") == "step0")
     chosen = [i for i, n in enumerate(N_TOKENS) if n <= 3]
-    parts = Jackknife.of(len(chosen), [0, 0], 0.9).parts
+    parts = Jackknife.split(len(chosen), [0, 0], 0.9).parts
     assert len(parts) == 5
     for row in every.iter_rows(named=True):
         place = PLACES.index((row["site"], row["layer"]))
@@ -503,7 +495,7 @@ def test_perturbation_is_the_mean_cosine_with_the_base():
 def test_perturbation_by_group_means_over_words():
     tables = {name: perturbations(random_states(i, len(TEXTS))) for i, name in enumerate(STEPS)}
     result = perturbation_by_group(
-        tables, STEPS, groups=[1, 2], bootstrap=BOOTSTRAP, few=2, provenance=PROVENANCE
+        tables, STEPS, groups=[1, 2], statistics=statistics(200, few=2), provenance=PROVENANCE
     )
     rows = pl.DataFrame(pl.from_arrow(result))
     assert len(rows) == len(STEPS) * 2 * 2 * (len(PLACES) + 3)

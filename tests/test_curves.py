@@ -3,18 +3,14 @@
 import numpy as np
 import polars as pl
 import pytest
+from measures import PROVENANCE, cosine, frame, samples, statistics
 
+from tokentrails.metrics.columns.means import mean_curves
 from tokentrails.metrics.curves import curves
-from tokentrails.statistics.bootstrap import DRAWS_AT_ONCE, Bootstrap
 from tokentrails.statistics.student import expanded_tail
 
-PROVENANCE = {"model": "m", "checkpoint": "main", "experiment": "e"}
-BOOTSTRAP = Bootstrap(draws=DRAWS_AT_ONCE + 20, confidence=0.9, seed=2)
-RUN = {"model": "m", "checkpoint": "main", "experiment": "e"}
-
-
-def cosine(a, b):
-    return float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
+STATISTICS = statistics(few=5)
+BOOTSTRAP = STATISTICS.bootstrap
 
 
 def tables(texts, rng, *, layers=2, standardised=False):
@@ -23,7 +19,7 @@ def tables(texts, rng, *, layers=2, standardised=False):
     states = rng.standard_normal((layers, len(names), 6)) + 0.7
     identity, context = [], []
     for layer in range(layers):
-        at = RUN | {"site": "resid", "layer": layer}
+        at = PROVENANCE | {"site": "resid", "layer": layer}
         for i, (word, sense, label) in enumerate(names):
             value = cosine(states[layer, i], np.ones(6))
             row = at | {"word": word, "sense": sense, "label": label, "cosine": value}
@@ -45,31 +41,21 @@ def tables(texts, rng, *, layers=2, standardised=False):
     return made
 
 
-def made(identity, context, bootstrap=BOOTSTRAP):
-    table = curves(
-        identity.to_arrow(),
-        None if context is None else context.to_arrow(),
-        bootstrap=bootstrap,
-        few=5,
-        provenance=PROVENANCE,
-    )
-    return pl.DataFrame(pl.from_arrow(table))
+def made(identity, context, settings=STATISTICS):
+    context = None if context is None else context.to_arrow()
+    return frame(curves(identity.to_arrow(), context, statistics=settings, provenance=PROVENANCE))
 
 
 SENSES = {("bank", "money"): 4, ("bank", "river"): 5, ("lead", "guide"): 3, ("lead", "metal"): 4}
 
 
-def draws_of(stratum, n):
-    """The texts of a sense in every draw, from the same generator, a block of draws at a time."""
-    rng = np.random.default_rng([BOOTSTRAP.seed, stratum])
-    for start in range(0, BOOTSTRAP.draws, DRAWS_AT_ONCE):
-        yield from rng.integers(n, size=(min(DRAWS_AT_ONCE, BOOTSTRAP.draws - start), n))
-
-
 def test_means_and_intervals_are_those_of_a_plain_loop():
     identity, context = tables(SENSES, np.random.default_rng(0))
     table = made(identity, context)
-    drawn = {key: list(draws_of(at, n)) for at, (key, n) in enumerate(sorted(SENSES.items()))}
+    drawn = {
+        key: list(samples(BOOTSTRAP, n, stratum))
+        for stratum, (key, n) in enumerate(sorted(SENSES.items()))
+    }
     of_text = {(r["label"], r["layer"]): r["cosine"] for r in identity.iter_rows(named=True)}
     of_pair = {
         (frozenset((r["label_a"], r["label_b"])), r["layer"]): r["cosine"]
@@ -94,12 +80,12 @@ def test_means_and_intervals_are_those_of_a_plain_loop():
 
         everything = [(s, f"{word}_{s}_{i}") for s in chosen for i in range(SENSES[word, s])]
         assert row["mean"] == pytest.approx(value(everything), abs=1e-6)
-        samples = []
-        for draw in range(BOOTSTRAP.draws):
-            sample = [(s, f"{word}_{s}_{i}") for s in chosen for i in drawn[word, s][draw]]
-            samples.append(value(sample))
+        means = [
+            value([(s, f"{word}_{s}_{i}") for s in chosen for i in drawn[word, s][draw]])
+            for draw in range(BOOTSTRAP.draws)
+        ]
         tail = expanded_tail(0.9, min(SENSES[word, s] for s in chosen))
-        low, high = np.nanquantile(samples, [tail, 1 - tail])
+        low, high = np.nanquantile(means, [tail, 1 - tail])
         assert (row["ci_low"], row["ci_high"]) == pytest.approx((low, high), abs=1e-6), row
 
 
@@ -151,6 +137,69 @@ def test_adjusted_curves_are_the_same_shifted_by_the_baseline():
         assert raw[name].to_numpy() - 0.2 == pytest.approx(adjusted[name].to_numpy(), abs=1e-6)
 
 
+def test_mean_curves_of_any_measure_are_those_of_a_plain_loop():
+    """Two measures of the tokens of texts, some without a value, by a column with nulls."""
+    rng = np.random.default_rng(6)
+    tokens = [
+        {"label": f"t{text}", "position": position, "kind": rng.choice(["x", "y", None])}
+        for text in range(8)
+        for position in range(rng.integers(2, 6))
+    ]
+    rows = [
+        token | {"site": "resid", "layer": layer, "norm": rng.normal(), "angle": rng.normal()}
+        for layer in range(2)
+        for token in tokens
+    ]
+    for row in rows[::7]:
+        row["norm"] = None
+    table = pl.DataFrame(rows, infer_schema_length=None)
+    made = mean_curves(table, by=["kind"], values=["norm", "angle"], statistics=STATISTICS)
+    assert made.columns[:4] == ["measure", "kind", "site", "layer"] and len(made) == 12
+    key = ["measure", "kind", "layer"]
+    assert made.select(key).equals(made.select(key).sort(key, nulls_last=True))
+    for row in made.to_dicts():
+        here = [r for r in rows if r["kind"] == row["kind"] and r[row["measure"]] is not None]
+        texts = sorted({r["label"] for r in here})
+        values = [(r["label"], r[row["measure"]]) for r in here if r["layer"] == row["layer"]]
+        n = len({(r["label"], r["position"]) for r in here})
+        assert (row["n"], row["n_texts"], row["few"]) == (n, len(texts), len(texts) < 5)
+        assert row["mean"] == pytest.approx(np.mean([value for _, value in values]), abs=1e-6)
+        stream = ["x", "y", None].index(row["kind"])
+        means = []
+        for sample in samples(BOOTSTRAP, len(texts), stream):
+            drawn = [v for text in sample for label, v in values if label == texts[text]]
+            means.append(np.mean(drawn) if drawn else np.nan)
+        tail = expanded_tail(0.9, len(texts))
+        ends = np.nanquantile(means, [tail, 1 - tail])
+        assert (row["ci_low"], row["ci_high"]) == pytest.approx(tuple(ends), abs=1e-6)
+    order = table.sample(fraction=1, shuffle=True, seed=1)
+    again = mean_curves(order, by=["kind"], values=["norm", "angle"], statistics=STATISTICS)
+    assert made.equals(again)
+
+
+def test_mean_curves_by_sense_are_the_curves_of_identity():
+    identity, _ = tables(SENSES, np.random.default_rng(7))
+    own = made(identity, None).filter(pl.col("word").is_not_null(), similarity="cosine")
+    keys = ["word", "sense"]
+    found = mean_curves(
+        identity.with_columns(position=0), by=keys, values=["cosine"], statistics=STATISTICS
+    )
+    names = ["layer", "n", "n_texts", "few", "mean", "ci_low", "ci_high"]
+    assert found.select(names).equals(own.sort("word", "series", "layer").select(names))
+    alone = mean_curves(
+        identity.with_columns(position=0), by=["label"], values=["cosine"], statistics=STATISTICS
+    )
+    assert alone["ci_low"].null_count() == len(alone) > 0 == alone["mean"].null_count()
+    (whole,) = mean_curves(
+        identity.with_columns(position=0).filter(layer=0),
+        by=[],
+        values=["cosine"],
+        statistics=STATISTICS,
+        unit="word",
+    ).to_dicts()
+    assert (whole["n"], whole["n_texts"]) == (16, 2) and whole["ci_low"] < whole["ci_high"]
+
+
 @pytest.mark.parametrize("texts", [6, 10])
 def test_intervals_hold_the_truth_where_independent_pairs_would_not(texts):
     """95 % ± 2 of 1,000 words; every text has a quality of its own, which its pairs share.
@@ -166,7 +215,7 @@ def test_intervals_hold_the_truth_where_independent_pairs_would_not(texts):
     quality = rng.standard_normal((len(words), 2 * texts))
     noise = 0.3 * rng.standard_normal((len(words), len(first)))
     pairs = quality[:, first] + quality[:, second] + noise
-    at = {name: pl.lit(value) for name, value in RUN.items()}
+    at = {name: pl.lit(value) for name, value in PROVENANCE.items()}
     at |= {"site": pl.lit("resid"), "layer": pl.lit(0, pl.Int32)}
     at |= {"adjusted": pl.lit(None, pl.Float64)}
     of_word = np.repeat(words, 2 * texts), np.repeat(words, len(first))
@@ -187,8 +236,8 @@ def test_intervals_hold_the_truth_where_independent_pairs_would_not(texts):
             "cosine": pairs.ravel(),
         }
     ).with_columns(**at)
-    bootstrap = Bootstrap(draws=400, confidence=0.95, seed=1)
-    table = made(identity, context, bootstrap).filter(pl.col("word").is_not_null())
+    settings = statistics(400, confidence=0.95, seed=1)
+    table = made(identity, context, settings).filter(pl.col("word").is_not_null())
     held = table.group_by("measure").agg(
         ((pl.col("ci_low") <= 0) & (pl.col("ci_high") >= 0)).mean().alias("held")
     )

@@ -6,28 +6,23 @@ import pyarrow as pa
 import pytest
 import tiny
 import workflow as wf
+from measures import PROVENANCE, frame, samples, statistics
 
 from tokentrails.metrics.half_lives import (
     BANDS,
     RAREST,
-    band_of,
-    groups_of,
+    frequency_band,
     half_life_curve,
+    half_life_groups,
     half_lives,
     half_lives_by_group,
 )
-from tokentrails.statistics.bootstrap import DRAWS_AT_ONCE, Bootstrap
 from tokentrails.texts.spans import parts_of, words_of
 from tokentrails.texts.word_list import Entry, WordList
 
-PROVENANCE = {"model": "m", "checkpoint": "main", "experiment": "e"}
-BOOTSTRAP = Bootstrap(draws=DRAWS_AT_ONCE + 30, confidence=0.9, seed=4)
+STATISTICS = statistics()
 DEPTH, THRESHOLD = 4, 0.1
 WORDS = WordList((Entry(1, "the"), Entry(90, "of"), Entry(500, "river"), Entry(9_000, "oak")), "x")
-
-
-def frame(table):
-    return pl.DataFrame(pl.from_arrow(table))
 
 
 def tables(tokens, *, adjusted=False):
@@ -100,8 +95,8 @@ def test_a_token_without_any_value_is_left_out():
     [(1, 100), (100, 100), (101, 1_000), (1_000, 1_000), (1_001, 10_000), (10_000, 10_000)],
 )
 def test_bands_hold_their_last_word(rank, band):
-    assert band_of(rank) == BANDS[band]
-    assert band_of(10_001) == band_of(None) == RAREST
+    assert frequency_band(rank) == BANDS[band]
+    assert frequency_band(10_001) == frequency_band(None) == RAREST
 
 
 def random_tokens(rng, n_texts=12):
@@ -118,7 +113,7 @@ def random_tokens(rng, n_texts=12):
 def test_groups_are_those_of_a_plain_loop():
     tokens = random_tokens(np.random.default_rng(3))
     table = measured(tokens)
-    groups = groups_of(table, BOOTSTRAP, few=10)
+    groups = half_life_groups(table, STATISTICS)
     about = {"threshold": THRESHOLD, "provenance": PROVENANCE}
     by_group = {row["group"]: row for row in half_lives_by_group(groups, **about).to_pylist()}
     curve = {(r["group"], r["layer"]): r for r in half_life_curve(groups, **about).to_pylist()}
@@ -137,17 +132,14 @@ def test_groups_are_those_of_a_plain_loop():
         assert row["n"] == len(rows)
         assert row["n_texts"] == len({r["label"] for r in rows})
         medians, shares = [], {layer: [] for layer in range(DEPTH + 1)}
-        rng = np.random.default_rng([BOOTSTRAP.seed])
-        for start in range(0, BOOTSTRAP.draws, DRAWS_AT_ONCE):
-            some = min(DRAWS_AT_ONCE, BOOTSTRAP.draws - start)
-            for drawn in rng.integers(len(labels), size=(some, len(labels))):
-                found = [r for text in drawn for r in rows if r["label"] == labels[text]]
-                if not found:
-                    continue
-                by_layer = [share_lost(found, layer) for layer in range(DEPTH + 1)]
-                medians.append(next((at for at, s in enumerate(by_layer) if s >= 0.5), DEPTH + 1))
-                for layer, share in enumerate(by_layer):
-                    shares[layer].append(share)
+        for drawn in samples(STATISTICS.bootstrap, len(labels)):
+            found = [r for text in drawn for r in rows if r["label"] == labels[text]]
+            if not found:
+                continue
+            by_layer = [share_lost(found, layer) for layer in range(DEPTH + 1)]
+            medians.append(next((at for at, s in enumerate(by_layer) if s >= 0.5), DEPTH + 1))
+            for layer, share in enumerate(by_layer):
+                shares[layer].append(share)
         for layer, drawn in shares.items():
             point = curve[name, layer]
             assert point["lost"] == pytest.approx(share_lost(rows, layer))
@@ -182,7 +174,7 @@ def percentile(values, q):
 )
 def test_what_is_never_lost_is_censored_and_not_a_layer(layers, median, reached):
     tokens = [("a", 1 + i, "oak", "whole", lost_at(layer)) for i, layer in enumerate(layers)]
-    groups = groups_of(measured(tokens), BOOTSTRAP, few=2)
+    groups = half_life_groups(measured(tokens), STATISTICS)
     table = half_lives_by_group(groups, threshold=THRESHOLD, provenance=PROVENANCE)
     row = next(r for r in table.to_pylist() if r["grouping"] == "all")
     assert (row["median_layer"], row["reached"]) == (median, pytest.approx(reached))
@@ -192,7 +184,7 @@ def test_what_is_never_lost_is_censored_and_not_a_layer(layers, median, reached)
 
 
 def test_the_share_lost_never_falls_and_ends_at_what_is_reached():
-    groups = groups_of(measured(random_tokens(np.random.default_rng(5))), BOOTSTRAP, few=2)
+    groups = half_life_groups(measured(random_tokens(np.random.default_rng(5))), STATISTICS)
     for group in groups:
         assert (np.diff(group.lost) >= 0).all() and (np.diff(group.draws, axis=1) >= 0).all()
 
@@ -201,7 +193,7 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say():
     """Tokens of a text share its luck: an interval over tokens would be far too narrow."""
     rng = np.random.default_rng(7)
     truth, hits, naive, runs = 0.6, 0, 0, 60
-    bootstrap = Bootstrap(draws=300, confidence=0.9, seed=0)
+    settings = statistics(300, seed=0)
     for _ in range(runs):
         tokens = []
         for text, luck in enumerate(rng.beta(3, 2, size=30)):
@@ -211,7 +203,7 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say():
                 for i, gone in enumerate(lost)
             ]
         (all_words,) = (
-            g for g in groups_of(measured(tokens), bootstrap, few=2) if g.key["grouping"] == "all"
+            g for g in half_life_groups(measured(tokens), settings) if g.key["grouping"] == "all"
         )
         low, high = all_words.interval(all_words.draws[:, -1])
         hits += low <= truth <= high

@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 import pytest
+from measures import PROVENANCE, frame, samples, statistics
 
 from tokentrails.metrics.rank_classes import (
     CLASSES,
@@ -17,15 +18,13 @@ from tokentrails.metrics.rank_classes import (
     ranks_summary,
 )
 from tokentrails.statistics.bootstrap import (
-    DRAWS_AT_ONCE,
     Bootstrap,
     cluster_means,
     cluster_medians,
     means,
 )
 
-PROVENANCE = {"model": "m", "checkpoint": "main", "experiment": "e"}
-BOOTSTRAP = Bootstrap(draws=DRAWS_AT_ONCE + 30, confidence=0.9, seed=4)
+BOOTSTRAP = statistics().bootstrap
 KEY = ["as_published", "positional", "site", "measure"]
 
 
@@ -89,18 +88,7 @@ def curves(study):
     return class_curves(study[2], BOOTSTRAP)
 
 
-def frame(table):
-    return pl.DataFrame(pl.from_arrow(table))
-
-
 # The statistics
-
-
-def draws_of_texts(bootstrap, n):
-    """The texts of every draw, from the same generator, a block of draws at a time."""
-    rng = np.random.default_rng([bootstrap.seed])
-    for start in range(0, bootstrap.draws, DRAWS_AT_ONCE):
-        yield from rng.integers(n, size=(min(DRAWS_AT_ONCE, bootstrap.draws - start), n))
 
 
 @pytest.mark.parametrize("ties", [False, True])
@@ -137,9 +125,9 @@ def test_a_curve_without_any_value_has_no_statistic():
 def test_members_that_are_their_own_units_are_drawn_like_words():
     values = np.random.default_rng(2).standard_normal((2, 30))
     expected = BOOTSTRAP.means(values, (3,))
-    of_clusters = BOOTSTRAP.redraw(cluster_means(values, np.arange(30)), 30, (3,))
+    of_clusters = BOOTSTRAP.resample(cluster_means(values, np.arange(30)), 30, (3,))
     assert of_clusters == pytest.approx(expected, abs=1e-12)
-    assert np.array_equal(BOOTSTRAP.redraw(means(values), 30, (3,)), expected)
+    assert np.array_equal(BOOTSTRAP.resample(means(values), 30, (3,)), expected)
 
 
 def test_intervals_cover_the_truth_where_tokens_of_a_text_are_alike():
@@ -153,7 +141,7 @@ def test_intervals_cover_the_truth_where_tokens_of_a_text_are_alike():
         row = []
         for statistic in (cluster_means, cluster_medians):
             for owner, n in ((unit, 40), (np.arange(240), 240)):
-                draws = bootstrap.redraw(statistic(values[None], owner), n, (run,))
+                draws = bootstrap.resample(statistic(values[None], owner), n, (run,))
                 low, high = bootstrap.interval(draws[:, 0])
                 row.append(low <= 0 <= high)
         covered.append(row)
@@ -190,7 +178,7 @@ def slow_curve(study, row, name, texts):
 
 def slow_draws(study, row, name):
     labels = sorted({token["label"] for token in study[0]})
-    drawn = draws_of_texts(BOOTSTRAP, len(labels))
+    drawn = samples(BOOTSTRAP, len(labels))
     return np.array([slow_curve(study, row, name, [labels[i] for i in texts]) for texts in drawn])
 
 
@@ -236,7 +224,7 @@ def test_published_rows_are_there_only_where_they_were_asked_for(study, curves):
     assert places.rows() == [(False, ["resid", "resid_mid"]), (True, ["resid_mid"])]
     tokens, values, _ = study
     without = class_curves(ranks_table(tokens, values), BOOTSTRAP)
-    assert not any(of.key["as_published"] for of in without)
+    assert not any(curve.key["as_published"] for curve in without)
 
 
 def test_gaps_and_largest_are_those_of_plain_loops(study, curves):

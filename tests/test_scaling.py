@@ -14,13 +14,12 @@ from tokentrails.figures.scaling import scaling as draw
 from tokentrails.metrics.parameters import parameters
 from tokentrails.metrics.scaling import (
     COLUMNS,
-    line_of,
-    of_half_lives,
-    of_ranks,
-    of_senses,
+    fitted_line,
+    half_life_measures,
+    rank_measures,
     scaling,
     scaling_slopes,
-    student,
+    sense_measures,
 )
 from tokentrails.network.architectures import architecture_of
 from tokentrails.network.weights import Weights
@@ -68,7 +67,7 @@ def by_group(measure, median, low, high):
 def test_half_lives_become_fractions_of_the_depth():
     rows = [by_group("cosine", 3, 2, None), by_group("adjusted", None, 9, None)]
     rows.append(rows[0] | {"grouping": "word_class", "group": "content"})
-    found = {r["measure"]: r for r in of_half_lives(pl.DataFrame(rows)).to_dicts()}
+    found = {r["measure"]: r for r in half_life_measures(pl.DataFrame(rows)).to_dicts()}
     assert len(found) == 6
     told = {k: [found[k][n] for n in ("value", "ci_low", "ci_high", "n")] for k in found}
     assert told["half_life"] == [3, 2, None, 90]
@@ -90,7 +89,7 @@ def test_the_gap_is_that_of_its_best_layer_at_resid():
     best = here | {"best_layer": 3, "best_low": 2, "best_high": 3, "depth": 4}
     rows = [best | {"criterion": "gap"}, best | {"criterion": "auc", "best_layer": 1}]
     rows.append(rows[0] | {"measure": "standardised"})
-    found = of_senses(pl.DataFrame(by_layer), pl.DataFrame(rows))
+    found = sense_measures(pl.DataFrame(by_layer), pl.DataFrame(rows))
     assert found.select("measure", "value", "ci_low", "ci_high", "n").rows() == [
         ("gap", pytest.approx(0.3), pytest.approx(0.2), pytest.approx(0.4), 24),
         ("gap_best_fraction", 0.75, 0.5, 0.75, 24),
@@ -109,7 +108,7 @@ def test_ranks_are_a_share_over_layers_with_texts_drawn_again():
         for site in ("resid_mid", "resid")
     ]
     bootstrap = Bootstrap(draws=150, confidence=0.9, seed=3)
-    (found,) = of_ranks(pl.DataFrame(rows, infer_schema_length=None), bootstrap).to_dicts()
+    (found,) = rank_measures(pl.DataFrame(rows, infer_schema_length=None), bootstrap).to_dicts()
     kept = [
         r for r in rows if r["site"] == "resid_mid" and r["word_class"] in ("function", "content")
     ]
@@ -155,18 +154,11 @@ def test_a_trend_is_fitted_from_four_models_on(n):
         assert "per tenfold size" in written
 
 
-@pytest.mark.parametrize(
-    ("freedom", "t"), [(1, 12.7062), (2, 4.30265), (5, 2.57058), (30, 2.04227)]
-)
-def test_students_t_is_that_of_tables(freedom, t):
-    assert student(0.95, freedom) == pytest.approx(t, rel=1e-4)
-
-
 def test_slopes_hold_the_truth_as_often_as_they_say():
     rng = np.random.default_rng(1)
     x = np.array([7.1, 7.6, 8.2, 8.9])
     hits = 0
     for _ in range(400):
-        slope, _, half = line_of(x, 0.3 * x + rng.standard_normal(4), 0.9)
+        slope, _, half = fitted_line(x, 0.3 * x + rng.standard_normal(4), 0.9)
         hits += abs(slope - 0.3) <= half
     assert 0.86 <= hits / 400 <= 0.94

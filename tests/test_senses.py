@@ -9,6 +9,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 import yaml
+from measures import PROVENANCE, frame, samples, statistics
 
 from tokentrails.config.experiments import load_experiment_file
 from tokentrails.errors import TokentrailsError
@@ -20,16 +21,14 @@ from tokentrails.files.states import Layer, places
 from tokentrails.metrics.context import context
 from tokentrails.metrics.sense_tables import OverWords, senses, senses_best, senses_by_layer
 from tokentrails.metrics.senses import separate
-from tokentrails.statistics.baseline import Baseline
-from tokentrails.statistics.bootstrap import Bootstrap
-from tokentrails.statistics.permutation import Permutation
+from tokentrails.statistics.baseline import NO_BASELINE, Baseline
+from tokentrails.statistics.student import expanded_tail
 
 ROOT = Path(__file__).parent.parent
-PROVENANCE = {"model": "m", "checkpoint": "main", "experiment": "e"}
 DEPTH, WORDS, TEXTS, WIDTH = 4, 12, 6, 16
 PLACES = places(["resid", "resid_mid"], DEPTH)
-BOOTSTRAP = Bootstrap(draws=200, confidence=0.95, seed=0)
-PERMUTATION = Permutation(draws=999, seed=0)
+STATISTICS = statistics(200, confidence=0.95, seed=0)
+BOOTSTRAP = STATISTICS.bootstrap
 KEYS = ("word", "site", "layer", "measure")
 
 
@@ -74,15 +73,15 @@ def states(tokens, *, since=2, size=1.5, seed=0):
     return layers
 
 
-def tables(layers, tokens=TOKENS, baseline=None, few=10):
-    separated = separate(layers, tokens, baseline or Baseline(), BOOTSTRAP, PERMUTATION)
-    over = OverWords(separated, BOOTSTRAP)
+def tables(layers, tokens=TOKENS, baseline=NO_BASELINE, settings=STATISTICS):
+    separated = separate(layers, tokens, baseline, settings)
+    over = OverWords(separated, settings)
     made = (
         senses(separated, provenance=PROVENANCE),
-        senses_by_layer(over, few=few, provenance=PROVENANCE),
+        senses_by_layer(over, provenance=PROVENANCE),
         senses_best(over, provenance=PROVENANCE),
     )
-    return tuple(pl.DataFrame(pl.from_arrow(table)) for table in made)
+    return tuple(map(frame, made))
 
 
 def baseline_of(layers):
@@ -137,19 +136,17 @@ def test_words_without_texts_that_differ_are_at_chance():
         for at in layers
     ]
     words, by_layer, best = tables(same)
-    for frame in map(cosines, (words, by_layer)):
-        assert frame["within"].unique().to_list() == frame["between"].unique().to_list() == [1.0]
-        assert frame["gap"].unique().to_list() == [0.0]
-        assert frame["auc"].unique().to_list() == [0.5]
-        assert frame["p"].unique().to_list() == [1.0]
+    known = {"within": [1.0], "between": [1.0], "gap": [0.0], "auc": [0.5], "p": [1.0]}
+    for found in map(cosines, (words, by_layer)):
+        assert {name: found[name].unique().to_list() for name in known} == known
     assert cosines(best).filter(site="resid")["best_layer"].unique().to_list() == [0]
 
 
 def test_means_are_those_of_the_context_table(study):
     layers, (words, by_layer, _) = study
-    pairs = pl.DataFrame(
-        pl.from_arrow(context(layers, TOKENS, pooling="last", provenance=PROVENANCE))
-    ).with_columns(pl.col("cosine").cast(pl.Float64))
+    pairs = frame(context(layers, TOKENS, pooling="last", provenance=PROVENANCE)).with_columns(
+        pl.col("cosine").cast(pl.Float64)
+    )
     keys = ["word", "site", "layer"]
     within = pairs.filter(relation="within").group_by(*keys, "sense_a").agg(pl.col("cosine").mean())
     within = within.group_by(keys).agg(expected=pl.col("cosine").mean())
@@ -229,16 +226,13 @@ def test_the_order_of_the_texts_does_not_matter_to_the_means(study):
 
 def test_intervals_over_words_are_those_of_a_plain_loop(study):
     """The same draws, by their definition: words with all of their texts."""
-    from tokentrails.statistics.student import expanded_tail
-
     _, (words, by_layer, best) = study
     auc = cosines(words).filter(site="resid").pivot(on="word", index="layer", values="auc")
     auc = auc.sort("layer").drop("layer").to_numpy().astype(float)
-    rng = np.random.default_rng([BOOTSTRAP.seed, 3])
-    draws = []
-    for start in range(0, BOOTSTRAP.draws, 64):
-        for sample in rng.integers(WORDS, size=(min(64, BOOTSTRAP.draws - start), WORDS)):
-            draws.append([sum(row[w] for w in sample) / WORDS for row in auc])
+    draws = [
+        [sum(row[w] for w in sample) / WORDS for row in auc]
+        for sample in samples(BOOTSTRAP, WORDS, 3)
+    ]
     tail = expanded_tail(BOOTSTRAP.confidence, WORDS)
     low, high = np.quantile(draws, [tail, 1 - tail], axis=0)
     got = cosines(by_layer).filter(site="resid").sort("layer")
@@ -262,9 +256,7 @@ def test_tables_are_sorted_described_and_made_again_alike(study):
     assert best.columns[-4:] == ["best_high", "value", "depth", "n"]
     for one, again in zip(made, tables(layers, baseline=baseline_of(layers)), strict=True):
         assert one.equals(again)
-    table = senses(
-        separate(layers, TOKENS, Baseline(), BOOTSTRAP, PERMUTATION), provenance=PROVENANCE
-    )
+    table = senses(separate(layers, TOKENS, NO_BASELINE, STATISTICS), provenance=PROVENANCE)
     definitions = json.loads(table.schema.metadata[b"definitions"])
     assert set(table.column_names) <= {"model", "checkpoint", "experiment", *definitions}
     assert json.loads(table.schema.metadata[b"units"])["gap_low"] == "cosine"
@@ -315,7 +307,8 @@ def test_without_any_word_left_there_is_a_message():
 
 def test_figures_draw_what_the_tables_say(study):
     layers, made = study
-    for words, by_layer, best in (made, tables(layers), tables(states(TOKENS), TOKENS, few=99)):
+    marked = tables(layers, settings=statistics(200, few=99))
+    for words, by_layer, best in (made, tables(layers), marked):
         charts = [
             by_layer_figure(by_layer, best, title="t", confidence=0.95),
             composite_separability(by_layer, best, title="t", confidence=0.95),

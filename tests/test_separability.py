@@ -133,12 +133,12 @@ def test_expanded_percentiles_tend_to_the_plain_ones():
 
 def test_strata_keep_their_sizes_and_are_drawn_independently():
     bootstrap = Bootstrap(draws=DRAWS_AT_ONCE + 9, confidence=0.9, seed=0)
-    counts = bootstrap.redraw_strata(lambda counts: counts, (5, 5, 2), (4,))
+    counts = bootstrap.resample_strata(lambda counts: counts, (5, 5, 2), (4,))
     assert counts.shape == (DRAWS_AT_ONCE + 9, 12)
     for stratum, size in ((slice(0, 5), 5), (slice(5, 10), 5), (slice(10, 12), 2)):
         assert (counts[:, stratum].sum(axis=1) == size).all()
     assert not np.array_equal(counts[:, :5], counts[:, 5:10])
-    again = bootstrap.redraw_strata(lambda counts: counts, (5, 5, 2), (4,))
+    again = bootstrap.resample_strata(lambda counts: counts, (5, 5, 2), (4,))
     assert np.array_equal(counts, again)
 
 
@@ -231,7 +231,7 @@ def test_intervals_over_the_texts_of_a_word_cover_the_truth():
         within, between = pairs.within_between(cosine, counts)
         return within - between
 
-    draws = bootstrap.redraw_strata(gap, (texts, texts), (1,))
+    draws = bootstrap.resample_strata(gap, (texts, texts), (1,))
     low, high = bootstrap.interval(draws, texts)
     truth = 2 * theta[:, 0] ** 2
     assert 0.93 <= ((low <= truth) & (truth <= high)).mean() <= 0.97

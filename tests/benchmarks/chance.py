@@ -32,7 +32,7 @@ def results(folder: Path = MODEL, depth: int = 30) -> Iterator[Measured]:
     tokens, _ = tokenize(experiment, TokenizerFiles.load(folder), 8192, model="bench")
     model, architecture = load_model(folder, torch.device("cpu"), "float32")
     wanted = places(SITES, depth)
-    sample = Sample.of(tokens, BASELINE_TEXTS)
+    sample = Sample.from_tokens(tokens, BASELINE_TEXTS)
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "states.parquet"
 

@@ -20,8 +20,8 @@ def similarities() -> np.ndarray:
     return rng.uniform(-1, 1, size=(WORDS, LAYERS, pairs)).astype(np.float32)
 
 
-def drawn_anew(cosine: np.ndarray, draws: int) -> None:
-    """Gap and AUC of every word and layer over texts drawn anew, then means over words."""
+def resampled(cosine: np.ndarray, draws: int) -> None:
+    """Gap and AUC of every word and layer over resampled texts, then means over words."""
     pairs, bootstrap = Pairs(TEXTS, TEXTS), Bootstrap(draws, 0.95, 0)
 
     def statistic(of_word: np.ndarray):
@@ -33,7 +33,7 @@ def drawn_anew(cosine: np.ndarray, draws: int) -> None:
 
     means = []
     for word, of_word in enumerate(cosine):
-        values = bootstrap.redraw_strata(statistic(of_word), (TEXTS, TEXTS), (1, word))
+        values = bootstrap.resample_strata(statistic(of_word), (TEXTS, TEXTS), (1, word))
         bootstrap.interval(values, TEXTS)
         means.append(values[0])
     bootstrap.interval(bootstrap.means(np.column_stack(means), (3,)), WORDS)
@@ -71,8 +71,8 @@ def seconds(work, *arguments) -> float:
 
 def results() -> Iterator[Measured]:
     cosine = similarities()
-    drawn_anew(cosine, 100)  # warms up
-    ours, loop = seconds(drawn_anew, cosine, DRAWS), seconds(plain_loop, cosine, FEW)
+    resampled(cosine, 100)  # warms up
+    ours, loop = seconds(resampled, cosine, DRAWS), seconds(plain_loop, cosine, FEW)
     permutations = seconds(permuted, cosine, DRAWS)
     print(
         f"  {DRAWS:,} samples of {WORDS} words x {LAYERS} layers {ours:.1f} s, as many "

@@ -2,9 +2,9 @@
 
 
 def read_baseline(snakemake):
-    """What the inputs `baseline` and `baseline_dimensions` say, and its provenance for tables.
+    """The baseline of the inputs `baseline` and `baseline_dimensions`, and its provenance.
 
-    A job without these inputs has no baseline: every answer of it is null.
+    A job without these inputs has none: adjusted and standardised values are null.
     """
     from tokentrails.files.tables import provenance_of, read_table
     from tokentrails.statistics.baseline import Baseline
@@ -14,4 +14,4 @@ def read_baseline(snakemake):
         return Baseline(), {}
     table = read_table(path)
     provenance = {"baseline_hash": provenance_of(table)["experiment_hash"]}
-    return Baseline.of(table, read_table(snakemake.input.baseline_dimensions)), provenance
+    return Baseline.from_tables(table, read_table(snakemake.input.baseline_dimensions)), provenance

@@ -6,8 +6,9 @@ with job(snakemake):
     from tokentrails.files.siblings import Siblings
     from tokentrails.files.tables import read_table, write_table
     from tokentrails.metrics.alignment import alignment
+    from tokentrails.statistics.settings import Statistics
 
-    params, statistics = snakemake.params, snakemake.params.statistics
+    params = snakemake.params
     siblings = Siblings.open(params.steps, snakemake.input.states, params.reference)
     n_tokens = read_table(snakemake.input.tokens, ["n_tokens"])["n_tokens"].to_pylist()
     table = alignment(
@@ -15,9 +16,7 @@ with job(snakemake):
         params.steps,
         n_tokens,
         groups=params.groups or sorted(set(n_tokens)),
-        few=statistics["few"],
-        confidence=statistics["confidence"],
-        seed=statistics["seed"],
-        provenance=siblings.provenance | {"seed": str(statistics["seed"])},
+        statistics=Statistics.from_config(params.statistics),
+        provenance=siblings.provenance | {"seed": str(params.statistics["seed"])},
     )
     write_table(table, snakemake.output.table, snakemake.output.csv)

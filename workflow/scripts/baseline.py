@@ -1,6 +1,5 @@
 """The tables of random pairs."""
 
-import json
 from pathlib import Path
 
 from _job import job
@@ -10,16 +9,16 @@ with job(snakemake):
     from tokentrails.files.tables import provenance_of, read_table, write_table
     from tokentrails.metrics.baseline import Sample, baseline, baseline_dimensions, chances
     from tokentrails.network.checkpoint import Checkpoint
-    from tokentrails.statistics.bootstrap import Bootstrap
+    from tokentrails.statistics.settings import Statistics
 
-    output, statistics = snakemake.output, snakemake.params.statistics
+    output = snakemake.output
+    statistics = Statistics.from_config(snakemake.params.statistics)
     states = StatesReader(snakemake.input.states)
-    sample = Sample.of(read_table(snakemake.input.tokens), snakemake.params.file)
+    sample = Sample.from_tokens(read_table(snakemake.input.tokens), snakemake.params.file)
     checkpoint = Checkpoint(Path(snakemake.input.weights).parent)
     embedding = checkpoint.embedding_rows(sample.token_ids)
-    bootstrap = Bootstrap.of(statistics)
-    found = list(chances(states, sample, embedding, bootstrap))
-    provenance = provenance_of(states.metadata) | {"statistics": json.dumps(statistics)}
+    found = list(chances(states, sample, embedding, statistics.bootstrap))
+    provenance = provenance_of(states.metadata) | statistics.provenance
     write_table(baseline(found, sample, provenance=provenance), output.table, output.csv)
     dimensions = baseline_dimensions(found, embedding, provenance=provenance)
     write_table(dimensions, output.dimensions, output.dimensions_csv)

@@ -1,7 +1,6 @@
 """The claims: table, page and numbers."""
 
 import hashlib
-import json
 from functools import lru_cache
 from pathlib import Path
 
@@ -18,9 +17,10 @@ with job(snakemake):
     from tokentrails.claims.table import Run, claims_table
     from tokentrails.files.atomic import write_text
     from tokentrails.files.tables import provenance_of, read_frame, write_table
-    from tokentrails.statistics.bootstrap import Bootstrap
+    from tokentrails.statistics.settings import Statistics
 
-    params, output, statistics = snakemake.params, snakemake.output, snakemake.params.statistics
+    params, output = snakemake.params, snakemake.output
+    statistics = Statistics.from_config(params.statistics)
     file = load_claims(snakemake.input.file, params.metrics)
     sources = {
         name: {
@@ -52,16 +52,16 @@ with job(snakemake):
     table = claims_table(
         file.claims,
         run,
-        Bootstrap.of(statistics),
-        few=statistics["few"],
+        statistics.bootstrap,
+        few=statistics.few,
         provenance={
             "claims_file_sha256": hashlib.sha256(
                 Path(snakemake.input.file).read_bytes()
             ).hexdigest(),
             "models": ", ".join(models),
-            "statistics": json.dumps(statistics),
-        },
+        }
+        | statistics.provenance,
     )
     write_table(table, output.table, output.csv)
-    write_text(output.page, claims_page(table, file.claims, statistics["confidence"]))
+    write_text(output.page, claims_page(table, file.claims, statistics.bootstrap.confidence))
     write_text(output.numbers, numbers(table, file.numbers, run))

@@ -10,12 +10,12 @@ with job(snakemake):
 
     states = StatesReader(snakemake.input.states)
     provenance = provenance_of(states.metadata)
-    baseline, of_baseline = read_baseline(snakemake)
+    baseline, baseline_provenance = read_baseline(snakemake)
     table = context(
         states,
         read_table(snakemake.input.tokens),
         baseline=baseline,
         pooling=provenance["pooling"],
-        provenance=provenance | of_baseline,
+        provenance=provenance | baseline_provenance,
     )
     write_table(table, snakemake.output.table, snakemake.output.csv)

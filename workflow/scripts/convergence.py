@@ -1,7 +1,5 @@
 """The convergence tables."""
 
-import json
-
 from _job import job
 
 with job(snakemake):
@@ -12,12 +10,13 @@ with job(snakemake):
         convergence_by_group,
         convergence_similarities,
     )
-    from tokentrails.statistics.bootstrap import Bootstrap
+    from tokentrails.statistics.settings import Statistics
 
-    params, statistics = snakemake.params, snakemake.params.statistics
+    params = snakemake.params
+    statistics = Statistics.from_config(params.statistics)
     siblings = Siblings.open(params.steps, snakemake.input.states, params.reference)
     tokens = read_table(snakemake.input.tokens)
-    provenance = siblings.provenance | {"statistics": json.dumps(statistics)}
+    provenance = siblings.provenance | statistics.provenance
     similarities = convergence_similarities(siblings, tokens["word"].to_pylist())
     n_tokens = tokens["n_tokens"].to_pylist()
     table = convergence_by_group(
@@ -26,8 +25,7 @@ with job(snakemake):
         params.steps,
         n_tokens,
         groups=params.groups or sorted(set(n_tokens)),
-        bootstrap=Bootstrap.of(statistics),
-        few=statistics["few"],
+        statistics=statistics,
         provenance=provenance,
     )
     write_table(table, snakemake.output.by_group, snakemake.output.by_group_csv)

@@ -1,6 +1,5 @@
 """Half-lives of the tokens of whole texts, one by one and by group."""
 
-import json
 from pathlib import Path
 
 from _job import job
@@ -10,11 +9,11 @@ with job(snakemake):
 
     from tokentrails.files.tables import provenance_of, read_table, write_table
     from tokentrails.metrics import half_lives
-    from tokentrails.statistics.bootstrap import Bootstrap
+    from tokentrails.statistics.settings import Statistics
     from tokentrails.texts.word_list import WordList
 
     output, params = snakemake.output, snakemake.params
-    statistics, threshold = params.statistics, params.threshold
+    statistics, threshold = Statistics.from_config(params.statistics), params.threshold
     identity = read_table(snakemake.input.identity, [*half_lives.COLUMNS])
     words = WordList.read(Path(snakemake.input.words))
     stream = identity.filter(pc.equal(identity["site"], half_lives.SITE))
@@ -28,15 +27,8 @@ with job(snakemake):
         provenance=provenance,
     )
     write_table(tokens, output.table, output.csv)
-    groups = half_lives.groups_of(
-        tokens,
-        Bootstrap.of(statistics),
-        few=statistics["few"],
-    )
-    about = {
-        "threshold": threshold,
-        "provenance": provenance | {"statistics": json.dumps(statistics)},
-    }
+    groups = half_lives.half_life_groups(tokens, statistics)
+    about = {"threshold": threshold, "provenance": provenance | statistics.provenance}
     by_group = half_lives.half_lives_by_group(groups, **about)
     write_table(by_group, output.by_group, output.by_group_csv)
     write_table(half_lives.half_life_curve(groups, **about), output.curve, output.curve_csv)

@@ -9,11 +9,11 @@ with job(snakemake):
     from tokentrails.metrics.perturbation import perturbation
 
     states = StatesReader(snakemake.input.states)
-    baseline, of_baseline = read_baseline(snakemake)
+    baseline, baseline_provenance = read_baseline(snakemake)
     table = perturbation(
         states,
         read_table(snakemake.input.tokens),
         baseline=baseline,
-        provenance=provenance_of(states.metadata) | of_baseline,
+        provenance=provenance_of(states.metadata) | baseline_provenance,
     )
     write_table(table, snakemake.output.table, snakemake.output.csv)

@@ -1,7 +1,5 @@
 """The means of perturbation over words, at every checkpoint."""
 
-import json
-
 from _job import job
 
 with job(snakemake):
@@ -10,16 +8,16 @@ with job(snakemake):
     from tokentrails.files.siblings import provenance_of_all
     from tokentrails.files.tables import read_table, write_table
     from tokentrails.metrics.perturbation import perturbation_by_group
-    from tokentrails.statistics.bootstrap import Bootstrap
+    from tokentrails.statistics.settings import Statistics
 
-    params, statistics = snakemake.params, snakemake.params.statistics
+    params = snakemake.params
+    statistics = Statistics.from_config(params.statistics)
     tables = dict(zip(params.steps, map(read_table, snakemake.input), strict=True))
     table = perturbation_by_group(
         {name: pl.DataFrame(pl.from_arrow(table)) for name, table in tables.items()},
         params.steps,
         groups=params.groups,
-        bootstrap=Bootstrap.of(statistics),
-        few=statistics["few"],
-        provenance=provenance_of_all(tables) | {"statistics": json.dumps(statistics)},
+        statistics=statistics,
+        provenance=provenance_of_all(tables) | statistics.provenance,
     )
     write_table(table, snakemake.output.table, snakemake.output.csv)

@@ -1,7 +1,5 @@
 """Similarity and rank by word class: the tables of classes, of their gap, and the summary."""
 
-import json
-
 from _job import job
 
 with job(snakemake):
@@ -13,16 +11,14 @@ with job(snakemake):
         ranks_gap,
         ranks_summary,
     )
-    from tokentrails.statistics.bootstrap import Bootstrap
+    from tokentrails.statistics.settings import Statistics
 
-    output, statistics = snakemake.output, snakemake.params.statistics
+    output = snakemake.output
+    statistics = Statistics.from_config(snakemake.params.statistics)
     ranks = read_table(snakemake.input[0], [*COLUMNS])
-    curves = class_curves(
-        ranks,
-        Bootstrap.of(statistics),
-    )
-    provenance = provenance_of(ranks) | {"statistics": json.dumps(statistics)}
-    by_class = ranks_by_class(curves, few=statistics["few"], provenance=provenance)
+    curves = class_curves(ranks, statistics.bootstrap)
+    provenance = provenance_of(ranks) | statistics.provenance
+    by_class = ranks_by_class(curves, few=statistics.few, provenance=provenance)
     write_table(by_class, output.by_class, output.by_class_csv)
     write_table(ranks_gap(curves, provenance=provenance), output.gap, output.gap_csv)
     write_table(ranks_summary(curves, provenance=provenance), output.summary, output.summary_csv)

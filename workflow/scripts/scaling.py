@@ -1,7 +1,5 @@
 """What changes with a model's size."""
 
-import json
-
 from _job import job
 
 with job(snakemake):
@@ -9,30 +7,32 @@ with job(snakemake):
 
     from tokentrails.files.tables import provenance_of, read_frames, read_table, write_table
     from tokentrails.metrics import scaling
-    from tokentrails.statistics.bootstrap import Bootstrap
+    from tokentrails.statistics.settings import Statistics
 
-    inputs, output, statistics = snakemake.input, snakemake.output, snakemake.params.statistics
-    bootstrap = Bootstrap.of(statistics)
+    inputs, output = snakemake.input, snakemake.output
+    statistics = Statistics.from_config(snakemake.params.statistics)
     sizes = read_frames(inputs.parameters)
     depth = sizes.select("model", "checkpoint", "depth")
     measured = []
     if (by_group := read_frames(inputs.half_lives_by_group)) is not None:
-        measured.append(scaling.of_half_lives(by_group.join(depth, on=["model", "checkpoint"])))
+        measured.append(
+            scaling.half_life_measures(by_group.join(depth, on=["model", "checkpoint"]))
+        )
     for by_layer, best in zip(inputs.senses_by_layer, inputs.senses_best, strict=True):
-        measured.append(scaling.of_senses(read_frames([by_layer]), read_frames([best])))
+        measured.append(scaling.sense_measures(read_frames([by_layer]), read_frames([best])))
     for path in inputs.ranks:
-        ranks = read_table(path, ["model", "checkpoint", "experiment", *scaling.RANK_COLUMNS])
-        measured.append(scaling.of_ranks(pl.DataFrame(pl.from_arrow(ranks)), bootstrap))
+        ranks = pl.DataFrame(pl.from_arrow(read_table(path, [*scaling.RANK_COLUMNS])))
+        measured.append(scaling.rank_measures(ranks, statistics.bootstrap))
     sources = {
         f"weights_sha256 of {about['model']}": about["weights_sha256"]
         for about in (provenance_of(read_table(path)) for path in inputs.parameters)
     }
-    provenance = {**sources, "statistics": json.dumps(statistics)}
+    provenance = sources | statistics.provenance
     table = scaling.scaling(pl.concat(measured), sizes, provenance=provenance)
     write_table(table, output.table, output.csv)
     slopes = scaling.scaling_slopes(
         pl.DataFrame(pl.from_arrow(table)),
-        confidence=statistics["confidence"],
+        confidence=statistics.bootstrap.confidence,
         provenance=provenance,
     )
     write_table(slopes, output.slopes, output.slopes_csv)

@@ -1,7 +1,5 @@
 """How well senses are told apart: the tables by word, by layer, and of the best layers."""
 
-import json
-
 from _baseline import read_baseline
 from _job import job
 
@@ -10,25 +8,17 @@ with job(snakemake):
     from tokentrails.files.tables import provenance_of, read_table, write_table
     from tokentrails.metrics.sense_tables import OverWords, senses, senses_best, senses_by_layer
     from tokentrails.metrics.senses import separate
-    from tokentrails.statistics.bootstrap import Bootstrap
-    from tokentrails.statistics.permutation import Permutation
+    from tokentrails.statistics.settings import Statistics
 
-    given, output, statistics = snakemake.input, snakemake.output, snakemake.params.statistics
-    baseline, of_baseline = read_baseline(snakemake)
-    bootstrap = Bootstrap.of(statistics)
-    states = StatesReader(given.states)
-    separated = separate(
-        states,
-        read_table(given.tokens, ["word", "sense"]),
-        baseline,
-        bootstrap,
-        Permutation(statistics["permutations"], statistics["seed"]),
-    )
-    over_words = OverWords(separated, bootstrap)
-    provenance = provenance_of(states.metadata) | of_baseline
-    provenance |= {"statistics": json.dumps(statistics)}
-    table = senses(separated, provenance=provenance)
-    write_table(table, output.senses, output.senses_csv)
-    table = senses_by_layer(over_words, few=statistics["few"], provenance=provenance)
-    write_table(table, output.by_layer, output.by_layer_csv)
+    output = snakemake.output
+    statistics = Statistics.from_config(snakemake.params.statistics)
+    baseline, baseline_provenance = read_baseline(snakemake)
+    states = StatesReader(snakemake.input.states)
+    tokens = read_table(snakemake.input.tokens, ["word", "sense"])
+    separated = separate(states, tokens, baseline, statistics)
+    over_words = OverWords(separated, statistics)
+    provenance = provenance_of(states.metadata) | baseline_provenance | statistics.provenance
+    write_table(senses(separated, provenance=provenance), output.senses, output.senses_csv)
+    by_layer = senses_by_layer(over_words, provenance=provenance)
+    write_table(by_layer, output.by_layer, output.by_layer_csv)
     write_table(senses_best(over_words, provenance=provenance), output.best, output.best_csv)

@@ -104,7 +104,7 @@ def estimate(
     if len(names) < 2:
         return found
     number = int.from_bytes(hashlib.sha256(stream.encode()).digest()[:4])
-    draws = _number(bootstrap.redraw(summed, len(names), [number]))
+    draws = _number(bootstrap.resample(summed, len(names), [number]))
     # A sample may lack one of two groups, and the smaller one decides how far it can be leant on.
     fewest = min(len(np.unique(unit[group == name])) for name in groups)
     low, high = bootstrap.interval(draws, max(fewest, 2))

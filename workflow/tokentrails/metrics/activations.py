@@ -18,9 +18,8 @@ from ..files.tables import describe
 from ..network.parts import Parts
 from ..network.trace import Trace
 from ..texts.whole import WholeText
-from .columns.frame import token_keys
+from .columns.frame import run_columns, token_keys
 from .columns.whole_texts import traces
-from .columns.word_columns import run_columns
 
 # How much more a neuron fires on the first token, to be said to fire there only.
 FIRST_ONLY = 10.0

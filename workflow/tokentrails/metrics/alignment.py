@@ -1,4 +1,4 @@
-"""Convergence that a rotation of the basis does not hide: CKA and Procrustes beside the cosine."""
+"""Convergence that a rotation of the basis does not hide: CKA and Procrustes."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import polars as pl
 import pyarrow as pa
 
 from ..files.siblings import Siblings
-from ..files.tables import describe
 from ..statistics.alignment import compact, debiased_cka, procrustes
 from ..statistics.jackknife import MOST_PARTS, Jackknife, means
+from ..statistics.settings import Statistics
 from ..statistics.similarity import row_cosine
-from .columns.groups import MEANINGS as OF_GROUPS
-from .columns.groups import across_checkpoints
-from .convergence import MEANINGS as OF_CONVERGENCE
+from .columns.frame import describe_frame
+from .columns.groups import GROUP_MEANINGS, across_checkpoints
+from .convergence import MEANINGS as CONVERGENCE_MEANINGS
 
 MEANINGS = {
     "cosine": "mean cosine of the words' states at the checkpoint with those at the reference",
@@ -25,7 +25,7 @@ MEANINGS = {
     "procrustes_shuffled": "the same with the words matched at random, which is what so few words "
     "in so many dimensions give by themselves",
 }
-OF_INTERVALS = {
+INTERVAL_MEANINGS = {
     f"{measure}_ci_{end}": f"{end}er end of its interval; null: too few words"
     for measure in MEANINGS
     for end in ("low", "high")
@@ -42,55 +42,46 @@ def alignment(
     n_tokens: Sequence[int],
     *,
     groups: Sequence[int],
-    few: int,
-    confidence: float,
-    seed: int,
+    statistics: Statistics,
     provenance: Mapping[str, str],
 ) -> pa.Table:
     """The table `alignment`: every checkpoint beside the reference, by layer and group of words.
 
     Parameters
     ----------
-    siblings: the states.
     steps: by the name of the checkpoint, in the order of the siblings.
     n_tokens: of every occurrence.
     groups: the token counts to show, whether there are such words or not.
-    few: groups of fewer words are marked.
-    confidence: of the intervals.
-    seed: of the random matching, and of the split for the intervals.
-    provenance: of the run.
+    statistics: its seed decides the random matching, and the split for the intervals.
     """
     counts = np.asarray(n_tokens)
     words: dict[int | None, np.ndarray] = {g: np.flatnonzero(counts == g) for g in groups}
     words[None] = np.flatnonzero(np.isin(counts, groups))
+    seed, confidence = statistics.bootstrap.seed, statistics.bootstrap.confidence
     split = {
-        group: Jackknife.of(len(some), [seed, group or 0], confidence)
-        for group, some in words.items()
+        group: Jackknife.split(len(members), [seed, group or 0], confidence)
+        for group, members in words.items()
     }
     rows = []
     for site, layer in siblings.places:
         reference, checkpoints = siblings.states((site, layer))
-        targets = {group: compact(reference[some]) for group, some in words.items() if len(some)}
+        targets = {group: compact(reference[m]) for group, m in words.items() if len(m)}
         for checkpoint, hidden in zip(steps, checkpoints, strict=True):
             cosine = row_cosine(hidden, reference)
-            for group, some in words.items():
+            for group, members in words.items():
                 key = {"checkpoint": checkpoint, "n_tokens": group, "site": site, "layer": layer}
-                row: dict[str, object] = {**key, "n": len(some), "few": len(some) < few}
-                if len(some):
-                    row |= _compare(hidden[some], targets[group], cosine[some], split[group])
+                n = len(members)
+                row: dict[str, object] = {**key, "n": n, "few": n < statistics.few}
+                if n:
+                    row |= _compare(hidden[members], targets[group], cosine[members], split[group])
                 rows.append(row)
-    frame = pl.DataFrame(rows, schema=_SCHEMA).with_columns(
-        pl.col(pl.Float32).fill_nan(None), reference=pl.lit(siblings.reference)
-    )
-    table = across_checkpoints(
-        frame, steps, keys=("n_tokens", "site", "layer"), provenance=provenance
-    )
-    return describe(
-        table.to_arrow(compat_level=pl.CompatLevel.oldest()),
+    frame = pl.DataFrame(rows, _SCHEMA).with_columns(reference=pl.lit(siblings.reference))
+    return describe_frame(
+        across_checkpoints(frame, steps, keys=("n_tokens", "site", "layer"), provenance=provenance),
         title="alignment of states at a checkpoint with those at the reference",
         provenance={**provenance, "intervals": METHOD},
-        meanings={**OF_CONVERGENCE, **OF_GROUPS, **MEANINGS, **OF_INTERVALS},
-        units=dict.fromkeys((*MEANINGS, *OF_INTERVALS), "similarity, at most 1"),
+        meanings={**CONVERGENCE_MEANINGS, **GROUP_MEANINGS, **MEANINGS, **INTERVAL_MEANINGS},
+        units=dict.fromkeys((*MEANINGS, *INTERVAL_MEANINGS), "similarity, at most 1"),
     )
 
 

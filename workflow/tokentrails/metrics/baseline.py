@@ -10,16 +10,18 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 from jaxtyping import Bool, Float32, Float64, Int
 
 from ..errors import TokentrailsError
 from ..files.states import Layer, Place
-from ..files.tables import describe
-from ..statistics.baseline import EMBEDDING, Kind, Moments, moments_of
+from ..statistics.baseline import EMBEDDING, Kind, Moments, moments
 from ..statistics.bootstrap import Bootstrap
 from ..statistics.pairs import Pairs
+from ..statistics.ratio import ratio
 from ..statistics.similarity import unit
+from .columns.frame import describe_frame, with_run
 
 LEAST_PAIRS = 1000
 _STREAM = (0,)  # one for all places: their intervals are of the same texts
@@ -35,7 +37,7 @@ MEANINGS = {
     "n_tokens": "how many tokens they are made of",
     "n_texts": "of how many texts",
 }
-OF_DIMENSIONS = {
+DIMENSION_MEANINGS = {
     "site": "as in other tables; embedding: the tokens' rows of the input embedding matrix",
     "dimension": "index in the state, from 0",
     "mean": "mean over the sample's tokens",
@@ -61,7 +63,7 @@ class Sample:
     pairs: Pairs
 
     @classmethod
-    def of(cls, tokens: pa.Table, file: str) -> Sample:
+    def from_tokens(cls, tokens: pa.Table, file: str) -> Sample:
         """The tokens of whole texts, without each text's first and those that are part of no word.
 
         A word is a run of letters, digits or marks here: left out are special tokens, and spaces.
@@ -78,8 +80,8 @@ class Sample:
         position = tokens["first"].to_numpy()
         is_word = np.array([bool(word) for word in tokens["word"].to_pylist()], dtype=bool)
         rows = (position > 0) & is_word
-        of_texts = tokens["token_ids"].to_pylist()
-        ids = np.array([ids[at] for ids, at in zip(of_texts, position, strict=True)])[rows]
+        texts = zip(tokens["token_ids"].to_pylist(), position, strict=True)
+        ids = np.array([ids[first] for ids, first in texts])[rows]
         _, text = np.unique(tokens["label"].to_pylist(), return_inverse=True)
         n_pairs = 0
         if len(ids):
@@ -99,7 +101,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Chance:
-    """What random pairs are like at one place: see `MEANINGS` and `OF_DIMENSIONS`."""
+    """Random pairs at one place: see `MEANINGS` and `DIMENSION_MEANINGS`."""
 
     place: Place
     cosine: dict[Kind, tuple[float, float, float]]
@@ -118,25 +120,23 @@ def chances(
     Parameters
     ----------
     layers: the states of all tokens, one place at a time.
-    sample: the tokens to take.
     embedding: the row of the embedding matrix of each token of the sample.
-    bootstrap: how intervals are made: texts are drawn anew.
     """
     pairs = sample.pairs
-    of_embedding = pairs.grouped(unit(embedding))
-    for at in layers:
-        states = at.hidden[sample.rows]
-        of_states = pairs.grouped(unit(states))
+    embedding_sums = pairs.grouped(unit(embedding))
+    for layer in layers:
+        states = layer.hidden[sample.rows]
+        state_sums = pairs.grouped(unit(states))
         grams: dict[Kind, np.ndarray] = {
-            "states": pairs.gram(of_states, of_states),
-            "embedding": pairs.gram(of_states, of_embedding),
+            "states": pairs.gram(state_sums, state_sums),
+            "embedding": pairs.gram(state_sums, embedding_sums),
         }
-        sums = pairs.by_dimension(of_states)
+        sums = pairs.by_dimension(state_sums)
         total = sums.sum()
         yield Chance(
-            (at.site, at.layer),
+            (layer.site, layer.layer),
             {kind: _interval(gram, pairs.counts, bootstrap) for kind, gram in grams.items()},
-            moments_of(states),
+            moments(states),
             np.divide(sums, total, out=np.full_like(sums, np.nan), where=total != 0),
         )
 
@@ -151,21 +151,14 @@ def _interval(
 
     def mean(drawn: np.ndarray) -> np.ndarray:
         total, n = (((drawn @ m) * drawn).sum(axis=1) for m in (sums, counts))
-        return np.divide(total, n, out=np.full_like(total, np.nan), where=n > 0)[:, None]
+        return ratio(total, n)[:, None]
 
-    low, high = bootstrap.interval(bootstrap.redraw(mean, len(sums), _STREAM)[:, 0])
+    low, high = bootstrap.interval(bootstrap.resample(mean, len(sums), _STREAM)[:, 0])
     return float(sums.sum() / counts.sum()), float(low), float(high)
 
 
 def baseline(found: Iterable[Chance], sample: Sample, *, provenance: Mapping[str, str]) -> pa.Table:
-    """The table `baseline`: a row per place and kind.
-
-    Parameters
-    ----------
-    found: as `chances` gives it.
-    sample: that it was made of.
-    provenance: of the states; gives the key columns too.
-    """
+    """The table `baseline`: a row per place and kind."""
     rows = [
         {
             "site": chance.place[0],
@@ -179,17 +172,12 @@ def baseline(found: Iterable[Chance], sample: Sample, *, provenance: Mapping[str
         for chance in found
         for kind, cosine in chance.cosine.items()
     ]
-    types = {"site": pa.string(), "layer": pa.int32(), "kind": pa.string()}
-    types |= dict.fromkeys(("cosine", "ci_low", "ci_high"), pa.float32())
-    types |= {"n_pairs": pa.int64(), "n_tokens": pa.int32(), "n_texts": pa.int32()}
-    values = {
-        name: pa.array([row[name] for row in rows], kind, from_pandas=True)
-        for name, kind in types.items()
-    }
-    return describe(
-        pa.table(_run(provenance, len(rows)) | values).sort_by(
-            [(key, "ascending") for key in ("site", "layer", "kind")]
-        ),
+    types = {"site": pl.String, "layer": pl.Int32, "kind": pl.String}
+    types |= dict.fromkeys(("cosine", "ci_low", "ci_high"), pl.Float32)
+    types |= {"n_pairs": pl.Int64, "n_tokens": pl.Int32, "n_texts": pl.Int32}
+    frame = pl.DataFrame(rows, types).sort("site", "layer", "kind")
+    return describe_frame(
+        with_run(frame, provenance),
         title="baseline: how alike random pairs are",
         provenance=provenance,
         meanings=MEANINGS,
@@ -207,29 +195,26 @@ def baseline_dimensions(
 
     Parameters
     ----------
-    found: as `chances` gives it.
     embedding: the row of the embedding matrix of each token of the sample.
-    provenance: of the states; gives the key columns too.
     """
-    nothing = np.full(embedding.shape[1], np.nan)
-    of_places = [(EMBEDDING, moments_of(embedding), nothing)]
-    of_places += [(chance.place, chance.moments, chance.share) for chance in found]
-    parts = []
-    for (site, layer), (mean, deviation), share in sorted(of_places, key=lambda part: part[0]):
-        n = len(mean)
-        columns = _run(provenance, n) | {
-            "site": pa.array([site] * n, pa.string()),
-            "layer": pa.array(np.full(n, layer), pa.int32()),
-            "dimension": pa.array(np.arange(n), pa.int32()),
-        }
-        for name, values in {"mean": mean, "deviation": deviation, "share": share}.items():
-            columns[name] = pa.array(values.astype(np.float32), from_pandas=True)
-        parts.append(pa.table(columns))
-    return describe(
-        pa.concat_tables(parts),
+    places = [(EMBEDDING, moments(embedding), np.full(embedding.shape[1], np.nan))]
+    places += [(chance.place, chance.moments, chance.share) for chance in found]
+    frame = pl.concat(
+        pl.DataFrame({"mean": mean, "deviation": deviation, "share": share})
+        .cast(pl.Float32)
+        .select(
+            pl.lit(site).alias("site"),
+            pl.lit(layer, pl.Int32).alias("layer"),
+            pl.int_range(pl.len(), dtype=pl.Int32).alias("dimension"),
+            pl.all(),
+        )
+        for (site, layer), (mean, deviation), share in sorted(places, key=lambda part: part[0])
+    )
+    return describe_frame(
+        with_run(frame, provenance),
         title="baseline: mean, deviation and share of every dimension",
         provenance=provenance,
-        meanings=OF_DIMENSIONS,
+        meanings=DIMENSION_MEANINGS,
         units={"mean": "model units", "deviation": "model units", "share": "share of the cosine"},
     )
 
@@ -237,8 +222,3 @@ def baseline_dimensions(
 def _number(pairs: Pairs, kind: Kind) -> int:
     """How many pairs: of two states each counts once, of state and embedding row both ways."""
     return int(pairs.counts.sum()) // (2 if kind == "states" else 1)
-
-
-def _run(provenance: Mapping[str, str], n: int) -> dict[str, pa.Array]:
-    run = ("model", "checkpoint", "experiment")
-    return {name: pa.array([provenance[name]] * n, pa.string()) for name in run}

@@ -14,8 +14,8 @@ import pyarrow as pa
 from ..files.states import Layer
 from ..files.tables import describe
 from ..statistics.baseline import NO_BASELINE, Baseline
-from .columns.frame import metric_table, own_token
-from .columns.similarities import UNITS, of_pairs
+from .columns.frame import metric_table, own_token, sorted_parts
+from .columns.similarities import UNITS, pair_similarities
 
 MEANINGS = {
     "label_a": "label of the text that comes first in the experiment file",
@@ -27,18 +27,13 @@ MEANINGS = {
 }
 
 
-def pairs_of_one_token(tokens: pa.Table) -> list[tuple[int, int]]:
+def same_token_pairs(tokens: pa.Table) -> list[tuple[int, int]]:
     """Rows of every two targets with the very same token ids, in the order of the table.
 
     A word that is cut differently, or written with a capital, is another token and makes no pair.
     """
     rows: dict[tuple[int, ...], list[int]] = {}
-    spans = zip(
-        tokens["token_ids"].to_pylist(),
-        tokens["first"].to_pylist(),
-        tokens["last"].to_pylist(),
-        strict=True,
-    )
+    spans = zip(*(tokens[name].to_pylist() for name in ("token_ids", "first", "last")), strict=True)
     for row, (ids, first, last) in enumerate(spans):
         rows.setdefault(tuple(ids[first : last + 1]), []).append(row)
     return sorted(pair for group in rows.values() for pair in combinations(group, 2))
@@ -56,13 +51,10 @@ def context(
 
     Parameters
     ----------
-    layers: the states, one place at a time.
-    tokens: the tokens table, whose rows are those of the states.
-    baseline: of the same checkpoint; none by default.
-    pooling: which token stands for a target of several.
+    layers: the states, one place at a time, with the rows of `tokens`.
     provenance: of the states; gives the key columns too.
     """
-    pairs = np.asarray(pairs_of_one_token(tokens), dtype=np.int64).reshape(-1, 2)
+    pairs = np.asarray(same_token_pairs(tokens), dtype=np.int64).reshape(-1, 2)
     a, b = pairs.T
     senses = tokens["sense"].cast(pa.string())
     keys = pa.table(
@@ -77,12 +69,11 @@ def context(
     )
     keys = keys.append_column("relation", _relation(keys))
     parts = []
-    for at in layers:
-        values = of_pairs(at, a, b, baseline)
-        parts.append(metric_table(provenance, keys, at.site, at.layer, values))
-    order = [(key, "ascending") for key in ("label_a", "label_b", "site", "layer")]
+    for states in layers:
+        values = pair_similarities(states, a, b, baseline)
+        parts.append(metric_table(provenance, keys, states.site, states.layer, values))
     return describe(
-        pa.concat_tables(parts).sort_by(order),
+        sorted_parts(parts, "label_a", "label_b", "site", "layer"),
         title="context similarity: how alike one token is in two texts",
         provenance=provenance,
         meanings=MEANINGS,

@@ -1,23 +1,26 @@
-"""Mean curves of words and their senses, with intervals from texts drawn again.
+"""Mean curves of words and their senses, with intervals from resampled texts.
 
-Texts are drawn within each sense of a word, so that a sample has as many texts of each as there
+Texts are resampled within each sense of a word, so that a sample has as many texts of each as there
 are. A pair of texts is not one more observation: it weighs the product of how often its two texts
 are drawn, and a text drawn twice makes no pair with itself.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 from jaxtyping import Float64, Int
 
-from ..files.tables import describe
-from ..statistics.bootstrap import Bootstrap, means
+from ..statistics.bootstrap import DRAWS_AT_ONCE, Bootstrap, known_mean, means
+from ..statistics.settings import Statistics
+from .columns.frame import describe_frame, with_run
+from .columns.means import MEAN_TYPES, Group, groups, place_rows
 from .columns.similarities import MEASURES
 
 IDENTITY = "identity"
@@ -25,16 +28,7 @@ PAIRS = {"between": "context_between", "within": "context_within", None: "contex
 FEWEST = {1: 2, 2: 3}
 """Texts of each sense that an interval needs: of means over texts, and over pairs of texts."""
 
-AT_ONCE = 64
-"""How many draws of all pairs are held."""
-
-RUN = ("model", "checkpoint", "experiment")
 KEYS = ("measure", "similarity", "word", "series", "site", "layer")
-_COLUMNS: dict[str, type[pl.DataType]] = {
-    **dict.fromkeys(("measure", "similarity", "word", "series", "site"), pl.String),
-    **{"layer": pl.Int32, "n": pl.Int32, "n_texts": pl.Int32, "few": pl.Boolean},
-    **dict.fromkeys(("mean", "ci_low", "ci_high"), pl.Float32),
-}
 MEANINGS = {
     "word": "the target; null: the mean over words, each of which counts once",
     "series": "sense of the texts, or the label of a text without a sense; null: of pairs, and of "
@@ -55,56 +49,54 @@ MEANINGS = {
 
 @dataclass(frozen=True)
 class Curve:
-    """What one mean is over: a value for each member and place, and the texts it comes from.
+    """What one mean of a word is over.
 
     Attributes
     ----------
-    key: measure, similarity, word and series.
-    places: site and layer of each place.
-    values: NaN where there is none.
-    texts: the texts of each member by their number: one, or the two of a pair.
+    texts: of each member of the group by their number: one, or the two of a pair.
     """
 
-    key: dict[str, object]
-    places: list[tuple[str, int]]
-    values: Float64[np.ndarray, "places members"]
-    texts: Int[np.ndarray, "members some"]
+    measure: str
+    group: Group
+    texts: Int[np.ndarray, "members ends"]
+
+    @property
+    def mean(self) -> Float64[np.ndarray, " places"]:
+        return known_mean(self.group.values)
 
 
 def curves(
     identity: pa.Table,
     context: pa.Table | None,
     *,
-    bootstrap: Bootstrap,
-    few: int,
+    statistics: Statistics,
     provenance: Mapping[str, str],
 ) -> pa.Table:
     """The table `curves`.
 
     Parameters
     ----------
-    identity, context: the tables of these names; None where context was not asked for.
-    bootstrap: how texts and words are drawn again.
-    few: means over fewer texts or words are marked.
+    context: None where it was not asked for.
     provenance: of the identity table.
     """
-    frame = _of_texts(identity)
-    texts = frame.select("word", "sense", "label").unique().sort("word", "sense", "label")
-    counts, sizes = _draw(texts.select("word", "sense").rows(), bootstrap)
-    number = {label: at for at, label in enumerate(texts["label"])}
-    made = [*_curves(frame, "series", ["label"], number)]
+    frame = pl.DataFrame(pl.from_arrow(identity)).with_columns(pl.col("sense").cast(pl.String))
+    series = pl.coalesce("sense", "label")
+    frame = frame.with_columns(series=series, sense=pl.col("sense").fill_null(""))
+    known = frame.filter(pl.any_horizontal(pl.col("^(" + "|".join(MEASURES) + ")$").is_not_null()))
+    texts = known.select("word", "sense", "label").unique().sort("word", "sense", "label")
+    number = {label: i for i, label in enumerate(texts["label"])}
+    made = _curves(frame, "series", ["label"], number)
     if context is not None:
-        made += _curves(_of_pairs(context), "relation", ["label_a", "label_b"], number)
-    rows = [row for curve in made for row in _rows(curve, counts, sizes, bootstrap, few)]
-    rows += _rows_of_words(made, bootstrap, few)
-    table = (
-        pl.DataFrame(rows, schema=_COLUMNS)
-        .with_columns(pl.col(pl.Float32).fill_nan(None))
-        .sort(KEYS, nulls_last=True)
-        .select(*(pl.lit(provenance[name]).alias(name) for name in RUN), pl.all())
-    )
-    return describe(
-        table.to_arrow(compat_level=pl.CompatLevel.oldest()),
+        pairs = pl.DataFrame(pl.from_arrow(context))
+        senses = pl.col("relation").is_not_null()
+        pairs = pairs.filter(senses | ~senses.any().over("word"))  # or all pairs of the word
+        made += _curves(pairs, "relation", ["label_a", "label_b"], number)
+    counts, sizes = _draw(texts.select("word", "sense").rows(), statistics.bootstrap)
+    rows = [row for curve in made for row in _rows(curve, counts, sizes, statistics)]
+    rows += _word_rows(made, statistics)
+    types = dict.fromkeys(("measure", "similarity", "word", "series"), pl.String) | MEAN_TYPES
+    return describe_frame(
+        with_run(pl.DataFrame(rows, types).sort(KEYS, nulls_last=True), provenance),
         title="mean identity and context similarity, with intervals",
         provenance=provenance,
         meanings=MEANINGS,
@@ -112,30 +104,19 @@ def curves(
     )
 
 
-def _of_texts(identity: pa.Table) -> pl.DataFrame:
-    frame = pl.DataFrame(pl.from_arrow(identity)).with_columns(pl.col("sense").cast(pl.String))
-    series = pl.coalesce("sense", "label")
-    frame = frame.with_columns(series=series, sense=pl.col("sense").fill_null(""))
-    return _long(frame, ["word", "series", "sense", "label"])
-
-
-def _of_pairs(context: pa.Table) -> pl.DataFrame:
-    """Pairs of senses, or all pairs of a word that has none."""
-    frame = pl.DataFrame(pl.from_arrow(context))
-    senses = pl.col("relation").is_not_null()
-    frame = frame.filter(senses | ~senses.any().over("word"))
-    return _long(frame, ["word", "relation", "label_a", "label_b"])
-
-
-def _long(frame: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
-    """A row for each similarity that is there; sorted, so that sums do not depend on an order."""
-    there = [name for name in MEASURES if name in frame.columns]
-    return (
-        frame.select(*keys, "site", "layer", *(pl.col(name).cast(pl.Float64) for name in there))
-        .unpivot(there, index=[*keys, "site", "layer"], variable_name="similarity")
-        .drop_nulls("value")
-        .sort("similarity", *keys, "site", "layer", nulls_last=True)
-    )
+def _curves(
+    frame: pl.DataFrame, kind: str, ends: list[str], number: Mapping[str, int]
+) -> list[Curve]:
+    """The curves of texts, by series, or of pairs of texts, by relation."""
+    values = [name for name in MEASURES if name in frame.columns]
+    return [
+        Curve(
+            IDENTITY if kind == "series" else PAIRS[group.key[kind]],
+            group,
+            np.array([[number[label] for label in member] for member in group.members]),
+        )
+        for group in groups(frame, values, ["word", kind], ends)
+    ]
 
 
 def _draw(
@@ -144,114 +125,59 @@ def _draw(
     """How often each text is in each sample, and of how many it was drawn: those of its sense."""
     sizes = Counter(strata)
     drawn = [
-        bootstrap.redraw(lambda counts: counts, size, (stratum,))
+        bootstrap.resample(lambda counts: counts, size, (stratum,))
         for stratum, size in enumerate(sizes.values())
     ]
     return np.hstack(drawn), np.array([sizes[stratum] for stratum in strata])
-
-
-def _curves(
-    frame: pl.DataFrame, kind: str, ends: list[str], number: Mapping[str, int]
-) -> Iterator[Curve]:
-    """The curves of texts, by series, or of pairs of texts, by relation."""
-    for (similarity, word, group), here in frame.group_by(
-        "similarity", "word", kind, maintain_order=True
-    ):
-        members = here.select(ends).unique(maintain_order=True).rows()
-        places = here.select("site", "layer").unique().sort("site", "layer").rows()
-        row = {place: index for index, place in enumerate(places)}
-        column = {member: index for index, member in enumerate(members)}
-        values = np.full((len(places), len(members)), np.nan)
-        values[
-            [row[place] for place in here.select("site", "layer").rows()],
-            [column[member] for member in here.select(ends).rows()],
-        ] = here["value"]
-        is_identity = kind == "series"
-        yield Curve(
-            key={
-                "measure": IDENTITY if is_identity else PAIRS[group],
-                "similarity": similarity,
-                "word": word,
-                "series": group if is_identity else None,
-            },
-            places=places,
-            values=values,
-            texts=np.array([[number[label] for label in member] for member in members]),
-        )
 
 
 def _rows(
     curve: Curve,
     counts: Float64[np.ndarray, "draws texts"],
     sizes: Int[np.ndarray, " texts"],
-    bootstrap: Bootstrap,
-    few: int,
-) -> Iterator[dict[str, object]]:
+    statistics: Statistics,
+) -> list[dict[str, Any]]:
     """The mean at every place, with its interval where every sense has texts enough for one."""
-    low = high = np.full(len(curve.places), np.nan)
+    ends = None
     if (fewest := sizes[curve.texts].min()) >= FEWEST[curve.texts.shape[1]]:
-        over_members = means(curve.values)
-        draws = np.concatenate(
-            [
-                over_members(counts[start : start + AT_ONCE, curve.texts].prod(axis=2))
-                for start in range(0, len(counts), AT_ONCE)
-            ]
-        )
-        low, high = _interval(draws, bootstrap, fewest)
-    n_texts = len(np.unique(curve.texts))
-    about = curve.key | {"n": curve.values.shape[1], "n_texts": n_texts, "few": n_texts < few}
-    mean = _mean(curve.values)
-    for at, (site, layer) in enumerate(curve.places):
-        ends = {"mean": mean[at], "ci_low": low[at], "ci_high": high[at]}
-        yield about | {"site": site, "layer": layer} | ends
-
-
-def _rows_of_words(
-    made: list[Curve], bootstrap: Bootstrap, few: int
-) -> Iterator[dict[str, object]]:
-    """Means over words, of which each has the mean of its series: words are drawn again."""
-    kinds = dict.fromkeys((c.key["measure"], c.key["similarity"]) for c in made)
-    for measure, similarity in kinds:
-        parts = [
-            c for c in made if (c.key["measure"], c.key["similarity"]) == (measure, similarity)
+        over_members = means(curve.group.values)
+        draws = [
+            over_members(counts[start : start + DRAWS_AT_ONCE, curve.texts].prod(axis=2))
+            for start in range(0, len(counts), DRAWS_AT_ONCE)
         ]
-        words = sorted({str(c.key["word"]) for c in parts})
-        places = sorted({place for c in parts for place in c.places})
+        ends = statistics.bootstrap.interval(np.concatenate(draws), int(fewest))
+    word, series = curve.group.key["word"], curve.group.key.get("series")
+    about = _about([curve], word, series, len(curve.texts))
+    about["few"] = about["n_texts"] < statistics.few
+    return list(place_rows(about, curve.group.places, curve.mean, ends))
+
+
+def _word_rows(made: Sequence[Curve], statistics: Statistics) -> list[dict[str, Any]]:
+    """Means over words, of which each has the mean of its series: words are resampled."""
+    kinds: dict[tuple[str, str], list[Curve]] = defaultdict(list)
+    for curve in made:
+        kinds[curve.measure, curve.group.value].append(curve)
+    rows: list[dict[str, Any]] = []
+    for parts in kinds.values():
+        words = sorted({curve.group.key["word"] for curve in parts})
+        places = sorted({place for curve in parts for place in curve.group.places})
         values = np.full((len(places), len(words)), np.nan)
-        for at, word in enumerate(words):
-            of_word = [c for c in parts if c.key["word"] == word]
-            means_there = np.full((len(places), len(of_word)), np.nan)
-            for column, c in enumerate(of_word):
-                rows = [places.index(place) for place in c.places]
-                means_there[rows, column] = _mean(c.values)
-            values[:, at] = _mean(means_there)
-        low = high = np.full(len(places), np.nan)
+        for column, word in enumerate(words):
+            own = [curve for curve in parts if curve.group.key["word"] == word]
+            series = np.full((len(places), len(own)), np.nan)
+            for i, curve in enumerate(own):
+                series[[places.index(place) for place in curve.group.places], i] = curve.mean
+            values[:, column] = known_mean(series)
+        ends = None
         if len(words) > 1:
-            low, high = _interval(bootstrap.means(values, ()), bootstrap, len(words))
-        n_texts = len(np.unique(np.concatenate([c.texts.ravel() for c in parts])))
-        about = {"measure": measure, "similarity": similarity, "word": None, "series": None}
-        about |= {"n": len(words), "n_texts": n_texts, "few": len(words) < few}
-        mean = _mean(values)
-        for at, (site, layer) in enumerate(places):
-            ends = {"mean": mean[at], "ci_low": low[at], "ci_high": high[at]}
-            yield about | {"site": site, "layer": layer} | ends
+            bootstrap = statistics.bootstrap
+            ends = bootstrap.interval(bootstrap.means(values, ()), len(words))
+        about = _about(parts, None, None, len(words)) | {"few": len(words) < statistics.few}
+        rows += place_rows(about, places, known_mean(values), ends)
+    return rows
 
 
-def _mean(values: Float64[np.ndarray, "rows n"]) -> Float64[np.ndarray, " rows"]:
-    """Over what is known; NaN where nothing is."""
-    return means(values)(np.ones((1, values.shape[1])))[0]
-
-
-def _interval(
-    draws: Float64[np.ndarray, "draws places"], bootstrap: Bootstrap, units: int
-) -> tuple[Float64[np.ndarray, " places"], Float64[np.ndarray, " places"]]:
-    """Of draws that hold a value: one of texts that make no pair has none.
-
-    Parameters
-    ----------
-    units: texts of the smallest sense, or words; see `Bootstrap.interval`.
-    """
-    known = draws[~np.isnan(draws).any(axis=1)]
-    if not len(known):
-        return (np.full(draws.shape[1], np.nan),) * 2
-    return bootstrap.interval(known, int(units))
+def _about(parts: Sequence[Curve], word: str | None, series: str | None, n: int) -> dict[str, Any]:
+    n_texts = len(np.unique(np.concatenate([curve.texts.ravel() for curve in parts])))
+    key = {"measure": parts[0].measure, "similarity": parts[0].group.value}
+    return {**key, "word": word, "series": series, "n": n, "n_texts": n_texts}

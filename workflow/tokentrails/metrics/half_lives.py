@@ -3,25 +3,27 @@
 A token that never loses it is censored at the model's depth: all that is known is that its
 half-life lies beyond. No token is censored earlier, so 1 - Kaplan-Meier is the plain share of
 tokens lost by each layer, and the median is the first layer by which half of them are. Neither
-needs a value for the tokens that are never lost. Texts are drawn again for intervals, since the
+needs a value for the tokens that are never lost. Intervals are over resampled texts, since the
 tokens of one text are not independent of each other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 from jaxtyping import Float64
 
-from ..files.tables import describe
 from ..statistics.bootstrap import Bootstrap, cluster_means
+from ..statistics.settings import Statistics
 from ..texts.spans import is_word
 from ..texts.word_classes import word_class
 from ..texts.word_list import WordList
+from .columns.frame import describe_frame, with_run
 
 SITE = "resid"
 MEASURES = ("cosine", "adjusted")
@@ -36,12 +38,11 @@ GROUPINGS = {
     ],
     "word_part": ["whole", "first", "later"],
 }
-"""What tokens are told apart by, and the groups in the order of figures."""
+"""What tokens are grouped by, and the groups in the order of figures."""
 
 COLUMNS = ("label", "position", "token", "word", "site", "layer", *MEASURES)
-"""Those of the table `identity` that are read here."""
+"""The columns of the table `identity` that this module needs."""
 
-RUN = ("model", "checkpoint", "experiment")
 MEANINGS = {
     "position": "position of the token in the text, from 0",
     "word_class": "function (closed classes), content (all other alphabetic words), punctuation, "
@@ -52,7 +53,7 @@ MEANINGS = {
     "word, and does not stand at position 0",
     "measure": "cosine: identity as it is; adjusted: minus that of random pairs at the same place",
     "half_life_layer": "first layer of resid where the measure is below the threshold; null: never",
-    "grouping": "what tokens are told apart by; word_class_in_band: class and frequency band",
+    "grouping": "what tokens are grouped by; word_class_in_band: class and frequency band",
     "group": "the tokens meant",
     "n": "how many tokens",
     "n_texts": "how many texts they come from",
@@ -77,8 +78,8 @@ UNITS = {
 }
 
 
-def band_of(rank: int | None) -> str:
-    """The frequency band of a word by its line in the list, from 1; None if it is not there."""
+def frequency_band(rank: int | None) -> str:
+    """The band of a word by its line in the list, from 1; None if it is not there."""
     return next((name for last, name in BANDS.items() if rank and rank <= last), RAREST)
 
 
@@ -98,7 +99,6 @@ def half_lives(
     identity: the table of that name, or its `COLUMNS`.
     tokens: the tokens table; gives the part of its word that each token is.
     words: the most frequent words first.
-    depth: number of blocks.
     threshold: a cosine; below it identity counts as lost.
     provenance: of the identity table.
     """
@@ -113,23 +113,19 @@ def half_lives(
     )
     parts = pl.DataFrame(pl.from_arrow(tokens.select(["label", "first", "word_part"])))
     rank = {entry.text.casefold(): entry.rank for entry in reversed(words.entries)}
-    about = pl.DataFrame(
-        [_about(word, rank) for word in frame["word"].unique().sort()],
-        schema=dict.fromkeys(("word", "word_class", "frequency_band"), pl.String),
-        orient="row",
-    )
-    own_word = pl.col("word_class").is_in(["function", "content"]).fill_null(False)
+    types = dict.fromkeys(("word", "word_class", "frequency_band"), pl.String)
+    classes = [_classified(word, rank) for word in frame["word"].unique().sort()]
+    counted = pl.col("word_class").is_in(["function", "content"]).fill_null(False)
     table = (
         frame.join(parts, left_on=["label", "position"], right_on=["label", "first"], how="left")
-        .join(about, on="word", how="left")
+        .join(pl.DataFrame(classes, types, orient="row"), on="word", how="left")
         .sort("measure", "label", "position")
         .select(
-            *(pl.lit(provenance[name]).alias(name) for name in RUN),
             *keys,
             "word_class",
             "frequency_band",
             "word_part",
-            counted=own_word & (pl.col("position") > 0),
+            counted=counted & (pl.col("position") > 0),
             site=pl.lit(SITE),
             measure="measure",
             half_life_layer="half_life_layer",
@@ -139,8 +135,8 @@ def half_lives(
     return _described(table, "half-life of every token", provenance, threshold)
 
 
-def _about(word: str, rank: Mapping[str, int]) -> tuple[str, str | None, str | None]:
-    band = band_of(rank.get(word.replace("’", "'").casefold())) if is_word(word) else None
+def _classified(word: str, rank: Mapping[str, int]) -> tuple[str, str | None, str | None]:
+    band = frequency_band(rank.get(word.replace("’", "'").casefold())) if is_word(word) else None
     return word, word_class(word), band
 
 
@@ -152,8 +148,8 @@ class Group:
     ----------
     key: measure, grouping, group, n, n_texts and few.
     lost: share by each layer, from 0 to the model's depth.
-    draws: the same of texts drawn again, without draws that hold no token of the group; none for
-        a group of one text.
+    draws: the same of resampled texts, without samples that hold no token of the group; none for a
+        group of one text.
     """
 
     key: dict[str, object]
@@ -170,19 +166,17 @@ class Group:
         return np.stack(self.bootstrap.interval(draws, method="inverted_cdf"))
 
 
-def groups_of(half_lives: pa.Table, bootstrap: Bootstrap, *, few: int) -> list[Group]:
-    """Every group that has tokens, in the order of measures and `GROUPINGS`.
+def half_life_groups(half_lives: pa.Table, statistics: Statistics) -> list[Group]:
+    """Every group that has tokens, in the order of measures and `GROUPINGS`, over the same samples.
 
     Parameters
     ----------
     half_lives: the table of that name.
-    bootstrap: how texts are drawn again, the same ones for all groups.
-    few: groups from fewer texts are marked.
     """
     frame = pl.DataFrame(pl.from_arrow(half_lives))
     if frame.is_empty():
         return []
-    layers = np.arange(frame["depth"][0] + 1)
+    layers, all_texts = np.arange(frame["depth"][0] + 1), frame["label"].n_unique()
     frame = (
         frame.with_columns(text=pl.col("label").rank("dense").cast(pl.Int64) - 1)
         .filter("counted")
@@ -191,31 +185,30 @@ def groups_of(half_lives: pa.Table, bootstrap: Bootstrap, *, few: int) -> list[G
             word_class_in_band=pl.format("{}, {}", "word_class", "frequency_band"),
         )
     )
-    groups = []
-    for key, here in _parts(frame):
-        last = here["half_life_layer"].fill_null(len(layers)).to_numpy()
-        text = here["text"].to_numpy()
-        n_texts = len(np.unique(text))
-        statistic = cluster_means((last <= layers[:, None]).astype(np.float64), text)
-        draws = bootstrap.redraw(statistic, len(half_lives["label"].unique()), ())
-        groups.append(
+    found = []
+    for measure, grouping, group in (
+        (measure, grouping, group)
+        for measure in MEASURES
+        for grouping, names in GROUPINGS.items()
+        for group in names
+    ):
+        here = frame.filter(pl.col("measure") == measure, pl.col(grouping) == group)
+        if here.is_empty():
+            continue
+        lost = here["half_life_layer"].fill_null(len(layers)).to_numpy() <= layers[:, None]
+        text, n_texts = here["text"].to_numpy(), here["text"].n_unique()
+        statistic = cluster_means(lost.astype(np.float64), text)
+        draws = statistics.bootstrap.resample(statistic, all_texts, ())
+        key = {"measure": measure, "grouping": grouping, "group": group, "n": len(here)}
+        found.append(
             Group(
-                key={**key, "n": len(here), "n_texts": n_texts, "few": n_texts < few},
-                lost=(last <= layers[:, None]).mean(axis=1),
+                key={**key, "n_texts": n_texts, "few": n_texts < statistics.few},
+                lost=lost.mean(axis=1),
                 draws=draws[~np.isnan(draws[:, 0])] if n_texts > 1 else draws[:0],
-                bootstrap=bootstrap,
+                bootstrap=statistics.bootstrap,
             )
         )
-    return groups
-
-
-def _parts(frame: pl.DataFrame) -> Iterator[tuple[dict[str, str], pl.DataFrame]]:
-    for measure in MEASURES:
-        for grouping, names in GROUPINGS.items():
-            for group in names:
-                here = frame.filter(pl.col("measure") == measure, pl.col(grouping) == group)
-                if len(here):
-                    yield {"measure": measure, "grouping": grouping, "group": group}, here
+    return found
 
 
 def half_lives_by_group(
@@ -225,41 +218,31 @@ def half_lives_by_group(
 
     Parameters
     ----------
-    groups: as `groups_of` gives them.
-    threshold: of the half-life.
     provenance: of the table `half_lives`.
     """
     rows = []
     for group in groups:
-        median, drawn = _median(group.lost), _median(group.draws)
-        reached, ends = group.interval(group.draws[:, -1]), group.interval(drawn)
-        row = {"reached": group.lost[-1], "reached_low": reached[0], "reached_high": reached[1]}
-        layers = {"median_layer": median, "median_layer_low": ends[0], "median_layer_high": ends[1]}
-        known = {name: int(at) if np.isfinite(at) else None for name, at in layers.items()}
-        rows.append({**group.key, **row, **known})
-    table = _frame(
-        rows, {**KEYS, **_ends("reached", pl.Float32), **_ends("median_layer", pl.Int32)}
-    )
-    return _described(_of_run(table, provenance), "half-lives by group", provenance, threshold)
+        reached = group.lost[-1], *group.interval(group.draws[:, -1])
+        layers = _median(group.lost), *group.interval(_median(group.draws))
+        medians = [int(layer) if np.isfinite(layer) else None for layer in layers]
+        rows.append([*group.key.values(), *reached, *medians])
+    types = {**KEYS, **_ends("reached", pl.Float32), **_ends("median_layer", pl.Int32)}
+    frame = pl.DataFrame(rows, types, orient="row")
+    return _described(frame, "half-lives by group", provenance, threshold)
 
 
 def half_life_curve(
     groups: list[Group], *, threshold: float, provenance: Mapping[str, str]
 ) -> pa.Table:
-    """The table `half_life_curve`: the share of each group's tokens that is lost by each layer.
-
-    Parameters
-    ----------
-    groups, threshold, provenance: as for `half_lives_by_group`.
-    """
-    rows = []
-    for group in groups:
-        low, high = group.interval(group.draws)
-        for layer, lost in enumerate(group.lost):
-            ends = {"lost_low": low[layer], "lost_high": high[layer]}
-            rows.append({**group.key, "layer": layer, "lost": lost, **ends})
-    table = _frame(rows, {**KEYS, "layer": pl.Int32, **_ends("lost", pl.Float32)})
-    return _described(_of_run(table, provenance), "tokens lost by layer", provenance, threshold)
+    """The table `half_life_curve`: the share of each group's tokens that is lost by each layer."""
+    rows = [
+        [*group.key.values(), layer, *values]
+        for group in groups
+        for layer, values in enumerate(zip(group.lost, *group.interval(group.draws), strict=True))
+    ]
+    types = {**KEYS, "layer": pl.Int32, **_ends("lost", pl.Float32)}
+    frame = pl.DataFrame(rows, types, orient="row")
+    return _described(frame, "tokens lost by layer", provenance, threshold)
 
 
 def _median(lost: Float64[np.ndarray, "*draws layers"]) -> Float64[np.ndarray, " *draws"]:
@@ -268,29 +251,21 @@ def _median(lost: Float64[np.ndarray, "*draws layers"]) -> Float64[np.ndarray, "
     return np.where(half.any(axis=-1), half.argmax(axis=-1), np.inf)
 
 
-KEYS = {
+KEYS: dict[str, Any] = {
     **dict.fromkeys(("measure", "grouping", "group"), pl.String),
     **{"n": pl.Int32, "n_texts": pl.Int32, "few": pl.Boolean},
 }
 
 
-def _ends(name: str, dtype: type[pl.DataType]) -> dict[str, type[pl.DataType]]:
-    return {name: dtype, f"{name}_low": dtype, f"{name}_high": dtype}
-
-
-def _frame(rows: list[dict], columns: Mapping[str, type[pl.DataType]]) -> pl.DataFrame:
-    return pl.DataFrame(rows, schema=dict(columns)).with_columns(pl.col(pl.Float32).fill_nan(None))
-
-
-def _of_run(frame: pl.DataFrame, provenance: Mapping[str, str]) -> pl.DataFrame:
-    return frame.select(*(pl.lit(provenance[name]).alias(name) for name in RUN), pl.all())
+def _ends(name: str, dtype: type[pl.DataType]) -> dict[str, Any]:
+    return dict.fromkeys((name, f"{name}_low", f"{name}_high"), dtype)
 
 
 def _described(
     frame: pl.DataFrame, title: str, provenance: Mapping[str, str], threshold: float
 ) -> pa.Table:
-    return describe(
-        frame.to_arrow(compat_level=pl.CompatLevel.oldest()),
+    return describe_frame(
+        with_run(frame, provenance),
         title=f"{title}: the first layer of resid where identity is below {threshold:g}",
         provenance={**provenance, "half_life_threshold": f"{threshold:g}"},
         meanings=MEANINGS,

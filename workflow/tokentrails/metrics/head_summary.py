@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Int
 
 from ..files.tables import describe
 from ..vocabulary.nearest import Nearest
-from .columns.word_columns import run_columns
+from .columns.frame import run_columns
 
 MEASURES = {
     "self_pattern": "share of the tokens whose query-side pattern is nearest to the token's own "

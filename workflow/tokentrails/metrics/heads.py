@@ -26,8 +26,9 @@ from ..texts.whole import WholeText
 from ..vocabulary.nearest import Nearest, nearest
 from ..vocabulary.spaces import Spaces
 from .columns import word_columns as words
+from .columns.frame import constant, run_columns
 from .columns.whole_texts import traces
-from .columns.word_columns import constant, run_columns, word_columns
+from .columns.word_columns import word_columns
 from .head_summary import HeadSummary, Words
 
 ATTENTION = {

@@ -9,13 +9,13 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Float32
+from jaxtyping import Float32, Int
 
 from ..files.states import Layer
 from ..files.tables import describe
 from ..statistics.baseline import NO_BASELINE, Baseline
-from .columns.frame import metric_table, own_token
-from .columns.similarities import UNITS, to_embedding
+from .columns.frame import metric_table, own_token, sorted_parts, target_keys
+from .columns.similarities import UNITS, embedding_similarities
 
 MEANINGS = {
     "cosine": "cosine of the state with the token's own row of the input embedding matrix",
@@ -27,8 +27,8 @@ MEANINGS = {
 }
 
 
-def own_token_ids(tokens: pa.Table, pooling: str) -> np.ndarray:
-    """The vocabulary index whose embedding each target is compared with, shape (n,)."""
+def own_token_ids(tokens: pa.Table, pooling: str) -> Int[np.ndarray, " n"]:
+    """The vocabulary index whose embedding each target is compared with."""
     return own_token(tokens, "token_ids", pooling).to_numpy(zero_copy_only=False)
 
 
@@ -46,27 +46,19 @@ def identity(
 
     Parameters
     ----------
-    layers: the states, one place at a time.
-    tokens: the tokens table, whose rows are those of the states.
-    embedding: each target's own row of the embedding matrix, in the order of `tokens`.
-    baseline: of the same checkpoint; none by default.
-    pooling: which token stands for a target of several.
+    layers: the states, one place at a time, with the rows of `tokens`.
+    embedding: each target's own row of the embedding matrix.
     groups: names of the experiment's own columns.
     provenance: of the states; gives the key columns too.
     """
+    names = ("label", "position", "word", "token", "text", "n_tokens", *groups)
+    keys = target_keys(tokens, pooling, names)
     parts = []
-    position = tokens["first" if pooling == "first" else "last"]
-    keys = pa.table({"label": tokens["label"], "position": position, "word": tokens["word"]})
-    keys = keys.append_column("token", own_token(tokens, "tokens", pooling))
-    for name in ["text", "n_tokens", *groups]:
-        keys = keys.append_column(name, tokens[name])
-    for at in layers:
-        values = to_embedding(at, embedding, baseline)
-        parts.append(metric_table(provenance, keys, at.site, at.layer, values))
-    order = [(key, "ascending") for key in ("label", "site", "layer", "position")]
-    table = pa.concat_tables(parts).sort_by(order)
+    for states in layers:
+        values = embedding_similarities(states, embedding, baseline)
+        parts.append(metric_table(provenance, keys, states.site, states.layer, values))
     return describe(
-        table,
+        sorted_parts(parts, "label", "site", "layer", "position"),
         title="identity: how much of its own embedding a token's state still is",
         provenance=provenance,
         meanings=MEANINGS,

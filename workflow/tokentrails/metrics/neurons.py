@@ -21,7 +21,8 @@ from ..progress import progress_bar
 from ..vocabulary.nearest import Space, nearest
 from ..vocabulary.spaces import Spaces
 from .columns import word_columns as words
-from .columns.word_columns import run_columns, word_columns
+from .columns.frame import run_columns
+from .columns.word_columns import word_columns
 
 MEANINGS = words.MEANINGS | {
     "layer": "index of the block",

@@ -15,12 +15,11 @@ import pyarrow as pa
 from jaxtyping import Float32
 
 from ..files.states import Layer, Place
-from ..files.tables import describe
 from ..statistics.baseline import NO_BASELINE, Baseline
-from ..statistics.bootstrap import Bootstrap
-from .columns.groups import MEANINGS as OF_GROUPS
-from .columns.groups import OF_MEASURES, Curves, across_checkpoints, measure_columns
-from .columns.similarities import MEASURES, UNITS, of_pairs
+from ..statistics.settings import Statistics
+from .columns.frame import describe_frame, with_run
+from .columns.groups import COSINES, GROUP_MEANINGS, Curves, across_checkpoints, group_frame
+from .columns.similarities import MEASURES, UNITS, pair_similarities
 
 MEANINGS = {
     "word": "the word of the base",
@@ -44,9 +43,7 @@ def perturbation(
 
     Parameters
     ----------
-    layers: the states, one place at a time.
-    tokens: the tokens table, whose rows are those of the states.
-    baseline: of the same checkpoint; none by default.
+    layers: the states, one place at a time, with the rows of `tokens`.
     provenance: of the states; gives the key columns too.
     """
     texts = pl.DataFrame(pl.from_arrow(tokens)).with_row_index("row")
@@ -56,8 +53,8 @@ def perturbation(
     pairs = pairs.join(bases, on="base", maintain_order="left")
     rows, base_rows = (pairs[name].to_numpy() for name in ("row", "base_row"))
     parts = []
-    for at in layers:
-        values = of_pairs(at, rows, base_rows, baseline)._asdict()
+    for states in layers:
+        values = pair_similarities(states, rows, base_rows, baseline)._asdict()
         parts.append(
             pairs.with_columns(pl.Series(n, v).fill_nan(None) for n, v in values.items())
             .group_by("word", "n_tokens", "variant", maintain_order=True)
@@ -65,14 +62,12 @@ def perturbation(
                 pl.col(MEASURES).cast(pl.Float64).mean().cast(pl.Float32),
                 n=pl.len().cast(pl.Int32),
             )
-            .with_columns(site=pl.lit(at.site), layer=pl.lit(at.layer, pl.Int32))
+            .with_columns(site=pl.lit(states.site), layer=pl.lit(states.layer, pl.Int32))
         )
     keys = ["word", "n_tokens", "variant", "site", "layer"]
-    run = {name: pl.lit(provenance[name]) for name in ("model", "checkpoint", "experiment")}
-    values = {name: pl.col(name) for name in [*keys, *MEASURES, "n"]}
-    table = pl.concat(parts).sort(keys).select(**run, **values)
-    return describe(
-        table.to_arrow(compat_level=pl.CompatLevel.oldest()),
+    table = pl.concat(parts).sort(keys).select(*keys, *MEASURES, "n")
+    return describe_frame(
+        with_run(table, provenance),
         title="perturbation: a word's state beside that in other contexts, and of other words",
         provenance=provenance,
         meanings=MEANINGS,
@@ -85,8 +80,7 @@ def perturbation_by_group(
     steps: Mapping[str, int | None],
     *,
     groups: Sequence[int],
-    bootstrap: Bootstrap,
-    few: int,
+    statistics: Statistics,
     provenance: Mapping[str, str],
 ) -> pa.Table:
     """The table `perturbation_by_group`: means over words of 1, 2, … tokens at every checkpoint.
@@ -96,9 +90,6 @@ def perturbation_by_group(
     tables: the table `perturbation` of every checkpoint, in the order of training.
     steps: by the name of the checkpoint, in the same order.
     groups: the token counts to show, whether there are such words or not.
-    bootstrap: how the intervals are made.
-    few: groups of fewer words are marked.
-    provenance: of the run.
     """
     first = next(iter(tables.values()))
     places = tuple(first.select("site", "layer").unique().sort("site", "layer").iter_rows())
@@ -106,30 +97,28 @@ def perturbation_by_group(
     for number, variant in enumerate(VARIANTS, start=1):
         for group in groups:
             here = (pl.col("variant") == variant) & (pl.col("n_tokens") == group)
-            of_group = [table.filter(here) for table in tables.values()]
+            chosen = [table.filter(here) for table in tables.values()]
             curves = {
                 measure: Curves(
-                    np.stack([_by_place(table, measure, places) for table in of_group]),
+                    np.stack([_by_place(table, measure, places) for table in chosen]),
                     places,
-                    bootstrap,
+                    statistics.bootstrap,
                     (number, group),
                 )
                 for measure in MEASURES
             }
-            frame = curves["cosine"].frame(list(steps), few)
             frames.append(
-                pl.concat([frame, measure_columns(curves)], how="horizontal").with_columns(
+                group_frame(curves, list(steps), statistics).with_columns(
                     variant=pl.lit(variant), n_tokens=pl.lit(group, pl.Int32)
                 )
             )
     keys = ("variant", "n_tokens", "site", "layer")
-    table = across_checkpoints(pl.concat(frames), steps, keys=keys, provenance=provenance)
-    return describe(
-        table.to_arrow(compat_level=pl.CompatLevel.oldest()),
+    return describe_frame(
+        across_checkpoints(pl.concat(frames), steps, keys=keys, provenance=provenance),
         title="perturbation of words by their number of tokens",
         provenance=provenance,
-        meanings={**MEANINGS, **OF_GROUPS, **OF_MEASURES, "n_tokens": "words of so many tokens"},
-        units=dict.fromkeys(("mean", "ci_low", "ci_high", *OF_MEASURES), "cosine, -1 to 1"),
+        meanings={**MEANINGS, **GROUP_MEANINGS, "n_tokens": "words of so many tokens"},
+        units=dict.fromkeys(COSINES, "cosine, -1 to 1"),
     )
 
 

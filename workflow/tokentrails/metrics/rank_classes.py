@@ -1,26 +1,25 @@
-"""Function words beside content words: how far the tokens of each class are from their embeddings.
+"""Function words and content words: how far the tokens of each class are from their embeddings.
 
 Dense Paths and Sparse Trails compares them by eye. Here a class has, at every layer, the mean of
 its tokens' cosines, the median of log10(1 + rank) and the share of tokens of rank 0, with intervals
-from texts drawn again: the tokens of one text are not independent of each other. The same texts are
-drawn for all classes, layers and measures, so that what is derived from several of them keeps their
+over resampled texts: the tokens of one text are not independent of each other. The samples are the
+same for all classes, layers and measures, so that what is derived from several of them keeps their
 correlation.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import polars as pl
-import polars.selectors as cs
 import pyarrow as pa
 from jaxtyping import Float64, Int, Shaped
 
-from ..files.tables import describe
 from ..statistics.bootstrap import Bootstrap, cluster_means, cluster_medians
+from .columns.frame import describe_frame, with_run
 
 CLASSES = ("content", "function", "punctuation")
 MEASURES = {"cosine": cluster_means, "log_rank": cluster_medians, "own_closest": cluster_means}
@@ -28,7 +27,7 @@ COLUMNS = (
     *("label", "position", "word_class", "site", "layer", "positional"),
     *("cosine", "rank", "cosine_as_published", "rank_as_published"),
 )
-"""Those of the table `ranks` that are read here."""
+"""The columns of the table `ranks` that this module needs."""
 
 MEANINGS = {
     "as_published": "whether the states are those of the published formula",
@@ -43,11 +42,11 @@ MEANINGS = {
     "ci_low": "lower end of the interval: percentile bootstrap over texts; null: one text",
     "ci_high": "upper end of it",
 }
-OF_GAPS = {
+GAP_MEANINGS = {
     "texts": "how many texts the tokens come from, of the class that comes from fewer",
     "gap": "the measure of function words minus that of content words",
 }
-OF_SUMMARIES = {
+SUMMARY_MEANINGS = {
     "quantity": "largest_gap: of function minus content, the layer's that is furthest from 0; "
     "largest_jump: of a class, the change from one layer to the next that is",
     "word_class": "whose jump it is; null: a gap is between two",
@@ -57,13 +56,9 @@ OF_SUMMARIES = {
     "ci_low": "lower end of the interval of the value at that layer, as of means and medians",
 }
 UNIT = "cosine, log10 of 1 + rank, or a share"
-RUN = ("model", "checkpoint", "experiment")
 KEYS: dict[str, Any] = {
-    **dict.fromkeys(RUN, pl.String),
-    "as_published": pl.Boolean,
-    "positional": pl.Boolean,
-    "site": pl.String,
-    "measure": pl.String,
+    **dict.fromkeys(("as_published", "positional"), pl.Boolean),
+    **dict.fromkeys(("site", "measure"), pl.String),
 }
 ENDS = {"ci_low": pl.Float32, "ci_high": pl.Float32}
 
@@ -75,12 +70,10 @@ class ClassCurves:
     Attributes
     ----------
     key: as_published, positional, site and measure.
-    layers: of the site.
     n, texts: tokens of each class that have a value, and the texts they come from.
     value: NaN for a class without tokens.
-    draws: the same for texts drawn again; NaN where no token is drawn, and for a class that comes
-        from fewer than two texts.
-    bootstrap: how texts were drawn.
+    draws: the same of resampled texts; NaN where no token is drawn, and for a class that comes from
+        fewer than two texts.
     """
 
     key: dict[str, Any]
@@ -109,7 +102,6 @@ def class_curves(ranks: pa.Table, bootstrap: Bootstrap) -> list[ClassCurves]:
     Parameters
     ----------
     ranks: the table of that name, or its `COLUMNS`.
-    bootstrap: how texts are drawn again.
     """
     frame = (
         pl.DataFrame(pl.from_arrow(ranks.select(COLUMNS)))
@@ -132,10 +124,10 @@ def class_curves(ranks: pa.Table, bootstrap: Bootstrap) -> list[ClassCurves]:
                 "own_closest": np.where(np.isnan(rank), np.nan, rank == 0),
             }
             for measure in MEASURES:
-                key = {"as_published": as_published, "positional": positional}
-                key |= {"site": site, "measure": measure}
-                of = _curves(key, layers, values[measure], word_class, text, n_texts, bootstrap)
-                curves.append(of)
+                key = dict(zip(KEYS, (as_published, positional, site, measure), strict=True))
+                curves.append(
+                    _curves(key, layers, values[measure], word_class, text, n_texts, bootstrap)
+                )
     return curves
 
 
@@ -154,23 +146,16 @@ def _curves(
 ) -> ClassCurves:
     n, texts, value, draws = [], [], [], []
     for name in CLASSES:
-        of_class, owner = values[:, word_class == name], text[word_class == name]
-        statistic = MEASURES[key["measure"]](of_class, owner)
-        known = ~np.isnan(of_class)
+        own, owner = values[:, word_class == name], text[word_class == name]
+        statistic = MEASURES[key["measure"]](own, owner)
+        known = ~np.isnan(own)
         n.append(known.sum(axis=1))
-        texts.append(np.array([len(np.unique(owner[some])) for some in known]))
+        texts.append(np.array([len(np.unique(owner[tokens])) for tokens in known]))
         value.append(statistic(np.ones((1, n_texts)))[0])
-        draws.append(bootstrap.redraw(statistic, n_texts, ()))
+        draws.append(bootstrap.resample(statistic, n_texts, ()))
         draws[-1][:, texts[-1] < 2] = np.nan
-    return ClassCurves(
-        key=key,
-        layers=layers,
-        n=np.stack(n),
-        texts=np.stack(texts),
-        value=np.stack(value),
-        draws=np.stack(draws, axis=1),
-        bootstrap=bootstrap,
-    )
+    arrays = np.stack(n), np.stack(texts), np.stack(value), np.stack(draws, axis=1)
+    return ClassCurves(key, layers, *arrays, bootstrap)
 
 
 def ranks_by_class(
@@ -180,34 +165,19 @@ def ranks_by_class(
 
     Parameters
     ----------
-    curves: as `class_curves` gives them.
     few: classes from fewer texts are marked.
-    provenance: of the run.
     """
-    rows = [
-        {
-            **of.key,
-            "word_class": name,
-            "layer": layer,
-            "n": of.n[c, at],
-            "texts": of.texts[c, at],
-            "few": of.texts[c, at] < few,
-            "value": of.value[c, at],
-            "ci_low": low,
-            "ci_high": high,
-        }
-        for of in curves
-        for c, name in enumerate(CLASSES)
-        for at, (layer, (low, high)) in enumerate(
-            zip(of.layers, of.interval(of.draws[:, c]), strict=True)
-        )
-        if of.n[c, at]
-    ]
+    rows = []
+    for curve in curves:
+        for c, name in enumerate(CLASSES):
+            ends = curve.interval(curve.draws[:, c])
+            for i in np.flatnonzero(curve.n[c]):
+                numbers = curve.n[c, i], curve.texts[c, i], curve.texts[c, i] < few
+                key = *curve.key.values(), name, curve.layers[i]
+                rows.append([*key, *numbers, curve.value[c, i], *ends[i]])
     columns = {
         "word_class": pl.String,
-        "layer": pl.Int32,
-        "n": pl.Int32,
-        "texts": pl.Int32,
+        **dict.fromkeys(("layer", "n", "texts"), pl.Int32),
         "few": pl.Boolean,
         "value": pl.Float32,
         **ENDS,
@@ -216,104 +186,74 @@ def ranks_by_class(
 
 
 def ranks_gap(curves: Sequence[ClassCurves], *, provenance: Mapping[str, str]) -> pa.Table:
-    """The table `ranks_gap`: function words minus content words, where both have tokens.
-
-    Parameters
-    ----------
-    curves: as `class_curves` gives them.
-    provenance: of the run.
-    """
+    """The table `ranks_gap`: function words minus content words, where both have tokens."""
     rows = []
-    for of in curves:
-        gap, ends = _gap(of.value), of.interval(_gap(of.draws))
-        texts = np.minimum(*(of.texts[CLASSES.index(name)] for name in ("function", "content")))
-        for at in np.flatnonzero(~np.isnan(gap)):
-            rows.append(
-                {
-                    **of.key,
-                    "layer": of.layers[at],
-                    "texts": texts[at],
-                    "gap": gap[at],
-                    "ci_low": ends[at, 0],
-                    "ci_high": ends[at, 1],
-                }
-            )
+    for curve in curves:
+        gap, ends = _gap(curve.value), curve.interval(_gap(curve.draws))
+        texts = np.minimum(*(curve.texts[CLASSES.index(name)] for name in ("function", "content")))
+        for i in np.flatnonzero(~np.isnan(gap)):
+            rows.append([*curve.key.values(), curve.layers[i], texts[i], gap[i], *ends[i]])
     columns = {"layer": pl.Int32, "texts": pl.Int32, "gap": pl.Float32, **ENDS}
     title = "similarity and rank of function words minus those of content words"
-    return _table(rows, columns, title, MEANINGS | OF_GAPS, provenance)
+    return _table(rows, columns, title, MEANINGS | GAP_MEANINGS, provenance)
 
 
 def ranks_summary(curves: Sequence[ClassCurves], *, provenance: Mapping[str, str]) -> pa.Table:
-    """The table `ranks_summary`: where the gap is largest, and each class' jump between layers.
-
-    Parameters
-    ----------
-    curves: as `class_curves` gives them.
-    provenance: of the run.
-    """
-    rows: list[dict[str, Any]] = []
-    for of in curves:
-        about = {**of.key, "quantity": "largest_gap", "word_class": None}
-        rows += [about | row for row in _largest(of, of.layers, _gap(of.value), _gap(of.draws))]
+    """The table `ranks_summary`: where the gap is largest, and each class' jump between layers."""
+    rows = []
+    for curve in curves:
+        gap, gap_draws = _gap(curve.value), _gap(curve.draws)
+        found: list[tuple[str, str | None, tuple[Any, ...]]]
+        found = [("largest_gap", None, _largest(curve, curve.layers, gap, gap_draws))]
         for name in ("content", "function"):
-            about = {**of.key, "quantity": "largest_jump", "word_class": name}
-            jump, draws = (np.diff(v[..., CLASSES.index(name), :]) for v in (of.value, of.draws))
-            rows += [about | row for row in _largest(of, of.layers[1:], jump, draws)]
+            c = CLASSES.index(name)
+            jump, draws = (np.diff(v[..., c, :]) for v in (curve.value, curve.draws))
+            found.append(("largest_jump", name, _largest(curve, curve.layers[1:], jump, draws)))
+        rows += [[*curve.key.values(), what, name, *row] for what, name, row in found if row]
     columns = {
-        "quantity": pl.String,
-        "word_class": pl.String,
+        **dict.fromkeys(("quantity", "word_class"), pl.String),
         "layer": pl.Int32,
-        "support": pl.Float32,
-        "value": pl.Float32,
+        **dict.fromkeys(("support", "value"), pl.Float32),
         **ENDS,
     }
     title = "the largest gap between function and content words, and the largest jump of each"
-    return _table(rows, columns, title, MEANINGS | OF_SUMMARIES, provenance)
+    return _table(rows, columns, title, MEANINGS | SUMMARY_MEANINGS, provenance)
 
 
 def _gap(
-    of_classes: Float64[np.ndarray, "*draws classes layers"],
+    classes: Float64[np.ndarray, "*draws classes layers"],
 ) -> Float64[np.ndarray, "*draws layers"]:
-    function, content = (of_classes[..., CLASSES.index(n), :] for n in ("function", "content"))
+    function, content = (classes[..., CLASSES.index(n), :] for n in ("function", "content"))
     return function - content
 
 
 def _largest(
-    of: ClassCurves,
+    curve: ClassCurves,
     layers: Sequence[int],
     value: Float64[np.ndarray, " layers"],
     draws: Float64[np.ndarray, "draws layers"],
-) -> Iterator[dict[str, Any]]:
-    """The layer whose value is furthest from 0; nothing if none has a value, or all are 0."""
+) -> tuple[Any, ...]:
+    """The layer furthest from 0, its support, value and ends; nothing if all are 0 or unknown."""
     if not np.nan_to_num(value).any():
-        return
-    at = int(np.nanargmax(np.abs(value)))
+        return ()
+    best = int(np.nanargmax(np.abs(value)))
     known = draws[~np.isnan(draws).all(axis=1)]
-    same = np.nanargmax(np.abs(known), axis=1) == at
-    low, high = of.interval(draws[:, [at]])[0]
-    yield {
-        "layer": layers[at],
-        "support": same.mean() if len(known) else None,
-        "value": value[at],
-        "ci_low": low,
-        "ci_high": high,
-    }
+    same = np.nanargmax(np.abs(known), axis=1) == best
+    support = same.mean() if len(known) else None
+    return layers[best], support, value[best], *curve.interval(draws[:, [best]])[0]
 
 
 def _table(
-    rows: Sequence[dict[str, Any]],
+    rows: Sequence[Sequence[Any]],
     columns: Mapping[str, Any],
     title: str,
     meanings: Mapping[str, str],
     provenance: Mapping[str, str],
 ) -> pa.Table:
-    run = {name: provenance[name] for name in RUN}
-    frame = pl.DataFrame([run | row for row in rows], schema={**KEYS, **columns})
+    frame = pl.DataFrame(rows, {**KEYS, **columns}, orient="row")
     units = dict.fromkeys(("value", "gap", "ci_low", "ci_high"), UNIT) | {"support": "0 to 1"}
-    return describe(
-        frame.with_columns(cs.float().fill_nan(None)).to_arrow(
-            compat_level=pl.CompatLevel.oldest()
-        ),
+    return describe_frame(
+        with_run(frame, provenance),
         title=title,
         provenance=provenance,
         meanings=meanings,

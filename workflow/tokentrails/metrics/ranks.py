@@ -19,7 +19,7 @@ from jaxtyping import Bool, Float32, Float64, Int
 from ..files.states import Layer
 from ..files.tables import describe
 from ..vocabulary.ranks import closest
-from .columns.frame import metric_table, own_token
+from .columns.frame import metric_table, target_keys
 from .columns.similarities import Similarities
 from .identity import own_token_ids
 
@@ -151,14 +151,9 @@ def ranks(
     provenance: of the states; gives the key columns too.
     """
     own = own_token_ids(tokens, pooling)
-    keys = {
-        "label": tokens["label"],
-        "position": tokens["first" if pooling == "first" else "last"],
-        "token": own_token(tokens, "tokens", pooling),
-        "word": tokens["word"],
-        "word_class": pa.array(word_classes, pa.string()),
-        **{name: tokens[name] for name in ["text", "n_tokens", *groups]},
-    }
+    classed = tokens.append_column("word_class", pa.array(word_classes, pa.string()))
+    names = ("label", "position", "token", "word", "word_class", "text", "n_tokens", *groups)
+    keys = target_keys(classed, pooling, names)
     entries = np.array(vocabulary.entries, dtype=object)
     parts = []
     for place in layers:
@@ -171,7 +166,7 @@ def ranks(
             cosine = pa.array(theirs.cosine, pa.float32(), from_pandas=True)
             as_published = [cosine, _whole(theirs.rank)]
         part = metric_table(
-            provenance, pa.table(keys), place.site, place.layer, Similarities.alone(found.cosine)
+            provenance, keys, place.site, place.layer, Similarities.alone(found.cosine)
         )
         further = {
             "rank": _whole(found.rank),

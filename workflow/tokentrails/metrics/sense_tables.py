@@ -1,6 +1,6 @@
 """The tables of senses: by word, over words by layer, and at which layer senses part best.
 
-Intervals over words draw words with all of their texts. To draw the texts of a drawn word anew,
+Intervals over words resample words with all of their texts. To resample the texts of a drawn word,
 too, would count the noise of texts twice, since the values of words hold it already: such intervals
 are too wide (Davison and Hinkley 1997, section 3.8).
 """
@@ -15,9 +15,10 @@ import polars as pl
 import pyarrow as pa
 from jaxtyping import Float64
 
-from ..files.tables import describe
-from ..statistics.bootstrap import Bootstrap
 from ..statistics.permutation import holm, p_values
+from ..statistics.ratio import ratio
+from ..statistics.settings import Statistics
+from .columns.frame import describe_frame, with_run
 from .columns.groups import single
 from .senses import BANDED, MEASURES, STATISTICS, Senses, Word
 
@@ -48,7 +49,6 @@ MEANINGS = {
     "value": "the largest gap or auc",
 }
 
-_RUN = ("model", "checkpoint", "experiment")
 _WORDS = 3  # stream of draws
 _ENDS = ("low", "high")
 
@@ -59,20 +59,16 @@ def senses(separated: Senses, *, provenance: Mapping[str, str]) -> pa.Table:
     """The table `senses`: a row per word, place and measure.
 
     A word with less than two texts of a sense has rows with its numbers of texts, and nulls.
-
-    Parameters
-    ----------
-    provenance: of the states; gives the key columns too.
     """
     keys = _keys(separated)
     frames = []
-    for one in separated.words:
-        values = _with_ends(one.statistics, one.low, one.high) | {"p": one.p}
-        frames.append(_of_word(one.word, keys, values))
-    for word in separated.left_out:
-        nothing = dict.fromkeys(STATISTICS, np.full(len(keys), np.nan))
-        values = _with_ends(nothing, *[{name: nothing[name] for name in BANDED}] * 2)
-        frames.append(_of_word(word, keys, values | {"p": nothing["gap"]}))
+    for found in separated.words:
+        values = _with_ends(found.statistics, found.low, found.high) | {"p": found.p}
+        frames.append(_word_frame(found.word, keys, values))
+    unknown = np.full(len(keys), np.nan)
+    ends = dict.fromkeys(BANDED, unknown)
+    values = _with_ends(dict.fromkeys(STATISTICS, unknown), ends, ends) | {"p": unknown}
+    frames += [_word_frame(word, keys, values) for word in separated.left_out]
     return _described(
         pl.concat(frames).sort("word", "site", "layer", "measure"),
         title="senses: how alike a word's texts are within and between its two senses",
@@ -88,22 +84,22 @@ class OverWords:
     ----------
     n: how many words have a value.
     means: by statistic.
-    draws: by statistic, over words drawn anew; None for a single word.
+    draws: by statistic, over resampled words; None for a single word.
     """
 
-    def __init__(self, separated: Senses, bootstrap: Bootstrap) -> None:
+    def __init__(self, separated: Senses, statistics: Statistics) -> None:
         self.separated = separated
-        self.bootstrap = bootstrap
+        self.bootstrap, self.few = statistics.bootstrap, statistics.few
         self.keys = _keys(separated)
         values = {name: separated.values(name) for name in STATISTICS}
         known = ~np.isnan(values["gap"])
         self.n = known.sum(axis=1)
         self.means = {
-            name: _ratio(np.where(known, value, 0.0).sum(axis=1), self.n)
+            name: ratio(np.where(known, value, 0.0).sum(axis=1), self.n)
             for name, value in values.items()
         }
         words = len(separated.words)
-        drawn = bootstrap.means(np.concatenate([*values.values()]), (_WORDS,))
+        drawn = self.bootstrap.means(np.concatenate([*values.values()]), (_WORDS,))
         split = np.split(drawn, len(STATISTICS), axis=1)
         self.draws = dict(zip(STATISTICS, split, strict=True)) if words > 1 else None
 
@@ -120,15 +116,9 @@ class OverWords:
         return low, high
 
 
-def senses_by_layer(over: OverWords, *, few: int, provenance: Mapping[str, str]) -> pa.Table:
-    """The table `senses_by_layer`: means over words, a row per place and measure.
-
-    Parameters
-    ----------
-    few: means over fewer words are marked.
-    provenance: as for `senses`.
-    """
-    texts = np.array([len(one.word.rows) for one in over.separated.words])
+def senses_by_layer(over: OverWords, *, provenance: Mapping[str, str]) -> pa.Table:
+    """The table `senses_by_layer`: means over words, a row per place and measure."""
+    texts = np.array([len(found.word.rows) for found in over.separated.words])
     known = ~np.isnan(over.separated.values("gap"))
     p = p_values(over.means["gap"], over.separated.null)
     values = _with_ends(over.means, *over.intervals()) | {"p": p, "p_holm": np.full(len(p), np.nan)}
@@ -143,7 +133,7 @@ def senses_by_layer(over: OverWords, *, few: int, provenance: Mapping[str, str])
     frame = over.keys.with_columns(
         pl.Series("n", over.n, pl.Int32),
         pl.Series("n_texts", known @ texts, pl.Int32),
-        pl.Series("few", over.n < few),
+        pl.Series("few", over.n < over.few),
         *(single(value).alias(name) for name, value in columns.items()),
     )
     return _described(
@@ -155,24 +145,19 @@ def senses_by_layer(over: OverWords, *, few: int, provenance: Mapping[str, str])
 
 
 def senses_best(over: OverWords, *, provenance: Mapping[str, str]) -> pa.Table:
-    """The table `senses_best`: at which layer of a site the gap and the AUC are largest.
-
-    Parameters
-    ----------
-    provenance: as for `senses`.
-    """
+    """The table `senses_best`: at which layer of a site the gap and the AUC are largest."""
     depth = max(layer for site, layer in over.separated.places if site == "resid")
     rows = []
-    for (site, measure), at in _families(over.keys):
-        layers = over.keys["layer"].to_numpy()[at]
+    for (site, measure), family in _families(over.keys):
+        layers = over.keys["layer"].to_numpy()[family]
         for criterion in ("auc", "gap"):
-            means = over.means[criterion][at]
+            means = over.means[criterion][family]
             row: dict[str, Any] = {"site": site, "measure": measure, "criterion": criterion}
             row |= {"depth": depth, "n": len(over.separated.words)}
             if not np.isnan(means).all():
                 best = _first_largest(means[None])[0]
                 row |= {"best_layer": layers[best], "value": means[best]}
-                row |= _best_ends(over, criterion, at)
+                row |= _best_ends(over, criterion, family)
             rows.append(row)
     integers = ("best_layer", "best_low", "best_high", "depth", "n")
     types = {"site": pl.String, "measure": pl.String, "criterion": pl.String, "value": pl.Float32}
@@ -180,18 +165,18 @@ def senses_best(over: OverWords, *, provenance: Mapping[str, str]) -> pa.Table:
     order = ("site", "measure", "criterion", *integers[:3], "value", "depth", "n")
     return _described(
         frame.select(order).sort("site", "measure", "criterion"),
-        title="senses: at which layer of each site they are told apart best",
+        title="senses: at which layer of each site they are separated best",
         over="words",
         provenance=provenance,
     )
 
 
-def _best_ends(over: OverWords, criterion: str, at: np.ndarray) -> dict[str, int]:
+def _best_ends(over: OverWords, criterion: str, family: np.ndarray) -> dict[str, int]:
     """The interval of the best layer: the layers at the percentiles of that of every sample."""
     if over.draws is None:
         return {}
-    layers = over.keys["layer"].to_numpy()[at]
-    best = layers[_first_largest(over.draws[criterion][:, at])]
+    layers = over.keys["layer"].to_numpy()[family]
+    best = layers[_first_largest(over.draws[criterion][:, family])]
     tail = (1 - over.bootstrap.confidence) / 2
     return {
         "best_low": int(np.quantile(best, tail, method="lower")),
@@ -228,7 +213,7 @@ def _with_ends(statistics: Values, low: Values, high: Values) -> Values:
     return columns
 
 
-def _of_word(word: Word, keys: pl.DataFrame, values: Values) -> pl.DataFrame:
+def _word_frame(word: Word, keys: pl.DataFrame, values: Values) -> pl.DataFrame:
     own = {"word": word.word, "sense_a": word.senses[0], "sense_b": word.senses[1]}
     counts = {"n_a": word.pairs.n_a, "n_b": word.pairs.n_b}
     return keys.select(
@@ -238,14 +223,9 @@ def _of_word(word: Word, keys: pl.DataFrame, values: Values) -> pl.DataFrame:
     ).with_columns(single(value).alias(name) for name, value in values.items())
 
 
-def _ratio(total: np.ndarray, size: np.ndarray) -> np.ndarray:
-    return np.divide(total, size, out=np.full(total.shape, np.nan), where=size > 0)
-
-
 def _described(
     frame: pl.DataFrame, *, title: str, over: str, provenance: Mapping[str, str]
 ) -> pa.Table:
-    run = [pl.lit(provenance[name]).alias(name) for name in _RUN]
     ends = {
         f"{name}_{end}": f"{side} end of its interval: bootstrap over {over}, percentiles expanded "
         "by Student's t; null: too few of them"
@@ -254,8 +234,8 @@ def _described(
     }
     names = ("within", "between", "gap")
     cosines = [*names, *(f"{name}_{end}" for name in names for end in (*_ENDS, "adjusted"))]
-    return describe(
-        frame.select(*run, *frame.columns).to_arrow(compat_level=pl.CompatLevel.oldest()),
+    return describe_frame(
+        with_run(frame, provenance),
         title=title,
         provenance=provenance,
         meanings=MEANINGS | ends,

@@ -1,4 +1,4 @@
-"""How well the senses of words are told apart: within against between, by word and over words.
+"""How well the states of words separate their senses: within against between, word by word.
 
 For two texts of one word, cos(x_l in text A, x_l in text B); *within* is its mean over the pairs of
 texts of one sense (of the two senses' means), *between* that over pairs of different senses, and
@@ -19,10 +19,10 @@ from jaxtyping import Float, Float32, Float64, Int
 from ..errors import TokentrailsError
 from ..files.states import Layer, Place
 from ..statistics.baseline import Baseline
-from ..statistics.bootstrap import Bootstrap
-from ..statistics.permutation import Permutation, p_values
+from ..statistics.permutation import p_values
 from ..statistics.separability import Pairs
-from .columns.similarities import of_pairs
+from ..statistics.settings import Statistics
+from .columns.similarities import pair_similarities
 
 MEASURES = ("cosine", "standardised")
 STATISTICS = ("within", "between", "gap", "auc")
@@ -55,7 +55,7 @@ class Word:
 
 @dataclass(frozen=True)
 class Separated:
-    """What is known of one word at every curve; NaN where a state has no direction.
+    """One word at every curve; NaN where a state has no direction.
 
     Attributes
     ----------
@@ -91,10 +91,10 @@ class Senses:
     def values(self, statistic: str) -> Float64[np.ndarray, "curves words"]:
         """One statistic of every word."""
         nothing = np.empty((len(self.chance), 0))
-        return np.column_stack([nothing, *(one.statistics[statistic] for one in self.words)])
+        return np.column_stack([nothing, *(word.statistics[statistic] for word in self.words)])
 
 
-def words_of(tokens: pa.Table) -> list[Word]:
+def sense_words(tokens: pa.Table) -> list[Word]:
     """The words of a table of tokens, in the order of the alphabet."""
     frame = pl.DataFrame(pl.from_arrow(tokens.select(["word", "sense"])))
     frame = frame.with_row_index("row").with_columns(pl.col("sense").cast(pl.String))
@@ -114,24 +114,21 @@ def separate(
     layers: Iterable[Layer],
     tokens: pa.Table,
     baseline: Baseline,
-    bootstrap: Bootstrap,
-    permutation: Permutation,
+    statistics: Statistics,
 ) -> Senses:
     """Measure every word at every place.
 
-    The texts of a word are drawn anew, and their senses permuted, the same way at all places.
+    The texts of a word are resampled, and their senses permuted, the same way at all places.
 
     Parameters
     ----------
-    layers: the states, one place at a time.
-    tokens: the tokens table, whose rows are those of the states.
-    bootstrap, permutation: how intervals and p-values are made.
+    layers: the states, one place at a time, with the rows of `tokens`.
 
     Raises
     ------
     TokentrailsError: if no word has two texts of each sense.
     """
-    words = words_of(tokens)
+    words = sense_words(tokens)
     measured = [word for word in words if word.is_measured]
     left_out = tuple(word for word in words if not word.is_measured)
     for word in left_out:
@@ -145,12 +142,12 @@ def separate(
         )
     places, cosines = _cosines(layers, measured, baseline)
     separated: list[Separated] = []
-    null = np.zeros((permutation.draws, len(places) * len(MEASURES)))
+    null = np.zeros((statistics.permutation.draws, len(places) * len(MEASURES)))
     for number, (word, cosine) in enumerate(zip(measured, cosines, strict=True)):
-        one, null_of_word = _separate(word, cosine, number, bootstrap, permutation)
-        separated.append(one)
-        null += np.nan_to_num(null_of_word)
-    known = sum(~np.isnan(one.p) for one in separated)
+        found, word_null = _separate(word, cosine, number, statistics)
+        separated.append(found)
+        null += np.nan_to_num(word_null)
+    known = sum(~np.isnan(found.p) for found in separated)
     chance = [
         0 - baseline.adjusted("states", place, np.zeros(1)).item()
         if measure == "cosine"
@@ -165,13 +162,11 @@ def _cosines(
     layers: Iterable[Layer], words: Sequence[Word], baseline: Baseline
 ) -> tuple[tuple[Place, ...], list[Float32[np.ndarray, "curves pairs"]]]:
     """The similarity of every pair of every word, at every place and by every measure."""
-    a, b = (
-        np.concatenate([word.rows[word.pairs.texts[side]] for word in words]) for side in (0, 1)
-    )
+    a, b = (np.concatenate([w.rows[w.pairs.texts[end]] for w in words]) for end in (0, 1))
     places, curves = [], []
-    for at in layers:
-        places.append((at.site, at.layer))
-        found = of_pairs(at, a, b, baseline)
+    for states in layers:
+        places.append((states.site, states.layer))
+        found = pair_similarities(states, a, b, baseline)
         curves += [found.cosine, found.standardised]
     ends = np.cumsum([len(word.pairs.texts[0]) for word in words])[:-1]
     return tuple(places), np.split(np.stack(curves), ends, axis=1)
@@ -181,32 +176,32 @@ def _separate(
     word: Word,
     cosine: Float32[np.ndarray, "curves pairs"],
     number: int,
-    bootstrap: Bootstrap,
-    permutation: Permutation,
+    statistics: Statistics,
 ) -> tuple[Separated, Float64[np.ndarray, "draws curves"]]:
-    """One word, and its gap with senses at random; `number` tells its draws from other words'."""
+    """One word, and its gap with permuted senses; `number` makes its draws its own."""
     pairs = word.pairs
     known = ~np.isnan(cosine).any(axis=1)
-    some = np.ascontiguousarray(cosine[known])
+    kept = np.ascontiguousarray(cosine[known])
 
-    def statistics(counts: np.ndarray) -> list[np.ndarray]:
-        within, between = pairs.within_between(some, counts)
-        return [within, between, within - between, pairs.auc(some, counts)]
+    def measures(counts: np.ndarray) -> list[np.ndarray]:
+        within, between = pairs.within_between(kept, counts)
+        return [within, between, within - between, pairs.auc(kept, counts)]
 
-    def spread(of_known: Float[np.ndarray, "*rows known"]) -> Float64[np.ndarray, "*rows curves"]:
-        every = np.full((*of_known.shape[:-1], len(cosine)), np.nan)
-        every[..., known] = of_known
+    def spread(values: Float[np.ndarray, "*rows known"]) -> Float64[np.ndarray, "*rows curves"]:
+        every = np.full((*values.shape[:-1], len(cosine)), np.nan)
+        every[..., known] = values
         return every
 
-    observed = [value[0] for value in statistics(pairs.all)]
-    draws = bootstrap.redraw_strata(
-        lambda counts: np.hstack(statistics(counts)[2:]), (pairs.n_a, pairs.n_b), (_TEXTS, number)
+    observed = [value[0] for value in measures(pairs.all)]
+    draws = statistics.bootstrap.resample_strata(
+        lambda counts: np.hstack(measures(counts)[2:]), (pairs.n_a, pairs.n_b), (_TEXTS, number)
     )
     low, high = (
         dict(zip(BANDED, map(spread, np.split(end, 2)), strict=True))
-        for end in bootstrap.interval(draws, min(pairs.n_a, pairs.n_b))
+        for end in statistics.bootstrap.interval(draws, min(pairs.n_a, pairs.n_b))
     )
-    null = pairs.gaps(some, permutation.labels(pairs.n_a, pairs.n_b, (_LABELS, number)))
+    labels = statistics.permutation.labels(pairs.n_a, pairs.n_b, (_LABELS, number))
+    null = pairs.gaps(kept, labels)
     return Separated(
         word,
         dict(zip(STATISTICS, map(spread, observed), strict=True)),

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import polars as pl
 import pyarrow as pa
 
-from ..files.tables import describe
+from .columns.frame import describe_frame
 from .columns.similarities import MEASURES
 
 MEANINGS = {
@@ -42,9 +42,7 @@ def summary(
 
     Parameters
     ----------
-    identity: the table of that name.
-    context: the table of that name, or None if it was not asked for.
-    depth: number of blocks.
+    context: None if it was not asked for.
     threshold: of the half-life, a cosine.
     provenance: of the identity table.
     """
@@ -60,27 +58,25 @@ def summary(
     keys = [c for c in curves.columns if c not in ("site", "layer", *MEASURES)]
     table = (
         curves.select(keys)
-        .unique("label", keep="first", maintain_order=True)
+        .unique("label", keep="first")
         .with_columns(
             depth=pl.lit(depth, pl.Int32), half_life_threshold=pl.lit(threshold, pl.Float64)
         )
-        .join(half_life, on="label", how="left", maintain_order="left")
-        .join(final, on="label", how="left", maintain_order="left")
-        .join(normed, on="label", how="left", maintain_order="left")
-        .join(_dominance(stream, context), on="label", how="left", maintain_order="left")
+        .join(half_life, on="label", how="left")
+        .join(final, on="label", how="left")
+        .join(normed, on="label", how="left")
+        .join(_dominance(stream, context), on="label", how="left")
         .sort("label")
     )
-    return describe(
-        table.to_arrow(compat_level=pl.CompatLevel.oldest()),
+    return describe_frame(
+        table,
         title="half-life, final similarity and context-dominance layer of each target",
         provenance=provenance,
         meanings=MEANINGS,
         units={
-            "half_life_layer": "layer",
-            "half_life_adjusted": "layer",
-            "context_dominance_layer": "layer",
-            "final_similarity": "cosine",
-            "final_norm_similarity": "cosine",
+            name: "cosine" if name.endswith("similarity") else "layer"
+            for name in MEANINGS
+            if name != "half_life_threshold"
         },
     )
 

@@ -15,7 +15,7 @@ from jaxtyping import Float, Float64, Int
 FEWEST_WORDS = 4
 """What the unbiased estimator needs: it divides by n - 3."""
 
-Parts = Sequence[Int[np.ndarray, " some"]]
+Parts = Sequence[Int[np.ndarray, " words"]]
 """Words to leave out, by their index: one part at a time."""
 
 
@@ -43,7 +43,6 @@ def debiased_cka(
     Parameters
     ----------
     x, y: centred, best as `compact` gives them.
-    parts: to leave out.
     """
     together, *variances = (_hsic(a, b, parts) for a, b in ((x, y), (x, x), (y, y)))
     scale = np.sqrt(np.maximum(variances[0], 0)) * np.sqrt(np.maximum(variances[1], 0))
@@ -59,10 +58,6 @@ def procrustes(
     centred: 1 - D/2 with the squared orthogonal Procrustes distance D of states scaled to norm 1
     (Schönemann 1966; Ding et al. 2021). With few words it is high for unrelated states too. NaN if
     the states of one side do not vary.
-
-    Parameters
-    ----------
-    x, y, parts: as for `debiased_cka`.
     """
     return np.array([_procrustes(*kept) for kept in _kept(x, y, parts)])
 
@@ -101,14 +96,14 @@ def _hsic(
     NaN for fewer than 4 words.
     """
     values = []
-    for some_x, some_y, product in _kept(x, y, parts):
-        n = len(some_x)
+    for kept_x, kept_y, product in _kept(x, y, parts):
+        n = len(kept_x)
         if n < FEWEST_WORDS:
             values.append(np.nan)
             continue
-        k_diagonal, l_diagonal = (np.einsum("nd,nd->n", s, s) for s in (some_x, some_y))
-        k_sums = some_x @ some_x.sum(axis=0) - k_diagonal
-        l_sums = some_y @ some_y.sum(axis=0) - l_diagonal
+        k_diagonal, l_diagonal = (np.einsum("nd,nd->n", s, s) for s in (kept_x, kept_y))
+        k_sums = kept_x @ kept_x.sum(axis=0) - k_diagonal
+        l_sums = kept_y @ kept_y.sum(axis=0) - l_diagonal
         trace = np.square(product).sum() - k_diagonal @ l_diagonal
         sums = k_sums.sum() * l_sums.sum() / ((n - 1) * (n - 2))
         values.append((trace + sums - 2 * (k_sums @ l_sums) / (n - 2)) / (n * (n - 3)))

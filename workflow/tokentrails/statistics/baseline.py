@@ -1,4 +1,4 @@
-"""What chance gives: the similarity of random pairs, taken away from similarities of interest.
+"""Similarity beyond chance: what is left without that of random pairs.
 
 In most models any two states point in much the same direction (Ethayarajh 2019), and a few
 dimensions dominate the cosine (Timkey and van Schijndel 2021). `adjusted` takes away the first,
@@ -19,7 +19,7 @@ from jaxtyping import Float, Float64
 from ..files.states import Place
 
 Kind = Literal["states", "embedding"]
-"""Which pairs: states of two tokens, or a token's state and another token's embedding."""
+"""Pairs of two tokens' states, or of a token's state and another token's embedding."""
 
 EMBEDDING: Place = ("embedding", 0)
 """Where the moments of the embedding rows lie in the table of dimensions."""
@@ -33,7 +33,7 @@ Moments = tuple[Float64[np.ndarray, " d"], Float64[np.ndarray, " d"]]
 class Baseline:
     """The similarity of random pairs, and the spread of every dimension, at each place.
 
-    A place that is not there has none: what is asked of it is NaN. `Baseline()` has no place.
+    At a place without one, such as any of `Baseline()`, similarities are NaN.
 
     Attributes
     ----------
@@ -45,17 +45,19 @@ class Baseline:
     moments: Mapping[Place, Moments] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, table: pa.Table, dimensions: pa.Table) -> Baseline:
-        """What the tables `baseline` and `baseline_dimensions` say."""
+    def from_tables(cls, table: pa.Table, dimensions: pa.Table) -> Baseline:
+        """Read the tables `baseline` and `baseline_dimensions`."""
         frame = pl.DataFrame(pl.from_arrow(table)).select("kind", "site", "layer", "cosine")
         spread = pl.DataFrame(pl.from_arrow(dimensions)).sort("site", "layer", "dimension")
-        moments = {}
-        for place, here in spread.group_by("site", "layer", maintain_order=True):
-            mean, deviation = (here[name].to_numpy() for name in ("mean", "deviation"))
-            moments[(str(place[0]), int(str(place[1])))] = mean, deviation
         return cls(
             {(kind, (site, layer)): cosine for kind, site, layer, cosine in frame.iter_rows()},
-            moments,
+            {
+                (str(site), int(str(layer))): (
+                    here["mean"].to_numpy(),
+                    here["deviation"].to_numpy(),
+                )
+                for (site, layer), here in spread.group_by("site", "layer")
+            },
         )
 
     def adjusted(
@@ -69,7 +71,7 @@ class Baseline:
     ) -> Float64[np.ndarray, "n d"]:
         """Every dimension as a z-score over the baseline's sample at a place.
 
-        A dimension that never varies says nothing: it becomes 0.
+        A dimension that never varies becomes 0.
         """
         if place not in self.moments:
             return np.full(rows.shape, np.nan)
@@ -77,10 +79,10 @@ class Baseline:
 
 
 NO_BASELINE = Baseline()
-"""What a run without a baseline has: every answer is NaN."""
+"""That of a run without a baseline."""
 
 
-def moments_of(rows: Float[np.ndarray, "n d"]) -> Moments:
+def moments(rows: Float[np.ndarray, "n d"]) -> Moments:
     """Mean and standard deviation of every dimension; 0 for one that is the same in all rows."""
     first = rows[:1].astype(np.float64)
     from_first = rows - first  # so that rounding makes no spread where there is none

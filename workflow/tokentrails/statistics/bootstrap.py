@@ -1,14 +1,15 @@
-"""Intervals from units drawn again with replacement: words, or texts with all their tokens."""
+"""Intervals from units resampled with replacement: words, or texts with all their tokens."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, Float64, Int
 
+from .ratio import ratio
 from .student import expanded_tail
 
 DRAWS_AT_ONCE = 64
@@ -26,60 +27,52 @@ class Bootstrap:
     ----------
     draws: how many samples.
     confidence: of the intervals, between 0 and 1.
-    seed: of the draws.
     """
 
     draws: int
     confidence: float
     seed: int
 
-    @classmethod
-    def of(cls, statistics: Mapping[str, Any]) -> Bootstrap:
-        """As the section `statistics` of the configuration says."""
-        return cls(statistics["bootstrap"], statistics["confidence"], statistics["seed"])
-
     def means(
         self, values: Float[np.ndarray, "curves words"], stream: Sequence[int]
     ) -> Float64[np.ndarray, "draws curves"]:
-        """Mean of every curve over each sample of words.
+        """Mean of every curve over each sample of words, without its NaN.
 
-        A sample draws as many words as there are, and the same words for all curves: what is
-        derived from several curves, such as a slope, keeps their correlation. A NaN takes no part;
-        a sample without any value gives NaN.
+        A sample has as many words as there are, and the same ones for all curves: what is derived
+        from several curves, such as a slope, keeps their correlation. A sample without any value
+        gives NaN.
 
         Parameters
         ----------
-        values: of each curve and word.
         stream: numbers that, with the seed, identify the draws; other ones give independent draws.
         """
-        return self.redraw(means(values), values.shape[1], stream)
+        return self.resample(means(values), values.shape[1], stream)
 
-    def redraw(
+    def resample(
         self, statistic: Statistic, n: int, stream: Sequence[int]
     ) -> Float64[np.ndarray, "draws curves"]:
-        """A statistic of every sample. Those with the same `n` and `stream` see the same samples.
+        """A statistic of every sample of n units; the same n and `stream` give the same samples.
 
         Parameters
         ----------
         statistic: such as `means`, `cluster_means` and `cluster_medians` give.
-        n: how many units there are; a sample draws as many.
         stream: as for `means`.
         """
         return np.concatenate([statistic(counts) for counts in self._counts(n, stream)])
 
-    def redraw_strata(
+    def resample_strata(
         self, statistic: Statistic, sizes: Sequence[int], stream: Sequence[int]
     ) -> Float64[np.ndarray, "draws curves"]:
-        """The same with units of several strata, each drawn by itself: every one keeps its size.
+        """The same with units of several strata, each resampled by itself: all keep their sizes.
 
         Parameters
         ----------
         statistic: its units are those of the first stratum, then those of the next.
-        sizes: of the strata.
         stream: as for `means`.
         """
         strata = [
-            self._counts(size, (*stream, at), STRATA_AT_ONCE) for at, size in enumerate(sizes)
+            self._counts(size, (*stream, number), STRATA_AT_ONCE)
+            for number, size in enumerate(sizes)
         ]
         return np.concatenate(
             [statistic(np.hstack(counts)) for counts in zip(*strata, strict=True)]
@@ -96,7 +89,7 @@ class Bootstrap:
         Parameters
         ----------
         draws: with `units`, a NaN among them takes no part.
-        units: how many were drawn anew, two or more: percentiles are then expanded by Student's t
+        units: how many were resampled, two or more: percentiles are then expanded by Student's t
             (see `student.expanded_tail`), without which intervals of few units are too short.
         method: of `numpy.quantile`; ``"inverted_cdf"`` gives values that were drawn, such as whole
             layers, or infinity for what is never reached.
@@ -107,22 +100,22 @@ class Bootstrap:
             return low, high
         tail = expanded_tail(self.confidence, units)
         missing = np.isnan(draws)
-        some = ~missing.all(axis=0)
+        known = ~missing.all(axis=0)
         ends = np.full((2, *draws.shape[1:]), np.nan)
-        quantile = np.nanquantile if missing[:, some].any() else np.quantile
-        ends[:, some] = quantile(draws[:, some], [tail, 1 - tail], axis=0, method=method)
+        quantile = np.nanquantile if missing[:, known].any() else np.quantile
+        ends[:, known] = quantile(draws[:, known], [tail, 1 - tail], axis=0, method=method)
         return ends[0], ends[1]
 
     def _counts(
         self, n: int, stream: Sequence[int], at_once: int = DRAWS_AT_ONCE
-    ) -> Iterator[Float64[np.ndarray, "some words"]]:
-        """How often each word is in each sample, a block of samples at a time."""
+    ) -> Iterator[Float64[np.ndarray, "samples units"]]:
+        """How often each unit is in each sample, a block of samples at a time."""
         rng = np.random.default_rng([self.seed, *stream])
         for start in range(0, self.draws, at_once):
-            some = min(at_once, self.draws - start)
-            drawn = rng.integers(n, size=(some, n)) + n * np.arange(some)[:, None]
-            counts = np.bincount(drawn.ravel(), minlength=some * n)
-            yield counts.reshape(some, n).astype(np.float64)
+            samples = min(at_once, self.draws - start)
+            drawn = rng.integers(n, size=(samples, n)) + n * np.arange(samples)[:, None]
+            counts = np.bincount(drawn.ravel(), minlength=samples * n)
+            yield counts.reshape(samples, n).astype(np.float64)
 
 
 def means(values: Float[np.ndarray, "curves units"]) -> Statistic:
@@ -132,11 +125,15 @@ def means(values: Float[np.ndarray, "curves units"]) -> Statistic:
     weights = None if known.all() else known.T.astype(np.float64)
 
     def statistic(counts: np.ndarray) -> np.ndarray:
-        total = counts @ filled
         size = counts.sum(axis=1, keepdims=True) if weights is None else counts @ weights
-        return np.divide(total, size, out=np.full_like(total, np.nan), where=size > 0)
+        return ratio(counts @ filled, size)
 
     return statistic
+
+
+def known_mean(values: Float[np.ndarray, "curves units"]) -> Float64[np.ndarray, " curves"]:
+    """The mean of every curve over what is known of it; NaN where nothing is."""
+    return means(values)(np.ones((1, values.shape[1])))[0]
 
 
 def cluster_means(
@@ -169,19 +166,20 @@ def cluster_medians(
     values, unit: as for `cluster_means`.
     """
     curves = [np.flatnonzero(~np.isnan(curve)) for curve in values]
-    curves = [at[values[c, at].argsort(kind="stable")] for c, at in enumerate(curves)]
+    curves = [known[values[c, known].argsort(kind="stable")] for c, known in enumerate(curves)]
 
     def statistic(counts: np.ndarray) -> np.ndarray:
         medians = np.full((len(counts), len(values)), np.nan)
         for curve, members in enumerate(curves):
+            if not len(members):
+                continue
             passed = counts[:, unit[members]].cumsum(axis=1)
-            size = passed[:, -1:] if len(members) else np.zeros((len(counts), 1))
-            middle = np.hstack([(size - 1) // 2, size // 2])  # the same one where size is odd
-            at = np.stack([(passed <= m[:, None]).sum(axis=1) for m in middle.T])
-            some = size[:, 0] > 0
-            medians[some, curve] = values[curve, members[at[:, some]]].mean(
-                axis=0, dtype=np.float64
-            )
+            size = passed[:, -1]
+            halves = (size - 1) // 2, size // 2  # the same one where size is odd
+            middle = np.stack([(passed <= half[:, None]).sum(axis=1) for half in halves])
+            drawn = size > 0
+            pairs = values[curve, members[middle[:, drawn]]]
+            medians[drawn, curve] = pairs.mean(axis=0, dtype=np.float64)
         return medians
 
     return statistic

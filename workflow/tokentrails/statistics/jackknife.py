@@ -1,7 +1,7 @@
 """Intervals for measures of all words together, from leaving out a part of the words at a time.
 
-A measure that compares words with each other, such as CKA, cannot be made of words drawn again with
-repetition: a word that is drawn twice is its own neighbour.
+A measure that compares words with each other, such as CKA, cannot be resampled with replacement: a
+word that is drawn twice is its own neighbour.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 from jaxtyping import Float, Float64, Int
@@ -29,12 +28,12 @@ class Jackknife:
     confidence: of the intervals, between 0 and 1.
     """
 
-    parts: tuple[Int[np.ndarray, " some"], ...]
+    parts: tuple[Int[np.ndarray, " words"], ...]
     confidence: float
 
     @classmethod
-    def of(cls, words: int, seed: Sequence[int], confidence: float) -> Jackknife:
-        """The split of so many words that `seed` decides: up to 20 parts of two words or more."""
+    def split(cls, words: int, seed: Sequence[int], confidence: float) -> Jackknife:
+        """So many words in up to 20 parts of two words or more, as `seed` decides."""
         order = np.random.default_rng(seed).permutation(words)
         parts = np.array_split(order, max(1, min(MOST_PARTS, words // 2)))
         return cls(tuple(parts), confidence)
@@ -50,31 +49,23 @@ class Jackknife:
     def interval(
         self, value: float, without: Float[np.ndarray, " parts"] | Sequence[float]
     ) -> tuple[float, float]:
-        """Lower and upper end of the interval of a measure that is 1 at most.
+        """Lower and upper end for a measure of at most 1: its value, and that without each part.
 
         The standard error of the delete-a-group jackknife, √((G-1)/G Σ(θ₋g - mean)²), and Student's
         t at G - 1 degrees of freedom (Kott 2001, "The delete-a-group jackknife"). NaN for a single
         part, or where a measure is NaN.
-
-        Parameters
-        ----------
-        value: of all words.
-        without: of all words but those of each part.
         """
         parts = len(without)
         if parts < 2:
             return math.nan, math.nan
         error = math.sqrt((parts - 1) * float(np.var(without)))
-        reach = _t(self.confidence, parts - 1) * error
+        reach = t_quantile(self.confidence, parts - 1) * error
         return value - reach, float(np.minimum(1.0, value + reach))
 
 
-_t = cache(t_quantile)
-
-
 def means(
-    values: Float[np.ndarray, " words"], parts: Sequence[Int[np.ndarray, " some"]]
+    values: Float[np.ndarray, " words"], parts: Sequence[Int[np.ndarray, " words"]]
 ) -> Float64[np.ndarray, " 1+parts"]:
     """The mean over all words, then over all but those of each part."""
     kept = (values, *(np.delete(values, part) for part in parts))
-    return np.array([some.mean(dtype=np.float64) for some in kept])
+    return np.array([part.mean(dtype=np.float64) for part in kept])

@@ -15,8 +15,7 @@ class Pairs:
 
     Parameters
     ----------
-    text: of every token, as a number.
-    token: its id.
+    text, token: the number of every token's text, and the token's id.
     """
 
     def __init__(self, text: Int[np.ndarray, " n"], token: Int[np.ndarray, " n"]) -> None:
@@ -62,26 +61,18 @@ class Pairs:
         """Sum of a_ik a_jk over the same pairs, for every dimension k; `a` as for `gram`."""
         texts = np.add.reduceat(a, self._text_starts)
         tokens = np.add.reduceat(a[self._by_token], self._token_starts)
-        of_one_text, of_one_token, of_both = (
-            np.square(sums).sum(axis=0) for sums in (texts, tokens, a)
-        )
-        every = np.square(texts.sum(axis=0))
-        return np.asarray(every - of_one_text - of_one_token + of_both)
+        same_text, same_token, both = (np.square(s).sum(axis=0) for s in (texts, tokens, a))
+        return np.asarray(np.square(texts.sum(axis=0)) - same_text - same_token + both)
 
 
-def mean_of_different(
+def mean_of_different_words(
     a: Float[np.ndarray, "n d"], b: Float[np.ndarray, "n d"], word: Int[np.ndarray, " n"]
 ) -> float:
-    """Mean of a_i . b_j over all i and j of different words; NaN if there are none.
-
-    Parameters
-    ----------
-    word: of every row, counted from 0.
-    """
+    """Mean of a_i . b_j over all i and j of different words; NaN if there are none."""
     order = np.argsort(word, kind="stable")
     starts = np.flatnonzero(np.r_[True, np.diff(word[order]) > 0])
-    of_a, of_b = (np.add.reduceat(rows[order], starts, dtype=np.float64) for rows in (a, b))
+    sum_a, sum_b = (np.add.reduceat(rows[order], starts, dtype=np.float64) for rows in (a, b))
     sizes = np.diff(np.r_[starts, len(word)]).astype(np.float64)
     n = len(word) ** 2 - np.square(sizes).sum()
-    total = of_a.sum(axis=0) @ of_b.sum(axis=0) - np.vdot(of_a, of_b)
+    total = sum_a.sum(axis=0) @ sum_b.sum(axis=0) - np.vdot(sum_a, sum_b)
     return float(total / n) if n > 0 else float("nan")

@@ -1,4 +1,4 @@
-"""Permutation tests: labels drawn anew without replacement, and many tests at once."""
+"""Permutation tests: labels shuffled over units, and many tests at once."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ class Permutation:
     Attributes
     ----------
     draws: how many times.
-    seed: of the draws.
     """
 
     draws: int
@@ -40,7 +39,7 @@ class Permutation:
 def p_values(
     observed: Float[np.ndarray, " curves"], null: Float[np.ndarray, "draws curves"]
 ) -> Float64[np.ndarray, " curves"]:
-    """How often labels at random give at least what was observed: (1 + b) / (1 + draws).
+    """How often shuffled labels give at least what was observed: (1 + b) / (1 + draws).
 
     The observed labels count as one draw, so that p is never 0 and the test never too large
     (Phipson and Smyth 2010). One-sided: large statistics speak against the null.

@@ -1,4 +1,4 @@
-"""How well the two senses of a word are told apart by the similarities of its texts.
+"""How well the similarities of its texts separate the two senses of a word.
 
 Texts stand in the order of the senses: the n_a of the first, then the n_b of the second. A sample
 of texts is given by how often each is in it. A pair is then there as often as the product of its
@@ -12,6 +12,8 @@ from functools import cached_property
 
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int
+
+from .ratio import ratio
 
 ROWS_AT_ONCE = 4096
 """Pairs within a sense, times curves, whose comparisons are held at a time."""
@@ -67,18 +69,13 @@ class Pairs:
         return (in_a + in_b) / 2, across
 
     def gaps(
-        self, cosine: Float32[np.ndarray, "curves pairs"], first: Bool[np.ndarray, "s n"]
+        self, cosine: Float32[np.ndarray, "curves pairs"], first: Bool[np.ndarray, "samples texts"]
     ) -> Curves:
-        """Within minus between, with other texts as those of the first sense.
-
-        Parameters
-        ----------
-        first: which n_a texts count as the first sense's, a row for every labelling.
-        """
-        one, other = (first[:, texts] for texts in self.texts)
+        """Within minus between where `first` says which n_a texts count as the first sense's."""
+        one, two = (first[:, texts] for texts in self.texts)
         share_a, share_b = (0.5 / max(n * (n - 1) / 2, 1) for n in (self.n_a, self.n_b))
-        weights = np.where(one & other, share_a, share_b)
-        weights[one ^ other] = -1 / (self.n_a * self.n_b)
+        weights = np.where(one & two, share_a, share_b)
+        weights[one ^ two] = -1 / (self.n_a * self.n_b)
         return weights @ cosine.T.astype(np.float64)
 
     def auc(self, cosine: Float32[np.ndarray, "curves pairs"], counts: Counts) -> Curves:
@@ -96,19 +93,17 @@ class Pairs:
         for kind, within in zip(self.kinds[:2], own[:2], strict=True):
             step = max(ROWS_AT_ONCE // len(within), 1)
             for start in range(0, len(cosine), step):
-                some = cosine[start : start + step]
-                one, other = some[:, kind, None], some[:, None, self.kinds[2]]
-                wins = np.add(one > other, one >= other, dtype=exact)  # 2 for a win, 1 for a tie
+                block = cosine[start : start + step]
+                same, across = block[:, kind, None], block[:, None, self.kinds[2]]
+                wins = np.add(
+                    same > across, same >= across, dtype=exact
+                )  # 2 for a win, 1 for a tie
                 won = (wins.reshape(-1, len(between)) @ between).reshape(*wins.shape[:2], -1)
                 total = np.einsum("cwr,wr->rc", won, within).astype(np.float64)
-                auc[:, start : start + step] += _ratio(total, (within.sum(axis=0) * size)[:, None])
+                auc[:, start : start + step] += ratio(total, (within.sum(axis=0) * size)[:, None])
         auc[:, np.isnan(cosine).any(axis=1)] = np.nan
         return auc / 4  # two senses, and wins counted double
 
 
 def _mean(weights: np.ndarray, values: np.ndarray) -> Curves:
-    return _ratio(weights @ values.T.astype(np.float64), weights.sum(axis=1, keepdims=True))
-
-
-def _ratio(total: np.ndarray, size: np.ndarray) -> Curves:
-    return np.divide(total, size, out=np.full(total.shape, np.nan), where=size > 0)
+    return ratio(weights @ values.T.astype(np.float64), weights.sum(axis=1, keepdims=True))

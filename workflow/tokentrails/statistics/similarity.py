@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float, Float32, Float64, Int
 
+from .ratio import ratio
+
 ROWS_AT_ONCE = 8192
 
 
@@ -45,10 +47,9 @@ def _pair_cosine(
 ) -> Float32[np.ndarray, " p"]:
     cosine = np.empty(len(a), dtype=np.float32)
     for start in range(0, len(a), ROWS_AT_ONCE):
-        some = slice(start, start + ROWS_AT_ONCE)
-        x, y = left[a[some]].astype(np.float64), right[b[some]].astype(np.float64)
+        block = slice(start, start + ROWS_AT_ONCE)
+        x, y = left[a[block]].astype(np.float64), right[b[block]].astype(np.float64)
         dot = np.einsum("nd,nd->n", x, y)
         norms = np.linalg.norm(x, axis=1) * np.linalg.norm(y, axis=1)
-        block = np.divide(dot, norms, out=np.full(len(dot), np.nan), where=norms > 0)
-        cosine[some] = np.clip(block, -1, 1)
+        cosine[block] = np.clip(ratio(dot, norms), -1, 1)
     return cosine

@@ -1,26 +1,22 @@
-"""Student's t, without scipy: what the middle of its distribution reaches to."""
+"""Student's t, and what it makes of percentile intervals over few units."""
 
 from __future__ import annotations
 
 import math
+from functools import cache
 from statistics import NormalDist
 
 
+@cache
 def t_quantile(confidence: float, freedom: int) -> float:
-    """The t with P(|T| < t) = confidence, at so many degrees of freedom, by bisection."""
-    low, high = 0.0, 1.0
-    while _middle(high, freedom) < confidence:
-        high *= 2
-    while (between := (low + high) / 2) not in (low, high):
-        if _middle(between, freedom) < confidence:
-            low = between
-        else:
-            high = between
-    return high
+    """The t with P(|T| < t) = confidence, at so many degrees of freedom."""
+    from scipy.special import stdtrit  # here, since the import takes longer than most callers
+
+    return float(stdtrit(freedom, (1 + confidence) / 2))
 
 
 def expanded_tail(confidence: float, units: int) -> float:
-    """How much of the draws' distribution to leave out at each end, for means of few units.
+    """The share of the resamples to leave out at each end, for means of few units.
 
     A percentile interval is that of a normal distribution whose variance is (n - 1) / n of what it
     should be. Percentiles further out make up for both: Φ(-√(n / (n - 1)) t), where t is Student's
@@ -29,21 +25,7 @@ def expanded_tail(confidence: float, units: int) -> float:
 
     Parameters
     ----------
-    units: n, at least 2, that are drawn anew.
+    units: n, at least 2, that are resampled.
     """
     reach = math.sqrt(units / (units - 1)) * t_quantile(confidence, units - 1)
     return NormalDist().cdf(-reach)
-
-
-def _middle(t: float, freedom: int) -> float:
-    """P(|T| < t): the finite series of Abramowitz and Stegun, 26.7.3 and 26.7.4."""
-    angle = math.atan(t / math.sqrt(freedom))
-    cosine, odd = math.cos(angle), freedom % 2
-    if freedom == 1:
-        return 2 * angle / math.pi
-    term = total = cosine if odd else 1.0
-    for k in range(1 + odd, freedom - 2, 2):
-        term *= cosine**2 * k / (k + 1)
-        total += term
-    total *= math.sin(angle)
-    return 2 / math.pi * (angle + total) if odd else total

@@ -1,13 +1,54 @@
-"""The columns that every table of similarities has."""
+"""Columns that many tables share, and how their frames become tables."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
+import polars as pl
+import polars.selectors as cs
 import pyarrow as pa
 
+from ...files.tables import describe
 from .similarities import Similarities
+
+RUN = ("model", "checkpoint", "experiment")
+"""The key columns that every table of a run begins with; provenance gives their values."""
+
+
+def run_columns(
+    provenance: Mapping[str, str], n: int, keys: Sequence[str] = RUN
+) -> dict[str, pa.Array]:
+    """The columns of the run in a table of n rows."""
+    return {key: constant(provenance[key], n) for key in keys}
+
+
+def constant(value: str, n: int) -> pa.Array:
+    return pa.repeat(pa.scalar(value, pa.string()), n)
+
+
+def with_run(frame: pl.DataFrame, provenance: Mapping[str, str]) -> pl.DataFrame:
+    """The frame behind the columns of the run."""
+    return frame.select(*(pl.lit(provenance[name]).alias(name) for name in RUN), pl.all())
+
+
+def describe_frame(
+    frame: pl.DataFrame,
+    *,
+    title: str,
+    provenance: Mapping[str, str],
+    meanings: Mapping[str, str],
+    units: Mapping[str, str] | None = None,
+) -> pa.Table:
+    """The frame as a described table, with null in place of NaN; see `files.tables.describe`."""
+    known = frame.with_columns(cs.float().fill_nan(None))
+    table = known.to_arrow(compat_level=pl.CompatLevel.oldest())
+    return describe(table, title=title, provenance=provenance, meanings=meanings, units=units)
+
+
+def sorted_parts(parts: Iterable[pa.Table], *keys: str) -> pa.Table:
+    """Parts of a table below each other, in the order of the keys."""
+    return pa.concat_tables(parts).sort_by([(key, "ascending") for key in keys])
 
 
 def metric_table(
@@ -19,25 +60,33 @@ def metric_table(
 ) -> pa.Table:
     """One place's rows: the run, the given keys, site, layer, cosine, adjusted, standardised."""
     n = len(values.cosine)
-    columns = {
-        name: pa.array([provenance[name]] * n, pa.string())
-        for name in ("model", "checkpoint", "experiment")
-    }
-    columns |= {name: keys[name] for name in keys.column_names}
-    columns |= {
-        "site": pa.array([site] * n, pa.string()),
-        "layer": pa.array(np.full(n, layer), pa.int32()),
-    }
+    columns = run_columns(provenance, n) | {name: keys[name] for name in keys.column_names}
+    columns |= {"site": constant(site, n), "layer": pa.array(np.full(n, layer), pa.int32())}
     for name, column in values._asdict().items():  # NaN becomes null
         columns[name] = pa.array(column.astype(np.float32), from_pandas=True)
     return pa.table(columns)
 
 
+def target_keys(tokens: pa.Table, pooling: str, names: Iterable[str]) -> pa.Table:
+    """Columns of the tokens table by name; `position` and `token` are those of the pooled token."""
+    keys = {}
+    for name in names:
+        if name == "position":
+            keys[name] = tokens[_pooled(pooling)]
+        else:
+            keys[name] = own_token(tokens, "tokens", pooling) if name == "token" else tokens[name]
+    return pa.table(keys)
+
+
 def own_token(tokens: pa.Table, column: str, pooling: str) -> pa.Array:
     """The entry of a list column at the position that stands for each target: first, or last."""
-    at = tokens["first" if pooling == "first" else "last"].to_pylist()
-    values = [row[i] for row, i in zip(tokens[column].to_pylist(), at, strict=True)]
+    positions = tokens[_pooled(pooling)].to_pylist()
+    values = [row[i] for row, i in zip(tokens[column].to_pylist(), positions, strict=True)]
     return pa.array(values, tokens.schema.field(column).type.value_type)
+
+
+def _pooled(pooling: str) -> str:
+    return "first" if pooling == "first" else "last"
 
 
 def token_keys(
@@ -47,15 +96,12 @@ def token_keys(
 
     Parameters
     ----------
-    provenance: gives model, checkpoint and experiment.
     label, tokens: of the text.
     rows_each: how many rows a token has, all below each other.
     """
     n = len(tokens) * rows_each
-    run = {name: provenance[name] for name in ("model", "checkpoint", "experiment")}
-    return {
-        **{name: pa.array([value] * n, pa.string()) for name, value in run.items()},
-        "label": pa.array([label] * n, pa.string()),
+    return run_columns(provenance, n) | {
+        "label": constant(label, n),
         "position": pa.array(np.repeat(np.arange(len(tokens)), rows_each), pa.int32()),
         "token": pa.array(np.repeat(np.array(tokens, dtype=object), rows_each), pa.string()),
     }

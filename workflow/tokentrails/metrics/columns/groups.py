@@ -13,8 +13,10 @@ from jaxtyping import Float, Float64
 
 from ...files.states import Place
 from ...statistics.bootstrap import Bootstrap
+from ...statistics.ratio import ratio
+from ...statistics.settings import Statistics
 
-MEANINGS = {
+GROUP_MEANINGS = {
     "n_tokens": "words of so many tokens; null: all words together",
     "layer": "as for single words; null: the mean over all layers of the site",
     "n": "how many words",
@@ -22,8 +24,6 @@ MEANINGS = {
     "mean": "mean over the words",
     "ci_low": "lower end of the mean's interval: percentile bootstrap over words; null: one word",
     "ci_high": "upper end of it",
-}
-OF_MEASURES = {
     "adjusted": "the same mean of the column of that name for single words; null: no baseline",
     "adjusted_low": "lower end of its interval, of the words alone: the baseline counts as known",
     "adjusted_high": "upper end of it",
@@ -31,6 +31,7 @@ OF_MEASURES = {
     "standardised_low": "lower end of its interval",
     "standardised_high": "upper end of it",
 }
+COSINES = [name for name in GROUP_MEANINGS if name not in ("n_tokens", "layer", "n", "few")]
 
 
 @dataclass(frozen=True)
@@ -41,17 +42,13 @@ class Curves:
     ----------
     values: of each word; NaN where it has none.
     places: the second axis of `values`.
-    bootstrap, stream: how words are drawn again.
+    stream: identifies the resamples of the words.
     """
 
     values: Float[np.ndarray, "checkpoints places words"]
     places: tuple[Place, ...]
     bootstrap: Bootstrap
     stream: tuple[int, ...]
-
-    @property
-    def n(self) -> int:
-        return self.values.shape[2]
 
     @cached_property
     def rows(self) -> list[tuple[str, int | None]]:
@@ -62,13 +59,12 @@ class Curves:
     def mean(self) -> Float64[np.ndarray, "checkpoints rows"]:
         """NaN where no word has a value."""
         known = (~np.isnan(self.values)).sum(axis=2)
-        total = np.nansum(self.values, axis=2, dtype=np.float64)
-        mean = np.divide(total, known, out=np.full_like(total, np.nan), where=known > 0)
-        return self._with_means(mean)
+        total = np.asarray(np.nansum(self.values, axis=2, dtype=np.float64))
+        return self._with_means(ratio(total, known))
 
     @cached_property
     def draws(self) -> Float64[np.ndarray, "draws checkpoints rows"]:
-        """The same mean, over words drawn again and again; NaN for less than two words."""
+        """The same mean over resampled words; NaN for less than two words."""
         checkpoints, places, words = self.values.shape
         if words < 2:
             return np.full((1, checkpoints, len(self.rows)), np.nan)
@@ -79,42 +75,41 @@ class Curves:
     def _sites(self) -> list[str]:
         return list(dict.fromkeys(site for site, _ in self.places))
 
-    def _with_means(self, of_places: np.ndarray) -> np.ndarray:
+    def _with_means(self, values: np.ndarray) -> np.ndarray:
         sites = np.array([site for site, _ in self.places])
-        means = [of_places[..., sites == s].mean(axis=-1, keepdims=True) for s in self._sites]
-        return np.concatenate([of_places, *means], axis=-1)
-
-    def frame(self, checkpoints: Sequence[str], few: int) -> pl.DataFrame:
-        """Checkpoint, site, layer, n, few, mean and its interval, by checkpoint and curve."""
-        return pl.DataFrame(
-            {
-                "checkpoint": np.repeat(list(checkpoints), len(self.rows)).tolist(),
-                "site": [site for site, _ in self.rows] * len(checkpoints),
-                "layer": pl.Series([at for _, at in self.rows] * len(checkpoints), dtype=pl.Int32),
-                "n": pl.Series([self.n] * self.mean.size, dtype=pl.Int32),
-                "few": [self.n < few] * self.mean.size,
-                **self.columns("mean", "ci_low", "ci_high"),
-            }
-        )
+        means = [values[..., sites == s].mean(axis=-1, keepdims=True) for s in self._sites]
+        return np.concatenate([values, *means], axis=-1)
 
     def columns(self, mean: str, low: str, high: str) -> dict[str, pl.Series]:
-        """Mean and ends of its interval by these names, in the order of `frame`."""
-        ends = self.bootstrap.interval(self.draws)
-        values = zip((mean, low, high), (self.mean, *ends), strict=True)
-        return {name: single(each) for name, each in values}
+        """Mean and ends of its interval by these names, by checkpoint and curve."""
+        values = (self.mean, *self.bootstrap.interval(self.draws))
+        return dict(zip((mean, low, high), map(single, values), strict=True))
 
 
-def measure_columns(curves: Mapping[str, Curves]) -> pl.DataFrame:
-    """The columns of `OF_MEASURES`, in the order of `Curves.frame`.
+def group_frame(
+    curves: Mapping[str, Curves], checkpoints: Sequence[str], statistics: Statistics
+) -> pl.DataFrame:
+    """The means of a group: checkpoint, site, layer, and the columns of `GROUP_MEANINGS`.
 
     Parameters
     ----------
-    curves: by measure, all of the same words.
+    curves: of cosine, adjusted and standardised, all of the same words.
     """
-    columns: dict[str, pl.Series] = {}
+    cosine = curves["cosine"]
+    rows, n = cosine.rows * len(checkpoints), cosine.values.shape[2]
+    columns = cosine.columns("mean", "ci_low", "ci_high")
     for name in ("adjusted", "standardised"):
         columns |= curves[name].columns(name, f"{name}_low", f"{name}_high")
-    return pl.DataFrame(columns)
+    return pl.DataFrame(
+        {
+            "checkpoint": [name for name in checkpoints for _ in cosine.rows],
+            "site": [site for site, _ in rows],
+            "layer": pl.Series([layer for _, layer in rows], dtype=pl.Int32),
+            "n": pl.Series([n] * len(rows), dtype=pl.Int32),
+            "few": [n < statistics.few] * len(rows),
+            **columns,
+        }
+    )
 
 
 def across_checkpoints(
@@ -128,21 +123,19 @@ def across_checkpoints(
 
     Parameters
     ----------
-    frame: with the column checkpoint, and `keys`.
     steps: by the name of the checkpoint, in the order of training.
-    provenance: of the run.
     """
     order = {name: index for index, name in enumerate(steps)}
     ordered = frame.sort(
         pl.col("checkpoint").replace_strict(order, return_dtype=pl.Int32), *keys, nulls_last=True
     )
-    rest = [name for name in frame.columns if name not in ("checkpoint", *keys)]
     return ordered.select(
-        model=pl.lit(provenance["model"]),
-        checkpoint="checkpoint",
-        experiment=pl.lit(provenance["experiment"]),
-        step=pl.col("checkpoint").replace_strict(steps, return_dtype=pl.Int64),
-        **{name: pl.col(name) for name in [*keys, *rest]},
+        pl.lit(provenance["model"]).alias("model"),
+        "checkpoint",
+        pl.lit(provenance["experiment"]).alias("experiment"),
+        pl.col("checkpoint").replace_strict(steps, return_dtype=pl.Int64).alias("step"),
+        *keys,
+        pl.exclude("checkpoint", *keys),
     )
 
 

@@ -1,4 +1,4 @@
-"""A similarity in its three forms: as it is, beside that of random pairs, and standardised."""
+"""A similarity in its three forms: plain, minus that of random pairs, and standardised."""
 
 from __future__ import annotations
 
@@ -20,8 +20,7 @@ class Similarities(NamedTuple):
 
     Attributes
     ----------
-    cosine: as it is.
-    adjusted: minus that of random pairs at the same place.
+    adjusted: the cosine minus that of random pairs at the same place.
     standardised: of the states with every dimension as a z-score over the baseline's sample.
     """
 
@@ -36,28 +35,27 @@ class Similarities(NamedTuple):
         return cls(cosine, unknown, unknown)
 
 
-def to_embedding(
-    at: Layer, embedding: Float32[np.ndarray, "n d"], baseline: Baseline
+def embedding_similarities(
+    states: Layer, embedding: Float32[np.ndarray, "n d"], baseline: Baseline
 ) -> Similarities:
     """Of each state with the same row of `embedding`, which is standardised by its own moments."""
-    place = (at.site, at.layer)
-    cosine = row_cosine(at.hidden, embedding)
+    place = (states.site, states.layer)
+    cosine = row_cosine(states.hidden, embedding)
+    standard = baseline.standardise(place, states.hidden)
     return Similarities(
         cosine,
         baseline.adjusted("embedding", place, cosine),
-        row_cosine(
-            baseline.standardise(place, at.hidden), baseline.standardise(EMBEDDING, embedding)
-        ),
+        row_cosine(standard, baseline.standardise(EMBEDDING, embedding)),
     )
 
 
-def of_pairs(
-    at: Layer, a: Int[np.ndarray, " n"], b: Int[np.ndarray, " n"], baseline: Baseline
+def pair_similarities(
+    states: Layer, a: Int[np.ndarray, " n"], b: Int[np.ndarray, " n"], baseline: Baseline
 ) -> Similarities:
     """Of state a[i] with state b[i], for every i."""
-    place = (at.site, at.layer)
-    cosine = pair_cosine(at.hidden, a, b)
+    place = (states.site, states.layer)
+    cosine = pair_cosine(states.hidden, a, b)
     standardised = Similarities.alone(cosine).standardised
     if place in baseline.moments:  # else no second product of pairs that would all be NaN
-        standardised = pair_cosine(baseline.standardise(place, at.hidden), a, b)
+        standardised = pair_cosine(baseline.standardise(place, states.hidden), a, b)
     return Similarities(cosine, baseline.adjusted("states", place, cosine), standardised)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -48,19 +48,6 @@ def word_columns(
         "high_bias": pa.array(bias > high_bias, pa.bool_(), mask=lost),
         "norm": pa.array(_interleaved([found.norms for found in lists]), pa.float32()),
     }
-
-
-def run_columns(
-    provenance: Mapping[str, str],
-    n: int,
-    keys: Sequence[str] = ("model", "checkpoint", "experiment"),
-) -> dict[str, pa.Array]:
-    """The columns that say which run the n rows are of."""
-    return {key: constant(provenance[key], n) for key in keys}
-
-
-def constant(value: str, n: int) -> pa.Array:
-    return pa.repeat(pa.scalar(value, pa.string()), n)
 
 
 def _interleaved(columns: Sequence[np.ndarray]) -> np.ndarray:

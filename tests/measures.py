@@ -1,0 +1,31 @@
+"""What tests of measures share: provenance, settings of statistics, and slow definitions."""
+
+import numpy as np
+import polars as pl
+
+from tokentrails.statistics.bootstrap import DRAWS_AT_ONCE, Bootstrap
+from tokentrails.statistics.permutation import Permutation
+from tokentrails.statistics.settings import Statistics
+
+PROVENANCE = {"model": "m", "checkpoint": "main", "experiment": "e"}
+
+
+def statistics(draws=DRAWS_AT_ONCE + 30, *, confidence=0.9, seed=4, few=10):
+    """Settings with more draws than are held at once."""
+    return Statistics(Bootstrap(draws, confidence, seed), Permutation(999, seed), few, {})
+
+
+def frame(table):
+    return pl.DataFrame(pl.from_arrow(table))
+
+
+def cosine(a, b):
+    a, b = a.astype(np.float64), b.astype(np.float64)
+    return float(a @ b / np.sqrt((a @ a) * (b @ b)))
+
+
+def samples(bootstrap, n, *stream):
+    """The units of every sample, from the same generator, a block of samples at a time."""
+    rng = np.random.default_rng([bootstrap.seed, *stream])
+    for start in range(0, bootstrap.draws, DRAWS_AT_ONCE):
+        yield from rng.integers(n, size=(min(DRAWS_AT_ONCE, bootstrap.draws - start), n))

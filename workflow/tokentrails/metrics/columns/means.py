@@ -1,0 +1,134 @@
+"""Mean curves of any measure by groups, with intervals from resampled units."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+from jaxtyping import Float64
+
+from ...files.states import Place
+from ...statistics.bootstrap import cluster_means, known_mean
+from ...statistics.settings import Statistics
+
+MEAN_TYPES: dict[str, type[pl.DataType]] = {
+    **{"site": pl.String, "layer": pl.Int32, "n": pl.Int32, "n_texts": pl.Int32},
+    **{"few": pl.Boolean, "mean": pl.Float32, "ci_low": pl.Float32, "ci_high": pl.Float32},
+}
+MEANINGS = {
+    "measure": "the column that the mean is of",
+    "mean": "over the occurrences of the group",
+    "ci_low": "lower end of the mean's interval: bootstrap over texts, with percentiles expanded "
+    "by Student's t; null: one text",
+    "ci_high": "upper end of it",
+    "n": "how many occurrences the mean is over",
+    "n_texts": "how many texts they come from",
+    "few": "whether these texts are fewer than statistics.few: too few to lean on",
+}
+
+
+@dataclass(frozen=True)
+class Group:
+    """One value of the members of one group.
+
+    Attributes
+    ----------
+    value: the name of its column.
+    key: of the group.
+    members: what each column of `values` is of, such as its label.
+    values: NaN where there is none.
+    """
+
+    value: str
+    key: dict[str, Any]
+    places: list[Place]
+    members: list[tuple[Any, ...]]
+    values: Float64[np.ndarray, "places members"]
+
+
+def mean_curves(
+    frame: pl.DataFrame,
+    *,
+    by: Sequence[str],
+    values: Sequence[str],
+    statistics: Statistics,
+    unit: str = "label",
+) -> pl.DataFrame:
+    """The mean of each value at every place, by groups, with cluster-bootstrap intervals.
+
+    The rows of one unit, such as the tokens of a text, are not independent: whole units are
+    resampled, the same ones for all places and values of a group. Every row of a group weighs the
+    same. A null takes no part.
+
+    Parameters
+    ----------
+    frame: a row per occurrence and place, with label, position, site, layer, and the columns of
+        `by` and `values`. Others are passed over: rows of several checkpoints need "checkpoint" in
+        `by`.
+    by: the columns to group by; without any, all occurrences are one group. A null is a group too.
+    unit: the column to resample: `label` for texts, `word` for words with all their texts.
+
+    Returns
+    -------
+    measure (a name of `values`), the columns of `by`, site, layer, n (occurrences), n_texts
+    (units), few, mean, ci_low and ci_high, sorted by the keys; the interval is null for one unit.
+    """
+    rows: list[dict[str, Any]] = []
+    streams: dict[tuple[Any, ...], int] = {}
+    for group in groups(frame, values, by, [unit, "label", "position"]):
+        names, index = np.unique([str(member[0]) for member in group.members], return_inverse=True)
+        n, stream = len(names), streams.setdefault(tuple(group.key.values()), len(streams))
+        ends = None
+        if n > 1:
+            draws = statistics.bootstrap.resample(cluster_means(group.values, index), n, (stream,))
+            ends = statistics.bootstrap.interval(draws, n)
+        about = {"measure": group.value, **group.key, "n": len(index), "n_texts": n}
+        about["few"] = n < statistics.few
+        rows += place_rows(about, group.places, known_mean(group.values), ends)
+    types: dict[str, Any] = {"measure": pl.String}
+    types |= {name: frame.schema[name] for name in by} | MEAN_TYPES
+    table = pl.DataFrame(rows, types).with_columns(pl.col(pl.Float32).fill_nan(None))
+    return table.sort("measure", *by, "site", "layer", nulls_last=True)
+
+
+def groups(
+    frame: pl.DataFrame, values: Sequence[str], by: Sequence[str], members: Sequence[str]
+) -> Iterator[Group]:
+    """The values of every group, by value and key; members and places in the order of their names.
+
+    Parameters
+    ----------
+    frame: a row per member and place.
+    members: the columns that identify a member within its group.
+    """
+    index = [*dict.fromkeys([*by, *members]), "site", "layer"]
+    long = (
+        frame.select(*index, *(pl.col(name).cast(pl.Float64) for name in values))
+        .unpivot(values, index=index, variable_name="_measure", value_name="_value")
+        .drop_nulls("_value")
+        .sort("_measure", *index, nulls_last=True)  # so that sums do not depend on an order
+    )
+    for (value, *key), here in long.group_by("_measure", *by, maintain_order=True):
+        columns = here.select(*dict.fromkeys(members)).rows()
+        lines = here.select("site", "layer").rows()
+        column = {member: i for i, member in enumerate(dict.fromkeys(columns))}
+        line = {place: i for i, place in enumerate(sorted(set(lines)))}
+        matrix = np.full((len(line), len(column)), np.nan)
+        matrix[[line[p] for p in lines], [column[m] for m in columns]] = here["_value"]
+        yield Group(str(value), dict(zip(by, key, strict=True)), [*line], [*column], matrix)
+
+
+def place_rows(
+    about: Mapping[str, Any],
+    places: Sequence[Place],
+    mean: Float64[np.ndarray, " places"],
+    ends: tuple[Float64[np.ndarray, " places"], Float64[np.ndarray, " places"]] | None,
+) -> Iterator[dict[str, Any]]:
+    """A row for every place: `about`, site, layer, the mean and its interval if it has one."""
+    low, high = ends or [np.full(len(places), np.nan)] * 2
+    for (site, layer), *numbers in zip(places, mean, low, high, strict=True):
+        numbers_by_name = dict(zip(("mean", "ci_low", "ci_high"), numbers, strict=True))
+        yield {**about, "site": site, "layer": layer, **numbers_by_name}
