@@ -1,8 +1,8 @@
 """Running the workflow as a user does: in a folder of its own, from the command line."""
 
 import fcntl
+import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -24,7 +24,7 @@ ONE_THREAD = ("--set-threads", "hidden_states=1")
 
 
 class Job(NamedTuple):
-    """One job of a dry run: its rule, and its wildcards as `model/checkpoint/experiment`."""
+    """One job: its rule, and its wildcards as `model/checkpoint/experiment`."""
 
     rule: str
     wildcards: str
@@ -79,63 +79,17 @@ def run(folder: Path, *args: str, **env: str) -> subprocess.CompletedProcess[str
 
 
 def rules_to_run(folder: Path, *args: str) -> dict[str, int]:
-    """How many jobs of each rule a dry run would run, without the targets; {} for nothing to do."""
+    """How many jobs of each rule are to be run; {} for nothing to do."""
     return dict(Counter(job.rule for job in jobs_to_run(folder, *args)))
 
 
 def jobs_to_run(folder: Path, *args: str) -> set[Job]:
-    """The jobs that a dry run would run, without the targets, which only collect files."""
-    done = run(folder, "--dry-run", *args)
-    text = done.stdout + done.stderr
-    jobs = _jobs_in(text, _messages(folder))
-    counts = _job_stats(text)
-    # Two ways of reading one answer: if Snakemake's wording changes, this says so.
-    assert Counter(job.rule for job in jobs) == counts, text
-    assert ("Job stats:" in text) != ("Nothing to be done" in text), text
-    return set(jobs)
-
-
-def _job_stats(text: str) -> dict[str, int]:
-    table = re.search(r"^job +count\n[- ]+\n(.*?)\ntotal ", text, re.MULTILINE | re.DOTALL)
-    rows = [line.split() for line in table[1].splitlines()] if table else []
-    return {rule: int(count) for rule, count in rows if rule not in _TARGETS}
-
-
-_TARGETS = (
-    *("all", "metrics", "figures", "composites", "models"),
-    *("senses", "convergence", "perturbation", "vocabulary", "half_life"),
-    *("heads", "neurons", "evolution", "attribution"),
-    "costs",  # of everything else, and so due whenever anything is
-)
-
-
-def _jobs_in(text: str, messages: dict[str, re.Pattern[str]]) -> list[Job]:
-    jobs = []
-    for block in re.split(r"^\[.+ \d\d:\d\d:\d\d \d{4}\]\n", text, flags=re.MULTILINE)[1:]:
-        if named := re.match(r"(?:local)?rule (\w+):\n", block):
-            listed = re.search(r"^    wildcards: (.+)$", block, re.MULTILINE)
-            values = [pair.split("=")[1] for pair in listed[1].split(", ")] if listed else []
-            if named[1] not in _TARGETS:
-                jobs.append(Job(named[1], "/".join(values)))
-        for rule, message in messages.items():  # a rule with a message shows only that
-            if said := message.search(block):
-                jobs.append(Job(rule, "/".join(said.groups())))
-    return jobs
-
-
-def _messages(folder: Path) -> dict[str, re.Pattern[str]]:
-    """By rule, a pattern of its message, whose groups are its wildcards."""
-    messages = {}
-    for file in (folder / "workflow/rules").glob("*.smk"):
-        for rule in re.split(r"^(?:use rule \w+ as|rule) ", file.read_text(), flags=re.MULTILINE)[
-            1:
-        ]:
-            if said := re.search(r'^    message:\n +"(.+)"$', rule, re.MULTILINE):
-                pattern = re.sub(r"\\\{wildcards\\?\.\w+\\\}", r"([^ ,()]+)", re.escape(said[1]))
-                messages[re.split(r"\W", rule)[0]] = re.compile(
-                    rf"^Job \d+: {pattern}$", re.MULTILINE
-                )
-    return messages
+    """The jobs that a dry run would run, without the table of costs, which is due with any."""
+    plugin = {"PYTHONPATH": str(Path(__file__).parent / "plugins")}
+    done = run(folder, "--dry-run", "--logger", "jobs", *args, **plugin)
+    jobs = {Job(*json.loads(line)) for line in done.stdout.splitlines()}
+    assert bool(jobs) != ("Nothing to be done" in done.stderr), done.stderr
+    return {job for job in jobs if job.rule != "costs"}
 
 
 def write_yaml(path: Path, data: object) -> Path:
@@ -225,6 +179,7 @@ def small(folder: Path, models: Path | None = None) -> Path:
                 "plain": {"file": "config/experiments/plain.yaml", "models": ["bert"]},
             },
             "extract": {"token_budget": 24},
+            "statistics": {"bootstrap": 100},
             "baseline": {"enabled": False},  # its texts are too long for tiny models
             "claims": {"enabled": False},  # they read nearly every table
         },
