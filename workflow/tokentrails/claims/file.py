@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import TokentrailsError
 from ..files.schema import check, closest, schema, with_defaults
-from ..files.yaml_file import KeyPath, YamlFile
+from ..files.yaml_file import Where, YamlFile
+from ..settings import build
 
 
 @dataclass(frozen=True)
@@ -35,8 +34,8 @@ class Spec:
         return cls(experiment, metric, checkpoint or None)
 
     def __str__(self) -> str:
-        at = f"@{self.checkpoint}" if self.checkpoint else ""
-        return f"{self.experiment}/{self.metric}{at}"
+        checkpoint = f"@{self.checkpoint}" if self.checkpoint else ""
+        return f"{self.experiment}/{self.metric}{checkpoint}"
 
 
 Tables = dict[str, tuple[Spec, ...]]
@@ -45,13 +44,7 @@ Tables = dict[str, tuple[Spec, ...]]
 
 @dataclass(frozen=True)
 class Target:
-    """What a number has to be for the claim to hold.
-
-    Attributes
-    ----------
-    above, below: the threshold; None where it is not one of these.
-    value, tolerance: a published number and how far off it may be.
-    """
+    """What a number has to be: above or below a threshold, or a value within a tolerance."""
 
     above: float | None = None
     below: float | None = None
@@ -75,19 +68,18 @@ class AppliesTo:
 
     Attributes
     ----------
-    models: their names in the configuration.
     kind: `decoder` or `encoder`.
     positions: `learned` or `rotary`.
     several_checkpoints: whether one checkpoint is not enough.
     """
 
-    models: tuple[str, ...] | None
-    kind: str | None
-    positions: str | None
     several_checkpoints: bool
+    models: tuple[str, ...] | None = None
+    kind: str | None = None
+    positions: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Claim:
     """One statement of a study. The keys of the file, see `claims.schema.yaml`.
 
@@ -102,19 +94,19 @@ class Claim:
     source: str
     statement: str
     measure: str
-    published: float | None
+    published: float | None = None
     target: Target
     applies_to: AppliesTo
     tables: Tables
     as_published: str
-    corrected: str | None
+    corrected: str | None = None
     correction: str
     statistic: str
-    difference: tuple[str, str] | None
+    difference: tuple[str, str] | None = None
     where: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Quoted:
     """A number that a text quotes.
 
@@ -126,7 +118,7 @@ class Quoted:
 
     name: str
     meaning: str
-    models: tuple[str, ...] | None
+    models: tuple[str, ...] | None = None
     tables: Tables
     sql: str
     digits: int
@@ -154,109 +146,72 @@ def load_claims(path: str | Path, metrics: Collection[str]) -> ClaimsFile:
     """
     file = YamlFile(path)
     check(file.data, "claims", file.where)
-    assert isinstance(file.data, dict)
-    rules = schema("claims")["properties"]
-    of_claims = rules["claims"]["items"]
-    claims = [with_defaults(entry, of_claims) for entry in file.data["claims"]]
-    numbers = [with_defaults(n, rules["numbers"]["items"]) for n in file.data.get("numbers", ())]
-    _refuse_twice([c["id"] for c in claims], "claims", "id", file)
-    _refuse_twice([n["name"] for n in numbers], "numbers", "name", file)
-    for index, entry in enumerate(claims):
-        _check_formulas(entry, ("claims", index), file, metrics)
-    for index, entry in enumerate(numbers):
-        _check_formulas(entry, ("numbers", index), file, metrics)
+    data = with_defaults(file.data, schema("claims"))
+    sections = {"claims": data["claims"], "numbers": data.get("numbers", [])}
+    for (section, entries), key in zip(sections.items(), ("id", "name"), strict=True):
+        _refuse_repeated([entry[key] for entry in entries], Where(file.where) / section, key)
+    for section, entries in sections.items():
+        for index, entry in enumerate(entries):
+            where = Where(file.where) / section / index
+            _check_formulas(entry, where, metrics)
+            entry["where"] = f"{where} ({entry.get('id') or entry['name']})"
+            entry["tables"] = {
+                name: tuple(map(Spec.parse, _listed(specs)))
+                for name, specs in entry["tables"].items()
+            }
     return ClaimsFile(
-        tuple(_claim(c, f"{file.where(('claims', i))} ({c['id']})") for i, c in enumerate(claims)),
-        tuple(
-            _quoted(n, f"{file.where(('numbers', i))} ({n['name']})") for i, n in enumerate(numbers)
-        ),
+        tuple(map(_claim, sections["claims"])),
+        tuple(build(Quoted, entry) for entry in sections["numbers"]),
     )
 
 
-def _claim(entry: dict[str, Any], where: str) -> Claim:
-    about, difference = entry["applies_to"], entry.get("difference")
-    return Claim(
-        **{key: entry[key] for key in ("id", "study", "as_published", "statistic")},
-        source=" ".join(entry["source"].split()),
-        statement=" ".join(entry["statement"].split()),
-        measure=" ".join(entry["measure"].split()),
-        correction=" ".join(entry["correction"].split()),
-        published=entry.get("published"),
+def _claim(entry: dict[str, Any]) -> Claim:
+    texts = ("source", "statement", "measure", "correction")
+    return build(
+        Claim,
+        entry | {key: " ".join(entry[key].split()) for key in texts},
         target=Target(**entry["claimed"]),
-        applies_to=AppliesTo(
-            models=tuple(about["models"]) if "models" in about else None,
-            kind=about.get("kind"),
-            positions=about.get("positions"),
-            several_checkpoints=about["several_checkpoints"],
-        ),
-        tables=_tables(entry["tables"]),
-        corrected=entry.get("corrected"),
-        difference=(difference[0], difference[1]) if difference else None,
-        where=where,
+        applies_to=build(AppliesTo, entry["applies_to"]),
     )
-
-
-def _quoted(entry: dict[str, Any], where: str) -> Quoted:
-    models = tuple(entry["models"]) if "models" in entry else None
-    return Quoted(
-        **{key: entry[key] for key in ("name", "meaning", "sql", "digits")},
-        models=models,
-        tables=_tables(entry["tables"]),
-        where=where,
-    )
-
-
-def _tables(entry: dict[str, Any]) -> Tables:
-    return {name: tuple(map(Spec.parse, _listed(specs))) for name, specs in entry.items()}
 
 
 def _listed(specs: str | list[str]) -> list[str]:
     return [specs] if isinstance(specs, str) else specs
 
 
-def _refuse_twice(names: Sequence[str], section: str, key: str, file: YamlFile) -> None:
-    for name, count in Counter(names).items():
-        if count > 1:
-            second = [i for i, other in enumerate(names) if other == name][1]
-            raise TokentrailsError(
-                f"the {key} {name!r} is used {count} times",
-                where=file.where((section, second, key)),
-                hint=f"give each of the {section} a name of its own.",
+def _refuse_repeated(names: Sequence[str], where: Where, key: str) -> None:
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            raise (where / index / key).error(
+                f"the {key} {name!r} is used {names.count(name)} times",
+                f"give each of the {where.keys[0]} a name of its own.",
             )
 
 
-def _check_formulas(
-    entry: dict[str, Any], at: KeyPath, file: YamlFile, metrics: Collection[str]
-) -> None:
+def _check_formulas(entry: dict[str, Any], where: Where, metrics: Collection[str]) -> None:
     """Refuse tables that no analysis makes, and what is no query of the named tables."""
     for name, specs in entry["tables"].items():
         for spec in map(Spec.parse, _listed(specs)):
             if spec.metric not in metrics:
                 guess = closest(spec.metric, sorted(metrics))
-                raise TokentrailsError(
+                known = f"the tables are {', '.join(sorted(metrics))}."
+                raise (where / "tables" / name).error(
                     f"no analysis makes a table {spec.metric!r}",
-                    where=file.where((*at, "tables", name)),
-                    hint=f"did you mean {guess!r}?"
-                    if guess
-                    else f"the tables are {', '.join(sorted(metrics))}.",
+                    f"did you mean {guess!r}?" if guess else known,
                 )
     for key in ("as_published", "corrected", "sql"):
         sql = entry.get(key, "SELECT")
         if not re.match(r"\s*(SELECT|WITH)\b", sql, re.IGNORECASE):
-            raise TokentrailsError(
-                "the formula is no query",
-                where=file.where((*at, key)),
-                hint="begin it with SELECT, or with WITH … AS (…) SELECT.",
+            raise (where / key).error(
+                "the formula is no query", "begin it with SELECT, or with WITH … AS (…) SELECT."
             )
         if re.search(r"\b(read|scan)_\w+\s*\(", sql, re.IGNORECASE):
-            raise TokentrailsError(
+            raise (where / key).error(
                 "the formula reads a file of its own",
-                where=file.where((*at, key)),
-                hint="name the table under 'tables'; its provenance is then known.",
+                "name the table under 'tables'; its provenance is then known.",
             )
     if ("corrected" in entry) != bool(entry.get("correction")):
-        raise TokentrailsError(
+        raise where.error(
             "'corrected' and 'correction' go together: a formula, and what it puts right",
-            where=file.where(at),
-            hint="give both, or none where nothing was wrong.",
+            "give both, or none where nothing was wrong.",
         )

@@ -22,8 +22,8 @@ class Estimate:
     ----------
     value: None where `reason` says why.
     low, high: ends of the interval; None with fewer than two units.
-    n: how many rows have a value.
-    units: how many texts, words or other clusters these are of.
+    n: rows that have a value.
+    units: texts, words or other clusters that they come from.
     """
 
     value: float | None = None
@@ -54,11 +54,11 @@ def run_sql(sql: str, tables: Mapping[str, pl.DataFrame], where: str) -> pl.Data
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt | SystemExit | MemoryError):
             raise
-        said = str(error).split("\n\n")[0].strip()
+        problem = str(error).split("\n\n")[0].strip()
         used = mentioned(sql, tables)
         columns = "; ".join(f"{name}: {', '.join(tables[name].columns)}" for name in used)
         raise TokentrailsError(
-            f"the formula does not run: {said}",
+            f"the formula does not run: {problem}",
             where=where,
             hint=f"its tables are {', '.join(sorted(tables))}"
             + (f". Columns of {columns}." if columns else "."),
@@ -80,8 +80,8 @@ def estimate(
     Parameters
     ----------
     statistic: `mean` or `median`.
-    difference: two groups, of which the number is that of the first minus that of the second.
-    stream: a name of the draws; that of the claim, so that no claim moves another's interval.
+    difference: two groups; the number is that of the first minus that of the second.
+    stream: seeds the resampling; the claim's name, so that no claim moves another's interval.
     where: file, claim and key, for messages.
     """
     rows = _rows(run_sql(sql, tables, where), difference, where)
@@ -100,15 +100,14 @@ def estimate(
     curves = np.stack([np.where(group == name, values, np.nan) for name in groups])
     summed = {"mean": cluster_means, "median": cluster_medians}[statistic](curves, unit)
     value = float(_number(summed(np.ones((1, len(names)))))[0])
-    found = Estimate(value, n=known.height, units=len(names))
     if len(names) < 2:
-        return found
+        return Estimate(value, n=known.height, units=len(names))
     number = int.from_bytes(hashlib.sha256(stream.encode()).digest()[:4])
     draws = _number(bootstrap.resample(summed, len(names), [number]))
-    # A sample may lack one of two groups, and the smaller one decides how far it can be leant on.
+    # A sample may lack one of two groups, and the smaller one decides how far it can be trusted.
     fewest = min(len(np.unique(unit[group == name])) for name in groups)
     low, high = bootstrap.interval(draws, max(fewest, 2))
-    return Estimate(value, float(low), float(high), found.n, found.units)
+    return Estimate(value, float(low), float(high), known.height, len(names))
 
 
 def _number(curves: np.ndarray) -> np.ndarray:

@@ -33,19 +33,19 @@ def model_table(
     checkpoints: how many the model has.
     provenance: of one of its tables; may be empty.
     """
-    row: dict[str, object] = {"name": name, "checkpoint": reference, "checkpoints": checkpoints}
-    row["architecture"] = provenance.get("architecture")
-    if known := ARCHITECTURES.get(provenance.get("architecture", "")):
-        row |= {
-            "kind": "decoder" if known.causal else "encoder",
-            "positions": "rotary" if known.rotary else "learned",
-        }
-    row |= {
-        key: int(provenance[key])
-        for key in ("depth", "d_model", "n_parameters")
-        if provenance.get(key, "").isdigit()
+    row: dict[str, object] = {
+        "name": name,
+        "checkpoint": reference,
+        "checkpoints": checkpoints,
+        "architecture": provenance.get("architecture"),
     }
-    return pl.DataFrame([{key: row.get(key) for key in SCHEMA}], schema=SCHEMA)
+    if known := ARCHITECTURES.get(provenance.get("architecture", "")):
+        row["kind"] = "decoder" if known.causal else "encoder"
+        row["positions"] = "rotary" if known.rotary else "learned"
+    for key in ("depth", "d_model", "n_parameters"):
+        if (value := provenance.get(key, "")).isdigit():
+            row[key] = int(value)
+    return pl.DataFrame([row], schema=SCHEMA)
 
 
 def unfit(about: AppliesTo, model: pl.DataFrame) -> str:

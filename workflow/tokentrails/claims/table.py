@@ -33,7 +33,7 @@ MEANINGS = {
     "model": "name of the model in the configuration; null: the claim is about none of them",
     "reason": "why the claim is not testable, or what else is to be known of the verdict",
     "n": "how many values value_corrected sums up",
-    "units": "how many texts, words or heads these come from; they are drawn anew for the interval",
+    "units": "how many texts, words or heads these come from; the interval resamples these",
     "as_published_low": "lower end of the interval of value_as_published",
     "as_published_high": "upper end of the same",
     "claimed": "what the number must be for the claim to hold",
@@ -43,31 +43,12 @@ MEANINGS = {
     "source": "where in the study the statement stands",
     "tables": "the tables that were read",
 }
-SCHEMA = pa.schema(
-    [
-        ("claim", pa.string()),
-        ("study", pa.string()),
-        ("statement", pa.string()),
-        ("published_value", pa.float64()),
-        ("value_as_published", pa.float64()),
-        ("value_corrected", pa.float64()),
-        ("ci_low", pa.float64()),
-        ("ci_high", pa.float64()),
-        ("verdict", pa.string()),
-        ("model", pa.string()),
-        ("reason", pa.string()),
-        ("n", pa.int32()),
-        ("units", pa.int32()),
-        ("as_published_low", pa.float64()),
-        ("as_published_high", pa.float64()),
-        ("claimed", pa.string()),
-        ("measure", pa.string()),
-        ("correction", pa.string()),
-        ("statistic", pa.string()),
-        ("source", pa.string()),
-        ("tables", pa.string()),
-    ]
-)
+_NUMBERS = {
+    **dict.fromkeys(("published_value", "value_as_published", "value_corrected"), pa.float64()),
+    **dict.fromkeys(("ci_low", "ci_high", "as_published_low", "as_published_high"), pa.float64()),
+    **dict.fromkeys(("n", "units"), pa.int32()),
+}
+SCHEMA = pa.schema({name: _NUMBERS.get(name, pa.string()) for name in MEANINGS})
 
 Reader = Callable[[str], pl.DataFrame]
 
@@ -115,9 +96,8 @@ def claims_table(
             missing = f"no model of this configuration is named {' or '.join(about or ())}"
             rows.append(_described(claim) | {"verdict": UNTESTABLE, "reason": missing})
     rows.sort(key=lambda row: (str(row["claim"]), str(row.get("model") or "")))
-    table = pa.Table.from_pylist(rows, schema=SCHEMA)
     return describe(
-        table,
+        pa.Table.from_pylist(rows, schema=SCHEMA),
         title="What the published studies claim, and whether it holds in this run",
         provenance=provenance,
         meanings=MEANINGS,
@@ -144,7 +124,7 @@ def _row(claim: Claim, model: str, run: Run, bootstrap: Bootstrap, few: int) -> 
     corrected = published
     if claim.corrected is not None:
         corrected = _estimate(claim, "corrected", model, run, bootstrap)
-    said, reason = verdict(claim.target, published, corrected, few)
+    answer, reason = verdict(claim.target, published, corrected, few)
     return row | {
         "value_as_published": published.value,
         "as_published_low": published.low,
@@ -154,7 +134,7 @@ def _row(claim: Claim, model: str, run: Run, bootstrap: Bootstrap, few: int) -> 
         "ci_high": corrected.high,
         "n": corrected.n,
         "units": corrected.units,
-        "verdict": said,
+        "verdict": answer,
         "reason": reason or None,
     }
 
