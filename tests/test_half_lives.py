@@ -17,7 +17,7 @@ from tokentrails.metrics.half_lives import (
     half_lives,
     half_lives_by_group,
 )
-from tokentrails.texts.spans import parts_of, words_of
+from tokentrails.texts.spans import words_and_parts
 from tokentrails.texts.word_list import Entry, WordList
 
 STATISTICS = statistics()
@@ -242,8 +242,9 @@ def test_parts_of_words(text, pieces, parts):
         offsets.append((at, at + len(piece)))
         at += len(piece)
     offsets = [(0, 0), *offsets, (0, 0)]
-    assert parts_of(text, offsets) == [None, *parts, None]
-    assert [w == "" for w in words_of(text, offsets)] == [p is None for p in [None, *parts, None]]
+    words, found = zip(*words_and_parts(text, offsets), strict=True)
+    assert list(found) == [None, *parts, None]
+    assert [word == "" for word in words] == [part is None for part in found]
 
 
 # From the command line

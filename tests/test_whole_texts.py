@@ -13,7 +13,7 @@ from tokentrails.config.experiments import load_experiment, load_experiment_file
 from tokentrails.config.load import load_config
 from tokentrails.errors import TokentrailsError
 from tokentrails.settings import Experiment, Prompt, Ranks
-from tokentrails.texts.spans import words_in, words_of
+from tokentrails.texts.spans import words_and_parts, words_in
 from tokentrails.texts.tokenization import tokenize
 from tokentrails.texts.word_classes import word_class
 
@@ -94,7 +94,7 @@ def test_words_in_a_text(text, words):
     ],
 )
 def test_the_word_of_a_token(text, offsets, words):
-    assert words_of(text, offsets) == words
+    assert [word for word, _ in words_and_parts(text, offsets)] == words
 
 
 # --- the tokens table -------------------------------------------------------------------------

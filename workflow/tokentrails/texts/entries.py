@@ -26,18 +26,12 @@ def surface(token: str) -> str:
 
 
 def entries(vocabulary: Mapping[str, int], rows: int) -> list[str | None]:
-    """The vocabulary entry of each row of an embedding matrix; None for padded rows.
-
-    Parameters
-    ----------
-    vocabulary: the tokenizer's entries and their row numbers.
-    rows: how many rows the matrix has.
-    """
-    of_rows: list[str | None] = [None] * rows
+    """The entry, out of those by row number, of each row of a matrix; None for padded rows."""
+    by_row: list[str | None] = [None] * rows
     for entry, row in sorted(vocabulary.items(), reverse=True):  # of two, the first by the alphabet
         if row < rows:
-            of_rows[row] = entry
-    return of_rows
+            by_row[row] = entry
+    return by_row
 
 
 def _byte_table() -> dict[str, int]:

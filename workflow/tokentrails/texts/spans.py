@@ -91,11 +91,11 @@ def words_in(text: str) -> Iterator[tuple[int, int]]:
         start, end = match.span()
         clitics = CLITICS.search(text, start, end)
         rest = range(clitics.start(), end) if clitics else ()
-        yield from pairwise([start, *(at for at in rest if text[at] in "'’"), end])
+        yield from pairwise([start, *(i for i in rest if text[i] in "'’"), end])
 
 
-def words_of(text: str, offsets: Offsets) -> list[str]:
-    """The word that each token is part of, as the text has it.
+def words_and_parts(text: str, offsets: Offsets) -> list[tuple[str, WordPart | None]]:
+    """The word that each token is part of, as the text has it, and which part of it that is.
 
     Parameters
     ----------
@@ -103,48 +103,26 @@ def words_of(text: str, offsets: Offsets) -> list[str]:
 
     Returns
     -------
-    Of a token across several words the one that it has most characters of, or the first of these;
-    ``""`` for special tokens and for those of nothing but spaces.
-    """
-    return [text[a:b] for a, b in _places_of(text, offsets)]
-
-
-def parts_of(text: str, offsets: Offsets) -> list[WordPart | None]:
-    """Which part of its word, as `words_of` gives it, each token is.
-
-    Parameters
-    ----------
-    text, offsets: as for `span_of`.
-
-    Returns
-    -------
+    For a token across several words the one that it has most characters of, or the first of these;
     ``"whole"`` for the only token of a word, ``"first"`` and ``"later"`` for those of a word of
-    several; None where there is no word.
+    several. ``""`` and None for special tokens and for those of nothing but spaces.
     """
-    places = _places_of(text, offsets)
-    tokens, begun = Counter(places), set()
-    parts: list[WordPart | None] = []
-    for place in places:
-        if place == _NOWHERE:
-            parts.append(None)
-        elif tokens[place] == 1:
-            parts.append("whole")
-        else:
-            parts.append("later" if place in begun else "first")
-        begun.add(place)
-    return parts
-
-
-_NOWHERE = (0, 0)
-
-
-def _places_of(text: str, offsets: Offsets) -> list[tuple[int, int]]:
-    """The characters of the word that each token is part of, or none of them."""
     word_at: list[tuple[int, int] | None] = [None] * len(text)
     for start, end in words_in(text):
         word_at[start:end] = [(start, end)] * (end - start)
     covered = [[word for word in word_at[a:b] if word is not None] for a, b in offsets]
-    return [max(words, key=words.count, default=_NOWHERE) for words in covered]
+    places = [max(words, key=words.count, default=None) for words in covered]
+    tokens, begun = Counter(places), set()
+    found: list[tuple[str, WordPart | None]] = []
+    for place in places:
+        if place is None:
+            found.append(("", None))
+        elif tokens[place] == 1:
+            found.append((text[slice(*place)], "whole"))
+        else:
+            found.append((text[slice(*place)], "later" if place in begun else "first"))
+        begun.add(place)
+    return found
 
 
 def _kind(c: str) -> str:

@@ -15,7 +15,7 @@ from ..catalogue import BASELINE
 from ..errors import TokentrailsError
 from ..settings import Experiment, Prompt
 from .entries import entries, surface
-from .spans import NotAligned, Span, WordPart, find_words, parts_of, span_of, words_of
+from .spans import NotAligned, Span, WordPart, find_words, span_of, words_and_parts
 
 
 @dataclass(frozen=True)
@@ -134,8 +134,9 @@ def tokenize(
     for index, (prompt, encoding) in enumerate(zip(experiment.prompts, encodings, strict=True)):
         where = f"{experiment.file}, label {prompt.label!r}, model {model!r}"
         try:
-            if experiment.name == BASELINE:
-                _fits(encoding, context_length)
+            n = len(encoding.ids)
+            if experiment.name == BASELINE and n > context_length:
+                raise NotAligned(f"it has {n} tokens, the model takes {context_length}")
             check_length("prompt", encoding, context_length, where)
             if prompt.is_whole:
                 targets = _all_tokens(prompt, encoding)
@@ -148,31 +149,20 @@ def tokenize(
             occurrence = len(rows) if prompt.is_whole else index
             row = token_row(occurrence, prompt.label, word, prompt.prompt, encoding, span)
             rows.append(row | prompt.groups | {"word_part": part})
-    if not rows and experiment.name == BASELINE:
-        raise TokentrailsError(
-            f"no text of the baseline can be used for {model!r}: "
-            f"{skipped[0]['label']!r}: {skipped[0]['reason']}",
-            where=experiment.file,
-            hint="add texts that this model takes; or switch the baseline off with "
-            "'baseline: {enabled: false}'.",
-        )
     if not rows:
-        raise TokentrailsError(
-            f"no target of the experiment can be separated by the tokenizer of {model!r}: "
-            f"{skipped[0]['label']!r}: {skipped[0]['reason']}",
-            where=experiment.file,
-            hint="choose targets that stand between spaces, or leave this model out.",
-        )
+        problem = f"no target of the experiment can be separated by the tokenizer of {model!r}"
+        hint = "choose targets that stand between spaces, or leave this model out."
+        if experiment.name == BASELINE:
+            problem = f"no text of the baseline can be used for {model!r}"
+            hint = "add texts that this model takes; or switch the baseline off with "
+            hint += "'baseline: {enabled: false}'."
+        first = f"{skipped[0]['label']!r}: {skipped[0]['reason']}"
+        raise TokentrailsError(f"{problem}: {first}", where=experiment.file, hint=hint)
     tokens = tokens_table(rows, experiment.group_columns)
     if experiment.has_whole_texts:
         parts = pa.array([row["word_part"] for row in rows], pa.string())
         tokens = tokens.append_column("word_part", parts)
     return tokens, pa.Table.from_pylist(skipped, schema=SKIPPED)
-
-
-def _fits(encoding: Encoded, context_length: int) -> None:
-    if len(encoding.ids) > context_length:
-        raise NotAligned(f"it has {len(encoding.ids)} tokens, the model takes {context_length}")
 
 
 def check_length(what: str, encoding: Encoded, context_length: int, where: str) -> None:
@@ -234,10 +224,8 @@ def _all_tokens(prompt: Prompt, encoding: Encoded) -> list[tuple[Span, str, Word
     """Each token of a whole text, special ones too, its word, and which part of that it is."""
     if not encoding.ids:
         raise NotAligned("the tokenizer makes no token of it")
-    words = words_of(prompt.prompt, encoding.offsets)
-    parts = parts_of(prompt.prompt, encoding.offsets)
-    places = (Span(position, position) for position in range(len(words)))
-    return list(zip(places, words, parts, strict=True))
+    found = words_and_parts(prompt.prompt, encoding.offsets)
+    return [(Span(i, i), word, part) for i, (word, part) in enumerate(found)]
 
 
 def _find(prompt: Prompt, encoding: Encoded, tokenizer: Tokenizer, where: str) -> tuple[Span, str]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -68,10 +69,9 @@ class Cutter:
         self, experiment: Experiment, files: TokenizerFiles, context_length: int, *, model: str
     ) -> None:
         sources = experiment.contexts or (experiment.template,)
-        key = f"{experiment.file}, contexts[{{}}]"
+        self._wheres = [f"{experiment.file}, contexts[{i}]" for i in range(len(sources))]
         if not experiment.contexts:
-            key = f"experiments.{experiment.name}.template"
-        self._wheres = [key.format(index) for index in range(len(sources))]
+            self._wheres = [f"experiments.{experiment.name}.template"]
         self.templates = [Template.parse(*pair) for pair in zip(sources, self._wheres, strict=True)]
         self._files, self._context_length, self._model = files, context_length, model
         for source, template, where in zip(sources, self.templates, self._wheres, strict=True):
@@ -123,18 +123,8 @@ class Cutter:
         return row | {"rank": cut.entry.rank, "context": context} | columns
 
 
-class Skipped:
-    """The table of what is left out, with the reasons, in the order of the word list."""
-
-    def __init__(self) -> None:
-        self._rows: list[dict[str, Any]] = []
-
-    def add(self, entry: Entry, reason: str) -> None:
-        self._rows.append({"label": entry.text, "reason": reason, "rank": entry.rank})
-
-    def table(self) -> pa.Table:
-        rows = sorted(self._rows, key=lambda row: row["rank"])
-        return pa.Table.from_pylist(rows, schema=_WORDS_SKIPPED)
+Skipped = list[tuple[Entry, str]]
+"""What is left out, with the reasons."""
 
 
 def tokenize_words(
@@ -154,9 +144,6 @@ def tokenize_words(
 
     Parameters
     ----------
-    experiment: its words, and its template or contexts.
-    word_list: what to draw from.
-    files: the model's tokenizer.
     context_length: most tokens that the model takes.
     model: named in messages.
 
@@ -176,7 +163,7 @@ def tokenize_words(
     if words is None:
         raise ValueError(f"the experiment {experiment.name!r} has no words")
     cutter = Cutter(experiment, files, context_length, model=model)
-    skipped = Skipped()
+    skipped: Skipped = []
     groups = _groups(cutter, word_list.entries[: words.top], words, skipped)
     if experiment.contexts:
         rows = _perturbations(cutter, groups, experiment, words, skipped)
@@ -185,19 +172,21 @@ def tokenize_words(
         drawn = (word for n, group in groups.items() for word in _draw(group, n, words))
         rows = [cutter.row(i, word.entry.text, word) for i, word in enumerate(drawn)]
         names = ["rank"]
+    skipped.sort(key=lambda each: each[0].rank)
     if not rows:
-        (first, *_) = skipped.table().to_pylist()
+        entry, reason = skipped[0]
         raise TokentrailsError(
             f"none of the first {words.top} entries of the word list is a word of "
             f"{' or '.join(map(str, words.n_tokens))} tokens for {model!r}; "
-            f"{first['label']!r}: {first['reason']}",
+            f"{entry.text!r}: {reason}",
             where=f"{experiment.file}, words",
             hint="raise 'top', ask for other 'n_tokens', or leave this model out.",
         )
     tokens = tokens_table(rows, experiment.group_columns)
     for name in names:
         tokens = tokens.append_column(name, pa.array([r[name] for r in rows], _COLUMNS[name]))
-    return tokens, skipped.table()
+    reasons = [{"label": e.text, "reason": reason, "rank": e.rank} for e, reason in skipped]
+    return tokens, pa.Table.from_pylist(reasons, schema=_WORDS_SKIPPED)
 
 
 def _groups(
@@ -206,15 +195,15 @@ def _groups(
     """The words of each token count that is asked for, in the order of the list."""
     groups: dict[int, list[Cut]] = {n: [] for n in words.n_tokens}
     seen: dict[tuple[int, ...], Entry] = {}
-    wanted = _words_among(entries, skipped)
-    for entry, cut in zip(wanted, cutter.cut(wanted), strict=True):
+    known = _words_among(entries, skipped)
+    for entry, cut in zip(known, cutter.cut(known), strict=True):
         if isinstance(cut, str):
-            skipped.add(entry, cut)
+            skipped.append((entry, cut))
         elif len(cut.ids) not in groups:
-            skipped.add(entry, f"cut into {len(cut.ids)} tokens, no group asks for that")
+            skipped.append((entry, f"cut into {len(cut.ids)} tokens, no group asks for that"))
         elif cut.ids in seen:  # to the model it is the same word, as in lower-casing tokenizers
             first = seen[cut.ids]
-            skipped.add(entry, f"the same tokens as {first.text!r} on line {first.rank}")
+            skipped.append((entry, f"the same tokens as {first.text!r} on line {first.rank}"))
         else:
             seen[cut.ids] = entry
             groups[len(cut.ids)].append(cut)
@@ -225,9 +214,10 @@ def _words_among(entries: Sequence[Entry], skipped: Skipped) -> list[Entry]:
     first: dict[str, Entry] = {}
     for entry in entries:
         if not is_word(entry.text):
-            skipped.add(entry, "no word: letters, with apostrophes or hyphens between them")
+            reason = "no word: letters, with apostrophes or hyphens between them"
+            skipped.append((entry, reason))
         elif entry.text in first:
-            skipped.add(entry, f"listed before, on line {first[entry.text].rank}")
+            skipped.append((entry, f"listed before, on line {first[entry.text].rank}"))
         else:
             first[entry.text] = entry
     return list(first.values())
@@ -251,61 +241,33 @@ def _perturbations(
     """The rows of all bases, each followed by its P1, by context, and its P2, by rank."""
     rows: list[dict[str, Any]] = []
     for n, group in groups.items():
-        families = _families(group)
-        pool = _with_partners(group, families, n, skipped) if n > 1 else group
+        families: dict[int, list[Cut]] = defaultdict(list)  # by their last token
+        for word in group:
+            families[word.ids[-1]].append(word)
+        pool = []
+        for word in group:
+            if n == 1 or len(families[word.ids[-1]]) > 1:
+                pool.append(word)
+            else:
+                end = word.encoding.tokens[word.span.last]
+                skipped.append((word.entry, f"no other word of {n} tokens ends in {end!r}"))
         for turn, word in enumerate(_draw(pool, n, words)):
             rng = np.random.default_rng((words.seed, n, word.entry.rank))
             family = [other for other in families[word.ids[-1]] if other is not word]
             base, context, partners = _base(cutter, word, family, turn, experiment.others, rng)
             elsewhere = _elsewhere(cutter, word, context, experiment.others, rng)
-            if partners or elsewhere:
-                rows += _rows(cutter, len(rows), base, context, elsewhere, partners)
-            else:
-                skipped.add(word.entry, "cut into other tokens in every other context")
+            if not partners and not elsewhere:
+                skipped.append((word.entry, "cut into other tokens in every other context"))
+                continue
+            text, number = word.entry.text, len(rows)
+            rows.append(cutter.row(number, text, base, context, variant="base", base=number))
+            for c, cut in elsewhere:
+                more = {"variant": "P1", "base": number}
+                rows.append(cutter.row(len(rows), f"{text}~c{c}", cut, c, **more))
+            for cut in partners:
+                label, more = f"{text}~{cut.entry.text}", {"variant": "P2", "base": number}
+                rows.append(cutter.row(len(rows), label, cut, context, **more))
     return rows
-
-
-def _rows(
-    cutter: Cutter,
-    number: int,
-    base: Cut,
-    context: int,
-    elsewhere: Sequence[tuple[int, Cut]],
-    partners: Sequence[Cut],
-) -> list[dict[str, Any]]:
-    """The rows of one base and what is compared with it; `number` is the base's occurrence."""
-    word = base.entry.text
-    cuts = [
-        ("base", word, base, context),
-        *(("P1", f"{word}~c{c}", cut, c) for c, cut in elsewhere),
-        *(("P2", f"{word}~{cut.entry.text}", cut, context) for cut in partners),
-    ]
-    return [
-        cutter.row(occurrence, label, cut, c, variant=variant, base=number)
-        for occurrence, (variant, label, cut, c) in enumerate(cuts, start=number)
-    ]
-
-
-def _families(group: Sequence[Cut]) -> dict[int, list[Cut]]:
-    """Words of one token count by their last token. One-token words are each alone."""
-    families: dict[int, list[Cut]] = {}
-    for word in group:
-        families.setdefault(word.ids[-1], []).append(word)
-    return families
-
-
-def _with_partners(
-    group: Sequence[Cut], families: dict[int, list[Cut]], n_tokens: int, skipped: Skipped
-) -> list[Cut]:
-    """Those words that end in the same token as another one."""
-    kept = []
-    for word in group:
-        if len(families[word.ids[-1]]) > 1:
-            kept.append(word)
-        else:
-            end = word.encoding.tokens[word.span.last]
-            skipped.add(word.entry, f"no other word of {n_tokens} tokens ends in {end!r}")
-    return kept
 
 
 def _base(
@@ -327,15 +289,11 @@ def _base(
         base = cutter.cut_as(word, context)
         if base is None:
             continue
-        partners = list(islice(_cut_alike(cutter, shuffled, context), others))
+        alike = (cut for other in shuffled if (cut := cutter.cut_as(other, context)) is not None)
+        partners = list(islice(alike, others))
         if partners or not family:
             return base, context, sorted(partners, key=lambda cut: cut.entry.rank)
     raise AssertionError("a word and its family come from the first context")
-
-
-def _cut_alike(cutter: Cutter, family: Sequence[Cut], context: int) -> Iterator[Cut]:
-    """Those words whose tokens in a context are the same as in the first one."""
-    return (cut for word in family if (cut := cutter.cut_as(word, context)) is not None)
 
 
 def _elsewhere(
