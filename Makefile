@@ -22,7 +22,7 @@ TORCH := $(shell grep '^torch==' requirements.lock)
 COMPOSITES := find results/composites -name '*.pdf' 2>/dev/null | sort
 FIGURES := find results/figures -name '*.png' 2>/dev/null | sort
 
-.PHONY: all env report test bench clean help
+.PHONY: all env report check test test-all bench clean help
 
 all: $(ENV)  ## run the whole workflow, then list the report and the figures (default)
 	@echo "== Workflow"
@@ -40,7 +40,20 @@ report: $(ENV)  ## write results/report.html from the results there are
 	@echo "== Report"
 	$(RUN) .venv/bin/snakemake --report results/report.html
 
-test: $(DEV)  ## run every check: formats, linters, types, tests
+# A file of tests to a core, in the order of tests/conftest.py. Threads of torch on top of that would
+# only be in each other's way.
+PYTEST = $(RUN) OMP_NUM_THREADS=1 .venv/bin/python -m pytest --numprocesses auto --dist loadfile \
+	--no-loadscope-reorder
+
+test: check  ## run every check, and all tests but the slow ones
+	@echo "== pytest"
+	@$(PYTEST) -m "not slow"
+
+test-all: check  ## the same with the slow ones: real models, a cluster, storage, large plans
+	@echo "== pytest"
+	@$(PYTEST)
+
+check: $(DEV)  ## check formats and types, and run the linters
 	@echo "== ruff check"
 	@.venv/bin/ruff check
 	@echo "== ruff format"
@@ -51,11 +64,6 @@ test: $(DEV)  ## run every check: formats, linters, types, tests
 	@$(RUN) .venv/bin/snakemake --lint
 	@echo "== mypy"
 	@.venv/bin/mypy
-	@echo "== pytest"
-	@# A file of tests to a core, in the order of tests/conftest.py. Threads of torch on top of that
-	@# would only be in each other's way.
-	@$(RUN) OMP_NUM_THREADS=1 .venv/bin/python -m pytest --numprocesses auto --dist loadfile \
-		--no-loadscope-reorder
 
 bench: $(ENV)  ## measure time and memory into results/bench.*; PARTS="disk senses": only these
 	@$(RUN) PYTHONPATH=workflow .venv/bin/python tests/benchmarks/run.py $(PARTS)
@@ -64,7 +72,7 @@ clean:  ## remove results/, and nothing else
 	rm -rf results
 
 help:  ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
 	@echo
 	@echo "PYTHON=python3.12 picks the Python for .venv, CORES=8 limits the workflow."
 

@@ -1,3 +1,4 @@
+from collections import Counter
 from functools import cache
 from pathlib import Path
 
@@ -30,9 +31,10 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files that run the workflow come first: at the end, short ones fill the time of all cores."""
-    long = {item.path for item in items if item.get_closest_marker("e2e")}
-    items.sort(key=lambda item: item.path not in long)
+    """Files that run the workflow most often come first: at the end, short ones fill all cores."""
+    long = {"e2e", "slow"}
+    runs = Counter(item.path for item in items if any(m.name in long for m in item.iter_markers()))
+    items.sort(key=lambda item: -runs[item.path])
 
 
 @pytest.fixture(scope="session")

@@ -194,6 +194,7 @@ def run(folder: Path, *areas: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_the_command_ends_with_1_if_a_part_failed_and_writes_table_and_figure(tmp_path):
     folder = wf.checkout(tmp_path / "clone")  # where no models are
     done = run(folder, "speed", "checkpoints")
@@ -207,6 +208,7 @@ def test_the_command_ends_with_1_if_a_part_failed_and_writes_table_and_figure(tm
     assert suffixes == {".parquet", ".csv", ".html", ".svg", ".png", ".pdf", ".json"}
 
 
+@pytest.mark.slow
 def test_an_unknown_part_is_refused(tmp_path):
     done = run(wf.checkout(tmp_path / "clone"), "disc")
     wf.one_message(done, "there is no part 'disc'", "the parts are speed, disk")

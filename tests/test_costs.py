@@ -101,7 +101,7 @@ def test_the_table_of_a_run_is_the_sum_of_its_benchmark_files(small):
     table = read_table(small / "results/costs.parquet").to_pylist()
     expected = summed(small / "results/benchmarks")
     assert [row["rule"] for row in table] == sorted(expected)
-    assert expected.keys() > {"model", "tokens", "hidden_states", "identity", "composite"}
+    assert expected.keys() > {"model", "tokens", "hidden_states", "identity", "senses_figure"}
     total = sum(seconds for jobs in expected.values() for seconds, _, _ in jobs)
     for row in table:
         seconds, memory, _ = zip(*expected[row["rule"]], strict=True)

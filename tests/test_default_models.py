@@ -19,7 +19,7 @@ CIRCUITS = tuple(each.name for each in ANALYSES if each.inside)
 MODELS = ("smollm2-135m", "minilm-l6")
 EXPERIMENTS = ("polysemy", "drift")
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import workflow as wf
 from tokentrails.files.states import StatesReader
 from tokentrails.files.tables import provenance_of, read_table
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 # Python runs it by itself when it starts. Only the scripts that run models get GPUs.
 AT_START = """

@@ -6,6 +6,8 @@ import sys
 import pytest
 import workflow as wf
 
+pytestmark = pytest.mark.slow
+
 # Counts the lines that run in the workflow's own files while Snakemake plans. A scan of all runs in
 # each job, which no profile of calls would show, makes this grow with the square of the plan.
 COUNTING = """

@@ -11,7 +11,7 @@ import pytest
 import workflow as wf
 from workflow import Job, contents, jobs_to_run, one_message, read_yaml, snakemake, write_yaml
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 BUCKET = "results-of-us"
 TARGETS = ("--", "metrics", "results/claims.csv", "results/paper/index.csv")

@@ -27,6 +27,7 @@ FIGURES = {
     ),
     "moved": ("perturbation", "perturbation_steps"),
 }
+FIGURE_RULES = {f"{name}_figure" for names in FIGURES.values() for name in names}
 
 
 def configure(folder: Path, steps: list[str]) -> None:
@@ -142,12 +143,12 @@ def test_another_checkpoint_is_extracted_alone(folder, tmp_path):
     }
     assert {job.rule for job in jobs - new} == {
         *("checkpoints", "convergence_tables", "alignment_table", "perturbation_by_group"),
-        "checkpoint_figure",
+        *FIGURE_RULES,
     }
     configure(copy, ["step0", "step8"])
     assert {job.rule for job in wf.jobs_to_run(copy)} == {
         *("checkpoints", "convergence_tables", "alignment_table", "perturbation_by_group"),
-        "checkpoint_figure",
+        *FIGURE_RULES,
     }
 
 

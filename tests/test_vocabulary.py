@@ -182,11 +182,12 @@ def test_only_what_an_option_changes_is_made_again(folder, tmp_path):
     config = read_yaml(path)
     config["experiments"]["full"]["ranks"]["show"] = "lead"
     write_yaml(path, config)
-    assert wf.rules_to_run(copy, *TARGETS) == {"text_figure": 3}
+    one_text = {f"{name}_figure": 1 for name in FIGURES[:3]}
+    assert wf.rules_to_run(copy, *TARGETS) == one_text
     config["experiments"]["full"]["ranks"] |= {"show": "bank", "nearest": 4}
     write_yaml(path, config)
     jobs = wf.rules_to_run(copy, *TARGETS)
-    drawn = {"text_figure": 3, "rank_classes_figure": 1}
+    drawn = {f"{name}_figure": 1 for name in FIGURES}
     assert jobs == {"ranks": 1, "ranks_by_class": 1} | drawn
     words = copy / "resources/words/function_words.yaml"
     words.write_text(words.read_text() + "# one more line\n")

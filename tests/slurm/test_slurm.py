@@ -13,7 +13,7 @@ import pytest
 import workflow as wf
 from cluster import LIVE, NODES, Cluster, Job, wait_for, why_not
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slurm]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.slurm]
 
 PROFILE = (
     *("--profile", "slurm"),
