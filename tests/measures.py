@@ -3,6 +3,8 @@
 import numpy as np
 import polars as pl
 
+from tokentrails.files.siblings import Siblings
+from tokentrails.files.states import StatesReader, StatesWriter
 from tokentrails.statistics.bootstrap import DRAWS_AT_ONCE, Bootstrap
 from tokentrails.statistics.permutation import Permutation
 from tokentrails.statistics.settings import Statistics
@@ -29,3 +31,16 @@ def samples(bootstrap, n, *stream):
     rng = np.random.default_rng([bootstrap.seed, *stream])
     for start in range(0, bootstrap.draws, DRAWS_AT_ONCE):
         yield from rng.integers(n, size=(min(DRAWS_AT_ONCE, bootstrap.draws - start), n))
+
+
+def siblings(folder, states, places, reference):
+    """Checkpoints by name, from their states of shape (places, n, width)."""
+    readers = {}
+    for name, values in states.items():
+        path = folder / f"{name}.parquet"
+        _, n, width = values.shape
+        with StatesWriter(path, places, range(n), width) as writer:
+            writer.add(np.arange(n), values)
+            writer.finish({})
+        readers[name] = StatesReader(path)
+    return Siblings(readers, reference)

@@ -3,14 +3,15 @@
 import json
 from itertools import product
 
+import measures
 import numpy as np
 import polars as pl
 import pyarrow as pa
 import pytest
+from measures import PROVENANCE, cosine, frame
 
 from tokentrails.errors import TokentrailsError
-from tokentrails.files.siblings import Siblings
-from tokentrails.files.states import Layer, StatesReader, StatesWriter
+from tokentrails.files.states import Layer
 from tokentrails.metrics.baseline import Sample, baseline, baseline_dimensions, chances
 from tokentrails.metrics.context import context
 from tokentrails.metrics.convergence import convergence_similarities
@@ -18,11 +19,9 @@ from tokentrails.metrics.identity import identity
 from tokentrails.metrics.perturbation import perturbation
 from tokentrails.metrics.summary import summary
 from tokentrails.statistics.baseline import NO_BASELINE, Baseline, moments, z_scores
-from tokentrails.statistics.bootstrap import Bootstrap
 from tokentrails.statistics.pairs import Pairs, mean_of_different_words
 
-PROVENANCE = {"model": "m", "checkpoint": "main", "experiment": "baseline"}
-BOOTSTRAP = Bootstrap(draws=300, confidence=0.95, seed=0)
+BOOTSTRAP = measures.statistics(300, confidence=0.95, seed=0).bootstrap
 
 
 def texts_of(n_texts=30, length=12, vocabulary=40, seed=0, special=True):
@@ -40,11 +39,6 @@ def texts_of(n_texts=30, length=12, vocabulary=40, seed=0, special=True):
             row = {"label": f"t{(7 * text) % n_texts}", "word": word, "token_ids": ids}
             rows.append(row | {"first": position, "last": position})
     return pa.Table.from_pylist(rows)
-
-
-def cosine(a, b):
-    a, b = a.astype(np.float64), b.astype(np.float64)
-    return a @ b / np.sqrt((a @ a) * (b @ b))
 
 
 def slow(tokens, states, embedding):
@@ -74,7 +68,7 @@ def measured(tokens, states, embedding, places=(("resid", 0),)):
         baseline(found, sample, provenance=PROVENANCE),
         baseline_dimensions(found, own, provenance=PROVENANCE),
     )
-    return tables, [pl.DataFrame(pl.from_arrow(table)) for table in tables]
+    return tables, [frame(table) for table in tables]
 
 
 @pytest.fixture(scope="module")
@@ -274,7 +268,7 @@ def _table_of(name, layers, embedding, known):
         assert table.schema.field(column).type == pa.float32()
         assert b"description" in table.schema.field(column).metadata
         assert b"unit" in table.schema.field(column).metadata
-    return pl.DataFrame(pl.from_arrow(table))
+    return frame(table)
 
 
 @pytest.mark.parametrize("name", ["identity", "context", "perturbation"])
@@ -328,12 +322,8 @@ def test_convergence_is_compared_with_other_words_at_the_reference(tmp_path):
     rng = np.random.default_rng(10)
     words = ["a", "b", "b", "c", "d", "e"]
     states = {name: rng.standard_normal((1, 6, 3)).astype(np.float32) + 1 for name in "xy"}
-    for name, of_places in states.items():
-        with StatesWriter(tmp_path / name, [("resid", 0)], range(6), 3) as writer:
-            writer.add(np.arange(6), of_places)
-            writer.finish({})
-    readers = {name: StatesReader(tmp_path / name) for name in states}
-    found = convergence_similarities(Siblings(readers, "y"), words)
+    siblings = measures.siblings(tmp_path, states, [("resid", 0)], "y")
+    found = convergence_similarities(siblings, words)
     x, y = states["x"][0], states["y"][0]
     chance = np.mean(
         [cosine(x[i], y[j]) for i, j in product(range(6), repeat=2) if words[i] != words[j]]

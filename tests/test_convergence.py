@@ -2,15 +2,15 @@
 
 from itertools import pairwise
 
+import measures
 import numpy as np
 import polars as pl
 import pyarrow as pa
 import pytest
-from measures import cosine, statistics
+from measures import cosine, frame, statistics
 
 from tokentrails.errors import TokentrailsError
-from tokentrails.files.siblings import Siblings
-from tokentrails.files.states import Layer, StatesReader, StatesWriter, places
+from tokentrails.files.states import Layer, places
 from tokentrails.metrics.alignment import alignment
 from tokentrails.metrics.convergence import (
     convergence,
@@ -34,19 +34,6 @@ def random_states(seed: int, n: int = len(N_TOKENS), width: int = WIDTH) -> np.n
     return np.random.default_rng(seed).standard_normal((len(PLACES), n, width), dtype=np.float32)
 
 
-def write(path, states):
-    with StatesWriter(path, PLACES, range(states.shape[1]), states.shape[2]) as writer:
-        writer.add(np.arange(states.shape[1]), states)
-        writer.finish({})
-    return StatesReader(path)
-
-
-def siblings_of(folder, states, reference="step32"):
-    folder.mkdir(exist_ok=True)
-    readers = {name: write(folder / f"{name}.parquet", at) for name, at in states.items()}
-    return Siblings(readers, reference)
-
-
 @pytest.fixture(scope="module")
 def states():
     return {name: random_states(seed) for seed, name in enumerate(STEPS)}
@@ -54,7 +41,7 @@ def states():
 
 @pytest.fixture(scope="module")
 def siblings(states, tmp_path_factory):
-    return siblings_of(tmp_path_factory.mktemp("siblings"), states)
+    return measures.siblings(tmp_path_factory.mktemp("siblings"), states, PLACES, "step32")
 
 
 def tokens_table(n_tokens=N_TOKENS):
@@ -71,17 +58,19 @@ def tokens_table(n_tokens=N_TOKENS):
     )
 
 
+def similarities(siblings):
+    return convergence_similarities(siblings, tokens_table()["word"].to_pylist())
+
+
 def table_of(siblings, pooling="last"):
-    parts = convergence(
-        convergence_similarities(siblings, tokens_table()["word"].to_pylist()),
-        siblings,
-        STEPS,
-        tokens_table(),
-        pooling=pooling,
-        groups=["rank"],
-        provenance=PROVENANCE,
-    )
-    return pl.DataFrame(pl.from_arrow(pa.concat_tables(parts)))
+    about = {"pooling": pooling, "groups": ["rank"], "provenance": PROVENANCE}
+    parts = convergence(similarities(siblings), siblings, STEPS, tokens_table(), **about)
+    return frame(pa.concat_tables(parts))
+
+
+def group_table(siblings, steps=STEPS, groups=(1, 2, 3)):
+    about = {"groups": groups, "statistics": STATISTICS, "provenance": PROVENANCE}
+    return frame(convergence_by_group(similarities(siblings), siblings, steps, N_TOKENS, **about))
 
 
 def test_convergence_is_the_cosine_with_the_reference(siblings, states):
@@ -114,16 +103,7 @@ def test_the_reference_is_at_one_and_first_pooling_has_its_position(siblings):
 
 @pytest.fixture(scope="module")
 def by_group(siblings):
-    table = convergence_by_group(
-        convergence_similarities(siblings, tokens_table()["word"].to_pylist()),
-        siblings,
-        STEPS,
-        N_TOKENS,
-        groups=[1, 2, 3],
-        statistics=STATISTICS,
-        provenance=PROVENANCE,
-    )
-    return pl.DataFrame(pl.from_arrow(table))
+    return group_table(siblings)
 
 
 def test_group_means_are_means_over_its_words(by_group, siblings):
@@ -173,20 +153,9 @@ def test_slopes_are_differences_between_numbered_checkpoints(by_group):
 
 def test_a_slope_reaches_back_at_least_a_quarter_of_a_doubling(tmp_path):
     steps = {"step0": 0, "step20": 20, "step21": 21, "step22": 22, "step32": 32}
-    siblings = siblings_of(tmp_path, {name: random_states(i) for i, name in enumerate(steps)})
-    curves = pl.DataFrame(
-        pl.from_arrow(
-            convergence_by_group(
-                convergence_similarities(siblings, tokens_table()["word"].to_pylist()),
-                siblings,
-                steps,
-                N_TOKENS,
-                groups=[1],
-                statistics=STATISTICS,
-                provenance=PROVENANCE,
-            )
-        )
-    ).filter(n_tokens=1, site="resid", layer=1)
+    states = {name: random_states(i) for i, name in enumerate(steps)}
+    siblings = measures.siblings(tmp_path, states, PLACES, "step32")
+    curves = group_table(siblings, steps, [1]).filter(n_tokens=1, site="resid", layer=1)
     mean = dict(curves.select("checkpoint", "mean").iter_rows())
     row = {row["checkpoint"]: row for row in curves.iter_rows(named=True)}
     for name, since in (("step20", 0), ("step21", 0), ("step22", 0), ("step32", 22)):
@@ -200,7 +169,7 @@ def test_a_slope_reaches_back_at_least_a_quarter_of_a_doubling(tmp_path):
 def test_siblings_of_another_width_are_refused(states, tmp_path):
     wider = states | {"step4": random_states(1, width=WIDTH + 1)}
     with pytest.raises(TokentrailsError, match=r"step4 are 7 wide .* step32 are 6 wide"):
-        siblings_of(tmp_path, wider)
+        measures.siblings(tmp_path, wider, PLACES, "step32")
 
 
 # The bootstrap
@@ -384,7 +353,7 @@ def test_the_alignment_table(siblings, states, tmp_path):
     rotation, _ = np.linalg.qr(np.random.default_rng(9).standard_normal((WIDTH, WIDTH)))
     rotated = states | {"step4": (states["step32"] @ rotation).astype(np.float32)}
     table = alignment(
-        siblings_of(tmp_path, rotated),
+        measures.siblings(tmp_path, rotated, PLACES, "step32"),
         STEPS,
         N_TOKENS,
         groups=[1, 2, 3],
@@ -393,7 +362,7 @@ def test_the_alignment_table(siblings, states, tmp_path):
     )
     assert b"jackknife" in table.schema.metadata[b"intervals"]
     assert table.schema.metadata[b"seed"] == b"0"
-    rows = pl.DataFrame(pl.from_arrow(table))
+    rows = frame(table)
     assert len(rows) == len(STEPS) * 4 * len(PLACES)
     assert rows.filter(pl.col("n") == 0)["procrustes"].null_count() == len(STEPS) * len(PLACES)
     known = rows.filter(pl.col("n") > 0)
@@ -412,12 +381,12 @@ def test_the_alignment_table(siblings, states, tmp_path):
         a, b = states["step0"][place][chosen], states["step32"][place][chosen]
         assert row["n"] == len(chosen) and row["few"] is False
         cosines = np.array([cosine(x, y) for x, y in zip(a, b, strict=True)])
-        measures = {
-            "cosine": lambda kept, of=cosines: of[kept].mean(),
+        slow = {
+            "cosine": lambda kept, values=cosines: values[kept].mean(),
             "cka": lambda kept, a=a, b=b: cka(a[kept], b[kept]),
             "procrustes": lambda kept, a=a, b=b: rotation_similarity(a[kept], b[kept]),
         }
-        for name, measure in measures.items():
+        for name, measure in slow.items():
             value = measure(np.arange(len(chosen)))
             without = [measure(np.setdiff1d(np.arange(len(chosen)), part)) for part in parts]
             error = np.sqrt(sum((w - np.mean(without)) ** 2 for w in without) * 4 / 5)
@@ -466,13 +435,8 @@ def perturbations(states):
         Layer(site, layer, occurrence, hidden)
         for (site, layer), hidden in zip(PLACES, states, strict=True)
     ]
-    return pl.DataFrame(
-        pl.from_arrow(
-            perturbation(
-                layers, perturbation_tokens(), provenance=PROVENANCE | {"checkpoint": "step4"}
-            )
-        )
-    )
+    provenance = PROVENANCE | {"checkpoint": "step4"}
+    return frame(perturbation(layers, perturbation_tokens(), provenance=provenance))
 
 
 def test_perturbation_is_the_mean_cosine_with_the_base():
@@ -497,7 +461,7 @@ def test_perturbation_by_group_means_over_words():
     result = perturbation_by_group(
         tables, STEPS, groups=[1, 2], statistics=statistics(200, few=2), provenance=PROVENANCE
     )
-    rows = pl.DataFrame(pl.from_arrow(result))
+    rows = frame(result)
     assert len(rows) == len(STEPS) * 2 * 2 * (len(PLACES) + 3)
     for row in rows.iter_rows(named=True):
         here = tables[row["checkpoint"]].filter(
