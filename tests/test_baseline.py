@@ -12,7 +12,13 @@ from measures import PROVENANCE, cosine, frame
 
 from tokentrails.errors import TokentrailsError
 from tokentrails.files.states import Layer
-from tokentrails.metrics.baseline import Sample, baseline, baseline_dimensions, chances
+from tokentrails.metrics.baseline import (
+    Sample,
+    baseline,
+    baseline_dimensions,
+    chances,
+    mean_interval,
+)
 from tokentrails.metrics.context import context
 from tokentrails.metrics.convergence import convergence_similarities
 from tokentrails.metrics.identity import identity
@@ -160,17 +166,11 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say():
     inside = 0
     for seed in range(40):
         rng = np.random.default_rng(seed)
-        text, token = np.repeat(np.arange(25), 6), np.arange(150)
-        common = rng.standard_normal(25)[text]
-        rows = np.stack([np.sqrt(0.2) + 0.3 * common, np.zeros(150)], axis=1)
-        pairs = Pairs(text, token)
-        gram = pairs.gram(*[pairs.grouped(rows)] * 2)
-
-        def mean(drawn, sums=gram, counts=pairs.counts):
-            total, n = (((drawn @ m) * drawn).sum(axis=1) for m in (sums, counts))
-            return (total / n)[:, None]
-
-        low, high = BOOTSTRAP.interval(BOOTSTRAP.resample(mean, 25, (seed,))[:, 0])
+        pairs = Pairs(np.repeat(np.arange(25), 6), np.arange(150))
+        common = np.repeat(rng.standard_normal(25), 6)
+        sums = pairs.grouped(np.stack([np.sqrt(0.2) + 0.3 * common, np.zeros(150)], axis=1))
+        bootstrap = measures.statistics(300, confidence=0.95, seed=seed).bootstrap
+        _, low, high = mean_interval(pairs.gram(sums, sums), pairs.counts, bootstrap)
         inside += low <= 0.2 <= high
     assert inside >= 33
 

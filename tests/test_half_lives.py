@@ -21,7 +21,9 @@ from tokentrails.texts.spans import words_and_parts
 from tokentrails.texts.word_list import Entry, WordList
 
 STATISTICS = statistics()
-DEPTH, THRESHOLD = 4, 0.1
+DEPTH = 4
+GROUPED = {"threshold": 0.1, "provenance": PROVENANCE}
+ABOUT = GROUPED | {"depth": DEPTH}
 WORDS = WordList((Entry(1, "the"), Entry(90, "of"), Entry(500, "river"), Entry(9_000, "oak")), "x")
 
 
@@ -45,8 +47,7 @@ def tables(tokens, *, adjusted=False):
 
 
 def measured(tokens, **options):
-    about = {"depth": DEPTH, "threshold": THRESHOLD, "provenance": PROVENANCE}
-    return half_lives(*tables(tokens, **options), WORDS, **about)
+    return half_lives(*tables(tokens, **options), WORDS, **ABOUT)
 
 
 def lost_at(layer):
@@ -114,9 +115,8 @@ def test_groups_are_those_of_a_plain_loop():
     tokens = random_tokens(np.random.default_rng(3))
     table = measured(tokens)
     groups = half_life_groups(table, STATISTICS)
-    about = {"threshold": THRESHOLD, "provenance": PROVENANCE}
-    by_group = {row["group"]: row for row in half_lives_by_group(groups, **about).to_pylist()}
-    curve = {(r["group"], r["layer"]): r for r in half_life_curve(groups, **about).to_pylist()}
+    by_group = {row["group"]: row for row in half_lives_by_group(groups, **GROUPED).to_pylist()}
+    curve = {(r["group"], r["layer"]): r for r in half_life_curve(groups, **GROUPED).to_pylist()}
     chosen = {
         "all words": lambda r: True,
         "function": lambda r: r["word_class"] == "function",
@@ -175,7 +175,7 @@ def percentile(values, q):
 def test_what_is_never_lost_is_censored_and_not_a_layer(layers, median, reached):
     tokens = [("a", 1 + i, "oak", "whole", lost_at(layer)) for i, layer in enumerate(layers)]
     groups = half_life_groups(measured(tokens), STATISTICS)
-    table = half_lives_by_group(groups, threshold=THRESHOLD, provenance=PROVENANCE)
+    table = half_lives_by_group(groups, **GROUPED)
     row = next(r for r in table.to_pylist() if r["grouping"] == "all")
     assert (row["median_layer"], row["reached"]) == (median, pytest.approx(reached))
     # One text says nothing about others.
@@ -189,36 +189,11 @@ def test_the_share_lost_never_falls_and_ends_at_what_is_reached():
         assert (np.diff(group.lost) >= 0).all() and (np.diff(group.draws, axis=1) >= 0).all()
 
 
-def test_intervals_hold_the_truth_about_as_often_as_they_say():
-    """Tokens of a text share its luck: an interval over tokens would be far too narrow."""
-    rng = np.random.default_rng(7)
-    truth, hits, naive, runs = 0.6, 0, 0, 60
-    settings = statistics(300, seed=0)
-    for _ in range(runs):
-        tokens = []
-        for text, luck in enumerate(rng.beta(3, 2, size=30)):
-            lost = rng.random(10) < luck
-            tokens += [
-                (f"{text}", 1 + i, "oak", "whole", lost_at(2 if gone else None))
-                for i, gone in enumerate(lost)
-            ]
-        (all_words,) = (
-            g for g in half_life_groups(measured(tokens), settings) if g.key["grouping"] == "all"
-        )
-        low, high = all_words.interval(all_words.draws[:, -1])
-        hits += low <= truth <= high
-        half = 1.645 * np.sqrt(truth * (1 - truth) / len(tokens))
-        naive += abs(all_words.lost[-1] - truth) <= half
-    assert 0.82 <= hits / runs <= 0.97
-    assert naive / runs < 0.75
-
-
 def test_tables_are_the_same_whatever_the_order_of_the_rows():
     tokens = random_tokens(np.random.default_rng(9))
     identity, parts = tables(tokens)
     shuffled = identity.take(pa.array(np.random.default_rng(0).permutation(len(identity))))
-    about = {"depth": DEPTH, "threshold": THRESHOLD, "provenance": PROVENANCE}
-    first, second = (half_lives(t, parts, WORDS, **about) for t in (identity, shuffled))
+    first, second = (half_lives(t, parts, WORDS, **ABOUT) for t in (identity, shuffled))
     assert first.equals(second, check_metadata=True)
 
 

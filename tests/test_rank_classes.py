@@ -182,6 +182,18 @@ def slow_draws(study, row, name):
     return np.array([slow_curve(study, row, name, [labels[i] for i in texts]) for texts in drawn])
 
 
+def by_class(curves, few=4):
+    return frame(ranks_by_class(curves, few=few, provenance=PROVENANCE))
+
+
+def gaps_of(curves):
+    return frame(ranks_gap(curves, provenance=PROVENANCE))
+
+
+def summary_of(curves):
+    return frame(ranks_summary(curves, provenance=PROVENANCE))
+
+
 def slow_ends(draws):
     return np.quantile(draws[~np.isnan(draws)], [0.05, 0.95])
 
@@ -191,7 +203,7 @@ def close(value):
 
 
 def test_classes_are_those_of_plain_loops(study, curves):
-    table = frame(ranks_by_class(curves, few=10, provenance=PROVENANCE))
+    table = by_class(curves, few=10)
     tokens, values, _ = study
     labels = sorted({token["label"] for token in tokens})
     assert len(table) == (5 + 2) * len(MEASURES) * len(CLASSES)
@@ -209,9 +221,8 @@ def test_classes_are_those_of_plain_loops(study, curves):
         with_gaps += np.isnan(draws).any()
         assert [row["ci_low"], row["ci_high"]] == close(slow_ends(draws))
         assert (row["model"], row["checkpoint"], row["experiment"]) == ("m", "main", "e")
-    assert with_gaps == (5 + 2) * len(
-        MEASURES
-    )  # two texts have punctuation, and some draws miss both
+    # Two texts have punctuation, and some draws miss both.
+    assert with_gaps == (5 + 2) * len(MEASURES)
     assert table["few"].unique().sort().to_list() == [False, True]
     assert (table.filter("few")["n"] >= 10).any()  # texts are counted, not tokens
     keys = [*KEY, "word_class", "layer"]
@@ -219,7 +230,7 @@ def test_classes_are_those_of_plain_loops(study, curves):
 
 
 def test_published_rows_are_there_only_where_they_were_asked_for(study, curves):
-    table = frame(ranks_by_class(curves, few=4, provenance=PROVENANCE))
+    table = by_class(curves)
     places = table.group_by("as_published").agg(pl.col("site").unique().sort()).sort("as_published")
     assert places.rows() == [(False, ["resid", "resid_mid"]), (True, ["resid_mid"])]
     tokens, values, _ = study
@@ -228,7 +239,7 @@ def test_published_rows_are_there_only_where_they_were_asked_for(study, curves):
 
 
 def test_gaps_and_largest_are_those_of_plain_loops(study, curves):
-    gaps = frame(ranks_gap(curves, provenance=PROVENANCE))
+    gaps = gaps_of(curves)
     assert len(gaps) == (5 + 2) * len(MEASURES)
     labels = sorted({token["label"] for token in study[0]})
     found = {}  # by key: layer -> value, draws
@@ -239,7 +250,7 @@ def test_gaps_and_largest_are_those_of_plain_loops(study, curves):
         assert row["gap"] == close(gap)
         assert [row["ci_low"], row["ci_high"]] == close(slow_ends(draws))
         found.setdefault(tuple(row[k] for k in KEY), {})[row["layer"]] = gap, draws
-    summary = frame(ranks_summary(curves, provenance=PROVENANCE))
+    summary = summary_of(curves)
     assert len(summary) == 3 * len(MEASURES) * 3
     largest = summary.filter(pl.col("quantity") == "largest_gap")
     assert largest["word_class"].null_count() == len(largest) == 3 * len(MEASURES)
@@ -248,7 +259,7 @@ def test_gaps_and_largest_are_those_of_plain_loops(study, curves):
 
 
 def test_jumps_are_those_of_plain_loops(study, curves):
-    summary = frame(ranks_summary(curves, provenance=PROVENANCE))
+    summary = summary_of(curves)
     labels = sorted({token["label"] for token in study[0]})
     jumps = summary.filter(pl.col("quantity") == "largest_jump")
     assert jumps["word_class"].to_list() == ["content", "function"] * 3 * len(MEASURES)
@@ -296,7 +307,7 @@ def test_a_planted_gap_and_jump_are_found_with_their_layers():
         for layer in range(5)
     }
     curves = class_curves(ranks_table(tokens, values), BOOTSTRAP)
-    rows = frame(ranks_summary(curves, provenance=PROVENANCE)).drop("positional", "site")
+    rows = summary_of(curves).drop("positional", "site")
     found = {
         (row["measure"], row["quantity"], row["word_class"]): row
         for row in rows.iter_rows(named=True)
@@ -319,9 +330,7 @@ def test_a_planted_gap_and_jump_are_found_with_their_layers():
 def test_what_is_0_at_every_layer_has_no_largest_layer():
     tokens = random_tokens(np.random.default_rng(8), classes=("function", "content"))
     values = {("resid_mid", layer): [(0.5 - 0.1 * layer, 0) for _ in tokens] for layer in range(3)}
-    rows = frame(
-        ranks_summary(class_curves(ranks_table(tokens, values), BOOTSTRAP), provenance=PROVENANCE)
-    )
+    rows = summary_of(class_curves(ranks_table(tokens, values), BOOTSTRAP))
     assert set(rows["measure"]) == {"cosine"} and set(rows["quantity"]) == {"largest_jump"}
 
 
@@ -331,14 +340,7 @@ def test_one_text_has_no_intervals():
     tokens += [{"label": "t00", "position": i, "word_class": "function"} for i in range(9, 12)]
     values = random_values(rng, tokens, PLACES)
     curves = class_curves(ranks_table(tokens, values), BOOTSTRAP)
-    tables = [
-        frame(table)
-        for table in (
-            ranks_by_class(curves, few=4, provenance=PROVENANCE),
-            ranks_gap(curves, provenance=PROVENANCE),
-            ranks_summary(curves, provenance=PROVENANCE),
-        )
-    ]
+    tables = [by_class(curves), gaps_of(curves), summary_of(curves)]
     for table in tables:
         assert len(table) and table["ci_low"].null_count() == len(table)
         assert table["ci_high"].null_count() == len(table)
@@ -354,12 +356,12 @@ def test_a_class_of_one_text_has_no_interval_among_many():
             token["word_class"] = "function"
     values = random_values(rng, tokens, PLACES)
     curves = class_curves(ranks_table(tokens, values), BOOTSTRAP)
-    rows = frame(ranks_by_class(curves, few=4, provenance=PROVENANCE))
+    rows = by_class(curves)
     alone = rows.filter(pl.col("texts") == 1)
     assert "function" in alone["word_class"] and "content" not in alone["word_class"]
     assert alone["ci_low"].null_count() == len(alone)
     assert rows.filter(pl.col("texts") > 1)["ci_low"].null_count() == 0
-    gaps = frame(ranks_gap(curves, provenance=PROVENANCE))
+    gaps = gaps_of(curves)
     assert gaps["texts"].unique().to_list() == [1]
     assert gaps["ci_low"].null_count() == len(gaps) and gaps["gap"].null_count() == 0
 
@@ -369,13 +371,11 @@ def test_classes_without_tokens_have_no_rows_and_one_layer_no_jump():
     tokens = random_tokens(rng, classes=("content", None))
     values = random_values(rng, tokens, [("resid_mid", 0)])
     curves = class_curves(ranks_table(tokens, values), BOOTSTRAP)
-    rows = frame(ranks_by_class(curves, few=4, provenance=PROVENANCE))
+    rows = by_class(curves)
     assert rows["word_class"].to_list() == ["content", "punctuation"] * len(MEASURES)
-    assert len(ranks_gap(curves, provenance=PROVENANCE)) == 0
-    assert len(ranks_summary(curves, provenance=PROVENANCE)) == 0
-    none = class_curves(ranks_table(tokens, values).slice(0, 0), BOOTSTRAP)
-    empty = ranks_by_class(none, few=4, provenance=PROVENANCE)
-    assert len(empty) == 0 and empty.schema.names == rows.columns
+    assert len(gaps_of(curves)) == len(summary_of(curves)) == 0
+    empty = by_class(class_curves(ranks_table(tokens, values).slice(0, 0), BOOTSTRAP))
+    assert len(empty) == 0 and empty.columns == rows.columns
 
 
 def test_tables_do_not_depend_on_the_order_of_rows_and_say_what_they_hold(study, curves):

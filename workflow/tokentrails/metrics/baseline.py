@@ -135,13 +135,13 @@ def chances(
         total = sums.sum()
         yield Chance(
             (layer.site, layer.layer),
-            {kind: _interval(gram, pairs.counts, bootstrap) for kind, gram in grams.items()},
+            {kind: mean_interval(gram, pairs.counts, bootstrap) for kind, gram in grams.items()},
             moments(states),
             np.divide(sums, total, out=np.full_like(sums, np.nan), where=total != 0),
         )
 
 
-def _interval(
+def mean_interval(
     sums: np.ndarray, counts: np.ndarray, bootstrap: Bootstrap
 ) -> tuple[float, float, float]:
     """Mean of the pairs and its interval, from sums by text and text (cluster bootstrap).
