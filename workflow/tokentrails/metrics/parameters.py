@@ -35,9 +35,6 @@ def parameters(
     weights: only the header is read.
     architecture: says where the embeddings are. Any other matrix of the shape of the token
         embedding, and a vector with an entry for each of its rows, is of the unembedding.
-    depth: number of blocks.
-    d_model: width of the stream.
-    provenance: of the checkpoint.
     """
     embedding = weights.shape(weights.find(architecture.embedding))
     positions = architecture.position_embedding
@@ -50,26 +47,14 @@ def parameters(
             around += math.prod(entry.shape)
         else:
             own += math.prod(entry.shape)
-    row = {
-        "model": provenance["model"],
-        "checkpoint": provenance["checkpoint"],
-        "n_parameters": own,
-        "n_embedding": around,
-        "depth": depth,
-        "d_model": d_model,
-    }
+    row: dict[str, object] = {name: provenance[name] for name in ("model", "checkpoint")}
+    row |= {"n_parameters": own, "n_embedding": around, "depth": depth, "d_model": d_model}
+    types = dict.fromkeys(("model", "checkpoint"), pa.string())
+    types |= dict.fromkeys(("n_parameters", "n_embedding"), pa.int64())
+    types |= dict.fromkeys(("depth", "d_model"), pa.int32())
     return describe(
-        pa.Table.from_pylist([row], schema=_SCHEMA),
+        pa.Table.from_pylist([row], schema=pa.schema(types)),
         title="size of the checkpoint",
         provenance=provenance,
         meanings=MEANINGS,
     )
-
-
-_SCHEMA = pa.schema(
-    [
-        *((name, pa.string()) for name in ("model", "checkpoint")),
-        *((name, pa.int64()) for name in ("n_parameters", "n_embedding")),
-        *((name, pa.int32()) for name in ("depth", "d_model")),
-    ]
-)

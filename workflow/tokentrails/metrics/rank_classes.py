@@ -88,12 +88,9 @@ class ClassCurves:
         self, draws: Float64[np.ndarray, "draws layers"]
     ) -> Float64[np.ndarray, "layers 2"]:
         """Both ends for every layer; a draw without a value is left out."""
-        ends = np.full((draws.shape[1], 2), np.nan)
-        for layer, column in enumerate(draws.T):
-            known = column[~np.isnan(column)]
-            if len(known):
-                ends[layer] = self.bootstrap.interval(known)
-        return ends
+        known = [column[~np.isnan(column)] for column in draws.T]
+        none = np.nan, np.nan
+        return np.array([self.bootstrap.interval(k) if len(k) else none for k in known])
 
 
 def class_curves(ranks: pa.Table, bootstrap: Bootstrap) -> list[ClassCurves]:

@@ -20,7 +20,7 @@ from ..statistics.ratio import ratio
 from ..statistics.settings import Statistics
 from .columns.frame import describe_frame, with_run
 from .columns.groups import single
-from .senses import BANDED, MEASURES, STATISTICS, Senses, Word
+from .senses import MEASURES, STATISTICS, WORD_COLUMNS, Senses, Word
 
 MEANINGS = {
     "measure": "cosine: of the states as they are; standardised: of their z-scores over the "
@@ -61,14 +61,9 @@ def senses(separated: Senses, *, provenance: Mapping[str, str]) -> pa.Table:
     A word with less than two texts of a sense has rows with its numbers of texts, and nulls.
     """
     keys = _keys(separated)
-    frames = []
-    for found in separated.words:
-        values = _with_ends(found.statistics, found.low, found.high) | {"p": found.p}
-        frames.append(_word_frame(found.word, keys, values))
-    unknown = np.full(len(keys), np.nan)
-    ends = dict.fromkeys(BANDED, unknown)
-    values = _with_ends(dict.fromkeys(STATISTICS, unknown), ends, ends) | {"p": unknown}
-    frames += [_word_frame(word, keys, values) for word in separated.left_out]
+    unknown = dict.fromkeys(WORD_COLUMNS, np.full(len(keys), np.nan))
+    frames = [_word_frame(found.word, keys, found.values) for found in separated.words]
+    frames += [_word_frame(word, keys, unknown) for word in separated.left_out]
     return _described(
         pl.concat(frames).sort("word", "site", "layer", "measure"),
         title="senses: how alike a word's texts are within and between its two senses",
@@ -84,7 +79,7 @@ class OverWords:
     ----------
     n: how many words have a value.
     means: by statistic.
-    draws: by statistic, over resampled words; None for a single word.
+    draws: by statistic, over resampled words; NaN for a single word.
     """
 
     def __init__(self, separated: Senses, statistics: Statistics) -> None:
@@ -98,22 +93,21 @@ class OverWords:
             name: ratio(np.where(known, value, 0.0).sum(axis=1), self.n)
             for name, value in values.items()
         }
-        words = len(separated.words)
         drawn = self.bootstrap.means(np.concatenate([*values.values()]), (_WORDS,))
-        split = np.split(drawn, len(STATISTICS), axis=1)
-        self.draws = dict(zip(STATISTICS, split, strict=True)) if words > 1 else None
+        if len(separated.words) < 2:
+            drawn[:] = np.nan
+        self.draws = dict(zip(STATISTICS, np.split(drawn, len(STATISTICS), axis=1), strict=True))
 
-    def intervals(self) -> tuple[Values, Values]:
-        """The lower and the upper ends, by statistic."""
-        if self.draws is None:
-            nothing = np.full(len(self.keys), np.nan)
-            return dict.fromkeys(STATISTICS, nothing), dict.fromkeys(STATISTICS, nothing)
-        ends = {
-            name: self.bootstrap.interval(draws, len(self.separated.words))
-            for name, draws in self.draws.items()
+    @property
+    def ends(self) -> Values:
+        """The lower and the upper ends, such as `gap_low`."""
+        units = max(len(self.separated.words), 2)
+        ends = {name: self.bootstrap.interval(draws, units) for name, draws in self.draws.items()}
+        return {
+            f"{name}_{end}": values
+            for name, both in ends.items()
+            for end, values in zip(_ENDS, both, strict=True)
         }
-        low, high = ({name: end[side] for name, end in ends.items()} for side in (0, 1))
-        return low, high
 
 
 def senses_by_layer(over: OverWords, *, provenance: Mapping[str, str]) -> pa.Table:
@@ -121,20 +115,19 @@ def senses_by_layer(over: OverWords, *, provenance: Mapping[str, str]) -> pa.Tab
     texts = np.array([len(found.word.rows) for found in over.separated.words])
     known = ~np.isnan(over.separated.values("gap"))
     p = p_values(over.means["gap"], over.separated.null)
-    values = _with_ends(over.means, *over.intervals()) | {"p": p, "p_holm": np.full(len(p), np.nan)}
+    values = over.means | over.ends | {"p": p, "p_holm": np.full(len(p), np.nan)}
     for _, rows in _families(over.keys):
         values["p_holm"][rows] = holm(p[rows])
-    chance = over.separated.chance
-    adjusted = {f"{name}_adjusted": over.means[name] - chance for name in ("within", "between")}
-    columns: Values = {}
-    for name, value in values.items():
-        columns |= adjusted if name == "auc" else {}
-        columns[name] = value
+    for name in ("within", "between"):
+        values[f"{name}_adjusted"] = over.means[name] - over.separated.chance
+    within, between, gap, auc = ([name, f"{name}_low", f"{name}_high"] for name in STATISTICS)
+    adjusted = "within_adjusted", "between_adjusted"
+    order = [*within, *between, *gap, *adjusted, *auc, "p", "p_holm"]
     frame = over.keys.with_columns(
         pl.Series("n", over.n, pl.Int32),
         pl.Series("n_texts", known @ texts, pl.Int32),
         pl.Series("few", over.n < over.few),
-        *(single(value).alias(name) for name, value in columns.items()),
+        *(single(values[name]).alias(name) for name in order),
     )
     return _described(
         frame.sort("site", "layer", "measure"),
@@ -173,7 +166,7 @@ def senses_best(over: OverWords, *, provenance: Mapping[str, str]) -> pa.Table:
 
 def _best_ends(over: OverWords, criterion: str, family: np.ndarray) -> dict[str, int]:
     """The interval of the best layer: the layers at the percentiles of that of every sample."""
-    if over.draws is None:
+    if len(over.separated.words) < 2:
         return {}
     layers = over.keys["layer"].to_numpy()[family]
     best = layers[_first_largest(over.draws[criterion][:, family])]
@@ -201,16 +194,6 @@ def _families(keys: pl.DataFrame) -> list[tuple[tuple[str, str], np.ndarray]]:
     rows = keys.with_row_index("row").sort("site", "measure", "layer")
     groups = rows.group_by("site", "measure", maintain_order=True)
     return [((str(site), str(m)), group["row"].to_numpy()) for (site, m), group in groups]
-
-
-def _with_ends(statistics: Values, low: Values, high: Values) -> Values:
-    """The statistics in their order, each followed by its ends where it has some."""
-    columns: Values = {}
-    for name in STATISTICS:
-        columns[name] = statistics[name]
-        for end, values in zip(_ENDS, (low, high), strict=True):
-            columns |= {f"{name}_{end}": values[name]} if name in values else {}
-    return columns
 
 
 def _word_frame(word: Word, keys: pl.DataFrame, values: Values) -> pl.DataFrame:

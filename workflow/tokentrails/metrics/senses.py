@@ -26,8 +26,8 @@ from .columns.similarities import pair_similarities
 
 MEASURES = ("cosine", "standardised")
 STATISTICS = ("within", "between", "gap", "auc")
-BANDED = ("gap", "auc")
-"""Of the statistics, those of a single word that have intervals."""
+WORD_COLUMNS = (*STATISTICS[:3], "gap_low", "gap_high", "auc", "auc_low", "auc_high", "p")
+"""What a single word has; p is of the gap."""
 
 _TEXTS, _LABELS = 1, 2  # streams of draws
 
@@ -55,20 +55,10 @@ class Word:
 
 @dataclass(frozen=True)
 class Separated:
-    """One word at every curve; NaN where a state has no direction.
-
-    Attributes
-    ----------
-    statistics: by name, see `STATISTICS`.
-    low, high: the ends of the intervals of gap and AUC, by the same names.
-    p: of the gap.
-    """
+    """One word at every curve: `WORD_COLUMNS`, NaN where a state has no direction."""
 
     word: Word
-    statistics: dict[str, Float64[np.ndarray, " curves"]]
-    low: dict[str, Float64[np.ndarray, " curves"]]
-    high: dict[str, Float64[np.ndarray, " curves"]]
-    p: Float64[np.ndarray, " curves"]
+    values: dict[str, Float64[np.ndarray, " curves"]]
 
 
 @dataclass(frozen=True)
@@ -91,7 +81,7 @@ class Senses:
     def values(self, statistic: str) -> Float64[np.ndarray, "curves words"]:
         """One statistic of every word."""
         nothing = np.empty((len(self.chance), 0))
-        return np.column_stack([nothing, *(word.statistics[statistic] for word in self.words)])
+        return np.column_stack([nothing, *(word.values[statistic] for word in self.words)])
 
 
 def sense_words(tokens: pa.Table) -> list[Word]:
@@ -147,7 +137,7 @@ def separate(
         found, word_null = _separate(word, cosine, number, statistics)
         separated.append(found)
         null += np.nan_to_num(word_null)
-    known = sum(~np.isnan(found.p) for found in separated)
+    known = sum(~np.isnan(found.values["p"]) for found in separated)
     chance = [
         0 - baseline.adjusted("states", place, np.zeros(1)).item()
         if measure == "cosine"
@@ -192,20 +182,15 @@ def _separate(
         every[..., known] = values
         return every
 
-    observed = [value[0] for value in measures(pairs.all)]
+    within, between, gap, auc = (value[0] for value in measures(pairs.all))
     draws = statistics.bootstrap.resample_strata(
         lambda counts: np.hstack(measures(counts)[2:]), (pairs.n_a, pairs.n_b), (_TEXTS, number)
     )
-    low, high = (
-        dict(zip(BANDED, map(spread, np.split(end, 2)), strict=True))
-        for end in statistics.bootstrap.interval(draws, min(pairs.n_a, pairs.n_b))
-    )
+    low, high = statistics.bootstrap.interval(draws, min(pairs.n_a, pairs.n_b))
+    (gap_low, auc_low), (gap_high, auc_high) = (np.split(end, 2) for end in (low, high))
     labels = statistics.permutation.labels(pairs.n_a, pairs.n_b, (_LABELS, number))
     null = pairs.gaps(kept, labels)
-    return Separated(
-        word,
-        dict(zip(STATISTICS, map(spread, observed), strict=True)),
-        low,
-        high,
-        p=spread(p_values(observed[2], null)),
-    ), spread(null)
+    p = p_values(gap, null)
+    columns = (within, between, gap, gap_low, gap_high, auc, auc_low, auc_high, p)
+    values = dict(zip(WORD_COLUMNS, map(spread, columns), strict=True))
+    return Separated(word, values), spread(null)
