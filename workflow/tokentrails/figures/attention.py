@@ -6,10 +6,9 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from .pieces.circuit_text import names_of, text_notes
 from .pieces.text import readable, shorten
-from .pieces.text_tokens import read
-from .pieces.theme import GREY, INK, figure, nothing_to_show
+from .pieces.text_tokens import readable_words, token_names, token_notes
+from .pieces.theme import GREY, INK, figure, nothing_to_show, sized
 
 _MOST_TOKENS, _MOST_HEADS, _MOST_CELLS = 20, 400, 60_000
 _WIDTH, _HEIGHT = 1500, 2400  # of the grid, in pixels, if cells can be so small
@@ -29,14 +28,15 @@ def attention(
     text. Of very many heads those are drawn that have the highest score in `head_summary`.
     """
     rows = attention.filter(label=show)
-    names = names_of(rows, "query", "query_token")
+    names = token_names(rows, "query", "query_token")
     if not names:
         return nothing_to_show(title)
     shown = list(names)[:_MOST_TOKENS]
     rows = rows.filter(pl.col("query").is_in(shown), pl.col("key").is_in(shown))
     every = rows.select("layer", "head").unique().sort("layer", "head")
-    heads = _highest(every, head_summary, most=min(_MOST_HEADS, _MOST_CELLS // _pairs(rows)))
-    notes = text_notes(show, names, _MOST_TOKENS)
+    pairs = rows.select("query", "key").n_unique()
+    heads = _highest(every, head_summary, most=min(_MOST_HEADS, _MOST_CELLS // pairs))
+    notes = token_notes(show, names, _MOST_TOKENS)
     if len(heads) < len(every):
         notes.append(
             f"Drawn: {len(heads)} of {len(every):,} heads, those with the highest score in the "
@@ -50,11 +50,6 @@ def attention(
     if grid.labelled.step > 1:
         notes.append(f"Labelled: one of {grid.labelled.step} tokens.")
     return figure(_chart(rows, grid, names), title=title, notes=notes, width=max(grid.width, 480))
-
-
-def _pairs(rows: pl.DataFrame) -> int:
-    """How many pairs of tokens a head has."""
-    return rows.select("query", "key").n_unique()
 
 
 def _highest(heads: pl.DataFrame, head_summary: pl.DataFrame, most: int) -> pl.DataFrame:
@@ -101,12 +96,9 @@ def _chart(rows: pl.DataFrame, grid: _Grid, names: dict[int, str]) -> alt.LayerC
         grid.maps, on=["layer", "head"], maintain_order="left"
     )
     cells = cells.sort("layer", "head", "query", "key").select(
-        "layer",
-        "head",
-        "query",
-        "key",
-        query_token=read(pl.col("query_token")),
-        key_token=read(pl.col("key_token")),
+        *("layer", "head", "query", "key"),
+        query_token=readable_words("query_token"),
+        key_token=readable_words("key_token"),
         weight=pl.col("weight").cast(pl.Float64).round(4),
         x=pl.col("left") + pl.col("key") * grid.cell,
         y=pl.col("top") + pl.col("query") * grid.cell,
@@ -122,42 +114,32 @@ def _chart(rows: pl.DataFrame, grid: _Grid, names: dict[int, str]) -> alt.LayerC
     scale = alt.Scale(
         type="pow", exponent=0.5, domain=[0, 0.25, 1], range=_COLOURS, interpolate="rgb"
     )
-    weights = (
-        alt.Chart(cells)
-        .transform_calculate(right=f"datum.x + {grid.cell}", bottom=f"datum.y + {grid.cell}")
-        .mark_rect(aria=False)  # or a screen reader would read out every cell, and files be large
-        .encode(
-            **_box("x", "y", "right", "bottom"),
-            color=alt.Color("weight:Q", scale=scale, legend=legend),
-            tooltip=[
-                *(alt.Tooltip(f"{name}:Q") for name in ("layer", "head")),
-                alt.Tooltip("query_token:N", title="query"),
-                alt.Tooltip("query:Q", title="its position"),
-                alt.Tooltip("key_token:N", title="key"),
-                alt.Tooltip("key:Q", title="its position "),
-                alt.Tooltip("weight:Q", format=".3f"),
-            ],
-        )
+    weights = _boxes(cells, grid.cell, aria=False)  # or screen readers would read out every cell
+    weights = weights.encode(
+        color=alt.Color("weight:Q", scale=scale, legend=legend),
+        tooltip=[
+            *(alt.Tooltip(f"{name}:Q") for name in ("layer", "head")),
+            alt.Tooltip("query_token:N", title="query"),
+            alt.Tooltip("query:Q", title="its position"),
+            alt.Tooltip("key_token:N", title="key"),
+            alt.Tooltip("key:Q", title="its position "),
+            alt.Tooltip("weight:Q", format=".3f"),
+        ],
     )
-    frames = (
-        alt.Chart(grid.maps.select(x="left", y="top"))
-        .transform_calculate(right=f"datum.x + {grid.side}", bottom=f"datum.y + {grid.side}")
-        .mark_rect(fill=None, stroke=GREY, strokeWidth=0.5)
-        .encode(**_box("x", "y", "right", "bottom"))
-    )
-    return alt.LayerChart(layer=[weights, frames, *_labels(grid, names)]).properties(
-        width=grid.width, height=grid.height
-    )
+    corners = grid.maps.select(x="left", y="top")
+    frames = _boxes(corners, grid.side, fill=None, stroke=GREY, strokeWidth=0.5)
+    return sized([weights, frames, *_labels(grid, names)], grid.width, grid.height)
 
 
-def _box(x: str, y: str, x2: str, y2: str) -> dict[str, alt.X | alt.Y | alt.X2 | alt.Y2]:
-    """Channels of a rectangle whose columns are pixels."""
-    return {
-        "x": alt.X(f"{x}:Q", scale=None, axis=None),
-        "y": alt.Y(f"{y}:Q", scale=None, axis=None),
-        "x2": alt.X2(x2),
-        "y2": alt.Y2(y2),
-    }
+_PLACE = {"x": alt.X("x:Q", scale=None, axis=None), "y": alt.Y("y:Q", scale=None, axis=None)}
+"""Channels of the columns x and y, which are pixels."""
+
+
+def _boxes(corners: pl.DataFrame, side: int, **mark: Any) -> alt.Chart:
+    """Squares of so many pixels."""
+    ends = {"right": f"datum.x + {side}", "bottom": f"datum.y + {side}"}
+    chart = alt.Chart(corners).transform_calculate(**ends).mark_rect(**mark)
+    return chart.encode(**_PLACE, x2="right", y2="bottom")
 
 
 def _labels(grid: _Grid, names: dict[int, str]) -> list[alt.Chart]:
@@ -168,19 +150,13 @@ def _labels(grid: _Grid, names: dict[int, str]) -> list[alt.Chart]:
     tops = [row * (grid.side + _GAP) for row in range(len(grid.layers))]
     lefts = [column * (grid.side + _GAP) for column in range(len(grid.columns))]
     middle = grid.side / 2
+    layers = [(-beyond, top + middle, str(n)) for n, top in zip(grid.layers, tops, strict=True)]
+    heads = [(x + middle, -beyond, str(n)) for n, x in zip(grid.columns, lefts, strict=True)]
     return [
-        _texts([(-4, top + at, token) for top in tops for token, at in written], align="right"),
-        _texts([(left + at, -4, token) for left in lefts for token, at in written], angle=270),
-        _texts(
-            [(-beyond, top + middle, str(n)) for n, top in zip(grid.layers, tops, strict=True)],
-            align="right",
-            fontSize=11,
-        ),
-        _texts(
-            [(left + middle, -beyond, str(n)) for n, left in zip(grid.columns, lefts, strict=True)],
-            align="center",
-            fontSize=11,
-        ),
+        _texts([(-4, top + y, token) for top in tops for token, y in written], align="right"),
+        _texts([(x + left, -4, token) for left in lefts for token, x in written], angle=270),
+        _texts(layers, align="right", fontSize=11),
+        _texts(heads, align="center", fontSize=11),
         _texts([(-beyond - 24, grid.height / 2, "layer")], align="center", angle=270, fontSize=12),
         _texts([(grid.width / 2, -beyond - 18, "head")], align="center", fontSize=12),
     ]
@@ -189,14 +165,5 @@ def _labels(grid: _Grid, names: dict[int, str]) -> list[alt.Chart]:
 def _texts(places: list[tuple[float, float, str]], **mark: Any) -> alt.Chart:
     """Words at places in pixels."""
     words = pl.DataFrame(places, schema=["x", "y", "text"], orient="row")
-    return (
-        alt.Chart(words)
-        .mark_text(
-            **{"fontSize": _LABEL, "baseline": "middle", "align": "left", "color": INK, **mark}
-        )
-        .encode(
-            x=alt.X("x:Q", scale=None, axis=None),
-            y=alt.Y("y:Q", scale=None, axis=None),
-            text="text:N",
-        )
-    )
+    style = {"fontSize": _LABEL, "baseline": "middle", "align": "left", "color": INK, **mark}
+    return alt.Chart(words).mark_text(**style).encode(**_PLACE, text="text:N")

@@ -6,13 +6,23 @@ from collections.abc import Mapping
 import altair as alt
 import polars as pl
 
-from .pieces.circuit_text import names_of, text_notes
-from .pieces.head_grid import HeadGrid, head_heat
-from .pieces.labels import end_labels
-from .pieces.panel import cosine_range, layer_ticks
+from .pieces.heat import Grid, head_grid, head_heat
+from .pieces.lines import end_labels, layer_ticks, level, targets
+from .pieces.panel import cosine_range
+from .pieces.points import exact, mapped
 from .pieces.text import readable, shorten
-from .pieces.text_tokens import token_labels
-from .pieces.theme import GREY, INK, LINE_HEIGHT, PALETTE, figure, nothing_to_show
+from .pieces.text_tokens import token_labels, token_names, token_notes
+from .pieces.theme import (
+    GREY,
+    INK,
+    LINE_HEIGHT,
+    PALETTE,
+    TINT,
+    figure,
+    heading,
+    nothing_to_show,
+    sized,
+)
 
 _PARTS = {
     "attention_bias": "bias",
@@ -32,7 +42,7 @@ _ROOM, _BARS, _CURVE = 620, 130, 150  # pixels: width of all panels, heights of 
 _LEGEND = 75
 _EXTENT = 46  # least width of what stands at the left of a panel
 _MOST_LABELLED = 10  # lines of tokens
-_MOST_TOLD = 8  # tokens in a tooltip
+_MOST_LISTED = 8  # tokens in a tooltip
 _LOSS, _GAIN = "#B35806", "#2166AC"
 
 
@@ -53,7 +63,7 @@ def attribution(
     sums = attribution_sum.filter(label=show).sort("position", "layer")
     if parts.is_empty() or sums.is_empty():
         return nothing_to_show(title)
-    names = names_of(sums)
+    names = token_names(sums)
     steps = _steps(parts, sums)
     grid = _grid(parts)
     cells = _cells(steps, names)
@@ -64,7 +74,7 @@ def attribution(
         _curves(sums, names, grid),
     ]
     notes = [
-        *text_notes(show, names, len(names)),
+        *token_notes(show, names, len(names)),
         "Contribution: e · output, where e is the token's own embedding at length 1; below zero it "
         "takes identity away. As a change of identity it is divided by the norm after the block; "
         "the growth of the norm makes the rest. Colours follow the square root, for heads and for "
@@ -105,8 +115,7 @@ def _steps(parts: pl.DataFrame, sums: pl.DataFrame) -> pl.DataFrame:
     )
     contribution = pl.col("contribution").cast(pl.Float64)
     return parts.join(norms, on=["position", "layer"], maintain_order="left").select(
-        "position",
-        "layer",
+        *("position", "layer"),
         row=row,
         group=group,
         contribution=contribution,
@@ -114,21 +123,20 @@ def _steps(parts: pl.DataFrame, sums: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _grid(parts: pl.DataFrame) -> HeadGrid:
+def _grid(parts: pl.DataFrame) -> Grid:
     """A row per head, a gap, and a row for each other part there is."""
     layers = parts["layer"].unique()
     heads = parts["head"].drop_nulls().unique().sort().cast(pl.String).to_list()
     others = [name for part, name in _PARTS.items() if part in set(parts["part"])]
     extent = max(_EXTENT, *(6 * len(name) for name in others), 0)
     every = range(min(layers), max(layers) + 1)
-    return HeadGrid(every, [*heads, " ", *others], room=_ROOM, extent=extent)
+    return head_grid(every, [*heads, " ", *others], room=_ROOM, extent=extent)
 
 
 def _cells(steps: pl.DataFrame, names: Mapping[int, str]) -> pl.DataFrame:
     """Sums and means over tokens, and in words those of the tokens that have most."""
     words = {position: shorten(readable(token), 18) for position, token in names.items()}
-    told = pl.col("position").replace_strict(words, return_dtype=pl.String)
-    shown = pl.format("{} {}", told, pl.col("contribution").round(3)).sort_by(
+    shown = pl.format("{} {}", mapped("position", words), pl.col("contribution").round(3)).sort_by(
         pl.col("contribution").abs(), descending=True, maintain_order=True
     )
     return (
@@ -137,41 +145,40 @@ def _cells(steps: pl.DataFrame, names: Mapping[int, str]) -> pl.DataFrame:
         .agg(
             total=pl.col("contribution").sum().round(6),
             change=pl.col("change").mean().round(6),
-            tokens=shown.head(_MOST_TOLD).str.join(" · "),
+            tokens=shown.head(_MOST_LISTED).str.join(" · "),
         )
     )
 
 
-def _heat(cells: pl.DataFrame, value: str, grid: HeadGrid, *, title: str) -> alt.LayerChart:
+def _heat(cells: pl.DataFrame, value: str, grid: Grid, *, title: str) -> alt.LayerChart:
     """One measure by layer and row, blue where identity gains and orange where it loses.
 
     Heads have a scale of their own, or they would all be pale beside the other parts.
     """
     is_head = pl.col("row").str.contains(r"^\d+$")
+    tooltip = [
+        alt.Tooltip("layer:Q"),
+        alt.Tooltip("row:N", title="part"),
+        alt.Tooltip("total:Q", title="sum over tokens", format=".4f"),
+        alt.Tooltip("change:Q", title="change of identity", format=".4f"),
+        alt.Tooltip("tokens:N", title="most"),
+    ]
     maps = [
         head_heat(
-            some,
+            part,
             grid,
             value=value,
-            colour=alt.Color(f"{value}:Q", scale=scale, legend=legend),
-            tooltip=[
-                alt.Tooltip("layer:Q"),
-                alt.Tooltip("row:N", title="part"),
-                alt.Tooltip("total:Q", title="sum over tokens", format=".4f"),
-                alt.Tooltip("change:Q", title="change of identity", format=".4f"),
-                alt.Tooltip("tokens:N", title="most"),
-            ],
+            colour=_colour(name, part[value]),
+            tooltip=tooltip,
             x_title=None,
         )
-        for name, some in (("heads", cells.filter(is_head)), ("others", cells.filter(~is_head)))
-        for scale, legend in [_colours(name, some[value])]
-        if len(some)
+        for name, part in (("heads", cells.filter(is_head)), ("others", cells.filter(~is_head)))
+        if len(part)
     ]
-    chart = alt.layer(*maps).resolve_scale(color="independent")
-    return chart.properties(title=alt.TitleParams(title, offset=8))
+    return alt.layer(*maps).resolve_scale(color="independent").properties(title=heading(title))
 
 
-def _colours(name: str, values: pl.Series) -> tuple[alt.Scale, alt.Legend]:
+def _colour(name: str, values: pl.Series) -> alt.Color:
     """A scale that is even around 0, and its legend, whose ticks are as far apart."""
     most = _round_up(max(map(abs, values)))
     scale = alt.Scale(
@@ -182,7 +189,8 @@ def _colours(name: str, values: pl.Series) -> tuple[alt.Scale, alt.Legend]:
         interpolate="rgb",
     )
     ticks = [-most, -most / 4, 0, most / 4, most]
-    return scale, alt.Legend(title=name, values=ticks, format=",.4~r", gradientLength=_LEGEND)
+    legend = alt.Legend(title=name, values=ticks, format=",.4~r", gradientLength=_LEGEND)
+    return alt.Color(f"{values.name}:Q", scale=scale, legend=legend)
 
 
 def _round_up(value: float) -> float:
@@ -200,10 +208,9 @@ def _changes(steps: pl.DataFrame, sums: pl.DataFrame) -> pl.DataFrame:
         value=pl.col("before").cast(pl.Float64) / pl.col("norm_after") - pl.col("identity_before"),
         group=pl.lit(_GROWTH),
     )
-    of_parts = steps.group_by("position", "layer", "group", maintain_order=True).agg(
-        value=pl.col("change").sum()
-    )
-    every = pl.concat([of_parts.select("layer", "value", "group"), growth])
+    groups = steps.group_by("position", "layer", "group", maintain_order=True)
+    parts = groups.agg(value=pl.col("change").sum()).select("layer", "value", "group")
+    every = pl.concat([parts, growth])
     order = pl.Enum(list(_GROUPS))
     means = (
         every.with_columns(pl.col("group").cast(order))
@@ -221,9 +228,9 @@ def _changes(steps: pl.DataFrame, sums: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _bars(changes: pl.DataFrame, sums: pl.DataFrame, grid: HeadGrid) -> alt.LayerChart:
+def _bars(changes: pl.DataFrame, sums: pl.DataFrame, grid: Grid) -> alt.LayerChart:
     """What changes identity at each layer, and how much it changes."""
-    x = grid.x("block")
+    x = grid.layer_x("block")
     axis = alt.Axis(tickCount=5, minExtent=grid.extent)
     y = alt.Y("start:Q", axis=axis, title="change of identity")
     groups = [group for group in _GROUPS if group in set(changes["group"])]
@@ -231,33 +238,31 @@ def _bars(changes: pl.DataFrame, sums: pl.DataFrame, grid: HeadGrid) -> alt.Laye
     whole = pl.col("identity_after").cast(pl.Float64) - pl.col("identity_before")
     dots = sums.group_by("layer", maintain_order=True).agg(value=whole.mean().round(6))
     value = alt.Tooltip("value:Q", title="change of identity", format=".4f")
+    bars = alt.Chart(changes).mark_bar(width=max(grid.cell[0] - 3, 4))
     layers = [
-        alt.Chart(changes)
-        .mark_bar(width=max(grid.cell[0] - 3, 4))
-        .encode(
+        bars.encode(
             x=x,
             y=y,
             y2="end:Q",
             color=alt.Color("group:N", scale=tint, legend=alt.Legend(symbolType="square")),
             tooltip=[alt.Tooltip("layer:Q"), alt.Tooltip("group:N", title="part"), value],
         ),
-        alt.Chart(pl.DataFrame({"start": [0.0]})).mark_rule(color=GREY).encode(y=y),
+        level(y),
         alt.Chart(dots)
         .mark_circle(size=22, color=INK, opacity=1)
         .encode(x=x, y=alt.Y("value:Q", axis=axis), tooltip=[alt.Tooltip("layer:Q"), value]),
     ]
-    heading = alt.TitleParams("what changes identity, mean over tokens", offset=8)
-    return alt.LayerChart(layer=layers).properties(width=grid.width, height=_BARS, title=heading)
+    return sized(layers, grid.width, _BARS, "what changes identity, mean over tokens")
 
 
-def _curves(sums: pl.DataFrame, names: Mapping[int, str], grid: HeadGrid) -> alt.LayerChart:
+def _curves(sums: pl.DataFrame, names: Mapping[int, str], grid: Grid) -> alt.LayerChart:
     """Identity of each token at the borders of the blocks, above one another as in `grid`."""
     lines = _lines(sums, names)
     mean = lines.group_by("x", maintain_order=True).agg(pl.col("cosine").mean().round(6))
     mean = mean.sort("x").with_columns(
         position=pl.lit(-1), series=pl.lit("mean"), colour=pl.lit(INK)
     )
-    first, last = grid.layers[0], grid.layers[-1] + 1
+    first, last = grid.columns[0], grid.columns[-1] + 1
     low, high = cosine_range(lines)
     x = alt.X(
         "x:Q",
@@ -276,40 +281,27 @@ def _curves(sums: pl.DataFrame, names: Mapping[int, str], grid: HeadGrid) -> alt
         axis=alt.Axis(tickCount=6, format=".1~f", minExtent=grid.extent),
         title="cosine",
     )
-    tint = alt.Color("colour:N", scale=None)
     labelled = [mean] if len(names) > 1 else []
     labelled += [lines] if len(names) <= _MOST_LABELLED else []
+    named = pl.concat(labelled, how="diagonal_relaxed")
+    gap = LINE_HEIGHT * (high - low) / _CURVE
+    right = last + 12 * len(grid.columns) / grid.width
+    thin = alt.Chart(lines).mark_line(strokeWidth=1, opacity=0.5)
+    tooltip = [
+        alt.Tooltip("series:N", title="token"),
+        alt.Tooltip("x:Q", title="layer"),
+        alt.Tooltip("cosine:Q", format=".4f"),
+    ]
     layers = [
-        alt.Chart(pl.DataFrame({"cosine": [0.0]})).mark_rule(color=GREY).encode(y=y),
-        alt.Chart(lines)
-        .mark_line(strokeWidth=1, opacity=0.5)
-        .encode(x=x, y=y, color=tint, detail="position:N"),
-        alt.Chart(mean).mark_line(strokeWidth=2.4).encode(x=x, y=y, color=tint),
-        *end_labels(
-            pl.concat(labelled, how="diagonal_relaxed"),
-            keys=["position"],
-            place=("x", "cosine"),
-            right=last + 12 * len(grid.layers) / grid.width,
-            gap=LINE_HEIGHT * (high - low) / _CURVE,
-            limits=(low, high),
-            x=x,
-            y=y,
-        ),
-        # A line alone would answer only for its first point.
-        alt.Chart(pl.concat([lines, mean], how="diagonal_relaxed"))
-        .mark_circle(size=70, opacity=0)
-        .encode(
-            x=x,
-            y=y,
-            tooltip=[
-                alt.Tooltip("series:N", title="token"),
-                alt.Tooltip("x:Q", title="layer"),
-                alt.Tooltip("cosine:Q", format=".4f"),
-            ],
+        level(y),
+        thin.encode(x=x, y=y, color=TINT, detail="position:N"),
+        alt.Chart(mean).mark_line(strokeWidth=2.4).encode(x=x, y=y, color=TINT),
+        *end_labels(named, ["position"], x, y, right, (low, high), gap, inside=False),
+        targets(
+            alt.Chart(pl.concat([lines, mean], how="diagonal_relaxed")).encode(x=x, y=y), tooltip
         ),
     ]
-    heading = alt.TitleParams("identity: cosine with the own embedding", offset=8)
-    return alt.LayerChart(layer=layers).properties(width=grid.width, height=_CURVE, title=heading)
+    return sized(layers, grid.width, _CURVE, "identity: cosine with the own embedding")
 
 
 def _lines(sums: pl.DataFrame, names: Mapping[int, str]) -> pl.DataFrame:
@@ -318,14 +310,10 @@ def _lines(sums: pl.DataFrame, names: Mapping[int, str]) -> pl.DataFrame:
         sums.select("position", x=pl.col("layer") + after, cosine=column)
         for after, column in ((0, "identity_before"), (1, "identity_after"))
     )
-    labels = token_labels(dict(names))
     return (
-        ends.with_columns(pl.col("cosine").cast(pl.Float64).fill_nan(None).round(6))
+        ends.with_columns(exact("cosine"))
         .drop_nulls("cosine")
         .unique(["position", "x"], keep="first", maintain_order=True)
         .sort("position", "x")
-        .with_columns(
-            series=pl.col("position").replace_strict(labels, return_dtype=pl.String),
-            colour=pl.lit(GREY),
-        )
+        .with_columns(series=mapped("position", token_labels(names)), colour=pl.lit(GREY))
     )

@@ -5,15 +5,14 @@ from dataclasses import replace
 import altair as alt
 import polars as pl
 
-from .pieces.lines import Frame, empty_panel, line_panel, value_range
+from .pieces.lines import Frame, line_panel, norm_marks, value_range
 from .pieces.notes import band_note
-from .pieces.panel import layer_ticks
-from .pieces.theme import colour, figure, nothing_to_show
+from .pieces.points import AFTER_NORM, LINE, mapped, points_frame
+from .pieces.theme import colour, figure, nothing_to_show, shaded
 
 _KINDS = {"states": "two states", "embedding": "a state and an embedding"}
-_LINES = ("resid", "resid_mid")
+_COLOURS = {LINE: colour(0), "resid_mid": colour(1), AFTER_NORM: colour(0)}
 _DIMENSIONS = 5  # most that are drawn
-_BEYOND = 1.06  # where labels stand, as a share of the layers
 
 
 def baseline(
@@ -23,35 +22,29 @@ def baseline(
 
     The tables are baseline and baseline_dimensions of one model and checkpoint.
     """
-    points = _points(table)
+    points = points_frame(
+        table,
+        "cosine",
+        ("ci_low", "ci_high"),
+        *("site", "layer", "kind"),
+        line="site",
+        colour=mapped("site", _COLOURS),
+        dashed=pl.lit(value=False),
+    ).sort("kind", "site", "layer")
     if points.is_empty():
         return nothing_to_show(title)
-    last = points.select(pl.col("layer").max()).item()
+    last: int = points.select(pl.col("layer").max()).item()
     low, high = value_range(points, top=0.0)
-    end = max(last, 1) * _BEYOND
-    frame = Frame(
-        x=alt.X(
-            "layer:Q",
-            scale=alt.Scale(domain=[0, end], nice=False),
-            axis=alt.Axis(values=layer_ticks(last), grid=False, format="d", labelFlush=False),
-            title="layer",
-        ),
-        field="layer",
-        right=end,
-        value="mean cosine",
-        low=min(low, -0.04),
-        high=high,
-        width=290,
-        height=230,
-        tooltip=("site",),
+    frame = Frame.over_layers(
+        last, 1.06, "mean cosine", min(low, -0.04), high, 290, 230, tooltip=("site",)
     )
     panels: list[alt.Chart | alt.LayerChart] = [
-        _chance_panel(points.filter(kind=kind), frame, title=heading, y_title=kind == "states")
-        for kind, heading in _KINDS.items()
+        _chance_panel(points.filter(kind=kind), frame, title=name, y_title=kind == "states")
+        for kind, name in _KINDS.items()
     ]
     panels.append(_share_panel(dimensions, frame))
     sample = table.row(0, named=True)
-    has_norm = (points["site"] == "final_norm").any()
+    has_norm = (points["site"] == AFTER_NORM).any()
     after = " Hollow diamond: the last layer after the final norm." if has_norm else ""
     notes = [
         f"Pairs of tokens of different texts, and with different ids: {sample['n_tokens']:,} "
@@ -70,73 +63,37 @@ def _chance_panel(
     points: pl.DataFrame, frame: Frame, *, title: str, y_title: bool
 ) -> alt.LayerChart:
     """A line per site, with the final norm as a diamond."""
-    lines = points.filter(pl.col("site").is_in(_LINES))
-    after = points.filter(pl.col("site") == "final_norm")
+    lines = points.filter(pl.col("site") != AFTER_NORM)
+    after = points.filter(site=AFTER_NORM)
     if lines.is_empty():  # only the final norm was read
         return line_panel(after, frame, title=title, y_title=y_title)
-    y = alt.Y("value:Q", scale=frame.scale, title=frame.value if y_title else None)
     drawn = line_panel(lines, frame, title=title, y_title=y_title)
-    if len(after):
-        diamond = alt.Chart(after).mark_point(
-            shape="diamond", size=55, strokeWidth=1.6, fill="white", opacity=1
-        )
-        tint = alt.Stroke("colour:N", scale=None)
-        ends = after.drop_nulls(["low", "high"])
-        if len(ends):
-            bar = alt.Chart(ends).mark_rule(strokeWidth=1.2, opacity=0.6)
-            low = alt.Y("low:Q", scale=frame.scale, title=frame.value if y_title else None)
-            colour_of = alt.Color("colour:N", scale=None)
-            drawn.layer.append(bar.encode(x=frame.x, y=low, y2="high:Q", color=colour_of))
-        tooltip = ["site:N", alt.Tooltip("value:Q", title=frame.value, format=".4f")]
-        drawn.layer.append(diamond.encode(x=frame.x, y=y, stroke=tint, tooltip=tooltip))
+    y = alt.Y("value:Q", scale=frame.scale, title=frame.value if y_title else None)
+    tooltip = ["site:N", alt.Tooltip("value:Q", title=frame.value, format=".4f")]
+    drawn.layer += norm_marks(after, after, frame.x, y, tooltip)
     return drawn
 
 
 def _share_panel(dimensions: pl.DataFrame, frame: Frame) -> alt.LayerChart | alt.Chart:
     """The shares of the dimensions whose share is largest at some layer of resid."""
     heading = "share of single dimensions"
-    shares = dimensions.filter(pl.col("site") == "resid").drop_nulls("share")
-    largest = (
-        shares.group_by("dimension")
-        .agg(pl.col("share").max())
-        .sort("share", "dimension", descending=[True, False])
-        .head(_DIMENSIONS)["dimension"]
-        .to_list()
-    )
-    if not largest:
-        return empty_panel("not read at resid", frame, title=heading)
-    tints = {dimension: colour(index) for index, dimension in enumerate(largest)}
-    chosen = shares.filter(pl.col("dimension").is_in(largest)).select(
-        "layer",
-        "dimension",
+    shares = dimensions.filter(site=LINE).drop_nulls("share")
+    largest = shares.group_by("dimension").agg(pl.col("share").max())
+    largest = largest.sort("share", "dimension", descending=[True, False]).head(_DIMENSIONS)
+    if largest.is_empty():
+        return shaded("not read at resid", frame.width, frame.height, heading)
+    tints = {dimension: colour(index) for index, dimension in enumerate(largest["dimension"])}
+    none = pl.lit(None, pl.Float64)
+    chosen = points_frame(
+        shares.filter(pl.col("dimension").is_in(list(tints))).with_columns(low=none, high=none),
+        "share",
+        ("low", "high"),
+        *("layer", "dimension"),
         line=pl.col("dimension").cast(pl.String),
         series=pl.format("dimension {}", "dimension"),
-        colour=pl.col("dimension").replace_strict(tints, return_dtype=pl.String),
-        dashed=pl.lit(False),
-        value=pl.col("share").cast(pl.Float64).round(6),
-        low=pl.lit(None, pl.Float64),
-        high=pl.lit(None, pl.Float64),
+        colour=mapped("dimension", tints),
+        dashed=pl.lit(value=False),
     )
     low, high = value_range(chosen, top=1.0)
     own = replace(frame, value="share", low=min(low, -0.04), high=high, tooltip=("series",))
     return line_panel(chosen.sort("dimension", "layer"), own, title=heading)
-
-
-def _points(table: pl.DataFrame) -> pl.DataFrame:
-    """A points frame (see `lines`) with a line per site for every kind."""
-    tints = {site: colour(index) for index, site in enumerate((*_LINES, "final_norm"))}
-    tints["final_norm"] = tints["resid"]
-    return (
-        table.select(
-            *("site", "layer", "kind"),
-            line="site",
-            series="site",
-            colour=pl.col("site").replace_strict(tints, return_dtype=pl.String),
-            dashed=pl.lit(False),
-            value=pl.col("cosine").cast(pl.Float64).round(6),
-            low=pl.col("ci_low").cast(pl.Float64).round(6),
-            high=pl.col("ci_high").cast(pl.Float64).round(6),
-        )
-        .drop_nulls("value")
-        .sort("kind", "site", "layer")
-    )

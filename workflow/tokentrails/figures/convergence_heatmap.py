@@ -4,8 +4,10 @@ import altair as alt
 import polars as pl
 
 from .pieces.groups import stream, titles
-from .pieces.heat import Grid, heat_panel
-from .pieces.notes import left_out, reference_of, warnings_of, words_note
+from .pieces.heat import step_grid, step_heat
+from .pieces.lines import grid_options
+from .pieces.notes import left_out, reference_name, warnings_of, words_note
+from .pieces.points import exact
 from .pieces.theme import figure, nothing_to_show
 
 _COLUMNS = 2
@@ -18,32 +20,28 @@ def convergence_heatmap(
 
     `by_group` is the table convergence_by_group of one model and experiment.
     """
+    warnings = warnings_of(checkpoints)
     table = stream(by_group).drop_nulls(["n_tokens", "layer"])
     cells = table.drop_nulls("step").select(
-        *("checkpoint", "step", "layer", "n", "n_tokens"), value=pl.col("mean").round(6)
+        *("checkpoint", "step", "layer", "n", "n_tokens"), value=exact("mean")
     )
     panels = {
-        name: of_group.drop("n_tokens")
+        name: group.drop("n_tokens")
         for tokens, name in titles(table).items()
-        if len(of_group := cells.filter(pl.col("n_tokens") == tokens))
+        if len(group := cells.filter(n_tokens=tokens))
     }
     if not panels:
-        return nothing_to_show(title, warnings_of(checkpoints))
+        return nothing_to_show(title, warnings)
     together = pl.concat(panels.values())
-    grid = Grid(steps=sorted(together["step"].unique()), layers=sorted(together["layer"].unique()))
+    grid = step_grid(sorted(together["step"].unique()), sorted(together["layer"].unique()))
     columns = min(_COLUMNS, len(panels))
+    options = grid_options(len(panels), columns)
     maps = [
-        heat_panel(
-            of_group,
-            grid,
-            title=name,
-            x_title=index + columns >= len(panels),
-            y_title=index % columns == 0,
-        )
-        for index, (name, of_group) in enumerate(panels.items())
+        step_heat(group, grid, title=name, x_title=edge["x_title"], y_title=edge["y_title"])
+        for (name, group), edge in zip(panels.items(), options, strict=True)
     ]
     notes = [
-        f"The reference is {reference_of(table)}. "
+        f"The reference is {reference_name(table)}. "
         "Cosine of a word's state with its state there; mean over words.",
         *words_note(table, few=""),
     ]
@@ -51,10 +49,7 @@ def convergence_heatmap(
         notes.append("Values below 0 have the colour of 0.")
     if together["value"].has_nulls():
         notes.append("Grey: not defined.")
-    return figure(
-        alt.concat(*maps, columns=columns),
-        title=title,
-        notes=[*notes, *left_out(table)],
-        width=columns * (grid.width + 40) + 60,
-        warnings=warnings_of(checkpoints),
-    )
+    notes += left_out(table)
+    chart = alt.concat(*maps, columns=columns)
+    width = columns * (grid.width + 40) + 60
+    return figure(chart, title=title, notes=notes, width=width, warnings=warnings)

@@ -3,17 +3,22 @@
 import altair as alt
 import polars as pl
 
-from .pieces.circuit_text import names_of, text_notes
-from .pieces.text_tokens import read, told
+from .pieces.heat import HEIGHT, WIDTH, text_lines, token_heat
+from .pieces.points import exact
+from .pieces.text_tokens import (
+    MOST_TOKENS,
+    readable_words,
+    scored_words,
+    token_names,
+    token_notes,
+)
 from .pieces.theme import figure, nothing_to_show
-from .pieces.token_heat import HEIGHT, WIDTH, lines_of, token_heat
 
 _SPACES = {
     "unembedding": ("probability", "in the unembedding space"),
     "embedding": ("cosine", "in the embedding space"),
 }
 _PREDICTED = "predicted"
-_MOST_TOKENS = 40
 _ABREAST = 8  # most tokens of a text whose panels stand side by side
 _LEGEND = 90  # its least height
 _TICKS = [0, 0.05, 0.2, 0.5, 1]
@@ -36,30 +41,25 @@ def evolution(evolution: pl.DataFrame, *, show: str, title: str) -> alt.TopLevel
     are cut; a tooltip has them whole, and the next ones.
     """
     rows = evolution.filter(label=show)
-    names = names_of(rows)
-    shown = list(names)[:_MOST_TOKENS]
+    names = token_names(rows)
+    shown = list(names)[:MOST_TOKENS]
     cells = _cells(rows.filter(pl.col("position").is_in(shown)))
     spaces = [s for s in _SPACES if cells.filter(space=s)["score"].is_not_null().any()]
     if not spaces:
         return nothing_to_show(title)
-    lines = lines_of(shown)
+    lines = text_lines(shown)
     abreast = len(shown) <= _ABREAST and len(spaces) > 1
-    panels = [
-        alt.vconcat(
-            *(
-                _panel(
-                    cells.filter(pl.col("position").is_in(line), space=space),
-                    space,
-                    cells if abreast else cells.filter(space=space),
-                    titled=line is lines[0],
-                )
-                for line in lines
-            ),
-            spacing=24,
-        )
-        for space in spaces
-    ]
-    notes = [*text_notes(show, names, _MOST_TOKENS), *(_NOTES[space] for space in spaces)]
+    panels = []
+    for space in spaces:
+        here = cells.filter(space=space)
+        aligned = cells if abreast else here
+        parts = [here.filter(pl.col("position").is_in(line)) for line in lines]
+        blocks = [
+            _panel(part, space, aligned, title=_SPACES[space][1] if part is parts[0] else None)
+            for part in parts
+        ]
+        panels.append(alt.vconcat(*blocks, spacing=24))
+    notes = [*token_notes(show, names, MOST_TOKENS), *(_NOTES[space] for space in spaces)]
     colours = "Colours follow the square root."
     notes.append(f"{_NOTES[_PREDICTED]} {colours}" if cells["predicted"].any() else colours)
     if cells["score"].has_nulls():
@@ -73,31 +73,27 @@ def _cells(rows: pl.DataFrame) -> pl.DataFrame:
     """One row per cell; `settled` where the nearest word is the one that the model predicts."""
     first = pl.col("top").list.first()
     final = first.filter("predicted").first().over("position")
+    layer = pl.col("layer").cast(pl.String)
     return rows.sort("space", "position", "layer", "predicted").select(
-        "position",
-        "space",
-        "layer",
-        "predicted",
-        token=read(pl.col("token")),
-        row=pl.when("predicted")
-        .then(pl.lit(_PREDICTED))
-        .otherwise(pl.col("layer").cast(pl.String)),
-        word=read(first),
-        nearest=told("top", "top_score"),
-        score=pl.col("top_score").list.first().cast(pl.Float64).fill_nan(None).round(6),
+        *("position", "space", "layer", "predicted"),
+        token=readable_words("token"),
+        row=pl.when("predicted").then(pl.lit(_PREDICTED)).otherwise(layer),
+        word=readable_words(first),
+        nearest=scored_words("top", "top_score"),
+        score=exact(pl.col("top_score").list.first()),
         settled=(first == final) & (pl.col("space") == "unembedding"),
     )
 
 
 def _panel(
-    cells: pl.DataFrame, space: str, aligned: pl.DataFrame, *, titled: bool
+    cells: pl.DataFrame, space: str, aligned: pl.DataFrame, *, title: str | None
 ) -> alt.LayerChart:
-    """One space, with a row for each that `aligned` has: what stands beside it has them too."""
+    """One space, with the rows of `aligned`, so that panels side by side have the same ones."""
     rows = aligned["layer"].unique().sort(descending=True).cast(pl.String).to_list()
     predicted = cells["predicted"].any()
     if aligned["predicted"].any():
         rows = [_PREDICTED if predicted else " ", *rows]
-    measure, name = _SPACES[space]
+    measure, _ = _SPACES[space]
     scores = aligned.filter(space=space)["score"].drop_nulls()
     high = 1.0 if space == "unembedding" else max(0.2, *scores)
     legend = alt.Legend(
@@ -117,6 +113,7 @@ def _panel(
         white=f"datum.score < {0.36 * high}",
         bold=pl.col("settled").fill_null(value=False),
         extent=_EXTENT,
+        title=title,
         tooltip=[
             alt.Tooltip("token:N"),
             alt.Tooltip("position:Q"),
@@ -127,4 +124,4 @@ def _panel(
     if predicted:
         apart = alt.Chart(alt.InlineData(values=[{}])).mark_rule(color="white", strokeWidth=3)
         panel += apart.encode(y=alt.value(HEIGHT))
-    return panel.properties(title=alt.TitleParams(name, offset=8)) if titled else panel
+    return panel

@@ -3,7 +3,7 @@
 import altair as alt
 import polars as pl
 
-from .pieces.head_grid import HeadGrid, head_heat
+from .pieces.heat import head_grid, head_heat
 from .pieces.theme import figure, nothing_to_show
 
 # What is counted, in few words: they stand below the titles.
@@ -23,14 +23,12 @@ def head_summary(head_summary: pl.DataFrame, *, title: str) -> alt.TopLevelMixin
     if not measures:
         return nothing_to_show(title)
     cells = head_summary.sort("layer", "head").select(
-        "layer",
-        "head",
-        "n",
+        *("layer", "head", "n"),
         *(pl.col(measure).cast(pl.Float64).fill_nan(None).round(4) for measure in measures),
         row=pl.col("head").cast(pl.String),
     )
     heads = cells["head"].unique().sort().cast(pl.String).to_list()
-    grid = HeadGrid(cells["layer"].unique().sort().to_list(), heads, room=_ROOM)
+    grid = head_grid(cells["layer"].unique().sort().to_list(), heads, room=_ROOM)
     columns = min(3 if grid.width <= _NARROW else 2, len(measures))
     scale = alt.Scale(scheme="viridis", domain=[0, 1])
     legend = alt.Legend(title="share", tickCount=5, gradientLength=max(min(grid.height, 200), 80))
@@ -42,10 +40,13 @@ def head_summary(head_summary: pl.DataFrame, *, title: str) -> alt.TopLevelMixin
             colour=alt.Color(f"{measure}:Q", scale=scale, legend=legend),
             tooltip=[
                 *(alt.Tooltip(f"{name}:Q") for name in ("layer", "head", "n")),
-                alt.Tooltip(f"{measure}:Q", title=_name(measure), format=".3f"),
+                alt.Tooltip(f"{measure}:Q", title=name, format=".3f"),
             ],
-        ).properties(title=alt.TitleParams(_name(measure), subtitle=_MEASURES[measure], offset=8))
+            title=name,
+            subtitle=_MEASURES[measure],
+        )
         for measure in measures
+        for name in [measure.replace("_", " ")]
     ]
     notes = [
         "Share of tokens, or of neighbours, of all texts; the table head_summary says of which."
@@ -54,7 +55,3 @@ def head_summary(head_summary: pl.DataFrame, *, title: str) -> alt.TopLevelMixin
         notes.append("Grey: not defined.")
     width = columns * (grid.width + 60) + 60
     return figure(alt.concat(*panels, columns=columns), title=title, notes=notes, width=width)
-
-
-def _name(measure: str) -> str:
-    return measure.replace("_", " ")

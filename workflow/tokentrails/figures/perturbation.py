@@ -5,13 +5,13 @@ import math
 import altair as alt
 import polars as pl
 
-from .pieces.groups import group_colour, group_name, points_of, stream, titles
-from .pieces.lines import Frame, empty_panel, line_panel, value_range
+from .pieces.groups import KEPT, group_colour, group_name, stream, titles
+from .pieces.lines import Frame, grid_options, line_panel, value_range
 from .pieces.notes import band_note, counts, left_out, warnings_of
-from .pieces.panel import layer_ticks
-from .pieces.steps import beyond, log_spaced, step_axis
+from .pieces.points import in_order, mapped, points_frame
+from .pieces.steps import log_spaced, step_axis
 from .pieces.text import shorten
-from .pieces.theme import LINE_HEIGHT, figure, nothing_to_show, ramp
+from .pieces.theme import LINE_HEIGHT, TINT, figure, nothing_to_show, ramp, shaded
 
 _VARIANTS = {
     "P1": "the same word in other contexts",
@@ -32,17 +32,22 @@ def perturbation(
     checkpoint with its interval, coloured by log(1 + step), and the last one is strong. Checkpoints
     without a step are drawn only where no other one is, in the order of the table.
     """
+    warnings = warnings_of(checkpoints)
     table = stream(by_group).drop_nulls(["n_tokens", "layer"])
     dated = table.drop_nulls("step")
     rows = (table if dated.is_empty() else dated).drop_nulls("mean")
     if rows.is_empty():
-        return nothing_to_show(title, warnings_of(checkpoints))
+        return nothing_to_show(title, warnings)
     points = _checkpoint_lines(rows.sort("step", maintain_order=True))
     steps = sorted(rows["step"].drop_nulls().unique())
     spaced = log_spaced(steps, _MOST_STEPS)
     points = points.filter(pl.col("step").is_null() | pl.col("step").is_in(spaced))
     groups = sorted(points["n_tokens"].unique())
-    frame = _layer_frame(points, width=220 if len(groups) <= _COLUMNS else 160)
+    depth: int = points.select(pl.col("layer").max()).item()
+    limits = value_range(points, top=1.0)
+    width = 220 if len(groups) <= _COLUMNS else 160
+    tooltip = ("checkpoint", "n")
+    frame = Frame.over_layers(depth, 1.05, "cosine", *limits, width, 170, tooltip=tooltip)
     last = points["checkpoint"][-1]
     chart: alt.ConcatChart | alt.VConcatChart = _grid(points, groups, last, frame)
     lines = f"A line per checkpoint; the strong one is the last, {last}."
@@ -58,48 +63,43 @@ def perturbation(
     if len(dated):
         notes += left_out(table)
     width = max(len(groups), 2) * (frame.width + 45) + 70
-    return figure(chart, title=title, notes=notes, width=width, warnings=warnings_of(checkpoints))
+    return figure(chart, title=title, notes=notes, width=width, warnings=warnings)
 
 
 def perturbation_steps(
     by_group: pl.DataFrame, checkpoints: pl.DataFrame, *, title: str, confidence: float
 ) -> alt.TopLevelMixin:
     """The same by step, at five layers from the first to the last and over all layers."""
+    warnings = warnings_of(checkpoints)
     table = stream(by_group).drop_nulls("n_tokens")
     rows = table.drop_nulls(["step", "mean"])
     if rows.is_empty():
-        return nothing_to_show(title, warnings_of(checkpoints))
+        return nothing_to_show(title, warnings)
     depth = rows.select(pl.col("layer").max()).item() or 0
     layers = sorted({math.floor(depth * share + 0.5) for share in _SHARES})
     points = _variant_lines(rows.filter(pl.col("layer").is_null() | pl.col("layer").is_in(layers)))
     panels = {f"layer {layer}": points.filter(layer=layer) for layer in layers}
     panels["mean over layers"] = points.filter(pl.col("layer").is_null())
     panels = {heading: part for heading, part in panels.items() if len(part)}
-    frame = _step_frame(points)
+    limits = value_range(points, top=1.0)
+    height = max(170, LINE_HEIGHT * (points["line"].n_unique() + 1))
+    tooltip = ("checkpoint", "series", "n")
+    steps = points["step"].unique()
+    frame = Frame.over_steps(steps, 220, "cosine", *limits, height, tooltip=tooltip)
     columns = min(len(panels), _COLUMNS)
     chart = alt.concat(
         *(
-            line_panel(
-                part,
-                frame,
-                title=heading,
-                x_title=index + columns >= len(panels),
-                y_title=index % columns == 0,
-                labels=index % columns == columns - 1,
+            line_panel(part, frame, title=heading, **options)
+            for (heading, part), options in zip(
+                panels.items(), grid_options(len(panels), columns), strict=True
             )
-            for index, (heading, part) in enumerate(panels.items())
         ),
         columns=columns,
     )
     band = f"Solid: P1. Dashed: P2. {band_note(confidence)}"
     notes = [*_variant_notes(rows), band, *left_out(table)]
-    return figure(
-        chart,
-        title=title,
-        notes=notes,
-        width=columns * (frame.width + 45) + 110,
-        warnings=warnings_of(checkpoints),
-    )
+    width = columns * (frame.width + 45) + 110
+    return figure(chart, title=title, notes=notes, width=width, warnings=warnings)
 
 
 def _grid(points: pl.DataFrame, groups: list[int], last: str, frame: Frame) -> alt.ConcatChart:
@@ -111,7 +111,7 @@ def _grid(points: pl.DataFrame, groups: list[int], last: str, frame: Frame) -> a
         heading = f"{variant} · {titles(here).get(tokens, group_name(tokens))}"
         if here.is_empty():
             words = "not defined: one token" if (variant, tokens) == ("P2", 1) else "no words"
-            return empty_panel(words, frame, title=heading)
+            return shaded(words, frame.width, frame.height, heading)
         others = here.filter(pl.col("checkpoint") != last)
         return line_panel(
             here.filter(checkpoint=last),
@@ -129,7 +129,7 @@ def _grid(points: pl.DataFrame, groups: list[int], last: str, frame: Frame) -> a
 
 def _checkpoint_lines(rows: pl.DataFrame) -> pl.DataFrame:
     """A points frame with one line per checkpoint, in the order of `rows`, of every panel."""
-    names = rows["checkpoint"].unique(maintain_order=True).to_list()
+    names = in_order(rows["checkpoint"])
     steps = dict(rows.select("checkpoint", "step").unique().iter_rows())
     end = math.log1p(max(steps[names[-1]] or 0, 1))
     # Without steps the colours follow the order.
@@ -137,85 +137,38 @@ def _checkpoint_lines(rows: pl.DataFrame) -> pl.DataFrame:
         name: math.log1p(steps[name]) / end if steps[name] is not None else (index + 1) / len(names)
         for index, name in enumerate(names)
     }
-    return points_of(rows, *_MEAN, "variant", "n_tokens", line="checkpoint").with_columns(
+    return points_frame(
+        rows,
+        *_MEAN,
+        *(*KEPT, "variant", "n_tokens"),
+        line="checkpoint",
         series=pl.col("checkpoint").map_elements(shorten, return_dtype=pl.String),
-        colour=pl.col("checkpoint").replace_strict({n: ramp(s) for n, s in shares.items()}),
-        dashed="few",
+        colour=mapped("checkpoint", {name: ramp(share) for name, share in shares.items()}),
     )
 
 
 def _variant_lines(rows: pl.DataFrame) -> pl.DataFrame:
     """A points frame with one line per variant and group."""
-    names = {
-        (variant, tokens): f"{variant}, {name}"
-        for variant in _VARIANTS
-        for tokens, name in titles(rows.filter(variant=variant)).items()
-    }
-    parts = [
-        points_of(
-            rows.filter(variant=variant, n_tokens=tokens), *_MEAN, line=pl.lit(name)
-        ).with_columns(
-            series=pl.lit(name),
+    return pl.concat(
+        points_frame(
+            rows.filter(variant=variant, n_tokens=tokens),
+            *_MEAN,
+            *KEPT,
+            line=pl.lit(f"{variant}, {name}"),
             colour=pl.lit(group_colour(tokens)),
             dashed=pl.lit(variant == "P2"),
         )
-        for (variant, tokens), name in names.items()
-    ]
-    return pl.concat(parts)
-
-
-def _layer_frame(points: pl.DataFrame, *, width: int) -> Frame:
-    depth = max(points.select(pl.col("layer").max()).item(), 1)
-    low, high = value_range(points, top=1.0)
-    right = depth * 1.05
-    x = alt.X(
-        "layer:Q",
-        scale=alt.Scale(domain=[0, right], nice=False),
-        axis=alt.Axis(values=layer_ticks(depth), grid=False, format="d", labelFlush=False),
-        title="layer",
-    )
-    return Frame(
-        x=x,
-        field="layer",
-        right=right,
-        value="cosine",
-        low=low,
-        high=high,
-        width=width,
-        height=170,
-        tooltip=("checkpoint", "n"),
-    )
-
-
-def _step_frame(points: pl.DataFrame) -> Frame:
-    low, high = value_range(points, top=1.0)
-    steps = points["step"].unique().to_list()
-    right, width = beyond(max(steps), 0.05), 220
-    return Frame(
-        x=step_axis(steps, width, right=right),
-        field="step",
-        right=right,
-        value="cosine",
-        low=low,
-        high=high,
-        width=width,
-        height=max(170, LINE_HEIGHT * (points["line"].n_unique() + 1)),
-        tooltip=("checkpoint", "series", "n"),
+        for variant in _VARIANTS
+        for tokens, name in titles(rows.filter(variant=variant)).items()
     )
 
 
 def _step_colours(points: pl.DataFrame) -> alt.Chart:
     """A legend: a mark at every step in the colour of its lines."""
     marks = points.select("step", "colour").unique().sort("step")
-    width = 300
-    return (
-        alt.Chart(marks)
-        .mark_tick(height=12, thickness=3, opacity=1)
-        .encode(
-            x=step_axis(marks["step"].to_list(), width), color=alt.Color("colour:N", scale=None)
-        )
-        .properties(width=width, height=14)
-    )
+    x = step_axis(marks["step"].to_list(), 300)
+    ticks = alt.Chart(marks).mark_tick(height=12, thickness=3, opacity=1)
+    return ticks.encode(x=x, color=TINT).properties(width=300, height=14)
 
 
 def _variant_notes(rows: pl.DataFrame) -> list[str]:

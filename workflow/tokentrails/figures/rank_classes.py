@@ -1,23 +1,23 @@
 """How near function words, content words and punctuation stay to their own embeddings."""
 
+import itertools
 from dataclasses import replace
 from typing import Any
 
 import altair as alt
 import polars as pl
 
-from .pieces.curves import in_order, runs
-from .pieces.lines import Frame, empty_panel, line_panel, value_range
+from .pieces.lines import Frame, line_panel, value_range
 from .pieces.notes import band_note
-from .pieces.panel import layer_ticks
+from .pieces.points import in_order, mapped, points_frame, runs
 from .pieces.rank_axis import factor_axis, place, rank_axis
-from .pieces.text_tokens import COLOURS, PUBLISHED_NOTE, at_site, site_note
-from .pieces.theme import INK, figure, nothing_to_show
+from .pieces.text_tokens import COLOURS, PUBLISHED_NOTE, drawn_site, site_note
+from .pieces.theme import INK, TINT, figure, nothing_to_show, shaded
 
 _MEASURES = {"cosine": "mean cosine", "log_rank": "median rank", "own_closest": "share of rank 0"}
 _GAPS = {"cosine": "function − content", "log_rank": "function / content"}
-_FRACTIONS = [0.0, 0.25, 0.5, 0.75, 1.0]
 _BEYOND = 1.06  # where labels stand, as a share of the layers
+_INTERVAL = ("ci_low", "ci_high")
 _NOTE = (
     "Cosine with a token's own embedding: mean over tokens. Rank, how many vocabulary entries are "
     "closer than that: median over tokens, on an axis of log(1 + rank). Up is closer."
@@ -32,55 +32,50 @@ def rank_classes(
     title: str,
     confidence: float,
 ) -> alt.TopLevelMixin:
-    """Mean cosine and median rank by layer, a line per class of words; below, how far apart.
+    """Mean cosine and median rank by layer, a line per class of words; below, their difference.
 
     The tables are ranks_by_class, ranks_gap and ranks_summary of one model and checkpoint. What
-    the published formula gives, if they have it, stands beside the right one.
+    the published formula gives, if they have it, has panels of its own.
     """
     points = _class_points(by_class.filter(pl.col("measure").is_in(list(_GAPS))))
     if points.is_empty():
         return nothing_to_show(title)
     gaps = _gap_points(gap)
-    found = at_site(summary).drop_nulls(["layer", "value"])
+    found = drawn_site(summary).drop_nulls(["layer", "value"])
     measures = _measures(points)
-    last = points.select(pl.col("layer").max()).item()
-    ticks = alt.Axis(values=layer_ticks(last), grid=False, format="d", labelFlush=False)
-    last = max(last, 1)
-    x = _x("layer", last, ticks, title="layer")
-    frames = {m: _frame(points.filter(measure=m), m, x, "layer", last) for m in measures}
+    last: int = points.select(pl.col("layer").max()).item()
+    base = Frame.over_layers(last, _BEYOND, "", 0.0, 1.0, 250, 200, ("word_class", "n", "texts"))
+    frames = {m: _class_frame(points.filter(measure=m), m, base) for m in measures}
     gap_frames = {m: _gap_frame(gaps.filter(measure=m), m, frames[m]) for m in measures}
-    formulas = sorted(set(points["as_published"]))
-    above, below = [], []
-    for formula in formulas:
-        for measure in measures:
-            here = {"as_published": formula, "measure": measure}
-            above.append(
-                _class_panel(
-                    points.filter(**here),
-                    frames[measure],
-                    found.filter(quantity="largest_jump", **here),
-                    title=_MEASURES[measure] + (", as published" if formula else ""),
-                    labels=here == {"as_published": formulas[-1], "measure": measures[-1]},
-                )
-            )
-            below.append(
-                _gap_panel(
-                    gaps.filter(**here),
-                    gap_frames[measure],
-                    found.filter(quantity="largest_gap", **here),
-                    title=_GAPS[measure],
-                )
-            )
+    places = list(itertools.product(sorted(set(points["as_published"])), measures))
+    above = [
+        _class_panel(
+            points.filter(as_published=formula, measure=measure),
+            frames[measure],
+            found.filter(as_published=formula, measure=measure, quantity="largest_jump"),
+            title=_MEASURES[measure] + (", as published" if formula else ""),
+            labels=(formula, measure) == places[-1],
+        )
+        for formula, measure in places
+    ]
+    below = [
+        _gap_panel(
+            gaps.filter(as_published=formula, measure=measure),
+            gap_frames[measure],
+            found.filter(as_published=formula, measure=measure, quantity="largest_gap"),
+            title=_GAPS[measure],
+        )
+        for formula, measure in places
+    ]
     notes = [
         *_notes(by_class, points, confidence),
         "Thick, and below the titles: the largest change from one layer to the next. Dotted rule: "
         "the largest gap. Per cent: of the bootstrap's draws, how many find the same layer.",
     ]
-    if True in formulas:
+    if points["as_published"].any():
         notes.append(PUBLISHED_NOTE)
     chart = alt.concat(*above, *below, columns=len(above))
-    width = len(above) * (frames[measures[0]].width + 45) + 80
-    return figure(chart, title=title, notes=notes, width=width)
+    return figure(chart, title=title, notes=notes, width=len(above) * (base.width + 45) + 80)
 
 
 def composite_ranks(by_class: pl.DataFrame, *, title: str, confidence: float) -> alt.TopLevelMixin:
@@ -95,88 +90,66 @@ def composite_ranks(by_class: pl.DataFrame, *, title: str, confidence: float) ->
     last = pl.max_horizontal(pl.col("layer").max().over("run"), 1)
     points = points.with_columns(share=(pl.col("layer") / last).round(6))
     names, measures = in_order(points["run"]), _measures(points)
-    ticks = alt.Axis(values=_FRACTIONS, grid=False, format=".2~f", labelFlush=False)
-    x = _x("share", 1, ticks, title="layer / last layer")
-    frames = {m: _frame(points.filter(measure=m), m, x, "share", 1) for m in measures}
-
-    def cell(measure: str, name: str) -> alt.LayerChart | alt.Chart:
-        here = points.filter(measure=measure, run=name)
-        return line_panel(
-            here,
-            replace(frames[measure], width=220),
+    panel = ("", 0.0, 1.0, 220, 200, ("word_class", "n", "texts"))
+    base = Frame.over_depth("share", "layer / last layer", _BEYOND, *panel)
+    frames = {m: _class_frame(points.filter(measure=m), m, base) for m in measures}
+    panels = [
+        line_panel(
+            points.filter(measure=measure, run=name),
+            frames[measure],
             title=name if measure == measures[0] else "",
             x_title=measure == measures[-1],
             y_title=name == names[0],
             labels=name == names[-1],
         )
-
-    chart = alt.concat(*(cell(m, n) for m in measures for n in names), columns=len(names))
+        for measure, name in itertools.product(measures, names)
+    ]
+    chart = alt.concat(*panels, columns=len(names))
     notes = _notes(by_class, points, confidence)
     return figure(chart, title=title, notes=notes, width=max(len(names), 2) * 265 + 80)
 
 
 def _class_points(by_class: pl.DataFrame) -> pl.DataFrame:
-    """A points frame (see `lines`) with a line per class for every run, measure and formula."""
-    return _exact(runs(at_site(by_class)), "value").with_columns(
+    """A points frame with a line per class for every run, measure and formula."""
+    kept = ("as_published", "measure", "word_class", "layer", "n", "texts", "few", "run")
+    return points_frame(
+        runs(drawn_site(by_class)),
+        "value",
+        _INTERVAL,
+        *kept,
         line="word_class",
-        series="word_class",
-        colour=pl.col("word_class").replace_strict(COLOURS, return_dtype=pl.String),
-        dashed="few",
-        rank=(10 ** pl.col("value") - 1).round(1),
-    )
+        colour=mapped("word_class", COLOURS),
+    ).with_columns(rank=(10 ** pl.col("value") - 1).round(1))
 
 
 def _gap_points(gap: pl.DataFrame) -> pl.DataFrame:
     """A points frame with one line for every measure and formula."""
-    return _exact(at_site(gap), "gap").with_columns(
+    kept = ("as_published", "measure", "layer", "texts")
+    return points_frame(
+        drawn_site(gap),
+        "gap",
+        _INTERVAL,
+        *[name for name in (*kept, "n", "few") if name in gap.columns],
         line=pl.lit("gap"),
         series=pl.lit(None, pl.String),
         colour=pl.lit(INK),
-        dashed=pl.lit(False),
-        factor=(10 ** pl.col("value")).round(4),
-    )
-
-
-def _exact(table: pl.DataFrame, value: str) -> pl.DataFrame:
-    """The rows that have a value, so called, with its interval; six decimals as in any figure."""
-    names = {"value": value, "low": "ci_low", "high": "ci_high"}
-    exact = {
-        new: pl.col(old).cast(pl.Float64).fill_nan(None).round(6) for new, old in names.items()
-    }
-    keys = ("as_published", "measure", "word_class", "layer", "n", "texts", "few", "run")
-    kept = [name for name in keys if name in table.columns]
-    return table.select(*kept, **exact).drop_nulls("value")
+        dashed=pl.lit(value=False),
+    ).with_columns(factor=(10 ** pl.col("value")).round(4))
 
 
 def _measures(points: pl.DataFrame) -> list[str]:
     return [measure for measure in _MEASURES if measure in set(points["measure"])]
 
 
-def _x(field: str, last: float, ticks: alt.Axis, *, title: str) -> alt.X:
-    scale = alt.Scale(domain=[0, last * _BEYOND], nice=False)
-    return alt.X(f"{field}:Q", scale=scale, axis=ticks, title=title)
-
-
-def _frame(points: pl.DataFrame, measure: str, x: alt.X, field: str, last: float) -> Frame:
+def _class_frame(points: pl.DataFrame, measure: str, base: Frame) -> Frame:
     """What the panels of one measure share; ranks have small values on top."""
     tops = {"log_rank": place(10), "own_closest": 1.0}
     low, high = value_range(points, top=tops.get(measure))
-    frame = Frame(
-        x=x,
-        field=field,
-        right=last * _BEYOND,
-        value=_MEASURES[measure],
-        low=low,
-        high=high,
-        width=250,
-        height=200,
-        tooltip=("word_class", "n", "texts"),
-        axis=alt.Axis(tickCount=6, minExtent=40),
-    )
-    if measure != "log_rank":
-        return frame
-    axis = rank_axis(low, high)
-    return replace(frame, low=high, high=low, axis=axis, told=("rank", ",.1f"))
+    frame = replace(base, value=_MEASURES[measure], low=low, high=high)
+    if measure == "log_rank":
+        axis = rank_axis(low, high)
+        return replace(frame, low=high, high=low, axis=axis, told=("rank", ",.1f"))
+    return replace(frame, axis=alt.Axis(tickCount=6, minExtent=40))
 
 
 def _gap_frame(gaps: pl.DataFrame, measure: str, frame: Frame) -> Frame:
@@ -186,9 +159,10 @@ def _gap_frame(gaps: pl.DataFrame, measure: str, frame: Frame) -> Frame:
         return frame
     low, high = value_range(gaps, top=0.0, span=0.1)
     low = min(low, -0.04 * (high - low))
-    if measure != "log_rank":
-        return replace(frame, low=low, high=high, axis=alt.Axis(tickCount=4, minExtent=40))
-    return replace(frame, low=high, high=low, axis=factor_axis(low, high), told=("factor", ".3~g"))
+    if measure == "log_rank":
+        axis = factor_axis(low, high)
+        return replace(frame, low=high, high=low, axis=axis, told=("factor", ".3~g"))
+    return replace(frame, low=low, high=high, axis=alt.Axis(tickCount=4, minExtent=40))
 
 
 def _class_panel(
@@ -196,21 +170,17 @@ def _class_panel(
 ) -> alt.LayerChart:
     """Lines of classes; where one changes most, according to `jumps`, it is thick."""
     y = alt.Y("value:Q", scale=frame.scale, title=None)
-    tint = alt.Color("colour:N", scale=None)
     rows = jumps.sort("word_class", descending=True).rows(named=True)
-    thick = [
-        alt.Chart(
-            points.filter(
-                pl.col("layer").is_between(row["layer"] - 1, row["layer"]),
-                word_class=row["word_class"],
-            )
-        )
-        .mark_line(strokeWidth=7, opacity=0.4, strokeCap="round")
-        .encode(x=frame.x, y=y, color=tint)
-        for row in rows
-    ]
-    panel = line_panel(points, frame, title=title, y_title=False, labels=labels, marks=thick)
-    return _with_lines(panel, title, [f"{row['word_class']}: {_told(row)}" for row in rows])
+    thick = []
+    for row in rows:
+        ends = pl.col("layer").is_between(row["layer"] - 1, row["layer"])
+        jump = alt.Chart(points.filter(ends, word_class=row["word_class"]))
+        jump = jump.mark_line(strokeWidth=7, opacity=0.4, strokeCap="round")
+        thick.append(jump.encode(x=frame.x, y=y, color=TINT))
+    told = [f"{row['word_class']}: {_summary(row)}" for row in rows]
+    return line_panel(
+        points, frame, title=title, subtitle=told, y_title=False, labels=labels, marks=thick
+    )
 
 
 def _gap_panel(
@@ -218,22 +188,18 @@ def _gap_panel(
 ) -> alt.LayerChart | alt.Chart:
     """The line of a gap, with a rule where it is largest."""
     if gaps.is_empty():
-        return empty_panel("not defined", frame, title=title)
+        return shaded("not defined", frame.width, frame.height, title)
     rule = alt.Chart(largest.select("layer")).mark_rule(strokeDash=[2, 2], color=INK)
-    panel = line_panel(gaps, frame, title=title, y_title=False, marks=[rule.encode(x=frame.x)])
-    return _with_lines(panel, title, [f"largest: {_told(row)}" for row in largest.rows(named=True)])
+    marks = [rule.encode(x=frame.x)]
+    told = [f"largest: {_summary(row)}" for row in largest.rows(named=True)]
+    return line_panel(gaps, frame, title=title, subtitle=told, y_title=False, marks=marks)
 
 
-def _with_lines(panel: alt.LayerChart, title: str, lines: list[str]) -> alt.LayerChart:
-    """`panel` with lines below its title."""
-    return panel.properties(title=alt.TitleParams(title, subtitle=lines, offset=8))
-
-
-def _told(row: dict[str, Any]) -> str:
+def _summary(row: dict[str, Any]) -> str:
     """A row of the summary: layer, support, value and interval."""
     value, *interval = (
         _number(row[name], row["measure"])
-        for name in ("value", "ci_low", "ci_high")
+        for name in ("value", *_INTERVAL)
         if row[name] is not None
     )
     support = "" if row["support"] is None else f" ({100 * row['support']:.0f} %)"
@@ -250,8 +216,7 @@ def _number(value: float, measure: str) -> str:
 
 def _notes(by_class: pl.DataFrame, points: pl.DataFrame, confidence: float) -> list[str]:
     """What classes and texts there are, where and what is measured, and what the bands are."""
-    most = points.group_by("word_class").agg(pl.col("n").max())
-    counts = dict(most.rows())
+    counts = dict(points.group_by("word_class").agg(pl.col("n").max()).rows())
     tokens = ", ".join(f"{counts[name]:,} {name}" for name in COLOURS if name in counts)
     texts = points.select(pl.col("texts").max()).item()
     band = band_note(confidence, over="texts")

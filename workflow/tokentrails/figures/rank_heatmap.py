@@ -3,10 +3,10 @@
 import altair as alt
 import polars as pl
 
+from .pieces.heat import HEIGHT, WIDTH, text_lines, token_heat
 from .pieces.rank_axis import RANK_LABEL, next_tick, rank_ticks
 from .pieces.text_tokens import TOOLTIP, text_notes, text_tokens
 from .pieces.theme import figure, nothing_to_show
-from .pieces.token_heat import HEIGHT, WIDTH, lines_of, token_heat
 
 _LEGEND = 150  # its least height
 
@@ -21,7 +21,7 @@ def rank_heatmap(ranks: pl.DataFrame, *, show: str, title: str) -> alt.TopLevelM
     if tokens["place"].is_null().all():
         return nothing_to_show(title)
     high = next_tick(tokens.select(pl.col("place").max()).item())
-    lines = lines_of(tokens["position"].unique().sort().to_list())
+    lines = text_lines(tokens["position"].unique().sort().to_list())
     panels = [_panel(tokens.filter(pl.col("position").is_in(line)), high) for line in lines]
     notes = [
         *text_notes(ranks, show),

@@ -6,11 +6,10 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from .pieces.labels import end_labels
-from .pieces.panel import layer_ticks
+from .pieces.lines import end_labels, layer_ticks, level, linear_x, targets
 from .pieces.rank_axis import place, rank_axis
 from .pieces.text_tokens import COLOURS, PUBLISHED_NOTE, TOOLTIP, text_notes, text_tokens
-from .pieces.theme import GREY, LINE_HEIGHT, figure, nothing_to_show
+from .pieces.theme import LINE_HEIGHT, TINT, figure, nothing_to_show, sized
 
 _WIDTH = 400
 _SHAPES = dict(zip(COLOURS, ("circle", "square", "triangle-up", "diamond", "cross"), strict=True))
@@ -57,9 +56,8 @@ def rank_layers(ranks: pl.DataFrame, *, show: str, title: str) -> alt.TopLevelMi
     places = [*tokens["place"].drop_nulls(), *tokens["published_place"].drop_nulls()]
     high = max([place(1), *places])
     room = 0.04 * high
-    measure = _Measure(
-        "place", "rank of own embedding", -room, high + room, rank_axis(0, high), reverse=True
-    )
+    axis = rank_axis(0, high)
+    measure = _Measure("place", "rank of own embedding", -room, high + room, axis, reverse=True)
     notes = [
         "Rank: how many vocabulary entries are closer to the state than the token's own "
         "embedding. At the top, rank 0, none is; the axis is that of log(1 + rank)."
@@ -79,24 +77,21 @@ def _figure(
     if tokens[measure.column].is_null().all():
         return nothing_to_show(title)
     notes = [*text_notes(ranks, show), *notes, *_token_notes(tokens, measure.column)]
-    parts = {"": tokens}
+    parts: dict[str | None, pl.DataFrame] = {None: tokens}
     if tokens[f"published_{measure.column}"].is_not_null().any():
-        parts = {"right formula": tokens, "as published": _published(tokens)}
+        # The published formula knows no nearest words.
+        plain = ("cosine", "rank", "place")
+        published = tokens.drop(*plain, "nearest").rename({f"published_{n}": n for n in plain})
+        parts = {"right formula": tokens, "as published": published}
         notes.append(PUBLISHED_NOTE)
-    layers = tokens["layer"].unique().to_list()
+    last: int = tokens.select(pl.col("layer").max()).item()
     height = max(300, (LINE_HEIGHT + 1) * tokens["position"].n_unique())
     panels = [
-        _panel(part, measure, max(layers), height, title=name, y_title=index == 0)
+        _panel(part, measure, last, height, title=name, y_title=index == 0)
         for index, (name, part) in enumerate(parts.items())
     ]
     width = len(panels) * (_WIDTH + 130)
     return figure(_linked(panels), title=title, notes=notes, width=width)
-
-
-def _published(tokens: pl.DataFrame) -> pl.DataFrame:
-    """What the published formula gives in place of the right one; it knows no nearest words."""
-    plain = ("cosine", "rank", "place")
-    return tokens.drop(*plain, "nearest").rename({f"published_{name}": name for name in plain})
 
 
 def _token_notes(tokens: pl.DataFrame, column: str) -> list[str]:
@@ -112,62 +107,46 @@ def _token_notes(tokens: pl.DataFrame, column: str) -> list[str]:
 
 
 def _panel(
-    tokens: pl.DataFrame, measure: _Measure, last: int, height: int, *, title: str, y_title: bool
+    tokens: pl.DataFrame,
+    measure: _Measure,
+    last: int,
+    height: int,
+    *,
+    title: str | None,
+    y_title: bool,
 ) -> alt.LayerChart:
     """A line per token, labelled at its end; the layers run from 0 to `last`."""
     known = tokens.drop_nulls(measure.column)
     right = max(last, 1) * 1.09
-    x = alt.X(
-        "layer:Q",
-        scale=alt.Scale(domain=[0, right], nice=False),
-        axis=alt.Axis(values=layer_ticks(last), grid=False, format="d", labelFlush=False),
-        title="layer",
-    )
+    x = linear_x("layer", right, layer_ticks(last), title="layer")
+    limits = (measure.low, measure.high)
     y = alt.Y(
         f"{measure.column}:Q",
-        scale=alt.Scale(domain=[measure.low, measure.high], nice=False, reverse=measure.reverse),
+        scale=alt.Scale(domain=list(limits), nice=False, reverse=measure.reverse),
         axis=measure.axis,
         title=measure.name if y_title else None,
     )
     seen = alt.when(_PICKED).then(alt.value(1)).otherwise(alt.value(0.12))
     width = alt.when(_OVER, empty=False).then(alt.value(4)).otherwise(alt.value(1.6))
+    # Where lines end together the first token stands on top, whichever way the axis runs.
+    ordered = known.reverse() if measure.reverse else known
     gap = LINE_HEIGHT * (measure.high - measure.low) / height
-    labels = end_labels(
-        # Where lines end together the first token stands on top, whichever way the axis runs.
-        known.reverse() if measure.reverse else known,
-        keys=["position"],
-        place=("layer", measure.column),
-        right=right,
-        gap=gap,
-        limits=(measure.low + gap / 2, measure.high - gap / 2),
-        x=x,
-        y=y,
-    )
+    labels = end_labels(ordered, ["position"], x, y, right, limits, gap)
     tooltip = [each for each in TOOLTIP if each.shorthand.split(":")[0] in tokens.columns]
+    # With what is not defined, where a line is to break.
+    lines = alt.Chart(tokens, name="lines").mark_line(strokeCap="butt")
     layers = [
-        alt.Chart(pl.DataFrame({measure.column: [0.0]})).mark_rule(color=GREY).encode(y=y),
-        # With what is not defined, where a line is to break.
-        alt.Chart(tokens, name="lines")
-        .mark_line(strokeCap="butt")
-        .encode(
-            x=x,
-            y=y,
-            color=alt.Color("colour:N", scale=None),
-            detail="position:N",
-            strokeWidth=width,
-            opacity=seen,
-        ),
+        level(y),
+        lines.encode(x=x, y=y, color=TINT, detail="position:N", strokeWidth=width, opacity=seen),
         _ends(known).encode(x=x, y=y, opacity=seen),
         # Only marks with a tooltip answer to the pointer.
         *(
             label.encode(opacity=seen, tooltip=alt.Tooltip("series:N", title="token"))
             for label in labels
         ),
-        # A line alone would answer only for its first point.
-        alt.Chart(known).mark_circle(size=90, opacity=0).encode(x=x, y=y, tooltip=tooltip),
+        targets(alt.Chart(known).encode(x=x, y=y), tooltip, size=90),
     ]
-    panel = alt.LayerChart(layer=layers).properties(width=_WIDTH, height=height)
-    return panel.properties(title=alt.TitleParams(title, offset=8)) if title else panel
+    return sized(layers, _WIDTH, height, title)
 
 
 def _ends(tokens: pl.DataFrame) -> alt.Chart:
@@ -176,13 +155,10 @@ def _ends(tokens: pl.DataFrame) -> alt.Chart:
     colours = alt.Scale(domain=kinds, range=[COLOURS[kind] for kind in kinds])
     shapes = alt.Scale(domain=kinds, range=[_SHAPES[kind] for kind in kinds])
     legend = alt.Legend(orient="top", symbolOpacity=1)
-    return (
-        alt.Chart(tokens.group_by("position", maintain_order=True).last())
-        .mark_point(filled=True, size=40)
-        .encode(
-            color=alt.Color("kind:N", scale=colours, legend=legend),
-            shape=alt.Shape("kind:N", scale=shapes, legend=legend),
-        )
+    ends = alt.Chart(tokens.group_by("position", maintain_order=True).last())
+    return ends.mark_point(filled=True, size=40).encode(
+        color=alt.Color("kind:N", scale=colours, legend=legend),
+        shape=alt.Shape("kind:N", scale=shapes, legend=legend),
     )
 
 

@@ -3,10 +3,10 @@
 import altair as alt
 import polars as pl
 
-from .pieces.curves import in_order
-from .pieces.labels import end_labels
+from .pieces.lines import end_labels
+from .pieces.points import exact, in_order, mapped
 from .pieces.text import readable, shorten
-from .pieces.theme import GREY, LINE_HEIGHT, colour, figure, nothing_to_show
+from .pieces.theme import GREY, LINE_HEIGHT, TINT, colour, figure, nothing_to_show, sized
 
 _MEASURES = {
     "half_life": "median half-life, in layers",
@@ -29,19 +29,17 @@ def scaling(
     table: pl.DataFrame, slopes: pl.DataFrame, *, title: str, confidence: float
 ) -> alt.TopLevelMixin:
     """A panel per experiment and measure; the tables are scaling and scaling_slopes."""
-    numbers = ["value", "ci_low", "ci_high"]
     points = table.with_columns(
-        *(pl.col(name).cast(pl.Float64).fill_nan(None).round(6) for name in numbers),
+        *(exact(name) for name in ("value", "ci_low", "ci_high")),
         name=pl.col("model").map_elements(
             lambda name: shorten(readable(name), 22), return_dtype=pl.String
         ),
     ).drop_nulls("value")
     if points.is_empty():
         return nothing_to_show(title)
-    names = {name: at for at, name in enumerate(in_order(points.sort("n_parameters")["model"]))}
-    points = points.with_columns(
-        colour=pl.col("model").replace_strict({m: colour(at) for m, at in names.items()})
-    )
+    names = in_order(points.sort("n_parameters")["model"])
+    tints = {name: colour(index) for index, name in enumerate(names)}
+    points = points.with_columns(colour=mapped("model", tints))
     sizes: list[int] = points["n_parameters"].sort().to_list()
     low, high = sizes[0], sizes[-1]
     room = max((high / low) ** 0.08, 1.3)
@@ -84,40 +82,32 @@ def _panel(
     scale = alt.Scale(domain=[low - room, high + room], nice=False, zero=False)
     axis = alt.Axis(tickCount=5, minExtent=40)
     y = alt.Y("value:Q", scale=scale, axis=axis, title=None)
-    tint = alt.Color("colour:N", scale=None)
     drawn = alt.Chart(
         points.select("n_parameters", "value", "ci_low", "ci_high", "n", "name", "colour")
     ).encode(x=x, y=y)
-    layers = []
-    if len(slopes):
-        layers.append(_line(points, slopes.row(0, named=True)).encode(x=x, y=y))
-    if points["ci_low"].is_not_null().any():
-        ends = alt.Y("ci_low:Q", scale=scale, title=None)
-        layers.append(drawn.mark_rule(strokeWidth=1.6).encode(y=ends, y2="ci_high:Q", color=tint))
     tooltip = [
         alt.Tooltip("name:N", title="model"),
         alt.Tooltip("n_parameters:Q", format=",", title="parameters"),
         *(alt.Tooltip(f"{name}:Q", format=".4~f") for name in ("value", "ci_low", "ci_high")),
         alt.Tooltip("n:Q", format=","),
     ]
-    layers.append(
-        drawn.mark_point(filled=True, size=60, opacity=1).encode(color=tint, tooltip=tooltip)
-    )
-    gap = LINE_HEIGHT * (high - low + 2 * room) / _HEIGHT
-    layers += end_labels(
-        points.select("n_parameters", "value", "colour", series="name", line="model"),
-        keys=["line"],
-        place=("n_parameters", "value"),
-        right=right,
-        gap=gap,
-        limits=(low - room + gap / 2, high + room - gap / 2),
-        x=x,
-        y=y,
-    )
+    layers = []
     heading = alt.TitleParams(title, offset=8, limit=290)
     if len(slopes):
-        heading.subtitle = [_told(slopes.row(0, named=True))]
-    return alt.LayerChart(layer=layers).properties(width=210, height=_HEIGHT, title=heading)
+        slope = slopes.row(0, named=True)
+        layers.append(_line(points, slope).encode(x=x, y=y))
+        heading.subtitle = [_slope(slope)]
+    if points["ci_low"].is_not_null().any():
+        ends = alt.Y("ci_low:Q", scale=scale, title=None)
+        layers.append(drawn.mark_rule(strokeWidth=1.6).encode(y=ends, y2="ci_high:Q", color=TINT))
+    layers.append(
+        drawn.mark_point(filled=True, size=60, opacity=1).encode(color=TINT, tooltip=tooltip)
+    )
+    lines = points.select("n_parameters", "value", "colour", series="name", line="model")
+    gap = LINE_HEIGHT * (high - low + 2 * room) / _HEIGHT
+    limits = (low - room, high + room)
+    layers += end_labels(lines, ["line"], x, y, right, limits, gap)
+    return sized(layers, 210, _HEIGHT).properties(title=heading)
 
 
 def _line(points: pl.DataFrame, slope: dict) -> alt.Chart:
@@ -128,7 +118,7 @@ def _line(points: pl.DataFrame, slope: dict) -> alt.Chart:
     return alt.Chart(line).mark_line(color=GREY, strokeWidth=1.5)
 
 
-def _told(slope: dict) -> str:
+def _slope(slope: dict) -> str:
     numbers = [f"{slope[name]:+.2g}".replace("-", "−") for name in ("slope", "ci_low", "ci_high")]
     return f"{numbers[0]} [{numbers[1]}, {numbers[2]}] per tenfold size"
 

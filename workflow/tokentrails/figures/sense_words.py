@@ -3,13 +3,13 @@
 import altair as alt
 import polars as pl
 
-from .pieces.head_grid import HeadGrid, head_heat
+from .pieces.heat import head_grid, head_heat
+from .pieces.points import LINE, exact, mapped
 from .pieces.text import readable, shorten
 from .pieces.theme import figure, nothing_to_show
-from .separability import SITE
 
 _MOST_WORDS = 60
-_TOLD = ("auc", "auc_low", "auc_high", "gap", "p")
+_TOOLTIP = ("auc", "auc_low", "auc_high", "gap", "p")
 _LONGEST = 34  # characters of a word with its senses
 
 
@@ -19,7 +19,7 @@ def senses_words(senses: pl.DataFrame, *, title: str) -> alt.TopLevelMixin:
     `senses` is the table of that name of one model and checkpoint. Of more than 60 words those with
     the largest and the smallest means are drawn, 30 of each.
     """
-    table = senses.filter(site=SITE, measure="cosine")
+    table = senses.filter(site=LINE, measure="cosine")
     means = table.group_by("word").agg(mean=pl.col("auc").cast(pl.Float64).mean())
     means = means.drop_nulls().sort("mean", "word", descending=[True, False])
     if means.is_empty():
@@ -34,11 +34,11 @@ def senses_words(senses: pl.DataFrame, *, title: str) -> alt.TopLevelMixin:
     }
     cells = cells.select(
         "layer",
-        row=pl.col("word").replace_strict(names, return_dtype=pl.String),
-        **{name: pl.col(name).cast(pl.Float64).round(6) for name in _TOLD},
+        row=mapped("word", names),
+        **{name: exact(name) for name in _TOOLTIP},
     )
     layers = cells["layer"].unique().sort().to_list()
-    grid = HeadGrid(layers, [names[word] for word in shown], room=520)
+    grid = head_grid(layers, [names[word] for word in shown], room=520)
     heat = head_heat(
         cells,
         grid,
@@ -52,7 +52,7 @@ def senses_words(senses: pl.DataFrame, *, title: str) -> alt.TopLevelMixin:
         tooltip=[
             alt.Tooltip("row:N", title="word"),
             alt.Tooltip("layer:Q"),
-            *(alt.Tooltip(f"{n}:Q", format=".4f") for n in _TOLD),
+            *(alt.Tooltip(f"{n}:Q", format=".4f") for n in _TOOLTIP),
         ],
     )
     notes = [

@@ -3,8 +3,8 @@
 import altair as alt
 import polars as pl
 
-from .pieces.curves import in_order
-from .pieces.panel import layer_ticks
+from .pieces.lines import layer_ticks
+from .pieces.points import in_order
 from .pieces.text import readable, shorten
 from .pieces.theme import GREY, GRID, PALETTE, SHADE, figure, nothing_to_show
 

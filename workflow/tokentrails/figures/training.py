@@ -7,7 +7,7 @@ import polars as pl
 
 from .pieces.steps import step_axis
 from .pieces.text import spread
-from .pieces.theme import GREY, LINE_HEIGHT, PALETTE, figure, nothing_to_show
+from .pieces.theme import GREY, LINE_HEIGHT, PALETTE, TINT, figure, nothing_to_show, sized
 
 _WIDTH, _HEIGHT = 520, 300
 _TRAINING, _HELD_OUT = "training", "held-out"
@@ -33,28 +33,36 @@ def training(loss: pl.DataFrame, *, title: str) -> alt.TopLevelMixin:
         axis=alt.Axis(tickCount=6),
         title="loss (nats per token)",
     )
-    tint = alt.Color("colour:N", scale=None)
     tooltip = [
         alt.Tooltip("series:N", title="text"),
         alt.Tooltip("step:Q"),
         alt.Tooltip("tokens:Q", title="tokens seen", format=","),
         alt.Tooltip("loss:Q", format=".3f"),
     ]
-    measured = alt.Chart(checks).encode(x=x, y=y, color=tint)
+    measured = alt.Chart(checks).encode(x=x, y=y, color=TINT)
+    faint = alt.Chart(batches).mark_line(strokeWidth=0.8, opacity=0.4)
+    ends = pl.concat([batches.tail(32).mean().select("loss"), checks.tail(1).select("loss")])
+    gap = LINE_HEIGHT * (high - low) / _HEIGHT
+    names = pl.DataFrame(
+        {
+            "loss": spread(ends["loss"].to_list(), gap, low, high),
+            "series": [_TRAINING, _HELD_OUT],
+            "colour": [GREY, PALETTE[0]],
+        }
+    )
+    labels = alt.Chart(names).mark_text(align="left", baseline="middle", dx=8)
     layers = [
-        alt.Chart(batches)
-        .mark_line(strokeWidth=0.8, opacity=0.4)
-        .encode(x=x, y=y, color=tint, tooltip=tooltip),
+        faint.encode(x=x, y=y, color=TINT, tooltip=tooltip),
         measured.mark_line(strokeWidth=2.2, strokeCap="butt"),
         measured.mark_point(filled=True, size=36, opacity=1).encode(tooltip=tooltip),
-        *_labels(batches, checks, (high - low) / _HEIGHT, low, high, x, y),
+        labels.encode(x=alt.value(_WIDTH), y=y, text="series:N", color=TINT),
     ]
     note = (
         f"After {end['step']:,} steps and {end['tokens']:,} tokens the held-out loss is "
         f"{end['loss']:.2f}: a perplexity of {math.exp(end['loss']):,.0f}. This is one training "
         "with one seed, so there is no band."
     )
-    chart = alt.LayerChart(layer=layers).properties(width=_WIDTH, height=_HEIGHT)
+    chart = sized(layers, _WIDTH, _HEIGHT)
     return figure(chart, title=title, notes=[note], width=_WIDTH + 110)
 
 
@@ -64,29 +72,3 @@ def _series(loss: pl.DataFrame, column: str, name: str, colour: str) -> pl.DataF
         .drop_nulls("loss")
         .with_columns(series=pl.lit(name), colour=pl.lit(colour))
     )
-
-
-def _labels(
-    batches: pl.DataFrame,
-    checks: pl.DataFrame,
-    per_pixel: float,
-    low: float,
-    high: float,
-    x: alt.X,
-    y: alt.Y,
-) -> list[alt.Chart]:
-    """The name of each line beside its end."""
-    ends = pl.concat([batches.tail(32).mean().select("loss"), checks.tail(1).select("loss")])
-    places = spread(ends["loss"].to_list(), LINE_HEIGHT * per_pixel, low, high)
-    names = pl.DataFrame(
-        {
-            "loss": places,
-            "series": [_TRAINING, _HELD_OUT],
-            "colour": [GREY, PALETTE[0]],
-        }
-    )
-    return [
-        alt.Chart(names)
-        .mark_text(align="left", baseline="middle", dx=8)
-        .encode(x=alt.value(_WIDTH), y=y, text="series:N", color=alt.Color("colour:N", scale=None))
-    ]

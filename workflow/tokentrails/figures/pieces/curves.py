@@ -10,31 +10,15 @@ from collections.abc import Sequence
 
 import polars as pl
 
+from .points import AFTER_NORM, LINE, exact, runs
 from .text import readable, shorten, visible
 from .theme import GREY, INK, colour
 
-# `resid_mid` counts blocks, not layers of the stream, so it has no place on these lines.
-LINE, AFTER_NORM = "resid", "final_norm"
-
-CONTEXT_LABELS = {
+_CONTEXT_LABELS = {
     "between": "between senses",
     "within": "within senses",
     "context": "between texts",
 }
-
-
-def runs(table: pl.DataFrame) -> pl.DataFrame:
-    """`table` with a column run: the model, and its checkpoint where it has several."""
-    several = pl.col("checkpoint").n_unique().over("model") > 1
-    both = pl.format("{} {}", "model", "checkpoint")
-    return table.with_columns(run=pl.when(several).then(both).otherwise("model"))
-
-
-def in_order(values: pl.Series) -> list[str]:
-    """The distinct values in the order of their first appearance."""
-    return values.unique(maintain_order=True).to_list()
-
-
 _INTERVALS = {
     "context_between": "between",
     "context_within": "within",
@@ -46,61 +30,56 @@ _INTERVALS = {
 
 def intervals(curves: pl.DataFrame | None, *, similarity: str = "cosine") -> pl.DataFrame:
     """The table `curves` as run, word (null: over words), style, series, site, layer, low, high."""
-    keys = dict.fromkeys(("run", "word", "style", "series", "site"), pl.String)
-    ends = {"layer": pl.Int32, "low": pl.Float64, "high": pl.Float64}
     if curves is None:
-        return pl.DataFrame(schema={**keys, **ends})
-    exact = {"low": "ci_low", "high": "ci_high"}
+        keys = dict.fromkeys(("run", "word", "style", "series", "site"), pl.String)
+        return pl.DataFrame(
+            schema={**keys, "layer": pl.Int32, "low": pl.Float64, "high": pl.Float64}
+        )
     return runs(curves.filter(similarity=similarity)).select(
-        *("run", "word"),
-        pl.col("measure").replace_strict(_INTERVALS, return_dtype=pl.String).alias("style"),
-        *("series", "site", "layer"),
-        **{new: pl.col(old).cast(pl.Float64).round(6) for new, old in exact.items()},
+        *("run", "word", "series", "site", "layer"),
+        style=pl.col("measure").replace_strict(_INTERVALS, return_dtype=pl.String),
+        low=exact("ci_low"),
+        high=exact("ci_high"),
     )
 
 
-def _banded(
+def _with_intervals(
     means: pl.DataFrame, curves: pl.DataFrame | None, keys: Sequence[str], measure: str
 ) -> pl.DataFrame:
-    """`means` with the interval of each point."""
     found = intervals(curves, similarity=measure).drop_nulls("word").select(*keys, "low", "high")
     return means.join(found, on=list(keys), how="left", maintain_order="left")
 
 
 def identity_curves(
-    identity: pl.DataFrame, curves: pl.DataFrame | None = None, *, measure: str = "cosine"
+    identity: pl.DataFrame, curves: pl.DataFrame | None, *, measure: str = "cosine"
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """(one line per sense, one line per text of the senses that have several).
 
     Without a sense a label is its own series. A sense keeps its colour within its word. `curves`
     is the table with the intervals, `measure` the column that is drawn.
     """
-    points = _points(runs(identity), measure).with_columns(
+    points = _points(identity, measure).with_columns(
         series=pl.coalesce("sense", "label"), sense=pl.col("sense").fill_null("")
     )
-    colours = {
-        (word, series): colour(index)
-        for word in in_order(points["word"])
-        for index, series in enumerate(
-            in_order(points.filter(pl.col("word") == word)["series"].sort())
-        )
-    }
+    named = points.select("word", "series").unique().sort("word", "series").rows()
+    words = [word for word, _ in named]
+    colours = {key: colour(index - words.index(key[0])) for index, key in enumerate(named)}
     points = points.with_columns(
         colour=pl.struct("word", "series").map_elements(
             lambda key: colours[key["word"], key["series"]], return_dtype=pl.String
         ),
         style=pl.lit("identity"),
         n_texts=pl.col("label").n_unique().over("run", "word", "series"),
+        # Names may read the same once shortened; numbers keep their lines apart.
+        line=pl.col("series").rank("dense"),
     )
-    # Names may read the same once shortened; numbers keep their lines apart.
-    points = points.with_columns(line=pl.col("series").rank("dense"))
     keys = ["run", "word", "style", "line", "series", "colour", "site", "layer"]
     means = points.group_by(keys, maintain_order=True).agg(
         pl.col("cosine").mean(), pl.col("sense").first(), *_names_of_texts("label", "text")
     )
-    of_band = ("run", "word", "style", "series", "site", "layer")
-    means = _banded(means, curves, of_band, measure)
-    texts = points.filter(pl.col("n_texts") > 1, pl.col("site") == LINE).with_columns(
+    interval_keys = ("run", "word", "style", "series", "site", "layer")
+    means = _with_intervals(means, curves, interval_keys, measure)
+    texts = points.filter(pl.col("n_texts") > 1, site=LINE).with_columns(
         line=pl.col("label").rank("dense")
     )
     columns = [*keys, "cosine", "sense", "label", "text"]
@@ -108,7 +87,7 @@ def identity_curves(
 
 
 def context_curves(
-    context: pl.DataFrame | None, curves: pl.DataFrame | None = None, *, measure: str = "cosine"
+    context: pl.DataFrame | None, curves: pl.DataFrame | None, *, measure: str = "cosine"
 ) -> pl.DataFrame | None:
     """The mean over pairs between senses and within them, or over all pairs without senses.
 
@@ -117,7 +96,7 @@ def context_curves(
     """
     if context is None or context.is_empty():
         return None
-    points = _points(runs(context), measure)
+    points = _points(context, measure)
     if points.is_empty():
         return None
     points = points.with_columns(style=pl.col("relation").fill_null("context"))
@@ -127,19 +106,16 @@ def context_curves(
     means = points.group_by(keys, maintain_order=True).agg(
         pl.col("cosine").mean(), pairs=pl.struct("label_a", "label_b").n_unique()
     )
-    means = _banded(means, curves, keys, measure)
     return _for_people(
-        means.select(
+        _with_intervals(means, curves, keys, measure).select(
             *keys,
-            "cosine",
+            *("cosine", "low", "high"),
             line=pl.lit(1, pl.UInt32),
-            series=pl.col("style").replace_strict(CONTEXT_LABELS),
-            colour=pl.when(pl.col("style") == "within").then(pl.lit(GREY)).otherwise(pl.lit(INK)),
+            series=pl.col("style").replace_strict(_CONTEXT_LABELS),
+            colour=pl.when(style="within").then(pl.lit(GREY)).otherwise(pl.lit(INK)),
             sense=pl.lit(""),
             label=pl.format("mean of {} pairs", "pairs"),
             text=pl.lit(""),
-            low="low",
-            high="high",
         )
     )
 
@@ -149,22 +125,20 @@ def _points(table: pl.DataFrame, measure: str) -> pl.DataFrame:
 
     What is drawn is called cosine, whichever measure it is.
     """
-    return (
-        table.filter(pl.col("site").is_in([LINE, AFTER_NORM]))
-        .with_columns(cosine=pl.col(measure).cast(pl.Float64).fill_nan(None))
-        .drop_nulls("cosine")
-    )
+    value = pl.col(measure).cast(pl.Float64).fill_nan(None)
+    rows = runs(table).filter(pl.col("site").is_in([LINE, AFTER_NORM]))
+    return rows.with_columns(cosine=value).drop_nulls("cosine")
 
 
 def _names_of_texts(*columns: str) -> list[pl.Expr]:
-    """The column's own value where one text stands behind a point, else how many do."""
+    """The column's own value where a point is one text, else the number of its texts."""
     count = pl.col("label").n_unique()
     many = pl.format("mean of {} texts", count)
     return [pl.when(count == 1).then(pl.col(c).first()).otherwise(many).alias(c) for c in columns]
 
 
 def _for_people(curves: pl.DataFrame) -> pl.DataFrame:
-    """Names as people read them. Six decimals: what a figure shows, and the same everywhere."""
+    """Names as people read them."""
     names = [
         pl.col("series").map_elements(lambda s: shorten(readable(s)), return_dtype=pl.String),
         *(pl.col(c).map_elements(readable, return_dtype=pl.String) for c in ("label", "sense")),

@@ -4,20 +4,21 @@ from collections.abc import Sequence
 
 import polars as pl
 
+from .points import LINE, mapped, points_frame
 from .theme import colour, ramp
 
-LINE = "resid"  # the site whose layers these figures follow
+KEPT = ("checkpoint", "step", "layer", "n", "few")
+"""Columns of the points frames of figures across checkpoints."""
 
 
 def stream(table: pl.DataFrame) -> pl.DataFrame:
     """The rows of the residual stream; numbers in float64, NaN as null."""
-    numbers = [pl.col(name) for name, dtype in table.schema.items() if dtype.is_float()]
-    exact = [number.cast(pl.Float64).fill_nan(None) for number in numbers]
-    return table.filter(pl.col("site") == LINE).with_columns(exact)
+    exact = pl.selectors.float().cast(pl.Float64).fill_nan(None)
+    return table.filter(site=LINE).with_columns(exact)
 
 
 def group_name(n_tokens: int) -> str:
-    """What a group of words is called."""
+    """The name of a group of words."""
     return "1 token" if n_tokens == 1 else f"{n_tokens} tokens"
 
 
@@ -42,14 +43,16 @@ def titles(table: pl.DataFrame) -> dict[int, str]:
 
 
 def group_lines(table: pl.DataFrame, value: str, interval: Sequence[str]) -> pl.DataFrame:
-    """A points frame (see `lines`) with one line per group; groups of few words are dashed."""
+    """A points frame with one line per group; groups of few words are dashed."""
     names = titles(table)
-    colours = {tokens: group_colour(tokens) for tokens in names}
-    points = points_of(table.drop_nulls("n_tokens"), value, interval, line="n_tokens")
-    return points.with_columns(
-        series=pl.col("line").replace_strict(names, return_dtype=pl.String),
-        colour=pl.col("line").replace_strict(colours, return_dtype=pl.String),
-        dashed=pl.col("few"),
+    return points_frame(
+        table.filter(pl.col("n_tokens").is_in(list(names))),
+        value,
+        interval,
+        *KEPT,
+        line="n_tokens",
+        series=mapped("n_tokens", names),
+        colour=mapped("n_tokens", {tokens: group_colour(tokens) for tokens in names}),
     )
 
 
@@ -58,32 +61,17 @@ def layer_lines(table: pl.DataFrame, value: str, interval: Sequence[str]) -> pl.
 
     The first, the middle and the last layer are labelled.
     """
-    rows = table.filter(pl.col("n_tokens").is_null()).drop_nulls("layer")
-    points = points_of(rows, value, interval, line="layer")
-    depth = max(points["line"].unique().to_list(), default=0) or 1
+    rows = table.filter(pl.col("n_tokens").is_null()).drop_nulls(["layer", value])
+    layers = rows["layer"].unique().to_list()
+    depth = max(layers, default=0) or 1
     names = {layer: f"layer {layer}" for layer in (0, depth // 2, depth)}
-    colours = {layer: ramp(layer / depth) for layer in points["line"].unique()}
-    return points.with_columns(
-        series=pl.col("line").replace_strict(names, default=None, return_dtype=pl.String),
-        colour=pl.col("line").replace_strict(colours, return_dtype=pl.String),
-        dashed=pl.lit(False),
-    )
-
-
-def points_of(
-    table: pl.DataFrame, value: str, interval: Sequence[str], *more: str, line: str | pl.Expr
-) -> pl.DataFrame:
-    """The columns of a points frame that are in a table, without its rows that have no value.
-
-    `line` tells one line from another; `more` columns stay as they are. Six decimals: what a
-    figure shows, and the same everywhere.
-    """
-    low, high = interval
-    return table.drop_nulls(value).select(
-        *("checkpoint", "step", "layer", "n", "few"),
-        *more,
-        line=line,
-        value=pl.col(value).round(6),
-        low=pl.col(low).round(6),
-        high=pl.col(high).round(6),
+    return points_frame(
+        rows,
+        value,
+        interval,
+        *KEPT,
+        line="layer",
+        series=pl.col("layer").replace_strict(names, default=None, return_dtype=pl.String),
+        colour=mapped("layer", {layer: ramp(layer / depth) for layer in layers}),
+        dashed=pl.lit(value=False),
     )

@@ -1,83 +1,115 @@
-"""Heat maps of layer by step, with one colour scale for all of a figure."""
+"""Heat maps: of layer by step, of layer by head, and of token by layer with words in the cells."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import altair as alt
 import polars as pl
 
-from .panel import layer_ticks
+from .lines import layer_ticks
 from .steps import STEP_LABEL, fitting
-from .theme import INK, SHADE
+from .theme import INK, SHADE, sized
 
-# In pixels. Cells have whole ones, or their borders would show.
-_WIDTH, _LEAST_WIDTH, _HEIGHT = 420, 130, 170
-_CELL, _LEAST_CELL_HEIGHT = 34, 12
-_NUMBER = 27  # the width of a cell that has room for its number
+WIDTH, HEIGHT = 58, 18
+"""Pixels of a cell with a word."""
+
+_NUMBER = 27  # the width of a cell of layer and step that has room for its number
+_MOST_COLUMNS = 14  # tokens abreast
 
 
 @dataclass(frozen=True)
 class Grid:
-    """The steps and layers that all panels of a figure have, both in order."""
+    """What heat maps of one figure share.
 
-    steps: Sequence[int]
-    layers: Sequence[int]
+    Attributes
+    ----------
+    columns, rows: steps or layers from the left; layers or heads from the top; a blank is a gap.
+    cell: width and height in pixels: whole ones, or the borders of cells would show.
+    extent: least width of the names of rows, in pixels.
+    """
 
-    @property
-    def cell(self) -> tuple[int, int]:
-        """Width and height of a cell."""
-        steps, layers = len(self.steps), len(self.layers)
-        width = max(min(_WIDTH // steps, _CELL), math.ceil(_LEAST_WIDTH / steps))
-        return width, max(min(_HEIGHT // layers, _CELL), _LEAST_CELL_HEIGHT)
+    columns: Sequence[int]
+    rows: Sequence[int | str]
+    cell: tuple[int, int]
+    extent: int = 0
 
     @property
     def width(self) -> int:
-        return self.cell[0] * len(self.steps)
+        return self.cell[0] * len(self.columns)
 
     @property
     def height(self) -> int:
-        return self.cell[1] * len(self.layers)
+        return self.cell[1] * len(self.rows)
 
-    @property
-    def step_ticks(self) -> list[int]:
-        return fitting({step: self.cell[0] * (i + 0.5) for i, step in enumerate(self.steps)})
-
-    @property
-    def layer_ticks(self) -> list[int]:
-        return [int(tick) for tick in layer_ticks(self.layers[-1]) if tick in self.layers]
+    def layer_x(self, title: str | None) -> alt.X:
+        """The axis of the column layer."""
+        ticks = [int(tick) for tick in layer_ticks(self.columns[-1]) if tick in self.columns]
+        axis = alt.Axis(values=ticks, labelAngle=0, labelOverlap=False, domain=False)
+        return alt.X("layer:O", scale=cell_scale(self.columns), axis=axis, title=title)
 
 
-def heat_panel(
+def step_grid(steps: Sequence[int], layers: Sequence[int]) -> Grid:
+    """A grid of layer, the first at the bottom, by step."""
+    width = max(min(420 // len(steps), 34), math.ceil(130 / len(steps)))
+    return Grid(steps, layers[::-1], (width, max(min(170 // len(layers), 34), 12)))
+
+
+def head_grid(layers: Sequence[int], rows: Sequence[str], *, room: int, extent: int = 0) -> Grid:
+    """A grid of head, or another row, by layer; `room` is about how wide it may be, in pixels."""
+    cell = min(max(room // len(layers), 9), 40), min(max(300 // len(rows), 9), 18)
+    return Grid(layers, rows, cell, extent)
+
+
+def cell_scale(domain: Sequence[int | str]) -> alt.Scale:
+    """A scale whose cells touch."""
+    return alt.Scale(domain=list(domain), paddingInner=0, paddingOuter=0)
+
+
+def _rects(
+    cells: pl.DataFrame,
+    value: str,
+    x: alt.X,
+    y: alt.Y,
+    colour: alt.Color,
+    tooltip: Any,
+    **mark: Any,
+) -> list[alt.Chart]:
+    """Cells in the colour of their value, and grey ones where it is null."""
+    known, unknown = cells.drop_nulls(value), cells.filter(pl.col(value).is_null())
+    return [
+        alt.Chart(unknown).mark_rect(color=SHADE).encode(x=x, y=y),
+        alt.Chart(known).mark_rect(**mark).encode(x=x, y=y, color=colour, tooltip=tooltip),
+    ]
+
+
+def step_heat(
     cells: pl.DataFrame, grid: Grid, *, title: str, x_title: bool = True, y_title: bool = True
 ) -> alt.LayerChart:
-    """One heat map.
+    """One heat map of layer by step.
 
     `cells` has the columns checkpoint, step, layer, n and value; a null value is a grey cell. The
     colours run from 0 to 1, and smaller values have the colour of 0.
     """
+    ticks = fitting({step: grid.cell[0] * (i + 0.5) for i, step in enumerate(grid.columns)})
+    plain: dict[str, Any] = {"domain": False, "labelOverlap": False}
     x = alt.X(
         "step:O",
-        scale=alt.Scale(domain=list(grid.steps), paddingInner=0, paddingOuter=0),
-        axis=alt.Axis(
-            values=grid.step_ticks,
-            labelAngle=0,
-            labelOverlap=False,
-            labelExpr=STEP_LABEL,
-            domain=False,
-        ),
+        scale=cell_scale(grid.columns),
+        axis=alt.Axis(values=ticks, labelAngle=0, labelExpr=STEP_LABEL, **plain),
         title="step" if x_title else None,
     )
+    ticks = [int(tick) for tick in layer_ticks(int(grid.rows[0])) if tick in grid.rows]
     y = alt.Y(
         "layer:O",
-        scale=alt.Scale(domain=list(reversed(grid.layers)), paddingInner=0, paddingOuter=0),
-        axis=alt.Axis(values=grid.layer_ticks, domain=False, labelOverlap=False),
+        scale=cell_scale(grid.rows),
+        axis=alt.Axis(values=ticks, **plain),
         title="layer" if y_title else None,
     )
     tooltip = [
         alt.Tooltip("checkpoint:N"),
-        alt.Tooltip("layer:Q"),
-        alt.Tooltip("n:Q"),
+        *(alt.Tooltip(f"{name}:Q") for name in ("layer", "n")),
         alt.Tooltip("value:Q", title=title, format=".4f"),
     ]
     tint = alt.Color(
@@ -85,16 +117,88 @@ def heat_panel(
         scale=alt.Scale(scheme="viridis", domain=[0, 1], clamp=True),
         legend=alt.Legend(gradientLength=grid.height, tickCount=5, format=".1f"),
     )
-    known = alt.Chart(cells.drop_nulls("value")).encode(x=x, y=y)
-    layers = [
-        alt.Chart(cells.filter(pl.col("value").is_null())).mark_rect(color=SHADE).encode(x=x, y=y),
-        known.mark_rect().encode(color=tint, tooltip=tooltip),
-    ]
+    layers = _rects(cells, "value", x, y, tint, tooltip)
     if grid.cell[0] >= _NUMBER:
         light = alt.condition("datum.value < 0.6", alt.value("white"), alt.value(INK))
-        numbers = known.mark_text(fontSize=9, baseline="middle")
+        numbers = alt.Chart(cells.drop_nulls("value")).mark_text(fontSize=9, baseline="middle")
         text = alt.Text("value:Q", format=".2f")
-        layers.append(numbers.encode(text=text, color=light, tooltip=tooltip))
-    return alt.LayerChart(layer=layers).properties(
-        width=grid.width, height=grid.height, title=alt.TitleParams(title, offset=8)
+        layers.append(numbers.encode(x=x, y=y, text=text, color=light, tooltip=tooltip))
+    return sized(layers, grid.width, grid.height, title)
+
+
+def head_heat(
+    cells: pl.DataFrame,
+    grid: Grid,
+    *,
+    value: str,
+    colour: alt.Color,
+    tooltip: Sequence[alt.Tooltip],
+    title: str | None = None,
+    subtitle: str | None = None,
+    x_title: str | None = "layer",
+    y_title: str | None = "head",
+) -> alt.LayerChart:
+    """One heat map of the column row by layer; `cells` has the column `value`, nulls are grey."""
+    axis = alt.Axis(
+        domain=False,
+        ticks=False,
+        labelOverlap=False,
+        labelFontSize=min(grid.cell[1], 11),
+        minExtent=grid.extent,
     )
+    x = grid.layer_x(x_title)
+    y = alt.Y("row:O", scale=cell_scale(grid.rows), axis=axis, title=y_title)
+    layers = _rects(cells, value, x, y, colour, tooltip, aria=False)
+    return sized(layers, grid.width, grid.height, title, subtitle)
+
+
+def text_lines(positions: Sequence[int]) -> list[Sequence[int]]:
+    """The positions of a text cut into lines of one length, as those of a page are."""
+    lines = max(-(-len(positions) // _MOST_COLUMNS), 1)
+    length = max(-(-len(positions) // lines), 1)
+    return [positions[start : start + length] for start in range(0, len(positions), length)]
+
+
+def token_heat(
+    cells: pl.DataFrame,
+    rows: Sequence[int | str],
+    *,
+    row: str,
+    word: str,
+    value: str,
+    colour: alt.Color,
+    white: str,
+    tooltip: Sequence[alt.Tooltip],
+    bold: pl.Expr | None = None,
+    extent: int = 0,
+    title: str | None = None,
+) -> alt.LayerChart:
+    """Words by token and layer; a word that is longer than its cell is cut.
+
+    Parameters
+    ----------
+    cells: one row per cell with the columns position and token, and those that are named here.
+    rows: what the column `row` holds, from the top.
+    row, word, value: columns; a null value is a grey cell.
+    white: where words are white, as a Vega expression.
+    bold: where they are bold.
+    extent: least width of the names of rows, in pixels.
+    """
+    positions = cells["position"].unique().sort().to_list()
+    x = alt.X("position:O", scale=cell_scale(positions), axis=None)
+    axis = alt.Axis(domain=False, ticks=False, labelOverlap=True, minExtent=extent)
+    y = alt.Y(f"{row}:O", scale=cell_scale(rows), axis=axis, title="layer")
+    height = HEIGHT * len(rows)
+    known = cells.drop_nulls(value)
+    ink = alt.when(white).then(alt.value("white")).otherwise(alt.value(INK))
+    thick = pl.lit(False) if bold is None else bold
+    layers = _rects(cells, value, x, y, colour, tooltip)
+    for weight, part in (("normal", known.filter(~thick)), ("bold", known.filter(thick))):
+        if len(part):
+            mark: dict[str, Any] = {"fontSize": 10, "fontWeight": weight, "limit": WIDTH - 4}
+            words = alt.Chart(part).mark_text(baseline="middle", **mark)
+            layers.append(words.encode(x=x, y=y, text=f"{word}:N", color=ink, tooltip=tooltip))
+    heads = alt.Chart(cells.unique("position", keep="first", maintain_order=True))
+    heads = heads.mark_text(baseline="top", dy=6, limit=WIDTH - 4)
+    layers.append(heads.encode(x=x, text="token:N", y=alt.value(height)))
+    return sized(layers, WIDTH * len(positions), height, title)

@@ -1,48 +1,92 @@
-"""One panel of mean curves with their intervals, labelled at the ends of the lines.
-
-A *points* frame has one row per point: line (what tells one line from another), series (its
-direct label, null for none), colour, dashed, the column of the x axis, value, and the interval
-low and high, null where there is none.
-"""
+"""Panels of lines over layers, depth or steps, with intervals and labels at the lines' ends."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any, Self
 
 import altair as alt
 import polars as pl
 
-from .labels import end_labels
-from .theme import GREY, LINE_HEIGHT, SHADE
+from .steps import beyond, step_axis
+from .text import spread
+from .theme import GREY, LINE_HEIGHT, TINT, sized
 
+FRACTIONS = [0.0, 0.25, 0.5, 0.75, 1.0]
 _MOST_DOTS = 24  # of more points on a line, none is marked
+
+
+def linear_x(
+    column: str, right: float, ticks: Sequence[float], *, title: str | None, number: str = "d"
+) -> alt.X:
+    """The x channel of a column, from 0 to `right`; `number` is the format of the ticks."""
+    return alt.X(
+        f"{column}:Q",
+        scale=alt.Scale(domain=[0, right], nice=False),
+        axis=alt.Axis(values=ticks, grid=False, format=number, labelFlush=False),
+        title=title,
+    )
+
+
+def layer_ticks(depth: int) -> list[float]:
+    """At most nine whole layers, always with the first and the last."""
+    step = math.ceil(depth / 8) or 1
+    inner = [tick for tick in range(0, depth, step) if depth - tick > step / 2]
+    return [float(tick) for tick in [*inner, depth]]
 
 
 @dataclass(frozen=True)
 class Frame:
     """What the panels of a figure share.
 
-    x is the channel of column `field`, labels stand at `right`; `low` and `high` bound the
-    values, and where low is above high small ones are on top; width and height are in pixels;
-    `tooltip` names columns beside x and value, `told` the column, with its format, that stands for
-    the value there.
+    Labels stand at `right` on the x axis; `low` and `high` bound the values, and where low is above
+    high small ones are on top; width and height are in pixels; `tooltip` names columns besides x
+    and value, `told` the column, with its format, that stands for the value there.
     """
 
     x: alt.X
-    field: str
     right: float
     value: str
     low: float
     high: float
     width: int
     height: int
-    tooltip: Sequence[str]
+    tooltip: Sequence[str] = ()
     axis: alt.Axis | None = None
     told: tuple[str, str] = ("value", ".4f")
 
+    @classmethod
+    def over_layers(cls, last: int, share: float, *rest: Any, **more: Any) -> Self:
+        """x is the layer; labels stand at `share` of the last one."""
+        right = max(last, 1) * share
+        return cls(linear_x("layer", right, layer_ticks(last), title="layer"), right, *rest, **more)
+
+    @classmethod
+    def over_depth(cls, column: str, title: str, share: float, *rest: Any, **more: Any) -> Self:
+        """x is the layer as a share of the last one."""
+        x = linear_x(column, share, FRACTIONS, title=title, number=".2~f")
+        return cls(x, share, *rest, **more)
+
+    @classmethod
+    def over_steps(
+        cls,
+        steps: Iterable[int],
+        width: int,
+        value: str,
+        low: float,
+        high: float,
+        height: int,
+        **more: Any,
+    ) -> Self:
+        """x is log(1 + step)."""
+        steps = list(steps)
+        right = beyond(max(steps), 0.05)
+        x = step_axis(steps, width, right=right)
+        return cls(x, right, value, low, high, width, height, **more)
+
     @property
     def scale(self) -> alt.Scale:
-        """Of the values."""
+        """The scale of the values."""
         return alt.Scale(domain=[self.low, self.high], nice=False, zero=False)
 
 
@@ -63,6 +107,7 @@ def line_panel(
     frame: Frame,
     *,
     title: str,
+    subtitle: list[str] | None = None,
     x_title: bool = True,
     y_title: bool = True,
     labels: bool = True,
@@ -74,99 +119,128 @@ def line_panel(
     `marks` are drawn under the lines, in the channels that they bring along.
     """
     x = frame.x if x_title else frame.x.copy().title(None)
-    y_name = frame.value if y_title else None
-    y = alt.Y(
-        "value:Q",
-        scale=frame.scale,
-        axis=frame.axis or alt.Axis(tickCount=6),
-        title=y_name,
-    )
+    axis = frame.axis or alt.Axis(tickCount=6)
+    y = alt.Y("value:Q", scale=frame.scale, axis=axis, title=frame.value if y_title else None)
     told, number = frame.told
-    tint = alt.Color("colour:N", scale=None)
     dash = alt.StrokeDash(
         "dashed:N", scale=alt.Scale(domain=[False, True], range=[[1, 0], [5, 3]]), legend=None
     )
+    style: dict[str, Any] = {"color": TINT, "strokeDash": dash, "detail": "line:N"}
     tooltip = [
         *(alt.Tooltip(f"{name}:N") for name in frame.tooltip),
-        alt.Tooltip(f"{frame.field}:Q"),
+        alt.Tooltip(f"{column(x)}:Q"),
         alt.Tooltip(f"{told}:Q", title=frame.value, format=number),
     ]
     layers: list[alt.Chart] = [*marks]
     low, high = sorted((frame.low, frame.high))
     if low <= 0 <= high:
-        zero = alt.Chart(pl.DataFrame({"value": [0.0]}))
-        layers.append(zero.mark_rule(color=GREY).encode(y=y))
+        layers.append(level(y))
     if faint is not None and len(faint):
         under = alt.Chart(faint).encode(x=x, y=y)
         layers += [
-            *_bands(faint, frame, x, y_name, opacity=0.1),
-            under.mark_line(strokeWidth=1, opacity=0.75).encode(
-                color=tint, strokeDash=dash, detail="line:N"
-            ),
-            _targets(under).encode(tooltip=tooltip),
+            *bands(faint, x, y, opacity=0.1),
+            under.mark_line(strokeWidth=1, opacity=0.75).encode(**style),
+            targets(under, tooltip),
         ]
-    layers += _bands(points, frame, x, y_name, opacity=0.16)
+    layers += bands(points, x, y, opacity=0.16)
     drawn = alt.Chart(points).encode(x=x, y=y)
-    layers.append(
-        drawn.mark_line(strokeWidth=2, strokeCap="butt").encode(
-            color=tint, strokeDash=dash, detail="line:N"
-        )
-    )
-    if points[frame.field].n_unique() <= _MOST_DOTS:
-        dots = drawn.mark_point(filled=True, size=16, opacity=1)
-        layers.append(dots.encode(color=tint))
-    layers.append(_targets(drawn).encode(tooltip=tooltip))
+    layers.append(drawn.mark_line(strokeWidth=2, strokeCap="butt").encode(**style))
+    if points[column(x)].n_unique() <= _MOST_DOTS:
+        layers.append(drawn.mark_point(filled=True, size=16, opacity=1).encode(color=TINT))
+    layers.append(targets(drawn, tooltip))
     named = points.drop_nulls("series")
     if labels and len(named):
         gap = LINE_HEIGHT * (high - low) / frame.height
-        layers += end_labels(
-            named,
-            keys=["line"],
-            place=(frame.field, "value"),
-            right=frame.right,
-            gap=gap,
-            # Inside the panel, lest a label above it push its title up.
-            limits=(low + gap / 2, high - gap / 2),
-            x=x,
-            y=y,
-        )
-    return alt.LayerChart(layer=layers).properties(
-        width=frame.width, height=frame.height, title=alt.TitleParams(title, offset=8)
-    )
+        layers += end_labels(named, ["line"], x, y, frame.right, (low, high), gap)
+    return sized(layers, frame.width, frame.height, title, subtitle)
 
 
-def _bands(
-    points: pl.DataFrame, frame: Frame, x: alt.X, y_name: str | None, *, opacity: float
+def column(channel: alt.X | alt.Y) -> str:
+    """The column that a channel shows."""
+    return channel["shorthand"].split(":")[0]
+
+
+def level(y: alt.Y, value: float = 0.0) -> alt.Chart:
+    """A rule at one value."""
+    return alt.Chart(pl.DataFrame({column(y): [value]})).mark_rule(color=GREY).encode(y=y)
+
+
+def targets(chart: alt.Chart, tooltip: Sequence[alt.Tooltip], size: int = 70) -> alt.Chart:
+    """Invisible points that carry tooltips: a line alone would answer only for its first point."""
+    return chart.mark_circle(size=size, opacity=0).encode(tooltip=tooltip)
+
+
+def bands(
+    points: pl.DataFrame, x: alt.X, y: alt.Y, *, opacity: float, detail: str | list[str] = "line:N"
 ) -> list[alt.Chart]:
     """The intervals of the lines that have any."""
     band = points.drop_nulls(["low", "high"])
-    if band.is_empty():
-        return []
-    return [
-        alt.Chart(band)
-        .mark_area(opacity=opacity, line=False)
-        .encode(
-            x=x,
-            y=alt.Y("low:Q", scale=frame.scale, title=y_name),
-            y2="high:Q",
-            fill=alt.Fill("colour:N", scale=None),
-            detail="line:N",
-        )
-    ]
+    area = alt.Chart(band).mark_area(opacity=opacity, line=False)
+    fill = alt.Fill("colour:N", scale=None)
+    return [area.encode(x=x, y=_low(y), y2="high:Q", fill=fill, detail=detail)] if len(band) else []
 
 
-def empty_panel(words: str, frame: Frame, *, title: str) -> alt.Chart:
-    """A panel that says why it shows nothing."""
-    return (
-        alt.Chart(alt.InlineData(values=[{}]))
-        .mark_text(text=words, color=GREY)
-        .properties(
-            width=frame.width,
-            height=frame.height,
-            title=alt.TitleParams(title, offset=8),
-            view=alt.ViewBackground(fill=SHADE),
+def norm_marks(
+    after: pl.DataFrame, intervals: pl.DataFrame, x: alt.X, y: alt.Y, tooltip: Sequence[Any]
+) -> list[alt.Chart]:
+    """Hollow diamonds for states after the final norm, with the bars of their `intervals`."""
+    layers = []
+    ends = intervals.drop_nulls(["low", "high"])
+    if len(ends):
+        bar = alt.Chart(ends).mark_rule(strokeWidth=1.2, opacity=0.6)
+        layers.append(bar.encode(x=x, y=_low(y), y2="high:Q", color=TINT))
+    if len(after):
+        stroke = alt.Stroke("colour:N", scale=None)
+        diamond = alt.Chart(after).mark_point(
+            shape="diamond", size=55, strokeWidth=1.6, fill="white", opacity=1
         )
+        layers.append(diamond.encode(x=x, y=y, stroke=stroke, tooltip=tooltip))
+    return layers
+
+
+def _low(y: alt.Y) -> alt.Y:
+    return alt.Y("low:Q", scale=y["scale"], title=y["title"])
+
+
+def end_labels(
+    lines: pl.DataFrame,
+    keys: list[str],
+    x: alt.X,
+    y: alt.Y,
+    right: float,
+    limits: tuple[float, float],
+    gap: float,
+    *,
+    inside: bool = True,
+) -> list[alt.Chart]:
+    """The series of every line at its end in its colour, and a hairline to it.
+
+    Parameters
+    ----------
+    lines: one row per point, with the columns of `keys`, of x and y, series and colour.
+    right: where the labels stand on the x axis.
+    limits: ends of the y axis; `gap` is the least distance of two labels on it.
+    inside: whether whole labels stay within them, lest one above a panel push its title up.
+    """
+    along, up = column(x), column(y)
+    by_line = lines.sort(along, maintain_order=True).group_by(keys, maintain_order=True)
+    # Where lines end together, labels stand in the order of their means, or else the first on top.
+    ends = by_line.agg(pl.all().last(), _mean=pl.col(up).mean())
+    ends = ends.reverse().sort("_mean", maintain_order=True)
+    room = gap / 2 if inside else 0
+    heights = spread(ends[up].to_list(), gap, limits[0] + room, limits[1] - room)
+    names = ends.select(
+        *keys, "series", "colour", pl.lit(right).alias(along), pl.Series(up, heights)
     )
+    hairlines = pl.concat([ends.select(names.columns), names], how="vertical_relaxed")
+    return [
+        alt.Chart(hairlines)
+        .mark_line(strokeWidth=0.7, opacity=0.6)
+        .encode(x=x, y=y, color=TINT, detail=[f"{key}:N" for key in keys]),
+        alt.Chart(names)
+        .mark_text(align="left", baseline="middle", dx=4)
+        .encode(x=x, y=y, text="series:N", color=TINT),
+    ]
 
 
 def evenly(values: Sequence[int], most: int) -> list[int]:
@@ -176,6 +250,13 @@ def evenly(values: Sequence[int], most: int) -> list[int]:
     return [values[math.floor(i * (len(values) - 1) / (most - 1) + 0.5)] for i in range(most)]
 
 
-def _targets(chart: alt.Chart) -> alt.Chart:
-    """Invisible points that carry tooltips: a line alone would answer only for its first point."""
-    return chart.mark_circle(size=70, opacity=0)
+def grid_options(count: int, columns: int) -> list[dict[str, Any]]:
+    """What each panel of a grid has: titles at the left and lower edge, labels at the right."""
+    return [
+        {
+            "x_title": index + columns >= count,
+            "y_title": index % columns == 0,
+            "labels": index % columns == columns - 1,
+        }
+        for index in range(count)
+    ]

@@ -37,12 +37,12 @@ def words_note(table: pl.DataFrame, few: str = "Dashed: groups of few words.") -
     return [" ".join(sentences)] if sentences else []
 
 
-def band_note(confidence: float, over: str = "words") -> str:
-    """What the band around a line is; `over` is what was drawn anew."""
-    return f"Band: {100 * confidence:g} % interval, bootstrap over {over}."
+def band_note(confidence: float, over: str = "words", method: str = "bootstrap") -> str:
+    """What the band around a line is; `over` is what is resampled."""
+    return f"Band: {100 * confidence:g} % interval, {method} over {over}."
 
 
-def reference_of(table: pl.DataFrame) -> str:
+def reference_name(table: pl.DataFrame) -> str:
     """The name of the checkpoint that all others are compared with."""
     return table["reference"][0]
 

@@ -1,4 +1,4 @@
-"""The tokens of one text at every layer: what figures of similarity and rank draw.
+"""The tokens of one text: their names, and what figures of similarity and rank draw of them.
 
 A *tokens* frame has one row per token and layer: position, series (the token's direct label),
 token, word, kind (the class of its word, or special), colour, layer, cosine, rank, place (see
@@ -6,9 +6,12 @@ token, word, kind (the class of its word, or special), colour, layer, cosine, ra
 formula gives as published_cosine, published_rank and published_place. What is not defined is null.
 """
 
+from collections.abc import Mapping
+
 import altair as alt
 import polars as pl
 
+from .points import exact, mapped
 from .rank_axis import place
 from .text import readable, shorten
 from .theme import GREY, PALETTE
@@ -17,7 +20,7 @@ COLOURS = {
     **dict(zip(("function", "content", "punctuation", "other"), PALETTE[:4], strict=True)),
     "special": GREY,
 }
-"""Of each kind of token."""
+"""The colour of each kind of token."""
 
 PUBLISHED_NOTE = (
     "As published: the study's own formula, with value and output weights not transposed, without "
@@ -33,15 +36,41 @@ TOOLTIP = [
     alt.Tooltip("nearest:N"),
 ]
 
+MOST_TOKENS = 40
+"""Tokens that are drawn of a text."""
+
 _SITES = {
     "resid_mid": "inside each block, after attention and before the MLP (resid_mid)",
     "resid": "between the blocks (resid)",
 }
-_MOST_TOKENS = 40
 _LABEL, _WORD, _TEXT = 18, 40, 240  # most characters of each
 
 
-def at_site(table: pl.DataFrame) -> pl.DataFrame:
+def token_names(
+    rows: pl.DataFrame, position: str = "position", token: str = "token"
+) -> dict[int, str]:
+    """The token at each position of a text, in order; the arguments are columns."""
+    return dict(rows.select(position, token).unique().sort(position).iter_rows())
+
+
+def token_notes(show: str, names: Mapping[int, str], most: int) -> list[str]:
+    """Which text is drawn, token by token, and how much of it where only the first `most` are."""
+    text = shorten(" ".join(map(readable, names.values())), _TEXT)
+    return [f"{show}: {text}", *_cut_note(len(names), most)]
+
+
+def text_notes(ranks: pl.DataFrame, show: str) -> list[str]:
+    """Which text is drawn, how much of it, and where its states are read."""
+    rows = ranks.filter(label=show)
+    text = f"{show}: “{shorten(rows['text'][0], _TEXT)}”"
+    return [text, site_note(rows), *_cut_note(rows["position"].n_unique(), MOST_TOKENS)]
+
+
+def _cut_note(count: int, most: int) -> list[str]:
+    return [f"Drawn: the first {most} of {count} tokens."] if count > most else []
+
+
+def drawn_site(table: pl.DataFrame) -> pl.DataFrame:
     """The rows of the one site that is drawn: inside the blocks, if that was measured."""
     measured = [site for site in _SITES if site in set(table["site"])]
     return table.filter(pl.col("site").is_in(measured[:1]))
@@ -49,7 +78,7 @@ def at_site(table: pl.DataFrame) -> pl.DataFrame:
 
 def site_note(table: pl.DataFrame) -> str:
     """Where the drawn states are read, and what they are compared with."""
-    drawn = at_site(table)
+    drawn = drawn_site(table)
     rows = "the input embedding matrix"
     if drawn["positional"].any():
         rows += " with the embedding of the token's own position added to every row"
@@ -57,41 +86,29 @@ def site_note(table: pl.DataFrame) -> str:
 
 
 def text_tokens(ranks: pl.DataFrame, show: str) -> pl.DataFrame:
-    """The tokens frame of the text with the label `show`; of a long text the first 40 tokens.
+    """The tokens frame of the text with the label `show`; of a long text the first tokens.
 
     `ranks` is the table of that name of one model and checkpoint.
     """
-    rows = at_site(ranks.filter(label=show)).sort("position", "layer")
-    first = rows["position"].unique().sort()[:_MOST_TOKENS].to_list()
-    rows = rows.filter(pl.col("position").is_in(first))
-    names = dict(rows.select("position", "token").unique(maintain_order=True).iter_rows())
+    rows = drawn_site(ranks.filter(label=show)).sort("position", "layer")
+    names = dict(list(token_names(rows).items())[:MOST_TOKENS])
     kind = pl.col("word_class").fill_null("special")
-    return rows.select(
+    return rows.filter(pl.col("position").is_in(list(names))).select(
         "position",
         "layer",
-        series=pl.col("position").replace_strict(token_labels(names), return_dtype=pl.String),
-        token=read(pl.col("token")),
-        word=read(pl.col("word")),
+        series=mapped("position", token_labels(names)),
+        token=readable_words("token"),
+        word=readable_words("word"),
         kind=kind,
         colour=kind.replace_strict(COLOURS, return_dtype=pl.String),
-        nearest_word=read(pl.col("nearest").list.first()),
-        nearest=told("nearest", "nearest_cosine"),
+        nearest_word=readable_words(pl.col("nearest").list.first()),
+        nearest=scored_words("nearest", "nearest_cosine"),
         **_measures("", "cosine", "rank"),
         **_measures("published_", "cosine_as_published", "rank_as_published"),
     )
 
 
-def text_notes(ranks: pl.DataFrame, show: str) -> list[str]:
-    """Which text is drawn, how much of it, and where its states are read."""
-    rows = ranks.filter(label=show)
-    count = rows["position"].n_unique()
-    notes = [f"{show}: “{shorten(rows['text'][0], _TEXT)}”", site_note(rows)]
-    if count > _MOST_TOKENS:
-        notes.append(f"Drawn: the first {_MOST_TOKENS} of {count} tokens.")
-    return notes
-
-
-def token_labels(tokens: dict[int, str]) -> dict[int, str]:
+def token_labels(tokens: Mapping[int, str]) -> dict[int, str]:
     """The direct label of every position: its token, with the position where others read alike.
 
     Not as a subscript: the theme's font has no such digits, so that figures would depend on what
@@ -105,28 +122,29 @@ def token_labels(tokens: dict[int, str]) -> dict[int, str]:
     }
 
 
-def read(column: pl.Expr) -> pl.Expr:
+def readable_words(tokens: str | pl.Expr) -> pl.Expr:
     """Tokens as people read them, not too long."""
+    column = pl.col(tokens) if isinstance(tokens, str) else tokens
     return column.map_elements(lambda t: shorten(readable(t), _WORD), return_dtype=pl.String)
 
 
-def told(words: str, scores: str) -> pl.Expr:
+def scored_words(words: str, scores: str) -> pl.Expr:
     """A list of tokens with their scores, as a tooltip has it; both are columns of lists."""
 
-    def one(row: dict[str, list]) -> str:
+    def text(row: dict[str, list]) -> str:
         pairs = zip(row[words] or [], row[scores] or [], strict=True)
-        known = [
-            (shorten(readable(word), _WORD), score) for word, score in pairs if score is not None
-        ]
-        return " · ".join(f"{word} {score:.3f}" for word, score in known)
+        return " · ".join(
+            f"{shorten(readable(word), _WORD)} {score:.3f}"
+            for word, score in pairs
+            if score is not None
+        )
 
-    return pl.struct(words, scores).map_elements(one, return_dtype=pl.String)
+    return pl.struct(words, scores).map_elements(text, return_dtype=pl.String)
 
 
 def _measures(prefix: str, cosine: str, rank: str) -> dict[str, pl.Expr]:
-    """Six decimals: what a figure shows, and the same everywhere."""
     return {
-        f"{prefix}cosine": pl.col(cosine).cast(pl.Float64).fill_nan(None).round(6),
+        f"{prefix}cosine": exact(cosine),
         f"{prefix}rank": pl.col(rank),
         f"{prefix}place": pl.col(rank).map_elements(place, return_dtype=pl.Float64),
     }

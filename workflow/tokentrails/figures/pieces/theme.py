@@ -24,6 +24,9 @@ _RAMP = ("#D9730D", "#C2355F", "#7A1FA2", "#1B1464")
 LABEL_SIZE = 11.5
 LINE_HEIGHT = 14  # pixels that one direct label needs
 
+TINT = alt.Color("colour:N", scale=None)
+"""The channel of a column that holds colours."""
+
 _CONFIG: dict[str, Any] = {
     "background": "white",
     "font": FONT,
@@ -74,6 +77,38 @@ def ramp(share: float) -> str:
     return "#" + bytes(round(a + (b - a) * weight) for a, b in pairs).hex().upper()
 
 
+def sized(
+    layers: Sequence[alt.Chart],
+    width: int,
+    height: int,
+    title: str | None = None,
+    subtitle: str | list[str] | None = None,
+) -> alt.LayerChart:
+    """A panel of layers; without a title if it is None."""
+    panel = alt.LayerChart(layer=layers).properties(width=width, height=height)
+    return panel if title is None else panel.properties(title=heading(title, subtitle))
+
+
+def heading(title: str, subtitle: str | list[str] | None = None) -> alt.TitleParams:
+    """The title of a panel."""
+    params = alt.TitleParams(title, offset=8)
+    if subtitle is not None:
+        params.subtitle = subtitle
+    return params
+
+
+def message(words: str, width: int, height: int, title: str | None = None) -> alt.Chart:
+    """A panel that says why it shows nothing."""
+    chart = alt.Chart(alt.InlineData(values=[{}])).mark_text(text=words, color=GREY)
+    chart = chart.properties(width=width, height=height)
+    return chart if title is None else chart.properties(title=heading(title))
+
+
+def shaded(words: str, width: int, height: int, title: str) -> alt.Chart:
+    """The same on a ground of its own, for a panel among others that have lines."""
+    return message(words, width, height, title).properties(view=alt.ViewBackground(fill=SHADE))
+
+
 def figure(
     chart: alt.TopLevelMixin,
     *,
@@ -87,35 +122,25 @@ def figure(
     `width` is the drawn width in pixels: title and notes are wrapped to it. `warnings` stand
     between title and notes, in red.
     """
-    heading = alt.TitleParams(
+    # The notes are the title of a chart inside the figure where warnings take their place.
+    common: dict[str, Any] = {"lineHeight": 16, "offset": 16, "frame": "bounds"}
+    top = alt.TitleParams(
         text=textwrap.wrap(visible(title), max(20, int(width / 8.3))) or [""],
         subtitle=_wrapped(notes, width),
-        fontSize=16,
-        lineHeight=20,
         subtitleLineHeight=16,
         subtitlePadding=6,
-        offset=16,
-        frame="bounds",
+        **common | {"fontSize": 16, "lineHeight": 20},
     )
     if warnings:
-        with_notes: Any = chart.properties(title=_notes(_wrapped(notes, width)))
+        with_notes: Any = chart.properties(
+            title=alt.TitleParams(
+                _wrapped(notes, width), color=_NOTE, fontSize=11.5, fontWeight="normal", **common
+            )
+        )
         chart = alt.vconcat(with_notes)
-        heading.subtitle = _wrapped([f"Warning: {warning}" for warning in warnings], width)
-        heading.subtitleColor, heading.subtitleFontWeight, heading.offset = _WARNING, "bold", 4
-    return chart.properties(title=heading).configure(**_CONFIG)
-
-
-def _notes(lines: list[str]) -> alt.TitleParams:
-    """Notes as the title of a chart that stands inside a figure with another one."""
-    return alt.TitleParams(
-        text=lines,
-        color=_NOTE,
-        fontSize=11.5,
-        fontWeight="normal",
-        lineHeight=16,
-        offset=16,
-        frame="bounds",
-    )
+        top.subtitle = _wrapped([f"Warning: {warning}" for warning in warnings], width)
+        top.subtitleColor, top.subtitleFontWeight, top.offset = _WARNING, "bold", 4
+    return chart.properties(title=top).configure(**_CONFIG)
 
 
 def _wrapped(notes: Sequence[str], width: int) -> list[str]:
@@ -124,6 +149,5 @@ def _wrapped(notes: Sequence[str], width: int) -> list[str]:
 
 def nothing_to_show(title: str, warnings: Sequence[str] = ()) -> alt.TopLevelMixin:
     """A figure for an empty table: it says so, and the workflow goes on."""
-    words = alt.Chart(alt.InlineData(values=[{}])).mark_text(text="nothing to show", color=GREY)
-    words = words.properties(width=320, height=120)
+    words = message("nothing to show", 320, 120)
     return figure(words, title=title, notes=[], width=320, warnings=warnings)

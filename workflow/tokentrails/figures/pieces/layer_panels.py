@@ -1,0 +1,34 @@
+"""A panel per layer over training steps."""
+
+import altair as alt
+import polars as pl
+
+from .lines import Frame, evenly, grid_options, line_panel, value_range
+from .theme import LINE_HEIGHT
+
+STEP_TOOLTIP = ("checkpoint", "series", "layer", "n")
+_COLUMNS = 4
+_MOST_LAYERS = 12
+
+
+def layer_panels(points: pl.DataFrame, value: str) -> tuple[alt.ConcatChart, list[str]]:
+    """(The panels of a points frame, a note on layers that are not drawn).
+
+    Of more than 12 layers 12 are drawn, evenly spaced.
+    """
+    every = sorted(points["layer"].unique())
+    layers = evenly(every, _MOST_LAYERS)
+    points = points.filter(pl.col("layer").is_in(layers))
+    columns = min(len(layers), _COLUMNS)
+    low, high = value_range(points, top=1.0)
+    height = max(150, LINE_HEIGHT * (points["line"].n_unique() + 1))
+    frame = Frame.over_steps(
+        points["step"].unique(), 175, value, low, high, height, tooltip=STEP_TOOLTIP
+    )
+    panels = [
+        line_panel(points.filter(layer=layer), frame, title=f"layer {layer}", **options)
+        for layer, options in zip(layers, grid_options(len(layers), columns), strict=True)
+    ]
+    thinned = len(layers) < len(every)
+    drawn = [f"Drawn: {len(layers)} of {len(every)} layers, evenly spaced."] if thinned else []
+    return alt.concat(*panels, columns=columns), drawn

@@ -1,0 +1,59 @@
+"""From tables to points: numbers as figures have them, names of runs, points frames.
+
+A *points* frame has one row per point: line (its key), series (its direct label, null for none),
+colour, dashed, value, the interval low and high (null where there is none), and the x axis.
+"""
+
+from collections.abc import Sequence
+
+import polars as pl
+
+# `resid_mid` counts blocks, not layers of the stream, so most lines leave it out.
+LINE, AFTER_NORM = "resid", "final_norm"
+
+
+def exact(column: str | pl.Expr) -> pl.Expr:
+    """Float64, NaN as null, in six decimals: what a figure shows, and the same everywhere."""
+    column = pl.col(column) if isinstance(column, str) else column
+    return column.cast(pl.Float64).fill_nan(None).round(6)
+
+
+def points_frame(
+    table: pl.DataFrame,
+    value: str,
+    interval: Sequence[str],
+    *kept: str,
+    line: str | pl.Expr,
+    colour: pl.Expr,
+    series: str | pl.Expr | None = None,
+    dashed: str | pl.Expr = "few",
+) -> pl.DataFrame:
+    """The rows that have a value; `series` is by default the line."""
+    low, high = interval
+    return table.select(
+        *kept,
+        line=line,
+        series=line if series is None else series,
+        colour=colour,
+        dashed=dashed,
+        value=exact(value),
+        low=exact(low),
+        high=exact(high),
+    ).drop_nulls("value")
+
+
+def runs(table: pl.DataFrame) -> pl.DataFrame:
+    """`table` with a column run: the model, and its checkpoint where it has several."""
+    several = pl.col("checkpoint").n_unique().over("model") > 1
+    both = pl.format("{} {}", "model", "checkpoint")
+    return table.with_columns(run=pl.when(several).then(both).otherwise("model"))
+
+
+def in_order(values: pl.Series) -> list[str]:
+    """The distinct values in the order of their first appearance."""
+    return values.unique(maintain_order=True).to_list()
+
+
+def mapped(column: str, values: dict) -> pl.Expr:
+    """The string that `values` has for each entry of a column."""
+    return pl.col(column).replace_strict(values, return_dtype=pl.String)
