@@ -4,7 +4,7 @@ import altair as alt
 import numpy as np
 import polars as pl
 import pytest
-from test_figures import TWO, layers, several
+from test_figures import BAND, TWO, layers, several
 
 from tokentrails.figures.baseline import baseline
 from tokentrails.figures.identity import composite_depth, composite_senses
@@ -37,8 +37,8 @@ def adjusted(table: pl.DataFrame, without: tuple[str, ...] = ()) -> pl.DataFrame
 @pytest.mark.parametrize("draw", [composite_senses, composite_depth])
 def test_composites_show_adjusted_similarities_beside_raw_ones(draw):
     identity, context = several(TWO, texts=2)
-    plain = len(panels(draw(identity, context, title="t")))
-    chart = draw(adjusted(identity), adjusted(context), title="t")
+    plain = len(panels(draw(identity, context, None, title="t", **BAND)))
+    chart = draw(adjusted(identity), adjusted(context), None, title="t", **BAND)
     found = panels(chart)
     assert len(found) == 2 * plain
     beside = {title: found[f"{title}, adjusted"] for title in found if "adjusted" not in title}
@@ -53,7 +53,7 @@ def test_composites_show_adjusted_similarities_beside_raw_ones(draw):
 
 def test_a_model_without_a_baseline_says_so():
     identity, context = (adjusted(t, without=("encoder",)) for t in several(TWO, texts=1))
-    chart = specification(composite_senses(identity, context, title="t"))
+    chart = specification(composite_senses(identity, context, None, title="t", **BAND))
     assert str(chart).count("no baseline") == len(TWO)
 
 

@@ -24,6 +24,7 @@ from tokentrails.figures.pieces.save import render, save, specification
 from tokentrails.figures.pieces.text import readable, shorten, spread
 from tokentrails.figures.summary import summary
 
+BAND = {"confidence": 0.95}
 FORMATS = (".html", ".svg", ".png", ".pdf", ".json")
 
 
@@ -207,7 +208,7 @@ def test_labels_move_only_as_far_as_they_must():
 @pytest.mark.parametrize(("words", "texts"), [(TWO, 1), (FOUR, 3)])
 def test_lines_hold_the_stream_and_diamonds_the_final_norm(words, texts):
     identity, context, _ = tables(words, texts=texts)
-    chart = identity_context(identity, context, title="t")
+    chart = identity_context(identity, context, None, title="t", **BAND)
     drawn = [row for _, rows in marks(chart, "line") for row in rows if "site" in row]
     assert {row["site"] for row in drawn} == {"resid"}
     assert max(row["cosine"] for row in drawn) < 1  # made-up resid_mid values lie above 4
@@ -220,14 +221,14 @@ def test_lines_hold_the_stream_and_diamonds_the_final_norm(words, texts):
 
 def test_encoder_has_no_diamond_and_no_note_of_one():
     identity, context, _ = tables(TWO, texts=1, depth=6, norm=False)
-    chart = identity_context(identity, context, title="t")
+    chart = identity_context(identity, context, None, title="t", **BAND)
     assert not marks(chart, "point")
     assert "diamond" not in " ".join(written(chart))
 
 
 def test_mean_lines_are_means_and_texts_are_drawn_under_them():
     identity, context, _ = tables(FOUR, texts=3)
-    chart = identity_context(identity, context, title="t")
+    chart = identity_context(identity, context, None, title="t", **BAND)
     strong = [rows for unit, rows in marks(chart, "line") if unit["mark"]["strokeWidth"] > 2]
     faint = [rows for unit, rows in marks(chart, "line") if unit["mark"]["strokeWidth"] == 0.8]
     here = {"word": "lead", "sense": "metal", "site": "resid", "layer": 4}
@@ -247,7 +248,7 @@ def test_without_senses_every_label_is_a_line_and_context_is_over_all_pairs():
     none = pl.lit(None, pl.String)
     identity = identity.with_columns(sense=none)
     context = context.with_columns(sense_a=none, sense_b=none, relation=none)
-    chart = identity_context(identity, context, title="t")
+    chart = identity_context(identity, context, None, title="t", **BAND)
     series = [row["series"] for _, rows in marks(chart, "text") for row in rows]
     assert series.count("between texts") == 2
     assert len(series) == identity["label"].n_unique() + 2
@@ -257,7 +258,11 @@ def test_lines_whose_names_shorten_alike_stay_apart():
     identity, _, _ = tables({"lead": ["a", "b"]}, texts=1)
     long = pl.lit("a name far longer than any direct label may be ") + pl.col("label")
     chart = identity_context(
-        identity.with_columns(label=long, sense=pl.lit(None, pl.String)), None, title="t"
+        identity.with_columns(label=long, sense=pl.lit(None, pl.String)),
+        None,
+        None,
+        title="t",
+        **BAND,
     )
     ((unit, rows),) = (m for m in marks(chart, "line") if m[0]["mark"]["strokeWidth"] > 2)
     assert len({row["series"] for row in rows}) == 1
@@ -269,7 +274,7 @@ def test_lines_whose_names_shorten_alike_stay_apart():
 @pytest.mark.parametrize("count", [1, 2, 3, 24])
 def test_labels_of_a_panel_do_not_overlap(count):
     identity, context, _ = tables({f"w{i}": ["a", "b", "c"] for i in range(count)}, texts=1)
-    spec = specification(identity_context(identity, context, title="t"))
+    spec = specification(identity_context(identity, context, None, title="t", **BAND))
     assert len(spec["concat"]) == count
     for part in spec["concat"]:
         (rows,) = (
@@ -293,20 +298,23 @@ def test_the_axis_holds_the_intervals():
 def test_context_may_be_missing(context):
     identity, _, _ = tables(TWO, texts=1)
     for draw in (identity_context, composite_senses, composite_depth):
-        assert "between senses" not in written(draw(identity, context, title="t"))
+        assert "between senses" not in written(draw(identity, context, None, title="t", **BAND))
 
 
 def test_empty_tables_give_a_figure_that_says_so():
     identity, context, table = tables(TWO, texts=1)
     for draw in (identity_context, composite_senses, composite_depth):
-        assert draw(identity.clear(), context.clear(), title="t").mark.text == "nothing to show"
+        assert (
+            draw(identity.clear(), context.clear(), None, title="t", **BAND).mark.text
+            == "nothing to show"
+        )
     assert summary(table.clear(), title="t").mark.text == "nothing to show"
 
 
 def test_identity_context_refuses_two_models():
     identity, context = several(TWO, 1)
     with pytest.raises(ValueError, match="one model"):
-        identity_context(identity, context, title="t")
+        identity_context(identity, context, None, title="t", **BAND)
 
 
 # --- composites -------------------------------------------------------------------------------
@@ -317,7 +325,7 @@ def test_composites_use_each_models_own_depth():
     for draw in (composite_senses, composite_depth):
         drawn = [
             row
-            for _, rows in marks(draw(identity, context, title="t"), "line")
+            for _, rows in marks(draw(identity, context, None, title="t", **BAND), "line")
             for row in rows
             if row.get("site") == "resid"
         ]
@@ -330,7 +338,7 @@ def test_composites_use_each_models_own_depth():
 
 def test_composite_senses_shows_eight_words_and_says_so():
     identity, _, _ = tables({f"w{i}": ["a", "b"] for i in range(10)}, texts=1)
-    chart = composite_senses(identity, None, title="t")
+    chart = composite_senses(identity, None, None, title="t", **BAND)
     titles = [panel["title"]["text"] for panel in specification(chart)["concat"]]
     assert titles == [f"w{i} · nano" for i in range(8)]
     assert "The first 8 of 10 words." in written(chart)
@@ -339,7 +347,7 @@ def test_composite_senses_shows_eight_words_and_says_so():
 def test_composite_senses_marks_a_word_that_a_model_lacks():
     identity, context = several(TWO, 1)
     gone = (pl.col("model") == "encoder") & (pl.col("word") == "bank")
-    chart = composite_senses(identity.filter(~gone), context.filter(~gone), title="t")
+    chart = composite_senses(identity.filter(~gone), context.filter(~gone), None, title="t", **BAND)
     texts = [unit["mark"].get("text") for unit, _ in marks(chart, "text")]
     assert texts.count("not measured") == 1
 
@@ -349,7 +357,7 @@ def test_composite_depth_averages_words_not_texts():
     identity = identity.filter((pl.col("word") == "lead") | (pl.col("label") == "bank_money_0"))
     at = identity.filter(site="resid", layer=5).with_columns(pl.col("cosine").cast(pl.Float64))
     expected = at.group_by("word").agg(pl.col("cosine").mean())["cosine"].mean()
-    chart = composite_depth(identity, None, title="t")
+    chart = composite_depth(identity, None, None, title="t", **BAND)
     rows = [r for _, rows in marks(chart, "line") for r in rows if r.get("layer") == 5]
     assert [r["cosine"] for r in rows] == [pytest.approx(expected, abs=2e-6)]
 
@@ -357,7 +365,7 @@ def test_composite_depth_averages_words_not_texts():
 def test_checkpoints_of_one_model_are_told_apart():
     identity, _, _ = tables(TWO, texts=1)
     second = identity.with_columns(checkpoint=pl.lit("step64"))
-    chart = composite_depth(pl.concat([identity, second]), None, title="t")
+    chart = composite_depth(pl.concat([identity, second]), None, None, title="t", **BAND)
     names = {row["series"] for _, rows in marks(chart, "text") for row in rows}
     assert names == {"nano main", "nano step64"}
 
@@ -400,7 +408,7 @@ def test_the_byte_level_space_mark_is_never_shown():
     table = table.with_columns(word=marked, label=pl.lit("Ġ") + pl.col("label"))
     context = context.with_columns(word=marked)
     charts = [
-        draw(identity, context, title="t")
+        draw(identity, context, None, title="t", **BAND)
         for draw in (identity_context, composite_senses, composite_depth)
     ]
     for chart in [*charts, summary(table, title="t")]:
@@ -415,7 +423,9 @@ def test_the_byte_level_space_mark_is_never_shown():
 
 def test_untrusted_text_stays_data():
     identity, context, _ = tables(TWO, texts=2)
-    chart = identity_context(identity, context, title="</title><script>alert(1)</script>")
+    chart = identity_context(
+        identity, context, None, title="</title><script>alert(1)</script>", **BAND
+    )
     html = render(specification(chart), ".html").decode()
     page = Page(html)
     names = [tag for tag, _ in page.tags]
@@ -429,7 +439,9 @@ def test_untrusted_text_stays_data():
 def test_page_is_offline_and_allows_only_its_own_script():
     identity, _, _ = tables(TWO, texts=1)
     page = Page(
-        render(specification(identity_context(identity, None, title="A & B")), ".html").decode()
+        render(
+            specification(identity_context(identity, None, None, title="A & B", **BAND)), ".html"
+        ).decode()
     )
     assert not [attrs for _, attrs in page.tags if {"src", "href"} & set(attrs)]
     (policy,) = (
@@ -452,7 +464,10 @@ def test_a_page_takes_its_script_from_a_file(tmp_path):
 
 def test_svg_is_well_formed_and_has_no_invisible_marks(tmp_path):
     identity, context, _ = tables(TWO, texts=2)
-    save(identity_context(identity, context, title="a\x00b <&>"), [tmp_path / "figure.svg"])
+    save(
+        identity_context(identity, context, None, title="a\x00b <&>", **BAND),
+        [tmp_path / "figure.svg"],
+    )
     svg = (tmp_path / "figure.svg").read_text()
     assert ElementTree.fromstring(svg).tag.endswith("svg")
     assert 'opacity="0"' not in svg and "lead" in svg
@@ -501,9 +516,9 @@ def test_files_are_the_same_bytes_in_every_process(tmp_path):
     code = (
         "import sys, test_figures as t; from pathlib import Path\n"
         "identity, context, table = t.tables(t.TWO, texts=2)\n"
-        "charts = {'a': t.identity_context(identity, context, title='A'),\n"
-        "          'b': t.composite_senses(*t.several(t.TWO, 2), title='B'),\n"
-        "          'c': t.composite_depth(*t.several(t.TWO, 2), title='C'),\n"
+        "charts = {'a': t.identity_context(identity, context, None, title='A', **t.BAND),\n"
+        "          'b': t.composite_senses(*t.several(t.TWO, 2), None, title='B', **t.BAND),\n"
+        "          'c': t.composite_depth(*t.several(t.TWO, 2), None, title='C', **t.BAND),\n"
         "          'd': t.summary(table, title='D')}\n"
         "for name, chart in charts.items():\n"
         "    t.save(chart, [Path(sys.argv[1]) / (name + s) for s in t.FORMATS])\n"
