@@ -196,7 +196,6 @@ def test_blocks_change_nothing(case, monkeypatch, name):
     made = case(name)
     at_once = made.tables()
     monkeypatch.setattr(module, "LOGITS_BYTES", 5 * 4 * len(made.entries))
-    monkeypatch.setattr(module, "STATES_AT_ONCE", 7)
     for table, other in zip(made.tables(), at_once, strict=True):
         scores = "top_score" if "top_score" in table.columns else "top_probability"
         keys = [c for c in table.columns if c not in (scores, "probability")]

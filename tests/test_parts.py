@@ -120,19 +120,15 @@ def divisors(heads, x_hat):
     return queries[..., 0], keys[list(heads.kv_of), :, 0]
 
 
-def logits_of_patterns(heads, x_hat, patterns, bias, divided_by, own):
-    """Logits [heads, query, key], from patterns of one side and x_hat of the other.
-
-    Parameters
-    ----------
-    own: which axis the patterns stand for, -2 for queries, -1 for keys.
-    """
+def logits_of_patterns(heads, x_hat, side):
+    """Logits [heads, query, key], from patterns of one side and x_hat of the other."""
     n = len(x_hat)
     logits = torch.zeros(len(heads.kv_of), n, n)
+    other = divisors(heads, x_hat)[1 if side == "query" else 0]
     for offset in range(0 if heads.causal else 1 - n, n):
-        z = patterns(x_hat, offset).product() @ x_hat.T + bias(x_hat, offset)[..., None]
-        z = z / divided_by[:, None, :]
-        z = z if own == -2 else z.mT
+        patterns, bias = heads.patterns(x_hat, side, offset)
+        z = (patterns.product() @ x_hat.T + bias[..., None]) / other[:, None, :]
+        z = z if side == "query" else z.mT
         query = torch.arange(max(offset, 0), n + min(offset, 0))
         logits[:, query, query - offset] = z[:, query, query - offset]
     return logits
@@ -156,15 +152,8 @@ def test_patterns_of_either_side_give_the_logits(layers, kind):
         direct = direct_logits(heads, x_hat)
         if heads.causal:
             direct = direct.tril()
-        of_queries, of_keys = divisors(heads, x_hat)
-        from_query = logits_of_patterns(
-            heads, x_hat, heads.query_patterns, heads.query_pattern_bias, of_keys, own=-2
-        )
-        torch.testing.assert_close(from_query, direct, **CLOSE)
-        from_key = logits_of_patterns(
-            heads, x_hat, heads.key_patterns, heads.key_pattern_bias, of_queries, own=-1
-        )
-        torch.testing.assert_close(from_key, direct, **CLOSE)
+        for side in ("query", "key"):
+            torch.testing.assert_close(logits_of_patterns(heads, x_hat, side), direct, **CLOSE)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -172,10 +161,11 @@ def test_a_pattern_without_an_offset_is_that_of_a_token_with_itself(taken, layer
     for _, block, x_hat, _ in layers(kind):
         heads = block.heads
         direct = direct_logits(heads, x_hat).diagonal(dim1=-2, dim2=-1)
-        patterns = heads.query_patterns(x_hat).product()
-        own = (patterns * x_hat).sum(-1) + heads.query_pattern_bias(x_hat)
+        factors, bias = heads.patterns(x_hat, "query")
+        patterns = factors.product()
+        own = (patterns * x_hat).sum(-1) + bias
         torch.testing.assert_close(own / divisors(heads, x_hat)[1], direct, **CLOSE)
-        moved = heads.query_patterns(x_hat, 3).product()
+        moved = heads.patterns(x_hat, "query", 3)[0].product()
         rotary = taken(kind)[2].rotary is not None
         assert torch.allclose(moved, patterns, **CLOSE) is not rotary
 

@@ -282,8 +282,8 @@ def test_lists_of_patterns_and_messages(parts_of, spaces_of, name):
         heads = block.heads
         x_hat = block.attention_norm(torch.randn(6, 32))
         for vectors, formula, space in (
-            (heads.query_patterns(x_hat), query_patterns, spaces.attention_input(layer)),
-            (heads.key_patterns(x_hat), key_patterns, spaces.attention_input(layer)),
+            (heads.patterns(x_hat, "query")[0], query_patterns, spaces.attention_input(layer)),
+            (heads.patterns(x_hat, "key")[0], key_patterns, spaces.attention_input(layer)),
             (heads.messages(x_hat), messages, spaces.embedding),
         ):
             torch.testing.assert_close(vectors.product(), formula(heads, x_hat))

@@ -66,8 +66,8 @@ class Model:
             block = self.parts.blocks[layer]
             x_hat = block.attention_norm(traced.resid[layer])
             message = block.heads.messages(x_hat)
-            query = block.heads.query_patterns(x_hat)
-            factored += [message, message, query, block.heads.key_patterns(x_hat)]
+            patterns = (block.heads.patterns(x_hat, side)[0] for side in ("query", "key"))
+            factored += [message, message, *patterns]
 
         def work() -> None:
             for vectors in factored:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -41,47 +40,9 @@ FIRST_MEANINGS = {
     "elsewhere": "largest |activation| on all other tokens",
     "ratio": "|first| / elsewhere; null: elsewhere is 0",
 }
-FIRST = pa.schema(
-    [
-        ("layer", pa.int32()),
-        ("neuron", pa.int32()),
-        *((name, pa.float32()) for name in ("first", "elsewhere", "ratio")),
-    ]
-)
 
 
-class _Fired(NamedTuple):
-    """What the neurons of a block do on a text, and which are the strongest of each token."""
-
-    activations: Float[np.ndarray, "t n"]
-    contributions: Float[np.ndarray, "t n"]
-    strongest: Bool[np.ndarray, "t n"]
-
-
-class _OnFirst:
-    """Over texts: activations on the first token, the largest elsewhere, and who is strongest."""
-
-    def __init__(self, n: int) -> None:
-        self.first: list[Float[np.ndarray, " n"]] = []
-        self.elsewhere = np.zeros(n, dtype=np.float32)
-        self.strongest = np.zeros(n, dtype=bool)
-
-    def add(self, fired: _Fired) -> None:
-        self.first.append(fired.activations[0].astype(np.float64))
-        self.elsewhere = np.maximum(self.elsewhere, np.abs(fired.activations[1:]).max(axis=0))
-        self.strongest |= fired.strongest[0]
-
-    def rows(self) -> Iterator[dict[str, float | None]]:
-        """The rows of the neurons that fire on the first token only."""
-        first = np.mean(self.first, axis=0)
-        only = self.strongest & (np.abs(first) >= FIRST_ONLY * self.elsewhere)
-        for neuron in map(int, only.nonzero()[0]):
-            here, elsewhere = float(first[neuron]), float(self.elsewhere[neuron])
-            ratio = abs(here) / elsewhere if elsewhere else None
-            yield {"neuron": neuron, "first": here, "elsewhere": elsewhere, "ratio": ratio}
-
-
-@dataclass(frozen=True)
+@dataclass
 class ActivationTables:
     """Makes the tables of activations, one text after the other.
 
@@ -96,7 +57,10 @@ class ActivationTables:
     layers: Sequence[int]
     strongest: int
     provenance: Mapping[str, str]
-    _on_first: dict[int, _OnFirst] = field(default_factory=dict, init=False)
+    # Over texts: activations on the first token, the largest elsewhere, and who is strongest there.
+    _first: list[Float[np.ndarray, "layers n"]] = field(default_factory=list, init=False)
+    _elsewhere: Float[np.ndarray, "layers n"] | float = field(default=0.0, init=False)
+    _strongest_on_first: Bool[np.ndarray, "layers n"] | bool = field(default=False, init=False)
 
     def tables(
         self, texts: Sequence[WholeText], run: Callable[[list[int]], Trace]
@@ -112,24 +76,35 @@ class ActivationTables:
         TokentrailsError: if a state is not finite.
         """
         for text, traced in traces(texts, run, self.provenance):
-            fired = [self._fired(traced, layer) for layer in self.layers]
+            by_layer = [self._activations(traced, layer) for layer in self.layers]
+            activations, contributions = map(np.stack, zip(*by_layer, strict=True))
+            strongest = np.zeros(activations.shape, dtype=bool)
+            order = np.argsort(-contributions, axis=2, kind="stable")[..., : self.strongest]
+            np.put_along_axis(strongest, order, True, axis=2)
             if len(text.token_ids) > 1:  # else there is nothing to compare with
-                for layer, block in zip(self.layers, fired, strict=True):
-                    n = len(block.strongest[0])
-                    self._on_first.setdefault(layer, _OnFirst(n)).add(block)
-            yield self._table(text, fired)
+                largest = np.abs(activations[:, 1:]).max(axis=1)
+                self._first.append(activations[:, 0].astype(np.float64))
+                self._elsewhere = np.maximum(self._elsewhere, largest)
+                self._strongest_on_first = self._strongest_on_first | strongest[:, 0]
+            yield self._table(text, activations, contributions, strongest)
 
     def first_position_neurons(self) -> pa.Table:
         """The table of that name, of all texts of several tokens that there were tables of."""
-        rows = [
-            {"layer": layer} | row
-            for layer, on_first in sorted(self._on_first.items())
-            for row in on_first.rows()
-        ]
-        found = pa.Table.from_pylist(rows, schema=FIRST)
-        columns = dict(zip(found.column_names, found.columns, strict=True))
+        first = np.mean(self._first or [np.zeros((len(self.layers), 0))], axis=0)
+        elsewhere = np.broadcast_to(self._elsewhere, first.shape)
+        only = self._strongest_on_first & (np.abs(first) >= FIRST_ONLY * elsewhere)
+        index, neuron = only.nonzero()
+        with np.errstate(divide="ignore"):
+            ratio = np.abs(first[only]) / elsewhere[only].astype(np.float64)
+        columns = run_columns(self.provenance, len(neuron)) | {
+            "layer": pa.array(np.array(self.layers)[index], pa.int32()),
+            "neuron": pa.array(neuron, pa.int32()),
+            "first": pa.array(first[only], pa.float32()),
+            "elsewhere": pa.array(elsewhere[only], pa.float32()),
+            "ratio": pa.array(ratio, pa.float32(), mask=elsewhere[only] == 0),
+        }
         return describe(
-            pa.table(run_columns(self.provenance, len(rows)) | columns),
+            pa.table(columns),
             title="first_position_neurons: neurons that fire on the first token only",
             provenance=self.provenance,
             meanings=FIRST_MEANINGS,
@@ -137,37 +112,36 @@ class ActivationTables:
         )
 
     @torch.no_grad()
-    def _fired(self, traced: Trace, layer: int) -> _Fired:
+    def _activations(self, traced: Trace, layer: int) -> tuple[np.ndarray, np.ndarray]:
+        """Of each neuron of a block at each token, and the lengths of what they add."""
         block = self.parts.blocks[layer]
         device = block.mlp.W_out.device
         x_hat = block.mlp_input(traced.resid[layer].to(device), traced.resid_mid[layer].to(device))
         activations = block.mlp.activations(x_hat)
         contributions = activations.abs() * torch.linalg.vector_norm(block.mlp.W_out, dim=1)
-        a, c = activations.cpu().numpy(), contributions.cpu().numpy()
-        strongest = np.zeros(a.shape, dtype=bool)
-        order = np.argsort(-c, axis=1, kind="stable")[:, : self.strongest]
-        np.put_along_axis(strongest, order, True, axis=1)
-        return _Fired(a, c, strongest)
+        return activations.cpu().numpy(), contributions.cpu().numpy()
 
-    def _table(self, text: WholeText, fired: Sequence[_Fired]) -> pa.Table:
+    def _table(
+        self,
+        text: WholeText,
+        activations: Float[np.ndarray, "layers t n"],
+        contributions: Float[np.ndarray, "layers t n"],
+        strongest: Bool[np.ndarray, "layers t n"],
+    ) -> pa.Table:
         """The strongest neurons of each token, layer by layer and by number."""
-        k = int(fired[0].strongest[0].sum())
-        t, depth = len(text.token_ids), len(fired)
-        neuron = np.stack([np.nonzero(block.strongest)[1].reshape(t, k) for block in fired], axis=1)
+        depth, t, _ = strongest.shape
+        neuron = strongest.nonzero()[2].reshape(depth, t, -1)
+        k = neuron.shape[2]
 
-        def picked(name: str) -> pa.Array:
-            values = [
-                np.take_along_axis(getattr(block, name), neuron[:, index], axis=1)
-                for index, block in enumerate(fired)
-            ]
-            return pa.array(np.stack(values, axis=1).ravel(), pa.float32())
+        def by_token(values: np.ndarray, kind: pa.DataType) -> pa.Array:
+            return pa.array(values.swapaxes(0, 1).ravel(), kind)
 
         columns = token_keys(self.provenance, text.label, text.tokens, depth * k) | {
             "layer": pa.array(np.tile(np.repeat(self.layers, k), t), pa.int32()),
-            "neuron": pa.array(neuron.ravel(), pa.int32()),
-            "activation": picked("activations"),
-            "contribution_norm": picked("contributions"),
+            "neuron": by_token(neuron, pa.int32()),
         }
+        for name, values in (("activation", activations), ("contribution_norm", contributions)):
+            columns[name] = by_token(np.take_along_axis(values, neuron, axis=2), pa.float32())
         return describe(
             pa.table(columns),
             title="activations: the strongest neurons of each token",

@@ -53,8 +53,6 @@ PREDICTION_MEANINGS = {
     "top_probability": "their probabilities",
 }
 
-# States that are compared with the vocabulary at once.
-STATES_AT_ONCE = 1024
 # Most bytes of the logits of one block of states.
 LOGITS_BYTES = 256 << 20
 # How far logits may be from the model's own: absolute, and relative to them.
@@ -181,14 +179,10 @@ def _joined(parts: Iterable[tuple[Tensor, Tensor]]) -> Listed:
     return Listed(*(torch.cat(column).cpu().numpy() for column in zip(*parts, strict=True)))
 
 
-def _by_layer(near: Sequence[Listed], probable: Sequence[Listed], layers: int) -> list[Listed]:
-    """The lists of both spaces, of each layer those of all positions, in the tables' order."""
-    spaces = []
-    for parts in (near, probable):
-        columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
-        split = zip(*(np.split(column, layers) for column in columns), strict=True)
-        spaces.append([Listed(*both) for both in split])
-    return [lists for layer in zip(*spaces, strict=True) for lists in layer]
+def _by_layer(listed: Listed, layers: int) -> list[Listed]:
+    """Lists of all layers below each other, those of each layer apart."""
+    columns = (np.split(column, layers) for column in listed)
+    return [Listed(*layer) for layer in zip(*columns, strict=True)]
 
 
 def evolution(
@@ -218,13 +212,11 @@ def evolution(
     for text in in_turn(texts, provenance):
         stream = lens.stream(text)
         refuse_stream(stream.cpu().numpy(), text, provenance)
-        near, probable = [], []
-        for states in stream.flatten(0, 1).split(STATES_AT_ONCE):
-            found = nearest(states, embedding, top)
-            near.append(Listed(found.entries, found.cosines))
-            probable.append(lens.top(states, top))
+        found = nearest(stream.flatten(0, 1), embedding, top)
+        spaces = (Listed(found.entries, found.cosines), lens.top(stream.flatten(0, 1), top))
+        pairs = zip(*(_by_layer(space, len(stream)) for space in spaces), strict=True)
         own = lens.predictions(text, stream[-1], top)
-        lists = [*_by_layer(near, probable, len(stream)), own]
+        lists = [listed for pair in pairs for listed in pair] + [own]
         evolved.append(_evolution_table(lists, entries, text, provenance))
         predicted.append(_predictions_table(own, entries, text, prefix, provenance))
     return (

@@ -141,10 +141,8 @@ class HeadTables:
             if space is not None
         ]
         space = self.spaces.attention_input(layer)
-        for side, patterns, bias in (
-            ("key", heads.key_patterns(x_hat), heads.key_pattern_bias(x_hat)),
-            ("query", heads.query_patterns(x_hat), heads.query_pattern_bias(x_hat)),
-        ):
+        for side in ("key", "query"):
+            patterns, bias = heads.patterns(x_hat, side)
             near = nearest(patterns.take(chosen), space, self.top)
             offset = bias[chosen].flatten().cpu().numpy()
             lists.append(Lists("pattern", side, near, space.name, offset))

@@ -161,55 +161,50 @@ _LLAMA_ATTENTION = Attention(
     output="self_attn.o_proj",
     norm="input_layernorm",
 )
-_LLAMA_MLP = Mlp(
-    input="mlp.up_proj", output="mlp.down_proj", activation="mlp.act_fn", gate="mlp.gate_proj"
+_LLAMA_MLP = Mlp("mlp.up_proj", "mlp.down_proj", "mlp.act_fn", gate="mlp.gate_proj")
+
+
+_LLAMA = Architecture(
+    "llama",
+    "embed_tokens",
+    "layers",
+    "post_attention_layernorm",
+    "norm",
+    attention=_LLAMA_ATTENTION,
+    mlp=_LLAMA_MLP,
+    unembedding="lm_head",
+    rotary="rotary_emb",
+)
+_BERT = Architecture(
+    "bert",
+    "embeddings.word_embeddings",
+    "encoder.layer",
+    "attention.output.LayerNorm",
+    None,
+    attention=Attention(
+        module="attention.self",
+        query="attention.self.query",
+        key="attention.self.key",
+        value="attention.self.value",
+        output="attention.output.dense",
+    ),
+    mlp=Mlp("intermediate.dense", "output.dense", "intermediate.intermediate_act_fn"),
+    unembedding=MaskedHead(
+        dense="cls.predictions.transform.dense",
+        norm="cls.predictions.transform.LayerNorm",
+        decoder="cls.predictions.decoder",
+        biases=("cls.predictions.bias", "cls.predictions.decoder.bias"),
+    ),
+    causal=False,
+    position_embedding="embeddings.position_embeddings",
+    embedding_norm="embeddings.LayerNorm",
+    sum_norm="output.LayerNorm",
 )
 
 
-def _llama_like(
-    model_type: str,
-    mid: str = "post_attention_layernorm",
-    attention: Attention = _LLAMA_ATTENTION,
-    mlp: Mlp = _LLAMA_MLP,
-) -> Architecture:
-    return Architecture(
-        model_type,
-        "embed_tokens",
-        "layers",
-        mid,
-        "norm",
-        attention=attention,
-        mlp=mlp,
-        unembedding="lm_head",
-        rotary="rotary_emb",
-    )
-
-
-def _bert_like(model_type: str, unembedding: MaskedHead) -> Architecture:
-    return Architecture(
-        model_type,
-        "embeddings.word_embeddings",
-        "encoder.layer",
-        "attention.output.LayerNorm",
-        None,
-        attention=Attention(
-            module="attention.self",
-            query="attention.self.query",
-            key="attention.self.key",
-            value="attention.self.value",
-            output="attention.output.dense",
-        ),
-        mlp=Mlp(
-            input="intermediate.dense",
-            output="output.dense",
-            activation="intermediate.intermediate_act_fn",
-        ),
-        unembedding=unembedding,
-        causal=False,
-        position_embedding="embeddings.position_embeddings",
-        embedding_norm="embeddings.LayerNorm",
-        sum_norm="output.LayerNorm",
-    )
+def _fused(module: str, projection: str, output: str, order: Any, norm: str) -> Attention:
+    """Attention whose queries, keys and values come from one module."""
+    return Attention(module, projection, projection, projection, output, order, norm)
 
 
 ARCHITECTURES = {
@@ -221,16 +216,8 @@ ARCHITECTURES = {
             "h",
             "ln_2",
             "ln_f",
-            attention=Attention(
-                module="attn",
-                query="attn.c_attn",
-                key="attn.c_attn",
-                value="attn.c_attn",
-                output="attn.c_proj",
-                fused="parts",
-                norm="ln_1",
-            ),
-            mlp=Mlp(input="mlp.c_fc", output="mlp.c_proj", activation="mlp.act"),
+            attention=_fused("attn", "attn.c_attn", "attn.c_proj", "parts", "ln_1"),
+            mlp=Mlp("mlp.c_fc", "mlp.c_proj", "mlp.act"),
             unembedding="lm_head",
             position_embedding="wpe",
             depth_key="n_layer",
@@ -244,31 +231,28 @@ ARCHITECTURES = {
             "layers",
             "post_attention_layernorm",
             "final_layer_norm",
-            attention=Attention(
-                module="attention",
-                query="attention.query_key_value",
-                key="attention.query_key_value",
-                value="attention.query_key_value",
-                output="attention.dense",
-                fused="heads",
-                norm="input_layernorm",
+            attention=_fused(
+                *("attention", "attention.query_key_value", "attention.dense"),
+                *("heads", "input_layernorm"),
             ),
-            mlp=Mlp(input="mlp.dense_h_to_4h", output="mlp.dense_4h_to_h", activation="mlp.act"),
+            mlp=Mlp("mlp.dense_h_to_4h", "mlp.dense_4h_to_h", "mlp.act"),
             unembedding="embed_out",
             rotary="rotary_emb",
             parallel_attention="attention",
         ),
-        _llama_like("llama"),
-        _llama_like("mistral"),
-        _llama_like("qwen2"),
-        _llama_like(
-            "qwen3",
+        _LLAMA,
+        replace(_LLAMA, model_type="mistral"),
+        replace(_LLAMA, model_type="qwen2"),
+        replace(
+            _LLAMA,
+            model_type="qwen3",
             attention=replace(
                 _LLAMA_ATTENTION, query_norm="self_attn.q_norm", key_norm="self_attn.k_norm"
             ),
         ),
-        _llama_like(
-            "gemma2",
+        replace(
+            _LLAMA,
+            model_type="gemma2",
             mid="pre_feedforward_layernorm",
             attention=replace(_LLAMA_ATTENTION, post_norm="post_attention_layernorm"),
             mlp=replace(_LLAMA_MLP, post_norm="post_feedforward_layernorm"),
@@ -282,22 +266,15 @@ ARCHITECTURES = {
             attention=replace(
                 _LLAMA_ATTENTION, output="self_attn.out_proj", norm="self_attn_layer_norm"
             ),
-            mlp=Mlp(input="fc1", output="fc2", activation="activation_fn"),
+            mlp=Mlp("fc1", "fc2", "activation_fn"),
             unembedding="lm_head",
             position_embedding="decoder.embed_positions",
         ),
-        _bert_like(
-            "bert",
-            MaskedHead(
-                dense="cls.predictions.transform.dense",
-                norm="cls.predictions.transform.LayerNorm",
-                decoder="cls.predictions.decoder",
-                biases=("cls.predictions.bias", "cls.predictions.decoder.bias"),
-            ),
-        ),
-        _bert_like(
-            "roberta",
-            MaskedHead(
+        _BERT,
+        replace(
+            _BERT,
+            model_type="roberta",
+            unembedding=MaskedHead(
                 dense="lm_head.dense",
                 norm="lm_head.layer_norm",
                 decoder="lm_head.decoder",
@@ -305,12 +282,12 @@ ARCHITECTURES = {
                 activation="gelu",
             ),
         ),
-        Architecture(
-            "distilbert",
-            "embeddings.word_embeddings",
-            "transformer.layer",
-            "sa_layer_norm",
-            None,
+        replace(
+            _BERT,
+            model_type="distilbert",
+            blocks="transformer.layer",
+            mid="sa_layer_norm",
+            sum_norm="output_layer_norm",
             attention=Attention(
                 module="attention",
                 query="attention.q_lin",
@@ -318,17 +295,13 @@ ARCHITECTURES = {
                 value="attention.v_lin",
                 output="attention.out_lin",
             ),
-            mlp=Mlp(input="ffn.lin1", output="ffn.lin2", activation="ffn.activation"),
+            mlp=Mlp("ffn.lin1", "ffn.lin2", "ffn.activation"),
             unembedding=MaskedHead(
                 dense="vocab_transform",
                 norm="vocab_layer_norm",
                 decoder="vocab_projector",
                 biases=("vocab_projector.bias",),
             ),
-            causal=False,
-            position_embedding="embeddings.position_embeddings",
-            embedding_norm="embeddings.LayerNorm",
-            sum_norm="output_layer_norm",
             depth_key="n_layers",
             width_key="dim",
             heads_key="n_heads",
@@ -338,12 +311,7 @@ ARCHITECTURES = {
 
 
 def architecture_of(config: dict[str, Any], *, where: object) -> Architecture:
-    """The row of the table for a model's configuration.
-
-    Parameters
-    ----------
-    config: the parsed `config.json` of a model.
-    where: named in the error.
+    """The row of the table for a model's parsed `config.json`, which `where` names in an error.
 
     Raises
     ------
@@ -372,9 +340,8 @@ def architecture_of(config: dict[str, Any], *, where: object) -> Architecture:
 
 def _unsupported_variant(config: dict[str, Any]) -> str | None:
     if config.get("model_type") == "opt":
-        if config.get("word_embed_proj_dim", config.get("hidden_size")) != config.get(
-            "hidden_size"
-        ):
+        width = config.get("hidden_size")
+        if config.get("word_embed_proj_dim", width) != width:
             return "word_embed_proj_dim differs from hidden_size"
         if not config.get("do_layer_norm_before", True):
             return "do_layer_norm_before is false"

@@ -12,13 +12,7 @@ MOST_PADDING = 0.125
 
 @dataclass(frozen=True)
 class Text:
-    """One token sequence to run, and the targets to read in it.
-
-    Attributes
-    ----------
-    token_ids: what the model is given.
-    targets: pairs of (row of the tokens table, positions to read).
-    """
+    """One token sequence to run, and its targets: (row of the tokens table, positions to read)."""
 
     token_ids: tuple[int, ...]
     targets: tuple[tuple[int, tuple[int, ...]], ...]
@@ -34,9 +28,7 @@ def texts_to_run(
 
     Parameters
     ----------
-    token_ids: by row of the tokens table.
-    positions: the positions to read, by row.
-    causal: whether the model is.
+    token_ids, positions: by row of the tokens table, its text and which positions to read.
     """
     whole: dict[tuple[int, ...], list[tuple[int, tuple[int, ...]]]] = {}
     for row, (ids, read) in enumerate(zip(token_ids, positions, strict=True)):
@@ -55,7 +47,6 @@ def batches(texts: Sequence[Text], token_budget: int, row_budget: int) -> list[l
 
     Parameters
     ----------
-    texts: what to run.
     token_budget: most tokens in a batch, padding included. A longer text is a batch of its own.
     row_budget: most rows to read in a batch. A text with more targets is run several times.
     """

@@ -86,19 +86,18 @@ def run_batch(
     # Right padding: learned positions then count from the text's own beginning. What is padded with
     # does not matter then, and a configuration's pad_token_id may be -1.
     input_ids = torch.zeros((len(batch), longest), dtype=torch.long)
-    for b, text in enumerate(batch):
-        input_ids[b, : lengths[b]] = torch.tensor(text.token_ids)
-    mask = None
-    if not causal and min(lengths) < longest:  # a causal model never looks at what comes behind
-        mask = (torch.arange(longest) < torch.tensor(lengths)[:, None]).long().to(device)
     rows: list[int] = []
     owner: list[int] = []
     flat: list[int] = []
     for b, text in enumerate(batch):
-        for row, where in text.targets:
-            owner += [len(rows)] * len(where)
-            flat += [b * longest + position for position in where]
+        input_ids[b, : lengths[b]] = torch.tensor(text.token_ids)
+        for row, positions in text.targets:
+            owner += [len(rows)] * len(positions)
+            flat += [b * longest + position for position in positions]
             rows.append(row)
+    mask = None
+    if not causal and min(lengths) < longest:  # a causal model never looks at what comes behind
+        mask = (torch.arange(longest) < torch.tensor(lengths)[:, None]).long().to(device)
     states = reader(input_ids.to(device), torch.tensor(flat, device=device), mask)
     return np.asarray(rows), mean_by_owner(states, owner, len(rows)).cpu().numpy()
 
@@ -134,17 +133,14 @@ def halve(batch: list[Text], waiting: list[list[Text]], name: str) -> list[list[
         )
     halves: list[list[Text]] = []
     for whole in [batch, *waiting]:
-        if padded_size(whole) >= size and len(whole) > 1:
-            middle = len(whole) // 2
-            halves += [whole[:middle], whole[middle:]]
-        else:
-            halves.append(whole)
+        middle = len(whole) // 2 if padded_size(whole) >= size else 0
+        halves += [half for half in (whole[:middle], whole[middle:]) if half]
     return halves
 
 
-def tokens_in(*parts: Sequence[Text]) -> int:
+def tokens_in(*batches: Sequence[Text]) -> int:
     """Tokens of batches, padding left out."""
-    return sum(len(text.token_ids) for batch in parts for text in batch)
+    return sum(len(text.token_ids) for batch in batches for text in batch)
 
 
 def padded_size(batch: Sequence[Text]) -> int:

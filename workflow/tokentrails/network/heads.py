@@ -6,6 +6,7 @@ Names and shapes are those of TransformerLens. Rows multiply from the left: q = 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -20,10 +21,8 @@ from .norms import Norm, gain, norm_at
 class Rotary:
     """Rotations of queries and keys by their positions (https://arxiv.org/abs/2104.09864).
 
-    Parameters
-    ----------
-    module: the model's own, which gives cosine and sine for positions, whatever its scaling. (One
-        that depends on the length of the text is that of the positions asked for.)
+    The model's own module gives cosine and sine for positions, whatever its scaling. (One that
+    depends on the length of the text is that of the positions asked for.)
     """
 
     module: nn.Module
@@ -43,11 +42,11 @@ class Rotary:
 class Heads:
     """The attention of one block. Its input x_hat is the stream through the block's norm.
 
-    The logit of query i and key j is pattern_i · x_hat_j + bias_i, where both come from the
-    query's side (`query_patterns`, `query_pattern_bias`, with the offset i - j), or likewise from
-    the key's side. Queries and keys that are normalised each by itself (Qwen 3) are no linear
-    functions of x_hat: the gain of that norm is in the pattern of the other side, and the sum has
-    to be divided by the norm's divisor of the key (of the query).
+    The logit of query i and key j is pattern_i · x_hat_j + bias_i, where both are `patterns` of the
+    query's side with the offset i - j, or likewise of the key's side. Queries and keys that are
+    normalised each by itself (Qwen 3) are no linear functions of x_hat: the gain of that norm is
+    in the pattern of the other side, and the sum has to be divided by the norm's divisor of the
+    key (of the query).
 
     Attributes
     ----------
@@ -107,41 +106,28 @@ class Heads:
         """
         return Factored(self.values(x_hat), self.W_O, tuple(range(len(self.W_O))))
 
-    def query_patterns(self, x_hat: Float[Tensor, "t d"], offset: int = 0) -> Factored:
-        """What tokens look for: scale W_K q, vectors in the space of x_hat.
+    def patterns(
+        self, x_hat: Float[Tensor, "t d"], side: Literal["query", "key"], offset: int = 0
+    ) -> tuple[Factored, Float[Tensor, "heads t"]]:
+        """Patterns, and what the bias of the other side adds to every logit of each.
+
+        On the query's side what tokens look for, scale W_K q, with the bias scale q · b_K; on the
+        key's side what they offer to be found by, scale W_Q k, with the bias scale k · b_Q.
 
         Parameters
         ----------
-        x_hat: of the queries' tokens.
         offset: position of the query minus position of the key, for rotary models.
         """
-        return Factored(self._seen_by_query(x_hat, offset), self.W_K.mT, self.kv_of)
-
-    def query_pattern_bias(
-        self, x_hat: Float[Tensor, "t d"], offset: int = 0
-    ) -> Float[Tensor, "heads t"]:
-        """What the bias of the keys adds to every logit of a query pattern: scale q · b_K."""
-        return (self._seen_by_query(x_hat, offset) * self.b_K[list(self.kv_of), None]).sum(-1)
-
-    def key_patterns(self, x_hat: Float[Tensor, "t d"], offset: int = 0) -> Factored:
-        """What tokens offer to be found by: scale W_Q k; x_hat is of the keys' tokens."""
-        return Factored(self._seen_by_key(x_hat, offset), self.W_Q.mT, tuple(range(len(self.W_Q))))
-
-    def key_pattern_bias(
-        self, x_hat: Float[Tensor, "t d"], offset: int = 0
-    ) -> Float[Tensor, "heads t"]:
-        """What the bias of the queries adds to every logit of a key pattern: scale k · b_Q."""
-        return (self._seen_by_key(x_hat, offset) * self.b_Q[:, None]).sum(-1)
-
-    def _seen_by_query(self, x_hat: Tensor, offset: int) -> Float[Tensor, "heads t d_head"]:
-        """z such that the logit is z · (x_hat_j W_K + b_K), but for the keys' norm."""
-        z = self.scale * self._rotated(self.queries(x_hat), offset)
-        return z * gain(self.key_norm, z)
-
-    def _seen_by_key(self, x_hat: Tensor, offset: int) -> Float[Tensor, "heads t d_head"]:
-        """z such that the logit is (x_hat_i W_Q + b_Q) · z, but for the queries' norm."""
-        z = self.scale * self._rotated(self.keys(x_hat), -offset)[list(self.kv_of)]
-        return z * gain(self.query_norm, z)
+        if side == "query":
+            z = self._rotated(self.queries(x_hat), offset)
+            weight, bias, norm, matrix = self.W_K, self.b_K, self.key_norm, self.kv_of
+        else:
+            z = self._rotated(self.keys(x_hat), -offset)[list(self.kv_of)]
+            weight, bias, norm = self.W_Q, self.b_Q, self.query_norm
+            matrix = tuple(range(len(self.W_Q)))
+        z = self.scale * z
+        z = z * gain(norm, z)
+        return Factored(z, weight.mT, matrix), (z * bias[list(matrix), None]).sum(-1)
 
     def _rotated(self, x: Tensor, offset: int) -> Tensor:
         """Rotated by the offset, so that the other side need not be rotated."""

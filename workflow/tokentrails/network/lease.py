@@ -75,11 +75,8 @@ def lease(names: Sequence[str], folder: Path | None = None) -> Lease:
             file.flush()
             return Lease(index, file)
         if not waiting:
-            log.info(
-                "all %d GPUs are taken, by the processes %s; waiting for one",
-                len(names),
-                ", ".join(holders),
-            )
+            by = ", ".join(holders)
+            log.info("all %d GPUs are taken, by the processes %s; waiting for one", len(names), by)
             waiting = True
         time.sleep(SECONDS_BETWEEN_LOOKS)
 

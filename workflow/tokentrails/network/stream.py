@@ -21,8 +21,7 @@ class StreamReader:
 
     Parameters
     ----------
-    model: a bare transformers model, without unembedding, in eval mode.
-    architecture: its row of the table.
+    model: without unembedding, in eval mode.
     places: sites and layers to read, in the order of the result. Beside the sites of the stream,
         `attention_out` and `mlp_out`: what the branches of a block add to it.
     """

@@ -46,13 +46,7 @@ def eager(model: nn.Module) -> None:
 
 @torch.no_grad()
 def trace(model: nn.Module, architecture: Architecture, token_ids: list[int]) -> Trace:
-    """Run one text alone and keep what happens to it.
-
-    Parameters
-    ----------
-    model, architecture: as `load_model` gives them. The model is switched to eager attention.
-    token_ids: of the whole text.
-    """
+    """Run one text alone and keep what happens to it; the model is switched to eager attention."""
     eager(model)
     depth = len(model.get_submodule(architecture.blocks))
     sites = {"resid": depth + 1, "resid_mid": depth, "attention_out": depth, "mlp_out": depth}

@@ -20,8 +20,6 @@ from jaxtyping import Float32
 from ..errors import TokentrailsError
 
 _TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
-
-
 _CHUNK = 1 << 22
 
 
@@ -80,11 +78,6 @@ class Weights:
     def find(self, module: str, parameter: str = "weight") -> str:
         """The full name of a module's weight, whatever prefix the file was saved with.
 
-        Parameters
-        ----------
-        module: its path in the bare model.
-        parameter: its parameter, such as `bias`.
-
         Raises
         ------
         TokentrailsError: unless there is exactly one.
@@ -120,13 +113,7 @@ class Weights:
         return digest.hexdigest()
 
     def rows(self, name: str, index: np.ndarray) -> Float32[np.ndarray, "n d"]:
-        """Some rows of a matrix, as float32.
-
-        Parameters
-        ----------
-        name: the tensor's full name.
-        index: row numbers, shape (n,).
-        """
+        """Rows of a matrix by their numbers, as float32."""
         return self._read(name, index)
 
     def tensor(self, name: str) -> Float32[np.ndarray, "*shape"]:
@@ -144,13 +131,8 @@ class Weights:
         dtype = np.dtype(_TYPES[entry.dtype])
         if math.prod(entry.shape) * dtype.itemsize != entry.end - entry.begin:
             raise self._broken(f"the shape of {name!r} does not fit its bytes")
-        matrix = np.memmap(
-            self.path,
-            dtype=dtype,
-            mode="r",
-            offset=self.start + entry.begin,
-            shape=entry.shape,
-        )
+        offset = self.start + entry.begin
+        matrix = np.memmap(self.path, dtype, mode="r", offset=offset, shape=entry.shape)
         picked = np.asarray(matrix[index])
         if entry.dtype == "BF16":  # the upper half of a float32
             return (picked.astype(np.uint32) << 16).view(np.float32)
