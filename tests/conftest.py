@@ -60,6 +60,14 @@ def files(prepared):
 
 
 @pytest.fixture(scope="session")
+def tiny_model(prepared, files):
+    """A tiny model taken apart, by name."""
+    from tiny_models import TinyModel
+
+    return cache(lambda name: TinyModel(name, prepared[name], files(name)))
+
+
+@pytest.fixture(scope="session")
 def original(saved):
     """The same as transformers reads it."""
     return cache(lambda name: AutoTokenizer.from_pretrained(saved[name]))

@@ -1,7 +1,6 @@
 """Attribution against hooks in transformers' own modules; sums, identities, refusals."""
 
 from dataclasses import replace
-from functools import cache
 
 import numpy as np
 import polars as pl
@@ -9,52 +8,23 @@ import pytest
 import tiny
 import torch
 from test_metrics import PROVENANCE
-from test_whole_texts import whole
 from tiny import CONFIGS, ENCODERS
+from tiny_models import TinyModel, frame
 from torch.nn import functional
 
 from tokentrails.errors import TokentrailsError
 from tokentrails.files.states import Layer
 from tokentrails.metrics.attribution import attribution
 from tokentrails.metrics.identity import identity, own_token_ids
-from tokentrails.network.load import load_model
-from tokentrails.network.parts import Parts
-from tokentrails.network.trace import trace
-from tokentrails.network.weights import Weights
-from tokentrails.texts.tokenization import tokenize
-from tokentrails.texts.whole import whole_texts
 
-TEXTS = ("The boat reached the river bank.", "She will lead the team; the guide followed it.")
 KEYS = ["model", "checkpoint", "experiment", "label", "position", "token", "layer"]
 PARTS = ["attention_bias", "head", "head", "head", "head", "mlp"]
 WITH_NORMS = ["attention_bias", "attention_norm", "head", "head", "head", "head", "mlp", "mlp_norm"]
 
 
-@pytest.fixture(scope="module")
-def case(prepared, files):
-    """By architecture: a tiny model, and its texts."""
-    return cache(lambda name: Case(name, prepared[name], files(name)))
-
-
-class Case:
-    def __init__(self, name, folder, tokenizer):
-        self.model, self.architecture = load_model(folder, torch.device("cpu"), "float32")
-        self.parts = Parts.from_model(self.model, folder)
-        self.weights = Weights(folder / "model.safetensors")
-        self.tokens = tokenize(whole(*TEXTS), tokenizer, 64, model=name)[0]
-        self.texts = whole_texts(self.tokens)
-
-    def own(self, token_ids):
-        matrix = self.weights.find(self.architecture.embedding)
-        return self.weights.rows(matrix, np.array(token_ids))
-
-    def run(self, token_ids):
-        return trace(self.model, self.architecture, token_ids)
-
-    def tables(self, **changed):
-        given = {"run": self.run, "parts": self.parts, "own": self.own} | changed
-        tables = attribution(self.texts, **given, provenance=PROVENANCE)
-        return [pl.DataFrame(pl.from_arrow(table)) for table in tables]
+def tables(model, **changed):
+    given = {"run": model.trace, "parts": model.parts, "own": model.own} | changed
+    return [frame(x) for x in attribution(model.texts, **given, provenance=PROVENANCE)]
 
 
 def watched(model, modules, token_ids):
@@ -80,17 +50,18 @@ def watched(model, modules, token_ids):
     return seen
 
 
-def by_hand(case, token_ids):
+def by_hand(model, token_ids):
     """Contributions of each block's parts by what the modules of the model take and give."""
-    e = functional.normalize(torch.from_numpy(case.own(token_ids)).double(), dim=1)
-    at = case.architecture
-    blocks = list(case.model.get_submodule(at.blocks))
+    e = functional.normalize(torch.from_numpy(model.own(token_ids)).double(), dim=1)
+    architecture = model.architecture
+    attention, mlp = architecture.attention, architecture.mlp
+    blocks = list(model.model.get_submodule(architecture.blocks))
     names = {
-        "out": at.attention.output,
-        "post": at.attention.post_norm,
-        "mid": at.mid if at.sum_norm else None,
-        "sum": at.sum_norm,
-        "mlp": at.mlp.post_norm or at.mlp.output,
+        "out": attention.output,
+        "post": attention.post_norm,
+        "mid": architecture.mid if architecture.sum_norm else None,
+        "sum": architecture.sum_norm,
+        "mlp": mlp.post_norm or mlp.output,
     }
     modules = {
         (layer, name): block.get_submodule(path)
@@ -98,12 +69,12 @@ def by_hand(case, token_ids):
         for name, path in names.items()
         if path
     }
-    seen = watched(case.model, modules, token_ids)
+    seen = watched(model.model, modules, token_ids)
     for layer in range(len(blocks)):
         project = modules[layer, "out"]
-        heads_input, attention = seen[layer, "out"]
-        scale = torch.ones_like(attention)
-        if at.attention.post_norm:
+        heads_input, added = seen[layer, "out"]
+        scale = torch.ones_like(added)
+        if attention.post_norm:
             before, after = seen[layer, "post"]
             scale = after / before
         found = []
@@ -111,12 +82,12 @@ def by_hand(case, token_ids):
             nothing = project(torch.zeros_like(heads_input).float()).double()
             for head in range(4):
                 alone = torch.zeros_like(heads_input)
-                some = slice(head * 8, head * 8 + 8)
-                alone[:, some] = heads_input[:, some]
+                own = slice(head * 8, head * 8 + 8)
+                alone[:, own] = heads_input[:, own]
                 found.append(e * scale * (project(alone.float()).double() - nothing))
         parts = {"attention_bias": [e * scale * nothing], "head": found}
         parts["mlp"] = [e * seen[layer, "mlp"][1]]
-        if at.sum_norm:
+        if architecture.sum_norm:
             for part, norm in (("attention_norm", "mid"), ("mlp_norm", "sum")):
                 before, after = seen[layer, norm]
                 parts[part] = [e * (after - before)]
@@ -124,32 +95,32 @@ def by_hand(case, token_ids):
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_contributions_are_those_of_the_models_own_modules(case, name):
-    assert_by_hand(case(name))
+def test_contributions_are_those_of_the_models_own_modules(tiny_model, name):
+    assert_by_hand(tiny_model(name))
 
 
 def test_a_post_norm_takes_the_bias_of_the_attention_too(tmp_path, files):
     tiny.save("gemma2", tmp_path, attention_bias=True)
-    made = Case("gemma2", tmp_path, files("gemma2"))
+    made = TinyModel("gemma2", tmp_path, files("gemma2"))
     assert made.parts.blocks[0].heads.b_O.abs().max() > 0.1
     assert_by_hand(made)
 
 
 def assert_by_hand(made):
-    table, _ = made.tables()
+    table, _ = tables(made)
     for text in made.texts:
         rows = table.filter(pl.col("label") == text.label)
         got = rows["contribution"].to_numpy().reshape(len(text.tokens), 3, -1)
         wanted = torch.stack(list(by_hand(made, text.token_ids)), dim=1).numpy()
         np.testing.assert_allclose(got, wanted, atol=2e-6, rtol=1e-5)
         assert np.abs(got).min(axis=(0, 1))[1:].max() > 0
-        resid = made.run(text.token_ids).resid.norm(dim=2).numpy()[:-1].T
+        resid = made.trace(text.token_ids).resid.norm(dim=2).numpy()[:-1].T
         np.testing.assert_allclose(rows["share"].to_numpy(), (got / resid[..., None]).ravel(), 1e-4)
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_the_parts_of_a_block_add_up_to_its_change(case, name):
-    table, sums = case(name).tables()
+def test_the_parts_of_a_block_add_up_to_its_change(tiny_model, name):
+    table, sums = tables(tiny_model(name))
     added = table.group_by("label", "position", "layer", maintain_order=True).agg(
         pl.col("contribution").cast(pl.Float64).sum()
     )
@@ -160,10 +131,12 @@ def test_the_parts_of_a_block_add_up_to_its_change(case, name):
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_identities_are_those_of_the_table_identity(case, name):
-    made = case(name)
-    _, sums = made.tables()
-    resid = np.concatenate([made.run(text.token_ids).resid.numpy() for text in made.texts], axis=1)
+def test_identities_are_those_of_the_table_identity(tiny_model, name):
+    made = tiny_model(name)
+    _, sums = tables(made)
+    resid = np.concatenate(
+        [made.trace(text.token_ids).resid.numpy() for text in made.texts], axis=1
+    )
     rows = made.own(own_token_ids(made.tokens, "last"))
     layers = [
         Layer("resid", layer, np.arange(len(hidden)), hidden) for layer, hidden in enumerate(resid)
@@ -185,9 +158,9 @@ def test_identities_are_those_of_the_table_identity(case, name):
 
 
 @pytest.mark.parametrize("name", ["gpt2", "bert"])
-def test_the_tables_have_a_row_for_each_part_and_each_block(case, name):
-    made = case(name)
-    table, sums = made.tables()
+def test_the_tables_have_a_row_for_each_part_and_each_block(tiny_model, name):
+    made = tiny_model(name)
+    table, sums = tables(made)
     parts = WITH_NORMS if name in ENCODERS else PARTS
     assert table.columns == [*KEYS, "part", "head", "contribution", "share"]
     assert sums.columns[: len(KEYS)] == KEYS
@@ -207,23 +180,23 @@ def test_the_tables_have_a_row_for_each_part_and_each_block(case, name):
     )
     assert (table["model"] == PROVENANCE["model"]).all()
     late_first = attribution(
-        made.texts[::-1], made.run, made.parts, made.own, provenance=PROVENANCE
+        made.texts[::-1], made.trace, made.parts, made.own, provenance=PROVENANCE
     )
-    assert pl.DataFrame(pl.from_arrow(late_first[0])).equals(table)
+    assert frame(late_first[0]).equals(table)
 
 
-def test_a_token_without_an_embedding_has_no_contributions(case):
-    made = case("opt")
+def test_a_token_without_an_embedding_has_no_contributions(tiny_model):
+    made = tiny_model("opt")
     lost = made.texts[0].token_ids[2]
 
     def own(token_ids):
         return made.own(token_ids) * (np.array(token_ids) != lost)[:, None]
 
-    table, sums = made.tables(own=own)
+    table, sums = tables(made, own=own)
     first = pl.col("label") == made.texts[0].label
-    for frame in (table, sums):
-        column = frame.columns[9]
-        nulls = frame.filter(first, pl.col(column).is_null())["position"].unique()
+    for found in (table, sums):
+        column = found.columns[9]
+        nulls = found.filter(first, pl.col(column).is_null())["position"].unique()
         assert nulls.to_list() == [
             i for i, token in enumerate(made.texts[0].token_ids) if token == lost
         ]
@@ -231,28 +204,28 @@ def test_a_token_without_an_embedding_has_no_contributions(case):
 
 
 @pytest.mark.parametrize("site", ["attention", "mlp_out"])
-def test_parts_that_do_not_add_up_are_refused(case, site):
-    made = case("llama")
+def test_parts_that_do_not_add_up_are_refused(tiny_model, site):
+    made = tiny_model("llama")
 
     def run(token_ids):
-        traced = made.run(token_ids)
+        traced = made.trace(token_ids)
         wrong = getattr(traced, site).clone()
         wrong[1, ..., -1, :] *= 1.05
         return replace(traced, **{site: wrong})
 
     message = r"m \(main\): the parts of block 1 add up to .*label 't0', position \d"
     with pytest.raises(TokentrailsError, match=message):
-        made.tables(run=run)
+        tables(made, run=run)
 
 
-def test_states_that_are_not_finite_are_refused(case):
-    made = case("llama")
+def test_states_that_are_not_finite_are_refused(tiny_model):
+    made = tiny_model("llama")
 
     def run(token_ids):
-        traced = made.run(token_ids)
+        traced = made.trace(token_ids)
         broken = traced.resid.clone()
         broken[2, 1] = torch.nan
         return replace(traced, resid=broken)
 
     with pytest.raises(TokentrailsError, match="not finite at site resid, layer 2, label 't0'"):
-        made.tables(run=run)
+        tables(made, run=run)

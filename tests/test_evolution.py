@@ -9,8 +9,8 @@ import pyarrow as pa
 import pytest
 import torch
 from test_metrics import PROVENANCE
-from test_whole_texts import whole
 from tiny import CONFIGS, ENCODERS
+from tiny_models import TEXTS, TinyModel, frame
 from transformers import AutoModel, AutoModelForCausalLM, AutoModelForMaskedLM
 
 from tokentrails.documents.predictions import predictions_text
@@ -19,36 +19,24 @@ from tokentrails.metrics import evolution as module
 from tokentrails.metrics.evolution import Lens, evolution
 from tokentrails.network.load import load_language_model
 from tokentrails.network.parts import Parts
-from tokentrails.texts.entries import entries
-from tokentrails.texts.tokenization import tokenize
-from tokentrails.texts.whole import whole_texts
-from tokentrails.vocabulary.spaces import Spaces
 
-TEXTS = ("The boat reached the river bank.", "She will lead the team; a guide followed.")
 KEYS = ["model", "checkpoint", "experiment", "label", "position"]
 TOP = 6
 
 
-class Case:
-    """A tiny model, its texts, and the whole words of its vocabulary, which alone are listed."""
+class Case(TinyModel):
+    """A tiny model, and the whole words of its vocabulary, which alone are listed."""
 
-    def __init__(self, name, folder, tokenizer):
-        self.model, self.architecture = load_language_model(
-            folder, torch.device("cpu"), name="tiny (main)"
-        )
-        self.parts = Parts.from_model(self.model.base_model, folder)
-        self.texts = whole_texts(tokenize(whole(*TEXTS), tokenizer, 64, model=name)[0])
-        self.tokenizer = tokenizer.tokenizer
-        self.entries = entries(self.tokenizer.get_vocab(), len(self.parts.embedding))
-        self.known = np.array([entry is not None for entry in self.entries])
-        self.space = Spaces(self.parts, self.entries).embedding
+    def __init__(self, name, folder, files):
+        super().__init__(name, folder, files)
+        self.known = np.array([name is not None for name in self.names])
+        self.space = self.spaces.embedding
         self.listed = np.isin(np.arange(len(self.known)), self.space.entries)
 
     def lens(self, **changed):
         given = {"parts": self.parts, "listed": self.space.entries} | changed
-        return Lens(
-            self.model, self.architecture, entries=self.entries, name="tiny (main)", **given
-        )
+        names = {"entries": self.names, "name": "tiny (main)"}
+        return Lens(self.language_model, self.architecture, **names, **given)
 
     def tables(self, lens=None, texts=None):
         found = evolution(
@@ -59,13 +47,13 @@ class Case:
             prefix=lambda ids: self.tokenizer.decode(ids, skip_special_tokens=False),
             provenance=PROVENANCE,
         )
-        return [pl.DataFrame(pl.from_arrow(table)) for table in found]
+        return [frame(table) for table in found]
 
     @torch.inference_mode()
     def states(self, text):
         """The stream as the blocks themselves take and give it."""
         seen = []
-        blocks = list(self.model.base_model.get_submodule(self.architecture.blocks))
+        blocks = list(self.model.get_submodule(self.architecture.blocks))
         width = self.parts.embedding.shape[1]
 
         def before(module, args, kwargs):
@@ -84,7 +72,7 @@ class Case:
     @torch.inference_mode()
     def logits(self, x):
         """Through the modules of transformers' own model."""
-        model, kind = self.model, self.architecture.model_type
+        model, kind = self.language_model, self.architecture.model_type
         if kind == "bert":
             return model.cls(x)
         if kind == "roberta":
@@ -118,7 +106,7 @@ def assert_lists(rows, made, scores, allowed):
     assert len(rows) == len(scores)
     for (words, values), of_row in zip(rows.select("top", "score").rows(), scores, strict=True):
         found = best(of_row, allowed)
-        assert words == [made.entries[i] for i in found]
+        assert words == [made.names[i] for i in found]
         np.testing.assert_allclose(values, [of_row[i] for i in found], atol=2e-6, rtol=2e-5)
 
 
@@ -165,7 +153,7 @@ def test_predictions_are_those_of_transformers_own_model(case, prepared, name):
         assert_lists(rows, made, probabilities(made, logits), made.known)
         assert rows["predicted"].to_list() == rows["top"].list.first().to_list()
         assert rows["probability"].equals(rows["score"].list.first().alias("probability"))
-        unlisted += sum(not made.listed[made.entries.index(word)] for word in rows["predicted"])
+        unlisted += sum(not made.listed[made.names.index(word)] for word in rows["predicted"])
     assert unlisted > 0
 
 
@@ -195,7 +183,7 @@ def test_a_row_for_each_list_in_the_order_of_the_keys(case):
 def test_blocks_change_nothing(case, monkeypatch, name):
     made = case(name)
     at_once = made.tables()
-    monkeypatch.setattr(module, "LOGITS_BYTES", 5 * 4 * len(made.entries))
+    monkeypatch.setattr(module, "LOGITS_BYTES", 5 * 4 * len(made.names))
     for table, other in zip(made.tables(), at_once, strict=True):
         scores = "top_score" if "top_score" in table.columns else "top_probability"
         keys = [c for c in table.columns if c not in (scores, "probability")]
@@ -207,7 +195,7 @@ def test_padded_rows_are_never_predicted(case):
     made = case("llama")
     padded = torch.from_numpy(~made.known)
     assert padded.sum() == 6
-    own = made.model.get_output_embeddings().weight
+    own = made.language_model.get_output_embeddings().weight
     before = made.tables()
     with torch.no_grad():
         kept = own[padded].clone()
@@ -229,7 +217,7 @@ def test_parts_that_do_not_rebuild_the_model_are_refused(case, part):
     wrong = {
         "unembedding": made.parts.embedding.roll(1, dims=1),
         "final_norm": None,
-        "unembedding_bias": torch.full((len(made.entries),), 0.1),
+        "unembedding_bias": torch.full((len(made.names),), 0.1),
     }
     lens = made.lens(parts=replace(made.parts, **{part: wrong[part]}))
     message = r"tiny \(main\): the parts do not rebuild the model: .* \(label 't0'\)"
@@ -272,7 +260,7 @@ def refused(folder, *parts):
 
 def test_states_that_are_not_finite_are_refused(prepared, files):
     made = Case("opt", prepared["opt"], files("opt"))
-    block = made.model.base_model.get_submodule(made.architecture.blocks)[1]
+    block = made.model.get_submodule(made.architecture.blocks)[1]
     block.register_forward_hook(lambda module, args, output: torch.full_like(output, torch.nan))
     with pytest.raises(TokentrailsError, match="not finite at site resid, layer 2, label 't0'"):
         made.tables()

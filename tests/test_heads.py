@@ -6,12 +6,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
 import pytest
 import tiny
 import torch
 from pytest import approx
 from test_metrics import PROVENANCE
+from tiny_models import frame
 
 from tokentrails.config.selection import existing
 from tokentrails.errors import TokentrailsError
@@ -19,51 +19,31 @@ from tokentrails.files.tables import provenance_of
 from tokentrails.metrics.head_summary import MEASURES
 from tokentrails.metrics.heads import HeadTables
 from tokentrails.network.heads import Heads
-from tokentrails.network.load import load_model
 from tokentrails.network.parts import Parts
-from tokentrails.network.trace import Trace, trace
-from tokentrails.texts.entries import entries
+from tokentrails.network.trace import Trace
 from tokentrails.texts.whole import WholeText
 from tokentrails.vocabulary.spaces import Spaces
 
 K, LAYERS, HEADS = 4, (0, 2), (1, 3)
 
-TEXTS = ("She will lead the team through it.", "The bank approved the loan.")
-
-
-def frame(tables):
-    return pl.DataFrame(pl.from_arrow(pa.concat_tables(tables)))
-
 
 @pytest.fixture(scope="module", params=tiny.CONFIGS)
-def made(request, prepared, files):
+def made(request, tiny_model):
     """The tables of a tiny model, with what they were made from."""
-    name = request.param
-    folder, tokenizer = prepared[name], files(name).tokenizer
-    model, architecture = load_model(folder, torch.device("cpu"), "float32")
-    parts = Parts.from_model(model, folder)
-    names = entries(tokenizer.get_vocab(), len(parts.embedding))
-    cut = [tokenizer.encode(text) for text in TEXTS]
-    texts = [
-        WholeText(label, e.ids, e.tokens, range(0))
-        for label, e in zip(("two", "one"), cut, strict=True)
-    ]
-    spaces = Spaces(parts, names)
-    tables = HeadTables(parts, spaces, names, LAYERS, HEADS, K, 0.9, PROVENANCE)
-    attention, heads = zip(*tables.tables(texts, partial(trace, model, architecture)), strict=True)
-    with torch.no_grad():
-        traced = {text.label: trace(model, architecture, text.token_ids) for text in texts}
+    model = tiny_model(request.param)
+    tables = HeadTables(model.parts, model.spaces, model.names, LAYERS, HEADS, K, 0.9, PROVENANCE)
+    attention, heads = zip(*tables.tables(model.texts[::-1], model.trace), strict=True)
     return SimpleNamespace(
-        name=name,
-        parts=parts,
-        names=names,
-        spaces=spaces,
-        texts={text.label: text for text in texts},
-        traced=traced,
-        attention=frame(attention),
-        heads=frame(heads),
+        name=model.name,
+        parts=model.parts,
+        names=model.names,
+        spaces=model.spaces,
+        texts={text.label: text for text in model.texts},
+        traced={text.label: model.trace(text.token_ids) for text in model.texts},
+        attention=frame(*attention),
+        heads=frame(*heads),
         provenance=provenance_of(heads[0]),
-        summary=frame([tables.summary.table()]),
+        summary=frame(tables.summary.table()),
     )
 
 
@@ -90,22 +70,22 @@ def test_attention_is_that_of_the_model_where_its_mask_allows(made):
 
 def plain(heads: Heads, x: np.ndarray, head: int, kind: str, side: str | None):
     """A vector by its formula in float64, and what the other side's bias adds."""
-    of = {
-        name: getattr(heads, name).double().numpy()
-        for name in ("W_Q", "b_Q", "W_K", "b_K", "W_V", "b_V", "W_O")
-    }
-    kv = head * len(of["W_K"]) // len(of["W_Q"])
+    kv = head * len(heads.W_K) // len(heads.W_Q)
+
+    def own(name):
+        index = head if name[-1] in "QO" else kv
+        return getattr(heads, name)[index].double().numpy()
+
     if kind == "message":
-        return (x @ of["W_V"][kv] + of["b_V"][kv]) @ of["W_O"][head], None
+        return (x @ own("W_V") + own("b_V")) @ own("W_O"), None
     mine, other = ("Q", "K") if side == "query" else ("K", "Q")
-    at = {"Q": head, "K": kv}
-    z = x @ of[f"W_{mine}"][at[mine]] + of[f"b_{mine}"][at[mine]]
+    z = x @ own(f"W_{mine}") + own(f"b_{mine}")
     norms = {"Q": heads.query_norm, "K": heads.key_norm}
     if hasattr(norms[mine], "variance_epsilon"):  # Qwen 3
         z = z / np.sqrt((z**2).mean() + norms[mine].variance_epsilon)
         z = z * norms[mine].weight.double().numpy() * norms[other].weight.double().numpy()
     z = z * heads.scale
-    return of[f"W_{other}"][at[other]] @ z, z @ of[f"b_{other}"][at[other]]
+    return own(f"W_{other}") @ z, z @ own(f"b_{other}")
 
 
 def compared_with(made, space: str, layer: int) -> dict[str, np.ndarray]:
@@ -268,7 +248,7 @@ def summary_of(*texts, top=1):
         for i, text in enumerate(texts)
     ]
     _, lists = zip(*tables.tables(whole, run), strict=True)
-    return tables.summary.table().to_pylist(), frame(lists)
+    return tables.summary.table().to_pylist(), frame(*lists)
 
 
 def test_planted_heads_are_found():

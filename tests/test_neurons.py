@@ -8,35 +8,33 @@ import pyarrow as pa
 import pytest
 import tiny
 import torch
-from test_heads import frame
 from test_metrics import PROVENANCE
+from tiny_models import frame
 
 from tokentrails.errors import TokentrailsError
 from tokentrails.files.tables import read_frame, write_parts, write_table, writing_parts
 from tokentrails.metrics.activations import FIRST_ONLY, ActivationTables
 from tokentrails.metrics.neurons import neurons
-from tokentrails.network.load import load_model
-from tokentrails.network.parts import Parts
-from tokentrails.network.trace import Trace, trace
-from tokentrails.texts.entries import entries
+from tokentrails.network.trace import Trace
 from tokentrails.texts.whole import WholeText
-from tokentrails.vocabulary.spaces import Spaces
 
 K = 4
 
 
 @pytest.fixture(scope="module", params=tiny.CONFIGS)
-def made(request, prepared, files):
+def made(request, tiny_model):
     """The parts of a tiny model, and its table of neurons."""
-    name = request.param
-    model, architecture = load_model(prepared[name], torch.device("cpu"), "float32")
-    parts = Parts.from_model(model, prepared[name])
-    names = entries(files(name).tokenizer.get_vocab(), len(parts.embedding))
-    spaces = Spaces(parts, names)
+    model = tiny_model(request.param)
+    parts, spaces, names = model.parts, model.spaces, model.names
     tables = neurons(parts, spaces, names, top=K, high_bias=0.9, provenance=PROVENANCE)
-    run = model, architecture
     return SimpleNamespace(
-        name=name, parts=parts, names=names, spaces=spaces, run=run, table=frame(list(tables))
+        name=model.name,
+        parts=parts,
+        names=names,
+        spaces=spaces,
+        text=model.texts[0],
+        trace=model.trace,
+        table=frame(*tables),
     )
 
 
@@ -80,27 +78,25 @@ def test_lists_are_those_of_plain_loops(made):
         assert row["high_bias"] is (row["bias"] > 0.9)
 
 
-def test_activations_are_the_strongest_neurons_of_each_token(made, files):
-    cut = files(made.name).tokenizer.encode("She will lead.")
-    text = WholeText("a", cut.ids, cut.tokens, range(0))
+def test_activations_are_the_strongest_neurons_of_each_token(made):
     tables = ActivationTables(made.parts, (0, 2), 5, PROVENANCE)
-    rows = frame(list(tables.tables([text], lambda ids: trace(*made.run, ids))))
-    keys = rows.select("position", "layer", "neuron").rows()
-    assert keys == sorted(keys) and len(keys) == len(cut.ids) * 2 * 5
-    traced = trace(*made.run, cut.ids)
-    for (position, layer), some in rows.group_by("position", "layer"):
+    table = frame(*tables.tables([made.text], made.trace))
+    keys = table.select("position", "layer", "neuron").rows()
+    assert keys == sorted(keys) and len(keys) == len(made.text.tokens) * 2 * 5
+    traced = made.trace(made.text.token_ids)
+    for (position, layer), rows in table.group_by("position", "layer"):
         block = made.parts.blocks[layer]
         x_hat = block.mlp_input(traced.resid[layer], traced.resid_mid[layer])[position]
         activations = block.mlp.activations(x_hat).double().numpy()
         lengths = [np.linalg.norm(row) for row in block.mlp.W_out.double().numpy()]
         adds = [abs(a) * length for a, length in zip(activations, lengths, strict=True)]
         strongest = sorted(range(len(adds)), key=lambda i: -adds[i])[:5]
-        assert some["neuron"].to_list() == sorted(strongest)
-        np.testing.assert_allclose(some["activation"], activations[sorted(strongest)], rtol=1e-5)
+        assert rows["neuron"].to_list() == sorted(strongest)
+        np.testing.assert_allclose(rows["activation"], activations[sorted(strongest)], rtol=1e-5)
         np.testing.assert_allclose(
-            some["contribution_norm"], [adds[i] for i in sorted(strongest)], rtol=1e-5
+            rows["contribution_norm"], [adds[i] for i in sorted(strongest)], rtol=1e-5
         )
-        assert set(some["token"]) == {cut.tokens[position]}
+        assert set(rows["token"]) == {made.text.tokens[position]}
 
 
 # --- the first token --------------------------------------------------------------------------
@@ -113,7 +109,7 @@ def first_only(*activations, strongest=2):
     parts = SimpleNamespace(
         blocks=[SimpleNamespace(mlp=mlp, mlp_input=lambda resid, resid_mid: resid_mid)] * 2
     )
-    waiting = [torch.tensor(of_text, dtype=torch.float32) for of_text in activations]
+    waiting = [torch.tensor(a, dtype=torch.float32) for a in activations]
     texts = [
         WholeText(str(i), [0] * len(a), ["x"] * len(a), range(0)) for i, a in enumerate(waiting)
     ]

@@ -3,8 +3,6 @@
 Where a tensor were on the wrong device, a GPU would refuse it, and so does the stand-in.
 """
 
-from functools import partial
-
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -13,8 +11,8 @@ from other_device import move, other_device
 from test_metrics import PROVENANCE
 from test_ranks import made, with_ties
 from test_streams import random_texts, states_of
-from test_whole_texts import whole
 from tiny import CONFIGS
+from tiny_models import TinyModel
 
 from tokentrails.metrics.activations import ActivationTables
 from tokentrails.metrics.attribution import attribution
@@ -24,11 +22,6 @@ from tokentrails.metrics.neurons import neurons
 from tokentrails.metrics.ranks import Vocabulary
 from tokentrails.network.load import load_language_model
 from tokentrails.network.parts import Parts
-from tokentrails.network.trace import trace
-from tokentrails.network.weights import Weights
-from tokentrails.texts.entries import entries
-from tokentrails.texts.tokenization import tokenize
-from tokentrails.texts.whole import whole_texts
 from tokentrails.vocabulary.spaces import Spaces
 
 CPU = torch.device("cpu")
@@ -80,40 +73,26 @@ def test_ranks(problem, k):
         np.testing.assert_array_equal(there, here)
 
 
-def circuit_tables(model, architecture, folder, tokenizer):
+def circuit_tables(made):
     """Every table of heads, neurons, evolution and attribution, by name."""
-    parts = Parts.from_model(model.base_model, folder)
-    weights = Weights(folder / "model.safetensors")
-    names = entries(tokenizer.tokenizer.get_vocab(), len(parts.embedding))
+    parts = Parts.from_model(made.model, made.folder)
+    names, texts = made.names, made.texts
     spaces = Spaces(parts, names)
-    run = partial(trace, model.base_model, architecture)
-    texts = whole_texts(tokenize(whole("She will lead the team."), tokenizer, 64, model="tiny")[0])
     heads = HeadTables(parts, spaces, names, (0, 2), (1, 3), 4, 0.9, PROVENANCE)
-    attention, said = zip(*heads.tables(texts, run), strict=True)
+    attention, lists = zip(*heads.tables(texts, made.trace), strict=True)
     fired = ActivationTables(parts, (0, 2), 5, PROVENANCE)
     # The last, since the model's own attention is switched to the plain way above.
-    evolved, predicted = evolution(
-        texts,
-        Lens(model, architecture, parts, names, spaces.embedding.entries, "tiny (main)"),
-        spaces.embedding,
-        top=5,
-        prefix=str,
-        provenance=PROVENANCE,
-    )
-    own = weights.find(architecture.embedding)
-    by_part, sums = attribution(
-        texts,
-        run,
-        parts,
-        lambda token_ids: weights.rows(own, np.array(token_ids)),
-        provenance=PROVENANCE,
-    )
+    listed = spaces.embedding.entries
+    lens = Lens(made.language_model, made.architecture, parts, names, listed, "tiny (main)")
+    given = {"top": 5, "prefix": str, "provenance": PROVENANCE}
+    evolved, predicted = evolution(texts, lens, spaces.embedding, **given)
+    by_part, sums = attribution(texts, made.trace, parts, made.own, provenance=PROVENANCE)
     listed = neurons(parts, spaces, names, top=4, high_bias=0.9, provenance=PROVENANCE)
     return {
         "attention": pa.concat_tables(attention),
-        "heads": pa.concat_tables(said),
+        "heads": pa.concat_tables(lists),
         "head_summary": heads.summary.table(),
-        "activations": pa.concat_tables(fired.tables(texts, run)),
+        "activations": pa.concat_tables(fired.tables(texts, made.trace)),
         "first_position_neurons": fired.first_position_neurons(),
         "neurons": pa.concat_tables(listed),
         "evolution": evolved,
@@ -125,17 +104,11 @@ def circuit_tables(model, architecture, folder, tokenizer):
 
 @pytest.mark.parametrize("kind", CONFIGS)
 def test_circuits(prepared, files, kind):
-    tables = []
-    for moved in (False, True):
-        model, architecture = load_language_model(prepared[kind], CPU, name="tiny")
-        arguments = (model, architecture, prepared[kind], files(kind))
-        if not moved:
-            tables.append(circuit_tables(*arguments))
-            continue
-        move(model)
-        with other_device():
-            tables.append(circuit_tables(*arguments))
-    of_cpu, found = tables
+    made = TinyModel(kind, prepared[kind], files(kind))
+    of_cpu = circuit_tables(made)
+    move(made.language_model)
+    with other_device():
+        found = circuit_tables(made)
     for name, expected in of_cpu.items():
         assert found[name].column_names == expected.column_names
         for column in expected.column_names:

@@ -12,7 +12,6 @@ from torch.nn import functional
 from tokentrails.errors import TokentrailsError
 from tokentrails.network.factored import Factored
 from tokentrails.network.norms import gain
-from tokentrails.network.parts import load_parts
 from tokentrails.vocabulary import cosines
 from tokentrails.vocabulary import nearest as module
 from tokentrails.vocabulary.cosines import GROUP
@@ -23,22 +22,19 @@ K = 7
 
 
 @pytest.fixture(scope="session")
-def parts_of(prepared):
-    """The parts of a tiny model, by name."""
-
-    return cache(lambda name: load_parts(prepared[name], torch.device("cpu"))[2])
+def parts_of(tiny_model):
+    return lambda name: tiny_model(name).parts
 
 
 @pytest.fixture(scope="session")
-def spaces_of(parts_of, files):
+def spaces_of(tiny_model):
     """The spaces of a tiny model, with all entries or with whole words alone."""
 
+    @cache
     def make(name, whole_words=False):
-        parts = parts_of(name)
-        names = files(name).entries(len(parts.embedding))
-        return Spaces(parts, names, whole_words=whole_words)
+        return Spaces(tiny_model(name).parts, tiny_model(name).names, whole_words=whole_words)
 
-    return cache(make)
+    return make
 
 
 # --- which entries are listed -----------------------------------------------------------------
@@ -145,20 +141,20 @@ def test_the_bias_is_a_z_score_over_the_entries(parts_of, spaces_of, files, name
 def by_sorting(vectors, rows, k):
     """The k nearest rows by a stable sort of all cosines in float64, one vector at a time."""
     rows = rows.double().numpy()
-    at, cosines = [], []
+    nearest_rows, cosines = [], []
     for vector in vectors.double().numpy():
         cosine = rows @ vector / np.linalg.norm(rows, axis=1) / np.linalg.norm(vector)
         order = np.argsort(-cosine.round(11), kind="stable")[:k]
-        at.append(order)
+        nearest_rows.append(order)
         cosines.append(cosine[order])
-    return np.array(at), np.array(cosines)
+    return np.array(nearest_rows), np.array(cosines)
 
 
 def assert_as_sorted(found, vectors, space, k=K):
-    at, cosines = by_sorting(vectors, rows_of(space), k)
-    assert found.entries.tolist() == space.entries.numpy()[at].tolist()
+    rows, cosines = by_sorting(vectors, rows_of(space), k)
+    assert found.entries.tolist() == space.entries.numpy()[rows].tolist()
     np.testing.assert_allclose(found.cosines, cosines, atol=1e-12)
-    np.testing.assert_allclose(found.bias, space.z.abs().numpy()[at].mean(1), atol=1e-6)
+    np.testing.assert_allclose(found.bias, space.z.abs().numpy()[rows].mean(1), atol=1e-6)
 
 
 def space_of(v=301, d=24, seed=0, shift=True):
