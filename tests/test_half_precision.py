@@ -6,10 +6,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import tiny
 import torch
 import workflow as wf
 from conftest import local_source
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from test_streams import random_texts, rms, states_of, tokens_table
 from tiny import CONFIGS, ENCODERS
 from transformers import AutoModel
@@ -56,9 +57,7 @@ def test_stored_states_are_the_models_own_cast_to_float32(in_half, own, tmp_path
     path = tmp_path / "states.parquet"
     with StatesWriter(path, places(architecture.sites, 3), range(20), 32) as writer:
         table = tokens_table([TEXT], EVERY)
-        extract(
-            model, architecture, table, writer, pooling="last", token_budget=999, name="tiny (main)"
-        )
+        extract(model, architecture, table, writer, pooling="last", token_budget=999, name="tiny")
         writer.finish({})
     assert pq.read_schema(path).field("hidden").type.value_type == pa.float32()
     stored = StatesReader(path)
@@ -105,12 +104,10 @@ def test_cosines_of_half_precision_states_keep_their_digits(in_half, dtype):
 def test_weights_in_half_precision_on_disk_run_in_the_precision_that_is_asked_for(
     saved, tmp_path, kind
 ):
-    (tmp_path / "saved").mkdir()
-    for file in saved[kind].iterdir():
-        (tmp_path / "saved" / file.name).write_bytes(file.read_bytes())
-    on_disk = tmp_path / "saved/model.safetensors"
-    save_file({n: t.bfloat16() for n, t in load_file(on_disk).items()}, on_disk, {"format": "pt"})
-    prepare(local_source(kind, tmp_path / "saved"), "main", tmp_path / "ready")
+    source = tiny.change(
+        saved[kind], tmp_path / "saved", lambda t: {n: x.bfloat16() for n, x in t.items()}
+    )
+    prepare(local_source(kind, source), "main", tmp_path / "ready")
     kept = load_file(tmp_path / "ready/model.safetensors")
     for dtype in ("float32", *HALF):
         model, architecture = load_model(tmp_path / "ready", CPU, dtype)

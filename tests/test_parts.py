@@ -1,6 +1,7 @@
 """Heads and MLPs, taken apart, add up to the model again, in every supported architecture."""
 
 import logging
+import shutil
 from dataclasses import replace
 from functools import cache
 
@@ -10,7 +11,7 @@ import pytest
 import tiny
 import torch
 from conftest import local_source
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from tiny import CONFIGS, ENCODERS
 from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
 
@@ -383,15 +384,6 @@ def test_an_independent_slow_attention_agrees(taken, traced, kind):
 # The unembedding.
 
 
-def changed(folder, target, change):
-    """A copy of a model's folder with its tensors changed by a function."""
-    target.mkdir()
-    (target / "config.json").write_bytes((folder / "config.json").read_bytes())
-    tensors = change(load_file(folder / "model.safetensors"))
-    save_file(tensors, target / "model.safetensors", {"format": "pt"})
-    return target
-
-
 def parts_of(folder):
     return load_parts(folder, CPU)[2]
 
@@ -419,7 +411,7 @@ def test_an_unembedding_in_the_file_counts_whatever_the_configuration_says(taken
     def untie(tensors):
         return tensors | {"lm_head.weight": tensors["transformer.wte.weight"].flip(0)}
 
-    folder = changed(taken("gpt2")[0], tmp_path / "untied", untie)
+    folder = tiny.change(taken("gpt2")[0], tmp_path / "untied", untie)
     parts = parts_of(folder)
     assert not parts.tied
     torch.testing.assert_close(parts.unembedding, parts.embedding.flip(0))
@@ -427,7 +419,7 @@ def test_an_unembedding_in_the_file_counts_whatever_the_configuration_says(taken
     def same(tensors):
         return tensors | {"lm_head.weight": tensors["transformer.wte.weight"].clone()}
 
-    parts = parts_of(changed(taken("gpt2")[0], tmp_path / "same", same))
+    parts = parts_of(tiny.change(taken("gpt2")[0], tmp_path / "same", same))
     assert parts.tied and parts.unembedding is parts.embedding
 
 
@@ -440,7 +432,7 @@ def test_the_old_names_of_berts_norms_are_known(taken, traced, tmp_path):
             for name, tensor in tensors.items()
         }
 
-    old = parts_of(changed(taken("bert")[0], tmp_path / "old", age))
+    old = parts_of(tiny.change(taken("bert")[0], tmp_path / "old", age))
     x = traced("bert").resid[-1]
     torch.testing.assert_close(old.logits(x), taken("bert")[3].logits(x))
 
@@ -449,7 +441,7 @@ def test_half_a_masked_token_head_is_refused(taken, tmp_path):
     def cut(tensors):
         return {n: t for n, t in tensors.items() if n != "cls.predictions.transform.dense.bias"}
 
-    folder = changed(taken("bert")[0], tmp_path / "cut", cut)
+    folder = tiny.change(taken("bert")[0], tmp_path / "cut", cut)
     with pytest.raises(TokentrailsError, match=r"cls\.predictions\.transform\.dense\.bias"):
         parts_of(folder)
 
@@ -458,17 +450,15 @@ def test_an_unembedding_of_another_size_is_refused(taken, tmp_path):
     def cut(tensors):
         return tensors | {"lm_head.weight": tensors["lm_head.weight"][:-1].clone()}
 
-    folder = changed(taken("llama")[0], tmp_path / "cut", cut)
+    folder = tiny.change(taken("llama")[0], tmp_path / "cut", cut)
     with pytest.raises(TokentrailsError, match=r"lm_head\.weight has the shape"):
         parts_of(folder)
 
 
 def test_the_head_of_a_pickled_model_survives_its_conversion(taken, tmp_path):
     folder = taken("distilbert")[0]
-    source = tmp_path / "pickled"
-    source.mkdir()
-    for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
-        (source / name).write_bytes((folder / name).read_bytes())
+    source = shutil.copytree(folder, tmp_path / "pickled")
+    (source / "model.safetensors").unlink()
     torch.save(load_file(folder / "model.safetensors"), source / "pytorch_model.bin")
     prepare(replace(local_source("pickled", source), allow_pickle=True), "main", tmp_path / "made")
     made, parts = parts_of(tmp_path / "made"), taken("distilbert")[3]

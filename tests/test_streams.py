@@ -2,7 +2,9 @@
 
 import gc
 import json
+from contextlib import contextmanager
 from functools import cache
+from itertools import combinations
 
 import numpy as np
 import pyarrow as pa
@@ -10,7 +12,6 @@ import pytest
 import tiny
 import torch
 from conftest import local_source
-from safetensors.torch import load_file, save_file
 from tiny import CONFIGS, ENCODERS
 
 from tokentrails.errors import TokentrailsError
@@ -82,9 +83,28 @@ def loaded(prepared, tmp_path_factory):
             source = tiny.save("gpt_neox", folder / "saved", use_parallel_residual=False)
             path = folder / "sequential"
             prepare(local_source("sequential", source), "main", path)
-        return load_model(path, CPU, "float32")
+        return load_model(path, CPU)
 
     return load
+
+
+@pytest.fixture(scope="session")
+def every(loaded):
+    """By kind: a model, its architecture, a text, and by place the states of all its tokens."""
+
+    @cache
+    def read(kind):
+        model, architecture = loaded(kind)
+        (text,) = random_texts([20])
+        states = states_of(model, architecture, [text], [(0, t, t) for t in range(20)])
+        return (
+            model,
+            architecture,
+            text,
+            dict(zip(places(architecture.sites, 3), states, strict=True)),
+        )
+
+    return read
 
 
 def family(kind):
@@ -171,14 +191,11 @@ def rms(values):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_states_are_the_models_own_at_every_place_and_position(loaded, kind):
-    model, architecture = loaded(kind)
-    texts = random_texts([20])
-    states = states_of(model, architecture, texts, [(0, t, t) for t in range(20)])
-    own = own_states(model, kind, texts[0])
-    where = places(architecture.sites, 3)
-    assert len(where) == (7 if kind in ENCODERS else 8)
-    for place, got in zip(where, states, strict=True):
+def test_states_are_the_models_own_at_every_place_and_position(every, kind):
+    model, _, text, states = every(kind)
+    own = own_states(model, kind, text)
+    assert len(states) == (7 if kind in ENCODERS else 8)
+    for place, got in states.items():
         np.testing.assert_allclose(got, own[place], **CLOSE, err_msg=str(place))
 
 
@@ -200,22 +217,16 @@ def test_a_text_may_be_as_long_as_the_context_and_no_longer(loaded, kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_places_of_a_model_differ_from_each_other(loaded, kind):
+def test_the_places_of_a_model_differ_from_each_other(every, kind):
     """So that a state read at the wrong place cannot pass for the right one."""
-    model, architecture = loaded(kind)
-    states = states_of(model, architecture, random_texts([20]), [(0, t, t) for t in range(20)])
-    for a in range(len(states)):
-        for b in range(a):
-            assert rms(states[a] - states[b]) > 0.01
+    for one, other in combinations(every(kind)[3].values(), 2):
+        assert rms(one - other) > 0.01
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_last_layer_is_before_the_final_norm(loaded, kind):
-    model, architecture = loaded(kind)
-    texts = random_texts([20])
-    states = states_of(model, architecture, texts, [(0, t, t) for t in range(20)])
-    last = states[places(architecture.sites, 3).index(("resid", 3))]
-    reported = watched(model, texts[0], [])[0][-1]
+def test_the_last_layer_is_before_the_final_norm(every, kind):
+    model, _, text, states = every(kind)
+    last, reported = states["resid", 3], watched(model, text, [])[0][-1]
     if kind in ENCODERS:
         np.testing.assert_allclose(last, reported, **CLOSE)
     else:
@@ -223,33 +234,27 @@ def test_the_last_layer_is_before_the_final_norm(loaded, kind):
 
 
 @pytest.mark.parametrize("kind", [k for k in KINDS if k not in ENCODERS])
-def test_what_the_mlp_adds_lies_between_the_middle_and_the_end_of_a_block(loaded, kind):
-    model, architecture = loaded(kind)
-    texts = random_texts([20])
-    states = states_of(model, architecture, texts, [(0, t, t) for t in range(20)])
-    at = dict(zip(places(architecture.sites, 3), states, strict=True))
+def test_what_the_mlp_adds_lies_between_the_middle_and_the_end_of_a_block(every, kind):
+    model, _, text, states = every(kind)
     blocks = [f"{BLOCKS.get(family(kind), 'layers')}.{layer}" for layer in range(3)]
     branch = MLP.get(kind, ["mlp"])[-1]
-    seen = watched(model, texts[0], [f"{block}.{branch}" for block in blocks])[2]
+    seen = watched(model, text, [f"{block}.{branch}" for block in blocks])[2]
     for layer, block in enumerate(blocks):
-        added = at["resid", layer + 1] - at["resid_mid", layer]
+        added = states["resid", layer + 1] - states["resid_mid", layer]
         np.testing.assert_allclose(added, seen[f"{block}.{branch}"][1], rtol=1e-4, atol=2e-5)
 
 
 @pytest.mark.parametrize("kind", ENCODERS)
-def test_the_mlp_of_an_encoder_reads_the_norm_of_the_middle(loaded, kind):
-    model, architecture = loaded(kind)
-    texts = random_texts([20])
-    states = states_of(model, architecture, texts, [(0, t, t) for t in range(20)])
-    at = dict(zip(places(architecture.sites, 3), states, strict=True))
+def test_the_mlp_of_an_encoder_reads_the_norm_of_the_middle(every, kind):
+    model, _, text, states = every(kind)
     norm, mlp = POST_NORM[kind]
     blocks = [f"{BLOCKS[kind]}.{layer}" for layer in range(3)]
-    seen = watched(model, texts[0], [f"{block}.{mlp}" for block in blocks])[2]
+    seen = watched(model, text, [f"{block}.{mlp}" for block in blocks])[2]
     for layer, block in enumerate(blocks):
-        middle = torch.tensor(at["resid_mid", layer])
-        normed = model.get_submodule(f"{block}.{norm}")(middle).detach().numpy()
+        middle = states["resid_mid", layer]
+        normed = model.get_submodule(f"{block}.{norm}")(torch.tensor(middle)).detach().numpy()
         np.testing.assert_allclose(normed, seen[f"{block}.{mlp}"][0], **CLOSE)
-        assert rms(normed - at["resid_mid", layer]) > 0.01
+        assert rms(normed - middle) > 0.01
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -285,19 +290,23 @@ def test_left_padding_would_change_learned_positions(loaded, kind):
     assert rms((left.last_hidden_state[0, 4:] - alone).numpy()) > 0.01
 
 
+@contextmanager
+def shapes_of_runs(model):
+    """The shapes of the batches that a model is given."""
+    shapes = []
+    hook = model.register_forward_pre_hook(
+        lambda module, args, kwargs: shapes.append(tuple(kwargs["input_ids"].shape)),
+        with_kwargs=True,
+    )
+    yield shapes
+    hook.remove()
+
+
 @pytest.mark.parametrize("kind", ["gpt2", "llama", "bert"])
 def test_a_causal_text_is_cut_after_its_last_target_and_no_other(loaded, kind):
-    model, architecture = loaded(kind)
-    texts = random_texts([40])
-    lengths = []
-    hook = model.register_forward_pre_hook(
-        lambda module, args, kwargs: lengths.append(kwargs["input_ids"].shape[1]), with_kwargs=True
-    )
-    try:
-        states_of(model, architecture, texts, [(0, 3, 3), (0, 11, 11)])
-    finally:
-        hook.remove()
-    assert lengths == ([40] if kind == "bert" else [12])
+    with shapes_of_runs(loaded(kind)[0]) as shapes:
+        states_of(*loaded(kind), random_texts([40]), [(0, 3, 3), (0, 11, 11)])
+    assert shapes == [(1, 40) if kind == "bert" else (1, 12)]
 
 
 @pytest.mark.parametrize("kind", ["gpt2", "gpt_neox", "opt", "bert"])
@@ -330,15 +339,8 @@ def test_a_text_runs_once_however_many_targets_it_has(loaded, kind):
     model, architecture = loaded(kind)
     texts = random_texts([20, 9])
     targets = [(0, 5, 5), (1, 8, 8), (0, 19, 19), (0, 5, 5)]
-    shapes = []
-    hook = model.register_forward_pre_hook(
-        lambda module, args, kwargs: shapes.append(tuple(kwargs["input_ids"].shape)),
-        with_kwargs=True,
-    )
-    try:
+    with shapes_of_runs(model) as shapes:
         states = states_of(model, architecture, texts, targets)
-    finally:
-        hook.remove()
     assert shapes == [(2, 20)]
     own = [own_states(model, kind, ids) for ids in texts]
     where = places(architecture.sites, 3)
@@ -371,7 +373,7 @@ def test_states_arrive_on_disk_as_they_were_read(loaded, tmp_path):
 
 @pytest.mark.parametrize("pad", [-1, None, 3])
 def test_the_padding_token_of_a_configuration_does_not_matter(prepared, pad):
-    model, architecture = load_model(prepared["llama"], CPU, "float32")
+    model, architecture = load_model(prepared["llama"], CPU)
     texts = random_texts([20, 4])
     targets = [(0, 19, 19), (1, 3, 3)]
     expected = states_of(model, architecture, texts, targets)
@@ -384,7 +386,7 @@ def test_half_precision_models_give_float32_states(prepared):
     texts = random_texts([20])
     states = states_of(model, architecture, texts, [(0, 19, 19)])
     assert model.dtype == torch.bfloat16 and states.dtype == np.float32
-    full, _ = load_model(prepared["gpt_neox"], CPU, "float32")
+    full, _ = load_model(prepared["gpt_neox"], CPU)
     exact = states_of(full, architecture, texts, [(0, 19, 19)])
     assert 0 < rms(states - exact) < 0.1 * rms(exact)
 
@@ -398,7 +400,7 @@ def test_only_the_rows_of_targets_are_kept(tmp_path, kind):
         sizes = {"n_layer": depth} if kind == "gpt2" else {"num_hidden_layers": depth}
         source = tiny.save(kind, tmp_path / f"saved{depth}", **sizes)
         prepare(local_source(kind, source), "main", tmp_path / f"ready{depth}")
-        model, architecture = load_model(tmp_path / f"ready{depth}", CPU, "float32")
+        model, architecture = load_model(tmp_path / f"ready{depth}", CPU)
         own = {p.untyped_storage().data_ptr() for p in [*model.parameters(), *model.buffers()]}
 
         def count(module, args, output, depth=depth, own=own):
@@ -446,7 +448,7 @@ def limit_memory(model, most, error):
 )
 @pytest.mark.parametrize("kind", ["gpt2", "bert"])
 def test_too_little_memory_makes_batches_smaller_and_nothing_else(prepared, kind, error):
-    model, architecture = load_model(prepared[kind], CPU, "float32")
+    model, architecture = load_model(prepared[kind], CPU)
     lengths = [5, 9, 14, 30, 30, 21, 3, 40]
     texts = random_texts(lengths)
     targets = [(text, length - 1, length - 1) for text, length in enumerate(lengths)]
@@ -458,7 +460,7 @@ def test_too_little_memory_makes_batches_smaller_and_nothing_else(prepared, kind
 
 
 def test_a_text_that_alone_does_not_fit_is_an_error(prepared):
-    model, architecture = load_model(prepared["gpt2"], CPU, "float32")
+    model, architecture = load_model(prepared["gpt2"], CPU)
     limit_memory(model, 30, torch.OutOfMemoryError("CUDA out of memory"))
     texts = random_texts([40, 20])
     with pytest.raises(TokentrailsError) as caught:
@@ -469,14 +471,14 @@ def test_a_text_that_alone_does_not_fit_is_an_error(prepared):
 
 def test_other_failures_are_not_taken_for_too_little_memory(prepared):
     assert not is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
-    model, architecture = load_model(prepared["gpt2"], CPU, "float32")
+    model, architecture = load_model(prepared["gpt2"], CPU)
     limit_memory(model, 0, RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
     with pytest.raises(RuntimeError, match="mat1"):
         states_of(model, architecture, random_texts([4]), [(0, 3, 3)])
 
 
 def test_hooks_are_taken_off_also_after_a_failure(prepared):
-    model, architecture = load_model(prepared["gpt_neox"], CPU, "float32")
+    model, architecture = load_model(prepared["gpt_neox"], CPU)
     limit_memory(model, 10, RuntimeError("no"))
     with pytest.raises(RuntimeError, match="no"):
         states_of(model, architecture, random_texts([20]), [(0, 19, 19)])
@@ -491,7 +493,7 @@ def test_hooks_are_taken_off_also_after_a_failure(prepared):
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("kind", ["gpt2", "llama", "gpt_neox"])
 def test_a_state_that_is_not_finite_is_named(prepared, kind, value):
-    model, architecture = load_model(prepared[kind], CPU, "float32")
+    model, architecture = load_model(prepared[kind], CPU)
     texts = [[10, 11, 12], [10, 77, 12, 13], [20, 21]]
     with torch.no_grad():
         model.get_submodule(architecture.embedding).weight[77, 5] = float(value)
@@ -516,7 +518,7 @@ def test_a_state_that_is_not_finite_is_named(prepared, kind, value):
 def test_the_first_place_on_the_way_that_is_not_finite_is_named(
     prepared, kind, weight, site, layer
 ):
-    model, architecture = load_model(prepared[kind], CPU, "float32")
+    model, architecture = load_model(prepared[kind], CPU)
     with torch.no_grad():
         model.get_parameter(weight)[3] = torch.nan
     with pytest.raises(TokentrailsError, match=f"site {site}, layer {layer}, label 't0'"):
@@ -526,40 +528,36 @@ def test_the_first_place_on_the_way_that_is_not_finite_is_named(
 # --- loading ----------------------------------------------------------------------------------
 
 
-def test_missing_tensors_are_not_filled_with_random_numbers(prepared, tmp_path):
-    for path in prepared["gpt2"].iterdir():
-        (tmp_path / path.name).write_bytes(path.read_bytes())
-    tensors = load_file(tmp_path / "model.safetensors")
-    (gone,) = (name for name in tensors if name.endswith("h.1.ln_2.weight"))
-    del tensors[gone]
-    save_file(tensors, tmp_path / "model.safetensors", {"format": "pt"})
-    with pytest.raises(TokentrailsError, match=r"h\.1\.ln_2\.weight"):
-        load_model(tmp_path, CPU, "float32")
+def without_a_norm(tensors):
+    return {name: t for name, t in tensors.items() if not name.endswith("h.1.ln_2.weight")}
 
 
-def test_tensors_of_another_shape_are_refused(prepared, tmp_path):
-    for path in prepared["llama"].iterdir():
-        (tmp_path / path.name).write_bytes(path.read_bytes())
-    tensors = load_file(tmp_path / "model.safetensors")
-    (short,) = (name for name in tensors if name.endswith("embed_tokens.weight"))
-    tensors[short] = tensors[short][:-3].clone()
-    save_file(tensors, tmp_path / "model.safetensors", {"format": "pt"})
-    with pytest.raises((TokentrailsError, RuntimeError), match="embed_tokens"):
-        load_model(tmp_path, CPU, "float32")
+def with_fewer_rows(tensors):
+    return {n: t[:-3].clone() if "embed_tokens" in n else t for n, t in tensors.items()}
+
+
+@pytest.mark.parametrize(
+    ("kind", "edit", "message"),
+    [("gpt2", without_a_norm, r"h\.1\.ln_2\.weight"), ("llama", with_fewer_rows, "embed_tokens")],
+)
+def test_tensors_that_are_missing_or_of_another_shape_are_refused(
+    prepared, tmp_path, kind, edit, message
+):
+    tiny.change(prepared[kind], tmp_path, edit)
+    with pytest.raises((TokentrailsError, RuntimeError), match=message):
+        load_model(tmp_path, CPU)
 
 
 def test_weights_cut_short_are_refused(prepared, tmp_path):
-    for path in prepared["bert"].iterdir():
-        (tmp_path / path.name).write_bytes(path.read_bytes())
-    weights = tmp_path / "model.safetensors"
+    weights = tiny.change(prepared["bert"], tmp_path, dict) / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
     with pytest.raises(TokentrailsError, match="cut short"):
-        load_model(tmp_path, CPU, "float32")
+        load_model(tmp_path, CPU)
 
 
 def test_unsupported_architectures_are_refused_by_name(prepared, tmp_path):
     config = json.loads((prepared["llama"] / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(config | {"model_type": "mamba"}))
     with pytest.raises(TokentrailsError, match="'mamba' is not supported") as caught:
-        load_model(tmp_path, CPU, "float32")
+        load_model(tmp_path, CPU)
     assert all(name in str(caught.value) for name in CONFIGS)

@@ -1,9 +1,12 @@
 """Tiny random models of every supported architecture, with tokenizers of every supported style."""
 
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 import transformers
+from safetensors.torch import load_file, save_file
 from tokenizers import (
     Tokenizer,
     decoders,
@@ -13,6 +16,7 @@ from tokenizers import (
     processors,
     trainers,
 )
+from torch import Tensor
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -140,3 +144,11 @@ def save(model_type: str, folder: Path, seed: int = 0, **changes: object) -> Pat
     model.save_pretrained(folder)
     cut.save_pretrained(folder)
     return folder
+
+
+def change(folder: Path, target: Path, edit: Callable[[dict[str, Tensor]], dict[str, Tensor]]):
+    """A copy of a model's folder, its tensors edited by a function."""
+    shutil.copytree(folder, target, dirs_exist_ok=True)
+    tensors = edit(load_file(folder / "model.safetensors"))
+    save_file(tensors, target / "model.safetensors", {"format": "pt"})
+    return target
