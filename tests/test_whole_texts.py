@@ -1,21 +1,16 @@
 """Whole texts: every token is a target and knows its word; and the settings of their analysis."""
 
 import unicodedata
-from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
 
 import pytest
-import yaml
 from tiny import BYTE_LEVEL, CONFIGS, WORD_PIECE
 
-from tokentrails.config.experiments import load_experiment, load_experiment_file
-from tokentrails.config.load import load_config
 from tokentrails.errors import TokentrailsError
-from tokentrails.settings import Experiment, Prompt, Ranks
+from tokentrails.settings import Experiment, Prompt
 from tokentrails.texts.spans import words_and_parts, words_in
 from tokentrails.texts.tokenization import tokenize
-from tokentrails.texts.word_classes import word_class
 
 ROOT = Path(__file__).parent.parent
 VOCABULARY = ROOT / "config/experiments/vocabulary.yaml"
@@ -161,164 +156,3 @@ def test_a_whole_text_may_fill_the_context_and_no_more(files):
     assert len(rows_of(files("gpt2"), TEXT, context_length=n)) == n
     with pytest.raises(TokentrailsError, match=f"{n} tokens, the model takes {n - 1}"):
         rows_of(files("gpt2"), TEXT, context_length=n - 1)
-
-
-# --- the configuration ------------------------------------------------------------------------
-
-BARE = {"label": "a", "prompt": "She will lead the team."}
-OTHER = {"label": "storm", "prompt": "The storm is over."}
-MARKED = BARE | {"word": "lead"}
-MODELS = {"m": {"source": "path:somewhere"}}
-
-
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
-
-def written(prompts, analyses=None, path="e.yaml"):
-    data = {"analyses": analyses} if analyses else {}
-    Path(path).write_text(yaml.safe_dump(data | {"prompts": prompts}), encoding="utf-8")
-    return path
-
-
-def experiment(prompts, analyses=None, **entry):
-    return load_experiment("e", {"file": written(prompts, analyses)} | entry)
-
-
-@contextmanager
-def refused(*parts):
-    with pytest.raises(TokentrailsError) as caught:
-        yield
-    problem, hint = str(caught.value).split("\nHint: ")
-    for part in parts:
-        assert part in str(caught.value)
-    assert len(problem) < 300 and len(hint) > 8 and not hint.endswith("..")
-
-
-def test_without_targets_a_file_is_one_of_whole_texts(here):
-    read = load_experiment_file(written([BARE | {"topic": "x"}, OTHER]))
-    assert read.analyses == ("ranks",) and read.prompts[0].is_whole
-    assert read.prompts[0].groups == {"topic": "x"}
-    made = experiment([BARE, OTHER])
-    assert made.has_whole_texts
-    assert made.ranks == Ranks(("resid_mid",), 5, False, False, "a")
-
-
-@pytest.mark.parametrize("analysis", ["context", "convergence", "perturbation"])
-def test_whole_texts_have_no_other_analysis(here, analysis):
-    with refused(
-        "e.yaml", "analyses[1]", f"{analysis!r} is not an analysis of whole texts", "'word'"
-    ):
-        load_experiment_file(written([BARE], ["ranks", analysis]))
-
-
-def test_prompts_with_targets_may_ask_for_ranks(here):
-    made = experiment([MARKED], ["identity", "ranks"], ranks={"nearest": 0})
-    assert made.analyses == ("identity", "ranks") and not made.has_whole_texts
-    assert made.ranks == Ranks(("resid_mid",), 0, False, False, "a")
-    assert load_experiment_file(written([MARKED])).analyses == ("identity", "context")
-
-
-def test_given_settings_win_over_defaults(here):
-    given = {"sites": ["resid_mid", "resid"], "nearest": 7.0, "positional": True}
-    made = experiment([BARE, OTHER], ranks=given | {"as_published": True, "show": "storm"})
-    assert made.ranks == Ranks(("resid", "resid_mid"), 7, True, True, "storm")
-    assert isinstance(made.ranks.nearest, int)
-
-
-@pytest.mark.parametrize(
-    ("prompts", "analyses", "entry", "parts"),
-    [
-        ([MARKED], None, {"ranks": {}}, ("ranks: ", "does not ask for the analysis ranks")),
-        ([BARE], None, {"ranks": {"show": "b"}}, ("ranks.show", "label 'b'", "such as 'a'")),
-        (
-            [BARE, OTHER],
-            None,
-            {"ranks": {"show": "strom"}},
-            ("ranks.show", "label 'strom'", "did you mean 'storm'?"),
-        ),
-        ([BARE], None, {"sites": ["resid"]}, ("ranks.sites", "at resid_mid", "add resid_mid")),
-        (
-            [BARE],
-            None,
-            {"sites": ["resid_mid"], "ranks": {"sites": ["resid_mid", "resid"]}},
-            ("ranks.sites", "at resid,", "add resid to experiments.e.sites"),
-        ),
-        (
-            [MARKED],
-            ["ranks"],
-            {"ranks": {"as_published": True}},
-            ("ranks.as_published", "all tokens", "without 'word' and 'token'"),
-        ),
-        (
-            [BARE],
-            None,
-            {"sites": ["resid_mid"], "ranks": {"as_published": True}},
-            ("ranks.as_published", "['resid_mid'] lack", "add resid to experiments.e.sites"),
-        ),
-        (
-            [BARE],
-            None,
-            {"ranks": {"as_published": True, "sites": ["resid"]}},
-            ("ranks.as_published", "one for resid_mid", "add resid_mid to ranks.sites"),
-        ),
-        (
-            [MARKED],
-            ["ranks", "identity"],
-            {"sites": ["resid_mid"]},
-            ("experiments.e.sites", "lack resid", "add resid"),
-        ),
-        (
-            [BARE],
-            ["identity"],
-            {"sites": ["resid_mid"]},
-            ("experiments.e.sites", "lack resid", "add resid"),
-        ),
-        ([BARE], None, {"template": "{word}"}, ("template", "no words")),
-    ],
-)
-def test_settings_that_do_not_go_with_the_texts(here, prompts, analyses, entry, parts):
-    config = {"models": MODELS, "experiments": {"e": {"file": written(prompts, analyses)} | entry}}
-    Path("c.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
-    with refused("c.yaml, ", "experiments.e.", *parts):
-        load_config(config, ["c.yaml"])
-
-
-@pytest.mark.parametrize("prompts", [[BARE], [MARKED]])
-@pytest.mark.parametrize("sites", [["resid_mid"], ["resid"], ["resid_mid", "final_norm"]])
-def test_ranks_alone_need_only_their_own_sites(here, prompts, sites):
-    read = {"sites": [site for site in sites if site != "final_norm"]}
-    assert experiment(prompts, ["ranks"], sites=sites, ranks=read).ranks.sites == (sites[0],)
-
-
-@pytest.mark.parametrize("prompts", [[BARE, OTHER], [MARKED, OTHER | {"word": "storm"}]])
-def test_settings_of_ranks_make_neither_tokens_nor_states_stale(here, prompts):
-    base = experiment(prompts, ["ranks"])
-    settings = {"sites": ["resid"], "nearest": 9, "positional": True, "show": "storm"}
-    if base.has_whole_texts:
-        settings |= {"sites": ["resid", "resid_mid"], "as_published": True}
-    other = experiment(prompts, ["ranks"], ranks=settings)
-    assert other.ranks != base.ranks
-    kept = ("hash", "token_settings", "sites", "pooling", "group_columns")
-    assert [getattr(base, key) for key in kept] == [getattr(other, key) for key in kept]
-    assert load_experiment("e", other.token_settings).hash == other.hash
-
-
-# --- the experiment of the repository ---------------------------------------------------------
-
-
-def test_the_sentences_of_the_repository_mix_function_and_content_words():
-    prompts = load_experiment_file(str(VOCABULARY)).prompts
-    assert len(prompts) >= 64 and len({prompt.label for prompt in prompts}) == len(prompts)
-    assert len({prompt.prompt for prompt in prompts}) == len(prompts)
-    content_words = set()
-    for prompt in prompts:
-        assert prompt.is_whole and len(prompt.label) <= 14 and prompt.groups == {}
-        assert 8 <= len(prompt.prompt.split()) <= 22, prompt.label
-        words = [prompt.prompt[a:b] for a, b in words_in(prompt.prompt)]
-        classes = [word_class(word) for word in words]
-        assert classes.count("function") >= 3 and classes.count("content") >= 3, prompt.label
-        own = {w.lower() for w, c in zip(words, classes, strict=True) if c == "content"}
-        content_words |= own
-    assert len(content_words) >= 300

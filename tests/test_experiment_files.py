@@ -1,0 +1,502 @@
+"""Experiment files: what they say, and the one message that refuses a bad one."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from config_files import (
+    CONFIG,
+    CONTEXTS,
+    PROMPT,
+    STORM,
+    TEXT,
+    WHOLE,
+    changed,
+    load,
+    refused,
+    written,
+)
+
+from tokentrails.catalogue import ANALYSES
+from tokentrails.config.experiments import RESERVED, load_experiment, load_experiment_file
+from tokentrails.settings import Experiment, Prompt, Ranks, Words
+from tokentrails.texts.spans import words_in
+from tokentrails.texts.word_classes import word_class
+
+INSIDE = tuple(each.name for each in ANALYSES if each.inside)
+EXPERIMENTS = Path(__file__).parent.parent / "config/experiments"
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def read(data):
+    return load_experiment_file(written(data))
+
+
+def experiment(prompts, analyses=None, **entry):
+    data = {"analyses": analyses} if analyses else {}
+    return load_experiment("e", {"file": written(data | {"prompts": prompts})} | entry)
+
+
+def one(**changes):
+    return {"prompts": [{k: v for k, v in (PROMPT | changes).items() if v is not ...}]}
+
+
+# What a good file says
+
+
+def test_prompts_are_read_as_they_are_written():
+    groups = {"sense": "metal", "year": 1999, "rare": True, "note": None}
+    made = read(one(token="Ġlead", occurrence=2, **groups) | {"analyses": ["identity"]})
+    assert made.prompts == (Prompt("a", TEXT, "Ġlead", "lead", 2, groups),)
+    assert made.analyses == ("identity",)
+
+
+def test_occurrence_written_with_a_point_is_a_whole_number():
+    occurrence = read(one(occurrence=2.0)).prompts[0].occurrence
+    assert occurrence == 2 and isinstance(occurrence, int)
+
+
+@pytest.mark.parametrize("label", ["a", "9", "x" * 64, "Lead_verb.1-b", "a..b"])
+def test_plain_names_are_labels(label):
+    assert read(one(label=label)).prompts[0].label == label
+
+
+def test_a_mark_at_the_beginning_of_the_file_is_no_part_of_it():
+    assert read(b"\xef\xbb\xbf" + yaml.safe_dump(one()).encode()).prompts[0].word == "lead"
+
+
+def test_references_inside_a_file_are_followed():
+    made = read("prompts:\n- &x {label: a, word: b, prompt: b}\n- {<<: *x, label: c}\n")
+    assert [prompt.label for prompt in made.prompts] == ["a", "c"]
+
+
+def test_without_targets_a_file_is_one_of_whole_texts():
+    made = read({"prompts": [WHOLE | {"topic": "x"}, STORM]})
+    assert made.analyses == ("ranks",) and made.has_whole_texts
+    assert made.prompts[0].groups == {"topic": "x"}
+    assert experiment([WHOLE, STORM]).ranks == Ranks(("resid_mid",), 5, False, False, "a")
+
+
+@pytest.mark.parametrize("analyses", [["convergence"], ["identity", "convergence"], ["ranks"]])
+def test_prompts_with_targets_may_ask_for_more(analyses):
+    assert read(one() | {"analyses": analyses}).analyses == tuple(analyses)
+    made = experiment([PROMPT], analyses, ranks={"nearest": 0}) if "ranks" in analyses else None
+    assert made is None or made.ranks == Ranks(("resid_mid",), 0, False, False, "a")
+
+
+def test_given_settings_of_ranks_win_over_defaults():
+    given = {"sites": ["resid_mid", "resid"], "nearest": 7.0, "positional": True}
+    made = experiment([WHOLE, STORM], ranks=given | {"as_published": True, "show": "storm"})
+    assert made.ranks == Ranks(("resid", "resid_mid"), 7, True, True, "storm")
+    assert isinstance(made.ranks.nearest, int)
+
+
+def test_words_are_read_with_defaults():
+    made = read({"words": {}})
+    assert made.words == Words("wordfreq", 20000, (1, 2, 3), 200, 0)
+    assert (made.analyses, made.prompts, made.contexts) == (("convergence",), (), ())
+    made = read({"words": {}, "contexts": CONTEXTS})
+    assert (made.analyses, made.contexts) == (("perturbation",), tuple(CONTEXTS))
+    assert made.others == 4
+    given = {"list": written("lead\n", "l.txt"), "top": 5.0, "n_tokens": [3, 1], "per_group": 7}
+    made = read({"words": given | {"seed": 9}, "contexts": CONTEXTS, "others": 2})
+    assert made.words == Words("l.txt", 5, (1, 3), 7, 9) and made.others == 2
+    assert isinstance(made.words.top, int)
+
+
+@pytest.mark.parametrize("path", sorted(EXPERIMENTS.glob("*.yaml")), ids=str)
+def test_the_experiments_of_the_repository_are_good(path):
+    made = load_experiment_file(str(path))
+    if made.words:
+        assert made.analyses == (("perturbation",) if made.contexts else ("convergence",))
+    elif made.has_whole_texts:
+        assert made.analyses in (("identity", "ranks"), INSIDE)
+    else:
+        assert made.analyses in (("identity", "context"), ("senses",))
+
+
+def test_the_contexts_of_the_repository_fit_any_word():
+    contexts = load_experiment_file(str(EXPERIMENTS / "perturbation.yaml")).contexts
+    assert len(contexts) == 12
+    for context in contexts:
+        assert context.startswith("{bos}") and context.endswith("{space}{word}")
+        assert 4 <= len(context.split()) <= 12
+
+
+def test_the_sentences_of_the_repository_mix_function_and_content_words():
+    prompts = load_experiment_file(str(EXPERIMENTS / "vocabulary.yaml")).prompts
+    assert len(prompts) >= 64 and len({prompt.label for prompt in prompts}) == len(prompts)
+    assert len({prompt.prompt for prompt in prompts}) == len(prompts)
+    content_words = set()
+    for prompt in prompts:
+        assert prompt.is_whole and len(prompt.label) <= 14 and prompt.groups == {}
+        assert 8 <= len(prompt.prompt.split()) <= 22, prompt.label
+        words = [prompt.prompt[a:b] for a, b in words_in(prompt.prompt)]
+        classes = [word_class(word) for word in words]
+        assert classes.count("function") >= 3 and classes.count("content") >= 3, prompt.label
+        own = {w.lower() for w, c in zip(words, classes, strict=True) if c == "content"}
+        content_words |= own
+    assert len(content_words) >= 300
+
+
+# What is refused
+
+BAD_VALUES = {
+    "label": [
+        *("../x", "..", ".", ".hidden", "a/b", "a\\b", "", " ", "a b", " a", "-a", "_a", "x" * 65),
+        *(
+            "größe",
+            "ａ",
+            "é",
+            "a\u200b",
+            "a\u202eb",
+            "東京",
+            "a\n",
+            "a\nb",
+            "a\tb",
+            "a\x7f",
+            "a\x85",
+        ),
+        *("=a", "~", "a*", "a:b", "CON?"),
+    ],
+    "prompt": ["", " ", "\n\t "],
+    "word": ["", "  "],
+    "token": [""],
+    "occurrence": [0, -1, 1.5, "2", None, True, [1]],
+    "kind": [["a"], {"a": 1}],
+}
+NO_TEXTS = [3, None, True, ["a"], {"a": "b"}]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "parts"),
+    [(key, value, ()) for key, values in BAD_VALUES.items() for value in values]
+    + [
+        (key, value, ("not of type string",))
+        for key in ("label", "prompt", "word", "token")
+        for value in NO_TEXTS
+    ],
+)
+def test_a_bad_value_of_a_prompt_is_shown_with_its_key(key, value, parts):
+    with refused("e.yaml, line ", f", prompts[0].{key}: ", repr(value), *parts):
+        read(one(**{key: value}))
+
+
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [
+        *[
+            (wrong, (f"did you mean '{meant}'", "line 5"))
+            for wrong, meant in [
+                *(("occurence", "occurrence"), ("words", "word"), ("Prompt", "prompt")),
+                *(("tokn", "token"), ("labels", "label")),
+            ]
+        ],
+        *[
+            (name, ("another name", f"prompts[0].{name}"))
+            for name in sorted(RESERVED - {*PROMPT, "token", "occurrence"})
+        ],
+        *[
+            (name, ("group column",))
+            for name in ["", "two words", "1st", "_x", "a-b", "größe", "a\nb", "kind\n", "../x"]
+        ],
+        *[(name, ("group column",)) for name in ["x" * 65, "=a"]],
+        *[(name, ()) for name in [1, True, None, 1.5]],
+    ],
+)
+def test_a_group_column_has_a_plain_name_unlike_others(name, parts):
+    with refused(repr(name), *parts):
+        read({"prompts": [PROMPT | {name: "x"}]})
+
+
+def in_contexts(*more):
+    return {"words": {}, "contexts": [*CONTEXTS, *more]}
+
+
+BAD_FILES = [
+    # prompts
+    (
+        {"prompts": [PROMPT, PROMPT | {"label": "b"}, dict(PROMPT)]},
+        ("'a' is used 2 times", "line 2, prompts[0].label", "of its own"),
+    ),
+    (one(label=...), ("the key 'label' is missing", "prompts[0]", "line 2")),
+    (one(prompt=...), ("the key 'prompt' is missing", "prompts[0]", "line 2")),
+    (one(word=..., occurrence=2), ("prompts[0].occurrence", "the prompt has none")),
+    ("prompts:\n- {label: a, word: b, prompt: b, day: 2024-05-01}\n", ("prompts[0].day",)),
+    *[
+        (
+            f"prompts:\n- {{label: a, word: b, prompt: b, size: {value}}}\n",
+            ("prompts[0].size", "not of type"),
+        )
+        for value in (".nan", ".inf", "-.inf")
+    ],
+    ("prompts: &x\n- *x\n", ("prompts[0]",)),
+    *[
+        ({key: value}, (key,))
+        for key in ("prompts", "experiments")
+        for value in ([], {}, "text", None, 3, [3], [None], ["text"], [[]])
+    ],
+    ({"prompts": {f"key{i}": i for i in range(500)}}, ("not of type array", "…")),
+    # analyses
+    *[
+        (
+            one() | {"analyses": ["identity", wrong]},
+            (repr(wrong), f"did you mean '{meant}'", "analyses[1]", "identity, context"),
+        )
+        for wrong, meant in [("identitty", "identity"), ("contexts", "context")]
+    ],
+    *[
+        (one() | {"analyses": value}, ("analyses",))
+        for value in ([], "identity", ["identity", "identity"], None, [["identity"]])
+    ],
+    (one() | {"analyses": ["perturbation"]}, ("analyses[0]", "of prompts")),
+    (one() | {"analyses": ["heads"]}, ("'heads' is not an analysis of prompts with targets",)),
+    *[
+        (
+            {"analyses": ["ranks", name], "prompts": [WHOLE]},
+            ("analyses[1]", f"{name!r} is not an analysis of whole texts", "'word'"),
+        )
+        for name in ("context", "convergence", "perturbation")
+    ],
+    (
+        {"analyses": ["identity"], "words": {}},
+        ("analyses[0]", "'identity'", "words without contexts", "convergence"),
+    ),
+    ({"analyses": ["perturbation"], "words": {}}, ("analyses[0]", "words without contexts")),
+    (in_contexts() | {"analyses": ["convergence"]}, ("analyses[0]", "choose from perturbation")),
+    ({"analyses": ["convergance"], "words": {}}, ("did you mean 'convergence'",)),
+    # keys
+    *[
+        (one() | {wrong: ["identity"]}, (f"unknown key '{wrong}'", f"did you mean '{meant}'"))
+        for wrong, meant in [("analysis", "analyses"), ("promts", "prompts")]
+    ],
+    ({}, ("none of prompts / words is given",)),
+    ({"analyses": ["identity"]}, ("none of prompts / words is given",)),
+    ({"contexts": CONTEXTS}, ("none of prompts / words is given",)),
+    ({"words": {}, "prompts": [PROMPT]}, ("line 1, words", "prompts", "two files")),
+    ({"words": {}, "experiments": [PROMPT]}, ("line 1, words", "experiments")),
+    (one() | {"contexts": CONTEXTS}, ("contexts", "goes with words")),
+    (one() | {"others": 2}, ("others", "goes with words")),
+    ({"words": {}, "others": 2}, ("line 2, others", "no contexts")),
+    # words and contexts
+    *[({"words": value}, ("words", "not of type object")) for value in ([], None)],
+    ({"words": {"tops": 3}}, ("words.tops", "did you mean 'top'")),
+    ({"words": {"list": "gone.txt"}}, ("words.list", "'gone.txt'", "working directory")),
+    ({"words": {"list": "."}}, ("words.list", "'.'")),
+    *[
+        ({"words": {key: value}}, (f"words.{key}",))
+        for key, values in {
+            "list": ["", ["lead"]],
+            "top": [0, "many"],
+            "n_tokens": [[], 2, [0], [1, 1], [True]],
+            "per_group": [0, 1.5],
+            "seed": [-1, None],
+        }.items()
+        for value in values
+    ],
+    *[
+        ({"words": {}, "contexts": value}, ("contexts", "at least two"))
+        for value in ([], CONTEXTS[:1])
+    ],
+    ({"words": {}, "contexts": "{word}"}, ("contexts", "not of type array")),
+    ({"words": {}, "contexts": [{"word": None}, "{word}"]}, ("contexts[0]",)),
+    (in_contexts("an"), ("line 5, contexts[2]", "{word} 0 times")),
+    (in_contexts(CONTEXTS[0]), ("contexts[2]", "same as contexts[0]")),
+    (in_contexts("a{space}{word}"), ("same as contexts[0]",)),
+    (in_contexts() | {"others": 0}, ("others",)),
+    # no mapping, no YAML, no text
+    *[
+        (content, ("is not of type object",))
+        for content in ("", "\n", "# only a comment\n", "3", "text", "- a\n- b\n", "null")
+    ],
+    *[
+        (content, ("YAML",))
+        for content in (
+            *("prompts: [", "prompts:\n\t- a", "a: b: c", "prompts: &x [*y]", "{a: 1}}"),
+            "prompts: !!python/object/apply:os.system ['true']",
+            *("--- 1\n--- 2\n", "prompts: '\x00'", "prompts: '\x1b'", "? [a, b]\n: 1\n"),
+            *("day: 2024-13-45\n", "number: !!int abc\n", f"number: {'1' * 5000}\n"),
+            *("prompts: " + "[" * 2000, "prompts: " + "[" * 2000 + "]" * 2000),
+        )
+    ],
+    *[
+        (content, ("not UTF-8", "save it as UTF-8"))
+        for content in (b"\xff\xfe\x00", "größe: 1".encode("latin-1"), b"\x80abc")
+    ],
+    *[
+        (content, (f"the key '{key}' is there twice", f"line {line}"))
+        for content, key, line in [
+            ("prompts: []\nanalyses: []\nprompts: []\n", "prompts", 3),
+            ("prompts:\n- label: a\n  word: b\n  label: c\n", "label", 4),
+            ("prompts:\n- {label: a, sense: b, sense: b}\n", "sense", 2),
+        ]
+    ],
+]
+
+
+@pytest.mark.parametrize(("data", "parts"), BAD_FILES)
+def test_a_bad_file_is_one_clear_error(data, parts):
+    with refused("e.yaml", *parts):
+        read(data)
+
+
+@pytest.mark.parametrize("target", [{"word": "team"}, {"token": "Ġteam"}])
+@pytest.mark.parametrize("key", ["prompts", "experiments"])
+def test_all_prompts_have_targets_or_none(target, key):
+    bare, marked = WHOLE | {"label": "b"}, WHOLE | target
+    problem = "the prompt 'b' has no target, and 'a' has one"
+    with refused(f"{key}[1]", problem, "file of their own"):
+        read({key: [marked, bare]})
+    with refused(f"{key}[0]", problem, "'word'"):
+        read({key: [bare, marked]})
+
+
+@pytest.mark.parametrize("path", ["gone.yaml", "folder", "gone/x.yaml"])
+def test_a_file_that_is_not_there_is_named(path):
+    Path("folder").mkdir()
+    with refused(path, "cannot be read", "check the name"):
+        load_experiment_file(path)
+
+
+def test_an_error_in_a_published_file_is_shown_at_its_own_key():
+    with pytest.raises(Exception, match=r"line 2, experiments\[0\]") as caught:
+        read("experiments:\n- label: a\n  word: x\n")
+    assert "prompts[" not in str(caught.value)
+
+
+# What the configuration says of an experiment, and its file
+
+
+@pytest.mark.parametrize(
+    ("data", "entry", "parts"),
+    [
+        (one(), {"template": "{word}"}, ("template", "prompts and no words")),
+        ({"prompts": [WHOLE]}, {"template": "{word}"}, ("template", "no words")),
+        (in_contexts(), {"template": "{word}"}, ("template", "of its own")),
+        ({"words": {}}, {"template": "word"}, ("template", "'word'", "0 times")),
+        ({"words": {}}, {"template": 3}, ("template", "not of type string")),
+        ({"words": {}}, {"special_tokens": "bos"}, ("special_tokens", "{bos} in the template")),
+        (in_contexts(), {"special_tokens": "none"}, ("special_tokens",)),
+        (one(), {"ranks": {}}, ("ranks: ", "does not ask for the analysis ranks")),
+        (one(), {"circuits": {"top": 3}}, ("none of the analyses heads",)),
+        (
+            {"prompts": [WHOLE]},
+            {"ranks": {"show": "b"}},
+            ("ranks.show", "label 'b'", "such as 'a'"),
+        ),
+        (
+            {"prompts": [WHOLE, STORM]},
+            {"ranks": {"show": "strom"}},
+            ("ranks.show", "label 'strom'", "did you mean 'storm'?"),
+        ),
+        (
+            {"prompts": [WHOLE]},
+            {"sites": ["resid"]},
+            ("ranks.sites", "at resid_mid", "add resid_mid"),
+        ),
+        (
+            {"prompts": [WHOLE]},
+            {"sites": ["resid_mid"], "ranks": {"sites": ["resid_mid", "resid"]}},
+            ("ranks.sites", "at resid,", "add resid to experiments.e.sites"),
+        ),
+        (
+            one() | {"analyses": ["ranks"]},
+            {"ranks": {"as_published": True}},
+            ("ranks.as_published", "all tokens", "without 'word' and 'token'"),
+        ),
+        (
+            {"prompts": [WHOLE]},
+            {"sites": ["resid_mid"], "ranks": {"as_published": True}},
+            ("ranks.as_published", "['resid_mid'] lack", "add resid to experiments.e.sites"),
+        ),
+        (
+            {"prompts": [WHOLE]},
+            {"ranks": {"as_published": True, "sites": ["resid"]}},
+            ("ranks.as_published", "one for resid_mid", "add resid_mid to ranks.sites"),
+        ),
+        *[
+            (data, {"sites": ["resid_mid"]}, ("experiments.e.sites", "lack resid", "add resid"))
+            for data in (
+                one(),
+                one() | {"analyses": ["ranks", "identity"]},
+                {"prompts": [WHOLE], "analyses": ["identity"]},
+            )
+        ],
+    ],
+)
+def test_keys_that_do_not_go_with_the_file(data, entry, parts):
+    with refused("c.yaml, ", "experiments.e.", *parts):
+        load(changed(CONFIG, "experiments.e", {"file": written(data)} | entry))
+
+
+@pytest.mark.parametrize("prompt", [WHOLE, PROMPT])
+@pytest.mark.parametrize("sites", [["resid_mid"], ["resid"], ["resid_mid", "final_norm"]])
+def test_ranks_alone_need_only_their_own_sites(prompt, sites):
+    ranks = {"sites": [site for site in sites if site != "final_norm"]}
+    assert experiment([prompt], ["ranks"], sites=sites, ranks=ranks).ranks.sites == (sites[0],)
+
+
+@pytest.mark.parametrize("prompts", [[WHOLE, STORM], [PROMPT, STORM | {"word": "storm"}]])
+def test_settings_of_ranks_make_neither_tokens_nor_states_stale(prompts):
+    base = experiment(prompts, ["ranks"])
+    settings = {"sites": ["resid"], "nearest": 9, "positional": True, "show": "storm"}
+    if base.has_whole_texts:
+        settings |= {"sites": ["resid", "resid_mid"], "as_published": True}
+    other = experiment(prompts, ["ranks"], ranks=settings)
+    assert other.ranks != base.ranks
+    kept = ("hash", "token_settings", "sites", "pooling", "group_columns")
+    assert [getattr(base, key) for key in kept] == [getattr(other, key) for key in kept]
+    assert load_experiment("e", other.token_settings).hash == other.hash
+
+
+@pytest.mark.parametrize("data", [{"words": {}}, in_contexts()])
+def test_the_keys_for_tokenizing_make_the_same_experiment(data):
+    whole = load_experiment("e", {"file": written(data), "pooling": "mean"}, ("m",))
+    again = load_experiment("e", whole.token_settings)
+    assert again.hash == whole.hash and again.models == ()
+
+
+# The hash
+
+
+def hash_of(data, **entry):
+    return load_experiment("e", {"file": written(data)} | entry).hash
+
+
+def test_the_hash_of_prompts_is_that_of_their_texts():
+    base = hash_of(one())
+    assert base == hash_of(one() | {"analyses": ["identity"]})
+    assert base == hash_of(one(), pooling="mean") == hash_of(one(), sites=["resid"])
+    others = [
+        *(hash_of(one(**{key: "b"})) for key in ("label", "word", "prompt", "sense")),
+        hash_of(one(occurrence=2)),
+        hash_of({"prompts": [PROMPT, PROMPT | {"label": "b"}]}),
+        hash_of(one(), special_tokens="none"),
+    ]
+    assert len({base, *others}) == 8
+
+
+def test_the_hash_of_words_is_that_of_all_that_decides_the_table():
+    def of_words(more=None, template=None, pooling="last", **settings):
+        entry = {"template": template} if template else {}
+        return hash_of({"words": settings} | (more or {}), pooling=pooling, **entry)
+
+    written("lead\n", "l.txt")
+    assert of_words() == of_words(pooling="mean") == of_words(template="{bos}{space}{word}", seed=0)
+    hashes = [
+        *(of_words(), of_words(list="l.txt"), of_words(top=3), of_words(n_tokens=[1])),
+        *(of_words(per_group=3), of_words(seed=1), of_words(template="{word}")),
+        *(of_words({"contexts": CONTEXTS}), of_words({"contexts": CONTEXTS[::-1]})),
+        of_words({"contexts": CONTEXTS, "others": 3}),
+    ]
+    assert len(set(hashes)) == len(hashes)
+
+
+def test_the_hash_of_prompts_is_what_it_was_before_there_were_words():
+    prompt = Prompt("a", "She will lead.", None, " lead", 1, {"sense": "x"})
+    made = Experiment("e", "e.yaml", (), "last", "default", ("resid",), ("identity",), (prompt,))
+    assert made.hash == "bbb180de4c3b1b72"
