@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 
 from tokentrails.files.siblings import Siblings
-from tokentrails.files.states import StatesReader, StatesWriter
+from tokentrails.files.states import Layer, StatesReader, StatesWriter
 from tokentrails.statistics.bootstrap import DRAWS_AT_ONCE, Bootstrap
 from tokentrails.statistics.permutation import Permutation
 from tokentrails.statistics.settings import Statistics
@@ -44,3 +44,11 @@ def siblings(folder, states, places, reference):
             writer.finish({})
         readers[name] = StatesReader(path)
     return Siblings(readers, reference)
+
+
+def moved(layers, change):
+    """The same places and occurrences with other states: `change` of each layer."""
+    return [
+        Layer(at.site, at.layer, at.occurrence, np.asarray(change(at), dtype=np.float32))
+        for at in layers
+    ]

@@ -19,7 +19,7 @@ from tokentrails.metrics.convergence import (
 )
 from tokentrails.metrics.perturbation import perturbation, perturbation_by_group
 from tokentrails.statistics.alignment import compact, debiased_cka, procrustes
-from tokentrails.statistics.bootstrap import DRAWS_AT_ONCE, Bootstrap
+from tokentrails.statistics.bootstrap import DRAWS_AT_ONCE
 from tokentrails.statistics.jackknife import Jackknife
 
 WIDTH, DEPTH = 6, 2
@@ -113,8 +113,7 @@ def test_group_means_are_means_over_its_words(by_group, siblings):
         here = words.filter(
             pl.col("checkpoint") == row["checkpoint"],
             pl.col("site") == row["site"],
-            *([] if row["n_tokens"] is None else [pl.col("n_tokens") == row["n_tokens"]]),
-            *([] if row["layer"] is None else [pl.col("layer") == row["layer"]]),
+            *(pl.col(k) == row[k] for k in ("n_tokens", "layer") if row[k] is not None),
         )
         assert row["n"] == here["label"].n_unique()
         assert row["few"] == (row["n"] < 6)
@@ -179,35 +178,19 @@ def test_the_bootstrap_draws_the_same_words_for_all_curves():
     rng = np.random.default_rng(3)
     values = rng.standard_normal((2, 40)).astype(np.float32)
     both = np.vstack([values, values[0] - 2 * values[1]])
-    bootstrap = Bootstrap(draws=DRAWS_AT_ONCE + 5, confidence=0.95, seed=7)
+    bootstrap = statistics(DRAWS_AT_ONCE + 5, seed=7).bootstrap
     draws = bootstrap.means(both, (1,))
     assert draws.shape == (DRAWS_AT_ONCE + 5, 3)
     assert draws[:, 2] == pytest.approx(draws[:, 0] - 2 * draws[:, 1], abs=1e-6)
     assert np.array_equal(draws, bootstrap.means(both, (1,)))
     assert not np.array_equal(draws, bootstrap.means(both, (2,)))
-    other_seed = Bootstrap(draws=DRAWS_AT_ONCE + 5, confidence=0.95, seed=8)
+    other_seed = statistics(DRAWS_AT_ONCE + 5, seed=8).bootstrap
     assert not np.array_equal(draws, other_seed.means(both, (1,)))
-
-
-def test_the_bootstrap_has_the_mean_and_spread_that_theory_gives():
-    values = np.random.default_rng(0).standard_normal((1, 200))
-    draws = Bootstrap(draws=4000, confidence=0.95, seed=0).means(values, ())
-    error = values.std() / np.sqrt(200)
-    assert draws.mean() == pytest.approx(values.mean(), abs=4 * error / np.sqrt(4000))
-    assert draws.std() == pytest.approx(error, rel=0.05)
-
-
-def test_intervals_cover_the_truth_about_as_often_as_they_say():
-    bootstrap = Bootstrap(draws=300, confidence=0.9, seed=1)
-    samples = np.random.default_rng(5).standard_normal((400, 60)) + 2.0
-    ends = [bootstrap.interval(bootstrap.means(s[None], (i,))) for i, s in enumerate(samples)]
-    covered = np.mean([low[0] <= 2.0 <= high[0] for low, high in ends])
-    assert 0.84 <= covered <= 0.94
 
 
 def test_values_that_are_missing_take_no_part():
     values = np.array([[1.0, np.nan, 3.0, np.nan], [5.0, 5.0, 5.0, 5.0]])
-    draws = Bootstrap(draws=500, confidence=0.9, seed=0).means(values, ())
+    draws = statistics(500, seed=0).bootstrap.means(values, ())
     known = draws[~np.isnan(draws[:, 0])]
     assert set(known[:, 0]) > {1.0, 2.0, 3.0}
     assert np.isnan(draws[:, 0]).any()  # both known words can be missed
@@ -431,10 +414,7 @@ def perturbation_tokens():
 
 def perturbations(states):
     occurrence = np.arange(len(TEXTS), dtype=np.int32)
-    layers = [
-        Layer(site, layer, occurrence, hidden)
-        for (site, layer), hidden in zip(PLACES, states, strict=True)
-    ]
+    layers = [Layer(*place, occurrence, at) for place, at in zip(PLACES, states, strict=True)]
     provenance = PROVENANCE | {"checkpoint": "step4"}
     return frame(perturbation(layers, perturbation_tokens(), provenance=provenance))
 

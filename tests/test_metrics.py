@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from measures import moved
 from tiny import CONFIGS, ENCODERS
 
 from tokentrails import __version__
@@ -103,11 +104,6 @@ def tables(layers, begin, *, pooling="last", threshold=0.1, tokens=None, depth=D
     second = context(layers, tokens, **about)
     third = summary(first, second, depth=depth, threshold=threshold, provenance=PROVENANCE)
     return first, second, third
-
-
-def moved(layers, hidden):
-    """The same places with other states: `hidden` of each layer's."""
-    return [Layer(at.site, at.layer, at.occurrence, hidden(at)) for at in layers]
 
 
 def by_key(table, *keys):

@@ -17,12 +17,7 @@ from tokentrails.metrics.rank_classes import (
     ranks_gap,
     ranks_summary,
 )
-from tokentrails.statistics.bootstrap import (
-    Bootstrap,
-    cluster_means,
-    cluster_medians,
-    means,
-)
+from tokentrails.statistics.bootstrap import Bootstrap, cluster_means, cluster_medians, means
 
 BOOTSTRAP = statistics().bootstrap
 KEY = ["as_published", "positional", "site", "measure"]
@@ -39,24 +34,23 @@ def random_tokens(rng, n_texts=12, classes=("function", "content", "other", None
     return tokens
 
 
-def ranks_table(tokens, values, *, sites=("resid_mid",), published=()):
+def ranks_table(tokens, values, published=()):
     """A table `ranks`; `values` gives (cosine, rank) by site, layer and index of the token."""
     rows = []
-    for (site, layer), of_tokens in values.items():
-        for token, (cosine, rank) in zip(tokens, of_tokens, strict=True):
+    for (site, layer), pairs in values.items():
+        for token, (cosine, rank) in zip(tokens, pairs, strict=True):
             row = {**token, "site": site, "layer": layer, "positional": False}
             row |= {"cosine": cosine, "rank": rank}
-            shown = site in published and rank is not None
-            row |= {
-                "cosine_as_published": -cosine if shown else None,
-                "rank_as_published": 2 * rank if shown else None,
-            }
+            if site in published and rank is not None:
+                row |= {"cosine_as_published": -cosine, "rank_as_published": 2 * rank}
             rows.append(row)
     types = {"layer": pl.Int32, "position": pl.Int32, "rank": pl.Int32, "word_class": pl.String}
     types |= {"rank_as_published": pl.Int32}
     types |= dict.fromkeys(("cosine", "cosine_as_published"), pl.Float32)
-    frame = pl.DataFrame(rows, schema_overrides=types, infer_schema_length=None).select(COLUMNS)
-    return frame.sort("label", "site", "layer", "position").to_arrow()
+    made = pl.DataFrame(
+        rows, dict.fromkeys(COLUMNS), schema_overrides=types, infer_schema_length=None
+    )
+    return made.sort("label", "site", "layer", "position").to_arrow()
 
 
 def random_values(rng, tokens, places):

@@ -1,7 +1,7 @@
 """The tables of senses on states whose senses are known, the file of senses, and its errors."""
 
 import json
-from collections import Counter, defaultdict
+from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +9,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 import yaml
-from measures import PROVENANCE, frame, samples, statistics
+from measures import PROVENANCE, frame, moved, samples, statistics
 
 from tokentrails.config.experiments import load_experiment_file
 from tokentrails.errors import TokentrailsError
@@ -131,11 +131,7 @@ def test_senses_that_never_part_are_not_found():
 def test_words_without_texts_that_differ_are_at_chance():
     """As at layer 0 of a rotary model: all states of a word are equal."""
     layers = states(TOKENS)
-    same = [
-        Layer(at.site, at.layer, at.occurrence, np.float32([[3, 4, 1]] * len(TOKENS)))
-        for at in layers
-    ]
-    words, by_layer, best = tables(same)
+    words, by_layer, best = tables(moved(layers, lambda at: [[3, 4, 1]] * len(TOKENS)))
     known = {"within": [1.0], "between": [1.0], "gap": [0.0], "auc": [0.5], "p": [1.0]}
     for found in map(cosines, (words, by_layer)):
         assert {name: found[name].unique().to_list() for name in known} == known
@@ -184,16 +180,8 @@ def test_a_baseline_leaves_the_gap_as_it_is(study):
 def test_standardised_is_the_cosine_of_standardised_states(study):
     layers, (words, by_layer, _) = study
     baseline = baseline_of(layers)
-    moved = [
-        Layer(
-            at.site,
-            at.layer,
-            at.occurrence,
-            baseline.standardise((at.site, at.layer), at.hidden).astype(np.float32),
-        )
-        for at in layers
-    ]
-    expected_words, expected, _ = tables(moved)
+    standard = moved(layers, lambda at: baseline.standardise((at.site, at.layer), at.hidden))
+    expected_words, expected, _ = tables(standard)
     for got, wanted in ((words, expected_words), (by_layer, expected)):
         got, wanted = got.filter(measure="standardised"), cosines(wanted)
         for name in ("within", "gap", "gap_low", "auc_high", "p"):
@@ -203,12 +191,12 @@ def test_standardised_is_the_cosine_of_standardised_states(study):
 def test_rotation_and_length_do_not_matter(study):
     layers, (words, by_layer, _) = study
     rng = np.random.default_rng(3)
-    turned = []
-    for at in layers:
+
+    def turned(at):
         rotation, _ = np.linalg.qr(rng.normal(size=(WIDTH, WIDTH)))
-        hidden = (at.hidden @ rotation) * rng.uniform(0.5, 2, size=(len(at.hidden), 1))
-        turned.append(Layer(at.site, at.layer, at.occurrence, hidden.astype(np.float32)))
-    same_words, same, _ = tables(turned)
+        return (at.hidden @ rotation) * rng.uniform(0.5, 2, size=(len(at.hidden), 1))
+
+    same_words, same, _ = tables(moved(layers, turned))
     for got, wanted in ((same_words, words), (same, by_layer)):
         for name in ("within", "between", "gap", "gap_low", "auc", "auc_high", "p"):
             a, b = (cosines(frame)[name].to_numpy() for frame in (got, wanted))
@@ -218,8 +206,8 @@ def test_rotation_and_length_do_not_matter(study):
 def test_the_order_of_the_texts_does_not_matter_to_the_means(study):
     layers, (words, _, _) = study
     order = np.random.default_rng(4).permutation(len(TOKENS))
-    moved = [Layer(at.site, at.layer, at.occurrence, at.hidden[order]) for at in layers]
-    again, _, _ = tables(moved, TOKENS.take(pa.array(order)), baseline_of(layers))
+    shuffled = moved(layers, lambda at: at.hidden[order])
+    again, _, _ = tables(shuffled, TOKENS.take(pa.array(order)), baseline_of(layers))
     for name in ("within", "between", "gap", "auc"):
         assert again[name].to_numpy() == pytest.approx(words[name].to_numpy(), abs=1e-6)
 
@@ -239,12 +227,7 @@ def test_intervals_over_words_are_those_of_a_plain_loop(study):
     assert got["auc_low"].to_numpy() == pytest.approx(low, abs=1e-6)
     assert got["auc_high"].to_numpy() == pytest.approx(high, abs=1e-6)
     layers = np.sort(np.argmax(draws, axis=1))
-    row = best.row(
-        by_predicate=(pl.col("site") == "resid")
-        & (pl.col("measure") == "cosine")
-        & (pl.col("criterion") == "auc"),
-        named=True,
-    )
+    row = best.filter(site="resid", measure="cosine", criterion="auc").row(0, named=True)
     assert row["best_low"] == layers[int(0.025 * (len(layers) - 1))]
     assert row["best_high"] == layers[-int(0.025 * (len(layers) - 1)) - 1]
 
@@ -264,15 +247,12 @@ def test_tables_are_sorted_described_and_made_again_alike(study):
 
 
 def test_a_word_with_a_single_text_of_a_sense_is_left_out_and_says_so(caplog):
-    keep, seen = [], Counter()
-    for index, key in enumerate(
-        zip(*(TOKENS[c].to_pylist() for c in ("word", "sense")), strict=True)
-    ):
-        seen[key] += 1
-        if not (key == ("w03", "y") and seen[key] > 1) and key != ("w05", "x"):
-            keep.append(index)
+    keys = [(token["word"], token["sense"]) for token in TOKENS.to_pylist()]
+    only = keys.index(("w03", "y"))
+    lost = ("w03", "y"), ("w05", "x")
+    keep = [index for index, key in enumerate(keys) if index == only or key not in lost]
     tokens = TOKENS.take(pa.array(keep))
-    layers = [Layer(a.site, a.layer, a.occurrence, a.hidden[keep]) for a in states(TOKENS)]
+    layers = moved(states(TOKENS), lambda at: at.hidden[keep])
     with caplog.at_level("INFO"):
         words, by_layer, best = tables(layers, tokens)
     assert "'w03' has 6 and 1 texts" in caplog.text and "'w05' has 6 and 0 texts" in caplog.text

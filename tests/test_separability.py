@@ -189,26 +189,6 @@ def test_intervals_over_24_words_cover_the_truth(spread, noise):
     assert 0.93 <= ((low <= truth) & (truth <= high)).mean() <= 0.97
 
 
-def test_drawing_texts_as_well_as_words_would_be_too_wide():
-    """Why it is not done: where words do not differ, 95 % would be 99 %."""
-    runs, words, texts, draws = 150, 24, 10, 300
-    rng = np.random.default_rng(6)
-    _, x = simulate(rng, runs, words, texts, 0.0, 1.0)
-    covered = []
-    for of_run in x:
-        word = rng.integers(words, size=(draws, words))
-        counts = rng.multinomial(texts, np.full(texts, 1 / texts), size=(draws, words, 2))
-        drawn = of_run[word]
-        total = (counts * drawn).sum(axis=-1)
-        within = (total**2 - (counts**2 * drawn**2).sum(axis=-1)) / (
-            texts**2 - (counts**2).sum(axis=-1)
-        )
-        means = (within.mean(axis=-1) - total.prod(axis=-1) / texts**2).mean(axis=1)
-        low, high = np.quantile(means, [0.025, 0.975])
-        covered.append(low <= 2.0 <= high)
-    assert np.mean(covered) > 0.97
-
-
 def test_intervals_over_the_texts_of_a_word_cover_the_truth():
     """95 % ± 2 for a single word of 10 and 10 texts, whose states are known."""
     runs, texts = 2_000, 10
