@@ -1,4 +1,4 @@
-"""Half-lives: planted curves, censoring, and groups against a plain loop over texts drawn again."""
+"""Half-lives: planted curves, censoring, and groups against a plain loop over resampled texts."""
 
 import numpy as np
 import polars as pl

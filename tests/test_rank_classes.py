@@ -1,4 +1,4 @@
-"""Word classes, their gap and their jumps, against plain loops over texts drawn again."""
+"""Word classes, their gap and their jumps, against plain loops over resampled texts."""
 
 import json
 

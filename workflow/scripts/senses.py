@@ -1,4 +1,4 @@
-"""How well senses are told apart: the tables by word, by layer, and of the best layers."""
+"""How well states separate senses: the tables by word, by layer, and of the best layers."""
 
 from _baseline import read_baseline
 from _job import job

@@ -45,7 +45,7 @@ def alignment(
     statistics: Statistics,
     provenance: Mapping[str, str],
 ) -> pa.Table:
-    """The table `alignment`: every checkpoint beside the reference, by layer and group of words.
+    """The table `alignment`: every checkpoint against the reference, by layer and group of words.
 
     Parameters
     ----------

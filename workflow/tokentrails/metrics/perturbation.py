@@ -68,7 +68,7 @@ def perturbation(
     table = pl.concat(parts).sort(keys).select(*keys, *MEASURES, "n")
     return describe_frame(
         with_run(table, provenance),
-        title="perturbation: a word's state beside that in other contexts, and of other words",
+        title="perturbation: a word's state against that in other contexts, and of other words",
         provenance=provenance,
         meanings=MEANINGS,
         units=UNITS,
