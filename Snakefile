@@ -35,7 +35,6 @@ report: "workflow/report/workflow.rst"
 
 # Everything.
 rule all:
-    default_target: True
     input:
         lambda wildcards: TARGETS.tables(),
         lambda wildcards: TARGETS.figures(),

@@ -46,7 +46,7 @@ def imported(name: str) -> set[str]:
     return found & PATHS.keys() - {"tokentrails"}
 
 
-GRAPH = {name: imported(name) for name in PATHS}
+GRAPH = {name: imported(name) for name in PATHS if name != "tokentrails"}
 
 
 def room(name: str) -> str:

@@ -108,9 +108,6 @@ if CLAIMS:
 # The figures and tables of the studies, numbered as there.
 if PAPER_ITEMS:
 
-    localrules:
-        paper,
-
     rule paper:
         input:
             sorted({source for item in PAPER_ITEMS for source, _ in item.files}),
@@ -121,6 +118,7 @@ if PAPER_ITEMS:
             "<logs>/paper.log",
         benchmark:
             "<benchmarks>/paper.tsv"
+        localrule: True
         conda:
             "../../envs/claims.yaml"
         params:

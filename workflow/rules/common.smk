@@ -7,8 +7,8 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-# The library lies beside the rules; the scripts find it through scripts/_job.py.
-sys.path.insert(0, os.path.join(workflow.basedir, "workflow"))
+# The library lies beside the rules, or is installed; the scripts find it through scripts/_job.py.
+sys.path.insert(0, os.path.dirname(str(workflow.current_basedir)))
 
 from tokentrails.catalogue import BASELINE, FIGURE_SUFFIXES, Scope
 from tokentrails.config.load import load_config
@@ -21,6 +21,7 @@ from tokentrails.running.fingerprint import fingerprint
 from tokentrails.running.orphans import cancel_orphans
 from tokentrails.running.targets import DOCUMENT, Targets
 from tokentrails.settings import WORDFREQ
+from tokentrails.texts import word_classes
 
 try:
     SETUP = load_config(config, list(map(str, workflow.configfiles)))
@@ -51,8 +52,10 @@ pathvars:
     across="{model}/{experiment}",
 
 
+# Of the workflow, wherever it lies.
+FUNCTION_WORDS = os.path.relpath(word_classes.FUNCTION_WORDS)
+
 WORD_LIST = "resources/words/wordfreq.txt"
-FUNCTION_WORDS = "resources/words/function_words.yaml"
 PAGE_SCRIPT = "resources/figures/page.js"
 TOKENS = "results/tokens/{model}/{experiment}.parquet"
 STATES = "results/hidden_states/{model}/{checkpoint}/{experiment}.parquet"

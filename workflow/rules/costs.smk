@@ -4,11 +4,6 @@
 # out: a few lines on the terminal; results/costs.parquet and .csv
 
 
-localrules:
-    plan,
-    costs,
-
-
 def get_rules(wildcards):
     """By name of each rule with outputs, what tokentrails.running.plan.Rule says of it."""
     return {
@@ -27,10 +22,13 @@ def get_rules(wildcards):
 rule plan:
     log:
         "<logs>/plan.log",
+    localrule: True
     conda:
         "../../envs/torch.yaml"
     params:
-        config=lambda wildcards: config,  # all of it: Snakemake is asked what it would do with it
+        config=lambda wildcards: config,
+        # All of it, and of the Snakefile that uses this one: Snakemake is asked what it would do with it.
+        main_config=lambda wildcards: workflow.config,
         snakefile=str(workflow.main_snakefile),
         rules=get_rules,
     script:
@@ -59,6 +57,7 @@ rule costs:
         csv=report("results/costs.csv", caption="../report/costs.rst", category="Costs"),
     log:
         "<logs>/costs.log",
+    localrule: True
     conda:
         "../../envs/analysis.yaml"
     params:

@@ -4,10 +4,6 @@
 # out: results/tables/{model}/{checkpoint}/{experiment}/{label}.xlsx and .html
 
 
-localrules:
-    document,
-
-
 rule document:
     input:
         unpack(TARGETS.document_inputs),
@@ -25,6 +21,7 @@ rule document:
         "<logs>/document/<run>/{label}.log",
     benchmark:
         "<benchmarks>/document/<run>/{label}.tsv"
+    localrule: True
     conda:
         "../../envs/documents.yaml"
     params:

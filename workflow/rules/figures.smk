@@ -4,10 +4,6 @@
 # out: results/figures/*, results/composites/*; resources/figures/page.js
 
 
-localrules:
-    page_script,
-
-
 # Once for all figures: this takes longer than to draw one.
 rule page_script:
     output:
@@ -16,6 +12,7 @@ rule page_script:
         "<logs>/page_script.log",
     benchmark:
         "<benchmarks>/page_script.tsv"
+    localrule: True
     conda:
         "../../envs/figures.yaml"
     params:

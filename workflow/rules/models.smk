@@ -9,12 +9,6 @@ from dataclasses import asdict
 from tokentrails.models.source import FORM
 
 
-localrules:
-    model,
-    passing_model,
-    checkpoints,
-
-
 # No fingerprint of its code: weights are expensive to fetch again. FORM is raised when they are made otherwise.
 rule model:
     input:
@@ -25,6 +19,7 @@ rule model:
         "<logs>/model/{model}/{checkpoint}.log",
     benchmark:
         "<benchmarks>/model/{model}/{checkpoint}.tsv"
+    localrule: True
     conda:
         "../../envs/torch.yaml"
     params:
@@ -72,6 +67,7 @@ rule checkpoints:
         "<logs>/checkpoints/{model}.log",
     benchmark:
         "<benchmarks>/checkpoints/{model}.tsv"
+    localrule: True
     conda:
         "../../envs/analysis.yaml"
     params:

@@ -4,10 +4,6 @@
 # out: results/tokens/{model}/{experiment}.parquet, and what was skipped; resources/words/wordfreq.txt
 
 
-localrules:
-    word_list,
-
-
 # One word a line, the most frequent first.
 rule word_list:
     output:
@@ -16,6 +12,7 @@ rule word_list:
         "<logs>/word_list.log",
     benchmark:
         "<benchmarks>/word_list.tsv"
+    localrule: True
     conda:
         "../../envs/tokenize.yaml"
     params:

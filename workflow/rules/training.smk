@@ -12,10 +12,6 @@ PLAYS = {
 }
 
 
-localrules:
-    training_text,
-
-
 rule training_text:
     output:
         **{name: ensure(local(path), non_empty=True) for name, path in PLAYS.items()},
@@ -23,6 +19,7 @@ rule training_text:
         "<logs>/training_text.log",
     benchmark:
         "<benchmarks>/training_text.tsv"
+    localrule: True
     conda:
         "../../envs/torch.yaml"
     params:

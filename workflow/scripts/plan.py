@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import yaml
@@ -45,8 +46,14 @@ def size_of(file):
 
 with job(snakemake):
     config = load_config(snakemake.params.config)
-    rules = {name: Rule(*facts) for name, facts in snakemake.params.rules.items()}
-    outputs = summary(snakemake.params.snakefile, snakemake.params.config)
+    prefix = snakemake.rule.removesuffix("plan")  # of all rules, where another Snakefile gave one
+    rules = {
+        name.removeprefix(prefix): Rule(*facts) for name, facts in snakemake.params.rules.items()
+    }
+    outputs = [
+        replace(output, rule=output.rule.removeprefix(prefix))
+        for output in summary(snakemake.params.snakefile, snakemake.params.main_config)
+    ]
     by_model = needs(outputs, rules, config, lambda model: expected(model, folders(model)))
     print(
         page(

@@ -1,3 +1,6 @@
 """tokentrails: how a token's representation evolves inside a transformer."""
 
+from .project import SNAKEFILE
+
 __version__ = "0.1.0"
+__all__ = ["SNAKEFILE"]

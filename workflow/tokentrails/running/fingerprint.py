@@ -67,7 +67,7 @@ def _is_without_effect(file: Path) -> bool:
 
 def _name(file: Path) -> str:
     """A file's path in the library, or its name among the scripts."""
-    return file.relative_to(LIBRARY if file.is_relative_to(LIBRARY) else SCRIPTS).as_posix()
+    return file.relative_to(SCRIPTS if file.is_relative_to(SCRIPTS) else LIBRARY).as_posix()
 
 
 @cache
