@@ -2,9 +2,9 @@
 
 import zipfile
 
+import analysed
 import polars as pl
 import pytest
-import tiny
 import torch
 import workflow as wf
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -12,7 +12,6 @@ from workflow import read_yaml, write_yaml
 
 pytestmark = pytest.mark.e2e
 
-TEXT = "The boat reached the river bank, =1+1 <b>leaders</b>."
 TABLES = ("attention", "heads", "head_summary", "activations", "first_position_neurons")
 TABLES += ("evolution", "predictions", "attribution", "attribution_sum")
 FIGURES = ("attention", "head_summary", "evolution", "attribution")
@@ -20,43 +19,28 @@ FIGURES = ("attention", "head_summary", "evolution", "attribution")
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A finished run of one text through all four analyses."""
-    folder = wf.checkout(tmp_path_factory.mktemp("circuits"))
-    tiny.save("qwen2", folder / "models/qwen2")
-    file = {
-        "analyses": ["heads", "neurons", "evolution", "attribution"],
-        "prompts": [{"label": "boat", "prompt": TEXT}],
-    }
-    write_yaml(folder / "config/experiments/inside.yaml", file)
-    config = {
-        "models": {"qwen2": {"source": "path:models/qwen2"}},
-        "experiments": {
-            "inside": {"file": "config/experiments/inside.yaml", "circuits": {"top": 3}}
-        },
-        "claims": {"enabled": False},
-    }
-    write_yaml(folder / "config/config.yaml", config)
-    wf.run(folder, "heads", "neurons", "evolution", "attribution")
-    return folder
+    return analysed.finished(tmp_path_factory)
 
 
 def table(folder, name, experiment="inside"):
-    return pl.read_parquet(folder / f"results/metrics/qwen2/main/{experiment}/{name}.parquet")
+    return pl.read_parquet(folder / f"results/metrics/llama/main/{experiment}/{name}.parquet")
 
 
 @torch.inference_mode()
 def model_run(folder):
-    path = folder / "models/qwen2"
+    path = folder / "models/llama"
     model = AutoModelForCausalLM.from_pretrained(path, attn_implementation="eager").eval()
     tokenizer = AutoTokenizer.from_pretrained(path)
-    ids = tokenizer(TEXT, return_tensors="pt", truncation=False, padding=False)["input_ids"]
+    ids = tokenizer(analysed.INSIDE, return_tensors="pt", truncation=False, padding=False)[
+        "input_ids"
+    ]
     return model(ids, output_attentions=True), ids[0].tolist(), tokenizer
 
 
 def test_every_table_has_its_twin(folder):
     for name in TABLES:
         frame = table(folder, name)
-        text = (folder / f"results/metrics/qwen2/main/inside/{name}.csv").read_text()
+        text = (folder / f"results/metrics/llama/main/inside/{name}.csv").read_text()
         assert text.splitlines()[0] == ",".join(frame.columns)
         assert "\n=" not in text and ",=" not in text
     neurons = table(folder, "neurons", "weights")
@@ -85,7 +69,7 @@ def test_predictions_are_the_models_own(folder):
         assert row["probability"] == pytest.approx(of_position.max().item(), abs=1e-5)
     last = table(folder, "evolution").filter("predicted").sort("position")
     assert last["top"].list.first().to_list() == rows["predicted"].to_list()
-    lines = (folder / "results/metrics/qwen2/main/inside/predictions.txt").read_text()
+    lines = (folder / "results/metrics/llama/main/inside/predictions.txt").read_text()
     assert len(lines.splitlines()) >= len(ids) + 2
 
 
@@ -102,7 +86,7 @@ def test_what_moves_a_token_sums_up(folder):
 
 
 def test_documents_and_figures_are_there(folder):
-    made = folder / "results/tables/qwen2/main/inside"
+    made = folder / "results/tables/llama/main/inside"
     with zipfile.ZipFile(made / "boat.xlsx") as workbook:
         sheets = workbook.read("xl/workbook.xml").decode()
         cells = b"".join(workbook.read(n) for n in workbook.namelist() if "/sheet" in n)
@@ -112,19 +96,17 @@ def test_documents_and_figures_are_there(folder):
     page = (made / "boat.html").read_text()
     assert "<b>leaders</b>" not in page and "https://" not in page
     for figure in FIGURES:
-        for suffix in ("html", "svg", "png", "pdf", "json"):
-            path = folder / f"results/figures/qwen2/main/inside/{figure}.{suffix}"
+        for suffix in analysed.SUFFIXES:
+            path = folder / f"results/figures/llama/main/inside/{figure}.{suffix}"
             assert path.stat().st_size > 1000
 
 
 def test_only_what_is_stale_is_made_again(folder, tmp_path):
     copy = wf.copy_of(folder, tmp_path / "run")
-    targets = ("heads", "neurons", "evolution", "attribution")
-    assert wf.rules_to_run(copy, *targets) == {}
     config = read_yaml(copy / "config/config.yaml")
     config["experiments"]["inside"]["circuits"]["strongest"] = 4
     write_yaml(copy / "config/config.yaml", config)
-    assert wf.rules_to_run(copy, *targets) == {"activations": 1, "document": 1}
+    assert wf.rules_to_run(copy, *analysed.BLOCKS) == {"activations": 1, "document": 1}
 
 
 def test_a_layer_that_is_not_there_is_refused_by_name(folder, tmp_path):
@@ -132,8 +114,8 @@ def test_a_layer_that_is_not_there_is_refused_by_name(folder, tmp_path):
     config = read_yaml(copy / "config/config.yaml")
     config["experiments"]["inside"]["circuits"]["layers"] = [1, 7]
     write_yaml(copy / "config/config.yaml", config)
-    path = "results/metrics/qwen2/main/inside/heads.parquet"
-    wf.one_message(wf.snakemake(copy, path), "layer", "7", "qwen2")
+    path = "results/metrics/llama/main/inside/heads.parquet"
+    wf.one_message(wf.snakemake(copy, path), "layer", "7", "llama")
     assert not wf.half_written(copy)
 
 

@@ -2,54 +2,20 @@
 
 from pathlib import Path
 
+import analysed
 import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import tiny
 import workflow as wf
 
 pytestmark = pytest.mark.e2e
 
-MODELS = ("llama", "bert")
-WORDS = {
-    "lead": ("guide", "metal"),
-    "bank": ("money", "river"),
-    "spring": ("coil", "water"),
-}
-TEXTS = ("The {} was there.", "She ran down the hill to the {} of numbers.", "cold {} words")
-SUFFIXES = ("svg", "html", "png", "pdf", "json")
-
-
-def prompts() -> list[dict]:
-    return [
-        {
-            "label": f"{word}_{sense}_{index}",
-            "word": f" {word}",
-            "sense": sense,
-            "prompt": text.format(f"{sense} {word}"),
-        }
-        for word, senses in WORDS.items()
-        for sense in senses
-        for index, text in enumerate(TEXTS)
-    ]
-
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    folder = wf.checkout(tmp_path_factory.mktemp("senses") / "run")
-    for name in MODELS:
-        tiny.save(name, folder / "models" / name)
-    wf.write_yaml(folder / "own.yaml", {"analyses": ["senses"], "prompts": prompts()})
-    data = {
-        "models": {name: {"source": f"path:models/{name}", "threads": 1} for name in MODELS},
-        "experiments": {"own": {"file": "own.yaml"}},
-        "statistics": {"bootstrap": 100, "permutations": 200},
-    }
-    wf.write_yaml(folder / "config/config.yaml", data)
-    wf.run(folder, "senses", *wf.ONE_THREAD)
-    return folder
+    return analysed.finished(tmp_path_factory)
 
 
 def read(folder: Path, name: str, model: str = "llama") -> pl.DataFrame:
@@ -57,15 +23,15 @@ def read(folder: Path, name: str, model: str = "llama") -> pl.DataFrame:
 
 
 def test_everything_is_made_once(folder):
-    for model in MODELS:
+    for model in analysed.MODELS:
         for name in ("senses", "senses_by_layer", "senses_best"):
             twin = pl.read_csv(folder / f"results/metrics/{model}/main/own/{name}.csv")
             assert len(twin) == len(read(folder, name, model)) > 0
         for figure in ("senses_by_layer", "senses_words"):
-            for suffix in SUFFIXES:
+            for suffix in analysed.SUFFIXES:
                 made = folder / f"results/figures/{model}/main/own/{figure}.{suffix}"
                 assert made.stat().st_size > 0
-    for suffix in SUFFIXES:
+    for suffix in analysed.SUFFIXES:
         assert (folder / f"results/composites/own_separability.{suffix}").stat().st_size > 0
     assert wf.half_written(folder) == []
     assert wf.rules_to_run(folder, "senses") == {}
@@ -73,16 +39,16 @@ def test_everything_is_made_once(folder):
 
 def test_a_rotary_model_cannot_tell_senses_apart_at_layer_0(folder):
     start = read(folder, "senses").filter(site="resid", layer=0, measure="cosine")
-    assert len(start) == len(WORDS)
-    assert start["within"].to_list() == start["between"].to_list() == [1.0] * len(WORDS)
-    assert start["auc"].to_list() == [0.5] * len(WORDS)
+    assert len(start) == len(analysed.WORDS)
+    assert start["within"].to_list() == start["between"].to_list() == [1.0] * len(analysed.WORDS)
+    assert start["auc"].to_list() == [0.5] * len(analysed.WORDS)
     later = read(folder, "senses").filter(site="resid", layer=3, measure="cosine")
     assert (later["within"] < 1).all() and (later["n_a"] == 3).all()
 
 
 def test_the_tables_agree_with_a_plain_loop_over_the_states(folder):
-    tokens = pl.read_parquet(folder / "results/tokens/bert/own.parquet")
-    table = pq.read_table(folder / "results/hidden_states/bert/main/own.parquet")
+    tokens = pl.read_parquet(folder / "results/tokens/roberta/own.parquet")
+    table = pq.read_table(folder / "results/hidden_states/roberta/main/own.parquet")
     wanted = pa.compute.and_(
         pa.compute.equal(table["site"], "resid"), pa.compute.equal(table["layer"], 2)
     )
@@ -90,7 +56,7 @@ def test_the_tables_agree_with_a_plain_loop_over_the_states(folder):
     hidden = hidden.to_numpy_ndarray().astype(float)
     unit = hidden / np.linalg.norm(hidden, axis=1, keepdims=True)
     for row in (
-        read(folder, "senses", "bert")
+        read(folder, "senses", "roberta")
         .filter(site="resid", layer=2, measure="cosine")
         .rows(named=True)
     ):
@@ -115,7 +81,7 @@ def test_a_change_of_the_statistics_makes_no_states_again(folder, tmp_path):
 
 def test_a_third_sense_is_refused_with_one_message(folder, tmp_path):
     copy = wf.copy_of(folder, tmp_path / "run")
-    changed = prompts()
+    changed = analysed.sense_prompts()
     changed[0]["sense"] = "other"
     wf.write_yaml(copy / "own.yaml", {"analyses": ["senses"], "prompts": changed})
     wf.one_message(

@@ -3,10 +3,10 @@
 import csv
 import json
 
+import analysed
 import numpy as np
 import polars as pl
 import pytest
-import tiny
 import torch
 import workflow as wf
 from safetensors.torch import load_file
@@ -15,44 +15,10 @@ from workflow import read_yaml, write_yaml
 
 pytestmark = pytest.mark.e2e
 
-TEXTS = {
-    "bank": "The bank approved the loan, and the boat reached it.",
-    "lead": "She will lead the team through 1845 transitions.",
-    "formula": "=1+1 leaders don't transform.",
-}
-TABLES = ("ranks", "ranks_by_class", "ranks_gap", "ranks_summary")
-RUNS = (("roberta", "full"), ("roberta", "plain"), ("llama", "plain"))
-FIGURES = ("similarity_layers", "rank_layers", "rank_heatmap", "rank_classes")
-TARGETS = (
-    *(f"results/metrics/{model}/main/{name}/{t}.csv" for model, name in RUNS for t in TABLES),
-    *(f"results/figures/roberta/main/full/{figure}.svg" for figure in FIGURES),
-    "results/composites/plain_ranks.svg",
-)
-
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A finished run of whole texts: an encoder with everything, a decoder with the defaults."""
-    folder = wf.checkout(tmp_path_factory.mktemp("vocabulary"))
-    for name in ("roberta", "llama"):
-        tiny.save(name, folder / "models" / name)
-    prompts = [{"label": label, "prompt": text} for label, text in TEXTS.items()]
-    write_yaml(
-        folder / "config/experiments/texts.yaml", {"analyses": ["ranks"], "prompts": prompts}
-    )
-    all_options = {"as_published": True, "positional": True, "sites": ["resid", "resid_mid"]}
-    file = {"file": "config/experiments/texts.yaml"}
-    config = {
-        "models": {name: {"source": f"path:models/{name}"} for name in ("roberta", "llama")},
-        "experiments": {
-            "full": file | {"models": ["roberta"], "ranks": all_options | {"nearest": 3}},
-            "plain": file | {"models": ["llama", "roberta"], "sites": ["resid_mid"]},
-        },
-        "statistics": {"bootstrap": 100},
-    }
-    write_yaml(folder / "config/config.yaml", config)
-    wf.run(folder, *TARGETS)
-    return folder
+    return analysed.finished(tmp_path_factory)
 
 
 def ranks_of(folder, model, experiment):
@@ -115,7 +81,7 @@ def test_ranks_are_those_of_a_plain_loop(folder, model, experiment):
     positions = [t.numpy() for n, t in tensors.items() if n.endswith("position_embeddings.weight")]
     full = experiment == "full"
     checked = 0
-    for label, text in TEXTS.items():
+    for label, text in analysed.TEXTS.items():
         ids, layers, tokenizer = states_of(path, text)
         known = sorted(set(tokenizer.get_vocab().values()))
         assert max(known) < len(embedding) - 1  # there are padded rows
@@ -154,8 +120,8 @@ def test_words_have_their_classes(folder):
 
 
 def test_tables_are_there_with_twins_that_are_no_formulas(folder):
-    for model, experiment in RUNS:
-        for table in TABLES:
+    for model, experiment in analysed.RANK_RUNS:
+        for table in analysed.RANK_TABLES:
             path = folder / f"results/metrics/{model}/main/{experiment}/{table}"
             frame = pl.read_parquet(path.with_suffix(".parquet"))
             rows = list(csv.reader(path.with_suffix(".csv").open(encoding="utf-8")))
@@ -167,8 +133,8 @@ def test_tables_are_there_with_twins_that_are_no_formulas(folder):
 
 def test_the_figure_shows_the_first_text(folder):
     at = folder / "results/figures/roberta/main/full"
-    for figure in FIGURES:
-        for suffix in ("html", "svg", "png", "pdf", "json"):
+    for figure in analysed.RANK_FIGURES:
+        for suffix in analysed.SUFFIXES:
             assert (at / f"{figure}.{suffix}").stat().st_size > 1000
     assert "The bank approved" in json.dumps(json.loads((at / "rank_heatmap.json").read_text()))
     assert (folder / "results/composites/plain_ranks.svg").exists()
@@ -176,22 +142,21 @@ def test_the_figure_shows_the_first_text(folder):
 
 def test_only_what_an_option_changes_is_made_again(folder, tmp_path):
     copy = wf.copy_of(folder, tmp_path / "run")
-    assert wf.rules_to_run(copy, *TARGETS) == {}
     assert "figures" in wf.snakemake(copy, "--dry-run", "vocabulary").stdout  # a target of its own
     path = copy / "config/config.yaml"
     config = read_yaml(path)
     config["experiments"]["full"]["ranks"]["show"] = "lead"
     write_yaml(path, config)
-    one_text = {f"{name}_figure": 1 for name in FIGURES[:3]}
-    assert wf.rules_to_run(copy, *TARGETS) == one_text
+    one_text = {f"{name}_figure": 1 for name in analysed.RANK_FIGURES[:3]}
+    assert wf.rules_to_run(copy, *analysed.RANKS) == one_text
     config["experiments"]["full"]["ranks"] |= {"show": "bank", "nearest": 4}
     write_yaml(path, config)
-    jobs = wf.rules_to_run(copy, *TARGETS)
-    drawn = {f"{name}_figure": 1 for name in FIGURES}
+    jobs = wf.rules_to_run(copy, *analysed.RANKS)
+    drawn = {f"{name}_figure": 1 for name in analysed.RANK_FIGURES}
     assert jobs == {"ranks": 1, "ranks_by_class": 1} | drawn
     words = copy / "resources/words/function_words.yaml"
     words.write_text(words.read_text() + "# one more line\n")
-    assert wf.rules_to_run(copy, *TARGETS)["ranks"] == 3
+    assert wf.rules_to_run(copy, *analysed.RANKS)["ranks"] == 3
 
 
 def test_what_an_architecture_cannot_do_is_refused_by_name(folder, tmp_path):

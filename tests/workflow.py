@@ -188,17 +188,23 @@ def small(folder: Path, models: Path | None = None) -> Path:
 
 
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run of `small`, made once for all tests; they copy it and leave it as it is."""
+    """A finished run of `small`."""
+    return shared(tmp_path_factory, "finished", lambda folder: run(small(folder), *ONE_THREAD))
+
+
+def shared(
+    tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]
+) -> Path:
+    """A folder made once for all tests; they copy it and leave it as it is."""
     top = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:  # the processes of one run have their folders in one
         top = top.parent
-    folder = top / "finished"
-    with (top / "finished.lock").open("w") as lock:
+    folder = top / name
+    with (top / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not folder.exists():
-            made = small(top / "unfinished")
-            run(made, *ONE_THREAD)
-            made.rename(folder)
+            make(top / f"{name}.unfinished")
+            (top / f"{name}.unfinished").rename(folder)
     return folder
 
 

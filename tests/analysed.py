@@ -1,0 +1,77 @@
+"""A finished run of a decoder and an encoder: senses, ranks, and what is inside the blocks."""
+
+from pathlib import Path
+
+import pytest
+import tiny
+import workflow as wf
+
+MODELS = ("llama", "roberta")
+WORDS = {"lead": ("guide", "metal"), "bank": ("money", "river"), "spring": ("coil", "water")}
+CONTEXTS = ("The {} was there.", "She ran down the hill to the {} of numbers.", "cold {} words")
+TEXTS = {
+    "bank": "The bank approved the loan, and the boat reached it.",
+    "lead": "She will lead the team through 1845 transitions.",
+    "formula": "=1+1 leaders don't transform.",
+}
+INSIDE = "The boat reached the river bank, =1+1 <b>leaders</b>."
+
+SUFFIXES = ("svg", "html", "png", "pdf", "json")
+BLOCKS = ("heads", "neurons", "evolution", "attribution")
+RANK_TABLES = ("ranks", "ranks_by_class", "ranks_gap", "ranks_summary")
+RANK_RUNS = (("roberta", "full"), ("roberta", "plain"), ("llama", "plain"))
+RANK_FIGURES = ("similarity_layers", "rank_layers", "rank_heatmap", "rank_classes")
+RANKS = (
+    *(f"results/metrics/{m}/main/{e}/{table}.csv" for m, e in RANK_RUNS for table in RANK_TABLES),
+    *(f"results/figures/roberta/main/full/{figure}.svg" for figure in RANK_FIGURES),
+    "results/composites/plain_ranks.svg",
+)
+
+
+def sense_prompts() -> list[dict]:
+    """Three texts of each of two senses of each word."""
+    return [
+        {
+            "label": f"{word}_{sense}_{index}",
+            "word": f" {word}",
+            "sense": sense,
+            "prompt": text.format(f"{sense} {word}"),
+        }
+        for word, senses in WORDS.items()
+        for sense in senses
+        for index, text in enumerate(CONTEXTS)
+    ]
+
+
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run, made once for all tests; they copy it and leave it as it is."""
+    return wf.shared(tmp_path_factory, "analysed", _run)
+
+
+def _run(folder: Path) -> None:
+    wf.checkout(folder)
+    for name in MODELS:
+        tiny.save(name, folder / "models" / name)
+    texts = [{"label": label, "prompt": text} for label, text in TEXTS.items()]
+    files = {
+        "own": {"analyses": ["senses"], "prompts": sense_prompts()},
+        "texts": {"analyses": ["ranks"], "prompts": texts},
+        "inside": {"analyses": list(BLOCKS), "prompts": [{"label": "boat", "prompt": INSIDE}]},
+    }
+    for name, data in files.items():
+        wf.write_yaml(folder / f"{name}.yaml", data)
+    ranks = {"as_published": True, "positional": True, "sites": ["resid", "resid_mid"]}
+    config = {
+        "models": {name: {"source": f"path:models/{name}", "threads": 1} for name in MODELS},
+        "experiments": {
+            "own": {"file": "own.yaml"},
+            "full": {"file": "texts.yaml", "models": ["roberta"], "ranks": ranks | {"nearest": 3}},
+            "plain": {"file": "texts.yaml", "sites": ["resid_mid"]},
+            "inside": {"file": "inside.yaml", "models": ["llama"], "circuits": {"top": 3}},
+        },
+        "statistics": {"bootstrap": 100, "permutations": 200},
+        "baseline": {"enabled": False},  # its texts are too long for tiny models
+        "claims": {"enabled": False},  # they read nearly every table
+    }
+    wf.write_yaml(folder / "config/config.yaml", config)
+    wf.run(folder, *wf.ONE_THREAD, "--", "senses", *BLOCKS, *RANKS)
