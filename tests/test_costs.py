@@ -14,7 +14,6 @@ from tokentrails.errors import TokentrailsError
 from tokentrails.files.tables import read_table
 from tokentrails.running.rule_costs import costs, jobs
 
-ROOT = Path(__file__).parent.parent
 HEADER = "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load\tcpu_time\n"
 
 
@@ -76,13 +75,8 @@ def test_a_file_that_is_cut_short_is_named(tmp_path, text):
 
 
 def test_every_rule_that_computes_is_measured_under_its_own_name():
-    measured = {}
-    for file in (ROOT / "workflow/rules").glob("*.smk"):
-        rules = re.split(r"^ *(?:use rule \w+ as|rule) (\w+).*:$", file.read_text(), flags=re.M)
-        for name, body in zip(rules[1::2], rules[2::2], strict=True):
-            found = re.search(r'^ +benchmark:\n +"results/benchmarks/(\w+)[./]', body, re.M)
-            if re.search(r"^ +output:$", body, re.M):
-                measured[name] = found and found[1]
+    pattern = re.compile(r"results/benchmarks/(\w+)[./]")
+    measured = {r.name: r.benchmark and pattern.match(r.benchmark)[1] for r in wf.rules()}
     assert len(measured) > 40
     # What sums up the others cannot take part in the sum.
     assert {n: under for n, under in measured.items() if under != n} == {"costs": None}

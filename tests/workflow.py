@@ -9,6 +9,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -76,6 +77,46 @@ def run(folder: Path, *args: str, **env: str) -> subprocess.CompletedProcess[str
     done = snakemake(folder, *args, **env)
     assert done.returncode == 0, done.stdout + done.stderr
     return done
+
+
+class Rule(NamedTuple):
+    """A rule with outputs, as Snakemake has read it; parameters that are functions are left out."""
+
+    name: str
+    script: str | None
+    benchmark: str | None
+    params: dict[str, str]
+
+
+_RULES = """
+import json, sys
+from pathlib import Path
+from snakemake.api import SnakemakeApi
+from snakemake.settings.types import ConfigSettings, ResourceSettings
+with SnakemakeApi() as api:
+    config = ConfigSettings(configfiles=[Path("config/paper.yaml")])
+    loaded = api.workflow(ResourceSettings(cores=1), config, snakefile=Path("Snakefile"))
+    loaded.dag()
+    sys.stdout.write(json.dumps([
+        (rule.name, rule.script, rule.benchmark and str(rule.benchmark),
+         {key: value for key, value in rule.params.items() if isinstance(value, str)})
+        for rule in loaded._workflow.rules if rule.output
+    ]))
+"""
+
+
+@cache
+def rules() -> list[Rule]:
+    """The rules of this checkout, for a configuration that has them all."""
+    done = subprocess.run(
+        [sys.executable, "-c", _RULES],
+        cwd=ROOT,
+        env=environment(),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return [Rule(*each) for each in json.loads(done.stdout)]
 
 
 def rules_to_run(folder: Path, *args: str) -> dict[str, int]:
