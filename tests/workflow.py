@@ -127,7 +127,7 @@ def rules_to_run(folder: Path, *args: str) -> dict[str, int]:
 def jobs_to_run(folder: Path, *args: str) -> set[Job]:
     """The jobs that a dry run would run, without the table of costs, which is due with any."""
     plugin = {"PYTHONPATH": str(Path(__file__).parent / "plugins")}
-    done = run(folder, "--dry-run", "--logger", "jobs", *args, **plugin)
+    done = run(folder, "--logger", "jobs", "--dry-run", *args, **plugin)
     jobs = {Job(*json.loads(line)) for line in done.stdout.splitlines()}
     assert bool(jobs) != ("Nothing to be done" in done.stderr), done.stderr
     return {job for job in jobs if job.rule != "costs"}
