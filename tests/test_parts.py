@@ -135,15 +135,31 @@ def logits_of_patterns(heads, x_hat, side):
     return logits
 
 
+def weights_of_attention(heads, x_hat):
+    """The weights [heads, query, key] that queries and keys lead to."""
+    logits = direct_logits(heads, x_hat)
+    if heads.softcap is not None:
+        logits = heads.softcap * torch.tanh(logits / heads.softcap)
+    return logits.masked_fill(~heads.visible(len(x_hat)), -torch.inf).softmax(-1)
+
+
+def assert_adds_up(layer, block, run):
+    """Queries and keys, messages, and neurons give what the model itself does in a block."""
+    x_hat = block.attention_norm(run.resid[layer])
+    weights = weights_of_attention(block.heads, x_hat)
+    torch.testing.assert_close(weights, run.attention[layer], **CLOSE)
+    messages = block.heads.messages(x_hat).product()
+    total = torch.einsum("hij,hjd->id", run.attention[layer], messages) + block.heads.b_O
+    torch.testing.assert_close(block.attention_post_norm(total), run.attention_out[layer], **CLOSE)
+    mlp_input = block.mlp_input(run.resid[layer], run.resid_mid[layer])
+    output = block.mlp.activations(mlp_input) @ block.mlp.W_out + block.mlp.b_out
+    torch.testing.assert_close(block.mlp_post_norm(output), run.mlp_out[layer], **CLOSE)
+
+
 @pytest.mark.parametrize("kind", KINDS)
-def test_logits_of_queries_and_keys_give_the_models_attention(layers, kind):
-    for layer, block, x_hat, run in layers(kind):
-        heads = block.heads
-        logits = direct_logits(heads, x_hat)
-        if heads.softcap is not None:
-            logits = heads.softcap * torch.tanh(logits / heads.softcap)
-        logits = logits.masked_fill(~heads.visible(len(x_hat)), -torch.inf)
-        torch.testing.assert_close(logits.softmax(-1), run.attention[layer], **CLOSE)
+def test_heads_and_neurons_add_up_to_the_model(layers, kind):
+    for layer, block, _, run in layers(kind):
+        assert_adds_up(layer, block, run)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -169,24 +185,6 @@ def test_a_pattern_without_an_offset_is_that_of_a_token_with_itself(taken, layer
         moved = heads.patterns(x_hat, "query", 3)[0].product()
         rotary = taken(kind)[2].rotary is not None
         assert torch.allclose(moved, patterns, **CLOSE) is not rotary
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_messages_add_up_to_the_attentions_output(layers, kind):
-    for layer, block, x_hat, run in layers(kind):
-        total = torch.einsum(
-            "hij,hjd->id", run.attention[layer], block.heads.messages(x_hat).product()
-        )
-        output = block.attention_post_norm(total + block.heads.b_O)
-        torch.testing.assert_close(output, run.attention_out[layer], **CLOSE)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_neurons_add_up_to_the_mlps_output(layers, kind):
-    for layer, block, _, run in layers(kind):
-        x_hat = block.mlp_input(run.resid[layer], run.resid_mid[layer])
-        output = block.mlp.activations(x_hat) @ block.mlp.W_out + block.mlp.b_out
-        torch.testing.assert_close(block.mlp_post_norm(output), run.mlp_out[layer], **CLOSE)
 
 
 @pytest.mark.parametrize("kind", KINDS)

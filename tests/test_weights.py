@@ -26,14 +26,13 @@ def save(path, dtype=torch.float32):
     return path
 
 
-def with_header(path, change, body=b""):
-    """Rewrite a safetensors file with another header."""
-    content = path.read_bytes()
-    length = int.from_bytes(content[:8], "little")
-    header = change(json.loads(content[8 : 8 + length]))
-    text = header if isinstance(header, bytes) else json.dumps(header).encode()
-    path.write_bytes(len(text).to_bytes(8, "little") + text + content[8 + length :] + body)
-    return path
+def header_of(content):
+    return content[8 : 8 + int.from_bytes(content[:8], "little")]
+
+
+def with_header(content, header):
+    """A safetensors file with another header."""
+    return len(header).to_bytes(8, "little") + header + content[8 + len(header_of(content)) :]
 
 
 @pytest.mark.parametrize("dtype", TYPES, ids=str)
@@ -119,14 +118,13 @@ def test_the_hash_is_that_of_the_tensors_alone(tmp_path, tensors):
 
     names = ["c", "b", "a"]
     raw = {name: tensors[name].numpy().tobytes() for name in names}
-    header, at = {}, 0
+    header, start = {}, 0
     for name in names:
-        shape, end = list(tensors[name].shape), at + len(raw[name])
-        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [at, end]}
-        at = end
+        shape, end = list(tensors[name].shape), start + len(raw[name])
+        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [start, end]}
+        start = end
     text = json.dumps(header).encode()
-    body = b"".join(raw[name] for name in names)
-    two.write_bytes(len(text).to_bytes(8, "little") + text + body)
+    two.write_bytes(len(text).to_bytes(8, "little") + text + b"".join(raw.values()))
     assert Weights(two).content_sha256() == digest
 
 
@@ -157,18 +155,19 @@ def test_the_hash_reads_more_than_one_piece(tmp_path):
 
 @pytest.mark.parametrize("left", [0, 1, 7, 8, 9, 60, -1, -100])
 def test_a_file_cut_short_is_refused(tmp_path, left):
-    path = save(tmp_path / "w.safetensors")
-    path.write_bytes(path.read_bytes()[:left])
-    with pytest.raises(TokentrailsError, match="cut short") as caught:
+    refused(tmp_path, lambda content: content[:left], "cut short", "w.safetensors", "Hint")
+
+
+def refused(folder, edit, *parts):
+    path = save(folder / "w.safetensors")
+    path.write_bytes(edit(path.read_bytes()))
+    with pytest.raises(TokentrailsError) as caught:
         Weights(path)
-    assert str(path) in str(caught.value) and "Hint" in str(caught.value)
+    assert all(part in str(caught.value) for part in parts)
 
 
 def test_a_file_with_more_behind_it_is_refused(tmp_path):
-    path = save(tmp_path / "w.safetensors")
-    path.write_bytes(path.read_bytes() + b"\0")
-    with pytest.raises(TokentrailsError, match="announces"):
-        Weights(path)
+    refused(tmp_path, lambda content: content + b"\0", "announces")
 
 
 def test_a_missing_file_is_refused(tmp_path):
@@ -177,39 +176,30 @@ def test_a_missing_file_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "change",
+    "header",
     [
-        lambda header: b"not json",
-        lambda header: b'{"a": ',
-        lambda header: b"\xff\xfe\xfd",
-        lambda header: [],
-        lambda header: {"a": 3},
-        lambda header: {"a": {"dtype": "F32"}},
-        lambda header: {"a": {"dtype": "F32", "shape": [1], "data_offsets": [0]}},
-        lambda header: {"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, "4"]}},
+        *(b"not json", b'{"a": ', b"\xff\xfe\xfd", b"[]", b'{"a": 3}', b'{"a": {"dtype": "F32"}}'),
+        b'{"a": {"dtype": "F32", "shape": [1], "data_offsets": [0]}}',
+        b'{"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, "4"]}}',
     ],
 )
-def test_a_wrong_header_is_refused(tmp_path, change):
-    path = with_header(save(tmp_path / "w.safetensors"), change)
-    with pytest.raises(TokentrailsError, match="not safetensors"):
-        Weights(path)
+def test_a_wrong_header_is_refused(tmp_path, header):
+    refused(tmp_path, lambda content: with_header(content, header), "not safetensors")
 
 
 @pytest.mark.parametrize(
     "content", [b"", b"PK\x03\x04" * 40, b"\xff" * 100, b"version https://git-lfs"]
 )
 def test_another_kind_of_file_is_refused(tmp_path, content):
-    (tmp_path / "w.safetensors").write_bytes(content)
-    with pytest.raises(TokentrailsError, match="not safetensors"):
-        Weights(tmp_path / "w.safetensors")
+    refused(tmp_path, lambda _: content, "not safetensors")
 
 
 def test_a_shape_that_does_not_fit_the_bytes_is_refused(tmp_path):
-    def change(header):
-        header["model.second.weight"]["shape"] = [10, 5]
-        return header
-
-    path = with_header(save(tmp_path / "w.safetensors"), change)
+    path = save(tmp_path / "w.safetensors")
+    content = path.read_bytes()
+    header = json.loads(header_of(content))
+    header["model.second.weight"]["shape"] = [10, 5]
+    path.write_bytes(with_header(content, json.dumps(header).encode()))
     with pytest.raises(TokentrailsError, match=r"model\.second\.weight"):
         Weights(path).rows("model.second.weight", np.array([0]))
 

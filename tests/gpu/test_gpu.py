@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import stand_in_gpus
 import torch
-from test_parts import CLOSE, IDS, direct_logits
+from test_parts import IDS, assert_adds_up
 from test_ranks import made, with_ties
 from test_streams import random_texts, rms, states_of
 from tiny import CONFIGS
@@ -123,18 +123,7 @@ def test_parts_add_up_to_the_model_again(on, saved, kind):
     of_gpu = trace(model, architecture, IDS)
     run = Trace(*(getattr(of_gpu, name).to(GPU) for name in Trace.__dataclass_fields__))
     for layer, block in enumerate(parts.blocks):
-        heads, x_hat = block.heads, block.attention_norm(run.resid[layer])
-        logits = direct_logits(heads, x_hat)
-        if heads.softcap is not None:
-            logits = heads.softcap * torch.tanh(logits / heads.softcap)
-        weights = logits.masked_fill(~heads.visible(len(x_hat)), -torch.inf).softmax(-1)
-        torch.testing.assert_close(weights, run.attention[layer], **CLOSE)
-        messages = torch.einsum("hij,hjd->id", weights, heads.messages(x_hat).product())
-        attention_out = block.attention_post_norm(messages + heads.b_O)
-        torch.testing.assert_close(attention_out, run.attention_out[layer], **CLOSE)
-        mlp_input = block.mlp_input(run.resid[layer], run.resid_mid[layer])
-        neurons = block.mlp.activations(mlp_input) @ block.mlp.W_out + block.mlp.b_out
-        torch.testing.assert_close(block.mlp_post_norm(neurons), run.mlp_out[layer], **CLOSE)
+        assert_adds_up(layer, block, run)
 
 
 @pytest.mark.parametrize("kind", CONFIGS)

@@ -7,7 +7,7 @@ vocabulary rows are strictly closer (0 = none), and which rows are closest.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
@@ -71,8 +71,8 @@ class Vocabulary:
 
         Parameters
         ----------
-        offsets: what is added to every row before it is compared with a state. Tokens with the same
-            offset are computed together.
+        offsets: what is added to every row before it is compared with each state; states with the
+            same offset are computed together.
         """
         if offsets is None:
             return self._rank(states, own, k, None)
@@ -96,11 +96,11 @@ class Vocabulary:
             valid=self.valid,
             offset=None if offset is None else torch.tensor(offset, device=device),
         )
-        return Ranked(*(column.cpu().numpy() for column in astuple(found)))
+        return Ranked(*(column.cpu().numpy() for column in found))
 
 
 class Ranked(NamedTuple):
-    """What `ranks.Closest` holds, as arrays."""
+    """`Closest` as arrays."""
 
     cosine: Float64[np.ndarray, " n"]
     rank: Int[np.ndarray, " n"]
@@ -139,12 +139,9 @@ def ranks(
 
     Parameters
     ----------
-    layers: the states, one place at a time.
-    tokens: the tokens table, whose rows are those of the states.
-    vocabulary: what to rank among.
-    word_classes: of each target.
+    layers: the states, one place at a time; their rows are those of `tokens`.
     nearest: how many of the closest entries are given.
-    offsets: with `positional`, the embedding of each target's own position, else None.
+    offsets: with `positional`, the embedding of each target's own position.
     published: if its columns are asked for; they are null at other sites than resid_mid.
     pooling: which token stands for a target of several.
     groups: names of the experiment's own columns.

@@ -17,15 +17,12 @@ from ..settings import SITES
 class Attention:
     """The modules of a block's attention, and the norms around it.
 
-    A weight is stored (out, in), but (in, out) in a `Conv1D`. Where queries, keys and values come
-    from one module, `fused` says in which order its outputs lie.
-
     Attributes
     ----------
     module: gives the attention weights, and knows the scale of the logits.
     query, key, value, output: the projections that hold W_Q, W_K, W_V and W_O.
-    fused: `parts`: all queries, then all keys, then all values; `heads`: query, key and value of
-        the first head, then of the next.
+    fused: how the outputs of one module lie that gives queries, keys and values. `parts`: all
+        queries, then all keys, then all values; `heads`: all of the first head, then of the next.
     norm: LN_l, which the block reads the stream through; None in post-norm encoders.
     query_norm, key_norm: norms of each head's queries and keys.
     post_norm: norm of the output before it is added.
@@ -153,14 +150,13 @@ class Architecture:
         return length
 
 
-_LLAMA_ATTENTION = Attention(
-    module="self_attn",
-    query="self_attn.q_proj",
-    key="self_attn.k_proj",
-    value="self_attn.v_proj",
-    output="self_attn.o_proj",
-    norm="input_layernorm",
-)
+def _attention(module: str, projections: str, **options: Any) -> Attention:
+    """Attention by its module and the names of W_Q, W_K, W_V and W_O in it."""
+    query, key, value, output = (f"{module}.{name}" for name in projections.split())
+    return Attention(module, query, key, value, output, **options)
+
+
+_LLAMA_ATTENTION = _attention("self_attn", "q_proj k_proj v_proj o_proj", norm="input_layernorm")
 _LLAMA_MLP = Mlp("mlp.up_proj", "mlp.down_proj", "mlp.act_fn", gate="mlp.gate_proj")
 
 
@@ -181,12 +177,9 @@ _BERT = Architecture(
     "encoder.layer",
     "attention.output.LayerNorm",
     None,
-    attention=Attention(
+    attention=replace(
+        _attention("attention", "self.query self.key self.value output.dense"),
         module="attention.self",
-        query="attention.self.query",
-        key="attention.self.key",
-        value="attention.self.value",
-        output="attention.output.dense",
     ),
     mlp=Mlp("intermediate.dense", "output.dense", "intermediate.intermediate_act_fn"),
     unembedding=MaskedHead(
@@ -202,11 +195,6 @@ _BERT = Architecture(
 )
 
 
-def _fused(module: str, projection: str, output: str, order: Any, norm: str) -> Attention:
-    """Attention whose queries, keys and values come from one module."""
-    return Attention(module, projection, projection, projection, output, order, norm)
-
-
 ARCHITECTURES = {
     a.model_type: a
     for a in (
@@ -216,7 +204,7 @@ ARCHITECTURES = {
             "h",
             "ln_2",
             "ln_f",
-            attention=_fused("attn", "attn.c_attn", "attn.c_proj", "parts", "ln_1"),
+            attention=_attention("attn", "c_attn c_attn c_attn c_proj", fused="parts", norm="ln_1"),
             mlp=Mlp("mlp.c_fc", "mlp.c_proj", "mlp.act"),
             unembedding="lm_head",
             position_embedding="wpe",
@@ -231,9 +219,11 @@ ARCHITECTURES = {
             "layers",
             "post_attention_layernorm",
             "final_layer_norm",
-            attention=_fused(
-                *("attention", "attention.query_key_value", "attention.dense"),
-                *("heads", "input_layernorm"),
+            attention=_attention(
+                "attention",
+                "query_key_value query_key_value query_key_value dense",
+                fused="heads",
+                norm="input_layernorm",
             ),
             mlp=Mlp("mlp.dense_h_to_4h", "mlp.dense_4h_to_h", "mlp.act"),
             unembedding="embed_out",
@@ -263,8 +253,8 @@ ARCHITECTURES = {
             "decoder.layers",
             "final_layer_norm",
             "decoder.final_layer_norm",
-            attention=replace(
-                _LLAMA_ATTENTION, output="self_attn.out_proj", norm="self_attn_layer_norm"
+            attention=_attention(
+                "self_attn", "q_proj k_proj v_proj out_proj", norm="self_attn_layer_norm"
             ),
             mlp=Mlp("fc1", "fc2", "activation_fn"),
             unembedding="lm_head",
@@ -288,18 +278,12 @@ ARCHITECTURES = {
             blocks="transformer.layer",
             mid="sa_layer_norm",
             sum_norm="output_layer_norm",
-            attention=Attention(
-                module="attention",
-                query="attention.q_lin",
-                key="attention.k_lin",
-                value="attention.v_lin",
-                output="attention.out_lin",
-            ),
+            attention=_attention("attention", "q_lin k_lin v_lin out_lin"),
             mlp=Mlp("ffn.lin1", "ffn.lin2", "ffn.activation"),
             unembedding=MaskedHead(
-                dense="vocab_transform",
-                norm="vocab_layer_norm",
-                decoder="vocab_projector",
+                "vocab_transform",
+                "vocab_layer_norm",
+                "vocab_projector",
                 biases=("vocab_projector.bias",),
             ),
             depth_key="n_layers",

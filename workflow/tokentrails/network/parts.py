@@ -146,13 +146,9 @@ class Parts:
 
     @classmethod
     def from_model(cls, model: nn.Module, folder: Path) -> Parts:
-        """Take a model apart.
+        """Take a bare model apart, with the unembedding from its checkpoint's folder.
 
-        Parameters
-        ----------
-        model: as `load_model` gives it, in float32. Its parameters are set not to require
-            gradients, since they are used as they are.
-        folder: the checkpoint's, for the unembedding, which the bare model does not have.
+        Its parameters are set not to require gradients, since they are used as they are.
 
         Raises
         ------

@@ -8,7 +8,7 @@ nor on the size of the blocks.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Float32, Float64, Int64
@@ -34,8 +34,7 @@ SPARE = 8
 TIE = 1e-12
 
 
-@dataclass(frozen=True)
-class Closest:
+class Closest(NamedTuple):
     """Where each state stands. A state or own row without a direction has NaN, -1 and no rows.
 
     Attributes
@@ -89,8 +88,7 @@ def closest(
     if not parts:
         none = torch.empty(0, dtype=torch.int64, device=states.device)
         parts = [Closest(none.double(), none, none[:, None], none[:, None].double())]
-    names = ("cosine", "rank", "nearest", "nearest_cosine")
-    return Closest(*(torch.cat([getattr(part, name) for part in parts]) for name in names))
+    return Closest(*map(torch.cat, zip(*parts, strict=True)))
 
 
 class Matrix:
