@@ -228,7 +228,7 @@ def planted() -> Parts:
     )
     mlp = SimpleNamespace()
     block = SimpleNamespace(heads=heads, mlp=mlp, attention_norm=torch.nn.Identity())
-    return Parts((block,), E, None, None, None, None, None, None, False)
+    return Parts((block,), E, None, None, None, None, None, None)
 
 
 def summary_of(*texts, top=1):
@@ -244,7 +244,7 @@ def summary_of(*texts, top=1):
     spaces = Spaces(parts, NAMES)
     tables = HeadTables(parts, spaces, NAMES, [0], range(4), top, 2.0, PROVENANCE)
     whole = [
-        WholeText(f"t{i}", [NAMES.index(token) for token in text], list(text), range(0))
+        WholeText(f"t{i}", [NAMES.index(token) for token in text], list(text))
         for i, text in enumerate(texts)
     ]
     _, lists = zip(*tables.tables(whole, run), strict=True)

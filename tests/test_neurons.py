@@ -110,9 +110,7 @@ def first_only(*activations, strongest=2):
         blocks=[SimpleNamespace(mlp=mlp, mlp_input=lambda resid, resid_mid: resid_mid)] * 2
     )
     waiting = [torch.tensor(a, dtype=torch.float32) for a in activations]
-    texts = [
-        WholeText(str(i), [0] * len(a), ["x"] * len(a), range(0)) for i, a in enumerate(waiting)
-    ]
+    texts = [WholeText(str(i), [0] * len(a), ["x"] * len(a)) for i, a in enumerate(waiting)]
 
     def run(ids):
         a = waiting.pop(0)

@@ -93,11 +93,6 @@ def test_find_refuses_what_is_not_there_once(tmp_path, names):
         Weights(tmp_path / "w.safetensors").find("wte")
 
 
-def test_names_are_all_tensors_and_nothing_else(tmp_path):
-    weights = Weights(save(tmp_path / "w.safetensors"))
-    assert weights.names() == ["bias", "model.first.weight", "model.second.weight"]
-
-
 def content(path, tensors, metadata=None):
     save_file(tensors, path, metadata)
     return Weights(path).content_sha256()

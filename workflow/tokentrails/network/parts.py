@@ -131,7 +131,6 @@ class Parts:
     final_norm: LN_f; None in post-norm encoders.
     head_transform: the masked-token head of an encoder up to U: norm(activation(dense(x))).
     logits_softcap: c, where logits z are capped as c tanh(z / c) (Gemma 2).
-    tied: whether U is the embedding matrix, before any factor.
     """
 
     blocks: tuple[Block, ...]
@@ -142,7 +141,6 @@ class Parts:
     final_norm: Norm | None
     head_transform: Norm | None
     logits_softcap: float | None
-    tied: bool
 
     @classmethod
     def from_model(cls, model: nn.Module, folder: Path) -> Parts:
@@ -181,22 +179,15 @@ class Parts:
             final_norm=norm(architecture.final_norm),
             head_transform=head.transform,
             logits_softcap=getattr(model.config, "final_logit_softcapping", None),
-            tied=head.weight is rows,
         )
-
-    def unembedding_input(self, x: Float[Tensor, "... d"]) -> Float[Tensor, "... d"]:
-        """What the rows of U are compared with: LN_f(x), or x through the masked-token head."""
-        for step in (self.final_norm, self.head_transform):
-            x = x if step is None else step(x)
-        return x
 
     def logits(self, x: Float[Tensor, "... d"]) -> Float[Tensor, "... v"] | None:
         """Logits of the stream after the last block; None for a model without unembedding."""
         if self.unembedding is None:
             return None
-        logits = functional.linear(
-            self.unembedding_input(x), self.unembedding, self.unembedding_bias
-        )
+        for step in (self.final_norm, self.head_transform):
+            x = x if step is None else step(x)
+        logits = functional.linear(x, self.unembedding, self.unembedding_bias)
         if self.logits_softcap is not None:
             logits = self.logits_softcap * torch.tanh(logits / self.logits_softcap)
         return logits

@@ -35,14 +35,13 @@ class StreamReader:
         self._out: Tensor | None = None
         self._block_input: Tensor | None = None
         blocks = list(model.get_submodule(architecture.blocks))
-        self.depth = len(blocks)
         self._hooks: list[Any] = []
         for slot, (site, layer) in enumerate(self.places):
             keep = partial(self._keep, slot)
             if site == "final_norm":
                 assert architecture.final_norm is not None
                 self._after(model.get_submodule(architecture.final_norm), keep)
-            elif site == "resid" and layer < self.depth:
+            elif site == "resid" and layer < len(blocks):
                 self._before(blocks[layer], keep)
             elif site == "resid":
                 self._after(blocks[-1], keep)

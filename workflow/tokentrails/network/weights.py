@@ -72,9 +72,6 @@ class Weights:
         if wanted != size:
             raise self._broken(f"it has {size:,} bytes where its header announces {wanted:,}")
 
-    def names(self) -> list[str]:
-        return sorted(self.entries)
-
     def find(self, module: str, parameter: str = "weight") -> str:
         """The full name of a module's weight, whatever prefix the file was saved with.
 
@@ -102,7 +99,7 @@ class Weights:
         """
         digest = hashlib.sha256()
         with self.path.open("rb") as file:
-            for name in self.names():
+            for name in sorted(self.entries):
                 entry = self.entries[name]
                 left = entry.end - entry.begin
                 digest.update(json.dumps([name, entry.dtype, entry.shape, left]).encode())

@@ -8,12 +8,11 @@ import pyarrow as pa
 
 
 class WholeText(NamedTuple):
-    """A text of the tokens table, and the numbers of its rows there, one for each position."""
+    """A text of the tokens table."""
 
     label: str
     token_ids: list[int]
     tokens: list[str]
-    rows: range
 
 
 def whole_texts(tokens: pa.Table) -> list[WholeText]:
@@ -26,9 +25,6 @@ def whole_texts(tokens: pa.Table) -> list[WholeText]:
     texts: list[WholeText] = []
     row = 0
     while row < tokens.num_rows:
-        label, ids, entries = (
-            tokens[name][row].as_py() for name in ("label", "token_ids", "tokens")
-        )
-        texts.append(WholeText(label, ids, entries, range(row, row + len(ids))))
-        row += len(ids)
+        texts.append(WholeText(*(tokens[name][row].as_py() for name in WholeText._fields)))
+        row += len(texts[-1].token_ids)
     return texts
