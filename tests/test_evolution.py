@@ -19,6 +19,7 @@ from tokentrails.metrics import evolution as module
 from tokentrails.metrics.evolution import Lens, evolution
 from tokentrails.network.load import load_language_model
 from tokentrails.network.parts import Parts
+from tokentrails.vocabulary.spaces import Spaces
 
 KEYS = ["model", "checkpoint", "experiment", "label", "position"]
 TOP = 6
@@ -30,19 +31,16 @@ class Case(TinyModel):
     def __init__(self, name, folder, files):
         super().__init__(name, folder, files)
         self.known = np.array([name is not None for name in self.names])
-        self.space = self.spaces.embedding
-        self.listed = np.isin(np.arange(len(self.known)), self.space.entries)
+        self.listed = np.isin(np.arange(len(self.known)), self.spaces.entries)
 
-    def lens(self, **changed):
-        given = {"parts": self.parts, "listed": self.space.entries} | changed
-        names = {"entries": self.names, "name": "tiny (main)"}
-        return Lens(self.language_model, self.architecture, **names, **given)
+    def lens(self, parts=None):
+        spaces = Spaces(parts or self.parts, self.names)
+        return Lens(self.language_model, self.architecture, spaces, "tiny (main)")
 
     def tables(self, lens=None, texts=None):
         found = evolution(
             texts or self.texts,
             lens or self.lens(),
-            self.space,
             top=TOP,
             prefix=lambda ids: self.tokenizer.decode(ids, skip_special_tokens=False),
             provenance=PROVENANCE,

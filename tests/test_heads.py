@@ -31,7 +31,7 @@ K, LAYERS, HEADS = 4, (0, 2), (1, 3)
 def made(request, tiny_model):
     """The tables of a tiny model, with what they were made from."""
     model = tiny_model(request.param)
-    tables = HeadTables(model.parts, model.spaces, model.names, LAYERS, HEADS, K, 0.9, PROVENANCE)
+    tables = HeadTables(model.spaces, LAYERS, HEADS, K, 0.9, PROVENANCE)
     attention, heads = zip(*tables.tables(model.texts[::-1], model.trace), strict=True)
     return SimpleNamespace(
         name=model.name,
@@ -242,7 +242,7 @@ def summary_of(*texts, top=1):
         return Trace(parts.embedding[ids][None].repeat(2, 1, 1), None, weights, None, None)
 
     spaces = Spaces(parts, NAMES)
-    tables = HeadTables(parts, spaces, NAMES, [0], range(4), top, 2.0, PROVENANCE)
+    tables = HeadTables(spaces, [0], range(4), top, 2.0, PROVENANCE)
     whole = [
         WholeText(f"t{i}", [NAMES.index(token) for token in text], list(text))
         for i, text in enumerate(texts)

@@ -25,13 +25,12 @@ K = 4
 def made(request, tiny_model):
     """The parts of a tiny model, and its table of neurons."""
     model = tiny_model(request.param)
-    parts, spaces, names = model.parts, model.spaces, model.names
-    tables = neurons(parts, spaces, names, top=K, high_bias=0.9, provenance=PROVENANCE)
+    tables = neurons(model.spaces, top=K, high_bias=0.9, provenance=PROVENANCE)
     return SimpleNamespace(
         name=model.name,
-        parts=parts,
-        names=names,
-        spaces=spaces,
+        parts=model.parts,
+        names=model.names,
+        spaces=model.spaces,
         text=model.texts[0],
         trace=model.trace,
         table=frame(*tables),

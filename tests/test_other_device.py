@@ -75,19 +75,16 @@ def test_ranks(problem, k):
 
 def circuit_tables(made):
     """Every table of heads, neurons, evolution and attribution, by name."""
-    parts = Parts.from_model(made.model, made.folder)
-    names, texts = made.names, made.texts
-    spaces = Spaces(parts, names)
-    heads = HeadTables(parts, spaces, names, (0, 2), (1, 3), 4, 0.9, PROVENANCE)
+    parts, texts = Parts.from_model(made.model, made.folder), made.texts
+    spaces = Spaces(parts, made.names)
+    heads = HeadTables(spaces, (0, 2), (1, 3), 4, 0.9, PROVENANCE)
     attention, lists = zip(*heads.tables(texts, made.trace), strict=True)
     fired = ActivationTables(parts, (0, 2), 5, PROVENANCE)
     # The last, since the model's own attention is switched to the plain way above.
-    listed = spaces.embedding.entries
-    lens = Lens(made.language_model, made.architecture, parts, names, listed, "tiny (main)")
-    given = {"top": 5, "prefix": str, "provenance": PROVENANCE}
-    evolved, predicted = evolution(texts, lens, spaces.embedding, **given)
+    lens = Lens(made.language_model, made.architecture, spaces, "tiny (main)")
+    evolved, predicted = evolution(texts, lens, top=5, prefix=str, provenance=PROVENANCE)
     by_part, sums = attribution(texts, made.trace, parts, made.own, provenance=PROVENANCE)
-    listed = neurons(parts, spaces, names, top=4, high_bias=0.9, provenance=PROVENANCE)
+    listed = neurons(spaces, top=4, high_bias=0.9, provenance=PROVENANCE)
     return {
         "attention": pa.concat_tables(attention),
         "heads": pa.concat_tables(lists),

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +41,7 @@ class Model:
 
     def text(self, n: int) -> WholeText:
         ids = np.random.default_rng(0).integers(len(self.names), size=n).tolist()
-        return WholeText("text", ids, [self.names[i] or "" for i in ids], range(n))
+        return WholeText("text", ids, [self.names[i] or "" for i in ids])
 
     def trace(self, text: WholeText) -> Trace:
         return trace(self.model, self.architecture, text.token_ids)
@@ -48,14 +49,14 @@ class Model:
     def heads(self, text: WholeText, traced: Trace, layers: Sequence[int]) -> None:
         """The tables of heads, from the spaces on, part by part as the script writes them."""
         spaces = Spaces(self.parts, self.names)
-        tables = HeadTables(self.parts, spaces, self.names, layers, range(9), **LISTS)
+        tables = HeadTables(spaces, layers, range(9), **LISTS)
         for _ in tables.tables([text], lambda token_ids: traced):
             pass
         tables.summary.table()
 
     def neurons(self, layers: Sequence[int]) -> None:
-        some = Parts(**vars(self.parts) | {"blocks": [self.parts.blocks[i] for i in layers]})
-        for _ in neurons(some, Spaces(some, self.names), self.names, **LISTS):
+        parts = replace(self.parts, blocks=tuple(self.parts.blocks[i] for i in layers))
+        for _ in neurons(Spaces(parts, self.names), **LISTS):
             pass
 
     def bare_heads(self, text: WholeText, traced: Trace, layers: Sequence[int]) -> Callable:

@@ -22,11 +22,10 @@ with job(snakemake):
     parts = Parts.from_model(model.base_model, folder)
     files = TokenizerFiles.load(folder)
     names = files.entries(len(parts.embedding))
-    space = Spaces(parts, names, whole_words=params.whole_words).embedding
+    spaces = Spaces(parts, names, whole_words=params.whole_words)
     evolved, predicted = evolution(
         whole_texts(run.tokens),
-        Lens(model, architecture, parts, names, space.entries, name),
-        space,
+        Lens(model, architecture, spaces, name),
         top=params.top,
         prefix=partial(files.tokenizer.decode, skip_special_tokens=False),
         provenance=run.provenance,

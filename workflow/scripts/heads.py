@@ -19,9 +19,7 @@ with job(snakemake):
     where = f"experiments.{snakemake.wildcards.experiment}.circuits, model {run.checkpoint.name}"
     names = TokenizerFiles.load(run.checkpoint.folder).entries(len(parts.embedding))
     heads = HeadTables(
-        parts,
         Spaces(parts, names, whole_words=options["whole_words"]),
-        names,
         layers=existing(options["layers"], len(parts.blocks), "layers", where=where),
         heads=existing(options["heads"], len(parts.blocks[0].heads.W_Q), "heads", where=where),
         top=options["top"],

@@ -16,9 +16,7 @@ with job(snakemake):
     *_, parts = load_parts(run.checkpoint.folder, run.device)
     names = TokenizerFiles.load(run.checkpoint.folder).entries(len(parts.embedding))
     tables = neurons(
-        parts,
         Spaces(parts, names, whole_words=options["whole_words"]),
-        names,
         top=options["top"],
         high_bias=options["high_bias"],
         provenance=run.provenance,

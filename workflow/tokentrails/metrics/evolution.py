@@ -22,11 +22,11 @@ from ..errors import TokentrailsError
 from ..files.states import places
 from ..files.tables import describe
 from ..network.architectures import Architecture
-from ..network.parts import Parts
 from ..network.stream import StreamReader
 from ..texts.whole import WholeText
 from ..vocabulary.cosines import slices
-from ..vocabulary.nearest import Space, nearest
+from ..vocabulary.nearest import nearest
+from ..vocabulary.spaces import Spaces
 from .columns.frame import token_keys
 from .columns.whole_texts import in_turn, refuse_stream
 
@@ -73,24 +73,19 @@ class Lens:
     Parameters
     ----------
     model: with its unembedding, as `load_language_model` gives it.
-    architecture: its row of the table.
-    parts: of its `base_model`; their unembedding must be there.
-    entries: the tokenizer's entry of each row of the unembedding; None for padded rows.
-    listed: the numbers of the entries that may be listed.
+    spaces: of its `base_model`, whose unembedding must be there.
     name: of the model and checkpoint, for messages.
     """
 
     model: nn.Module
     architecture: Architecture
-    parts: Parts
-    entries: Sequence[str | None]
-    listed: Int64[Tensor, " e"]
+    spaces: Spaces
     name: str
 
     @torch.inference_mode()
     def stream(self, text: WholeText) -> Float32[Tensor, "layers+1 t d"]:
         """The stream of a text before each block and after the last, on the model's device."""
-        resid = places(["resid"], len(self.parts.blocks))
+        resid = places(["resid"], len(self.spaces.parts.blocks))
         with StreamReader(self.model.base_model, self.architecture, resid) as reader:
             return reader(self._input(text), torch.arange(len(text.token_ids), device=self.device))
 
@@ -98,7 +93,7 @@ class Lens:
     def top(self, states: Float32[Tensor, "n d"], k: int) -> Listed:
         """The most probable of the listed entries, had the model ended with these states."""
         return _joined(
-            _most_probable(self._logits(states[part]), self.listed, k)
+            _most_probable(self._logits(states[part]), self.spaces.entries, k)
             for part in self._blocks(len(states))
         )
 
@@ -124,22 +119,22 @@ class Lens:
 
     @property
     def device(self) -> torch.device:
-        return self.parts.embedding.device
+        return self.spaces.parts.embedding.device
 
     @cached_property
     def _known(self) -> Bool[Tensor, " v"]:
-        known = [entry is not None for entry in self.entries]
+        known = [entry is not None for entry in self.spaces.names]
         return torch.tensor(known, device=self.device)
 
     def _input(self, text: WholeText) -> Int[Tensor, "1 t"]:
         return torch.tensor([text.token_ids], device=self.device)
 
     def _blocks(self, n: int) -> Iterator[slice]:
-        return slices(n, LOGITS_BYTES // (4 * len(self.entries)))
+        return slices(n, LOGITS_BYTES // (4 * len(self.spaces.names)))
 
     def _logits(self, states: Float32[Tensor, "n d"]) -> Float32[Tensor, "n v"]:
         """Logits of the tokenizer's entries; of padded rows -inf."""
-        logits = self.parts.logits(states)
+        logits = self.spaces.parts.logits(states)
         assert logits is not None
         return logits.masked_fill(~self._known, -torch.inf)
 
@@ -188,7 +183,6 @@ def _by_layer(listed: Listed, layers: int) -> list[Listed]:
 def evolution(
     texts: Sequence[WholeText],
     lens: Lens,
-    embedding: Space,
     *,
     top: int,
     prefix: Callable[[list[int]], str],
@@ -198,7 +192,6 @@ def evolution(
 
     Parameters
     ----------
-    embedding: the vocabulary's rows that the stream is compared with, and which may be listed.
     top: how many words are listed.
     prefix: the text of token ids.
     provenance: gives the key columns too.
@@ -207,12 +200,12 @@ def evolution(
     ------
     TokentrailsError: if a state is not finite, or the parts do not rebuild the model's own logits.
     """
-    entries = np.array(lens.entries, dtype=object)
+    entries = np.array(lens.spaces.names, dtype=object)
     evolved, predicted = [], []
     for text in in_turn(texts, provenance):
         stream = lens.stream(text)
         refuse_stream(stream.cpu().numpy(), text, provenance)
-        found = nearest(stream.flatten(0, 1), embedding, top)
+        found = nearest(stream.flatten(0, 1), lens.spaces.embedding, top)
         spaces = (Listed(found.entries, found.cosines), lens.top(stream.flatten(0, 1), top))
         pairs = zip(*(_by_layer(space, len(stream)) for space in spaces), strict=True)
         own = lens.predictions(text, stream[-1], top)

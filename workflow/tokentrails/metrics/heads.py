@@ -20,7 +20,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..files.tables import describe
-from ..network.parts import Block, Parts
+from ..network.parts import Block
 from ..network.trace import Trace
 from ..texts.whole import WholeText
 from ..vocabulary.nearest import Nearest, nearest
@@ -57,12 +57,7 @@ HEADS = words.MEANINGS | {
 
 
 class Lists(NamedTuple):
-    """A list of words for each head and token of a block, head by head.
-
-    Attributes
-    ----------
-    offset_logit: of patterns.
-    """
+    """A list of words for each head and token of a block, head by head."""
 
     kind: str
     side: str | None
@@ -77,16 +72,13 @@ class HeadTables:
 
     Parameters
     ----------
-    names: the vocabulary entry of each row; None for a padded row.
     layers, heads: which ones are looked at.
     top: how many words are listed.
     high_bias: lists with a bias above this are marked.
     provenance: gives the key columns too.
     """
 
-    parts: Parts
     spaces: Spaces
-    names: Sequence[str | None]
     layers: Sequence[int]
     heads: Sequence[int]
     top: int
@@ -101,7 +93,7 @@ class HeadTables:
 
     @cached_property
     def _names(self) -> pa.Array:
-        return pa.array(self.names, pa.string())
+        return pa.array(self.spaces.names, pa.string())
 
     def tables(
         self, texts: Sequence[WholeText], run: Callable[[list[int]], Trace]
@@ -118,10 +110,10 @@ class HeadTables:
         """
         for text, traced in traces(texts, run, self.provenance):
             for layer in self.layers:
-                block = self.parts.blocks[layer]
+                block = self.spaces.parts.blocks[layer]
                 weights = traced.attention[layer][list(self.heads)].numpy()
                 lists = self._lists(block, layer, traced.resid[layer])
-                (pattern,) = (one.near for one in lists if one.side == "query")
+                (pattern,) = (x.near for x in lists if x.side == "query")
                 self.summary.add(layer, text.token_ids, pattern, lists[0].near, weights)
                 visible = block.heads.visible(len(text.token_ids)).cpu().numpy()
                 yield (
@@ -173,15 +165,15 @@ class HeadTables:
         vectors = len(self.heads) * t
         position = pa.array(np.tile(np.repeat(np.arange(t), each), len(self.heads)), pa.int32())
         missing = np.full(vectors, np.nan)
-        offsets = [missing if one.offset_logit is None else one.offset_logit for one in lists]
+        offsets = [missing if x.offset_logit is None else x.offset_logit for x in lists]
         columns = self._keys(layer, text, vectors * each, t * each) | {
             "position": position,
             "token": pa.array(text.tokens, pa.string()).take(position),
             **{
-                name: pa.array([getattr(one, name) for one in lists] * vectors, pa.string())
+                name: pa.array([getattr(x, name) for x in lists] * vectors, pa.string())
                 for name in ("kind", "side", "space")
             },
-            **word_columns([one.near for one in lists], self._names, self.high_bias),
+            **word_columns([x.near for x in lists], self._names, self.high_bias),
             "offset_logit": pa.array(
                 np.stack(offsets, axis=1).ravel(), pa.float32(), from_pandas=True
             ),

@@ -7,7 +7,7 @@ unembedding: of the weights alone, once per checkpoint.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..files.tables import describe
 from ..network.checkpoint import checkpoint_name
-from ..network.parts import Block, Parts
+from ..network.parts import Block
 from ..progress import progress_bar
 from ..vocabulary.nearest import Space, nearest
 from ..vocabulary.spaces import Spaces
@@ -34,9 +34,7 @@ MEANINGS = words.MEANINGS | {
 
 
 def neurons(
-    parts: Parts,
     spaces: Spaces,
-    names: Sequence[str | None],
     *,
     top: int,
     high_bias: float,
@@ -46,15 +44,14 @@ def neurons(
 
     Parameters
     ----------
-    names: the vocabulary entry of each row; None for a padded row.
     top: how many words are listed.
     high_bias: lists with a bias above this are marked.
     provenance: gives the key columns too.
     """
-    column = pa.array(names, pa.string())
-    total = sum(len(block.mlp.W_out) for block in parts.blocks)
+    names = pa.array(spaces.names, pa.string())
+    total = sum(len(block.mlp.W_out) for block in spaces.parts.blocks)
     with progress_bar(total, checkpoint_name(provenance), " neurons") as bar:
-        for layer, block in enumerate(parts.blocks):
+        for layer, block in enumerate(spaces.parts.blocks):
             n, roles, compared, lists = len(block.mlp.W_out), [], [], []
             for role, space, vectors in _roles(block, layer, spaces):
                 roles.append(role)
@@ -68,7 +65,7 @@ def neurons(
                 "space": pa.array(compared * n, pa.string()),
             }
             yield describe(
-                pa.table(keys | word_columns(lists, column, high_bias)),
+                pa.table(keys | word_columns(lists, names, high_bias)),
                 title="neurons: input and output vectors of each neuron as lists of words",
                 provenance=provenance,
                 meanings=MEANINGS,

@@ -76,7 +76,7 @@ class Spaces:
 
     Parameters
     ----------
-    parts: of the model; the spaces are on its device.
+    parts: the spaces are on their device.
     names: the tokenizer's entry of each row of the embedding; None for a padded row.
     whole_words: whether only whole words are listed.
 
@@ -88,7 +88,7 @@ class Spaces:
     def __init__(
         self, parts: Parts, names: Sequence[str | None], *, whole_words: bool = True
     ) -> None:
-        self.parts = parts
+        self.parts, self.names = parts, names
         device = parts.embedding.device
         self.surfaces = surfaces(names)
         known = torch.tensor([name is not None for name in names], device=device)
