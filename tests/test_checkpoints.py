@@ -24,31 +24,20 @@ from tokentrails.settings import step_of
 # Names and steps
 
 
+STEPPED = {
+    **{name: 64 for name in ("step-64", "step_64", "step064", "Step64")},
+    **{"step143000": 143000, "step0": 0, "stage1-step1000-tokens4B": 1000},
+    **{"stage2-ingredient3-step5000-tokens20B": 5000, "checkpoint-500": 500, "500": 500},
+    **{"global_step100": 100, "step999999999999999999": 999999999999999999},
+}
+NO_STEP = ["main", "v1.0", "2024-01-02", "step", "step1.5", "step64k", "footstep64", "stage1"]
+
+
 @pytest.mark.parametrize(
     ("name", "step"),
     [
-        ("step143000", 143000),
-        ("step0", 0),
-        ("step-64", 64),
-        ("step_64", 64),
-        ("step064", 64),
-        ("Step64", 64),
-        ("stage1-step1000-tokens4B", 1000),
-        ("stage2-ingredient3-step5000-tokens20B", 5000),
-        ("checkpoint-500", 500),
-        ("global_step100", 100),
-        ("500", 500),
-        ("step999999999999999999", 999999999999999999),
-        ("main", None),
-        ("v1.0", None),
-        ("2024-01-02", None),
-        ("step", None),
-        ("step1.5", None),
-        ("step64k", None),
-        ("footstep64", None),
-        ("stage1", None),
-        ("step1234567890123456789", None),
-        ("3f2a", None),
+        *STEPPED.items(),
+        *((name, None) for name in [*NO_STEP, "3f2a", f"step1{10**18}"]),
     ],
 )
 def test_the_step_is_the_number_in_the_name(name, step):

@@ -86,7 +86,7 @@ BAD_VALUES = {
     "statistics.few": [0],
     "summary.half_life_threshold": [-1, 1.1, "0.1", float("nan")],
     "figures": [[]],
-    "figures.senses": [3],
+    "figures.depth": [3],
     **{f"figures.{name}": BAD_TITLES for name in ("identity_context", "senses")},
 }
 

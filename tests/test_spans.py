@@ -1,16 +1,15 @@
 """Targets are found in every tokenizer's tokens, from character offsets."""
 
 import json
-import unicodedata
 from pathlib import Path
 
 import pytest
+from texts import experiment, plain, target, whitespace_tokenizer
 from tiny import BYTE_LEVEL, CONFIGS, WORD_PIECE
-from tokenizers import Tokenizer, models, pre_tokenizers
+from tokenizers import Tokenizer, pre_tokenizers
 
 from tokentrails.config.experiments import load_experiment_file
 from tokentrails.errors import TokentrailsError
-from tokentrails.settings import Experiment, Prompt
 from tokentrails.texts.entries import surface
 from tokentrails.texts.spans import NotAligned, Span, find_words, span_of
 from tokentrails.texts.tokenization import TokenizerFiles, tokenize
@@ -19,34 +18,13 @@ PUBLISHED = Path(__file__).parent.parent / "config/experiments/token_identity_dr
 LEAD = "She will lead the team through the transition."
 
 
-def target(text, *, label="a", token=None, word=None, occurrence=1, **groups):
-    return Prompt(label, text, token, word, occurrence, groups)
-
-
-def experiment(*prompts, special_tokens="default"):
-    return Experiment("e", "e.yaml", (), "last", special_tokens, ("resid",), ("identity",), prompts)
-
-
 def run(files, *prompts, special_tokens="default", context_length=64):
     made = experiment(*prompts, special_tokens=special_tokens)
     return tokenize(made, files, context_length, model="tiny")
 
 
-def plain(text):
-    """Without accents, capitals and spaces, which some tokenizers drop."""
-    parts = unicodedata.normalize("NFD", text.casefold())
-    return "".join(c for c in parts if not unicodedata.combining(c) and not c.isspace())
-
-
 def covered(row, tokenizer):
     return tokenizer.decode(row["token_ids"][row["first"] : row["last"] + 1])
-
-
-def whitespace_tokenizer(*words):
-    vocabulary = {word: i for i, word in enumerate(["<unk>", *words])}
-    raw = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
-    raw.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    return TokenizerFiles(raw, None)
 
 
 # --- the target in the tokens -----------------------------------------------------------------

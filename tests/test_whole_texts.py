@@ -1,14 +1,13 @@
 """Whole texts: every token is a target and knows its word; and the settings of their analysis."""
 
-import unicodedata
 from itertools import groupby
 from pathlib import Path
 
 import pytest
+from texts import experiment, plain, target
 from tiny import BYTE_LEVEL, CONFIGS, WORD_PIECE
 
 from tokentrails.errors import TokentrailsError
-from tokentrails.settings import Experiment, Prompt
 from tokentrails.texts.spans import words_and_parts, words_in
 from tokentrails.texts.tokenization import tokenize
 
@@ -20,23 +19,15 @@ WORDS = "They don't lead the team , she 's in 東京 : a naïve café 😀 of 18
 SPECIAL = ("<s>", "</s>", "[CLS]", "[SEP]")
 
 
-def whole(*texts, analyses=("ranks",), special_tokens="default", **groups):
-    prompts = tuple(
-        Prompt(f"t{i}", text, None, None, 1, dict(groups)) for i, text in enumerate(texts)
-    )
-    return Experiment("e", "e.yaml", (), "last", special_tokens, ("resid",), analyses, prompts)
+def whole(*texts, special_tokens="default", **groups):
+    prompts = [target(text, label=f"t{i}", **groups) for i, text in enumerate(texts)]
+    return experiment(*prompts, special_tokens=special_tokens, analyses=("ranks",))
 
 
 def rows_of(files, *texts, context_length=128, **settings):
     tokens, skipped = tokenize(whole(*texts, **settings), files, context_length, model="tiny")
     assert skipped.num_rows == 0
     return tokens.to_pylist()
-
-
-def plain(text):
-    """Without accents, capitals and spaces, which some tokenizers drop."""
-    parts = unicodedata.normalize("NFD", text.casefold())
-    return "".join(c for c in parts if not unicodedata.combining(c) and not c.isspace())
 
 
 # --- the words of a text ----------------------------------------------------------------------

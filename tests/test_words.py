@@ -4,7 +4,6 @@ import hashlib
 import logging
 import shutil
 from collections import Counter, defaultdict
-from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,7 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 import tiny
 import workflow as wf
-from tokenizers import Tokenizer, models, pre_tokenizers
+from config_files import refused
+from texts import whitespace_tokenizer
+from tokenizers import pre_tokenizers
 
 from tokentrails.errors import TokentrailsError
 from tokentrails.settings import Experiment, Words
@@ -73,24 +74,6 @@ def run(files, made, listed=LIST, context_length=64):
     """The rows of the two tables."""
     both = tokenize_words(made, word_list(*listed), files, context_length, model="tiny")
     return [table.to_pylist() for table in both]
-
-
-@contextmanager
-def refused(*parts):
-    """One clear error with these parts must be raised inside."""
-    with pytest.raises(TokentrailsError) as caught:
-        yield
-    first, hint = str(caught.value).split("\nHint: ")
-    assert len(first) < 400 and len(hint) > 5
-    for part in parts:
-        assert part in str(caught.value), str(caught.value)
-
-
-def whitespace_tokenizer(*vocabulary, bos=None):
-    entries = {word: i for i, word in enumerate(["<unk>", "<s>", *vocabulary])}
-    raw = Tokenizer(models.WordLevel(entries, unk_token="<unk>"))
-    raw.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    return TokenizerFiles(raw, bos, "<unk>")
 
 
 # --- words alone ------------------------------------------------------------------------------
@@ -444,24 +427,20 @@ def test_only_when_all_groups_are_empty_it_is_an_error(files, contexts):
         run(files("gpt_neox"), experiment(contexts=contexts, n_tokens=(40, 50)))
 
 
+BAD_TEMPLATES = {
+    "{word} 0 times": ["", "{bos}", "word"],
+    "{word} 2 times": ["{word}{word}"],
+    "{bos} behind": ["{space}{bos}{word}", "{bos}{bos}{word}", "{word}{bos}"],
+    "'{'": ["{word", "{{word}}"],
+    "'}'": ["word}"],
+    "'{}'": ["{word} {}"],
+    **{f"'{part}'": [part] for part in ("{wrod}", "{word!r}", "{ word }")},
+}
+
+
 @pytest.mark.parametrize(
     ("template", "problem"),
-    [
-        ("", "{word} 0 times"),
-        ("{bos}", "{word} 0 times"),
-        ("{word}{word}", "{word} 2 times"),
-        ("word", "{word} 0 times"),
-        ("{wrod}", "'{wrod}'"),
-        ("{word} {}", "'{}'"),
-        ("{word", "'{'"),
-        ("word}", "'}'"),
-        ("{{word}}", "'{'"),
-        ("{word!r}", "'{word!r}'"),
-        ("{ word }", "'{ word }'"),
-        ("{space}{bos}{word}", "{bos} behind"),
-        ("{bos}{bos}{word}", "{bos} behind"),
-        ("{word}{bos}", "{bos} behind"),
-    ],
+    [(template, problem) for problem, listed in BAD_TEMPLATES.items() for template in listed],
 )
 def test_a_bad_template_is_refused(template, problem):
     with refused("here: ", repr(template), problem):

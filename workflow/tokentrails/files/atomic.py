@@ -10,7 +10,7 @@ from pathlib import Path
 
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Give a path beside `path` to write to; move it to `path` once the block has succeeded.
+    """Give a path in the same folder to write to; move it to `path` once the block has succeeded.
 
     The name keeps its ending, since some writers choose the format by it. A block that fails leaves
     neither file; one that was killed leaves a hidden file that the next writer removes.

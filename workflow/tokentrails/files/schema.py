@@ -118,7 +118,8 @@ def _explain(error: ValidationError) -> tuple[str, str, KeyPath]:
         case "required":
             missing = next(key for key in wanted if key not in value)
             described = rule.get("properties", {}).get(missing, {}).get("description", "")
-            return f"the key {missing!r} is missing", f"give it: {' '.join(described.split())}.", ()
+            hint = f"give it: {' '.join(described.split())}." if described else "give it."
+            return f"the key {missing!r} is missing", hint, ()
         case "anyOf":
             names = [name for option in wanted for name in option["required"]]
             return f"none of {' / '.join(names)} is given", "give one of them.", ()

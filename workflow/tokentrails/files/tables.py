@@ -116,7 +116,7 @@ def broken(path: Path, error: Exception) -> TokentrailsError:
     return TokentrailsError(
         f"the Parquet file cannot be read, it may be cut short: {error}",
         where=path,
-        hint=f"delete it (rm '{path}') and run the same command again; it will be made anew.",
+        hint=f"delete it (rm '{path}') and run the same command again; it will be made again.",
     )
 
 

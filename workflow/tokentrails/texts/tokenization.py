@@ -46,7 +46,7 @@ class TokenizerFiles:
             raise TokentrailsError(
                 f"the tokenizer cannot be read: {error}",
                 where=path,
-                hint=f"delete the folder '{folder}' and run again to make it anew.",
+                hint=f"delete the folder '{folder}' and run the same command again.",
             ) from error
         # Some files keep the cutting and padding of their last use; states must not depend on it.
         tokenizer.no_truncation()
