@@ -111,14 +111,17 @@ def groups(
         .drop_nulls("_value")
         .sort("_measure", *index, nulls_last=True)  # so that sums do not depend on an order
     )
+    members = [*dict.fromkeys(members)]
     for (value, *key), here in long.group_by("_measure", *by, maintain_order=True):
-        columns = here.select(*dict.fromkeys(members)).rows()
-        lines = here.select("site", "layer").rows()
-        column = {member: i for i, member in enumerate(dict.fromkeys(columns))}
-        line = {place: i for i, place in enumerate(sorted(set(lines)))}
-        matrix = np.full((len(line), len(column)), np.nan)
-        matrix[[line[p] for p in lines], [column[m] for m in columns]] = here["_value"]
-        yield Group(str(value), dict(zip(by, key, strict=True)), [*line], [*column], matrix)
+        lines = here.select("site", "layer").unique().sort("site", "layer")
+        columns = here.select(members).unique(maintain_order=True)
+        placed = here.join(lines.with_row_index("_line"), on=["site", "layer"]).join(
+            columns.with_row_index("_column"), on=members, nulls_equal=True
+        )
+        matrix = np.full((len(lines), len(columns)), np.nan)
+        matrix[placed["_line"], placed["_column"]] = placed["_value"]
+        named = dict(zip(by, key, strict=True))
+        yield Group(str(value), named, lines.rows(), columns.rows(), matrix)
 
 
 def place_rows(
