@@ -2,6 +2,7 @@
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 
 from tokentrails.files.siblings import Siblings
 from tokentrails.files.states import Layer, StatesReader, StatesWriter
@@ -19,6 +20,26 @@ def statistics(draws=DRAWS_AT_ONCE + 30, *, confidence=0.9, seed=4, few=10):
 
 def frame(table):
     return pl.DataFrame(pl.from_arrow(table))
+
+
+def tokens_table(words, ids, labels=None, **columns):
+    """The table `tokens` of texts with one target each: its `ids` between two other tokens."""
+    n = len(words)
+    return pa.table(
+        {
+            "occurrence": pa.array(range(n), pa.int32()),
+            "label": labels or [f"l{i}" for i in range(n)],
+            "word": words,
+            "text": [f"text {i}" for i in range(n)],
+            "token_ids": pa.array([[1, *own, 2] for own in ids], pa.list_(pa.int32())),
+            "tokens": [["a", *(f"t{i}" for i in own), "b"] for own in ids],
+            "first": [1] * n,
+            "last": [len(own) for own in ids],
+            "n_tokens": pa.array([len(own) for own in ids], pa.int32()),
+            "special_tokens": [0] * n,
+            **columns,
+        }
+    )
 
 
 def cosine(a, b):

@@ -231,28 +231,17 @@ def known():
     return Baseline(chance, moments)
 
 
-def _targets():
-    n = 4
-    return pa.table(
-        {
-            "occurrence": pa.array(range(n), pa.int32()),
-            "label": [f"l{i}" for i in range(n)],
-            "word": ["w"] * n,
-            "text": ["x"] * n,
-            "token_ids": [[5, 6]] * n,
-            "tokens": [["a", "b"]] * n,
-            "first": [1] * n,
-            "last": [1] * n,
-            "n_tokens": pa.array([1] * n, pa.int32()),
-            "sense": ["a", "b"] * 2,
-            "variant": ["base", "P1", "P1", "P2"],
-            "base": pa.array([None, 0, 0, 0], pa.int32()),
-        }
-    )
+TARGETS = measures.tokens_table(
+    ["w"] * 4,
+    [[6]] * 4,
+    sense=["a", "b"] * 2,
+    variant=["base", "P1", "P1", "P2"],
+    base=pa.array([None, 0, 0, 0], pa.int32()),
+)
 
 
 def _table_of(name, layers, embedding, known):
-    tokens, keys = _targets(), {"provenance": PROVENANCE}
+    tokens, keys = TARGETS, {"provenance": PROVENANCE}
     if name == "identity":
         table = identity(
             layers, tokens, embedding, baseline=known, pooling="last", groups=[], **keys

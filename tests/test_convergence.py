@@ -44,27 +44,21 @@ def siblings(states, tmp_path_factory):
     return measures.siblings(tmp_path_factory.mktemp("siblings"), states, PLACES, "step32")
 
 
-def tokens_table(n_tokens=N_TOKENS):
-    n = len(n_tokens)
-    return pa.table(
-        {
-            "label": [f"w{(5 * i) % n:02}" for i in range(n)],
-            "word": [f"word {i}" for i in range(n)],
-            "first": [1] * n,
-            "last": n_tokens,
-            "n_tokens": pa.array(n_tokens, pa.int32()),
-            "rank": pa.array(range(1, n + 1), pa.int32()),
-        }
-    )
+TOKENS = measures.tokens_table(
+    [f"word {i}" for i in range(len(N_TOKENS))],
+    [[7] * n for n in N_TOKENS],
+    [f"w{(5 * i) % len(N_TOKENS):02}" for i in range(len(N_TOKENS))],
+    rank=pa.array(range(1, len(N_TOKENS) + 1), pa.int32()),
+)
 
 
 def similarities(siblings):
-    return convergence_similarities(siblings, tokens_table()["word"].to_pylist())
+    return convergence_similarities(siblings, TOKENS["word"].to_pylist())
 
 
 def table_of(siblings, pooling="last"):
     about = {"pooling": pooling, "groups": ["rank"], "provenance": PROVENANCE}
-    parts = convergence(similarities(siblings), siblings, STEPS, tokens_table(), **about)
+    parts = convergence(similarities(siblings), siblings, STEPS, TOKENS, **about)
     return frame(pa.concat_tables(parts))
 
 
@@ -76,7 +70,7 @@ def group_table(siblings, steps=STEPS, groups=(1, 2, 3)):
 def test_convergence_is_the_cosine_with_the_reference(siblings, states):
     table = table_of(siblings)
     assert len(table) == len(STEPS) * len(N_TOKENS) * len(PLACES)
-    words = tokens_table().to_pylist()
+    words = TOKENS.to_pylist()
     for row in table.iter_rows(named=True):
         word = next(i for i, w in enumerate(words) if w["label"] == row["label"])
         place = PLACES.index((row["site"], row["layer"]))
@@ -401,15 +395,10 @@ TEXTS = [  # word, n_tokens, variant, base
 
 
 def perturbation_tokens():
-    return pa.table(
-        {
-            "occurrence": pa.array(range(len(TEXTS)), pa.int32()),
-            "word": [word for word, *_ in TEXTS],
-            "n_tokens": pa.array([n for _, n, *_ in TEXTS], pa.int32()),
-            "variant": [variant for _, _, variant, _ in TEXTS],
-            "base": pa.array([base for *_, base in TEXTS], pa.int32()),
-        }
-    )
+    words, n_tokens, variants, bases = zip(*TEXTS, strict=True)
+    ids = [[7] * n for n in n_tokens]
+    base = pa.array(bases, pa.int32())
+    return measures.tokens_table(words, ids, variant=variants, base=base)
 
 
 def perturbations(states):

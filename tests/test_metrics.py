@@ -61,22 +61,9 @@ TARGETS = [
 
 def tokens_table(targets=TARGETS):
     """A tokens table whose labels are not in alphabetical order."""
-    n = len(targets)
-    return pa.table(
-        {
-            "occurrence": pa.array(range(n), pa.int32()),
-            "label": [f"{word}_{(5 * i) % n}" for i, (word, _, _) in enumerate(targets)],
-            "word": [word for word, _, _ in targets],
-            "text": [f"text {i}" for i in range(n)],
-            "token_ids": pa.array([[1, *ids, 2] for _, ids, _ in targets], pa.list_(pa.int32())),
-            "tokens": [["a", *(f"t{i}" for i in ids), "b"] for _, ids, _ in targets],
-            "first": [1] * n,
-            "last": [len(ids) for _, ids, _ in targets],
-            "n_tokens": [len(ids) for _, ids, _ in targets],
-            "special_tokens": [0] * n,
-            "sense": pa.array([sense for _, _, sense in targets], pa.string()),
-        }
-    )
+    words, ids, senses = zip(*targets, strict=True)
+    labels = [f"{word}_{(5 * i) % len(words)}" for i, word in enumerate(words)]
+    return measures.tokens_table(words, ids, labels, sense=pa.array(senses, pa.string()))
 
 
 def random_layers(seed=0, n=12, d=6):

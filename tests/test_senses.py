@@ -4,6 +4,7 @@ import json
 from collections import defaultdict
 from pathlib import Path
 
+import measures
 import numpy as np
 import polars as pl
 import pyarrow as pa
@@ -35,19 +36,12 @@ KEYS = ("word", "site", "layer", "measure")
 def tokens_table(words=WORDS, texts=TEXTS):
     """The texts of all words in a random order; senses in two columns of context's needs."""
     rows = [(f"w{w:02}", sense) for w in range(words) for sense in "xy" for _ in range(texts)]
-    rows = [rows[i] for i in np.random.default_rng(9).permutation(len(rows))]
-    ids = [[0, int(word[1:]) + 1] for word, _ in rows]
-    return pa.table(
-        {
-            "label": [f"t{i:03}" for i in range(len(rows))],
-            "word": [word for word, _ in rows],
-            "sense": [sense for _, sense in rows],
-            "token_ids": ids,
-            "tokens": [["a", f"t{i[1]}"] for i in ids],
-            "first": [1] * len(rows),
-            "last": [1] * len(rows),
-        }
+    names, senses = zip(
+        *(rows[i] for i in np.random.default_rng(9).permutation(len(rows))), strict=True
     )
+    labels = [f"t{i:03}" for i in range(len(rows))]
+    ids = [[int(name[1:]) + 1] for name in names]
+    return measures.tokens_table(names, ids, labels, sense=senses)
 
 
 TOKENS = tokens_table()
