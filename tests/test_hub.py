@@ -4,7 +4,8 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,41 +15,43 @@ import tiny
 import torch
 import workflow as wf
 from hub import Hub
+from huggingface_hub import constants
+from huggingface_hub.utils import close_session
 from safetensors.torch import load_file
 from transformers import GPT2LMHeadModel
 
+from tokentrails.errors import TokentrailsError
+from tokentrails.models.prepare import prepare
 from tokentrails.settings import Source
 
 pytestmark = pytest.mark.slow
 
 MODEL = "owner/model"
 NEEDED = {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"}
-
-# huggingface_hub reads its address when it is imported, so a process of its own is needed.
-FETCH = """
-import json, sys
-from pathlib import Path
-from tokentrails.errors import TokentrailsError
-from tokentrails.models.prepare import prepare
-from tokentrails.settings import Source
-source, checkpoint, target, siblings = json.loads(sys.argv[1])
-try:
-    prepare(Source(**source), checkpoint, Path(target), list(map(Path, siblings)))
-except TokentrailsError as error:
-    print(error)
-    sys.exit(3)
-"""
+SOURCE = Source("m", f"hub:{MODEL}", "hub", MODEL, None, "main", False, None, None, False)
 
 
 @pytest.fixture
-def hub() -> Iterator[Hub]:
+def hub(monkeypatch) -> Iterator[Hub]:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    close_session()  # of a test before, which read other proxies
     with stand_in.running() as hub:
+        # huggingface_hub reads its address when it is imported.
+        monkeypatch.setattr(constants, "ENDPOINT", hub.url)
+        files = f"{hub.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", files)
         yield hub
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory) -> Path:
     return tiny.save("gpt2", tmp_path_factory.mktemp("hub") / "model")
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory) -> Path:
+    """A model like `model` with other weights."""
+    return tiny.save("gpt2", tmp_path_factory.mktemp("hub") / "other", seed=1)
 
 
 @pytest.fixture(scope="module")
@@ -62,56 +65,21 @@ def target(tmp_path) -> Path:
     return tmp_path / "made"
 
 
-def addressed(url: str, home: Path) -> dict[str, str]:
-    return wf.environment(HF_ENDPOINT=url, HF_HOME=str(home), NO_PROXY="127.0.0.1")
-
-
-def start(
-    url: str,
-    target: Path,
-    checkpoint: str = "main",
-    siblings: tuple[Path, ...] = (),
-    **keys: object,
-) -> subprocess.Popen:
-    source = {
-        "model": "m",
-        "spec": f"hub:{keys.get('location', MODEL)}",
-        "kind": "hub",
-        "location": MODEL,
-        "version": None,
-        "revision": "main",
-        "has_checkpoints": False,
-        "sha256": None,
-        "file": None,
-        "allow_pickle": False,
-    }
-    assert source.keys() == Source.__dataclass_fields__.keys()
-    arguments = json.dumps([source | keys, checkpoint, str(target), list(map(str, siblings))])
-    return subprocess.Popen(
-        [sys.executable, "-c", FETCH, arguments],
-        env=addressed(url, target.parent / "home") | {"PYTHONPATH": str(wf.ROOT / "workflow")},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def fetch(url: str, target: Path, checkpoint: str = "main", **keys: Any) -> dict:
+def fetch(
+    target: Path, checkpoint: str = "main", siblings: Sequence[Path] = (), **keys: Any
+) -> dict[str, Any]:
     """Fetch a checkpoint; its provenance is given."""
-    process = start(url, target, checkpoint, **keys)
-    output, errors = process.communicate()
-    assert process.returncode == 0, output + errors
+    prepare(replace(SOURCE, **keys), checkpoint, target, siblings)
     assert not (target / ".fetch").exists()
     return json.loads((target / "provenance.json").read_text())
 
 
-def refused(url: str, target: Path, *parts: str, **keys: object) -> None:
+def refused(target: Path, *parts: str, **keys: Any) -> None:
     """Assert that fetching fails with one message, and that no file of a model appears."""
-    process = start(url, target, **keys)
-    output, errors = process.communicate()
-    assert process.returncode == 3, output + errors
+    with pytest.raises(TokentrailsError) as error:
+        fetch(target, **keys)
     for part in (*parts, "\nHint: "):
-        assert part in output, output
+        assert part in str(error.value)
     assert not [f for f in target.iterdir() if f.name != ".fetch"]
 
 
@@ -130,7 +98,7 @@ def test_a_branch_is_resolved_to_its_commit_and_only_what_is_needed_is_downloade
         (full / name).write_bytes(b"not needed")
     shutil.copy(full / "model.safetensors", full / "onnx/model.safetensors")
     sha = hub.add(MODEL, full)
-    provenance = fetch(hub.url, target)
+    provenance = fetch(target)
     assert provenance["revision"] == sha
     assert provenance["requested_revision"] == "main"
     assert provenance["source"] == f"hub:{MODEL}"
@@ -139,11 +107,10 @@ def test_a_branch_is_resolved_to_its_commit_and_only_what_is_needed_is_downloade
     assert same_weights(target, model)
 
 
-def test_named_checkpoints_are_revisions(hub, model, target, tmp_path):
+def test_named_checkpoints_are_revisions(hub, model, other, target):
     hub.add(MODEL, model)
-    other = tiny.save("gpt2", tmp_path / "other", seed=1)
     sha = hub.add(MODEL, other, "step64")
-    provenance = fetch(hub.url, target, "step64", has_checkpoints=True)
+    provenance = fetch(target, "step64", has_checkpoints=True)
     assert (provenance["revision"], provenance["checkpoint"]) == (sha, "step64")
     assert same_weights(target, other) and not same_weights(target, model)
 
@@ -152,32 +119,31 @@ def compared(provenance: dict) -> tuple[bool | None, int | None]:
     return provenance["same_files_as_main"], provenance["last_published_step"]
 
 
-def test_revisions_are_compared_with_main(hub, model, target, tmp_path):
+def test_revisions_are_compared_with_main(hub, model, other, target):
     """`step2` is what `main` is; `step1` is `step0` once more."""
-    other = tiny.save("gpt2", tmp_path / "other", seed=1)
     hub.add(MODEL, model, "step2")
     hub.add(MODEL, other, "step0")
     hub.add(MODEL, other, "step1")
-    first = fetch(hub.url, target / "0", "step0", has_checkpoints=True)
+    first = fetch(target / "0", "step0", has_checkpoints=True)
     assert compared(first) == (None, 2)  # there is no main
     hub.add(MODEL, model)
-    second = fetch(hub.url, target / "1", "step1", has_checkpoints=True)
+    second = fetch(target / "1", "step1", has_checkpoints=True)
     assert compared(second) == (False, 2)
     assert second["tensors_sha256"] == first["tensors_sha256"]
     hub.lists_refs = False
-    last = fetch(hub.url, target / "2", "step2", has_checkpoints=True)
+    last = fetch(target / "2", "step2", has_checkpoints=True)
     assert compared(last) == (True, None)
     assert last["tensors_sha256"] != first["tensors_sha256"]
     # Only the metadata of main was asked for, never its files.
     assert hub.downloaded().count("model.safetensors") == 3
 
 
-def test_weights_that_a_sibling_still_has_are_not_fetched_again(hub, model, target, tmp_path):
+def test_weights_that_a_sibling_still_has_are_not_fetched_again(hub, model, other, target):
     sha = hub.add(MODEL, model)
-    provenance = fetch(hub.url, target / "a")
+    provenance = fetch(target / "a")
     hub.log.clear()
     siblings = (target / "empty", target / "a")
-    assert fetch(hub.url, target / "b", siblings=siblings) == provenance
+    assert fetch(target / "b", siblings=siblings) == provenance
     assert hub.downloaded() == []
     files = [target / name / "model.safetensors" for name in "ab"]
     assert files[0].samefile(files[1])
@@ -185,71 +151,71 @@ def test_weights_that_a_sibling_still_has_are_not_fetched_again(hub, model, targ
         assert (target / "a" / name).read_bytes() == (target / "b" / name).read_bytes()
     # What the sibling has must be what the hub has now, and whole.
     files[0].unlink()
-    assert fetch(hub.url, target / "c", siblings=(target / "a",))["revision"] == sha
+    assert fetch(target / "c", siblings=(target / "a",))["revision"] == sha
     files[0].write_bytes(files[1].read_bytes()[:-1] + b"\0")
-    fetch(hub.url, target / "d", siblings=(target / "a",))
+    fetch(target / "d", siblings=(target / "a",))
     assert same_weights(target / "c", model) and same_weights(target / "d", model)
-    other = tiny.save("gpt2", tmp_path / "other", seed=1)
     hub.add(MODEL, other)
-    fetch(hub.url, target / "e", siblings=(target / "b",))
+    fetch(target / "e", siblings=(target / "b",))
     assert same_weights(target / "e", other)
 
 
+def sharded(model: Path, folder: Path) -> Path:
+    """The same model with its weights in several files."""
+    shutil.copytree(model, folder)
+    (folder / "model.safetensors").unlink()
+    GPT2LMHeadModel.from_pretrained(model).save_pretrained(folder, max_shard_size="50KB")
+    assert len(list(folder.glob("model-*.safetensors"))) > 2
+    return folder
+
+
 def test_shards_are_merged(hub, model, target, tmp_path):
-    sharded = tmp_path / "sharded"
-    shutil.copytree(model, sharded)
-    (sharded / "model.safetensors").unlink()
-    GPT2LMHeadModel.from_pretrained(model).save_pretrained(sharded, max_shard_size="50KB")
-    assert len(list(sharded.glob("model-*.safetensors"))) > 2
-    hub.add(MODEL, sharded)
-    fetch(hub.url, target)
+    hub.add(MODEL, sharded(model, tmp_path / "sharded"))
+    fetch(target)
     assert same_weights(target, model)
 
 
-def test_files_of_another_model_that_failed_do_not_get_in(hub, model, target, tmp_path):
+def test_files_of_another_model_that_failed_do_not_get_in(hub, model, other, target, tmp_path):
     """What a hub has sent is kept for the next run, which may be told to fetch another model."""
     wrong = tmp_path / "wrong"
     shutil.copytree(model, wrong)
     config = json.loads((wrong / "config.json").read_text())
     (wrong / "config.json").write_text(json.dumps(config | {"model_type": "xlnet"}))
     hub.add("owner/wrong", wrong)
-    refused(hub.url, target, "'xlnet' is not supported", location="owner/wrong")
-    other = tiny.save("gpt2", tmp_path / "other", seed=1)
-    GPT2LMHeadModel.from_pretrained(other).save_pretrained(tmp_path / "s", max_shard_size="50KB")
-    shutil.copytree(tmp_path / "s", other, dirs_exist_ok=True)
-    (other / "model.safetensors").unlink()
-    hub.add(MODEL, other)
-    fetch(hub.url, target)
-    assert same_weights(target, tiny.save("gpt2", tmp_path / "again", seed=1))
+    refused(target, "'xlnet' is not supported", location="owner/wrong")
+    hub.add(MODEL, sharded(other, tmp_path / "sharded"))
+    fetch(target)
+    assert same_weights(target, other)
+
+
+def pickled(model: Path, folder: Path, state: dict[str, Any]) -> Path:
+    """A model whose weights are a pickle of `state`."""
+    shutil.copytree(model, folder, dirs_exist_ok=True)
+    (folder / "model.safetensors").unlink()
+    torch.save(state, folder / "pytorch_model.bin")
+    return folder
 
 
 def test_pickles_are_refused_unless_allowed_and_then_converted(hub, model, target, tmp_path):
-    pickled = tmp_path / "pickled"
-    shutil.copytree(model, pickled)
-    torch.save(load_file(model / "model.safetensors"), pickled / "pytorch_model.bin")
-    (pickled / "model.safetensors").unlink()
-    hub.add(MODEL, pickled)
-    refused(hub.url, target, "holds no model.safetensors", "set allow_pickle: true")
+    hub.add(MODEL, pickled(model, tmp_path / "p", load_file(model / "model.safetensors")))
+    refused(target, "holds no model.safetensors", "set allow_pickle: true")
     assert hub.downloaded() == []
-    provenance = fetch(hub.url, target, allow_pickle=True)
+    provenance = fetch(target, allow_pickle=True)
     assert "converted from PyTorch .bin" in provenance["note"]
     assert same_weights(target, model)
 
 
 def test_a_pickle_that_runs_code_or_is_cut_short_is_refused(hub, model, target, tmp_path):
-    pickled = tmp_path / "pickled"
-    shutil.copytree(model, pickled)
-    (pickled / "model.safetensors").unlink()
     bad = "pytorch_model.bin: the weights are missing, cut short, or more than tensors"
-    torch.save({"wte.weight": _Touch(tmp_path / "was_run")}, pickled / "pytorch_model.bin")
-    hub.add(MODEL, pickled)
-    refused(hub.url, target, bad, allow_pickle=True)
+    code = {"wte.weight": _Touch(tmp_path / "was_run")}
+    hub.add(MODEL, pickled(model, tmp_path / "p", code))
+    refused(target, bad, allow_pickle=True)
     assert not (tmp_path / "was_run").exists()
-    torch.save(load_file(model / "model.safetensors"), pickled / "pytorch_model.bin")
-    with (pickled / "pytorch_model.bin").open("r+b") as file:
+    folder = pickled(model, tmp_path / "p", load_file(model / "model.safetensors"))
+    with (folder / "pytorch_model.bin").open("r+b") as file:
         file.truncate(50_000)
-    hub.add(MODEL, pickled)
-    refused(hub.url, target, bad, allow_pickle=True)
+    hub.add(MODEL, folder)
+    refused(target, bad, allow_pickle=True)
 
 
 class _Touch:
@@ -263,41 +229,48 @@ class _Touch:
 def test_a_file_with_another_hash_is_refused_and_fetched_again(hub, model, target):
     hub.add(MODEL, model)
     hub.lies["model.safetensors"] = "0" * 64
-    refused(hub.url, target, "model.safetensors arrived with sha256", "0" * 64, "removed")
+    refused(target, "model.safetensors arrived with sha256", "0" * 64, "removed")
     assert not list(target.rglob("*.safetensors"))
     hub.lies.clear()
-    fetch(hub.url, target)
+    fetch(target)
     assert same_weights(target, model)
 
 
 def test_a_download_that_is_cut_goes_on_where_it_was(hub, large, target):
     hub.add(MODEL, large)
     hub.cut["model.safetensors"] = 1
-    fetch(hub.url, target)
+    fetch(target)
     first, second = hub.ranges("model.safetensors")
     assert first is None and _start(second) >= 10_000_000
     assert same_weights(target, large)
 
 
-def test_after_a_killed_download_only_what_is_not_there_is_fetched(hub, large, target):
+FETCH = "import sys, pathlib, test_hub; test_hub.fetch(pathlib.Path(sys.argv[1]))"
+
+
+def test_after_a_killed_download_only_what_is_not_there_is_fetched(hub, large, target, tmp_path):
     hub.add(MODEL, large)
     hub.stall.add("model.safetensors")
-    process = start(hub.url, target)
+    process = subprocess.Popen(
+        [sys.executable, "-c", FETCH, str(target)],
+        env=wf.environment(HF_ENDPOINT=hub.url, HF_HOME=str(tmp_path), NO_PROXY="127.0.0.1")
+        | {"PYTHONPATH": f"{wf.ROOT / 'workflow'}:{wf.ROOT / 'tests'}"},
+    )
     arrived = {"model.safetensors"} ^ NEEDED
     wf.wait_until(lambda: _largest(target) > 0 and _names(target) >= arrived, process)
     process.kill()
-    process.communicate()
+    process.wait()
     assert list(target.rglob("*.incomplete"))
     hub.release.set()
     hub.log.clear()
     # This time it fails, so that what it leaves can be seen.
     hub.stall.clear()
     hub.lies["model.safetensors"] = "0" * 64
-    refused(hub.url, target, "arrived with sha256")
+    refused(target, "arrived with sha256")
     assert hub.downloaded() == ["model.safetensors"]
     assert not list(target.rglob("*.incomplete"))
     hub.lies.clear()
-    fetch(hub.url, target)
+    fetch(target)
     assert same_weights(target, large)
 
 
@@ -315,19 +288,19 @@ def _largest(folder: Path) -> int:
 
 
 def test_unknown_model(hub, target):
-    refused(hub.url, target, f"the model does not exist on the hub: '{MODEL}'")
+    refused(target, f"the model does not exist on the hub: '{MODEL}'")
 
 
 def test_unknown_revision(hub, model, target):
     hub.add(MODEL, model)
-    refused(hub.url, target, "no revision 'step9'", revision="step9")
-    refused(hub.url, target, "no revision 'step9'", checkpoint="step9", has_checkpoints=True)
+    refused(target, "no revision 'step9'", revision="step9")
+    refused(target, "no revision 'step9'", checkpoint="step9", has_checkpoints=True)
 
 
 def test_no_network(hub, target):
     hub.shutdown()
     hub.server_close()
-    refused(hub.url, target, "the hub cannot be reached", hub.url, "check the network")
+    refused(target, "the hub cannot be reached", hub.url, "check the network")
 
 
 # The published figures
