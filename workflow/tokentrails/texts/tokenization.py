@@ -68,30 +68,16 @@ class TokenizerFiles:
         return entries(self.tokenizer.get_vocab(), rows)
 
     def encode(self, texts: Sequence[str], *, add_special_tokens: bool, bos: bool) -> list[Encoded]:
-        """Cut texts into tokens.
-
-        Parameters
-        ----------
-        add_special_tokens: whether the tokenizer adds its own around each text.
-        bos: whether to put the BOS in front of those texts that do not begin with it.
-        """
+        """Cut texts into tokens; `bos` puts it in front of those that do not begin with it."""
         encodings = self.tokenizer.encode_batch(texts, add_special_tokens=add_special_tokens)
-        return [self._with_bos(e) if bos else _encoded(e) for e in encodings]
+        return [self._encoded(encoding, bos) for encoding in encodings]
 
-    def _with_bos(self, encoding: Encoding) -> Encoded:
-        e, bos_id = _encoded(encoding), self.bos_id
-        if bos_id is None or e.ids[:1] == [bos_id]:
-            return e
-        return Encoded(
-            [bos_id, *e.ids],
-            [self.bos or "", *e.tokens],
-            [(0, 0), *e.offsets],
-            e.special_tokens + 1,
-        )
-
-
-def _encoded(e: Encoding) -> Encoded:
-    return Encoded(e.ids, e.tokens, e.offsets, sum(e.special_tokens_mask))
+    def _encoded(self, e: Encoding, bos: bool) -> Encoded:
+        added, bos_id = sum(e.special_tokens_mask), self.bos_id
+        if not bos or bos_id is None or e.ids[:1] == [bos_id]:
+            return Encoded(e.ids, e.tokens, e.offsets, added)
+        tokens = [self.bos or "", *e.tokens]
+        return Encoded([bos_id, *e.ids], tokens, [(0, 0), *e.offsets], added + 1)
 
 
 def tokenize(
@@ -101,8 +87,6 @@ def tokenize(
 
     Parameters
     ----------
-    experiment: its prompts and how special tokens are added.
-    files: the model's tokenizer.
     context_length: most tokens that the model takes.
     model: named in messages.
 

@@ -7,9 +7,8 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
-from ..errors import TokentrailsError
 from ..files.schema import check
-from ..files.yaml_file import YamlFile
+from ..files.yaml_file import Where, YamlFile
 from ..project import PROJECT
 from .spans import CLITICS, is_word
 
@@ -22,10 +21,6 @@ FUNCTION_WORDS = PROJECT / "resources/words/function_words.yaml"
 def function_words(path: Path = FUNCTION_WORDS) -> frozenset[str]:
     """The words of all closed classes, in small letters and with straight apostrophes.
 
-    Parameters
-    ----------
-    path: a YAML file with a list of words for each class.
-
     Raises
     ------
     TokentrailsError: if the file breaks its schema, or a word is not written as it is looked up.
@@ -35,17 +30,14 @@ def function_words(path: Path = FUNCTION_WORDS) -> frozenset[str]:
     assert isinstance(file.data, dict)
     for name, words in file.data.items():
         for index, word in enumerate(words):
-            where = file.where((name, index))
+            where = Where(file.where) / name / index
             if word != _plain(word):
-                raise TokentrailsError(
+                raise where.error(
                     f"the word {word!r} has capitals",
-                    where=where,
-                    hint=f"write {_plain(word)!r}; it stands for every spelling.",
+                    f"write {_plain(word)!r}; it stands for every spelling.",
                 )
             if word in words[:index]:
-                raise TokentrailsError(
-                    f"the word {word!r} is listed twice", where=where, hint="remove one of them."
-                )
+                raise where.error(f"the word {word!r} is listed twice", "remove one of them.")
     return frozenset(word for words in file.data.values() for word in words)
 
 

@@ -61,15 +61,16 @@ def _text_of(line: bytes, where: str) -> str:
         raise TokentrailsError(
             f"the line is not UTF-8 text: {error}", where=where, hint="save the file as UTF-8."
         ) from error
-    hint = "a word list has one word a line and nothing else."
+    problem = ""
     if len(text) > LONGEST_LINE:
-        raise TokentrailsError(
-            f"the line has {len(text)} characters, more than {LONGEST_LINE}", where=where, hint=hint
-        )
-    if any(c.isspace() for c in text):
-        raise TokentrailsError(f"there is white space in {text!r}", where=where, hint=hint)
-    if any(unicodedata.category(c) == "Cc" for c in text):
-        raise TokentrailsError(f"there is a control character in {text!r}", where=where, hint=hint)
+        problem = f"the line has {len(text)} characters, more than {LONGEST_LINE}"
+    elif any(c.isspace() for c in text):
+        problem = f"there is white space in {text!r}"
+    elif any(unicodedata.category(c) == "Cc" for c in text):
+        problem = f"there is a control character in {text!r}"
+    if problem:
+        hint = "a word list has one word a line and nothing else."
+        raise TokentrailsError(problem, where=where, hint=hint)
     return text
 
 

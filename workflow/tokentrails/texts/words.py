@@ -53,12 +53,7 @@ class Cut:
 class Cutter:
     """Puts words into the templates of an experiment and cuts the texts into tokens.
 
-    Parameters
-    ----------
-    experiment: its contexts, or its one template where it has none.
-    files: the model's tokenizer.
-    context_length: most tokens that the model takes.
-    model: named in messages.
+    These are its contexts, or its one template where it has none.
 
     Raises
     ------
