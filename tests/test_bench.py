@@ -21,8 +21,8 @@ sys.path.append(str(Path(__file__).parent / "benchmarks"))
 
 import figure
 import gather
+from harness import Measured, Skipped
 from machine import machine
-from measured import Measured, Skipped
 
 BENCHMARKS = Path(__file__).parent / "benchmarks"
 MACHINE = {

@@ -6,15 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from material import MODEL, SITES, needed
-from measured import Measured
-from timing import fastest
+from harness import Measured, fastest
+from material import MODEL, needed, run_extraction
 
 from tokentrails.catalogue import BASELINE
 from tokentrails.config.experiments import load_experiment
-from tokentrails.files.states import StatesReader, StatesWriter, places
+from tokentrails.files.states import StatesReader
 from tokentrails.metrics.baseline import Sample, chances
-from tokentrails.network.extract import extract
 from tokentrails.network.load import load_model
 from tokentrails.network.weights import Weights
 from tokentrails.settings import BASELINE_TEXTS
@@ -25,24 +23,15 @@ from tokentrails.texts.tokenization import TokenizerFiles, tokenize
 PAIRS = 10_000
 
 
-def results(folder: Path = MODEL, depth: int = 30) -> Iterator[Measured]:
+def results(folder: Path = MODEL) -> Iterator[Measured]:
     """Of the model in `folder`, on the default texts of the baseline, at every place."""
     needed(folder)
     experiment = load_experiment(BASELINE, {"file": BASELINE_TEXTS})
     tokens, _ = tokenize(experiment, TokenizerFiles.load(folder), 8192, model="bench")
     model, architecture = load_model(folder, torch.device("cpu"), "float32")
-    wanted = places(SITES, depth)
     sample = Sample.from_tokens(tokens, BASELINE_TEXTS)
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "states.parquet"
-
-        def run() -> None:
-            rows = tokens["occurrence"].to_pylist()
-            with StatesWriter(path, wanted, rows, model.config.hidden_size) as writer:
-                extract(
-                    model, architecture, tokens, writer, pooling="last", token_budget=4096, name="b"
-                )
-                writer.finish({})
 
         def exactly() -> None:
             weights = Weights(folder / "model.safetensors")
@@ -56,12 +45,9 @@ def results(folder: Path = MODEL, depth: int = 30) -> Iterator[Measured]:
                 a, b = rng.integers(len(at.hidden), size=(2, PAIRS))
                 pair_cosine(at.hidden, a, b).mean()
 
-        run()
-        extraction, chance, sampled = fastest(run, exactly, by_sample, times=1)
-    print(
-        f"  extraction {extraction:.1f} s, chance {chance:.1f} s, {PAIRS:,} pairs {sampled:.1f} s",
-        flush=True,
-    )
+        extraction, chance, sampled = fastest(
+            lambda: run_extraction(model, architecture, tokens, path), exactly, by_sample, times=1
+        )
     yield Measured(
         "chance of all pairs with intervals, against extracting their texts",
         chance / extraction,

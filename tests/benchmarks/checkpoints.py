@@ -1,8 +1,6 @@
 """Words through the checkpoints of nano: time against the published loop, growth, and memory."""
 
 import json
-import resource
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -11,24 +9,23 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import torch
-from material import NANO, WORD_LIST, needed, scratch_folder
-from measured import Measured
-from timing import fastest
+from harness import Measured, fastest, own_process, peak_memory
+from material import NANO, WORD_LIST, needed, run_extraction, scratch_folder
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 
 from tokentrails.files.siblings import Siblings
-from tokentrails.files.states import StatesWriter, places
 from tokentrails.files.tables import write_parts, write_table
 from tokentrails.metrics.convergence import (
     convergence,
     convergence_by_group,
     convergence_similarities,
 )
-from tokentrails.network.extract import extract
 from tokentrails.network.load import load_model
 from tokentrails.settings import Experiment, Words, step_of
 from tokentrails.statistics.bootstrap import Bootstrap
+from tokentrails.statistics.permutation import Permutation
+from tokentrails.statistics.settings import Statistics
 from tokentrails.texts.tokenization import TokenizerFiles
 from tokentrails.texts.word_list import WordList
 from tokentrails.texts.words import tokenize_words
@@ -69,15 +66,7 @@ def run(chosen: list[str], folders: list[Path], scratch: Path) -> None:
     steps = {folder.name: step_of(folder.name) for folder in folders}
     for folder in folders:
         model, architecture = load_model(folder, torch.device("cpu"), "float32")
-        depth, width = model.config.num_hidden_layers, model.config.hidden_size
-        occurrences = tokens["occurrence"].to_pylist()
-        with StatesWriter(
-            scratch / f"{folder.name}.parquet", places(SITES, depth), occurrences, width
-        ) as writer:
-            extract(
-                model, architecture, tokens, writer, pooling="last", token_budget=4096, name="nano"
-            )
-            writer.finish({})
+        run_extraction(model, architecture, tokens, scratch / f"{folder.name}.parquet", SITES)
     siblings = Siblings.open(
         steps, [scratch / f"{name}.parquet" for name in steps], folders[-1].name
     )
@@ -89,8 +78,7 @@ def run(chosen: list[str], folders: list[Path], scratch: Path) -> None:
         steps,
         tokens["n_tokens"].to_pylist(),
         groups=GROUPS,
-        bootstrap=Bootstrap(1000, 0.95, 0),
-        few=FEW,
+        statistics=Statistics(Bootstrap(1000, 0.95, 0), Permutation(1000, 0), FEW, {}),
         provenance=provenance,
     )
     write_table(groups, scratch / "by_group.parquet", scratch / "by_group.csv")
@@ -143,27 +131,18 @@ def against_the_published_way() -> float:
             lambda: published_way(chosen, folders),
             times=5,
         )
-    print(f"  published {published:.1f} s, ours {ours:.2f} s (500 words x 4)", flush=True)
     return published / ours
-
-
-def measure(n_words: int, n_checkpoints: int) -> tuple[float, float]:
-    """Seconds and peak MB of one run in a process of its own."""
-    command = [sys.executable, __file__, str(n_words), str(n_checkpoints)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    seconds, peak = json.loads(done.stdout.splitlines()[-1])
-    print(
-        f"  {n_words:,} words, {n_checkpoints} checkpoints: {seconds:.1f} s, peak {peak:,.0f} MB",
-        flush=True,
-    )
-    return seconds, peak
 
 
 def growth() -> Iterator[Measured]:
     """Time at half and a quarter of the words and checkpoints; the slopes in a log-log plot."""
-    by_words = {n: measure(n, MOST_CHECKPOINTS) for n in (MOST_WORDS // 4, MOST_WORDS // 2)}
-    by_checkpoints = {n: measure(MOST_WORDS, n) for n in (3, 5)}
-    by_words[MOST_WORDS] = by_checkpoints[MOST_CHECKPOINTS] = measure(MOST_WORDS, MOST_CHECKPOINTS)
+    by_words = {
+        n: own_process(__file__, n, MOST_CHECKPOINTS) for n in (MOST_WORDS // 4, MOST_WORDS // 2)
+    }
+    by_checkpoints = {n: own_process(__file__, MOST_WORDS, n) for n in (3, 5)}
+    by_words[MOST_WORDS] = by_checkpoints[MOST_CHECKPOINTS] = own_process(
+        __file__, MOST_WORDS, MOST_CHECKPOINTS
+    )
     yield Measured("growth of the time with words, log-log (1: linear)", _slope(by_words), "slope")
     yield Measured(
         "growth of the time with checkpoints, log-log (1: linear)", _slope(by_checkpoints), "slope"
@@ -201,7 +180,7 @@ def main(n_words: int, n_checkpoints: int) -> None:
         start = time.perf_counter()
         run(chosen, checkpoints(n_checkpoints), Path(folder))
         seconds = time.perf_counter() - start
-    print(json.dumps([seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024]))
+    print(json.dumps([seconds, peak_memory()]))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,5 @@
 """Heads and neurons of smollm2-135m as words, against products that cannot be avoided."""
 
-import json
-import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -9,10 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from harness import Measured, extra_memory, fastest, own_process
 from material import MODEL, needed
-from measured import Measured
-from memory import extra_memory
-from timing import fastest
 
 from tokentrails.metrics.heads import HeadTables
 from tokentrails.metrics.neurons import neurons
@@ -121,7 +117,6 @@ def results(folder: Path = MODEL, layers: Sequence[int] = range(30)) -> Iterator
             model.bare_heads(text, traced, layers),
             lambda text=text, traced=traced: model.heads(text, traced, layers),
         )
-        print(f"  {n} tokens: bare products {bare:.2f} s, heads {ours:.2f} s", flush=True)
         yield Measured(
             f"heads of a text of {n} tokens, against their bare products",
             ours / bare,
@@ -129,16 +124,13 @@ def results(folder: Path = MODEL, layers: Sequence[int] = range(30)) -> Iterator
             at_most=1.5,
         )
     bare, ours = fastest(lambda: model.bare_neurons(layers), lambda: model.neurons(layers))
-    print(f"  bare products {bare:.2f} s, neurons {ours:.2f} s", flush=True)
     yield Measured(
         "all neurons, against their bare products", ours / bare, "of its time", at_most=1.3
     )
     for n in LENGTHS:
-        command = [sys.executable, __file__, str(folder), str(n)]
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
         yield Measured(
             f"memory beyond the model, heads of {n} tokens",
-            json.loads(done.stdout),
+            own_process(__file__, folder, n),
             "MB",
             at_most=1000,
         )

@@ -5,9 +5,8 @@ from collections.abc import Iterator
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from harness import Measured, fastest
 from material import SITES, scratch_folder
-from measured import Measured
-from timing import fastest
 
 from tokentrails.files.states import StatesReader, StatesWriter, places
 
@@ -42,7 +41,6 @@ def results() -> Iterator[Measured]:
                 file.read_row_group(group)["hidden"].combine_chunks().to_numpy_ndarray()
 
         alone, own = fastest(pyarrow_alone, ours)
-    print(f"  pyarrow alone {alone:.2f} s, ours {own:.2f} s", flush=True)
     yield Measured(
         "states to disk and back, against pyarrow alone", alone / own, "of its speed", at_least=0.8
     )

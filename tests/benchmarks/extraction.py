@@ -1,41 +1,20 @@
 """Extraction from smollm2-135m: speed against other ways of doing it, and memory."""
 
-import json
-import resource
-import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
 import torch
-from material import MODEL, SITES, needed, scratch_folder, tokens_of
-from measured import Measured
-from timing import fastest
+from harness import Measured, fastest, own_process, peak_memory
+from material import MODEL, needed, run_extraction, scratch_folder, tokens_of
 from transformers import AutoModelForCausalLM
 from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 
-from tokentrails.files.states import StatesWriter, places
 from tokentrails.network.batches import batches, texts_to_run
-from tokentrails.network.extract import extract
 from tokentrails.network.load import load_model
 
 BUDGET = 4096
-
-
-def states_writer(tokens: pa.Table, path: Path) -> StatesWriter:
-    return StatesWriter(path, places(SITES, 30), tokens["occurrence"].to_pylist(), 576)
-
-
-def extract_all(model, architecture, tokens: pa.Table, writer: StatesWriter) -> None:
-    extract(model, architecture, tokens, writer, pooling="last", token_budget=BUDGET, name="bench")
-
-
-def run_extraction(model, architecture, tokens: pa.Table, path: Path) -> None:
-    with states_writer(tokens, path) as writer:
-        extract_all(model, architecture, tokens, writer)
-        writer.finish({})
 
 
 def published_way(model, tokens: pa.Table) -> None:
@@ -71,7 +50,6 @@ def speed() -> Iterator[Measured]:
             lambda: run_extraction(model, architecture, few, path),
             times=2,
         )
-        print(f"  published {published:.2f} s, extraction {ours:.2f} s (64 prompts)", flush=True)
         yield Measured(
             "extraction of 64 prompts, against the published way",
             published / ours,
@@ -82,7 +60,6 @@ def speed() -> Iterator[Measured]:
             torch.inference_mode()(lambda: bare_forward(model, architecture, many)),
             lambda: run_extraction(model, architecture, many, path),
         )
-        print(f"  bare {bare:.2f} s, extraction {ours:.2f} s (512 prompts)", flush=True)
         yield Measured(
             "extraction of 512 prompts, against the bare forward pass",
             bare / ours,
@@ -94,14 +71,7 @@ def speed() -> Iterator[Measured]:
 def memory() -> Iterator[Measured]:
     """Peak memory of a process that extracts few and many prompts."""
     needed(MODEL)
-    peaks = {}
-    for n in (1_000, 20_000):
-        command = [sys.executable, __file__, str(n)]
-        start = time.perf_counter()
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-        peaks[n] = json.loads(done.stdout.splitlines()[-1])
-        spent = time.perf_counter() - start
-        print(f"  {n:,} prompts: peak {peaks[n]:,.0f} MB, {spent:.0f} s", flush=True)
+    peaks = {n: own_process(__file__, n) for n in (1_000, 20_000)}
     yield Measured(
         "peak memory at 20,000 prompts, above that at 1,000",
         peaks[20_000] - peaks[1_000],
@@ -116,14 +86,9 @@ def main(n: int) -> None:
     set_verbosity_error()
     tokens = tokens_of(n)
     model, architecture = load_model(MODEL, torch.device("cpu"), "float32")
-    with (
-        scratch_folder() as folder,
-        states_writer(tokens, Path(folder) / "states.parquet") as writer,
-    ):
-        extract_all(model, architecture, tokens, writer)
-        del model
-        writer.finish({})
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    with scratch_folder() as folder:
+        run_extraction(model, architecture, tokens, Path(folder) / "states.parquet")
+    print(peak_memory())
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import polars as pl
 import pyarrow as pa
-from measured import Measured, Skipped
+from harness import Measured, Skipped
 
 from tokentrails import __version__
 from tokentrails.errors import TokentrailsError

@@ -32,7 +32,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 import transformers
-from timing import fastest
+from harness import fastest
 from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM
 

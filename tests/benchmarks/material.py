@@ -1,12 +1,16 @@
 """What the benchmarks run on: models of the default run, and any number of texts."""
 
 import tempfile
+from itertools import islice, product
 from pathlib import Path
 
 import pyarrow as pa
-from texts import sentences
+from torch import nn
 
 from tokentrails.errors import TokentrailsError
+from tokentrails.files.states import StatesWriter, places
+from tokentrails.network.architectures import Architecture
+from tokentrails.network.extract import extract
 from tokentrails.settings import Experiment, Prompt
 from tokentrails.texts.tokenization import TokenizerFiles, tokenize
 
@@ -32,6 +36,32 @@ def scratch_folder() -> tempfile.TemporaryDirectory:
     return tempfile.TemporaryDirectory(dir=ROOT / "results")
 
 
+WHEN = ("Yesterday", "On Monday", "After lunch", "Last winter", "Before dawn", "Long ago")
+WHO = ("my uncle", "the old sailor", "her teacher", "a tired nurse", "the young pilot")
+WHO += ("our neighbour", "the cook")
+DID = ("found", "painted", "carried", "sold", "repaired")
+DID += ("forgot", "borrowed", "described", "measured", "cleaned")
+WHICH = ("a small", "the broken", "an empty", "the yellow", "one heavy", "the wooden")
+WHICH += ("another", "the famous")
+WHAT = ("table", "bridge", "letter", "engine", "basket")
+WHAT += ("window", "garden", "mirror", "ladder", "clock")
+
+
+def sentences(n: int) -> list[tuple[str, str]]:
+    """n different sentences and the target word of each; at most 33,600.
+
+    They differ before the target, so that none can be spared in a causal model.
+    """
+    combined = islice(product(WHAT, WHICH, DID, WHO, WHEN), n)
+    made = [
+        (f"{when} {who} {did} {which} {what} outside.", f" {what}")
+        for what, which, did, who, when in combined
+    ]
+    if len(made) < n:
+        raise ValueError(f"only {len(made)} sentences can be made")
+    return made
+
+
 def tokens_of(n: int) -> pa.Table:
     """The tokens table of n different sentences, for smollm2-135m."""
     prompts = tuple(
@@ -41,3 +71,16 @@ def tokens_of(n: int) -> pa.Table:
     tokens, skipped = tokenize(experiment, TokenizerFiles.load(MODEL), 8192, model="smollm2")
     assert not len(skipped)
     return tokens
+
+
+def run_extraction(
+    model: nn.Module, architecture: Architecture, tokens: pa.Table, path: Path, sites=SITES
+) -> None:
+    """The states of the targets, as the script of the rule writes them."""
+    wanted = places(sites, model.config.num_hidden_layers)
+    occurrences = tokens["occurrence"].to_pylist()
+    with StatesWriter(path, wanted, occurrences, model.config.hidden_size) as writer:
+        extract(
+            model, architecture, tokens, writer, pooling="last", token_budget=4096, name="bench"
+        )
+        writer.finish({})

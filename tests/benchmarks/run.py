@@ -11,9 +11,9 @@ from importlib import import_module
 
 from figure import described, number, ratios
 from gather import Table, gather
+from harness import Measured
 from machine import machine
 from material import ROOT
-from measured import Measured
 
 from tokentrails.errors import TokentrailsError
 from tokentrails.figures.pieces.save import save

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import yaml
-from measured import Measured
+from harness import Measured
 
 ROOT = Path(__file__).resolve().parents[2]
 # The checkpoints of Pythia.

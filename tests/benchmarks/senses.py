@@ -1,13 +1,12 @@
-"""Intervals and permutations of senses, and what a loop over resamples would take."""
+"""Intervals of senses, and what a loop over resamples would take."""
 
 import time
 from collections.abc import Iterator
 
 import numpy as np
-from measured import Measured
+from harness import Measured
 
 from tokentrails.statistics.bootstrap import Bootstrap
-from tokentrails.statistics.permutation import Permutation
 from tokentrails.statistics.separability import Pairs
 
 WORDS, LAYERS, TEXTS = 24, 31, 10
@@ -57,12 +56,6 @@ def plain_loop(cosine: np.ndarray, draws: int) -> None:
                     n @ wins @ across[1] / n.sum() / across[1].sum()
 
 
-def permuted(cosine: np.ndarray, draws: int) -> None:
-    pairs, permutation = Pairs(TEXTS, TEXTS), Permutation(draws, 0)
-    for word, of_word in enumerate(cosine):
-        pairs.gaps(of_word, permutation.labels(TEXTS, TEXTS, (2, word)))
-
-
 def seconds(work, *arguments) -> float:
     start = time.perf_counter()
     work(*arguments)
@@ -73,12 +66,6 @@ def results() -> Iterator[Measured]:
     cosine = similarities()
     resampled(cosine, 100)  # warms up
     ours, loop = seconds(resampled, cosine, DRAWS), seconds(plain_loop, cosine, FEW)
-    permutations = seconds(permuted, cosine, DRAWS)
-    print(
-        f"  {DRAWS:,} samples of {WORDS} words x {LAYERS} layers {ours:.1f} s, as many "
-        f"permutations {permutations:.1f} s; a loop over {FEW} samples {loop:.1f} s",
-        flush=True,
-    )
     yield Measured(
         "10,000 samples of texts, 24 words × 31 layers, gap and AUC", ours, "s", at_most=5
     )

@@ -1,7 +1,5 @@
 """Ranks of real states in the vocabulary of smollm2-135m, against what cannot be avoided."""
 
-import json
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -9,14 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from material import MODEL, needed, tokens_of
-from measured import Measured
-from memory import extra_memory
-from timing import fastest
+from harness import Measured, extra_memory, fastest, own_process
+from material import MODEL, needed, run_extraction, tokens_of
 
-from tokentrails.files.states import StatesReader, StatesWriter, places
+from tokentrails.files.states import StatesReader
 from tokentrails.metrics.identity import own_token_ids
-from tokentrails.network.extract import extract
 from tokentrails.network.load import load_model
 from tokentrails.network.weights import Weights
 from tokentrails.vocabulary.ranks import closest
@@ -30,14 +25,9 @@ def states_of(model_folder: Path, tokens) -> tuple[torch.Tensor, torch.Tensor]:
     model, architecture = load_model(model_folder, torch.device("cpu"), "float32")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "states.parquet"
-        at = places(("resid_mid",), 30)
-        with StatesWriter(path, at, tokens["occurrence"].to_pylist(), 576) as writer:
-            extract(
-                model, architecture, tokens, writer, pooling="last", token_budget=4096, name="bench"
-            )
-            writer.finish({})
+        run_extraction(model, architecture, tokens, path, ["resid_mid"])
         states = np.concatenate([layer.hidden for layer in StatesReader(path)])
-    own = np.tile(own_token_ids(tokens, "last"), len(at))
+    own = np.tile(own_token_ids(tokens, "last"), len(states) // len(tokens))
     some = np.random.default_rng(0).permutation(len(states))[:N]
     return torch.from_numpy(states[some]), torch.from_numpy(own[some].astype(np.int64))
 
@@ -70,13 +60,6 @@ def speed(model: Path, rows: torch.Tensor, tokens) -> Iterator[Measured]:
         lambda: published_way(states, rows, own),
         times=3,
     )
-    away = (published_way(states, rows, own) - closest(states, rows, own).rank).abs()
-    print(
-        f"  bare product {min(bare):.2f} s, ranks {ranked:.2f} s, with the 5 nearest entries "
-        f"{with_nearest:.2f} s, published way {published:.2f} s; ranks differ in "
-        f"{(away > 0).float().mean():.1%} of states, by {away.max()} at most",
-        flush=True,
-    )
     against = "against the fastest bare product"
     yield Measured(
         f"ranks of 2,000 states, {against}", ranked / min(bare), "of its time", at_most=1.15
@@ -104,11 +87,9 @@ def results(model: Path = MODEL) -> Iterator[Measured]:
     rows = torch.from_numpy(weights.tensor(weights.find("embed_tokens")))
     yield from speed(model, rows, tokens_of(70))
     for n in (2_000, 20_000):
-        command = [sys.executable, __file__, str(n)]
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
         yield Measured(
             f"memory beyond states and embeddings, ranking {n:,} states",
-            json.loads(done.stdout),
+            own_process(__file__, n),
             "MB",
             at_most=256,
         )
