@@ -22,7 +22,7 @@ TORCH := $(shell grep '^torch==' requirements.lock)
 COMPOSITES := find results/composites -name '*.pdf' 2>/dev/null | sort
 FIGURES := find results/figures -name '*.png' 2>/dev/null | sort
 
-.PHONY: all env report check test test-all bench clean help
+.PHONY: all env report manual check test test-all bench clean help
 
 all: $(ENV)  ## run the whole workflow, then list the report and the figures (default)
 	@echo "== Workflow"
@@ -39,6 +39,10 @@ env: $(ENV)  ## build .venv from requirements.lock
 report: $(ENV)  ## write results/report.html from the results there are
 	@echo "== Report"
 	$(RUN) .venv/bin/snakemake --report results/report.html
+
+manual: $(ENV)  ## write docs/catalogue.md from the catalogue
+	@PYTHONPATH=workflow .venv/bin/python -c 'from tokentrails.documents.manual import manual; print(manual(), end="")' \
+		> docs/catalogue.md
 
 # A file of tests to a core, in the order of tests/conftest.py. Threads of torch on top of that would
 # only be in each other's way.

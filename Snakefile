@@ -22,6 +22,7 @@ include: "workflow/rules/models.smk"
 include: "workflow/rules/tokens.smk"
 include: "workflow/rules/hidden_states.smk"
 include: "workflow/rules/metrics.smk"
+include: "workflow/rules/measures.smk"
 include: "workflow/rules/vocabulary.smk"
 include: "workflow/rules/circuits.smk"
 include: "workflow/rules/figures.smk"
@@ -39,8 +40,8 @@ rule all:
         lambda wildcards: TARGETS.tables(),
         lambda wildcards: TARGETS.figures(),
         lambda wildcards: TARGETS.documents(),
-        get_claims,
-        get_paper,
+        CLAIM_TARGETS,
+        PAPER_TARGETS,
         COSTS,
 
 

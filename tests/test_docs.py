@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tokentrails.documents.manual import manual
 from tokentrails.files.schema import schema
 from tokentrails.network.architectures import ARCHITECTURES
 
@@ -27,9 +28,13 @@ def keys(rule: dict) -> set[str]:
 
 @pytest.mark.parametrize("name", ["config", "experiment", "claims"])
 def test_the_manual_explains_every_key_of_the_schema(name):
-    manual = (ROOT / "config/README.md").read_text()
-    words = set(re.findall(r"[a-z_0-9]+", manual))
+    pages = ("config/README.md", "docs/catalogue.md")
+    words = set(re.findall(r"[a-z_0-9]+", "".join((ROOT / page).read_text() for page in pages)))
     assert keys(schema(name)) - words == set()
+
+
+def test_the_list_of_what_is_made_is_that_of_the_catalogue():
+    assert (ROOT / "docs/catalogue.md").read_text() == manual(), "run `make manual`"
 
 
 def test_the_manual_gives_the_defaults_of_the_schema():

@@ -94,7 +94,9 @@ from pathlib import Path
 from snakemake.api import SnakemakeApi
 from snakemake.settings.types import ConfigSettings, ResourceSettings
 with SnakemakeApi() as api:
-    config = ConfigSettings(configfiles=[Path("config/paper.yaml")])
+    measures = {"length": {"file": "examples/measures/length.py"}}
+    more = {"measures": measures}
+    config = ConfigSettings(configfiles=[Path("config/paper.yaml")], config=more)
     loaded = api.workflow(ResourceSettings(cores=1), config, snakefile=Path("Snakefile"))
     loaded.dag()
     sys.stdout.write(json.dumps([

@@ -6,7 +6,7 @@
 #      results/paper/{study}/{number}_{name}.*, results/paper/index.html and .csv
 
 from tokentrails.claims.file import load_claims
-from tokentrails.claims.sources import sources
+from tokentrails.claims.sources import claim_sources
 from tokentrails.documents.paper import items
 
 # All tables that a claim may name, whether this configuration makes them or not.
@@ -17,48 +17,21 @@ except TokentrailsError as error:
     raise WorkflowError(str(error)) from None
 
 
-def get_claim_sources():
-    """By claim or number, and by model that it is about: path and reason of each table."""
-
-    def by_model(tables, models):
-        return {
-            model.name: {
-                name: (source.path, source.reason)
-                for name, source in sources(tables, model, SETUP).items()
-            }
-            for model in SETUP.models.values()
-            if models is None or model.name in models
-        }
-
-    claims = {claim.id: by_model(claim.tables, claim.applies_to.models) for claim in CLAIMS.claims}
-    return claims | {
-        number.name: by_model(number.tables, number.models) for number in CLAIMS.numbers
-    }
-
-
 PAPER_ITEMS = items(SETUP.paper)
-PAPER_INDEX = {"page": "results/paper/index.html", "table": "results/paper/index.csv"}
-
 CLAIM_FILES = {
     "table": "results/claims.parquet",
     "csv": "results/claims.csv",
     "page": "results/claims.html",
     "numbers": "results/numbers.json",
 }
-
-
-def get_claims(wildcards):
-    """The table of claims, its page, and the numbers that texts quote."""
-    return list(CLAIM_FILES.values()) if CLAIMS else []
-
-
-def get_paper(wildcards):
-    """The folder's index, which is made with all of it; nothing where no figures are listed."""
-    return list(PAPER_INDEX.values()) if PAPER_ITEMS else []
+PAPER_INDEX = {"page": "results/paper/index.html", "table": "results/paper/index.csv"}
+# What is asked for: nothing where claims are switched off, or no figures of studies are listed.
+CLAIM_TARGETS = list(CLAIM_FILES.values()) if CLAIMS else []
+PAPER_TARGETS = list(PAPER_INDEX.values()) if PAPER_ITEMS else []
 
 
 if CLAIMS:
-    CLAIM_SOURCES = get_claim_sources()
+    CLAIM_SOURCES = claim_sources(CLAIMS, SETUP)
 
     rule claims:
         input:

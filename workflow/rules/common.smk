@@ -3,6 +3,7 @@
 import fcntl
 import os
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -104,7 +105,7 @@ def outputs(*names, **named):
             in_experiment = row.scope in (Scope.RUN, Scope.ACROSS)
             path = report(
                 path,
-                caption=f"../report/tables/{name}.rst",
+                caption=f"../report/tables/{row.caption or name}.rst",
                 category=row.category,
                 subcategory="{experiment}" if in_experiment else None,
                 labels=labels(row.scope, table=name.replace("_", " ")),
@@ -138,6 +139,52 @@ def get_context(wildcards):
     if not get_experiment(wildcards).makes(CATALOGUE.tables["context"]):
         return []
     return [table("context").format(**wildcards)]
+
+
+def get_measure_baseline(name):
+    """An input function: the measure's table of the baseline's texts; none there, or without a baseline."""
+
+    def get(wildcards):
+        experiment = SETUP.experiments.get(BASELINE)
+        absent = experiment is None or wildcards.model not in experiment.models
+        if absent or wildcards.experiment == BASELINE:
+            return []
+        return [table(name).format(**{**wildcards, "experiment": BASELINE})]
+
+    return get
+
+
+def get_figure_tables(figure):
+    """An input function: the tables of a figure, by name."""
+
+    def get(wildcards):
+        tables = TARGETS.figure_inputs(figure, wildcards)
+        return {
+            name: local(paths) if CATALOGUE.tables[name].scope is Scope.TRAINING else paths
+            for name, paths in tables.items()
+        }
+
+    return get
+
+
+def get_title(figure):
+    """A params function: the configured title of a figure, filled in."""
+    empty = dict.fromkeys(["model", "checkpoint", "experiment"], "")
+    return lambda wildcards: SETUP.figures.get(figure.name, figure.title).format(
+        **{**empty, **wildcards}
+    )
+
+
+def get_options(figure):
+    """A params function: the settings that a figure depends on."""
+    settings = {
+        "confidence": SETUP.statistics["confidence"],
+        "threshold": SETUP.summary["half_life_threshold"],
+    }
+    options = {name: settings[name] for name in figure.options}
+    if not figure.show:
+        return options
+    return lambda wildcards: options | {"show": of_experiment(figure.show, "show")(wildcards)}
 
 
 # Settings of models and experiments
@@ -354,6 +401,35 @@ def needs_of(rule):
         "runtime": runtime,
         "passing_weights": get_passing,
     }
+
+
+# What belongs to all of a run
+
+
+def get_rules(wildcards):
+    """By name of each rule with outputs, what tokentrails.running.plan.Rule says of it."""
+    return {
+        each.name: (
+            Path(str(each.snakefile)).stem,
+            len(each.output),
+            each.name in workflow._localrules,
+            "gpu" in each.resources and SETUP.extract["device"] != "cpu",
+        )
+        for each in workflow.rules
+        if each.output
+    }
+
+
+def get_everything(wildcards):
+    """What `all` makes, without the table of what that cost; of a job with many files, some."""
+    made = [
+        *TARGETS.tables(),
+        *TARGETS.figures(),
+        *TARGETS.documents(),
+        *CLAIM_TARGETS,
+        *PAPER_TARGETS,
+    ]
+    return [path for path in made if not path.endswith((".csv", ".png", ".pdf", ".json"))]
 
 
 # One run at a time in a folder. The kernel drops this lock when its process dies, however it dies;

@@ -4,18 +4,6 @@
 # out: a few lines on the terminal; results/costs.parquet and .csv
 
 
-def get_rules(wildcards):
-    """By name of each rule with outputs, what tokentrails.running.plan.Rule says of it."""
-    return {
-        each.name: (
-            Path(str(each.snakefile)).stem,
-            len(each.output),
-            each.name in workflow._localrules,
-            "gpu" in each.resources and SETUP.extract["device"] != "cpu",
-        )
-        for each in workflow.rules
-        if each.output
-    }
 
 
 # Nothing is fetched and nothing made.
@@ -33,18 +21,6 @@ rule plan:
         rules=get_rules,
     script:
         "../scripts/plan.py"
-
-
-def get_everything(wildcards):
-    """What `all` makes, without the table of what that cost; of a job with many files, some."""
-    made = [
-        *TARGETS.tables(),
-        *TARGETS.figures(),
-        *TARGETS.documents(),
-        *get_claims(wildcards),
-        *get_paper(wildcards),
-    ]
-    return [path for path in made if not path.endswith((".csv", ".png", ".pdf", ".json"))]
 
 
 # Benchmark files are no inputs: deleting one would mean to run its job again. The table is due when

@@ -21,37 +21,6 @@ rule page_script:
         "../scripts/page_script.py"
 
 
-def get_figure_tables(figure):
-    """An input function: the tables of a figure, by name."""
-
-    def get(wildcards):
-        tables = TARGETS.figure_inputs(figure, wildcards)
-        return {
-            name: local(paths) if CATALOGUE.tables[name].scope is Scope.TRAINING else paths
-            for name, paths in tables.items()
-        }
-
-    return get
-
-
-def get_title(figure):
-    """A params function: the configured title of a figure, filled in."""
-    empty = dict.fromkeys(["model", "checkpoint", "experiment"], "")
-    return lambda wildcards: SETUP.figures[figure.name].format(**{**empty, **wildcards})
-
-
-def get_options(figure):
-    """A params function: the settings that a figure depends on."""
-    settings = {
-        "confidence": SETUP.statistics["confidence"],
-        "threshold": SETUP.summary["half_life_threshold"],
-    }
-    options = {name: settings[name] for name in figure.options}
-    if not figure.show:
-        return options
-    return lambda wildcards: options | {"show": of_experiment(figure.show, "show")(wildcards)}
-
-
 for figure in CATALOGUE.figures.values():
     # The folder of logs and benchmarks below that of the rule; for all models there is one file.
     place = "/".join(
@@ -67,7 +36,7 @@ for figure in CATALOGUE.figures.values():
         output:
             report(
                 f"{figure.path}.svg",
-                caption=f"../report/figures/{figure.name}.rst",
+                caption=f"../report/figures/{figure.caption or figure.name}.rst",
                 category=figure.category,
                 subcategory="{experiment}" if figure.scope in (Scope.RUN, Scope.ACROSS) else None,
                 labels=labels(figure.scope, figure=figure.name.replace("_", " ")),

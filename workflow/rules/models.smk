@@ -4,8 +4,6 @@
 # out: resources/models/{model}/{checkpoint}/, and for weights that are not kept
 #      resources/models/{model}/{checkpoint}/for/{experiment}/; results/metrics/{model}/all/checkpoints.*
 
-from dataclasses import asdict
-
 from tokentrails.models.source import FORM
 
 

@@ -3,8 +3,6 @@
 # in:  a text out of a package of the Python registry
 # out: resources/training/{model}/: every checkpoint of the schedule, and the loss at every step
 
-from dataclasses import asdict
-
 PLAYS = {
     "training": "resources/texts/plays/training.txt",
     "held_out": "resources/texts/plays/held_out.txt",

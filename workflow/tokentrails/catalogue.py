@@ -6,7 +6,7 @@ Plain data: this module imports nothing of the project.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -79,8 +79,8 @@ class Table:
     analyses: those that make it; empty where others ask for it.
     kinds: experiments that it is made for; empty for all that have the analysis.
     suffixes: the files there are.
-    category: where the report shows its CSV; empty where it does not. The caption is
-        `report/tables/{name}.rst`.
+    category: where the report shows its CSV; empty where it does not.
+    caption: a file of `report/tables`, by default its own name.
     document: whether the workbook and the page of a text show it.
     scaled: whether it is compared over the sizes of models.
     """
@@ -91,6 +91,7 @@ class Table:
     kinds: tuple[Kind, ...] = ()
     suffixes: tuple[str, ...] = ("parquet", "csv")
     category: str = ""
+    caption: str = ""
     document: bool = False
     scaled: bool = False
 
@@ -111,7 +112,7 @@ _FIGURE_FOLDERS = {
 
 @dataclass(frozen=True)
 class Figure:
-    """One figure, as HTML, SVG, PNG, PDF and JSON. The caption is `report/figures/{name}.rst`.
+    """One figure, as HTML, SVG, PNG, PDF and JSON.
 
     Attributes
     ----------
@@ -122,6 +123,7 @@ class Figure:
     scope: RUN, ACROSS, TRAINING, MODELS or ALL.
     module, function: what draws it, below `tokentrails.figures`; by default those of its name.
     stem: name of its files, by default its own.
+    caption: a file of `report/figures`, by default its own name.
     optional: tables that may be missing; the function gets None.
     options: settings that the function takes: confidence, threshold.
     show: the settings of the experiment, `ranks` or `circuits`, that name the one text it shows.
@@ -139,6 +141,7 @@ class Figure:
     module: str = ""
     function: str = ""
     stem: str = ""
+    caption: str = ""
     optional: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
     show: str = ""
@@ -572,6 +575,57 @@ class Catalogue:
             {row.name: row for row in tables},
             {row.name: row for row in figures},
         )
+
+    def with_measures(self, titles: Mapping[str, str]) -> Catalogue:
+        """The same with the rows of measures of one's own.
+
+        Parameters
+        ----------
+        titles: by name, what each measures.
+        """
+        rows = self.from_rows(
+            (Analysis(name, tuple(Kind)) for name in titles),
+            (
+                table
+                for name in titles
+                for table in (
+                    Table(name, (name,)),
+                    Table(f"{name}_curves", (name,), category="Tables", caption="measure_curves"),
+                )
+            ),
+            (
+                figure
+                for name, title in titles.items()
+                for figure in (
+                    _measure_figure(name, title, Scope.RUN),
+                    _measure_figure(name, title, Scope.MODELS),
+                )
+            ),
+        )
+        return Catalogue(
+            self.analyses | rows.analyses,
+            self.tables | rows.tables,
+            self.figures | rows.figures,
+        )
+
+
+def _measure_figure(name: str, title: str, scope: Scope) -> Figure:
+    """The curves of a measure of one's own: of one model, or of all over relative depth."""
+    models = scope is Scope.MODELS
+    kind = "composite_measure" if models else "measure"
+    return Figure(
+        f"{name}_composite" if models else name,
+        (f"{name}_curves",),
+        f"{title}, {'models over relative depth' if models else 'by layer'}",
+        (_MODELS if models else _RUN) + title.replace("{", "{{").replace("}", "}}"),
+        "Composites" if models else "Figures",
+        scope,
+        module="measure",
+        function=kind,
+        stem=name,
+        caption=kind,
+        options=_BAND,
+    )
 
 
 CATALOGUE = Catalogue.from_rows(ANALYSES, TABLES, FIGURES)

@@ -299,11 +299,37 @@ class Experiment(_Texts):
 
 
 @dataclass(frozen=True)
+class Measure:
+    """A measure of the user's own: one number for each occurrence, site and layer.
+
+    Attributes
+    ----------
+    file: Python file that defines the function `measure`.
+    experiments: names of those that it is computed for; the baseline's texts are not among them.
+    title, meaning, unit: what it says of itself.
+    sites: where it reads the states; empty for all sites of an experiment.
+    reads: names of the function's parameters.
+    sha256: of the file.
+    """
+
+    name: str
+    file: str
+    experiments: tuple[str, ...]
+    title: str
+    meaning: str
+    unit: str
+    sites: tuple[str, ...]
+    reads: tuple[str, ...]
+    sha256: str
+
+
+@dataclass(frozen=True)
 class Config:
     """The whole configuration, with every default filled in."""
 
     models: dict[str, Model]
     experiments: dict[str, Experiment]
+    measures: dict[str, Measure]
     extract: dict[str, Any]
     summary: dict[str, Any]
     statistics: dict[str, Any]
@@ -320,10 +346,10 @@ class Config:
             for checkpoint in self.models[name].checkpoints
         ]
 
-    @property
+    @cached_property
     def catalogue(self) -> Catalogue:
         """What the workflow can make with this configuration."""
-        return CATALOGUE
+        return CATALOGUE.with_measures({name: m.title for name, m in self.measures.items()})
 
     def across(self, table: Table) -> list[tuple[Model, Experiment]]:
         """Every (model, experiment) whose checkpoints a table compares."""

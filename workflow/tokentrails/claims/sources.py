@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ..catalogue import Scope
 from ..settings import Config, Model
-from .file import Spec, Tables
+from .file import ClaimsFile, Spec, Tables
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,25 @@ def sources(tables: Tables, model: Model, config: Config) -> dict[str, Source]:
         made = [path for spec in specs if (path := _path(spec, model, config))]
         found[name] = Source(made[0]) if made else Source(None, _reason(specs, model, config))
     return found
+
+
+def claim_sources(
+    file: ClaimsFile, config: Config
+) -> dict[str, dict[str, dict[str, tuple[str | None, str]]]]:
+    """By claim or number, by model that it is about, and by table: its path, or why it has none."""
+    entries = [(claim.id, claim.tables, claim.applies_to.models) for claim in file.claims]
+    entries += [(number.name, number.tables, number.models) for number in file.numbers]
+    return {
+        name: {
+            model.name: {
+                table: (source.path, source.reason)
+                for table, source in sources(tables, model, config).items()
+            }
+            for model in config.models.values()
+            if models is None or model.name in models
+        }
+        for name, tables, models in entries
+    }
 
 
 def _path(spec: Spec, model: Model, config: Config) -> str | None:

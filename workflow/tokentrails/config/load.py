@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from ..files.yaml_file import KeyPath, Where, YamlFile, show_keys
 from ..project import PROJECT
 from ..settings import Config, Experiment, Model
 from .experiments import load_experiment
+from .measures import add_measures, load_measures
 from .models import load_model
 
 # Names that no experiment may have.
@@ -41,6 +42,7 @@ def load_config(data: dict[str, Any], files: Sequence[str] = ()) -> Config:
                 return file.where(keys)
         return f"{', '.join(map(str, files)) or 'config'}, {show_keys(keys) or 'top level'}"
 
+    own_titles, data = _split_titles(data)
     check(data, "config", show)
     where = Where(show)
     filled = with_defaults(data, schema("config"))
@@ -66,13 +68,26 @@ def load_config(data: dict[str, Any], files: Sequence[str] = ()) -> Config:
         experiments[name] = load_experiment(name, entry, tuple(models), where)
         _check_checkpoints(experiments[name], models, here)
     _check_neurons(experiments, where / "experiments")
+    measures = load_measures(filled["measures"], experiments, where)
+    experiments = add_measures(experiments, measures)
     if filled["baseline"]["enabled"]:
-        experiments |= _baseline(filled["baseline"]["file"], experiments, models, where)
+        experiments |= _baseline(filled["baseline"]["file"], experiments, models, measures, where)
+    filled["figures"] |= own_titles
     for figure, title in filled["figures"].items():
         _check_title(title, where / "figures" / figure)
     filled["claims"] = {"file": _claims_file()} | filled["claims"]
     sections = ("extract", "summary", "statistics", "figures", "claims", "paper")
-    return Config(models, experiments, *(filled[section] for section in sections))
+    return Config(models, experiments, measures, *(filled[section] for section in sections))
+
+
+def _split_titles(data: dict[str, Any]) -> tuple[dict[str, str], dict[str, Any]]:
+    """Titles of the figures of the user's own measures, and the configuration without them."""
+    measures, figures = (data.get(key) for key in ("measures", "figures"))
+    if not isinstance(measures, dict) or not isinstance(figures, dict):
+        return {}, data
+    names = {figure for name in measures for figure in (name, f"{name}_composite")}
+    own = {k: v for k, v in figures.items() if k in names and isinstance(v, str)}
+    return own, data | {"figures": {k: v for k, v in figures.items() if k not in own}}
 
 
 def _holds(data: Any, keys: KeyPath) -> bool:
@@ -91,13 +106,17 @@ def _claims_file() -> str:
 
 
 def _baseline(
-    file: str, experiments: dict[str, Experiment], models: dict[str, Model], where: Where
+    file: str,
+    experiments: dict[str, Experiment],
+    models: dict[str, Model],
+    measures: Collection[str],
+    where: Where,
 ) -> dict[str, Experiment]:
-    """The experiment that random pairs come from, where a similarity is measured.
+    """The experiment that random pairs come from, where anything is compared with them.
 
-    It runs on the models, and at the sites, of the experiments that measure one.
+    It runs on the models, and at the sites, of the experiments that compare.
     """
-    similarities = {each.name for each in ANALYSES if each.similarity}
+    similarities = {*measures, *(each.name for each in ANALYSES if each.similarity)}
     compared = [e for e in experiments.values() if not similarities.isdisjoint(e.analyses)]
     if not compared:
         return {}

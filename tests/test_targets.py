@@ -1,0 +1,161 @@
+"""Which files a configuration asks for, and which tables each figure reads; without Snakemake."""
+
+from importlib import import_module
+
+import pytest
+import workflow as wf
+
+from tokentrails.catalogue import CATALOGUE, FIGURE_SUFFIXES, Kind, Scope
+from tokentrails.config.load import load_config
+from tokentrails.running.targets import Targets
+
+EXPERIMENTS = {
+    "pairs": {"analyses": ["identity", "context", "senses"], "prompts": "senses"},
+    "drift": {"analyses": ["identity"], "prompts": "senses"},
+    "texts": {"analyses": ["identity", "ranks", "heads", "neurons", "evolution"]},
+    "words": {"words": {"n_tokens": [1, 2]}},
+    "moved": {"words": {"n_tokens": [1]}, "contexts": ["A {word}.", "The {word}."]},
+}
+SENSES = [
+    {"label": f"{word}{sense}{i}", "word": word, "sense": sense, "prompt": f"A {word} {sense} {i}."}
+    for word in ("lead", "bank")
+    for sense in ("x", "y")
+    for i in range(2)
+]
+TEXTS = [{"label": "first", "prompt": "A text."}, {"label": "second", "prompt": "Another."}]
+
+
+@pytest.fixture
+def targets(tmp_path, monkeypatch) -> Targets:
+    monkeypatch.chdir(tmp_path)
+    experiments = {}
+    for name, file in EXPERIMENTS.items():
+        prompts = {} if "words" in file else {"prompts": SENSES if "prompts" in file else TEXTS}
+        wf.write_yaml(tmp_path / f"{name}.yaml", file | prompts)
+        experiments[name] = {"file": f"{name}.yaml"}
+    experiments["words"]["models"] = ["nano"]
+    models = {
+        "nano": {"source": "train:nano", "checkpoints": ["step0", "step1"]},
+        "one": {"source": "hub:owner/one"},
+    }
+    return Targets(load_config({"models": models, "experiments": experiments}))
+
+
+def tables(paths: list[str], part: str) -> set[str]:
+    """Names of the Parquet tables below a folder."""
+    found = (path.removeprefix(f"results/metrics/{part}/") for path in paths if part in path)
+    return {path.removesuffix(".parquet") for path in found if path.endswith(".parquet")}
+
+
+def test_the_tables_of_an_experiment_are_those_of_its_analyses_and_kind(targets):
+    made = targets.tables()
+    senses = {"senses", "senses_by_layer", "senses_best"}
+    identity = {"identity", "summary", "curves"}
+    assert tables(made, "one/main/pairs") == identity | {"context"} | senses
+    assert tables(made, "one/main/drift") == identity
+    lives = {"half_lives", "half_lives_by_group", "half_life_curve"}
+    ranks = {"ranks", "ranks_by_class", "ranks_gap", "ranks_summary"}
+    inside = {"attention", "heads", "head_summary", "activations", "first_position_neurons"}
+    stream = {"evolution", "predictions"}
+    assert tables(made, "nano/step0/texts") == {"identity"} | lives | ranks | inside | stream
+    assert tables(made, "nano/step0/weights") == {"neurons"}
+    assert tables(made, "nano/all/words") == {"convergence", "convergence_by_group", "alignment"}
+    assert tables(made, "nano/all/moved") == {"perturbation_by_group"}
+    assert tables(made, "one/main/baseline") == {"baseline", "baseline_dimensions"}
+    assert not tables(made, "one/all/words")
+    several = [path for path in made if path.endswith("all/checkpoints.csv")]
+    assert several == ["results/metrics/nano/all/checkpoints.csv"]
+    assert "results/metrics/one/main/texts/predictions.txt" in made
+    assert "results/scaling.csv" in made
+    assert len(made) == len(set(made))
+
+
+def test_figures_are_drawn_where_their_tables_are_made(targets):
+    drawn = {path.removesuffix(".svg") for path in targets.figures() if path.endswith(".svg")}
+    assert "results/figures/one/main/drift/identity_context" in drawn  # without context
+    assert "results/figures/one/main/texts/identity_context" not in drawn
+    assert "results/figures/one/main/texts/half_life" in drawn
+    assert "results/figures/nano/training" in drawn
+    assert "results/figures/one/training" not in drawn
+    random_pairs = {path for path in drawn if path.endswith("/baseline")}
+    assert random_pairs == {
+        f"results/figures/{run}/baseline/baseline" for run in ("nano/step1", "one/main")
+    }
+    steps = {path for path in drawn if path.endswith("perturbation_steps")}
+    assert steps == {"results/figures/nano/all/moved/perturbation_steps"}
+    composites = {path for path in drawn if "composites" in path}
+    assert {f"{path}.svg" for path in composites} < set(targets.composites())
+    assert {path.removeprefix("results/composites/") for path in composites} == {
+        *("pairs_senses", "pairs_depth", "pairs_separability", "drift_senses", "drift_depth"),
+        *("texts_half_lives", "texts_ranks", "scaling"),
+    }
+    assert len(targets.figures()) == len(FIGURE_SUFFIXES) * len(drawn)
+
+
+@pytest.mark.parametrize(
+    "target, table, figure",
+    [
+        ("senses", "pairs/senses_best", "results/figures/one/main/pairs/senses_words.svg"),
+        ("half_life", "texts/half_lives", "results/composites/scaling.svg"),
+        ("convergence", "words/alignment", "results/figures/nano/all/words/alignment.svg"),
+        ("vocabulary", "texts/ranks_gap", "results/composites/texts_ranks.svg"),
+        ("neurons", "weights/neurons", None),
+    ],
+)
+def test_a_target_is_part_of_all(targets, target, table, figure):
+    assert target in targets.names()
+    mine = targets.tables(target), targets.figures(target), targets.documents(target)
+    every = targets.tables(), targets.figures(), targets.documents()
+    for part, whole in zip(mine, every, strict=True):
+        assert set(part) <= set(whole)
+    assert any(path.endswith(f"{table}.parquet") for path in mine[0])
+    assert len(mine[0]) < len(every[0])
+    assert figure in mine[1] if figure else not mine[1]
+
+
+def test_texts_have_documents_for_the_analyses_that_people_read(targets):
+    run = "results/tables/one/main/texts"
+    assert {path for path in targets.documents() if "/one/" in path} == {
+        f"{run}/{label}.{suffix}" for label in ("first", "second") for suffix in ("xlsx", "html")
+    }
+    wildcards = {"model": "one", "checkpoint": "main", "experiment": "texts"}
+    names = ["attention", "heads", "activations", "evolution", "predictions", "neurons"]
+    assert list(targets.document_inputs(wildcards)) == names
+
+
+def test_a_figure_reads_its_tables_of_one_run_or_of_every_model(targets):
+    wildcards = {"model": "one", "checkpoint": "main", "experiment": "drift"}
+    run = "results/metrics/one/main/drift"
+    figures = CATALOGUE.figures
+    assert targets.figure_inputs(figures["identity_context"], wildcards) == {
+        "identity": [f"{run}/identity.parquet"],
+        "context": [],
+        "curves": [f"{run}/curves.parquet"],
+    }
+    assert targets.figure_inputs(figures["separability"], {"experiment": "pairs"}) == {
+        name: [f"results/metrics/{run}/pairs/{name}.parquet" for run in ("nano/step1", "one/main")]
+        for name in ("senses_by_layer", "senses_best")
+    }
+    across = {"model": "nano", "experiment": "words"}
+    assert targets.figure_inputs(figures["alignment"], across) == {
+        "alignment": ["results/metrics/nano/all/words/alignment.parquet"],
+        "checkpoints": ["results/metrics/nano/all/checkpoints.parquet"],
+    }
+
+
+def test_every_row_names_what_exists():
+    for figure in CATALOGUE.figures.values():
+        module = import_module(f"tokentrails.{figure.drawing}")
+        assert callable(getattr(module, figure.function or figure.name)), figure.name
+        assert set(figure.tables) <= CATALOGUE.tables.keys(), figure.name
+        assert set(figure.optional) <= set(figure.tables), figure.name
+        caption = wf.ROOT / f"workflow/report/figures/{figure.caption or figure.name}.rst"
+        assert caption.is_file(), figure.name
+    for table in CATALOGUE.tables.values():
+        assert set(table.analyses) <= CATALOGUE.analyses.keys(), table.name
+        caption = wf.ROOT / f"workflow/report/tables/{table.caption or table.name}.rst"
+        assert caption.is_file() or not table.category, table.name
+    for analysis in CATALOGUE.analyses.values():
+        assert set(analysis.default) <= set(analysis.kinds) <= set(Kind), analysis.name
+        made = [t for t in CATALOGUE.tables.values() if analysis.name in t.analyses]
+        assert any(t.scope in (Scope.RUN, Scope.ACROSS) for t in made), analysis.name

@@ -1,0 +1,56 @@
+# Measures of the user's own: one Python file each, named in the configuration.
+#
+# in:  hidden states, tokens, of the weights the embedding matrix where the measure reads it, and its table of the
+#      baseline's texts
+# out: results/metrics/{model}/{checkpoint}/{experiment}/{MEASURE,MEASURE_curves}.parquet and .csv
+
+
+for measure in SETUP.measures.values():
+
+    rule:
+        name:
+            f"{measure.name}_measure"
+        input:
+            **(checkpoint_files("weights", "config") if "embedding" in measure.reads else {}),
+            states=STATES,
+            tokens=TOKENS,
+            baseline=get_measure_baseline(measure.name),
+        output:
+            **outputs(measure.name),
+        log:
+            f"<logs>/{measure.name}_measure/<run>.log",
+        benchmark:
+            f"<benchmarks>/{measure.name}_measure/<run>.tsv"
+        priority: get_turn() if "embedding" in measure.reads else 0
+        conda:
+            "../../envs/analysis.yaml"
+        resources:
+            passing_weights=get_passing if "embedding" in measure.reads else 0,
+        params:
+            measure=asdict(measure),
+            groups=get_own_columns,
+            code=fingerprint("measure"),
+        script:
+            "../scripts/measure.py"
+
+    rule:
+        name:
+            f"{measure.name}_curves"
+        input:
+            table(measure.name),
+        output:
+            **outputs(f"{measure.name}_curves"),
+        log:
+            f"<logs>/{measure.name}_curves/<run>.log",
+        benchmark:
+            f"<benchmarks>/{measure.name}_curves/<run>.tsv"
+        conda:
+            "../../envs/analysis.yaml"
+        params:
+            measure=asdict(measure),
+            groups=get_own_columns,
+            kind=of_experiment("kind"),
+            statistics=SETUP.statistics,
+            code=fingerprint("measure_curves"),
+        script:
+            "../scripts/measure_curves.py"

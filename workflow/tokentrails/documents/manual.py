@@ -1,0 +1,74 @@
+"""The page of the manual that lists what the workflow makes, from the rows of the catalogue."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from ..catalogue import CATALOGUE, FIGURE_SUFFIXES, Analysis, Figure, Table
+
+_PAGE = """# What the workflow makes
+
+Written by `make manual` from `workflow/tokentrails/catalogue.py`; do not edit it by hand.
+
+## Analyses
+
+The entries of `analyses` in an experiment file. A target makes what belongs to one analysis alone,
+as in `snakemake --cores 8 senses`.
+
+{analyses}
+
+## Tables
+
+Each is a Parquet file with a CSV twin; the meaning of every column is in the metadata of the
+Parquet file.
+
+{tables}
+
+## Figures
+
+Each is written as {suffixes}. The name is the key of its title under
+[`figures`](../config/README.md#figures).
+
+{figures}
+"""
+
+
+def manual() -> str:
+    """The page, as Markdown."""
+    return _PAGE.format(
+        analyses=_table(
+            ("analysis", "of", "default of", "target", "tables"),
+            (_analysis(row) for row in CATALOGUE.analyses.values()),
+        ),
+        tables=_table(
+            ("table", "files", "in the report"), (_file(row) for row in CATALOGUE.tables.values())
+        ),
+        suffixes=", ".join(suffix.upper() for suffix in FIGURE_SUFFIXES),
+        figures=_table(
+            ("figure", "shows", "tables", "files"),
+            (_figure(row) for row in CATALOGUE.figures.values()),
+        ),
+    )
+
+
+def _analysis(row: Analysis) -> Sequence[str]:
+    tables = [table.name for table in CATALOGUE.tables.values() if row.name in table.analyses]
+    kinds = ", ".join(row.kinds) or "the baseline's texts"
+    return _code([row.name]), kinds, ", ".join(row.default), _code([row.target]), _code(tables)
+
+
+def _file(row: Table) -> Sequence[str]:
+    return _code([row.name]), _code([f"{row.path}.{{{','.join(row.suffixes)}}}"]), row.category
+
+
+def _figure(row: Figure) -> Sequence[str]:
+    return _code([row.name]), row.about, _code(row.tables), _code([row.path])
+
+
+def _code(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names if name)
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -1,0 +1,83 @@
+"""Any measure that has a table of mean curves: by layer and group, and over models."""
+
+import altair as alt
+import polars as pl
+
+from .pieces.lines import Frame, line_panel, value_range
+from .pieces.notes import band_note
+from .pieces.points import in_order, mapped, points_frame, runs
+from .pieces.theme import colour, figure, nothing_to_show
+
+_QUANTITIES = {"value": "", "standardised": ", in deviations of the baseline"}
+_MOST_LINES = 6  # as many as there are colours
+_FEW = "Dashed: of few texts or words."
+_BEYOND = 1.05  # where labels stand, as a share of the layers
+
+
+def measure(curves: pl.DataFrame, *, title: str, confidence: float) -> alt.TopLevelMixin:
+    """Means by layer: a row of panels per group, a column per site, a line per series."""
+    curves = _drawable(curves)
+    if curves.is_empty():
+        return nothing_to_show(title)
+    columns = _columns(curves)
+    rows = [group for group in in_order(curves["group"]) if group != "all"] or ["all"]
+    panels, cut = [], False
+    for group in rows:
+        here = curves.filter(group=group)
+        series = in_order(here["series"])
+        cut |= len(series) > _MOST_LINES
+        here = here.filter(pl.col("series").is_in(series[:_MOST_LINES]))
+        for site, quantity in columns:
+            every = _points(curves.filter(site=site, quantity=quantity), "series", "layer")
+            points = _points(here.filter(site=site, quantity=quantity), "series", "layer")
+            last = curves.filter(site=site).select(pl.col("layer").max()).item()
+            frame = Frame.over_layers(last, _BEYOND, "mean", *value_range(every), 250, 190)
+            name = f"{group} · {site}{_QUANTITIES[quantity]}"
+            panels.append(line_panel(points, frame, title=name))
+    notes = [band_note(confidence, "texts" if rows != ["all"] else "words or texts"), _FEW]
+    if cut:
+        notes.append(f"The first {_MOST_LINES} lines of each panel.")
+    chart = alt.concat(*panels, columns=len(columns))
+    return figure(chart, title=title, notes=notes, width=len(columns) * 400)
+
+
+def composite_measure(curves: pl.DataFrame, *, title: str, confidence: float) -> alt.TopLevelMixin:
+    """The mean over all occurrences of several models: a line per model over relative depth."""
+    curves = _drawable(curves).filter(group="all")
+    if curves.is_empty():
+        return nothing_to_show(title)
+    curves = runs(curves)
+    last = pl.max_horizontal(pl.col("layer").max().over("run"), 1)
+    curves = curves.with_columns(share=(pl.col("layer") / last).round(6))
+    panels = []
+    for site, quantity in _columns(curves):
+        points = _points(curves.filter(site=site, quantity=quantity), "run", "share")
+        frame = Frame.over_depth(
+            "share", "layer / depth", _BEYOND, "mean", *value_range(points), 300, 240
+        )
+        panels.append(line_panel(points, frame, title=f"{site}{_QUANTITIES[quantity]}"))
+    notes = [band_note(confidence, "words or texts"), _FEW]
+    return figure(
+        alt.concat(*panels, columns=2), title=title, notes=notes, width=min(len(panels), 2) * 450
+    )
+
+
+def _drawable(curves: pl.DataFrame) -> pl.DataFrame:
+    """The quantities that are drawn, at sites with several layers if there are any."""
+    curves = curves.filter(pl.col("quantity").is_in(list(_QUANTITIES))).drop_nulls("mean")
+    curves = curves.with_columns(pl.col("group", "series").fill_null("all"))
+    layers = pl.col("layer").n_unique().over("site")
+    several = curves.filter(layers > 1)
+    return curves if several.is_empty() else several
+
+
+def _columns(curves: pl.DataFrame) -> list[tuple[str, str]]:
+    """Site and quantity of each column of panels."""
+    pairs = curves.select("site", "quantity").unique().rows()
+    return sorted(pairs, key=lambda pair: (pair[1] == "standardised", pair))
+
+
+def _points(curves: pl.DataFrame, line: str, x: str) -> pl.DataFrame:
+    tints = {name: colour(index) for index, name in enumerate(in_order(curves[line]))}
+    interval, kept = ("ci_low", "ci_high"), (x, "n", "n_texts")
+    return points_frame(curves, "mean", interval, *kept, line=line, colour=mapped(line, tints))

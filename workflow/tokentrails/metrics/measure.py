@@ -1,0 +1,255 @@
+"""Any measure that gives one number for each occurrence, site and layer."""
+
+from __future__ import annotations
+
+import importlib.util
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+from jaxtyping import Float32, Float64
+
+from ..catalogue import Kind
+from ..errors import TokentrailsError
+from ..files.states import Layer, Place
+from ..settings import Measure
+from ..statistics.settings import Statistics
+from .columns.frame import describe_frame, target_keys, with_run
+from .columns.means import MEAN_TYPES, mean_curves
+from .columns.means import MEANINGS as MEAN_MEANINGS
+
+Moments = Mapping[Place, tuple[float, float]]
+"""Mean and standard deviation of a measure over the tokens of the baseline, by place."""
+
+MEANINGS = {
+    "adjusted": "the value minus its mean over the tokens of the baseline's texts at the same "
+    "place, first tokens of texts and tokens of no word left out; null: no baseline",
+    "standardised": "the same in standard deviations of these tokens; null: no baseline",
+}
+
+
+@dataclass(frozen=True)
+class Values:
+    """A measure at one place: a number for each row of the tokens table."""
+
+    site: str
+    layer: int
+    values: Float64[np.ndarray, " n"]
+
+
+def load_function(measure: Measure) -> Callable[..., object]:
+    """The function `measure` of a file, which is run for that.
+
+    Raises
+    ------
+    TokentrailsError: for whatever the file raises.
+    """
+    spec = importlib.util.spec_from_file_location(f"measure_{measure.name}", measure.file)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise _error(measure, error) from error
+    return module.measure
+
+
+def evaluate(
+    measure: Measure,
+    function: Callable[..., object],
+    layers: Iterable[Layer],
+    tokens: pl.DataFrame,
+    embedding: Float32[np.ndarray, "n d"] | None = None,
+) -> Iterator[Values]:
+    """The measure at every place that it reads, one place at a time.
+
+    A function with the parameter `previous` gets the states one layer before at the same site, and
+    is not called at the first layer of a site.
+
+    Parameters
+    ----------
+    layers: the states, sorted by site and layer.
+    tokens: the tokens table, whose rows are those of the states.
+    embedding: each target's own row of the input embedding matrix, where the function reads it.
+
+    Raises
+    ------
+    TokentrailsError: for what the function raises, and for what is no finite number per occurrence.
+    """
+    before: Layer | None = None
+    for place in layers:
+        if measure.sites and place.site not in measure.sites:
+            continue
+        if before is not None and (before.site, before.layer + 1) != (place.site, place.layer):
+            before = None
+        given = {
+            "hidden": place.hidden,
+            "previous": before.hidden if before else None,
+            "embedding": embedding,
+            "tokens": tokens,
+            "site": place.site,
+            "layer": place.layer,
+        }
+        if "previous" in measure.reads:
+            follows, before = before is not None, place
+            if not follows:
+                continue
+        try:
+            returned = function(**{name: given[name] for name in measure.reads})
+        except Exception as error:
+            raise _error(measure, error) from error
+        yield Values(place.site, place.layer, _checked(measure, returned, place))
+
+
+def measure_table(
+    measure: Measure,
+    found: Iterable[Values],
+    tokens: pa.Table,
+    *,
+    baseline: Moments,
+    pooling: str,
+    groups: Sequence[str],
+    provenance: Mapping[str, str],
+) -> pa.Table:
+    """The table of a measure.
+
+    Parameters
+    ----------
+    found: as `evaluate` gives it.
+    baseline: of the same checkpoint; empty for none.
+    pooling: which token stands for a target of several.
+    groups: the experiment's own columns.
+    provenance: of the states; gives the key columns too.
+
+    Raises
+    ------
+    TokentrailsError: if the measure has no value at any place.
+    """
+    names = ("label", "position", "word", "token", "text", "n_tokens", *groups)
+    frame = pl.DataFrame(pl.from_arrow(target_keys(tokens, pooling, names)))
+    parts = []
+    for place in found:
+        mean, deviation = baseline.get((place.site, place.layer), (np.nan, np.nan))
+        adjusted = place.values - mean
+        standardised = adjusted / deviation if deviation > 0 else np.full_like(adjusted, np.nan)
+        columns = {"value": place.values, "adjusted": adjusted, "standardised": standardised}
+        parts.append(
+            frame.with_columns(
+                pl.lit(place.site).alias("site"),
+                pl.lit(place.layer, pl.Int32).alias("layer"),
+                *(pl.Series(name, each, pl.Float32) for name, each in columns.items()),
+            )
+        )
+    if not parts:
+        raise TokentrailsError(
+            "the measure has no value at any site and layer of this experiment",
+            where=measure.file,
+            hint=f"its SITES are {', '.join(measure.sites) or 'all'}; with the parameter "
+            "'previous' it begins at the second layer of a site.",
+        )
+    table = pl.concat(parts).sort("label", "site", "layer", "position", maintain_order=True)
+    return describe_frame(
+        with_run(table, provenance),
+        title=f"{measure.name}: {measure.title}",
+        provenance=dict(provenance) | {"measure_sha256": measure.sha256},
+        meanings=MEANINGS | {"value": measure.meaning},
+        units={"value": measure.unit, "adjusted": measure.unit} if measure.unit else {},
+    )
+
+
+def moments(table: pa.Table) -> Moments:
+    """Mean and standard deviation over the baseline's tokens, from the measure's table of them."""
+    frame = pl.DataFrame(pl.from_arrow(table)).filter(
+        (pl.col("position") > 0) & (pl.col("word").fill_null("") != "")
+    )
+    value = pl.col("value").cast(pl.Float64)
+    rows = frame.group_by("site", "layer").agg(mean=value.mean(), deviation=value.std(ddof=0))
+    return {(site, layer): (mean, std) for site, layer, mean, std in rows.iter_rows()}
+
+
+def measure_curves(
+    table: pa.Table,
+    measure: Measure,
+    *,
+    kind: Kind,
+    groups: Sequence[str],
+    statistics: Statistics,
+    provenance: Mapping[str, str],
+) -> pa.Table:
+    """The table `{measure}_curves`: means over all occurrences, and by the experiment's groups.
+
+    Occurrences at the first position of a text are left out, unless all are there.
+
+    Parameters
+    ----------
+    table: as `measure_table` gives it.
+    kind: of the experiment. Words are grouped by their number of tokens, targets also by word.
+    groups: the experiment's own columns.
+    """
+    frame = pl.DataFrame(pl.from_arrow(table))
+    later = frame.filter(pl.col("position") > 0)
+    frame = frame if later.is_empty() else later
+    is_words = kind in (Kind.WORDS, Kind.CONTEXTS)
+    columns = ["n_tokens"] if is_words else [*(["word"] if kind is Kind.TARGETS else []), *groups]
+    parts = []
+    for column in (None, *columns):
+        rows = frame if column is None else frame.filter(pl.col(column).is_not_null())
+        by_word = is_words or (kind is Kind.TARGETS and column is None)
+        curves = mean_curves(
+            rows,
+            by=[column] if column else [],
+            values=["value", "adjusted", "standardised"],
+            statistics=statistics,
+            unit="word" if by_word else "label",
+        )
+        series = pl.col(column).cast(pl.String) if column else pl.lit(None, pl.String)
+        keys = {"group": pl.lit(column, pl.String), "series": series}
+        names = ["measure", *keys, *(name for name in curves.columns if name in MEAN_TYPES)]
+        parts.append(curves.with_columns(**keys).select(names))
+    return describe_frame(
+        with_run(pl.concat(parts).rename({"measure": "quantity"}), provenance),
+        title=f"{measure.name}: mean curves of {measure.title}, with intervals",
+        provenance=dict(provenance) | statistics.provenance,
+        meanings=MEAN_MEANINGS
+        | {
+            "quantity": "column of the measure's own table that the mean is of",
+            "group": "column by which occurrences are grouped; null: all together",
+            "series": "value of that column",
+            "ci_low": "lower end of the mean's interval: bootstrap over texts, or over words where "
+            "the experiment is of words or all its words are together; null: one of them",
+        },
+        units={name: measure.unit for name in ("mean", "ci_low", "ci_high") if measure.unit},
+    )
+
+
+def _checked(measure: Measure, returned: object, place: Layer) -> Float64[np.ndarray, " n"]:
+    where = f"{measure.file}, at site {place.site}, layer {place.layer}"
+    hint = f"return one finite number for each of the {len(place.hidden)} occurrences."
+    try:
+        values = np.asarray(returned, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        problem = f"'measure' returned {type(returned).__name__}, which is no array of numbers"
+        raise TokentrailsError(problem, where=where, hint=hint) from error
+    if values.shape != (len(place.hidden),):
+        problem = f"'measure' returned the shape {values.shape}, not ({len(place.hidden)},)"
+        raise TokentrailsError(problem, where=where, hint=hint)
+    if not np.isfinite(values).all():
+        row = int(np.argmin(np.isfinite(values)))
+        problem = f"'measure' returned {values[row]} for row {row}"
+        raise TokentrailsError(problem, where=where, hint=hint)
+    return values
+
+
+def _error(measure: Measure, error: Exception) -> TokentrailsError:
+    """What a user's file raised, with the line there."""
+    file = str(Path(measure.file))
+    lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == file]
+    where = f"{measure.file}, line {lines[-1]}" if lines else measure.file
+    hint = "mend the file; the workflow runs it as it is."
+    if isinstance(error, ModuleNotFoundError):
+        hint = f"install {error.name!r} into the environment of the workflow, or do without it."
+    return TokentrailsError(f"{type(error).__name__}: {error}", where=where, hint=hint)
