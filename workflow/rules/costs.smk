@@ -4,8 +4,6 @@
 # out: a few lines on the terminal; results/costs.parquet and .csv
 
 
-
-
 # Nothing is fetched and nothing made.
 rule plan:
     log:
