@@ -155,8 +155,7 @@ def test_position_rows_are_what_the_embedding_layer_adds(prepared, model):
     expected = added_positions(load_model(prepared[model], CPU)[0])
     rows = position_rows(checkpoint, range(len(IDS)))
     np.testing.assert_allclose(rows, expected, atol=1e-6)
-    some = position_rows(checkpoint, [5, 0, 5])
-    np.testing.assert_array_equal(some, rows[[5, 0, 5]])
+    np.testing.assert_array_equal(position_rows(checkpoint, [5, 0, 5]), rows[[5, 0, 5]])
 
 
 def test_roberta_counts_from_its_padding(tmp_path):

@@ -81,11 +81,11 @@ def test_every_place_is_near_that_of_the_float32_model(in_half, kind, dtype):
 def test_means_over_tokens_are_taken_in_float32(in_half, own, dtype):
     model, architecture = in_half("llama", dtype)
     states = states_of(model, architecture, [TEXT], [(0, 7, 19)], pooling="mean")
-    at = dict(zip(places(architecture.sites, 3), states, strict=True))
+    by_place = dict(zip(places(architecture.sites, 3), states, strict=True))
     for layer in range(3):
         reported = own("llama", dtype)[layer][7:]
         mean = reported.mean(axis=0)
-        np.testing.assert_allclose(at["resid", layer][0], mean, rtol=1e-6, atol=1e-6)
+        np.testing.assert_allclose(by_place["resid", layer][0], mean, rtol=1e-6, atol=1e-6)
         rounded = torch.tensor(reported).to(getattr(torch, dtype)).mean(dim=0).double().numpy()
         assert np.abs(rounded - mean).max() > 1e-5
 

@@ -93,8 +93,8 @@ def compared_with(made, space: str, layer: int) -> dict[str, np.ndarray]:
     parts, block = made.parts, made.parts.blocks[layer]
     E = parts.embedding
     if space == "unembedding":
-        one = parts.final_norm.weight.double().numpy()
-        rows = parts.unembedding.double().numpy() * (one + 1 if made.name == "gemma2" else one)
+        gain = parts.final_norm.weight.double().numpy()
+        rows = parts.unembedding.double().numpy() * (gain + 1 if made.name == "gemma2" else gain)
     elif space == "embedding":
         rows = E.double().numpy()
     else:

@@ -96,9 +96,9 @@ def test_a_process_says_whom_it_waits_for_and_goes_on_when_they_end(start):
     first, second = start(UNTIL_TOLD, "a", "b"), start(UNTIL_TOLD, "a", "b")
     assert sorted(p.stdout.readline() for p in (first, second)) == ["0\n", "1\n"]
     third = start(HOLD, "a", "b")
-    said = third.stdout.readline()
-    assert "all 2 GPUs are taken" in said and "waiting" in said
-    assert f" {first.pid}" in said and f" {second.pid}" in said
+    message = third.stdout.readline()
+    assert "all 2 GPUs are taken" in message and "waiting" in message
+    assert f" {first.pid}" in message and f" {second.pid}" in message
     second.communicate()
     assert third.stdout.readline() in ("0\n", "1\n")
     assert third.wait(60) == 0 and first.poll() is None

@@ -123,8 +123,8 @@ def first_only(*activations, strongest=2):
 
 def test_neurons_of_the_first_token_fire_nowhere_else():
     high, low = 6.0, 6.0 / FIRST_ONLY
-    one = [[high, 4.0, high, 0.0], [low, 3.0, 0.0, 0.0], [-low / 2, 0.0, 0.0, 0.0]]
-    assert first_only(one) == [
+    text = [[high, 4.0, high, 0.0], [low, 3.0, 0.0, 0.0], [-low / 2, 0.0, 0.0, 0.0]]
+    assert first_only(text) == [
         {
             "layer": 1,
             "neuron": 0,
@@ -134,8 +134,8 @@ def test_neurons_of_the_first_token_fire_nowhere_else():
         },
         {"layer": 1, "neuron": 2, "first": -6, "elsewhere": 0, "ratio": None},
     ]
-    assert [row["neuron"] for row in first_only(one, strongest=1)] == [0]  # of two the first
-    above = [one[0], [low * 1.001, 3, 0, 0]]
+    assert [row["neuron"] for row in first_only(text, strongest=1)] == [0]  # of two the first
+    above = [text[0], [low * 1.001, 3, 0, 0]]
     assert [row["neuron"] for row in first_only(above)] == [2]
 
 

@@ -18,7 +18,7 @@ from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
 from tokentrails.errors import TokentrailsError
 from tokentrails.models.prepare import prepare
 from tokentrails.network.load import load_model
-from tokentrails.network.norms import divisor
+from tokentrails.network.norms import divisor, gain, shift, standardised
 from tokentrails.network.parts import Parts, load_parts
 from tokentrails.network.trace import eager, trace
 from tokentrails.texts.whole import whole_texts
@@ -46,7 +46,7 @@ VARIANTS = {
     "gemma2, uncapped": {"attn_logit_softcapping": None, "final_logit_softcapping": None},
     "distilbert, relu": {"activation": "relu"},
 }
-"""What a configuration may ask for beside the sizes, by name."""
+"""What a configuration may ask for besides the sizes, by name."""
 
 KINDS = [*CONFIGS, *VARIANTS]
 
@@ -283,6 +283,19 @@ def test_matrices_are_views_of_the_models_own(taken, kind):
         assert {m.untyped_storage().data_ptr() for m in matrices} <= own
     if is_tied(parts, model):
         assert parts.unembedding.untyped_storage().data_ptr() in own
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_a_norm_is_its_gain_divisor_and_shift(taken, kind):
+    x = torch.randn(5, 32) + 0.5
+    for block in taken(kind)[3].blocks:
+        for norm in (block.attention_norm, block.mlp_norm, block.mlp_post_norm, block.sum_norm_mlp):
+            if isinstance(norm, torch.nn.LayerNorm):
+                found = standardised(norm, x) * gain(norm, x) + shift(norm)
+            else:
+                assert shift(norm) is None and standardised(norm, x) is x
+                found = x / divisor(norm, x) * gain(norm, x)
+            torch.testing.assert_close(found, norm(x))
 
 
 # The same, from the tensors of the file alone, written plainly for one architecture of each style.

@@ -100,9 +100,9 @@ def test_rows_that_take_no_part_are_never_counted(blocks):
     found = closest(states, rows, own, k=3, valid=valid)
     assert not set(found.nearest.flatten().tolist()) & {*unused, int(own[5])}
     known = own != own[5]
-    some = closest(states[known], rows, own[known], k=3, valid=valid)
-    assert_as_sorted(some, states[known], rows, own[known], 3, valid=valid)
-    assert torch.equal(found.rank[known], some.rank)
+    without = closest(states[known], rows, own[known], k=3, valid=valid)
+    assert_as_sorted(without, states[known], rows, own[known], 3, valid=valid)
+    assert torch.equal(found.rank[known], without.rank)
     assert (found.rank[~known] == -1).all() and found.cosine[~known].isnan().all()
 
 
@@ -241,21 +241,21 @@ def slow_rank(hidden, own, offset=0.0):
 def test_the_table_is_a_plain_loop(pooling, positional):
     layers, _ = random_layers()
     tokens = tokens_table()
-    at = tokens[pooling].to_pylist()
+    positions = tokens[pooling].to_pylist()
     draw = np.random.default_rng(5).normal(size=(9, 6)).astype(np.float32)
-    offsets = draw[at] if positional else None
+    offsets = draw[positions] if positional else None
     table = table_of(layers, pooling=pooling, offsets=offsets)
     rows = by_key(table, "label", "site", "layer")
     for i, label in enumerate(tokens["label"].to_pylist()):
-        own = tokens["token_ids"][i].as_py()[at[i]]
+        own = tokens["token_ids"][i].as_py()[positions[i]]
         for place in layers:
             row = rows[label, place.site, place.layer]
-            offset = draw[at[i]] if positional else 0.0
+            offset = draw[positions[i]] if positional else 0.0
             cosine, rank, near = slow_rank(place.hidden[i], own, offset)
             assert (row["rank"], row["nearest"]) == (rank, [name for name, _ in near])
             assert row["cosine"] == pytest.approx(cosine, abs=1e-6)
             assert row["nearest_cosine"] == pytest.approx([c for _, c in near], abs=1e-6)
-            assert (row["position"], row["token"]) == (at[i], f"t{own}")
+            assert (row["position"], row["token"]) == (positions[i], f"t{own}")
             assert row["positional"] is positional and row["adjusted"] is None
             assert row["cosine_as_published"] is row["rank_as_published"] is None
     keys = [(r["label"], r["site"], r["layer"], r["position"]) for r in table.to_pylist()]
@@ -263,16 +263,16 @@ def test_the_table_is_a_plain_loop(pooling, positional):
     assert {r["word_class"] for r in table.to_pylist()} == {"content", None}
 
 
-def test_the_published_columns_stand_beside_the_right_ones():
+def test_the_published_columns_leave_the_others_as_they_are():
     layers, _ = random_layers()
     other, _ = random_layers(seed=9)
-    theirs = {at.layer: at.hidden for at in other if at.site == "resid_mid"}
+    theirs = {place.layer: place.hidden for place in other if place.site == "resid_mid"}
     offset = np.full(6, 0.5, np.float32)
-    beside = table_of(layers, published=Published(theirs.__getitem__, offset))
+    both = table_of(layers, published=Published(theirs.__getitem__, offset))
     alone = table_of(layers)
     names = ["cosine_as_published", "rank_as_published"]
-    assert beside.drop(names).equals(alone.drop(names))
-    rows = by_key(beside, "label", "site", "layer")
+    assert both.drop(names).equals(alone.drop(names))
+    rows = by_key(both, "label", "site", "layer")
     tokens = tokens_table()
     for i, label in enumerate(tokens["label"].to_pylist()):
         for place in layers:

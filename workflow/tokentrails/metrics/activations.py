@@ -20,7 +20,7 @@ from ..texts.whole import WholeText
 from .columns.frame import run_columns, token_keys
 from .columns.whole_texts import traces
 
-# How much more a neuron fires on the first token, to be said to fire there only.
+# A neuron fires on the first token only if it fires there so much more than anywhere else.
 FIRST_ONLY = 10.0
 MEANINGS = {
     "position": "position of the token in the text, from 0",

@@ -1,4 +1,4 @@
-"""What Dense Paths and Sparse Trails took for `resid_mid`, to be reported beside the right value.
+"""What Dense Paths and Sparse Trails took for `resid_mid`, reported next to the right value.
 
 The study (https://github.com/danavery/attention-encodings) rebuilds a RoBERTa block's attention
 from its weights. It multiplies by the value and output weights as they are stored, (out, in), so
@@ -134,7 +134,7 @@ def published_states(
 
 
 def position_rows(checkpoint: Checkpoint, positions: Sequence[int]) -> Float32[np.ndarray, "n d"]:
-    """What the model adds to the token embeddings for some positions of a text.
+    """What the model adds to the token embeddings at positions of a text.
 
     Position 0 is the text's first token, a special one where the tokenizer adds such. Its row is 0
     in GPT-2, BERT and DistilBERT, 2 in OPT and padding_idx + 1 (2) in RoBERTa, whose table begins

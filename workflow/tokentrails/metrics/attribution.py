@@ -67,11 +67,15 @@ class Changes:
     parts: name and head of each part, the same in every block, in the order of the tables.
     contributions: of each part.
     along: e · x before each block, and after the last.
+    norms: |x| likewise.
+    identity: the cosine of e with x likewise.
     """
 
     parts: list[tuple[str, int | None]]
     contributions: Float64[np.ndarray, "layers t parts"]
     along: Float64[np.ndarray, "layers+1 t"]
+    norms: Float64[np.ndarray, "layers+1 t"]
+    identity: Float64[np.ndarray, "layers+1 t"]
 
     @property
     def total(self) -> Float64[np.ndarray, "layers t"]:
@@ -104,13 +108,10 @@ def attribution(
     """
     by_part, sums = [], []
     for text, traced in traces(texts, run, provenance):
-        rows = own(text.token_ids)
-        resid = traced.resid.numpy()
-        found = changes(parts, traced, rows)
-        norms = np.linalg.norm(resid.astype(np.float64), axis=2)
-        _refuse_error(found, norms, text, checkpoint_name(provenance))
-        by_part.append(_parts_table(found, norms, text, provenance))
-        sums.append(_sums_table(found, norms, resid, rows, text, provenance))
+        found = changes(parts, traced, own(text.token_ids))
+        _refuse_error(found, text, checkpoint_name(provenance))
+        by_part.append(_parts_table(found, text, provenance))
+        sums.append(_sums_table(found, text, provenance))
     about = {"provenance": provenance, "meanings": MEANINGS, "units": UNITS}
     return (
         describe(
@@ -127,12 +128,10 @@ def attribution(
     )
 
 
-def _refuse_error(
-    found: Changes, norms: Float64[np.ndarray, "layers+1 t"], text: WholeText, name: str
-) -> None:
+def _refuse_error(found: Changes, text: WholeText, name: str) -> None:
     absolute, relative, rounding = TOLERANCE
     change, error = np.diff(found.along, axis=0), found.error
-    allowed = absolute + relative * np.abs(change) + rounding * norms[1:]
+    allowed = absolute + relative * np.abs(change) + rounding * found.norms[1:]
     far = ~(np.abs(error) <= allowed) & ~np.isnan(found.along[0])
     if far.any():
         layer, position = np.argwhere(far)[0]
@@ -145,14 +144,9 @@ def _refuse_error(
         )
 
 
-def _parts_table(
-    found: Changes,
-    norms: Float64[np.ndarray, "layers+1 t"],
-    text: WholeText,
-    provenance: Mapping[str, str],
-) -> pa.Table:
+def _parts_table(found: Changes, text: WholeText, provenance: Mapping[str, str]) -> pa.Table:
     depth, n, n_parts = found.contributions.shape
-    share = found.contributions / norms[:-1, :, None]
+    share = found.contributions / found.norms[:-1, :, None]
     by_token = {"contribution": found.contributions, "share": share}
     names, heads = zip(*found.parts, strict=True)
     return pa.table(
@@ -166,25 +160,17 @@ def _parts_table(
     )
 
 
-def _sums_table(
-    found: Changes,
-    norms: Float64[np.ndarray, "layers+1 t"],
-    resid: Float32[np.ndarray, "layers+1 t d"],
-    own: Float32[np.ndarray, "t d"],
-    text: WholeText,
-    provenance: Mapping[str, str],
-) -> pa.Table:
+def _sums_table(found: Changes, text: WholeText, provenance: Mapping[str, str]) -> pa.Table:
     depth, n = found.error.shape
-    identity = np.stack([row_cosine(states, own) for states in resid])
     by_token = {
         "before": found.along[:-1],
         "after": found.along[1:],
         "total": found.total,
         "error": found.error,
-        "norm_before": norms[:-1],
-        "norm_after": norms[1:],
-        "identity_before": identity[:-1],
-        "identity_after": identity[1:],
+        "norm_before": found.norms[:-1],
+        "norm_after": found.norms[1:],
+        "identity_before": found.identity[:-1],
+        "identity_after": found.identity[1:],
     }
     return pa.table(
         token_keys(provenance, text.label, text.tokens, depth)
@@ -218,6 +204,8 @@ def changes(parts: Parts, traced: Trace, own: Float32[np.ndarray, "t d"]) -> Cha
             [torch.cat([block[name] for name in names], dim=1).cpu().numpy() for block in found]
         ),
         along=np.stack([_dot(x.to(device), e).cpu().numpy() for x in traced.resid]),
+        norms=np.linalg.norm(traced.resid.numpy().astype(np.float64), axis=2),
+        identity=np.stack([row_cosine(states, own) for states in traced.resid.numpy()]),
     )
 
 

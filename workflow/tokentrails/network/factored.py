@@ -12,7 +12,7 @@ from torch import Tensor
 
 @dataclass(frozen=True, eq=False)
 class Factored:
-    """The vectors of some heads, as products: those of head h are left[h] @ right[matrix[h]].
+    """Vectors of heads, as products: those of head h are left[h] @ right[matrix[h]].
 
     Attributes
     ----------

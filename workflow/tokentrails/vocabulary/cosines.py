@@ -69,8 +69,8 @@ def largest(
     groups = scores.view(len(scores), -1, GROUP)
     best = groups.amax(dim=2).topk(min(keep, groups.shape[1]), dim=1).indices
     inside = groups.gather(1, best[:, :, None].expand(-1, -1, GROUP)).flatten(1)
-    values, at = inside.topk(min(keep, inside.shape[1]), dim=1)
-    return values, best.gather(1, at // GROUP) * GROUP + at % GROUP
+    values, index = inside.topk(min(keep, inside.shape[1]), dim=1)
+    return values, best.gather(1, index // GROUP) * GROUP + index % GROUP
 
 
 def in_order(
