@@ -73,6 +73,7 @@ def test_stored_states_are_the_models_own_cast_to_float32(in_half, own, tmp_path
 def test_every_place_is_near_that_of_the_float32_model(in_half, kind, dtype):
     exact = states_of(*in_half(kind, "float32"), [TEXT], EVERY)
     states = states_of(*in_half(kind, dtype), [TEXT], EVERY)
+    assert states.dtype == np.float32
     errors = [rms(half - full) / rms(full) for half, full in zip(states, exact, strict=True)]
     assert min(errors) > 0 and max(errors) < {"bfloat16": 0.1, "float16": 0.01}[dtype]
 

@@ -22,7 +22,7 @@ class StreamReader:
     Parameters
     ----------
     model: without unembedding, in eval mode.
-    places: sites and layers to read, in the order of the result. Beside the sites of the stream,
+    places: sites and layers to read, in the order of the result. Besides the sites of the stream,
         `attention_out` and `mlp_out`: what the branches of a block add to it.
     """
 
