@@ -41,7 +41,8 @@ def divisor(norm: Norm, x: Float[Tensor, "... d"]) -> Float[Tensor, "... 1"]:
     """What a norm by root mean square divides states by: √(mean(x²) + ε); 1 for the identity."""
     if isinstance(norm, nn.Identity):
         return torch.ones_like(x[..., :1])
-    eps = getattr(norm, "variance_epsilon", None) or getattr(norm, "eps")  # noqa: B009
+    names = ("variance_epsilon", "eps")
+    eps = next(getattr(norm, name) for name in names if hasattr(norm, name))
     return (x.square().mean(-1, keepdim=True) + eps).sqrt()
 
 
