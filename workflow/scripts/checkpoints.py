@@ -17,13 +17,10 @@ with job(snakemake):
         model,
         [json.loads(Path(path).read_text(encoding="utf-8")) for path in snakemake.input],
     )
-    doubts = [
-        f"{row['checkpoint']}: {row['warning']}" for row in table.to_pylist() if row["warning"]
-    ]
+    rows = table.to_pylist()
+    doubts = "".join(f"\n  {r['checkpoint']}: {r['warning']}" for r in rows if r["warning"])
     if doubts:
-        message = f"checkpoints of {model} that may not be what their names say:\n  " + "\n  ".join(
-            doubts
-        )
+        message = f"checkpoints of {model} that may not be what their names say:{doubts}"
         if snakemake.params.strict:
             raise TokentrailsError(
                 message,

@@ -28,23 +28,22 @@ with job(snakemake):
         }
         for name, by in params.sources.items()
     }
-    asked_for = {
-        source.path for by in sources.values() for files in by.values() for source in files.values()
-    }
+    by_run = [
+        (model, sorted(file.path for file in files.values() if file.path))
+        for by in sources.values()
+        for model, files in by.items()
+    ]
     # In the order of the rule: a table is read elsewhere, if results are kept in a bucket.
-    given = dict(zip(sorted(filter(None, asked_for)), snakemake.input.tables, strict=True))
-    # Any table of a model says what the model is.
-    one_of = {}
-    for by_model in sources.values():
-        for model, files in by_model.items():
-            if paths := sorted(file.path for file in files.values() if file.path):
-                one_of.setdefault(model, given[paths[0]])
+    needed = sorted({path for _, paths in by_run for path in paths})
+    given = dict(zip(needed, snakemake.input.tables, strict=True))
+    # Any table of a model says what the model is; of those that claims read, the first is taken.
+    table_of = {model: given[paths[0]] for model, paths in reversed(by_run) if paths}
     models = {
         name: model_table(
             name,
             about["reference"],
             about["checkpoints"],
-            provenance_of(pq.read_schema(one_of[name]).empty_table()) if name in one_of else {},
+            provenance_of(pq.read_schema(table_of[name]).empty_table()) if name in table_of else {},
         )
         for name, about in params.models.items()
     }

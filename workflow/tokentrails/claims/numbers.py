@@ -17,7 +17,7 @@ from .table import Run
 DIGITS = 4
 """Decimals of the numbers of claims."""
 
-_OF_CLAIMS = (
+_KEYS = (
     *("value_as_published", "as_published_low", "as_published_high"),
     *("value_corrected", "ci_low", "ci_high"),
     *("n", "units", "verdict"),
@@ -36,12 +36,12 @@ def numbers(claims: pa.Table, quoted: Sequence[Quoted], run: Run) -> str:
     ------
     TokentrailsError: if a query does not run, or gives anything but one number.
     """
-    of_claims: dict[str, dict[str, object]] = {}
+    tested: dict[str, dict[str, object]] = {}
     for row in claims.to_pylist():
-        known = {key: _rounded(row[key], DIGITS) for key in _OF_CLAIMS}
-        of_claims.setdefault(row["claim"], {})[row["model"] or ""] = known
-    about_claims = {claim: models for claim, models in of_claims.items() if list(models) != [""]}
-    data = {"claims": about_claims, "numbers": {n.name: _by_model(n, run) for n in quoted}}
+        if row["model"] is not None:
+            values = {key: _rounded(row[key], DIGITS) for key in _KEYS}
+            tested.setdefault(row["claim"], {})[row["model"]] = values
+    data = {"claims": tested, "numbers": {n.name: _by_model(n, run) for n in quoted}}
     return json.dumps(data, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
 
 

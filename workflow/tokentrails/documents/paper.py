@@ -23,7 +23,7 @@ figure { margin: 0 0 32px; break-inside: avoid; }
 img { display: block; max-width: 100%; }
 figcaption { margin-bottom: 6px; }
 """
-_TITLE = """<h1>Published figures and tables, made anew</h1>
+_TITLE = """<h1>Published figures and tables, reproduced</h1>
 <p>Numbered as in the studies, in the order in which each shows or lists them. Which of their
 statements hold is on the page of claims.</p>"""
 

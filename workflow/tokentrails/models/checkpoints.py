@@ -1,4 +1,4 @@
-"""The checkpoints of one model beside each other: whether they are what their names say.
+"""The checkpoints of one model, compared: whether they are what their names say.
 
 Some public training branches hold the weights of another step; nothing else would show it.
 """
@@ -14,16 +14,8 @@ from ..errors import TokentrailsError
 from ..files.tables import describe
 from ..settings import step_of
 
-_COLUMNS = pa.schema(
-    [
-        ("model", pa.string()),
-        ("checkpoint", pa.string()),
-        ("step", pa.int64()),
-        ("revision", pa.string()),
-        ("tensors_sha256", pa.string()),
-        ("warning", pa.string()),
-    ]
-)
+_NAMES = ("model", "checkpoint", "step", "revision", "tensors_sha256", "warning")
+_COLUMNS = pa.schema([(name, pa.int64() if name == "step" else pa.string()) for name in _NAMES])
 _MEANINGS = {
     "step": "the number in the checkpoint's name; null: none",
     "revision": "commit of a hub model; hash of the weights file of others",
@@ -52,17 +44,15 @@ def checkpoints_table(model: str, provenances: Sequence[Mapping[str, Any]]) -> p
     ------
     TokentrailsError: if a checkpoint differs in what all of one model have in common.
     """
-    refuse_unlike(model, provenances)
+    _refuse_unlike(model, provenances)
     rows = [
         {
+            **provenance,
             "model": model,
-            "checkpoint": one["checkpoint"],
-            "step": step_of(one["checkpoint"]),
-            "revision": one["revision"],
-            "tensors_sha256": one["tensors_sha256"],
+            "step": step_of(provenance["checkpoint"]),
             "warning": warning,
         }
-        for one, warning in zip(provenances, warnings_of(provenances), strict=True)
+        for provenance, warning in zip(provenances, _warnings(provenances), strict=True)
     ]
     return describe(
         pa.Table.from_pylist(rows, schema=_COLUMNS),
@@ -72,15 +62,15 @@ def checkpoints_table(model: str, provenances: Sequence[Mapping[str, Any]]) -> p
     )
 
 
-def refuse_unlike(model: str, provenances: Sequence[Mapping[str, Any]]) -> None:
+def _refuse_unlike(model: str, provenances: Sequence[Mapping[str, Any]]) -> None:
     """Raise for a checkpoint of another architecture, size or tokenizer than the first."""
     first = provenances[0]
-    for one in provenances[1:]:
+    for other in provenances[1:]:
         for key, name in _ALIKE.items():
-            if one[key] != first[key]:
+            if other[key] != first[key]:
                 raise TokentrailsError(
-                    f"the checkpoint {one['checkpoint']!r} has another {name} than "
-                    f"{first['checkpoint']!r}: {one[key]} and {first[key]}",
+                    f"the checkpoint {other['checkpoint']!r} has another {name} than "
+                    f"{first['checkpoint']!r}: {other[key]} and {first[key]}",
                     where=f"models.{model}.checkpoints",
                     hint="states of the two cannot be compared; "
                     "list the checkpoint under a model of its own.",
@@ -105,25 +95,24 @@ def refuse_other_tokenizer(tokens: Mapping[str, str], checkpoint: Mapping[str, A
         )
 
 
-def warnings_of(provenances: Sequence[Mapping[str, Any]]) -> list[str | None]:
+def _warnings(provenances: Sequence[Mapping[str, Any]]) -> list[str | None]:
     """Why each checkpoint may not be what its name says; None where nothing speaks against it."""
-    weights = {one["checkpoint"]: one["tensors_sha256"] for one in provenances}
+    weights = {p["checkpoint"]: p["tensors_sha256"] for p in provenances}
     steps = {name: step for name in weights if (step := step_of(name)) is not None}
     last = max(steps, key=steps.__getitem__, default=None)
     warnings = []
-    for one in provenances:
-        name = one["checkpoint"]
+    for provenance in provenances:
+        name, digest = provenance["checkpoint"], provenance["tensors_sha256"]
         same = [
             other
             for other in weights
-            if other != name
-            and weights[other] == weights[name]
-            and {other, name} != {last, "main"}  # as it should be
+            # `main` should be the last step.
+            if weights[other] == digest and other != name and {other, name} != {last, "main"}
         ]
         found = [f"the same weights as {', '.join(same)}"] if same else []
-        if name == "main" and last is not None and weights[name] != weights[last]:
+        if name == "main" and last is not None and digest != weights[last]:
             found.append(f"other weights than the last step, {last}")
-        if name == last and "main" not in weights and _is_not_main(one, steps[name]):
+        if name == last and "main" not in weights and _is_not_main(provenance, steps[name]):
             found.append("the last step, but other weight files than main")
         warnings.append("; ".join(found) or None)
     return warnings

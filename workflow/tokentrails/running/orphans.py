@@ -13,7 +13,7 @@ from pathlib import Path
 from ..errors import TokentrailsError
 
 PREFIX = "tokentrails_"
-"""Of the names of all jobs; profiles/slurm says it to the executor."""
+"""The names of all jobs begin with it; profiles/slurm tells the executor so."""
 
 SECONDS = 120
 """How long cancelled jobs may take to end."""
@@ -23,14 +23,7 @@ def cancel_orphans(folder: Path) -> list[str]:
     """Cancel the jobs that an earlier run sent from a folder, and wait until they have ended.
 
     Only the run that holds the folder's lock may do this: then no other run can have sent them.
-
-    Parameters
-    ----------
-    folder: in which that run worked.
-
-    Returns
-    -------
-    The numbers of the jobs.
+    The numbers of the jobs are returned.
 
     Raises
     ------
@@ -56,18 +49,16 @@ def jobs_of(folder: Path) -> list[str]:
     """The user's waiting and running jobs that were sent from a folder by this workflow."""
     listing = _slurm("squeue", "--me", "--noheader", "--format=%A|%j|%Z")
     jobs = [line.strip().split("|", 2) for line in listing.splitlines() if line.strip()]
-    return [
-        number for number, name, where in jobs if name.startswith(PREFIX) and Path(where) == folder
-    ]
+    return [job for job, name, place in jobs if name.startswith(PREFIX) and Path(place) == folder]
 
 
 def _slurm(*command: str) -> str:
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=SECONDS)
     except (OSError, subprocess.SubprocessError) as error:
-        said = (getattr(error, "stderr", None) or str(error)).strip()
+        problem = (getattr(error, "stderr", None) or str(error)).strip()
         raise TokentrailsError(
-            f"{command[0]} failed: {said}",
+            f"{command[0]} failed: {problem}",
             where="Slurm",
             hint="jobs of an earlier run may still be running, and are looked for first; "
             "see whether squeue works, then run the same command again.",

@@ -11,8 +11,8 @@ import pyarrow as pa
 from ..errors import TokentrailsError
 from ..files.tables import describe
 
-READ = {"s": "seconds", "cpu_time": "cpu_seconds", "max_rss": "max_rss_mb"}
-"""Columns of a benchmark file that are read, and what they are called here."""
+MEASURED = {"s": "seconds", "cpu_time": "cpu_seconds", "max_rss": "max_rss_mb"}
+"""Columns of a benchmark file, and their names in the table."""
 
 NOT_REPEATABLE = (
     "real times of this run on this machine: of all tables, these numbers alone differ from run to "
@@ -36,7 +36,7 @@ UNITS = {
 
 
 def jobs(folder: Path) -> pl.DataFrame:
-    """What each job took: rule, seconds, cpu_seconds, max_rss_mb; a row per benchmark file.
+    """Rule, seconds, cpu_seconds and max_rss_mb of each job; a row per benchmark file.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def jobs(folder: Path) -> pl.DataFrame:
     TokentrailsError: naming a file that is no benchmark file.
     """
     rows = [_job(path, path.relative_to(folder).parts[0]) for path in folder.glob("**/*.tsv")]
-    schema = {"rule": pl.String} | dict.fromkeys(READ.values(), pl.Float64)
+    schema = {"rule": pl.String} | dict.fromkeys(MEASURED.values(), pl.Float64)
     return pl.DataFrame(rows, schema=schema, orient="row").sort(*schema)
 
 
@@ -85,7 +85,7 @@ def _job(path: Path, top: str) -> list[str | float | None]:
         names, values = lines
         found = dict(zip(names, values, strict=True))
         # A job of a moment ends before its memory is looked at: NA, or a dash.
-        numbers = [None if found[name] in ("NA", "-") else float(found[name]) for name in READ]
+        numbers = [None if found[name] in ("NA", "-") else float(found[name]) for name in MEASURED]
     except (ValueError, KeyError) as error:
         raise TokentrailsError(
             f"this is no benchmark file: {error}", where=path, hint="delete it; no result needs it."

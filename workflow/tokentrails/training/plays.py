@@ -67,7 +67,7 @@ def fetch_plays(scratch: Path) -> tuple[Text, dict[str, Any]]:
 
 
 def speeches(markdown: str) -> list[str]:
-    """What is said in a play, one line of text per speech.
+    """The speeches of a play, one line of text each.
 
     Speakers' names, headings and stage directions are left out, and verses are joined by spaces:
     what remains is running text, in which nearly every word follows a space. A speech that a
@@ -77,11 +77,11 @@ def speeches(markdown: str) -> list[str]:
     ----------
     markdown: speakers are `**NAME**`, directions `_so_`, `*so*` or `[so]`, headings `# so`.
     """
-    said = []
+    found = []
     for part in _SPEAKER_OR_HEADING.split(re.sub(r"[ \\]+$|\\", "", markdown, flags=re.MULTILINE)):
         # A direction ends with its paragraph, whether or not its mark is closed.
         paragraphs = [_DIRECTION.sub(" ", paragraph) for paragraph in part.split("\n\n")]
         speech = " ".join(re.sub(r"[_*\[\]]", " ", " ".join(paragraphs)).split())
         if speech:
-            said.append(speech)
-    return said
+            found.append(speech)
+    return found

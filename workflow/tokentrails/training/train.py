@@ -85,8 +85,8 @@ def train(
     def save(folder: Path) -> None:
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
-        said = {"training": {**recipe, **rows[-1], **(facts or {})}}
-        (folder / FACTS).write_text(json.dumps(said, indent=2, sort_keys=True) + "\n")
+        known = {"training": {**recipe, **rows[-1], **(facts or {})}}
+        (folder / FACTS).write_text(json.dumps(known, indent=2, sort_keys=True) + "\n")
 
     with progress_bar(steps * size.tokens_per_step, label) as bar:
         bar.update(len(rows) * size.tokens_per_step)
