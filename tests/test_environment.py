@@ -5,6 +5,7 @@ import importlib.metadata
 import re
 import sys
 import tomllib
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ from packaging.markers import Marker
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
+
+from tokentrails.running import fingerprint
 
 ROOT = Path(__file__).parent.parent
 ENVS = sorted((ROOT / "envs").glob("*.yaml"))
@@ -78,10 +81,11 @@ def missing_requirements(pinned: dict[str, str]) -> set[str]:
     return missing
 
 
-def imported_names(source: str) -> set[str]:
-    """Top-level names of the absolute imports in Python source."""
+@cache
+def imported_names(path: Path) -> set[str]:
+    """Top-level names of the absolute imports in a file."""
     names = set()
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             names |= {alias.name.split(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
@@ -93,7 +97,7 @@ def workflow_imports() -> set[str]:
     """Third-party top-level names that the library, the scripts and the rules import."""
     names = set()
     for path in (ROOT / "workflow").rglob("*.py"):
-        names |= imported_names(path.read_text())
+        names |= imported_names(path)
     for path in [*ROOT.glob("Snakefile"), *(ROOT / "workflow").rglob("*.smk")]:
         names |= set(re.findall(r"^\s*(?:import|from) (\w+)", path.read_text(), re.MULTILINE))
     own = {path.stem for glob in ("*", "scripts/*") for path in (ROOT / "workflow").glob(glob)}
@@ -177,42 +181,15 @@ def scripts_and_environments() -> list[tuple[str, str]]:
     return pairs
 
 
-def all_imports(path: Path, seen: set[Path]) -> set[str]:
-    """Top-level names that a file imports, itself or through modules of the project."""
-    if path in seen:
-        return set()
-    seen.add(path)
-    names = set()
-    package = path.parent
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            names |= {alias.name.split(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            module = node.module or ""
-            if node.level == 0 and not module.startswith("tokentrails"):
-                beside = package / f"{module}.py"  # as scripts have them
-                names |= all_imports(beside, seen) if beside.is_file() else {module.split(".")[0]}
-                continue
-            base = package
-            for _ in range(node.level - 1):
-                base = base.parent
-            if node.level == 0:
-                base = ROOT / "workflow"
-            target = base.joinpath(*filter(None, module.split(".")))
-            wanted = [target, *(target / alias.name for alias in node.names)]
-            for found in wanted:
-                if found.with_suffix(".py").is_file():
-                    names |= all_imports(found.with_suffix(".py"), seen)
-                elif (found / "__init__.py").is_file():
-                    names |= all_imports(found / "__init__.py", seen)
-    return names - set(sys.stdlib_module_names) - {"tokentrails"}
-
-
 @pytest.mark.parametrize(("script", "environment"), scripts_and_environments())
-def test_the_environment_of_a_rule_has_what_its_script_imports(script, environment):
+def test_the_environment_of_a_rule_has_what_its_script_imports(script, environment, monkeypatch):
+    monkeypatch.setattr(fingerprint, "WITHOUT_EFFECT", {})  # they are imported all the same
     distributions = importlib.metadata.packages_distributions()
     pinned = pins(env_lines(ROOT / environment))
-    for name in sorted(all_imports(ROOT / "workflow" / script, set())):
+    files = fingerprint.closure([ROOT / "workflow" / script])
+    names = set().union(*map(imported_names, files)) - sys.stdlib_module_names
+    ours = {"tokentrails"} | {path.stem for path in files if path.parent.name == "scripts"}
+    for name in sorted(names - ours):
         if CUDA.match(name):
             continue
         offered = {canonicalize_name(d) for d in distributions[name]}
