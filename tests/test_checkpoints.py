@@ -325,6 +325,7 @@ def small_disk(tmp_path) -> Iterator[Path]:
 
 
 @pytest.mark.e2e
+@pytest.mark.slow
 def test_full_disk_while_weights_are_fetched(small_disk, tmp_path):
     """What has arrived whole is kept, and one file of weights is all the room that is needed."""
     large = tiny.save("gpt2", tmp_path / "large", n_embd=512)

@@ -121,6 +121,7 @@ def test_weights_in_half_precision_on_disk_run_in_the_precision_that_is_asked_fo
 
 
 @pytest.mark.e2e
+@pytest.mark.slow
 def test_a_run_in_half_precision_says_so(tmp_path):
     folder = wf.small(tmp_path / "run")
     config = read_yaml(folder / "config/config.yaml")

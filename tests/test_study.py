@@ -13,7 +13,7 @@ import workflow as wf
 from test_words import CONTEXTS, LIST
 from transformers import AutoModel, AutoTokenizer
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 STEPS = ["step0", "step2", "step8"]
 TABLES = {
