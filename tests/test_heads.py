@@ -34,6 +34,7 @@ def made(request, tiny_model):
     tables = HeadTables(model.spaces, LAYERS, HEADS, K, 0.9, PROVENANCE)
     attention, heads = zip(*tables.tables(model.texts[::-1], model.trace), strict=True)
     return SimpleNamespace(
+        model=model,
         name=model.name,
         parts=model.parts,
         names=model.names,
@@ -88,45 +89,12 @@ def plain(heads: Heads, x: np.ndarray, head: int, kind: str, side: str | None):
     return own(f"W_{other}") @ z, z @ own(f"b_{other}")
 
 
-def compared_with(made, space: str, layer: int) -> dict[str, np.ndarray]:
-    """Each listed entry and its row in a space, through the model's own norms, in float64."""
-    parts, block = made.parts, made.parts.blocks[layer]
-    E = parts.embedding
-    if space == "unembedding":
-        gain = parts.final_norm.weight.double().numpy()
-        rows = parts.unembedding.double().numpy() * (gain + 1 if made.name == "gemma2" else gain)
-    elif space == "embedding":
-        rows = E.double().numpy()
-    else:
-        stream = E if parts.embedding_norm is None else parts.embedding_norm(E)
-        rows = block.attention_norm(stream).double().numpy()
-    return {made.names[i]: rows[i] for i in made.spaces.entries.tolist()}
-
-
 def test_lists_are_those_of_plain_loops(made):
-    z = dict(zip(made.spaces.entries.tolist(), made.spaces.z.tolist(), strict=True))
-    z = {made.names[i]: value for i, value in z.items()}
-    rows = {}
     for row in made.heads[::5].iter_rows(named=True):  # of every kind
-        layer, block = row["layer"], made.parts.blocks[row["layer"]]
-        resid = made.traced[row["label"]].resid[layer]
-        x = block.attention_norm(resid)[row["position"]].double().numpy()
+        block, resid = made.parts.blocks[row["layer"]], made.traced[row["label"]].resid
+        x = block.attention_norm(resid[row["layer"]])[row["position"]].double().numpy()
         vector, offset = plain(block.heads, x, row["head"], row["kind"], row["side"])
-        if (row["space"], layer) not in rows:
-            rows[row["space"], layer] = compared_with(made, row["space"], layer)
-        cosine = {
-            word: r @ vector / np.linalg.norm(r) / np.linalg.norm(vector)
-            for word, r in rows[row["space"], layer].items()
-        }
-        # By value: where two are equal but for rounding, either may come first.
-        np.testing.assert_allclose(
-            row["top_cosine"], sorted(cosine.values())[: -K - 1 : -1], atol=1e-5
-        )
-        np.testing.assert_allclose(row["top_cosine"], [cosine[w] for w in row["top"]], atol=1e-5)
-        assert len(set(row["top"])) == K
-        assert row["bias"] == approx(np.mean([abs(z[w]) for w in row["top"]]), abs=1e-6)
-        assert row["high_bias"] is (row["bias"] > 0.9)
-        assert row["norm"] == approx(np.linalg.norm(vector), rel=1e-5)
+        made.model.assert_list(row, vector, K, 0.9)
         assert row["token"] == made.texts[row["label"]].tokens[row["position"]]
         if offset is None:
             assert row["offset_logit"] is row["side"] is None

@@ -26,22 +26,14 @@ def made(request, tiny_model):
     """The parts of a tiny model, and its table of neurons."""
     model = tiny_model(request.param)
     tables = neurons(model.spaces, top=K, high_bias=0.9, provenance=PROVENANCE)
-    return SimpleNamespace(
-        name=model.name,
-        parts=model.parts,
-        names=model.names,
-        spaces=model.spaces,
-        text=model.texts[0],
-        trace=model.trace,
-        table=frame(*tables),
-    )
+    return SimpleNamespace(model=model, parts=model.parts, table=frame(*tables))
 
 
 def test_every_vector_of_every_neuron_has_a_list(made):
     roles = [("in", "mlp_input"), ("out", "embedding")]
     if made.parts.blocks[0].mlp.W_gate is not None:
         roles.insert(0, ("gate", "mlp_input"))
-    if made.name not in tiny.ENCODERS:
+    if made.model.name not in tiny.ENCODERS:
         roles.append(("out", "unembedding"))
     found = made.table.select("layer", "neuron", "role", "space").rows()
     n = len(made.parts.blocks[0].mlp.W_out)
@@ -51,38 +43,18 @@ def test_every_vector_of_every_neuron_has_a_list(made):
 
 
 def test_lists_are_those_of_plain_loops(made):
-    parts, listed = made.parts, made.spaces.entries
-    E = parts.embedding
-    stream = E if parts.embedding_norm is None else parts.embedding_norm(E)
     for row in made.table[::61].iter_rows(named=True):
-        block = parts.blocks[row["layer"]]
-        matrix = {"in": block.mlp.W_in, "gate": block.mlp.W_gate, "out": block.mlp.W_out.mT}
-        vector = matrix[row["role"]][:, row["neuron"]].double().numpy()
-        if row["space"] == "mlp_input":
-            rows = block.mlp_norm(stream)
-        elif row["space"] == "embedding":
-            rows = E
-        else:
-            weight = parts.final_norm.weight
-            rows = parts.unembedding * (weight + 1 if made.name == "gemma2" else weight)
-        cosine = {
-            made.names[i]: (r := rows[i].double().numpy()) @ vector / np.linalg.norm(r)
-            for i in listed.tolist()
-        }
-        length = np.linalg.norm(vector)
-        top = np.array(sorted(cosine.values())[: -K - 1 : -1]) / length
-        np.testing.assert_allclose(row["top_cosine"], top, atol=1e-5)
-        np.testing.assert_allclose([cosine[w] / length for w in row["top"]], top, atol=1e-5)
-        assert row["norm"] == pytest.approx(length, rel=1e-6)
-        assert row["high_bias"] is (row["bias"] > 0.9)
+        mlp = made.parts.blocks[row["layer"]].mlp
+        matrix = {"in": mlp.W_in, "gate": mlp.W_gate, "out": mlp.W_out.mT}[row["role"]]
+        made.model.assert_list(row, matrix[:, row["neuron"]].double().numpy(), K, 0.9)
 
 
 def test_activations_are_the_strongest_neurons_of_each_token(made):
-    tables = ActivationTables(made.parts, (0, 2), 5, PROVENANCE)
-    table = frame(*tables.tables([made.text], made.trace))
+    tables, text = ActivationTables(made.parts, (0, 2), 5, PROVENANCE), made.model.texts[0]
+    table = frame(*tables.tables([text], made.model.trace))
     keys = table.select("position", "layer", "neuron").rows()
-    assert keys == sorted(keys) and len(keys) == len(made.text.tokens) * 2 * 5
-    traced = made.trace(made.text.token_ids)
+    assert keys == sorted(keys) and len(keys) == len(text.tokens) * 2 * 5
+    traced = made.model.trace(text.token_ids)
     for (position, layer), rows in table.group_by("position", "layer"):
         block = made.parts.blocks[layer]
         x_hat = block.mlp_input(traced.resid[layer], traced.resid_mid[layer])[position]
@@ -95,7 +67,7 @@ def test_activations_are_the_strongest_neurons_of_each_token(made):
         np.testing.assert_allclose(
             rows["contribution_norm"], [adds[i] for i in sorted(strongest)], rtol=1e-5
         )
-        assert set(rows["token"]) == {made.text.tokens[position]}
+        assert set(rows["token"]) == {text.tokens[position]}
 
 
 # --- the first token --------------------------------------------------------------------------

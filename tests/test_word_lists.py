@@ -75,24 +75,24 @@ def same_direction(rows, expected):
 
 @pytest.mark.parametrize("name", tiny.CONFIGS)
 @torch.no_grad()
-def test_the_spaces_are_what_the_model_reads(parts_of, spaces_of, name):
-    parts, spaces = parts_of(name), spaces_of(name)
-    E = parts.embedding[spaces.entries]
-    stream = E if parts.embedding_norm is None else parts.embedding_norm(E)
-    assert torch.equal(rows_of(spaces.embedding), E.double())
-    for layer, block in enumerate(parts.blocks):
-        attention, mlp = spaces.attention_input(layer), spaces.mlp_input(layer)
-        same_direction(rows_of(attention), block.attention_norm(stream).double())
-        same_direction(rows_of(mlp), block.mlp_norm(stream).double())
-        for space in (attention, mlp):
+def test_the_spaces_are_what_the_model_reads(tiny_model, spaces_of, name):
+    model, spaces = tiny_model(name), spaces_of(name)
+    listed = spaces.entries.numpy()
+
+    def expected(space, layer=0):
+        return torch.from_numpy(model.rows(space, layer)[listed])
+
+    assert torch.equal(rows_of(spaces.embedding), expected("embedding"))
+    for layer in range(3):
+        for kind in ("attention_input", "mlp_input"):
+            space = getattr(spaces, kind)(layer)
+            same_direction(rows_of(space), expected(kind, layer))
             torch.testing.assert_close(space.lengths, rows_of(space).norm(dim=1))
             assert len(space.rows) % GROUP == 0
     if name in tiny.ENCODERS:
         assert spaces.unembedding is None
-        return
-    U, norm = parts.unembedding[spaces.entries].double(), parts.final_norm
-    weight = 1 + norm.weight.double() if name == "gemma2" else norm.weight.double()
-    torch.testing.assert_close(rows_of(spaces.unembedding), U * weight)
+    else:
+        torch.testing.assert_close(rows_of(spaces.unembedding), expected("unembedding"))
 
 
 def test_rows_that_no_list_may_have(parts_of, spaces_of, files):

@@ -1,9 +1,12 @@
 """Tiny models taken apart, with two texts and the words of their vocabularies."""
 
+from functools import cache
+
 import numpy as np
 import polars as pl
 import pyarrow as pa
 import torch
+from pytest import approx
 from test_whole_texts import whole
 
 from tokentrails.network.checkpoint import Checkpoint
@@ -30,6 +33,7 @@ class TinyModel:
         self.spaces = Spaces(self.parts, self.names)
         self.tokens = tokenize(whole(*TEXTS), files, 64, model=name)[0]
         self.texts = whole_texts(self.tokens)
+        self.rows = cache(self._rows)
 
     def trace(self, token_ids):
         return trace(self.model, self.architecture, token_ids)
@@ -37,6 +41,34 @@ class TinyModel:
     def own(self, token_ids):
         """The tokens' rows of the embedding."""
         return Checkpoint(self.folder).embedding_rows(np.array(token_ids))
+
+    def _rows(self, space, layer):
+        """The vocabulary in a space, through the model's own norms, in float64."""
+        parts, block = self.parts, self.parts.blocks[layer]
+        E = parts.embedding
+        stream = E if parts.embedding_norm is None else parts.embedding_norm(E)
+        if space == "unembedding":
+            weight = parts.final_norm.weight.double()
+            rows = parts.unembedding * (weight + 1 if self.name == "gemma2" else weight)
+        else:
+            norms = {"attention_input": block.attention_norm, "mlp_input": block.mlp_norm}
+            rows = E if space == "embedding" else norms[space](stream)
+        return rows.detach().double().numpy()
+
+    def assert_list(self, row, vector, k, high_bias):
+        """A row of a table lists the words nearest to a vector, by a plain loop."""
+        rows, length = self.rows(row["space"], row["layer"]), np.linalg.norm(vector)
+        listed = self.spaces.entries.tolist()
+        cosine = {self.names[i]: rows[i] @ vector / np.linalg.norm(rows[i]) for i in listed}
+        # By value: where two are equal but for rounding, either may come first.
+        top = np.array(sorted(cosine.values())[: -k - 1 : -1]) / length
+        np.testing.assert_allclose(row["top_cosine"], top, atol=1e-5)
+        np.testing.assert_allclose([cosine[w] / length for w in row["top"]], top, atol=1e-5)
+        assert len(set(row["top"])) == k
+        z = dict(zip((self.names[i] for i in listed), self.spaces.z.tolist(), strict=True))
+        assert row["bias"] == approx(np.mean([abs(z[w]) for w in row["top"]]), abs=1e-6)
+        assert row["high_bias"] is (row["bias"] > high_bias)
+        assert row["norm"] == approx(length, rel=1e-5)
 
 
 def frame(*tables):
