@@ -28,7 +28,7 @@ from ..vocabulary.cosines import slices
 from ..vocabulary.nearest import nearest
 from ..vocabulary.spaces import Spaces
 from .columns.frame import token_keys
-from .columns.whole_texts import in_turn, refuse_stream
+from .columns.whole_texts import each_text, refuse_stream
 
 MEANINGS = {
     "position": "position of the token in the text, from 0",
@@ -202,7 +202,7 @@ def evolution(
     """
     entries = np.array(lens.spaces.names, dtype=object)
     evolved, predicted = [], []
-    for text in in_turn(texts, provenance):
+    for text in each_text(texts, provenance):
         stream = lens.stream(text)
         refuse_stream(stream.cpu().numpy(), text, provenance)
         found = nearest(stream.flatten(0, 1), lens.spaces.embedding, top)

@@ -20,8 +20,8 @@ from .weights import Weights
 class Checkpoint:
     """A folder with one set of weights. A file is read when it is first asked for.
 
-    `load_model` in `network.load` runs it, and `TokenizerFiles.load` reads its tokenizer: a change
-    of either is none of what is made from these files alone.
+    `network.load` makes a running model of it and `texts.tokenization` reads its tokenizer; both
+    are separate, so that a change there leaves alone what depends on these files only.
     """
 
     folder: Path

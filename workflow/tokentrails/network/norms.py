@@ -22,7 +22,7 @@ def norm_at(parent: nn.Module, name: str | None) -> nn.Module:
 
 
 def gain(norm: Norm, x: Float[Tensor, "... d"]) -> Float[Tensor, " d"]:
-    """What a norm multiplies states such as x by, once they are divided."""
+    """Factor of each dimension of states such as x, after the division."""
     ones = x.new_ones(x.shape[-1])
     if isinstance(norm, nn.Identity):
         return ones
@@ -33,12 +33,12 @@ def gain(norm: Norm, x: Float[Tensor, "... d"]) -> Float[Tensor, " d"]:
 
 
 def shift(norm: Norm | None) -> Float[Tensor, " d"] | None:
-    """What a norm adds at last; None for one without a bias."""
+    """Bias of a norm; None for one without."""
     return getattr(norm, "bias", None)
 
 
 def divisor(norm: Norm, x: Float[Tensor, "... d"]) -> Float[Tensor, "... 1"]:
-    """What a norm by root mean square divides states by: √(mean(x²) + ε); 1 for the identity."""
+    """Divisor of a norm by root mean square, √(mean(x²) + ε); 1 for the identity."""
     if isinstance(norm, nn.Identity):
         return torch.ones_like(x[..., :1])
     names = ("variance_epsilon", "eps")
@@ -47,10 +47,9 @@ def divisor(norm: Norm, x: Float[Tensor, "... d"]) -> Float[Tensor, "... 1"]:
 
 
 def standardised(norm: Norm, x: Float[Tensor, "... d"]) -> Float[Tensor, "... d"]:
-    """What the gain and the shift of a norm are put on.
+    """States before the gain and the shift of a norm, but for their lengths.
 
-    Of a norm that does not subtract the mean these are the states as they are: it changes their
-    lengths alone, which no cosine sees.
+    A norm that does not subtract the mean changes lengths alone, which no cosine sees.
     """
     if not isinstance(norm, nn.LayerNorm):
         return x

@@ -14,7 +14,7 @@ from .architectures import Architecture
 
 
 class StreamReader:
-    """Hooks that gather rows of the stream at each place while the model runs; to be used `with`.
+    """A context in which hooks gather rows of the stream at each place while the model runs.
 
     Only the gathered rows are kept, so memory does not grow with layers x batch x length. A row
     is a position of the batch, counted through: position t of text b, of T positions, is b T + t.

@@ -1,4 +1,4 @@
-"""Cosines with the rows of a large matrix: what ranks and lists of words share."""
+"""Pieces shared by ranks and lists of words: exact and fast cosines with a large matrix."""
 
 from __future__ import annotations
 

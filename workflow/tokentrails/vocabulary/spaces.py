@@ -157,7 +157,7 @@ class Spaces:
         return self._space(name, rows, *(of_layers[layer] for of_layers in self._layers[kind]))
 
     def _before(self, norm: Norm) -> Float32[Tensor, "w d"]:
-        """What a norm's gain and shift are put on: all norms of a model share it."""
+        """Rows before a norm's gain and shift, which all norms of a model share."""
         eps = norm.eps if isinstance(norm, nn.LayerNorm) else None
         if eps not in self._standardised:
             self._standardised[eps] = standardised(norm, self._stream)

@@ -1,4 +1,4 @@
-"""Going through whole texts."""
+"""The loop over the whole texts of an experiment."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def traces(
     ------
     TokentrailsError: if a state is not finite.
     """
-    for text in in_turn(texts, provenance):
+    for text in each_text(texts, provenance):
         traced = run(text.token_ids)
         refuse_stream(traced.resid.numpy(), text, provenance)
         yield text, traced
 
 
-def in_turn(texts: Sequence[WholeText], provenance: Mapping[str, str]) -> Iterator[WholeText]:
+def each_text(texts: Sequence[WholeText], provenance: Mapping[str, str]) -> Iterator[WholeText]:
     """The texts in the order of the tables, with a progress bar that counts their tokens."""
     label = f"{checkpoint_name(provenance)}, {provenance['experiment']}"
     with progress_bar(sum(len(text.token_ids) for text in texts), label) as bar:
