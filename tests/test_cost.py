@@ -44,7 +44,7 @@ def words_in(experiment, contexts=(), others=4):
 def test_the_size_is_that_of_the_tensors(prepared, name):
     folder = prepared[name]
     tensors = load_file(folder / "model.safetensors")
-    size = ModelSize.of(folder)
+    size = ModelSize.from_folder(folder)
     assert size.parameters == sum(tensor.numel() for tensor in tensors.values())
     assert size.weights_mb == (folder / "model.safetensors").stat().st_size / 1e6
     assert (size.depth, size.d_model) == (3, 32)
@@ -52,7 +52,7 @@ def test_the_size_is_that_of_the_tensors(prepared, name):
 
 def test_a_size_that_is_not_there_yet_is_for_snakemake_to_determine(tmp_path):
     with pytest.raises(FileNotFoundError):
-        ModelSize.of(tmp_path)
+        ModelSize.from_folder(tmp_path)
 
 
 def test_tokens_of_prompts_are_counted_in_bytes(experiment):

@@ -107,7 +107,7 @@ def test_jobs_take_no_more_than_they_ask_for(folder, monkeypatch):
     setup = load_config(read_yaml(folder / "config/config.yaml"))
     for model, checkpoint, experiment in setup.runs():
         place = f"{model.name}/{checkpoint}/{experiment.name}"
-        size = ModelSize.of(folder / f"resources/models/{model.name}/{checkpoint}")
+        size = ModelSize.from_folder(folder / f"resources/models/{model.name}/{checkpoint}")
         tokens = pl.read_parquet(
             folder / f"results/tokens/{model.name}/{experiment.name}.parquet",
             columns=["text", "token_ids"],

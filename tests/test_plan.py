@@ -170,7 +170,7 @@ def test_the_size_of_a_training_is_that_of_its_network(config):
 
 def test_the_size_of_a_folder_is_that_of_its_files(config, saved, prepared):
     model = config.models["kept"]
-    there = ModelSize.of(prepared["gpt2"])
+    there = ModelSize.from_folder(prepared["gpt2"])
     assert expected(model, [prepared["gpt2"]]) == Expected(there, there.weights_mb)
     source = replace(model.source, kind="path", location=str(saved["gpt2"]), has_checkpoints=False)
     found = expected(replace(model, source=source), [saved["gpt2"]])

@@ -374,7 +374,7 @@ def get_size(wildcards, input):
     """
     if wildcards.model not in SIZES:
         try:
-            SIZES[wildcards.model] = ModelSize.of(Path(input.weights).parent)
+            SIZES[wildcards.model] = ModelSize.from_folder(Path(input.weights).parent)
         except TokentrailsError:
             return ModelSize(0, 0, 0, 0)
     return SIZES[wildcards.model]

@@ -46,7 +46,7 @@ def expected(model: Model, folders: Iterable[Path]) -> Expected:
     kind = KINDS[model.source.kind]
     for folder in folders:
         try:
-            size = ModelSize.of(folder)
+            size = ModelSize.from_folder(folder)
         except FileNotFoundError:
             continue
         return Expected(size, 0.0 if kind.on_disk else size.weights_mb)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from .weights import Weights
+from .checkpoint import Checkpoint
 
 
 @dataclass(frozen=True)
@@ -28,18 +27,19 @@ class ModelSize:
     d_model: int
 
     @classmethod
-    def of(cls, folder: Path) -> ModelSize:
+    def from_folder(cls, folder: Path) -> ModelSize:
         """The size of the checkpoint in a folder of `resources/models`; only headers are read.
 
         Raises
         ------
         FileNotFoundError: if it is not there, or not any more.
         """
-        weights = folder / "model.safetensors"
-        size = weights.stat().st_size  # first: of what may be missing, every job's own input
-        facts = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
-        parameters = sum(math.prod(entry.shape) for entry in Weights(weights).entries.values())
-        return cls(size / 1e6, parameters, facts["depth"], facts["d_model"])
+        # First: of what may be missing, every job's own input.
+        size = (folder / "model.safetensors").stat().st_size
+        checkpoint = Checkpoint(folder)
+        depth, d_model = checkpoint.facts["depth"], checkpoint.facts["d_model"]
+        shapes = (entry.shape for entry in checkpoint.weights.entries.values())
+        return cls(size / 1e6, sum(map(math.prod, shapes)), depth, d_model)
 
     @property
     def heads(self) -> int:
