@@ -60,8 +60,8 @@ def mean_curves(
     """The mean of each value at every place, by groups, with cluster-bootstrap intervals.
 
     The rows of one unit, such as the tokens of a text, are not independent: whole units are
-    resampled, the same ones for all places and values of a group. Every row of a group weighs the
-    same. A null takes no part.
+    resampled, the same ones for all places of a group. Every occurrence of a group weighs the same.
+    A null or NaN takes no part.
 
     Parameters
     ----------
@@ -106,7 +106,7 @@ def groups(
     """
     index = [*dict.fromkeys([*by, *members]), "site", "layer"]
     long = (
-        frame.select(*index, *(pl.col(name).cast(pl.Float64) for name in values))
+        frame.select(*index, *(pl.col(name).cast(pl.Float64).fill_nan(None) for name in values))
         .unpivot(values, index=index, variable_name="_measure", value_name="_value")
         .drop_nulls("_value")
         .sort("_measure", *index, nulls_last=True)  # so that sums do not depend on an order
@@ -133,5 +133,5 @@ def place_rows(
     """A row for every place: `about`, site, layer, the mean and its interval if it has one."""
     low, high = ends or [np.full(len(places), np.nan)] * 2
     for (site, layer), *numbers in zip(places, mean, low, high, strict=True):
-        numbers_by_name = dict(zip(("mean", "ci_low", "ci_high"), numbers, strict=True))
-        yield {**about, "site": site, "layer": layer, **numbers_by_name}
+        cells = dict(zip(("mean", "ci_low", "ci_high"), numbers, strict=True))
+        yield {**about, "site": site, "layer": layer, **cells}
