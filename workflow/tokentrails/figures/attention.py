@@ -6,8 +6,9 @@ from typing import Any
 import altair as alt
 import polars as pl
 
+from .pieces.points import readable_words
 from .pieces.text import readable, shorten
-from .pieces.text_tokens import readable_words, token_names, token_notes
+from .pieces.text_tokens import token_names, token_notes
 from .pieces.theme import GREY, INK, figure, nothing_to_show, sized
 
 _MOST_TOKENS, _MOST_HEADS, _MOST_CELLS = 20, 400, 60_000
@@ -66,29 +67,19 @@ class _Grid:
     def __init__(self, heads: pl.DataFrame, tokens: int) -> None:
         self.layers = heads["layer"].unique().sort().to_list()
         self.columns = heads["head"].unique().sort().to_list()
-        self.tokens = tokens
         room = min(_WIDTH / len(self.columns), _HEIGHT / len(self.layers)) - _GAP
         self.cell = min(max(math.floor(room / tokens), _LEAST_CELL), _MOST_CELL)
         self.side = self.cell * tokens
-        down = {layer: i * (self.side + _GAP) for i, layer in enumerate(self.layers)}
-        right = {head: i * (self.side + _GAP) for i, head in enumerate(self.columns)}
+        self.tops = {layer: i * (self.side + _GAP) for i, layer in enumerate(self.layers)}
+        self.lefts = {head: i * (self.side + _GAP) for i, head in enumerate(self.columns)}
         self.maps = heads.with_columns(
-            left=pl.col("head").replace_strict(right, return_dtype=pl.Int32),
-            top=pl.col("layer").replace_strict(down, return_dtype=pl.Int32),
+            left=pl.col("head").replace_strict(self.lefts, return_dtype=pl.Int32),
+            top=pl.col("layer").replace_strict(self.tops, return_dtype=pl.Int32),
         )
-
-    @property
-    def width(self) -> int:
-        return len(self.columns) * (self.side + _GAP) - _GAP
-
-    @property
-    def height(self) -> int:
-        return len(self.layers) * (self.side + _GAP) - _GAP
-
-    @property
-    def labelled(self) -> range:
-        """Which tokens have room for a label at the edge."""
-        return range(0, self.tokens, math.ceil(_LABEL / self.cell))
+        self.width = len(self.columns) * (self.side + _GAP) - _GAP
+        self.height = len(self.layers) * (self.side + _GAP) - _GAP
+        # Which tokens have room for a label at the edge.
+        self.labelled = range(0, tokens, math.ceil(_LABEL / self.cell))
 
 
 def _chart(rows: pl.DataFrame, grid: _Grid, names: dict[int, str]) -> alt.LayerChart:
@@ -118,7 +109,7 @@ def _chart(rows: pl.DataFrame, grid: _Grid, names: dict[int, str]) -> alt.LayerC
     weights = weights.encode(
         color=alt.Color("weight:Q", scale=scale, legend=legend),
         tooltip=[
-            *(alt.Tooltip(f"{name}:Q") for name in ("layer", "head")),
+            *("layer:Q", "head:Q"),
             alt.Tooltip("query_token:N", title="query"),
             alt.Tooltip("query:Q", title="its position"),
             alt.Tooltip("key_token:N", title="key"),
@@ -147,11 +138,9 @@ def _labels(grid: _Grid, names: dict[int, str]) -> list[alt.Chart]:
     tokens = [shorten(readable(token), _MOST_LETTERS) for token in names.values()]
     written = [(tokens[i], (i + 0.5) * grid.cell) for i in grid.labelled]
     beyond = 14 + _LETTER * max(len(token) for token, _ in written)
-    tops = [row * (grid.side + _GAP) for row in range(len(grid.layers))]
-    lefts = [column * (grid.side + _GAP) for column in range(len(grid.columns))]
-    middle = grid.side / 2
-    layers = [(-beyond, top + middle, str(n)) for n, top in zip(grid.layers, tops, strict=True)]
-    heads = [(x + middle, -beyond, str(n)) for n, x in zip(grid.columns, lefts, strict=True)]
+    tops, lefts, middle = grid.tops.values(), grid.lefts.values(), grid.side / 2
+    layers = [(-beyond, y + middle, str(layer)) for layer, y in grid.tops.items()]
+    heads = [(x + middle, -beyond, str(head)) for head, x in grid.lefts.items()]
     return [
         _texts([(-4, top + y, token) for top in tops for token, y in written], align="right"),
         _texts([(x + left, -4, token) for left in lefts for token, x in written], angle=270),

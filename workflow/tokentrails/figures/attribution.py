@@ -136,17 +136,14 @@ def _grid(parts: pl.DataFrame) -> Grid:
 def _cells(steps: pl.DataFrame, names: Mapping[int, str]) -> pl.DataFrame:
     """Sums and means over tokens, and in words those of the tokens that have most."""
     words = {position: shorten(readable(token), 18) for position, token in names.items()}
-    shown = pl.format("{} {}", mapped("position", words), pl.col("contribution").round(3)).sort_by(
-        pl.col("contribution").abs(), descending=True, maintain_order=True
-    )
-    return (
-        steps.sort("layer", "row", "position")
-        .group_by("layer", "row", maintain_order=True)
-        .agg(
-            total=pl.col("contribution").sum().round(6),
-            change=pl.col("change").mean().round(6),
-            tokens=shown.head(_MOST_LISTED).str.join(" · "),
-        )
+    value = pl.col("contribution")
+    shown = pl.format("{} {}", mapped("position", words), value.round(3))
+    shown = shown.sort_by(value.abs(), descending=True, maintain_order=True).head(_MOST_LISTED)
+    cells = steps.sort("layer", "row", "position").group_by("layer", "row", maintain_order=True)
+    return cells.agg(
+        total=value.sum().round(6),
+        change=pl.col("change").mean().round(6),
+        tokens=shown.str.join(" · "),
     )
 
 
@@ -164,14 +161,7 @@ def _heat(cells: pl.DataFrame, value: str, grid: Grid, *, title: str) -> alt.Lay
         alt.Tooltip("tokens:N", title="most"),
     ]
     maps = [
-        head_heat(
-            part,
-            grid,
-            value=value,
-            colour=_colour(name, part[value]),
-            tooltip=tooltip,
-            x_title=None,
-        )
+        head_heat(part, grid, value, _colour(name, part[value]), tooltip, x_title=None)
         for name, part in (("heads", cells.filter(is_head)), ("others", cells.filter(~is_head)))
         if len(part)
     ]
@@ -211,19 +201,15 @@ def _changes(steps: pl.DataFrame, sums: pl.DataFrame) -> pl.DataFrame:
     groups = steps.group_by("position", "layer", "group", maintain_order=True)
     parts = groups.agg(value=pl.col("change").sum()).select("layer", "value", "group")
     every = pl.concat([parts, growth])
-    order = pl.Enum(list(_GROUPS))
-    means = (
-        every.with_columns(pl.col("group").cast(order))
-        .group_by("layer", "group", maintain_order=True)
-        .agg(pl.col("value").mean())
-        .sort("layer", "group")
-    )
-    end = pl.col("value").cum_sum().over("layer", pl.col("value") < 0)
-    return means.select(
-        pl.col("layer"),
+    every = every.with_columns(pl.col("group").cast(pl.Enum(list(_GROUPS))))
+    value = pl.col("value")
+    means = every.group_by("layer", "group", maintain_order=True).agg(value.mean())
+    end = value.cum_sum().over("layer", value < 0)
+    return means.sort("layer", "group").select(
+        "layer",
         pl.col("group").cast(pl.String),
-        pl.col("value").round(6),
-        start=(end - pl.col("value")).round(6),
+        value.round(6),
+        start=(end - value).round(6),
         end=end.round(6),
     )
 
@@ -234,23 +220,18 @@ def _bars(changes: pl.DataFrame, sums: pl.DataFrame, grid: Grid) -> alt.LayerCha
     axis = alt.Axis(tickCount=5, minExtent=grid.extent)
     y = alt.Y("start:Q", axis=axis, title="change of identity")
     groups = [group for group in _GROUPS if group in set(changes["group"])]
-    tint = alt.Scale(domain=groups, range=[_GROUPS[group] for group in groups])
+    scale = alt.Scale(domain=groups, range=[_GROUPS[group] for group in groups])
     whole = pl.col("identity_after").cast(pl.Float64) - pl.col("identity_before")
     dots = sums.group_by("layer", maintain_order=True).agg(value=whole.mean().round(6))
     value = alt.Tooltip("value:Q", title="change of identity", format=".4f")
     bars = alt.Chart(changes).mark_bar(width=max(grid.cell[0] - 3, 4))
+    points = alt.Chart(dots).mark_circle(size=22, color=INK, opacity=1)
+    tint = alt.Color("group:N", scale=scale, legend=alt.Legend(symbolType="square"))
+    tooltip = ["layer:Q", alt.Tooltip("group:N", title="part"), value]
     layers = [
-        bars.encode(
-            x=x,
-            y=y,
-            y2="end:Q",
-            color=alt.Color("group:N", scale=tint, legend=alt.Legend(symbolType="square")),
-            tooltip=[alt.Tooltip("layer:Q"), alt.Tooltip("group:N", title="part"), value],
-        ),
+        bars.encode(x=x, y=y, y2="end:Q", color=tint, tooltip=tooltip),
         level(y),
-        alt.Chart(dots)
-        .mark_circle(size=22, color=INK, opacity=1)
-        .encode(x=x, y=alt.Y("value:Q", axis=axis), tooltip=[alt.Tooltip("layer:Q"), value]),
+        points.encode(x=x, y=alt.Y("value:Q", axis=axis), tooltip=["layer:Q", value]),
     ]
     return sized(layers, grid.width, _BARS, "what changes identity, mean over tokens")
 
@@ -264,15 +245,11 @@ def _curves(sums: pl.DataFrame, names: Mapping[int, str], grid: Grid) -> alt.Lay
     )
     first, last = grid.columns[0], grid.columns[-1] + 1
     low, high = cosine_range(lines)
+    ticks = [tick for tick in layer_ticks(last) if tick >= first]
     x = alt.X(
         "x:Q",
         scale=alt.Scale(domain=[first, last], nice=False),
-        axis=alt.Axis(
-            values=[tick for tick in layer_ticks(last) if tick >= first],
-            format="d",
-            grid=False,
-            labelFlush=False,
-        ),
+        axis=alt.Axis(values=ticks, format="d", grid=False, labelFlush=False),
         title="layer",
     )
     y = alt.Y(
@@ -284,6 +261,7 @@ def _curves(sums: pl.DataFrame, names: Mapping[int, str], grid: Grid) -> alt.Lay
     labelled = [mean] if len(names) > 1 else []
     labelled += [lines] if len(names) <= _MOST_LABELLED else []
     named = pl.concat(labelled, how="diagonal_relaxed")
+    every = pl.concat([lines, mean], how="diagonal_relaxed")
     gap = LINE_HEIGHT * (high - low) / _CURVE
     right = last + 12 * len(grid.columns) / grid.width
     thin = alt.Chart(lines).mark_line(strokeWidth=1, opacity=0.5)
@@ -297,9 +275,7 @@ def _curves(sums: pl.DataFrame, names: Mapping[int, str], grid: Grid) -> alt.Lay
         thin.encode(x=x, y=y, color=TINT, detail="position:N"),
         alt.Chart(mean).mark_line(strokeWidth=2.4).encode(x=x, y=y, color=TINT),
         *end_labels(named, ["position"], x, y, right, (low, high), gap, inside=False),
-        targets(
-            alt.Chart(pl.concat([lines, mean], how="diagonal_relaxed")).encode(x=x, y=y), tooltip
-        ),
+        targets(alt.Chart(every).encode(x=x, y=y), tooltip),
     ]
     return sized(layers, grid.width, _CURVE, "identity: cosine with the own embedding")
 

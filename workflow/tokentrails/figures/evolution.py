@@ -4,14 +4,8 @@ import altair as alt
 import polars as pl
 
 from .pieces.heat import HEIGHT, WIDTH, text_lines, token_heat
-from .pieces.points import exact
-from .pieces.text_tokens import (
-    MOST_TOKENS,
-    readable_words,
-    scored_words,
-    token_names,
-    token_notes,
-)
+from .pieces.points import exact, readable_words
+from .pieces.text_tokens import MOST_TOKENS, scored_words, token_names, token_notes
 from .pieces.theme import figure, nothing_to_show
 
 _SPACES = {
@@ -115,8 +109,7 @@ def _panel(
         extent=_EXTENT,
         title=title,
         tooltip=[
-            alt.Tooltip("token:N"),
-            alt.Tooltip("position:Q"),
+            *(alt.Tooltip(name) for name in ("token:N", "position:Q")),
             alt.Tooltip("row:N", title="layer"),
             alt.Tooltip("nearest:N", title=f"nearest ({measure})"),
         ],

@@ -4,8 +4,8 @@ import altair as alt
 import polars as pl
 
 from .pieces.lines import end_labels
-from .pieces.points import exact, in_order, mapped
-from .pieces.text import readable, shorten
+from .pieces.points import exact, in_order, mapped, readable_words
+from .pieces.text import shorten
 from .pieces.theme import GREY, LINE_HEIGHT, TINT, colour, figure, nothing_to_show, sized
 
 _MEASURES = {
@@ -31,9 +31,7 @@ def scaling(
     """A panel per experiment and measure; the tables are scaling and scaling_slopes."""
     points = table.with_columns(
         *(exact(name) for name in ("value", "ci_low", "ci_high")),
-        name=pl.col("model").map_elements(
-            lambda name: shorten(readable(name), 22), return_dtype=pl.String
-        ),
+        name=readable_words("model", 22),
     ).drop_nulls("value")
     if points.is_empty():
         return nothing_to_show(title)

@@ -1,12 +1,13 @@
 """When identity is lost and context takes over: one row per label, or per sense of many labels."""
 
+from typing import Any
+
 import altair as alt
 import polars as pl
 
 from .pieces.lines import layer_ticks
-from .pieces.points import in_order
-from .pieces.text import readable, shorten
-from .pieces.theme import GREY, GRID, PALETTE, SHADE, figure, nothing_to_show
+from .pieces.points import in_order, readable_words
+from .pieces.theme import GREY, GRID, PALETTE, SHADE, figure, nothing_to_show, sized
 
 _MOST_LABELS = 40
 _MEASURES = {
@@ -28,23 +29,27 @@ def summary(summary: pl.DataFrame, *, title: str) -> alt.TopLevelMixin:
     if summary.is_empty():
         return nothing_to_show(title)
     many = summary["label"].n_unique() > _MOST_LABELS
-    table = summary.with_columns(
-        name=pl.coalesce("sense", pl.lit("all texts")) if many else pl.col("label")
-    )
+    name = pl.coalesce("sense", pl.lit("all texts")) if many else pl.col("label")
+    table = summary.with_columns(name=name)
     rows = _rows(table)
     marks = _marks(table.join(rows, on=["word", "name"], maintain_order="left"))
-    depth = summary.select(pl.col("depth").max()).item()
-    return figure(
-        _draw(rows, marks, depth=depth, step=30 if many else 24),
-        title=title,
-        notes=_notes(many, summary["half_life_threshold"][0]),
-        width=_WIDTH + 260,
-    )
+    depth: int = summary.select(pl.col("depth").max()).item()
+    chart = _draw(rows, marks, depth=depth, step=30 if many else 24)
+    notes = [
+        f"Threshold: a cosine of {summary['half_life_threshold'][0]:g}. "
+        "Final similarity: cosine with the own input embedding at the last layer."
+    ]
+    if many:
+        notes.append(
+            "Mark: median over texts. Bar: their range. Number: texts that never get there."
+        )
+    return figure(chart, title=title, notes=notes, width=_WIDTH + 260)
 
 
 def _rows(table: pl.DataFrame) -> pl.DataFrame:
     """One row per word and name with its height y on the page; words stand a little apart."""
     words = {word: index for index, word in enumerate(in_order(table["word"]))}
+    first = pl.col("group") != pl.col("group").shift(1, fill_value=-1)
     return (
         table.group_by("word", "name", maintain_order=True)
         .agg(final=pl.col("final_similarity").cast(pl.Float64).mean().round(6))
@@ -53,14 +58,8 @@ def _rows(table: pl.DataFrame) -> pl.DataFrame:
         .with_row_index("y")
         .with_columns(
             y=pl.col("y") + 0.4 * pl.col("group"),
-            text=pl.col("name").map_elements(
-                lambda name: shorten(readable(name), 30), return_dtype=pl.String
-            ),
-            heading=pl.when(pl.col("group") != pl.col("group").shift(1, fill_value=-1)).then(
-                pl.col("word").map_elements(
-                    lambda word: shorten(readable(word), 20), return_dtype=pl.String
-                )
-            ),
+            text=readable_words("name", 30),
+            heading=pl.when(first).then(readable_words("word", 20)),
         )
     )
 
@@ -70,27 +69,22 @@ def _marks(table: pl.DataFrame) -> pl.DataFrame:
     long = table.unpivot(
         list(_MEASURES), index=["y", "text"], variable_name="measure", value_name="layer"
     )
-    above = pl.col("measure") == "half_life_layer"
-    return (
-        long.group_by("y", "text", "measure", maintain_order=True)
-        .agg(
-            median=pl.col("layer").cast(pl.Float64).fill_null(_UNREACHED).median(),
-            first=pl.col("layer").min(),
-            last=pl.col("layer").max(),
-            never=pl.col("layer").null_count(),
-            texts=pl.len(),
-        )
-        .with_columns(
-            layer=pl.when(pl.col("median") < _UNREACHED / 4).then("median"),
-            # The two marks of a row stand above and below its middle, so that none hides another.
-            y=pl.col("y") + pl.when(above).then(-0.24).otherwise(0.24),
-            measure=pl.col("measure").replace_strict(_MEASURES),
-            count=pl.when(pl.col("never") > 0, pl.col("texts") > 1).then(
-                pl.format("{} of {}", "never", "texts")
-            ),
-        )
-        .drop("median")
+    layer = pl.col("layer")
+    marks = long.group_by("y", "text", "measure", maintain_order=True).agg(
+        median=layer.cast(pl.Float64).fill_null(_UNREACHED).median(),
+        first=layer.min(),
+        last=layer.max(),
+        never=layer.null_count(),
+        texts=pl.len(),
     )
+    several = pl.when(pl.col("never") > 0, pl.col("texts") > 1)
+    return marks.with_columns(
+        layer=pl.when(pl.col("median") < _UNREACHED / 4).then("median"),
+        # The two marks of a row stand above and below its middle, so that none hides another.
+        y=pl.col("y") + pl.when(measure="half_life_layer").then(-0.24).otherwise(0.24),
+        measure=pl.col("measure").replace_strict(_MEASURES),
+        count=several.then(pl.format("{} of {}", "never", "texts")),
+    ).drop("median")
 
 
 def _draw(rows: pl.DataFrame, marks: pl.DataFrame, *, depth: int, step: int) -> alt.LayerChart:
@@ -114,59 +108,41 @@ def _draw(rows: pl.DataFrame, marks: pl.DataFrame, *, depth: int, step: int) -> 
     )
     tooltip = [
         alt.Tooltip("text:N", title="label"),
-        alt.Tooltip("measure:N"),
+        "measure:N",
         alt.Tooltip("reached:N", title="layer"),
-        alt.Tooltip("never:Q"),
-        alt.Tooltip("texts:Q"),
+        *("never:Q", "texts:Q"),
     ]
     heading = alt.Chart(pl.DataFrame({"layer": [(left + right) / 2]})).encode(y=alt.value(-6))
     labels_width = 6.0 * rows.select(pl.col("text").str.len_chars().max()).item()
     rows = rows.select("y", "text", "heading", "final")
-    row_text = alt.Chart(rows).encode(y=y)
+    row = alt.Chart(rows).encode(y=y)
+    named = alt.Chart(rows.filter(pl.col("heading").is_not_null()))
+    ground = alt.Chart(pl.DataFrame({"layer": [left], "end": [right]})).mark_rect(color=SHADE)
+    spans = alt.Chart(marks.filter(pl.col("first") < pl.col("last")))
+    first = alt.X("first:Q", scale=x_scale, title="layer")
+    points = alt.Chart(placed).mark_point(filled=True, size=70, opacity=1)
+    shape = alt.Shape("measure:N", scale=shapes, legend=legend)
+    numbers = alt.Chart(counts.with_columns(layer=pl.lit(never)))
+    middle: dict[str, Any] = {"baseline": "middle"}
+    bottom: dict[str, Any] = {"baseline": "bottom", "color": GREY}
     layers = [
-        alt.Chart(pl.DataFrame({"layer": [left], "end": [right]}))
-        .mark_rect(color=SHADE)
-        .encode(x=x, x2="end:Q"),
-        row_text.mark_rule(color=GRID),
-        alt.Chart(marks.filter(pl.col("first") < pl.col("last")))
-        .mark_rule(strokeWidth=2, opacity=0.45)
-        .encode(x=alt.X("first:Q", scale=x_scale, title="layer"), x2="last:Q", y=y, color=tint),
-        alt.Chart(placed)
-        .mark_point(filled=True, size=70, opacity=1)
-        .encode(
-            x=x,
-            y=y,
-            color=tint,
-            shape=alt.Shape("measure:N", scale=shapes, legend=legend),
-            tooltip=tooltip,
+        ground.encode(x=x, x2="end:Q"),
+        row.mark_rule(color=GRID),
+        spans.mark_rule(strokeWidth=2, opacity=0.45).encode(x=first, x2="last:Q", y=y, color=tint),
+        points.encode(x=x, y=y, color=tint, shape=shape, tooltip=tooltip),
+        numbers.mark_text(align="left", dx=8, **middle).encode(
+            x=x, y=y, text="count:N", color=tint
         ),
-        alt.Chart(counts.with_columns(layer=pl.lit(never)))
-        .mark_text(align="left", baseline="middle", dx=8)
-        .encode(x=x, y=y, text="count:N", color=tint),
-        row_text.mark_text(align="right", baseline="middle", dx=-10).encode(
-            x=alt.value(0), text="text:N"
+        row.mark_text(align="right", dx=-10, **middle).encode(x=alt.value(0), text="text:N"),
+        named.mark_text(align="right", dx=-26 - labels_width, fontWeight="bold", **middle).encode(
+            x=alt.value(0), y=y, text="heading:N"
         ),
-        alt.Chart(rows.filter(pl.col("heading").is_not_null()))
-        .mark_text(align="right", baseline="middle", dx=-26 - labels_width, fontWeight="bold")
-        .encode(x=alt.value(0), y=y, text="heading:N"),
-        row_text.mark_text(align="left", baseline="middle", dx=16).encode(
+        row.mark_text(align="left", dx=16, **middle).encode(
             x=alt.value(_WIDTH), text=alt.Text("final:Q", format=".3f")
         ),
-        heading.mark_text(text="never", baseline="bottom", color=GREY).encode(x=x),
-        heading.mark_text(
-            text="final similarity", align="left", baseline="bottom", dx=16, color=GREY
-        ).encode(x=alt.value(_WIDTH)),
+        heading.mark_text(text="never", **bottom).encode(x=x),
+        heading.mark_text(text="final similarity", align="left", dx=16, **bottom).encode(
+            x=alt.value(_WIDTH)
+        ),
     ]
-    return alt.LayerChart(layer=layers).properties(width=_WIDTH, height=int(step * (last + 1.4)))
-
-
-def _notes(many: bool, threshold: float) -> list[str]:
-    notes = [
-        f"Threshold: a cosine of {threshold:g}. "
-        "Final similarity: cosine with the own input embedding at the last layer."
-    ]
-    if many:
-        notes.append(
-            "Mark: median over texts. Bar: their range. Number: texts that never get there."
-        )
-    return notes
+    return sized(layers, _WIDTH, int(step * (last + 1.4)))

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from .points import AFTER_NORM, LINE, exact, runs
-from .text import readable, shorten, visible
+from .points import AFTER_NORM, LINE, exact, mapped, readable_words, runs
+from .text import readable, visible
 from .theme import GREY, INK, colour
 
 _CONTEXT_LABELS = {
@@ -37,7 +37,7 @@ def intervals(curves: pl.DataFrame | None, *, similarity: str = "cosine") -> pl.
         )
     return runs(curves.filter(similarity=similarity)).select(
         *("run", "word", "series", "site", "layer"),
-        style=pl.col("measure").replace_strict(_INTERVALS, return_dtype=pl.String),
+        style=mapped("measure", _INTERVALS),
         low=exact("ci_low"),
         high=exact("ci_high"),
     )
@@ -140,7 +140,7 @@ def _names_of_texts(*columns: str) -> list[pl.Expr]:
 def _for_people(curves: pl.DataFrame) -> pl.DataFrame:
     """Names as people read them."""
     names = [
-        pl.col("series").map_elements(lambda s: shorten(readable(s)), return_dtype=pl.String),
+        readable_words("series", 24),
         *(pl.col(c).map_elements(readable, return_dtype=pl.String) for c in ("label", "sense")),
         pl.col("text").map_elements(visible, return_dtype=pl.String),
     ]

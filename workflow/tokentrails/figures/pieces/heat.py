@@ -108,8 +108,7 @@ def step_heat(
         title="layer" if y_title else None,
     )
     tooltip = [
-        alt.Tooltip("checkpoint:N"),
-        *(alt.Tooltip(f"{name}:Q") for name in ("layer", "n")),
+        *("checkpoint:N", "layer:Q", "n:Q"),
         alt.Tooltip("value:Q", title=title, format=".4f"),
     ]
     tint = alt.Color(
@@ -129,10 +128,10 @@ def step_heat(
 def head_heat(
     cells: pl.DataFrame,
     grid: Grid,
-    *,
     value: str,
     colour: alt.Color,
-    tooltip: Sequence[alt.Tooltip],
+    tooltip: Sequence[Any],
+    *,
     title: str | None = None,
     subtitle: str | None = None,
     x_title: str | None = "layer",

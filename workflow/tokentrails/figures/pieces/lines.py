@@ -127,8 +127,8 @@ def line_panel(
     )
     style: dict[str, Any] = {"color": TINT, "strokeDash": dash, "detail": "line:N"}
     tooltip = [
-        *(alt.Tooltip(f"{name}:N") for name in frame.tooltip),
-        alt.Tooltip(f"{column(x)}:Q"),
+        *(f"{name}:N" for name in frame.tooltip),
+        f"{column(x)}:Q",
         alt.Tooltip(f"{told}:Q", title=frame.value, format=number),
     ]
     layers: list[alt.Chart] = [*marks]
@@ -165,7 +165,7 @@ def level(y: alt.Y, value: float = 0.0) -> alt.Chart:
     return alt.Chart(pl.DataFrame({column(y): [value]})).mark_rule(color=GREY).encode(y=y)
 
 
-def targets(chart: alt.Chart, tooltip: Sequence[alt.Tooltip], size: int = 70) -> alt.Chart:
+def targets(chart: alt.Chart, tooltip: list[Any], size: int = 70) -> alt.Chart:
     """Invisible points that carry tooltips: a line alone would answer only for its first point."""
     return chart.mark_circle(size=size, opacity=0).encode(tooltip=tooltip)
 

@@ -48,8 +48,7 @@ def panel(
     )
     detail = [f"{key}:N" for key in _LINE]
     tooltip = [
-        *(alt.Tooltip(f"{name}:N") for name in ("series", "label", "sense", "text", "site")),
-        alt.Tooltip("layer:Q"),
+        *("series:N", "label:N", "sense:N", "text:N", "site:N", "layer:Q"),
         alt.Tooltip("cosine:Q", title=frame.value, format=".4f"),
     ]
     # Keys that chose this panel are not drawn; without them the file is smaller.

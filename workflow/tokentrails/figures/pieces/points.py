@@ -8,6 +8,11 @@ from collections.abc import Sequence
 
 import polars as pl
 
+from .text import readable, shorten
+
+WORD = 40
+"""Most characters of a token in a cell or a tooltip."""
+
 # `resid_mid` counts blocks, not layers of the stream, so most lines leave it out.
 LINE, AFTER_NORM = "resid", "final_norm"
 
@@ -57,3 +62,9 @@ def in_order(values: pl.Series) -> list[str]:
 def mapped(column: str, values: dict) -> pl.Expr:
     """The string that `values` has for each entry of a column."""
     return pl.col(column).replace_strict(values, return_dtype=pl.String)
+
+
+def readable_words(tokens: str | pl.Expr, length: int = WORD) -> pl.Expr:
+    """Tokens as people read them, not too long."""
+    column = pl.col(tokens) if isinstance(tokens, str) else tokens
+    return column.map_elements(lambda t: shorten(readable(t), length), return_dtype=pl.String)

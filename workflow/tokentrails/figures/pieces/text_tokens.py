@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import altair as alt
 import polars as pl
 
-from .points import exact, mapped
+from .points import WORD, exact, mapped, readable_words
 from .rank_axis import place
 from .text import readable, shorten
 from .theme import GREY, PALETTE
@@ -28,9 +28,9 @@ PUBLISHED_NOTE = (
 )
 
 TOOLTIP = [
-    *(alt.Tooltip(f"{name}:N") for name in ("token", "word")),
+    *(alt.Tooltip(name) for name in ("token:N", "word:N")),
     alt.Tooltip("kind:N", title="class"),
-    *(alt.Tooltip(f"{name}:Q") for name in ("position", "layer")),
+    *(alt.Tooltip(name) for name in ("position:Q", "layer:Q")),
     alt.Tooltip("cosine:Q", format=".4f"),
     alt.Tooltip("rank:Q", format=","),
     alt.Tooltip("nearest:N"),
@@ -43,7 +43,7 @@ _SITES = {
     "resid_mid": "inside each block, after attention and before the MLP (resid_mid)",
     "resid": "between the blocks (resid)",
 }
-_LABEL, _WORD, _TEXT = 18, 40, 240  # most characters of each
+_LABEL, _TEXT = 18, 240  # most characters of each
 
 
 def token_names(
@@ -122,19 +122,13 @@ def token_labels(tokens: Mapping[int, str]) -> dict[int, str]:
     }
 
 
-def readable_words(tokens: str | pl.Expr) -> pl.Expr:
-    """Tokens as people read them, not too long."""
-    column = pl.col(tokens) if isinstance(tokens, str) else tokens
-    return column.map_elements(lambda t: shorten(readable(t), _WORD), return_dtype=pl.String)
-
-
 def scored_words(words: str, scores: str) -> pl.Expr:
     """A list of tokens with their scores, as a tooltip has it; both are columns of lists."""
 
     def text(row: dict[str, list]) -> str:
         pairs = zip(row[words] or [], row[scores] or [], strict=True)
         return " · ".join(
-            f"{shorten(readable(word), _WORD)} {score:.3f}"
+            f"{shorten(readable(word), WORD)} {score:.3f}"
             for word, score in pairs
             if score is not None
         )
