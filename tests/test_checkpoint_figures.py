@@ -8,7 +8,20 @@ from collections.abc import Callable
 import altair as alt
 import polars as pl
 import pytest
-from test_figures import FORMATS, layers, made_twice_alike, marks
+from drawn import (
+    BAND,
+    FORMATS,
+    coloured_cells,
+    grey_cells,
+    labels,
+    line_points,
+    made_twice_alike,
+    marks,
+    notes,
+    of_kind,
+    panels,
+    values,
+)
 
 from tokentrails.figures.alignment import alignment
 from tokentrails.figures.convergence import convergence, convergence_aggregate, convergence_slope
@@ -22,7 +35,6 @@ from tokentrails.figures.pieces.theme import ramp
 STEPS = [0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 1536]
 PYTHIA = [0, *(2**i for i in range(10)), *range(1000, 144_000, 1000)]
 WORDS = {1: 24, 2: 18, 3: 4}
-BAND = {"confidence": 0.9}
 TYPES = {
     **dict.fromkeys(("step", "n"), pl.Int64),
     **dict.fromkeys(("n_tokens", "layer"), pl.Int32),
@@ -125,52 +137,9 @@ def warned(*warnings: str) -> pl.DataFrame:
     return pl.DataFrame({"checkpoint": names, "warning": warnings})
 
 
-def panels(chart: alt.TopLevelMixin) -> dict[str, list[tuple[dict, list[dict]]]]:
-    """The marks of every panel, with the rows that they draw, by its title."""
-    found = {}
-
-    def look(part: dict, rows: dict) -> None:
-        parts = [p for key in ("concat", "hconcat", "vconcat") for p in part.get(key, [])]
-        for inner in parts:
-            look(inner, rows)
-        if not parts and "title" in part:
-            found[part["title"]["text"]] = layers(part | {"rows": rows})
-
-    spec = specification(chart)
-    look(spec, spec.get("datasets", {}))
-    return found
-
-
-def drawn(panel: list[tuple[dict, list[dict]]], *, width: float = 2) -> list[dict]:
-    """The points of a panel's lines of some width."""
-    return [
-        row
-        for unit, rows in panel
-        if unit["mark"]["type"] == "line" and unit["mark"]["strokeWidth"] == width
-        for row in rows
-    ]
-
-
-def labels(panel: list[tuple[dict, list[dict]]]) -> set[str]:
-    return {r["series"] for unit, rows in panel if unit["mark"]["type"] == "text" for r in rows}
-
-
-def notes(chart: alt.TopLevelMixin) -> str:
-    return " ".join(chart.title.subtitle)
-
-
-def of_kind(shown: dict[str, list[tuple[dict, list[dict]]]], kind: str) -> list[tuple]:
-    """The marks of some kind in all panels, with their rows."""
-    return [mark for panel in shown.values() for mark in panel if mark[0]["mark"]["type"] == kind]
-
-
 def points(table: pl.DataFrame, *columns: str) -> set[tuple]:
     rounded = [pl.col(c).cast(pl.Float64).round(6) for c in columns[2:]]
     return set(table.select(*columns[:2], *rounded).iter_rows())
-
-
-def values(rows: list[dict], *columns: str) -> set[tuple]:
-    return {tuple(row[column] for column in columns) for row in rows}
 
 
 # --- steps ------------------------------------------------------------------------------------
@@ -225,9 +194,9 @@ def test_convergence_draws_the_table_on_an_axis_that_holds_step_0():
     for layer in range(7):
         rows = table.filter(site="resid", layer=layer).drop_nulls("n_tokens")
         columns = ("step", "n_tokens", "mean", "ci_low", "ci_high")
-        found = drawn(shown[f"layer {layer}"])
+        found = line_points(shown[f"layer {layer}"])
         assert values(found, "step", "line", "value", "low", "high") == points(rows, *columns)
-    for unit, _ in of_kind(shown, "line"):
+    for unit, _ in of_kind(itertools.chain(*shown.values()), "line"):
         scale, axis = unit["encoding"]["x"]["scale"], unit["encoding"]["x"]["axis"]
         assert scale["type"] == "symlog" and scale["domain"][0] == 0 and axis["values"][0] == 0
     assert "step1536, the reference" in notes(chart) and "90 %" in notes(chart)
@@ -238,7 +207,7 @@ def test_groups_of_few_words_are_dashed_and_empty_ones_named():
     table = by_group(words={**WORDS, 4: 0, 5: 1})
     chart = convergence(table, CALM, title="t", **BAND)
     shown = panels(chart)
-    rows = [row for panel in shown.values() for row in drawn(panel)]
+    rows = [row for panel in shown.values() for row in line_points(panel)]
     assert {row["line"]: row["dashed"] for row in rows} == {1: False, 2: False, 3: True, 5: True}
     named = {"1 token", "2 tokens", "3 tokens, n = 4", "5 tokens, n = 1"}
     assert labels(shown["layer 3"]) == named
@@ -251,7 +220,7 @@ def test_a_checkpoint_without_a_step_is_left_out_and_named():
     for draw in (convergence, convergence_aggregate, convergence_slope):
         chart = draw(by_group(main=True), CALM, title="t", **BAND)
         assert "without a step in the name: main." in notes(chart)
-        rows = [row for panel in panels(chart).values() for row in drawn(panel)]
+        rows = [row for panel in panels(chart).values() for row in line_points(panel)]
         assert "main" not in {row["checkpoint"] for row in rows}
 
 
@@ -266,7 +235,7 @@ def test_of_many_layers_twelve_are_drawn_and_it_says_so():
 def test_a_missing_value_is_not_drawn():
     at = (pl.col("layer") == 2) & (pl.col("n_tokens") == 1) & (pl.col("step") == 8)
     table = by_group().with_columns(mean=pl.when(at).then(math.nan).otherwise("mean"))
-    rows = drawn(panels(convergence(table, CALM, title="t", **BAND))["layer 2"])
+    rows = line_points(panels(convergence(table, CALM, title="t", **BAND))["layer 2"])
     assert (8, 1) not in values(rows, "step", "line") and (8, 2) in values(rows, "step", "line")
 
 
@@ -275,17 +244,17 @@ def test_the_aggregate_shows_groups_over_layers_and_layers_over_words():
     left, right = panels(convergence_aggregate(table, CALM, title="t", **BAND)).values()
     over_layers = table.filter(pl.col("layer").is_null()).drop_nulls("n_tokens")
     columns = ("step", "n_tokens", "mean", "ci_low", "ci_high")
-    found = values(drawn(left), "step", "line", "value", "low", "high")
+    found = values(line_points(left), "step", "line", "value", "low", "high")
     assert found == points(over_layers, *columns)
     all_words = table.filter(pl.col("n_tokens").is_null()).drop_nulls("layer")
-    assert values(drawn(right), "step", "line", "value", "low", "high") == points(
+    assert values(line_points(right), "step", "line", "value", "low", "high") == points(
         all_words, "step", "layer", *columns[2:]
     )
     for panel in (left, right):
         (band,) = (rows for unit, rows in panel if unit["mark"]["type"] == "area")
-        assert {row["line"] for row in band} == {row["line"] for row in drawn(panel)}
+        assert {row["line"] for row in band} == {row["line"] for row in line_points(panel)}
     assert labels(right) == {"layer 0", "layer 3", "layer 6"}
-    assert {row["line"]: row["colour"] for row in drawn(right)} == {
+    assert {row["line"]: row["colour"] for row in line_points(right)} == {
         layer: ramp(layer / 6) for layer in range(7)
     }
 
@@ -296,10 +265,10 @@ def test_slopes_are_those_of_the_table():
     left, right = panels(chart).values()
     over_layers = table.filter(pl.col("layer").is_null()).drop_nulls(["n_tokens", "per_doubling"])
     columns = ("per_doubling", "per_doubling_low", "per_doubling_high")
-    found = values(drawn(left), "step", "line", "value", "low", "high")
+    found = values(line_points(left), "step", "line", "value", "low", "high")
     assert found == points(over_layers, "step", "n_tokens", *columns)
     all_words = table.filter(pl.col("n_tokens").is_null()).drop_nulls(["layer", "per_doubling"])
-    assert values(drawn(right), "step", "line", "value", "low", "high") == points(
+    assert values(line_points(right), "step", "line", "value", "low", "high") == points(
         all_words, "step", "layer", *columns
     )
     for panel in (left, right):
@@ -335,7 +304,7 @@ def test_alignment_shows_all_words_in_every_measure_with_bands():
         rows = table.filter(pl.col("n_tokens").is_null(), site="resid", layer=layer)
         for measure in measures:
             columns = ("step", "n", measure, f"{measure}_ci_low", f"{measure}_ci_high")
-            line = [row for row in drawn(panel) if row["line"] == measure]
+            line = [row for row in line_points(panel) if row["line"] == measure]
             found = values(line, "step", "n", "value", "low", "high")
             assert found == points(rows.drop_nulls(measure), *columns)
             assert {row["dashed"] for row in line} == {measure == "procrustes_shuffled"}
@@ -349,15 +318,6 @@ def test_alignment_shows_all_words_in_every_measure_with_bands():
 # --- heat maps --------------------------------------------------------------------------------
 
 
-def cells(panel: list[tuple[dict, list[dict]]]) -> list[dict]:
-    return [
-        row
-        for unit, rows in panel
-        if unit["mark"]["type"] == "rect" and "color" in unit["encoding"]
-        for row in rows
-    ]
-
-
 def test_numbers_are_written_where_cells_have_room():
     assert marks(convergence_heatmap(by_group(), CALM, title="t"), "text")
     assert not marks(convergence_heatmap(by_group(depth=2, steps=PYTHIA), CALM, title="t"), "text")
@@ -368,14 +328,13 @@ def test_cells_that_have_no_value_or_one_below_0_are_told_of():
     table = by_group().with_columns(mean=pl.when(pl.col("step") == 1).then(None).otherwise(below))
     chart = convergence_heatmap(table, CALM, title="t")
     shown = panels(chart)
-    for unit, _ in of_kind(shown, "rect"):
+    for unit, _ in of_kind(itertools.chain(*shown.values()), "rect"):
         assert unit["encoding"]["y"]["scale"]["domain"] == [6, 5, 4, 3, 2, 1, 0]
         assert unit["encoding"]["x"]["scale"]["domain"] == STEPS
         if "color" in unit["encoding"]:
             scale = unit["encoding"]["color"]["scale"]
             assert scale == {"scheme": "viridis", "domain": [0, 1], "clamp": True}
-    grey = [rows for unit, rows in of_kind(shown, "rect") if "color" not in unit["encoding"]]
-    assert {row["step"] for rows in grey for row in rows} == {1}
+    assert {row["step"] for row in grey_cells(itertools.chain(*shown.values()))} == {1}
     assert "below 0" in notes(chart) and "Grey: not defined." in notes(chart)
     calm = convergence_heatmap(by_group(), CALM, title="t")
     assert "below 0" not in notes(calm) and "Grey" not in notes(calm)
@@ -388,7 +347,7 @@ def test_the_heat_map_of_groups_has_a_panel_for_each():
     assert list(shown) == ["1 token", "2 tokens", "3 tokens, n = 4"]
     for tokens, panel in enumerate(shown.values(), start=1):
         rows = table.filter(site="resid", n_tokens=tokens).drop_nulls("layer")
-        assert values(cells(panel), "step", "layer", "value") == points(
+        assert values(coloured_cells(panel), "step", "layer", "value") == points(
             rows, "step", "layer", "mean"
         )
     assert "No word has 4 tokens." in notes(chart) and "Dashed" not in notes(chart)
@@ -412,7 +371,7 @@ def test_perturbation_shows_every_checkpoint_with_its_interval():
             continue
         rows = table.filter(variant=variant, n_tokens=tokens).drop_nulls(["layer", "step"])
         columns = ("layer", "checkpoint", "mean")
-        strong, faint = drawn(panel), drawn(panel, width=1)
+        strong, faint = line_points(panel), line_points(panel, width=1)
         last = rows.filter(step=1536)
         assert values(strong, "layer", "line", "value", "low", "high") == points(
             last, *columns, "ci_low", "ci_high"
@@ -434,7 +393,7 @@ def test_perturbation_shows_every_checkpoint_with_its_interval():
 
 def test_of_many_checkpoints_some_are_drawn_by_layer_and_it_says_so():
     chart = perturbation(perturbed(depth=2, steps=PYTHIA, words={2: 20}), CALM, title="t", **BAND)
-    steps = {row["step"] for panel in panels(chart).values() for row in drawn(panel, width=1)}
+    steps = {row["step"] for panel in panels(chart).values() for row in line_points(panel, width=1)}
     assert steps | {143_000} == set(log_spaced(PYTHIA, 40))
     assert f"Drawn: {len(steps) + 1} of 154 steps" in notes(chart)
 
@@ -442,7 +401,7 @@ def test_of_many_checkpoints_some_are_drawn_by_layer_and_it_says_so():
 def test_perturbation_of_one_checkpoint_without_a_step():
     table = perturbed(main=True).filter(pl.col("step").is_null())
     chart = perturbation(table, CALM, title="t", **BAND)
-    rows = [row for panel in panels(chart).values() for row in drawn(panel)]
+    rows = [row for panel in panels(chart).values() for row in line_points(panel)]
     assert {(row["checkpoint"], row["colour"]) for row in rows} == {("main", ramp(1))}
     assert not marks(chart, "tick") and "Checkpoint: main." in notes(chart)
     assert perturbation_steps(table, CALM, title="t", **BAND).mark.text == "nothing to show"
@@ -459,7 +418,8 @@ def test_perturbation_by_step_at_few_layers_and_over_all():
             line=pl.format("{}, {} token", "variant", "n_tokens")
         )
         found = [
-            row | {"line": re.sub(r"tokens.*", "token", row["line"])} for row in drawn(shown[name])
+            row | {"line": re.sub(r"tokens.*", "token", row["line"])}
+            for row in line_points(shown[name])
         ]
         columns = ("mean", "ci_low", "ci_high")
         assert values(found, "step", "line", "value", "low", "high") == points(
@@ -525,9 +485,8 @@ def test_warnings_come_from_the_table_of_checkpoints():
 
 def test_files_are_the_same_bytes_in_every_process(tmp_path):
     code = (
-        "import sys, test_checkpoint_figures as t; from pathlib import Path\n"
-        "from tokentrails.figures.pieces.save import save\n"
+        "import test_checkpoint_figures as t\n"
         "chart = t.perturbation(t.perturbed(depth=1), t.warned('w'), title='A', **t.BAND)\n"
-        "save(chart, [Path(sys.argv[1]) / ('a' + suffix) for suffix in t.FORMATS])\n"
+        "save(chart, [out / ('a' + suffix) for suffix in t.FORMATS])\n"
     )
     assert len(made_twice_alike(code, tmp_path)) == len(FORMATS)

@@ -9,13 +9,22 @@ import os
 import random
 import subprocess
 import sys
-from html.parser import HTMLParser
-from pathlib import Path
 from xml.etree import ElementTree
 
 import altair as alt
+import numpy as np
 import polars as pl
 import pytest
+from drawn import (
+    BAND,
+    FORMATS,
+    Page,
+    layers,
+    line_points,
+    made_twice_alike,
+    marks,
+    panels,
+)
 
 from tokentrails.figures.identity import composite_depth, composite_senses, identity_context
 from tokentrails.figures.pieces.page_script import page_script
@@ -23,9 +32,6 @@ from tokentrails.figures.pieces.panel import cosine_range
 from tokentrails.figures.pieces.save import render, save, specification
 from tokentrails.figures.pieces.text import readable, shorten, spread
 from tokentrails.figures.summary import summary
-
-BAND = {"confidence": 0.95}
-FORMATS = (".html", ".svg", ".png", ".pdf", ".json")
 
 
 def curve(layer: int, depth: int, half: float, end: float) -> float:
@@ -103,22 +109,6 @@ def several(words: dict[str, list[str]], texts: int) -> tuple[pl.DataFrame, pl.D
     return identity, context
 
 
-def layers(spec: dict) -> list[tuple[dict, list[dict]]]:
-    """Every unit of a specification with the rows that it draws."""
-    if "mark" in spec:
-        data = spec["data"]
-        return [(spec, data["values"] if "values" in data else spec["rows"][data["name"]])]
-    rows = spec.get("rows") or spec.get("datasets", {})
-    parts = [p for key in ("layer", "concat", "hconcat", "vconcat") for p in spec.get(key, [])]
-    return [unit for part in parts for unit in layers(part | {"rows": rows})]
-
-
-def marks(chart: alt.TopLevelMixin, kind: str) -> list[tuple[dict, list[dict]]]:
-    return [
-        (unit, rows) for unit, rows in layers(specification(chart)) if unit["mark"]["type"] == kind
-    ]
-
-
 def written(chart: alt.TopLevelMixin) -> list[str]:
     """Everything a reader sees: text marks, titles, and tooltip values."""
     spec = specification(chart)
@@ -127,25 +117,6 @@ def written(chart: alt.TopLevelMixin) -> list[str]:
     titles = [panel["title"]["text"] for panel in panels]
     heading = spec["title"]
     return [*map(str, strings), *titles, *heading["text"], *heading.get("subtitle", [])]
-
-
-class Page(HTMLParser):
-    """Elements of a page, and the text inside its scripts."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict]] = []
-        self.scripts: list[str] = []
-        self.feed(html)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-        if tag == "script":
-            self.scripts.append("")
-
-    def handle_data(self, data):
-        if self.cdata_elem == "script":
-            self.scripts[-1] += data
 
 
 # --- text -------------------------------------------------------------------------------------
@@ -370,6 +341,35 @@ def test_checkpoints_of_one_model_are_told_apart():
     assert names == {"nano main", "nano step64"}
 
 
+def adjusted(table: pl.DataFrame, without: tuple[str, ...] = ()) -> pl.DataFrame:
+    """`table` with cosines 0.3 above chance, but for models without a baseline."""
+    chance = pl.when(pl.col("model").is_in(without)).then(None).otherwise(0.3)
+    return table.with_columns(adjusted=(pl.col("cosine") - chance).cast(pl.Float32))
+
+
+@pytest.mark.parametrize("draw", [composite_senses, composite_depth])
+def test_composites_show_adjusted_similarities_beside_raw_ones(draw):
+    identity, context = several(TWO, texts=2)
+    plain = len(panels(draw(identity, context, None, title="t", **BAND)))
+    chart = draw(adjusted(identity), adjusted(context), None, title="t", **BAND)
+    found = panels(chart)
+    assert len(found) == 2 * plain
+    beside = {title: found[f"{title}, adjusted"] for title in found if "adjusted" not in title}
+    for title, other in beside.items():
+        raw, low = (
+            np.array([row["cosine"] for row in line_points(units, width=2.2)])
+            for units in (found[title], other)
+        )
+        np.testing.assert_allclose(raw - low, 0.3, atol=1e-5)
+    assert "minus the mean cosine of random pairs" in str(specification(chart))
+
+
+def test_a_model_without_a_baseline_says_so():
+    identity, context = (adjusted(t, without=("encoder",)) for t in several(TWO, texts=1))
+    chart = specification(composite_senses(identity, context, None, title="t", **BAND))
+    assert str(chart).count("no baseline") == len(TWO)
+
+
 # --- summary ----------------------------------------------------------------------------------
 
 
@@ -497,31 +497,16 @@ def test_a_failed_render_leaves_no_file(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def made_twice_alike(code: str, folder: Path) -> list[str]:
-    """The files that code saves in a process, the same bytes in another that hashes differently."""
-    here = Path(__file__).parent
-    for seed in ("1", "2"):
-        env = os.environ | {
-            "PYTHONHASHSEED": seed,
-            "PYTHONPATH": os.pathsep.join([str(here), str(here.parent / "workflow")]),
-        }
-        subprocess.run([sys.executable, "-c", code, str(folder / seed)], env=env, check=True)
-    files = sorted(path.name for path in (folder / "1").iterdir())
-    for name in files:
-        assert (folder / "1" / name).read_bytes() == (folder / "2" / name).read_bytes(), name
-    return files
-
-
 def test_files_are_the_same_bytes_in_every_process(tmp_path):
     code = (
-        "import sys, test_figures as t; from pathlib import Path\n"
+        "import test_figures as t\n"
         "identity, context, table = t.tables(t.TWO, texts=2)\n"
         "charts = {'a': t.identity_context(identity, context, None, title='A', **t.BAND),\n"
         "          'b': t.composite_senses(*t.several(t.TWO, 2), None, title='B', **t.BAND),\n"
         "          'c': t.composite_depth(*t.several(t.TWO, 2), None, title='C', **t.BAND),\n"
         "          'd': t.summary(table, title='D')}\n"
         "for name, chart in charts.items():\n"
-        "    t.save(chart, [Path(sys.argv[1]) / (name + s) for s in t.FORMATS])\n"
+        "    save(chart, [out / (name + s) for s in t.FORMATS])\n"
     )
     assert len(made_twice_alike(code, tmp_path)) == 4 * len(FORMATS)
 

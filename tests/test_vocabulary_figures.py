@@ -7,8 +7,19 @@ from typing import NamedTuple
 
 import polars as pl
 import pytest
-from test_checkpoint_figures import drawn, labels, values
-from test_figures import Page, layers, made_twice_alike
+from drawn import (
+    BAND,
+    ODD,
+    Mark,
+    coloured_cells,
+    grey_cells,
+    labels,
+    layers,
+    line_points,
+    made_twice_alike,
+    of_kind,
+    values,
+)
 
 from tokentrails.figures.pieces.rank_axis import factor_axis, next_tick, place, rank_ticks
 from tokentrails.figures.pieces.save import render, specification
@@ -74,12 +85,6 @@ def ranks(
     return pl.DataFrame(rows, schema_overrides=TYPES, infer_schema_length=None)
 
 
-ODD = [
-    *("<|s|>", "</script><b>", "Ġ=SUM(A1)", "日本語", "Ġ" + "Donau" * 12, "Ġ" + "Donau" * 11),
-    *("the", "Ġthe", "a\u202eb", "Ċ", "##ing", "Ġ", "æĹ", "{{x}}", "1" * 300),
-]
-
-
 def odd(depth=3) -> pl.DataFrame:
     """A table of odd tokens, of which one is nowhere defined and another not at one layer."""
     at = (pl.col("position") == 9) | ((pl.col("position") == 6) & (pl.col("layer") == 1))
@@ -90,9 +95,6 @@ def odd(depth=3) -> pl.DataFrame:
 TOKENS = {"function": 812, "content": 1034, "punctuation": 127}
 END = {"function": 0.30, "content": 0.08, "punctuation": 0.29}
 MEASURES = ("cosine", "log_rank")
-
-
-BAND = {"confidence": 0.9}
 
 
 def at_layer(measure: str, layer: int, depth: int, name: str, published: bool) -> float:
@@ -148,14 +150,14 @@ class Shown(NamedTuple):
 
     notes: str
     spec: dict
-    panels: list[list[tuple[dict, list[dict]]]]
+    panels: list[list[Mark]]
 
     @property
-    def marks(self) -> list[tuple[dict, list[dict]]]:
+    def marks(self) -> list[Mark]:
         return [mark for panel in self.panels for mark in panel]
 
-    def of_kind(self, kind: str) -> list[tuple[dict, list[dict]]]:
-        return [(unit, rows) for unit, rows in self.marks if unit["mark"]["type"] == kind]
+    def of_kind(self, kind: str) -> list[Mark]:
+        return of_kind(self.marks, kind)
 
     @property
     def lines(self) -> list[dict]:
@@ -164,8 +166,7 @@ class Shown(NamedTuple):
 
     @property
     def cells(self) -> list[dict]:
-        colours = [m for m in self.of_kind("rect") if "color" in m[0]["encoding"]]
-        return [row for _, rows in colours for row in rows]
+        return coloured_cells(self.marks)
 
     @property
     def svg(self) -> str:
@@ -365,10 +366,9 @@ def test_one_token_at_one_layer_is_drawn():
 def test_what_is_not_defined_breaks_a_line_and_is_a_grey_cell():
     figure, heat = of_odd(rank_layers), of_odd(rank_heatmap)
     undefined = {(6, 1), (9, 0), (9, 1), (9, 2)}
-    gaps = {(row["position"], row["layer"]) for row in figure.lines if row["place"] is None}
-    grey = [rows for unit, rows in heat.of_kind("rect") if "color" not in unit["encoding"]]
-    assert gaps == undefined
-    assert {(row["position"], row["layer"]) for rows in grey for row in rows} == undefined
+    gaps = [row for row in figure.lines if row["place"] is None]
+    assert values(gaps, "position", "layer") == undefined
+    assert values(grey_cells(heat.marks), "position", "layer") == undefined
     ((_, rows),) = figure.of_kind("text")
     named = {row["series"] for row in rows}
     assert {"the (6)", "the (7)", "-ing", "[space]", "a\\u202eb"} <= named
@@ -393,13 +393,6 @@ def test_without_values_a_figure_says_so(draw):
         assert draw(rows, show=show, title="t").mark.text == "nothing to show"
 
 
-def test_untrusted_text_stays_data():
-    page = Page(render(of_odd(rank_layers).spec, ".html").decode())
-    names = [tag for tag, _ in page.tags]
-    assert names.count("script") == 2 and "b" not in names
-    assert "=SUM(A1)" in page.scripts[0] and not set("<>&") & set(page.scripts[0])
-
-
 # --- classes of words -------------------------------------------------------------------------
 
 
@@ -421,10 +414,10 @@ def test_classes_and_their_gap_are_drawn_as_the_tables_say(published):
             (figure.panels[index], by_class.filter(**here)),
             (figure.panels[index + len(above)], of_gap),
         ):
-            found = values(drawn(panel), "layer", "line", *columns)
+            found = values(line_points(panel), "layer", "line", *columns)
             assert found == set(rows.select("layer", "word_class", **exact).iter_rows())
     assert labels(figure.panels[len(above) - 1]) == set(TOKENS)
-    assert {row["dashed"] for row in drawn(figure.panels[0])} == {published}  # of few texts
+    assert {row["dashed"] for row in line_points(figure.panels[0])} == {published}  # of few texts
     assert ("Dashed: classes in few texts." in figure.notes) == published
     assert ("not transposed" in figure.notes) == published
     texts = 4 if published else 64
@@ -491,7 +484,7 @@ def test_the_composite_has_a_column_for_each_model_over_its_own_depth():
     titles = [panel["title"]["text"] for panel in figure.spec["concat"]]
     assert titles == [*DEPTHS, "", "", ""] and figure.spec["columns"] == 3
     for index, (measure, depth) in enumerate(itertools.product(MEASURES, DEPTHS.values())):
-        found = drawn(figure.panels[index])
+        found = line_points(figure.panels[index])
         rows = tables[index % 3].filter(measure=measure)
         value = pl.col("value").cast(pl.Float64).round(6)
         expected = set(rows.select("word_class", "layer", value).iter_rows())
@@ -505,9 +498,8 @@ def test_the_composite_has_a_column_for_each_model_over_its_own_depth():
 def test_files_are_the_same_bytes_in_every_process(tmp_path):
     # How charts become files is tested elsewhere; this one has selections, too.
     code = (
-        "import sys, test_vocabulary_figures as t\n"
-        "from tokentrails.figures.pieces.save import save\n"
+        "import test_vocabulary_figures as t\n"
         "chart = t.rank_layers(t.ranks(depth=3, published=True), show='a', title='T')\n"
-        "save(chart, [sys.argv[1] + '/figure.json'])\n"
+        "save(chart, [out / 'figure.json'])\n"
     )
     assert made_twice_alike(code, tmp_path) == ["figure.json"]
