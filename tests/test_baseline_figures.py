@@ -28,13 +28,9 @@ def chance_tables(depth: int = 12, width: int = 8) -> tuple[pl.DataFrame, pl.Dat
 
 def test_chance_has_a_band_by_layer_and_names_its_largest_dimension():
     table, dimensions = chance_tables()
-    chart = baseline(table, dimensions, title="t", **BAND)
+    chart = baseline(table, dimensions, **BAND)
     found = panels(chart)
-    assert list(found) == [
-        "two states",
-        "a state and an embedding",
-        "share of single dimensions",
-    ]
+    assert list(found) == ["two states", "a state and an embedding", "share of single dimensions"]
     text = str(specification(chart))
     assert "dimension 5" in text and "90 % interval" in text and "Hollow diamond" in text
     for site, depth in (("resid", 13), ("resid_mid", 12)):
@@ -48,8 +44,8 @@ def test_chance_has_a_band_by_layer_and_names_its_largest_dimension():
 def test_chance_at_one_site_and_of_nothing_can_be_drawn():
     table, dimensions = chance_tables()
     mid = [t.filter(pl.col("site") == "resid_mid") for t in (table, dimensions)]
-    chart = baseline(*mid, title="t", **BAND)
+    chart = baseline(*mid, **BAND)
     assert "not read at resid" in str(specification(chart))
     assert "Hollow diamond" not in str(specification(chart))
-    empty = baseline(table.clear(), dimensions.clear(), title="t", **BAND)
+    empty = baseline(table.clear(), dimensions.clear(), **BAND)
     assert "nothing to show" in str(specification(empty))

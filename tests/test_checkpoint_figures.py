@@ -13,6 +13,7 @@ from drawn import (
     FORMATS,
     coloured_cells,
     grey_cells,
+    label_gaps,
     labels,
     line_points,
     made_twice_alike,
@@ -119,7 +120,7 @@ ALL: dict[str, tuple[Callable[..., alt.TopLevelMixin], Callable[..., pl.DataFram
     "convergence": (convergence, by_group, BAND),
     "convergence_aggregate": (convergence_aggregate, by_group, BAND),
     "convergence_slope": (convergence_slope, by_group, BAND),
-    "convergence_heatmap": (convergence_heatmap, by_group, {}),
+    "convergence_heatmap": (convergence_heatmap, by_group, {"title": "t"}),
     "alignment": (alignment, aligned, BAND),
     "perturbation": (perturbation, perturbed, BAND),
     "perturbation_steps": (perturbation_steps, perturbed, BAND),
@@ -188,7 +189,7 @@ def test_the_ramp_goes_from_light_to_dark():
 
 def test_convergence_draws_the_table_on_an_axis_that_holds_step_0():
     table = by_group()
-    chart = convergence(table, CALM, title="t", **BAND)
+    chart = convergence(table, CALM, **BAND)
     shown = panels(chart)
     assert list(shown) == [f"layer {layer}" for layer in range(7)]
     for layer in range(7):
@@ -205,7 +206,7 @@ def test_convergence_draws_the_table_on_an_axis_that_holds_step_0():
 
 def test_groups_of_few_words_are_dashed_and_empty_ones_named():
     table = by_group(words={**WORDS, 4: 0, 5: 1})
-    chart = convergence(table, CALM, title="t", **BAND)
+    chart = convergence(table, CALM, **BAND)
     shown = panels(chart)
     rows = [row for panel in shown.values() for row in line_points(panel)]
     assert {row["line"]: row["dashed"] for row in rows} == {1: False, 2: False, 3: True, 5: True}
@@ -213,19 +214,19 @@ def test_groups_of_few_words_are_dashed_and_empty_ones_named():
     assert labels(shown["layer 3"]) == named
     assert {row["low"] for row in rows if row["line"] == 5} == {None}
     assert "No word has 4 tokens." in notes(chart)
-    assert "few words" not in notes(convergence(by_group(words={1: 20}), CALM, title="t", **BAND))
+    assert "few words" not in notes(convergence(by_group(words={1: 20}), CALM, **BAND))
 
 
 def test_a_checkpoint_without_a_step_is_left_out_and_named():
     for draw in (convergence, convergence_aggregate, convergence_slope):
-        chart = draw(by_group(main=True), CALM, title="t", **BAND)
+        chart = draw(by_group(main=True), CALM, **BAND)
         assert "without a step in the name: main." in notes(chart)
         rows = [row for panel in panels(chart).values() for row in line_points(panel)]
         assert "main" not in {row["checkpoint"] for row in rows}
 
 
 def test_of_many_layers_twelve_are_drawn_and_it_says_so():
-    chart = convergence(by_group(depth=24), CALM, title="t", **BAND)
+    chart = convergence(by_group(depth=24), CALM, **BAND)
     shown = [int(name.removeprefix("layer ")) for name in panels(chart)]
     assert len(shown) == 12 and (shown[0], shown[-1]) == (0, 24)
     assert {b - a for a, b in itertools.pairwise(shown)} == {2, 3}
@@ -235,57 +236,44 @@ def test_of_many_layers_twelve_are_drawn_and_it_says_so():
 def test_a_missing_value_is_not_drawn():
     at = (pl.col("layer") == 2) & (pl.col("n_tokens") == 1) & (pl.col("step") == 8)
     table = by_group().with_columns(mean=pl.when(at).then(math.nan).otherwise("mean"))
-    rows = line_points(panels(convergence(table, CALM, title="t", **BAND))["layer 2"])
+    rows = line_points(panels(convergence(table, CALM, **BAND))["layer 2"])
     assert (8, 1) not in values(rows, "step", "line") and (8, 2) in values(rows, "step", "line")
 
 
-def test_the_aggregate_shows_groups_over_layers_and_layers_over_words():
+@pytest.mark.parametrize(
+    ("draw", "columns"),
+    [
+        (convergence_aggregate, ("mean", "ci_low", "ci_high")),
+        (convergence_slope, ("per_doubling", "per_doubling_low", "per_doubling_high")),
+    ],
+)
+def test_two_panels_show_groups_over_layers_and_layers_over_words(draw, columns):
     table = by_group().filter(site="resid")
-    left, right = panels(convergence_aggregate(table, CALM, title="t", **BAND)).values()
-    over_layers = table.filter(pl.col("layer").is_null()).drop_nulls("n_tokens")
-    columns = ("step", "n_tokens", "mean", "ci_low", "ci_high")
-    found = values(line_points(left), "step", "line", "value", "low", "high")
-    assert found == points(over_layers, *columns)
-    all_words = table.filter(pl.col("n_tokens").is_null()).drop_nulls("layer")
-    assert values(line_points(right), "step", "line", "value", "low", "high") == points(
-        all_words, "step", "layer", *columns[2:]
-    )
-    for panel in (left, right):
-        (band,) = (rows for unit, rows in panel if unit["mark"]["type"] == "area")
-        assert {row["line"] for row in band} == {row["line"] for row in line_points(panel)}
+    left, right = panels(draw(table, CALM, **BAND)).values()
+    rows = table.drop_nulls(columns[0])
+    over_layers = rows.filter(pl.col("layer").is_null()).drop_nulls("n_tokens")
+    all_words = rows.filter(pl.col("n_tokens").is_null()).drop_nulls("layer")
+    for panel, line, expected in ((left, "n_tokens", over_layers), (right, "layer", all_words)):
+        found = line_points(panel)
+        drawn = values(found, "step", "line", "value", "low", "high")
+        assert drawn == points(expected, "step", line, *columns)
+        ((_, band),) = of_kind(panel, "area")
+        assert {row["line"] for row in band} == {row["line"] for row in found}
+        if draw is convergence_slope:
+            assert panel[0][0]["mark"]["type"] == "rule" and panel[0][1] == [{"value": 0.0}]
     assert labels(right) == {"layer 0", "layer 3", "layer 6"}
     assert {row["line"]: row["colour"] for row in line_points(right)} == {
         layer: ramp(layer / 6) for layer in range(7)
     }
 
 
-def test_slopes_are_those_of_the_table():
-    table = by_group().filter(site="resid")
-    chart = convergence_slope(table, CALM, title="t", **BAND)
-    left, right = panels(chart).values()
-    over_layers = table.filter(pl.col("layer").is_null()).drop_nulls(["n_tokens", "per_doubling"])
-    columns = ("per_doubling", "per_doubling_low", "per_doubling_high")
-    found = values(line_points(left), "step", "line", "value", "low", "high")
-    assert found == points(over_layers, "step", "n_tokens", *columns)
-    all_words = table.filter(pl.col("n_tokens").is_null()).drop_nulls(["layer", "per_doubling"])
-    assert values(line_points(right), "step", "line", "value", "low", "high") == points(
-        all_words, "step", "layer", *columns
-    )
-    for panel in (left, right):
-        assert panel[0][0]["mark"]["type"] == "rule"
-        assert panel[0][1] == [{"value": 0.0}]
-
-
 def test_labels_of_a_panel_do_not_overlap():
     words = {tokens: 20 for tokens in range(1, 13)}
     for draw, made in ((convergence, by_group), (perturbation_steps, perturbed)):
-        for panel in panels(draw(made(words=words), CALM, title="t", **BAND)).values():
-            for _, rows in (m for m in panel if m[0]["mark"]["type"] == "text"):
-                unit = panel[0][0]
-                low, high = panel[-1][0]["encoding"]["y"]["scale"]["domain"]
-                height = max(150, 14 * (len(rows) + 1))
-                pixels = sorted(row["value"] / (high - low) * height for row in rows)
-                assert unit and all(b - a > 13.9 for a, b in itertools.pairwise(pixels))
+        for panel in panels(draw(made(words=words), CALM, **BAND)).values():
+            if of_kind(panel, "text"):
+                gaps = label_gaps(panel, "value", max(150, 14 * (len(labels(panel)) + 1)))
+                assert min(gaps) > 13.9
 
 
 # --- alignment --------------------------------------------------------------------------------
@@ -296,7 +284,7 @@ def test_alignment_shows_all_words_in_every_measure_with_bands():
         cka=pl.when(pl.col("step") == 1).then(None).otherwise("cka"),
         cka_ci_low=pl.when(pl.col("step") == 2).then(None).otherwise("cka_ci_low"),
     )
-    chart = alignment(table, CALM, title="t", **BAND)
+    chart = alignment(table, CALM, **BAND)
     shown = panels(chart)
     assert list(shown) == [f"layer {layer}" for layer in range(7)]
     measures = ("cosine", "cka", "procrustes", "procrustes_shuffled")
@@ -358,7 +346,7 @@ def test_the_heat_map_of_groups_has_a_panel_for_each():
 
 def test_perturbation_shows_every_checkpoint_with_its_interval():
     table = perturbed(main=True)
-    chart = perturbation(table, CALM, title="t", **BAND)
+    chart = perturbation(table, CALM, **BAND)
     shown = panels(chart)
     assert list(shown) == [
         *("P1 · 1 token", "P1 · 2 tokens", "P1 · 3 tokens, n = 4"),
@@ -392,7 +380,7 @@ def test_perturbation_shows_every_checkpoint_with_its_interval():
 
 
 def test_of_many_checkpoints_some_are_drawn_by_layer_and_it_says_so():
-    chart = perturbation(perturbed(depth=2, steps=PYTHIA, words={2: 20}), CALM, title="t", **BAND)
+    chart = perturbation(perturbed(depth=2, steps=PYTHIA, words={2: 20}), CALM, **BAND)
     steps = {row["step"] for panel in panels(chart).values() for row in line_points(panel, width=1)}
     assert steps | {143_000} == set(log_spaced(PYTHIA, 40))
     assert f"Drawn: {len(steps) + 1} of 154 steps" in notes(chart)
@@ -400,16 +388,16 @@ def test_of_many_checkpoints_some_are_drawn_by_layer_and_it_says_so():
 
 def test_perturbation_of_one_checkpoint_without_a_step():
     table = perturbed(main=True).filter(pl.col("step").is_null())
-    chart = perturbation(table, CALM, title="t", **BAND)
+    chart = perturbation(table, CALM, **BAND)
     rows = [row for panel in panels(chart).values() for row in line_points(panel)]
     assert {(row["checkpoint"], row["colour"]) for row in rows} == {("main", ramp(1))}
     assert not marks(chart, "tick") and "Checkpoint: main." in notes(chart)
-    assert perturbation_steps(table, CALM, title="t", **BAND).mark.text == "nothing to show"
+    assert perturbation_steps(table, CALM, **BAND).mark.text == "nothing to show"
 
 
 def test_perturbation_by_step_at_few_layers_and_over_all():
     table = perturbed(depth=24)
-    shown = panels(perturbation_steps(table, CALM, title="t", **BAND))
+    shown = panels(perturbation_steps(table, CALM, **BAND))
     layers = {f"layer {layer}": pl.col("layer") == layer for layer in (0, 6, 12, 18, 24)}
     places = layers | {"mean over layers": pl.col("layer").is_null()}
     assert list(shown) == list(places)
@@ -439,8 +427,8 @@ def test_an_empty_table_gives_a_figure_that_says_so(name):
     draw, made, options = ALL[name]
     table = made()
     for empty in (table.clear(), table.filter(pl.col("site") == "resid_mid")):
-        assert draw(empty, CALM, title="t", **options).mark.text == "nothing to show"
-    spec = specification(draw(table.clear(), warned("w"), title="t", **options))
+        assert draw(empty, CALM, **options).mark.text == "nothing to show"
+    spec = specification(draw(table.clear(), warned("w"), **options))
     assert spec["title"]["subtitle"] == ["Warning: step0: w."]
 
 
@@ -448,7 +436,7 @@ def test_an_empty_table_gives_a_figure_that_says_so(name):
 @pytest.mark.parametrize("step", [0, 64])
 def test_one_checkpoint_is_a_figure_too(name, step):
     draw, made, options = ALL[name]
-    chart = draw(made(steps=[step], words={1: 1}), CALM, title="t", **options)
+    chart = draw(made(steps=[step], words={1: 1}), CALM, **options)
     svg = render(specification(chart), ".svg").decode()
     if name == "convergence_slope":
         assert "nothing to show" in svg
@@ -460,12 +448,9 @@ def test_one_checkpoint_is_a_figure_too(name, step):
 def test_warnings_stand_in_red_above_the_notes(name):
     draw, made, options = ALL[name]
     table = made(depth=1, steps=[0, 8, 64])
-    calm = specification(draw(table, CALM, title="t", **options))["title"]
-    spec = specification(draw(table, warned("a\x00</b>", "b"), title="t", **options))
-    assert spec["title"]["subtitle"] == [
-        "Warning: step0: a\\x00</b>.",
-        "Warning: step1: b.",
-    ]
+    calm = specification(draw(table, CALM, **options))["title"]
+    spec = specification(draw(table, warned("a\x00</b>", "b"), **options))
+    assert spec["title"]["subtitle"] == ["Warning: step0: a\\x00</b>.", "Warning: step1: b."]
     assert spec["title"]["subtitleColor"] == "#B3261E" != calm.get("subtitleColor")
     assert spec["vconcat"][0]["title"]["text"] == calm["subtitle"]
 
@@ -486,7 +471,7 @@ def test_warnings_come_from_the_table_of_checkpoints():
 def test_files_are_the_same_bytes_in_every_process(tmp_path):
     code = (
         "import test_checkpoint_figures as t\n"
-        "chart = t.perturbation(t.perturbed(depth=1), t.warned('w'), title='A', **t.BAND)\n"
+        "chart = t.perturbation(t.perturbed(depth=1), t.warned('w'), **t.BAND)\n"
         "save(chart, [out / ('a' + suffix) for suffix in t.FORMATS])\n"
     )
     assert len(made_twice_alike(code, tmp_path)) == len(FORMATS)

@@ -19,6 +19,7 @@ from drawn import (
     BAND,
     FORMATS,
     Page,
+    label_gaps,
     layers,
     line_points,
     made_twice_alike,
@@ -179,7 +180,7 @@ def test_labels_move_only_as_far_as_they_must():
 @pytest.mark.parametrize(("words", "texts"), [(TWO, 1), (FOUR, 3)])
 def test_lines_hold_the_stream_and_diamonds_the_final_norm(words, texts):
     identity, context, _ = tables(words, texts=texts)
-    chart = identity_context(identity, context, None, title="t", **BAND)
+    chart = identity_context(identity, context, None, **BAND)
     drawn = [row for _, rows in marks(chart, "line") for row in rows if "site" in row]
     assert {row["site"] for row in drawn} == {"resid"}
     assert max(row["cosine"] for row in drawn) < 1  # made-up resid_mid values lie above 4
@@ -192,14 +193,14 @@ def test_lines_hold_the_stream_and_diamonds_the_final_norm(words, texts):
 
 def test_encoder_has_no_diamond_and_no_note_of_one():
     identity, context, _ = tables(TWO, texts=1, depth=6, norm=False)
-    chart = identity_context(identity, context, None, title="t", **BAND)
+    chart = identity_context(identity, context, None, **BAND)
     assert not marks(chart, "point")
     assert "diamond" not in " ".join(written(chart))
 
 
 def test_mean_lines_are_means_and_texts_are_drawn_under_them():
     identity, context, _ = tables(FOUR, texts=3)
-    chart = identity_context(identity, context, None, title="t", **BAND)
+    chart = identity_context(identity, context, None, **BAND)
     strong = [rows for unit, rows in marks(chart, "line") if unit["mark"]["strokeWidth"] > 2]
     faint = [rows for unit, rows in marks(chart, "line") if unit["mark"]["strokeWidth"] == 0.8]
     here = {"word": "lead", "sense": "metal", "site": "resid", "layer": 4}
@@ -219,7 +220,7 @@ def test_without_senses_every_label_is_a_line_and_context_is_over_all_pairs():
     none = pl.lit(None, pl.String)
     identity = identity.with_columns(sense=none)
     context = context.with_columns(sense_a=none, sense_b=none, relation=none)
-    chart = identity_context(identity, context, None, title="t", **BAND)
+    chart = identity_context(identity, context, None, **BAND)
     series = [row["series"] for _, rows in marks(chart, "text") for row in rows]
     assert series.count("between texts") == 2
     assert len(series) == identity["label"].n_unique() + 2
@@ -229,11 +230,7 @@ def test_lines_whose_names_shorten_alike_stay_apart():
     identity, _, _ = tables({"lead": ["a", "b"]}, texts=1)
     long = pl.lit("a name far longer than any direct label may be ") + pl.col("label")
     chart = identity_context(
-        identity.with_columns(label=long, sense=pl.lit(None, pl.String)),
-        None,
-        None,
-        title="t",
-        **BAND,
+        identity.with_columns(label=long, sense=pl.lit(None, pl.String)), None, None, **BAND
     )
     ((unit, rows),) = (m for m in marks(chart, "line") if m[0]["mark"]["strokeWidth"] > 2)
     assert len({row["series"] for row in rows}) == 1
@@ -245,18 +242,11 @@ def test_lines_whose_names_shorten_alike_stay_apart():
 @pytest.mark.parametrize("count", [1, 2, 3, 24])
 def test_labels_of_a_panel_do_not_overlap(count):
     identity, context, _ = tables({f"w{i}": ["a", "b", "c"] for i in range(count)}, texts=1)
-    spec = specification(identity_context(identity, context, None, title="t", **BAND))
+    spec = specification(identity_context(identity, context, None, **BAND))
     assert len(spec["concat"]) == count
     for part in spec["concat"]:
-        (rows,) = (
-            rows
-            for unit, rows in layers(part | {"rows": spec["datasets"]})
-            if unit["mark"]["type"] == "text"
-        )
-        low, high = part["layer"][0]["encoding"]["y"]["scale"]["domain"]
-        pixels = sorted(row["cosine"] / (high - low) * part["height"] for row in rows)
-        assert len(pixels) == 4
-        assert all(b - a > 13.99 for a, b in itertools.pairwise(pixels))
+        gaps = label_gaps(layers(part | {"rows": spec["datasets"]}), "cosine", part["height"])
+        assert len(gaps) == 3 and min(gaps) > 13.99
 
 
 def test_the_axis_holds_the_intervals():
@@ -269,23 +259,20 @@ def test_the_axis_holds_the_intervals():
 def test_context_may_be_missing(context):
     identity, _, _ = tables(TWO, texts=1)
     for draw in (identity_context, composite_senses, composite_depth):
-        assert "between senses" not in written(draw(identity, context, None, title="t", **BAND))
+        assert "between senses" not in written(draw(identity, context, None, **BAND))
 
 
 def test_empty_tables_give_a_figure_that_says_so():
     identity, context, table = tables(TWO, texts=1)
     for draw in (identity_context, composite_senses, composite_depth):
-        assert (
-            draw(identity.clear(), context.clear(), None, title="t", **BAND).mark.text
-            == "nothing to show"
-        )
+        assert draw(identity.clear(), context.clear(), None, **BAND).mark.text == "nothing to show"
     assert summary(table.clear(), title="t").mark.text == "nothing to show"
 
 
 def test_identity_context_refuses_two_models():
     identity, context = several(TWO, 1)
     with pytest.raises(ValueError, match="one model"):
-        identity_context(identity, context, None, title="t", **BAND)
+        identity_context(identity, context, None, **BAND)
 
 
 # --- composites -------------------------------------------------------------------------------
@@ -296,7 +283,7 @@ def test_composites_use_each_models_own_depth():
     for draw in (composite_senses, composite_depth):
         drawn = [
             row
-            for _, rows in marks(draw(identity, context, None, title="t", **BAND), "line")
+            for _, rows in marks(draw(identity, context, None, **BAND), "line")
             for row in rows
             if row.get("site") == "resid"
         ]
@@ -309,7 +296,7 @@ def test_composites_use_each_models_own_depth():
 
 def test_composite_senses_shows_eight_words_and_says_so():
     identity, _, _ = tables({f"w{i}": ["a", "b"] for i in range(10)}, texts=1)
-    chart = composite_senses(identity, None, None, title="t", **BAND)
+    chart = composite_senses(identity, None, None, **BAND)
     titles = [panel["title"]["text"] for panel in specification(chart)["concat"]]
     assert titles == [f"w{i} · nano" for i in range(8)]
     assert "The first 8 of 10 words." in written(chart)
@@ -318,7 +305,7 @@ def test_composite_senses_shows_eight_words_and_says_so():
 def test_composite_senses_marks_a_word_that_a_model_lacks():
     identity, context = several(TWO, 1)
     gone = (pl.col("model") == "encoder") & (pl.col("word") == "bank")
-    chart = composite_senses(identity.filter(~gone), context.filter(~gone), None, title="t", **BAND)
+    chart = composite_senses(identity.filter(~gone), context.filter(~gone), None, **BAND)
     texts = [unit["mark"].get("text") for unit, _ in marks(chart, "text")]
     assert texts.count("not measured") == 1
 
@@ -328,7 +315,7 @@ def test_composite_depth_averages_words_not_texts():
     identity = identity.filter((pl.col("word") == "lead") | (pl.col("label") == "bank_money_0"))
     at = identity.filter(site="resid", layer=5).with_columns(pl.col("cosine").cast(pl.Float64))
     expected = at.group_by("word").agg(pl.col("cosine").mean())["cosine"].mean()
-    chart = composite_depth(identity, None, None, title="t", **BAND)
+    chart = composite_depth(identity, None, None, **BAND)
     rows = [r for _, rows in marks(chart, "line") for r in rows if r.get("layer") == 5]
     assert [r["cosine"] for r in rows] == [pytest.approx(expected, abs=2e-6)]
 
@@ -336,7 +323,7 @@ def test_composite_depth_averages_words_not_texts():
 def test_checkpoints_of_one_model_are_told_apart():
     identity, _, _ = tables(TWO, texts=1)
     second = identity.with_columns(checkpoint=pl.lit("step64"))
-    chart = composite_depth(pl.concat([identity, second]), None, None, title="t", **BAND)
+    chart = composite_depth(pl.concat([identity, second]), None, None, **BAND)
     names = {row["series"] for _, rows in marks(chart, "text") for row in rows}
     assert names == {"nano main", "nano step64"}
 
@@ -350,8 +337,8 @@ def adjusted(table: pl.DataFrame, without: tuple[str, ...] = ()) -> pl.DataFrame
 @pytest.mark.parametrize("draw", [composite_senses, composite_depth])
 def test_composites_show_adjusted_similarities_beside_raw_ones(draw):
     identity, context = several(TWO, texts=2)
-    plain = len(panels(draw(identity, context, None, title="t", **BAND)))
-    chart = draw(adjusted(identity), adjusted(context), None, title="t", **BAND)
+    plain = len(panels(draw(identity, context, None, **BAND)))
+    chart = draw(adjusted(identity), adjusted(context), None, **BAND)
     found = panels(chart)
     assert len(found) == 2 * plain
     beside = {title: found[f"{title}, adjusted"] for title in found if "adjusted" not in title}
@@ -366,7 +353,7 @@ def test_composites_show_adjusted_similarities_beside_raw_ones(draw):
 
 def test_a_model_without_a_baseline_says_so():
     identity, context = (adjusted(t, without=("encoder",)) for t in several(TWO, texts=1))
-    chart = specification(composite_senses(identity, context, None, title="t", **BAND))
+    chart = specification(composite_senses(identity, context, None, **BAND))
     assert str(chart).count("no baseline") == len(TWO)
 
 
@@ -408,7 +395,7 @@ def test_the_byte_level_space_mark_is_never_shown():
     table = table.with_columns(word=marked, label=pl.lit("Ġ") + pl.col("label"))
     context = context.with_columns(word=marked)
     charts = [
-        draw(identity, context, None, title="t", **BAND)
+        draw(identity, context, None, **BAND)
         for draw in (identity_context, composite_senses, composite_depth)
     ]
     for chart in [*charts, summary(table, title="t")]:
@@ -424,7 +411,7 @@ def test_the_byte_level_space_mark_is_never_shown():
 def test_untrusted_text_stays_data():
     identity, context, _ = tables(TWO, texts=2)
     chart = identity_context(
-        identity, context, None, title="</title><script>alert(1)</script>", **BAND
+        identity, context, None, **BAND | {"title": "</title><script>alert(1)</script>"}
     )
     html = render(specification(chart), ".html").decode()
     page = Page(html)
@@ -439,9 +426,7 @@ def test_untrusted_text_stays_data():
 def test_page_is_offline_and_allows_only_its_own_script():
     identity, _, _ = tables(TWO, texts=1)
     page = Page(
-        render(
-            specification(identity_context(identity, None, None, title="A & B", **BAND)), ".html"
-        ).decode()
+        render(specification(identity_context(identity, None, None, **BAND)), ".html").decode()
     )
     assert not [attrs for _, attrs in page.tags if {"src", "href"} & set(attrs)]
     (policy,) = (
@@ -465,7 +450,7 @@ def test_a_page_takes_its_script_from_a_file(tmp_path):
 def test_svg_is_well_formed_and_has_no_invisible_marks(tmp_path):
     identity, context, _ = tables(TWO, texts=2)
     save(
-        identity_context(identity, context, None, title="a\x00b <&>", **BAND),
+        identity_context(identity, context, None, **BAND | {"title": "a\x00b <&>"}),
         [tmp_path / "figure.svg"],
     )
     svg = (tmp_path / "figure.svg").read_text()
@@ -501,9 +486,9 @@ def test_files_are_the_same_bytes_in_every_process(tmp_path):
     code = (
         "import test_figures as t\n"
         "identity, context, table = t.tables(t.TWO, texts=2)\n"
-        "charts = {'a': t.identity_context(identity, context, None, title='A', **t.BAND),\n"
-        "          'b': t.composite_senses(*t.several(t.TWO, 2), None, title='B', **t.BAND),\n"
-        "          'c': t.composite_depth(*t.several(t.TWO, 2), None, title='C', **t.BAND),\n"
+        "charts = {'a': t.identity_context(identity, context, None, **t.BAND),\n"
+        "          'b': t.composite_senses(*t.several(t.TWO, 2), None, **t.BAND),\n"
+        "          'c': t.composite_depth(*t.several(t.TWO, 2), None, **t.BAND),\n"
         "          'd': t.summary(table, title='D')}\n"
         "for name, chart in charts.items():\n"
         "    save(chart, [out / (name + s) for s in t.FORMATS])\n"

@@ -13,6 +13,7 @@ from drawn import (
     Mark,
     coloured_cells,
     grey_cells,
+    label_gaps,
     labels,
     layers,
     line_points,
@@ -197,7 +198,7 @@ def of_odd(draw) -> Shown:
 @cache
 def of_classes(published: bool) -> Shown:
     tables = class_tables(published=published, texts=4 if published else 64)
-    return shown(rank_classes(*tables, title="t", **BAND))
+    return shown(rank_classes(*tables, **BAND))
 
 
 def of_table(table: pl.DataFrame, *columns: str) -> set[tuple]:
@@ -251,16 +252,14 @@ def test_rank_0_is_on_top_and_ticks_are_ranks():
 @pytest.mark.parametrize("draw", LINES)
 def test_every_token_has_a_label_of_its_own_that_overlaps_no_other(draw):
     figure = sentence(draw)
-    ((unit, rows),) = figure.of_kind("text")
+    ((_, rows),) = figure.of_kind("text")
     named = {row["position"]: row["series"] for row in rows}
     assert [named[at] for at in (0, 1, 3, 6, 18)] == [
         *("<|endoftext|>", "The", "libr", "the (6)", "café")
     ]
     assert len(set(named.values())) == len(named) == len(SENTENCE)
-    low, high = unit["encoding"]["y"]["scale"]["domain"]
     height = figure.spec["hconcat"][0]["height"]
-    pixels = sorted(row[LINES[draw]] / (high - low) * height for row in rows)
-    assert all(b - a > 13.9 for a, b in itertools.pairwise(pixels))
+    assert min(label_gaps(figure.panels[0], LINES[draw], height)) > 13.9
 
 
 @pytest.mark.parametrize("draw", LINES)
@@ -456,19 +455,17 @@ def test_up_is_closer_in_both_measures():
 
 
 def test_labels_of_classes_do_not_overlap_on_an_axis_that_runs_down():
-    (rows,) = (r for unit, r in of_classes(False).panels[1] if unit["mark"]["type"] == "text")
-    high, low = of_classes(False).panels[1][0][0]["encoding"]["y"]["scale"]["domain"]
-    pixels = sorted(row["value"] / (high - low) * 200 for row in rows)
-    assert len(pixels) == 3 and all(b - a > 13.9 for a, b in itertools.pairwise(pixels))
+    gaps = label_gaps(of_classes(False).panels[1], "value", 200)
+    assert len(gaps) == 2 and min(gaps) > 13.9
 
 
 def test_without_content_words_there_is_no_gap():
     by_class, gap, summary = class_tables(depth=1, tokens={"function": 3}, texts=1)
-    figure = shown(rank_classes(by_class, gap, summary.clear(), title="t", **BAND))
+    figure = shown(rank_classes(by_class, gap, summary.clear(), **BAND))
     words = [unit["mark"].get("text") for unit, _ in figure.of_kind("text")]
     assert words.count("not defined") == 2 and "in 1 text." in figure.notes
     assert "NaN" not in figure.svg
-    empty = rank_classes(by_class.clear(), gap, summary.clear(), title="t", **BAND)
+    empty = rank_classes(by_class.clear(), gap, summary.clear(), **BAND)
     assert empty.mark.text == "nothing to show"
 
 
@@ -480,7 +477,7 @@ DEPTHS = {"small": 6, "deep": 30, "single": 1}
 def test_the_composite_has_a_column_for_each_model_over_its_own_depth():
     tables = [class_tables(depth=n, model=name)[0] for name, n in DEPTHS.items()]
     published = class_tables(published=True)[0].filter("as_published")
-    figure = shown(composite_ranks(pl.concat([*tables, published]), title="t", **BAND))
+    figure = shown(composite_ranks(pl.concat([*tables, published]), **BAND))
     titles = [panel["title"]["text"] for panel in figure.spec["concat"]]
     assert titles == [*DEPTHS, "", "", ""] and figure.spec["columns"] == 3
     for index, (measure, depth) in enumerate(itertools.product(MEASURES, DEPTHS.values())):
@@ -492,7 +489,7 @@ def test_the_composite_has_a_column_for_each_model_over_its_own_depth():
         shares = {row["layer"]: row["share"] for row in found}
         assert shares == {i: round(i / max(depth - 1, 1), 6) for i in range(depth)}
     assert labels(figure.panels[2]) == labels(figure.panels[5]) == set(TOKENS)
-    assert composite_ranks(published, title="t", **BAND).mark.text == "nothing to show"
+    assert composite_ranks(published, **BAND).mark.text == "nothing to show"
 
 
 def test_files_are_the_same_bytes_in_every_process(tmp_path):

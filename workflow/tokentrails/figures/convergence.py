@@ -83,8 +83,8 @@ def _overview(
     parts = {heading: points for heading, points in parts.items() if len(points)}
     if not parts:
         return nothing_to_show(title, warnings)
-    low, high = value_range(pl.concat(parts.values(), how="vertical_relaxed"), **limits)
-    frame = Frame.over_steps(rows["step"].unique(), 330, name, low, high, 280, tooltip=STEP_TOOLTIP)
+    ends = value_range(pl.concat(parts.values(), how="vertical_relaxed"), **limits)
+    frame = Frame.over_steps(rows["step"].unique(), name, *ends, 330, 280, STEP_TOOLTIP)
     panels = [
         line_panel(points, frame, title=heading, y_title=index == 0)
         for index, (heading, points) in enumerate(parts.items())

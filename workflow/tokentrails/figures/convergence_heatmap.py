@@ -5,7 +5,7 @@ import polars as pl
 
 from .pieces.groups import stream, titles
 from .pieces.heat import step_grid, step_heat
-from .pieces.lines import grid_options
+from .pieces.lines import edges
 from .pieces.notes import left_out, reference_name, warnings_of, words_note
 from .pieces.points import exact
 from .pieces.theme import figure, nothing_to_show
@@ -35,10 +35,9 @@ def convergence_heatmap(
     together = pl.concat(panels.values())
     grid = step_grid(sorted(together["step"].unique()), sorted(together["layer"].unique()))
     columns = min(_COLUMNS, len(panels))
-    options = grid_options(len(panels), columns)
     maps = [
-        step_heat(group, grid, title=name, x_title=edge["x_title"], y_title=edge["y_title"])
-        for (name, group), edge in zip(panels.items(), options, strict=True)
+        step_heat(group, grid, title=name, **edge)
+        for (name, group), edge in zip(panels.items(), edges(len(panels), columns), strict=True)
     ]
     notes = [
         f"The reference is {reference_name(table)}. "

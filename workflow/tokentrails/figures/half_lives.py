@@ -23,7 +23,8 @@ _GROUPS = {
 _MEASURES = ("cosine", "adjusted")
 _KEYS = ("measure", "grouping", "group")
 _BEYOND = 1.05  # where labels stand, as a share of the layers
-_PANEL = ("share of tokens lost", -0.02, 1.02, 250, 190, ("series", "n", "n_texts"))
+_AXIS = alt.Axis(tickCount=5, format=".0%")
+_PANEL = ("share of tokens lost", -0.02, 1.02, 250, 190, ("series", "n", "n_texts"), _AXIS)
 
 
 def half_life(
@@ -40,7 +41,7 @@ def half_life(
     if points.is_empty():
         return nothing_to_show(title)
     depth: int = points.select(pl.col("layer").max()).item()
-    frame = Frame.over_layers(depth, _BEYOND, *_PANEL, _axis())
+    frame = Frame.over_layers(depth, _BEYOND, *_PANEL)
     panels = _panels(points, "grouping", _GROUPINGS, frame)
     counts = points.filter(grouping="word_class").group_by("group", maintain_order=True)
     named = [f"{n:,} {group}" for group, n in counts.agg(pl.col("n").max()).rows()]
@@ -64,15 +65,11 @@ def composite_half_lives(
     points = _points(curve.filter(pl.col("group").is_in(list(_GROUPS))), "run", "share")
     if points.is_empty():
         return nothing_to_show(title)
-    frame = Frame.over_depth("share", "layer / depth", _BEYOND, *_PANEL, _axis())
+    frame = Frame.over_depth("share", "layer / depth", _BEYOND, *_PANEL)
     panels = _panels(points, "group", _GROUPS, frame, in_order(points["line"]))
     notes = [_note(threshold), _band(points, confidence)]
     chart = alt.concat(*panels, columns=3)
     return figure(chart, title=title, notes=notes, width=3 * (frame.width + 130))
-
-
-def _axis() -> alt.Axis:
-    return alt.Axis(tickCount=5, format=".0%")
 
 
 def _points(curve: pl.DataFrame, line: str, x: str) -> pl.DataFrame:

@@ -8,7 +8,7 @@ import altair as alt
 import polars as pl
 
 from .pieces.curves import context_curves, identity_curves, intervals
-from .pieces.lines import FRACTIONS, Frame, grid_options, layer_ticks, linear_x
+from .pieces.lines import FRACTIONS, Frame, edges, layer_ticks, linear_x
 from .pieces.notes import band_note
 from .pieces.panel import cosine_range, panel
 from .pieces.points import AFTER_NORM, LINE, in_order, mapped
@@ -60,10 +60,9 @@ def identity_context(
             texts.filter(word=word),
             frame,
             title=readable(word),
-            x_title=edge["x_title"],
-            y_title=edge["y_title"],
+            **edge,
         )
-        for word, edge in zip(words, grid_options(len(words), columns), strict=True)
+        for word, edge in zip(words, edges(len(words), columns), strict=True)
     ]
     chart = alt.concat(*panels, columns=columns)
     notes = _notes(means, texts, confidence)

@@ -6,7 +6,7 @@ import altair as alt
 import polars as pl
 
 from .pieces.groups import KEPT, group_colour, group_name, stream, titles
-from .pieces.lines import Frame, grid_options, line_panel, value_range
+from .pieces.lines import Frame, line_panel, panel_grid, value_range
 from .pieces.notes import band_note, counts, left_out, warnings_of
 from .pieces.points import in_order, mapped, points_frame
 from .pieces.steps import log_spaced, step_axis
@@ -84,18 +84,9 @@ def perturbation_steps(
     limits = value_range(points, top=1.0)
     height = max(170, LINE_HEIGHT * (points["line"].n_unique() + 1))
     tooltip = ("checkpoint", "series", "n")
-    steps = points["step"].unique()
-    frame = Frame.over_steps(steps, 220, "cosine", *limits, height, tooltip=tooltip)
+    frame = Frame.over_steps(points["step"].unique(), "cosine", *limits, 220, height, tooltip)
     columns = min(len(panels), _COLUMNS)
-    chart = alt.concat(
-        *(
-            line_panel(part, frame, title=heading, **options)
-            for (heading, part), options in zip(
-                panels.items(), grid_options(len(panels), columns), strict=True
-            )
-        ),
-        columns=columns,
-    )
+    chart = panel_grid(panels, frame, columns)
     band = f"Solid: P1. Dashed: P2. {band_note(confidence)}"
     notes = [*_variant_notes(rows), band, *left_out(table)]
     width = columns * (frame.width + 45) + 110

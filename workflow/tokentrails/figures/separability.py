@@ -18,6 +18,7 @@ _SIDES = {"within": PALETTE[0], "between": PALETTE[1]}
 _MEASURES = {"cosine": INK, "standardised": PALETTE[3]}
 _CRITERIA = {"gap": "gap: within − between", "auc": "AUC"}
 _CHANCE = {"gap": 0.0, "auc": 0.5}
+_AXIS = alt.Axis(tickCount=5, minExtent=40)
 _TOOLTIP = ("line", "n", "p_holm")
 _AUC_NOTE = (
     "AUC: the probability that two texts of one sense are more alike than two of different senses; "
@@ -37,7 +38,7 @@ def senses_by_layer(
     if gaps.is_empty():
         return nothing_to_show(title)
     last: int = gaps.select(pl.col("layer").max()).item()
-    above = Frame.over_layers(last, _BEYOND, "", 0.0, 1.0, 205, 190, _TOOLTIP, _axis())
+    above = Frame.over_layers(last, _BEYOND, "", 0.0, 1.0, 205, 190, _TOOLTIP, _AXIS)
     below = replace(above, width=345, height=170)
     panels = [
         _criterion_panel(table, best.filter(site=LINE, criterion=name), name, below)
@@ -72,7 +73,7 @@ def composite_separability(
     depth = pl.col("line").replace_strict(
         dict(tops.select("run", "depth").iter_rows()), return_dtype=pl.Float64
     )
-    panel = ("", 0.0, 1.0, 330, 260, _TOOLTIP, _axis())
+    panel = ("", 0.0, 1.0, 330, 260, _TOOLTIP, _AXIS)
     frame = Frame.over_depth("fraction", "layer / depth", _BEYOND, *panel)
     panels = []
     for criterion, name in _CRITERIA.items():
@@ -155,10 +156,6 @@ def _line(table: pl.DataFrame, value: str, name: str, tint: str = INK) -> pl.Dat
 def _best(row: dict[str, Any]) -> str:
     interval = "" if row["best_low"] is None else f" [{row['best_low']}, {row['best_high']}]"
     return f"{row['measure']}: best at layer {row['best_layer']}{interval}, {row['value']:.3f}"
-
-
-def _axis() -> alt.Axis:
-    return alt.Axis(tickCount=5, minExtent=40)
 
 
 def _y(frame: Frame) -> alt.Y:

@@ -3,7 +3,7 @@
 import altair as alt
 import polars as pl
 
-from .lines import Frame, evenly, grid_options, line_panel, value_range
+from .lines import Frame, evenly, panel_grid, value_range
 from .theme import LINE_HEIGHT
 
 STEP_TOOLTIP = ("checkpoint", "series", "layer", "n")
@@ -19,16 +19,10 @@ def layer_panels(points: pl.DataFrame, value: str) -> tuple[alt.ConcatChart, lis
     every = sorted(points["layer"].unique())
     layers = evenly(every, _MOST_LAYERS)
     points = points.filter(pl.col("layer").is_in(layers))
-    columns = min(len(layers), _COLUMNS)
-    low, high = value_range(points, top=1.0)
     height = max(150, LINE_HEIGHT * (points["line"].n_unique() + 1))
-    frame = Frame.over_steps(
-        points["step"].unique(), 175, value, low, high, height, tooltip=STEP_TOOLTIP
-    )
-    panels = [
-        line_panel(points.filter(layer=layer), frame, title=f"layer {layer}", **options)
-        for layer, options in zip(layers, grid_options(len(layers), columns), strict=True)
-    ]
+    limits = value_range(points, top=1.0)
+    frame = Frame.over_steps(points["step"].unique(), value, *limits, 175, height, STEP_TOOLTIP)
+    parts = {f"layer {layer}": points.filter(layer=layer) for layer in layers}
     thinned = len(layers) < len(every)
     drawn = [f"Drawn: {len(layers)} of {len(every)} layers, evenly spaced."] if thinned else []
-    return alt.concat(*panels, columns=columns), drawn
+    return panel_grid(parts, frame, min(len(layers), _COLUMNS)), drawn

@@ -1,7 +1,7 @@
 """Panels of lines over layers, depth or steps, with intervals and labels at the lines' ends."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -69,20 +69,12 @@ class Frame:
 
     @classmethod
     def over_steps(
-        cls,
-        steps: Iterable[int],
-        width: int,
-        value: str,
-        low: float,
-        high: float,
-        height: int,
-        **more: Any,
+        cls, steps: Iterable[int], value: str, low: float, high: float, width: int, *rest: Any
     ) -> Self:
         """x is log(1 + step)."""
         steps = list(steps)
         right = beyond(max(steps), 0.05)
-        x = step_axis(steps, width, right=right)
-        return cls(x, right, value, low, high, width, height, **more)
+        return cls(step_axis(steps, width, right=right), right, value, low, high, width, *rest)
 
     @property
     def scale(self) -> alt.Scale:
@@ -243,6 +235,17 @@ def end_labels(
     ]
 
 
+def panel_grid(parts: Mapping[str, pl.DataFrame], frame: Frame, columns: int) -> alt.ConcatChart:
+    """A panel for each points frame, under its title; lines are labelled in the last column."""
+    panels = [
+        line_panel(points, frame, title=title, labels=index % columns == columns - 1, **edge)
+        for index, ((title, points), edge) in enumerate(
+            zip(parts.items(), edges(len(parts), columns), strict=True)
+        )
+    ]
+    return alt.concat(*panels, columns=columns)
+
+
 def evenly(values: Sequence[int], most: int) -> list[int]:
     """At most `most` of the values, evenly spaced, with the first and the last."""
     if len(values) <= most:
@@ -250,13 +253,9 @@ def evenly(values: Sequence[int], most: int) -> list[int]:
     return [values[math.floor(i * (len(values) - 1) / (most - 1) + 0.5)] for i in range(most)]
 
 
-def grid_options(count: int, columns: int) -> list[dict[str, Any]]:
-    """What each panel of a grid has: titles at the left and lower edge, labels at the right."""
+def edges(count: int, columns: int) -> list[dict[str, Any]]:
+    """Which titles of axes the panels of a grid have: those at its left and lower edge."""
     return [
-        {
-            "x_title": index + columns >= count,
-            "y_title": index % columns == 0,
-            "labels": index % columns == columns - 1,
-        }
+        {"x_title": index + columns >= count, "y_title": index % columns == 0}
         for index in range(count)
     ]
