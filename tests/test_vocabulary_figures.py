@@ -143,7 +143,7 @@ def class_tables(
 
 
 LINES = {similarity_layers: "cosine", rank_layers: "place"}
-OF_TEXT = [*LINES, rank_heatmap]
+TEXT_FIGURES = [*LINES, rank_heatmap]
 
 
 class Shown(NamedTuple):
@@ -191,17 +191,17 @@ def sentence(draw, published=False) -> Shown:
 
 
 @cache
-def of_odd(draw) -> Shown:
+def odd_figure(draw) -> Shown:
     return shown(draw(odd(), show="a", title="</b>"))
 
 
 @cache
-def of_classes(published: bool) -> Shown:
+def class_figure(published: bool) -> Shown:
     tables = class_tables(published=published, texts=4 if published else 64)
     return shown(rank_classes(*tables, **BAND))
 
 
-def of_table(table: pl.DataFrame, *columns: str) -> set[tuple]:
+def table_rows(table: pl.DataFrame, *columns: str) -> set[tuple]:
     """Rows of a table in the digits of a figure; a rank's place is computed here."""
     rows = table.with_columns(
         place=(pl.col("rank").cast(pl.Float64) + 1).log10().round(6),
@@ -234,7 +234,7 @@ def test_factors_have_a_tick_at_1_and_two_more(low, high):
 def test_lines_are_those_of_the_text_at_the_site_inside_blocks(draw):
     figure, column = sentence(draw), LINES[draw]
     found = values(figure.lines, "position", "layer", column)
-    assert found == of_table(ranks(depth=6), "position", "layer", column)
+    assert found == table_rows(ranks(depth=6), "position", "layer", column)
     assert figure.notes.startswith("a: “<|endoftext|>") and "b: " not in figure.notes
     assert "(resid_mid)" in figure.notes and "position added" not in figure.notes
 
@@ -283,7 +283,7 @@ def test_colours_and_shapes_follow_the_class_of_the_word():
 
 
 @pytest.mark.parametrize("draw", LINES)
-def test_what_was_published_is_a_panel_beside_the_right_one(draw):
+def test_what_was_published_has_a_panel_of_its_own(draw):
     figure = sentence(draw, published=True)
     titles = [panel["title"]["text"] for panel in figure.spec["hconcat"]]
     assert titles == ["right formula", "as published"]
@@ -292,7 +292,7 @@ def test_what_was_published_is_a_panel_beside_the_right_one(draw):
     tooltips, domains = [], []
     for (unit, found), rows in zip(figure.of_kind("circle"), (table, swapped), strict=True):
         columns = ("position", "layer", LINES[draw])
-        assert values(found, *columns) == of_table(rows, *columns)
+        assert values(found, *columns) == table_rows(rows, *columns)
         tooltips.append({each["field"] for each in unit["encoding"]["tooltip"]})
         domains.append(unit["encoding"]["y"]["scale"]["domain"])
     assert tooltips[0] - tooltips[1] == {"nearest"} and domains[0] == domains[1]
@@ -328,7 +328,7 @@ def test_tooltips_hold_the_nearest_words_with_their_cosines():
 def test_the_heat_map_has_a_cell_for_each_token_and_layer():
     table, figure = ranks(depth=6), sentence(rank_heatmap)
     columns = ("position", "layer", "rank")
-    assert values(figure.cells, *columns) == of_table(table, *columns)
+    assert values(figure.cells, *columns) == table_rows(table, *columns)
     words = {(row["position"], row["layer"]): row["nearest_word"] for row in figure.cells}
     assert [words[at] for at in ((1, 0), (2, 0), (18, 0), (2, 5))] == ["The", "old", "café", "book"]
     written = [m for m in figure.of_kind("text") if m[0]["encoding"]["text"]["field"] != "token"]
@@ -350,7 +350,7 @@ def test_the_heat_map_has_a_cell_for_each_token_and_layer():
 
 @pytest.mark.parametrize("draw", [rank_layers, rank_heatmap])
 def test_odd_tokens_are_drawn(draw):
-    svg = of_odd(draw).svg
+    svg = odd_figure(draw).svg
     assert not any(word in svg for word in ("NaN", "undefined", "nothing to show"))
     assert "=SUM(A1)" in svg and "&lt;/script&gt;" in svg and "\u202e" not in svg
 
@@ -363,7 +363,7 @@ def test_one_token_at_one_layer_is_drawn():
 
 
 def test_what_is_not_defined_breaks_a_line_and_is_a_grey_cell():
-    figure, heat = of_odd(rank_layers), of_odd(rank_heatmap)
+    figure, heat = odd_figure(rank_layers), odd_figure(rank_heatmap)
     undefined = {(6, 1), (9, 0), (9, 1), (9, 2)}
     gaps = [row for row in figure.lines if row["place"] is None]
     assert values(gaps, "position", "layer") == undefined
@@ -384,7 +384,7 @@ def test_of_a_long_text_the_first_tokens_are_drawn_and_it_says_so():
     assert "(resid)" in figure.notes and "own position added" in figure.notes
 
 
-@pytest.mark.parametrize("draw", OF_TEXT)
+@pytest.mark.parametrize("draw", TEXT_FIGURES)
 def test_without_values_a_figure_says_so(draw):
     table = ranks(depth=2)
     nowhere = {"rank": pl.lit(None, pl.Int32), "cosine": pl.lit(math.nan, pl.Float32)}
@@ -398,7 +398,7 @@ def test_without_values_a_figure_says_so(draw):
 @pytest.mark.parametrize("published", [False, True])
 def test_classes_and_their_gap_are_drawn_as_the_tables_say(published):
     by_class, gap, _ = class_tables(published=published)
-    figure = of_classes(published)
+    figure = class_figure(published)
     titles = [panel["title"]["text"] for panel in figure.spec["concat"]]
     above = ["mean cosine", "median rank"]
     above += [f"{name}, as published" for name in above] if published else []
@@ -425,7 +425,7 @@ def test_classes_and_their_gap_are_drawn_as_the_tables_say(published):
 
 
 def test_the_largest_changes_and_gaps_are_marked():
-    figure = of_classes(False)
+    figure = class_figure(False)
     cosine, rank, gap, factor = (panel["title"]["subtitle"] for panel in figure.spec["concat"])
     assert cosine == [
         "function: layer 1 (87 %), −0.21 [−0.23, −0.19]",
@@ -444,18 +444,18 @@ def test_the_largest_changes_and_gaps_are_marked():
 
 
 def test_up_is_closer_in_both_measures():
-    circles = [unit for unit, _ in of_classes(False).of_kind("circle")]
+    circles = [unit for unit, _ in class_figure(False).of_kind("circle")]
     domains = [unit["encoding"]["y"]["scale"]["domain"] for unit in circles]
     assert [low < high for low, high in domains] == [True, False, True, False]
     assert all(min(domain) < 0 < max(domain) for domain in domains[2:])
     # Vega would leave out ticks, were their number not given.
     ticks = ("0", "1", "10", "100", "1k", "×0.001", "×0.01", "×0.1", "×1")
-    svg = of_classes(False).svg
+    svg = class_figure(False).svg
     assert all(f">{tick}<" in svg for tick in ticks)
 
 
 def test_labels_of_classes_do_not_overlap_on_an_axis_that_runs_down():
-    gaps = label_gaps(of_classes(False).panels[1], "value", 200)
+    gaps = label_gaps(class_figure(False).panels[1], "value", 200)
     assert len(gaps) == 2 and min(gaps) > 13.9
 
 

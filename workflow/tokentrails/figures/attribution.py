@@ -150,7 +150,7 @@ def _cells(steps: pl.DataFrame, names: Mapping[int, str]) -> pl.DataFrame:
 def _heat(cells: pl.DataFrame, value: str, grid: Grid, *, title: str) -> alt.LayerChart:
     """One measure by layer and row, blue where identity gains and orange where it loses.
 
-    Heads have a scale of their own, or they would all be pale beside the other parts.
+    Heads have a scale of their own, or the other parts would make them all pale.
     """
     is_head = pl.col("row").str.contains(r"^\d+$")
     tooltip = [

@@ -14,7 +14,7 @@ _MEASURES = {
     "same_first_letter": "most of the message begins like the token",
     "first_position": "mean attention weight on position 0",
 }
-_ROOM, _NARROW = 430, 290  # pixels of a panel, and of one that has two others beside it
+_ROOM, _NARROW = 430, 290  # pixels of a panel, and of one of three in a row
 
 
 def head_summary(head_summary: pl.DataFrame, *, title: str) -> alt.TopLevelMixin:

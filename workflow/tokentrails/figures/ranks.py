@@ -95,7 +95,7 @@ def _figure(
 
 
 def _token_notes(tokens: pl.DataFrame, column: str) -> list[str]:
-    """What labels are beside tokens, and which tokens have no line."""
+    """What labels hold besides tokens, and which tokens have no line."""
     notes = []
     if tokens.select(pl.col("series").str.ends_with(pl.format(" ({})", "position")).any()).item():
         notes.append("In brackets: the position, from 0, of tokens that read the same.")

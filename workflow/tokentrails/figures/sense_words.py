@@ -1,4 +1,4 @@
-"""How well the two senses of each word are told apart: a heat map of word by layer."""
+"""How well the two senses of each word separate: a heat map of word by layer."""
 
 import altair as alt
 import polars as pl

@@ -40,8 +40,8 @@ class Frame:
     """What the panels of a figure share.
 
     Labels stand at `right` on the x axis; `low` and `high` bound the values, and where low is above
-    high small ones are on top; width and height are in pixels; `tooltip` names columns besides x
-    and value, `told` the column, with its format, that stands for the value there.
+    high small ones are on top; width and height are in pixels; `tooltip` names further
+    columns; `told` is the column, and its format, that stands for the value there.
     """
 
     x: alt.X
