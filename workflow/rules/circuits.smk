@@ -21,10 +21,10 @@ rule head_tables:
         "../../envs/torch.yaml"
     threads: get_threads
     resources:
-        **needs_of("head_tables"),
+        **gpu_needs("head_tables"),
     params:
-        circuits=of_experiment("circuits", "head_settings"),
-        device=SETUP.extract["device"],
+        circuits=experiment_setting("circuits", "head_settings"),
+        device=CONFIG.extract["device"],
         code=fingerprint("heads"),
     message:
         "Reading the heads of {wildcards.model} ({wildcards.checkpoint}) on {wildcards.experiment} as words"
@@ -47,10 +47,10 @@ rule activations:
         "../../envs/torch.yaml"
     threads: get_threads
     resources:
-        **needs_of("activations"),
+        **gpu_needs("activations"),
     params:
-        circuits=of_experiment("circuits", "activation_settings"),
-        device=SETUP.extract["device"],
+        circuits=experiment_setting("circuits", "activation_settings"),
+        device=CONFIG.extract["device"],
         code=fingerprint("activations"),
     message:
         "Watching the neurons of {wildcards.model} ({wildcards.checkpoint}) on {wildcards.experiment}"
@@ -73,12 +73,12 @@ rule neuron_table:
         "../../envs/torch.yaml"
     threads: get_threads
     resources:
-        **needs_of("neuron_table"),
+        **gpu_needs("neuron_table"),
     params:
-        listing=lambda wildcards: SETUP.experiments[
+        listing=lambda wildcards: CONFIG.experiments[
             get_neurons_user(wildcards)
         ].circuits.list_settings,
-        device=SETUP.extract["device"],
+        device=CONFIG.extract["device"],
         code=fingerprint("neurons"),
     message:
         "Reading the neurons of {wildcards.model} ({wildcards.checkpoint}) as words"
@@ -101,11 +101,11 @@ rule evolution_tables:
         "../../envs/torch.yaml"
     threads: get_threads
     resources:
-        **needs_of("evolution_tables"),
+        **gpu_needs("evolution_tables"),
     params:
-        top=of_experiment("circuits", "top"),
-        whole_words=of_experiment("circuits", "whole_words"),
-        device=SETUP.extract["device"],
+        top=experiment_setting("circuits", "top"),
+        whole_words=experiment_setting("circuits", "whole_words"),
+        device=CONFIG.extract["device"],
         code=fingerprint("evolution"),
     message:
         "Reading the stream of {wildcards.model} ({wildcards.checkpoint}) on {wildcards.experiment} as words"
@@ -146,9 +146,9 @@ rule attribution_tables:
         "../../envs/torch.yaml"
     threads: get_threads
     resources:
-        **needs_of("attribution_tables"),
+        **gpu_needs("attribution_tables"),
     params:
-        device=SETUP.extract["device"],
+        device=CONFIG.extract["device"],
         code=fingerprint("attribution"),
     message:
         "Attributing the change of identity in {wildcards.model} ({wildcards.checkpoint}) on {wildcards.experiment}"

@@ -12,12 +12,12 @@ from tokentrails.documents.paper import items
 # All tables that a claim may name, whether this configuration makes them or not.
 METRICS = sorted(name for name, row in CATALOGUE.tables.items() if row.analyses)
 try:
-    CLAIMS = load_claims(SETUP.claims["file"], METRICS) if SETUP.claims["enabled"] else None
+    CLAIMS = load_claims(CONFIG.claims["file"], METRICS) if CONFIG.claims["enabled"] else None
 except TokentrailsError as error:
     raise WorkflowError(str(error)) from None
 
 
-PAPER_ITEMS = items(SETUP.paper)
+PAPER_ITEMS = items(CONFIG.paper)
 CLAIM_FILES = {
     "table": "results/claims.parquet",
     "csv": "results/claims.csv",
@@ -31,11 +31,11 @@ PAPER_TARGETS = list(PAPER_INDEX.values()) if PAPER_ITEMS else []
 
 
 if CLAIMS:
-    CLAIM_SOURCES = claim_sources(CLAIMS, SETUP)
+    CLAIM_SOURCES = claim_sources(CLAIMS, CONFIG)
 
     rule claims:
         input:
-            file=local(SETUP.claims["file"]),
+            file=local(CONFIG.claims["file"]),
             tables=sorted(
                 {
                     path
@@ -70,9 +70,9 @@ if CLAIMS:
             metrics=METRICS,
             models={
                 model.name: {"reference": model.reference, "checkpoints": len(model.checkpoints)}
-                for model in SETUP.models.values()
+                for model in CONFIG.models.values()
             },
-            statistics=SETUP.statistics,
+            statistics=CONFIG.statistics,
             code=fingerprint("claims"),
         script:
             "../scripts/claims.py"
@@ -95,7 +95,7 @@ if PAPER_ITEMS:
         conda:
             "../../envs/claims.yaml"
         params:
-            entries=SETUP.paper,
+            entries=CONFIG.paper,
             code=fingerprint("paper"),
         script:
             "../scripts/paper.py"

@@ -25,18 +25,18 @@ from tokentrails.settings import WORDFREQ
 from tokentrails.texts import word_classes
 
 try:
-    SETUP = load_config(config, list(map(str, workflow.configfiles)))
+    CONFIG = load_config(config, list(map(str, workflow.configfiles)))
     # Here and not in an input function, whose errors Snakemake shows with a traceback.
     SOURCE_FILES = {
         (model.name, checkpoint): list(map(str, source_files(model.source, checkpoint)))
-        for model in SETUP.models.values()
+        for model in CONFIG.models.values()
         for checkpoint in (*model.checkpoints, model.tokenizer_checkpoint)
     }
 except TokentrailsError as error:
     raise WorkflowError(str(error)) from None
 
-CATALOGUE = SETUP.catalogue
-TARGETS = Targets(SETUP)
+CATALOGUE = CONFIG.catalogue
+TARGETS = Targets(CONFIG)
 
 
 wildcard_constraints:
@@ -119,7 +119,7 @@ def get_all_checkpoints(pattern):
     """An input function: a file of an experiment at every checkpoint of a model, in their order."""
 
     def get(wildcards):
-        checkpoints = SETUP.models[wildcards.model].checkpoints
+        checkpoints = CONFIG.models[wildcards.model].checkpoints
         return [pattern.format(checkpoint=checkpoint, **wildcards) for checkpoint in checkpoints]
 
     return get
@@ -127,7 +127,7 @@ def get_all_checkpoints(pattern):
 
 def get_baseline(wildcards):
     """The tables of random pairs at the same checkpoint, by name; {} where there is no baseline."""
-    experiment = SETUP.experiments.get(BASELINE)
+    experiment = CONFIG.experiments.get(BASELINE)
     if experiment is None or wildcards.model not in experiment.models:
         return {}
     run = {**wildcards, "experiment": BASELINE}
@@ -145,7 +145,7 @@ def get_measure_baseline(name):
     """An input function: the measure's table of the baseline's texts; none there, or without a baseline."""
 
     def get(wildcards):
-        experiment = SETUP.experiments.get(BASELINE)
+        experiment = CONFIG.experiments.get(BASELINE)
         absent = experiment is None or wildcards.model not in experiment.models
         if absent or wildcards.experiment == BASELINE:
             return []
@@ -170,7 +170,7 @@ def get_figure_tables(figure):
 def get_title(figure):
     """A params function: the configured title of a figure, filled in."""
     empty = dict.fromkeys(["model", "checkpoint", "experiment"], "")
-    return lambda wildcards: SETUP.figures.get(figure.name, figure.title).format(
+    return lambda wildcards: CONFIG.figures.get(figure.name, figure.title).format(
         **{**empty, **wildcards}
     )
 
@@ -178,31 +178,31 @@ def get_title(figure):
 def get_options(figure):
     """A params function: the settings that a figure depends on."""
     settings = {
-        "confidence": SETUP.statistics["confidence"],
-        "threshold": SETUP.summary["half_life_threshold"],
+        "confidence": CONFIG.statistics["confidence"],
+        "threshold": CONFIG.summary["half_life_threshold"],
     }
     options = {name: settings[name] for name in figure.options}
     if not figure.show:
         return options
-    return lambda wildcards: options | {"show": of_experiment(figure.show, "show")(wildcards)}
+    return lambda wildcards: options | {"show": experiment_setting(figure.show, "show")(wildcards)}
 
 
 # Settings of models and experiments
 
 
 def get_experiment(wildcards):
-    return SETUP.experiments[wildcards.experiment]
+    return CONFIG.experiments[wildcards.experiment]
 
 
 def get_model(wildcards):
-    return SETUP.models[wildcards.model]
+    return CONFIG.models[wildcards.model]
 
 
 def get_threads(wildcards):
     return get_model(wildcards).threads
 
 
-def of_experiment(*keys):
+def experiment_setting(*keys):
     """A params function: a setting of the job's experiment, such as `ranks`, `table_settings`."""
 
     def get(wildcards):
@@ -214,7 +214,7 @@ def of_experiment(*keys):
     return get
 
 
-def of_model(key):
+def model_setting(key):
     """A params function: a setting of the job's model."""
     return lambda wildcards: getattr(get_model(wildcards), key)
 
@@ -245,7 +245,7 @@ def get_word_list(wildcards):
 PASSING_TURNS = list(
     dict.fromkeys(
         (model.name, checkpoint)
-        for model in SETUP.models.values()
+        for model in CONFIG.models.values()
         if not model.keep_weights
         for checkpoint in (model.tokenizer_checkpoint, *model.checkpoints)
     )
@@ -317,7 +317,7 @@ def checkpoint_files(*keys, user=get_own_name):
 
 def get_user(wildcards):
     """The name of the first experiment that a model is used in; there must be one."""
-    for experiment in SETUP.experiments.values():
+    for experiment in CONFIG.experiments.values():
         if wildcards.model in experiment.models:
             return experiment.name
     raise WorkflowError(f"no experiment uses the model {wildcards.model}.")
@@ -325,7 +325,7 @@ def get_user(wildcards):
 
 def get_neurons_user(wildcards):
     """The first experiment that asks for a model's neurons; all agree on how they are listed."""
-    for experiment in SETUP.experiments.values():
+    for experiment in CONFIG.experiments.values():
         if wildcards.model in experiment.models and "neurons" in experiment.analyses:
             return experiment.name
     raise WorkflowError(f"no experiment asks for the neurons of {wildcards.model}.")
@@ -335,7 +335,7 @@ def get_models(wildcards):
     """The weights that are kept; the others are not fetched before they are used."""
     return [
         local(f"{get_folder(model, checkpoint, experiment.name)}/provenance.json")
-        for model, checkpoint, experiment in SETUP.runs()
+        for model, checkpoint, experiment in CONFIG.runs()
         if model.keep_weights
     ]
 
@@ -380,8 +380,8 @@ def get_size(wildcards, input):
     return SIZES[wildcards.model]
 
 
-def needs_of(rule):
-    """What a job that runs a model asks for: one GPU, memory and minutes, doubled at each retry.
+def gpu_needs(rule):
+    """Resources of a job that runs a model: one GPU, memory and minutes, doubled at each retry.
 
     Unknown (to be determined) until the weights are there. The formulas are those of
     tokentrails/running/cost.py.
@@ -392,11 +392,11 @@ def needs_of(rule):
 
     def runtime(wildcards, input, attempt):
         size = get_size(wildcards, input)
-        experiment = SETUP.experiments.get(wildcards.get("experiment"))
-        return minutes(*work(rule, experiment, size, SETUP.extract["store"]), attempt)
+        experiment = CONFIG.experiments.get(wildcards.get("experiment"))
+        return minutes(*work(rule, experiment, size, CONFIG.extract["store"]), attempt)
 
     return {
-        "gpu": 0 if SETUP.extract["device"] == "cpu" else 1,
+        "gpu": 0 if CONFIG.extract["device"] == "cpu" else 1,
         "mem_mb": mem_mb,
         "runtime": runtime,
         "passing_weights": get_passing,
@@ -413,7 +413,7 @@ def get_rules(wildcards):
             Path(str(each.snakefile)).stem,
             len(each.output),
             each.name in workflow._localrules,
-            "gpu" in each.resources and SETUP.extract["device"] != "cpu",
+            "gpu" in each.resources and CONFIG.extract["device"] != "cpu",
         )
         for each in workflow.rules
         if each.output

@@ -20,11 +20,11 @@ rule hidden_states:
         "../../envs/torch.yaml"
     threads: get_threads
     resources:
-        **needs_of("hidden_states"),
+        **gpu_needs("hidden_states"),
     params:
-        sites=of_experiment("sites"),
-        pooling=of_experiment("pooling"),
-        extract=SETUP.extract,
+        sites=experiment_setting("sites"),
+        pooling=experiment_setting("pooling"),
+        extract=CONFIG.extract,
         code=fingerprint("hidden_states"),
     message:
         "Running {wildcards.model} ({wildcards.checkpoint}) on the texts of {wildcards.experiment}"

@@ -5,7 +5,7 @@
 # out: results/metrics/{model}/{checkpoint}/{experiment}/{MEASURE,MEASURE_curves}.parquet and .csv
 
 
-for measure in SETUP.measures.values():
+for measure in CONFIG.measures.values():
 
     rule:
         name:
@@ -49,8 +49,8 @@ for measure in SETUP.measures.values():
         params:
             measure=asdict(measure),
             groups=get_own_columns,
-            kind=of_experiment("kind"),
-            statistics=SETUP.statistics,
+            kind=experiment_setting("kind"),
+            statistics=CONFIG.statistics,
             code=fingerprint("measure_curves"),
         script:
             "../scripts/measure_curves.py"

@@ -25,8 +25,8 @@ rule baseline:
     resources:
         passing_weights=get_passing,
     params:
-        file=of_experiment("file"),
-        statistics=SETUP.statistics,
+        file=experiment_setting("file"),
+        statistics=CONFIG.statistics,
         code=fingerprint("baseline"),
     script:
         "../scripts/baseline.py"
@@ -50,7 +50,7 @@ rule identity:
     resources:
         passing_weights=get_passing,
     params:
-        groups=of_experiment("group_columns"),
+        groups=experiment_setting("group_columns"),
         code=fingerprint("identity"),
     script:
         "../scripts/identity.py"
@@ -88,7 +88,7 @@ rule summary:
     conda:
         "../../envs/analysis.yaml"
     params:
-        threshold=SETUP.summary["half_life_threshold"],
+        threshold=CONFIG.summary["half_life_threshold"],
         code=fingerprint("summary"),
     script:
         "../scripts/summary.py"
@@ -107,7 +107,7 @@ rule curves:
     conda:
         "../../envs/analysis.yaml"
     params:
-        statistics=SETUP.statistics,
+        statistics=CONFIG.statistics,
         code=fingerprint("curves"),
     script:
         "../scripts/curves.py"
@@ -128,8 +128,8 @@ rule half_lives:
     conda:
         "../../envs/tokenize.yaml"
     params:
-        threshold=SETUP.summary["half_life_threshold"],
-        statistics=SETUP.statistics,
+        threshold=CONFIG.summary["half_life_threshold"],
+        statistics=CONFIG.statistics,
         code=fingerprint("half_lives"),
     script:
         "../scripts/half_lives.py"
@@ -150,7 +150,7 @@ rule senses_tables:
         "../../envs/analysis.yaml"
     threads: get_threads
     params:
-        statistics=SETUP.statistics,
+        statistics=CONFIG.statistics,
         code=fingerprint("senses"),
     message:
         "Measuring how separable the senses of {wildcards.experiment} are in {wildcards.model} ({wildcards.checkpoint})"
@@ -171,11 +171,11 @@ rule convergence_tables:
     conda:
         "../../envs/analysis.yaml"
     params:
-        reference=of_model("reference"),
-        steps=of_model("steps"),
+        reference=model_setting("reference"),
+        steps=model_setting("steps"),
         groups=get_token_counts,
         columns=get_own_columns,
-        statistics=SETUP.statistics,
+        statistics=CONFIG.statistics,
         code=fingerprint("convergence"),
     message:
         "Comparing the checkpoints of {wildcards.model} on {wildcards.experiment}"
@@ -196,10 +196,10 @@ rule alignment_table:
     conda:
         "../../envs/analysis.yaml"
     params:
-        reference=of_model("reference"),
-        steps=of_model("steps"),
+        reference=model_setting("reference"),
+        steps=model_setting("steps"),
         groups=get_token_counts,
-        statistics=SETUP.statistics,
+        statistics=CONFIG.statistics,
         code=fingerprint("alignment"),
     message:
         "Aligning the checkpoints of {wildcards.model} on {wildcards.experiment}"
@@ -238,9 +238,9 @@ rule perturbation_by_group:
     conda:
         "../../envs/analysis.yaml"
     params:
-        steps=of_model("steps"),
+        steps=model_setting("steps"),
         groups=get_token_counts,
-        statistics=SETUP.statistics,
+        statistics=CONFIG.statistics,
         code=fingerprint("perturbation_by_group"),
     script:
         "../scripts/perturbation_by_group.py"
@@ -280,7 +280,7 @@ rule scaling:
     conda:
         "../../envs/analysis.yaml"
     params:
-        statistics=SETUP.statistics,
+        statistics=CONFIG.statistics,
         code=fingerprint("scaling"),
     script:
         "../scripts/scaling.py"

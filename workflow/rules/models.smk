@@ -69,7 +69,7 @@ rule checkpoints:
     conda:
         "../../envs/analysis.yaml"
     params:
-        strict=of_model("strict_checkpoints"),
+        strict=model_setting("strict_checkpoints"),
         code=fingerprint("checkpoints"),
     script:
         "../scripts/checkpoints.py"

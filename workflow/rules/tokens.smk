@@ -40,8 +40,8 @@ rule tokens:
     resources:
         passing_weights=get_passing,
     params:
-        entry=of_experiment("token_settings"),
-        hash=of_experiment("hash"),
+        entry=experiment_setting("token_settings"),
+        hash=experiment_setting("hash"),
         code=fingerprint("tokens"),
     script:
         "../scripts/tokens.py"

@@ -21,11 +21,11 @@ rule ranks:
         "../../envs/torch.yaml"
     threads: get_threads
     resources:
-        **needs_of("ranks"),
+        **gpu_needs("ranks"),
     params:
-        ranks=of_experiment("ranks", "table_settings"),
-        groups=of_experiment("group_columns"),
-        device=SETUP.extract["device"],
+        ranks=experiment_setting("ranks", "table_settings"),
+        groups=experiment_setting("group_columns"),
+        device=CONFIG.extract["device"],
         code=fingerprint("ranks"),
     message:
         "Ranking the tokens of {wildcards.experiment} in the vocabulary of {wildcards.model} ({wildcards.checkpoint})"
@@ -45,7 +45,7 @@ rule ranks_by_class:
     conda:
         "../../envs/analysis.yaml"
     params:
-        statistics=SETUP.statistics,
+        statistics=CONFIG.statistics,
         code=fingerprint("ranks_by_class"),
     script:
         "../scripts/ranks_by_class.py"
