@@ -158,40 +158,27 @@ def test_the_claims_of_all_four_studies_are_there():
 
 @pytest.mark.parametrize("claim", SHIPPED.claims, ids=lambda claim: claim.id)
 def test_every_shipped_formula_runs_on_the_documented_columns(claim):
-    for key in ("as_published", "corrected"):
-        sql = getattr(claim, key)
-        if sql is not None:
-            found = estimate(
-                sql,
-                shipped_tables(claim),
-                statistic=claim.statistic,
-                difference=claim.difference,
-                bootstrap=BOOTSTRAP,
-                stream=claim.id,
-                where=claim.id,
-            )
-            if claim.applies_to.models not in (("gpt2-medium",), ("distilgpt2",)):  # of other depth
-                assert found.value is not None, (key, found.reason)
+    for sql in filter(None, (claim.as_published, claim.corrected)):
+        found = number(shipped_tables(claim), sql, claim.statistic, claim.difference)
+        if claim.applies_to.models not in (("gpt2-medium",), ("distilgpt2",)):  # of other depth
+            assert found.value is not None, (sql, found.reason)
 
 
 @pytest.mark.parametrize("number", SHIPPED.numbers, ids=lambda number: number.name)
 def test_every_shipped_number_is_one_number(number):
-    run = Run(
-        {"m": MODEL},
-        {
-            number.name: {
-                "m": {name: Source(specs[0].metric) for name, specs in number.tables.items()}
-            }
-        },
-        TABLES.__getitem__,
-    )
-    made = json.loads(numbers(empty_claims(), [number], run))
+    run = run_with([(number.name, number.tables)])
+    nothing = claims_table([], run, BOOTSTRAP, few=10, provenance={})
+    made = json.loads(numbers(nothing, [number], run))
     assert list(made["numbers"][number.name]) == ["m"]
 
 
-def empty_claims():
-    run = Run({}, {}, TABLES.__getitem__)
-    return claims_table([], run, BOOTSTRAP, few=10, provenance={})
+def run_with(entries, models=("m",)):
+    """A run that has made the first candidate of every table of these entries."""
+    sources = {
+        name: {m: {t: Source(specs[0].metric) for t, specs in tables.items()} for m in models}
+        for name, tables in entries
+    }
+    return Run({model: MODEL for model in models}, sources, TABLES.__getitem__)
 
 
 def test_published_numbers_agree_with_what_is_claimed():
@@ -205,10 +192,13 @@ def test_published_numbers_agree_with_what_is_claimed():
 # --- formulas ------------------------------------------------------------------------------------
 
 
-def number(rows, sql="SELECT unit, value FROM t", statistic="mean", difference=None):
+def number(tables, sql="SELECT unit, value FROM t", statistic="mean", difference=None):
+    """The estimate over tables by name, or over the columns of one table `t`."""
+    if not isinstance(tables.get("model"), pl.DataFrame):
+        tables = {"t": pl.DataFrame(tables)}
     return estimate(
         sql,
-        {"t": pl.DataFrame(rows)},
+        tables,
         statistic=statistic,
         difference=difference,
         bootstrap=BOOTSTRAP,
@@ -373,14 +363,7 @@ def claims_file(tmp_path, *claims, **more):
 
 def evaluated(tmp_path, *claims, models=("m",)):
     file = load_claims(claims_file(tmp_path, *claims), TABLES)
-    sources = {
-        claim.id: {
-            model: {name: Source(specs[0].metric) for name, specs in claim.tables.items()}
-            for model in models
-        }
-        for claim in file.claims
-    }
-    run = Run({model: MODEL for model in models}, sources, TABLES.__getitem__)
+    run = run_with([(claim.id, claim.tables) for claim in file.claims], models)
     return claims_table(file.claims, run, BOOTSTRAP, few=2, provenance={"x": "y"}), file, run
 
 
@@ -421,9 +404,9 @@ def test_the_same_bytes_every_time(tmp_path):
 
 def test_a_new_claim_moves_no_other_interval(tmp_path):
     alone = evaluated(tmp_path, {})[0].to_pylist()
-    beside = evaluated(tmp_path, {}, {})[0].to_pylist()
-    assert alone[0] == beside[0]
-    assert beside[0]["ci_low"] != beside[1]["ci_low"]  # their draws are their own
+    together = evaluated(tmp_path, {}, {})[0].to_pylist()
+    assert alone[0] == together[0]
+    assert together[0]["ci_low"] != together[1]["ci_low"]  # their draws are their own
 
 
 def test_numbers_are_sorted_and_rounded(tmp_path):

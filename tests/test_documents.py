@@ -32,9 +32,9 @@ EVIL = "</script><script>alert(1)</script> & <b>=1+1</b> \u2028"
 SPACE = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
 
 
-def made(tables: Mapping[str, pl.DataFrame], most: int = 10**6) -> list[Sheet]:
+def made(tables: Mapping[str, pl.DataFrame], most: int = 10**6) -> dict[str, Sheet]:
     (sheets,) = text_sheets(tables, "made", limits=[most], about={"model": "nano", "text": EVIL})
-    return sheets
+    return {sheet.name: sheet for sheet in sheets}
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def tables() -> dict[str, pl.DataFrame]:
 
 @pytest.fixture(scope="module")
 def sheets(tables) -> dict[str, Sheet]:
-    return {sheet.name: sheet for sheet in made(tables)}
+    return made(tables)
 
 
 # --- sheets -----------------------------------------------------------------------------------
@@ -65,7 +65,7 @@ def test_every_table_gives_its_sheets(sheets):
 )
 def test_what_was_not_asked_for_has_no_sheet(tables, missing, left):
     kept = {name: table for name, table in tables.items() if name not in missing}
-    assert [sheet.name for sheet in made(kept)] == left
+    assert list(made(kept)) == left
 
 
 def test_other_texts_are_left_out(tables, sheets):
@@ -74,8 +74,8 @@ def test_other_texts_are_left_out(tables, sheets):
         name: pl.concat([other[name], table]) if len(other[name]) else table
         for name, table in tables.items()
     }
-    for sheet in made(both):
-        assert sheet.frame.equals(sheets[sheet.name].frame), sheet.name
+    for name, sheet in made(both).items():
+        assert sheet.frame.equals(sheets[name].frame), name
 
 
 def test_every_pair_has_the_keys_pattern_and_message(tables, sheets):
@@ -94,14 +94,14 @@ def test_every_pair_has_the_keys_pattern_and_message(tables, sheets):
         ("Message, embedding", {"kind": "message", "space": "embedding"}),
         ("Message, unembedding", {"kind": "message", "space": "unembedding"}),
     ):
-        (said,) = about.filter(**kind).rows(named=True)
-        words = [sheets_module.readable(word) for word in said["top"]]
-        assert row[name] == (HIGH_BIAS if said["high_bias"] else ", ".join(words))
+        (listed,) = about.filter(**kind).rows(named=True)
+        words = [sheets_module.readable(word) for word in listed["top"]]
+        assert row[name] == (HIGH_BIAS if listed["high_bias"] else ", ".join(words))
         cosine = "Key cosine" if name == "Key pattern" else name.replace("Message", "Cosine")
-        assert row[cosine] == pytest.approx(said["top_cosine"][0], rel=1e-6)
+        assert row[cosine] == pytest.approx(listed["top_cosine"][0], rel=1e-6)
 
 
-def test_patterns_and_messages_stand_beside_each_other(tables, sheets):
+def test_patterns_have_their_sides_and_messages_their_spaces_in_one_row(tables, sheets):
     patterns, messages = sheets["Patterns"].frame, sheets["Messages"].frame
     assert len(patterns) == len(messages) == 4 * 3 * 8
     for frame, kind, by, names in (
@@ -110,8 +110,8 @@ def test_patterns_and_messages_stand_beside_each_other(tables, sheets):
     ):
         (row,) = frame.filter(Layer=3, Head=0, Position=5).rows(named=True)
         for value, name in names.items():
-            said = tables["heads"].filter(layer=3, head=0, position=5, kind=kind)
-            assert row[name] == pytest.approx(said.filter(pl.col(by) == value)["norm"][0])
+            listed = tables["heads"].filter(layer=3, head=0, position=5, kind=kind)
+            assert row[name] == pytest.approx(listed.filter(pl.col(by) == value)["norm"][0])
 
 
 def test_a_token_has_its_strongest_neurons_first_and_their_words(tables, sheets):
@@ -127,8 +127,7 @@ def test_a_token_has_its_strongest_neurons_first_and_their_words(tables, sheets)
 
 
 def test_layers_and_heads_that_were_not_looked_at_have_empty_cells(tables, tmp_path):
-    sheets = made(tables | {"heads": tables["heads"].filter(layer=0, head=2)})
-    main = next(sheet for sheet in sheets if sheet.name == MAIN)
+    main = made(tables | {"heads": tables["heads"].filter(layer=0, head=2)})[MAIN]
     looked_at = (pl.col("Layer") == 0) & (pl.col("Head") == 2)
     assert len(main.frame) == 432
     for name in ("Key pattern", "Key cosine", "Message, embedding", "Cosine, unembedding"):
@@ -149,10 +148,10 @@ def test_an_mlp_without_gates_and_a_model_without_unembedding_lack_those_columns
         "heads": heads.filter(without),
         "neurons": neurons.filter(without & (pl.col("role") != "gate")),
     }
-    frames = {sheet.name: sheet.frame for sheet in made(changed)}
+    sheets = made(changed)
     for name in ("Messages", "All together", "FFN"):
-        assert not [column for column in frames[name].columns if "unembedding" in column]
-    assert "Gate" not in frames["FFN"].columns and "In" in frames["FFN"].columns
+        assert not [column for column in sheets[name].frame.columns if "unembedding" in column]
+    assert "Gate" not in sheets["FFN"].frame.columns and "In" in sheets["FFN"].frame.columns
 
 
 def test_evolution_is_a_grid_with_the_prediction_last(tables, sheets):
@@ -161,23 +160,28 @@ def test_evolution_is_a_grid_with_the_prediction_last(tables, sheets):
     assert grid["Layer"].to_list() == [0, 1, 2, 3, 4] * 2 + [4]
     shown = [column.name for column in sheets["Token evolution"].columns]
     assert shown[:4] == ["Space", "Layer", "0 <|endoftext|>", "1 The"] and len(shown) == 10
-    (said,) = tables["evolution"].filter(position=7, predicted=True).rows(named=True)
-    assert grid["shade of 7"][-1] == pytest.approx(said["top_score"][0], rel=1e-6)
-    words = [sheets_module.shorten(sheets_module.readable(w), 60) for w in said["top"]]
+    (listed,) = tables["evolution"].filter(position=7, predicted=True).rows(named=True)
+    assert grid["shade of 7"][-1] == pytest.approx(listed["top_score"][0], rel=1e-6)
+    words = [sheets_module.shorten(sheets_module.readable(w), 60) for w in listed["top"]]
     assert grid["7 hit"][-1] == ", ".join(words)
 
 
 def test_a_wide_grid_goes_on_in_another_sheet(tables, monkeypatch):
     monkeypatch.setattr(sheets_module, "_WIDEST_GRID", 5)
-    grids = [s for s in made({"evolution": tables["evolution"]}) if s.name != "About"]
-    assert [sheet.name for sheet in grids] == ["Token evolution 1", "Token evolution 2"]
-    assert [column.name for column in grids[1].columns][2:] == ["5 日", "6 😀", "7 hit"]
+    grids = made({"evolution": tables["evolution"]})
+    assert list(grids) == ["Token evolution 1", "Token evolution 2", "About"]
+    assert [column.name for column in grids["Token evolution 2"].columns][2:] == [
+        "5 日",
+        "6 😀",
+        "7 hit",
+    ]
 
 
 @pytest.mark.parametrize("most", [1, 40, 100, 431])
 def test_too_many_pairs_are_cut_at_a_stated_weight(tables, most, caplog):
     with caplog.at_level(logging.INFO):
-        sheet = next(sheet for sheet in made(tables, most) if sheet.name == MAIN)
+        sheets = made(tables, most)
+    sheet = sheets[MAIN]
     (name,) = [column.name for column in sheet.columns if column.name.startswith("Attention")]
     bound = float(re.fullmatch(r"Attention weight \(only above (.+)\)", name)[1])
     weights = tables["attention"]["weight"].round_sig_figs(7)
@@ -187,19 +191,18 @@ def test_too_many_pairs_are_cut_at_a_stated_weight(tables, most, caplog):
     # As many as fit at a bound of two digits, and not fewer than that costs.
     assert most / 2 - 20 < len(sheet.frame) <= most
     assert f"{len(sheet.frame)} of 432 pairs" in sheet.note and sheet.note in caplog.text
-    about = next(s for s in made(tables, most) if s.name == "About").frame
-    assert sheet.note in about["Meaning"].to_list()
+    assert sheet.note in sheets["About"].frame["Meaning"].to_list()
 
 
 def test_all_pairs_that_fit_are_there(tables, caplog):
     with caplog.at_level(logging.INFO):
-        sheet = next(sheet for sheet in made(tables, 432) if sheet.name == MAIN)
+        sheet = made(tables, 432)[MAIN]
     assert len(sheet.frame) == 432 and sheet.note == "" == caplog.text
 
 
 def test_numbers_that_are_none_are_empty(tables):
     neurons = tables["activations"].with_columns(activation=pl.lit(float("nan")))
-    ffn = next(s for s in made(tables | {"activations": neurons}) if s.name == "FFN")
+    ffn = made(tables | {"activations": neurons})["FFN"]
     assert ffn.frame["Activation"].null_count() == len(ffn.frame)
 
 
@@ -386,19 +389,19 @@ def test_text_too_long_for_a_cell_is_cut_and_says_so(text, is_cut, tmp_path, cap
 
 def test_an_empty_sheet_is_written(tables, tmp_path):
     empty = {name: table.clear() for name, table in tables.items()}
-    sheets = made(empty)
+    sheets = list(made(empty).values())
     write_workbook(sheets, tmp_path / "a.xlsx", title="a", first=MAIN)
     write_page(sheets, tmp_path / "a.html", title="a", text="", first=MAIN)
     assert len(Book(tmp_path / "a.xlsx").rows(MAIN)) == 1
 
 
 def test_the_same_sheets_give_the_same_bytes(tables, tmp_path, monkeypatch):
-    zones = ("UTC", "Asia/Tokyo")
-    for zone in zones:
+    zones, sheets = ("UTC", "Asia/Tokyo"), [list(made(tables).values()) for _ in range(2)]
+    for zone, own in zip(zones, sheets, strict=True):
         monkeypatch.setenv("TZ", zone)
         time.tzset()
-        write_workbook(made(tables), tmp_path / f"{zone[:3]}.xlsx", title="a", first=MAIN)
-        write_page(made(tables), tmp_path / f"{zone[:3]}.html", title="a", text="a", first=MAIN)
+        write_workbook(own, tmp_path / f"{zone[:3]}.xlsx", title="a", first=MAIN)
+        write_page(own, tmp_path / f"{zone[:3]}.html", title="a", text="a", first=MAIN)
     monkeypatch.undo()
     time.tzset()
     for suffix in ("xlsx", "html"):

@@ -43,11 +43,11 @@ def test_only_jobs_of_this_folder_with_the_name_of_this_workflow(slurm, tmp_path
 def test_they_are_cancelled_and_waited_for(slurm, tmp_path):
     # The first look after the cancelling still finds them.
     slurm(
-        f"cat {tmp_path}/queue; if test -f {tmp_path}/said; then : > {tmp_path}/queue; fi",
-        f"echo $* >> {tmp_path}/said",
+        f"cat {tmp_path}/queue; if test -f {tmp_path}/asked; then : > {tmp_path}/queue; fi",
+        f"echo $* >> {tmp_path}/asked",
     )
     assert cancel_orphans(HERE) == ["11", "16"]
-    assert (tmp_path / "said").read_text() == "11 16\n"
+    assert (tmp_path / "asked").read_text() == "11 16\n"
     assert (tmp_path / "queue").read_text() == ""
     assert cancel_orphans(HERE) == []
 

@@ -180,7 +180,7 @@ def test_the_losses_are_those_of_the_saved_weights(trained_model):
     for step in (0, STEPS):
         model = AutoModelForCausalLM.from_pretrained(folder / f"step{step}").eval()
         cut = AutoTokenizer.from_pretrained(folder / f"step{step}")
-        ids = [i for said in TEXT.held_out for i in [cut.bos_token_id, *cut(said).input_ids]]
+        ids = [i for line in TEXT.held_out for i in [cut.bos_token_id, *cut(line).input_ids]]
         starts = np.linspace(0, len(ids) - SMALL.context - 1, 64).astype(int)
         texts = torch.tensor([ids[s : s + SMALL.context + 1] for s in starts])
         loss = model(input_ids=texts, labels=texts).loss.item()
@@ -415,10 +415,10 @@ def test_the_figure_shows_every_loss_and_holds_step_0(trained_model):
 def test_the_workflow_trains_once_and_fetches_each_checkpoint(tmp_path):
     """With a text of its own in place of the plays, so that nothing is downloaded."""
     folder = wf.checkout(tmp_path / "run")
-    for name, said in (("training", TEXT.training), ("held_out", TEXT.held_out)):
+    for name, lines in (("training", TEXT.training), ("held_out", TEXT.held_out)):
         file = folder / f"resources/texts/plays/{name}.txt"
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text("\n".join(said * 40))
+        file.write_text("\n".join(lines * 40))
     (file.parent / "provenance.json").write_text('{"package": "none"}')
     prompts = [{"label": "lead", "word": " lead", "prompt": "She will lead the team."}]
     wf.write_yaml(folder / "e.yaml", {"analyses": ["identity"], "prompts": prompts})
