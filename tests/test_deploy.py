@@ -16,6 +16,7 @@ from workflow import ROOT, one_message, read_yaml, run, snakemake, write_yaml
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 CURVES = "results/metrics/bert/main/plain/curves.csv"
+LENGTH = "results/metrics/bert/main/plain/length.csv"
 TOKENS = "results/tokens/bert/plain.parquet"
 
 
@@ -103,15 +104,20 @@ onstart:
 
 rule all:
     default_target: True
-    input: {CURVES!r}
+    input: {CURVES!r}, {LENGTH!r}
 """
 
 
 def test_a_module_works_in_the_folder_of_its_user(source, folder):
     write_snakefile(folder, source.expression, OWN_RULES, use="measure_*")
+    shutil.copy(ROOT / "examples/measures/length.py", folder / "mine.py")
+    config = read_yaml(folder / "config/config.yaml")
+    write_yaml(
+        folder / "config/config.yaml", config | {"measures": {"length": {"file": "mine.py"}}}
+    )
     before = files(source.library)
     run(folder, **source.env)
-    assert (folder / CURVES).is_file()
+    assert (folder / CURVES).is_file() and (folder / LENGTH).is_file()
     assert (folder / "resources/models/bert/main/model.safetensors").is_file()
     assert files(source.library) == before
 
