@@ -24,8 +24,6 @@ from tokentrails.errors import TokentrailsError
 from tokentrails.models.prepare import prepare
 from tokentrails.settings import Source
 
-pytestmark = pytest.mark.slow
-
 MODEL = "owner/model"
 NEEDED = {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"}
 SOURCE = Source("m", f"hub:{MODEL}", "hub", MODEL, None, "main", False, None, None, False)
@@ -315,6 +313,7 @@ PAPER = ("--configfile", "config/paper.yaml")
 
 
 @pytest.mark.e2e
+@pytest.mark.slow
 def test_the_paper_is_planned_for_the_models_of_each_study(paper):
     jobs = wf.rules_to_run(paper, "composites", *PAPER)
     assert jobs["context"] == jobs["curves"] == 3  # the GPT-2 family
@@ -328,6 +327,7 @@ def test_the_paper_is_planned_for_the_models_of_each_study(paper):
 
 
 @pytest.mark.e2e
+@pytest.mark.slow
 def test_the_paper_is_planned_for_every_checkpoint_of_pythia(paper):
     jobs = wf.rules_to_run(paper, "convergence", "perturbation", *PAPER)
     assert jobs["hidden_states"] == jobs["passing_model"] == 4 * 9  # the baseline is the fourth
@@ -337,6 +337,7 @@ def test_the_paper_is_planned_for_every_checkpoint_of_pythia(paper):
 
 
 @pytest.mark.e2e
+@pytest.mark.slow
 def test_the_paper_is_made_from_the_hub(hub, paper, tmp_path):
     repos = {
         "gpt2": "openai-community/gpt2",
