@@ -134,16 +134,10 @@ SUM = {"gpt2": "h.0", "opt": "decoder.layers.0"}
 @torch.inference_mode()
 def added_positions(model):
     """What the model's embedding layer adds to the token embeddings of `IDS`."""
-    seen = []
-
-    def keep(module, args, kwargs):
-        seen.append(args[0] if args else kwargs["hidden_states"])
-
-    module = model.get_submodule(SUM.get(model.config.model_type, "embeddings.LayerNorm"))
-    hook = module.register_forward_pre_hook(keep, with_kwargs=True)
-    model(torch.tensor([IDS]))
-    hook.remove()
-    rows = seen[0].reshape(len(IDS), -1) - model.get_input_embeddings().weight[IDS]
+    takes_it = model.get_submodule(SUM.get(model.config.model_type, "embeddings.LayerNorm"))
+    with tiny.watched({"sum": takes_it}) as seen:
+        model(torch.tensor([IDS]))
+    rows = seen["sum"][0] - model.get_input_embeddings().weight[IDS]
     if model.config.model_type in ROBERTA_LIKE:
         rows -= model.embeddings.token_type_embeddings.weight[0]
     return rows.numpy()

@@ -27,29 +27,6 @@ def tables(model, **changed):
     return [frame(x) for x in attribution(model.texts, **given, provenance=PROVENANCE)]
 
 
-def watched(model, modules, token_ids):
-    """Inputs and outputs of some modules during a run, by name."""
-    seen = {}
-
-    def watch(name):
-        def hook(module, args, kwargs, output):
-            into = args[0] if args else next(iter(kwargs.values()))
-            out = output[0] if isinstance(output, tuple) else output
-            seen[name] = [x.detach().reshape(-1, x.shape[-1]).double() for x in (into, out)]
-
-        return hook
-
-    hooks = [
-        module.register_forward_hook(watch(name), with_kwargs=True)
-        for name, module in modules.items()
-    ]
-    with torch.inference_mode():
-        model(torch.tensor([token_ids]))
-    for hook in hooks:
-        hook.remove()
-    return seen
-
-
 def by_hand(model, token_ids):
     """Contributions of each block's parts by what the modules of the model take and give."""
     e = functional.normalize(torch.from_numpy(model.own(token_ids)).double(), dim=1)
@@ -69,7 +46,9 @@ def by_hand(model, token_ids):
         for name, path in names.items()
         if path
     }
-    seen = watched(model.model, modules, token_ids)
+    with torch.inference_mode(), tiny.watched(modules) as states:
+        model.model(torch.tensor([token_ids]))
+    seen = {key: [x.double() for x in both] for key, both in states.items()}
     for layer in range(len(blocks)):
         project = modules[layer, "out"]
         heads_input, added = seen[layer, "out"]

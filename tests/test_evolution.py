@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 import pytest
+import tiny
 import torch
 from test_metrics import PROVENANCE
 from tiny import CONFIGS, ENCODERS
@@ -50,22 +51,10 @@ class Case(TinyModel):
     @torch.inference_mode()
     def states(self, text):
         """The stream as the blocks themselves take and give it."""
-        seen = []
-        blocks = list(self.model.get_submodule(self.architecture.blocks))
-        width = self.parts.embedding.shape[1]
-
-        def before(module, args, kwargs):
-            seen.append((args[0] if args else kwargs["hidden_states"]).reshape(-1, width))
-
-        def after(module, args, output):
-            seen.append((output[0] if isinstance(output, tuple) else output).reshape(-1, width))
-
-        hooks = [block.register_forward_pre_hook(before, with_kwargs=True) for block in blocks]
-        hooks.append(blocks[-1].register_forward_hook(after))
-        self.model(torch.tensor([text.token_ids]))
-        for hook in hooks:
-            hook.remove()
-        return torch.stack(seen)
+        blocks = self.model.get_submodule(self.architecture.blocks)
+        with tiny.watched(dict(enumerate(blocks))) as seen:
+            self.model(torch.tensor([text.token_ids]))
+        return torch.stack([*(into for into, _ in seen.values()), seen[len(blocks) - 1][1]])
 
     @torch.inference_mode()
     def logits(self, x):

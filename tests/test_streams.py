@@ -137,24 +137,13 @@ def states_of(model, architecture, texts, targets, *, pooling="last", budget=10_
 
 
 @torch.inference_mode()
-def watched(model, ids, modules):
-    """The model's own outputs for one text, and what went in and came out of some modules."""
-    seen = {}
-    hooks = []
-    for name in modules:
-
-        def keep(module, args, kwargs, output, name=name):
-            entered = args[0] if args else kwargs["hidden_states"]
-            left = output[0] if isinstance(output, tuple) else output
-            seen[name] = [v.reshape(len(ids), -1).numpy().copy() for v in (entered, left)]
-
-        module = model.get_submodule(name)
-        hooks.append(module.register_forward_hook(keep, with_kwargs=True))
-    output = model(torch.tensor([ids]), output_hidden_states=True)
-    for hook in hooks:
-        hook.remove()
+def watched(model, ids, names):
+    """The model's own outputs for one text, and what went into modules and came out."""
+    with tiny.watched({name: model.get_submodule(name) for name in names}) as seen:
+        output = model(torch.tensor([ids]), output_hidden_states=True)
+    arrays = {name: [x.numpy() for x in both] for name, both in seen.items()}
     hidden = [h[0].numpy() for h in output.hidden_states]
-    return hidden, output.last_hidden_state[0].numpy(), seen
+    return hidden, output.last_hidden_state[0].numpy(), arrays
 
 
 def own_states(model, kind, ids):

@@ -1,7 +1,8 @@
 """Tiny random models of every supported architecture, with tokenizers of every supported style."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -16,7 +17,7 @@ from tokenizers import (
     processors,
     trainers,
 )
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -152,3 +153,22 @@ def change(folder: Path, target: Path, edit: Callable[[dict[str, Tensor]], dict[
     tensors = edit(load_file(folder / "model.safetensors"))
     save_file(tensors, target / "model.safetensors", {"format": "pt"})
     return target
+
+
+@contextmanager
+def watched(modules: Mapping[Hashable, nn.Module]) -> Iterator[dict[Hashable, list[Tensor]]]:
+    """What goes into modules and comes out while a model runs, by key, a row for each token."""
+    seen: dict[Hashable, list[Tensor]] = {}
+
+    def hook(key):
+        def keep(module, args, kwargs, output):
+            into = args[0] if args else next(iter(kwargs.values()))
+            out = output[0] if isinstance(output, tuple) else output
+            seen[key] = [x.detach().reshape(-1, x.shape[-1]).clone() for x in (into, out)]
+
+        return keep
+
+    hooks = [m.register_forward_hook(hook(key), with_kwargs=True) for key, m in modules.items()]
+    yield seen
+    for handle in hooks:
+        handle.remove()
