@@ -46,8 +46,8 @@ TYPES = {
 
 def keys(step: int | None, reference: int) -> dict:
     name = "main" if step is None else f"step{step}"
-    of_run = {"model": "nano", "checkpoint": name, "experiment": "words", "site": "resid"}
-    return of_run | {"reference": f"step{reference}", "step": step}
+    run = {"model": "nano", "checkpoint": name, "experiment": "words", "site": "resid"}
+    return run | {"reference": f"step{reference}", "step": step}
 
 
 def mean_row(n: int, mean: float) -> dict:
@@ -457,8 +457,8 @@ def test_warnings_stand_in_red_above_the_notes(name):
 
 def test_warnings_come_from_the_table_of_checkpoints():
     names = [f"step{i}" for i in range(8)]
-    said = ["the same weights as step1", None, *["other weights"] * 6]
-    table = pl.DataFrame({"checkpoint": names, "warning": said})
+    warnings = ["the same weights as step1", None, *["other weights"] * 6]
+    table = pl.DataFrame({"checkpoint": names, "warning": warnings})
     assert warnings_of(table) == [
         "step0: the same weights as step1.",
         *(f"step{i}: other weights." for i in range(2, 6)),

@@ -356,8 +356,8 @@ def test_each_part_has_its_sum_over_tokens_and_its_change_of_identity():
         assert row["total"] == pytest.approx(total[at], abs=2e-6)
         assert row["change"] == pytest.approx(change[at], abs=2e-6)
     (one,) = {row["tokens"] for row in found if (row["layer"], row["row"]) == (1, "2")}
-    of_part = parts.filter(layer=1, head=2).sort(pl.col("contribution").abs(), descending=True)
-    most = of_part.row(0, named=True)
+    by_size = parts.filter(layer=1, head=2).sort(pl.col("contribution").abs(), descending=True)
+    most = by_size.row(0, named=True)
     first = f"{most['token'].strip('Ġ')} {round(most['contribution'], 3)}"
     assert one.startswith(first) and one.count(" · ") == 7
 
@@ -373,8 +373,8 @@ def test_heads_stand_above_the_other_parts_and_colours_are_even_around_0():
             most = max(abs(row[field]) for row in rows)
             assert most <= high <= 2.5 * most
             legend = unit["encoding"]["color"]["legend"]
-            of_heads = {row["row"].isdigit() for row in rows}
-            assert of_heads == {legend["title"] == "heads"} and legend["values"][-1] == high
+            are_heads = {row["row"].isdigit() for row in rows}
+            assert are_heads == {legend["title"] == "heads"} and legend["values"][-1] == high
 
 
 def test_a_token_that_makes_most_of_the_sums_is_named():
@@ -399,12 +399,10 @@ def test_bars_add_up_to_the_change_of_identity():
         here = sums.filter(layer=layer)
         expected = (here["identity_after"] - here["identity_before"]).mean()
         assert whole[layer] == pytest.approx(expected, abs=2e-6)
-        of_layer = [row for row in bars if row["layer"] == layer]
-        assert sum(row["value"] for row in of_layer) == pytest.approx(expected, abs=1e-5)
+        block = [row for row in bars if row["layer"] == layer]
+        assert sum(row["value"] for row in block) == pytest.approx(expected, abs=1e-5)
         for sign in (-1, 1):
-            pile = sorted(
-                (r for r in of_layer if sign * r["value"] > 0), key=lambda r: abs(r["end"])
-            )
+            pile = sorted((r for r in block if sign * r["value"] > 0), key=lambda r: abs(r["end"]))
             starts = [0, *(row["end"] for row in pile)]
             assert [row["start"] for row in pile] == pytest.approx(starts[:-1], abs=2e-6)
 

@@ -112,10 +112,10 @@ def class_tables(
 ) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
     """Made-up tables ranks_by_class, ranks_gap and ranks_summary."""
     by_class, gaps, summary = [], [], []
-    of_run = {"model": model, "checkpoint": "main", "experiment": "sentences"}
-    of_run |= {"site": "resid_mid", "positional": False}
+    run = {"model": model, "checkpoint": "main", "experiment": "sentences"}
+    run |= {"site": "resid_mid", "positional": False}
     for formula, measure in itertools.product([False, True][: 1 + published], MEASURES):
-        keys = of_run | {"as_published": formula, "measure": measure}
+        keys = run | {"as_published": formula, "measure": measure}
         wide = 0.02 if measure == "cosine" else 0.15
         for layer in range(depth):
             at = {name: at_layer(measure, layer, depth, name, formula) for name in END}
@@ -408,10 +408,10 @@ def test_classes_and_their_gap_are_drawn_as_the_tables_say(published):
     places = itertools.product([False, True][: 1 + published], MEASURES)
     for index, (formula, measure) in enumerate(places):
         here = {"as_published": formula, "measure": measure}
-        of_gap = gap.filter(**here).with_columns(value="gap", word_class=pl.lit("gap"))
+        gap_rows = gap.filter(**here).with_columns(value="gap", word_class=pl.lit("gap"))
         for panel, rows in (
             (figure.panels[index], by_class.filter(**here)),
-            (figure.panels[index + len(above)], of_gap),
+            (figure.panels[index + len(above)], gap_rows),
         ):
             found = values(line_points(panel), "layer", "line", *columns)
             assert found == set(rows.select("layer", "word_class", **exact).iter_rows())
