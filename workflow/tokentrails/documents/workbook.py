@@ -117,26 +117,25 @@ def _write_sheet(page: Worksheet, sheet: Sheet, frame: pl.DataFrame, looks: _Loo
     page.set_landscape()
     page.fit_to_pages(1, 0)
     page.set_row(0, 2 * _LINE + 2)
-    for at, column in enumerate(columns):
+    for index, column in enumerate(columns):
         is_text = frame[column.name].dtype == pl.String
-        page.set_column(at, at, column.width)
-        page.write_string(0, at, _cell_text(column.name), looks.header(is_text))
+        page.set_column(index, index, column.width)
+        page.write_string(0, index, _cell_text(column.name), looks.header(is_text))
         if column.scale is not None and len(frame):
-            page.conditional_format(1, at, len(frame), at, _colours(column.scale))
+            page.conditional_format(1, index, len(frame), index, _colours(column.scale))
     number = [looks.number(column.digits) for column in columns]
     shown = [frame.columns.index(column.name) for column in columns]
     shade = [frame.columns.index(column.shade) if column.shade else None for column in columns]
     for row, cells in enumerate(frame.iter_rows(), start=1):
         if sheet.lines > 1:
             page.set_row(row, sheet.lines * _LINE)
-        for at, place in enumerate(shown):
-            cell = cells[place]
+        for index, (cell, by) in enumerate(zip((cells[i] for i in shown), shade, strict=True)):
             if isinstance(cell, str):
                 text = _cell_text(cell)
-                tint = None if (by := shade[at]) is None else cells[by]
-                page.write_string(row, at, text, looks.text(text, sheet.lines, tint))
+                tint = None if by is None else cells[by]
+                page.write_string(row, index, text, looks.text(text, sheet.lines, tint))
             elif cell is not None:
-                page.write_number(row, at, cell, number[at])
+                page.write_number(row, index, cell, number[index])
 
 
 def _colours(scale: Scale) -> dict[str, object]:

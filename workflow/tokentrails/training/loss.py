@@ -9,15 +9,7 @@ import pyarrow as pa
 
 from ..files.tables import describe
 
-_COLUMNS = pa.schema(
-    [
-        ("step", pa.int32()),
-        ("tokens", pa.int64()),
-        ("train_loss", pa.float64()),
-        ("heldout_loss", pa.float64()),
-        ("learning_rate", pa.float64()),
-    ]
-)
+_TYPES = {"step": pa.int32(), "tokens": pa.int64()}
 _MEANINGS = {
     "step": "updates before this one",
     "tokens": "tokens seen before this step",
@@ -25,6 +17,7 @@ _MEANINGS = {
     "heldout_loss": "the same on text that is not trained on, at the steps that are saved",
     "learning_rate": "of this step's update; null after the last",
 }
+_COLUMNS = pa.schema([(name, _TYPES.get(name, pa.float64())) for name in _MEANINGS])
 
 
 def loss_table(rows: Sequence[Mapping[str, Any]], *, provenance: Mapping[str, str]) -> pa.Table:
