@@ -97,7 +97,7 @@ def reached(path: Path) -> set[Path]:
 
 def is_without_effect(path: Path) -> bool:
     name = path.relative_to(LIBRARY if path.is_relative_to(LIBRARY) else SCRIPTS).as_posix()
-    return name in WITHOUT_EFFECT or f"{name.split('/')[0]}/" in WITHOUT_EFFECT
+    return name in WITHOUT_EFFECT
 
 
 def test_each_file_counts_for_the_scripts_that_import_it(copy, monkeypatch):
@@ -118,6 +118,14 @@ def test_each_file_counts_for_the_scripts_that_import_it(copy, monkeypatch):
         found = {script for script in RULE_SCRIPTS if fingerprint(script) != before[script]}
         assert found == {s for s in RULE_SCRIPTS if path in expected[s]}, path.name
         edited.write_text(text, encoding="utf-8")
+
+
+def test_sizes_of_trainings_and_chosen_layers_count():
+    sizes = LIBRARY / "config/trainings.py", "training"
+    layers = LIBRARY / "config/selection.py", "heads"
+    for path, script in (sizes, layers):
+        assert path in module.closure([SCRIPTS / f"{script}.py"])
+    assert LIBRARY / "config/experiments.py" not in module.closure([SCRIPTS / "tokens.py"])
 
 
 def test_packages_hold_no_code():

@@ -20,11 +20,13 @@ WITHOUT_EFFECT = {
     "_job.py": "opens the log, and ends a job with a message",
     "__init__.py": "holds the version, which is in every table anyway",
     "catalogue.py": "its rows reach a rule as inputs and params",
-    "config/": "what it finds reaches a rule as params",
+    **dict.fromkeys(
+        ("config/experiments.py", "config/load.py", "config/models.py", "config/senses.py"),
+        "what they read reaches a rule as params; of an experiment, its hash",
+    ),
     "errors.py": "makes messages",
     "files/atomic.py": "moves a finished file into its place",
     "files/meanings.py": "describes columns",
-    "files/schema.py": "refuses what breaks a schema",
     "network/lease.py": "waits for a free GPU",
     "progress.py": "draws bars",
     "project.py": "says where files lie",
@@ -54,15 +56,10 @@ def closure(files: Iterable[Path]) -> set[Path]:
     waiting = list(files)
     while waiting:
         file = waiting.pop()
-        if file not in found and not _is_without_effect(file):
+        if file not in found and _name(file) not in WITHOUT_EFFECT:
             found.add(file)
             waiting += _read(file)[1]
     return found
-
-
-def _is_without_effect(file: Path) -> bool:
-    name = _name(file)
-    return name in WITHOUT_EFFECT or f"{name.split('/')[0]}/" in WITHOUT_EFFECT
 
 
 def _name(file: Path) -> str:
