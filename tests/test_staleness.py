@@ -188,7 +188,7 @@ def test_another_configuration_takes_the_place_of_the_default_one(folder):
 
 # A run that is killed, and two at once
 
-TEXTS = 2000
+TEXTS = 800
 METRICS = ("metrics", *wf.ONE_THREAD)
 LONG = "results/metrics/gpt2/main/long/identity.csv"
 TABLES = ("tokens/**/*", "hidden_states/**/*", "metrics/**/*")
@@ -290,6 +290,7 @@ def test_a_killed_run_is_taken_up_and_gives_the_same_bytes(interrupted, uninterr
     assert rules_to_run(interrupted, "metrics") == {}
 
 
+@pytest.mark.slow
 def test_two_runs_give_the_same_bytes_in_figures_of_every_format(interrupted, small):
     figures = {
         name: data

@@ -10,7 +10,7 @@ import tiny
 import torch
 import transformers
 import workflow as wf
-from test_words import CONTEXTS, LIST
+from drawn_words import CONTEXTS, LIST
 from transformers import AutoModel, AutoTokenizer
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]

@@ -12,6 +12,7 @@ import pytest
 import tiny
 import workflow as wf
 from config_files import refused
+from drawn_words import CONTEXTS, LIST
 from texts import whitespace_tokenizer
 from tokenizers import pre_tokenizers
 
@@ -36,18 +37,6 @@ STYLES = [
     ("bert", "a {word}, the"),
 ]
 """Byte-level, Metaspace and WordPiece tokenizers, with templates that suit them."""
-
-STEMS = "lead team transit pipe bank boat river spring water hill guide follow number approve loan"
-LIST = [f"{stem}{ending}" for ending in ["", "s", "ing", "er", "ed"] for stem in STEMS.split()]
-LIST += ["don't", "naïve", "café", "well-led", "Größe", "東京"]
-
-CONTEXTS = (
-    "{bos}She will lead the{space}{word}",
-    '{bos}they say "{word}',  # no space in front: other tokens
-    "{bos}The bank approved{space}{word}",
-    "{bos}down the hill the cold{space}{word}",
-    "{bos}The boat reached{space}{word}",
-)
 
 
 def word_list(*texts):
