@@ -12,6 +12,7 @@ export PYTHONNOUSERSITE = 1
 # Snakemake starts `python` for its scripts, so .venv/bin comes first. Set for each command and not
 # for all of make: $(PYTHON) must stay the caller's, since it builds .venv.
 RUN := PATH="$(CURDIR)/.venv/bin:$$PATH"
+SNAKEMAKE := $(RUN) .venv/bin/snakemake $(if $(CONFIG),--configfile $(CONFIG))
 PIP := .venv/bin/python -m pip --quiet --disable-pip-version-check --no-input
 
 # A stamp carries the checksum of its lock file: a lock that changes means a new environment.
@@ -26,7 +27,7 @@ FIGURES := find results/figures -name '*.png' 2>/dev/null | sort
 
 all: $(ENV)  ## run the whole workflow, then list the report and the figures (default)
 	@echo "== Workflow"
-	$(RUN) .venv/bin/snakemake --cores $(CORES)
+	$(SNAKEMAKE) --cores $(CORES)
 	@$(MAKE) --no-print-directory report
 	@echo "== Results"
 	@ls results/report.html
@@ -38,7 +39,7 @@ env: $(ENV)  ## build .venv from requirements.lock
 
 report: $(ENV)  ## write results/report.html from the results there are
 	@echo "== Report"
-	$(RUN) .venv/bin/snakemake --report results/report.html
+	$(SNAKEMAKE) --report results/report.html
 
 manual: $(ENV)  ## write docs/catalogue.md from the catalogue
 	@PYTHONPATH=workflow .venv/bin/python -c 'from tokentrails.documents.manual import manual; print(manual(), end="")' \
@@ -78,13 +79,18 @@ clean:  ## remove results/, and nothing else
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
 	@echo
-	@echo "PYTHON=python3.12 picks the Python for .venv, CORES=8 limits the workflow."
+	@echo "PYTHON=python3.12 picks the Python for .venv, CORES=8 limits the workflow,"
+	@echo "CONFIG=config/paper.yaml runs another configuration."
 
 $(ENV):
 	@echo "== Environment: .venv"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 		echo "tokentrails needs Python 3.11 or newer; '$(PYTHON)' is older or missing." >&2; \
 		echo "Hint: name another one, as in: make PYTHON=python3.12" >&2; \
+		exit 1; }
+	@test ! -L .venv || { \
+		echo ".venv is a link, and what it leads to would be cleared." >&2; \
+		echo "Hint: remove the link, or call .venv/bin/snakemake without make." >&2; \
 		exit 1; }
 	@$(PYTHON) -m venv --clear .venv
 	@echo "== Environment: requirements.lock (the first time this downloads torch, some minutes)"

@@ -253,6 +253,7 @@ def page(
         (name, n.checkpoints, *_numbers(n), n.gpu_jobs)
         for name, n in {**needs, "total": all_of}.items()
     ]
+    least = "at least " if any(need.unknown for need in needs.values()) else ""
     on_disk = all_of.weights_mb + all_of.states_mb + tables.mb
     lines = [
         *_aligned(("stage", "jobs", "local", "CPU", "GPU", "done already"), jobs),
@@ -271,9 +272,9 @@ def page(
         + (f"; no file is there of {', '.join(tables.unknown)}," if tables.unknown else "")
         + (f" so the size of {sum(tables.unknown.values()):,} is unknown" if tables.unknown else "")
         + ".",
-        f"Disk: {_mb(on_disk)} more, {_mb(free / 1e6)} free."
+        f"Disk: {least}{_mb(on_disk)} more, {_mb(free / 1e6)} free."
         + (" NOT ENOUGH." if on_disk * 1e6 > free else ""),
-        f"GPU: {all_of.work_hours:,.1f} hours of work on a small GPU; jobs ask for "
+        f"GPU: {least}{all_of.work_hours:,.1f} hours of work on a small GPU; jobs ask for "
         f"{all_of.asked_hours:,.1f} hours together, with time to start.",
     ]
     unknown = [f"  {name}: {need.unknown}" for name, need in needs.items() if need.unknown]
