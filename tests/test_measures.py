@@ -1,6 +1,7 @@
 """Measures of the user's own: read, refused, computed, run from a folder outside the workflow."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -99,6 +100,13 @@ def test_a_file_says_what_it_measures_and_reads_without_being_run(tmp_path):
         ("def other(hidden): ...\n", ["no function 'measure'"]),
         ("def measure(states): ...\n", ["line 1", "'states'", "hidden, previous"]),
         ("def measure(*args): ...\n", ["'*args'"]),
+        ("def measure(hidden, /): ...\n", ["'hidden, /'"]),
+        ("UNIT: str = 'km'\ndef measure(hidden): ...\n", ["line 1: UNIT is not set by a plain"]),
+        ("UNIT, TITLE = 'a', 'b'\ndef measure(hidden): ...\n", ["UNIT is not set by a plain"]),
+        ("SITES = (['resid'],)\ndef measure(hidden): ...\n", ["line 1: SITES must be a tuple"]),
+        ("UNIT = {[]: 1}\ndef measure(hidden): ...\n", ["line 1: UNIT must be a text"]),
+        ("UNIT = '\\ud800'\ndef measure(hidden): ...\n", ["line 1: UNIT must be a text"]),
+        ("x = " + "-" * 100_000 + "1\ndef measure(hidden): ...\n", ["no Python"]),
         ("def measure(): ...\n", ["no parameter"]),
         ("SITES = ('middle',)\ndef measure(hidden): ...\n", ["'middle'", "resid_mid"]),
         ("UNIT = 1\ndef measure(hidden): ...\n", ["line 1: UNIT must be a text"]),
@@ -120,8 +128,15 @@ def test_a_bad_file_is_one_message_before_anything_runs(tmp_path, source, parts)
         ("import no_such_module\ndef measure(hidden): ...", ["line 1", "'no_such_module'"]),
         ("def measure(hidden):\n    return hidden", ["(6, 4)", "(6,)", "site resid, layer 0"]),
         ("def measure(hidden):\n    return hidden[:, 0] / 0", ["returned", "row 0"]),
-        ("def measure(hidden):\n    return 'long'", ["str", "no array of numbers"]),
+        ("def measure(hidden):\n    return 'long'", ["str", "no array of real numbers"]),
         ("def measure(hidden):\n    return None", ["returned"]),
+        ("def measure(hidden):\n    return hidden[:, 0] + 1j", ["no array of real numbers"]),
+        ("def measure(hidden):\n    return ['1.5'] * len(hidden)", ["no array of real numbers"]),
+        ("def measure(hidden):\n    return [10**400] * len(hidden)", ["no array of real"]),
+        ("def measure(hidden):\n    return [1e39] * len(hidden)", ["1e+39", "no float32"]),
+        ("def measure(hidden):\n    hidden -= 1\n    return hidden[:, 0]", ["line 2", "read-only"]),
+        ("import sys\ndef measure(hidden):\n    sys.exit(0)", ["line 3", "SystemExit"]),
+        ("def measure(hidden): ...\ndel measure", ["AttributeError", "measure"]),
         ("def measure(hidden):\n    return hidden.nothing", ["line 2", "AttributeError"]),
         ("SITES = ('resid_mid',)\ndef measure(hidden):\n    return 1", ["no value at any site"]),
     ],
@@ -133,6 +148,30 @@ def test_what_goes_wrong_in_a_job_is_one_message_with_the_line(tmp_path, body, p
         table_of(measure, layers())
     for part in [*parts, "Hint: "]:
         assert part in str(error.value)
+
+
+def test_a_file_that_changed_after_it_was_planned_is_refused(tmp_path):
+    measure = written(tmp_path, "def measure(hidden):\n    return hidden[:, 0]\n")
+    (tmp_path / "own.py").write_text("def measure(hidden):\n    return hidden[:, 1]\n")
+    with pytest.raises(TokentrailsError, match="changed after this run had read it"):
+        load_function(measure)
+
+
+def test_a_file_that_is_no_regular_file_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "pipe.py")
+    for path in (tmp_path / "pipe.py", tmp_path):
+        with pytest.raises(TokentrailsError, match="is no file"):
+            load(path)
+
+
+def test_dataclasses_of_a_file_find_their_module(tmp_path):
+    source = (
+        "from __future__ import annotations\nfrom dataclasses import dataclass\n\n\n"
+        "@dataclass\nclass Box:\n    x: float\n\n\n"
+        "def measure(hidden):\n    return [Box(float(row[0])).x for row in hidden]\n"
+    )
+    states = layers()
+    assert table_of(written(tmp_path, source), states).num_rows == 24
 
 
 def test_the_examples_give_the_numbers_of_a_plain_loop():
@@ -180,6 +219,8 @@ def test_curves_are_means_of_groups_without_first_positions():
     )
     frame = pl.DataFrame(values.to_pydict()).filter(pl.col("position") > 0)
     at = {"site": "resid", "layer": 2, "quantity": "value"}
+    units = dict(curves.filter(**at).select("group", "unit").unique().rows())
+    assert units == {None: "word", "word": "text", "sense": "text"}
     for group, series in [("sense", "x"), ("sense", "z"), ("word", "bank"), (None, None)]:
         here = frame.filter(site="resid", layer=2)
         here = here if group is None else here.filter(pl.col(group) == series)
@@ -204,6 +245,7 @@ def test_curves_are_means_of_groups_without_first_positions():
         ("length", {"experiments": ["nothing"]}, ["measures.length.experiments", "plain"]),
         ("length", {"file": "nowhere.py"}, ["measures.length.file", "nowhere.py"]),
         ("length", {"files": "x"}, ["measures.length", "files"]),
+        ("claims", {}, ["measures.claims", "taken"]),
     ],
 )
 def test_entries_of_the_configuration_are_checked(tmp_path, monkeypatch, name, change, parts):
@@ -213,6 +255,24 @@ def test_entries_of_the_configuration_are_checked(tmp_path, monkeypatch, name, c
         load_config(config)
     for part in parts:
         assert part in str(error.value)
+
+
+def test_figures_of_two_experiments_do_not_have_one_name(tmp_path, monkeypatch):
+    folder = _folder(tmp_path, monkeypatch)
+    config = wf.read_yaml(folder / "config/config.yaml")
+    config["experiments"]["senses_new"] = config["experiments"].pop("plain")
+    files = {"file": str(EXAMPLES / "length.py")}
+    config["measures"] = {"length": files, "new_length": files}
+    with pytest.raises(TokentrailsError, match=r"experiments\.\w+: .*senses_new_length"):
+        load_config(config)
+
+
+@pytest.mark.parametrize("title", ["{model.upper}", "{model:>9}", "{model!r}", "{}", "{model", "}"])
+def test_titles_take_plain_names_alone(tmp_path, monkeypatch, title):
+    config = wf.read_yaml(_folder(tmp_path, monkeypatch) / "config/config.yaml")
+    config["measures"] = {"length": {"file": str(EXAMPLES / "length.py")}}
+    with pytest.raises(TokentrailsError, match=r"figures\.length"):
+        load_config(config | {"figures": {"length": title}})
 
 
 def test_a_measure_asks_for_its_tables_and_figures(tmp_path, monkeypatch):

@@ -51,7 +51,8 @@ for figure in CATALOGUE.figures.values():
             if place
             else f"<benchmarks>/{figure.name}_figure.tsv"
         wildcard_constraints:
-            experiment=BASELINE if figure.name == BASELINE else r"[A-Za-z0-9][A-Za-z0-9._-]*",
+            # Exactly those: `a_b_ranks` could be of an experiment `a_b` or of one more figure.
+            experiment="|".join(map(re.escape, TARGETS.figure_experiments(figure))) or "(?!)",
         localrule: True
         conda:
             "../../envs/figures.yaml"

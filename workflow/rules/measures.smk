@@ -27,7 +27,7 @@ for measure in CONFIG.measures.values():
         resources:
             passing_weights=get_passing if "embedding" in measure.reads else 0,
         params:
-            measure=asdict(measure),
+            measure=measure.table_settings,
             groups=get_own_columns,
             code=fingerprint("measure"),
         script:
@@ -47,7 +47,7 @@ for measure in CONFIG.measures.values():
         conda:
             "../../envs/analysis.yaml"
         params:
-            measure=asdict(measure),
+            measure=measure.table_settings,
             groups=get_own_columns,
             kind=experiment_setting("kind"),
             statistics=CONFIG.statistics,

@@ -368,7 +368,7 @@ class Catalogue:
         titles: by name, what each measures.
         """
         rows = self.from_rows(
-            (Analysis(name, tuple(Kind)) for name in titles),
+            (Analysis(name, tuple(Kind), target=name) for name in titles),
             (
                 table
                 for name in titles
@@ -409,6 +409,7 @@ def _measure_figure(name: str, title: str, scope: Scope) -> Figure:
         stem=name,
         caption=kind,
         options=_BAND,
+        target=name,
     )
 
 

@@ -305,22 +305,27 @@ class Measure:
     Attributes
     ----------
     file: Python file that defines the function `measure`.
-    experiments: names of those that it is computed for; the baseline's texts are not among them.
     title, meaning, unit: what it says of itself.
     sites: where it reads the states; empty for all sites of an experiment.
     reads: names of the function's parameters.
     sha256: of the file.
+    experiments: names of those that it is computed for; the baseline's texts are not among them.
     """
 
     name: str
     file: str
-    experiments: tuple[str, ...]
     title: str
     meaning: str
     unit: str
     sites: tuple[str, ...]
     reads: tuple[str, ...]
     sha256: str
+    experiments: tuple[str, ...] = ()
+
+    @property
+    def table_settings(self) -> dict[str, Any]:
+        """What its tables depend on."""
+        return {k: v for k, v in asdict(self).items() if k != "experiments"}
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,7 @@ RESERVED = frozenset(MEANINGS) | {
     *("final_similarity", "final_norm_similarity"),
     *("word_class", "positional", "rank", "nearest", "nearest_cosine"),
     *("cosine_as_published", "rank_as_published"),
+    *("measure", "value", "n", "n_texts", "few", "mean", "ci_low", "ci_high"),
 }
 """Columns that tables have anyway; a group column may not take their place."""
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from string import Formatter
 from typing import Any
 
-from ..catalogue import ANALYSES, BASELINE
+from ..catalogue import ANALYSES, BASELINE, Scope
 from ..files.schema import check, closest, schema, with_defaults
 from ..files.yaml_file import KeyPath, Where, YamlFile, show_keys
 from ..project import PROJECT
@@ -77,7 +78,24 @@ def load_config(data: dict[str, Any], files: Sequence[str] = ()) -> Config:
         _check_title(title, where / "figures" / figure)
     filled["claims"] = {"file": _claims_file()} | filled["claims"]
     sections = ("extract", "summary", "statistics", "figures", "claims", "paper")
-    return Config(models, experiments, measures, *(filled[section] for section in sections))
+    config = Config(models, experiments, measures, *(filled[section] for section in sections))
+    _check_composites(config, where)
+    return config
+
+
+def _check_composites(config: Config, where: Where) -> None:
+    """Refuse two experiments whose composites would have the same name."""
+    seen: dict[str, str] = {}
+    for figure in config.catalogue.figures.values():
+        tables = [config.catalogue.tables[name] for name in figure.required]
+        for name, experiment in config.experiments.items():
+            if figure.scope is Scope.MODELS and all(map(experiment.makes, tables)):
+                path = figure.path.format(experiment=name)
+                if seen.setdefault(path, name) != name:
+                    raise (where / "experiments" / name).error(
+                        f"{path} would be a figure of both {name!r} and {seen[path]!r}",
+                        "give one of these experiments, or the measure, another name.",
+                    )
 
 
 def _split_titles(data: dict[str, Any]) -> tuple[dict[str, str], dict[str, Any]]:
@@ -158,10 +176,13 @@ def _check_neurons(experiments: dict[str, Experiment], where: Where) -> None:
 
 
 def _check_title(title: str, where: Where) -> None:
+    plain = {(name, False, None) for name in (None, "model", "checkpoint", "experiment")}
     try:
-        title.format(model="", checkpoint="", experiment="")
-    except (KeyError, IndexError, ValueError, TypeError, AttributeError) as error:
+        fields = {(name, bool(form), kind) for _, name, form, kind in Formatter().parse(title)}
+    except ValueError:  # a single brace
+        fields = set()
+    if not fields <= plain or (title and not fields):
         raise where.error(
-            f"the title {title!r} cannot be filled in: {error!r}",
+            f"the title {title!r} cannot be filled in",
             "use only {model}, {checkpoint} and {experiment} in braces.",
-        ) from error
+        )

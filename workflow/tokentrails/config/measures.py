@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import os
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +25,11 @@ _TAKEN = {
     *CATALOGUE.figures,
     *(row.target for row in CATALOGUE.analyses.values()),
     *("all", "claims", "composites", "costs", "figures", "metrics", "models", "paper", "plan"),
-    *("page", "predictions", "tokens", "hidden_states", "weights"),
+    *("predictions", "tokens", "hidden_states", "weights", "document", "model", "passing_model"),
+    *("training", "training_text", "word_list", "page_script", "predictions_text"),
+    *("neuron_table", "alignment_table", "perturbation_table"),
+    *("senses_tables", "convergence_tables", "head_tables", "evolution_tables"),
+    *("attribution_tables", "everything"),
 }
 
 
@@ -85,27 +90,21 @@ def add_measures(
 
 def load_measure(name: str, file: str, experiments: tuple[str, ...], where: Where) -> Measure:
     """What a measure's file says of itself. None of its code runs here."""
-    try:
-        content = Path(file).read_bytes()
-    except OSError as error:
-        raise where.error(
-            f"the file {file!r} cannot be read: {error.strerror}",
-            "its path is relative to the working directory.",
-        ) from error
+    content = _content(file, where)
     try:
         tree = ast.parse(content)
-    except (SyntaxError, ValueError) as error:
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         line = getattr(error, "lineno", None)
         place = f"{file}, line {line}" if line else file
         raise where.error(f"{place}: this is no Python: {error}", "mend the file.") from error
-    constants = {
-        target.id: (node.lineno, node.value)
+    stated = {
+        node.targets[0].id: _constant(node, file, where)
         for node in tree.body
         if isinstance(node, ast.Assign)
-        for target in node.targets
-        if isinstance(target, ast.Name) and target.id in _CONSTANTS
+        and isinstance(node.targets[0], ast.Name)
+        and node.targets[0].id in _CONSTANTS
     }
-    stated = {key: _constant(key, *pair, file, where) for key, pair in constants.items()}
+    _refuse_other_bindings(tree, file, where)
     unknown = set(stated.get("SITES", ())) - set(SITES)
     if unknown:
         raise where.error(
@@ -116,27 +115,62 @@ def load_measure(name: str, file: str, experiments: tuple[str, ...], where: Wher
     title = stated.get("TITLE") or docstring or name.replace("_", " ")
     return Measure(
         name=name,
-        file=file,
-        experiments=experiments,
+        file=os.path.normpath(file),
         title=title,
         meaning=stated.get("MEANING") or title,
         unit=stated.get("UNIT", ""),
         sites=tuple(sorted(stated.get("SITES", ()))),
         reads=_parameters(tree, file, where),
         sha256=hashlib.sha256(content).hexdigest(),
+        experiments=experiments,
     )
 
 
-def _constant(key: str, line: int, value: ast.expr, file: str, where: Where) -> Any:
+def _content(file: str, where: Where) -> bytes:
+    """The bytes of a regular file: one that never ends, such as a pipe, is refused."""
+    hint = "its path is relative to the working directory."
     try:
-        found = ast.literal_eval(value)
-    except ValueError:
-        found = None
-    if _CONSTANTS[key] is tuple and isinstance(found, list):
-        found = tuple(found)
-    if not isinstance(found, _CONSTANTS[key]):
-        kind = "a text" if _CONSTANTS[key] is str else "a tuple of texts"
-        raise where.error(f"{file}, line {line}: {key} must be {kind}, written out", "mend it.")
+        if Path(file).exists() and not Path(file).is_file():
+            raise where.error(f"{file!r} is no file", hint)
+        return Path(file).read_bytes()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise where.error(f"the file {file!r} cannot be read: {reason}", hint) from error
+
+
+def _refuse_other_bindings(tree: ast.Module, file: str, where: Where) -> None:
+    """Refuse a constant that is set in a way that is not read without running the file."""
+    for line in tree.body:
+        names = [node for node in ast.walk(line) if isinstance(node, ast.Name)]
+        for name in names:
+            is_bound = isinstance(name.ctx, ast.Store) and name.id in _CONSTANTS
+            if is_bound and not _is_plain(line):
+                raise where.error(
+                    f"{file}, line {name.lineno}: {name.id} is not set by a plain assignment",
+                    f"write {name.id} = … in a line of its own, with the value written out.",
+                )
+
+
+def _is_plain(line: ast.stmt) -> bool:
+    if not isinstance(line, ast.Assign):
+        # Names within a function or a class are their own.
+        return isinstance(line, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+    return len(line.targets) == 1 and isinstance(line.targets[0], ast.Name)
+
+
+def _constant(line: ast.Assign, file: str, where: Where) -> Any:
+    name = line.targets[0].id  # type: ignore[attr-defined]
+    try:
+        found = ast.literal_eval(line.value)
+        found = tuple(found) if isinstance(found, list) else found
+        texts = found if isinstance(found, tuple) else (found,)
+        right = all(isinstance(text, str) and text.encode() is not None for text in texts)
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
+        right = False
+    if not right or not isinstance(found, _CONSTANTS[name]):
+        kind = "a text" if _CONSTANTS[name] is str else "a tuple of texts"
+        problem = f"{file}, line {line.lineno}: {name} must be {kind}, written out"
+        raise where.error(problem, "mend it.")
     return found
 
 
@@ -148,9 +182,10 @@ def _parameters(tree: ast.Module, file: str, where: Where) -> tuple[str, ...]:
             "write one, such as: def measure(hidden): return (hidden**2).sum(axis=1) ** 0.5",
         )
     arguments = found[-1].args
-    names = [a.arg for a in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)]
-    more = [a.arg for a in (arguments.vararg, arguments.kwarg) if a]
-    unknown = [name for name in names if name not in READS] + [f"*{name}" for name in more]
+    names = [a.arg for a in (*arguments.args, *arguments.kwonlyargs)]
+    more = [f"*{a.arg}" for a in (arguments.vararg, arguments.kwarg) if a]
+    more += [f"{a.arg}, /" for a in arguments.posonlyargs]
+    unknown = [name for name in names if name not in READS] + more
     if unknown or not names:
         raise where.error(
             f"{file}, line {found[-1].lineno}: 'measure' has "

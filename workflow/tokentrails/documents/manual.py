@@ -9,6 +9,7 @@ from ..catalogue import CATALOGUE, FIGURE_SUFFIXES, Analysis, Figure, Table
 _PAGE = """# What the workflow makes
 
 Written by `make manual` from `workflow/tokentrails/catalogue.py`; do not edit it by hand.
+[Measures of your own](../config/README.md#measures) come on top.
 
 ## Analyses
 

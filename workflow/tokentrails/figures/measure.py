@@ -5,12 +5,13 @@ import polars as pl
 
 from .pieces.lines import Frame, line_panel, value_range
 from .pieces.notes import band_note
-from .pieces.points import in_order, mapped, points_frame, runs
+from .pieces.points import in_order, mapped, runs
 from .pieces.theme import colour, figure, nothing_to_show
 
 _QUANTITIES = {"value": "", "standardised": ", in deviations of the baseline"}
-_MOST_LINES = 6  # as many as there are colours
+_MOST_LINES = 10
 _FEW = "Dashed: of few texts or words."
+_NUMBERS = {"axis": alt.Axis(tickCount=6, format=".3~g"), "told": ("value", ".4~g")}
 _BEYOND = 1.05  # where labels stand, as a share of the layers
 
 
@@ -20,7 +21,7 @@ def measure(curves: pl.DataFrame, *, title: str, confidence: float) -> alt.TopLe
     if curves.is_empty():
         return nothing_to_show(title)
     columns = _columns(curves)
-    rows = [group for group in in_order(curves["group"]) if group != "all"] or ["all"]
+    rows = sorted(in_order(curves["group"]), key=lambda group: group != "all")
     panels, cut = [], False
     for group in rows:
         here = curves.filter(group=group)
@@ -31,10 +32,10 @@ def measure(curves: pl.DataFrame, *, title: str, confidence: float) -> alt.TopLe
             every = _points(curves.filter(site=site, quantity=quantity), "series", "layer")
             points = _points(here.filter(site=site, quantity=quantity), "series", "layer")
             last = curves.filter(site=site).select(pl.col("layer").max()).item()
-            frame = Frame.over_layers(last, _BEYOND, "mean", *value_range(every), 250, 190)
+            frame = Frame.over_layers(last, _BEYOND, "mean", *_limits(every), 250, 190, **_NUMBERS)
             name = f"{group} · {site}{_QUANTITIES[quantity]}"
             panels.append(line_panel(points, frame, title=name))
-    notes = [band_note(confidence, "texts" if rows != ["all"] else "words or texts"), _FEW]
+    notes = [band_note(confidence, "texts, or words where all are together"), _FEW]
     if cut:
         notes.append(f"The first {_MOST_LINES} lines of each panel.")
     chart = alt.concat(*panels, columns=len(columns))
@@ -53,7 +54,7 @@ def composite_measure(curves: pl.DataFrame, *, title: str, confidence: float) ->
     for site, quantity in _columns(curves):
         points = _points(curves.filter(site=site, quantity=quantity), "run", "share")
         frame = Frame.over_depth(
-            "share", "layer / depth", _BEYOND, "mean", *value_range(points), 300, 240
+            "share", "layer / depth", _BEYOND, "mean", *_limits(points), 300, 240, **_NUMBERS
         )
         panels.append(line_panel(points, frame, title=f"{site}{_QUANTITIES[quantity]}"))
     notes = [band_note(confidence, "words or texts"), _FEW]
@@ -79,5 +80,19 @@ def _columns(curves: pl.DataFrame) -> list[tuple[str, str]]:
 
 def _points(curves: pl.DataFrame, line: str, x: str) -> pl.DataFrame:
     tints = {name: colour(index) for index, name in enumerate(in_order(curves[line]))}
-    interval, kept = ("ci_low", "ci_high"), (x, "n", "n_texts")
-    return points_frame(curves, "mean", interval, *kept, line=line, colour=mapped(line, tints))
+    numbers = {"value": "mean", "low": "ci_low", "high": "ci_high"}
+    return curves.select(
+        *(x, "n", "n_units"),
+        line=line,
+        series=line,
+        colour=mapped(line, tints),
+        dashed="few",
+        # A measure has a scale of its own: digits count, not decimals.
+        **{k: pl.col(v).cast(pl.Float64).round_sig_figs(6) for k, v in numbers.items()},
+    )
+
+
+def _limits(points: pl.DataFrame) -> tuple[float, float]:
+    """Limits that hold every value, at least a tenth of the largest apart."""
+    largest = max(map(abs, points["value"].to_list()), default=0.0)
+    return value_range(points, span=0.1 * largest or 1.0)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
+import hashlib
+import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import polars as pl
@@ -46,16 +48,23 @@ def load_function(measure: Measure) -> Callable[..., object]:
 
     Raises
     ------
-    TokentrailsError: for whatever the file raises.
+    TokentrailsError: for whatever the file raises, and where it is not the one that was planned.
     """
-    spec = importlib.util.spec_from_file_location(f"measure_{measure.name}", measure.file)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
+    module = ModuleType(f"measure_{measure.name}")
+    module.__file__ = measure.file
+    sys.modules[module.__name__] = module  # dataclasses and pickle look there
     try:
-        spec.loader.exec_module(module)
-    except Exception as error:
+        content = Path(measure.file).read_bytes()
+        if hashlib.sha256(content).hexdigest() != measure.sha256:
+            raise TokentrailsError(
+                "the file changed after this run had read it",
+                where=measure.file,
+                hint="run the same command again.",
+            )
+        exec(compile(content, measure.file, "exec"), vars(module))
+        return module.measure
+    except (Exception, SystemExit) as error:
         raise _error(measure, error) from error
-    return module.measure
 
 
 def evaluate(
@@ -80,6 +89,8 @@ def evaluate(
     ------
     TokentrailsError: for what the function raises, and for what is no finite number per occurrence.
     """
+    if embedding is not None:
+        embedding = _read_only(embedding)
     before: Layer | None = None
     for place in layers:
         if measure.sites and place.site not in measure.sites:
@@ -87,10 +98,10 @@ def evaluate(
         if before is not None and (before.site, before.layer + 1) != (place.site, place.layer):
             before = None
         given = {
-            "hidden": place.hidden,
-            "previous": before.hidden if before else None,
+            "hidden": _read_only(place.hidden),
+            "previous": _read_only(before.hidden) if before else None,
             "embedding": embedding,
-            "tokens": tokens,
+            "tokens": tokens.clone(),
             "site": place.site,
             "layer": place.layer,
         }
@@ -100,7 +111,7 @@ def evaluate(
                 continue
         try:
             returned = function(**{name: given[name] for name in measure.reads})
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise _error(measure, error) from error
         yield Values(place.site, place.layer, _checked(measure, returned, place))
 
@@ -207,11 +218,17 @@ def measure_curves(
             unit="word" if by_word else "label",
         )
         series = pl.col(column).cast(pl.String) if column else pl.lit(None, pl.String)
-        keys = {"group": pl.lit(column, pl.String), "series": series}
+        keys = {
+            "group": pl.lit(column, pl.String),
+            "series": series,
+            "unit": pl.lit("word" if by_word else "text"),
+        }
         names = ["measure", *keys, *(name for name in curves.columns if name in MEAN_TYPES)]
         parts.append(curves.with_columns(**keys).select(names))
     return describe_frame(
-        with_run(pl.concat(parts).rename({"measure": "quantity"}), provenance),
+        with_run(
+            pl.concat(parts).rename({"measure": "quantity", "n_texts": "n_units"}), provenance
+        ),
         title=f"{measure.name}: mean curves of {measure.title}, with intervals",
         provenance=dict(provenance) | statistics.provenance,
         meanings=MEAN_MEANINGS
@@ -219,33 +236,53 @@ def measure_curves(
             "quantity": "column of the measure's own table that the mean is of",
             "group": "column by which occurrences are grouped; null: all together",
             "series": "value of that column",
-            "ci_low": "lower end of the mean's interval: bootstrap over texts, or over words where "
-            "the experiment is of words or all its words are together; null: one of them",
+            "unit": "what is resampled: texts, or words with all their texts",
+            "n_units": "how many of these there are",
+            "few": "whether these are fewer than statistics.few: too few to rely on",
+            "ci_low": "lower end of the mean's interval: bootstrap over the units, with "
+            "percentiles expanded by Student's t; null: one unit",
         },
         units={name: measure.unit for name in ("mean", "ci_low", "ci_high") if measure.unit},
     )
 
 
+def _read_only(array: np.ndarray) -> np.ndarray:
+    """A view that a measure cannot write to: others read the same values after it."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
 def _checked(measure: Measure, returned: object, place: Layer) -> Float64[np.ndarray, " n"]:
-    where = f"{measure.file}, at site {place.site}, layer {place.layer}"
-    hint = f"return one finite number for each of the {len(place.hidden)} occurrences."
+    n = len(place.hidden)
+    problem = f"'measure' returned {type(returned).__name__}, which is no array of real numbers"
     try:
-        values = np.asarray(returned, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        problem = f"'measure' returned {type(returned).__name__}, which is no array of numbers"
-        raise TokentrailsError(problem, where=where, hint=hint) from error
-    if values.shape != (len(place.hidden),):
-        problem = f"'measure' returned the shape {values.shape}, not ({len(place.hidden)},)"
-        raise TokentrailsError(problem, where=where, hint=hint)
-    if not np.isfinite(values).all():
-        row = int(np.argmin(np.isfinite(values)))
-        problem = f"'measure' returned {values[row]} for row {row}"
-        raise TokentrailsError(problem, where=where, hint=hint)
-    return values
+        found = np.asarray(returned)
+        is_numeric = found.dtype.kind in "biuf" and not isinstance(returned, np.ma.MaskedArray)
+        values = found.astype(np.float64) if is_numeric else None
+    except Exception:  # of what it returned: a ragged list, a tensor of torch with a gradient
+        values = None
+    if values is not None:
+        if values.shape != (n,):
+            problem = f"'measure' returned the shape {values.shape}, not ({n},)"
+        else:
+            with np.errstate(over="ignore"):
+                finite = np.isfinite(values.astype(np.float32))
+            if finite.all():
+                return values
+            row = int(np.argmin(finite))
+            problem = f"'measure' returned {values[row]} for row {row}, which is no float32"
+    raise TokentrailsError(
+        problem,
+        where=f"{measure.file}, at site {place.site}, layer {place.layer}",
+        hint=f"return one finite number for each of the {n} occurrences.",
+    )
 
 
-def _error(measure: Measure, error: Exception) -> TokentrailsError:
+def _error(measure: Measure, error: BaseException) -> BaseException:
     """What a user's file raised, with the line there."""
+    if isinstance(error, TokentrailsError):
+        return error
     file = str(Path(measure.file))
     lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == file]
     where = f"{measure.file}, line {lines[-1]}" if lines else measure.file

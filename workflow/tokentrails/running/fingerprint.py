@@ -77,7 +77,7 @@ def _read(file: Path) -> tuple[str, list[Path]]:
     nodes = list(ast.walk(tree))
     imports = _imports(nodes, file)
     _remove_docstrings(nodes)
-    return ast.dump(tree) + _page_files(file), imports
+    return ast.dump(tree) + _data_files(file), imports
 
 
 def _source(module: str) -> Path:
@@ -85,10 +85,10 @@ def _source(module: str) -> Path:
     return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 
 
-def _page_files(file: Path) -> str:
-    """The script and the style that a module writes into its pages: page.js, page.css."""
-    files = [file.with_suffix(suffix) for suffix in (".css", ".js")]
-    return "".join(page.read_text(encoding="utf-8") for page in files if page.is_file())
+def _data_files(file: Path) -> str:
+    """The style, script and fonts that a module writes into its pages: those of its own name."""
+    files = [file.with_suffix(suffix) for suffix in (".css", ".js", ".conf")]
+    return "".join(data.read_text(encoding="utf-8") for data in files if data.is_file())
 
 
 def _imports(nodes: list[ast.AST], importer: Path) -> list[Path]:

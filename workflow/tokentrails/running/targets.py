@@ -69,6 +69,11 @@ class Targets:
         experiment = self._config.experiments.get(wildcards.get("experiment", ""))
         return {name: self._inputs(name, figure, experiment, wildcards) for name in figure.tables}
 
+    def figure_experiments(self, figure: Figure) -> list[str]:
+        """The names of the experiments that have a figure."""
+        places = (place.get("experiment") for place in self._figure_places(figure))
+        return list(dict.fromkeys(name for name in places if name))
+
     def document_inputs(self, wildcards: Mapping[str, str]) -> dict[str, str]:
         """The tables that a text's document shows, by name."""
         experiment = self._config.experiments[wildcards["experiment"]]

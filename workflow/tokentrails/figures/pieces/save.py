@@ -19,7 +19,7 @@ _PNG_SCALE = 2.0
 
 # Every machine has other fonts, and other versions of one font. vl-convert looks for them when it
 # draws first; with this it finds none, and takes those that it carries itself.
-os.environ["FONTCONFIG_FILE"] = str(Path(__file__).with_name("fonts.conf"))
+os.environ["FONTCONFIG_FILE"] = str(Path(__file__).with_suffix(".conf"))
 
 _STYLE = "body { margin: 1rem; background: white; overflow-x: auto; }"
 
