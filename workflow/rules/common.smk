@@ -168,6 +168,19 @@ def get_figure_tables(figure):
     return get
 
 
+def figure_experiments(figure):
+    """The pattern of the experiments of a figure.
+
+    Of all models, exactly those that have it: in `a_b_ranks` the experiment is `a_b`, or `a` where
+    there is a figure `b_ranks`.
+    """
+    if figure.name == BASELINE:
+        return BASELINE
+    if figure.scope is not Scope.MODELS:
+        return r"[A-Za-z0-9][A-Za-z0-9._-]*"
+    return "|".join(map(re.escape, TARGETS.figure_experiments(figure))) or "(?!)"
+
+
 def get_title(figure):
     """A params function: the configured title of a figure, filled in."""
     empty = dict.fromkeys(["model", "checkpoint", "experiment"], "")

@@ -51,9 +51,7 @@ for figure in CATALOGUE.figures.values():
             if place
             else f"<benchmarks>/{figure.name}_figure.tsv"
         wildcard_constraints:
-            # Exactly those: `a_b_ranks` could be of an experiment `a_b` or of one more figure.
-            experiment="|".join(map(re.escape, TARGETS.figure_experiments(figure))) or "(?!)",
-        localrule: True
+            experiment=figure_experiments(figure),
         conda:
             "../../envs/figures.yaml"
         params:
