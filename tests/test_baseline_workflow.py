@@ -10,7 +10,7 @@ import pytest
 import workflow as wf
 from tiny import CORPUS
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 STEPS = ["step0", "step4"]
 TEXTS = "config/experiments/chance.yaml"
@@ -99,7 +99,6 @@ def test_without_a_baseline_similarities_stay_as_they_are(folder, tmp_path):
     assert after.select(rest).equals(before.select(rest))
 
 
-@pytest.mark.slow
 def test_too_few_texts_are_one_message(folder, tmp_path):
     copy = wf.copy_of(folder, tmp_path / "copy")
     wf.write_yaml(copy / TEXTS, {"prompts": [{"label": "a", "prompt": "The bank."}]})
@@ -107,7 +106,6 @@ def test_too_few_texts_are_one_message(folder, tmp_path):
     wf.one_message(done, TEXTS, "pairs of different tokens", "at least 1000", "add texts")
 
 
-@pytest.mark.slow
 def test_texts_longer_than_the_model_takes_are_left_out(folder, tmp_path):
     copy = wf.copy_of(folder, tmp_path / "copy")
     before = read(folder, "step0", "baseline/baseline")
@@ -120,7 +118,6 @@ def test_texts_longer_than_the_model_takes_are_left_out(folder, tmp_path):
     assert set(before["n_texts"]) == {11} and set(after["n_texts"]) == {10}
 
 
-@pytest.mark.slow
 def test_without_texts_that_are_short_enough_there_is_one_message(folder, tmp_path):
     copy = wf.copy_of(folder, tmp_path / "copy")
     prompts = [{"label": "long", "prompt": "The boat reached the bank. " * 20}]

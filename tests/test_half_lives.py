@@ -226,6 +226,7 @@ def test_parts_of_words(text, pieces, parts):
 
 
 @pytest.mark.e2e
+@pytest.mark.slow
 def test_half_lives_of_whole_texts_and_sizes_from_the_command_line(tmp_path):
     folder = wf.checkout(tmp_path)
     for name in ("gpt2", "bert"):
