@@ -91,15 +91,13 @@ def labels(scope, **more):
     return found | ({"checkpoint": "all"} if scope is Scope.ACROSS else {}) | more
 
 
-def outputs(*names, **named):
+def outputs(alone=None, **named):
     """Outputs of a rule: tables with their CSV twins, which the report shows if the catalogue says so.
 
     A table alone is called `table` and its twin `csv`; others by their keyword and `_csv`.
     """
     found = {}
-    for key, name in (
-        {**dict.fromkeys(["table"], *names), **named}.items() if names else named.items()
-    ):
+    for key, name in (({"table": alone} if alone else {}) | named).items():
         row = CATALOGUE.tables[name]
         path = table(name, "csv")
         if row.category:
@@ -126,13 +124,13 @@ def get_all_checkpoints(pattern):
     return get
 
 
-def get_baseline(wildcards):
-    """The tables of random pairs at the same checkpoint, by name; {} where there is no baseline."""
+def get_baseline(wildcards, names=("baseline", "baseline_dimensions")):
+    """Tables of the baseline's texts at the same checkpoint, by name; {} without a baseline."""
     experiment = CONFIG.experiments.get(BASELINE)
     if experiment is None or wildcards.model not in experiment.models:
         return {}
     run = {**wildcards, "experiment": BASELINE}
-    return {name: table(name).format(**run) for name in ("baseline", "baseline_dimensions")}
+    return {name: table(name).format(**run) for name in names}
 
 
 def get_context(wildcards):
@@ -146,11 +144,9 @@ def get_measure_baseline(name):
     """An input function: the measure's table of the baseline's texts; none there, or without a baseline."""
 
     def get(wildcards):
-        experiment = CONFIG.experiments.get(BASELINE)
-        absent = experiment is None or wildcards.model not in experiment.models
-        if absent or wildcards.experiment == BASELINE:
+        if wildcards.experiment == BASELINE:
             return []
-        return [table(name).format(**{**wildcards, "experiment": BASELINE})]
+        return list(get_baseline(wildcards, [name]).values())
 
     return get
 

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from typing import Any, TypeVar
 
-from .catalogue import CATALOGUE, Catalogue, Kind, Table
+from .catalogue import CATALOGUE, Catalogue, Figure, Kind, Table
 
 SITES = ("final_norm", "resid", "resid_mid")
 """The sites of the residual stream, in the order of every table."""
@@ -355,6 +355,10 @@ class Config:
     def catalogue(self) -> Catalogue:
         """What the workflow can make with this configuration."""
         return CATALOGUE.with_measures({name: m.title for name, m in self.measures.items()})
+
+    def draws(self, figure: Figure, experiment: Experiment) -> bool:
+        """Whether an experiment makes every table that a figure needs."""
+        return all(experiment.makes(self.catalogue.tables[name]) for name in figure.required)
 
     def across(self, table: Table) -> list[tuple[Model, Experiment]]:
         """Every (model, experiment) whose checkpoints a table compares."""

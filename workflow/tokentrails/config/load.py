@@ -87,9 +87,8 @@ def _check_composites(config: Config, where: Where) -> None:
     """Refuse two experiments whose composites would have the same name."""
     seen: dict[str, str] = {}
     for figure in config.catalogue.figures.values():
-        tables = [config.catalogue.tables[name] for name in figure.required]
         for name, experiment in config.experiments.items():
-            if figure.scope is Scope.MODELS and all(map(experiment.makes, tables)):
+            if figure.scope is Scope.MODELS and config.draws(figure, experiment):
                 path = figure.path.format(experiment=name)
                 if seen.setdefault(path, name) != name:
                     raise (where / "experiments" / name).error(

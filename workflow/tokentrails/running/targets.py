@@ -86,26 +86,18 @@ class Targets:
     @cached_property
     def scaling_inputs(self) -> dict[str, list[str]]:
         """The tables that are compared over the sizes of models, by name, and those sizes."""
-        found: dict[str, list[str]] = {}
-        sizes: dict[str, None] = {}
-        for table in self._catalogue.tables.values():
-            if not table.scaled:
-                continue
-            found[table.name] = []
-            for model, checkpoint, experiment in self._reference_runs:
-                if experiment.makes(table):
-                    place = _place(model, checkpoint, experiment)
-                    found[table.name].append(f"{table.path.format(**place)}.parquet")
+        runs = [run for run in self._config.runs() if run[1] == run[0].reference]
         scaled = [table for table in self._catalogue.tables.values() if table.scaled]
-        for run in self._reference_runs:
-            if any(run[-1].makes(table) for table in scaled):
-                path = self._catalogue.tables["parameters"].path.format(**_place(*run))
-                sizes[f"{path}.parquet"] = None
-        return found | {"parameters": list(sizes)}
+        sized = [run for run in runs if any(map(run[-1].makes, scaled))]
 
-    @cached_property
-    def _reference_runs(self) -> list[tuple[Model, str, Experiment]]:
-        return [run for run in self._config.runs() if run[1] == run[0].reference]
+        def paths(table: Table, runs: Iterable[tuple[Model, str, Experiment]]) -> list[str]:
+            places = (f"{table.path.format(**_place(*run))}.parquet" for run in runs)
+            return list(dict.fromkeys(places))  # weights are the same for all experiments
+
+        found = {}
+        for table in scaled:
+            found[table.name] = paths(table, (run for run in runs if run[-1].makes(table)))
+        return found | {"parameters": paths(self._catalogue.tables["parameters"], sized)}
 
     def _asks(self, experiment: Experiment, table: Table, target: str | None) -> bool:
         """Whether an experiment makes a table, and that by an analysis of the target."""
@@ -136,21 +128,20 @@ class Targets:
             yield from self._scaling_places()
 
     def _figure_places(self, figure: Figure) -> Iterator[Place]:
-        tables = [self._catalogue.tables[name] for name in figure.required]
         if figure.scope is Scope.RUN:
             for run in self._config.runs():
                 model, checkpoint, experiment = run
                 if figure.reference_only and checkpoint != model.reference:
                     continue
-                if all(map(experiment.makes, tables)):
+                if self._config.draws(figure, experiment):
                     yield _place(*run)
         elif figure.scope is Scope.ACROSS:
-            for model, experiment in self._config.across(tables[0]):
+            for model, experiment in self._config.across(self._catalogue.tables[figure.tables[0]]):
                 if len(model.checkpoints) > 1 or not figure.several_checkpoints:
                     yield _place(model, "all", experiment)
         elif figure.scope is Scope.MODELS:
             for experiment in self._config.experiments.values():
-                if all(map(experiment.makes, tables)):
+                if self._config.draws(figure, experiment):
                     yield {"experiment": experiment.name}
         elif figure.scope is Scope.TRAINING:
             trained = {model.name for model, *_ in self._config.runs() if model.training}
