@@ -52,6 +52,7 @@ for figure in CATALOGUE.figures.values():
             else f"<benchmarks>/{figure.name}_figure.tsv"
         wildcard_constraints:
             experiment=figure_experiments(figure),
+        localrule: True
         conda:
             "../../envs/figures.yaml"
         params:
