@@ -21,7 +21,7 @@ from tokentrails.figures.separability import senses_by_layer as by_layer_figure
 from tokentrails.files.states import Layer, places
 from tokentrails.metrics.context import context
 from tokentrails.metrics.sense_tables import OverWords, senses, senses_best, senses_by_layer
-from tokentrails.metrics.senses import separate
+from tokentrails.metrics.senses import sense_words, separate
 from tokentrails.statistics.baseline import NO_BASELINE, Baseline
 from tokentrails.statistics.student import expanded_tail
 
@@ -238,6 +238,13 @@ def test_tables_are_sorted_described_and_made_again_alike(study):
     assert set(table.column_names) <= {"model", "checkpoint", "experiment", *definitions}
     assert json.loads(table.schema.metadata[b"units"])["gap_low"] == "cosine"
     assert not words.select(pl.col(pl.Float32).is_nan().any()).row(0).count(True)
+
+
+def test_accents_of_either_form_make_one_word():
+    names, labels = ["café", "cafe\u0301"] * 2, ["a", "b", "c", "d"]
+    tokens = measures.tokens_table(names, [[1]] * 4, labels, sense=["x", "y", "y", "x"])
+    (word,) = sense_words(tokens)
+    assert (word.word, word.senses, word.rows.tolist()) == ("café", ("x", "y"), [0, 3, 1, 2])
 
 
 def test_a_word_with_a_single_text_of_a_sense_is_left_out_and_says_so(caplog):

@@ -11,8 +11,9 @@ from tokenizers import Tokenizer, pre_tokenizers
 from tokentrails.config.experiments import load_experiment_file
 from tokentrails.errors import TokentrailsError
 from tokentrails.texts.entries import surface
-from tokentrails.texts.spans import NotAligned, Span, find_words, span_of
+from tokentrails.texts.spans import NotAligned, Span, find_words, is_word, span_of, words_in
 from tokentrails.texts.tokenization import TokenizerFiles, tokenize
+from tokentrails.texts.word_classes import word_class
 
 PUBLISHED = Path(__file__).parent.parent / "config/experiments/token_identity_drift.yaml"
 LEAD = "She will lead the team through the transition."
@@ -103,7 +104,7 @@ def test_a_word_inside_a_longer_one_is_not_it(files, original, name, word):
     before = original(name).decode(row["token_ids"][: row["first"]], skip_special_tokens=True)
     assert plain(before).endswith("will")
     with pytest.raises(TokentrailsError, match="is not in the prompt"):
-        run(files(name), target("misleading leaders unleaded lead_ 2lead", word=word))
+        run(files(name), target("misleading leaders unleaded lead_in lead-free 2lead", word=word))
 
 
 @pytest.mark.parametrize("name", BYTE_LEVEL)
@@ -332,7 +333,28 @@ def test_every_byte_has_its_own_entry():
     [
         ("lead lead leads", "lead", [(0, 4), (5, 9)]),
         ("lead lead leads", " lead", [(5, 9)]),
-        ("a lead, (lead) lead-in lead_in", "lead", [(2, 6), (9, 13), (15, 19)]),
+        ("a lead, (lead) lead-in lead_in", "lead", [(2, 6), (9, 13)]),
+        ("_lead_ 'lead' -lead", "lead", [(1, 5), (8, 12), (15, 19)]),
+        ("You can't, we can", "can", [(14, 17)]),
+        ("You can't, we can", "can't", [(4, 9)]),
+        ("it's 's", "it", [(0, 2)]),
+        ("it's 's", "'s", [(2, 4), (5, 7)]),
+        ("1,845 845 1845-1850", "845", [(6, 9)]),
+        ("कला और कल", "कल", [(7, 9)]),  # before a vowel sign
+        ("கா க", "க", [(3, 4)]),
+        ("ที่ ที", "ที", [(4, 6)]),
+        ("كتبَتْ ثم كتب", "كتب", [(10, 13)]),  # before points
+        ("שלִי של", "של", [(5, 7)]),
+        ("می\u200cخواهم و خواهم", "خواهم", [(11, 16)]),  # behind a joiner
+        ("team\xadmate and team", "team", [(14, 18)]),
+        ("今天天气很好", "天气", [(2, 4)]),  # scripts without spaces
+        ("東京タワーへ", "タワー", [(2, 5)]),
+        ("ดีมาก", "มาก", [(2, 5)]),
+        ("我们的lead很好", "lead", [(3, 7)]),
+        ("我们的leader很好", "lead", []),
+        ("a cafe\u0301 is", " café", [(2, 7)]),  # written in two ways
+        ("a café is", "cafe\u0301", [(2, 6)]),
+        ("👩\u200d💻 👩", "👩", [(4, 5)]),
         ("C++ and C and C+", "C++", [(0, 3)]),
         ("a.b axb", "a.b", [(0, 3)]),
         ("Lead lead", "lead", [(5, 9)]),
@@ -367,3 +389,40 @@ def test_characters_that_no_token_covers_are_not_aligned():
 
 def test_a_word_does_not_end_before_a_combining_accent():
     assert find_words("a cafe\u0301 and a cafe", "cafe") == [(14, 18)]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("She can't, we'll: co\u2010op", ["She", "can't", ",", "we", "'ll", ":", "co\u2010op"]),
+        ("snake_case _it_ 1,845.5.", ["snake_case", "_", "it", "_", "1,845.5", "."]),
+        ("我们的lead很好 2026年", ["我们的", "lead", "很好", "2026", "年"]),
+        ("ที่\u200bดี", ["ที่", "ดี"]),  # a space without width
+        ("می\u200cخواهم col·lega 👍🏽!", ["می\u200cخواهم", "col·lega", "👍🏽", "!"]),
+    ],
+)
+def test_words_of_any_script(text, words):
+    assert [text[start:end] for start, end in words_in(text)] == words
+
+
+@pytest.mark.parametrize(
+    "word", ["lead-free", "rock’n’roll", "कला", "می\u200cخواهم", "天气", "שלִי", "人々"]
+)
+def test_a_word_of_any_script_is_one_in_prompts_in_lists_and_in_texts(word):
+    assert is_word(word) and word_class(word) == "content"
+    first, second = find_words(f"{word} {word}.", word)
+    assert list(words_in(f"{word} {word}.")) == [first, second, (second[1], second[1] + 1)]
+
+
+@pytest.mark.parametrize(
+    ("text", "word", "longer"),
+    [
+        ("Use lead-free pipes", " lead", "lead-free"),
+        ("कला", "कल", "कला"),
+        ("a can't", "can", "can't"),
+    ],
+)
+def test_a_target_in_a_longer_word_is_an_error_that_shows_this_word(files, text, word, longer):
+    with pytest.raises(TokentrailsError) as caught:
+        run(files("gpt2"), target(text, word=word))
+    assert f"only inside {longer!r}" in str(caught.value)

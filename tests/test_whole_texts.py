@@ -47,7 +47,7 @@ def rows_of(files, *texts, context_length=128, **settings):
         ("the 1990's, 2nd B2B x2-y", "the 1990 's , 2nd B2B x2-y"),
         ('"Really?!" (yes)…', '" Really ?!" ( yes )…'),
         ("$5 + €3 ~ 50%", "$ 5 + € 3 ~ 50 %"),
-        ("foo_bar e.g. U.S.", "foo _ bar e . g . U . S ."),
+        ("foo_bar _foo_ e.g. U.S.", "foo_bar _ foo _ e . g . U . S ."),
         ("cafe\u0301 हिन्दी שלום", "cafe\u0301 हिन्दी שלום"),
         ("co\u00adoperate", "co\u00adoperate"),
         ("👩\u200d🚀 ❤\ufe0f \u0301", "👩\u200d🚀 ❤\ufe0f \u0301"),

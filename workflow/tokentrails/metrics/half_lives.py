@@ -21,7 +21,7 @@ from jaxtyping import Float64
 from ..statistics.bootstrap import Bootstrap, cluster_means
 from ..statistics.settings import Statistics
 from ..texts.spans import is_word
-from ..texts.word_classes import word_class
+from ..texts.word_classes import plain, word_class
 from ..texts.word_list import WordList
 from .columns.frame import describe_frame, with_run
 
@@ -112,7 +112,7 @@ def half_lives(
         for measure in MEASURES
     )
     parts = pl.DataFrame(pl.from_arrow(tokens.select(["label", "first", "word_part"])))
-    rank = {entry.text.casefold(): entry.rank for entry in reversed(words.entries)}
+    rank = {plain(entry.text): entry.rank for entry in reversed(words.entries)}
     types = dict.fromkeys(("word", "word_class", "frequency_band"), pl.String)
     classes = [_classified(word, rank) for word in frame["word"].unique().sort()]
     counted = pl.col("word_class").is_in(["function", "content"]).fill_null(False)
@@ -136,7 +136,7 @@ def half_lives(
 
 
 def _classified(word: str, rank: Mapping[str, int]) -> tuple[str, str | None, str | None]:
-    band = frequency_band(rank.get(word.replace("’", "'").casefold())) if is_word(word) else None
+    band = frequency_band(rank.get(plain(word))) if is_word(word) else None
     return word, word_class(word), band
 
 

@@ -87,7 +87,9 @@ class Senses:
 def sense_words(tokens: pa.Table) -> list[Word]:
     """The words of a table of tokens, in the order of the alphabet."""
     frame = pl.DataFrame(pl.from_arrow(tokens.select(["word", "sense"])))
-    frame = frame.with_row_index("row").with_columns(pl.col("sense").cast(pl.String))
+    frame = frame.with_row_index("row").with_columns(
+        pl.col("word").str.normalize("NFC"), pl.col("sense").cast(pl.String)
+    )
     words = []
     for (word,), texts in frame.sort("word", "sense", "row").group_by("word", maintain_order=True):
         names = texts["sense"].unique(maintain_order=True).to_list()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -10,18 +9,33 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
+import regex
+
 Offsets = Sequence[tuple[int, int]]
 WordPart = Literal["whole", "first", "later"]
 
-COMBINING = "\u0300-\u036f"  # accents written behind their letter
+# What a word is made of, by Unicode's properties. Letters of scripts without spaces are those that
+# its default word boundaries (UAX #29) leave to dictionaries: Han, kana, Thai, Khmer and the like.
+_SPACELESS = r"[[\p{L}\p{Nl}]--[[\p{WB=ALetter}\p{WB=Hebrew_Letter}]--\p{Han}]]"
+_LETTER = rf"[\p{{L}}--{_SPACELESS}]"
+_DIGIT = rf"[\p{{N}}--{_SPACELESS}]"
+_MARKS = r"[\p{M}\p{WB=Extend}\p{WB=Format}\p{WB=ZWJ}]*"  # accents, vowel signs, points, joiners
+_JOINER = r"['‘’·‧״\-‐‑]"  # apostrophes and hyphens, and the marks inside Catalan and Hebrew words
+_LETTERS = rf"(?:{_LETTER}{_MARKS})+"
+_UNSPACED = rf"(?:{_SPACELESS}{_MARKS})+"
+_BOTH = rf"(?:[{_LETTER}{_DIGIT}]{_MARKS})+"
 
-# Words in a text of the characters' kinds, as `_kind` gives them.
-_WORD = re.compile(
-    r"[a0][a0m]*(?:(?:'|(?<=0)\.(?=0))[a0][a0m]*)*"  # letters and digits: don't, co-op, 1,845.5
-    r"|['.p][m'.p]*"  # punctuation marks
-    r"|s[ms]*|m+"  # other signs; the last for accents on nothing
+_WORD = regex.compile(
+    rf"{_BOTH}(?:(?:{_JOINER}|\p{{Pc}}|(?<={_DIGIT})[.,](?={_DIGIT})){_BOTH})*"  # don't, 1,845.5
+    rf"|{_UNSPACED}"
+    rf"|(?:\p{{P}}{_MARKS})+"
+    rf"|(?:[^\s\u200b\p{{L}}\p{{N}}\p{{P}}]{_MARKS})+",  # other signs; U+200B is a space, too
+    regex.V1,
 )
-CLITICS = re.compile(r"(?:['’](?:s|re|ve|ll|d|m))+$", re.IGNORECASE | re.ASCII)
+_ONE_WORD = regex.compile(rf"{_LETTERS}(?:{_JOINER}{_LETTERS})*|{_UNSPACED}", regex.V1)
+_HAS_SPACES = regex.compile(rf"[{_LETTER}{_DIGIT}]", regex.V1)
+_CHARACTER = regex.compile(r"\X")  # as a reader sees it, with all its marks
+CLITICS = regex.compile(r"(?:['’](?:s|re|ve|ll|d|m))+$", regex.IGNORECASE | regex.ASCII)
 
 
 @dataclass(frozen=True)
@@ -39,15 +53,32 @@ class NotAligned(Exception):
 def find_words(text: str, word: str) -> list[tuple[int, int]]:
     """Character ranges of a word in a text, without the spaces around it.
 
-    A word that begins (ends) with a letter or digit is not found in the middle of a longer one. A
+    A word that begins (ends) with a letter or digit is not found in the middle of a longer one, as
+    `words_in` has them; scripts without spaces do not show their words' borders, so that it is
+    found anywhere there. An accent may be a character of its own in one and not in the other. A
     space in front is required where `word` has one.
     """
-    core = word.strip()
-    before = r"(?<=\s)" if word[0].isspace() else r"(?<!\w)" if core[0].isalnum() else ""
-    after = (
-        r"(?=\s)" if word[-1].isspace() else rf"(?![\w{COMBINING}])" if core[-1].isalnum() else ""
-    )
-    return [m.span() for m in re.finditer(before + re.escape(core) + after, text)]
+    wanted = [_composed(character) for character in _CHARACTER.findall(word.strip())]
+    places = [match.span() for match in _CHARACTER.finditer(text)]
+    characters = [_composed(text[slice(*place)]) for place in places]
+    spaced = [place for place in words_in(text) if _HAS_SPACES.match(text, place[0])]
+    inner = {place for start, end in spaced for place in range(start + 1, end)}
+
+    def is_border(place: int, character: str, outside: str, space: str) -> bool:
+        is_between_words = place not in inner or not _HAS_SPACES.match(character)
+        return is_between_words and (outside.isspace() or not space.isspace())
+
+    found: list[tuple[int, int]] = []
+    for first in range(len(places) - len(wanted) + 1):
+        start, end = places[first][0], places[first + len(wanted) - 1][1]
+        if (
+            characters[first : first + len(wanted)] == wanted
+            and is_border(start, wanted[0], text[:start][-1:], word[0])
+            and is_border(end, wanted[-1], text[end : end + 1], word[-1])
+            and (not found or start >= found[-1][1])
+        ):
+            found.append((start, end))
+    return found
 
 
 def span_of(text: str, offsets: Offsets, start: int, end: int) -> Span:
@@ -82,12 +113,13 @@ def span_of(text: str, offsets: Offsets, start: int, end: int) -> Span:
 def words_in(text: str) -> Iterator[tuple[int, int]]:
     """Character ranges of the words of a text, one after the other.
 
-    A word is a run of letters of any script and digits, with an apostrophe or a hyphen only between
-    them, or a full stop or comma between digits. The English clitics ``'s``, ``'re``, ``'ve``,
-    ``'ll``, ``'d`` and ``'m`` at its end are words of their own, ``n't`` is not. So is each run of
-    punctuation marks, and each run of other signs.
+    A word is a run of letters and digits, each with the accents, vowel signs, points and unseen
+    joiners that follow it, with an apostrophe, a hyphen or a low line only between them, or a full
+    stop or comma between digits. The English clitics ``'s``, ``'re``, ``'ve``, ``'ll``, ``'d`` and
+    ``'m`` at its end are words of their own, ``n't`` is not. So is each run of letters of scripts
+    without spaces, of punctuation marks, and of other signs.
     """
-    for match in _WORD.finditer("".join(map(_kind, text))):
+    for match in _WORD.finditer(text):
         start, end = match.span()
         clitics = CLITICS.search(text, start, end)
         rest = range(clitics.start(), end) if clitics else ()
@@ -125,25 +157,10 @@ def words_and_parts(text: str, offsets: Offsets) -> list[tuple[str, WordPart | N
     return found
 
 
-def _kind(c: str) -> str:
-    """What a character is in a word, as one character."""
-    if c.isspace():
-        return " "
-    if c in "'’-":
-        return "'"
-    if c in ".,":
-        return "."
-    category = unicodedata.category(c)
-    if category == "Cf":  # joins its neighbours without being seen
-        return "m"
-    return {"L": "a", "N": "0", "M": "m", "P": "p"}.get(category[0], "s")
-
-
 def is_word(text: str) -> bool:
-    """Whether a text is letters of any script, with apostrophes or hyphens only between them."""
-    parts = re.split("['’-]", text)
-    return all(
-        # Accents and vowel signs (category M) may be written behind their letter.
-        part[:1].isalpha() and all(unicodedata.category(c)[0] in "LM" for c in part)
-        for part in parts
-    )
+    """Whether a text is one word of letters, and apostrophes or hyphens only between them."""
+    return _ONE_WORD.fullmatch(text) is not None
+
+
+def _composed(text: str) -> str:
+    return unicodedata.normalize("NFC", text)

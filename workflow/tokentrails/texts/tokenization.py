@@ -15,7 +15,7 @@ from ..catalogue import BASELINE
 from ..errors import TokentrailsError
 from ..settings import Experiment, Prompt
 from .entries import entries, surface
-from .spans import NotAligned, Span, WordPart, find_words, span_of, words_and_parts
+from .spans import NotAligned, Span, WordPart, find_words, span_of, words_and_parts, words_in
 
 
 @dataclass(frozen=True)
@@ -236,9 +236,14 @@ def _not_there(
 ) -> TokentrailsError:
     how_often = "is not" if found == 0 else f"is only {found} time{'s' * (found > 1)}"
     nth = f" (occurrence {prompt.occurrence} is asked for)" if prompt.occurrence > 1 else ""
+    hint = "check spelling, case and the space in front: ' lead' and 'lead' differ."
+    core, words = target.strip(), (prompt.prompt[a:b] for a, b in words_in(prompt.prompt))
+    longer = next((word for word in words if core in word), None)
+    if longer and not find_words(prompt.prompt, core):
+        hint = f"it is there only inside {longer!r}, and targets are whole words; {hint}"
     return TokentrailsError(
         f"the target {target!r} {how_often} in the prompt {prompt.prompt!r}{nth}; "
         f"its tokens are {' '.join(encoding.tokens)}",
         where=where,
-        hint="check spelling, case and the space in front: ' lead' and 'lead' differ.",
+        hint=hint,
     )

@@ -31,10 +31,10 @@ def function_words(path: Path = FUNCTION_WORDS) -> frozenset[str]:
     for name, words in file.data.items():
         for index, word in enumerate(words):
             where = Where(file.where) / name / index
-            if word != _plain(word):
+            if word != plain(word):
                 raise where.error(
                     f"the word {word!r} has capitals",
-                    f"write {_plain(word)!r}; it stands for every spelling.",
+                    f"write {plain(word)!r}; it stands for every spelling.",
                 )
             if word in words[:index]:
                 raise where.error(f"the word {word!r} is listed twice", "remove one of them.")
@@ -54,7 +54,7 @@ def word_class(word: str) -> WordClass | None:
     """
     if not word.strip():
         return None
-    if {_plain(word), _plain(CLITICS.sub("", word))} & function_words():
+    if {plain(word), plain(CLITICS.sub("", word))} & function_words():
         return "function"
     if is_word(word):
         return "content"
@@ -63,5 +63,6 @@ def word_class(word: str) -> WordClass | None:
     return "other"
 
 
-def _plain(word: str) -> str:
-    return word.replace("’", "'").casefold()
+def plain(word: str) -> str:
+    """A word as it is looked up: small letters, composed accents, straight apostrophes."""
+    return unicodedata.normalize("NFC", word.replace("’", "'").casefold())
