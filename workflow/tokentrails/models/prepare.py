@@ -9,15 +9,22 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoTokenizer
-
 from .. import __version__
-from ..errors import TokentrailsError
 from ..network.architectures import architecture_of
 from ..network.weights import Weights
 from ..settings import Source
 from .convert import dequantise_gguf, link_or_copy, merge_shards, unpickle
-from .source import CONFIG_FILE, FORM, KINDS, SAFETENSORS, TOKENIZER, TOKENIZER_CONFIG, sha256_of
+from .source import (
+    CONFIG_FILE,
+    FORM,
+    KINDS,
+    SAFETENSORS,
+    TOKENIZER,
+    TOKENIZER_CONFIG,
+    read_object,
+    sha256_of,
+)
+from .tokenizer import refuse_unfit, save_tokenizer
 
 PROVENANCE = "provenance.json"
 
@@ -97,7 +104,7 @@ def _prepare(source: Source, checkpoint: str, scratch: Path, made: Path) -> dict
     if fetched.gguf is not None:
         facts |= dequantise_gguf(fetched.folder, fetched.gguf, made)
     else:
-        config = _read_json(fetched.folder / CONFIG_FILE)
+        config = read_object(fetched.folder / CONFIG_FILE)
         architecture_of(config, where=where)  # before minutes are spent on the weights
         if any(fetched.folder.glob("*.safetensors")):
             own = fetched.folder.is_relative_to(scratch)
@@ -106,11 +113,12 @@ def _prepare(source: Source, checkpoint: str, scratch: Path, made: Path) -> dict
             unpickle(fetched.folder, made / SAFETENSORS)
             facts["note"] = "converted from PyTorch .bin weights"
         shutil.copyfile(fetched.folder / CONFIG_FILE, made / CONFIG_FILE)
-        _save_tokenizer(fetched.folder, made, where)
-    config = _read_json(made / CONFIG_FILE)
+        facts["tokenizer"] = save_tokenizer(fetched.folder, made, config, where)
+    config = read_object(made / CONFIG_FILE)
     architecture = architecture_of(config, where=where)
     weights = Weights(made / SAFETENSORS)
-    shape = weights.shape(weights.find(architecture.embedding))
+    rows = weights.shape(weights.find(architecture.embedding))[0]
+    refuse_unfit(made / TOKENIZER, rows, where)
     digest = sha256_of(made / SAFETENSORS)
     provenance = {
         "model": source.model,
@@ -120,7 +128,7 @@ def _prepare(source: Source, checkpoint: str, scratch: Path, made: Path) -> dict
         "architecture": architecture.model_type,
         "depth": architecture.depth(config),
         "d_model": architecture.width(config),
-        "vocabulary_rows": shape[0],
+        "vocabulary_rows": rows,
         "sha256": {SAFETENSORS: digest},
         "tensors_sha256": weights.content_sha256(),
         "tokenizer_sha256": sha256_of(made / TOKENIZER),
@@ -141,31 +149,3 @@ def _publish(made: Path, target: Path) -> None:
     for file in sorted(made.iterdir(), key=lambda f: (f.name == PROVENANCE, f.name)):
         file.chmod(0o644)  # some writers give files to their owner alone
         os.replace(file, target / file.name)
-
-
-def _save_tokenizer(folder: Path, target: Path, where: str) -> None:
-    """Save the tokenizer as transformers uses it, so that what it adds to a text is in the file."""
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(
-            folder, trust_remote_code=False, local_files_only=True, use_fast=True
-        )
-        backend = tokenizer.backend_tokenizer
-    except (OSError, ValueError, KeyError, AttributeError, ImportError) as error:
-        raise TokentrailsError(
-            f"its tokenizer cannot be read as a fast tokenizer: {str(error).splitlines()[0]}",
-            where=where,
-            hint="the folder needs a tokenizer.json, or files that transformers converts to one.",
-        ) from error
-    tokenizer.save_pretrained(target)
-    backend.no_truncation()
-    backend.no_padding()
-    backend.save(str(target / TOKENIZER))
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise TokentrailsError(
-            f"the file cannot be read: {error}", where=path, hint="fetch or save the model again."
-        ) from error

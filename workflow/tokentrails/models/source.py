@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -12,7 +13,7 @@ from typing import Any
 from ..errors import TokentrailsError
 from ..settings import Source
 
-FORM = 2
+FORM = 3
 """Raised when the folders' form changes, which makes every model be fetched and converted again."""
 
 
@@ -77,6 +78,24 @@ class Fetched:
     facts: dict[str, Any] = field(default_factory=dict)
 
 
+def read_object(path: Path) -> dict[str, Any]:
+    """The object that a JSON file holds.
+
+    Raises
+    ------
+    TokentrailsError: if the file cannot be read, or holds no object.
+    """
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(data, dict):
+            raise ValueError(f"it holds {data!r:.50}, not an object in braces")
+    except (OSError, ValueError, RecursionError) as error:
+        raise TokentrailsError(
+            f"the file cannot be read: {error}", where=path, hint="fetch or save the model again."
+        ) from error
+    return data
+
+
 def sha256_of(path: Path) -> str:
     """The sha256 of a file, in hexadecimal."""
     with path.open("rb") as file:
@@ -86,18 +105,17 @@ def sha256_of(path: Path) -> str:
 # What is taken from a source; never code, never pickles unless asked for.
 TOKENIZER = "tokenizer.json"
 TOKENIZER_CONFIG = "tokenizer_config.json"
+SPECIAL_TOKENS = "special_tokens_map.json"
+VOCABULARIES = (("vocab.json", "merges.txt"), ("vocab.txt",))
+"""Files that transformers makes a tokenizer of, where there is no `tokenizer.json`."""
 TOKENIZER_FILES = (
     TOKENIZER,
     TOKENIZER_CONFIG,
-    "special_tokens_map.json",
+    SPECIAL_TOKENS,
     "added_tokens.json",
-    "vocab.json",
-    "vocab.txt",
-    "merges.txt",
-    "tokenizer.model",
-    "spiece.model",
-    "sentencepiece.bpe.model",
+    *(name for files in VOCABULARIES for name in files),
 )
+_SENTENCEPIECE = ("tokenizer.model", "spiece.model", "sentencepiece.bpe.model")
 CONFIG_FILE = "config.json"
 SAFETENSORS = "model.safetensors"
 SAFETENSORS_INDEX = "model.safetensors.index.json"
@@ -119,7 +137,7 @@ def model_files(names: Sequence[str], source: Source, place: str) -> list[str]:
 
     Raises
     ------
-    TokentrailsError: if there is no configuration, or there are no weights.
+    TokentrailsError: if there is no configuration, there are no weights, or there is no tokenizer.
     """
     weights = _weights(names, SAFETENSORS, SAFETENSORS_INDEX)
     if not weights and source.allow_pickle:
@@ -134,7 +152,29 @@ def model_files(names: Sequence[str], source: Source, place: str) -> list[str]:
             if pickled
             else "take a model that transformers has saved, with save_pretrained().",
         )
-    return [CONFIG_FILE, *(name for name in names if name in TOKENIZER_FILES), *weights]
+    return [CONFIG_FILE, *tokenizer_files(names, source, place), *weights]
+
+
+def tokenizer_files(names: Sequence[str], source: Source, place: str) -> list[str]:
+    """Names of the files that make a tokenizer, of all that the source has.
+
+    Raises
+    ------
+    TokentrailsError: if none of them can be read as one: nothing is made up in its place.
+    """
+    found = [name for name in names if name in TOKENIZER_FILES]
+    if TOKENIZER in found or any(set(files) <= set(found) for files in VOCABULARIES):
+        return found
+    problem = f"{place} holds no tokenizer: no {TOKENIZER}"
+    for name in _SENTENCEPIECE:
+        if name in names:
+            problem = f"{place} has its tokenizer in {name} alone, which only sentencepiece reads"
+    raise TokentrailsError(
+        problem,
+        where=f"models.{source.model}.source",
+        hint=f"put the model's own {TOKENIZER} beside its weights; save_pretrained() of its fast "
+        "tokenizer in transformers writes one.",
+    )
 
 
 def _weights(names: Sequence[str], whole: str, index: str) -> list[str]:

@@ -10,9 +10,10 @@ from typing import Any
 
 import pyarrow as pa
 from tokenizers import Encoding, Tokenizer
+from tokenizers.models import Unigram
 
 from ..catalogue import BASELINE
-from ..errors import TokentrailsError
+from ..errors import TokentrailsError, rust_errors
 from ..settings import Experiment, Prompt
 from .entries import entries, surface
 from .spans import NotAligned, Span, WordPart, find_words, span_of, words_and_parts, words_in
@@ -30,7 +31,7 @@ class Encoded:
 
 @dataclass(frozen=True)
 class TokenizerFiles:
-    """A tokenizer as transformers saves it: how it cuts, and its BOS and unknown tokens."""
+    """A tokenizer: how it cuts, its BOS, and the entry for what its vocabulary does not have."""
 
     tokenizer: Tokenizer
     bos: str | None
@@ -39,24 +40,11 @@ class TokenizerFiles:
     @classmethod
     def load(cls, folder: Path) -> TokenizerFiles:
         """Read `tokenizer.json` and `tokenizer_config.json` of a folder."""
-        path = folder / "tokenizer.json"
-        try:
-            tokenizer = Tokenizer.from_file(str(path))
-        except Exception as error:  # the Rust side raises bare Exceptions
-            raise TokentrailsError(
-                f"the tokenizer cannot be read: {error}",
-                where=path,
-                hint=f"delete the folder '{folder}' and run the same command again.",
-            ) from error
-        # Some files keep the cutting and padding of their last use; states must not depend on it.
-        tokenizer.no_truncation()
-        tokenizer.no_padding()
+        hint = f"delete the folder '{folder}' and run the same command again."
+        tokenizer = read_tokenizer(folder / "tokenizer.json", hint=hint)
         settings = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
-        bos, unknown = (
-            entry["content"] if isinstance(entry, dict) else entry
-            for entry in (settings.get("bos_token"), settings.get("unk_token"))
-        )
-        return cls(tokenizer, bos, unknown)
+        bos = settings.get("bos_token")
+        return cls(tokenizer, bos["content"] if isinstance(bos, dict) else bos, _unknown(tokenizer))
 
     @property
     def bos_id(self) -> int | None:
@@ -68,8 +56,22 @@ class TokenizerFiles:
         return entries(self.tokenizer.get_vocab(), rows)
 
     def encode(self, texts: Sequence[str], *, add_special_tokens: bool, bos: bool) -> list[Encoded]:
-        """Cut texts into tokens; `bos` puts it in front of those that do not begin with it."""
-        encodings = self.tokenizer.encode_batch(texts, add_special_tokens=add_special_tokens)
+        """Cut texts into tokens; `bos` puts it in front of those that do not begin with it.
+
+        Raises
+        ------
+        TokentrailsError: if the tokenizer fails.
+        """
+        try:
+            with rust_errors():
+                encodings = self.tokenizer.encode_batch(
+                    texts, add_special_tokens=add_special_tokens
+                )
+        except Exception as error:
+            raise TokentrailsError(
+                f"the tokenizer cannot cut the texts: {error}",
+                hint="something is wrong in the tokenizer.json of the model.",
+            ) from error
         return [self._encoded(encoding, bos) for encoding in encodings]
 
     def _encoded(self, e: Encoding, bos: bool) -> Encoded:
@@ -78,6 +80,36 @@ class TokenizerFiles:
             return Encoded(e.ids, e.tokens, e.offsets, added)
         tokens = [self.bos or "", *e.tokens]
         return Encoded([bos_id, *e.ids], tokens, [(0, 0), *e.offsets], added + 1)
+
+
+def _unknown(tokenizer: Tokenizer) -> str | None:
+    """The entry that stands for what a vocabulary does not have."""
+    if isinstance(tokenizer.model, Unigram):
+        index = json.loads(tokenizer.model.__getstate__())["unk_id"]
+        return None if index is None else tokenizer.id_to_token(index)
+    return tokenizer.model.unk_token
+
+
+def read_tokenizer(path: Path, *, hint: str) -> Tokenizer:
+    """The tokenizer of a `tokenizer.json`, as the file says, but for cutting and padding texts.
+
+    Raises
+    ------
+    TokentrailsError: if there is no such file, or something is wrong with it.
+    """
+    try:
+        if not path.is_file():
+            raise OSError("it is no file, but missing, a folder, a pipe or a broken link")
+        with rust_errors():
+            tokenizer = Tokenizer.from_file(str(path))
+            # Some files keep those of their last use; states must not depend on them.
+            tokenizer.no_truncation()
+            tokenizer.no_padding()
+            tokenizer.encode("")  # a wrong template shows only now
+    except Exception as error:  # the Rust side raises bare Exceptions
+        problem = f"the tokenizer cannot be read: {error}"
+        raise TokentrailsError(problem, where=path, hint=hint) from error
+    return tokenizer
 
 
 def tokenize(

@@ -1,0 +1,195 @@
+"""A checkpoint's tokenizer, as its own file says."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Mapping
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+from ..errors import TokentrailsError, rust_errors
+from ..texts.tokenization import read_tokenizer
+from .source import SPECIAL_TOKENS, TOKENIZER, TOKENIZER_CONFIG, VOCABULARIES, read_object
+
+PROBES = (
+    "18457 1,845.5 3x^2",
+    "she'll THEY'RE don't",
+    "naïve nai\u0308ve ﬁne Ⅳ ＡＢ",
+    "  two  spaces\n\n\tand\r\nmore \n",
+    "東京の天気 हिन्दी ภาษา עברית 👩‍🚀",
+)
+"""Texts on which tokenizers differ: numbers, capitals, clitics, accents, white space, scripts."""
+
+_FEWEST = 0.75
+"""Of an embedding's rows, the least share with an entry: padded matrices have more than 0.9."""
+
+_AGAIN = "save or fetch the model again."
+_NAMES = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
+
+log = logging.getLogger(__name__)
+
+
+def save_tokenizer(
+    folder: Path, target: Path, config: Mapping[str, Any], where: str
+) -> dict[str, Any]:
+    """Save the tokenizer of a model's folder as `tokenizer.json`, and its special tokens.
+
+    A `tokenizer.json` cuts texts as it says itself. transformers would rebuild many of them by the
+    rules of a class, which may cut otherwise; files older than that are converted by transformers.
+
+    Parameters
+    ----------
+    config: the model's configuration, which may name the BOS.
+    where: what has the tokenizer, for messages.
+
+    Returns
+    -------
+    Facts for the provenance: the files, and the class of transformers, with the tokens that it adds
+    to the vocabulary and the trial texts that it cuts otherwise.
+
+    Raises
+    ------
+    TokentrailsError: if the files cannot be read.
+    """
+    if os.path.lexists(folder / TOKENIZER):
+        tokenizer = read_tokenizer(folder / TOKENIZER, hint=_AGAIN)
+        names = _special_tokens(folder, config, tokenizer)
+        facts = {"files": [TOKENIZER], **_against_transformers(folder, tokenizer, where)}
+    else:
+        made, facts = _convert(folder, where)
+        tokenizer = made.backend_tokenizer
+        names = {key: str(token) for key, token in made.special_tokens_map.items()}
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    tokenizer.save(str(target / TOKENIZER))
+    # The class that takes the file as it is, for those who read the folder with transformers.
+    settings = {"tokenizer_class": "PreTrainedTokenizerFast", **names}
+    (target / TOKENIZER_CONFIG).write_text(
+        json.dumps(settings, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
+    return facts
+
+
+def refuse_unfit(path: Path, rows: int, where: str) -> None:
+    """Raise for a vocabulary that is larger than the embedding's rows, or far smaller.
+
+    Tokens that were added to the vocabulary may lie beyond the rows: no text needs to have them.
+    """
+    tokenizer = read_tokenizer(path, hint=_AGAIN)
+    entry, last = max(
+        tokenizer.get_vocab(with_added_tokens=False).items(), key=itemgetter(1), default=("", -1)
+    )
+    size = tokenizer.get_vocab_size()
+    if last >= rows:
+        problem = f"its tokenizer has the entry {entry!r} with the id {last:,}, beyond"
+    elif size < _FEWEST * rows:
+        problem = f"its tokenizer has {size:,} entries, too few for"
+    else:
+        return
+    raise TokentrailsError(
+        f"{problem} the {rows:,} rows of the embedding",
+        where=where,
+        hint=f"give the {TOKENIZER} that the model was trained with; if this is it, cut the matrix "
+        "to it with resize_token_embeddings() and save the model again.",
+    )
+
+
+def _special_tokens(
+    folder: Path, config: Mapping[str, Any], tokenizer: Tokenizer
+) -> dict[str, str]:
+    """The special tokens that the files name, by transformers' keys, if the tokenizer has them."""
+    stated: dict[str, Any] = {}
+    for name in (SPECIAL_TOKENS, TOKENIZER_CONFIG):
+        if os.path.lexists(folder / name):
+            stated |= read_object(folder / name)
+    if "bos_token" not in stated and isinstance(number := config.get("bos_token_id"), int):
+        added = tokenizer.get_added_tokens_decoder().get(number)
+        if added is not None and added.special:  # else the number is a default of the class
+            stated["bos_token"] = added.content
+    tokens = {
+        key: token["content"] if isinstance(token, dict) else token
+        for key in (f"{name}_token" for name in _NAMES)
+        if (token := stated.get(key))
+    }
+    return {key: t for key, t in tokens.items() if tokenizer.token_to_id(t) is not None}
+
+
+def _against_transformers(folder: Path, tokenizer: Tokenizer, where: str) -> dict[str, Any]:
+    """What transformers makes of the same folder, and texts that it cuts otherwise."""
+    try:
+        with rust_errors():
+            made = _from_pretrained(folder)
+            theirs = made.backend_tokenizer
+            theirs.no_truncation()
+            theirs.no_padding()
+            added = sorted(theirs.get_vocab().keys() - tokenizer.get_vocab().keys())
+            cuts = [(text, tokenizer.encode(text), theirs.encode(text)) for text in PROBES]
+    except Exception as error:  # nothing depends on it
+        return {"transformers": f"cannot read it: {_first_line(error)}"}
+    otherwise = [
+        {"text": text, "tokens": " ".join(own.tokens), "transformers": " ".join(other.tokens)}
+        for text, own, other in cuts
+        if own.ids != other.ids
+    ]
+    name = type(made).__name__
+    if otherwise:
+        log.warning(
+            "%s: texts are cut as %s says; the class %s of transformers would cut %d of %d trial "
+            "texts otherwise, see provenance.json",
+            *(where, TOKENIZER, name, len(otherwise), len(cuts)),
+        )
+    return {"transformers": {"class": name, "adds": added, "cuts_otherwise": otherwise}}
+
+
+def _convert(folder: Path, where: str) -> tuple[PreTrainedTokenizerBase, dict[str, Any]]:
+    """The tokenizer that transformers makes of a vocabulary, if its class reads such files."""
+    files = next(f for f in VOCABULARIES if all(os.path.lexists(folder / name) for name in f))
+    try:
+        with rust_errors():
+            made = _from_pretrained(folder)
+            made.backend_tokenizer.encode("")
+    except Exception as error:
+        raise TokentrailsError(
+            f"its tokenizer cannot be made of {' and '.join(files)}: {_first_line(error)}",
+            where=where,
+            hint=f"give its {TOKENIZER}.",
+        ) from error
+    name = type(made).__name__
+    if files[0] not in type(made).vocab_files_names.values():
+        raise TokentrailsError(
+            f"nothing says how {' and '.join(files)} cut a text: {name}, the class of its "
+            "tokenizer, has no such files",
+            where=where,
+            hint=f"give its {TOKENIZER}, or a {TOKENIZER_CONFIG} that names its tokenizer_class.",
+        )
+    if getattr(made, "do_lower_case", False) and not _states(folder, "do_lower_case"):
+        capitals = (e for e in made.get_vocab() if e.lower() != e and e[:1] not in "[<")
+        if (entry := next(capitals, None)) is not None:
+            raise TokentrailsError(
+                f"{files[0]} has capitals, as in {entry!r}, and nothing says whether texts keep "
+                "theirs",
+                where=where,
+                hint=f"give its {TOKENIZER}, or a {TOKENIZER_CONFIG} with do_lower_case.",
+            )
+    return made, {"files": list(files), "transformers": {"class": name}}
+
+
+def _states(folder: Path, key: str) -> bool:
+    path = folder / TOKENIZER_CONFIG
+    return os.path.lexists(path) and key in read_object(path)
+
+
+def _from_pretrained(folder: Path) -> PreTrainedTokenizerBase:
+    return AutoTokenizer.from_pretrained(
+        folder, trust_remote_code=False, local_files_only=True, use_fast=True
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
