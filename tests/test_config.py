@@ -249,8 +249,27 @@ def test_of_several_files_the_last_that_has_the_key_is_named():
     with pytest.raises(TokentrailsError, match=r"^two\.yaml, line 2, extract\.device: 'tpu'"):
         load_config(data, files)
     data = changed(CONFIG, "summary.half", 1)
-    with pytest.raises(TokentrailsError, match=r"^one\.yaml, two\.yaml, summary\.half: unknown"):
+    with pytest.raises(TokentrailsError, match=r"^--config, summary\.half: unknown"):
         load_config(data, files)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "parts"),
+    [
+        ("models.m.revision", False, ("False is not of type string", "in quotes", "yes, no")),
+        ("summary.half_life_threshold", "1e-1", ("'1e-1' is not of type number", "Write 0.1 ")),
+        ("extract.token_budget", "64", ("'64' is not of type integer", "Write 64 ", "--config")),
+        ("models.m.source", "path:a {b}/c", ("{b} in it", "wildcard", "models.m.source")),
+        ("claims.file", "{a,b}.yaml", ("wildcard", "claims.file")),
+        ("experiments", {"e.skipped": {"file": "e.yaml"}}, ("'e.skipped' is taken", "leaves out")),
+        ("experiments", {"a" + "10" * 20: {"file": "e.yaml"}}, ("is not valid", "twenty times")),
+    ],
+)
+def test_what_yaml_or_snakemake_take_for_something_else_is_refused_with_the_cause(
+    path, value, parts
+):
+    with refused(*parts):
+        load(changed(CONFIG, path, value))
 
 
 @pytest.mark.parametrize("path", ["config/config.yaml", "config/paper.yaml"])

@@ -1,5 +1,6 @@
 """Experiment files: what they say, and the one message that refuses a bad one."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -60,7 +61,9 @@ def test_occurrence_written_with_a_point_is_a_whole_number():
     assert occurrence == 2 and isinstance(occurrence, int)
 
 
-@pytest.mark.parametrize("label", ["a", "9", "x" * 64, "Lead_verb.1-b", "a..b"])
+@pytest.mark.parametrize(
+    "label", ["a", "9", "x" * 19, "0123456789abcdef" * 4, "Lead_verb.1-b", "a..b"]
+)
 def test_plain_names_are_labels(label):
     assert read(one(label=label)).prompts[0].label == label
 
@@ -226,7 +229,8 @@ BAD_FILES = [
     (one(label=...), ("the key 'label' is missing", "prompts[0]", "line 2")),
     (one(prompt=...), ("the key 'prompt' is missing", "prompts[0]", "line 2")),
     (one(word=..., occurrence=2), ("prompts[0].occurrence", "the prompt has none")),
-    ("prompts:\n- {label: a, word: b, prompt: b, day: 2024-05-01}\n", ("prompts[0].day",)),
+    (one(label="x" * 20), ("prompts[0].label", "is not valid", "twenty times")),
+    (one(size=2**63), ("prompts[0].size", "more than 64 bits", "quotes")),
     *[
         (
             f"prompts:\n- {{label: a, word: b, prompt: b, size: {value}}}\n",
@@ -234,7 +238,16 @@ BAD_FILES = [
         )
         for value in (".nan", ".inf", "-.inf")
     ],
-    ("prompts: &x\n- *x\n", ("prompts[0]",)),
+    ("prompts: &x\n- *x\n", ("line 2", "*x stands inside itself")),
+    (
+        "a0: &a0 [x]\n"
+        + "".join(f"a{i + 1}: &a{i + 1} [{f'*a{i}, ' * 9}*a{i}]\n" for i in range(12)),
+        ("line 6", "more than 100,000 values"),
+    ),
+    *[
+        ("prompts: " + "[" * n, ("line 1", "more than 32 lists and mappings"))
+        for n in (33, 100_000)
+    ],
     *[
         ({key: value}, (key,))
         for key in ("prompts", "experiments")
@@ -319,8 +332,7 @@ BAD_FILES = [
             *("prompts: [", "prompts:\n\t- a", "a: b: c", "prompts: &x [*y]", "{a: 1}}"),
             "prompts: !!python/object/apply:os.system ['true']",
             *("--- 1\n--- 2\n", "prompts: '\x00'", "prompts: '\x1b'", "? [a, b]\n: 1\n"),
-            *("day: 2024-13-45\n", "number: !!int abc\n", f"number: {'1' * 5000}\n"),
-            *("prompts: " + "[" * 2000, "prompts: " + "[" * 2000 + "]" * 2000),
+            *("day: !!timestamp 2024-13-45\n", "number: !!int abc\n", f"number: {'1' * 5000}\n"),
         )
     ],
     *[
@@ -336,6 +348,27 @@ BAD_FILES = [
         ]
     ],
 ]
+
+
+def test_values_are_what_was_written():
+    plain = "no, yes, On, 12:30, 007, 0x1F, 1_000, 2024-05-01, 2024-13-45, =1, '1'"
+    written_plain = [text.strip(" '") for text in plain.split(",")]
+    numbers = "1e-1, 2.50, -3, .5, true, null"
+    (prompt,) = read(
+        "prompts: [{label: a, word: no, prompt: There is no lead, "
+        + ", ".join(f"g{i}: {text}" for i, text in enumerate(f"{plain}, {numbers}".split(",")))
+        + "}]"
+    ).prompts
+    assert prompt.word == "no"
+    assert list(prompt.groups.values()) == [*written_plain, 0.1, 2.5, -3, 0.5, True, None]
+
+
+def test_json_is_read_with_its_escapes():
+    text = "\U0001f642 A \\ud83d\\ude42 lead \x07"
+    data = {"prompts": [{"label": "a", "word": "lead", "prompt": text}]}
+    assert read(json.dumps(data)).prompts[0].prompt == text
+    with refused("not valid YAML", "U0001F642"):
+        read(json.dumps(data).replace("\\ude42", ""))
 
 
 @pytest.mark.parametrize(("data", "parts"), BAD_FILES)

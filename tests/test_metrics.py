@@ -473,7 +473,7 @@ def test_tables_and_twins_are_the_same_bytes_each_time(tmp_path):
         assert (tmp_path / f"0.{suffix}").read_bytes() == (tmp_path / f"1.{suffix}").read_bytes()
 
 
-@pytest.mark.parametrize("begin", ["=", "+", "-", "@", "\t", "\r"])
+@pytest.mark.parametrize("begin", [*"=+-@＝＋－＠\t\r\n"])
 def test_no_text_in_a_csv_is_a_formula(tmp_path, begin):
     danger = f"{begin}HYPERLINK(1)"
     table = pa.table(

@@ -255,7 +255,7 @@ def _prompts(entries: Sequence[dict[str, Any]], where: Where) -> tuple[Prompt, .
     known = list(rules["properties"])
     for index, entry in enumerate(entries):
         for name in entry.keys() - set(known):
-            _check_group(name, known, where / index / name)
+            _check_group(name, entry[name], known, where / index / name)
     labels = Counter(entry["label"] for entry in entries)
     for index, entry in enumerate(entries):
         if labels[entry["label"]] > 1:
@@ -274,7 +274,7 @@ def _prompts(entries: Sequence[dict[str, Any]], where: Where) -> tuple[Prompt, .
     )
 
 
-def _check_group(name: Any, known: list[str], where: Where) -> None:
+def _check_group(name: Any, value: Any, known: list[str], where: Where) -> None:
     if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,63}", name):
         raise where.error(
             f"{name!r} cannot be the name of a group column",
@@ -283,6 +283,11 @@ def _check_group(name: Any, known: list[str], where: Where) -> None:
     if name in RESERVED:
         raise where.error(
             f"{name!r} is a column that every table has", "give the group column another name."
+        )
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise where.error(
+            f"the value {value} has more than 64 bits",
+            "put it in quotes to group by it as a text.",
         )
     if guess := closest(name, known):
         raise where.error(

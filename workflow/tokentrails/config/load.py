@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from string import Formatter
@@ -18,9 +19,11 @@ from .models import load_model
 
 # Names that no experiment may have.
 _TAKEN = {
-    "weights": "results of the weights alone",
-    BASELINE: "results of random pairs, which others are compared with,",
+    "weights": "what belongs to the weights alone",
+    BASELINE: "what others are compared with, of random pairs,",
 }
+
+_WILDCARD = re.compile(r"\{\s*[.\w]+\s*(,.*)?\}")
 
 
 def load_config(data: dict[str, Any], files: Sequence[str] = ()) -> Config:
@@ -41,7 +44,8 @@ def load_config(data: dict[str, Any], files: Sequence[str] = ()) -> Config:
         for file in reversed(yamls):
             if _holds(file.data, keys):
                 return file.where(keys)
-        return f"{', '.join(map(str, files)) or 'config'}, {show_keys(keys) or 'top level'}"
+        given = "--config" if _holds(data, keys) and keys else ", ".join(map(str, files))
+        return f"{given if files else 'config'}, {show_keys(keys) or 'top level'}"
 
     own_titles, data = _split_titles(data)
     check(data, "config", show)
@@ -54,9 +58,10 @@ def load_config(data: dict[str, Any], files: Sequence[str] = ()) -> Config:
     experiments = {}
     for name, entry in data["experiments"].items():
         here = where / "experiments" / name
-        if name in _TAKEN:
+        skips = "what another experiment leaves out" if name.endswith(".skipped") else None
+        if taken := _TAKEN.get(name, skips):
             raise here.error(
-                f"the name {name!r} is taken: {_TAKEN[name]} lie under it",
+                f"the name {name!r} is taken: {taken} lies under it",
                 "call the experiment otherwise.",
             )
         for model in entry.get("models", ()):
@@ -80,7 +85,21 @@ def load_config(data: dict[str, Any], files: Sequence[str] = ()) -> Config:
     sections = ("extract", "summary", "statistics", "figures", "claims", "paper")
     config = Config(models, experiments, measures, *(filled[section] for section in sections))
     _check_composites(config, where)
+    _check_paths(config, where)
     return config
+
+
+def _check_paths(config: Config, where: Where) -> None:
+    """Refuse paths in which Snakemake would see wildcards, which it has no way to escape."""
+    models, experiments = config.models.values(), config.experiments.values()
+    paths = {where / "models" / m.name / "source": m.source.location for m in models}
+    paths |= {where / "experiments" / e.name / "file": e.words.list for e in experiments if e.words}
+    for place, path in (paths | {where / "claims" / "file": config.claims["file"]}).items():
+        if wildcard := _WILDCARD.search(path):
+            raise place.error(
+                f"the path {path!r} has {wildcard[0]} in it, which Snakemake takes for a wildcard",
+                "rename the folder or the file, or name a link to it.",
+            )
 
 
 def _check_composites(config: Config, where: Where) -> None:

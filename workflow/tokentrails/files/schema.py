@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Callable, Mapping
+from datetime import date
 from functools import cache
 from typing import Any, cast
 
@@ -130,8 +131,28 @@ def _explain(error: ValidationError) -> tuple[str, str, KeyPath]:
             return f"{shown} is not allowed", f"{hint}Choose from {', '.join(allowed)}.", ()
         case "type":
             wanted = wanted if isinstance(wanted, str) else " or ".join(wanted)
-            return f"{shown} is not of type {wanted}", f"{meaning or 'see config/README.md'}.", ()
+            hint = f"{meaning or 'see config/README.md'}.{_cause(value, wanted)}"
+            return f"{shown} is not of type {wanted}", hint, ()
         case _:
             if not value:
                 return f"the value {shown} is empty", f"give {meaning or 'a value'}.", ()
             return f"the value {shown} is not valid", f"{meaning or error.message}.", ()
+
+
+def _cause(value: Any, wanted: str) -> str:
+    """Why a value that looks right is of another type: what YAML and Snakemake make of it."""
+    if "string" in wanted and isinstance(value, bool | int | float | date):
+        return (
+            " Put it in quotes: YAML takes numbers and true and false for what they are, and in a "
+            "configuration yes, no, on, off, times and dates, too."
+        )
+    try:
+        number = float(value) if wanted in ("integer", "number") else math.nan
+    except (TypeError, ValueError):
+        return ""
+    if math.isnan(number):
+        return ""
+    return (
+        f" Write {number:.15g} without quotes, in a file: in a configuration 1e-1 is a text, as is "
+        "everything in the braces of --config."
+    )

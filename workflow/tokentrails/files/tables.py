@@ -132,7 +132,7 @@ def for_spreadsheets(table: pa.Table) -> pl.DataFrame:
             )
             dtype = pl.String()
         if dtype == pl.String:
-            risky = column.str.contains(r"^[=+\-@\t\r]")
+            risky = column.str.contains(r"^[=+\-@＝＋－＠\t\r\n]")
             column = pl.when(risky).then(pl.concat_str(pl.lit("'"), column)).otherwise(column)
         columns.append(column.alias(name))
     return frame.select(columns)

@@ -2,18 +2,43 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 
 from ..errors import TokentrailsError
 
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+MOST_DEEP, MOST_REPEATED = 32, 100_000  # collections in each other; values that aliases stand for
+
+_SURROGATES = re.compile(r"\\u(d[89ab][0-9a-f]{2})\\u(d[c-f][0-9a-f]{2})", re.IGNORECASE)
 
 KeyPath = tuple[str | int, ...]
+
+
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """YAML 1.2 as far as plain values go: `no`, `12:30`, `2026-01-02` and `007` are texts."""
+
+    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}
+
+
+for _tag, _form, _first in (
+    ("bool", r"(true|True|TRUE|false|False|FALSE)$", "tTfF"),
+    ("int", r"[-+]?(0|[1-9][0-9]*)$", "-+0123456789"),
+    (
+        "float",
+        r"[-+]?(\.[0-9]+|(0|[1-9][0-9]*)(\.[0-9]*)?)([eE][-+]?[0-9]+)?$"
+        r"|[-+]?\.(inf|Inf|INF)$|\.(nan|NaN|NAN)$",
+        "-+.0123456789",
+    ),
+    ("null", r"(~|null|Null|NULL|)$", ["~", "n", "N", ""]),
+    ("merge", r"<<$", "<"),
+):
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(_form), list(_first))
 
 
 class YamlFile:
@@ -39,6 +64,7 @@ class YamlFile:
                 f"the file is not UTF-8 text: {error}", where=self.path, hint="save it as UTF-8."
             ) from error
         try:
+            self._refuse_excess(text := _without_surrogates(text))
             loader = _Loader(text)
             try:
                 self._root = loader.get_single_node()
@@ -49,10 +75,11 @@ class YamlFile:
                 loader.dispose()
         # Some values are not what they look like, such as the date 2024-13-45.
         except (yaml.YAMLError, ValueError, RecursionError) as error:
+            hint = "quote strings that hold ': ' or begin with a special character."
+            if "escape c" in str(error):
+                hint = "write the character itself, or as YAML escapes it, such as \\U0001F642."
             raise TokentrailsError(
-                f"the file is not valid YAML: {error}",
-                where=self.path,
-                hint="quote strings that hold ': ' or begin with a special character.",
+                f"the file is not valid YAML: {error}", where=self.path, hint=hint
             ) from error
 
     def where(self, keys: KeyPath = ()) -> str:
@@ -71,6 +98,38 @@ class YamlFile:
                 break
             node = child
         return f"{self.path}, line {line}" + (f", {show_keys(keys)}" if keys else "")
+
+    def _refuse_excess(self, text: str) -> None:
+        """Refuse what a few lines make endless, before anything is made of it."""
+        sizes: dict[str | None, int] = {}
+        open_nodes: list[tuple[str | None, int]] = []
+        count = repeated = 0
+        event: Any
+        for event in yaml.parse(text, _Loader):
+            problem = ""
+            if isinstance(event, yaml.AliasEvent):
+                if event.anchor in (anchor for anchor, _ in open_nodes):
+                    problem = f"*{event.anchor} stands inside itself"
+                count += sizes.get(event.anchor, 0)
+                repeated += sizes.get(event.anchor, 0)
+                if repeated > MOST_REPEATED:
+                    problem = f"the aliases stand for more than {MOST_REPEATED:,} values"
+            elif isinstance(event, yaml.NodeEvent):
+                count += 1
+                sizes[event.anchor] = 1
+                if isinstance(event, yaml.CollectionStartEvent):
+                    open_nodes.append((event.anchor, count))
+                    if len(open_nodes) > MOST_DEEP:
+                        problem = f"more than {MOST_DEEP} lists and mappings lie in each other"
+            elif isinstance(event, yaml.CollectionEndEvent):
+                anchor, first = open_nodes.pop()
+                sizes[anchor] = count - first + 1
+            if problem:
+                raise TokentrailsError(
+                    problem,
+                    where=f"{self.path}, line {event.start_mark.line + 1}",
+                    hint="write the values out; no file of this workflow needs that.",
+                )
 
     def _refuse_repeated_keys(self, node: yaml.Node, visited: set[int]) -> None:
         if id(node) in visited:  # nodes may refer to each other
@@ -92,6 +151,17 @@ class YamlFile:
         elif isinstance(node, yaml.SequenceNode):
             for value in node.value:
                 self._refuse_repeated_keys(value, visited)
+
+
+def _without_surrogates(text: str) -> str:
+    """JSON writes an emoji as two escapes, which YAML does not know; elsewhere they stay."""
+    if _SURROGATES.search(text):
+        try:
+            json.loads(text)
+        except ValueError:
+            return text
+        return _SURROGATES.sub(lambda pair: str(json.loads(f'"{pair[0]}"')), text)
+    return text
 
 
 def show_keys(keys: KeyPath) -> str:

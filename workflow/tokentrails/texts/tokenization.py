@@ -230,7 +230,8 @@ def tokens_table(rows: Sequence[dict[str, Any]], group_columns: Sequence[str]) -
     for name in group_columns:
         values = [row.get(name) for row in rows]
         kinds = {type(value) for value in values if value is not None}
-        if len(kinds) > 1 and kinds != {int, float}:
+        exact = all(abs(value) <= 2**53 for value in values if isinstance(value, int))
+        if len(kinds) > 1 and not (kinds == {int, float} and exact):
             values = [None if value is None else str(value) for value in values]
         columns[name] = pa.array(values, type=None if kinds else pa.string())
     return pa.table(columns)
