@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import pickle
 import shutil
+import zipfile
+from collections.abc import Callable, Container, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +17,33 @@ from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from ..errors import TokentrailsError
-from ..network.weights import Weights
-from .source import CONFIG_FILE, PICKLE, PICKLE_INDEX, SAFETENSORS, SAFETENSORS_INDEX
+from ..network.extract import is_out_of_memory
+from ..network.weights import Entry, Weights
+from .fit import TYPES
+from .source import (
+    CONFIG_FILE,
+    PICKLE,
+    PICKLE_INDEX,
+    SAFETENSORS,
+    SAFETENSORS_INDEX,
+    file_name,
+    read_object,
+)
+
+Check = Callable[[Mapping[str, Entry]], None]
+"""Raises if tensors, of which it sees what a header says, are not those of the model."""
 
 PROBE = "Once upon a time, in 1845, a small boat reached the bank of a wide river."
 
 
-def merge_shards(folder: Path, target: Path, *, link: bool = False) -> None:
+def merge_shards(folder: Path, target: Path, *, check: Check, link: bool = False) -> None:
     """Write the safetensors of a folder, one file or several, as one file.
 
     Shards are joined by copying bytes: tensors are neither loaded nor changed.
 
     Parameters
     ----------
+    check: looks at the tensors before any is copied.
     link: let a single file be one with the target, which saves the room of a copy; for a folder
         that is thrown away afterwards.
 
@@ -40,22 +56,22 @@ def merge_shards(folder: Path, target: Path, *, link: bool = False) -> None:
     else:
         shards = _shards(folder, SAFETENSORS_INDEX) or sorted(folder.glob("*.safetensors"))
     parts = [Weights(shard) for shard in shards]
+    entries: dict[str, Entry] = {}
+    offset = 0
+    for part in parts:
+        for name, entry in part.entries.items():
+            _refuse_second(name, entries, part.path)
+            begin, end = entry.begin + offset, entry.end + offset
+            entries[name] = replace(entry, begin=begin, end=end)
+        offset += part.path.stat().st_size - part.start
+    check(entries)
     if len(parts) == 1:
         link_or_copy(shards[0], target) if link else shutil.copyfile(shards[0], target)
         return
     merged: dict[str, Any] = {"__metadata__": {"format": "pt"}}
-    offset = 0
-    for part in parts:
-        for name, entry in part.entries.items():
-            if name in merged:
-                raise TokentrailsError(
-                    f"the tensor {name!r} is in two files",
-                    where=part.path,
-                    hint="save the model again.",
-                )
-            place = [entry.begin + offset, entry.end + offset]
-            merged[name] = {"dtype": entry.dtype, "shape": entry.shape, "data_offsets": place}
-        offset += part.path.stat().st_size - part.start
+    for name, entry in entries.items():
+        place = [entry.begin, entry.end]
+        merged[name] = {"dtype": entry.dtype, "shape": entry.shape, "data_offsets": place}
     text = json.dumps(merged, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     with target.open("wb") as out:
@@ -74,40 +90,98 @@ def link_or_copy(file: Path, target: Path) -> None:
         shutil.copyfile(file, target)
 
 
+def _refuse_second(name: str, names: Container[str], path: Path) -> None:
+    if name in names:
+        raise TokentrailsError(
+            f"the tensor {name!r} is in two files", where=path, hint="save the model again."
+        )
+
+
 def _shards(folder: Path, index: str) -> list[Path]:
     """The files that an index names; none where there is no index."""
     path = folder / index
     if not path.is_file():
         return []
-    named = json.loads(path.read_text(encoding="utf-8"))["weight_map"].values()
-    return [folder / name for name in sorted({Path(name).name for name in named})]
+    named = read_object(path).get("weight_map")
+    if not isinstance(named, dict) or not named:
+        raise TokentrailsError(
+            "its weight_map does not say which tensor is in which file",
+            where=path,
+            hint="fetch or save the model again.",
+        )
+    return [folder / name for name in sorted({file_name(name, path) for name in named.values()})]
 
 
-def unpickle(folder: Path, target: Path) -> None:
+def unpickle(folder: Path, target: Path, *, check: Check) -> None:
     """Convert PyTorch .bin weights, read with `weights_only`, which runs no code from the file.
+
+    Parameters
+    ----------
+    check: looks at the tensors before any is copied.
 
     Raises
     ------
-    TokentrailsError: if a file is missing, cut short, or holds more than tensors.
+    TokentrailsError: if a file is missing, cut short, or holds more or less than tensors.
     """
     paths = [folder / PICKLE]
     if not paths[0].is_file():
         paths = _shards(folder, PICKLE_INDEX) or paths
     state: dict[str, torch.Tensor] = {}
     for path in paths:
-        try:
-            state |= torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
-            raise TokentrailsError(
-                f"the weights are missing, cut short, or more than tensors: {_first_line(error)}",
-                where=path,
-                hint="save or fetch the model again, with safetensors if that can be had.",
-            ) from error
-    # Safetensors refuses shared memory, which tied matrices have: each gets its own.
-    save_file({k: v.clone().contiguous() for k, v in state.items()}, target, {"format": "pt"})
+        for name, tensor in _tensors(path):
+            _refuse_second(name, state, path)
+            state[name] = tensor
+    types = {dtype: name for name, dtype in TYPES.items()}
+    check(
+        {k: Entry(types.get(v.dtype, str(v.dtype)), tuple(v.shape), 0, 0) for k, v in state.items()}
+    )
+    try:
+        # Safetensors refuses shared memory, which tied matrices have: each gets its own.
+        save_file({k: v.clone().contiguous() for k, v in state.items()}, target, {"format": "pt"})
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise TokentrailsError(
+            "there is too little memory to convert its .bin weights",
+            where=folder,
+            hint="they need twice their size; use a larger machine, or safetensors.",
+        ) from error
 
 
-def _first_line(error: Exception) -> str:
+def _tensors(path: Path) -> list[tuple[str, torch.Tensor]]:
+    """The tensors of one .bin file, by name."""
+    try:
+        # Files older than torch 1.6 are no zip archives.
+        held = torch.load(
+            path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
+        )
+    except Exception as error:
+        raise TokentrailsError(
+            f"the weights are missing, cut short, or more than tensors: {_first_line(error)}",
+            where=path,
+            hint="save or fetch the model again, with safetensors if that can be had.",
+        ) from error
+    if not isinstance(held, dict):
+        raise _no_tensor(f"it holds a {type(held).__name__}, not tensors by their names", path)
+    for name, value in held.items():
+        if not isinstance(name, str):
+            raise _no_tensor(f"{name!r} is no name of a tensor", path)
+        if not isinstance(value, torch.Tensor):
+            raise _no_tensor(f"under {name!r} is a {type(value).__name__}, not a tensor", path)
+        if value.layout != torch.strided or value.is_quantized or value.is_meta:
+            raise _no_tensor(f"the tensor {name!r} is sparse, quantised or empty", path)
+    return list(held.items())
+
+
+def _no_tensor(problem: str, path: Path) -> TokentrailsError:
+    return TokentrailsError(
+        problem,
+        where=path,
+        hint="save the model's tensors alone: torch.save(model.state_dict(), …).",
+    )
+
+
+def _first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 

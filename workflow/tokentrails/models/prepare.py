@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from ..network.architectures import architecture_of
 from ..network.weights import Weights
 from ..settings import Source
 from .convert import dequantise_gguf, link_or_copy, merge_shards, unpickle
+from .fit import complete, refuse_misfit
 from .source import (
     CONFIG_FILE,
     FORM,
@@ -104,15 +106,19 @@ def _prepare(source: Source, checkpoint: str, scratch: Path, made: Path) -> dict
     if fetched.gguf is not None:
         facts |= dequantise_gguf(fetched.folder, fetched.gguf, made)
     else:
-        config = read_object(fetched.folder / CONFIG_FILE)
-        architecture_of(config, where=where)  # before minutes are spent on the weights
+        found = read_object(fetched.folder / CONFIG_FILE)
+        config = complete(found, where=where)  # before minutes are spent on the weights
+        check = partial(refuse_misfit, config, where=where)
         if any(fetched.folder.glob("*.safetensors")):
             own = fetched.folder.is_relative_to(scratch)
-            merge_shards(fetched.folder, made / SAFETENSORS, link=own)
+            merge_shards(fetched.folder, made / SAFETENSORS, check=check, link=own)
         else:
-            unpickle(fetched.folder, made / SAFETENSORS)
+            unpickle(fetched.folder, made / SAFETENSORS, check=check)
             facts["note"] = "converted from PyTorch .bin weights"
-        shutil.copyfile(fetched.folder / CONFIG_FILE, made / CONFIG_FILE)
+        if config == found:
+            shutil.copyfile(fetched.folder / CONFIG_FILE, made / CONFIG_FILE)
+        else:
+            (made / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
         facts["tokenizer"] = save_tokenizer(fetched.folder, made, config, where)
     config = read_object(made / CONFIG_FILE)
     architecture = architecture_of(config, where=where)

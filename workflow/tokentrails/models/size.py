@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..errors import TokentrailsError
 from ..network.architectures import architecture_of
 from ..network.size import ModelSize
 from ..settings import Model, Source
-from .source import CONFIG_FILE, KINDS, WEIGHTS
+from .source import CONFIG_FILE, KINDS, WEIGHTS, read_object
 
 BYTES = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}
 """Of a number, by the name that a model's configuration has for its type."""
@@ -54,14 +54,25 @@ def expected(model: Model, folders: Iterable[Path]) -> Expected:
 
 
 def size_from_config(source: Source, folder: Path, sizes: Mapping[str, int]) -> ModelSize:
-    """The size out of `config.json` and of the sizes of the weights' files, in bytes."""
-    config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+    """The size out of `config.json` and of the sizes of the weights' files, in bytes.
+
+    Raises
+    ------
+    TokentrailsError: if `config.json` cannot be read, or does not say how large the model is.
+    """
+    config = read_object(folder / CONFIG_FILE)
     architecture = architecture_of(config, where=f"models.{source.model}")
+    for key in set(architecture.size_keys) - config.keys():
+        raise TokentrailsError(
+            f"its config.json leaves {key} to the class's default",
+            where=f"models.{source.model}",
+            hint="the size is known when it is fetched: snakemake --cores 1 models.",
+        )
     weights = sum(size for name, size in sizes.items() if name.endswith(WEIGHTS))
     dtype = config.get("dtype") or config.get("torch_dtype") or "float32"
     return ModelSize(
         weights / 1e6,
-        weights // BYTES.get(dtype, 4),
+        weights // BYTES.get(str(dtype), 4),
         architecture.depth(config),
         architecture.width(config),
     )

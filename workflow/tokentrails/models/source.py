@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -96,11 +97,30 @@ def read_object(path: Path) -> dict[str, Any]:
     return data
 
 
+def file_name(name: object, where: object) -> str:
+    """A name of a file or commit that came from outside, if it can lead nowhere else.
+
+    Raises
+    ------
+    TokentrailsError: for a path, a pattern, or anything but letters, digits, points and dashes.
+    """
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise TokentrailsError(
+            f"{name!r:.80} is no name of a file here",
+            where=where,
+            hint="names have letters, digits, '.', '_', '+' and '-', and begin with a letter or "
+            "digit; whoever sent another one may not be trusted.",
+        )
+    return name
+
+
 def sha256_of(path: Path) -> str:
     """The sha256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,199}")
 
 # What is taken from a source; never code, never pickles unless asked for.
 TOKENIZER = "tokenizer.json"
@@ -152,6 +172,8 @@ def model_files(names: Sequence[str], source: Source, place: str) -> list[str]:
             if pickled
             else "take a model that transformers has saved, with save_pretrained().",
         )
+    for name in weights:
+        file_name(name, place)
     return [CONFIG_FILE, *tokenizer_files(names, source, place), *weights]
 
 

@@ -97,7 +97,8 @@ class Architecture:
     final_norm: the norm after the last block; None in post-norm encoders, which have none.
     unembedding: the unembedding as the weights file names it: a module, or the masked-token head
         of an encoder.
-    causal: whether a position sees only what is before it.
+    causal: whether a position sees only what is before it; of decoders, the configuration's
+        `is_causal` may say otherwise.
     rotary: the module that gives the rotations of queries and keys by position; None where
         positions are vectors added to the stream.
     depth_key, width_key, heads_key, context_key: configuration keys of the number of blocks, of
@@ -127,14 +128,18 @@ class Architecture:
     def sites(self) -> tuple[str, ...]:
         return tuple(s for s in SITES if s != "final_norm" or self.final_norm)
 
+    @property
+    def size_keys(self) -> tuple[str, ...]:
+        return self.depth_key, self.width_key, self.heads_key, self.context_key
+
     def depth(self, config: dict[str, Any]) -> int:
-        return int(config[self.depth_key])
+        return _size(config, self.depth_key)
 
     def width(self, config: dict[str, Any]) -> int:
-        return int(config[self.width_key])
+        return _size(config, self.width_key)
 
     def heads(self, config: dict[str, Any]) -> int:
-        return int(config[self.heads_key])
+        return _size(config, self.heads_key)
 
     def position_offset(self, config: dict[str, Any]) -> int:
         """The row of the position embedding that is added at position 0."""
@@ -144,10 +149,21 @@ class Architecture:
 
     def context_length(self, config: dict[str, Any]) -> int:
         """How many positions a text may have, in tokens."""
-        length = int(config[self.context_key])
+        length = _size(config, self.context_key)
         if self.model_type == "roberta":  # OPT's table has more rows than this key says
             length -= self.position_offset(config)
         return length
+
+
+def _size(config: dict[str, Any], key: str) -> int:
+    value = config.get(key)
+    if type(value) is not int or value < 1:
+        raise TokentrailsError(
+            f"{key} is {value!r}, not a number from 1 on",
+            where="config.json",
+            hint="the file says how large the model is; save or fetch the model again.",
+        )
+    return value
 
 
 def _attention(module: str, projections: str, **options: Any) -> Attention:
@@ -301,9 +317,15 @@ def architecture_of(config: dict[str, Any], *, where: object) -> Architecture:
     ------
     TokentrailsError: for an architecture outside the table, or a variant that it does not describe.
     """
+    if not isinstance(config, dict):
+        raise TokentrailsError(
+            f"the model's configuration is {config!r:.50}, not an object in braces",
+            where=where,
+            hint="save or fetch the model again.",
+        )
     model_type = config.get("model_type")
     supported = ", ".join(sorted(ARCHITECTURES))
-    if model_type not in ARCHITECTURES:
+    if not isinstance(model_type, str) or model_type not in ARCHITECTURES:
         raise TokentrailsError(
             f"model_type {model_type!r} is not supported",
             where=where,
@@ -318,11 +340,22 @@ def architecture_of(config: dict[str, Any], *, where: object) -> Architecture:
             hint=f"choose another model; the supported architectures are {supported}.",
         )
     if model_type == "gpt_neox" and not config.get("use_parallel_residual", True):
-        return replace(architecture, parallel_attention=None)
+        architecture = replace(architecture, parallel_attention=None)
+    if not config.get("is_causal", True):  # embedding models made of decoders
+        architecture = replace(architecture, causal=False)
     return architecture
 
 
 def _unsupported_variant(config: dict[str, Any]) -> str | None:
+    if config.get("quantization_config"):
+        return "its weights are quantised (quantization_config)"
+    # transformers has only this kind left, and leaves out the tensors of the others.
+    if config.get("position_embedding_type") not in (None, "absolute"):
+        return f"position_embedding_type is {config['position_embedding_type']!r}"
+    if config.get("model_type") == "roberta" and config.get("pad_token_id", 1) is None:
+        return "pad_token_id is null (it numbers the positions)"
+    if config.get("use_bidirectional_attention"):
+        return "use_bidirectional_attention is true"
     if config.get("model_type") == "opt":
         width = config.get("hidden_size")
         if config.get("word_embed_proj_dim", width) != width:

@@ -60,7 +60,8 @@ class Heads:
     kv_of: the key/value head of each head.
     rotary: None where positions are not rotations.
     causal: whether a query sees only its own token and those before it.
-    window: how many tokens a query sees, its own the last; None without such a limit.
+    window: how many tokens a query sees, its own the last, and where attention is not causal so
+        many to either side; None without such a limit.
     """
 
     W_Q: Float[Tensor, "heads d d_head"]
@@ -85,7 +86,8 @@ class Heads:
         seen = torch.ones(n, n, dtype=torch.bool, device=self.W_Q.device)
         if self.causal:
             seen = seen.tril()
-        return seen if self.window is None else seen.triu(1 - self.window)
+            return seen if self.window is None else seen.triu(1 - self.window)
+        return seen if self.window is None else seen.triu(-self.window).tril(self.window)
 
     def queries(self, x_hat: Float[Tensor, "t d"]) -> Float[Tensor, "heads t d_head"]:
         """Queries as they enter the logits, but not rotated."""

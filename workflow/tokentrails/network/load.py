@@ -10,7 +10,7 @@ from torch import nn
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForMaskedLM
 
 from ..errors import TokentrailsError
-from .architectures import Architecture
+from .architectures import Architecture, MaskedHead
 from .checkpoint import Checkpoint
 
 
@@ -28,6 +28,7 @@ def load_model(
     options = {"add_pooling_layer": False} if bert else {}
     model, bad = _load(AutoModel, folder, device, dtype, **options)
     _refuse_bad_tensors(bad, folder)
+    _refuse_unless_causal(model, architecture, folder)
     return model, architecture
 
 
@@ -48,11 +49,12 @@ def load_language_model(
         masked-token head) or another part of the model.
     """
     architecture = Checkpoint(folder).architecture
-    auto = AutoModelForCausalLM if architecture.causal else AutoModelForMaskedLM
+    masked = isinstance(architecture.unembedding, MaskedHead)
+    auto = AutoModelForMaskedLM if masked else AutoModelForCausalLM
     model, bad = _load(auto, folder, device, "float32")
     missing = [tensor for tensor in bad if not tensor.startswith(f"{model.base_model_prefix}.")]
     if missing and len(missing) == len(bad):
-        head = "unembedding" if architecture.causal else "masked-token head"
+        head = "masked-token head" if masked else "unembedding"
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise TokentrailsError(
             f"{name} has no {head}: its weights lack {missing[0]!r}{more}",
@@ -60,6 +62,7 @@ def load_language_model(
             hint="take a model that was saved with it, or leave this one out of the experiment.",
         )
     _refuse_bad_tensors(bad, folder)
+    _refuse_unless_causal(model.base_model, architecture, folder)
     return model, architecture
 
 
@@ -89,4 +92,25 @@ def _refuse_bad_tensors(bad: list[str], folder: Path) -> None:
             f"{len(bad)} tensors are missing or of another shape, among them {bad[0]!r}",
             where=folder / "model.safetensors",
             hint="the weights do not fit config.json; fetch or save the model again.",
+        )
+
+
+@torch.inference_mode()
+def _refuse_unless_causal(model: nn.Module, architecture: Architecture, folder: Path) -> None:
+    """Raise for a model called causal whose states change when a later token does.
+
+    Texts of causal models are cut behind their last target, and are padded without a mask.
+    """
+    if not architecture.causal:
+        return
+    ids = torch.zeros(2, 8, dtype=torch.long, device=model.device)
+    ids[1, -1] = 1
+    one, other = model(input_ids=ids, use_cache=False).last_hidden_state[:, :-1].float()
+    change = (one - other).norm(dim=-1) / one.norm(dim=-1)
+    if (change > torch.finfo(model.dtype).eps ** 0.5).any():
+        raise TokentrailsError(
+            f"its states change by up to {float(change.max()):.1%} when a later token does, and "
+            "nothing in config.json says so",
+            where=folder / "config.json",
+            hint='if the model was made to see whole texts, say "is_causal": false there.',
         )

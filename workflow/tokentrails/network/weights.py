@@ -10,6 +10,7 @@ import hashlib
 import json
 import math
 import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from types import EllipsisType
@@ -20,7 +21,10 @@ from jaxtyping import Float32
 from ..errors import TokentrailsError
 
 _TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
+_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I8": 1, "U8": 1, "BOOL": 1}
 _CHUNK = 1 << 22
+_MOST_HEADER = 100_000_000
+"""Bytes of a header, by the format."""
 
 
 @dataclass(frozen=True)
@@ -50,10 +54,13 @@ class Weights:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         try:
-            size = self.path.stat().st_size
+            found = self.path.stat()
+            size = found.st_size
+            if not stat.S_ISREG(found.st_mode):  # a pipe would be waited for
+                raise self._broken("it is no regular file")
             with self.path.open("rb") as file:
                 header_size = int.from_bytes(file.read(8), "little")
-                if not 2 <= header_size <= size - 8:
+                if not 2 <= header_size <= min(size - 8, _MOST_HEADER):
                     raise self._broken(f"its header should have {header_size} bytes")
                 header = json.loads(file.read(header_size))
             self.entries = {
@@ -63,14 +70,30 @@ class Weights:
             }
         except OSError as error:
             raise self._broken(str(error.strerror)) from error
-        except ValueError as error:
+        except (ValueError, OverflowError, RecursionError) as error:
             raise self._broken(str(error)) from error
         except (AttributeError, KeyError, TypeError) as error:
             raise self._broken("its header does not describe tensors") from error
         self.start = 8 + header_size
-        wanted = self.start + max((e.end for e in self.entries.values()), default=0)
-        if wanted != size:
-            raise self._broken(f"it has {size:,} bytes where its header announces {wanted:,}")
+        self._refuse_other_sizes(size)
+
+    def _refuse_other_sizes(self, size: int) -> None:
+        """Raise unless the tensors lie one behind the other, each as large as its shape says."""
+        last = 0
+        for name, entry in sorted(self.entries.items(), key=lambda item: item[1].begin):
+            length = entry.end - entry.begin
+            if entry.begin != last or length < 0:
+                raise self._broken(f"{name!r} does not lie behind the tensor before it")
+            if not all(type(n) is int and n >= 0 for n in entry.shape):
+                raise self._broken(f"{name!r} has the shape {list(entry.shape)!r:.80}")
+            width = _BYTES.get(entry.dtype)
+            if width is not None and math.prod(entry.shape) * width != length:
+                raise self._broken(f"the shape of {name!r} does not fit its bytes")
+            last = entry.end
+        if self.start + last != size:
+            raise self._broken(
+                f"it has {size:,} bytes where its header announces {self.start + last:,}"
+            )
 
     def find(self, module: str, parameter: str = "weight") -> str:
         """The full name of a module's weight, whatever prefix the file was saved with.
@@ -126,8 +149,6 @@ class Weights:
                 hint=f"supported types are {', '.join(_TYPES)}.",
             )
         dtype = np.dtype(_TYPES[entry.dtype])
-        if math.prod(entry.shape) * dtype.itemsize != entry.end - entry.begin:
-            raise self._broken(f"the shape of {name!r} does not fit its bytes")
         offset = self.start + entry.begin
         matrix = np.memmap(self.path, dtype, mode="r", offset=offset, shape=entry.shape)
         picked = np.asarray(matrix[index])

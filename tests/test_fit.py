@@ -1,0 +1,278 @@
+"""Configurations and tensors that are not of one model are refused before a model is built."""
+
+import json
+import re
+import shutil
+from functools import cache
+
+import numpy as np
+import pytest
+import tiny
+import torch
+from conftest import local_source
+from safetensors.torch import load_file
+from test_streams import random_texts, states_of
+from transformers import AutoModel, AutoModelForSequenceClassification
+
+from tokentrails.errors import TokentrailsError
+from tokentrails.files.states import places
+from tokentrails.models.fit import complete, refuse_misfit
+from tokentrails.models.prepare import prepare
+from tokentrails.network.architectures import ARCHITECTURES
+from tokentrails.network.checkpoint import Checkpoint
+from tokentrails.network.heads import Heads
+from tokentrails.network.load import load_language_model, load_model
+from tokentrails.network.weights import Entry
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def described(prepared):
+    """A function from a kind of model to its configuration and what its header says."""
+
+    def describe(kind):
+        checkpoint = Checkpoint(prepared[kind])
+        return checkpoint.config, dict(checkpoint.weights.entries)
+
+    return describe
+
+
+def entry(*shape, dtype="F32"):
+    return Entry(dtype, shape, 0, 0)
+
+
+def check(config, entries):
+    refuse_misfit(complete(config, where="models.m"), entries, where="models.m")
+
+
+def refused(config, entries, *parts):
+    with pytest.raises(TokentrailsError) as caught:
+        check(config, entries)
+    for part in (*parts, "Hint: "):
+        assert part in str(caught.value)
+
+
+def names(kind, entries):
+    """The prefix of a file's base model, and the names of tensors of its second block."""
+    (prefix,) = {
+        m[1]
+        for m in (re.match(rf"(.*?){ARCHITECTURES[kind].blocks}\.1\.", n) for n in entries)
+        if m
+    }
+    second = [n for n in entries if n.startswith(f"{prefix}{ARCHITECTURES[kind].blocks}.1.")]
+    return prefix, second
+
+
+@pytest.mark.parametrize("kind", tiny.CONFIGS)
+def test_models_of_every_architecture_fit_and_changed_ones_do_not(described, kind):
+    config, entries = described(kind)
+    architecture = ARCHITECTURES[kind]
+    check(config, entries)
+    prefix, (tensor, *_) = names(kind, entries)
+    fewer, more = (config | {architecture.depth_key: depth} for depth in (2, 4))
+    refused(fewer, entries, f"{architecture.depth_key} is 2, the weights have 3 blocks")
+    refused(more, entries, "is 4, the weights have 3 blocks")
+    refused(
+        config, {n: e for n, e in entries.items() if n != tensor}, "1 tensors are missing", tensor
+    )
+    wide = (
+        config
+        | {architecture.width_key: 64}
+        | ({"word_embed_proj_dim": 64} if kind == "opt" else {})
+    )
+    refused(wide, entries, "tensors have other shapes, among them")
+    for extra in (f"{prefix}{architecture.blocks}.1.unknown.bias", f"{prefix}unknown.weight"):
+        refused(config, entries | {extra: entry(32)}, "1 of its tensors have no place", extra)
+    # The base model alone, as embedding models are saved, and with heads of other tasks.
+    base = {n.removeprefix(prefix): e for n, e in entries.items() if n.startswith(prefix)}
+    if kind != "opt":  # whose base model has a module before its blocks
+        check(config, base)
+        refused(config, base | {"unknown.weight": entry(32)}, "no place", "unknown.weight")
+    check(config, entries | {"classifier.weight": entry(2, 32), "v_head.summary.bias": entry(1)})
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "dtype"),
+    [
+        ("gpt2", "transformer.h.0.attn.bias", "F32"),
+        ("gpt_neox", "gpt_neox.layers.0.attention.bias", "BOOL"),
+        ("gpt_neox", "gpt_neox.layers.0.attention.masked_bias", "F16"),
+        ("llama", "model.layers.0.self_attn.rotary_emb.inv_freq", "F32"),
+        ("bert", "bert.embeddings.position_ids", "I64"),
+        ("bert", "bert.pooler.dense.weight", "F32"),
+        ("bert", "cls.seq_relationship.weight", "F32"),
+    ],
+)
+def test_what_files_of_older_versions_and_other_heads_have_besides_is_let_be(
+    described, kind, name, dtype
+):
+    config, entries = described(kind)
+    check(config, entries | {name: entry(1, dtype=dtype)})
+
+
+def test_the_first_names_of_norms_are_known(described):
+    config, entries = described("bert")
+    old = {"LayerNorm.weight": "LayerNorm.gamma", "LayerNorm.bias": "LayerNorm.beta"}
+
+    def older(name):
+        for new in old:
+            name = name.replace(new, old[new])
+        return name
+
+    check(config, {older(name): e for name, e in entries.items()})
+
+
+def test_a_head_may_be_missing(described):
+    config, entries = described("gpt_neox")
+    check(config, {n: e for n, e in entries.items() if not n.startswith("embed_out")})
+
+
+def test_biases_without_their_flag_are_refused(described):
+    config, entries = described("llama")
+    biases = {f"model.layers.{i}.self_attn.q_proj.bias": entry(32) for i in range(3)}
+    refused(config, entries | biases, "3 of its tensors have no place", "q_proj.bias")
+    every = {
+        f"model.layers.{i}.self_attn.{p}_proj.bias": entry(16 if p in "kv" else 32)
+        for i in range(3)
+        for p in "qkvo"
+    }
+    check(config | {"attention_bias": True}, entries | every)
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "part"),
+    [
+        ("llama", {"num_hidden_layers": 0}, "num_hidden_layers is 0, not a number from 1 on"),
+        ("llama", {"num_hidden_layers": -1}, "num_hidden_layers is -1"),
+        ("llama", {"num_hidden_layers": "3"}, "num_hidden_layers is '3'"),
+        ("llama", {"num_hidden_layers": 10**12}, "the weights have 3 blocks"),
+        ("llama", {"hidden_size": None}, "hidden_size is None"),
+        ("llama", {"hidden_size": 10**12}, "tensors have other shapes"),
+        ("llama", {"hidden_size": 10**30}, "cannot build the model"),
+        ("llama", {"intermediate_size": -1}, "cannot build the model"),
+        ("llama", {"vocab_size": 10**12}, "tensors have other shapes"),
+        ("llama", {"head_dim": 10**12}, "tables of positions would have"),
+        ("llama", {"hidden_act": "nope"}, "cannot build the model"),
+        ("llama", {"rms_norm_eps": "small"}, "refuses its config.json"),
+        ("llama", {"num_labels": 10**12}, "num_labels is 1,000,000,000,000"),
+        ("llama", {"num_key_value_heads": 3}, "tensors have other shapes"),
+        ("gpt2", {"n_head": 7}, "must be divisible by num_heads"),
+        ("bert", {"max_position_embeddings": 10**12}, "the weights have 64 positions"),
+        (
+            "distilbert",
+            {"max_position_embeddings": 10**12, "sinusoidal_pos_embds": True},
+            "the weights have 64 positions",
+        ),
+        ("bert", {"position_embedding_type": "relative_key"}, "type is 'relative_key'"),
+        ("roberta", {"pad_token_id": None}, "pad_token_id is null"),
+        ("gemma2", {"use_bidirectional_attention": True}, "use_bidirectional_attention"),
+        ("llama", {"quantization_config": {"load_in_4bit": True}}, "weights are quantised"),
+    ],
+)
+def test_senseless_sizes_and_unknown_variants_are_refused_at_once(described, kind, changes, part):
+    config, entries = described(kind)
+    refused(config | changes, entries, part)
+
+
+def test_quantised_tensors_are_refused_though_nothing_says_that_they_are(described):
+    config, entries = described("llama")
+    name = "model.layers.0.mlp.up_proj.weight"
+    refused(config, entries | {name: entry(64, 32, dtype="F8_E4M3")}, name, "F8_E4M3", "quantised")
+
+
+@pytest.mark.parametrize("config", [[], None, 3, {}, {"model_type": ["gpt2"]}, {"model_type": 1}])
+def test_a_configuration_of_another_form_is_refused(config):
+    with pytest.raises(TokentrailsError, match=r"models\.m: .*(not an object|is not supported)"):
+        complete(config, where="models.m")
+
+
+def edited(folder, target, remove=(), **changes):
+    """A copy of a model's folder with another config.json."""
+    shutil.copytree(folder, target)
+    path = target / "config.json"
+    config = {k: v for k, v in json.loads(path.read_text()).items() if k not in remove} | changes
+    path.write_text(json.dumps(config))
+    return target
+
+
+def test_sizes_that_are_left_to_the_class_are_its_defaults(tmp_path):
+    """Twelve heads are GPT-2's; another name of a size is transformers' own."""
+    saved = tiny.save("gpt2", tmp_path / "saved", n_embd=48, n_head=12)
+    missing = ("n_head", "n_layer", "num_hidden_layers", "num_attention_heads")
+    source = edited(saved, tmp_path / "short", missing, num_hidden_layers=3)
+    prepare(local_source("m", source), "main", tmp_path / "made")
+    checkpoint = Checkpoint(tmp_path / "made")
+    config, architecture = checkpoint.config, checkpoint.architecture
+    assert (architecture.heads(config), architecture.depth(config)) == (12, 3)
+    ids = torch.arange(5, 12)[None]
+    own = AutoModel.from_pretrained(saved, dtype=torch.float32).eval()(ids).last_hidden_state
+    model, _ = load_model(tmp_path / "made", CPU)
+    torch.testing.assert_close(model(ids).last_hidden_state, own)
+
+
+def test_a_classifier_is_a_model_too(tmp_path, saved):
+    model = AutoModelForSequenceClassification.from_pretrained(saved["bert"])
+    folder = shutil.copytree(saved["bert"], tmp_path / "classifier")
+    (folder / "model.safetensors").unlink()
+    model.save_pretrained(folder)
+    prepare(local_source("m", folder), "main", tmp_path / "made")
+    assert any(n.startswith("classifier.") for n in load_file(folder / "model.safetensors"))
+
+
+DECODERS = [kind for kind in tiny.CONFIGS if kind not in tiny.ENCODERS]
+
+
+@pytest.fixture(scope="module")
+def whole(saved, tmp_path_factory):
+    """A function from a kind of decoder to the folder of one whose attention is not causal."""
+    folder = tmp_path_factory.mktemp("whole")
+
+    @cache
+    def make(kind):
+        source = edited(saved[kind], folder / f"{kind}, saved", is_causal=False)
+        prepare(local_source("m", source), "main", folder / kind)
+        return folder / kind
+
+    return make
+
+
+@pytest.mark.parametrize("kind", DECODERS)
+def test_decoders_with_full_attention_see_whole_texts_and_no_padding(whole, kind):
+    model, architecture = load_model(whole(kind), CPU)
+    texts = random_texts([20, 12, 20, 5])
+    got = states_of(model, architecture, texts, [(text, 3, 3) for text in range(4)])
+    last = got[places(architecture.sites, 3).index(("final_norm", 3))]
+    own = AutoModel.from_pretrained(
+        whole(kind), attn_implementation="eager", dtype=torch.float32
+    ).eval()
+    with torch.inference_mode():
+        alone = [own(torch.tensor([text])).last_hidden_state[0, 3] for text in texts]
+        cut = own(torch.tensor([texts[0][:4]])).last_hidden_state[0, 3]
+    np.testing.assert_allclose(last, np.stack(alone), rtol=1e-4, atol=1e-5)
+    assert np.abs(last[0] - cut.numpy()).max() > 0.01
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "mistral", "gemma2"])
+def test_their_heads_attend_to_what_those_of_the_model_do(whole, kind):
+    """To both sides; where there is a window, no farther than that."""
+    model, architecture = load_language_model(whole(kind), CPU, name="m")
+    model.set_attn_implementation("eager")
+    with torch.inference_mode():
+        given = model(torch.tensor(random_texts([20])), output_attentions=True).attentions
+    seen = []
+    for block, weights in zip(
+        model.base_model.get_submodule(architecture.blocks), given, strict=True
+    ):
+        visible = Heads.from_block(block, model.base_model, architecture).visible(20)
+        assert torch.equal(visible, (weights[0] > 0).any(0))
+        seen.append(visible.all())
+    assert (
+        seen == {"gpt2": [True] * 3, "mistral": [False] * 3, "gemma2": [False, True, False]}[kind]
+    )
+
+
+def test_a_causal_model_that_looks_ahead_is_refused(whole, monkeypatch):
+    monkeypatch.setattr(Checkpoint, "architecture", ARCHITECTURES["qwen2"])
+    with pytest.raises(TokentrailsError, match=r"config\.json: its states change by up to .*%"):
+        load_model(whole("qwen2"), CPU)
