@@ -14,7 +14,9 @@ from tokentrails.claims.formula import Estimate, estimate
 from tokentrails.claims.models import model_table, unfit
 from tokentrails.claims.numbers import numbers
 from tokentrails.claims.page import claims_page
+from tokentrails.claims.query import Queries, run_sql
 from tokentrails.claims.sources import Source
+from tokentrails.claims.sql import tables_of
 from tokentrails.claims.table import Run, claims_table
 from tokentrails.claims.verdict import AS_PUBLISHED, FAILS, HOLDS, UNTESTABLE, answer, verdict
 from tokentrails.errors import TokentrailsError
@@ -178,7 +180,13 @@ def run_with(entries, models=("m",)):
         name: {m: {t: Source(specs[0].metric) for t, specs in tables.items()} for m in models}
         for name, tables in entries
     }
-    return Run({model: MODEL for model in models}, sources, TABLES.__getitem__)
+
+    def query(sql, paths, model, where):
+        return run_sql(
+            sql, {name: TABLES[p] for name, p in paths.items()} | {"model": model}, where
+        )
+
+    return Run({model: MODEL for model in models}, sources, query)
 
 
 def test_published_numbers_agree_with_what_is_claimed():
@@ -197,8 +205,7 @@ def number(tables, sql="SELECT unit, value FROM t", statistic="mean", difference
     if not isinstance(tables.get("model"), pl.DataFrame):
         tables = {"t": pl.DataFrame(tables)}
     return estimate(
-        sql,
-        tables,
+        run_sql(sql, tables, "here"),
         statistic=statistic,
         difference=difference,
         bootstrap=BOOTSTRAP,
@@ -274,7 +281,7 @@ def test_the_order_of_rows_changes_nothing():
     [
         ("SELECT nothing AS unit FROM t", ("does not run", "nothing", "unit, value")),
         ("SELECT unit FROM other", ("does not run", "other", "its tables are t")),
-        ("SELECT FROM WHERE", ("does not run",)),
+        ("SELECT FROM WHERE", ("cannot be parsed",)),
         ("SELECT unit FROM t", ("no column 'value'",)),
         ("SELECT unit, unit AS value FROM t", ("no numbers",)),
     ],
@@ -283,6 +290,65 @@ def test_a_formula_that_does_not_run_says_why(sql, parts):
     with pytest.raises(TokentrailsError) as raised:
         number({"unit": ["a"], "value": [1.0]}, sql)
     assert all(part in str(raised.value) for part in ("here: ", "Hint: ", *parts))
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT * FROM read_csv('x')",
+        "SELECT * FROM \"read_csv\"('x')",
+        "SELECT * FROM `read_csv`('x')",
+        "SELECT * FROM read_csv/**/('x')",
+        "SELECT * FROM read_parquet--\n('x')",
+        "SELECT unit FROM t WHERE unit IN (SELECT a FROM scan_ipc('x'))",
+        "WITH a AS (SELECT * FROM ReAd_JsOn('x')) SELECT * FROM a",
+        "WITH RECURSIVE a AS (SELECT 1 UNION ALL SELECT * FROM a) SELECT * FROM a",
+        "SELECT 1; SELECT 2",
+        "DROP TABLE t",
+        "SELECT * INTO u FROM t",
+        "SELECT " + "(" * 5_000 + "1" + ")" * 5_000,
+        "SELECT " + "1+" * 20_000 + "1",
+        "",
+    ],
+)
+def test_a_query_reads_tables_by_their_names_alone(sql):
+    with pytest.raises(TokentrailsError, match="Hint: "):
+        tables_of(sql, "here")
+
+
+def test_the_tables_of_a_query_are_those_it_does_not_define():
+    sql = """
+        WITH a AS (SELECT * FROM t) -- FROM comment
+        SELECT (SELECT MAX(x) FROM u), 'FROM text', "v" FROM a JOIN a AS b ON a.x = b.x
+    """
+    assert tables_of(sql, "here") == {"t", "u"}
+    # Inside its own definition a name is still that of the table.
+    assert tables_of("WITH t AS (SELECT * FROM t) SELECT * FROM t", "here") == {"t"}
+
+
+def test_a_query_that_takes_too_much_ends_alone(tmp_path):
+    pl.DataFrame({"unit": range(30_000)}).write_parquet(tmp_path / "t.parquet")
+    joined = "SELECT a.unit FROM t a" + "".join(f" CROSS JOIN t {name}" for name in "bcd")
+    for sql, seconds, parts in (
+        (joined, 60, ("ends the process", "memory")),
+        ("SELECT " + "1+" * 9_900 + "1 AS value FROM t", 60, ("ends the process", "nested")),
+        ("SELECT unit AS value FROM t", 0, ("longer than 0 s",)),
+    ):
+        queries = Queries({"t": tmp_path / "t.parquet"}, seconds)
+        with queries as query, pytest.raises(TokentrailsError) as raised:
+            query(sql, {"t": "t"}, MODEL, "here")
+        assert all(part in str(raised.value) for part in ("here: ", "Hint: ", *parts))
+
+
+def test_a_query_in_a_process_of_its_own_gives_what_it_gives_here(tmp_path):
+    table = pl.DataFrame({"unit": ["a", "b", None], "value": [1.0, None, 2.0]})
+    table.write_parquet(tmp_path / "t.parquet")
+    with Queries({"t": tmp_path / "t.parquet"}) as query:
+        for sql in ("SELECT * FROM t", "SELECT t.value, m.* FROM t CROSS JOIN model m"):
+            expected = run_sql(sql, {"t": table, "model": MODEL}, "here")
+            assert query(sql, {"t": "t"}, MODEL, "here").equals(expected)
+        with pytest.raises(TokentrailsError, match="here: the formula does not run"):
+            query("SELECT nothing FROM t", {"t": "t"}, MODEL, "here")
 
 
 # --- verdicts ------------------------------------------------------------------------------------

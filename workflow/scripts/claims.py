@@ -1,7 +1,6 @@
 """The claims: table, page and numbers."""
 
 import hashlib
-from functools import lru_cache
 from pathlib import Path
 
 from _job import job
@@ -13,10 +12,11 @@ with job(snakemake):
     from tokentrails.claims.models import model_table
     from tokentrails.claims.numbers import numbers
     from tokentrails.claims.page import claims_page
+    from tokentrails.claims.query import Queries
     from tokentrails.claims.sources import Source
     from tokentrails.claims.table import Run, claims_table
     from tokentrails.files.atomic import write_text
-    from tokentrails.files.tables import provenance_of, read_frame, write_table
+    from tokentrails.files.tables import provenance_of, write_table
     from tokentrails.statistics.settings import Statistics
 
     params, output = snakemake.params, snakemake.output
@@ -47,20 +47,22 @@ with job(snakemake):
         )
         for name, about in params.models.items()
     }
-    run = Run(models, sources, lru_cache(maxsize=16)(lambda path: read_frame(given[path])))
-    table = claims_table(
-        file.claims,
-        run,
-        statistics.bootstrap,
-        few=statistics.few,
-        provenance={
-            "claims_file_sha256": hashlib.sha256(
-                Path(snakemake.input.file).read_bytes()
-            ).hexdigest(),
-            "models": ", ".join(models),
-        }
-        | statistics.provenance,
-    )
+    with Queries(given) as query:
+        run = Run(models, sources, query)
+        table = claims_table(
+            file.claims,
+            run,
+            statistics.bootstrap,
+            few=statistics.few,
+            provenance={
+                "claims_file_sha256": hashlib.sha256(
+                    Path(snakemake.input.file).read_bytes()
+                ).hexdigest(),
+                "models": ", ".join(models),
+            }
+            | statistics.provenance,
+        )
+        quoted = numbers(table, file.numbers, run)
     write_table(table, output.table, output.csv)
     write_text(output.page, claims_page(table, file.claims, statistics.bootstrap.confidence))
-    write_text(output.numbers, numbers(table, file.numbers, run))
+    write_text(output.numbers, quoted)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 from ..files.schema import check, closest, schema, with_defaults
 from ..files.yaml_file import Where, YamlFile
 from ..settings import build
+from .sql import tables_of
 
 
 @dataclass(frozen=True)
@@ -200,16 +200,8 @@ def _check_formulas(entry: dict[str, Any], where: Where, metrics: Collection[str
                     f"did you mean {guess!r}?" if guess else known,
                 )
     for key in ("as_published", "corrected", "sql"):
-        sql = entry.get(key, "SELECT")
-        if not re.match(r"\s*(SELECT|WITH)\b", sql, re.IGNORECASE):
-            raise (where / key).error(
-                "the formula is no query", "begin it with SELECT, or with WITH … AS (…) SELECT."
-            )
-        if re.search(r"\b(read|scan)_\w+\s*\(", sql, re.IGNORECASE):
-            raise (where / key).error(
-                "the formula reads a file of its own",
-                "name the table under 'tables'; its provenance is then known.",
-            )
+        if key in entry:
+            tables_of(entry[key], where / key)
     if ("corrected" in entry) != bool(entry.get("correction")):
         raise where.error(
             "'corrected' and 'correction' go together: a formula, and what it puts right",

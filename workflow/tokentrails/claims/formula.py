@@ -1,10 +1,8 @@
-"""A formula: SQL over metric tables, and the number with its interval that comes out."""
+"""The number of a formula, with its interval: the rows of a query, summed up."""
 
 from __future__ import annotations
 
 import hashlib
-import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,40 +32,8 @@ class Estimate:
     reason: str = ""
 
 
-def mentioned(sql: str, tables: Mapping[str, object]) -> list[str]:
-    """Which of these names a query contains."""
-    return [name for name in tables if re.search(rf"\b{name}\b", sql)]
-
-
-def run_sql(sql: str, tables: Mapping[str, pl.DataFrame], where: str) -> pl.DataFrame:
-    """The result of a query.
-
-    Raises
-    ------
-    TokentrailsError: with what polars says, if it does not run.
-    """
-    # A table that no formula names need not be there; one that is named and not there is an error.
-    context = pl.SQLContext(dict(tables))
-    try:
-        return context.execute(sql, eager=True)
-    # Polars has a dozen error classes without a common base, and its parser may panic.
-    except BaseException as error:
-        if isinstance(error, KeyboardInterrupt | SystemExit | MemoryError):
-            raise
-        problem = str(error).split("\n\n")[0].strip()
-        used = mentioned(sql, tables)
-        columns = "; ".join(f"{name}: {', '.join(tables[name].columns)}" for name in used)
-        raise TokentrailsError(
-            f"the formula does not run: {problem}",
-            where=where,
-            hint=f"its tables are {', '.join(sorted(tables))}"
-            + (f". Columns of {columns}." if columns else "."),
-        ) from None
-
-
 def estimate(
-    sql: str,
-    tables: Mapping[str, pl.DataFrame],
+    found: pl.DataFrame,
     *,
     statistic: str,
     difference: tuple[str, str] | None,
@@ -79,12 +45,13 @@ def estimate(
 
     Parameters
     ----------
+    found: what the query gives, with the columns unit, value and, for a difference, group.
     statistic: `mean` or `median`.
     difference: two groups; the number is that of the first minus that of the second.
     stream: seeds the resampling; the claim's name, so that no claim moves another's interval.
     where: file, claim and key, for messages.
     """
-    rows = _rows(run_sql(sql, tables, where), difference, where)
+    rows = _rows(found, difference, where)
     if rows.is_empty():
         return Estimate(reason="the formula finds no rows in the tables")
     known = rows.drop_nulls("value")

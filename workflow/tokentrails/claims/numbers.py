@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from ..errors import TokentrailsError
 from .file import Quoted
-from .formula import mentioned, run_sql
+from .sql import tables_of
 from .table import Run
 
 DIGITS = 4
@@ -48,9 +48,10 @@ def numbers(claims: pa.Table, quoted: Sequence[Quoted], run: Run) -> str:
 def _by_model(number: Quoted, run: Run) -> dict[str, object]:
     values = {}
     for model, files in run.sources[number.name].items():
-        if all(files[name].path for name in mentioned(number.sql, files)):
-            tables = {name: run.read(f.path) for name, f in files.items() if f.path}
-            found = run_sql(number.sql, tables | {"model": run.models[model]}, number.where)
+        read = tables_of(number.sql, number.where) & files.keys()
+        paths = {name: path for name in read if (path := files[name].path)}
+        if len(paths) == len(read):
+            found = run.query(number.sql, paths, run.models[model], number.where)
             values[model] = _rounded(_single(found, number.where), number.digits)
     return values
 

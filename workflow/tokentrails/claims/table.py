@@ -11,9 +11,10 @@ import pyarrow as pa
 from ..files.tables import describe
 from ..statistics.bootstrap import Bootstrap
 from .file import Claim
-from .formula import Estimate, estimate, mentioned
+from .formula import Estimate, estimate
 from .models import unfit
 from .sources import Source
+from .sql import tables_of
 from .verdict import UNTESTABLE, verdict
 
 MEANINGS = {
@@ -50,7 +51,9 @@ _NUMBERS = {
 }
 SCHEMA = pa.schema({name: _NUMBERS.get(name, pa.string()) for name in MEANINGS})
 
-Reader = Callable[[str], pl.DataFrame]
+Query = Callable[[str, Mapping[str, str], pl.DataFrame, str], pl.DataFrame]
+"""Gives the result of some SQL over files by the names of their tables, and the table `model`; the
+last is where the SQL stands, for messages."""
 
 
 @dataclass(frozen=True)
@@ -61,12 +64,12 @@ class Run:
     ----------
     models: the table `model` of each.
     sources: by claim and model, the file of each table.
-    read: gives the table of a file.
+    query: runs a formula.
     """
 
     models: Mapping[str, pl.DataFrame]
     sources: Mapping[str, Mapping[str, Mapping[str, Source]]]
-    read: Reader
+    query: Query
 
 
 def claims_table(
@@ -141,18 +144,19 @@ def _row(claim: Claim, model: str, run: Run, bootstrap: Bootstrap, few: int) -> 
 
 def _estimate(claim: Claim, key: str, model: str, run: Run, bootstrap: Bootstrap) -> Estimate:
     """The number of one formula; a reason where one of its tables is not made."""
-    sql = getattr(claim, key)
+    sql, where = getattr(claim, key), f"{claim.where}, {key}"
     files = run.sources[claim.id][model]
-    for name in mentioned(sql, files):
-        if files[name].path is None:
+    paths = {}
+    for name in sorted(tables_of(sql, where) & files.keys()):
+        path = files[name].path
+        if path is None:
             return Estimate(reason=files[name].reason)
-    tables = {name: run.read(file.path) for name, file in files.items() if file.path}
+        paths[name] = path
     return estimate(
-        sql,
-        tables | {"model": run.models[model]},
+        run.query(sql, paths, run.models[model], where),
         statistic=claim.statistic,
         difference=claim.difference,
         bootstrap=bootstrap,
         stream=claim.id,
-        where=f"{claim.where}, {key}",
+        where=where,
     )

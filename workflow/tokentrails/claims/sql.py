@@ -1,0 +1,58 @@
+"""What a query of a claims file reads: parsed, not searched for words."""
+
+from __future__ import annotations
+
+import sqlglot
+from sqlglot import exp
+from sqlglot.optimizer.scope import traverse_scope
+
+from ..errors import TokentrailsError
+
+CHARACTERS = 20_000
+
+
+def tables_of(sql: str, where: object) -> set[str]:
+    """The names of the tables that a query reads; those that it defines itself are none.
+
+    Raises
+    ------
+    TokentrailsError: for what is no single query of tables that have a name.
+    """
+    if len(sql) > CHARACTERS:
+        raise TokentrailsError(
+            f"the formula has {len(sql):,} characters",
+            where=where,
+            hint=f"at most {CHARACTERS:,} are read; let a measure of your own compute it.",
+        )
+    try:
+        # No dialect knows all that polars does; the default one parses what formulas need.
+        trees = sqlglot.parse(sql)
+        scopes = [scope for tree in trees if tree for scope in traverse_scope(tree)]
+    except (sqlglot.errors.SqlglotError, RecursionError) as error:
+        problem = str(error).splitlines()[0]
+        raise TokentrailsError(
+            f"the formula cannot be parsed: {problem}",
+            where=where,
+            hint="write one query: SELECT … FROM …, or WITH … AS (…) SELECT ….",
+        ) from None
+    (tree, *more) = trees
+    if more or not isinstance(tree, exp.Query) or tree.find(exp.Into):
+        raise TokentrailsError(
+            "the formula is no query",
+            where=where,
+            hint="write one, which begins with SELECT, or with WITH … AS (…) SELECT.",
+        )
+    if any(clause.recursive for clause in tree.find_all(exp.With)):
+        raise TokentrailsError(
+            "the formula is recursive, and need not end",
+            where=where,
+            hint="take RECURSIVE out; a column of numbers comes from a table.",
+        )
+    if any(not isinstance(table.this, exp.Identifier) for table in tree.find_all(exp.Table)):
+        raise TokentrailsError(
+            "the formula reads a file of its own, or calls a function for a table",
+            where=where,
+            hint="name the table under 'tables'; its provenance is then known.",
+        )
+    sources = (source for scope in scopes for source in scope.sources.values())
+    return {source.name for source in sources if isinstance(source, exp.Table)}
