@@ -131,6 +131,12 @@ def test_states_cut_short(folder):
 
 
 @pytest.mark.slow
+def test_states_of_another_model(folder):
+    states = "results/hidden_states/{}/main/senses.parquet"
+    shutil.copyfile(folder / states.format("bert"), folder / states.format("gpt2"))
+    refused(folder, states.format("gpt2"), "of the model 'bert', not of 'gpt2'", "rm '")
+
+
 def test_states_that_are_not_finite(fresh):
     weights = fresh / "models/gpt2/model.safetensors"
     tensors = load_file(weights)

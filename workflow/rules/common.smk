@@ -12,7 +12,7 @@ from snakemake.exceptions import WorkflowError
 # The library lies beside the rules, or is installed; the scripts find it through scripts/_job.py.
 sys.path.insert(0, os.path.dirname(str(workflow.current_basedir)))
 
-from tokentrails.catalogue import BASELINE, FIGURE_SUFFIXES, Scope
+from tokentrails.catalogue import BASELINE, FIGURE_SUFFIXES, STATES, TOKENS, Scope
 from tokentrails.config.load import load_config
 from tokentrails.errors import TokentrailsError
 from tokentrails.models.source import KINDS, source_files
@@ -59,8 +59,6 @@ FUNCTION_WORDS = os.path.relpath(word_classes.FUNCTION_WORDS)
 
 WORD_LIST = "resources/words/wordfreq.txt"
 PAGE_SCRIPT = "resources/figures/page.js"
-TOKENS = "results/tokens/{model}/{experiment}.parquet"
-STATES = "results/hidden_states/{model}/{checkpoint}/{experiment}.parquet"
 KEPT = "resources/models/{model}/{checkpoint}"
 # Weights of a model with `keep_weights: false`, as long as they are there.
 PASSING = "resources/models/{model}/{checkpoint}/for/{experiment}"

@@ -35,10 +35,17 @@ def job(snakemake):
     warnings.simplefilter("default")
     wildcards = ", ".join(f"{name} {value}" for name, value in snakemake.wildcards.items())
     try:
+        if any(path.endswith(".parquet") for path in snakemake.input):
+            from tokentrails.files.origin import refuse_strangers
+
+            refuse_strangers(snakemake.input)
         yield
     except TokentrailsError as error:
         _stop(f"{snakemake.rule} ({wildcards}): {error}")
-    except Exception as error:
+    # Libraries written in Rust panic with an error that is no Exception.
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt | SystemExit):
+            raise
         if is_disk_full(error):
             _stop(
                 f"{snakemake.rule} ({wildcards}): the disk is full: {error}\n"

@@ -35,6 +35,10 @@ class Scope(StrEnum):
     ALL = "results"
 
 
+TOKENS = "results/tokens/{model}/{experiment}.parquet"
+STATES = "results/hidden_states/{model}/{checkpoint}/{experiment}.parquet"
+
+
 @dataclass(frozen=True)
 class Products:
     """Products of a vector with the vocabulary, for each token, beyond one forward pass."""
