@@ -377,6 +377,12 @@ def test_titles_with_known_placeholders_are_good(title):
     assert load(changed(CONFIG, "figures.senses", title)).figures["senses"] == title
 
 
+@pytest.mark.parametrize("title", ["a</script>", "{model} <!--", "<SCRIPT src=x>"])
+def test_titles_that_would_run_in_the_report_are_refused(title):
+    with refused("c.yaml", "figures.senses", repr(title), "of the report"):
+        load(changed(CONFIG, "figures.senses", title))
+
+
 def test_runs_are_every_model_checkpoint_and_experiment():
     data = changed(CONFIG, "models.n", {"source": "path:x", "checkpoints": ["s0", "s1"]})
     data = changed(data, "experiments.f", {"file": "e.yaml", "models": ["n"]})

@@ -111,6 +111,7 @@ def test_a_file_says_what_it_measures_and_reads_without_being_run(tmp_path):
         ("SITES = ('middle',)\ndef measure(hidden): ...\n", ["'middle'", "resid_mid"]),
         ("UNIT = 1\ndef measure(hidden): ...\n", ["line 1: UNIT must be a text"]),
         ("MEANING = str(1)\ndef measure(hidden): ...\n", ["line 1: MEANING", "written out"]),
+        ("MEANING = 'x</script>'\ndef measure(hidden): ...\n", ["'x</script>'", "of the report"]),
         ("\0", ["no Python"]),
     ],
 )

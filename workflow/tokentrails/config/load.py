@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from string import Formatter
 from typing import Any
 
 from ..catalogue import ANALYSES, BASELINE, Scope
@@ -16,6 +15,7 @@ from ..settings import Config, Experiment, Model
 from .experiments import load_experiment
 from .measures import add_measures, load_measures
 from .models import load_model
+from .titles import check_title
 
 # Names that no experiment may have.
 _TAKEN = {
@@ -80,7 +80,7 @@ def load_config(data: dict[str, Any], files: Sequence[str] = ()) -> Config:
         experiments |= _baseline(filled["baseline"]["file"], experiments, models, measures, where)
     filled["figures"] |= own_titles
     for figure, title in filled["figures"].items():
-        _check_title(title, where / "figures" / figure)
+        check_title(title, where / "figures" / figure)
     filled["claims"] = {"file": _claims_file()} | filled["claims"]
     sections = ("extract", "summary", "statistics", "figures", "claims", "paper")
     config = Config(models, experiments, measures, *(filled[section] for section in sections))
@@ -191,16 +191,3 @@ def _check_neurons(experiments: dict[str, Experiment], where: Where) -> None:
                     f"{listing[key]} here and {theirs[key]} in {other!r}",
                     "give both the same value, or leave neurons out of the analyses of one.",
                 )
-
-
-def _check_title(title: str, where: Where) -> None:
-    plain = {(name, False, None) for name in (None, "model", "checkpoint", "experiment")}
-    try:
-        fields = {(name, bool(form), kind) for _, name, form, kind in Formatter().parse(title)}
-    except ValueError:  # a single brace
-        fields = set()
-    if not fields <= plain or (title and not fields):
-        raise where.error(
-            f"the title {title!r} cannot be filled in",
-            "use only {model}, {checkpoint} and {experiment} in braces.",
-        )

@@ -13,6 +13,7 @@ from typing import Any
 from ..catalogue import CATALOGUE
 from ..files.yaml_file import Where
 from ..settings import SITES, Experiment, Measure
+from .titles import refuse_script
 
 READS = ("hidden", "previous", "embedding", "tokens", "site", "layer")
 """The parameters that the function `measure` may have."""
@@ -113,12 +114,15 @@ def load_measure(name: str, file: str, experiments: tuple[str, ...], where: Wher
         )
     docstring = (ast.get_docstring(tree) or "").split("\n")[0].rstrip(".")
     title = stated.get("TITLE") or docstring or name.replace("_", " ")
+    meaning, unit = stated.get("MEANING") or title, stated.get("UNIT", "")
+    for text in (title, meaning, unit):
+        refuse_script(text, where)
     return Measure(
         name=name,
         file=os.path.normpath(file),
         title=title,
-        meaning=stated.get("MEANING") or title,
-        unit=stated.get("UNIT", ""),
+        meaning=meaning,
+        unit=unit,
         sites=tuple(sorted(stated.get("SITES", ()))),
         reads=_parameters(tree, file, where),
         sha256=hashlib.sha256(content).hexdigest(),

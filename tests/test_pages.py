@@ -1,0 +1,82 @@
+"""Pages in a real browser: no text of a user's runs as a script, and the report has its results."""
+
+import html
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import workflow as wf
+
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.slow,
+    pytest.mark.skipif(BROWSER is None, reason="no Chromium here"),
+]
+
+SCRIPT = "document.title='PWNED'"
+ATTACKS = (
+    f"</script><script>{SCRIPT}</script>",
+    f"<!--<script>{SCRIPT}</script>",
+    f'"><img src=x onerror="{SCRIPT}">',
+    f"'-{SCRIPT}-'${{{SCRIPT}}}",
+    f"</textarea></style></title><svg onload={SCRIPT}>",
+)
+
+
+def rendered(page: Path) -> str:
+    """A page as the browser has it when its scripts have run."""
+    # The browser's own sandbox needs what a container may not have.
+    command = [BROWSER, "--headless=new", "--no-sandbox", "--disable-gpu", "--dump-dom"]
+    command += [f"--user-data-dir={page.parent / 'browser'}", "--virtual-time-budget=5000"]
+    done = subprocess.run(
+        [*command, page.resolve().as_uri()], capture_output=True, text=True, timeout=120, check=True
+    )
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """A run in which every text that may hold anything holds scripts."""
+    folder = wf.small(tmp_path_factory.mktemp("pages") / "run")
+    file = folder / "config/experiments/senses.yaml"
+    data = wf.read_yaml(file)
+    for prompt, attack in zip(data["prompts"], ATTACKS * 10, strict=False):
+        prompt |= {"prompt": f"{prompt['prompt']} {attack}", "note": attack}
+        prompt["sense"] = f"{prompt['sense']} {attack}"
+    wf.write_yaml(file, data)
+    claim = {
+        **dict.fromkeys(("study", "source", "statement", "measure"), " ".join(ATTACKS)),
+        "claimed": {"above": 0},
+        "tables": {"identity": "*/identity"},
+        "as_published": "SELECT label AS unit, cosine AS value FROM identity",
+    }
+    wf.write_yaml(folder / "claims.yaml", {"claims": [{"id": "c", **claim}]})
+    path = folder / "config/config.yaml"
+    config = wf.read_yaml(path)
+    config["models"] = {"gpt2": config["models"]["gpt2"]}
+    config["experiments"] = {"senses": config["experiments"]["senses"]}
+    title = f'{{model}}\'"><img src=x onerror="{SCRIPT}">'
+    config["figures"] = dict.fromkeys(("identity_context", "senses", "summary"), title)
+    config["claims"] = {"enabled": True, "file": "claims.yaml"}
+    wf.write_yaml(path, config)
+    wf.run(folder, *wf.ONE_THREAD)
+    return folder
+
+
+def test_no_text_runs_in_a_page(folder):
+    pages = sorted((folder / "results").rglob("*.html"))
+    assert len(pages) >= 5
+    for page in pages:
+        dom = rendered(page)
+        assert "PWNED</title>" not in dom, page
+        assert "PWNED" in html.unescape(dom) or "PWNED" not in page.read_text(), page
+
+
+def test_no_text_runs_in_the_report(folder):
+    wf.run(folder, "--report", "report.html")
+    dom = rendered(folder / "report.html")
+    assert "PWNED</title>" not in dom
+    assert "Claims" in dom  # its menu: what it shows was read
