@@ -14,12 +14,13 @@ from config_files import (
     WHOLE,
     changed,
     load,
+    load_e,
     refused,
     written,
 )
 
 from tokentrails.catalogue import ANALYSES
-from tokentrails.config.experiments import RESERVED, load_experiment, load_experiment_file
+from tokentrails.config.experiments import load_experiment, load_experiment_file
 from tokentrails.settings import Experiment, Prompt, Ranks, Words
 from tokentrails.texts.spans import words_in
 from tokentrails.texts.word_classes import word_class
@@ -200,10 +201,6 @@ def test_a_bad_value_of_a_prompt_is_shown_with_its_key(key, value, parts):
             ]
         ],
         *[
-            (name, ("another name", f"prompts[0].{name}"))
-            for name in sorted(RESERVED - {*PROMPT, "token", "occurrence"})
-        ],
-        *[
             (name, ("group column",))
             for name in ["", "two words", "1st", "_x", "a-b", "größe", "a\nb", "kind\n", "../x"]
         ],
@@ -214,6 +211,14 @@ def test_a_bad_value_of_a_prompt_is_shown_with_its_key(key, value, parts):
 def test_a_group_column_has_a_plain_name_unlike_others(name, parts):
     with refused(repr(name), *parts):
         read({"prompts": [PROMPT | {name: "x"}]})
+
+
+def test_a_group_column_may_have_the_name_of_any_column():
+    names = ["context", "measure", "y", "layer", "cosine", "model", "site", "mean", "group"]
+    written({"prompts": [PROMPT | dict.fromkeys(names, "x") | {"sense": "s"}]})
+    made = load_e(CONFIG)
+    assert made.group_columns == ["sense", *(f"group_{name}" for name in names)]
+    assert made.prompts[0].columns["group_y"] == made.prompts[0].groups["y"] == "x"
 
 
 def in_contexts(*more):

@@ -3,7 +3,9 @@
 import csv
 import json
 import math
+import re
 from itertools import combinations
+from pathlib import Path
 
 import measures
 import numpy as np
@@ -16,7 +18,6 @@ from measures import moved
 from tiny import CONFIGS, ENCODERS
 
 from tokentrails import __version__
-from tokentrails.config.experiments import RESERVED
 from tokentrails.files.states import Layer, StatesReader, StatesWriter, places
 from tokentrails.files.tables import (
     describe,
@@ -33,10 +34,11 @@ from tokentrails.network.architectures import ARCHITECTURES
 from tokentrails.network.extract import extract
 from tokentrails.network.load import load_model
 from tokentrails.network.weights import Weights
-from tokentrails.settings import Experiment, Prompt
+from tokentrails.settings import OWN, Experiment, Prompt
 from tokentrails.statistics.similarity import ROWS_AT_ONCE, pair_cosine, row_cosine
 from tokentrails.texts.tokenization import TokenizerFiles, tokenize
 
+ROOT = Path(__file__).parent.parent
 DEPTH = 4
 PLACES = places(["resid", "resid_mid", "final_norm"], DEPTH)
 PROVENANCE = measures.PROVENANCE | {"experiment_hash": "0123", "source_revision": "abc"}
@@ -84,10 +86,12 @@ def slow_cosine(a, b):
     return dot / norm if norm > 0 else None
 
 
-def tables(layers, begin, *, pooling="last", threshold=0.1, tokens=None, depth=DEPTH):
+def tables(
+    layers, begin, *, pooling="last", threshold=0.1, tokens=None, depth=DEPTH, groups=("sense",)
+):
     tokens = tokens_table() if tokens is None else tokens
     about = {"pooling": pooling, "provenance": PROVENANCE}
-    first = identity(layers, tokens, begin, groups=["sense"], **about)
+    first = identity(layers, tokens, begin, groups=[*groups], **about)
     second = context(layers, tokens, **about)
     third = summary(first, second, depth=depth, threshold=threshold, provenance=PROVENANCE)
     return first, second, third
@@ -437,10 +441,16 @@ def test_every_column_is_defined_and_the_provenance_is_there():
         assert set(units) == numbers & set(table.column_names)
 
 
-def test_no_column_can_be_a_group_column_too():
-    known = {"label", "word", "token", "occurrence", "prompt", "sense"}
-    columns = {c for t in [*tables(*random_layers()), tokens_table()] for c in t.column_names}
-    assert columns - known <= RESERVED
+def test_an_experiments_own_columns_change_nothing_whatever_their_names():
+    source = "".join(path.read_text() for path in (ROOT / "workflow").rglob("*.py"))
+    assert not re.search(rf"""['"]{OWN}\w""", source)  # no other column begins like them
+    layers, begin = random_layers()
+    plain = tables(layers, begin)[-1]
+    own = {f"{OWN}{name}": list(range(12)) for name in ("context", "y", "layer", "label_a")}
+    tokens = measures.frame(tokens_table()).with_columns(**own).to_arrow()
+    table = tables(layers, begin, tokens=tokens, groups=["sense", *own])[-1]
+    assert table.select(plain.column_names).equals(plain)
+    assert own.keys() < set(table.column_names)
 
 
 # --- files ------------------------------------------------------------------------------------

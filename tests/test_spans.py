@@ -262,10 +262,17 @@ def test_group_columns_come_last_and_sense_is_always_there(files):
         target(LEAD, label="b", word="team", kind=3, year=0.5),
         target(LEAD, label="c", word="the"),
     )
-    assert tokens.column_names[-3:] == ["sense", "year", "kind"]
+    assert tokens.column_names[-3:] == ["sense", "group_year", "group_kind"]
     assert tokens["sense"].to_pylist() == [None] * 3
-    assert tokens["year"].to_pylist() == [1999.0, 0.5, None]
-    assert tokens["kind"].to_pylist() == ["x", "3", None]
+    assert tokens["group_year"].to_pylist() == [1999.0, 0.5, None]
+    assert tokens["group_kind"].to_pylist() == ["x", "3", None]
+
+
+def test_integers_that_no_float_holds_are_kept_as_texts(files):
+    prompts = [
+        target(LEAD, label=f"l{i}", word="lead", id=n) for i, n in enumerate([2**53 + 1, 1.5])
+    ]
+    assert run(files("gpt2"), *prompts)[0]["group_id"].to_pylist() == ["9007199254740993", "1.5"]
 
 
 @pytest.mark.parametrize("name", CONFIGS)

@@ -115,13 +115,17 @@ class Model:
         return {name: step_of(name) for name in self.checkpoints}
 
 
+OWN = "group_"
+"""What the names of an experiment's own columns begin with in tables, and no others do."""
+
+
 @dataclass(frozen=True)
 class Prompt:
     """One text with one target, or a whole text, which has neither `token` nor `word`.
 
     Attributes
     ----------
-    groups: the experiment's own columns.
+    groups: the experiment's own columns, as they are named in its file.
     """
 
     label: str
@@ -135,6 +139,11 @@ class Prompt:
     def is_whole(self) -> bool:
         """Whether every token of the text is a target."""
         return self.token is None and self.word is None
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        """Its groups by their columns in tables; `sense` is a column of all tables."""
+        return {k if k == "sense" else f"{OWN}{k}": value for k, value in self.groups.items()}
 
 
 WORDFREQ = "wordfreq"
@@ -294,7 +303,7 @@ class Experiment(_Texts):
     @property
     def group_columns(self) -> list[str]:
         """`sense`, which every table has, and the experiment's own columns by their first use."""
-        own = (name for prompt in self.prompts for name in prompt.groups)
+        own = (name for prompt in self.prompts for name in prompt.columns)
         return list(dict.fromkeys(["sense", *own]))
 
 

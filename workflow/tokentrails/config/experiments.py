@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from ..catalogue import ANALYSES, BASELINE, Kind
-from ..files.meanings import MEANINGS
 from ..files.schema import check, closest, schema, with_defaults
 from ..files.yaml_file import KeyPath, Where, YamlFile
 from ..project import PROJECT
@@ -27,17 +26,6 @@ from ..settings import (
 )
 from ..texts.template import Template
 from .senses import check_senses
-
-RESERVED = frozenset(MEANINGS) | {
-    *("label_a", "label_b", "sense_a", "sense_b", "relation"),
-    *("cosine", "half_life_adjusted", "step", "reference"),
-    *("half_life_layer", "half_life_threshold", "context_dominance_layer"),
-    *("final_similarity", "final_norm_similarity"),
-    *("word_class", "positional", "rank", "nearest", "nearest_cosine"),
-    *("cosine_as_published", "rank_as_published"),
-    *("measure", "value", "n", "n_texts", "few", "mean", "ci_low", "ci_high"),
-}
-"""Columns that tables have anyway; a group column may not take their place."""
 
 # The analyses that look inside the blocks.
 _INSIDE = [each.name for each in ANALYSES if each.inside]
@@ -279,10 +267,6 @@ def _check_group(name: Any, value: Any, known: list[str], where: Where) -> None:
         raise where.error(
             f"{name!r} cannot be the name of a group column",
             "use letters, digits and '_', beginning with a letter.",
-        )
-    if name in RESERVED:
-        raise where.error(
-            f"{name!r} is a column that every table has", "give the group column another name."
         )
     if isinstance(value, int) and not -(2**63) <= value < 2**63:
         raise where.error(

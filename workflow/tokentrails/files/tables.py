@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from .. import __version__
 from ..errors import TokentrailsError
+from ..settings import OWN
 from .atomic import replacing
 from .meanings import MEANINGS
 
@@ -35,6 +36,8 @@ def describe(
     meanings, units: by column, beyond `MEANINGS`.
     """
     known = {k: v for k, v in (MEANINGS | dict(meanings or {})).items() if k in table.column_names}
+    own = (name for name in table.column_names if name.startswith(OWN))
+    known |= {name: f"the experiment file's {name.removeprefix(OWN)!r}" for name in own}
     units = units or {}
     fields = []
     for field in table.schema:

@@ -18,7 +18,7 @@ from jaxtyping import Float32, Float64
 from ..catalogue import Kind
 from ..errors import TokentrailsError
 from ..files.states import Layer, Place
-from ..settings import Measure
+from ..settings import OWN, Measure
 from ..statistics.settings import Statistics
 from .columns.frame import describe_frame, target_keys, with_run
 from .columns.means import MEAN_TYPES, mean_curves
@@ -219,7 +219,7 @@ def measure_curves(
         )
         series = pl.col(column).cast(pl.String) if column else pl.lit(None, pl.String)
         keys = {
-            "group": pl.lit(column, pl.String),
+            "group": pl.lit(column and column.removeprefix(OWN), pl.String),
             "series": series,
             "unit": pl.lit("word" if by_word else "text"),
         }

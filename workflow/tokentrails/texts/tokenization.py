@@ -164,7 +164,7 @@ def tokenize(
         for span, word, part in targets:
             occurrence = len(rows) if prompt.is_whole else index
             row = token_row(occurrence, prompt.label, word, prompt.prompt, encoding, span)
-            rows.append(row | prompt.groups | {"word_part": part})
+            rows.append(row | prompt.columns | {"word_part": part})
     if not rows:
         problem = f"no target of the experiment can be separated by the tokenizer of {model!r}"
         hint = "choose targets that stand between spaces, or leave this model out."
