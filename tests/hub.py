@@ -26,6 +26,8 @@ class Hub(ThreadingHTTPServer):
     cut: by file name, how often a download of it is cut in the middle.
     stall: names of files whose download stops in the middle and waits.
     lies: by file name, a sha256 that is announced instead of the right one.
+    shas: commits that are announced instead of the right one, by it.
+    answer: what every question gets, as status, headers and body; None for the right answer.
     lists_refs: whether it says which branches a repository has, as not every mirror does.
     """
 
@@ -39,6 +41,8 @@ class Hub(ThreadingHTTPServer):
         self.stall: set[str] = set()
         self.release = threading.Event()
         self.lies: dict[str, str] = {}
+        self.shas: dict[str, object] = {}
+        self.answer: tuple[int, dict[str, str], bytes] | None = None
         self.lists_refs = True
 
     @property
@@ -98,6 +102,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, *, with_body: bool) -> None:
         path = unquote(urlsplit(self.path).path)
         self.server.log.append((self.command, path, self.headers.get("Range")))
+        if self.server.answer is not None:
+            return self._send(*self.server.answer)
         asked = REFS.fullmatch(path) or API.fullmatch(path) or FILE.fullmatch(path)
         if asked is None or asked["repo"] not in self.server.repos:
             return self._missing("RepoNotFound")
@@ -123,7 +129,8 @@ class _Handler(BaseHTTPRequestHandler):
             for e in entries
         ]
         repo = asked["repo"]
-        self._json({"id": repo, "modelId": repo, "sha": commit(files), "siblings": siblings})
+        sha = self.server.shas.get(commit(files), commit(files))
+        self._json({"id": repo, "modelId": repo, "sha": sha, "siblings": siblings})
 
     def _refs(self, revisions: dict[str, dict[str, bytes]]) -> None:
         if not self.server.lists_refs:
@@ -183,12 +190,15 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def _json(self, data: object) -> None:
-        body = json.dumps(data).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
+        self._send(200, {"Content-Type": "application/json"}, json.dumps(data).encode())
+
+    def _send(self, status: int, headers: dict[str, str], body: bytes) -> None:
+        self.send_response(status)
+        for name, value in {**headers, "Content-Length": str(len(body))}.items():
+            self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(body)
+        if self.command == "GET":
+            self.wfile.write(body)
 
     def _missing(self, code: str) -> None:
         self.send_response(404)

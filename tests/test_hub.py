@@ -302,6 +302,59 @@ def test_no_network(hub, target):
     refused(target, "the hub cannot be reached", hub.url, "check the network")
 
 
+@pytest.mark.parametrize("sha", ["../../../../victim", "/victim", "main", "", None, 3, ["a"]])
+def test_a_commit_that_is_none_leads_nowhere(hub, model, target, tmp_path, sha):
+    """The folder that files arrive in is named after it."""
+    victim = tmp_path / "victim"
+    shutil.copytree(model, victim)
+    (victim / "config.json").write_text("mine")
+    (victim / "download.incomplete").write_text("mine")
+    hub.shas[hub.add(MODEL, model)] = str(victim) if sha == "/victim" else sha
+    refused(target, f"what answers at {hub.url} for '{MODEL}' is no hub", "the commit")
+    assert hub.downloaded() == []
+    assert {(victim / name).read_text() for name in ("config.json", "download.incomplete")} == {
+        "mine"
+    }
+
+
+@pytest.mark.parametrize(
+    "name", ["model*.safetensors", "model [1].safetensors", "model-\\..safetensors"]
+)
+def test_a_file_whose_name_is_a_path_or_a_pattern_is_refused(hub, model, target, name):
+    hub.add(MODEL, model)
+    files = hub.repos[MODEL]["main"]
+    files[name] = files.pop("model.safetensors")
+    refused(target, "is no name of a file here")
+    assert hub.downloaded() == []
+
+
+HTML = {"Content-Type": "text/html"}
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "body", "part"),
+    [
+        (200, HTML, b"<html>Sign in to our network</html>", "is no hub: JSONDecodeError"),
+        (200, {}, b"[]", "is no hub: "),
+        (200, {}, b'{"id": "owner/model", "siblings": 3}', "is no hub: "),
+        (
+            401,
+            {"X-Error-Message": "Invalid credentials in Authorization header"},
+            b"",
+            "answers 401",
+        ),
+        (404, {"X-Error-Code": "RepoNotFound"}, b"", "does not exist on the hub"),
+        (403, {}, b"", "answers 403 for 'owner/model': it does not let this account read it"),
+        (403, {"X-Error-Code": "GatedRepo"}, b"", "asks for an agreement"),
+        (429, {"Retry-After": "9999999"}, b"", "asks to wait for 9,999,999 seconds"),
+        (429, {"RateLimit": '"api";r=0;t=86400'}, b"", "asks to wait for 86,400 seconds"),
+    ],
+)
+def test_what_a_hub_answers_is_told_apart(hub, target, status, headers, body, part):
+    hub.answer = status, headers, body
+    refused(target, part)
+
+
 # The published figures
 
 

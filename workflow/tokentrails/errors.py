@@ -37,6 +37,11 @@ def is_disk_full(error: BaseException) -> bool:
     return False
 
 
+def one_line(error: BaseException) -> str:
+    """What an error says, in a line; the name of its class where it says nothing."""
+    return " ".join(str(error).split())[:300] or type(error).__name__
+
+
 @contextmanager
 def rust_errors() -> Iterator[None]:
     """Raise the panics of libraries in Rust as RuntimeErrors: they are no Exceptions of Python."""

@@ -16,7 +16,7 @@ from gguf import GGUFReader
 from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from ..errors import TokentrailsError
+from ..errors import TokentrailsError, one_line, rust_errors
 from ..network.extract import is_out_of_memory
 from ..network.weights import Entry, Weights
 from .fit import TYPES
@@ -157,7 +157,7 @@ def _tensors(path: Path) -> list[tuple[str, torch.Tensor]]:
         )
     except Exception as error:
         raise TokentrailsError(
-            f"the weights are missing, cut short, or more than tensors: {_first_line(error)}",
+            f"the weights are missing, cut short, or more than tensors: {one_line(error)}",
             where=path,
             hint="save or fetch the model again, with safetensors if that can be had.",
         ) from error
@@ -181,10 +181,6 @@ def _no_tensor(problem: str, path: Path) -> TokentrailsError:
     )
 
 
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
-
-
 def dequantise_gguf(folder: Path, gguf: str, target_folder: Path) -> dict[str, Any]:
     """Read a GGUF model, save it as float32 safetensors, and compare the logits before and after.
 
@@ -199,10 +195,35 @@ def dequantise_gguf(folder: Path, gguf: str, target_folder: Path) -> dict[str, A
 
     Raises
     ------
-    TokentrailsError: if a single logit differs.
+    TokentrailsError: if the file is not what its header says, or a single logit differs.
     """
-    model = AutoModelForCausalLM.from_pretrained(folder, gguf_file=gguf, dtype=torch.float32)
-    tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=gguf)
+    try:
+        with rust_errors():
+            reader = GGUFReader(folder / gguf)
+            _refuse_other_sizes(reader, folder / gguf)
+            model, loading = AutoModelForCausalLM.from_pretrained(
+                folder,
+                gguf_file=gguf,
+                dtype=torch.float32,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,
+            )
+            tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=gguf)
+    except TokentrailsError:
+        raise
+    except Exception as error:
+        raise TokentrailsError(
+            f"the GGUF file is cut short, or transformers cannot read it: {one_line(error)}",
+            where=folder / gguf,
+            hint="fetch it again, or take the model as safetensors.",
+        ) from error
+    for kind in ("missing", "mismatched", "unexpected"):
+        if names := sorted(map(str, loading[f"{kind}_keys"])):
+            raise TokentrailsError(
+                f"{len(names)} of its tensors are {kind}, among them {names[0]!r}",
+                where=folder / gguf,
+                hint="the file is not what its header says; take the model as safetensors.",
+            )
     tokenizer.save_pretrained(target_folder)
     state = model.state_dict()
     for tied in model.all_tied_weights_keys if model.config.tie_word_embeddings else ():
@@ -229,15 +250,36 @@ def dequantise_gguf(folder: Path, gguf: str, target_folder: Path) -> dict[str, A
             hint="the conversion is wrong for this model; please report it.",
         )
     return {
-        "quantisation": _quantisation(folder / gguf),
+        "quantisation": _quantisation(reader),
         "note": "the weights were quantised; they are de-quantised values, not the original ones",
         "conversion": {"logits_max_difference": difference, "logits_compared": before.numel()},
     }
 
 
-def _quantisation(path: Path) -> dict[str, int]:
+def _refuse_other_sizes(reader: GGUFReader, path: Path) -> None:
+    """Raise for sizes in a GGUF file's header that its tensors do not have, before memory is."""
+    fields = {name: field.contents() for name, field in reader.fields.items() if field.data}
+    architecture = fields["general.architecture"]
+    blocks = {t.name.split(".")[1] for t in reader.tensors if t.name.startswith("blk.")}
+    axes = [int(n) for t in reader.tensors for n in t.shape]
+    for key, value in fields.items():
+        if not isinstance(value, int) or not key.startswith(f"{architecture}."):
+            continue
+        wrong = key.endswith(("_count", "_length", "_size")) and value > max(axes)
+        if key == f"{architecture}.block_count":
+            wrong = value != len(blocks)
+        if wrong and "context_length" not in key:
+            raise TokentrailsError(
+                f"{key} is {value:,}, its tensors have {len(blocks)} blocks and no axis beyond "
+                f"{max(axes):,}",
+                where=path,
+                hint="the file is not what its header says; take the model as safetensors.",
+            )
+
+
+def _quantisation(reader: GGUFReader) -> dict[str, int]:
     """How many tensors a GGUF file holds of each type."""
     counts: dict[str, int] = {}
-    for tensor in GGUFReader(path).tensors:
+    for tensor in reader.tensors:
         counts[tensor.tensor_type.name] = counts.get(tensor.tensor_type.name, 0) + 1
     return dict(sorted(counts.items()))

@@ -15,7 +15,7 @@ from transformers import (
     PreTrainedModel,
 )
 
-from ..errors import TokentrailsError
+from ..errors import TokentrailsError, one_line
 from ..network.architectures import Architecture, MaskedHead, architecture_of
 from ..network.weights import Entry
 
@@ -74,7 +74,7 @@ def refuse_misfit(config: dict[str, Any], entries: Mapping[str, Entry], *, where
         raise
     except Exception as error:  # whatever a class makes of senseless settings
         raise TokentrailsError(
-            f"transformers cannot build the model of its config.json: {_first_line(error)}",
+            f"transformers cannot build the model of its config.json: {one_line(error)}",
             where=where,
             hint="save or fetch the model again.",
         ) from error
@@ -141,7 +141,7 @@ def _parsed(config: dict[str, Any], where: str) -> PreTrainedConfig:
         return CONFIG_MAPPING[config["model_type"]].from_dict(config)
     except Exception as error:
         raise TokentrailsError(
-            f"transformers refuses its config.json: {' '.join(str(error).split())}",
+            f"transformers refuses its config.json: {one_line(error)}",
             where=where,
             hint="save or fetch the model again.",
         ) from error
@@ -173,7 +173,3 @@ def _misfit(problem: str, where: str) -> TokentrailsError:
         where=where,
         hint="they are not of one model, or one was changed; fetch or save the model again.",
     )
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from httpx2 import HTTPError
-from huggingface_hub import HfApi, constants, hf_hub_download, snapshot_download
+from httpx2 import Client, HTTPError, Response
+from huggingface_hub import (
+    HfApi,
+    constants,
+    hf_hub_download,
+    set_client_factory,
+    snapshot_download,
+)
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
@@ -18,11 +25,45 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 from huggingface_hub.hf_api import ModelInfo
+from huggingface_hub.utils import parse_ratelimit_headers
+from huggingface_hub.utils._http import default_client_factory
 
-from ..errors import TokentrailsError, is_disk_full
+from ..errors import TokentrailsError, is_disk_full, one_line
 from ..settings import Model, Source, step_of
 from .size import Expected, size_from_config
 from .source import CONFIG_FILE, WEIGHTS, Fetched, model_files, sha256_of
+
+_LONGEST_WAIT = 600
+"""Seconds that a hub may ask to wait for. Its own limits are of five minutes."""
+
+_COMMIT = re.compile("[0-9a-f]{40,64}")
+
+_SILENCE = 60.0
+"""Seconds without an answer, after which a question is asked again."""
+
+
+def _client() -> Client:
+    client = default_client_factory()
+    client.timeout = _SILENCE
+    client.event_hooks["response"].append(_refuse_long_wait)
+    return client
+
+
+def _refuse_long_wait(response: Response) -> None:
+    """Raise where huggingface_hub would wait for longer than anybody watches."""
+    asked = response.headers.get("Retry-After", "").strip()
+    limit = parse_ratelimit_headers(response.headers)
+    waits = [int(asked[:12])] if asked.isdigit() else []
+    waits += [limit.reset_in_seconds] if limit and not limit.remaining else []
+    if response.is_error and max(waits, default=0) > _LONGEST_WAIT:
+        raise TokentrailsError(
+            f"the hub answers {response.status_code} and asks to wait for {max(waits):,} seconds",
+            where=constants.ENDPOINT,
+            hint="run the same command again then; an account (HF_TOKEN) may ask more often.",
+        )
+
+
+set_client_factory(_client)
 
 
 def size(model: Model) -> Expected:
@@ -84,7 +125,7 @@ def commit_of(source: Source, checkpoint: str) -> str | None:
     """The commit that a checkpoint is at now; None if the hub does not say."""
     try:
         return HfApi().model_info(source.location, revision=_revision(source, checkpoint)).sha
-    except (OSError, HTTPError, HFValidationError):
+    except Exception:  # whatever it is, fetching says it
         return None
 
 
@@ -96,6 +137,8 @@ def _revision(source: Source, checkpoint: str) -> str:
 def _info(source: Source, revision: str) -> tuple[ModelInfo, list[str]]:
     """What the hub says of a revision, and the names of the files that make a model of it."""
     info = HfApi().model_info(source.location, revision=revision, files_metadata=True)
+    if not isinstance(info.sha, str) or not _COMMIT.fullmatch(info.sha):  # a folder has its name
+        raise ValueError(f"the commit {info.sha!r:.80}")
     names = [sibling.rfilename for sibling in info.siblings or []]
     return info, model_files(names, source, repr(source.location))
 
@@ -104,8 +147,15 @@ def _info(source: Source, revision: str) -> tuple[ModelInfo, list[str]]:
 def _explained(source: Source, revision: str) -> Iterator[None]:
     """Say in one message what is wrong with a model, a revision or the network."""
     where = f"models.{source.model}"
+    status: int | None = None
     try:
-        yield
+        try:
+            yield
+        except HfHubHTTPError as error:
+            status = error.response.status_code
+            raise
+    except TokentrailsError:
+        raise
     except GatedRepoError as error:
         raise TokentrailsError(
             f"the model {source.location!r} asks for an agreement that this account has not given",
@@ -125,14 +175,33 @@ def _explained(source: Source, revision: str) -> Iterator[None]:
             hint="check owner and name; for a private model set HF_TOKEN.",
         ) from error
     except (OSError, HTTPError) as error:
+        if status in (401, 403):
+            why = (
+                "wants a token, another than it got"
+                if status == 401
+                else "does not let this account read it"
+            )
+            raise TokentrailsError(
+                f"the hub answers {status} for {source.location!r}: it {why}",
+                where=where,
+                hint="set HF_TOKEN to a token of an account that may read the model, or unset it.",
+            ) from error
         if is_disk_full(error):
             raise
         raise TokentrailsError(
             f"the hub cannot be reached for {source.location!r} at {constants.ENDPOINT}: "
-            f"{str(error).splitlines()[0]}",
+            f"{one_line(error)}",
             where=where,
             hint="check the network, then run the same command again; "
             "files that arrived whole are kept. Without a network use a path: or package: source.",
+        ) from error
+    except Exception as error:
+        raise TokentrailsError(
+            f"what answers at {constants.ENDPOINT} for {source.location!r} is no hub: "
+            f"{type(error).__name__}: {one_line(error)}",
+            where=where,
+            hint="a network that wants a sign-in first, and a proxy, answer with a page of their "
+            "own; open the address in a browser, and check HF_ENDPOINT.",
         ) from error
 
 

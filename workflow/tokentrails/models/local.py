@@ -15,7 +15,8 @@ def files(source: Source, checkpoint: str) -> list[Path]:
 
     Raises
     ------
-    TokentrailsError: if the folder is not there, or holds no model.
+    TokentrailsError: if the folder is not there, or holds no model, or one of its files is none: a
+        folder, a pipe (which would be waited for), a broken link.
     """
     folder = _folder(source, checkpoint)
     if not folder.is_dir():
@@ -26,7 +27,15 @@ def files(source: Source, checkpoint: str) -> list[Path]:
             hint="the path is relative to the working directory.",
         )
     names = sorted(file.name for file in folder.iterdir())
-    return [folder / name for name in model_files(names, source, f"the folder '{folder}'")]
+    found = [folder / name for name in model_files(names, source, f"the folder '{folder}'")]
+    for file in found:
+        if not file.is_file():
+            raise TokentrailsError(
+                f"'{file}' is no file, but a folder, a pipe or a broken link",
+                where=f"models.{source.model}.source",
+                hint="put the model's own file in its place.",
+            )
+    return found
 
 
 def size(model: Model) -> Expected:

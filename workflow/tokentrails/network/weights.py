@@ -64,7 +64,7 @@ class Weights:
                     raise self._broken(f"its header should have {header_size} bytes")
                 header = json.loads(file.read(header_size))
             self.entries = {
-                name: Entry(e["dtype"], tuple(e["shape"]), *map(int, e["data_offsets"]))
+                name: Entry(str(e["dtype"]), tuple(e["shape"]), *map(int, e["data_offsets"]))
                 for name, e in header.items()
                 if name != "__metadata__"
             }
@@ -80,7 +80,9 @@ class Weights:
     def _refuse_other_sizes(self, size: int) -> None:
         """Raise unless the tensors lie one behind the other, each as large as its shape says."""
         last = 0
-        for name, entry in sorted(self.entries.items(), key=lambda item: item[1].begin):
+        for name, entry in sorted(
+            self.entries.items(), key=lambda item: (item[1].begin, item[1].end)
+        ):
             length = entry.end - entry.begin
             if entry.begin != last or length < 0:
                 raise self._broken(f"{name!r} does not lie behind the tensor before it")
