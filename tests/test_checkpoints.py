@@ -12,13 +12,18 @@ from pathlib import Path
 
 import checkpoints
 import hub as stand_in
+import pyarrow as pa
 import pytest
 import tiny
 import workflow as wf
 from workflow import Job, jobs_to_run, read_yaml, write_yaml
 
 from tokentrails.errors import TokentrailsError
-from tokentrails.models.checkpoints import checkpoints_table, refuse_other_tokenizer
+from tokentrails.models.checkpoints import (
+    checkpoints_table,
+    refuse_beyond,
+    refuse_other_tokenizer,
+)
 from tokentrails.settings import step_of
 
 # Names and steps
@@ -136,6 +141,15 @@ def test_texts_that_another_tokenizer_cut_are_refused():
     refuse_other_tokenizer({"tokenizer_sha256": "t"}, known({"step8": "a"})[0])
     with pytest.raises(TokentrailsError, match=r"models\.m\..*'step8': u and t"):
         refuse_other_tokenizer({"tokenizer_sha256": "u"}, known({"step8": "a"})[0])
+
+
+def test_a_text_with_a_token_beyond_the_embedding_is_refused():
+    ids, names = [[1, 2], [3, 1, 4]], [["a", "b"], ["c", "a", "[NEW]"]]
+    tokens = pa.table({"label": ["x", "y"], "token_ids": ids, "tokens": names})
+    refuse_beyond(tokens, {"model": "m", "vocabulary_rows": 5})
+    message = r"models\.m: the token '\[NEW\]' of the text 'y' has the id 4, beyond the 4 rows"
+    with pytest.raises(TokentrailsError, match=message):
+        refuse_beyond(tokens, {"model": "m", "vocabulary_rows": 4})
 
 
 # The whole workflow: `kept` has a checkpoint twice; the weights of `m` are not kept

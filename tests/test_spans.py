@@ -1,18 +1,19 @@
 """Targets are found in every tokenizer's tokens, from character offsets."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 from texts import experiment, plain, target, whitespace_tokenizer
 from tiny import BYTE_LEVEL, CONFIGS, WORD_PIECE
-from tokenizers import Tokenizer, pre_tokenizers
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 from tokentrails.config.experiments import load_experiment_file
 from tokentrails.errors import TokentrailsError
 from tokentrails.texts.entries import surface
 from tokentrails.texts.spans import NotAligned, Span, find_words, is_word, span_of, words_in
-from tokentrails.texts.tokenization import TokenizerFiles, tokenize
+from tokentrails.texts.tokenization import UNKNOWN, TokenizerFiles, tokenize
 from tokentrails.texts.word_classes import word_class
 
 PUBLISHED = Path(__file__).parent.parent / "config/experiments/token_identity_drift.yaml"
@@ -56,14 +57,15 @@ def covered(row, tokenizer):
     ],
 )
 def test_the_tokens_of_a_span_are_the_word_and_nothing_else(files, original, name, text, word):
-    tokens, skipped = run(files(name), target(text, word=word))
-    (row,) = tokens.to_pylist()
+    tokens, skipped = run(files(name), target(text, word=word), target(LEAD, word="lead"))
+    if tokens.num_rows == 1:
+        assert name not in BYTE_LEVEL and original(name).unk_token in original(name).tokenize(word)
+        assert skipped["reason"].to_pylist() == [UNKNOWN]
+        return
+    row = tokens.to_pylist()[0]
     assert skipped.num_rows == 0
     assert row["word"] == word.strip() and row["text"] == text
     assert row["n_tokens"] == row["last"] - row["first"] + 1
-    if original(name).unk_token in row["tokens"]:  # these cannot be decoded
-        assert name not in BYTE_LEVEL
-        return
     assert plain(covered(row, original(name))) == plain(word)
     before = original(name).decode(row["token_ids"][: row["first"]], skip_special_tokens=True)
     assert plain(before) == plain(text[: text.index(word.strip())])
@@ -132,11 +134,10 @@ def test_a_space_in_front_is_asked_for_where_the_target_has_one(files, name):
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_a_missing_target_is_an_error_that_shows_the_tokens(files, name):
-    (row,) = run(files(name), target(LEAD, word="lead"))[0].to_pylist()
     with pytest.raises(TokentrailsError) as caught:
         run(files(name), target(LEAD, word="lead"), target(LEAD, label="gone", word="bank"))
     message = str(caught.value)
-    assert " ".join(row["tokens"]) in message
+    assert re.search(r"its tokens are .*'She' ' ?will' ' ?lead' ' ?the' ", message)
     for part in ("'bank'", LEAD, "'gone'", "'tiny'", "e.yaml", "Hint"):
         assert part in message
 
@@ -182,6 +183,109 @@ def test_a_prompt_may_fill_the_context_and_no_more(files, name):
         run(files(name), target(LEAD, word="lead"), context_length=n - 1)
 
 
+# --- what the tokenizer does not know, or adds ------------------------------------------------
+
+
+def unigram() -> TokenizerFiles:
+    entries = [("<unk>", 0.0), ("▁", -3.0), ("▁the", -1.0), ("▁lead", -1.0), ("a", -2.0)]
+    raw = Tokenizer(models.Unigram(entries, unk_id=0))
+    raw.pre_tokenizer = pre_tokenizers.Metaspace()
+    return TokenizerFiles(raw, None, "<unk>")
+
+
+@pytest.mark.parametrize("make", [unigram, lambda: whitespace_tokenizer("the", "lead")])
+@pytest.mark.parametrize("how", ["word", "token"])
+def test_targets_that_the_tokenizer_does_not_know_are_left_out(make, how):
+    tokens, skipped = run(
+        make(),
+        target("the 雪", label="snow", **{how: "雪"}),
+        target("the lead", label="a", word="lead"),
+        target("the lead", label="b", word="the"),
+    )
+    assert tokens["label"].to_pylist() == ["a", "b"]
+    assert skipped.to_pylist() == [{"occurrence": 0, "label": "snow", "reason": UNKNOWN}]
+
+
+def test_the_unknown_entry_itself_may_be_a_target():
+    files = whitespace_tokenizer("the")
+    (row,) = run(files, target("the 雪", token="<unk>"))[0].to_pylist()
+    assert (row["first"], row["word"]) == (1, "雪")
+
+
+def test_a_tokenizer_that_knows_less_than_half_of_the_words_is_refused():
+    texts = [target("the lead", label="0", word="lead")]
+    texts += [target(f"the x{i}", label=f"{i}", word=f"x{i}") for i in (1, 2)]
+    files = whitespace_tokenizer("the", "lead")
+    assert run(files, *texts[:2])[0].num_rows == 1
+    with pytest.raises(TokentrailsError, match="'tiny' does not know 2 of 3 words: 'x1', 'x2'"):
+        run(files, *texts)
+    whole = [target(f"the {word}", label=word) for word in ("x", "lead", "y")]
+    tokens, skipped = run(files, *whole)
+    assert tokens["word"].to_pylist() == ["the", "", "the", "lead", "the", ""]
+    assert skipped["reason"].to_pylist() == [f"the tokenizer does not know {w!r}" for w in "xy"]
+    with pytest.raises(TokentrailsError, match="does not know 3 of 4 words: 'x', 'y'"):
+        run(files, target("the x y x", label="w"))
+
+
+def test_a_target_whose_letters_a_tokenizer_drops_is_left_out():
+    raw = Tokenizer(models.BPE({"n": 0, "a": 1, "v": 2, "e": 3, "Ġ": 4}, []))
+    raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    files = TokenizerFiles(raw, None)
+    tokens, skipped = run(
+        files, target("a naïve", label="x", word="naïve"), target("a na", word="na")
+    )
+    assert tokens["tokens"].to_pylist() == [["a", "Ġ", "n", "a"]]
+    assert skipped["reason"].to_pylist() == ["no token covers its 'v'"]  # the library shifts them
+
+
+SPACES = {
+    "sentencepiece": (
+        normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]),
+        None,
+    ),
+    "metaspace": (None, pre_tokenizers.Metaspace(prepend_scheme="first")),
+    "byte-level": (None, pre_tokenizers.ByteLevel(add_prefix_space=True)),
+}
+
+
+def spaced(name) -> TokenizerFiles:
+    """A tokenizer of letters that puts a space in front of a text, as a token of its own."""
+    letters = {c: i for i, c in enumerate(["<unk>", "▁", "Ġ", *"Leadx"])}
+    raw = Tokenizer(models.BPE(letters, [], unk_token="<unk>"))
+    normalizer, cut = SPACES[name]
+    if normalizer is not None:
+        raw.normalizer = normalizer
+    if cut is not None:
+        raw.pre_tokenizer = cut
+    return TokenizerFiles(raw, None, "<unk>")
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_a_space_is_no_part_of_a_word_wherever_it_stands(name):
+    files = spaced(name)
+    prompts = [target(t, label=t, word="Lead") for t in ("Lead x", " Lead", "x Lead", "x  Lead")]
+    for row in run(files, *prompts)[0].to_pylist():
+        assert row["tokens"][row["first"] : row["last"] + 1] == list("Lead"), row["text"]
+    (row, *_) = run(files, target("Lead x", label="whole"))[0].to_pylist()
+    assert (row["word"], row["word_part"]) == ("", None) and row["tokens"][0] in "▁Ġ"
+    assert files.begins_with_space and not whitespace_tokenizer("a").begins_with_space
+
+
+def test_characters_that_vocabularies_write_spaces_with_are_letters_of_their_own():
+    (row,) = run(spaced("metaspace"), target("x Ġx", word="Ġx"))[0].to_pylist()
+    assert row["tokens"][row["first"] : row["last"] + 1] == ["Ġ", "x"]
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama", "bert"])
+def test_a_message_shows_tokens_as_a_reader_sees_them(files, name):
+    with pytest.raises(TokentrailsError) as caught:
+        run(files(name), target("a 東 naïve", word="lead"))
+    shown = caught.value.problem.partition("its tokens are ")[2]
+    assert "東" in shown and not set("æĿ±Ã¯ĠÂ") & set(shown)
+    if name == "gpt2":
+        assert shown == "'a' ' 東' … ' naï' …'ve'"
+
+
 # --- token ids --------------------------------------------------------------------------------
 
 TEXTS = [LEAD, "naïve café 東京", " two  spaces\n\tand more", "<s> [CLS] </s>", "a", "😀😀 1845!"]
@@ -189,15 +293,14 @@ TEXTS = [LEAD, "naïve café 東京", " two  spaces\n\tand more", "<s> [CLS] </s
 
 @pytest.mark.parametrize("name", CONFIGS)
 @pytest.mark.parametrize("text", TEXTS)
-@pytest.mark.parametrize(("mode", "add"), [("default", True), ("none", False)])
-def test_ids_are_those_of_the_models_own_file(files, saved, name, text, mode, add):
-    first = text.split()[0]
-    (row,) = run(files(name), target(text, word=first), special_tokens=mode)[0].to_pylist()
+@pytest.mark.parametrize("add", [True, False])
+def test_ids_are_those_of_the_models_own_file(files, saved, name, text, add):
+    (cut,) = files(name).encode([text], add_special_tokens=add, bos=False)
     raw = Tokenizer.from_file(str(saved[name] / "tokenizer.json"))
     raw.no_truncation()
     raw.no_padding()
     expected = raw.encode(text, add_special_tokens=add)
-    assert (row["token_ids"], row["tokens"]) == (expected.ids, expected.tokens)
+    assert (cut.ids, cut.tokens) == (expected.ids, expected.tokens)
 
 
 @pytest.mark.parametrize("name", [n for n in CONFIGS if n not in WORD_PIECE])

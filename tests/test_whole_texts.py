@@ -1,5 +1,6 @@
 """Whole texts: every token is a target and knows its word; and the settings of their analysis."""
 
+import re
 from itertools import groupby
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from texts import experiment, plain, target
 from tiny import BYTE_LEVEL, CONFIGS, WORD_PIECE
 
 from tokentrails.errors import TokentrailsError
+from tokentrails.settings import OWN
 from tokentrails.texts.spans import words_and_parts, words_in
 from tokentrails.texts.tokenization import tokenize
 
@@ -25,8 +27,7 @@ def whole(*texts, special_tokens="default", **groups):
 
 
 def rows_of(files, *texts, context_length=128, **settings):
-    tokens, skipped = tokenize(whole(*texts, **settings), files, context_length, model="tiny")
-    assert skipped.num_rows == 0
+    tokens, _ = tokenize(whole(*texts, **settings), files, context_length, model="tiny")
     return tokens.to_pylist()
 
 
@@ -88,21 +89,23 @@ def test_the_word_of_a_token(text, offsets, words):
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_the_tokens_of_a_word_are_all_its_tokens_and_no_others(files, original, name):
-    rows = rows_of(files(name), TEXT)
+    tokens, skipped = tokenize(whole(TEXT), files(name), 128, model="tiny")
+    rows = tokens.to_pylist()
     ids = rows[0]["token_ids"]
     inside = [row for row in rows if row["word"]]
     found = [
         (w, [row["first"] for row in part]) for w, part in groupby(inside, lambda r: r["word"])
     ]
-    assert [word for word, _ in found] == WORDS.split()
-    unknown = original(name).unk_token
-    compared = 0
+    unknown = [row for row in rows if row["tokens"][row["first"]] == original(name).unk_token]
+    reasons = skipped["reason"].to_pylist()
+    assert bool(reasons) == bool(unknown) == (name not in BYTE_LEVEL)
+    strange = re.findall("'(.+?)'", reasons[0].partition("know")[2]) if reasons else []
+    assert len(strange) == len(unknown) < 7
+    assert [word for word, _ in found] == [w for w in WORDS.split() if w not in strange]
+    assert {row["word_part"] for row in unknown} <= {None}
     for word, positions in found:
         assert positions == list(range(positions[0], positions[-1] + 1))
-        if unknown not in [rows[position]["tokens"][position] for position in positions]:
-            assert plain(original(name).decode([ids[p] for p in positions])) == plain(word)
-            compared += 1
-    assert compared >= 14 and (name not in BYTE_LEVEL or compared == len(found))
+        assert plain(original(name).decode([ids[p] for p in positions])) == plain(word)
 
 
 @pytest.mark.parametrize(
@@ -116,15 +119,16 @@ def test_every_token_has_a_row(files, original, name, mode):
     assert [row["occurrence"] for row in rows] == list(range(len(rows)))
     start = 0
     for index, text in enumerate(texts):
-        ids = original(name)(text, add_special_tokens=mode != "none")["input_ids"]
+        raw = files(name).tokenizer
+        ids = raw.encode(text, add_special_tokens=mode != "none").ids
         bos = original(name).bos_token_id
         if mode == "bos" and ids[0] != bos:
             ids = [bos, *ids]
         own = rows[start : start + len(ids)]
         start += len(ids)
-        added = len(ids) - len(original(name)(text, add_special_tokens=False)["input_ids"])
+        added = len(ids) - len(raw.encode(text, add_special_tokens=False).ids)
         for position, row in enumerate(own):
-            assert row["label"] == f"t{index}" and row["text"] == text and row["topic"] == "x"
+            assert row["label"] == f"t{index}" and row["text"] == text and row[f"{OWN}topic"] == "x"
             assert row["first"] == row["last"] == position and row["n_tokens"] == 1
             assert row["token_ids"] == ids and row["special_tokens"] == added
         special = [row["word"] for row in own if row["tokens"][row["first"]] in SPECIAL]

@@ -8,7 +8,7 @@ import torch
 from _torch import prepare_torch, quiet_transformers
 
 from tokentrails.files.tables import provenance_of, read_table
-from tokentrails.models.checkpoints import refuse_other_tokenizer
+from tokentrails.models.checkpoints import refuse_beyond, refuse_other_tokenizer
 from tokentrails.network.checkpoint import Checkpoint
 from tokentrails.network.device import choose_device
 
@@ -31,6 +31,7 @@ def prepare_run(snakemake, device):
     if path := snakemake.input.get("tokens"):
         tokens = read_table(path)
         refuse_other_tokenizer(provenance_of(tokens), checkpoint.facts)
+        refuse_beyond(tokens, checkpoint.facts)
         provenance = provenance_of(tokens) | provenance
     device = choose_device(device)  # the last thing that may fail, or wait
     return Run(checkpoint, device, tokens, provenance | {"device": device.type})

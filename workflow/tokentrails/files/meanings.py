@@ -8,7 +8,7 @@ MEANINGS = {
     "whole texts that of the token, counted over all of them",
     "label": "label of the prompt in the experiment file, or the drawn word",
     "word": "the target as it is written in the text; of whole texts the word, number or mark that "
-    "the token is part of, empty for special tokens and for spaces alone",
+    "the token is part of, empty for special and unknown tokens and for spaces alone",
     "text": "the text, without special tokens",
     "token_ids": "vocabulary indices of the whole text, special tokens included",
     "tokens": "vocabulary entries of the whole text",

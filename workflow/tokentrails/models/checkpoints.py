@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from ..errors import TokentrailsError
 from ..files.tables import describe
@@ -93,6 +94,26 @@ def refuse_other_tokenizer(tokens: Mapping[str, str], checkpoint: Mapping[str, A
             where=f"models.{checkpoint['model']}.checkpoints",
             hint="list the checkpoint under a model of its own.",
         )
+
+
+def refuse_beyond(tokens: pa.Table, checkpoint: Mapping[str, Any]) -> None:
+    """Raise for a text with a token that has no row in the checkpoint's embedding.
+
+    Tokenizers get further tokens without that the matrix does; only texts that have them suffer.
+    """
+    rows = checkpoint["vocabulary_rows"]
+    beyond = pc.greater_equal(pc.list_flatten(tokens["token_ids"]), rows)
+    place = pc.index(beyond, True).as_py()
+    if place < 0:
+        return
+    text = pc.list_parent_indices(tokens["token_ids"])[place].as_py()
+    name, number = (pc.list_flatten(tokens[c])[place].as_py() for c in ("tokens", "token_ids"))
+    raise TokentrailsError(
+        f"the token {name!r} of the text {tokens['label'][text].as_py()!r} has the id {number:,}, "
+        f"beyond the {rows:,} rows of the embedding",
+        where=f"models.{checkpoint['model']}",
+        hint="leave it out of the text, or resize the matrix and train it.",
+    )
 
 
 def _warnings(provenances: Sequence[Mapping[str, Any]]) -> list[str | None]:

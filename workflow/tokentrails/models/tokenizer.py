@@ -26,7 +26,7 @@ PROBES = (
 )
 """Texts on which tokenizers differ: numbers, capitals, clitics, accents, white space, scripts."""
 
-_FEWEST = 0.75
+_FEWEST = 0.5
 """Of an embedding's rows, the least share with an entry: padded matrices have more than 0.9."""
 
 _AGAIN = "save or fetch the model again."

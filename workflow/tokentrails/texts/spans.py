@@ -92,7 +92,8 @@ def span_of(text: str, offsets: Offsets, start: int, end: int) -> Span:
 
     Raises
     ------
-    NotAligned: if no token begins at `start`, or none ends at `end`.
+    NotAligned: if no token begins at `start`, or none ends at `end`, or the tokenizer drops a
+        letter or digit in between.
     """
     first = last = None
     for position, (a, b) in enumerate(offsets):
@@ -107,6 +108,12 @@ def span_of(text: str, offsets: Offsets, start: int, end: int) -> Span:
             last = position
     if first is None or last is None:
         raise NotAligned("no token covers it")
+    covering = offsets[first : last + 1]
+    for character in _CHARACTER.finditer(text, start, end):
+        if text[character.start()].isalnum() and not any(
+            a < character.end() and b > character.start() for a, b in covering
+        ):
+            raise NotAligned(f"no token covers its {character.group()!r}")
     return Span(first, last)
 
 

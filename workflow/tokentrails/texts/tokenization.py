@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,15 @@ from ..settings import Experiment, Prompt
 from .entries import entries, surface
 from .spans import NotAligned, Span, WordPart, find_words, span_of, words_and_parts, words_in
 
+UNKNOWN = "the tokenizer does not know its letters"
+"""Why a target is left out that is the unknown token, or has it in it."""
+
+_SPACES = "▁Ġ"  # how vocabularies write a space
+
 
 @dataclass(frozen=True)
 class Encoded:
-    """A text's tokens, each with its characters; (0, 0) for those that were added to it."""
+    """A text's tokens, each with its characters; none, as (0, 0), for those that were added."""
 
     ids: list[int]
     tokens: list[str]
@@ -51,6 +57,17 @@ class TokenizerFiles:
         """The BOS's index in the vocabulary; None without a BOS."""
         return None if self.bos is None else self.tokenizer.token_to_id(self.bos)
 
+    @cached_property
+    def unknown_id(self) -> int | None:
+        """The index of the entry for what the vocabulary does not have; None without one."""
+        return None if self.unknown is None else self.tokenizer.token_to_id(self.unknown)
+
+    @cached_property
+    def begins_with_space(self) -> bool:
+        """Whether it puts a space in front of a text of its own accord, as SentencePiece does."""
+        (encoding,) = self.encode(["a"], add_special_tokens=False, bos=False)
+        return any(token[0] in _SPACES for token in encoding.tokens[:1])
+
     def entries(self, rows: int) -> list[str | None]:
         """The vocabulary entry of each row of an embedding matrix; None for padded rows."""
         return entries(self.tokenizer.get_vocab(), rows)
@@ -72,14 +89,26 @@ class TokenizerFiles:
                 f"the tokenizer cannot cut the texts: {error}",
                 hint="something is wrong in the tokenizer.json of the model.",
             ) from error
-        return [self._encoded(encoding, bos) for encoding in encodings]
+        return [self._encoded(*pair, bos) for pair in zip(texts, encodings, strict=True)]
 
-    def _encoded(self, e: Encoding, bos: bool) -> Encoded:
+    def _encoded(self, text: str, e: Encoding, bos: bool) -> Encoded:
         added, bos_id = sum(e.special_tokens_mask), self.bos_id
+        ends = zip(e.tokens, e.offsets, strict=True)
+        offsets = [(a, a if _is_dummy(token, text[a:b]) else b) for token, (a, b) in ends]
         if not bos or bos_id is None or e.ids[:1] == [bos_id]:
-            return Encoded(e.ids, e.tokens, e.offsets, added)
+            return Encoded(e.ids, e.tokens, offsets, added)
         tokens = [self.bos or "", *e.tokens]
-        return Encoded([bos_id, *e.ids], tokens, [(0, 0), *e.offsets], added + 1)
+        return Encoded([bos_id, *e.ids], tokens, [(0, 0), *offsets], added + 1)
+
+    def refuse_unknown(self, encoding: Encoded, span: Span) -> None:
+        """Raise `NotAligned` for a span with what is not in the vocabulary, whatever that is."""
+        if self.unknown_id in encoding.ids[span.first : span.last + 1]:
+            raise NotAligned(UNKNOWN)
+
+
+def _is_dummy(token: str, characters: str) -> bool:
+    """Whether a token is a space that the text does not have; it borrows the next character."""
+    return not token.strip(_SPACES) and characters.strip() == characters and token not in characters
 
 
 def _unknown(tokenizer: Tokenizer) -> str | None:
@@ -125,13 +154,14 @@ def tokenize(
     Returns
     -------
     The table `tokens`, and the table `skipped` (occurrence, label, reason) of the targets that this
-    tokenizer cannot separate from their neighbours, and of the baseline's texts that are too long
-    for the model: any texts will do for it.
+    tokenizer cannot separate from their neighbours or does not know, and of the baseline's texts
+    that are too long for the model: any texts will do for it. In whole texts tokens that stand for
+    unknown words stay, as tokens of no word.
 
     Raises
     ------
-    TokentrailsError: for a target that is not in its prompt or a prompt that is too long, and if
-        every target was skipped.
+    TokentrailsError: for a target that is not in its prompt or a prompt that is too long, if every
+        target was skipped, and if the tokenizer does not know most of the words.
     """
     mode = experiment.special_tokens
     if mode == "bos" and files.bos_id is None:
@@ -147,6 +177,8 @@ def tokenize(
     )
     rows: list[dict[str, Any]] = []
     skipped: list[dict[str, Any]] = []
+    unknown: list[str] = []
+    asked = 0
     for index, (prompt, encoding) in enumerate(zip(experiment.prompts, encodings, strict=True)):
         where = f"{experiment.file}, label {prompt.label!r}, model {model!r}"
         try:
@@ -155,16 +187,25 @@ def tokenize(
                 raise NotAligned(f"it has {n} tokens, the model takes {context_length}")
             check_length("prompt", encoding, context_length, where)
             if prompt.is_whole:
-                targets = _all_tokens(prompt, encoding)
+                targets, strange = _all_tokens(prompt, encoding, files.unknown_id)
+                unknown += strange
+                asked += len(strange) + sum(part is not None for *_, part in targets)
+                if strange:
+                    reason = f"the tokenizer does not know {', '.join(map(repr, strange))}"
+                    skipped.append({"occurrence": index, "label": prompt.label, "reason": reason})
             else:
-                targets = [(*_find(prompt, encoding, files.tokenizer, where), None)]
-        except NotAligned as reason:
-            skipped.append({"occurrence": index, "label": prompt.label, "reason": str(reason)})
+                asked += 1
+                targets = [(*_find(prompt, encoding, files, where), None)]
+        except NotAligned as error:
+            skipped.append({"occurrence": index, "label": prompt.label, "reason": str(error)})
+            if str(error) == UNKNOWN:
+                unknown.append(prompt.word or prompt.token or "")
             continue
         for span, word, part in targets:
             occurrence = len(rows) if prompt.is_whole else index
             row = token_row(occurrence, prompt.label, word, prompt.prompt, encoding, span)
             rows.append(row | prompt.columns | {"word_part": part})
+    refuse_strangers(unknown, asked, model, experiment.file)
     if not rows:
         problem = f"no target of the experiment can be separated by the tokenizer of {model!r}"
         hint = "choose targets that stand between spaces, or leave this model out."
@@ -179,6 +220,17 @@ def tokenize(
         parts = pa.array([row["word_part"] for row in rows], pa.string())
         tokens = tokens.append_column("word_part", parts)
     return tokens, pa.Table.from_pylist(skipped, schema=SKIPPED)
+
+
+def refuse_strangers(unknown: Sequence[str], words: int, model: str, where: object) -> None:
+    """Raise where a tokenizer does not know most of the words: it is another model's, or broken."""
+    if 2 * len(unknown) > words:
+        shown = ", ".join(map(repr, dict.fromkeys(unknown[:5])))
+        raise TokentrailsError(
+            f"the tokenizer of {model!r} does not know {len(unknown)} of {words} words: {shown}",
+            where=where,
+            hint="check that it is the model's own; or leave this model out of the experiment.",
+        )
 
 
 def check_length(what: str, encoding: Encoded, context_length: int, where: str) -> None:
@@ -237,18 +289,30 @@ def tokens_table(rows: Sequence[dict[str, Any]], group_columns: Sequence[str]) -
     return pa.table(columns)
 
 
-def _all_tokens(prompt: Prompt, encoding: Encoded) -> list[tuple[Span, str, WordPart | None]]:
-    """Each token of a whole text, special ones too, its word, and which part of that it is."""
+def _all_tokens(
+    prompt: Prompt, encoding: Encoded, unknown_id: int | None
+) -> tuple[list[tuple[Span, str, WordPart | None]], list[str]]:
+    """Each token of a whole text, special ones too, its word, and which part of that it is.
+
+    Also the words, or pieces of them, that the tokenizer does not know; their tokens are no word's.
+    """
     if not encoding.ids:
         raise NotAligned("the tokenizer makes no token of it")
-    found = words_and_parts(prompt.prompt, encoding.offsets)
-    return [(Span(i, i), word, part) for i, (word, part) in enumerate(found)]
+    found: list[tuple[Span, str, WordPart | None]] = []
+    strange: list[str] = []
+    parts = words_and_parts(prompt.prompt, encoding.offsets)
+    for i, (word, part) in enumerate(parts):
+        is_strange = encoding.ids[i] == unknown_id and part is not None
+        found.append((Span(i, i), *(("", None) if is_strange else (word, part))))
+        if is_strange:
+            strange.append(word)
+    return found, strange
 
 
-def _find(prompt: Prompt, encoding: Encoded, tokenizer: Tokenizer, where: str) -> tuple[Span, str]:
+def _find(prompt: Prompt, encoding: Encoded, files: TokenizerFiles, where: str) -> tuple[Span, str]:
     """The target's span, and how it is written in the text."""
     text, offsets = prompt.prompt, encoding.offsets
-    if prompt.token is not None and tokenizer.token_to_id(prompt.token) is not None:
+    if prompt.token is not None and files.tokenizer.token_to_id(prompt.token) is not None:
         positions = [i for i, token in enumerate(encoding.tokens) if token == prompt.token]
         if len(positions) >= prompt.occurrence:
             position = positions[prompt.occurrence - 1]
@@ -261,7 +325,9 @@ def _find(prompt: Prompt, encoding: Encoded, tokenizer: Tokenizer, where: str) -
     if len(places) < prompt.occurrence:
         raise _not_there(prompt, word, len(places), encoding, where)
     start, end = places[prompt.occurrence - 1]
-    return span_of(text, offsets, start, end), text[start:end]
+    span = span_of(text, offsets, start, end)
+    files.refuse_unknown(encoding, span)
+    return span, text[start:end]
 
 
 def _not_there(
@@ -276,7 +342,19 @@ def _not_there(
         hint = f"it is there only inside {longer!r}, and targets are whole words; {hint}"
     return TokentrailsError(
         f"the target {target!r} {how_often} in the prompt {prompt.prompt!r}{nth}; "
-        f"its tokens are {' '.join(encoding.tokens)}",
+        f"its tokens are {_shown(prompt.prompt, encoding)}",
         where=where,
         hint=hint,
     )
+
+
+def _shown(text: str, encoding: Encoded) -> str:
+    """A text's tokens as a reader sees them; an ellipsis where one goes on inside a character."""
+    shown: list[str] = []
+    seen = 0
+    for token, (start, end) in zip(encoding.tokens, encoding.offsets, strict=True):
+        rest = text[max(start, seen) : end]
+        piece = ("…" if start < seen else "") + (repr(rest) if rest else "")
+        shown.append(piece if start < end else token)
+        seen = max(seen, end)
+    return " ".join(shown)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
@@ -16,7 +16,16 @@ from ..errors import TokentrailsError
 from ..settings import Experiment, Words
 from .spans import NotAligned, Span, is_word, span_of
 from .template import Template
-from .tokenization import SKIPPED, Encoded, TokenizerFiles, check_length, token_row, tokens_table
+from .tokenization import (
+    SKIPPED,
+    UNKNOWN,
+    Encoded,
+    TokenizerFiles,
+    check_length,
+    refuse_strangers,
+    token_row,
+    tokens_table,
+)
 from .word_list import Entry, WordList
 
 MEANINGS = {
@@ -69,6 +78,11 @@ class Cutter:
             self._wheres = [f"experiments.{experiment.name}.template"]
         self.templates = [Template.parse(*pair) for pair in zip(sources, self._wheres, strict=True)]
         self._files, self._context_length, self._model = files, context_length, model
+        if files.begins_with_space:  # two would be a token that no text of the model begins with
+            self.templates = [
+                replace(template, before=template.before.removeprefix(" "))
+                for template in self.templates
+            ]
         for source, template, where in zip(sources, self.templates, self._wheres, strict=True):
             if template.bos and files.bos_id is None:
                 raise TokentrailsError(
@@ -91,12 +105,11 @@ class Cutter:
     def _cut(self, entry: Entry, text: str, encoding: Encoded, start: int) -> Cut | str:
         try:
             span = span_of(text, encoding.offsets, start, start + len(entry.text))
+            self._files.refuse_unknown(encoding, span)
         except NotAligned as reason:
             return str(reason)
-        part = slice(span.first, span.last + 1)
-        if self._files.unknown in encoding.tokens[part]:
-            return "the tokenizer does not know its letters"
-        return Cut(entry, text, encoding, span, tuple(encoding.ids[part]))
+        ids = tuple(encoding.ids[span.first : span.last + 1])
+        return Cut(entry, text, encoding, span, ids)
 
     def cut_as(self, word: Cut, context: int) -> Cut | None:
         """A word in another context, if its tokens are the same there."""
@@ -159,7 +172,11 @@ def tokenize_words(
         raise ValueError(f"the experiment {experiment.name!r} has no words")
     cutter = Cutter(experiment, files, context_length, model=model)
     skipped: Skipped = []
-    groups = _groups(cutter, word_list.entries[: words.top], words, skipped)
+    known = _words_among(word_list.entries[: words.top], skipped)
+    cuts = cutter.cut(known)
+    unknown = [e.text for e, cut in zip(known, cuts, strict=True) if cut == UNKNOWN]
+    refuse_strangers(unknown, len(known), model, f"{experiment.file}, words")
+    groups = _groups(known, cuts, words, skipped)
     if experiment.contexts:
         rows = _perturbations(cutter, groups, experiment, words, skipped)
         names = list(_COLUMNS)
@@ -185,13 +202,12 @@ def tokenize_words(
 
 
 def _groups(
-    cutter: Cutter, entries: Sequence[Entry], words: Words, skipped: Skipped
+    entries: Sequence[Entry], cuts: Sequence[Cut | str], words: Words, skipped: Skipped
 ) -> dict[int, list[Cut]]:
     """The words of each token count that is asked for, in the order of the list."""
     groups: dict[int, list[Cut]] = {n: [] for n in words.n_tokens}
     seen: dict[tuple[int, ...], Entry] = {}
-    known = _words_among(entries, skipped)
-    for entry, cut in zip(known, cutter.cut(known), strict=True):
+    for entry, cut in zip(entries, cuts, strict=True):
         if isinstance(cut, str):
             skipped.append((entry, cut))
         elif len(cut.ids) not in groups:
