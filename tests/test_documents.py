@@ -458,9 +458,15 @@ def test_page_runs_nobodys_text(written):
     parsed = Parsed(written)
     assert [tag for tag, _ in parsed.tags].count("script") == 2
     assert not [tag for tag, _ in parsed.tags if tag == "b"]
-    assert parsed.inside["text"].rstrip("\n") == EVIL
+    assert parsed.inside["text"].rstrip("\n") == EVIL.replace("\u2028", r"\u2028")
     json_part = re.search(r'id="data">(.*?)</script>', written, re.DOTALL)[1]
     assert not set("<>&\u2028") & set(json_part)
+
+
+def test_control_characters_of_the_text_are_escapes_in_the_page(sheets, tmp_path):
+    main = next(iter(sheets.values()))
+    write_page([main], tmp_path / "a.html", title="a", text="a\x07\x00\u202eb", first=MAIN)
+    assert r"a\x07\x00\u202eb</p>" in (tmp_path / "a.html").read_text()
 
 
 def test_page_holds_every_sheet_whole(written, sheets):

@@ -367,6 +367,7 @@ def test_a_layer_never_reached_is_drawn_in_its_own_column():
     never = [row for row in rows if row["reached"] == "never"]
     nulls = table["half_life_layer"].null_count() + table["context_dominance_layer"].null_count()
     assert len(never) == nulls > 0
+    assert {row["text"] for row in rows} == set(table["label"])
     assert all(row["layer"] > 12 for row in never)
     assert all(row["layer"] <= 12 for row in rows if row["reached"] != "never")
 
@@ -376,6 +377,7 @@ def test_many_labels_are_drawn_by_sense_with_never_later_than_every_layer():
     half = pl.Series([None, 3, None, 4, None] * 48, dtype=pl.Int64)
     even = pl.Series([2, 3, 8, 4, None] * 48, dtype=pl.Int64)
     table = table.with_columns(half_life_layer=half, context_dominance_layer=even)
+    table = table.with_columns(text=pl.col("label"), y=pl.lit(0))  # as tables of texts have them
     ((_, rows),) = marks(summary(table, title="t"), "point")
     assert len(rows) == 24 * 2 * 2
     by_measure = {row["measure"].split(":")[0]: row for row in rows}
@@ -406,6 +408,17 @@ def test_the_byte_level_space_mark_is_never_shown():
 
 
 # --- files ------------------------------------------------------------------------------------
+
+
+def test_control_characters_are_drawn_as_escapes():
+    wild = "a\x07\x00\u202e\ufffe\x1b"
+    data = alt.InlineData(values=[{"word": wild}])
+    chart = alt.Chart(data, title=wild).mark_text().encode(text="word:N")
+    spec = specification(chart)
+    for suffix in (".svg", ".png", ".pdf", ".html"):
+        content = render(spec, suffix)
+        if suffix in (".svg", ".html"):
+            assert "\\x07\\x00\\u202e\\ufffe\\x1b" in content.decode().replace("\\\\", "\\")
 
 
 def test_untrusted_text_stays_data():

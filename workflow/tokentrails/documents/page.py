@@ -10,6 +10,7 @@ from typing import Any
 
 import polars as pl
 
+from ..figures.pieces.text import visible
 from ..files.atomic import write_text
 from ..files.pages import embedded, html_page
 from .sheet import HIGH_BIAS, Column, Sheet
@@ -52,7 +53,7 @@ def write_page(
         "sheets": [_sheet(sheet) for sheet in sheets],
     }
     body = _BODY.format(
-        title=html.escape(title), text=html.escape(text), data=embedded("data", data)
+        title=html.escape(title), text=html.escape(visible(text)), data=embedded("data", data)
     )
     style, script = (
         Path(__file__).with_name(name).read_text(encoding="utf-8")

@@ -32,7 +32,11 @@ def summary(summary: pl.DataFrame, *, title: str) -> alt.TopLevelMixin:
     name = pl.coalesce("sense", pl.lit("all texts")) if many else pl.col("label")
     table = summary.with_columns(name=name)
     rows = _rows(table)
-    marks = _marks(table.join(rows, on=["word", "name"], maintain_order="left"))
+    marks = _marks(
+        table.select("word", "name", *_MEASURES).join(
+            rows, on=["word", "name"], maintain_order="left"
+        )
+    )
     depth: int = summary.select(pl.col("depth").max()).item()
     chart = _draw(rows, marks, depth=depth, step=30 if many else 24)
     notes = [

@@ -14,6 +14,7 @@ from ...files.atomic import replacing
 from ...files.pages import embedded, html_page
 from .page_script import VEGA_LITE, page_script
 from .pdf import canonical
+from .text import visible
 
 _PNG_SCALE = 2.0
 
@@ -59,7 +60,16 @@ def specification(chart: alt.TopLevelMixin) -> dict[str, Any]:
 
     if declared:
         spec = json.loads(re.sub(rf"\b(?:{'|'.join(declared)})\b", rename, json.dumps(spec)))
-    return spec | ({"datasets": datasets} if datasets else {})
+    return _without_controls(spec | ({"datasets": datasets} if datasets else {}))
+
+
+def _without_controls(node: Any) -> Any:
+    """`node` with escapes in place of invisible characters, of which SVG allows only some."""
+    if isinstance(node, dict):
+        return {key: _without_controls(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_without_controls(value) for value in node]
+    return visible(node) if isinstance(node, str) and not node.isprintable() else node
 
 
 def render(spec: dict[str, Any], suffix: str, script: str | Path | None = None) -> bytes:
