@@ -1,6 +1,9 @@
 """Models of the hub, fetched from a stand-in on loopback."""
 
+import errno
+import fcntl
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -300,6 +303,26 @@ def test_no_network(hub, target):
     hub.shutdown()
     hub.server_close()
     refused(target, "the hub cannot be reached", hub.url, "check the network")
+
+
+def test_what_is_not_supported_is_known_before_weights_are_fetched(hub, model, target, tmp_path):
+    folder = shutil.copytree(model, tmp_path / "quantised")
+    config = json.loads((folder / "config.json").read_text())
+    config["quantization_config"] = {"quant_method": "bitsandbytes", "load_in_4bit": True}
+    (folder / "config.json").write_text(json.dumps(config))
+    hub.add(MODEL, folder)
+    refused(target, "its weights are quantised")
+    assert hub.downloaded() == ["config.json"]
+
+
+def test_a_file_system_without_locks_is_no_network_without_a_hub(hub, model, target, monkeypatch):
+    hub.add(MODEL, model)
+
+    def no_lock(*_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", no_lock)
+    refused(target, "cannot be written: [Errno 37] No locks available", "no locks")
 
 
 @pytest.mark.parametrize("sha", ["../../../../victim", "/victim", "main", "", None, 3, ["a"]])

@@ -1,5 +1,7 @@
 """A GPU is one process's alone, in real processes and with stand-ins for GPUs."""
 
+import errno
+import fcntl
 import os
 import signal
 import subprocess
@@ -249,3 +251,14 @@ def test_float32_is_multiplied_as_such_whatever_the_environment_says(start):
     choose = "from tokentrails.network.device import choose_device; choose_device('cpu')\n"
     process = start(print_it + choose + print_it, TORCH_ALLOW_TF32_CUBLAS_OVERRIDE="1")
     assert process.communicate(timeout=600)[0].split() == ["high", "highest"]
+
+
+def test_a_folder_whose_file_system_has_no_locks_is_named(tmp_path, monkeypatch):
+    def no_lock(*_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", no_lock)
+    with pytest.raises(
+        TokentrailsError, match=r"gpu\.lock: this file system has no locks: No locks"
+    ):
+        lease(["gpu"], tmp_path)

@@ -1,6 +1,5 @@
 # Reads the configuration and answers what each rule needs to know of it.
 
-import fcntl
 import os
 import re
 import sys
@@ -15,6 +14,7 @@ sys.path.insert(0, os.path.dirname(str(workflow.current_basedir)))
 from tokentrails.catalogue import BASELINE, FIGURE_SUFFIXES, STATES, TOKENS, Scope
 from tokentrails.config.load import load_config
 from tokentrails.errors import TokentrailsError
+from tokentrails.files.locks import lock
 from tokentrails.models.source import KINDS, source_files
 from tokentrails.models.trained import FOLDER as TRAINED
 from tokentrails.network.size import ModelSize
@@ -447,8 +447,11 @@ onstart:
     global RUN_LOCK
     RUN_LOCK = open(".snakemake/tokentrails.lock", "w")
     try:
-        fcntl.flock(RUN_LOCK, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+        alone = lock(RUN_LOCK)
+    except TokentrailsError as error:
+        logger.warning(f"{error.problem}. Start no other run in this folder.")
+        alone = True
+    if not alone:
         raise WorkflowError(
             "another tokentrails run is working in this folder.\n"
             "Hint: wait until it has ended, or stop it; then run the same command again."

@@ -29,9 +29,10 @@ from huggingface_hub.utils import parse_ratelimit_headers
 from huggingface_hub.utils._http import default_client_factory
 
 from ..errors import TokentrailsError, is_disk_full, one_line
+from ..network.architectures import architecture_of
 from ..settings import Model, Source, step_of
 from .size import Expected, size_from_config
-from .source import CONFIG_FILE, WEIGHTS, Fetched, model_files, sha256_of
+from .source import CONFIG_FILE, WEIGHTS, Fetched, model_files, read_object, sha256_of
 
 _LONGEST_WAIT = 600
 """Seconds that a hub may ask to wait for. Its own limits are of five minutes."""
@@ -98,8 +99,8 @@ def fetch(source: Source, checkpoint: str, scratch: Path) -> Fetched:
 
     Raises
     ------
-    TokentrailsError: if there is no such model or revision, no network, no safetensors, or a file
-        arrives with another hash than the hub announces.
+    TokentrailsError: if there is no such model or revision, no network, no safetensors, an
+        unsupported architecture, or a file arrives with another hash than the hub announces.
     """
     revision = _revision(source, checkpoint)
     facts: dict[str, Any] = {"requested_revision": revision}
@@ -108,6 +109,8 @@ def fetch(source: Source, checkpoint: str, scratch: Path) -> Fetched:
         folder = scratch / str(info.sha)  # files of two commits must not meet in one folder
         for abandoned in folder.rglob("*.incomplete"):  # huggingface_hub starts such a file anew
             abandoned.unlink()
+        file = hf_hub_download(source.location, CONFIG_FILE, revision=info.sha, local_dir=folder)
+        architecture_of(read_object(Path(file)), where=f"models.{source.model}")  # before gigabytes
         snapshot_download(
             source.location,
             revision=info.sha,
@@ -188,6 +191,12 @@ def _explained(source: Source, revision: str) -> Iterator[None]:
             ) from error
         if is_disk_full(error):
             raise
+        if isinstance(error, OSError) and error.errno and not isinstance(error, ConnectionError):
+            raise TokentrailsError(  # libraries raise others without a number
+                f"the files of {source.location!r} cannot be written: {error}",
+                where=where,
+                hint="check the folder's file system; one that has no locks cannot be used here.",
+            ) from error
         raise TokentrailsError(
             f"the hub cannot be reached for {source.location!r} at {constants.ENDPOINT}: "
             f"{one_line(error)}",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import stat
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from ..errors import TokentrailsError
+from ..files.locks import lock
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ def lease(names: Sequence[str], folder: Path | None = None) -> Lease:
 
     Raises
     ------
-    TokentrailsError: if the folder is somebody else's.
+    TokentrailsError: if the folder is somebody else's, or there are no locks where it lies.
     """
     folder = folder_of_locks() if folder is None else folder
     _own(folder)
@@ -63,9 +63,7 @@ def lease(names: Sequence[str], folder: Path | None = None) -> Lease:
         holders = []
         for index, name in enumerate(names):
             file = (folder / f"{name}.lock").open("a+", encoding="ascii")
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            if not lock(file):
                 with file:
                     file.seek(0)
                     holders.append(file.read().strip() or "?")

@@ -12,6 +12,7 @@ from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelF
 from ..errors import TokentrailsError
 from .architectures import Architecture, MaskedHead
 from .checkpoint import Checkpoint
+from .extract import is_out_of_memory
 
 
 def load_model(
@@ -21,7 +22,8 @@ def load_model(
 
     Raises
     ------
-    TokentrailsError: for weights that are cut short, or lack a part of the model.
+    TokentrailsError: for weights that are cut short, lack a part of the model, or do not fit in
+        memory; for a model that is called causal and is not.
     """
     architecture = Checkpoint(folder).architecture
     bert = architecture.model_type in ("bert", "roberta")
@@ -71,19 +73,29 @@ def _load(
 ) -> tuple[nn.Module, list[str]]:
     """A model as one of transformers' auto classes builds it, and the tensors that it lacks."""
     _ = Checkpoint(folder).weights  # refuses a file that is cut short
-    model, loading = auto.from_pretrained(
-        folder,
-        config=AutoConfig.from_pretrained(folder, trust_remote_code=False),
-        dtype=getattr(torch, dtype),
-        use_safetensors=True,
-        local_files_only=True,
-        trust_remote_code=False,
-        output_loading_info=True,
-        ignore_mismatched_sizes=True,  # they are refused, by name
-        **options,
-    )
+    try:
+        model, loading = auto.from_pretrained(
+            folder,
+            config=AutoConfig.from_pretrained(folder, trust_remote_code=False),
+            dtype=getattr(torch, dtype),
+            use_safetensors=True,
+            local_files_only=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are refused, by name
+            **options,
+        )
+        model = model.eval().to(device)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise TokentrailsError(
+            f"the model does not fit in the memory of {device}",
+            where=folder,
+            hint="use a larger machine, a smaller model, or extract.dtype: bfloat16.",
+        ) from error
     bad = sorted(loading["missing_keys"]) + sorted(map(str, loading.get("mismatched_keys", ())))
-    return model.eval().to(device), bad
+    return model, bad
 
 
 def _refuse_bad_tensors(bad: list[str], folder: Path) -> None:
