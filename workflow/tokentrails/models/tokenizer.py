@@ -13,7 +13,7 @@ from typing import Any
 from tokenizers import Tokenizer
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from ..errors import TokentrailsError, rust_errors
+from ..errors import TokentrailsError, one_line, rust_errors
 from ..texts.tokenization import read_tokenizer
 from .source import SPECIAL_TOKENS, TOKENIZER, TOKENIZER_CONFIG, VOCABULARIES, read_object
 
@@ -131,7 +131,7 @@ def _against_transformers(folder: Path, tokenizer: Tokenizer, where: str) -> dic
             added = sorted(theirs.get_vocab().keys() - tokenizer.get_vocab().keys())
             cuts = [(text, tokenizer.encode(text), theirs.encode(text)) for text in PROBES]
     except Exception as error:  # nothing depends on it
-        return {"transformers": f"cannot read it: {_first_line(error)}"}
+        return {"transformers": f"cannot read it: {one_line(error)}"}
     otherwise = [
         {"text": text, "tokens": " ".join(own.tokens), "transformers": " ".join(other.tokens)}
         for text, own, other in cuts
@@ -156,7 +156,7 @@ def _convert(folder: Path, where: str) -> tuple[PreTrainedTokenizerBase, dict[st
             made.backend_tokenizer.encode("")
     except Exception as error:
         raise TokentrailsError(
-            f"its tokenizer cannot be made of {' and '.join(files)}: {_first_line(error)}",
+            f"its tokenizer cannot be made of {' and '.join(files)}: {one_line(error)}",
             where=where,
             hint=f"give its {TOKENIZER}.",
         ) from error
@@ -189,7 +189,3 @@ def _from_pretrained(folder: Path) -> PreTrainedTokenizerBase:
     return AutoTokenizer.from_pretrained(
         folder, trust_remote_code=False, local_files_only=True, use_fast=True
     )
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

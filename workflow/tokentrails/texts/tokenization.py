@@ -205,7 +205,7 @@ def tokenize(
             occurrence = len(rows) if prompt.is_whole else index
             row = token_row(occurrence, prompt.label, word, prompt.prompt, encoding, span)
             rows.append(row | prompt.columns | {"word_part": part})
-    refuse_strangers(unknown, asked, model, experiment.file)
+    refuse_unknown_words(unknown, asked, model, experiment.file)
     if not rows:
         problem = f"no target of the experiment can be separated by the tokenizer of {model!r}"
         hint = "choose targets that stand between spaces, or leave this model out."
@@ -222,7 +222,7 @@ def tokenize(
     return tokens, pa.Table.from_pylist(skipped, schema=SKIPPED)
 
 
-def refuse_strangers(unknown: Sequence[str], words: int, model: str, where: object) -> None:
+def refuse_unknown_words(unknown: Sequence[str], words: int, model: str, where: object) -> None:
     """Raise where a tokenizer does not know most of the words: it is another model's, or broken."""
     if 2 * len(unknown) > words:
         shown = ", ".join(map(repr, dict.fromkeys(unknown[:5])))

@@ -22,7 +22,7 @@ from .tokenization import (
     Encoded,
     TokenizerFiles,
     check_length,
-    refuse_strangers,
+    refuse_unknown_words,
     token_row,
     tokens_table,
 )
@@ -175,7 +175,7 @@ def tokenize_words(
     known = _words_among(word_list.entries[: words.top], skipped)
     cuts = cutter.cut(known)
     unknown = [e.text for e, cut in zip(known, cuts, strict=True) if cut == UNKNOWN]
-    refuse_strangers(unknown, len(known), model, f"{experiment.file}, words")
+    refuse_unknown_words(unknown, len(known), model, f"{experiment.file}, words")
     groups = _groups(known, cuts, words, skipped)
     if experiment.contexts:
         rows = _perturbations(cutter, groups, experiment, words, skipped)
