@@ -334,7 +334,7 @@ def test_a_query_that_takes_too_much_ends_alone(tmp_path):
         ("SELECT " + "1+" * 9_900 + "1 AS value FROM t", 60, ("ends the process", "nested")),
         ("SELECT unit AS value FROM t", 0, ("longer than 0 s",)),
     ):
-        queries = Queries({"t": tmp_path / "t.parquet"}, seconds)
+        queries = Queries({"t": tmp_path / "t.parquet"}, seconds, memory=4 * 1024**3)
         with queries as query, pytest.raises(TokentrailsError) as raised:
             query(sql, {"t": "t"}, MODEL, "here")
         assert all(part in str(raised.value) for part in ("here: ", "Hint: ", *parts))

@@ -64,12 +64,19 @@ class Queries:
     ----------
     paths: by the name of each table's file, where to read it.
     seconds: how long one query may take.
+    memory: bytes that the process may take, by default half of what the machine has.
     """
 
-    def __init__(self, paths: Mapping[str, str | Path], seconds: float = SECONDS) -> None:
+    def __init__(
+        self,
+        paths: Mapping[str, str | Path],
+        seconds: float = SECONDS,
+        memory: int | None = None,
+    ) -> None:
         self._paths, self._seconds = paths, seconds
         self._connection, theirs = Pipe()
-        program = f"from {__name__} import serve; serve({theirs.fileno()})"
+        memory = memory or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+        program = f"from {__name__} import serve; serve({theirs.fileno()}, {memory})"
         self._process = subprocess.Popen(
             [sys.executable, "-c", program],
             pass_fds=[theirs.fileno()],
@@ -121,9 +128,8 @@ class Queries:
         raise TokentrailsError(problem, where=where, hint=hint)
 
 
-def serve(handle: int) -> None:
+def serve(handle: int, memory: int) -> None:
     """Answer queries from a pipe until it is closed: with a table, or a problem and its hint."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     for limit, value in ((resource.RLIMIT_AS, memory), (resource.RLIMIT_CORE, 0)):
         hard = resource.getrlimit(limit)[1]
         resource.setrlimit(limit, (value if hard < 0 else min(value, hard), hard))
