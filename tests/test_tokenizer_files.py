@@ -244,6 +244,16 @@ def test_older_files_name_special_tokens_elsewhere(tmp_path):
         save_tokenizer(folder, folder / "made", {}, "models.m")
 
 
+@pytest.mark.parametrize("token", [5, ["<s>"], {"content": 5}, True])
+def test_a_special_token_that_is_no_text(tmp_path, token):
+    raw = tiny.tokenizer("gpt2").backend_tokenizer
+    folder = tokenizer_folder(tmp_path / "m", raw, "gpt2", bos_token=token)
+    with pytest.raises(
+        TokentrailsError, match=r"tokenizer_config\.json: bos_token is .*not a text"
+    ):
+        saved_tokenizer(folder)
+
+
 # --- vocabulary and rows ----------------------------------------------------------------------
 
 

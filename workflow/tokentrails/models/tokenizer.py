@@ -112,12 +112,15 @@ def _special_tokens(
         added = tokenizer.get_added_tokens_decoder().get(number)
         if added is not None and added.special:  # else the number is a default of the class
             stated["bos_token"] = added.content
-    tokens = {
-        key: token["content"] if isinstance(token, dict) else token
-        for key in (f"{name}_token" for name in _NAMES)
-        if (token := stated.get(key))
-    }
-    return {key: t for key, t in tokens.items() if tokenizer.token_to_id(t) is not None}
+    tokens = {key: stated.get(key) for key in (f"{name}_token" for name in _NAMES)}
+    texts = {k: t.get("content") if isinstance(t, dict) else t for k, t in tokens.items()}
+    if wrong := next((k for k, t in texts.items() if not isinstance(t, str | None)), None):
+        raise TokentrailsError(
+            f"{wrong} is {stated[wrong]!r:.50}, not a text",
+            where=folder / TOKENIZER_CONFIG,
+            hint=_AGAIN,
+        )
+    return {k: t for k, t in texts.items() if t and tokenizer.token_to_id(t) is not None}
 
 
 def _against_transformers(folder: Path, tokenizer: Tokenizer, where: str) -> dict[str, Any]:

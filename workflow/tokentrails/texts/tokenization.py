@@ -225,11 +225,12 @@ def tokenize(
 def refuse_unknown_words(unknown: Sequence[str], words: int, model: str, where: object) -> None:
     """Raise where a tokenizer does not know most of the words: it is another model's, or broken."""
     if 2 * len(unknown) > words:
-        shown = ", ".join(map(repr, dict.fromkeys(unknown[:5])))
+        shown = ", ".join(map(repr, list(dict.fromkeys(unknown))[:5]))
         raise TokentrailsError(
             f"the tokenizer of {model!r} does not know {len(unknown)} of {words} words: {shown}",
             where=where,
-            hint="check that it is the model's own; or leave this model out of the experiment.",
+            hint="check that it is the model's own; or leave this model out of the experiment, or, "
+            "where it is the baseline, switch that off.",
         )
 
 

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from ..errors import TokentrailsError
 from ..settings import Experiment, Words
+from .entries import surface
 from .spans import NotAligned, Span, is_word, span_of
 from .template import Template
 from .tokenization import (
@@ -260,7 +261,7 @@ def _perturbations(
             if n == 1 or len(families[word.ids[-1]]) > 1:
                 pool.append(word)
             else:
-                end = word.encoding.tokens[word.span.last]
+                end = surface(word.encoding.tokens[word.span.last])
                 skipped.append((word.entry, f"no other word of {n} tokens ends in {end!r}"))
         for turn, word in enumerate(_draw(pool, n, words)):
             rng = np.random.default_rng((words.seed, n, word.entry.rank))
