@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -538,3 +539,14 @@ def test_a_target_in_a_longer_word_is_an_error_that_shows_this_word(files, text,
     with pytest.raises(TokentrailsError) as caught:
         run(files("gpt2"), target(text, word=word))
     assert f"only inside {longer!r}" in str(caught.value)
+
+
+@pytest.mark.parametrize("part", ["'s", "a-", "a\u0301", "ﾞ", "天\u0301", "1,", "a_"])
+def test_long_runs_take_no_more_than_their_length(part):
+    text = part * 20_000
+    began = time.process_time()
+    for end in ("", "x", "1"):
+        list(words_in(text + end))
+        is_word(text + end)
+        word_class(text + end)
+    assert time.process_time() - began < 5

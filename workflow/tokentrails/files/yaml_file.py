@@ -64,7 +64,7 @@ class YamlFile:
                 f"the file is not UTF-8 text: {error}", where=self.path, hint="save it as UTF-8."
             ) from error
         try:
-            self._refuse_excess(text := _without_surrogates(text))
+            self._refuse_excess(text := _as_yaml(text))
             loader = _Loader(text)
             try:
                 self._root = loader.get_single_node()
@@ -153,15 +153,13 @@ class YamlFile:
                 self._refuse_repeated_keys(value, visited)
 
 
-def _without_surrogates(text: str) -> str:
-    """JSON writes an emoji as two escapes, which YAML does not know; elsewhere they stay."""
-    if _SURROGATES.search(text):
-        try:
-            json.loads(text)
-        except ValueError:
-            return text
-        return _SURROGATES.sub(lambda pair: str(json.loads(f'"{pair[0]}"')), text)
-    return text
+def _as_yaml(text: str) -> str:
+    """JSON without what YAML does not know of it: tabs, and emojis as pairs of escapes."""
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    return _SURROGATES.sub(lambda pair: str(json.loads(f'"{pair[0]}"')), text.replace("\t", " "))
 
 
 def show_keys(keys: KeyPath) -> str:

@@ -19,23 +19,25 @@ WordPart = Literal["whole", "first", "later"]
 _SPACELESS = r"[[\p{L}\p{Nl}]--[[\p{WB=ALetter}\p{WB=Hebrew_Letter}]--\p{Han}]]"
 _LETTER = rf"[\p{{L}}--{_SPACELESS}]"
 _DIGIT = rf"[\p{{N}}--{_SPACELESS}]"
-_MARKS = r"[\p{M}\p{WB=Extend}\p{WB=Format}\p{WB=ZWJ}]*"  # accents, vowel signs, points, joiners
+_MARKS = r"[\p{M}\p{WB=Extend}\p{WB=Format}\p{WB=ZWJ}]*+"  # accents, vowel signs, points, joiners
 _JOINER = r"['‘’·‧״\-‐‑]"  # apostrophes and hyphens, and the marks inside Catalan and Hebrew words
-_LETTERS = rf"(?:{_LETTER}{_MARKS})+"
-_UNSPACED = rf"(?:{_SPACELESS}{_MARKS})+"
-_BOTH = rf"(?:[{_LETTER}{_DIGIT}]{_MARKS})+"
+_LETTERS = rf"(?:{_LETTER}{_MARKS})++"
+_UNSPACED = rf"(?:{_SPACELESS}{_MARKS})++"
+_BOTH = rf"(?:[{_LETTER}{_DIGIT}]{_MARKS})++"
 
 _WORD = regex.compile(
-    rf"{_BOTH}(?:(?:{_JOINER}|\p{{Pc}}|(?<={_DIGIT})[.,](?={_DIGIT})){_BOTH})*"  # don't, 1,845.5
+    rf"{_BOTH}(?:(?:{_JOINER}|\p{{Pc}}|(?<={_DIGIT})[.,](?={_DIGIT})){_BOTH})*+"  # don't, 1,845.5
     rf"|{_UNSPACED}"
-    rf"|(?:\p{{P}}{_MARKS})+"
-    rf"|(?:[^\s\u200b\p{{L}}\p{{N}}\p{{P}}]{_MARKS})+",  # other signs; U+200B is a space, too
+    rf"|(?:\p{{P}}{_MARKS})++"
+    rf"|(?:[^\s\u200b\p{{L}}\p{{N}}\p{{P}}]{_MARKS})++",  # other signs; U+200B is a space, too
     regex.V1,
 )
-_ONE_WORD = regex.compile(rf"{_LETTERS}(?:{_JOINER}{_LETTERS})*|{_UNSPACED}", regex.V1)
+_ONE_WORD = regex.compile(rf"{_LETTERS}(?:{_JOINER}{_LETTERS})*+|{_UNSPACED}", regex.V1)
 _HAS_SPACES = regex.compile(rf"[{_LETTER}{_DIGIT}]", regex.V1)
 _CHARACTER = regex.compile(r"\X")  # as a reader sees it, with all its marks
-CLITICS = regex.compile(r"(?:['’](?:s|re|ve|ll|d|m))+$", regex.IGNORECASE | regex.ASCII)
+CLITICS = regex.compile(
+    r"(?:['’](?:s|re|ve|ll|d|m))+$", regex.IGNORECASE | regex.ASCII | regex.REVERSE
+)
 
 
 @dataclass(frozen=True)
