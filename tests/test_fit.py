@@ -165,7 +165,9 @@ def test_biases_without_their_flag_are_refused(described):
             "the weights have 64 positions",
         ),
         ("bert", {"position_embedding_type": "relative_key"}, "type is 'relative_key'"),
-        ("roberta", {"pad_token_id": None}, "pad_token_id is null"),
+        ("roberta", {"pad_token_id": None}, "pad_token_id is None"),
+        ("qwen2", {"is_causal": None}, "is_causal is None"),
+        ("bert", {"is_causal": True}, "is_causal is True"),
         ("gemma2", {"use_bidirectional_attention": True}, "use_bidirectional_attention"),
         ("llama", {"quantization_config": {"load_in_4bit": True}}, "weights are quantised"),
     ],
@@ -253,6 +255,14 @@ def test_decoders_with_full_attention_see_whole_texts_and_no_padding(whole, kind
     assert np.abs(last[0] - cut.numpy()).max() > 0.01
 
 
+def test_a_window_in_the_configuration_of_a_model_without_windows_is_none(prepared, tmp_path):
+    model, architecture = load_model(
+        edited(prepared["llama"], tmp_path / "made", sliding_window=4), CPU
+    )
+    seen = Heads.from_block(model.layers[0], model, architecture).visible(9)
+    assert torch.equal(seen, torch.ones(9, 9, dtype=torch.bool).tril())
+
+
 @pytest.mark.parametrize("kind", ["gpt2", "mistral", "gemma2"])
 def test_their_heads_attend_to_what_those_of_the_model_do(whole, kind):
     """To both sides; where there is a window, no farther than that."""
@@ -276,3 +286,11 @@ def test_a_causal_model_that_looks_ahead_is_refused(whole, monkeypatch):
     monkeypatch.setattr(Checkpoint, "architecture", ARCHITECTURES["qwen2"])
     with pytest.raises(TokentrailsError, match=r"config\.json: its states change by up to .*%"):
         load_model(whole("qwen2"), CPU)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"hidden_dropout_prob": "x"}, {"chunk_size_feed_forward": 0.5}]
+)
+def test_a_model_that_cannot_be_run_is_refused_when_it_is_loaded(prepared, tmp_path, changes):
+    with pytest.raises(TokentrailsError, match=r"config\.json: transformers cannot run the model"):
+        load_model(edited(prepared["bert"], tmp_path / "made", **changes), CPU)

@@ -120,6 +120,13 @@ def fetch(source: Source, checkpoint: str, scratch: Path) -> Fetched:
         )
         if source.has_checkpoints:
             facts |= _compared_with_main(source, info, names)
+    for name in names:
+        if not (folder / name).is_file():
+            raise TokentrailsError(
+                f"the hub announces {name} and does not send it",
+                where=f"models.{source.model}",
+                hint="run the same command again; if that does not help, the hub is broken.",
+            )
     _check_hashes(info, folder, names, f"models.{source.model}")
     return Fetched(folder, revision=info.sha or revision, facts=facts)
 

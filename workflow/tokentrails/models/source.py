@@ -87,6 +87,8 @@ def read_object(path: Path) -> dict[str, Any]:
     TokentrailsError: if the file cannot be read, or holds no object.
     """
     try:
+        if (size := path.stat().st_size) > _MOST_JSON:
+            raise ValueError(f"it has {size:,} bytes")
         data = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(data, dict):
             raise ValueError(f"it holds {data!r:.50}, not an object in braces")
@@ -119,6 +121,9 @@ def sha256_of(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
+
+_MOST_JSON = 100_000_000
+"""Bytes of a configuration or an index; real ones have a tenth at most."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,199}")
 

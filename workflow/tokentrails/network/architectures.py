@@ -144,7 +144,7 @@ class Architecture:
     def position_offset(self, config: dict[str, Any]) -> int:
         """The row of the position embedding that is added at position 0."""
         if self.model_type == "roberta":  # it numbers positions from padding_idx + 1
-            return int(config.get("pad_token_id", 1)) + 1
+            return config.get("pad_token_id", 1) + 1
         return 2 if self.model_type == "opt" else 0
 
     def context_length(self, config: dict[str, Any]) -> int:
@@ -332,7 +332,7 @@ def architecture_of(config: dict[str, Any], *, where: object) -> Architecture:
             hint=f"the supported architectures are {supported}.",
         )
     architecture = ARCHITECTURES[model_type]
-    variant = _unsupported_variant(config)
+    variant = _unsupported_variant(config, architecture)
     if variant:
         raise TokentrailsError(
             f"this variant of {model_type!r} is not supported: {variant}",
@@ -341,19 +341,21 @@ def architecture_of(config: dict[str, Any], *, where: object) -> Architecture:
         )
     if model_type == "gpt_neox" and not config.get("use_parallel_residual", True):
         architecture = replace(architecture, parallel_attention=None)
-    if not config.get("is_causal", True):  # embedding models made of decoders
+    if config.get("is_causal") is False:  # embedding models made of decoders
         architecture = replace(architecture, causal=False)
     return architecture
 
 
-def _unsupported_variant(config: dict[str, Any]) -> str | None:
+def _unsupported_variant(config: dict[str, Any], architecture: Architecture) -> str | None:
     if config.get("quantization_config"):
         return "its weights are quantised (quantization_config)"
     # transformers has only this kind left, and leaves out the tensors of the others.
     if config.get("position_embedding_type") not in (None, "absolute"):
         return f"position_embedding_type is {config['position_embedding_type']!r}"
-    if config.get("model_type") == "roberta" and config.get("pad_token_id", 1) is None:
-        return "pad_token_id is null (it numbers the positions)"
+    if config.get("model_type") == "roberta":  # which numbers positions from there
+        pad = config.get("pad_token_id", 1)
+        if type(pad) is not int or pad < 0:
+            return f"pad_token_id is {pad!r}"
     if config.get("use_bidirectional_attention"):
         return "use_bidirectional_attention is true"
     if config.get("model_type") == "opt":
@@ -362,6 +364,9 @@ def _unsupported_variant(config: dict[str, Any]) -> str | None:
             return "word_embed_proj_dim differs from hidden_size"
         if not config.get("do_layer_norm_before", True):
             return "do_layer_norm_before is false"
+    causal = config.get("is_causal", architecture.causal)  # transformers hands it on as it is
+    if type(causal) is not bool or causal > architecture.causal:
+        return f"is_causal is {causal!r}"
     if config.get("is_decoder") and config.get("model_type") in ("bert", "roberta"):
         return "is_decoder is true (an encoder architecture run as a decoder)"
     if config.get("add_cross_attention"):

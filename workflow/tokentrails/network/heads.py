@@ -149,7 +149,8 @@ class Heads:
         W_O = W_O.unflatten(0, (n_heads, -1))
         projections = _by_head(block, names, d_head=W_O.shape[1])
         n_kv = len(projections["W_K"])
-        window = getattr(model.config, "sliding_window", None)
+        # Of others, whose configuration may have the key too, the module says it or has none.
+        window = model.config.sliding_window if architecture.model_type == "mistral" else None
         return cls(
             **projections,
             W_O=W_O,

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForMaskedLM
 
-from ..errors import TokentrailsError
+from ..errors import TokentrailsError, one_line
 from .architectures import Architecture, MaskedHead
 from .checkpoint import Checkpoint
 from .extract import is_out_of_memory
@@ -23,14 +23,14 @@ def load_model(
     Raises
     ------
     TokentrailsError: for weights that are cut short, lack a part of the model, or do not fit in
-        memory; for a model that is called causal and is not.
+        memory; for a model that cannot be run, or is called causal and is not.
     """
     architecture = Checkpoint(folder).architecture
     bert = architecture.model_type in ("bert", "roberta")
     options = {"add_pooling_layer": False} if bert else {}
     model, bad = _load(AutoModel, folder, device, dtype, **options)
     _refuse_bad_tensors(bad, folder)
-    _refuse_unless_causal(model, architecture, folder)
+    _try(model, architecture, folder)
     return model, architecture
 
 
@@ -64,7 +64,7 @@ def load_language_model(
             hint="take a model that was saved with it, or leave this one out of the experiment.",
         )
     _refuse_bad_tensors(bad, folder)
-    _refuse_unless_causal(model.base_model, architecture, folder)
+    _try(model.base_model, architecture, folder)
     return model, architecture
 
 
@@ -76,7 +76,7 @@ def _load(
     try:
         model, loading = auto.from_pretrained(
             folder,
-            config=AutoConfig.from_pretrained(folder, trust_remote_code=False),
+            config=AutoConfig.from_pretrained(folder, trust_remote_code=False, return_dict=True),
             dtype=getattr(torch, dtype),
             use_safetensors=True,
             local_files_only=True,
@@ -86,9 +86,9 @@ def _load(
             **options,
         )
         model = model.eval().to(device)
-    except (RuntimeError, MemoryError) as error:
+    except Exception as error:
         if not is_out_of_memory(error):
-            raise
+            raise _senseless(error, folder) from error
         raise TokentrailsError(
             f"the model does not fit in the memory of {device}",
             where=folder,
@@ -108,21 +108,32 @@ def _refuse_bad_tensors(bad: list[str], folder: Path) -> None:
 
 
 @torch.inference_mode()
-def _refuse_unless_causal(model: nn.Module, architecture: Architecture, folder: Path) -> None:
-    """Raise for a model called causal whose states change when a later token does.
+def _try(model: nn.Module, architecture: Architecture, folder: Path) -> None:
+    """Run a short text, and raise for a model called causal whose states change with later tokens.
 
     Texts of causal models are cut behind their last target, and are padded without a mask.
     """
-    if not architecture.causal:
-        return
-    ids = torch.zeros(2, 8, dtype=torch.long, device=model.device)
+    length = min(8, architecture.context_length(Checkpoint(folder).config))
+    ids = torch.zeros(2, length, dtype=torch.long, device=model.device)
     ids[1, -1] = 1
-    one, other = model(input_ids=ids, use_cache=False).last_hidden_state[:, :-1].float()
+    try:
+        one, other = model(input_ids=ids).last_hidden_state[:, :-1].float()
+    except Exception as error:
+        raise _senseless(error, folder) from error
     change = (one - other).norm(dim=-1) / one.norm(dim=-1)
-    if (change > torch.finfo(model.dtype).eps ** 0.5).any():
+    if architecture.causal and (change > torch.finfo(model.dtype).eps ** 0.5).any():
         raise TokentrailsError(
             f"its states change by up to {float(change.max()):.1%} when a later token does, and "
             "nothing in config.json says so",
             where=folder / "config.json",
             hint='if the model was made to see whole texts, say "is_causal": false there.',
         )
+
+
+def _senseless(error: Exception, folder: Path) -> TokentrailsError:
+    """Of whatever transformers makes of settings that have no sense."""
+    return TokentrailsError(
+        f"transformers cannot run the model of this file: {one_line(error)}",
+        where=folder / "config.json",
+        hint="save or fetch the model again.",
+    )
