@@ -75,7 +75,7 @@ def find_words(text: str, word: str) -> list[tuple[int, int]]:
         start, end = places[first][0], places[first + len(wanted) - 1][1]
         if (
             characters[first : first + len(wanted)] == wanted
-            and is_border(start, wanted[0], text[:start][-1:], word[0])
+            and is_border(start, wanted[0], text[start - 1 : start], word[0])
             and is_border(end, wanted[-1], text[end : end + 1], word[-1])
             and (not found or start >= found[-1][1])
         ):
