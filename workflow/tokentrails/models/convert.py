@@ -249,8 +249,10 @@ def dequantise_gguf(folder: Path, gguf: str, target_folder: Path) -> dict[str, A
             where=folder / gguf,
             hint="the conversion is wrong for this model; please report it.",
         )
+    pre = reader.fields.get("tokenizer.ggml.pre")  # transformers has rules for many such names
     return {
         "quantisation": _quantisation(reader),
+        "tokenizer": {"files": [gguf], "pre_tokenizer": pre and pre.contents()},
         "note": "the weights were quantised; they are de-quantised values, not the original ones",
         "conversion": {"logits_max_difference": difference, "logits_compared": before.numel()},
     }
