@@ -84,6 +84,8 @@ def test_models_of_every_architecture_fit_and_changed_ones_do_not(described, kin
     refused(wide, entries, "tensors have other shapes, among them")
     for extra in (f"{prefix}{architecture.blocks}.1.unknown.bias", f"{prefix}unknown.weight"):
         refused(config, entries | {extra: entry(32)}, "1 of its tensors have no place", extra)
+    bare = f"{architecture.blocks}.1.unknown.bias"
+    refused(config, entries | {bare: entry(32)}, "1 of its tensors have no place", bare)
     # The base model alone, as embedding models are saved, and with heads of other tasks.
     base = {n.removeprefix(prefix): e for n, e in entries.items() if n.startswith(prefix)}
     if kind != "opt":  # whose base model has a module before its blocks
@@ -99,6 +101,8 @@ def test_models_of_every_architecture_fit_and_changed_ones_do_not(described, kin
         ("gpt_neox", "gpt_neox.layers.0.attention.bias", "BOOL"),
         ("gpt_neox", "gpt_neox.layers.0.attention.masked_bias", "F16"),
         ("llama", "model.layers.0.self_attn.rotary_emb.inv_freq", "F32"),
+        ("llama", "model.layers.0.self_attn.rotary_emb.cos_cached", "F32"),
+        ("opt", "model.decoder.version", "F32"),
         ("bert", "bert.embeddings.position_ids", "I64"),
         ("bert", "bert.pooler.dense.weight", "F32"),
         ("bert", "cls.seq_relationship.weight", "F32"),

@@ -23,10 +23,11 @@ TYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16
 """Of weights, by safetensors' names."""
 
 _COMPUTED = re.compile(
-    r"(^|\.)((attn|attention)\.(masked_)?bias|rotary_emb\.inv_freq|position_ids|decoder\.version)$"
+    r"(^|\.)((attn|attention)\.(masked_)?bias|rotary_emb\.(inv_freq|cos_cached|sin_cached)"
+    r"|(position|token_type)_ids|decoder\.version)$"
 )
-"""Causal masks, rotary frequencies, numbers of positions: older versions of transformers saved
-them, newer ones compute them."""
+"""Causal masks, rotary frequencies and numbers: older versions of transformers saved them, newer
+ones compute them."""
 
 _MOST_COMPUTED = 1 << 26
 """Numbers in such tables. Those of a million positions have a million."""
@@ -80,11 +81,12 @@ def refuse_misfit(config: dict[str, Any], entries: Mapping[str, Entry], *, where
         ) from error
     inside = f"{model.base_model_prefix}."
     prefixed = any(name.startswith(inside) for name in entries)
+    parts = {name for name, _ in model.base_model.named_children()}
     left = [
         name
         for name in sorted(loading["unexpected_keys"])
         # Heads of other tasks lie outside the base model, but for the pooler of BERT's kind.
-        if (name.startswith(inside) or not prefixed)
+        if (name.startswith(inside) or not prefixed or name.partition(".")[0] in parts)
         and not name.removeprefix(inside).startswith("pooler.")
     ]
     missing = sorted(name for name in loading["missing_keys"] if name.startswith(inside))
