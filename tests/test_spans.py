@@ -500,6 +500,13 @@ def test_characters_that_no_token_covers_are_not_aligned():
         span_of("will lead the", [(0, 4), (10, 13)], 5, 9)
 
 
+@pytest.mark.parametrize("offsets", [[(5, 6), (7, 9)], [(6, 9)], [(5, 8)]])
+def test_a_letter_that_no_token_covers_is_not_aligned(offsets):
+    with pytest.raises(NotAligned, match=r"no token covers its '[eld]'"):
+        span_of("will lead the", offsets, 5, 9)
+    assert span_of("will le\u0301d x", [(5, 7), (8, 9)], 5, 9) == Span(0, 1)
+
+
 def test_a_word_does_not_end_before_a_combining_accent():
     assert find_words("a cafe\u0301 and a cafe", "cafe") == [(14, 18)]
 

@@ -76,8 +76,11 @@ def test_a_package_without_a_tokenizer_is_refused(saved, registry, tmp_path):  #
         ((), "holds no tokenizer"),
         (("tokenizer_config.json", "special_tokens_map.json"), "holds no tokenizer"),
         (("vocab.json",), "holds no tokenizer"),
-        (("tokenizer.model", "tokenizer_config.json"), r"tokenizer\.model alone, which only sent"),
-        (("spiece.model",), r"spiece\.model alone, which only sentencepiece reads"),
+        (
+            ("tokenizer.model", "tokenizer_config.json"),
+            r"tokenizer\.model alone, .*sentencepiece",
+        ),
+        (("spiece.model",), r"spiece\.model alone, .*sentencepiece"),
     ],
 )
 def test_names_that_make_no_tokenizer(names, message):

@@ -193,9 +193,10 @@ def tokenizer_files(names: Sequence[str], source: Source, place: str) -> list[st
     if TOKENIZER in found or any(set(files) <= set(found) for files in VOCABULARIES):
         return found
     problem = f"{place} holds no tokenizer: no {TOKENIZER}"
-    for name in _SENTENCEPIECE:
-        if name in names:
-            problem = f"{place} has its tokenizer in {name} alone, which only sentencepiece reads"
+    if model := next((name for name in _SENTENCEPIECE if name in names), None):
+        problem = (
+            f"{place} has its tokenizer in {model} alone, and there is no sentencepiece to read it"
+        )
     raise TokentrailsError(
         problem,
         where=f"models.{source.model}.source",

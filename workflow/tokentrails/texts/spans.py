@@ -111,6 +111,9 @@ def span_of(text: str, offsets: Offsets, start: int, end: int) -> Span:
     if first is None or last is None:
         raise NotAligned("no token covers it")
     covering = offsets[first : last + 1]
+    ends = pairwise([(0, start), *covering, (end, end)])
+    if all(b >= c for (_, b), (c, _) in ends):  # no gap, as nearly always
+        return Span(first, last)
     for character in _CHARACTER.finditer(text, start, end):
         if text[character.start()].isalnum() and not any(
             a < character.end() and b > character.start() for a, b in covering
