@@ -340,6 +340,15 @@ def test_a_commit_that_is_none_leads_nowhere(hub, model, target, tmp_path, sha):
     }
 
 
+@pytest.mark.parametrize("tag", ["x/../../../../../../victim", "../../../../../victim"])
+def test_a_tag_of_a_file_leads_nowhere(hub, model, target, tmp_path, tag):
+    """huggingface_hub names unfinished files after it."""
+    hub.add(MODEL, model)
+    hub.lies["model.safetensors"] = tag
+    refused(target, "cannot be written: [Errno 2] No such file")
+    assert [file.name for file in tmp_path.iterdir()] == ["made"]
+
+
 @pytest.mark.parametrize(
     "name", ["model*.safetensors", "model [1].safetensors", "model-\\..safetensors"]
 )
