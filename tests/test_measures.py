@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -203,6 +204,18 @@ def test_the_baseline_is_the_mean_over_tokens_of_words_behind_the_first_position
         assert row["adjusted"] == pytest.approx(row["value"] - mean, abs=1e-6)
         assert row["standardised"] == pytest.approx((row["value"] - mean) / deviation, abs=1e-5)
     assert {row["adjusted"] for row in plain.to_pylist()} == {None}
+
+
+def test_a_measure_that_does_not_vary_has_no_standard_deviation():
+    """Lengths behind a norm differ by the last bits of float32 alone."""
+    measure = load(EXAMPLES / "length.py")
+    unit = [
+        replace(s, hidden=5 * s.hidden / np.linalg.norm(s.hidden, axis=1, keepdims=True))
+        for s in layers()
+    ]
+    compared = table_of(measure, unit, moments(table_of(measure, unit))).to_pylist()
+    assert {row["standardised"] for row in compared} == {None}
+    assert max(abs(row["adjusted"]) for row in compared) < 1e-5
 
 
 def test_curves_are_means_of_groups_without_first_positions():

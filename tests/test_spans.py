@@ -379,6 +379,18 @@ def test_integers_that_no_float_holds_are_kept_as_texts(files):
     assert run(files("gpt2"), *prompts)[0]["group_id"].to_pylist() == ["9007199254740993", "1.5"]
 
 
+def test_a_word_is_one_word_however_its_accents_are_written(files):
+    texts = ("a café is", "a cafe\u0301 is")
+    prompts = [
+        target(text, label=f"l{i}", word="café", own=value)
+        for i, (text, value) in enumerate(zip(texts, ("no", True), strict=True))
+    ]
+    tokens, _ = run(files("gpt2"), *prompts)
+    assert tokens["word"].to_pylist() == ["café", "café"]
+    assert tokens["text"].to_pylist() == list(texts)
+    assert tokens["group_own"].to_pylist() == ["no", "true"]
+
+
 @pytest.mark.parametrize("name", CONFIGS)
 def test_the_published_file_runs_on_every_tokenizer(files, original, name):
     published = load_experiment_file(str(PUBLISHED))

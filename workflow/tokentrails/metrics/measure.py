@@ -24,13 +24,17 @@ from .columns.frame import describe_frame, target_keys, with_run
 from .columns.means import MEAN_TYPES, mean_curves
 from .columns.means import MEANINGS as MEAN_MEANINGS
 
+_ROUNDING = 1e-5
+"""Deviations below this share of the mean are those of float32: such a measure is a constant."""
+
 Moments = Mapping[Place, tuple[float, float]]
 """Mean and standard deviation of a measure over the tokens of the baseline, by place."""
 
 MEANINGS = {
     "adjusted": "the value minus its mean over the tokens of the baseline's texts at the same "
     "place, first tokens of texts and tokens of no word left out; null: no baseline",
-    "standardised": "the same in standard deviations of these tokens; null: no baseline",
+    "standardised": "the same in standard deviations of these tokens; null: no baseline, or its "
+    "tokens do not vary",
 }
 
 
@@ -146,7 +150,8 @@ def measure_table(
     for place in found:
         mean, deviation = baseline.get((place.site, place.layer), (np.nan, np.nan))
         adjusted = place.values - mean
-        standardised = adjusted / deviation if deviation > 0 else np.full_like(adjusted, np.nan)
+        varies = deviation > _ROUNDING * abs(mean)
+        standardised = adjusted / deviation if varies else np.full_like(adjusted, np.nan)
         columns = {"value": place.values, "adjusted": adjusted, "standardised": standardised}
         parts.append(
             frame.with_columns(

@@ -95,8 +95,8 @@ def refuse_unfit(path: Path, rows: int, where: str) -> None:
     raise TokentrailsError(
         f"{problem} the {rows:,} rows of the embedding",
         where=where,
-        hint=f"give the {TOKENIZER} that the model was trained with; if this is it, cut the matrix "
-        "to it with resize_token_embeddings() and save the model again.",
+        hint=f"give the {TOKENIZER} that the model was trained with; a matrix that is far "
+        "larger than its vocabulary can be cut with resize_token_embeddings().",
     )
 
 

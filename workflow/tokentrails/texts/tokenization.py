@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -266,7 +267,7 @@ def token_row(
     return {
         "occurrence": occurrence,
         "label": label,
-        "word": word,
+        "word": unicodedata.normalize("NFC", word),  # one word, however its accents are written
         "text": text,
         "token_ids": encoding.ids,
         "tokens": encoding.tokens,
@@ -285,9 +286,13 @@ def tokens_table(rows: Sequence[dict[str, Any]], group_columns: Sequence[str]) -
         kinds = {type(value) for value in values if value is not None}
         exact = all(abs(value) <= 2**53 for value in values if isinstance(value, int))
         if len(kinds) > 1 and not (kinds == {int, float} and exact):
-            values = [None if value is None else str(value) for value in values]
+            values = [None if value is None else _as_text(value) for value in values]
         columns[name] = pa.array(values, type=None if kinds else pa.string())
     return pa.table(columns)
+
+
+def _as_text(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _all_tokens(
