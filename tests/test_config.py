@@ -261,6 +261,8 @@ def test_of_several_files_the_last_that_has_the_key_is_named():
         ("extract.token_budget", "64", ("'64' is not of type integer", "Write 64 ", "--config")),
         ("models.m.source", "path:a {b}/c", ("{b} in it", "wildcard", "models.m.source")),
         ("claims.file", "{a,b}.yaml", ("wildcard", "claims.file")),
+        ("models.m.source", "path:a <b>/c", ("<b> in it", "wildcard", "models.m.source")),
+        ("claims.file", "<a_1>.yaml", ("wildcard", "claims.file")),
         ("experiments", {"e.skipped": {"file": "e.yaml"}}, ("'e.skipped' is taken", "leaves out")),
         ("experiments", {"a" + "10" * 20: {"file": "e.yaml"}}, ("is not valid", "twenty times")),
     ],

@@ -334,12 +334,14 @@ BAD_FILES = [
     *[
         (content, ("YAML",))
         for content in (
-            *("prompts: [", "prompts:\n\t- a", "a: b: c", "prompts: &x [*y]", "{a: 1}}"),
+            *("prompts: [", "prompts:\n\t- a", "prompts: &x [*y]", "{a: 1}}"),
             "prompts: !!python/object/apply:os.system ['true']",
             *("--- 1\n--- 2\n", "prompts: '\x00'", "prompts: '\x1b'", "? [a, b]\n: 1\n"),
             *("day: !!timestamp 2024-13-45\n", "number: !!int abc\n", f"number: {'1' * 5000}\n"),
         )
     ],
+    ("a: b: c", ("YAML", "quote strings")),
+    ('{"a": [1, 2', ("YAML", "brackets")),
     *[
         (content, ("not UTF-8", "save it as UTF-8"))
         for content in (b"\xff\xfe\x00", "größe: 1".encode("latin-1"), b"\x80abc")
@@ -374,6 +376,24 @@ def test_json_is_read_with_its_escapes():
     assert read(json.dumps(data, indent="\t")).prompts[0].prompt == text
     with refused("not valid YAML", "U0001F642"):
         read(json.dumps(data).replace("\\ude42", ""))
+
+
+RAW = "\x7f\x80\x85\x9f\u2028\u2029\ufffe"
+
+
+def test_json_keeps_every_character_as_it_was_written():
+    text = "She " + " ".join(RAW) + "\u2028will lead"
+    data = {"prompts": [{"label": "a", "word": "lead", "prompt": text}]}
+    assert read(json.dumps(data, ensure_ascii=False)).prompts[0].prompt == text
+
+
+@pytest.mark.parametrize("raw", ["\x00", "\x1b", *RAW])
+def test_a_character_that_yaml_would_change_is_refused_with_its_escape(raw):
+    text = "prompts:\n- label: a\n  word: lead\n  prompt: "
+    escape = f"\\u{ord(raw):04x}"
+    with refused("e.yaml, line 4", f"U+{ord(raw):04X}", f"in double quotes, and write {escape}"):
+        read(f'{text}"She {raw} will lead"')
+    assert read(f'{text}"She {escape} will lead"').prompts[0].prompt == f"She {raw} will lead"
 
 
 @pytest.mark.parametrize(("data", "parts"), BAD_FILES)

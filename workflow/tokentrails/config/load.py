@@ -23,7 +23,7 @@ _TAKEN = {
     BASELINE: "what others are compared with, of random pairs,",
 }
 
-_WILDCARD = re.compile(r"\{\s*[.\w]+\s*(,.*)?\}")
+_WILDCARD = re.compile(r"\{\s*[.\w]+\s*(,.*)?\}|<[a-z][a-z0-9_]*>")  # and its pathvars
 
 
 def load_config(data: dict[str, Any], files: Sequence[str] = ()) -> Config:

@@ -15,6 +15,9 @@ from ..errors import TokentrailsError
 
 MOST_DEEP, MOST_REPEATED = 32, 100_000  # collections in each other; values that aliases stand for
 
+# What YAML refuses, or folds as the end of a line: control characters, NEL, U+2028 and U+2029.
+_RAW = re.compile(r"[^\t\n\r -~\xa0-\u2027\u202a-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_NOT_QUOTED = ("mapping values", "cannot start", "block ", "expected ':'")  # in yaml's messages
 _SURROGATES = re.compile(r"\\u(d[89ab][0-9a-f]{2})\\u(d[c-f][0-9a-f]{2})", re.IGNORECASE)
 
 KeyPath = tuple[str | int, ...]
@@ -52,7 +55,7 @@ class YamlFile:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         try:
-            text = self.path.read_text(encoding="utf-8")
+            text = self.path.read_text(encoding="utf-8-sig")
         except OSError as error:
             raise TokentrailsError(
                 f"the file cannot be read: {error.strerror}",
@@ -64,7 +67,9 @@ class YamlFile:
                 f"the file is not UTF-8 text: {error}", where=self.path, hint="save it as UTF-8."
             ) from error
         try:
-            self._refuse_excess(text := _as_yaml(text))
+            text = _as_yaml(text)
+            self._refuse_raw(text)
+            self._refuse_excess(text)
             loader = _Loader(text)
             try:
                 self._root = loader.get_single_node()
@@ -75,7 +80,9 @@ class YamlFile:
                 loader.dispose()
         # Some values are not what they look like, such as the date 2024-13-45.
         except (yaml.YAMLError, ValueError, RecursionError) as error:
-            hint = "quote strings that hold ': ' or begin with a special character."
+            hint = "check brackets, quotes and indentation there."
+            if any(part in str(error) for part in _NOT_QUOTED):
+                hint = "quote strings that hold ': ' or begin with a special character."
             if "escape c" in str(error):
                 hint = "write the character itself, or as YAML escapes it, such as \\U0001F642."
             raise TokentrailsError(
@@ -98,6 +105,15 @@ class YamlFile:
                 break
             node = child
         return f"{self.path}, line {line}" + (f", {show_keys(keys)}" if keys else "")
+
+    def _refuse_raw(self, text: str) -> None:
+        """Refuse characters that YAML does not take, or takes for the end of a line."""
+        if raw := _RAW.search(text):
+            raise TokentrailsError(
+                f"the character U+{ord(raw[0]):04X} is not valid YAML as it is",
+                where=f"{self.path}, line {text.count(chr(10), 0, raw.start()) + 1}",
+                hint=f"remove it; or put the string in double quotes, and write {_escaped(raw)}.",
+            )
 
     def _refuse_excess(self, text: str) -> None:
         """Refuse what a few lines make endless, before anything is made of it."""
@@ -154,12 +170,17 @@ class YamlFile:
 
 
 def _as_yaml(text: str) -> str:
-    """JSON without what YAML does not know of it: tabs, and emojis as pairs of escapes."""
+    """JSON without what YAML does not know of it: tabs, control characters, pairs of escapes."""
     try:
         json.loads(text)
     except (ValueError, RecursionError):
         return text
-    return _SURROGATES.sub(lambda pair: str(json.loads(f'"{pair[0]}"')), text.replace("\t", " "))
+    text = _RAW.sub(_escaped, text.replace("\t", " "))
+    return _SURROGATES.sub(lambda pair: str(json.loads(f'"{pair[0]}"')), text)
+
+
+def _escaped(raw: re.Match[str]) -> str:
+    return f"\\u{ord(raw[0]):04x}"
 
 
 def show_keys(keys: KeyPath) -> str:
