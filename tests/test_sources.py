@@ -146,29 +146,62 @@ def test_pickles_of_more_or_less_than_the_models_tensors_are_refused(model, targ
     refuse(pickled(model, change), target, part)
 
 
-@pytest.mark.parametrize(
-    ("sizes", "part"),
-    [
-        ({"block_count": 1}, "llama.block_count is 1, its tensors have 2 blocks"),
-        ({"block_count": 10**9}, "llama.block_count is 1,000,000,000"),
-        ({"embedding_length": 10**9}, "llama.embedding_length is 1,000,000,000"),
-        ({"context_length": 10**9}, "transformers cannot read it"),  # there is no tokenizer
-    ],
-)
-def test_a_gguf_file_that_is_not_what_its_header_says_is_refused(tmp_path, sizes, part):
-    writer = GGUFWriter(tmp_path / "m.gguf", "llama")
-    for key, size in (
-        {"block_count": 2, "embedding_length": 8, "context_length": 64} | sizes
-    ).items():
-        writer.add_uint32(f"llama.{key}", size)
-    for name in ("token_embd", "blk.0.attn_q", "blk.1.attn_q"):
-        writer.add_tensor(f"{name}.weight", np.zeros((16, 8), np.float32))
+GGUF_SIZES = {
+    "block_count": 2,
+    "context_length": 64,
+    "embedding_length": 8,
+    "feed_forward_length": 16,
+    "attention.head_count": 2,
+    "vocab_size": 12,
+}
+GGUF_BLOCK = {
+    **{f"{part}.weight": (8, 8) for part in ("attn_q", "attn_k", "attn_v", "attn_output")},
+    **{f"{part}.weight": (16, 8) for part in ("ffn_gate", "ffn_up")},
+    "ffn_down.weight": (8, 16),
+    "attn_norm.weight": (8,),
+    "ffn_norm.weight": (8,),
+}
+GGUF_TENSORS = {
+    "token_embd.weight": (12, 8),
+    "output_norm.weight": (8,),
+    **{f"blk.{i}.{name}": shape for i in range(2) for name, shape in GGUF_BLOCK.items()},
+}
+
+
+def convert_gguf(folder, sizes, tensors):
+    """Write a Llama as a GGUF file, without what is None, and convert it."""
+    writer = GGUFWriter(folder / "m.gguf", "llama")
+    for key, size in (GGUF_SIZES | sizes).items():
+        if size is not None:
+            writer.add_uint32(f"llama.{key}", size)
+    for name, shape in (GGUF_TENSORS | tensors).items():
+        if shape is not None:
+            writer.add_tensor(name, np.zeros(shape, np.float32))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
+    return dequantise_gguf(folder, "m.gguf", folder / "made")
+
+
+@pytest.mark.parametrize(
+    ("sizes", "tensors", "part"),
+    [
+        ({"block_count": 1}, {}, "llama.block_count is 1, its tensors have 2 blocks"),
+        ({"block_count": 10**9}, {}, "llama.block_count is 1,000,000,000"),
+        ({"embedding_length": 10**9}, {}, "tensors have other shapes"),
+        *(({k: None}, {}, f"llama.{k} is missing") for k in GGUF_SIZES if k != "vocab_size"),
+        ({"vocab_size": None}, {}, "1 of its tensors have other shapes.*'token_embd.weight'"),
+        ({}, {"blk.1.ffn_up.weight": None}, "tensors are missing.*'blk.1.ffn_up.weight'"),
+        ({}, {"blk.1.attn_output.bias": (8,)}, "have no place.*'blk.1.attn_output.bias'"),
+        ({}, {"blk.1.unknown.weight": (8,)}, "have no place.*'blk.1.unknown.weight'"),
+        ({}, {"rope_freqs.weight": (2,)}, "have no place.*'rope_freqs.weight'"),
+        ({}, {}, "transformers cannot read it"),  # there is no tokenizer
+    ],
+)
+def test_a_gguf_file_that_is_not_what_its_header_says_is_refused(tmp_path, sizes, tensors, part):
     with pytest.raises(TokentrailsError, match=rf"m\.gguf: .*{part}"):
-        dequantise_gguf(tmp_path, "m.gguf", tmp_path / "made")
+        convert_gguf(tmp_path, sizes, tensors)
 
 
 @pytest.mark.parametrize("content", [b"", b"GGUF", b"GGUF" + b"\xff" * 60, b"<html>" * 20])

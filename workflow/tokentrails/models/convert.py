@@ -14,9 +14,15 @@ from typing import Any
 import torch
 from gguf import GGUFReader
 from safetensors.torch import save_file
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedConfig
+from transformers.modeling_gguf_pytorch_utils import (
+    TENSOR_PROCESSORS,
+    TensorProcessor,
+    get_gguf_hf_weights_map,
+)
 
 from ..errors import TokentrailsError, one_line, rust_errors
+from ..network.architectures import architecture_of
 from ..network.extract import is_out_of_memory
 from ..network.weights import Entry, Weights
 from .fit import TYPES
@@ -32,6 +38,15 @@ from .source import (
 
 Check = Callable[[Mapping[str, Entry]], None]
 """Raises if tensors, of which it sees what a header says, are not those of the model."""
+
+_SIZES = (
+    "block_count",
+    "context_length",
+    "embedding_length",
+    "feed_forward_length",
+    "attention.head_count",
+)
+"""What a GGUF file's header must say: not all of them can be seen in its tensors' shapes."""
 
 PROBE = "Once upon a time, in 1845, a small boat reached the bank of a wide river."
 
@@ -200,7 +215,10 @@ def dequantise_gguf(folder: Path, gguf: str, target_folder: Path) -> dict[str, A
     try:
         with rust_errors():
             reader = GGUFReader(folder / gguf)
-            _refuse_other_sizes(reader, folder / gguf)
+            _refuse_header(reader, folder / gguf)
+            config = AutoConfig.from_pretrained(folder, gguf_file=gguf)
+            architecture_of(config.to_dict(), where=folder / gguf)
+            _refuse_misfit(reader, config, folder / gguf)
             model, loading = AutoModelForCausalLM.from_pretrained(
                 folder,
                 gguf_file=gguf,
@@ -219,10 +237,8 @@ def dequantise_gguf(folder: Path, gguf: str, target_folder: Path) -> dict[str, A
         ) from error
     for kind in ("missing", "mismatched", "unexpected"):
         if names := sorted(map(str, loading[f"{kind}_keys"])):
-            raise TokentrailsError(
-                f"{len(names)} of its tensors are {kind}, among them {names[0]!r}",
-                where=folder / gguf,
-                hint="the file is not what its header says; take the model as safetensors.",
+            raise _no_model(
+                f"{len(names)} of its tensors are {kind}, among them {names[0]!r}", folder / gguf
             )
     tokenizer.save_pretrained(target_folder)
     state = model.state_dict()
@@ -231,12 +247,12 @@ def dequantise_gguf(folder: Path, gguf: str, target_folder: Path) -> dict[str, A
     save_file(
         {k: v.contiguous() for k, v in state.items()}, target_folder / SAFETENSORS, {"format": "pt"}
     )
-    config = model.config.to_dict()
+    saved = model.config.to_dict()
     # transformers keeps calling the model quantized, and would refuse or misread the saved weights.
-    config.pop("quantization_config", None)
-    config.pop("_name_or_path", None)
+    saved.pop("quantization_config", None)
+    saved.pop("_name_or_path", None)
     (target_folder / CONFIG_FILE).write_text(
-        json.dumps(config, indent=2, sort_keys=True, default=str) + "\n", encoding="utf-8"
+        json.dumps(saved, indent=2, sort_keys=True, default=str) + "\n", encoding="utf-8"
     )
     ids = tokenizer(PROBE, return_tensors="pt").input_ids
     with torch.inference_mode():
@@ -258,25 +274,57 @@ def dequantise_gguf(folder: Path, gguf: str, target_folder: Path) -> dict[str, A
     }
 
 
-def _refuse_other_sizes(reader: GGUFReader, path: Path) -> None:
-    """Raise for sizes in a GGUF file's header that its tensors do not have, before memory is."""
-    fields = {name: field.contents() for name, field in reader.fields.items() if field.data}
-    architecture = fields["general.architecture"]
-    blocks = {t.name.split(".")[1] for t in reader.tensors if t.name.startswith("blk.")}
-    axes = [int(n) for t in reader.tensors for n in t.shape]
-    for key, value in fields.items():
-        if not isinstance(value, int) or not key.startswith(f"{architecture}."):
-            continue
-        wrong = key.endswith(("_count", "_length", "_size")) and value > max(axes)
-        if key == f"{architecture}.block_count":
-            wrong = value != len(blocks)
-        if wrong and "context_length" not in key:
-            raise TokentrailsError(
-                f"{key} is {value:,}, its tensors have {len(blocks)} blocks and no axis beyond "
-                f"{max(axes):,}",
-                where=path,
-                hint="the file is not what its header says; take the model as safetensors.",
+def _refuse_misfit(reader: GGUFReader, config: PreTrainedConfig, path: Path) -> None:
+    """Raise unless a GGUF file's tensors are those of the model that its header describes.
+
+    transformers takes sizes that the header lacks from the class's defaults, and leaves tensors
+    out that it has no place for. The model that is compared has no numbers, so takes no memory.
+    """
+    architecture = reader.fields["general.architecture"].contents()
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config)
+    processor = TENSOR_PROCESSORS.get(architecture, TensorProcessor)(config=config.to_dict())
+    state = model.state_dict()
+    for tied in model.all_tied_weights_keys if config.tie_word_embeddings else ():
+        state.pop(tied, None)
+    places = get_gguf_hf_weights_map(model, processor)
+    # Some are kept transposed, which is seen when they are read.
+    wanted = {name: sorted(state[own].shape) for name, own in places.items() if own in state}
+    held = {tensor.name: sorted(map(int, tensor.shape)) for tensor in reader.tensors}
+    for problem, names in (
+        ("have no place in its model", held.keys() - wanted.keys()),
+        ("are missing", wanted.keys() - held.keys()),
+        (
+            "have other shapes than its header says",
+            {n for n, shape in held.items() if shape != wanted.get(n)},
+        ),
+    ):
+        if names:
+            raise _no_model(
+                f"{len(names)} of its tensors {problem}, among them {min(names)!r}", path
             )
+
+
+def _refuse_header(reader: GGUFReader, path: Path) -> None:
+    """Raise for sizes that a GGUF file lacks in its header, or blocks that it has not."""
+    architecture = reader.fields["general.architecture"].contents()
+    for key in _SIZES:
+        if f"{architecture}.{key}" not in reader.fields:
+            raise _no_model(f"{architecture}.{key} is missing from its header", path)
+    blocks = {t.name.split(".")[1] for t in reader.tensors if t.name.startswith("blk.")}
+    if (depth := reader.fields[f"{architecture}.block_count"].contents()) != len(blocks):
+        raise _no_model(
+            f"{architecture}.block_count is {depth:,}, its tensors have {len(blocks)} blocks", path
+        )
+
+
+def _no_model(problem: str, path: Path) -> TokentrailsError:
+    return TokentrailsError(
+        problem,
+        where=path,
+        hint="the file is not the model that its header describes, or transformers does not know "
+        "all of it; take the model as safetensors.",
+    )
 
 
 def _quantisation(reader: GGUFReader) -> dict[str, int]:
