@@ -282,6 +282,9 @@ def test_tokens_that_were_added_beyond_the_rows_are_no_fault_of_the_model(saved,
 # --- files older than tokenizer.json ----------------------------------------------------------
 
 
+OWN_TOKENS = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<s>"}
+
+
 def vocabulary_folder(folder: Path, name: str, model_type: str, **settings) -> Path:
     """A tokenizer in the files that came before `tokenizer.json`."""
     tokenizer_folder(folder, None, model_type, **settings)
@@ -299,7 +302,8 @@ def vocabulary_folder(folder: Path, name: str, model_type: str, **settings) -> P
 def test_older_files_are_converted_by_the_models_own_class(
     tmp_path, name, text, tokens, transformers
 ):
-    files, facts = saved_tokenizer(vocabulary_folder(tmp_path / "m", name, name))
+    named = {"bert": {}, "gpt2": OWN_TOKENS}[name]
+    files, facts = saved_tokenizer(vocabulary_folder(tmp_path / "m", name, name, **named))
     assert facts["transformers"] == {"class": transformers}
     (cut,) = files.encode([text], add_special_tokens=True, bos=False)
     assert cut.tokens == tokens
@@ -312,6 +316,25 @@ def test_older_files_that_the_class_does_not_read(tmp_path, model_type, message)
     folder = vocabulary_folder(tmp_path / "m", "gpt2", model_type)
     with pytest.raises(TokentrailsError, match=rf"{message} vocab\.json and merges\.txt"):
         saved_tokenizer(folder)
+
+
+@pytest.mark.parametrize(
+    ("model_type", "settings", "token"),
+    [
+        ("gpt2", {}, "<|endoftext|>"),
+        ("gpt2", OWN_TOKENS | {"pad_token": "<nowhere>"}, "<nowhere>"),
+        ("qwen2", {}, "<|endoftext|>"),
+        ("roberta", {}, "<unk>"),
+    ],
+)
+def test_a_token_that_only_a_class_adds_is_refused(tmp_path, model_type, settings, token):
+    folder = vocabulary_folder(tmp_path / "m", "gpt2", model_type, **settings)
+    with pytest.raises(TokentrailsError) as caught:
+        save_tokenizer(folder, folder, {"bos_token_id": 0}, "models.m")
+    assert f"its files have no token {token!r}" in str(caught.value)
+    (folder / "added_tokens.json").write_text(json.dumps({token: 400, "<mask>": 401}))
+    files, _ = saved_tokenizer(folder)
+    assert files.tokenizer.token_to_id(token) == 400
 
 
 def test_capitals_are_not_made_small_unless_a_file_says_so(tmp_path):

@@ -131,13 +131,14 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,199}")
 TOKENIZER = "tokenizer.json"
 TOKENIZER_CONFIG = "tokenizer_config.json"
 SPECIAL_TOKENS = "special_tokens_map.json"
+ADDED_TOKENS = "added_tokens.json"
 VOCABULARIES = (("vocab.json", "merges.txt"), ("vocab.txt",))
 """Files that transformers makes a tokenizer of, where there is no `tokenizer.json`."""
 TOKENIZER_FILES = (
     TOKENIZER,
     TOKENIZER_CONFIG,
     SPECIAL_TOKENS,
-    "added_tokens.json",
+    ADDED_TOKENS,
     *(name for files in VOCABULARIES for name in files),
 )
 _SENTENCEPIECE = ("tokenizer.model", "spiece.model", "sentencepiece.bpe.model")

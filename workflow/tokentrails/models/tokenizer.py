@@ -15,7 +15,14 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from ..errors import TokentrailsError, one_line, rust_errors
 from ..texts.tokenization import read_tokenizer
-from .source import SPECIAL_TOKENS, TOKENIZER, TOKENIZER_CONFIG, VOCABULARIES, read_object
+from .source import (
+    ADDED_TOKENS,
+    SPECIAL_TOKENS,
+    TOKENIZER,
+    TOKENIZER_CONFIG,
+    VOCABULARIES,
+    read_object,
+)
 
 PROBES = (
     "18457 1,845.5 3x^2",
@@ -180,7 +187,26 @@ def _convert(folder: Path, where: str) -> tuple[PreTrainedTokenizerBase, dict[st
                 where=where,
                 hint=f"give its {TOKENIZER}, or a {TOKENIZER_CONFIG} with do_lower_case.",
             )
+    _refuse_made_up(folder, made.backend_tokenizer, name, where)
     return made, {"files": list(files), "transformers": {"class": name}}
+
+
+def _refuse_made_up(folder: Path, tokenizer: Tokenizer, name: str, where: str) -> None:
+    """Raise for a token that a class of transformers adds, with an id that no file gives it."""
+    given = set(tokenizer.get_vocab(with_added_tokens=False))
+    if os.path.lexists(folder / ADDED_TOKENS):
+        given |= read_object(folder / ADDED_TOKENS).keys()
+    if _states(folder, "added_tokens_decoder"):
+        stated = read_object(folder / TOKENIZER_CONFIG)["added_tokens_decoder"]
+        given |= {t["content"] for t in stated.values()}
+    ids = tokenizer.get_vocab()
+    if (token := min(ids.keys() - given, key=ids.__getitem__, default=None)) is not None:
+        raise TokentrailsError(
+            f"its files have no token {token!r}: {name} makes it up, with the id {ids[token]:,}",
+            where=where,
+            hint=f"give its {TOKENIZER}, or an {ADDED_TOKENS} that says the ids of such tokens; "
+            f"special tokens under other names belong into its {TOKENIZER_CONFIG}.",
+        )
 
 
 def _states(folder: Path, key: str) -> bool:
