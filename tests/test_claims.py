@@ -263,6 +263,7 @@ def test_null_and_nan_take_no_part_and_nothing_left_is_a_reason():
     assert number({"unit": ["a", "b", "c"], "value": [1.0, None, float("nan")]}).n == 1
     assert "null" in number({"unit": ["a"], "value": [None]}).reason
     assert "no rows" in number({"unit": [], "value": []}).reason
+    assert "infinite in 1 rows" in number({"unit": ["a", "b"], "value": [1.0, np.inf]}).reason
 
 
 def test_one_unit_has_no_interval():

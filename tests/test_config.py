@@ -10,9 +10,10 @@ from config_files import CONFIG, PROMPT, STORM, TEXT, WHOLE, changed, load, load
 
 from tokentrails.catalogue import ANALYSES, CATALOGUE
 from tokentrails.config.load import load_config
+from tokentrails.config.titles import refuse_scripts
 from tokentrails.errors import TokentrailsError
 from tokentrails.files.schema import closest, schema, with_defaults
-from tokentrails.files.yaml_file import YamlFile
+from tokentrails.files.yaml_file import Where, YamlFile, show_keys
 from tokentrails.settings import BASELINE_TEXTS
 
 ROOT = Path(__file__).parent.parent
@@ -383,6 +384,24 @@ def test_titles_with_known_placeholders_are_good(title):
 def test_titles_that_would_run_in_the_report_are_refused(title):
     with refused("c.yaml", "figures.senses", repr(title), "of the report"):
         load(changed(CONFIG, "figures.senses", title))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("models.m.source", "path:a</b"),
+        ("baseline", {"file": "a</script><script>x</script>.yaml"}),
+        ("claims", {"file": "<!--.yaml"}),
+        ("measures", {"own": {"file": "a<script>.py"}}),
+    ],
+)
+def test_texts_that_would_run_in_the_report_are_refused(key, value):
+    with refused("c.yaml", key.split(".")[0], "of the report"):
+        load(changed(CONFIG, key, value))
+
+
+def test_a_template_may_hold_a_special_token():
+    refuse_scripts({"experiments": {"e": {"template": "</s>{word}"}}}, Where(show_keys))
 
 
 def test_runs_are_every_model_checkpoint_and_experiment():

@@ -21,10 +21,11 @@ from hypothesis import strategies as st
 
 from tokentrails.claims.sql import tables_of
 from tokentrails.errors import TokentrailsError
+from tokentrails.files.json_file import read_object
 from tokentrails.files.tables import for_spreadsheets
 from tokentrails.files.yaml_file import YamlFile
 from tokentrails.models.fit import complete, refuse_misfit
-from tokentrails.models.source import file_name, read_object
+from tokentrails.models.source import file_name
 from tokentrails.network.weights import Weights
 from tokentrails.texts.spans import NotAligned, find_words, span_of, words_in
 from tokentrails.texts.tokenization import TokenizerFiles, tokenize

@@ -88,3 +88,19 @@ def test_states_of_other_weights_than_those_at_hand(tmp_path):
     put(tmp_path, STATES, **RUN | {"weights_sha256": "changed"})
     with pytest.raises(TokentrailsError, match="weights_sha256 is 'changed'"):
         refuse_strangers([str(path), states])
+
+
+@pytest.mark.parametrize("user", ["", "for/e/"])
+def test_the_provenance_of_another_model(tmp_path, user):
+    path = tmp_path / f"resources/models/m/step1/{user}provenance.json"
+    path.parent.mkdir(parents=True)
+    facts = {"model": "m", "checkpoint": "step1", "sha256": {"model.safetensors": "weights"}}
+    path.write_text(json.dumps(facts))
+    refuse_strangers([str(path)])
+    for wrong in (facts | {"model": "n"}, facts | {"checkpoint": "step2"}, {}):
+        path.write_text(json.dumps(wrong))
+        with pytest.raises(TokentrailsError, match="not of"):
+            refuse_strangers([str(path)])
+    path.write_text("{")
+    with pytest.raises(TokentrailsError, match="cannot be read"):
+        refuse_strangers([str(path)])

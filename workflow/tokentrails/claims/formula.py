@@ -57,6 +57,8 @@ def estimate(
     known = rows.drop_nulls("value")
     if known.is_empty():
         return Estimate(reason=f"the value is null in all {rows.height:,} rows")
+    if infinite := known.filter(~pl.col("value").is_finite()).height:
+        return Estimate(reason=f"the value is infinite in {infinite:,} rows")
     groups = list(difference or ("",))
     if lacking := set(groups) - set(known["group"]):
         return Estimate(reason=f"no row has a value in the group {min(lacking)!r}")

@@ -15,7 +15,7 @@ from ..settings import Config, Experiment, Model
 from .experiments import load_experiment
 from .measures import add_measures, load_measures
 from .models import load_model
-from .titles import check_title
+from .titles import check_title, refuse_scripts
 
 # Names that no experiment may have.
 _TAKEN = {
@@ -50,6 +50,7 @@ def load_config(data: dict[str, Any], files: Sequence[str] = ()) -> Config:
     own_titles, data = _split_titles(data)
     check(data, "config", show)
     where = Where(show)
+    refuse_scripts(data | {"figures": data.get("figures", {}) | own_titles}, where)
     filled = with_defaults(data, schema("config"))
     models = {
         name: load_model(name, entry, where / "models" / name)

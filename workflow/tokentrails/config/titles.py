@@ -1,9 +1,10 @@
-"""Titles of figures and measures: a user's texts that come into the report as params."""
+"""A user's texts that come into the report: titles, names and paths, as params of rules."""
 
 from __future__ import annotations
 
 import re
 from string import Formatter
+from typing import Any
 
 from ..files.yaml_file import Where
 
@@ -20,11 +21,27 @@ def check_title(title: str, where: Where) -> None:
             f"the title {title!r} cannot be filled in",
             "use only {model}, {checkpoint} and {experiment} in braces.",
         )
-    refuse_script(title, where)
+
+
+def refuse_scripts(data: Any, where: Where) -> None:
+    """Refuse what would end a script: the report has the params of rules in one, as they are.
+
+    Templates reach no rule that the report shows, and may hold a token such as `</s>`.
+    """
+    if isinstance(data, dict):
+        for key, value in data.items():
+            if key != "template":
+                refuse_script(str(key), where)
+                refuse_scripts(value, where / key)
+    elif isinstance(data, list):
+        for index, value in enumerate(data):
+            refuse_scripts(value, where / index)
+    elif isinstance(data, str):
+        refuse_script(data, where)
 
 
 def refuse_script(text: str, where: Where) -> None:
-    """Refuse what would end a script: the report has the params of rules in one, as they are."""
+    """Refuse one such text."""
     if re.search(r"<(/|!|script)", text, re.IGNORECASE):
         raise where.error(
             f"the text {text!r} would end a script of the report, or begin one",

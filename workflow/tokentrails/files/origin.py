@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import pathlib
 import re
 from collections.abc import Iterable
@@ -12,12 +11,15 @@ import pyarrow.parquet as pq
 
 from ..catalogue import STATES, TOKENS, Scope
 from ..errors import TokentrailsError
+from .json_file import read_object
 from .tables import Path, broken, provenance_of
 
 _PATTERNS = (
     TOKENS,
     STATES,
-    # Before those of runs, which their paths match too.
+    "resources/models/{model}/{checkpoint}/provenance.json",
+    "resources/models/{model}/{checkpoint}/for/{user}/provenance.json",
+    # Runs come last: the paths of the others match their pattern too.
     *(f"{scope.value}/{{table}}.parquet" for scope in (Scope.WEIGHTS, Scope.ACROSS, Scope.RUN)),
 )
 # Where results are kept in a bucket, they lie below a folder of that.
@@ -25,6 +27,7 @@ _PLACES = [
     re.compile(r"(?:.*/)?" + re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/]+)", re.escape(pattern)))
     for pattern in _PATTERNS
 ]
+_KEYS = ("model", "checkpoint", "experiment")
 _SAME = {
     "weights_sha256": ("model", "checkpoint"),
     "tokenizer_sha256": ("model",),
@@ -51,7 +54,7 @@ def refuse_strangers(paths: Iterable[Path]) -> None:
         for key, name in expected.items():
             if found.get(key) != name:
                 origin = repr(found[key]) if key in found else "one that it does not name"
-                raise _stranger(path, f"the table is of the {key} {origin}, not of {name!r}")
+                raise _stranger(path, f"the file is of the {key} {origin}, not of {name!r}")
         for key, kinds in _SAME.items():
             if key in found and all(kind in found for kind in kinds):
                 group = (key, *(found[kind] for kind in kinds))
@@ -65,13 +68,13 @@ def _place(path: str) -> dict[str, str]:
     """The model, checkpoint and experiment of a table's path, as far as it names them."""
     match = next(filter(None, (pattern.fullmatch(path) for pattern in _PLACES)), None)
     named = match.groupdict() if match else {}
-    return {key: name for key, name in named.items() if key != "table"}
+    return {key: name for key, name in named.items() if key in _KEYS}
 
 
 def _origin(path: str) -> dict[str, str]:
     """What a file says that it comes from; {} for what is neither a table nor a provenance."""
     if path.endswith("/provenance.json"):
-        facts = json.loads(pathlib.Path(path).read_bytes())
+        facts = read_object(pathlib.Path(path), hint=f"delete it (rm '{path}') and run again.")
         weights = facts.get("sha256", {}).get("model.safetensors")
         # Tokenizers are compared where the texts are cut, with a message for a user's own list.
         about = {key: facts[key] for key in ("model", "checkpoint") if key in facts}

@@ -22,6 +22,7 @@ from transformers.modeling_gguf_pytorch_utils import (
 )
 
 from ..errors import TokentrailsError, one_line, rust_errors
+from ..files.json_file import read_object
 from ..network.architectures import architecture_of
 from ..network.extract import is_out_of_memory
 from ..network.weights import Entry, Weights
@@ -33,7 +34,6 @@ from .source import (
     SAFETENSORS,
     SAFETENSORS_INDEX,
     file_name,
-    read_object,
 )
 
 Check = Callable[[Mapping[str, Entry]], None]

@@ -29,10 +29,11 @@ from huggingface_hub.utils import parse_ratelimit_headers
 from huggingface_hub.utils._http import default_client_factory
 
 from ..errors import TokentrailsError, is_disk_full, one_line
+from ..files.json_file import read_object
 from ..network.architectures import architecture_of
 from ..settings import Model, Source, step_of
 from .size import Expected, size_from_config
-from .source import CONFIG_FILE, WEIGHTS, Fetched, model_files, read_object, sha256_of
+from .source import CONFIG_FILE, WEIGHTS, Fetched, model_files, sha256_of
 
 _LONGEST_WAIT = 600
 """Seconds that a hub may ask to wait for. Its own limits are of five minutes."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
+from ..files.json_file import read_object
 from ..network.architectures import architecture_of
 from ..network.weights import Weights
 from ..settings import Source
@@ -23,7 +24,6 @@ from .source import (
     SAFETENSORS,
     TOKENIZER,
     TOKENIZER_CONFIG,
-    read_object,
     sha256_of,
 )
 from .tokenizer import refuse_unfit, save_tokenizer

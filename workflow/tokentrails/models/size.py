@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import TokentrailsError
+from ..files.json_file import read_object
 from ..network.architectures import architecture_of
 from ..network.size import ModelSize
 from ..settings import Model, Source
-from .source import CONFIG_FILE, KINDS, WEIGHTS, read_object
+from .source import CONFIG_FILE, KINDS, WEIGHTS
 
 BYTES = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}
 """Of a number, by the name that a model's configuration has for its type."""

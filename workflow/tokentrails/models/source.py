@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -77,26 +76,6 @@ class Fetched:
     revision: str
     gguf: str | None = None
     facts: dict[str, Any] = field(default_factory=dict)
-
-
-def read_object(path: Path) -> dict[str, Any]:
-    """The object that a JSON file holds.
-
-    Raises
-    ------
-    TokentrailsError: if the file cannot be read, or holds no object.
-    """
-    try:
-        if (size := path.stat().st_size) > _MOST_JSON:
-            raise ValueError(f"it has {size:,} bytes")
-        data = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(data, dict):
-            raise ValueError(f"it holds {data!r:.50}, not an object in braces")
-    except (OSError, ValueError, RecursionError) as error:
-        raise TokentrailsError(
-            f"the file cannot be read: {error}", where=path, hint="fetch or save the model again."
-        ) from error
-    return data
 
 
 def file_name(name: object, where: object) -> str:

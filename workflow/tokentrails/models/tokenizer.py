@@ -14,6 +14,7 @@ from tokenizers import Tokenizer
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from ..errors import TokentrailsError, one_line, rust_errors
+from ..files.json_file import read_object
 from ..texts.tokenization import read_tokenizer
 from .source import (
     ADDED_TOKENS,
@@ -21,7 +22,6 @@ from .source import (
     TOKENIZER,
     TOKENIZER_CONFIG,
     VOCABULARIES,
-    read_object,
 )
 
 PROBES = (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,8 +11,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, Int
 
+from ..errors import TokentrailsError
+from ..files.json_file import read_object
 from .architectures import Architecture, architecture_of
 from .weights import Weights
+
+_FACTS = ("model", "checkpoint", "source", "revision", "sha256", "architecture", "depth", "d_model")
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,7 @@ class Checkpoint:
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        return json.loads((self.folder / "config.json").read_text(encoding="utf-8"))
+        return self._object("config.json")
 
     @cached_property
     def architecture(self) -> Architecture:
@@ -43,7 +46,23 @@ class Checkpoint:
     @cached_property
     def facts(self) -> dict[str, Any]:
         """What was noted when the folder was made: source, revision, hashes, sizes."""
-        return json.loads((self.folder / "provenance.json").read_text(encoding="utf-8"))
+        facts = self._object("provenance.json")
+        if missing := [key for key in _FACTS if key not in facts]:
+            raise TokentrailsError(
+                f"the file says nothing of {missing[0]!r}",
+                where=self.folder / "provenance.json",
+                hint=self._again,
+            )
+        return facts
+
+    def _object(self, name: str) -> dict[str, Any]:
+        path = self.folder / name
+        path.stat()  # a file that is not there yet is no broken one: its own error goes through
+        return read_object(path, hint=self._again)
+
+    @property
+    def _again(self) -> str:
+        return f"delete the folder '{self.folder}' and run the same command again."
 
     @property
     def name(self) -> str:
