@@ -529,6 +529,13 @@ def test_a_word_does_not_end_before_a_combining_accent():
         ("She can't, we'll: co\u2010op", ["She", "can't", ",", "we", "'ll", ":", "co\u2010op"]),
         ("snake_case _it_ 1,845.5.", ["snake_case", "_", "it", "_", "1,845.5", "."]),
         ("我们的lead很好 2026年", ["我们的", "lead", "很好", "2026", "年"]),
+        (
+            "it＇s ＇it＇ 1\uff0c845\uff0c x\uff0cy",
+            ["it", "＇s", "＇", "it", "＇", "1\uff0c845", "\uff0c", "x", "\uff0c", "y"],
+        ),
+        ("١٬٨٤٥٫٥ a:b;c.d 1;2 a–b a—b", ["١٬٨٤٥٫٥", *"a:b;c.d1;2a–ba—b"]),
+        ("צ׳יפס בית־ספר ר׳ ספר־", ["צ׳יפס", "בית־ספר", "ר׳", "ספר", "־"]),
+        ("ինչո՞ւ մ՚ան բառ֊բառ սա՛", ["ինչո՞ւ", "մ՚ան", "բառ֊բառ", "սա", "՛"]),
         ("ที่\u200bดี", ["ที่", "ดี"]),  # a space without width
         ("می\u200cخواهم col·lega 👍🏽!", ["می\u200cخواهم", "col·lega", "👍🏽", "!"]),
     ],
@@ -538,7 +545,11 @@ def test_words_of_any_script(text, words):
 
 
 @pytest.mark.parametrize(
-    "word", ["lead-free", "rock’n’roll", "कला", "می\u200cخواهم", "天气", "שלִי", "人々"]
+    "word",
+    [
+        *("lead-free", "rock’n’roll", "rock＇n＇roll", "कला", "می\u200cخواهم", "天气", "שלִי"),
+        *("人々", "צ׳יפס", "ג׳ורג׳", "בית־ספר", "ինչո՞ւ"),
+    ],
 )
 def test_a_word_of_any_script_is_one_in_prompts_in_lists_and_in_texts(word):
     assert is_word(word) and word_class(word) == "content"
@@ -552,6 +563,11 @@ def test_a_word_of_any_script_is_one_in_prompts_in_lists_and_in_texts(word):
         ("Use lead-free pipes", " lead", "lead-free"),
         ("कला", "कल", "कला"),
         ("a can't", "can", "can't"),
+        ("a can＇t", "can", "can＇t"),
+        ("צ׳יפס", "צ", "צ׳יפס"),
+        ("בית־ספר", "ספר", "בית־ספר"),
+        ("բառ֊ան", "ան", "բառ֊ան"),
+        ("3٫14", "14", "3٫14"),
     ],
 )
 def test_a_target_in_a_longer_word_is_an_error_that_shows_this_word(files, text, word, longer):

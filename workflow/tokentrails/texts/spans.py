@@ -19,14 +19,23 @@ WordPart = Literal["whole", "first", "later"]
 _SPACELESS = r"[[\p{L}\p{Nl}]--[[\p{WB=ALetter}\p{WB=Hebrew_Letter}]--\p{Han}]]"
 _LETTER = rf"[\p{{L}}--{_SPACELESS}]"
 _DIGIT = rf"[\p{{N}}--{_SPACELESS}]"
-_MARKS = r"[\p{M}\p{WB=Extend}\p{WB=Format}\p{WB=ZWJ}]*+"  # accents, vowel signs, points, joiners
-_JOINER = r"['‘’·‧״\-‐‑]"  # apostrophes and hyphens, and the marks inside Catalan and Hebrew words
+# Accents, vowel signs, points, joiners, and the Hebrew geresh.
+_MARKS = r"[\p{M}\p{WB=Extend}\p{WB=Format}\p{WB=ZWJ}\u05f3]*+"
+# Apostrophes, the marks inside Catalan, Hebrew and Armenian words, and hyphens: Unicode's for the
+# middle of words without colons and full stops, its hyphens, and those that it has as dashes alone.
+_MIDDLE = r"[[\p{WB=MidLetter}\p{WB=MidNumLet}\p{WB=Single_Quote}]--[:︓﹕：.․﹒．]]"
+_HYPHEN = r"[[\p{Pd}&&\p{Hyphen}]\u05be\u1400\U00010ead]"
+_JOINER = rf"[{_MIDDLE}{_HYPHEN}[\p{{P}}&&\p{{WB=ALetter}}]]"
+# Commas and full stops, between digits.
+_POINT = r"[[\p{WB=MidNum}\p{WB=MidNumLet}\u066b]--[;\u037e﹔；]]"
+_POINT = rf"(?<={_DIGIT}){_POINT}(?={_DIGIT})"
+_APOSTROPHES = "'’＇"
 _LETTERS = rf"(?:{_LETTER}{_MARKS})++"
 _UNSPACED = rf"(?:{_SPACELESS}{_MARKS})++"
 _BOTH = rf"(?:[{_LETTER}{_DIGIT}]{_MARKS})++"
 
 _WORD = regex.compile(
-    rf"{_BOTH}(?:(?:{_JOINER}|\p{{Pc}}|(?<={_DIGIT})[.,](?={_DIGIT})){_BOTH})*+"  # don't, 1,845.5
+    rf"{_BOTH}(?:(?:{_JOINER}|\p{{Pc}}|{_POINT}){_BOTH})*+"  # don't, 1,845.5
     rf"|{_UNSPACED}"
     rf"|(?:\p{{P}}{_MARKS})++"
     rf"|(?:[^\s\u200b\p{{L}}\p{{N}}\p{{P}}]{_MARKS})++",  # other signs; U+200B is a space, too
@@ -36,7 +45,7 @@ _ONE_WORD = regex.compile(rf"{_LETTERS}(?:{_JOINER}{_LETTERS})*+|{_UNSPACED}", r
 _HAS_SPACES = regex.compile(rf"[{_LETTER}{_DIGIT}]", regex.V1)
 _CHARACTER = regex.compile(r"\X")  # as a reader sees it, with all its marks
 CLITICS = regex.compile(
-    r"(?:['’](?:s|re|ve|ll|d|m))+$", regex.IGNORECASE | regex.ASCII | regex.REVERSE
+    rf"(?:[{_APOSTROPHES}](?:s|re|ve|ll|d|m))+$", regex.IGNORECASE | regex.ASCII | regex.REVERSE
 )
 
 
@@ -135,7 +144,7 @@ def words_in(text: str) -> Iterator[tuple[int, int]]:
         start, end = match.span()
         clitics = CLITICS.search(text, start, end)
         rest = range(clitics.start(), end) if clitics else ()
-        yield from pairwise([start, *(i for i in rest if text[i] in "'’"), end])
+        yield from pairwise([start, *(i for i in rest if text[i] in _APOSTROPHES), end])
 
 
 def words_and_parts(text: str, offsets: Offsets) -> list[tuple[str, WordPart | None]]:
