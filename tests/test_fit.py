@@ -16,7 +16,7 @@ from transformers import AutoModel, AutoModelForSequenceClassification
 
 from tokentrails.errors import TokentrailsError
 from tokentrails.files.states import places
-from tokentrails.models.fit import complete, refuse_misfit
+from tokentrails.models.fit import TYPES, complete, refuse_misfit
 from tokentrails.models.prepare import prepare
 from tokentrails.network.architectures import ARCHITECTURES
 from tokentrails.network.checkpoint import Checkpoint
@@ -42,13 +42,22 @@ def entry(*shape, dtype="F32"):
     return Entry(dtype, shape, 0, 0)
 
 
-def check(config, entries):
-    refuse_misfit(complete(config, where="models.m"), entries, where="models.m")
+def check(config, entries, tensors=()):
+    """With tensors of which there are values too."""
+    tensors = dict(tensors)
+    types = {v: k for k, v in TYPES.items()} | {torch.bool: "BOOL", torch.int64: "I64"}
+    read = {name: entry(*t.shape, dtype=types[t.dtype]) for name, t in tensors.items()}
+    refuse_misfit(
+        complete(config, where="models.m"),
+        entries | read,
+        tensors.__getitem__,
+        where="models.m",
+    )
 
 
-def refused(config, entries, *parts):
+def refused(config, entries, *parts, tensors=()):
     with pytest.raises(TokentrailsError) as caught:
-        check(config, entries)
+        check(config, entries, tensors)
     for part in (*parts, "Hint: "):
         assert part in str(caught.value)
 
@@ -94,25 +103,84 @@ def test_models_of_every_architecture_fit_and_changed_ones_do_not(described, kin
     check(config, entries | {"classifier.weight": entry(2, 32), "v_head.summary.bias": entry(1)})
 
 
+MASK = torch.ones(64, 64, dtype=torch.bool).tril()[None, None]
+FREQUENCIES = 10000 ** -(torch.arange(0, 8, 2) / 8)
+
+
 @pytest.mark.parametrize(
-    ("kind", "name", "dtype"),
+    ("kind", "name", "tensor", "other"),
     [
-        ("gpt2", "transformer.h.0.attn.bias", "F32"),
-        ("gpt_neox", "gpt_neox.layers.0.attention.bias", "BOOL"),
-        ("gpt_neox", "gpt_neox.layers.0.attention.masked_bias", "F16"),
-        ("llama", "model.layers.0.self_attn.rotary_emb.inv_freq", "F32"),
-        ("llama", "model.layers.0.self_attn.rotary_emb.cos_cached", "F32"),
-        ("opt", "model.decoder.version", "F32"),
-        ("bert", "bert.embeddings.position_ids", "I64"),
-        ("bert", "bert.pooler.dense.weight", "F32"),
-        ("bert", "cls.seq_relationship.weight", "F32"),
+        ("gpt2", "transformer.h.0.attn.bias", MASK.float(), MASK.float().mT),
+        ("gpt_neox", "gpt_neox.layers.0.attention.bias", MASK, MASK[..., 1:]),
+        (
+            "gpt_neox",
+            "gpt_neox.layers.0.attention.masked_bias",
+            torch.tensor(-1e4).half(),
+            torch.tensor(0.0),
+        ),
+        ("gpt_neox", "gpt_neox.layers.0.attention.rotary_emb.inv_freq", torch.ones(1), None),
+        (
+            "llama",
+            "model.layers.0.self_attn.rotary_emb.inv_freq",
+            FREQUENCIES,
+            500000 ** -(torch.arange(0, 8, 2) / 8),
+        ),
+        (
+            "llama",
+            "layers.0.self_attn.rotary_emb.inv_freq",
+            FREQUENCIES.bfloat16(),
+            FREQUENCIES[1:],
+        ),
+        ("opt", "model.decoder.version", torch.ones(1), torch.ones(2)),
+        (
+            "bert",
+            "bert.embeddings.position_ids",
+            torch.arange(64)[None],
+            torch.arange(1, 65)[None],
+        ),
     ],
 )
-def test_what_files_of_older_versions_and_other_heads_have_besides_is_let_be(
-    described, kind, name, dtype
+def test_what_older_versions_saved_and_transformers_computes_may_be_there_with_its_values(
+    described, kind, name, tensor, other
 ):
     config, entries = described(kind)
-    check(config, entries | {name: entry(1, dtype=dtype)})
+    check(config, entries, {name: tensor})
+    if other is not None:
+        refused(config, entries, "computes other values", name, tensors={name: other})
+    config, entries = described("qwen3")
+    refused(config, entries, "no place", tensors={f"model.{name}": tensor.float()})
+
+
+@pytest.mark.parametrize("name", ["bert.pooler.dense.weight", "cls.seq_relationship.weight"])
+def test_other_heads_are_let_be(described, name):
+    config, entries = described("bert")
+    check(config, entries | {name: entry(1)})
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "base_model.model.transformer.h.0.attn.c_attn.lora_A.weight",
+        "module.transformer.h.0.attn.c_attn.weight",
+        "module.transformer.wte.weight",
+        "h.0.mlp.rotary_emb.inv_freq",
+    ],
+)
+def test_tensors_of_the_model_under_another_prefix_are_refused(described, name):
+    config, entries = described("gpt2")
+    refused(config, entries | {name: entry(32)}, "1 of its tensors have no place", name)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "again"),
+    [
+        ("llama", "model.norm.weight", "norm.weight"),
+        ("bert", "bert.embeddings.LayerNorm.weight", "bert.embeddings.LayerNorm.gamma"),
+    ],
+)
+def test_a_tensor_that_is_there_by_two_names_is_refused(described, kind, name, again):
+    config, entries = described(kind)
+    refused(config, entries | {again: entries[name]}, f"'{name}' and '{again}' are the same tensor")
 
 
 def test_the_first_names_of_norms_are_known(described):

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from gguf import GGUFReader
+from safetensors import safe_open
 from safetensors.torch import save_file
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedConfig
 from transformers.modeling_gguf_pytorch_utils import (
@@ -26,7 +27,7 @@ from ..files.json_file import read_object
 from ..network.architectures import architecture_of
 from ..network.extract import is_out_of_memory
 from ..network.weights import Entry, Weights
-from .fit import TYPES
+from .fit import TYPES, Read
 from .source import (
     CONFIG_FILE,
     PICKLE,
@@ -36,8 +37,8 @@ from .source import (
     file_name,
 )
 
-Check = Callable[[Mapping[str, Entry]], None]
-"""Raises if tensors, of which it sees what a header says, are not those of the model."""
+Check = Callable[[Mapping[str, Entry], Read], None]
+"""Raises if tensors, of which it sees what a header says and may read some, are not a model's."""
 
 _SIZES = (
     "block_count",
@@ -79,7 +80,13 @@ def merge_shards(folder: Path, target: Path, *, check: Check, link: bool = False
             begin, end = entry.begin + offset, entry.end + offset
             entries[name] = replace(entry, begin=begin, end=end)
         offset += part.path.stat().st_size - part.start
-    check(entries)
+
+    def read(name: str) -> torch.Tensor:
+        path = next(part.path for part in parts if name in part.entries)
+        with safe_open(path, framework="pt") as file:
+            return file.get_tensor(name)
+
+    check(entries, read)
     if len(parts) == 1:
         link_or_copy(shards[0], target) if link else shutil.copyfile(shards[0], target)
         return
@@ -148,7 +155,11 @@ def unpickle(folder: Path, target: Path, *, check: Check) -> None:
             state[name] = tensor
     types = {dtype: name for name, dtype in TYPES.items()}
     check(
-        {k: Entry(types.get(v.dtype, str(v.dtype)), tuple(v.shape), 0, 0) for k, v in state.items()}
+        {
+            k: Entry(types.get(v.dtype, str(v.dtype)), tuple(v.shape), 0, 0)
+            for k, v in state.items()
+        },
+        state.__getitem__,
     )
     try:
         # Safetensors refuses shared memory, which tied matrices have: each gets its own.

@@ -1,12 +1,15 @@
-"""Whether a configuration and tensors are of one model, from names, types and shapes alone."""
+"""Whether a configuration and tensors are of one model, from names, types and shapes."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import torch
+from jaxtyping import Shaped
+from torch import Tensor
 from transformers import (
     CONFIG_MAPPING,
     MODEL_FOR_CAUSAL_LM_MAPPING,
@@ -22,15 +25,25 @@ from ..network.weights import Entry
 TYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 """Of weights, by safetensors' names."""
 
-_COMPUTED = re.compile(
-    r"(^|\.)((attn|attention)\.(masked_)?bias|rotary_emb\.(inv_freq|cos_cached|sin_cached)"
-    r"|(position|token_type)_ids|decoder\.version)$"
-)
-"""Causal masks, rotary frequencies and numbers: older versions of transformers saved them, newer
-ones compute them."""
+_MASK, _MASKED, _VERSION = "bias", "masked_bias", "decoder.version"
+_POSITIONS, _FREQUENCIES = "embeddings.position_ids", "rotary_emb.inv_freq"
+_COMPUTED = {
+    "gpt2": (_MASK, _MASKED),
+    "gpt_neox": (_MASK, _MASKED, _FREQUENCIES),
+    "llama": (_FREQUENCIES,),
+    "opt": (_VERSION,),
+} | dict.fromkeys(("bert", "roberta", "distilbert"), (_POSITIONS,))
+"""Causal masks, rotary frequencies and numbers, of the attention or of the model: transformers'
+older versions saved them, newer ones compute them."""
+
+_UNNAMED = re.compile(r"rotary_emb\.inv_freq|position_ids$|(attn|attention)\.(masked_)?bias")
+"""What transformers does not name among the tensors that it has no place for."""
+
+Read = Callable[[str], Shaped[Tensor, "..."]]
+"""Gives a tensor by its name."""
 
 _MOST_COMPUTED = 1 << 26
-"""Numbers in such tables. Those of a million positions have a million."""
+"""Numbers in tables of positions. Those of a million positions have a million."""
 
 _MOST_LABELS = 1 << 20
 """Classes of a classifier's head, each of which transformers names."""
@@ -54,23 +67,28 @@ def complete(config: dict[str, Any], *, where: str) -> dict[str, Any]:
     return config
 
 
-def refuse_misfit(config: dict[str, Any], entries: Mapping[str, Entry], *, where: str) -> None:
+def refuse_misfit(
+    config: dict[str, Any], entries: Mapping[str, Entry], read: Read, *, where: str
+) -> None:
     """Raise unless tensors are those of the model that a configuration describes.
 
-    Nothing but the heads that a model may have besides its unembedding may be left over, and
-    nothing but unembedding or masked-token head may be missing: what needs them says so.
+    Nothing but the heads that a model may have besides its unembedding, and what transformers
+    computes anew, may be left over, and nothing but unembedding or masked-token head may be
+    missing: what needs them says so.
 
     Parameters
     ----------
     config: complete.
     entries: what a file's header says of each tensor.
+    read: gives a tensor by its name; of those that transformers computes.
     where: what has both, for messages.
     """
     architecture = architecture_of(config, where=where)
-    entries = {name: e for name, e in entries.items() if not _COMPUTED.search(name)}
-    _refuse_sizes(config, architecture, entries, where)
+    old = {name: kind for name in entries if (kind := _computed(name, architecture))}
+    tensors = {name: e for name, e in entries.items() if name not in old}
+    _refuse_sizes(config, architecture, tensors, where)
     try:
-        model, loading = _loaded(_parsed(config, where), architecture, entries)
+        model, loading = _loaded(_parsed(config, where), architecture, tensors)
     except TokentrailsError:
         raise
     except Exception as error:  # whatever a class makes of senseless settings
@@ -80,13 +98,32 @@ def refuse_misfit(config: dict[str, Any], entries: Mapping[str, Entry], *, where
             hint="save or fetch the model again.",
         ) from error
     inside = f"{model.base_model_prefix}."
+    seen: dict[str, str] = {}
+    for name in entries:
+        bare = re.sub(r"LayerNorm\.gamma$", "LayerNorm.weight", name.removeprefix(inside))
+        bare = re.sub(r"LayerNorm\.beta$", "LayerNorm.bias", bare)  # the first names of norms
+        if (first := seen.setdefault(bare, name)) != name:
+            raise _misfit(f"{first!r} and {name!r} are the same tensor in it", where)
+    for name, kind in old.items():
+        if not _is_computed(kind, entries[name], partial(read, name), model, architecture):
+            raise _misfit(f"transformers computes other values of {name!r}", where)
     prefixed = any(name.startswith(inside) for name in entries)
     parts = {name for name, _ in model.base_model.named_children()}
+    block = _block(architecture)
+    own = model.state_dict().keys()
+    unnamed = {n for n in tensors if _UNNAMED.search(n)} - {
+        m for n in own for m in (n, n.removeprefix(inside))
+    }
     left = [
         name
-        for name in sorted(loading["unexpected_keys"])
+        for name in sorted({*loading["unexpected_keys"], *unnamed})
         # Heads of other tasks lie outside the base model, but for the pooler of BERT's kind.
-        if (name.startswith(inside) or not prefixed or name.partition(".")[0] in parts)
+        if (
+            f".{inside}" in f".{name}"
+            or block.search(name)
+            or not prefixed
+            or name.partition(".")[0] in parts
+        )
         and not name.removeprefix(inside).startswith("pooler.")
     ]
     missing = sorted(name for name in loading["missing_keys"] if name.startswith(inside))
@@ -105,6 +142,51 @@ def refuse_misfit(config: dict[str, Any], entries: Mapping[str, Entry], *, where
         )
 
 
+def _block(architecture: Architecture) -> re.Pattern[str]:
+    """Finds a block in the name of a tensor, wherever it is."""
+    return re.compile(rf"(?:^|\.){re.escape(architecture.blocks)}\.(\d{{1,9}})\.")
+
+
+def _computed(name: str, architecture: Architecture) -> str | None:
+    """Which of the tensors that transformers computes has this name, if one has."""
+    attention = rf"{_block(architecture).pattern}{re.escape(architecture.attention.module)}\."
+    found = re.search(
+        rf"{attention}({_MASK}|{_MASKED}|{_FREQUENCIES})$|(?:^|\.)({_POSITIONS}|{_VERSION})$", name
+    )
+    kind = found and (found[2] or found[3])
+    return kind if kind in _COMPUTED.get(architecture.model_type, ()) else None
+
+
+def _is_computed(
+    kind: str,
+    entry: Entry,
+    read: Callable[[], Tensor],
+    model: PreTrainedModel,
+    architecture: Architecture,
+) -> bool:
+    """Whether a tensor is what transformers computes in its place.
+
+    Shapes are compared first: a configuration may describe tables that no memory has room for.
+    """
+    length = getattr(model.config, architecture.context_key)
+    if kind == _VERSION:
+        return entry.shape == (1,)
+    if kind == _MASKED:
+        return entry.shape == () and float(read()) < -1000  # -1e4 and -1e9, or -inf in half
+    if kind == _MASK:
+        return entry.shape == (1, 1, length, length) and torch.equal(
+            read()[0, 0].float(), torch.ones(length, length).tril()
+        )
+    if kind == _POSITIONS:
+        return entry.shape == (1, length) and torch.equal(read()[0].long(), torch.arange(length))
+    rotary = model.base_model.get_submodule(architecture.rotary or "")
+    own = type(rotary).compute_default_rope_parameters(model.config)[0]  # without any scaling
+    rounding = 8 * torch.finfo(TYPES.get(entry.dtype, torch.float32)).eps
+    return entry.shape == tuple(own.shape) and torch.allclose(
+        read().float(), own.float(), rtol=rounding, atol=1e-7
+    )
+
+
 def _refuse_sizes(
     config: dict[str, Any], architecture: Architecture, entries: Mapping[str, Entry], where: str
 ) -> None:
@@ -116,7 +198,7 @@ def _refuse_sizes(
                 where=where,
                 hint="quantised weights are not supported; take the model as it was before.",
             )
-    block = re.compile(rf"(?:^|\.){re.escape(architecture.blocks)}\.(\d{{1,9}})\.")
+    block = _block(architecture)
     held = max((int(m[1]) + 1 for m in map(block.search, entries) if m), default=0)
     if held != (depth := architecture.depth(config)):
         raise _misfit(
