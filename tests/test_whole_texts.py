@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 from texts import experiment, plain, target
 from tiny import BYTE_LEVEL, CONFIGS, WORD_PIECE
+from tokenizers import Tokenizer, models, pre_tokenizers
 
 from tokentrails.errors import TokentrailsError
 from tokentrails.settings import OWN
 from tokentrails.texts.spans import words_and_parts, words_in
-from tokentrails.texts.tokenization import tokenize
+from tokentrails.texts.tokenization import TokenizerFiles, tokenize
 
 ROOT = Path(__file__).parent.parent
 VOCABULARY = ROOT / "config/experiments/vocabulary.yaml"
@@ -144,6 +145,18 @@ def test_what_a_tokenizer_makes_nothing_of_is_skipped(files):
     assert skipped.to_pylist() == [{"occurrence": 0, "label": "t0", "reason": reason}]
     with pytest.raises(TokentrailsError, match=reason):
         tokenize(whole("\x01", special_tokens="none"), files("bert"), 64, model="tiny")
+
+
+def test_words_with_letters_that_a_tokenizer_drops_are_left_out():
+    raw = Tokenizer(models.BPE({c: i for i, c in enumerate("amegX")}, []))
+    raw.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokens, skipped = tokenize(
+        whole("am a Ωmega XØX game ØØ"), TokenizerFiles(raw, None), 64, model="tiny"
+    )
+    words = tokens["word"].to_pylist()
+    assert words == ["am"] * 2 + ["a"] + [""] * 6 + ["game"] * 4
+    reason = "the tokenizer does not know 'Ωmega', 'XØX', 'ØØ'"
+    assert skipped["reason"].to_pylist() == [reason]
 
 
 def test_a_whole_text_may_fill_the_context_and_no_more(files):

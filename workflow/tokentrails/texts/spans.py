@@ -178,6 +178,18 @@ def words_and_parts(text: str, offsets: Offsets) -> list[tuple[str, WordPart | N
     return found
 
 
+def dropped_words(text: str, offsets: Offsets) -> Iterator[str]:
+    """Words of a text that have a letter or digit that no token covers."""
+    covered = {place for a, b in offsets for place in range(a, b)}
+    for start, end in words_in(text):
+        if covered.issuperset(range(start, end)):
+            continue
+        for character in _CHARACTER.finditer(text, start, end):
+            if text[character.start()].isalnum() and covered.isdisjoint(range(*character.span())):
+                yield text[start:end]
+                break
+
+
 def is_word(text: str) -> bool:
     """Whether a text is one word of letters, and apostrophes or hyphens only between them."""
     return _ONE_WORD.fullmatch(text) is not None

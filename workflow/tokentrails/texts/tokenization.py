@@ -18,7 +18,16 @@ from ..catalogue import BASELINE
 from ..errors import TokentrailsError, rust_errors
 from ..settings import Experiment, Prompt
 from .entries import entries, surface
-from .spans import NotAligned, Span, WordPart, find_words, span_of, words_and_parts, words_in
+from .spans import (
+    NotAligned,
+    Span,
+    WordPart,
+    dropped_words,
+    find_words,
+    span_of,
+    words_and_parts,
+    words_in,
+)
 
 UNKNOWN = "the tokenizer does not know its letters"
 """Why a target is left out that is the unknown token, or has it in it."""
@@ -305,12 +314,14 @@ def _all_tokens(
     if not encoding.ids:
         raise NotAligned("the tokenizer makes no token of it")
     found: list[tuple[Span, str, WordPart | None]] = []
-    strange: list[str] = []
+    dropped = list(dropped_words(prompt.prompt, encoding.offsets))
+    strange = dropped.copy()
     parts = words_and_parts(prompt.prompt, encoding.offsets)
     for i, (word, part) in enumerate(parts):
-        is_strange = encoding.ids[i] == unknown_id and part is not None
+        is_unknown = encoding.ids[i] == unknown_id and part is not None
+        is_strange = is_unknown or word in dropped
         found.append((Span(i, i), *(("", None) if is_strange else (word, part))))
-        if is_strange:
+        if is_unknown and word not in dropped:
             strange.append(word)
     return found, strange
 
