@@ -220,6 +220,8 @@ def test_a_tokenizer_that_knows_less_than_half_of_the_words_is_refused():
     assert run(files, *texts[:2])[0].num_rows == 1
     with pytest.raises(TokentrailsError, match="'tiny' does not know 2 of 3 words: 'x1', 'x2'"):
         run(files, *texts)
+    with pytest.raises(TokentrailsError, match="does not know 3 of 4 words: 'x', 'y', 'z'"):
+        run(files, target("x y lead z", word="lead"))
     whole = [target(f"the {word}", label=word) for word in ("x", "lead", "y")]
     tokens, skipped = run(files, *whole)
     assert tokens["word"].to_pylist() == ["the", "", "the", "lead", "the", ""]

@@ -188,7 +188,8 @@ def tokenize(
     rows: list[dict[str, Any]] = []
     skipped: list[dict[str, Any]] = []
     unknown: list[str] = []
-    asked = 0
+    around: list[str] = []  # unknown words of prompts with targets
+    asked = words = 0
     for index, (prompt, encoding) in enumerate(zip(experiment.prompts, encodings, strict=True)):
         where = f"{experiment.file}, label {prompt.label!r}, model {model!r}"
         try:
@@ -205,6 +206,10 @@ def tokenize(
                     skipped.append({"occurrence": index, "label": prompt.label, "reason": reason})
             else:
                 asked += 1
+                if encoding.ids:
+                    others, strange = _all_tokens(prompt, encoding, files.unknown_id)
+                    around += strange
+                    words += len(strange) + sum(part is not None for *_, part in others)
                 targets = [(*_find(prompt, encoding, files, where), None)]
         except NotAligned as error:
             skipped.append({"occurrence": index, "label": prompt.label, "reason": str(error)})
@@ -216,6 +221,7 @@ def tokenize(
             row = token_row(occurrence, prompt.label, word, prompt.prompt, encoding, span)
             rows.append(row | prompt.columns | {"word_part": part})
     refuse_unknown_words(unknown, asked, model, experiment.file)
+    refuse_unknown_words(around, words, model, experiment.file)
     if not rows:
         problem = f"no target of the experiment can be separated by the tokenizer of {model!r}"
         hint = "choose targets that stand between spaces, or leave this model out."
