@@ -168,9 +168,12 @@ GGUF_TENSORS = {
 }
 
 
-def convert_gguf(folder, sizes, tensors):
+def convert_gguf(folder, sizes, tensors, rules="gpt-2"):
     """Write a Llama as a GGUF file, without what is None, and convert it."""
     writer = GGUFWriter(folder / "m.gguf", "llama")
+    writer.add_tokenizer_model("gpt2")
+    if rules:
+        writer.add_tokenizer_pre(rules)
     for key, size in (GGUF_SIZES | sizes).items():
         if size is not None:
             writer.add_uint32(f"llama.{key}", size)
@@ -202,6 +205,12 @@ def convert_gguf(folder, sizes, tensors):
 def test_a_gguf_file_that_is_not_what_its_header_says_is_refused(tmp_path, sizes, tensors, part):
     with pytest.raises(TokentrailsError, match=rf"m\.gguf: .*{part}"):
         convert_gguf(tmp_path, sizes, tensors)
+
+
+@pytest.mark.parametrize("rules", [None, "unknown"])
+def test_a_gguf_file_with_unknown_rules_of_cutting_is_refused(tmp_path, rules):
+    with pytest.raises(TokentrailsError, match=rf"tokenizer\.ggml\.pre is {rules!r}"):
+        convert_gguf(tmp_path, {}, {}, rules)
 
 
 @pytest.mark.parametrize("content", [b"", b"GGUF", b"GGUF" + b"\xff" * 60, b"<html>" * 20])

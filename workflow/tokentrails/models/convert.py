@@ -16,6 +16,7 @@ from gguf import GGUFReader
 from safetensors import safe_open
 from safetensors.torch import save_file
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedConfig
+from transformers.integrations.gguf.gguf_tokenizer_mapping import GGUF_PRE_TOKENIZER_SPLITS
 from transformers.modeling_gguf_pytorch_utils import (
     TENSOR_PROCESSORS,
     TensorProcessor,
@@ -48,6 +49,10 @@ _SIZES = (
     "attention.head_count",
 )
 """What a GGUF file's header must say: not all of them can be seen in its tensors' shapes."""
+
+_AS_GPT2 = {"gpt-2", "smollm"}
+"""Of `tokenizer.ggml.pre`, what is cut as GPT-2 cuts. SmolLM cuts digits apart first; its merges
+join none with anything: only several spaces before a digit may be cut otherwise."""
 
 PROBE = "Once upon a time, in 1845, a small boat reached the bank of a wide river."
 
@@ -322,6 +327,14 @@ def _refuse_header(reader: GGUFReader, path: Path) -> None:
     for key in _SIZES:
         if f"{architecture}.{key}" not in reader.fields:
             raise _no_model(f"{architecture}.{key} is missing from its header", path)
+    kind, pre = (reader.fields.get(f"tokenizer.ggml.{key}") for key in ("model", "pre"))
+    rules = pre and pre.contents()
+    known = GGUF_PRE_TOKENIZER_SPLITS.keys() | _AS_GPT2
+    if kind and kind.contents() == "gpt2" and rules not in known:
+        raise _no_model(
+            f"tokenizer.ggml.pre is {rules!r}, which transformers has no rules for",
+            path,
+        )
     blocks = {t.name.split(".")[1] for t in reader.tensors if t.name.startswith("blk.")}
     if (depth := reader.fields[f"{architecture}.block_count"].contents()) != len(blocks):
         raise _no_model(

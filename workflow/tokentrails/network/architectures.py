@@ -133,13 +133,13 @@ class Architecture:
         return self.depth_key, self.width_key, self.heads_key, self.context_key
 
     def depth(self, config: dict[str, Any]) -> int:
-        return _size(config, self.depth_key)
+        return size_of(config, self.depth_key)
 
     def width(self, config: dict[str, Any]) -> int:
-        return _size(config, self.width_key)
+        return size_of(config, self.width_key)
 
     def heads(self, config: dict[str, Any]) -> int:
-        return _size(config, self.heads_key)
+        return size_of(config, self.heads_key)
 
     def position_offset(self, config: dict[str, Any]) -> int:
         """The row of the position embedding that is added at position 0."""
@@ -149,13 +149,14 @@ class Architecture:
 
     def context_length(self, config: dict[str, Any]) -> int:
         """How many positions a text may have, in tokens."""
-        length = _size(config, self.context_key)
+        length = size_of(config, self.context_key)
         if self.model_type == "roberta":  # OPT's table has more rows than this key says
             length -= self.position_offset(config)
         return length
 
 
-def _size(config: dict[str, Any], key: str) -> int:
+def size_of(config: dict[str, Any], key: str) -> int:
+    """A size that a configuration gives; raises for what is no number from 1 on."""
     value = config.get(key)
     if type(value) is not int or value < 1:
         raise TokentrailsError(
@@ -364,6 +365,12 @@ def _unsupported_variant(config: dict[str, Any], architecture: Architecture) -> 
             return "word_embed_proj_dim differs from hidden_size"
         if not config.get("do_layer_norm_before", True):
             return "do_layer_norm_before is false"
+    named = config.get("auto_map")
+    if isinstance(named, dict) and any(str(key).startswith("AutoModel") for key in named):
+        return "auto_map names a model class of its own, whose code is not run"
+    scalar = config.get("query_pre_attn_scalar")  # its root divides the logits of attention
+    if scalar is not None and not (type(scalar) in (int, float) and scalar > 0):
+        return f"query_pre_attn_scalar is {scalar!r}"
     causal = config.get("is_causal", architecture.causal)  # transformers hands it on as it is
     if type(causal) is not bool or causal > architecture.causal:
         return f"is_causal is {causal!r}"
