@@ -244,6 +244,7 @@ def test_biases_without_their_flag_are_refused(described):
         ("llama", {"vocab_size": -1}, "vocab_size is -1"),
         ("llama", {"auto_map": {"AutoModel": "m.LlamaEncoderModel"}}, "auto_map names a model"),
         ("llama", {"architectures": ["LlamaEncoderModel"]}, "'LlamaEncoderModel', which is no"),
+        ("llama", {"architectures": 5}, "architectures names 5, which is no class"),
         ("qwen2", {"is_causal": None}, "is_causal is None"),
         ("bert", {"is_causal": True}, "is_causal is True"),
         ("gemma2", {"use_bidirectional_attention": True}, "use_bidirectional_attention"),

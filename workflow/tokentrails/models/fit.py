@@ -68,7 +68,8 @@ def complete(config: dict[str, Any], *, where: str) -> dict[str, Any]:
     for key in ("num_key_value_heads", "head_dim", "vocab_size"):
         if config.get(key) is not None:
             size_of(config, key)
-    for name in config.get("architectures") or ():
+    named = config.get("architectures") or []
+    for name in named if isinstance(named, list) else [named]:
         if not (isinstance(name, str) and hasattr(transformers, name)):
             raise TokentrailsError(
                 f"architectures names {name!r:.80}, which is no class of transformers",
