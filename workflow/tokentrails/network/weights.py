@@ -88,8 +88,6 @@ class Weights:
                 raise self._broken(f"{name!r} does not lie behind the tensor before it")
             if not all(type(n) is int and n >= 0 for n in entry.shape):
                 raise self._broken(f"{name!r} has the shape {list(entry.shape)!r:.80}")
-            if not isinstance(entry.dtype, str):
-                raise self._broken(f"{name!r} has the type {entry.dtype!r:.80}")
             width = _BYTES.get(entry.dtype)
             if width is not None and math.prod(entry.shape) * width != length:
                 raise self._broken(f"the shape of {name!r} does not fit its bytes")
