@@ -13,6 +13,7 @@ from tokentrails.catalogue import ANALYSES
 from tokentrails.config.load import load_config
 from tokentrails.network.size import ModelSize
 from tokentrails.running.cost import memory_mb, occurrences_of, states_mb, tokens_of
+from tokentrails.running.job_cost import JobCost
 
 CIRCUITS = tuple(each.name for each in ANALYSES if each.inside)
 
@@ -120,12 +121,8 @@ def test_jobs_take_no_more_than_they_ask_for(folder, monkeypatch):
         states = folder / f"results/hidden_states/{place}.parquet"
         around = 0.1  # Parquet's own, about each layer
         assert states.stat().st_size / 1e6 <= states_mb(experiment, size) + around, place
-        spent = pl.read_csv(
-            folder / f"results/benchmarks/hidden_states/{place}.tsv",
-            separator="\t",
-            null_values="NA",
-        )
-        assert spent["max_rss"].max() < memory_mb(size.weights_mb), place
+        spent = JobCost.read(folder / f"results/logs/hidden_states/{place}.log")
+        assert spent.max_rss_mb < memory_mb(size.weights_mb), place
 
 
 # A row for each word, token or pair, or for each part that moves it: too long to be read in a page.

@@ -84,7 +84,7 @@ class Rule(NamedTuple):
 
     name: str
     script: str | None
-    benchmark: str | None
+    log: str | None
     params: dict[str, str]
 
 
@@ -100,7 +100,7 @@ with SnakemakeApi() as api:
     loaded = api.workflow(ResourceSettings(cores=1), config, snakefile=Path("Snakefile"))
     loaded.dag()
     sys.stdout.write(json.dumps([
-        (rule.name, rule.script, rule.benchmark and str(rule.benchmark),
+        (rule.name, rule.script, next(map(str, rule.log), None),
          {key: value for key, value in rule.params.items() if isinstance(value, str)})
         for rule in loaded._workflow.rules if rule.output
     ]))

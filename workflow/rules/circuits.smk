@@ -14,8 +14,6 @@ rule head_tables:
         **outputs(attention="attention", heads="heads", summary="head_summary"),
     log:
         "<logs>/head_tables/<run>.log",
-    benchmark:
-        "<benchmarks>/head_tables/<run>.tsv"
     priority: get_turn()
     conda:
         "../../envs/torch.yaml"
@@ -40,8 +38,6 @@ rule activations:
         **outputs("activations", first="first_position_neurons"),
     log:
         "<logs>/activations/<run>.log",
-    benchmark:
-        "<benchmarks>/activations/<run>.tsv"
     priority: get_turn()
     conda:
         "../../envs/torch.yaml"
@@ -66,8 +62,6 @@ rule neuron_table:
         **outputs("neurons"),
     log:
         "<logs>/neuron_table/{model}/{checkpoint}.log",
-    benchmark:
-        "<benchmarks>/neuron_table/{model}/{checkpoint}.tsv"
     priority: get_turn()
     conda:
         "../../envs/torch.yaml"
@@ -94,8 +88,6 @@ rule evolution_tables:
         **outputs("evolution", predictions="predictions"),
     log:
         "<logs>/evolution_tables/<run>.log",
-    benchmark:
-        "<benchmarks>/evolution_tables/<run>.tsv"
     priority: get_turn()
     conda:
         "../../envs/torch.yaml"
@@ -121,8 +113,6 @@ rule predictions_text:
         table("predictions", "txt"),
     log:
         "<logs>/predictions_text/<run>.log",
-    benchmark:
-        "<benchmarks>/predictions_text/<run>.tsv"
     conda:
         "../../envs/analysis.yaml"
     params:
@@ -139,8 +129,6 @@ rule attribution_tables:
         **outputs("attribution", sum="attribution_sum"),
     log:
         "<logs>/attribution_tables/<run>.log",
-    benchmark:
-        "<benchmarks>/attribution_tables/<run>.tsv"
     priority: get_turn()
     conda:
         "../../envs/torch.yaml"

@@ -61,8 +61,6 @@ if CLAIMS:
             },
         log:
             "<logs>/claims.log",
-        benchmark:
-            "<benchmarks>/claims.tsv"
         conda:
             "../../envs/claims.yaml"
         params:
@@ -89,8 +87,6 @@ if PAPER_ITEMS:
             **PAPER_INDEX,
         log:
             "<logs>/paper.log",
-        benchmark:
-            "<benchmarks>/paper.tsv"
         localrule: True
         conda:
             "../../envs/claims.yaml"

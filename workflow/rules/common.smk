@@ -20,6 +20,7 @@ from tokentrails.models.trained import FOLDER as TRAINED
 from tokentrails.network.size import ModelSize
 from tokentrails.running.cost import memory_mb, minutes, work
 from tokentrails.running.fingerprint import fingerprint
+from tokentrails.running.fork_server import start_servers
 from tokentrails.running.orphans import cancel_orphans
 from tokentrails.running.targets import DOCUMENT, Targets
 from tokentrails.settings import WORDFREQ
@@ -49,7 +50,6 @@ wildcard_constraints:
 
 pathvars:
     logs="results/logs",
-    benchmarks="results/benchmarks",
     run="{model}/{checkpoint}/{experiment}",
     across="{model}/{experiment}",
 
@@ -456,7 +456,9 @@ onstart:
             "another tokentrails run is working in this folder.\n"
             "Hint: wait until it has ended, or stop it; then run the same command again."
         )
-    if workflow.executor_plugin.name == "slurm":
+    if workflow.executor_plugin.name == "local":
+        start_servers()
+    elif workflow.executor_plugin.name == "slurm":
         try:
             orphans = cancel_orphans(Path.cwd())
         except TokentrailsError as error:

@@ -1,6 +1,6 @@
 # What a run will take, before it starts; and what it cost, rule by rule.
 #
-# in:  the configuration, and what is there already; everything that `all` makes, and the benchmark files of the jobs
+# in:  the configuration, and what is there already; everything that `all` makes, and the logs of the jobs
 # out: a few lines on the terminal; results/costs.parquet and .csv
 
 
@@ -21,7 +21,7 @@ rule plan:
         "../scripts/plan.py"
 
 
-# Benchmark files are no inputs: deleting one would mean to run its job again. The table is due when
+# Logs are no inputs: deleting one would mean to run its job again. The table is due when
 # anything else was made, and so a finished run has nothing left to do.
 rule costs:
     input:

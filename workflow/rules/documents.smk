@@ -19,8 +19,6 @@ rule document:
         ),
     log:
         "<logs>/document/<run>/{label}.log",
-    benchmark:
-        "<benchmarks>/document/<run>/{label}.tsv"
     localrule: True
     conda:
         "../../envs/documents.yaml"

@@ -10,8 +10,6 @@ rule page_script:
         local(PAGE_SCRIPT),
     log:
         "<logs>/page_script.log",
-    benchmark:
-        "<benchmarks>/page_script.tsv"
     localrule: True
     conda:
         "../../envs/figures.yaml"
@@ -22,7 +20,7 @@ rule page_script:
 
 
 for figure in CATALOGUE.figures.values():
-    # The folder of logs and benchmarks below that of the rule; for all models there is one file.
+    # The folder of logs below that of the rule; for all models there is one file.
     place = "/".join(
         f"{{{name}}}" for name in ("model", "checkpoint", "experiment") if name in figure.path
     )
@@ -46,10 +44,6 @@ for figure in CATALOGUE.figures.values():
             f"<logs>/{figure.name}_figure/{place}.log"
             if place
             else f"<logs>/{figure.name}_figure.log",
-        benchmark:
-            f"<benchmarks>/{figure.name}_figure/{place}.tsv"
-            if place
-            else f"<benchmarks>/{figure.name}_figure.tsv"
         wildcard_constraints:
             experiment=figure_experiments(figure),
         localrule: True

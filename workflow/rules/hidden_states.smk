@@ -13,8 +13,6 @@ rule hidden_states:
         STATES,
     log:
         "<logs>/hidden_states/<run>.log",
-    benchmark:
-        "<benchmarks>/hidden_states/<run>.tsv"
     priority: get_turn()
     conda:
         "../../envs/torch.yaml"

@@ -19,8 +19,6 @@ for measure in CONFIG.measures.values():
             **outputs(measure.name),
         log:
             f"<logs>/{measure.name}_measure/<run>.log",
-        benchmark:
-            f"<benchmarks>/{measure.name}_measure/<run>.tsv"
         priority: get_turn() if "embedding" in measure.reads else 0
         conda:
             "../../envs/analysis.yaml"
@@ -42,8 +40,6 @@ for measure in CONFIG.measures.values():
             **outputs(f"{measure.name}_curves"),
         log:
             f"<logs>/{measure.name}_curves/<run>.log",
-        benchmark:
-            f"<benchmarks>/{measure.name}_curves/<run>.tsv"
         conda:
             "../../envs/analysis.yaml"
         params:

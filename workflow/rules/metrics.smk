@@ -15,8 +15,6 @@ rule baseline:
         **outputs("baseline", dimensions="baseline_dimensions"),
     log:
         "<logs>/baseline/<run>.log",
-    benchmark:
-        "<benchmarks>/baseline/<run>.tsv"
     wildcard_constraints:
         experiment=BASELINE,
     priority: get_turn()
@@ -42,8 +40,6 @@ rule identity:
         **outputs("identity"),
     log:
         "<logs>/identity/<run>.log",
-    benchmark:
-        "<benchmarks>/identity/<run>.tsv"
     priority: get_turn()
     conda:
         "../../envs/analysis.yaml"
@@ -65,8 +61,6 @@ rule context:
         **outputs("context"),
     log:
         "<logs>/context/<run>.log",
-    benchmark:
-        "<benchmarks>/context/<run>.tsv"
     conda:
         "../../envs/analysis.yaml"
     params:
@@ -83,8 +77,6 @@ rule summary:
         **outputs("summary"),
     log:
         "<logs>/summary/<run>.log",
-    benchmark:
-        "<benchmarks>/summary/<run>.tsv"
     conda:
         "../../envs/analysis.yaml"
     params:
@@ -102,8 +94,6 @@ rule curves:
         **outputs("curves"),
     log:
         "<logs>/curves/<run>.log",
-    benchmark:
-        "<benchmarks>/curves/<run>.tsv"
     conda:
         "../../envs/analysis.yaml"
     params:
@@ -123,8 +113,6 @@ rule half_lives:
         **outputs("half_lives", by_group="half_lives_by_group", curve="half_life_curve"),
     log:
         "<logs>/half_lives/<run>.log",
-    benchmark:
-        "<benchmarks>/half_lives/<run>.tsv"
     conda:
         "../../envs/tokenize.yaml"
     params:
@@ -144,8 +132,6 @@ rule senses_tables:
         **outputs(senses="senses", by_layer="senses_by_layer", best="senses_best"),
     log:
         "<logs>/senses_tables/<run>.log",
-    benchmark:
-        "<benchmarks>/senses_tables/<run>.tsv"
     conda:
         "../../envs/analysis.yaml"
     threads: get_threads
@@ -166,8 +152,6 @@ rule convergence_tables:
         **outputs("convergence", by_group="convergence_by_group"),
     log:
         "<logs>/convergence_tables/<across>.log",
-    benchmark:
-        "<benchmarks>/convergence_tables/<across>.tsv"
     conda:
         "../../envs/analysis.yaml"
     params:
@@ -191,8 +175,6 @@ rule alignment_table:
         **outputs("alignment"),
     log:
         "<logs>/alignment_table/<across>.log",
-    benchmark:
-        "<benchmarks>/alignment_table/<across>.tsv"
     conda:
         "../../envs/analysis.yaml"
     params:
@@ -216,8 +198,6 @@ rule perturbation_table:
         **outputs("perturbation"),
     log:
         "<logs>/perturbation_table/<run>.log",
-    benchmark:
-        "<benchmarks>/perturbation_table/<run>.tsv"
     conda:
         "../../envs/analysis.yaml"
     params:
@@ -233,8 +213,6 @@ rule perturbation_by_group:
         **outputs("perturbation_by_group"),
     log:
         "<logs>/perturbation_by_group/<across>.log",
-    benchmark:
-        "<benchmarks>/perturbation_by_group/<across>.tsv"
     conda:
         "../../envs/analysis.yaml"
     params:
@@ -254,8 +232,6 @@ rule parameters:
         **outputs("parameters"),
     log:
         "<logs>/parameters/{model}/{checkpoint}.log",
-    benchmark:
-        "<benchmarks>/parameters/{model}/{checkpoint}.tsv"
     priority: get_turn()
     conda:
         "../../envs/analysis.yaml"
@@ -275,8 +251,6 @@ rule scaling:
         **outputs("scaling", slopes="scaling_slopes"),
     log:
         "<logs>/scaling.log",
-    benchmark:
-        "<benchmarks>/scaling.tsv"
     conda:
         "../../envs/analysis.yaml"
     params:

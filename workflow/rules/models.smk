@@ -15,8 +15,6 @@ rule model:
         local(multiext(f"{KEPT}/", **CHECKPOINT_FILES)),
     log:
         "<logs>/model/{model}/{checkpoint}.log",
-    benchmark:
-        "<benchmarks>/model/{model}/{checkpoint}.tsv"
     localrule: True
     conda:
         "../../envs/torch.yaml"
@@ -43,9 +41,7 @@ use rule model as passing_model with:
             for key, name in CHECKPOINT_FILES.items()
         },
     log:
-        "<logs>/model/{model}/{checkpoint}/{experiment}.log",
-    benchmark:
-        "<benchmarks>/passing_model/{model}/{checkpoint}/{experiment}.tsv"
+        "<logs>/passing_model/{model}/{checkpoint}/{experiment}.log",
     priority: get_turn(fetching=True)
     # As many as the jobs that use the weights: cores that are free for this one are free for them.
     threads: get_threads
@@ -63,8 +59,6 @@ rule checkpoints:
         **outputs("checkpoints"),
     log:
         "<logs>/checkpoints/{model}.log",
-    benchmark:
-        "<benchmarks>/checkpoints/{model}.tsv"
     localrule: True
     conda:
         "../../envs/analysis.yaml"

@@ -10,8 +10,6 @@ rule word_list:
         ensure(local(WORD_LIST), non_empty=True),
     log:
         "<logs>/word_list.log",
-    benchmark:
-        "<benchmarks>/word_list.tsv"
     localrule: True
     conda:
         "../../envs/tokenize.yaml"
@@ -32,8 +30,6 @@ rule tokens:
         skipped_csv="results/tokens/{model}/{experiment}.skipped.csv",
     log:
         "<logs>/tokens/<across>.log",
-    benchmark:
-        "<benchmarks>/tokens/<across>.tsv"
     priority: get_turn()
     conda:
         "../../envs/tokenize.yaml"

@@ -15,8 +15,6 @@ rule training_text:
         **{name: ensure(local(path), non_empty=True) for name, path in PLAYS.items()},
     log:
         "<logs>/training_text.log",
-    benchmark:
-        "<benchmarks>/training_text.tsv"
     localrule: True
     conda:
         "../../envs/torch.yaml"
@@ -36,8 +34,6 @@ rule training:
         csv=table("loss", "csv"),
     log:
         "<logs>/training/{model}.log",
-    benchmark:
-        "<benchmarks>/training/{model}.tsv"
     conda:
         "../../envs/torch.yaml"
     threads: 2

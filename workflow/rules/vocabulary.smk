@@ -14,8 +14,6 @@ rule ranks:
         **outputs("ranks"),
     log:
         "<logs>/ranks/<run>.log",
-    benchmark:
-        "<benchmarks>/ranks/<run>.tsv"
     priority: get_turn()
     conda:
         "../../envs/torch.yaml"
@@ -40,8 +38,6 @@ rule ranks_by_class:
         **outputs(by_class="ranks_by_class", gap="ranks_gap", summary="ranks_summary"),
     log:
         "<logs>/ranks_by_class/<run>.log",
-    benchmark:
-        "<benchmarks>/ranks_by_class/<run>.tsv"
     conda:
         "../../envs/analysis.yaml"
     params:

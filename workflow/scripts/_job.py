@@ -5,6 +5,7 @@ import gc
 import logging
 import os
 import sys
+import time
 import traceback
 import warnings
 from contextlib import contextmanager
@@ -15,6 +16,10 @@ if not sys.stderr.isatty():
     os.environ["TQDM_DISABLE"] = "1"  # no progress bars in log files
 
 from tokentrails.errors import TokentrailsError, is_disk_full
+from tokentrails.running.fork_server import run_in_fork
+from tokentrails.running.job_cost import JobCost
+
+STARTED = time.monotonic()
 
 # Libraries such as torch make many objects that stay as long as the process does. Python would look
 # through them for garbage again and again while it imports them.
@@ -22,12 +27,13 @@ gc.set_threshold(50_000)
 
 
 @contextmanager
-def job(snakemake):
-    """Run a script's work with its log file open.
+def job(snakemake, libraries="tables"):
+    """Run a script's work with its log file open, where these libraries are loaded already.
 
     What users can mend is said in one message. Anything else is our fault: the traceback goes to
     the log, and the message says where that is. Nothing that follows the block is run.
     """
+    run_in_fork(libraries)
     log = Path(snakemake.log[0])
     log.parent.mkdir(parents=True, exist_ok=True)
     logging.basicConfig(filename=log, filemode="w", level=logging.INFO, format="%(message)s")
@@ -56,6 +62,7 @@ def job(snakemake):
             f"{snakemake.rule} ({wildcards}): {type(error).__name__}: {error}\n"
             f"Hint: this is unexpected; the traceback is in {log}."
         )
+    logging.info(JobCost.since(STARTED))
     _end()
 
 

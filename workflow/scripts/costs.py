@@ -9,5 +9,5 @@ with job(snakemake):
     from tokentrails.running.rule_costs import costs, jobs
 
     output = snakemake.output
-    benchmarks = Path(output.table).with_name("benchmarks")
-    write_table(costs(jobs(benchmarks)), output.table, output.csv)
+    logs = Path(output.table).with_name("logs")
+    write_table(costs(jobs(logs)), output.table, output.csv)

@@ -4,7 +4,7 @@ from functools import partial
 
 from _job import job
 
-with job(snakemake):
+with job(snakemake, "torch"):
     from _run import prepare_run
 
     from tokentrails.files.tables import write_table

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from _job import job
 
-with job(snakemake):
+with job(snakemake, "torch"):
     from _torch import quiet_transformers
 
     from tokentrails.models.prepare import prepare

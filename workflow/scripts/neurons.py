@@ -2,7 +2,7 @@
 
 from _job import job
 
-with job(snakemake):
+with job(snakemake, "torch"):
     from _run import prepare_run
 
     from tokentrails.files.tables import write_parts

@@ -11,7 +11,7 @@ from _job import job
 # that sleep at once cost a third of the speed when none do: so they spin, but not for long.
 os.environ.setdefault("GOMP_SPINCOUNT", "20000")
 
-with job(snakemake):
+with job(snakemake, "torch"):
     from _torch import prepare_torch, quiet_transformers
 
     from tokentrails.config.trainings import SIZES

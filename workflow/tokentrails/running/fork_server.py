@@ -1,0 +1,180 @@
+"""Processes that have loaded the large libraries, and are copied for each job.
+
+A job of a second waits five for torch and transformers. In a run they are loaded once, by a server
+that the first job which needs them wakes, and every job is a fork of it: files, environment, memory
+and death of its own, as if it had been started by itself. The servers hold nothing of tokentrails,
+so each job reads the code that is there. A job that finds no server loads what it needs.
+
+This file is also the server's program: `python -P fork_server.py DESCRIPTOR MODULE ...`, with that
+of a socket that listens.
+"""
+
+import gc
+import json
+import os
+import runpy
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import traceback
+from contextlib import suppress
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NoReturn
+
+LIBRARIES = {
+    "tables": ("numpy", "polars", "pyarrow.parquet", "scipy.optimize", "altair", "vl_convert"),
+    "torch": (
+        "numpy",
+        "polars",
+        "pyarrow.parquet",
+        "scipy.optimize",
+        "torch",
+        "tokenizers",
+        "transformers.modeling_layers",
+        "transformers.activations",
+        "transformers.models.auto.modeling_auto",
+    ),
+}
+"""What each server loads."""
+
+VARIABLE = "TOKENTRAILS_FORK_SERVERS"
+"""Of the environment: the Python of the servers and the folder of their sockets."""
+
+_READY = b"+"
+
+
+def start_servers() -> None:
+    """Start this run's servers, which end with this process; they load nothing before a job comes.
+
+    Only where a fork is safe: on Linux, and torch's without a driver of NVIDIA's, of which a copied
+    process can make no use once it was asked for its devices.
+    """
+    if sys.platform != "linux":
+        return
+    folder = tempfile.mkdtemp(prefix="tokentrails-")  # its path is short, as a socket's must be
+    for name, modules in LIBRARIES.items():
+        if name == "torch" and Path("/dev/nvidiactl").exists():
+            continue
+        with socket.socket(socket.AF_UNIX) as listener:  # bound here, so that no job is too early
+            listener.bind(f"{folder}/{name}")
+            listener.listen(128)
+            command = [sys.executable, "-P", __file__, str(listener.fileno()), *modules]
+            process = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=[listener.fileno()])
+        _SERVERS.append(process)  # and with it the pipe that ends the server when it closes
+    os.environ[VARIABLE] = os.pathsep.join([sys.prefix, folder])
+
+
+_SERVERS: list[subprocess.Popen[bytes]] = []
+
+
+def run_in_fork(name: str) -> None:
+    """Run this process's script in a fork of a server, and end as it ends.
+
+    Returns if there is no such server, or one of another Python; then nothing was done.
+    """
+    prefix, _, folder = os.environ.pop(VARIABLE, "").rpartition(os.pathsep)
+    if prefix != sys.prefix:
+        return
+    with socket.socket(socket.AF_UNIX) as connection:
+        try:
+            connection.connect(f"{folder}/{name}")
+            if connection.recv(1) != _READY:
+                return
+        except OSError:
+            return
+        request = {"argv": sys.argv, "cwd": os.getcwd(), "environ": dict(os.environ)}
+        socket.send_fds(connection, [_READY], [0, 1, 2])
+        connection.sendall(json.dumps(request).encode())
+        connection.shutdown(socket.SHUT_WR)
+        answer = connection.recv(16)
+    status = int(answer or 1)  # no answer: the process between was killed
+    if status < 0:  # a job that was killed by a signal ends by that signal
+        os.kill(os.getpid(), -status)
+    os._exit(abs(status))
+
+
+def _serve(listener: socket.socket, modules: list[str]) -> NoReturn:
+    """Wait for jobs; load at the first one; end when stdin does."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # each job has to see Ctrl-C, not the server
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the forks
+    if not sys.stderr.isatty():
+        os.environ["TQDM_DISABLE"] = "1"  # read when tqdm is imported; see scripts/_job.py
+    loaded = False
+    while 0 not in select.select([listener.fileno(), 0], [], [])[0]:
+        if not loaded:
+            try:
+                for module in modules:
+                    import_module(module)
+            except Exception:
+                break  # the job says so better, when it loads them itself
+            gc.collect()
+            gc.freeze()  # memory that is never looked through stays shared
+            loaded = True
+        connection, _ = listener.accept()
+        if os.fork() == 0:
+            listener.close()
+            with suppress(OSError):
+                _attend(connection)
+            os._exit(0)
+        connection.close()
+    address = Path(listener.getsockname())
+    address.unlink(missing_ok=True)
+    with suppress(OSError):
+        address.parent.rmdir()  # the last server's
+    os._exit(0)
+
+
+def _attend(connection: socket.socket) -> None:
+    """Fork the job, end it if who asked for it is gone, and say how it ended."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    connection.sendall(_READY)
+    _, files, _, _ = socket.recv_fds(connection, 1, 3)
+    with connection.makefile("rb") as stream:
+        request = json.load(stream)
+    job = os.fork()
+    if job == 0:
+        connection.close()
+        _run(request, files)
+    for file in files:
+        os.close(file)
+    ended = os.pidfd_open(job)
+    # Its client has sent everything: what can still be read is that it closes the connection.
+    watch = select.poll()
+    watch.register(ended, select.POLLIN)
+    watch.register(connection, select.POLLHUP)
+    if ended not in dict(watch.poll()):
+        os.kill(job, signal.SIGTERM)
+    _, status = os.waitpid(job, 0)
+    connection.sendall(str(os.waitstatus_to_exitcode(status)).encode())
+
+
+def _run(request: dict[str, Any], files: list[int]) -> NoReturn:
+    """The script, with what a process of its own would have begun with."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for target, file in enumerate(files):
+        os.dup2(file, target)
+        os.close(file)
+    os.chdir(request["cwd"])
+    os.environ.clear()
+    os.environ.update(request["environ"])
+    sys.argv[:] = request["argv"]
+    sys.path.insert(0, str(Path(sys.argv[0]).parent))
+    status = 0
+    try:
+        runpy.run_path(sys.argv[0], run_name="__main__")
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException:
+        traceback.print_exc()
+        status = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+if __name__ == "__main__":
+    _serve(socket.socket(fileno=int(sys.argv[1])), sys.argv[2:])
