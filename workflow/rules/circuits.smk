@@ -62,7 +62,7 @@ rule neuron_table:
         **outputs("neurons"),
     log:
         "<logs>/neuron_table/{model}/{checkpoint}.log",
-    priority: get_turn()
+    priority: get_turn(HEAVY)
     conda:
         "../../envs/torch.yaml"
     threads: get_threads
@@ -113,6 +113,7 @@ rule predictions_text:
         table("predictions", "txt"),
     log:
         "<logs>/predictions_text/<run>.log",
+    priority: SHOWN
     conda:
         "../../envs/analysis.yaml"
     params:

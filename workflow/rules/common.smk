@@ -270,23 +270,30 @@ def constant_if_all_are_kept(value):
     return lambda function: function if PASSING_TURNS else value
 
 
-def get_turn(fetching=False):
-    """A priority function: weights that are there are used before the next ones are fetched.
+# Which of the jobs that could start does so: what people look at as soon as it can be drawn, each
+# experiment's models and tables before the next one's, and what takes long at the end.
+SHOWN, LIGHT, RUN, HEAVY = 4000, 3000, 2000, 0
+FIRST = {name: -number for number, name in enumerate(CONFIG.experiments)} | {BASELINE: 1}
 
-    What comes from a hub is fetched for all experiments before the first one uses it, so that they
-    share one file; what lies on this disk anyway, for one after the other.
+
+def get_turn(priority=RUN, fetching=False):
+    """A priority function of a job that uses a model's weights, or gets them.
+
+    Weights that are there and are not kept are used before the next ones are fetched. What comes
+    from a hub is fetched for all experiments before the first one uses it, so that they share one
+    file; what lies on this disk anyway, for one after the other.
     """
 
-    @constant_if_all_are_kept(0)
-    def priority(wildcards):
+    def get(wildcards):
         model = get_model(wildcards)
         if model.keep_weights:
-            return 0
+            return priority + FIRST[wildcards.get("experiment") or get_user(wildcards)]
         turn = (model.name, wildcards.get("checkpoint", model.tokenizer_checkpoint))
         last_is_lowest = 3 * (len(PASSING_TURNS) - TURNS[turn])
-        return last_is_lowest + fetching * (-1 if KINDS[model.source.kind].on_disk else 1)
+        waits = fetching * (-1 if KINDS[model.source.kind].on_disk else 1)
+        return SHOWN + last_is_lowest + waits
 
-    return priority
+    return get
 
 
 @constant_if_all_are_kept(0)

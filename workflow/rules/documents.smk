@@ -19,6 +19,7 @@ rule document:
         ),
     log:
         "<logs>/document/<run>/{label}.log",
+    priority: SHOWN
     localrule: True
     conda:
         "../../envs/documents.yaml"

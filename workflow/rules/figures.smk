@@ -10,6 +10,7 @@ rule page_script:
         local(PAGE_SCRIPT),
     log:
         "<logs>/page_script.log",
+    priority: SHOWN
     localrule: True
     conda:
         "../../envs/figures.yaml"
@@ -46,6 +47,7 @@ for figure in CATALOGUE.figures.values():
             else f"<logs>/{figure.name}_figure.log",
         wildcard_constraints:
             experiment=figure_experiments(figure),
+        priority: SHOWN
         localrule: True
         conda:
             "../../envs/figures.yaml"

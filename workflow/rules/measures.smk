@@ -19,7 +19,7 @@ for measure in CONFIG.measures.values():
             **outputs(measure.name),
         log:
             f"<logs>/{measure.name}_measure/<run>.log",
-        priority: get_turn() if "embedding" in measure.reads else 0
+        priority: get_turn(LIGHT) if "embedding" in measure.reads else LIGHT
         conda:
             "../../envs/analysis.yaml"
         resources:

@@ -17,7 +17,7 @@ rule baseline:
         "<logs>/baseline/<run>.log",
     wildcard_constraints:
         experiment=BASELINE,
-    priority: get_turn()
+    priority: get_turn(LIGHT)
     conda:
         "../../envs/analysis.yaml"
     resources:
@@ -40,7 +40,7 @@ rule identity:
         **outputs("identity"),
     log:
         "<logs>/identity/<run>.log",
-    priority: get_turn()
+    priority: get_turn(LIGHT)
     conda:
         "../../envs/analysis.yaml"
     resources:
@@ -61,6 +61,7 @@ rule context:
         **outputs("context"),
     log:
         "<logs>/context/<run>.log",
+    priority: LIGHT
     conda:
         "../../envs/analysis.yaml"
     params:
@@ -77,6 +78,7 @@ rule summary:
         **outputs("summary"),
     log:
         "<logs>/summary/<run>.log",
+    priority: LIGHT
     conda:
         "../../envs/analysis.yaml"
     params:
@@ -94,6 +96,7 @@ rule curves:
         **outputs("curves"),
     log:
         "<logs>/curves/<run>.log",
+    priority: LIGHT
     conda:
         "../../envs/analysis.yaml"
     params:
@@ -113,6 +116,7 @@ rule half_lives:
         **outputs("half_lives", by_group="half_lives_by_group", curve="half_life_curve"),
     log:
         "<logs>/half_lives/<run>.log",
+    priority: LIGHT
     conda:
         "../../envs/tokenize.yaml"
     params:
@@ -132,6 +136,7 @@ rule senses_tables:
         **outputs(senses="senses", by_layer="senses_by_layer", best="senses_best"),
     log:
         "<logs>/senses_tables/<run>.log",
+    priority: LIGHT
     conda:
         "../../envs/analysis.yaml"
     threads: get_threads
@@ -152,6 +157,7 @@ rule convergence_tables:
         **outputs("convergence", by_group="convergence_by_group"),
     log:
         "<logs>/convergence_tables/<across>.log",
+    priority: LIGHT
     conda:
         "../../envs/analysis.yaml"
     params:
@@ -175,6 +181,7 @@ rule alignment_table:
         **outputs("alignment"),
     log:
         "<logs>/alignment_table/<across>.log",
+    priority: HEAVY
     conda:
         "../../envs/analysis.yaml"
     params:
@@ -198,6 +205,7 @@ rule perturbation_table:
         **outputs("perturbation"),
     log:
         "<logs>/perturbation_table/<run>.log",
+    priority: LIGHT
     conda:
         "../../envs/analysis.yaml"
     params:
@@ -213,6 +221,7 @@ rule perturbation_by_group:
         **outputs("perturbation_by_group"),
     log:
         "<logs>/perturbation_by_group/<across>.log",
+    priority: LIGHT
     conda:
         "../../envs/analysis.yaml"
     params:
@@ -232,7 +241,7 @@ rule parameters:
         **outputs("parameters"),
     log:
         "<logs>/parameters/{model}/{checkpoint}.log",
-    priority: get_turn()
+    priority: get_turn(LIGHT)
     conda:
         "../../envs/analysis.yaml"
     resources:

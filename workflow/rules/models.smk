@@ -42,7 +42,7 @@ use rule model as passing_model with:
         },
     log:
         "<logs>/passing_model/{model}/{checkpoint}/{experiment}.log",
-    priority: get_turn(fetching=True)
+    priority: get_turn()
     # As many as the jobs that use the weights: cores that are free for this one are free for them.
     threads: get_threads
     resources:

@@ -30,7 +30,7 @@ rule tokens:
         skipped_csv="results/tokens/{model}/{experiment}.skipped.csv",
     log:
         "<logs>/tokens/<across>.log",
-    priority: get_turn()
+    priority: get_turn(RUN + 1)
     conda:
         "../../envs/tokenize.yaml"
     resources:

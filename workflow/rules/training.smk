@@ -15,6 +15,7 @@ rule training_text:
         **{name: ensure(local(path), non_empty=True) for name, path in PLAYS.items()},
     log:
         "<logs>/training_text.log",
+    priority: LIGHT
     localrule: True
     conda:
         "../../envs/torch.yaml"
@@ -34,6 +35,7 @@ rule training:
         csv=table("loss", "csv"),
     log:
         "<logs>/training/{model}.log",
+    priority: LIGHT
     conda:
         "../../envs/torch.yaml"
     threads: 2

@@ -38,6 +38,7 @@ rule ranks_by_class:
         **outputs(by_class="ranks_by_class", gap="ranks_gap", summary="ranks_summary"),
     log:
         "<logs>/ranks_by_class/<run>.log",
+    priority: LIGHT
     conda:
         "../../envs/analysis.yaml"
     params:
