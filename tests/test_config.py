@@ -472,7 +472,9 @@ def test_a_checkpoint_has_one_list_of_its_neurons():
     whole_texts("heads")
     assert load(data)
     whole_texts("neurons")
-    assert load(circuits({"layers": [0]}))  # what is said of a text may differ
+    assert load(circuits({"heads": [0]}))  # what is said of a text may differ
+    with refused("experiments.f.circuits.layers", "layers is (0,) here and None in 'e'"):
+        load(changed(CONFIG, "experiments.f", {"file": "e.yaml", "circuits": {"layers": [0]}}))
 
 
 # The baseline, an experiment that the configuration adds by itself

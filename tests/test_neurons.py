@@ -14,7 +14,7 @@ from tiny_models import frame
 from tokentrails.errors import TokentrailsError
 from tokentrails.files.tables import read_frame, write_parts, write_table, writing_parts
 from tokentrails.metrics.activations import FIRST_ONLY, ActivationTables
-from tokentrails.metrics.neurons import neurons
+from tokentrails.metrics.neurons import neurons, operations
 from tokentrails.network.trace import Trace
 from tokentrails.texts.whole import WholeText
 
@@ -25,8 +25,21 @@ K = 4
 def made(request, tiny_model):
     """The parts of a tiny model, and its table of neurons."""
     model = tiny_model(request.param)
-    tables = neurons(model.spaces, top=K, high_bias=0.9, provenance=PROVENANCE)
+    tables = neurons(model.spaces, layers=range(3), top=K, high_bias=0.9, provenance=PROVENANCE)
     return SimpleNamespace(model=model, parts=model.parts, table=frame(*tables))
+
+
+def test_layers_are_a_choice_of_the_table(made):
+    tables = neurons(made.model.spaces, layers=[1], top=K, high_bias=0.9, provenance=PROVENANCE)
+    assert frame(*tables).equals(made.table.filter(layer=1))
+
+
+def test_operations_are_counted_by_the_lists(made):
+    rows = len(made.model.spaces.embedding.rows)
+    d = made.parts.embedding.shape[1]
+    lists = made.table.filter(layer=1).height
+    assert operations(made.model.spaces, [1]) == 2 * lists * rows * d
+    assert operations(made.model.spaces, range(3)) == 2 * made.table.height * rows * d
 
 
 def test_every_vector_of_every_neuron_has_a_list(made):

@@ -84,7 +84,7 @@ def circuit_tables(made):
     lens = Lens(made.language_model, made.architecture, spaces, "tiny (main)")
     evolved, predicted = evolution(texts, lens, top=5, prefix=str, provenance=PROVENANCE)
     by_part, sums = attribution(texts, made.trace, parts, made.own, provenance=PROVENANCE)
-    listed = neurons(spaces, top=4, high_bias=0.9, provenance=PROVENANCE)
+    listed = neurons(spaces, layers=range(3), top=4, high_bias=0.9, provenance=PROVENANCE)
     return {
         "attention": pa.concat_tables(attention),
         "heads": pa.concat_tables(lists),

@@ -52,7 +52,7 @@ class Model:
 
     def neurons(self, layers: Sequence[int]) -> None:
         parts = replace(self.parts, blocks=tuple(self.parts.blocks[i] for i in layers))
-        for _ in neurons(Spaces(parts, self.names), **LISTS):
+        for _ in neurons(Spaces(parts, self.names), layers=range(len(layers)), **LISTS):
             pass
 
     def bare_heads(self, text: WholeText, traced: Trace, layers: Sequence[int]) -> Callable:

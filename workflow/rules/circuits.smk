@@ -71,7 +71,7 @@ rule neuron_table:
     params:
         listing=lambda wildcards: CONFIG.experiments[
             get_neurons_user(wildcards)
-        ].circuits.list_settings,
+        ].circuits.neuron_settings,
         device=CONFIG.extract["device"],
         code=fingerprint("neurons"),
     message:

@@ -1,5 +1,7 @@
 """What scripts that run a checkpoint begin with."""
 
+import logging
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,7 +12,7 @@ from _torch import prepare_torch, quiet_transformers
 from tokentrails.files.tables import provenance_of, read_table
 from tokentrails.models.checkpoints import refuse_beyond, refuse_other_tokenizer
 from tokentrails.network.checkpoint import Checkpoint
-from tokentrails.network.device import choose_device
+from tokentrails.network.device import choose_device, seconds_of
 
 
 class Run(NamedTuple):
@@ -35,3 +37,12 @@ def prepare_run(snakemake, device):
         provenance = provenance_of(tokens) | provenance
     device = choose_device(device)  # the last thing that may fail, or wait
     return Run(checkpoint, device, tokens, provenance | {"device": device.type})
+
+
+def announce(operations, run, hint):
+    """Say what a job of more than a minute costs here, before it begins."""
+    minutes = seconds_of(operations, run.device) / 60
+    text = f"{run.checkpoint.name}: {operations / 1e12:.2g} TFLOP, some {minutes:.0f} minutes here"
+    logging.info(text)
+    if minutes > 1:
+        print(f"{text} ({hint})", file=sys.stderr, flush=True)

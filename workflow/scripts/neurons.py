@@ -3,10 +3,11 @@
 from _job import job
 
 with job(snakemake, "torch"):
-    from _run import prepare_run
+    from _run import announce, prepare_run
 
+    from tokentrails.config.selection import existing
     from tokentrails.files.tables import write_parts
-    from tokentrails.metrics.neurons import neurons
+    from tokentrails.metrics.neurons import neurons, operations
     from tokentrails.network.parts import load_parts
     from tokentrails.texts.tokenization import TokenizerFiles
     from tokentrails.vocabulary.spaces import Spaces
@@ -15,8 +16,13 @@ with job(snakemake, "torch"):
     run = prepare_run(snakemake, snakemake.params.device)
     *_, parts = load_parts(run.checkpoint.folder, run.device)
     names = TokenizerFiles.load(run.checkpoint.folder).entries(len(parts.embedding))
+    spaces = Spaces(parts, names, whole_words=options["whole_words"])
+    where = f"circuits of an experiment, model {run.checkpoint.name}"
+    layers = existing(options["layers"], len(parts.blocks), "layers", where=where)
+    announce(operations(spaces, layers), run, "circuits.layers takes fewer blocks")
     tables = neurons(
-        Spaces(parts, names, whole_words=options["whole_words"]),
+        spaces,
+        layers=layers,
         top=options["top"],
         high_bias=options["high_bias"],
         provenance=run.provenance,

@@ -231,13 +231,18 @@ class Circuits:
 
     @property
     def list_settings(self) -> dict[str, Any]:
-        """What lists of words depend on, those of the neurons too."""
+        """What lists of words depend on."""
         return {"top": self.top, "whole_words": self.whole_words, "high_bias": self.high_bias}
+
+    @property
+    def neuron_settings(self) -> dict[str, Any]:
+        """What the table of neurons depends on."""
+        return self.list_settings | {"layers": self.layers}
 
     @property
     def head_settings(self) -> dict[str, Any]:
         """What the tables of heads depend on."""
-        return self.list_settings | {"layers": self.layers, "heads": self.heads}
+        return self.neuron_settings | {"heads": self.heads}
 
     @property
     def activation_settings(self) -> dict[str, Any]:

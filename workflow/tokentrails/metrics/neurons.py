@@ -7,7 +7,7 @@ unembedding: of the weights alone, once per checkpoint.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -36,22 +36,25 @@ MEANINGS = words.MEANINGS | {
 def neurons(
     spaces: Spaces,
     *,
+    layers: Sequence[int],
     top: int,
     high_bias: float,
     provenance: Mapping[str, str],
 ) -> Iterator[pa.Table]:
-    """The parts of the table `neurons`, one of each block.
+    """The parts of the table `neurons`, one of each block that is looked at.
 
     Parameters
     ----------
+    layers: which ones are looked at.
     top: how many words are listed.
     high_bias: lists with a bias above this are marked.
     provenance: gives the key columns too.
     """
     names = pa.array(spaces.names, pa.string())
-    total = sum(len(block.mlp.W_out) for block in spaces.parts.blocks)
+    blocks = {layer: spaces.parts.blocks[layer] for layer in layers}
+    total = sum(len(block.mlp.W_out) for block in blocks.values())
     with progress_bar(total, checkpoint_name(provenance), " neurons") as bar:
-        for layer, block in enumerate(spaces.parts.blocks):
+        for layer, block in blocks.items():
             n, roles, compared, lists = len(block.mlp.W_out), [], [], []
             for role, space, vectors in _roles(block, layer, spaces):
                 roles.append(role)
@@ -71,6 +74,15 @@ def neurons(
                 meanings=MEANINGS,
                 units=words.UNITS,
             )
+
+
+def operations(spaces: Spaces, layers: Sequence[int]) -> float:
+    """Floating-point operations of the products with the vocabulary that the table needs."""
+    return sum(
+        2.0 * vectors.numel() * len(space.rows)
+        for layer in layers
+        for _, space, vectors in _roles(spaces.parts.blocks[layer], layer, spaces)
+    )
 
 
 def _roles(

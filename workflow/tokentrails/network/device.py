@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from functools import cache
 
 import torch
@@ -71,3 +72,15 @@ def repeat_exactly() -> None:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read at the first product
     torch.set_deterministic_debug_mode("warn")
     torch.utils.deterministic.fill_uninitialized_memory = False  # only costs time here
+
+
+def seconds_of(operations: float, device: torch.device) -> float:
+    """How long so many operations of large float32 products take, by the speed of a small one."""
+    side = 1024
+    factor = torch.ones(side, side, device=device)
+    times = []
+    for _ in range(3):  # the first one also sets the device up
+        start = time.perf_counter()
+        (factor @ factor)[0, 0].item()
+        times.append(time.perf_counter() - start)
+    return operations / (2 * side**3) * min(times)
