@@ -128,11 +128,16 @@ def rules_to_run(folder: Path, *args: str) -> dict[str, int]:
 
 def jobs_to_run(folder: Path, *args: str) -> set[Job]:
     """The jobs that a dry run would run, without the table of costs, which is due with any."""
+    return set(priorities(folder, *args))
+
+
+def priorities(folder: Path, *args: str) -> dict[Job, int]:
+    """The jobs that a dry run would run, and which goes first."""
     plugin = {"PYTHONPATH": str(Path(__file__).parent / "plugins")}
     done = run(folder, "--logger", "jobs", "--dry-run", *args, **plugin)
-    jobs = {Job(*json.loads(line)) for line in done.stdout.splitlines()}
-    assert bool(jobs) != ("Nothing to be done" in done.stderr), done.stderr
-    return {job for job in jobs if job.rule != "costs"}
+    found = {Job(*job): priority for job, priority in map(json.loads, done.stdout.splitlines())}
+    assert bool(found) != ("Nothing to be done" in done.stderr), done.stderr
+    return {job: priority for job, priority in found.items() if job.rule != "costs"}
 
 
 def write_yaml(path: Path, data: object) -> Path:

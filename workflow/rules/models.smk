@@ -15,6 +15,7 @@ rule model:
         local(multiext(f"{KEPT}/", **CHECKPOINT_FILES)),
     log:
         "<logs>/model/{model}/{checkpoint}.log",
+    priority: get_turn()
     localrule: True
     conda:
         "../../envs/torch.yaml"
@@ -42,7 +43,7 @@ use rule model as passing_model with:
         },
     log:
         "<logs>/passing_model/{model}/{checkpoint}/{experiment}.log",
-    priority: get_turn()
+    priority: get_turn(fetching=True)
     # As many as the jobs that use the weights: cores that are free for this one are free for them.
     threads: get_threads
     resources:

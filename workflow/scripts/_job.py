@@ -1,7 +1,6 @@
 """How every script ends: well, or with one message and a non-zero exit."""
 
 import atexit
-import gc
 import logging
 import os
 import sys
@@ -12,18 +11,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where the library lies
-if not sys.stderr.isatty():
-    os.environ["TQDM_DISABLE"] = "1"  # no progress bars in log files
 
 from tokentrails.errors import TokentrailsError, is_disk_full
-from tokentrails.running.fork_server import run_in_fork
+from tokentrails.running.fork_server import prepare_process, run_in_fork
 from tokentrails.running.job_cost import JobCost
 
 STARTED = time.monotonic()
-
-# Libraries such as torch make many objects that stay as long as the process does. Python would look
-# through them for garbage again and again while it imports them.
-gc.set_threshold(50_000)
+prepare_process()
 
 
 @contextmanager

@@ -7,10 +7,6 @@ from pathlib import Path
 
 from _job import job
 
-# Threads that wait by spinning hinder each other badly when other jobs take their cores, and those
-# that sleep at once cost a third of the speed when none do: so they spin, but not for long.
-os.environ.setdefault("GOMP_SPINCOUNT", "20000")
-
 with job(snakemake, "torch"):
     from _torch import prepare_torch, quiet_transformers
 

@@ -16,4 +16,5 @@ class LogHandler(LogHandlerBase):
         if getattr(record, "event", None) != LogEvent.JOB_INFO:
             print(record.getMessage(), file=sys.stderr)
         elif record.output:  # targets have none
-            print(json.dumps([record.rule_name, "/".join(record.wildcards.values())]))
+            job = [record.rule_name, "/".join(record.wildcards.values())]
+            print(json.dumps([job, record.priority]))
