@@ -20,8 +20,8 @@ ENV := .venv/.lock-$(firstword $(shell cksum < requirements.lock))
 DEV := .venv/.lock-dev-$(firstword $(shell cksum < requirements-dev.lock))
 TORCH := $(shell grep '^torch==' requirements.lock)
 
-COMPOSITES := find results/composites -name '*.pdf' 2>/dev/null | sort
-FIGURES := find results/figures -name '*.png' 2>/dev/null | sort
+COMPOSITES := find results/composites -name '*.svg' 2>/dev/null | sort
+FIGURES := find results/figures -name '*.svg' 2>/dev/null | sort
 
 .PHONY: all env report manual check test test-all bench clean help
 

@@ -88,6 +88,7 @@ BAD_VALUES = {
     "summary.half_life_threshold": [-1, 1.1, "0.1", float("nan")],
     "figures": [[]],
     "figures.depth": [3],
+    "figures.formats": [[], "svg", ["html", "png"], ["svg", "gif"], ["svg", "svg"], [3], None],
     **{f"figures.{name}": BAD_TITLES for name in ("identity_context", "senses")},
 }
 
@@ -154,6 +155,17 @@ PATH = {"source": "path:somewhere"}
             "extract.dtype",
             "float23",
             ("'float23'", "did you mean 'float32'?", "float32, bfloat16, float16"),
+        ),
+        (
+            "figures.formats",
+            ["svg", "jpg"],
+            ("figures.formats[1]", "html, svg, png, pdf, json"),
+        ),
+        ("figures.formats", ["html"], ("['html']", "svg, which the report shows")),
+        (
+            "paper",
+            [{"study": "s", "name": "n", "file": "composites/e_depth.pdf"}],
+            ("paper[0].file", "composites/e_depth.pdf is not made", "html, png, svg", "add pdf"),
         ),
         (
             "figures.senses",
@@ -361,6 +373,7 @@ def test_defaults_are_filled_in():
     statistics = {"bootstrap": 1000, "permutations": 10000, "confidence": 0.95}
     assert config.statistics == statistics | {"seed": 0, "few": 10}
     assert config.figures == {figure.name: figure.title for figure in CATALOGUE.figures.values()}
+    assert config.formats == ["html", "png", "svg"]
 
 
 def test_given_values_win_over_defaults():

@@ -335,7 +335,7 @@ def test_the_examples_run_from_a_folder_of_ones_own(tmp_path_factory, tmp_path):
     assert pl.read_csv(run / "length.csv").height == table.height
     schema = pa.parquet.read_schema(run / "length.parquet")
     assert json.loads(schema.metadata[b"definitions"])["value"] == "Euclidean length of the state"
-    for suffix in ("svg", "html", "png", "pdf", "json"):
+    for suffix in ("svg", "html", "png"):
         assert (folder / f"results/figures/gpt2/main/senses/neighbours.{suffix}").stat().st_size
         assert (folder / f"results/composites/senses_length.{suffix}").stat().st_size
     assert wf.rules_to_run(folder) == {}

@@ -70,7 +70,7 @@ def test_everything_is_made_once(folder):
         assert made == {f"{name}.{s}" for name in TABLES[experiment] for s in suffixes}
         figures = folder / f"results/figures/neox/all/{experiment}"
         made = {f.name for f in figures.iterdir()}
-        suffixes = ("svg", "html", "png", "pdf", "json")
+        suffixes = ("svg", "html", "png")
         assert made == {f"{name}.{s}" for name in FIGURES[experiment] for s in suffixes}
     assert wf.half_written(folder) == []
     assert wf.rules_to_run(folder, "convergence", "perturbation") == {}

@@ -1,11 +1,12 @@
 """Which files a configuration asks for, and which tables each figure reads; without Snakemake."""
 
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 import workflow as wf
 
-from tokentrails.catalogue import CATALOGUE, FIGURE_SUFFIXES, Kind, Scope
+from tokentrails.catalogue import CATALOGUE, Kind, Scope
 from tokentrails.config.load import load_config
 from tokentrails.running.targets import Targets
 
@@ -28,6 +29,10 @@ TEXTS = [{"label": "first", "prompt": "A text."}, {"label": "second", "prompt": 
 @pytest.fixture
 def targets(tmp_path, monkeypatch) -> Targets:
     monkeypatch.chdir(tmp_path)
+    return targets_in(tmp_path)
+
+
+def targets_in(tmp_path, **settings) -> Targets:
     experiments = {}
     for name, file in EXPERIMENTS.items():
         prompts = {} if "words" in file else {"prompts": SENSES if "prompts" in file else TEXTS}
@@ -38,7 +43,7 @@ def targets(tmp_path, monkeypatch) -> Targets:
         "nano": {"source": "train:nano", "checkpoints": ["step0", "step1"]},
         "one": {"source": "hub:owner/one"},
     }
-    return Targets(load_config({"models": models, "experiments": experiments}))
+    return Targets(load_config({"models": models, "experiments": experiments} | settings))
 
 
 def tables(paths: list[str], part: str) -> set[str]:
@@ -89,7 +94,14 @@ def test_figures_are_drawn_where_their_tables_are_made(targets):
         *("pairs_senses", "pairs_depth", "pairs_separability", "drift_senses", "drift_depth"),
         *("texts_half_lives", "texts_ranks", "scaling"),
     }
-    assert len(targets.figures()) == len(FIGURE_SUFFIXES) * len(drawn)
+    assert len(targets.figures()) == 3 * len(drawn)
+
+
+def test_figures_are_asked_for_in_the_formats_of_the_configuration(targets, tmp_path):
+    few = targets_in(tmp_path, figures={"formats": ["svg", "pdf"]})
+    assert {Path(path).suffix for path in few.figures()} == {".svg", ".pdf"}
+    assert {Path(path).suffix for path in targets.figures()} == {".html", ".svg", ".png"}
+    assert set(few.composites()) < set(few.figures())
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@
 
 from tokentrails.claims.file import load_claims
 from tokentrails.claims.sources import claim_sources
-from tokentrails.documents.paper import items
+from tokentrails.documents.paper import PRINTED, items
 
 # All tables that a claim may name, whether this configuration makes them or not.
 METRICS = sorted(name for name, row in CATALOGUE.tables.items() if row.analyses)
@@ -17,7 +17,8 @@ except TokentrailsError as error:
     raise WorkflowError(str(error)) from None
 
 
-PAPER_ITEMS = items(CONFIG.paper)
+PAPER_FORMATS = [suffix for suffix in PRINTED if suffix in CONFIG.formats]
+PAPER_ITEMS = items(CONFIG.paper, PAPER_FORMATS)
 CLAIM_FILES = {
     "table": "results/claims.parquet",
     "csv": "results/claims.csv",
@@ -92,6 +93,7 @@ if PAPER_ITEMS:
             "../../envs/claims.yaml"
         params:
             entries=CONFIG.paper,
+            formats=PAPER_FORMATS,
             code=fingerprint("paper"),
         script:
             "../scripts/paper.py"

@@ -11,7 +11,7 @@ from snakemake.exceptions import WorkflowError
 # The library lies beside the rules, or is installed; the scripts find it through scripts/_job.py.
 sys.path.insert(0, os.path.dirname(str(workflow.current_basedir)))
 
-from tokentrails.catalogue import BASELINE, FIGURE_SUFFIXES, STATES, TOKENS, Scope
+from tokentrails.catalogue import BASELINE, STATES, TOKENS, Scope
 from tokentrails.config.load import load_config
 from tokentrails.errors import TokentrailsError
 from tokentrails.files.locks import lock

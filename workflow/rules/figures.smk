@@ -40,7 +40,7 @@ for figure in CATALOGUE.figures.values():
                 subcategory="{experiment}" if figure.scope in (Scope.RUN, Scope.ACROSS) else None,
                 labels=labels(figure.scope, figure=figure.name.replace("_", " ")),
             ),
-            multiext(figure.path, *(f".{suffix}" for suffix in FIGURE_SUFFIXES if suffix != "svg")),
+            multiext(figure.path, *(f".{suffix}" for suffix in CONFIG.formats if suffix != "svg")),
         log:
             f"<logs>/{figure.name}_figure/{place}.log"
             if place

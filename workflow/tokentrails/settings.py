@@ -344,7 +344,13 @@ class Measure:
 
 @dataclass(frozen=True)
 class Config:
-    """The whole configuration, with every default filled in."""
+    """The whole configuration, with every default filled in.
+
+    Attributes
+    ----------
+    figures: titles by name.
+    formats: of all figures, in order of their names.
+    """
 
     models: dict[str, Model]
     experiments: dict[str, Experiment]
@@ -355,6 +361,7 @@ class Config:
     figures: dict[str, str]
     claims: dict[str, Any]
     paper: list[dict[str, str]]
+    formats: list[str]
 
     def runs(self) -> list[tuple[Model, str, Experiment]]:
         """Every (model, checkpoint, experiment) to compute, in the order of the configuration."""

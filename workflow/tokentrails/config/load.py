@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ..catalogue import ANALYSES, BASELINE, Scope
+from ..catalogue import ANALYSES, BASELINE, FIGURE_SUFFIXES, Scope
 from ..files.schema import check, closest, schema, with_defaults
 from ..files.yaml_file import KeyPath, Where, YamlFile, show_keys
 from ..project import PROJECT
@@ -79,13 +79,15 @@ def load_config(data: dict[str, Any], files: Sequence[str] = ()) -> Config:
     experiments = add_measures(experiments, measures)
     if filled["baseline"]["enabled"]:
         experiments |= _baseline(filled["baseline"]["file"], experiments, models, measures, where)
+    filled["formats"] = filled["figures"].pop("formats")
     filled["figures"] |= own_titles
     for figure, title in filled["figures"].items():
         check_title(title, where / "figures" / figure)
     filled["claims"] = {"file": _claims_file()} | filled["claims"]
-    sections = ("extract", "summary", "statistics", "figures", "claims", "paper")
+    sections = ("extract", "summary", "statistics", "figures", "claims", "paper", "formats")
     config = Config(models, experiments, measures, *(filled[section] for section in sections))
     _check_composites(config, where)
+    _check_paper(config, where / "paper")
     _check_paths(config, where)
     return config
 
@@ -115,6 +117,23 @@ def _check_composites(config: Config, where: Where) -> None:
                         f"{path} would be a figure of both {name!r} and {seen[path]!r}",
                         "give one of these experiments, or the measure, another name.",
                     )
+
+
+def _check_paper(config: Config, where: Where) -> None:
+    """Refuse figures of a format that none is written in."""
+    for index, entry in enumerate(config.paper):
+        file = PurePosixPath(entry["file"])
+        suffix = file.suffix[1:]
+        if (
+            file.parts[0] in ("figures", "composites")
+            and suffix in FIGURE_SUFFIXES
+            and suffix not in config.formats
+        ):
+            raise (where / index / "file").error(
+                f"{entry['file']} is not made: the formats of figures are "
+                f"{', '.join(config.formats)}",
+                f"name one of these, or add {suffix} to the 'formats' of 'figures'.",
+            )
 
 
 def _split_titles(data: dict[str, Any]) -> tuple[dict[str, str], dict[str, Any]]:

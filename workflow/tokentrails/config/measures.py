@@ -30,7 +30,7 @@ _TAKEN = {
     *("training", "training_text", "word_list", "page_script", "predictions_text"),
     *("neuron_table", "alignment_table", "perturbation_table"),
     *("senses_tables", "convergence_tables", "head_tables", "evolution_tables"),
-    *("attribution_tables", "everything"),
+    *("attribution_tables", "everything", "formats"),
 }
 
 

@@ -27,8 +27,8 @@ Parquet file.
 
 ## Figures
 
-Each is written as {suffixes}. The name is the key of its title under
-[`figures`](../config/README.md#figures).
+[`figures`](../config/README.md#figures) says which of {suffixes} each is written
+as, and there the name is the key of its title.
 
 {figures}
 """

@@ -13,8 +13,8 @@ from pathlib import PurePosixPath
 from ..files.pages import html_page
 
 FOLDER = "results/paper"
-FIGURE = (".svg", ".png", ".pdf")
-"""What a figure is copied as, where the configuration gives no ending."""
+PRINTED = ("svg", "png", "pdf")
+"""What a figure is copied as, of its formats, where the configuration gives no ending."""
 
 _STYLE = """
 body { margin: 24px auto; max-width: 1100px; padding: 0 20px; color: #1c1f23;
@@ -44,8 +44,13 @@ class Item:
     files: tuple[tuple[str, str], ...]
 
 
-def items(entries: Sequence[Mapping[str, str]]) -> list[Item]:
-    """The items of the configuration's key `paper`, in its order, numbered within each study."""
+def items(entries: Sequence[Mapping[str, str]], formats: Sequence[str]) -> list[Item]:
+    """The items of the configuration's key `paper`, in its order, numbered within each study.
+
+    Parameters
+    ----------
+    formats: what a figure without an ending is copied as.
+    """
     counts: Counter[str] = Counter()
     found = []
     for entry in entries:
@@ -54,10 +59,12 @@ def items(entries: Sequence[Mapping[str, str]]) -> list[Item]:
         target = f"{FOLDER}/{study}/{counts[study]:02d}_{entry['name']}"
         ending = PurePosixPath(source).suffix
         files = (
-            [(source, target + ending)] if ending else [(source + s, target + s) for s in FIGURE]
+            ((source, target + ending),)
+            if ending
+            else tuple((f"{source}.{each}", f"{target}.{each}") for each in formats)
         )
         title = entry.get("title", entry["name"])
-        found.append(Item(study, counts[study], title, tuple(files)))
+        found.append(Item(study, counts[study], title, files))
     return found
 
 

@@ -14,7 +14,7 @@ from jsonschema import Draft202012Validator, TypeChecker
 from jsonschema.exceptions import ValidationError, best_match
 from jsonschema.validators import extend
 
-from ..catalogue import ANALYSES, FIGURES, Kind
+from ..catalogue import ANALYSES, FIGURE_SUFFIXES, FIGURES, Kind
 from ..errors import TokentrailsError
 from ..project import SCHEMAS
 from .yaml_file import KeyPath
@@ -41,7 +41,9 @@ def schema(name: str) -> dict[str, Any]:
         analyses["items"] = {"enum": [each.name for each in ANALYSES if each.kinds]}
         analyses["description"] += "; " + "; ".join(map(_analyses_of, Kind))
     if name == "config":
-        rules["properties"]["figures"]["properties"] = {
+        figures = rules["properties"]["figures"]["properties"]
+        figures["formats"]["items"] = {"enum": list(FIGURE_SUFFIXES)}
+        figures |= {
             figure.name: {
                 "description": f"title of the figure of {figure.about}",
                 "type": "string",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 
-from ..catalogue import DOCUMENT_SUFFIXES, FIGURE_SUFFIXES, Figure, Scope, Table
+from ..catalogue import DOCUMENT_SUFFIXES, Figure, Scope, Table
 from ..settings import Config, Experiment, Model
 
 DOCUMENT = "results/tables/{model}/{checkpoint}/{experiment}/{label}"
@@ -40,13 +40,13 @@ class Targets:
         ]
 
     def figures(self, target: str | None = None, scopes: Iterable[Scope] = Scope) -> list[str]:
-        """Every figure of these scopes, in all formats."""
+        """Every figure of these scopes, in every format that is asked for."""
         return [
             f"{figure.path.format(**place)}.{suffix}"
             for figure in self._catalogue.figures.values()
             if figure.scope in scopes and target in (None, figure.target)
             for place in self._figure_places(figure)
-            for suffix in FIGURE_SUFFIXES
+            for suffix in self._config.formats
         ]
 
     def composites(self) -> list[str]:
