@@ -23,7 +23,7 @@ TORCH := $(shell grep '^torch==' requirements.lock)
 COMPOSITES := find results/composites -name '*.svg' 2>/dev/null | sort
 FIGURES := find results/figures -name '*.svg' 2>/dev/null | sort
 
-.PHONY: all env report manual check test test-all bench clean help
+.PHONY: all env report manual numbers check test test-all bench clean help
 
 all: $(ENV)  ## run the whole workflow, then list the report and the figures (default)
 	@echo "== Workflow"
@@ -44,6 +44,12 @@ report: $(ENV)  ## write results/report.html from the results there are
 manual: $(ENV)  ## write docs/catalogue.md from the catalogue
 	@PYTHONPATH=workflow .venv/bin/python -c 'from tokentrails.documents.manual import manual; print(manual(), end="")' \
 		> docs/catalogue.md
+
+# The run whose numbers the manual quotes: of the default configuration, and of `make bench`.
+QUOTED ?= results
+
+numbers: $(ENV)  ## fill in the numbers that the manual quotes, from results/numbers.json and bench.csv
+	@PYTHONPATH=workflow .venv/bin/python -m tokentrails.documents.quoted $(QUOTED)
 
 # A file of tests to a core, in the order of tests/conftest.py. Threads of torch on top of that would
 # only be in each other's way.

@@ -76,6 +76,7 @@ def test_rows_have_their_bounds_and_whether_they_are_met(path):
     with path.with_suffix(".csv").open(newline="") as file:
         assert [float(line["value"]) for line in csv.DictReader(file)] == [6, 300, 0.9, 5, 5, 4.9]
     assert json.loads(provenance_of(read_table(path))["machine"]) == MACHINE
+    assert {told for (told,) in rows(path, "machine")} == {gather.in_a_line(MACHINE)}
     assert all(field.metadata[b"description"] for field in read_table(path).schema)
 
 

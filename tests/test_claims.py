@@ -485,6 +485,41 @@ def test_numbers_are_sorted_and_rounded(tmp_path):
     assert value == round(table["value_corrected"][0].as_py(), 4)
 
 
+def quoted(tmp_path, sql, **more):
+    """What a number says of the models m and n."""
+    entry = {"name": "n", "meaning": "m", "tables": {"identity": "*/identity"}, "sql": sql} | more
+    file = load_claims(claims_file(tmp_path, {}, numbers=[entry]), TABLES)
+    run = run_with([("n", file.numbers[0].tables)], ("m", "n"))
+    nothing = claims_table([], run, BOOTSTRAP, few=2, provenance={})
+    return json.loads(numbers(nothing, file.numbers, run))["numbers"]["n"]
+
+
+def test_a_number_may_have_many_values_each_with_its_key(tmp_path):
+    sql = """SELECT layer AS key, COUNT(*) AS n, AVG(1.23456 + layer) AS value FROM identity
+        WHERE layer < 2 GROUP BY layer"""
+    made = quoted(tmp_path, sql, digits=2)
+    rows = TABLES["identity"].filter(layer=1).height
+    assert made["m"]["1"] == {"n": rows, "value": 2.23} and made["m"].keys() == {"0", "1"}
+    assert made["n"] == made["m"]
+    assert quoted(tmp_path, "SELECT layer AS key FROM identity WHERE layer < 0") == {
+        "m": {},
+        "n": {},
+    }
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT layer AS value FROM identity",
+        "SELECT MIN(layer) AS lowest FROM identity",
+        "SELECT site AS key, layer AS value FROM identity",
+    ],
+)
+def test_values_that_cannot_be_told_apart_are_refused(tmp_path, sql):
+    with pytest.raises(TokentrailsError, match="several have a 'key' each"):
+        quoted(tmp_path, sql)
+
+
 # --- what is wrong with a claims file ------------------------------------------------------------
 
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 import altair as alt
 import polars as pl
+from machine import in_a_line
 
 from tokentrails.figures.pieces.theme import GREY, INK, PALETTE, figure, nothing_to_show
 
@@ -59,10 +60,8 @@ def described(machine: Mapping[str, str]) -> list[str]:
     """The machine in two sentences."""
     names = ("torch", "numpy", "polars", "pyarrow")
     versions = ", ".join(f"{name} {machine[name]}" for name in ("python", *names))
-    gpu = "no GPU" if machine["gpu"] == "none" else f"GPU {machine['gpu']}"
     return [
-        f"Machine: {machine['cpu']}, {machine['cores']} cores, {machine['threads']} threads, "
-        f"{machine['memory']} memory, {gpu}, {machine['system']}.",
+        f"Machine: {in_a_line(machine)}.",
         f"Versions: {versions}; BLAS {machine['blas']}.",
     ]
 

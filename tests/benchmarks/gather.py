@@ -10,6 +10,7 @@ from pathlib import Path
 import polars as pl
 import pyarrow as pa
 from harness import Measured, Skipped
+from machine import in_a_line
 
 from tokentrails import __version__
 from tokentrails.errors import TokentrailsError
@@ -21,7 +22,7 @@ SCHEMA = {
     **dict.fromkeys(("unit", "direction"), pl.String),
     "bound": pl.Float64,
     "passed": pl.Boolean,
-    **dict.fromkeys(("problem", "measured"), pl.String),
+    **dict.fromkeys(("problem", "measured", "machine"), pl.String),
 }
 MEANINGS = {
     "area": "part of the benchmarks",
@@ -34,6 +35,7 @@ MEANINGS = {
     "passed": "whether the value meets the bound; null: no bound, or nothing was measured",
     "problem": "why nothing was measured: failed, skipped, or the benchmark was stopped",
     "measured": "when, in UTC",
+    "machine": "on what, in short; all of it is in the table's metadata",
 }
 STOPPED = "stopped before its end"
 FAILED = "failed"
@@ -51,6 +53,7 @@ class Table:
     def __init__(self, path: Path, areas: Iterable[str], machine: Mapping[str, str]) -> None:
         self.path = path
         self.provenance = {"machine": json.dumps(machine, ensure_ascii=False)}
+        self.machine = in_a_line(machine)
         kept = self._earlier()
         self.rows = {area: [row for row in kept if row["area"] == area] for area in areas}
 
@@ -66,7 +69,8 @@ class Table:
         )
 
     def frame(self) -> pl.DataFrame:
-        return pl.DataFrame([row for rows in self.rows.values() for row in rows], schema=SCHEMA)
+        rows = [row for rows in self.rows.values() for row in rows]
+        return pl.DataFrame(rows, schema=SCHEMA).with_columns(machine=pl.lit(self.machine))
 
     def _earlier(self) -> list[Row]:
         if not self.path.exists():

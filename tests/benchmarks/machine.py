@@ -3,6 +3,7 @@
 import os
 import platform
 import re
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 
@@ -25,6 +26,15 @@ def machine() -> dict[str, str]:
         **{name: version(name) for name in ("torch", "numpy", "polars", "pyarrow")},
         "blas": f"{_torch_blas()} (torch), {numpy_blas['name']} {numpy_blas['version']} (numpy)",
     }
+
+
+def in_a_line(about: Mapping[str, str]) -> str:
+    """What matters most of it, in a line."""
+    gpu = "no GPU" if about["gpu"] == "none" else f"GPU {about['gpu']}"
+    return (
+        f"{about['cpu']}, {about['cores']} cores, {about['threads']} threads, "
+        f"{about['memory']} memory, {gpu}, {about['system']}"
+    )
 
 
 def _cpu() -> str:

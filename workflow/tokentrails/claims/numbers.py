@@ -52,18 +52,24 @@ def _by_model(number: Quoted, run: Run) -> dict[str, object]:
         paths = {name: path for name in read if (path := files[name].path)}
         if len(paths) == len(read):
             found = run.query(number.sql, paths, run.models[model], number.where)
-            values[model] = _rounded(_single(found, number.where), number.digits)
+            values[model] = _values(found, number)
     return values
 
 
-def _single(found: pl.DataFrame, where: str) -> object:
-    if found.columns != ["value"] or found.height != 1:
+def _values(found: pl.DataFrame, number: Quoted) -> object:
+    """One number, or by `key` those of each row by their columns."""
+    if found.columns == ["value"] and found.height == 1:
+        return _rounded(found.item(), number.digits)
+    if "key" not in found.columns or not found["key"].is_unique().all():
         raise TokentrailsError(
             f"the query gives {found.height} rows of the columns {', '.join(found.columns)}",
-            where=where,
-            hint="a number is one row with the column 'value'.",
+            where=number.where,
+            hint="a number is one row with the column 'value'; several have a 'key' each.",
         )
-    return found.item()
+    return {
+        str(row.pop("key")): {name: _rounded(value, number.digits) for name, value in row.items()}
+        for row in found.to_dicts()
+    }
 
 
 def _rounded(value: object, digits: int) -> object:

@@ -1,0 +1,140 @@
+"""Numbers that the manual quotes: each has a source, and is what the source says."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tokentrails.documents import quoted
+from tokentrails.documents.quoted import PAGES, SOURCES, filled, load
+from tokentrails.errors import TokentrailsError
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+NUMBERS = {
+    "claims": {
+        "gone": {
+            "m": {
+                **{"value_as_published": 0.5, "value_corrected": -0.0849, "n": 3, "units": 3},
+                **{"ci_low": -0.0961, "ci_high": 0.0733, "verdict": "does not hold"},
+            }
+        }
+    },
+    "numbers": {
+        "rank": {"m": 46972.0, "empty": None},
+        "auc": {"m": {"10": {"value": 0.9049, "low": 0.8618, "high": 0.9301, "p": 12.34}}},
+    },
+}
+BENCH = """area,what,value,unit,problem,machine
+speed,"ours, against theirs",6.04,times as fast,,"Some CPU, 2 of 4 cores"
+disk,,,,failed: OSError,"Some CPU, 2 of 4 cores"
+"""
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    (tmp_path / "numbers.json").write_text(json.dumps(NUMBERS))
+    (tmp_path / "bench.csv").write_text(BENCH)
+    return tmp_path
+
+
+# --- the manual ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_manual_quotes_what_its_sources_say(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    assert filled(text, load(SOURCES), page) == text, "run `make numbers`"
+
+
+# --- filling in ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "path"),
+    [
+        ("1", "46,972", "rank/m"),
+        ("0.1", "0.9", "auc/m/10"),
+        ("0.111 [0, 1]", "0.905 [1, 1]", "auc/m/10"),
+        ("−5 % [1.0, −1.00]", "1 % [0.9, 0.93]", "auc/m/10"),
+        ("7", "12", "auc/m/10/p"),
+        ("0.00", "−0.08", "claims/gone/m"),
+        ("0", "0", "claims/gone/m"),
+        ("**holds**: 0.000 [0.0, 9]", "does not hold: −0.085 [−0.1, 0]", "claims/gone/m"),
+        ("1.5", "0.5", "claims/gone/m/value_as_published"),
+        ("1,073.5", "6.0", "bench/ours, against theirs"),
+        ("`an old one`", "`Some CPU, 2 of 4 cores`", "bench/machine"),
+        ("0.87", "0.87", "published"),
+    ],
+)
+def test_a_number_takes_the_place_of_what_the_text_had_in_its_own_form(folder, before, after, path):
+    page = "Here, {}<!--=" + path + "--> and 0.3 stay: {}<!--=" + path + "-->."
+    made = filled(page.format(before, before), load(folder), "page.md")
+    assert made == page.format(after, after)
+
+
+def test_what_has_no_file_stays(tmp_path):
+    page = "0.1<!--=rank/m-->, 2 MB<!-- a comment -->, 3<!--=bench/nothing-->"
+    assert filled(page, load(tmp_path), "page.md") == page
+
+
+@pytest.mark.parametrize(
+    "mark",
+    [
+        "0.1<!--=nothing/m-->",
+        "0.1<!--=rank/other-->",
+        "0.1<!--=rank/empty-->",
+        "0.1<!--=rank/m/10-->",
+        "0.1<!--=auc/m-->",
+        "0.1 [0, 1]<!--=rank/m-->",
+        "**holds**: 0.1<!--=rank/m-->",
+        "0.1<!--=bench/theirs-->",
+    ],
+)
+def test_a_source_that_does_not_say_what_is_quoted_is_named_with_its_line(folder, mark):
+    with pytest.raises(TokentrailsError) as raised:
+        filled(f"0.3\n\nand {mark}", load(folder), "page.md")
+    assert str(raised.value).startswith("page.md, line 3: ") and mark in str(raised.value)
+
+
+@pytest.mark.parametrize("text", ["much", "0.1 ", "[0.1, 0.2]", "v0.1."])
+def test_a_source_must_stand_behind_a_number(folder, text):
+    with pytest.raises(TokentrailsError, match="behind no number"):
+        filled(f"1<!--=rank/m--> {text}<!--=rank/m-->", load(folder), "page.md")
+
+
+@pytest.fixture
+def project(folder, tmp_path, monkeypatch) -> Path:
+    """A project of one page, and its results in the folder."""
+    project = tmp_path / "project"
+    (project / "docs").mkdir(parents=True)
+    monkeypatch.setattr(quoted, "PROJECT", project)
+    monkeypatch.setattr(quoted, "SOURCES", project / "docs/numbers")
+    monkeypatch.setattr(quoted, "PAGES", ["page.md"])
+    (project / "page.md").write_text("1<!--=rank/m--> and 2.0<!--=bench/ours, against theirs-->")
+    return project
+
+
+def test_the_command_fills_in_pages_keeps_their_sources_and_says_what_changed(
+    project, folder, capsys
+):
+    (folder / "bench.csv").unlink()
+    quoted.main(folder)
+    bench = "2.0<!--=bench/ours, against theirs-->"
+    assert (project / "page.md").read_text() == f"46,972<!--=rank/m--> and {bench}"
+    assert [f.name for f in (project / "docs/numbers").iterdir()] == ["numbers.json"]
+    assert capsys.readouterr().out == "page.md: 1<!--=rank/m--> is now 46,972\n"
+    (folder / "bench.csv").write_text(BENCH)
+    (folder / "numbers.json").unlink()  # the kept one counts
+    quoted.main(folder)
+    assert "46,972<!--=rank/m--> and 6.0<!--" in (project / "page.md").read_text()
+
+
+def test_a_run_that_lacks_a_number_changes_nothing(project, folder):
+    (folder / "numbers.json").write_text(json.dumps(NUMBERS | {"numbers": {}}))
+    before = (project / "page.md").read_text()
+    with pytest.raises(TokentrailsError):
+        quoted.main(folder)
+    assert (project / "page.md").read_text() == before
+    assert not (project / "docs/numbers").exists()

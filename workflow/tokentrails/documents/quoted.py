@@ -1,0 +1,149 @@
+"""Numbers that the manual quotes, filled in from the files that they come from: `make numbers`.
+
+A comment behind a number says where it comes from: `0.90<!--=senses-auc/smollm2-135m/10-->`. The
+number of decimals is that of the text.
+
+- `NAME/MODEL`, `NAME/MODEL/KEY` and `NAME/MODEL/KEY/COLUMN`: of `numbers` in the claims file
+- `claims/ID/MODEL`: the corrected number of a claim, with the verdict if the text has one
+- `bench/WHAT`: a row of the benchmarks; `bench/machine`: where they ran
+- `published`: of a study, which no run changes
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import shutil
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..errors import TokentrailsError
+from ..files.atomic import write_text
+from ..project import PROJECT
+
+SOURCES = PROJECT / "docs/numbers"
+"""What the texts quote: files of `results/`, kept since a checkout has no results."""
+
+PAGES = ("README.md", "config/README.md", "docs/cluster.md")
+PUBLISHED = "published"
+
+_FILES = ("numbers.json", "bench.csv")
+_VERDICTS = {
+    "holds": "**holds**",
+    "holds only as published": "holds only as published",
+    "does not hold": "does not hold",
+    "not testable here": "undecided",
+}
+_NUMBER = r"−?\d(?:[\d,]*\d)?(?:\.\d+)?"
+_SAYS = "|".join(map(re.escape, _VERDICTS.values()))
+MARK = re.compile(
+    rf"(?:(?:(?P<verdict>{_SAYS}): )?(?P<value>{_NUMBER})(?P<unit> %)?"
+    rf"(?P<interval> \[(?P<low>{_NUMBER}), (?P<high>{_NUMBER})\])?|`(?P<text>[^`]*)`)"
+    r"<!--=(?P<path>[^>]*)-->"
+)
+"""A number, an interval or some code, and where it comes from."""
+
+Source = Mapping[str, Any]
+
+
+def load(folder: Path) -> dict[str, Source]:
+    """By file, what it says; a file that is not there is left out."""
+    found: dict[str, Source] = {}
+    numbers, bench = (folder / name for name in _FILES)
+    if numbers.exists():
+        data = json.loads(numbers.read_text(encoding="utf-8"))
+        found[numbers.name] = data["numbers"] | {"claims": data["claims"]}
+    if bench.exists():
+        with bench.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        values = {row["what"]: float(row["value"]) for row in rows if row["value"]}
+        found[bench.name] = values | {"machine": rows[0]["machine"]}
+    return found
+
+
+def filled(text: str, sources: Mapping[str, Source], page: str) -> str:
+    """A page with its numbers as their sources have them; those of a file that is not there stay.
+
+    Raises
+    ------
+    TokentrailsError: if a source does not say what the page quotes.
+    """
+
+    def fill(mark: re.Match[str]) -> str:
+        path = mark["path"]
+        file = _FILES[path.startswith("bench/")]
+        if path == PUBLISHED or file not in sources:
+            return mark[0]
+        try:
+            return f"{_said(mark, _find(sources[file], path))}<!--={path}-->"
+        except (KeyError, TypeError, ValueError):
+            line = text.count("\n", 0, mark.start()) + 1
+            raise TokentrailsError(
+                f"{file} has nothing for {mark[0]!r}",
+                where=f"{page}, line {line}",
+                hint="name what is there, or add it to `numbers` in config/claims.yaml.",
+            ) from None
+
+    if len(MARK.findall(text)) != text.count("<!--="):
+        lost = next(line for line in MARK.sub("", text).splitlines() if "<!--=" in line)
+        raise TokentrailsError(
+            f"a source stands behind no number: {lost.strip()!r}",
+            where=page,
+            hint="write 0.9, 90 %, 0.9 [0.8, 1.0] or `code` right in front of it.",
+        )
+    return MARK.sub(fill, text)
+
+
+def _find(source: Source, path: str) -> Any:
+    if path.startswith("bench/"):
+        return source[path.removeprefix("bench/")]
+    found: Any = source
+    for name in path.split("/"):
+        found = found[name]
+    return found
+
+
+def _said(mark: re.Match[str], found: Any) -> str:
+    """What is found, as the text says it now: with its parts, its unit and its decimals."""
+    if mark["text"] is not None:
+        return f"`{found}`"
+    parts = found if isinstance(found, Mapping) else {"value": found}
+    if "value_corrected" in parts:
+        renamed = {"value_corrected": "value", "ci_low": "low", "ci_high": "high"}
+        parts = {renamed.get(name, name): value for name, value in parts.items()}
+    told = f"{_like(mark['value'], parts['value'])}{mark['unit'] or ''}"
+    if mark["interval"]:
+        low, high = (_like(mark[name], parts[name]) for name in ("low", "high"))
+        told += f" [{low}, {high}]"
+    return f"{_VERDICTS[parts['verdict']]}: {told}" if mark["verdict"] else told
+
+
+def _like(text: str, value: float) -> str:
+    """A number with as many decimals as the text has."""
+    decimals = len(text.partition(".")[2])
+    return f"{round(value, decimals) + 0:,.{decimals}f}".replace("-", "−")
+
+
+def main(results: Path) -> None:
+    """Fill in the pages from a run, and keep its files; of what it lacks, the kept one counts."""
+    sources = load(SOURCES) | load(results)
+    pages = {page: (PROJECT / page).read_text(encoding="utf-8") for page in PAGES}
+    made = {page: filled(text, sources, page) for page, text in pages.items()}
+    for page, text in pages.items():
+        for old, new in zip(MARK.finditer(text), MARK.finditer(made[page]), strict=True):
+            if old[0] != new[0]:
+                print(f"{page}: {old[0]} is now {new[0].partition('<')[0]}")
+        write_text(PROJECT / page, made[page])
+    SOURCES.mkdir(exist_ok=True)
+    for name in load(results):
+        shutil.copyfile(results / name, SOURCES / name)
+
+
+if __name__ == "__main__":
+    try:
+        main(Path(sys.argv[1]))
+    except TokentrailsError as error:
+        sys.exit(f"{error}")
