@@ -45,7 +45,7 @@ manual: $(ENV)  ## write docs/catalogue.md from the catalogue
 	@PYTHONPATH=workflow .venv/bin/python -c 'from tokentrails.documents.manual import manual; print(manual(), end="")' \
 		> docs/catalogue.md
 
-# The run whose numbers the manual quotes: of the default configuration, and of `make bench`.
+# The run whose numbers the manual quotes, of config/tour.yaml; and `make bench`.
 QUOTED ?= results
 
 numbers: $(ENV)  ## fill in the numbers that the manual quotes, from results/numbers.json and bench.csv
