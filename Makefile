@@ -23,7 +23,7 @@ TORCH := $(shell grep '^torch==' requirements.lock)
 COMPOSITES := find results/composites -name '*.svg' 2>/dev/null | sort
 FIGURES := find results/figures -name '*.svg' 2>/dev/null | sort
 
-.PHONY: all env report manual numbers check test test-all bench clean help
+.PHONY: all tour env report manual numbers check test test-all bench clean help
 
 all: $(ENV)  ## run the whole workflow, then list the report and the figures (default)
 	@echo "== Workflow"
@@ -36,6 +36,9 @@ all: $(ENV)  ## run the whole workflow, then list the report and the figures (de
 	@echo "1 report, $$(($$($(COMPOSITES) | wc -l))) composites, $$(($$($(FIGURES) | wc -l))) figures"
 
 env: $(ENV)  ## build .venv from requirements.lock
+
+tour:  ## the same with config/tour.yaml: more texts, checkpoints and layers, what README.md shows
+	@$(MAKE) --no-print-directory CONFIG=config/tour.yaml
 
 report: $(ENV)  ## write results/report.html from the results there are
 	@echo "== Report"

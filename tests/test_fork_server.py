@@ -36,11 +36,10 @@ def servers(monkeypatch) -> Iterator[None]:
     monkeypatch.setattr(fork_server, "_SERVERS", [])
     fork_server.start_servers()
     yield
-    folder = Path(os.environ.pop(fork_server.VARIABLE).rpartition(os.pathsep)[2])
+    del os.environ[fork_server.VARIABLE]
     for server in fork_server._SERVERS:
         server.stdin.close()
         assert server.wait(10) == 0
-    assert not folder.exists()
 
 
 def start(
@@ -108,8 +107,9 @@ def test_a_fork_outlives_the_server_but_not_its_job(servers, tmp_path):
 
 
 def test_without_a_server_a_job_runs_by_itself(servers, tmp_path):
-    other = {fork_server.VARIABLE: f"/other/python{os.pathsep}{tmp_path}"}
-    gone = {fork_server.VARIABLE: f"{sys.prefix}{os.pathsep}{tmp_path}"}
+    word = os.environ[fork_server.VARIABLE].rpartition(os.pathsep)[2]
+    other = {fork_server.VARIABLE: f"/other/python{os.pathsep}{word}"}
+    gone = {fork_server.VARIABLE: f"{sys.prefix}{os.pathsep}other"}
     for env in (other, gone, {fork_server.VARIABLE: ""}):
         assert ended(start(tmp_path, **env))[1].startswith("alone")
 
@@ -118,3 +118,20 @@ def test_a_server_that_cannot_load_leaves_the_job_to_itself(servers, tmp_path):
     for _ in range(2):  # it is asked, and then it is gone
         status, out, err = ended(start(tmp_path, libraries="none"))
         assert (status, err) == (0, "") and out.startswith("alone")
+
+
+def test_another_user_is_not_served(servers, tmp_path):
+    """It can connect, since the socket is no file."""
+    if os.getuid() != 0:
+        pytest.skip("only root can be another user")
+    word = os.environ[fork_server.VARIABLE].rpartition(os.pathsep)[2]
+    ask = f"""
+import os, socket
+os.setuid(65534)
+with socket.socket(socket.AF_UNIX) as connection:
+    connection.connect({fork_server._address(word, "sounds")!r})
+    print(connection.recv(1))
+"""
+    done = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("b''\n", "")
+    assert ended(start(tmp_path))[1].startswith("served")

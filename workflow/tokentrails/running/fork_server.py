@@ -13,12 +13,13 @@ import gc
 import json
 import os
 import runpy
+import secrets
 import select
 import signal
 import socket
+import struct
 import subprocess
 import sys
-import tempfile
 import traceback
 from contextlib import suppress
 from importlib import import_module
@@ -42,7 +43,7 @@ LIBRARIES = {
 """What each server loads."""
 
 VARIABLE = "TOKENTRAILS_FORK_SERVERS"
-"""Of the environment: the Python of the servers and the folder of their sockets."""
+"""Of the environment: the Python of the servers, and a word in the names of their sockets."""
 
 _READY = b"+"
 
@@ -67,17 +68,17 @@ def start_servers() -> None:
     """
     if sys.platform != "linux":
         return
-    folder = tempfile.mkdtemp(prefix="tokentrails-")  # its path is short, as a socket's must be
+    word = secrets.token_hex(8)
     for name, modules in LIBRARIES.items():
         if name == "torch" and Path("/dev/nvidiactl").exists():
             continue
         with socket.socket(socket.AF_UNIX) as listener:  # bound here, so that no job is too early
-            listener.bind(f"{folder}/{name}")
+            listener.bind(_address(word, name))
             listener.listen(128)
             command = [sys.executable, "-P", __file__, str(listener.fileno()), *modules]
             process = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=[listener.fileno()])
         _SERVERS.append(process)  # and with it the pipe that ends the server when it closes
-    os.environ[VARIABLE] = os.pathsep.join([sys.prefix, folder])
+    os.environ[VARIABLE] = os.pathsep.join([sys.prefix, word])
 
 
 _SERVERS: list[subprocess.Popen[bytes]] = []
@@ -88,12 +89,12 @@ def run_in_fork(name: str) -> None:
 
     Returns if there is no such server, or one of another Python; then nothing was done.
     """
-    prefix, _, folder = os.environ.pop(VARIABLE, "").rpartition(os.pathsep)
+    prefix, _, word = os.environ.pop(VARIABLE, "").rpartition(os.pathsep)
     if prefix != sys.prefix:
         return
     with socket.socket(socket.AF_UNIX) as connection:
         try:
-            connection.connect(f"{folder}/{name}")
+            connection.connect(_address(word, name))
             if connection.recv(1) != _READY:
                 return
         except OSError:
@@ -107,6 +108,20 @@ def run_in_fork(name: str) -> None:
     if status < 0:  # a job that was killed by a signal ends by that signal
         os.kill(os.getpid(), -status)
     os._exit(abs(status))
+
+
+def _address(word: str, name: str) -> str:
+    """A socket that is no file, so that none is left when a run is killed."""
+    return f"\0tokentrails-{word}-{name}"
+
+
+def _is_own(connection: socket.socket) -> bool:
+    """Whether it is this user who asks: such a socket has no permissions."""
+    size = struct.calcsize("3i")
+    _, user, _ = struct.unpack(
+        "3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
+    )
+    return user == os.getuid()
 
 
 def _serve(listener: socket.socket, modules: list[str]) -> NoReturn:
@@ -126,16 +141,12 @@ def _serve(listener: socket.socket, modules: list[str]) -> NoReturn:
             gc.freeze()  # memory that is never looked through stays shared
             loaded = True
         connection, _ = listener.accept()
-        if os.fork() == 0:
+        if _is_own(connection) and os.fork() == 0:
             listener.close()
             with suppress(OSError):
                 _attend(connection)
             os._exit(0)
         connection.close()
-    address = Path(listener.getsockname())
-    address.unlink(missing_ok=True)
-    with suppress(OSError):
-        address.parent.rmdir()  # the last server's
     os._exit(0)
 
 
