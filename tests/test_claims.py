@@ -100,6 +100,16 @@ def tables():
     weights = grid(label=["s"], layer=[0, 1], head=[0, 1], query=[0, 1, 2], key=[0, 1, 2])
     tokens = grid(label=["s"], position=[0, 1, 2])
     firing = grid(label=["s"], layer=[0, 1, 2], neuron=[1, 666], position=[0, 1, 2])
+    by_class = grid(
+        site=["resid_mid"],
+        as_published=[False],
+        positional=[False],
+        measure=["cosine", "log_rank", "own_closest"],
+    )
+    classes = by_class.join(grid(word_class=["content", "function"], layer=[0, 1, 2]), how="cross")
+    steps_by_group = grid(
+        site=["resid"], step=[64, 256, 512], layer=[None, 0, 1], n_tokens=[None, 1, 2]
+    )
     evolution = grid(
         label=["s"], position=[0, 1, 2], layer=[0, 1, 2], space=["embedding", "unembedding"]
     )
@@ -120,21 +130,62 @@ def tables():
             ),
             *("within", "between", "gap", "auc"),
         ),
-        "baseline": measured(with_norm(grid(layer=LAYERS, kind=["states", "embedding"])), "cosine"),
+        "senses_by_layer": measured(
+            grid(site=["resid"], layer=LAYERS, measure=["cosine", "standardised"]),
+            *("gap", "gap_low", "gap_high", "auc", "auc_low", "auc_high", "p_holm"),
+        ),
+        "senses_best": measured(
+            grid(site=["resid"], measure=["cosine"], criterion=["auc", "gap"]).with_columns(
+                best_layer=pl.Series([3, 4]), best_low=2, best_high=5, depth=DEPTH
+            ),
+            "value",
+        ),
+        "baseline_dimensions": measured(
+            grid(site=["resid"], layer=LAYERS, dimension=[0, 1, 2]), "share"
+        ),
+        "baseline": measured(
+            with_norm(grid(layer=LAYERS, kind=["states", "embedding"])),
+            "cosine",
+            "ci_low",
+            "ci_high",
+        ),
         "convergence": measured(steps, "cosine", "adjusted"),
+        "convergence_by_group": measured(
+            steps_by_group, "mean", "ci_low", "ci_high", "adjusted", "standardised"
+        ),
+        "alignment": measured(
+            steps_by_group,
+            *("cosine", "cosine_ci_low", "cosine_ci_high", "cka", "cka_ci_low", "cka_ci_high"),
+        ),
         "perturbation": measured(groups, "cosine", "adjusted", "standardised"),
         "ranks": measured(ranks, "cosine", "cosine_as_published"),
+        "ranks_by_class": measured(classes, "value", "ci_low", "ci_high").with_columns(n=4),
+        "ranks_gap": measured(
+            by_class.join(grid(layer=[0, 1]), how="cross"), "gap", "ci_low", "ci_high"
+        ),
+        "ranks_summary": measured(
+            by_class.with_columns(quantity=pl.lit("largest_gap"), layer=1),
+            *("value", "ci_low", "ci_high"),
+        ),
         "heads": heads,
-        "head_summary": measured(by_head, "self_pattern", "past_identity", "first_position"),
+        "head_summary": measured(
+            by_head, "self_pattern", "past_identity", "same_first_letter", "first_position"
+        ).with_columns(n=pl.lit(8)),
         "attention": measured(weights, "weight"),
         "activations": measured(firing, "activation", "contribution_norm"),
-        "first_position_neurons": pl.DataFrame({"layer": [1], "neuron": [2]}),
+        "first_position_neurons": pl.DataFrame(
+            {"layer": [1, 2], "neuron": [666, 1], "first": [-9.0, 3.0], "elsewhere": [0.1, 0.2]}
+        ),
+        "attribution_sum": measured(
+            grid(layer=[0, 11], position=[0, 1, 2]),
+            *("total", "norm_before", "norm_after", "identity_after"),
+        ),
         "evolution": evolution.with_columns(
             predicted=pl.lit(False),
             top=pl.concat_list(pl.format("{}", pl.col("layer")), pl.lit("y")),
         ),
         "predictions": tokens.with_columns(
-            token=pl.format("{}", pl.col("position")), predicted=pl.lit("2")
+            token=pl.format("{}", pl.col("position")), predicted=pl.lit("2"), probability=0.5
         ),
     }
 
@@ -171,7 +222,8 @@ def test_every_shipped_number_is_one_number(number):
     run = run_with([(number.name, number.tables)])
     nothing = claims_table([], run, BOOTSTRAP, few=10, provenance={})
     made = json.loads(numbers(nothing, [number], run))
-    assert list(made["numbers"][number.name]) == ["m"]
+    (values,) = made["numbers"][number.name].values()
+    assert values != {}
 
 
 def run_with(entries, models=("m",)):
@@ -501,22 +553,30 @@ def test_a_number_may_have_many_values_each_with_its_key(tmp_path):
     rows = TABLES["identity"].filter(layer=1).height
     assert made["m"]["1"] == {"n": rows, "value": 2.23} and made["m"].keys() == {"0", "1"}
     assert made["n"] == made["m"]
-    assert quoted(tmp_path, "SELECT layer AS key FROM identity WHERE layer < 0") == {
-        "m": {},
-        "n": {},
-    }
+
+
+@pytest.mark.parametrize(
+    ("sql", "value"),
+    [
+        ("SELECT MIN(layer) AS value FROM identity", 0),
+        ("SELECT MIN(layer) AS a, MAX(layer) AS value FROM identity", {"a": 0, "value": DEPTH}),
+        ("SELECT layer AS value FROM identity WHERE layer < 0", None),
+        ("SELECT layer AS key, label FROM identity WHERE layer < 0", {}),
+    ],
+)
+def test_a_number_of_one_row_is_its_value_or_its_columns(tmp_path, sql, value):
+    assert quoted(tmp_path, sql) == {"m": value, "n": value}
 
 
 @pytest.mark.parametrize(
     "sql",
     [
         "SELECT layer AS value FROM identity",
-        "SELECT MIN(layer) AS lowest FROM identity",
         "SELECT site AS key, layer AS value FROM identity",
     ],
 )
 def test_values_that_cannot_be_told_apart_are_refused(tmp_path, sql):
-    with pytest.raises(TokentrailsError, match="several have a 'key' each"):
+    with pytest.raises(TokentrailsError, match="give each its 'key'"):
         quoted(tmp_path, sql)
 
 

@@ -21,9 +21,10 @@ NUMBERS = {
             }
         }
     },
+    "verdicts": {"does not hold": 1, "all": 1},
     "numbers": {
         "rank": {"m": 46972.0, "empty": None},
-        "auc": {"m": {"10": {"value": 0.9049, "low": 0.8618, "high": 0.9301, "p": 12.34}}},
+        "auc": {"m": {"10": {"value": 0.9049, "ci_low": 0.8618, "ci_high": 0.9301, "p": 12.34}}},
     },
 }
 BENCH = """area,what,value,unit,problem,machine
@@ -65,6 +66,7 @@ def test_the_manual_quotes_what_its_sources_say(page):
         ("1.5", "0.5", "claims/gone/m/value_as_published"),
         ("1,073.5", "6.0", "bench/ours, against theirs"),
         ("`an old one`", "`Some CPU, 2 of 4 cores`", "bench/machine"),
+        ("22", "1", "verdicts/does not hold"),
         ("0.87", "0.87", "published"),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Sequence
 
 import polars as pl
@@ -25,7 +26,7 @@ _KEYS = (
 
 
 def numbers(claims: pa.Table, quoted: Sequence[Quoted], run: Run) -> str:
-    """JSON: `claims` by claim and model, `numbers` by name and model.
+    """JSON: `claims` by claim and model, `verdicts` counted, `numbers` by name and model.
 
     Parameters
     ----------
@@ -34,14 +35,19 @@ def numbers(claims: pa.Table, quoted: Sequence[Quoted], run: Run) -> str:
 
     Raises
     ------
-    TokentrailsError: if a query does not run, or gives anything but one number.
+    TokentrailsError: if a query does not run, or gives several rows without a key of their own.
     """
     tested: dict[str, dict[str, object]] = {}
-    for row in claims.to_pylist():
-        if row["model"] is not None:
-            values = {key: _rounded(row[key], DIGITS) for key in _KEYS}
-            tested.setdefault(row["claim"], {})[row["model"]] = values
-    data = {"claims": tested, "numbers": {n.name: _by_model(n, run) for n in quoted}}
+    rows = [row for row in claims.to_pylist() if row["model"] is not None]
+    for row in rows:
+        values = {key: _rounded(row[key], DIGITS) for key in _KEYS}
+        tested.setdefault(row["claim"], {})[row["model"]] = values
+    verdicts = Counter(row["verdict"] for row in rows)
+    data = {
+        "claims": tested,
+        "verdicts": verdicts | {"all": len(rows)},
+        "numbers": {n.name: _by_model(n, run) for n in quoted},
+    }
     return json.dumps(data, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
 
 
@@ -57,19 +63,25 @@ def _by_model(number: Quoted, run: Run) -> dict[str, object]:
 
 
 def _values(found: pl.DataFrame, number: Quoted) -> object:
-    """One number, or by `key` those of each row by their columns."""
-    if found.columns == ["value"] and found.height == 1:
-        return _rounded(found.item(), number.digits)
-    if "key" not in found.columns or not found["key"].is_unique().all():
+    """The number `value`, or those of a row by column, or those of many by `key` and column.
+
+    None where there is no row: the run has not what the number is about.
+    """
+    keyed = "key" in found.columns
+    if not (found["key"].is_unique().all() if keyed else found.height <= 1):
         raise TokentrailsError(
             f"the query gives {found.height} rows of the columns {', '.join(found.columns)}",
             where=number.where,
-            hint="a number is one row with the column 'value'; several have a 'key' each.",
+            hint="give one row, or give each its 'key'.",
         )
-    return {
-        str(row.pop("key")): {name: _rounded(value, number.digits) for name, value in row.items()}
+    rows = [
+        {name: _rounded(value, number.digits) for name, value in row.items()}
         for row in found.to_dicts()
-    }
+    ]
+    if keyed:
+        return {str(row.pop("key")): row for row in rows}
+    (row,) = rows or [{"value": None}]
+    return row["value"] if row.keys() == {"value"} else row
 
 
 def _rounded(value: object, digits: int) -> object:

@@ -3,8 +3,9 @@
 A comment behind a number says where it comes from: `0.90<!--=senses-auc/smollm2-135m/10-->`. The
 number of decimals is that of the text.
 
-- `NAME/MODEL`, `NAME/MODEL/KEY` and `NAME/MODEL/KEY/COLUMN`: of `numbers` in the claims file
-- `claims/ID/MODEL`: the corrected number of a claim, with the verdict if the text has one
+- `NAME/MODEL`, then `/KEY` and `/COLUMN` as needed: of `numbers` in the claims file
+- `claims/ID/MODEL`: the corrected number of a claim, with the verdict if the text has one;
+  `verdicts/VERDICT`: how many there are
 - `bench/WHAT`: a row of the benchmarks; `bench/machine`: where they ran
 - `published`: of a study, which no run changes
 """
@@ -55,7 +56,7 @@ def load(folder: Path) -> dict[str, Source]:
     numbers, bench = (folder / name for name in _FILES)
     if numbers.exists():
         data = json.loads(numbers.read_text(encoding="utf-8"))
-        found[numbers.name] = data["numbers"] | {"claims": data["claims"]}
+        found[numbers.name] = data | data.pop("numbers")
     if bench.exists():
         with bench.open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
@@ -79,7 +80,7 @@ def filled(text: str, sources: Mapping[str, Source], page: str) -> str:
             return mark[0]
         try:
             return f"{_said(mark, _find(sources[file], path))}<!--={path}-->"
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError):
             line = text.count("\n", 0, mark.start()) + 1
             raise TokentrailsError(
                 f"{file} has nothing for {mark[0]!r}",
@@ -111,13 +112,10 @@ def _said(mark: re.Match[str], found: Any) -> str:
     if mark["text"] is not None:
         return f"`{found}`"
     parts = found if isinstance(found, Mapping) else {"value": found}
-    if "value_corrected" in parts:
-        renamed = {"value_corrected": "value", "ci_low": "low", "ci_high": "high"}
-        parts = {renamed.get(name, name): value for name, value in parts.items()}
-    told = f"{_like(mark['value'], parts['value'])}{mark['unit'] or ''}"
+    value = parts["value_corrected" if "value_corrected" in parts else "value"]
+    told = f"{_like(mark['value'], value)}{mark['unit'] or ''}"
     if mark["interval"]:
-        low, high = (_like(mark[name], parts[name]) for name in ("low", "high"))
-        told += f" [{low}, {high}]"
+        told += f" [{_like(mark['low'], parts['ci_low'])}, {_like(mark['high'], parts['ci_high'])}]"
     return f"{_VERDICTS[parts['verdict']]}: {told}" if mark["verdict"] else told
 
 
