@@ -1,15 +1,18 @@
 """Numbers that the manual quotes: each has a source, and is what the source says."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tokentrails.documents import quoted
-from tokentrails.documents.quoted import PAGES, SOURCES, filled, load
+from tokentrails.documents.quoted import MARK, PAGES, SOURCES, filled, load
 from tokentrails.errors import TokentrailsError
 
 ROOT = Path(__file__).parent.parent
+INDEX = r"\d(?:[\d,]*\d)?"
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 NUMBERS = {
@@ -47,6 +50,71 @@ def folder(tmp_path) -> Path:
 def test_the_manual_quotes_what_its_sources_say(page):
     text = (ROOT / page).read_text(encoding="utf-8")
     assert filled(text, load(SOURCES), page) == text, "run `make numbers`"
+
+
+SECTIONS = ("What the tour shows", "The published claims, tested", "Speed and memory")
+# Code, links, what a table's row is about, and where in a model or a training something is.
+NO_RESULT = re.compile(
+    r"```.*?```|`[^`]*`|!?\[[^\]]*\]\([^)]*\)|^\|[^|\n]*"
+    rf"|\b(?:layer|step|block|head|neuron|position)s? {INDEX}(?:(?:,| to| and) {INDEX})*",
+    re.DOTALL | re.MULTILINE,
+)
+# How models and experiments are made, which no run can change.
+DESIGN = (
+    "(4 words × 2 senses × 4 sentences)",
+    "below 0.1",
+    "of 576",
+    "Two senses each of 24 words",
+    "95 % interval",
+    "6 blocks and 128 dimensions",
+    "for 1,536 steps",
+    "600 frequent English words, 200 of each",
+    "180 words and 12 carrier sentences",
+    "74 sentences",
+    "49,152",
+    "7 tokens behind the BOS",
+    "cosine, from 1 to",
+    "4-bit",
+    f"{len(yaml.safe_load((ROOT / 'config/claims.yaml').read_text())['claims'])} statements",
+    "(0.5, 0.02 and the like)",
+    "ranks of 2,000 states",
+    "all 30 layers",
+)
+
+
+def section(title: str) -> str:
+    found = re.search(rf"^## {title}$(.*?)(?=^## |\Z)", README, re.MULTILINE | re.DOTALL)
+    assert found, title
+    return found[1]
+
+
+def without_source(text: str) -> list[str]:
+    """Where a text has a number without a mark that could be a result."""
+    text = re.sub(r"\n +|(?<=\w)\n(?=\w)", " ", text)
+    for known in (MARK, NO_RESULT, re.compile("|".join(map(re.escape, DESIGN)))):
+        text = known.sub("", text)
+    return re.findall(r".{,30}(?<![\w-])\d[\d,.]*.{,20}", text)
+
+
+@pytest.mark.parametrize("title", SECTIONS)
+def test_every_finding_and_every_time_has_a_source(title):
+    assert without_source(section(title)) == []
+
+
+@pytest.mark.parametrize("phrase", DESIGN)
+def test_what_needs_no_source_is_there(phrase):
+    assert phrase in re.sub(r"\s+", " ", "".join(map(section, SECTIONS)))
+
+
+@pytest.mark.parametrize(
+    "text", ["so 0.9 is", "SmolLM2 has 12", "| a | 1.5 |", "(−0.1)", "at layer 3: 4"]
+)
+def test_a_number_without_a_source_is_found(text):
+    assert len(without_source(f"\n{text}\n")) == 1
+    assert (
+        without_source("\nP2 of SmolLM2-135M at layers 3, 4 and 1,024 was `0.9`, 3<!--=x-->.\n")
+        == []
+    )
 
 
 # --- filling in ----------------------------------------------------------------------------------

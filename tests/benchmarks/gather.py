@@ -29,7 +29,8 @@ MEANINGS = {
     "what": "what was measured, and against what; of a row with a problem empty",
     "value": "ratio of times within one run on one machine, or amount",
     "unit": "times as fast: time of the other way / ours; of its speed: the same, where the other "
-    "does less; of its time: ours / time of the other; slope: of log time over log size; MB; s",
+    "does less; of its time: ours / time of the other; slope: of log time over log size; MB; s; "
+    "min; jobs",
     "direction": "whether at least or at most the bound is required; null: nothing is",
     "bound": "what is required of the value; null: nothing",
     "passed": "whether the value meets the bound; null: no bound, or nothing was measured",

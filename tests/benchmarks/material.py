@@ -1,5 +1,6 @@
 """What the benchmarks run on: models of the default run, and any number of texts."""
 
+import shutil
 import tempfile
 from itertools import islice, product
 from pathlib import Path
@@ -28,6 +29,14 @@ def needed(*paths: Path) -> None:
             raise TokentrailsError(
                 f"{path.relative_to(ROOT)} is not there", hint="run `make` first."
             )
+
+
+def checkout(folder: Path) -> Path:
+    """A folder with what a clone has, as far as a run needs it."""
+    shutil.copy2(ROOT / "Snakefile", folder)
+    for name in ("config", "profiles", "workflow", "resources/words"):
+        shutil.copytree(ROOT / name, folder / name)
+    return folder
 
 
 def scratch_folder() -> tempfile.TemporaryDirectory:

@@ -29,6 +29,7 @@ PARTS = {
     "senses": ("senses", "results"),
     "memory": ("extraction", "memory"),
     "scale": ("scale", "results"),
+    "default": ("default", "results"),
 }
 TABLE = ROOT / "results/bench.parquet"
 TITLE = "Speed and memory, against what is required of them"

@@ -6,7 +6,6 @@ there is one run per checkpoint, and tables and figures per model.
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -16,8 +15,8 @@ from pathlib import Path
 
 import yaml
 from harness import Measured
+from material import checkout
 
-ROOT = Path(__file__).resolve().parents[2]
 # The checkpoints of Pythia.
 STEPS = [0, *(2**power for power in range(10)), *range(1_000, 144_000, 1_000)]
 # What it took is said by the process itself: the system's own number counts what was there before
@@ -47,10 +46,7 @@ def plan(keep_weights: bool) -> dict:
 def dry_run(config: dict) -> tuple[int, float, float, float]:
     """Jobs, seconds on the clock and of the processor, and peak MB of a dry run in a new folder."""
     with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        shutil.copy2(ROOT / "Snakefile", folder)
-        for name in ("config", "profiles", "workflow", "resources/words"):
-            shutil.copytree(ROOT / name, folder / name)
+        folder = checkout(Path(scratch))
         (folder / "plan.yaml").write_text(yaml.safe_dump(config))
         command = ["--dry-run", "--quiet", "rules", "--cores", "2", "--configfile", "plan.yaml"]
         start, before = time.perf_counter(), os.times()
@@ -73,10 +69,11 @@ def dry_run(config: dict) -> tuple[int, float, float, float]:
 def results() -> Iterator[Measured]:
     for keep_weights in (True, False):
         jobs, spent, processor, peak = dry_run(plan(keep_weights))
-        what = f"dry run of 20 models × 154 checkpoints × 5 experiments, {jobs:,} jobs"
+        what = "dry run of 20 models × 154 checkpoints × 5 experiments"
         if not keep_weights:
-            what = f"the same with weights that are not kept, {jobs:,} jobs"
+            what = "the same with weights that are not kept"
         print(f"  {jobs:,} jobs: {processor:.0f} s of the processor", flush=True)
         most_s, most_mb = (60, 1_000) if keep_weights else (None, None)  # asked of 15,000 jobs
+        yield Measured(f"{what}: jobs", jobs, "jobs")
         yield Measured(what, spent, "s", at_most=most_s)
-        yield Measured(f"peak memory of {jobs:,} jobs", peak, "MB", at_most=most_mb)
+        yield Measured(f"{what}: peak memory", peak, "MB", at_most=most_mb)
