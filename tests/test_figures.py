@@ -15,6 +15,8 @@ import altair as alt
 import numpy as np
 import polars as pl
 import pytest
+import vl_convert
+from altair.utils.schemapi import debug_mode
 from drawn import (
     BAND,
     FORMATS,
@@ -493,6 +495,35 @@ def test_a_failed_render_leaves_no_file(tmp_path):
     with pytest.raises(ValueError):
         save(broken, [tmp_path / "figure.gif"])
     assert not list(tmp_path.iterdir())
+
+
+def test_vega_draws_once_for_all_formats(tmp_path, monkeypatch):
+    drawn = []
+
+    def draw(spec, **options):
+        drawn.append(spec)
+        return vegalite_to_svg(spec, **options)
+
+    vegalite_to_svg = vl_convert.vegalite_to_svg
+    monkeypatch.setattr(vl_convert, "vegalite_to_svg", draw)
+    charts = [alt.Chart(pl.DataFrame({"a": [n]})).mark_point().encode(x="a:Q") for n in (1, 2)]
+    for n, chart in enumerate(charts):
+        save(chart, [tmp_path / f"{n}{suffix}" for suffix in FORMATS])
+    assert [next(iter(spec["datasets"].values())) for spec in drawn] == [[{"a": 1}], [{"a": 2}]]
+    for suffix in (".svg", ".png", ".pdf"):
+        first, second = ((tmp_path / f"{n}{suffix}").read_bytes() for n in (0, 1))
+        assert first != second
+
+
+def test_a_figure_is_the_same_whether_altair_checks_it_or_not():
+    identity, context, _ = tables(TWO, texts=2)
+
+    def drawn() -> dict:
+        return specification(identity_context(identity, context, None, **BAND))
+
+    checked = drawn()
+    with debug_mode(False):
+        assert drawn() == checked
 
 
 def test_files_are_the_same_bytes_in_every_process(tmp_path):

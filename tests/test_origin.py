@@ -1,9 +1,13 @@
 """Tables that lie where they do not belong."""
 
 import json
+import os
+import subprocess
+import sys
 
 import pyarrow as pa
 import pytest
+from workflow import ROOT
 
 from tokentrails.errors import TokentrailsError
 from tokentrails.files.origin import refuse_strangers
@@ -104,3 +108,18 @@ def test_the_provenance_of_another_model(tmp_path, user):
     path.write_text("{")
     with pytest.raises(TokentrailsError, match="cannot be read"):
         refuse_strangers([str(path)])
+
+
+def test_a_table_is_read_without_what_is_slow_to_load(tmp_path):
+    """Pandas, of which pyarrow makes use where it is there, takes longer than most jobs read."""
+    path = put(tmp_path, STATES, **RUN)
+    code = (
+        "import sys\n"
+        "from tokentrails.files.origin import refuse_strangers\n"
+        "from tokentrails.files.tables import read_frames\n"
+        "refuse_strangers(sys.argv[1:])\n"
+        "assert read_frames(sys.argv[1:]).rows() == [(0,)]\n"
+        "assert 'pyarrow' in sys.modules and 'pandas' not in sys.modules\n"
+    )
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "workflow")}
+    subprocess.run([sys.executable, "-c", code, path], env=environment, check=True)

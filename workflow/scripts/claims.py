@@ -43,7 +43,7 @@ with job(snakemake):
             name,
             about["reference"],
             about["checkpoints"],
-            provenance_of(pq.read_schema(table_of[name]).empty_table()) if name in table_of else {},
+            provenance_of(pq.read_schema(table_of[name])) if name in table_of else {},
         )
         for name, about in params.models.items()
     }

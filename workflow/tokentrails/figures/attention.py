@@ -109,7 +109,7 @@ def _chart(rows: pl.DataFrame, grid: _Grid, names: dict[int, str]) -> alt.LayerC
     weights = weights.encode(
         color=alt.Color("weight:Q", scale=scale, legend=legend),
         tooltip=[
-            *("layer:Q", "head:Q"),
+            *map(alt.Tooltip, ("layer:Q", "head:Q")),
             alt.Tooltip("query_token:N", title="query"),
             alt.Tooltip("query:Q", title="its position"),
             alt.Tooltip("key_token:N", title="key"),
@@ -155,4 +155,4 @@ def _texts(places: list[tuple[float, float, str]], **mark: Any) -> alt.Chart:
     """Words at places in pixels."""
     words = pl.DataFrame(places, schema=["x", "y", "text"], orient="row")
     style = {"fontSize": _LABEL, "baseline": "middle", "align": "left", "color": INK, **mark}
-    return alt.Chart(words).mark_text(**style).encode(**_PLACE, text="text:N")
+    return alt.Chart(words).mark_text(**style).encode(**_PLACE, text=alt.Text("text:N"))

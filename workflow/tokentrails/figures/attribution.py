@@ -227,11 +227,11 @@ def _bars(changes: pl.DataFrame, sums: pl.DataFrame, grid: Grid) -> alt.LayerCha
     bars = alt.Chart(changes).mark_bar(width=max(grid.cell[0] - 3, 4))
     points = alt.Chart(dots).mark_circle(size=22, color=INK, opacity=1)
     tint = alt.Color("group:N", scale=scale, legend=alt.Legend(symbolType="square"))
-    tooltip = ["layer:Q", alt.Tooltip("group:N", title="part"), value]
+    tooltip = [alt.Tooltip("layer:Q"), alt.Tooltip("group:N", title="part"), value]
     layers = [
-        bars.encode(x=x, y=y, y2="end:Q", color=tint, tooltip=tooltip),
+        bars.encode(x=x, y=y, y2=alt.Y2("end:Q"), color=tint, tooltip=tooltip),
         level(y),
-        points.encode(x=x, y=alt.Y("value:Q", axis=axis), tooltip=["layer:Q", value]),
+        points.encode(x=x, y=alt.Y("value:Q", axis=axis), tooltip=[alt.Tooltip("layer:Q"), value]),
     ]
     return sized(layers, grid.width, _BARS, "what changes identity, mean over tokens")
 
@@ -272,7 +272,7 @@ def _curves(sums: pl.DataFrame, names: Mapping[int, str], grid: Grid) -> alt.Lay
     ]
     layers = [
         level(y),
-        thin.encode(x=x, y=y, color=TINT, detail="position:N"),
+        thin.encode(x=x, y=y, color=TINT, detail=alt.Detail("position:N")),
         alt.Chart(mean).mark_line(strokeWidth=2.4).encode(x=x, y=y, color=TINT),
         *end_labels(named, ["position"], x, y, right, (low, high), gap, inside=False),
         targets(alt.Chart(every).encode(x=x, y=y), tooltip),

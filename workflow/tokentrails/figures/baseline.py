@@ -69,7 +69,7 @@ def _chance_panel(
         return line_panel(after, frame, title=title, y_title=y_title)
     drawn = line_panel(lines, frame, title=title, y_title=y_title)
     y = alt.Y("value:Q", scale=frame.scale, title=frame.value if y_title else None)
-    tooltip = ["site:N", alt.Tooltip("value:Q", title=frame.value, format=".4f")]
+    tooltip = [alt.Tooltip("site:N"), alt.Tooltip("value:Q", title=frame.value, format=".4f")]
     drawn.layer += norm_marks(after, after, frame.x, y, tooltip)
     return drawn
 

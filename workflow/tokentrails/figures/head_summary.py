@@ -39,7 +39,7 @@ def head_summary(head_summary: pl.DataFrame, *, title: str) -> alt.TopLevelMixin
             value=measure,
             colour=alt.Color(f"{measure}:Q", scale=scale, legend=legend),
             tooltip=[
-                *("layer:Q", "head:Q", "n:Q"),
+                *map(alt.Tooltip, ("layer:Q", "head:Q", "n:Q")),
                 alt.Tooltip(f"{measure}:Q", title=name, format=".3f"),
             ],
             title=name,

@@ -115,8 +115,8 @@ def composite_senses(
         )
 
     columns = list(itertools.product(names, views))
-    chart = alt.concat(*(cell(w, *column) for w in words for column in columns))
-    chart = chart.properties(columns=len(columns))
+    cells = (cell(word, *column) for word in words for column in columns)
+    chart = alt.concat(*cells, columns=len(columns))
     notes = _notes(means, texts, confidence) + _adjusted_note(views)
     if len(every_word) > len(words):
         notes.append(f"The first {len(words)} of {len(every_word)} words.")
@@ -171,7 +171,7 @@ def composite_depth(
     notes = [f"Line: mean over words. {max(bands, key=len)}", *_norm_note(means)]
     notes += _adjusted_note(views)
     columns = 2 if len(parts) == 4 else len(parts)
-    chart = alt.concat(*panels).properties(columns=columns)
+    chart = alt.concat(*panels, columns=columns)
     return figure(chart, title=title, notes=notes, width=columns * 480)
 
 

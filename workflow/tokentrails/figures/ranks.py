@@ -137,7 +137,9 @@ def _panel(
     lines = alt.Chart(tokens, name="lines").mark_line(strokeCap="butt")
     layers = [
         level(y),
-        lines.encode(x=x, y=y, color=TINT, detail="position:N", strokeWidth=width, opacity=seen),
+        lines.encode(
+            x=x, y=y, color=TINT, detail=alt.Detail("position:N"), strokeWidth=width, opacity=seen
+        ),
         _ends(known).encode(x=x, y=y, opacity=seen),
         # Only marks with a tooltip answer to the pointer.
         *(

@@ -97,7 +97,9 @@ def _panel(
         heading.subtitle = [_slope(slope)]
     if points["ci_low"].is_not_null().any():
         ends = alt.Y("ci_low:Q", scale=scale, title=None)
-        layers.append(drawn.mark_rule(strokeWidth=1.6).encode(y=ends, y2="ci_high:Q", color=TINT))
+        layers.append(
+            drawn.mark_rule(strokeWidth=1.6).encode(y=ends, y2=alt.Y2("ci_high:Q"), color=TINT)
+        )
     layers.append(
         drawn.mark_point(filled=True, size=60, opacity=1).encode(color=TINT, tooltip=tooltip)
     )

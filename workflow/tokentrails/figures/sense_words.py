@@ -51,7 +51,7 @@ def senses_words(senses: pl.DataFrame, *, title: str) -> alt.TopLevelMixin:
         ),
         tooltip=[
             alt.Tooltip("row:N", title="word"),
-            "layer:Q",
+            alt.Tooltip("layer:Q"),
             *(alt.Tooltip(f"{n}:Q", format=".4f") for n in _TOOLTIP),
         ],
     )

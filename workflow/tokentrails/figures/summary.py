@@ -112,9 +112,9 @@ def _draw(rows: pl.DataFrame, marks: pl.DataFrame, *, depth: int, step: int) -> 
     )
     tooltip = [
         alt.Tooltip("text:N", title="label"),
-        "measure:N",
+        alt.Tooltip("measure:N"),
         alt.Tooltip("reached:N", title="layer"),
-        *("never:Q", "texts:Q"),
+        *map(alt.Tooltip, ("never:Q", "texts:Q")),
     ]
     heading = alt.Chart(pl.DataFrame({"layer": [(left + right) / 2]})).encode(y=alt.value(-6))
     labels_width = 6.0 * rows.select(pl.col("text").str.len_chars().max()).item()
@@ -130,16 +130,20 @@ def _draw(rows: pl.DataFrame, marks: pl.DataFrame, *, depth: int, step: int) -> 
     middle: dict[str, Any] = {"baseline": "middle"}
     bottom: dict[str, Any] = {"baseline": "bottom", "color": GREY}
     layers = [
-        ground.encode(x=x, x2="end:Q"),
+        ground.encode(x=x, x2=alt.X2("end:Q")),
         row.mark_rule(color=GRID),
-        spans.mark_rule(strokeWidth=2, opacity=0.45).encode(x=first, x2="last:Q", y=y, color=tint),
+        spans.mark_rule(strokeWidth=2, opacity=0.45).encode(
+            x=first, x2=alt.X2("last:Q"), y=y, color=tint
+        ),
         points.encode(x=x, y=y, color=tint, shape=shape, tooltip=tooltip),
         numbers.mark_text(align="left", dx=8, **middle).encode(
-            x=x, y=y, text="count:N", color=tint
+            x=x, y=y, text=alt.Text("count:N"), color=tint
         ),
-        row.mark_text(align="right", dx=-10, **middle).encode(x=alt.value(0), text="text:N"),
+        row.mark_text(align="right", dx=-10, **middle).encode(
+            x=alt.value(0), text=alt.Text("text:N")
+        ),
         named.mark_text(align="right", dx=-26 - labels_width, fontWeight="bold", **middle).encode(
-            x=alt.value(0), y=y, text="heading:N"
+            x=alt.value(0), y=y, text=alt.Text("heading:N")
         ),
         row.mark_text(align="left", dx=16, **middle).encode(
             x=alt.value(_WIDTH), text=alt.Text("final:Q", format=".3f")

@@ -55,7 +55,7 @@ def training(loss: pl.DataFrame, *, title: str) -> alt.TopLevelMixin:
         faint.encode(x=x, y=y, color=TINT, tooltip=tooltip),
         measured.mark_line(strokeWidth=2.2, strokeCap="butt"),
         measured.mark_point(filled=True, size=36, opacity=1).encode(tooltip=tooltip),
-        labels.encode(x=alt.value(_WIDTH), y=y, text="series:N", color=TINT),
+        labels.encode(x=alt.value(_WIDTH), y=y, text=alt.Text("series:N"), color=TINT),
     ]
     note = (
         f"After {end['step']:,} steps and {end['tokens']:,} tokens the held-out loss is "

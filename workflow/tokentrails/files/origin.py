@@ -82,7 +82,7 @@ def _origin(path: str) -> dict[str, str]:
     if not path.endswith(".parquet"):
         return {}
     try:
-        return provenance_of(pq.read_schema(path).empty_table())
+        return provenance_of(pq.read_schema(path))
     except (pa.ArrowException, OSError) as error:
         raise broken(path, error) from error
 

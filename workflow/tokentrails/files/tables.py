@@ -53,10 +53,11 @@ def describe(
     return table.cast(pa.schema(fields, metadata=metadata))
 
 
-def provenance_of(table: pa.Table) -> dict[str, str]:
+def provenance_of(table: pa.Table | pa.Schema) -> dict[str, str]:
     """The provenance that `describe` put into a table's metadata."""
     own = ("title", "definitions", "units", "tokentrails_version", "ARROW:schema")
-    metadata = table.schema.metadata or {}
+    schema = table.schema if isinstance(table, pa.Table) else table
+    metadata = schema.metadata or {}
     return {k.decode(): v.decode() for k, v in metadata.items() if k.decode() not in own}
 
 
@@ -109,7 +110,8 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     TokentrailsError: if the file is cut short or is no Parquet file.
     """
     try:
-        return pq.read_table(path, columns=columns, partitioning=None)
+        with pq.ParquetFile(path) as file:  # and not pq.read_table, which loads pandas first
+            return file.read(columns)
     except (pa.ArrowInvalid, pa.ArrowException, OSError) as error:
         raise broken(path, error) from error
 

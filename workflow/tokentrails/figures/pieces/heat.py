@@ -108,7 +108,7 @@ def step_heat(
         title="layer" if y_title else None,
     )
     tooltip = [
-        *("checkpoint:N", "layer:Q", "n:Q"),
+        *map(alt.Tooltip, ("checkpoint:N", "layer:Q", "n:Q")),
         alt.Tooltip("value:Q", title=title, format=".4f"),
     ]
     tint = alt.Color(
@@ -196,8 +196,10 @@ def token_heat(
         if len(part):
             mark: dict[str, Any] = {"fontSize": 10, "fontWeight": weight, "limit": WIDTH - 4}
             words = alt.Chart(part).mark_text(baseline="middle", **mark)
-            layers.append(words.encode(x=x, y=y, text=f"{word}:N", color=ink, tooltip=tooltip))
+            layers.append(
+                words.encode(x=x, y=y, text=alt.Text(f"{word}:N"), color=ink, tooltip=tooltip)
+            )
     heads = alt.Chart(cells.unique("position", keep="first", maintain_order=True))
     heads = heads.mark_text(baseline="top", dy=6, limit=WIDTH - 4)
-    layers.append(heads.encode(x=x, text="token:N", y=alt.value(height)))
+    layers.append(heads.encode(x=x, text=alt.Text("token:N"), y=alt.value(height)))
     return sized(layers, WIDTH * len(positions), height, title)

@@ -13,6 +13,8 @@ from .text import spread
 from .theme import GREY, LINE_HEIGHT, TINT, sized
 
 FRACTIONS = [0.0, 0.25, 0.5, 0.75, 1.0]
+# Channels and not strings, which Altair compares with all that there are, here and everywhere.
+_LINE, _HIGH = alt.Detail("line:N"), alt.Y2("high:Q")
 _MOST_DOTS = 24  # of more points on a line, none is marked
 
 
@@ -117,10 +119,10 @@ def line_panel(
     dash = alt.StrokeDash(
         "dashed:N", scale=alt.Scale(domain=[False, True], range=[[1, 0], [5, 3]]), legend=None
     )
-    style: dict[str, Any] = {"color": TINT, "strokeDash": dash, "detail": "line:N"}
+    style: dict[str, Any] = {"color": TINT, "strokeDash": dash, "detail": _LINE}
     tooltip = [
-        *(f"{name}:N" for name in frame.tooltip),
-        f"{column(x)}:Q",
+        *(alt.Tooltip(f"{name}:N") for name in frame.tooltip),
+        alt.Tooltip(f"{column(x)}:Q"),
         alt.Tooltip(f"{told}:Q", title=frame.value, format=number),
     ]
     layers: list[alt.Chart] = [*marks]
@@ -163,13 +165,14 @@ def targets(chart: alt.Chart, tooltip: list[Any], size: int = 70) -> alt.Chart:
 
 
 def bands(
-    points: pl.DataFrame, x: alt.X, y: alt.Y, *, opacity: float, detail: str | list[str] = "line:N"
+    points: pl.DataFrame, x: alt.X, y: alt.Y, *, opacity: float, detail: Any = _LINE
 ) -> list[alt.Chart]:
     """The intervals of the lines that have any."""
     band = points.drop_nulls(["low", "high"])
     area = alt.Chart(band).mark_area(opacity=opacity, line=False)
     fill = alt.Fill("colour:N", scale=None)
-    return [area.encode(x=x, y=_low(y), y2="high:Q", fill=fill, detail=detail)] if len(band) else []
+    area = area.encode(x=x, y=_low(y), y2=_HIGH, fill=fill, detail=detail)
+    return [area] if len(band) else []
 
 
 def norm_marks(
@@ -180,7 +183,7 @@ def norm_marks(
     ends = intervals.drop_nulls(["low", "high"])
     if len(ends):
         bar = alt.Chart(ends).mark_rule(strokeWidth=1.2, opacity=0.6)
-        layers.append(bar.encode(x=x, y=_low(y), y2="high:Q", color=TINT))
+        layers.append(bar.encode(x=x, y=_low(y), y2=_HIGH, color=TINT))
     if len(after):
         stroke = alt.Stroke("colour:N", scale=None)
         diamond = alt.Chart(after).mark_point(
@@ -228,10 +231,10 @@ def end_labels(
     return [
         alt.Chart(hairlines)
         .mark_line(strokeWidth=0.7, opacity=0.6)
-        .encode(x=x, y=y, color=TINT, detail=[f"{key}:N" for key in keys]),
+        .encode(x=x, y=y, color=TINT, detail=[alt.Detail(f"{key}:N") for key in keys]),
         alt.Chart(names)
         .mark_text(align="left", baseline="middle", dx=4)
-        .encode(x=x, y=y, text="series:N", color=TINT),
+        .encode(x=x, y=y, text=alt.Text("series:N"), color=TINT),
     ]
 
 

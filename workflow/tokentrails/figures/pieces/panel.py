@@ -46,9 +46,9 @@ def panel(
     dash = alt.StrokeDash(
         "style:N", scale=alt.Scale(domain=list(_DASHES), range=[*_DASHES.values()]), legend=None
     )
-    detail = [f"{key}:N" for key in _LINE]
+    detail = [alt.Detail(f"{key}:N") for key in _LINE]
     tooltip = [
-        *("series:N", "label:N", "sense:N", "text:N", "site:N", "layer:Q"),
+        *map(alt.Tooltip, ("series:N", "label:N", "sense:N", "text:N", "site:N", "layer:Q")),
         alt.Tooltip("cosine:Q", title=frame.value, format=".4f"),
     ]
     # Keys that chose this panel are not drawn; without them the file is smaller.

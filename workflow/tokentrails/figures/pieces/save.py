@@ -4,11 +4,13 @@ import json
 import os
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import altair as alt
 import vl_convert
+from altair.utils import schemapi
 
 from ...files.atomic import replacing
 from ...files.pages import embedded, html_page
@@ -48,7 +50,7 @@ def specification(chart: alt.TopLevelMixin) -> dict[str, Any]:
     views and parameters are numbered from 1 in order of appearance. Data is not touched.
     """
     with alt.data_transformers.enable("default", max_rows=None):
-        spec = chart.to_dict()
+        spec = chart.to_dict(validate=schemapi.DEBUG_MODE)
     datasets = spec.pop("datasets", {})
     declared = sorted(set(re.findall(r'"name": "((?:view|param)_[0-9a-f]+)"', json.dumps(spec))))
     names: dict[str, str] = {}
@@ -74,8 +76,6 @@ def _without_controls(node: Any) -> Any:
 
 def render(spec: dict[str, Any], suffix: str, script: str | Path | None = None) -> bytes:
     """The bytes of a Vega-Lite specification in the format that `suffix` names."""
-    # No base URL is allowed: a figure holds its data and never fetches any.
-    options: dict[str, Any] = {"vl_version": VEGA_LITE, "allowed_base_urls": []}
     match suffix:
         case ".json":
             text = json.dumps(spec, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
@@ -88,12 +88,22 @@ def render(spec: dict[str, Any], suffix: str, script: str | Path | None = None) 
             allow = {"style-src": "'unsafe-inline'", "img-src": "data: blob:"}
             return html_page(_title(spec), body, style=_STYLE, script=made, allow=allow).encode()
         case ".svg":
-            return vl_convert.vegalite_to_svg(_still(spec), **options).encode()
+            return _svg(json.dumps(_still(spec))).encode()
         case ".png":
-            return vl_convert.vegalite_to_png(_still(spec), scale=_PNG_SCALE, **options)
+            return vl_convert.svg_to_png(_svg(json.dumps(_still(spec))), scale=_PNG_SCALE)
         case ".pdf":
-            return canonical(vl_convert.vegalite_to_pdf(_still(spec), **options))
+            return canonical(vl_convert.svg_to_pdf(_svg(json.dumps(_still(spec)))))
     raise ValueError(f"no figure format {suffix!r}.\nHint: use .html, .svg, .png, .pdf or .json.")
+
+
+@lru_cache(maxsize=1)
+def _svg(spec: str) -> str:
+    """A specification, as JSON, drawn by Vega; kept for the formats that are made of it.
+
+    No base URL is allowed: a figure holds its data and never fetches any.
+    """
+    exact = json.loads(spec)  # vl-convert itself reads numbers of a text only nearly as they are
+    return vl_convert.vegalite_to_svg(exact, vl_version=VEGA_LITE, allowed_base_urls=[])
 
 
 def _still(node: Any) -> Any:

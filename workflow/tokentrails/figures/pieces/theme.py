@@ -85,8 +85,10 @@ def sized(
     subtitle: str | list[str] | None = None,
 ) -> alt.LayerChart:
     """A panel of layers; without a title if it is None."""
-    panel = alt.LayerChart(layer=layers).properties(width=width, height=height)
-    return panel if title is None else panel.properties(title=heading(title, subtitle))
+    # All at once, and properties of charts below by assignment: each step with Altair's methods
+    # copies everything that a chart holds.
+    titled: dict[str, Any] = {} if title is None else {"title": heading(title, subtitle)}
+    return alt.LayerChart(layer=layers, width=width, height=height, **titled)
 
 
 def heading(title: str, subtitle: str | list[str] | None = None) -> alt.TitleParams:
@@ -122,6 +124,7 @@ def figure(
     `width` is the drawn width in pixels: title and notes are wrapped to it. `warnings` stand
     between title and notes, in red.
     """
+    whole: Any = chart
     # The notes are the title of a chart inside the figure where warnings take their place.
     common: dict[str, Any] = {"lineHeight": 16, "offset": 16, "frame": "bounds"}
     top = alt.TitleParams(
@@ -132,15 +135,14 @@ def figure(
         **common | {"fontSize": 16, "lineHeight": 20},
     )
     if warnings:
-        with_notes: Any = chart.properties(
-            title=alt.TitleParams(
-                _wrapped(notes, width), color=_NOTE, fontSize=11.5, fontWeight="normal", **common
-            )
+        whole.title = alt.TitleParams(
+            _wrapped(notes, width), color=_NOTE, fontSize=11.5, fontWeight="normal", **common
         )
-        chart = alt.vconcat(with_notes)
+        whole = alt.vconcat(whole)
         top.subtitle = _wrapped([f"Warning: {warning}" for warning in warnings], width)
         top.subtitleColor, top.subtitleFontWeight, top.offset = _WARNING, "bold", 4
-    return chart.properties(title=top).configure(**_CONFIG)
+    whole.title, whole.config = top, alt.Config(**_CONFIG)
+    return whole
 
 
 def _wrapped(notes: Sequence[str], width: int) -> list[str]:
