@@ -38,7 +38,8 @@ rule training:
     priority: LIGHT
     conda:
         "../../envs/torch.yaml"
-    threads: 2
+    # With more it would be little faster, wait for them where other jobs run, and give other bytes.
+    threads: 1
     params:
         training=lambda wildcards: asdict(get_model(wildcards).training),
         code=fingerprint("training"),
