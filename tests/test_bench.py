@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import workflow as wf
 
+from tokentrails.documents.quoted import load
 from tokentrails.figures.pieces.save import save, specification
 from tokentrails.files.tables import provenance_of, read_table
 
@@ -77,6 +78,8 @@ def test_rows_have_their_bounds_and_whether_they_are_met(path):
         assert [float(line["value"]) for line in csv.DictReader(file)] == [6, 300, 0.9, 5, 5, 4.9]
     assert json.loads(provenance_of(read_table(path))["machine"]) == MACHINE
     assert {told for (told,) in rows(path, "machine")} == {gather.in_a_line(MACHINE)}
+    quoted = load(path.parent)["bench.csv"]
+    assert quoted["ours, against theirs"] == 6 and quoted["machine"] == gather.in_a_line(MACHINE)
     assert all(field.metadata[b"description"] for field in read_table(path).schema)
 
 

@@ -18,6 +18,8 @@ from workflow import (
     write_yaml,
 )
 
+from tokentrails.documents.quoted import filled, load
+
 pytestmark = pytest.mark.e2e
 
 CONFIG = Path("config/config.yaml")
@@ -72,6 +74,9 @@ def test_claims_are_made_for_every_model_of_the_configuration(done):
     assert (done / "results/claims.csv").read_text().startswith("claim,study,statement,")
     data = json.loads((done / "results/numbers.json").read_text())
     assert data["numbers"]["texts"] == {"bert": 4, "gpt2": 4}
+    assert data["verdicts"] == {"holds": 2, "all": 2}
+    quoted = filled("0<!--=texts/gpt2-->", load(done / "results"), "page")
+    assert quoted == "4<!--=texts/gpt2-->"
 
 
 def test_the_paper_is_copied_and_numbered(done):

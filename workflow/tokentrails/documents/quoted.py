@@ -28,7 +28,7 @@ from ..project import PROJECT
 SOURCES = PROJECT / "docs/numbers"
 """What the texts quote: files of `results/`, kept since a checkout has no results."""
 
-PAGES = ("README.md", "config/README.md", "docs/cluster.md")
+PAGES = ("README.md", "config/README.md")
 PUBLISHED = "published"
 
 _FILES = ("numbers.json", "bench.csv")
