@@ -66,10 +66,11 @@ def assert_as_sorted(found, states, rows, own, k, **options):
 
 @pytest.fixture(params=["whole", "blocks"])
 def blocks(request, monkeypatch):
-    """Everything at once, and in blocks of a few states and of one group of rows."""
+    """Everything at once, and in tiles of a few states and rows."""
     if request.param == "blocks":
-        monkeypatch.setattr(cosines, "BLOCK_BYTES", 4 * WIDTH * cosines.GROUP)
-        monkeypatch.setattr(module, "STATES_AT_ONCE", 5)
+        monkeypatch.setattr(module, "STATES_AT_ONCE", 15)
+        monkeypatch.setattr(module, "TILE_BYTES", {"cpu": 4 * 4 * 10})
+        monkeypatch.setattr(module, "ROWS_AT_ONCE", 10)
         monkeypatch.setattr(cosines, "PAIR_BYTES", {"cpu": 3 * 8 * WIDTH})
 
 

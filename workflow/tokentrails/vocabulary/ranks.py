@@ -13,21 +13,14 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Bool, Float, Float32, Float64, Int64
 from torch import Tensor
-from torch.nn import functional
 
 from . import cosines
-from .cosines import (
-    GROUP,
-    directions,
-    in_order,
-    largest,
-    pair_slices,
-    refuse_non_finite,
-    rounding,
-    slices,
-)
+from .cosines import directions, in_order, pair_slices, refuse_non_finite, rounding, slices
 
 STATES_AT_ONCE = 2048
+# Most bytes of a tile of scores, and least rows in it: on a CPU it is looked at while in its cache.
+TILE_BYTES = {"cpu": 4 << 20}
+ROWS_AT_ONCE = 1024
 # Further rows whose exact cosine is looked at, in case rounding has changed their order.
 SPARE = 8
 # Cosines that differ by less are equal: what float64 leaves of a row and of twice the same row.
@@ -107,7 +100,7 @@ class Matrix:
         return self._moved(part) * self.inverse[part]
 
     def exact(self, index: Int64[Tensor, " p"]) -> Float64[Tensor, "p d"]:
-        picked = self.rows[index].double()
+        picked = self.rows.index_select(0, index).double()
         return picked if self.offset is None else picked + self.offset
 
     def _moved(self, part: slice) -> Tensor:
@@ -119,14 +112,14 @@ def _closest(states: Tensor, own: Tensor, matrix: Matrix, k: int) -> Closest:
     cosine = _cosines(states, matrix, numbers, own)
     threshold, margin = torch.nan_to_num(cosine, nan=2.0), rounding(states.shape[1])
     keep = k + SPARE if k else 0
-    counts, pairs, tops = count_closer(directions(states), matrix, threshold, margin, keep)
+    counts, pairs, best = count_closer(directions(states), matrix, threshold, margin, keep)
     # Pairs that are too near to tell are decided in float64.
     state, row = pairs.T
     closer = _cosines(states, matrix, state, row) > cosine[state] + TIE
     rank = counts + torch.bincount(state[closer], minlength=len(states))
     rank = torch.where(cosine.isnan() | ~matrix.valid[own], -1, rank)
     return Closest(
-        torch.where(rank < 0, torch.nan, cosine), rank, *_nearest(states, matrix, tops, k)
+        torch.where(rank < 0, torch.nan, cosine), rank, *_nearest(states, matrix, best, k)
     )
 
 
@@ -136,7 +129,7 @@ def count_closer(
     own: Float[Tensor, " n"],
     eps: float,
     keep: int = 0,
-) -> tuple[Int64[Tensor, " n"], Int64[Tensor, "c 2"], list[tuple[Tensor, Tensor]]]:
+) -> tuple[Int64[Tensor, " n"], Int64[Tensor, "c 2"], Best]:
     """How many rows are surely closer to each state, and the pairs that are too near to tell.
 
     Parameters
@@ -144,80 +137,89 @@ def count_closer(
     states: of length 1.
     own: the cosine of each state with its own row.
     eps: cosines that differ by less are too near.
-    keep: how many of the largest scores of each block are kept.
+    keep: how many of the largest scores are kept.
 
     Returns
     -------
     Counts of rows with a score over own + eps, (state, row) of the scores within eps of own, and
-    of each block the largest scores and their rows.
+    the largest scores.
     """
     n, device = len(states), states.device
     above, below = (own + eps).float()[:, None], (own - eps).float()[:, None]
     counts = torch.zeros(n, dtype=torch.int64, device=device)
     pairs = [torch.empty(0, 2, dtype=torch.int64, device=device)]
-    tops = []
-    # A multiple of `GROUP`, with scores and rows in their room.
-    width = max(1, cosines.BLOCK_BYTES // (4 * max(n, states.shape[1], 1)) // GROUP) * GROUP
-    buffer, flags = torch.empty(2, n, width, device=device)
-    for part in slices(len(matrix.rows), width):
-        scores = _scores(states, matrix, part, buffer)
-        if keep:
-            values, columns = largest(scores, keep)
-            tops.append((values, columns + part.start))
-        # Flags are floats, 0 and 1: torch compares and adds them several times faster than bools.
-        closer = torch.gt(scores, above, out=flags)
-        counts += closer.sum(dim=1).long()
-        near = scores.ge_(below).sub_(closer)
-        pairs.append(_true_places(near) + torch.tensor([0, part.start], device=device))
-    return counts, torch.cat(pairs), tops
+    best = Best(n, keep, device)
+    n_states, n_rows = _tile(n, states.shape[1], device)
+    rooms = torch.empty(2, n_states * n_rows, device=device)
+    for part in slices(len(matrix.rows), n_rows):
+        unit = matrix.unit(part)
+        excluded = (~matrix.valid[part]).nonzero()[:, 0]
+        for some in slices(n, n_states):
+            shape = some.stop - some.start, len(unit)
+            scores, flags = (room[: shape[0] * shape[1]].view(shape) for room in rooms)
+            torch.mm(states[some], unit.T, out=scores)
+            if len(excluded):
+                scores[:, excluded] = -2  # less than any cosine
+            # Flags are floats, 0 and 1: torch compares and adds them faster than bools.
+            closer = torch.gt(scores, above[some], out=flags).sum(dim=1)
+            counts[some] += closer.long()
+            at_least = torch.ge(scores, below[some], out=flags).sum(dim=1)
+            # Few states have a score near their own in a tile.
+            which = (at_least > closer).nonzero()[:, 0]
+            picked, whose = scores.index_select(0, which), which + some.start
+            near = (picked >= below[whose]) & (picked <= above[whose])
+            state, row = near.nonzero(as_tuple=True)
+            pairs.append(torch.stack([whose[state], row + part.start], dim=1))
+            if keep:
+                best.take(scores, some.start, part.start)
+    return counts, torch.cat(pairs), best
 
 
-def _scores(unit: Tensor, matrix: Matrix, part: slice, buffer: Tensor) -> Tensor:
-    """Scores of a block; -2, less than any cosine, for what is no row or takes no part."""
-    missing = buffer.shape[1] - (part.stop - part.start)
-    rows = functional.pad(matrix.unit(part), (0, 0, 0, missing))
-    valid = functional.pad(matrix.valid[part], (0, missing))
-    torch.mm(unit, rows.T, out=buffer)
-    if not valid.all():
-        buffer[:, ~valid] = -2
-    return buffer
+def _tile(n: int, d: int, device: torch.device) -> tuple[int, int]:
+    """How many states and rows have their scores computed together."""
+    scores = TILE_BYTES.get(device.type, cosines.BLOCK_BYTES) // 4
+    n_states = min(n, max(1, scores // ROWS_AT_ONCE))
+    return n_states, max(1, min(scores // n_states, cosines.BLOCK_BYTES // (4 * d)))
 
 
-def _true_places(flags: Float32[Tensor, "n w"]) -> Int64[Tensor, "c 2"]:
-    """Row and column of the flags that are 1, of which there are few: first the groups with any."""
-    groups = flags.view(len(flags), -1, GROUP)
-    row, group = groups.amax(dim=2).nonzero(as_tuple=True)
-    which, column = groups[row, group].nonzero(as_tuple=True)
-    return torch.stack([row[which], group[which] * GROUP + column], dim=1)
+class Best:
+    """The largest scores of each state so far, the largest first, and their rows; -2 for none."""
+
+    def __init__(self, n: int, keep: int, device: torch.device) -> None:
+        self.scores = torch.full((n, keep), -2.0, device=device)
+        self.rows = torch.zeros(n, keep, dtype=torch.int64, device=device)
+
+    def take(self, scores: Float32[Tensor, "s r"], first_state: int, first_row: int) -> None:
+        """Look at a tile of scores, in which most states have none that is large enough."""
+        keep = self.scores.shape[1]
+        least = self.scores[first_state : first_state + len(scores), -1]
+        which = (scores.amax(dim=1) > least).nonzero()[:, 0]
+        values, rows = scores.index_select(0, which).topk(min(keep, scores.shape[1]), dim=1)
+        which += first_state
+        values = torch.cat([self.scores[which], values], dim=1)
+        rows = torch.cat([self.rows[which], rows + first_row], dim=1)
+        self.scores[which], places = values.topk(keep, dim=1)
+        self.rows[which] = rows.gather(1, places)
 
 
-def _nearest(
-    states: Tensor, matrix: Matrix, tops: list[tuple[Tensor, Tensor]], k: int
-) -> tuple[Tensor, Tensor]:
+def _nearest(states: Tensor, matrix: Matrix, best: Best, k: int) -> tuple[Tensor, Tensor]:
     """The k closest rows of each state and their cosines, in order."""
-    n, device = len(states), states.device
-    if not tops:
-        empty = torch.empty(n, 0, device=device)
-        return empty.long(), empty.double()
-    values, rows = (torch.cat(column, dim=1) for column in zip(*tops, strict=True))
-    best = values.topk(min(k + SPARE, values.shape[1]), dim=1).indices
-    rows, values = rows.gather(1, best), values.gather(1, best)
-    numbers = torch.arange(n, device=device).repeat_interleave(rows.shape[1])
-    valid = values.flatten() > -2
-    cosine = torch.full((rows.numel(),), -2.0, dtype=torch.float64, device=device)
-    cosine[valid] = _cosines(states, matrix, numbers[valid], rows.flatten()[valid])
-    return in_order(rows, cosine.view_as(rows), k)
+    state, place = (best.scores > -2).nonzero(as_tuple=True)
+    cosine = torch.full_like(best.scores, -2, dtype=torch.float64)
+    cosine[state, place] = _cosines(states, matrix, state, best.rows[state, place])
+    return in_order(best.rows, cosine, k)
 
 
 def _cosines(
     states: Tensor, matrix: Matrix, state: Int64[Tensor, " p"], row: Int64[Tensor, " p"]
 ) -> Float64[Tensor, " p"]:
     """Cosines of pairs in float64; NaN where one of them has no direction."""
-    result = torch.empty(len(state), dtype=torch.float64, device=states.device)
+    dots, lengths = torch.empty(2, len(state), dtype=torch.float64, device=states.device)
     for part in pair_slices(len(state), states.shape[1], states.device):
-        x, e = states[state[part]].double(), matrix.exact(row[part])
-        norms = torch.linalg.vector_norm(x, dim=1) * torch.linalg.vector_norm(e, dim=1)
+        e = matrix.exact(row[part])
+        torch.linalg.vector_norm(e, dim=1, out=lengths[part])
         # Summed by row, so that equal rows give equal sums whatever lies around them.
-        cosine = (x * e).sum(dim=1) / norms
-        result[part] = torch.where(norms > 0, cosine.clamp(-1, 1), torch.nan)
-    return result
+        x = states.index_select(0, state[part]).double()
+        torch.sum(e.mul_(x), dim=1, out=dots[part])
+    norms = torch.linalg.vector_norm(states, dim=1, dtype=torch.float64)[state] * lengths
+    return torch.where(norms > 0, (dots / norms).clamp(-1, 1), torch.nan)
