@@ -465,6 +465,9 @@ onstart:
         )
     if workflow.executor_plugin.name == "local":
         start_servers()
+        # To keep to a number of jobs a second, which only a cluster needs, Snakemake 9.27 looks at
+        # all that could start once a second more for each time that it has started something.
+        workflow.scheduler.job_rate_limiter = None
     elif workflow.executor_plugin.name == "slurm":
         try:
             orphans = cancel_orphans(Path.cwd())

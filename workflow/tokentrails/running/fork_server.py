@@ -58,6 +58,7 @@ def prepare_process() -> None:
     # Threads that wait by spinning hinder each other badly when other jobs take their cores, and
     # those that sleep at once cost a third of the speed when none do: so they spin, but not long.
     os.environ.setdefault("GOMP_SPINCOUNT", "20000")
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy's; torch's are set by each job
 
 
 def start_servers() -> None:
