@@ -178,7 +178,7 @@ def tables():
         ),
         "attribution_sum": measured(
             grid(layer=[0, 11], position=[0, 1, 2]),
-            *("total", "norm_before", "norm_after", "identity_before", "identity_after"),
+            *("before", "total", "norm_before", "norm_after", "identity_after"),
         ),
         "evolution": evolution.with_columns(
             predicted=pl.lit(False),
