@@ -462,7 +462,7 @@ def test_a_page_takes_its_script_from_a_file(tmp_path):
     assert b"<script>draw('\r\n')</script>" in render({}, ".html", file)
 
 
-def test_svg_is_well_formed_and_has_no_invisible_marks(tmp_path):
+def test_svg_is_well_formed_and_has_no_invisible_marks_and_none_to_blend(tmp_path):
     identity, context, _ = tables(TWO, texts=2)
     save(
         identity_context(identity, context, None, **BAND | {"title": "a\x00b <&>"}),
@@ -471,6 +471,7 @@ def test_svg_is_well_formed_and_has_no_invisible_marks(tmp_path):
     svg = (tmp_path / "figure.svg").read_text()
     assert ElementTree.fromstring(svg).tag.endswith("svg")
     assert 'opacity="0"' not in svg and "lead" in svg
+    assert ' stroke-opacity="0.' in svg and ' opacity="0.' not in svg
 
 
 def test_automatic_names_do_not_depend_on_earlier_charts():

@@ -264,7 +264,7 @@ def _curves(sums: pl.DataFrame, names: Mapping[int, str], grid: Grid) -> alt.Lay
     every = pl.concat([lines, mean], how="diagonal_relaxed")
     gap = LINE_HEIGHT * (high - low) / _CURVE
     right = last + 12 * len(grid.columns) / grid.width
-    thin = alt.Chart(lines).mark_line(strokeWidth=1, opacity=0.5)
+    thin = alt.Chart(lines).mark_line(strokeWidth=1, strokeOpacity=0.5)
     tooltip = [
         alt.Tooltip("series:N", title="token"),
         alt.Tooltip("x:Q", title="layer"),

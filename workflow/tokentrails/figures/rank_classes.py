@@ -175,7 +175,7 @@ def _class_panel(
     for row in rows:
         ends = pl.col("layer").is_between(row["layer"] - 1, row["layer"])
         jump = alt.Chart(points.filter(ends, word_class=row["word_class"]))
-        jump = jump.mark_line(strokeWidth=7, opacity=0.4, strokeCap="round")
+        jump = jump.mark_line(strokeWidth=7, strokeOpacity=0.4, strokeCap="round")
         thick.append(jump.encode(x=frame.x, y=y, color=TINT))
     told = [f"{row['word_class']}: {_summary(row)}" for row in rows]
     return line_panel(

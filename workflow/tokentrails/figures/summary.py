@@ -132,7 +132,7 @@ def _draw(rows: pl.DataFrame, marks: pl.DataFrame, *, depth: int, step: int) -> 
     layers = [
         ground.encode(x=x, x2=alt.X2("end:Q")),
         row.mark_rule(color=GRID),
-        spans.mark_rule(strokeWidth=2, opacity=0.45).encode(
+        spans.mark_rule(strokeWidth=2, strokeOpacity=0.45).encode(
             x=first, x2=alt.X2("last:Q"), y=y, color=tint
         ),
         points.encode(x=x, y=y, color=tint, shape=shape, tooltip=tooltip),

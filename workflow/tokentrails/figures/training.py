@@ -40,7 +40,7 @@ def training(loss: pl.DataFrame, *, title: str) -> alt.TopLevelMixin:
         alt.Tooltip("loss:Q", format=".3f"),
     ]
     measured = alt.Chart(checks).encode(x=x, y=y, color=TINT)
-    faint = alt.Chart(batches).mark_line(strokeWidth=0.8, opacity=0.4)
+    faint = alt.Chart(batches).mark_line(strokeWidth=0.8, strokeOpacity=0.4)
     ends = pl.concat([batches.tail(32).mean().select("loss"), checks.tail(1).select("loss")])
     gap = LINE_HEIGHT * (high - low) / _HEIGHT
     names = pl.DataFrame(

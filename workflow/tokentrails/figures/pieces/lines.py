@@ -133,7 +133,7 @@ def line_panel(
         under = alt.Chart(faint).encode(x=x, y=y)
         layers += [
             *bands(faint, x, y, opacity=0.1),
-            under.mark_line(strokeWidth=1, opacity=0.75).encode(**style),
+            under.mark_line(strokeWidth=1, strokeOpacity=0.75).encode(**style),
             targets(under, tooltip),
         ]
     layers += bands(points, x, y, opacity=0.16)
@@ -169,7 +169,9 @@ def bands(
 ) -> list[alt.Chart]:
     """The intervals of the lines that have any."""
     band = points.drop_nulls(["low", "high"])
-    area = alt.Chart(band).mark_area(opacity=opacity, line=False)
+    # Of fills and strokes, here and everywhere: a PNG takes a picture to blend for each mark of an
+    # opacity of its own.
+    area = alt.Chart(band).mark_area(fillOpacity=opacity, line=False)
     fill = alt.Fill("colour:N", scale=None)
     area = area.encode(x=x, y=_low(y), y2=_HIGH, fill=fill, detail=detail)
     return [area] if len(band) else []
@@ -182,7 +184,7 @@ def norm_marks(
     layers = []
     ends = intervals.drop_nulls(["low", "high"])
     if len(ends):
-        bar = alt.Chart(ends).mark_rule(strokeWidth=1.2, opacity=0.6)
+        bar = alt.Chart(ends).mark_rule(strokeWidth=1.2, strokeOpacity=0.6)
         layers.append(bar.encode(x=x, y=_low(y), y2=_HIGH, color=TINT))
     if len(after):
         stroke = alt.Stroke("colour:N", scale=None)
@@ -230,7 +232,7 @@ def end_labels(
     hairlines = pl.concat([ends.select(names.columns), names], how="vertical_relaxed")
     return [
         alt.Chart(hairlines)
-        .mark_line(strokeWidth=0.7, opacity=0.6)
+        .mark_line(strokeWidth=0.7, strokeOpacity=0.6)
         .encode(x=x, y=y, color=TINT, detail=[alt.Detail(f"{key}:N") for key in keys]),
         alt.Chart(names)
         .mark_text(align="left", baseline="middle", dx=4)

@@ -58,7 +58,7 @@ def panel(
     layers = [level(y), *bands(band, x, y, opacity=0.12, detail=detail)]
     if len(texts):
         faint = alt.Chart(texts).encode(x=x, y=y)
-        thin = faint.mark_line(strokeWidth=0.8, opacity=0.3).encode(color=TINT, detail=detail)
+        thin = faint.mark_line(strokeWidth=0.8, strokeOpacity=0.3).encode(color=TINT, detail=detail)
         layers += [thin, targets(faint, tooltip)]
     drawn = alt.Chart(lines).encode(x=x, y=y)
     strong = drawn.mark_line(strokeWidth=2.2, strokeCap="butt")
