@@ -534,7 +534,7 @@ def test_numbers_are_sorted_and_rounded(tmp_path):
     data = json.loads(text)
     assert text == json.dumps(data, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
     value = data["claims"]["claim-0"]["m"]["value_corrected"]
-    assert value == round(table["value_corrected"][0].as_py(), 4)
+    assert value == round(table["value_corrected"][0].as_py(), 6)
 
 
 def quoted(tmp_path, sql, **more):

@@ -15,8 +15,8 @@ from .file import Quoted
 from .sql import tables_of
 from .table import Run
 
-DIGITS = 4
-"""Decimals of the numbers of claims."""
+DIGITS = 6
+"""Decimals of the numbers of claims: texts round to fewer, and rounding twice would be wrong."""
 
 _KEYS = (
     *("value_as_published", "as_published_low", "as_published_high"),
