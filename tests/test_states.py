@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tokentrails.errors import TokentrailsError
+from tokentrails.files import states
 from tokentrails.files.states import StatesReader, StatesWriter, places
 from tokentrails.files.tables import provenance_of
 
@@ -53,9 +55,16 @@ def test_places_are_sorted_and_fit_the_depth():
     assert places(["resid_mid", "resid"], 1) == [("resid", 0), ("resid", 1), ("resid_mid", 0)]
 
 
-def test_states_are_read_as_they_were_written_in_any_order(tmp_path):
+@pytest.fixture
+def in_a_file(monkeypatch):
+    """States wait in the scratch file, however few they are."""
+    monkeypatch.setattr(states, "IN_MEMORY", 0)
+
+
+def test_states_are_read_as_they_were_written_in_any_order(tmp_path, monkeypatch):
     hidden, files = random_states(), set()
-    for order in ORDERS:
+    for order, room in product(ORDERS, (0, states.IN_MEMORY)):
+        monkeypatch.setattr(states, "IN_MEMORY", room)
         path = write(tmp_path / "s.parquet", hidden, order)
         files.add(path.read_bytes())
         reader = StatesReader(path)
@@ -177,7 +186,7 @@ def test_too_little_room_is_an_error_before_anything_is_computed(tmp_path, monke
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EOPNOTSUPP])
-def test_room_is_taken_where_the_disk_can(tmp_path, monkeypatch, code):
+def test_room_is_taken_where_the_disk_can(tmp_path, monkeypatch, in_a_file, code):
     def fail(fd, offset, length):
         raise OSError(code, os.strerror(code))
 
@@ -192,10 +201,11 @@ def test_room_is_taken_where_the_disk_can(tmp_path, monkeypatch, code):
         np.testing.assert_array_equal(np.stack(read), hidden)
 
 
-def test_states_lie_on_disk_and_not_in_memory_while_they_are_gathered(tmp_path):
+def test_many_states_lie_on_disk_and_not_in_memory_while_they_are_gathered(tmp_path, in_a_file):
     """The scratch file has no name, and the output appears at the end."""
     with StatesWriter(tmp_path / "s.parquet", PLACES, OCCURRENCES, 6) as writer:
         writer.add(np.arange(5), random_states())
+        assert os.fstat(writer._scratch.fileno()).st_size == random_states().nbytes
         assert list(tmp_path.iterdir()) == []
         writer.finish({})
         assert [path.name for path in tmp_path.iterdir()] == ["s.parquet"]
@@ -227,7 +237,9 @@ def test_after_a_kill_the_next_run_leaves_only_the_output(tmp_path, when):
 import os, signal, sys
 import numpy as np
 import pyarrow.parquet as pq
+from tokentrails.files import states
 from tokentrails.files.states import StatesWriter
+states.IN_MEMORY = 0
 writer = StatesWriter(sys.argv[1], {PLACES!r}, {OCCURRENCES!r}, 6)
 writer.add(np.arange(5), np.zeros(({len(PLACES)}, 5, 6), np.float32))
 die = lambda *args, **kwargs: os.kill(os.getpid(), signal.SIGKILL)

@@ -23,6 +23,9 @@ from .tables import broken, describe
 Place = tuple[str, int]
 """A site and a layer."""
 
+# Most bytes of states that wait in memory for the last ones, and not in a file.
+IN_MEMORY = 320 << 20
+
 
 @dataclass(frozen=True)
 class Layer:
@@ -44,8 +47,8 @@ class StatesWriter:
     """Takes states batch by batch in any order, and writes them layer by layer.
 
     States come with all layers of a few texts, and are stored with all texts of one layer. Between
-    the two they lie in an unnamed file beside the output, so memory holds one batch, or one layer,
-    however many texts there are, and a killed run leaves nothing behind.
+    the two, those of many texts lie in an unnamed file beside the output, so memory holds one batch
+    or one layer of them, and a killed run leaves nothing behind.
 
     Parameters
     ----------
@@ -85,6 +88,11 @@ class StatesWriter:
         needed, free = 2 * size, shutil.disk_usage(self.path.parent).free
         if needed > free:
             raise _disk_full(self.path, needed, free)
+        self._hidden = None
+        if size <= IN_MEMORY:
+            shape = len(self.places), len(self._occurrences), self._d
+            self._hidden = np.empty(shape, dtype=self._dtype)
+            return
         self._scratch = tempfile.TemporaryFile(dir=self.path.parent)  # noqa: SIM115
         try:
             # Room is taken now, since a disk that fills up later costs the work done by then.
@@ -119,11 +127,14 @@ class StatesWriter:
                 where=self.path,
                 hint="use extract.store: float32.",
             )
+        self._order.append(np.asarray(rows))
+        if self._hidden is not None:
+            self._hidden[:, rows] = block
+            return
         start = self._written * self._d * self._dtype.itemsize
         for index, states in enumerate(block):
             self._scratch.seek(index * self._layer_bytes + start)
             self._scratch.write(states.data)
-        self._order.append(np.asarray(rows))
         self._written += len(rows)
 
     def finish(self, provenance: Mapping[str, str]) -> None:
@@ -155,10 +166,7 @@ class StatesWriter:
                 write_statistics=["site", "layer"],
             ) as writer,
         ):
-            hidden = np.empty((n, self._d), dtype=self._dtype)
-            self._scratch.seek(0)
-            for site, layer in self.places:
-                self._read_layer(hidden)
+            for (site, layer), hidden in zip(self.places, self._layers(), strict=True):
                 table = pa.table(
                     [
                         pa.array(self._occurrences),
@@ -170,16 +178,25 @@ class StatesWriter:
                 )
                 writer.write_table(table, row_group_size=max(n, 1))
 
-    def _read_layer(self, hidden: np.ndarray) -> None:
-        """Fill in the states of the next place in the scratch file, by row of the table."""
-        for rows in self._order:
-            batch = np.empty((len(rows), self._d), dtype=self._dtype)
-            if self._scratch.readinto(batch.data) < batch.nbytes:
-                raise OSError(errno.EIO, "the scratch file is shorter than was written")
-            hidden[rows] = batch
+    def _layers(self) -> Iterator[Shaped[np.ndarray, "n d"]]:
+        """The states of each place, by row of the table; until the next ones are asked for."""
+        if self._hidden is not None:
+            yield from self._hidden
+            return
+        hidden = np.empty((len(self._occurrences), self._d), dtype=self._dtype)
+        self._scratch.seek(0)
+        for _ in self.places:
+            for rows in self._order:
+                batch = np.empty((len(rows), self._d), dtype=self._dtype)
+                if self._scratch.readinto(batch.data) < batch.nbytes:
+                    raise OSError(errno.EIO, "the scratch file is shorter than was written")
+                hidden[rows] = batch
+            yield hidden
 
     def close(self) -> None:
-        self._scratch.close()
+        """Let the room go that the states wait in."""
+        if self._hidden is None:
+            self._scratch.close()
 
     def __enter__(self) -> StatesWriter:
         return self
