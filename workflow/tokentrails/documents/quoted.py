@@ -73,6 +73,8 @@ def filled(text: str, sources: Mapping[str, Source], page: str) -> str:
     TokentrailsError: if a source does not say what the page quotes.
     """
 
+    missing: list[str] = []
+
     def fill(mark: re.Match[str]) -> str:
         path = mark["path"]
         file = _FILES[path.startswith("bench/")]
@@ -82,11 +84,8 @@ def filled(text: str, sources: Mapping[str, Source], page: str) -> str:
             return f"{_said(mark, _find(sources[file], path))}<!--={path}-->"
         except (KeyError, TypeError):
             line = text.count("\n", 0, mark.start()) + 1
-            raise TokentrailsError(
-                f"{file} has nothing for {mark[0]!r}",
-                where=f"{page}, line {line}",
-                hint="name what is there, or add it to `numbers` in config/claims.yaml.",
-            ) from None
+            missing.append(f"line {line}: {mark[0]!r}, which is not in {file}")
+            return mark[0]
 
     if len(MARK.findall(text)) != text.count("<!--="):
         lost = next(line for line in MARK.sub("", text).splitlines() if "<!--=" in line)
@@ -95,7 +94,14 @@ def filled(text: str, sources: Mapping[str, Source], page: str) -> str:
             where=page,
             hint="write 0.9, 90 %, 0.9 [0.8, 1.0] or `code` right in front of it.",
         )
-    return MARK.sub(fill, text)
+    made = MARK.sub(fill, text)
+    if missing:
+        raise TokentrailsError(
+            "\n".join(["quotes what its sources do not say", *missing]),
+            where=page,
+            hint="name what is there; or run what is missing, `make tour` or `make bench`.",
+        )
+    return made
 
 
 def _find(source: Source, path: str) -> Any:
