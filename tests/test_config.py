@@ -287,7 +287,7 @@ def test_what_yaml_or_snakemake_take_for_something_else_is_refused_with_the_caus
         load(changed(CONFIG, path, value))
 
 
-@pytest.mark.parametrize("path", ["config/config.yaml", "config/paper.yaml"])
+@pytest.mark.parametrize("path", ["config/config.yaml", "config/tour.yaml", "config/paper.yaml"])
 def test_the_configurations_of_the_repository_are_good(monkeypatch, path):
     monkeypatch.chdir(ROOT)
     config = load_config(YamlFile(path).data, [path])

@@ -18,14 +18,14 @@ from tokentrails.running.job_cost import JobCost
 CIRCUITS = tuple(each.name for each in ANALYSES if each.inside)
 
 MODELS = ("smollm2-135m", "minilm-l6")
-EXPERIMENTS = ("polysemy", "drift")
+EXPERIMENTS = ("polysemy",)
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    """All of it, but a shorter training of nano, fewer words and fewer texts."""
+    """All of it, but a shorter training of pico, fewer words and fewer texts."""
     folder = checkout(tmp_path_factory.mktemp("default"))
     edit(folder / "config/config.yaml", shorten)
     experiments = folder / "config/experiments"
@@ -41,10 +41,8 @@ def folder(tmp_path_factory) -> Path:
 
 
 def shorten(config: dict) -> None:
-    """A few steps of nano; what only repeats an experiment in another way is left out."""
-    config["models"]["nano"] |= {"steps": 2, "checkpoints": ["step0", "step2"]}
-    config["experiments"]["perturbation"]["models"] = ["nano"]
-    del config["experiments"]["words_bare"]
+    """A few steps of pico."""
+    config["models"]["pico"] |= {"steps": 2, "checkpoints": ["step0", "step2"]}
 
 
 def edit(path: Path, change) -> None:
@@ -146,7 +144,7 @@ def test_the_report_holds_every_figure_and_every_table_but_the_long_ones(folder)
     assert {Path(name).stem for name in files} > {
         "alignment",
         "perturbation_steps",
-        "drift_depth",
+        "polysemy_depth",
         "vocabulary_ranks",
     }
     for name in files:
