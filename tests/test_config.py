@@ -161,7 +161,7 @@ PATH = {"source": "path:somewhere"}
             ["svg", "jpg"],
             ("figures.formats[1]", "html, svg, png, pdf, json"),
         ),
-        ("figures.formats", ["html"], ("['html']", "svg, which the report shows")),
+        ("figures.formats", ["html"], ("['html']", "svg, which the report shows", "png, pdf")),
         (
             "paper",
             [{"study": "s", "name": "n", "file": "composites/e_depth.pdf"}],

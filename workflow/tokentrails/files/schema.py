@@ -43,6 +43,7 @@ def schema(name: str) -> dict[str, Any]:
     if name == "config":
         figures = rules["properties"]["figures"]["properties"]
         figures["formats"]["items"] = {"enum": list(FIGURE_SUFFIXES)}
+        figures["formats"]["description"] += f"; known are {', '.join(FIGURE_SUFFIXES)}"
         figures |= {
             figure.name: {
                 "description": f"title of the figure of {figure.about}",
