@@ -17,6 +17,7 @@ from tiny import CONFIGS, ENCODERS
 from tokentrails.errors import TokentrailsError
 from tokentrails.files.states import StatesReader, StatesWriter, places
 from tokentrails.models.prepare import prepare
+from tokentrails.network import extract as extraction
 from tokentrails.network.batches import batches, texts_to_run
 from tokentrails.network.extract import extract, is_out_of_memory
 from tokentrails.network.load import load_model
@@ -314,6 +315,13 @@ def test_a_text_runs_once_however_many_targets_it_has(loaded, kind):
     assert shapes == [(2, 20)]
     assert_own(loaded, kind, texts, targets, states)
     np.testing.assert_array_equal(states[:, 0], states[:, 3])
+
+
+def test_a_batch_on_a_cpu_stays_in_its_caches(loaded, monkeypatch):
+    monkeypatch.setattr(extraction, "MOST_TOKENS", {"cpu": 20})
+    with shapes_of_runs(loaded("gpt2")[0]) as shapes:
+        states_of(*loaded("gpt2"), random_texts([10] * 5), [(i, 9, 9) for i in range(5)])
+    assert shapes == [(2, 10), (2, 10), (1, 10)]
 
 
 def test_states_arrive_on_disk_as_they_were_read(loaded, tmp_path):

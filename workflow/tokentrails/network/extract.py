@@ -17,6 +17,8 @@ from .architectures import Architecture
 from .batches import Text, batches, texts_to_run
 from .stream import StreamReader
 
+# Most tokens in a batch by device: on a CPU, what a block computes of more leaves the caches.
+MOST_TOKENS = {"cpu": 1024}
 # Most room for the states of one batch at all places, in bytes.
 STATES_BYTES = 128 << 20
 
@@ -43,7 +45,8 @@ def extract(
     ----------
     writer: takes the states; its places say where to read.
     pooling: `last`, `first` or `mean` over a target's tokens.
-    token_budget: most tokens in a batch, padding included; halved when memory runs out.
+    token_budget: most tokens in a batch, padding included; on a CPU at most 1,024 are taken. Halved
+        when memory runs out.
     name: of the model and checkpoint, for messages.
     label: of the progress bar.
 
@@ -55,7 +58,9 @@ def extract(
     spans = zip(tokens["first"].to_pylist(), tokens["last"].to_pylist(), strict=True)
     positions = [target_positions(first, last, pooling) for first, last in spans]
     texts = texts_to_run(ids, positions, causal=architecture.causal)
-    waiting = batches(texts, token_budget, max(1, STATES_BYTES // writer.row_bytes))
+    device = next(model.parameters()).device.type
+    budget = min(token_budget, MOST_TOKENS.get(device, token_budget))
+    waiting = batches(texts, budget, max(1, STATES_BYTES // writer.row_bytes))
     labels = tokens["label"].to_pylist()
     with (
         torch.inference_mode(),
