@@ -97,11 +97,11 @@ def products(vectors: torch.Tensor, rows: torch.Tensor) -> Iterator[torch.Tensor
 
 def thin_product(vectors: Factored, rows: torch.Tensor) -> None:
     """Rows times the matrices of all heads, and for each head its vectors times what that gives."""
-    matrices = sorted(set(vectors.of))
+    matrices = sorted(set(vectors.matrix))
     right = vectors.right[matrices]
     thin = (rows @ right.flatten(0, 1).T).unflatten(1, right.shape[:2])
     for index, matrix in enumerate(matrices):
-        of = [head for head, its in enumerate(vectors.of) if its == matrix]
+        of = [head for head, its in enumerate(vectors.matrix) if its == matrix]
         bare_product(vectors.left[of].flatten(0, 1), thin[:, index])
 
 

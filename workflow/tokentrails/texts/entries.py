@@ -17,12 +17,10 @@ def surface(token: str) -> str:
         return token[2:]
     if "▁" in token:
         return token.replace("▁", " ")
-    if all(c in _BYTES for c in token):
-        try:
-            return bytes(_BYTES[c] for c in token).decode("utf-8")
-        except UnicodeDecodeError:
-            return token
-    return token
+    try:
+        return bytes(map(_BYTES.__getitem__, token)).decode("utf-8")
+    except (KeyError, UnicodeDecodeError):
+        return token
 
 
 def entries(vocabulary: Mapping[str, int], rows: int) -> list[str | None]:

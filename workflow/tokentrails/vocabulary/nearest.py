@@ -158,7 +158,9 @@ def _cosines(
     result = torch.empty(near.shape, dtype=torch.float64, device=near.device)
     for part in pair_slices(len(near), near.shape[1] * vectors.shape[1], near.device):
         x, numbers = vectors[part].double(), near[part]
-        rows = space.rows[numbers].double().mul_((x * space.gain)[:, None])
+        # Several times as fast as space.rows[numbers].
+        rows = space.rows.index_select(0, numbers.flatten()).view(*numbers.shape, -1)
+        rows = rows.double().mul_((x * space.gain)[:, None])
         dots = rows.sum(dim=2) + (x @ space.shift.double())[:, None]
         lengths = norms[part, None] * space.lengths[numbers]
         result[part] = torch.where(lengths > 0, (dots / lengths).clamp(-1, 1), torch.nan)
