@@ -114,6 +114,13 @@ def test_without_a_server_a_job_runs_by_itself(servers, tmp_path):
         assert ended(start(tmp_path, **env))[1].startswith("alone")
 
 
+def test_a_variable_that_is_there_keeps_servers_from_starting(servers, monkeypatch):
+    monkeypatch.setenv(fork_server.VARIABLE, os.environ[fork_server.VARIABLE])
+    started = len(fork_server._SERVERS)
+    fork_server.start_servers()
+    assert len(fork_server._SERVERS) == started
+
+
 def test_a_server_that_cannot_load_leaves_the_job_to_itself(servers, tmp_path):
     for _ in range(2):  # it is asked, and then it is gone
         status, out, err = ended(start(tmp_path, libraries="none"))

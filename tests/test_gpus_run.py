@@ -10,6 +10,7 @@ import workflow as wf
 
 from tokentrails.files.states import StatesReader
 from tokentrails.files.tables import provenance_of, read_table
+from tokentrails.running import fork_server
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -24,6 +25,9 @@ if sys.orig_argv[-1].endswith("hidden_states.py"):
     stand_in_gpus.plug_in({machine!r}, Path({record!r}))
 """
 
+
+# As where there is a driver of NVIDIA's: a fork would not be given these GPUs at its start.
+ALONE = {fork_server.VARIABLE: ""}
 
 RUNS = ("gpt2/main/senses", "bert/main/senses", "bert/main/plain")
 STATES = [f"results/hidden_states/{run}.parquet" for run in RUNS]
@@ -46,7 +50,7 @@ def run(tmp_path_factory):
         AT_START.format(locks=f"{top}/locks", record=f"{top}/record", machine=["a", "b"])
     )
     path = os.pathsep.join(map(str, (top, folder / "workflow", Path(__file__).parent)))
-    wf.run(folder, *STATES, IDENTITY, "--cores", "3", *wf.ONE_THREAD, PYTHONPATH=path)
+    wf.run(folder, *STATES, IDENTITY, "--cores", "3", *wf.ONE_THREAD, **ALONE, PYTHONPATH=path)
     return folder, stand_in_gpus.turns(top / "record"), of_cpu
 
 

@@ -5,7 +5,6 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Iterable, Iterator
-from glob import glob
 from pathlib import Path
 
 import pytest
@@ -221,17 +220,9 @@ def long_run(folder: Path, models: Path, *, with_senses: bool) -> Path:
     return folder
 
 
-def is_extracting(process: subprocess.Popen[str]) -> bool:
-    """Whether a job of a run holds the unnamed file open in which states wait to be sorted."""
-    for link in map(Path, glob("/proc/[0-9]*/fd/*")):  # it passes over processes that have ended
-        try:
-            if os.getsid(int(link.parts[2])) == process.pid:
-                target = os.readlink(link)
-                if "/hidden_states/" in target and link.stat().st_size > 200_000:
-                    return True
-        except OSError:  # the process has ended, or closed it
-            continue
-    return False
+def is_extracting(folder: Path) -> bool:
+    """Whether the job of seconds has opened its log."""
+    return (folder / "results/logs/hidden_states/gpt2/main/long.log").exists()
 
 
 def kill(process: subprocess.Popen[str]) -> None:
@@ -246,7 +237,7 @@ def uninterrupted(small, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("uninterrupted") / "run"
     long_run(folder, small / "models", with_senses=False)
     first = wf.start(folder, *METRICS)
-    wf.wait_until(lambda: is_extracting(first), first)
+    wf.wait_until(lambda: is_extracting(folder), first)
     os.killpg(first.pid, signal.SIGSTOP)  # it waits, so that it cannot end before the others
     second = wf.snakemake(folder, *METRICS)
     dry = wf.snakemake(folder, *METRICS, "--dry-run")
@@ -272,7 +263,7 @@ def interrupted(small, tmp_path_factory) -> Path:
     left.parent.mkdir(parents=True)
     left.write_bytes(b"half a file")
     second = wf.start(folder, *METRICS)
-    wf.wait_until(lambda: is_extracting(second), second)
+    wf.wait_until(lambda: is_extracting(folder), second)
     kill(second)
     assert not (folder / "results/hidden_states/gpt2/main/long.parquet").exists()
     wf.run(folder, *METRICS)

@@ -65,9 +65,10 @@ def start_servers() -> None:
     """Start this run's servers, which end with this process; they load nothing before a job comes.
 
     Only where a fork is safe: on Linux, and torch's without a driver of NVIDIA's, of which a copied
-    process can make no use once it was asked for its devices.
+    process can make no use once it was asked for its devices. Not if the variable is there, which
+    may be empty.
     """
-    if sys.platform != "linux":
+    if sys.platform != "linux" or VARIABLE in os.environ:
         return
     word = secrets.token_hex(8)
     for name, modules in LIBRARIES.items():
