@@ -18,7 +18,8 @@ from . import cosines
 from .cosines import directions, in_order, pair_slices, refuse_non_finite, rounding, slices
 
 STATES_AT_ONCE = 2048
-# Most bytes of a tile of scores, and least rows in it: on a CPU it is looked at while in its cache.
+# Most bytes of a tile of scores, and least rows in it: on a CPU it is looked at while in its cache,
+# and is larger for more threads, which wait for each other at every step.
 TILE_BYTES = {"cpu": 4 << 20}
 ROWS_AT_ONCE = 1024
 # Further rows whose exact cosine is looked at, in case rounding has changed their order.
@@ -177,7 +178,8 @@ def count_closer(
 
 def _tile(n: int, d: int, device: torch.device) -> tuple[int, int]:
     """How many states and rows have their scores computed together."""
-    scores = TILE_BYTES.get(device.type, cosines.BLOCK_BYTES) // 4
+    threads = torch.get_num_threads() if device.type == "cpu" else 1
+    scores = threads * TILE_BYTES.get(device.type, cosines.BLOCK_BYTES) // 4
     n_states = min(n, max(1, scores // ROWS_AT_ONCE))
     return n_states, max(1, min(scores // n_states, cosines.BLOCK_BYTES // (4 * d)))
 
