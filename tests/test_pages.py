@@ -1,6 +1,7 @@
 """Pages in a real browser: no text of a user's runs as a script, and the report has its results."""
 
 import html
+import os
 import shutil
 import subprocess
 import tempfile
@@ -28,20 +29,15 @@ ATTACKS = (
 
 
 def rendered(page: Path) -> str:
-    """A page as the browser has it when its scripts have run.
-
-    A browser that crashes, as it does now and then on a full machine, says nothing of the page.
-    """
+    """A page as the browser has it when its scripts have run."""
     # Its own sandbox, and much shared memory, are what a container may not have.
     container = ("--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage")
     what = ("--dump-dom", "--virtual-time-budget=5000", page.resolve().as_uri())
-    command = [BROWSER, "--headless=new", *container, *what]
-    for _ in range(3):
-        with tempfile.TemporaryDirectory() as profile:
-            asked = [*command, f"--user-data-dir={profile}"]
-            done = subprocess.run(asked, capture_output=True, text=True, timeout=120)
-        if done.returncode >= 0:
-            break
+    # Figures that this process has drawn leave it without fonts, and without any it dies.
+    env = {name: value for name, value in os.environ.items() if name != "FONTCONFIG_FILE"}
+    with tempfile.TemporaryDirectory() as profile:
+        command = [BROWSER, "--headless=new", *container, *what, f"--user-data-dir={profile}"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=env)
     assert done.returncode == 0, f"{page}: {done.returncode}\n{done.stderr[-2000:]}"
     return done.stdout
 

@@ -279,9 +279,9 @@ FIRST = {name: -number for number, name in enumerate(CONFIG.experiments)} | {BAS
 def get_turn(priority=RUN, fetching=False):
     """A priority function of a job that uses a model's weights, or gets them.
 
-    Weights that are there and are not kept are used before the next ones are fetched. What comes
-    from a hub is fetched for all experiments before the first one uses it, so that they share one
-    file; what lies on this disk anyway, for one after the other.
+    Weights that are there and are not kept are used before the next ones are fetched. A hub's are
+    fetched for all experiments before the first one uses them, so that they share one file; what
+    lies on this disk anyway, for one after the other.
     """
 
     def get(wildcards):
