@@ -42,7 +42,7 @@ def prepare_run(snakemake, device):
 def announce(operations, run, hint):
     """Say what a job of more than a minute costs here, before it begins."""
     minutes = seconds_of(operations, run.device) / 60
-    text = f"{run.checkpoint.name}: {operations / 1e12:.2g} TFLOP, some {minutes:.0f} minutes here"
+    text = f"{run.checkpoint.name}: {operations / 1e12:.2g} TFLOP, about {minutes:.1f} minutes here"
     logging.info(text)
     if minutes > 1:
         print(f"{text} ({hint})", file=sys.stderr, flush=True)
