@@ -81,7 +81,7 @@ def filled(text: str, sources: Mapping[str, Source], page: str) -> str:
         if path == PUBLISHED or file not in sources:
             return mark[0]
         try:
-            return f"{_said(mark, _find(sources[file], path))}<!--={path}-->"
+            return f"{_rendered(mark, _find(sources[file], path))}<!--={path}-->"
         except (KeyError, TypeError):
             line = text.count("\n", 0, mark.start()) + 1
             missing.append(f"line {line}: {mark[0]!r}, which is not in {file}")
@@ -113,19 +113,20 @@ def _find(source: Source, path: str) -> Any:
     return found
 
 
-def _said(mark: re.Match[str], found: Any) -> str:
+def _rendered(mark: re.Match[str], found: Any) -> str:
     """What is found, as the text says it now: with its parts, its unit and its decimals."""
     if mark["text"] is not None:
         return f"`{found}`"
     parts = found if isinstance(found, Mapping) else {"value": found}
     value = parts["value_corrected" if "value_corrected" in parts else "value"]
-    told = f"{_like(mark['value'], value)}{mark['unit'] or ''}"
+    shown = f"{_formatted(mark['value'], value)}{mark['unit'] or ''}"
     if mark["interval"]:
-        told += f" [{_like(mark['low'], parts['ci_low'])}, {_like(mark['high'], parts['ci_high'])}]"
-    return f"{_VERDICTS[parts['verdict']]}: {told}" if mark["verdict"] else told
+        low, high = (_formatted(mark[end], parts[f"ci_{end}"]) for end in ("low", "high"))
+        shown += f" [{low}, {high}]"
+    return f"{_VERDICTS[parts['verdict']]}: {shown}" if mark["verdict"] else shown
 
 
-def _like(text: str, value: float) -> str:
+def _formatted(text: str, value: float) -> str:
     """A number with as many decimals as the text has."""
     decimals = len(text.partition(".")[2])
     return f"{round(value, decimals) + 0:,.{decimals}f}".replace("-", "−")

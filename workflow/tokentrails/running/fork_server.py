@@ -26,13 +26,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
+_COMMON = ("numpy", "polars", "pyarrow.parquet", "scipy.optimize")
 LIBRARIES = {
-    "tables": ("numpy", "polars", "pyarrow.parquet", "scipy.optimize", "altair", "vl_convert"),
+    "tables": (*_COMMON, "altair", "vl_convert"),
     "torch": (
-        "numpy",
-        "polars",
-        "pyarrow.parquet",
-        "scipy.optimize",
+        *_COMMON,
         "torch",
         "tokenizers",
         "transformers.modeling_layers",

@@ -155,24 +155,24 @@ def count_closer(
     for part in slices(len(matrix.rows), n_rows):
         unit = matrix.unit(part)
         excluded = (~matrix.valid[part]).nonzero()[:, 0]
-        for some in slices(n, n_states):
-            shape = some.stop - some.start, len(unit)
+        for batch in slices(n, n_states):
+            shape = batch.stop - batch.start, len(unit)
             scores, flags = (room[: shape[0] * shape[1]].view(shape) for room in rooms)
-            torch.mm(states[some], unit.T, out=scores)
+            torch.mm(states[batch], unit.T, out=scores)
             if len(excluded):
                 scores[:, excluded] = -2  # less than any cosine
             # Flags are floats, 0 and 1: torch compares and adds them faster than bools.
-            closer = torch.gt(scores, above[some], out=flags).sum(dim=1)
-            counts[some] += closer.long()
-            at_least = torch.ge(scores, below[some], out=flags).sum(dim=1)
+            closer = torch.gt(scores, above[batch], out=flags).sum(dim=1)
+            counts[batch] += closer.long()
+            at_least = torch.ge(scores, below[batch], out=flags).sum(dim=1)
             # Few states have a score near their own in a tile.
-            which = (at_least > closer).nonzero()[:, 0]
-            picked, whose = scores.index_select(0, which), which + some.start
-            near = (picked >= below[whose]) & (picked <= above[whose])
+            close = (at_least > closer).nonzero()[:, 0]
+            picked, numbers = scores.index_select(0, close), close + batch.start
+            near = (picked >= below[numbers]) & (picked <= above[numbers])
             state, row = near.nonzero(as_tuple=True)
-            pairs.append(torch.stack([whose[state], row + part.start], dim=1))
+            pairs.append(torch.stack([numbers[state], row + part.start], dim=1))
             if keep:
-                best.take(scores, some.start, part.start)
+                best.take(scores, batch.start, part.start)
     return counts, torch.cat(pairs), best
 
 
@@ -195,13 +195,13 @@ class Best:
         """Look at a tile of scores, in which most states have none that is large enough."""
         keep = self.scores.shape[1]
         least = self.scores[first_state : first_state + len(scores), -1]
-        which = (scores.amax(dim=1) > least).nonzero()[:, 0]
-        values, rows = scores.index_select(0, which).topk(min(keep, scores.shape[1]), dim=1)
-        which += first_state
-        values = torch.cat([self.scores[which], values], dim=1)
-        rows = torch.cat([self.rows[which], rows + first_row], dim=1)
-        self.scores[which], places = values.topk(keep, dim=1)
-        self.rows[which] = rows.gather(1, places)
+        states = (scores.amax(dim=1) > least).nonzero()[:, 0]
+        values, rows = scores.index_select(0, states).topk(min(keep, scores.shape[1]), dim=1)
+        states += first_state
+        values = torch.cat([self.scores[states], values], dim=1)
+        rows = torch.cat([self.rows[states], rows + first_row], dim=1)
+        self.scores[states], places = values.topk(keep, dim=1)
+        self.rows[states] = rows.gather(1, places)
 
 
 def _nearest(states: Tensor, matrix: Matrix, best: Best, k: int) -> tuple[Tensor, Tensor]:
