@@ -59,7 +59,7 @@ class Collected:
 
     def __init__(self, places, n):
         self.places, self.states = tuple(places), [None] * n
-        self.row_bytes = 1  # no limit
+        self.row_bytes = len(self.places)  # no limit
 
     def add(self, rows, hidden):
         for row, state in zip(rows, hidden.swapaxes(0, 1), strict=True):
@@ -318,7 +318,8 @@ def test_a_text_runs_once_however_many_targets_it_has(loaded, kind):
 
 
 def test_a_batch_on_a_cpu_stays_in_its_caches(loaded, monkeypatch):
-    monkeypatch.setattr(extraction, "MOST_TOKENS", {"cpu": 20})
+    monkeypatch.setattr(extraction, "CPU_TOKENS", 1)
+    monkeypatch.setattr(extraction, "CPU_STREAM_BYTES", 20)  # a byte each, here
     with shapes_of_runs(loaded("gpt2")[0]) as shapes:
         states_of(*loaded("gpt2"), random_texts([10] * 5), [(i, 9, 9) for i in range(5)])
     assert shapes == [(2, 10), (2, 10), (1, 10)]

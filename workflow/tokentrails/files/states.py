@@ -75,6 +75,7 @@ class StatesWriter:
         self.places = tuple(places)
         self._occurrences = np.asarray(occurrences, dtype=np.int32)
         self._order: list[np.ndarray] = []
+        self._waiting: list[np.ndarray] = []
         self._written = 0
         self._d = d_model
         self._dtype = np.dtype(dtype)
@@ -88,10 +89,8 @@ class StatesWriter:
         needed, free = 2 * size, shutil.disk_usage(self.path.parent).free
         if needed > free:
             raise _disk_full(self.path, needed, free)
-        self._hidden = None
+        self._scratch = None
         if size <= IN_MEMORY:
-            shape = len(self.places), len(self._occurrences), self._d
-            self._hidden = np.empty(shape, dtype=self._dtype)
             return
         self._scratch = tempfile.TemporaryFile(dir=self.path.parent)  # noqa: SIM115
         try:
@@ -128,8 +127,8 @@ class StatesWriter:
                 hint="use extract.store: float32.",
             )
         self._order.append(np.asarray(rows))
-        if self._hidden is not None:
-            self._hidden[:, rows] = block
+        if self._scratch is None:
+            self._waiting.append(block)
             return
         start = self._written * self._d * self._dtype.itemsize
         for index, states in enumerate(block):
@@ -180,10 +179,13 @@ class StatesWriter:
 
     def _layers(self) -> Iterator[Shaped[np.ndarray, "n d"]]:
         """The states of each place, by row of the table; until the next ones are asked for."""
-        if self._hidden is not None:
-            yield from self._hidden
-            return
         hidden = np.empty((len(self._occurrences), self._d), dtype=self._dtype)
+        if self._scratch is None:
+            for index in range(len(self.places)):
+                for rows, block in zip(self._order, self._waiting, strict=True):
+                    hidden[rows] = block[index]
+                yield hidden
+            return
         self._scratch.seek(0)
         for _ in self.places:
             for rows in self._order:
@@ -195,7 +197,7 @@ class StatesWriter:
 
     def close(self) -> None:
         """Let the room go that the states wait in."""
-        if self._hidden is None:
+        if self._scratch is not None:
             self._scratch.close()
 
     def __enter__(self) -> StatesWriter:

@@ -17,8 +17,9 @@ from .architectures import Architecture
 from .batches import Text, batches, texts_to_run
 from .stream import StreamReader
 
-# Most tokens in a batch by device: on a CPU, what a block computes of more leaves the caches.
-MOST_TOKENS = {"cpu": 1024}
+# Most bytes of a batch's stream on a CPU: what a block computes of more leaves the caches. That
+# many tokens run in any case, for what a wide model reads of its weights to be worth it.
+CPU_STREAM_BYTES, CPU_TOKENS = 9 << 18, 1024
 # Most room for the states of one batch at all places, in bytes.
 STATES_BYTES = 128 << 20
 
@@ -45,8 +46,8 @@ def extract(
     ----------
     writer: takes the states; its places say where to read.
     pooling: `last`, `first` or `mean` over a target's tokens.
-    token_budget: most tokens in a batch, padding included; on a CPU at most 1,024 are taken. Halved
-        when memory runs out.
+    token_budget: most tokens in a batch, padding included; on a CPU at most what `cpu_budget`
+        says. Halved when memory runs out.
     name: of the model and checkpoint, for messages.
     label: of the progress bar.
 
@@ -58,9 +59,9 @@ def extract(
     spans = zip(tokens["first"].to_pylist(), tokens["last"].to_pylist(), strict=True)
     positions = [target_positions(first, last, pooling) for first, last in spans]
     texts = texts_to_run(ids, positions, causal=architecture.causal)
-    device = next(model.parameters()).device.type
-    budget = min(token_budget, MOST_TOKENS.get(device, token_budget))
-    waiting = batches(texts, budget, max(1, STATES_BYTES // writer.row_bytes))
+    if next(model.parameters()).device.type == "cpu":
+        token_budget = min(token_budget, cpu_budget(writer.row_bytes // len(writer.places)))
+    waiting = batches(texts, token_budget, max(1, STATES_BYTES // writer.row_bytes))
     labels = tokens["label"].to_pylist()
     with (
         torch.inference_mode(),
@@ -79,6 +80,11 @@ def extract(
             refuse_non_finite(hidden, rows, writer.places, labels, name)
             writer.add(rows, hidden)
             bar.update(tokens_in(batch))
+
+
+def cpu_budget(state_bytes: int) -> int:
+    """Most tokens that are worth a batch on a CPU, by the size of one's state."""
+    return max(CPU_TOKENS, CPU_STREAM_BYTES // state_bytes)
 
 
 def run_batch(

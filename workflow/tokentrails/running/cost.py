@@ -17,7 +17,8 @@ START_MINUTES = 10
 """Asked for whatever a job does: starting, importing, opening files over a network."""
 
 BASE_MB = 2_000
-"""Memory of a process that has loaded torch and transformers, and its buffers."""
+"""Memory of a process that has loaded torch and transformers, and its buffers: the largest are the
+states of one batch, and those that wait to be written (`IN_MEMORY`)."""
 
 READ_MB_PER_SECOND = 100.0
 """A busy file system that many nodes share."""
