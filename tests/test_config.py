@@ -42,7 +42,7 @@ BAD_SOURCES = [
     *("", "gpt2", "hub", "hub:", "hub:a/b/c", "hub:/b", "hub:a/", "hub: a/b", "hub:../x"),
     *("hub:a/b\n", "path:", "package:x", "package:x==", "package:x>=1", "package:==1"),
     *("package:x==1 2", "package:--x==1", "package:x==1\n", "PATH:x", "http://x/y", "file:x"),
-    *("train:", "git:a/b"),
+    *("train:", "random:", "random:a/b", "git:a/b"),
 ]
 BAD_TITLES = [
     *("{modell}", "{}", "{0}", "{model", "model}", "{model.x}", "{model[0]}", "{model[a]}"),

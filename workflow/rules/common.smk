@@ -11,7 +11,7 @@ from snakemake.exceptions import WorkflowError
 # The library lies beside the rules, or is installed; the scripts find it through scripts/_job.py.
 sys.path.insert(0, os.path.dirname(str(workflow.current_basedir)))
 
-from tokentrails.catalogue import BASELINE, STATES, TOKENS, Scope
+from tokentrails.catalogue import BASELINE, MODEL_FOLDER, STATES, TOKENS, Scope
 from tokentrails.config.load import load_config
 from tokentrails.errors import TokentrailsError
 from tokentrails.files.locks import lock
@@ -59,9 +59,9 @@ FUNCTION_WORDS = os.path.relpath(word_classes.FUNCTION_WORDS)
 
 WORD_LIST = "resources/words/wordfreq.txt"
 PAGE_SCRIPT = "resources/figures/page.js"
-KEPT = "resources/models/{model}/{checkpoint}"
+KEPT = MODEL_FOLDER
 # Weights of a model with `keep_weights: false`, as long as they are there.
-PASSING = "resources/models/{model}/{checkpoint}/for/{experiment}"
+PASSING = f"{MODEL_FOLDER}/for/{{experiment}}"
 CHECKPOINT_FILES = {
     "weights": "model.safetensors",
     "config": "config.json",
@@ -155,7 +155,7 @@ def get_figure_tables(figure):
     def get(wildcards):
         tables = TARGETS.figure_inputs(figure, wildcards)
         return {
-            name: local(paths) if CATALOGUE.tables[name].scope is Scope.TRAINING else paths
+            name: local(paths) if figure.scope is Scope.TRAINING else paths
             for name, paths in tables.items()
         }
 

@@ -54,7 +54,7 @@ for figure in CATALOGUE.figures.values():
         params:
             function=figure.function or figure.name,
             module=figure.drawing,
-            tables=figure.tables,
+            inputs=figure.inputs,
             title=get_title(figure),
             options=get_options(figure),
             code=fingerprint("figure", figure.drawing),

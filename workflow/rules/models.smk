@@ -1,6 +1,6 @@
 # Weights, tokenizer and provenance of a checkpoint, in one form whatever the source; and what checkpoints are.
 #
-# in:  a hub, a folder, or a package of the Python registry
+# in:  a hub, a folder, a package of the Python registry, or another model, for random weights
 # out: resources/models/{model}/{checkpoint}/, and for weights that are not kept
 #      resources/models/{model}/{checkpoint}/for/{experiment}/; results/metrics/{model}/all/checkpoints.*
 

@@ -12,7 +12,7 @@ with job(snakemake):
 
     given, params = snakemake.input, snakemake.params
     draw = getattr(import_module(f"tokentrails.{params.module}"), params.function)
-    frames = [read_frames(given.get(name)) for name in params.tables]
+    frames = [read_frames(given.get(name)) for name in params.inputs]
     with debug_mode(False):  # Altair checks what this project wrote, at every step: for tests
         chart = draw(*frames, title=params.title, **params.options)
         save(chart, snakemake.output, given.page_script)

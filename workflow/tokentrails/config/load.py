@@ -53,8 +53,7 @@ def load_config(data: dict[str, Any], files: Sequence[str] = ()) -> Config:
     refuse_scripts(data | {"figures": data.get("figures", {}) | own_titles}, where)
     filled = with_defaults(data, schema("config"))
     models = {
-        name: load_model(name, entry, where / "models" / name)
-        for name, entry in filled["models"].items()
+        name: load_model(name, filled["models"], where / "models") for name in filled["models"]
     }
     experiments = {}
     for name, entry in data["experiments"].items():

@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
+from ..files.schema import closest
 from ..files.yaml_file import Where
 from ..settings import Model, Source, Training, build, step_of
 from .trainings import SIZES, checkpoint_names
 
 
-def load_model(name: str, entry: dict[str, Any], where: Where) -> Model:
+def load_model(name: str, entries: Mapping[str, dict[str, Any]], where: Where) -> Model:
     """A model from its keys in the configuration, with every default filled in.
+
+    Parameters
+    ----------
+    entries: the keys of all models, by name.
+    where: the list of models, for messages.
 
     Raises
     ------
     TokentrailsError: for keys that do not go together.
     """
+    entry, models, where = entries[name], where, where / name
     kind, _, location = entry["source"].partition(":")
     location, _, version = location.partition("==") if kind == "package" else (location, "", "")
     listed = "checkpoints" in entry
+    if kind == "random" and not listed:
+        entry = entry | {"checkpoints": ["draw0"]}
     training = _training(entry, location, where) if kind == "train" else None
     checkpoints = _checkpoints(entry, training, where)
     reference = entry.get("reference", checkpoints[-1])
@@ -33,7 +44,9 @@ def load_model(name: str, entry: dict[str, Any], where: Where) -> Model:
     if training is None and (given := [key for key in ("seed", "steps") if key in entry]):
         raise where.error(
             f"{given[0]!r} is a key of models that are trained here, not of {entry['source']!r}",
-            f"remove {given[0]!r}, or use 'train:{next(iter(SIZES))}' as the source.",
+            "list draws as its checkpoints, such as draw1; their numbers are the seeds."
+            if kind == "random"
+            else f"remove {given[0]!r}, or use 'train:{next(iter(SIZES))}' as the source.",
         )
     if kind == "package" and listed:
         raise where.error(
@@ -45,6 +58,10 @@ def load_model(name: str, entry: dict[str, Any], where: Where) -> Model:
             "'keep_weights: false' is for models with a list of checkpoints",
             "remove it, or list the checkpoints.",
         )
+    revision = entry["revision"]
+    if kind == "random":
+        _check_draws(checkpoints, where)
+        revision = _original(location, entries, models, where).tokenizer_checkpoint
     source = build(
         Source,
         entry,
@@ -53,6 +70,7 @@ def load_model(name: str, entry: dict[str, Any], where: Where) -> Model:
         kind=kind,
         location=location,
         version=version or None,
+        revision=revision,
         has_checkpoints=listed,
     )
     return build(
@@ -127,4 +145,35 @@ def _check_order(checkpoints: tuple[str, ...], where: Where) -> None:
             raise where.error(
                 f"the checkpoint {after!r} stands behind {before!r}, but its step is smaller",
                 f"list them in this order: {', '.join(right)}.",
+            )
+
+
+def _original(
+    name: str, entries: Mapping[str, dict[str, Any]], models: Where, where: Where
+) -> Model:
+    """The model that random weights are drawn for."""
+    where = where / "source"
+    others = [key for key, entry in entries.items() if not entry["source"].startswith("random:")]
+    if name not in others:
+        wrong = "has random weights itself" if name in entries else "is not in the configuration"
+        guess = closest(name, others) or ", ".join(others) or "add it under 'models'"
+        raise where.error(
+            f"the model {name!r} of 'random:{name}' {wrong}",
+            f"name one that has weights of its own: {guess}.",
+        )
+    original = load_model(name, entries, models)
+    if not original.keep_weights:
+        raise where.error(
+            f"the weights of {name!r}, of which random ones are to be drawn, are not kept",
+            "add a model of the same source with one checkpoint, and name that one.",
+        )
+    return original
+
+
+def _check_draws(checkpoints: tuple[str, ...], where: Where) -> None:
+    for name in checkpoints:
+        if not re.fullmatch(r"draw(0|[1-9][0-9]{0,8})", name):
+            raise where.error(
+                f"random weights have no checkpoint {name!r}",
+                "name draws, whose numbers are their seeds: [draw0, draw1, draw2].",
             )

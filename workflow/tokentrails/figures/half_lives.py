@@ -6,9 +6,9 @@ import altair as alt
 import polars as pl
 
 from .pieces.lines import Frame, line_panel
-from .pieces.notes import band_note
-from .pieces.points import in_order, mapped, points_frame, runs
-from .pieces.theme import colour, figure, nothing_to_show
+from .pieces.notes import CONTROL, band_note, control_note
+from .pieces.points import in_order, mapped, over_draws, points_frame, runs
+from .pieces.theme import GREY, colour, figure, nothing_to_show
 
 _GROUPINGS = {
     "word_class": "function and content words",
@@ -28,12 +28,18 @@ _PANEL = ("share of tokens lost", -0.02, 1.02, 250, 190, ("series", "n", "n_text
 
 
 def half_life(
-    curve: pl.DataFrame, *, title: str, threshold: float, confidence: float
+    curve: pl.DataFrame,
+    control: pl.DataFrame | None = None,
+    *,
+    title: str,
+    threshold: float,
+    confidence: float,
 ) -> alt.TopLevelMixin:
     """The share of tokens lost by each layer: a panel per grouping, a line per group.
 
     `curve` is the table half_life_curve of one model and checkpoint. Identity minus the baseline
-    has a row of its own. Of classes within bands only those from enough texts are drawn.
+    has a row of its own. Of classes within bands only those from enough texts are drawn. `control`
+    holds the same tables of random weights, of all draws; every panel has all words of them.
     """
     enough = (pl.col("grouping") != "word_class_in_band") | ~pl.col("few").cast(pl.Boolean)
     shown = curve.filter(enough, pl.col("grouping").is_in(list(_GROUPINGS)))
@@ -42,12 +48,14 @@ def half_life(
         return nothing_to_show(title)
     depth: int = points.select(pl.col("layer").max()).item()
     frame = Frame.over_layers(depth, _BEYOND, *_PANEL)
-    panels = _panels(points, "grouping", _GROUPINGS, frame)
+    panels = _panels(points, "grouping", _GROUPINGS, frame, control=_control(control))
     counts = points.filter(grouping="word_class").group_by("group", maintain_order=True)
     named = [f"{n:,} {group}" for group, n in counts.agg(pl.col("n").max()).rows()]
     texts = points.select(pl.col("n_texts").max()).item()
     counted = f"Tokens: {', '.join(named)}; in {texts:,} text{'' if texts == 1 else 's'}."
     notes = [_note(threshold), counted, _band(points, confidence)]
+    if control is not None:
+        notes.append(control_note(control))
     chart = alt.concat(*panels, columns=2)
     return figure(chart, title=title, notes=notes, width=2 * (frame.width + 150))
 
@@ -79,12 +87,24 @@ def _points(curve: pl.DataFrame, line: str, x: str) -> pl.DataFrame:
     return points_frame(curve, "lost", interval, *kept, line=line, colour=pl.lit(""))
 
 
+def _control(curve: pl.DataFrame | None) -> pl.DataFrame | None:
+    """The points of all words of a control."""
+    if curve is None:
+        return None
+    every = over_draws(curve.filter(grouping="all"), "lost", "measure", "layer")
+    every = every.with_columns(few=pl.lit(False))
+    kept = (*_KEYS, "layer", "n", "n_texts")
+    line = pl.lit(CONTROL)
+    return points_frame(every, "lost", ("low", "high"), *kept, line=line, colour=pl.lit(GREY))
+
+
 def _panels(
     points: pl.DataFrame,
     by: str,
     names: Mapping[str, str],
     frame: Frame,
     lines: Sequence[str] | None = None,
+    control: pl.DataFrame | None = None,
 ) -> list[alt.LayerChart]:
     """A row per measure; colours follow the order of `lines`, by default that of each panel."""
     panels = []
@@ -95,6 +115,8 @@ def _panels(
             here = points.filter(pl.col(by) == key, measure=measure).drop(_KEYS)
             tints = {line: colour(i) for i, line in enumerate(lines or in_order(here["line"]))}
             here = here.with_columns(colour=mapped("line", tints))
+            if control is not None:
+                here = pl.concat([here, control.filter(measure=measure).select(here.columns)])
             panels.append(line_panel(here, frame, title=names[key] + suffix))
     return panels
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 import altair as alt
 import polars as pl
 
-from .pieces.curves import context_curves, identity_curves, intervals
+from .pieces.curves import context_curves, control_curves, identity_curves, intervals
 from .pieces.lines import FRACTIONS, Frame, edges, layer_ticks, linear_x
-from .pieces.notes import band_note
+from .pieces.notes import band_note, control_note
 from .pieces.panel import cosine_range, panel
 from .pieces.points import AFTER_NORM, LINE, in_order, mapped
 from .pieces.text import readable, shorten
@@ -26,6 +26,7 @@ def identity_context(
     identity: pl.DataFrame,
     context: pl.DataFrame | None,
     curves: pl.DataFrame | None,
+    control: pl.DataFrame | None = None,
     *,
     title: str,
     confidence: float,
@@ -33,7 +34,8 @@ def identity_context(
     """Identity of each sense and context similarity by layer, one panel per word.
 
     `identity`, `context` and `curves` are metric tables of one model and checkpoint; `context` may
-    be None or empty. Bands are the intervals in `curves`.
+    be None or empty. Bands are the intervals in `curves`. `control` holds the tables identity of
+    the same with random weights, of all draws.
     """
     if identity.select("model", "checkpoint").n_unique() > 1:
         raise ValueError("identity_context draws one model and checkpoint; filter the table first.")
@@ -41,6 +43,10 @@ def identity_context(
     if means.is_empty():
         return nothing_to_show(title)
     means = _together(means, context_curves(context, curves))
+    notes = _notes(means, texts, confidence)
+    if control is not None:
+        means = _together(means, control_curves(control, means["run"][0]))
+        notes.append(control_note(control))
     depth: int = means.filter(site=LINE).select(pl.col("layer").max()).item()
     layer = pl.col("layer").cast(pl.Float64)
     after = pl.col("site") == AFTER_NORM
@@ -65,7 +71,6 @@ def identity_context(
         for word, edge in zip(words, edges(len(words), columns), strict=True)
     ]
     chart = alt.concat(*panels, columns=columns)
-    notes = _notes(means, texts, confidence)
     return figure(chart, title=title, notes=notes, width=columns * (width + 140))
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..catalogue import STATES, TOKENS, Scope
+from ..catalogue import MODEL_FOLDER, STATES, TOKENS, Scope
 from ..errors import TokentrailsError
 from .json_file import read_object
 from .tables import Path, broken, provenance_of
@@ -17,8 +17,8 @@ from .tables import Path, broken, provenance_of
 _PATTERNS = (
     TOKENS,
     STATES,
-    "resources/models/{model}/{checkpoint}/provenance.json",
-    "resources/models/{model}/{checkpoint}/for/{user}/provenance.json",
+    f"{MODEL_FOLDER}/provenance.json",
+    f"{MODEL_FOLDER}/for/{{user}}/provenance.json",
     # Runs come last: the paths of the others match their pattern too.
     *(f"{scope.value}/{{table}}.parquet" for scope in (Scope.WEIGHTS, Scope.ACROSS, Scope.RUN)),
 )

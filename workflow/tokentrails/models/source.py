@@ -45,6 +45,7 @@ KINDS = {
     "path": Kind("local", on_disk=True),
     "package": Kind("package"),
     "train": Kind("trained", on_disk=True),
+    "random": Kind("untrained", on_disk=True),
 }
 """By what stands before the colon in the configuration."""
 

@@ -51,12 +51,11 @@ def load_language_model(
         masked-token head) or another part of the model.
     """
     architecture = Checkpoint(folder).architecture
-    masked = isinstance(architecture.unembedding, MaskedHead)
-    auto = AutoModelForMaskedLM if masked else AutoModelForCausalLM
+    auto = language_model_class(architecture)
     model, bad = _load(auto, folder, device, "float32")
     missing = [tensor for tensor in bad if not tensor.startswith(f"{model.base_model_prefix}.")]
     if missing and len(missing) == len(bad):
-        head = "masked-token head" if masked else "unembedding"
+        head = "masked-token head" if auto is AutoModelForMaskedLM else "unembedding"
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise TokentrailsError(
             f"{name} has no {head}: its weights lack {missing[0]!r}{more}",
@@ -66,6 +65,12 @@ def load_language_model(
     _refuse_bad_tensors(bad, folder)
     _try(model.base_model, architecture, folder)
     return model, architecture
+
+
+def language_model_class(architecture: Architecture) -> Any:
+    """The auto class of transformers that builds a model with its unembedding."""
+    masked = isinstance(architecture.unembedding, MaskedHead)
+    return AutoModelForMaskedLM if masked else AutoModelForCausalLM
 
 
 def _load(

@@ -67,7 +67,15 @@ class Targets:
     def figure_inputs(self, figure: Figure, wildcards: Mapping[str, str]) -> dict[str, list[str]]:
         """The tables of a figure by name; an empty list for one that is not made."""
         experiment = self._config.experiments.get(wildcards.get("experiment", ""))
-        return {name: self._inputs(name, figure, experiment, wildcards) for name in figure.tables}
+        found = {name: self._inputs(name, figure, experiment, wildcards) for name in figure.tables}
+        if figure.control and experiment is not None:
+            table = self._catalogue.tables[figure.control]
+            found["control"] = [
+                f"{table.path.format(**_place(control, draw, experiment))}.parquet"
+                for control in self._config.controls(wildcards["model"], experiment)
+                for draw in control.checkpoints
+            ]
+        return found
 
     def figure_experiments(self, figure: Figure) -> list[str]:
         """The names of the experiments that have a figure."""
@@ -86,7 +94,11 @@ class Targets:
     @cached_property
     def scaling_inputs(self) -> dict[str, list[str]]:
         """The tables that are compared over the sizes of models, by name, and those sizes."""
-        runs = [run for run in self._config.runs() if run[1] == run[0].reference]
+        runs = [
+            run
+            for run in self._config.runs()
+            if run[1] == run[0].reference and not run[0].control_of
+        ]
         scaled = [table for table in self._catalogue.tables.values() if table.scaled]
         sized = [run for run in runs if any(map(run[-1].makes, scaled))]
 

@@ -1,16 +1,17 @@
 """Similarity curves by layer: from metric tables to the lines of a figure.
 
-A *curves* frame has one row per point: run, word, style (identity | between | within | context),
-line (its number within word and style), series (its direct label), colour, site, layer, cosine,
-and for tooltips label, sense and text. Means also have the ends of their intervals as low and high,
-null where there is none.
+A *curves* frame has one row per point: run, word, style (identity | between | within | context |
+control), line (its number within word and style), series (its direct label), colour, site, layer,
+cosine, and for tooltips label, sense and text. Means also have the ends of their intervals as low
+and high, null where there is none.
 """
 
 from collections.abc import Sequence
 
 import polars as pl
 
-from .points import AFTER_NORM, LINE, exact, mapped, readable_words, runs
+from .notes import CONTROL
+from .points import AFTER_NORM, LINE, exact, mapped, over_draws, readable_words, runs
 from .text import readable, visible
 from .theme import GREY, INK, colour
 
@@ -117,6 +118,32 @@ def context_curves(
             label=pl.format("mean of {} pairs", "pairs"),
             text=pl.lit(""),
         )
+    )
+
+
+def control_curves(control: pl.DataFrame, run: str) -> pl.DataFrame:
+    """A line per word: the mean over texts and draws, with the range of the draws.
+
+    Parameters
+    ----------
+    control: the tables identity of all draws.
+    run: that of the model which the control is drawn with.
+    """
+    of_draw = (
+        _points(control, "cosine")
+        .filter(site=LINE)
+        .group_by("run", "word", "site", "layer", maintain_order=True)
+        .agg(pl.col("cosine").mean())
+    )
+    return over_draws(of_draw, "cosine", "word", "site", "layer").with_columns(
+        run=pl.lit(run),
+        style=pl.lit("control"),
+        line=pl.lit(1, pl.UInt32),
+        series=pl.lit(CONTROL),
+        colour=pl.lit(GREY),
+        sense=pl.lit(""),
+        label=pl.lit(CONTROL),
+        text=pl.lit(""),
     )
 
 

@@ -42,6 +42,17 @@ def band_note(confidence: float, over: str = "words", method: str = "bootstrap")
     return f"Band: {100 * confidence:g} % interval, {method} over {over}."
 
 
+CONTROL = "random weights"
+"""The label of a line of controls."""
+
+
+def control_note(control: pl.DataFrame) -> str:
+    """What the line of controls is."""
+    n = control.select("model", "checkpoint").n_unique()
+    draws = f", mean and range of {n} draws" if n > 1 else ""
+    return f"Grey: the same architecture with {CONTROL}, before any training{draws}."
+
+
 def reference_name(table: pl.DataFrame) -> str:
     """The name of the checkpoint that all others are compared with."""
     return table["reference"][0]

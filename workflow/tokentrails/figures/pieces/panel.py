@@ -12,6 +12,7 @@ _DASHES: dict[str, list[float]] = {
     "between": [6, 3],
     "within": [2, 2.5],
     "context": [6, 3],
+    "control": [1, 0],
 }
 _LINE = ["style", "line"]  # the key of a line
 

@@ -47,6 +47,20 @@ def points_frame(
     ).drop_nulls("value")
 
 
+def over_draws(table: pl.DataFrame, value: str, *keys: str) -> pl.DataFrame:
+    """The mean of a value over a control's draws, with low and high, the least and largest of them.
+
+    Of one draw there is no range: both are null.
+    """
+    column, several = pl.col(value).cast(pl.Float64), pl.len() > 1
+    return table.group_by(keys, maintain_order=True).agg(
+        pl.all().exclude(value).first(),
+        column.mean().round(6),
+        low=pl.when(several).then(column.min().round(6)),
+        high=pl.when(several).then(column.max().round(6)),
+    )
+
+
 def runs(table: pl.DataFrame) -> pl.DataFrame:
     """`table` with a column run: the model, and its checkpoint where it has several."""
     several = pl.col("checkpoint").n_unique().over("model") > 1

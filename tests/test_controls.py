@@ -1,0 +1,336 @@
+"""Controls: models that never learnt, and texts whose words are shuffled."""
+
+import json
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import polars as pl
+import pytest
+import tiny
+import torch
+import workflow as wf
+from config_files import CONFIG, PROMPT, WHOLE, changed, load, load_e, refused, written
+from conftest import local_source
+from drawn import BAND, labels, line_points, notes, panels
+from pytest import approx
+from safetensors.torch import load_file
+from test_figures import TWO
+from test_figures import tables as made_up
+
+from tokentrails.config.load import load_config
+from tokentrails.figures.half_lives import half_life
+from tokentrails.figures.identity import identity_context
+from tokentrails.models.prepare import prepare
+from tokentrails.models.size import expected
+from tokentrails.network.load import load_language_model
+from tokentrails.running.targets import Targets
+from tokentrails.settings import Prompt
+from tokentrails.texts.shuffle import shuffled
+from tokentrails.texts.spans import find_words
+
+RANDOM = changed(CONFIG, "models.r", {"source": "random:m"})
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch) -> Path:
+    """A working directory with one good experiment file, e.yaml."""
+    monkeypatch.chdir(tmp_path)
+    written({"prompts": [PROMPT]})
+    return tmp_path
+
+
+# --- random weights: the configuration -----------------------------------------------------------
+
+
+def test_a_control_has_the_architecture_of_another_model_and_its_draws_are_checkpoints(here):
+    config = load(RANDOM)
+    control = config.models["r"]
+    assert (control.control_of, control.source.revision) == ("m", "main")
+    assert (control.checkpoints, control.reference) == (("draw0",), "draw0")
+    assert list(config.studied) == ["m"]
+    assert config.controls("m", config.experiments["e"]) == [control]
+    several = changed(RANDOM, "models.r.checkpoints", ["draw3", "draw0"])
+    assert load(several).models["r"].checkpoints == ("draw3", "draw0")
+    trained = changed(RANDOM, "models.m", {"source": "train:pico", "checkpoints": ["step2"]})
+    assert load(trained).models["r"].source.revision == "step0"
+
+
+@pytest.mark.parametrize(
+    ("changes", "parts"),
+    [
+        (
+            {"models.r.source": "random:mm"},
+            ["models.r.source", "'mm' of 'random:mm' is not in", "own: m."],
+        ),
+        (
+            {"models.r.source": "random:r"},
+            ["models.r.source", "'r' of 'random:r' has random weights itself"],
+        ),
+        ({"models.s": {"source": "random:r"}}, ["models.s.source", "has random weights", ": m."]),
+        (
+            {"models.m.checkpoints": ["step0"], "models.m.keep_weights": False},
+            [
+                "models.r.source",
+                "weights of 'm', of which",
+                "not kept",
+                "add a model of the same source",
+            ],
+        ),
+        ({"models.r.checkpoints": ["draw0", "main"]}, ["models.r", "'main'", "draw0, draw1"]),
+        ({"models.r.checkpoints": ["draw00"]}, ["models.r", "'draw00'", "seeds"]),
+        ({"models.r.checkpoints": "all"}, ["models.r", "'checkpoints: all'"]),
+        ({"models.r.seed": 1}, ["models.r", "'seed'", "list draws as its checkpoints"]),
+    ],
+)
+def test_a_control_that_cannot_be_made_is_refused_with_one_message(here, changes, parts):
+    data = RANDOM
+    for path, value in changes.items():
+        data = changed(data, path, value)
+    with refused("c.yaml, line ", *parts):
+        load(data)
+
+
+# --- random weights: the folder ------------------------------------------------------------------
+
+WIDTH_OF_INIT = 0.05
+
+
+@pytest.fixture
+def source(here, request):
+    """The folder of a prepared tiny model without its weights, and a control of it."""
+    saved = tiny.save(request.param, here / "saved", initializer_range=WIDTH_OF_INIT)
+    folder = here / "resources/models/m/main"
+    prepare(local_source("m", saved), "main", folder)
+    (folder / "model.safetensors").unlink()
+    return load(RANDOM).models["r"].source
+
+
+def drawn(source, checkpoint: str, folder: str) -> tuple[dict, dict[str, torch.Tensor]]:
+    """Provenance and tensors of a draw."""
+    return prepare(source, checkpoint, Path(folder)), load_file(f"{folder}/model.safetensors")
+
+
+@pytest.mark.parametrize("source", ["gpt2", "llama", "bert"], indirect=True)
+def test_weights_scatter_as_before_a_training_and_the_rest_is_the_other_models(source):
+    provenance, tensors = drawn(source, "draw0", "made")
+    other = json.loads(Path("resources/models/m/main/provenance.json").read_text())
+    alike = ("architecture", "depth", "d_model", "vocabulary_rows", "tokenizer_sha256")
+    assert {key: provenance[key] for key in alike} == {key: other[key] for key in alike}
+    assert provenance["source"] == "random:m" and provenance["random_weights_of"] == "m"
+    assert (provenance["seed"], provenance["initializer_range"]) == (0, WIDTH_OF_INIT)
+    matrices = {name: t for name, t in tensors.items() if t.ndim == 2}
+    # GPT-2 scales the matrices that write into the stream down by the number of these writes.
+    scales = {name: (2 * 3) ** -0.5 if "c_proj" in name else 1.0 for name in matrices}
+    for name, matrix in matrices.items():
+        assert matrix.std().item() == approx(WIDTH_OF_INIT * scales[name], rel=0.1), name
+        assert matrix.mean().item() == approx(0, abs=0.1 * WIDTH_OF_INIT), name
+    others = {name: t.unique().tolist() for name, t in tensors.items() if t.ndim < 2}
+    assert all(values in ([0.0], [1.0]) for values in others.values())  # biases, and norms
+    assert len(matrices) > 10 and others
+    load_language_model(Path("made"), torch.device("cpu"), name="r")
+
+
+@pytest.mark.parametrize("source", ["llama"], indirect=True)
+def test_a_seed_gives_the_same_bytes_and_another_one_others(source):
+    torch.manual_seed(5)
+    state = torch.get_rng_state()
+    hashes = [
+        drawn(source, draw, f"made/{number}")[0]["sha256"]["model.safetensors"]
+        for number, draw in enumerate(("draw0", "draw1", "draw0"))
+    ]
+    assert hashes[0] == hashes[2] != hashes[1]
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("source", ["llama"], indirect=True)
+def test_the_size_of_a_control_is_that_of_the_other_model(source, here):
+    model = load(RANDOM).models["r"]
+    with refused("models.r", "as large as 'm'", "snakemake --cores 1 models"):
+        expected(model, [])
+    shutil.copyfile(
+        here / "saved/model.safetensors", here / "resources/models/m/main/model.safetensors"
+    )
+    size = expected(model, []).size
+    assert size.weights_mb == approx(4e-6 * size.parameters) and size.parameters > 10_000
+
+
+# --- random weights: what is made of them --------------------------------------------------------
+
+
+def test_figures_read_the_control_and_neither_claims_nor_sizes_do(here):
+    written({"prompts": [WHOLE], "analyses": ["identity"]}, "w.yaml")
+    data = changed(RANDOM, "models.r.checkpoints", ["draw0", "draw1"])
+    data = changed(data, "experiments.w", {"file": "w.yaml"})
+    config = load_config(data)
+    targets, figures = Targets(config), config.catalogue.figures
+    for name, experiment, table in (
+        ("identity_context", "e", "identity"),
+        ("half_life", "w", "half_life_curve"),
+    ):
+        run = {"model": "m", "checkpoint": "main", "experiment": experiment}
+        assert targets.figure_inputs(figures[name], run)["control"] == [
+            f"results/metrics/r/{draw}/{experiment}/{table}.parquet" for draw in ("draw0", "draw1")
+        ]
+        own = run | {"model": "r", "checkpoint": "draw0"}
+        assert targets.figure_inputs(figures[name], own)["control"] == []
+    sized = [path for paths in targets.scaling_inputs.values() for path in paths]
+    assert sized and not [path for path in sized if "/r/" in path]
+
+
+DRAWS = pl.DataFrame({"checkpoint": ["draw0", "draw1"], "shift": [0.0, 0.1]})
+
+
+def test_the_figure_of_identity_has_the_control_in_grey():
+    identity, context, _ = made_up(TWO, texts=2)
+    control = identity.with_columns(pl.col("cosine") / 2).drop("checkpoint")
+    both = control.join(DRAWS, how="cross").with_columns(pl.col("cosine") + pl.col("shift"))
+    for given, n in ((both.filter(checkpoint="draw0"), 1), (both, 2)):
+        chart = identity_context(identity, context, None, given, **BAND)
+        panel = panels(chart)["lead"]
+        line = [r for r in line_points(panel, width=2.2) if r["style"] == "control"]
+        assert len(line) == 13 and {row["colour"] for row in line} == {"#777777"}
+        (row,) = (row for row in line if row["layer"] == 4)
+        here = {"word": "lead", "site": "resid", "layer": 4}
+        mean = identity.filter(**here)["cosine"].cast(pl.Float64).mean() / 2
+        assert row["cosine"] == approx(mean + (n - 1) * 0.05, abs=1e-6)
+        ends = (row["low"], row["high"])
+        assert ends == ((None, None) if n == 1 else (approx(mean), approx(mean + 0.1)))
+        assert "random weights" in labels(panel)
+        assert ("mean and range of 2 draws" in notes(chart)) is (n == 2)
+        assert "Grey: the same architecture with random weights" in notes(chart)
+    assert "andom" not in notes(identity_context(identity, context, None, None, **BAND))
+
+
+def curve_table(model: str, shift: float, *groups: tuple[str, str]) -> pl.DataFrame:
+    """A table half_life_curve of made-up shares."""
+    key = {"model": model, "checkpoint": "main", "n": 9, "n_texts": 3, "few": False}
+    return pl.DataFrame(
+        [
+            key
+            | {"measure": measure, "grouping": grouping, "group": group, "layer": layer}
+            | {"lost": layer / 10 + shift, "lost_low": layer / 10, "lost_high": 1.0}
+            for measure in ("cosine", "adjusted")
+            for grouping, group in groups
+            for layer in range(5)
+        ],
+        schema_overrides={"lost": pl.Float32},
+    )
+
+
+def test_the_figure_of_half_lives_has_all_words_of_the_control_in_grey():
+    groups = [("all", "all words"), ("word_class", "function"), ("word_part", "whole")]
+    curve, control = curve_table("m", 0.0, *groups), curve_table("r", 0.5, *groups)
+    chart = half_life(curve, control, threshold=0.1, **BAND)
+    found = panels(chart)
+    assert len(found) == 4
+    for panel in found.values():
+        line = [row for row in line_points(panel) if row["line"] == "random weights"]
+        assert [row["value"] for row in line] == approx([0.5, 0.6, 0.7, 0.8, 0.9])
+        assert {row["colour"] for row in line} == {"#777777"} and "random weights" in labels(panel)
+    assert "Grey: the same architecture with random weights" in notes(chart)
+    assert "andom" not in notes(half_life(curve, None, threshold=0.1, **BAND))
+
+
+# --- shuffled texts ------------------------------------------------------------------------------
+
+TEXTS = [
+    Prompt("a", "The captain's old ship, once lost, reached the port at dawn.", word=" ship"),
+    Prompt("b", "Misleading leaders lead nobody; they lead (it seems) a parade!", word=" lead"),
+    Prompt("c", "The pipes were contaminated with lead.", token="Ġlead"),
+    Prompt("d", "A well-known rule: “don't touch it”, she said twice."),
+]
+
+
+def words(text: str) -> Counter[str]:
+    return Counter(word.strip(".,;:!()“”") for word in text.split())
+
+
+@pytest.mark.parametrize("prompt", TEXTS, ids=lambda prompt: prompt.label)
+def test_shuffling_keeps_the_words_the_target_and_the_punctuation(prompt):
+    texts = [shuffled(prompt, seed) for seed in range(20)]
+    assert texts == [shuffled(prompt, seed) for seed in range(20)]
+    assert len(set(texts)) > 15
+    before = prompt.prompt
+    for text in texts:
+        assert words(text) == words(before)
+        assert [c for c in text if c in ".,;:!()“”"] == [c for c in before if c in ".,;:!()“”"]
+        assert text[-1] == before[-1]
+    if not prompt.is_whole:
+        target = (prompt.word or " lead").strip()
+        for text in texts:
+            places = [text[:start].count(" ") for start, _ in find_words(text, target)]
+            assert places == [before[:start].count(" ") for start, _ in find_words(before, target)]
+
+
+def test_every_other_word_may_come_to_every_other_place():
+    prompt = Prompt("a", "one two lead three four.", word="lead")
+    texts = [shuffled(prompt, seed).strip(".").split() for seed in range(100)]
+    for place in (0, 1, 3, 4):
+        assert {text[place] for text in texts} == {"one", "two", "three", "four"}
+    others = [shuffled(Prompt(label, prompt.prompt, word="lead"), 0) for label in "abcdefgh"]
+    assert len(set(others)) > 4  # by the label, too
+
+
+def test_an_experiment_of_shuffled_texts_differs_in_its_texts_alone(here):
+    data = changed(CONFIG, "experiments.s", {"file": "e.yaml", "shuffle": 3})
+    experiments = load(data).experiments
+    own, mixed = experiments["e"], experiments["s"]
+    (before,), (after,) = own.prompts, mixed.prompts
+    assert words(after.prompt) == words(before.prompt) and after.prompt != before.prompt
+    assert after.label == before.label and mixed.hash != own.hash
+    assert mixed.token_settings == own.token_settings | {"shuffle": 3}
+    assert load_e(changed(CONFIG, "experiments.e.shuffle", 3)).hash == mixed.hash
+
+
+@pytest.mark.parametrize(
+    ("data", "shuffle", "parts"),
+    [
+        ({"words": {}}, 0, ["experiments.e.shuffle", "has words", "remove 'shuffle'"]),
+        ({"words": {}, "contexts": ["a {word}", "the {word}"]}, 0, ["has words"]),
+        ({"prompts": [PROMPT]}, True, ["experiments.e.shuffle", "True"]),
+        ({"prompts": [PROMPT]}, -1, ["experiments.e.shuffle", "-1"]),
+        (
+            {"prompts": [PROMPT | {"prompt": "A lead."}]},
+            0,
+            ["experiments.e.shuffle", "'a' of the file e.yaml", "two words", "lengthen"],
+        ),
+    ],
+)
+def test_what_cannot_be_shuffled_is_refused(here, data, shuffle, parts):
+    written(data)
+    with refused("c.yaml, line ", *parts):
+        load(changed(CONFIG, "experiments.e.shuffle", shuffle))
+
+
+# --- both, through the workflow ------------------------------------------------------------------
+
+
+@pytest.mark.e2e
+def test_controls_are_added_to_a_finished_run_and_nothing_is_made_again(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("controls") / "run"
+    shutil.copytree(wf.finished(tmp_path_factory), folder, symlinks=True)
+    config = wf.read_yaml(folder / "config/config.yaml")
+    config["models"]["blank"] = {"source": "random:gpt2", "checkpoints": ["draw0", "draw1"]}
+    mixed = {"file": "config/experiments/senses.yaml", "models": ["gpt2"], "shuffle": 0}
+    config["experiments"]["mixed"] = mixed
+    wf.write_yaml(folder / "config/config.yaml", config)
+    jobs = wf.jobs_to_run(folder, *wf.ONE_THREAD)
+    again = {job for job in jobs if job.wildcards.startswith(("gpt2", "bert"))}
+    assert {job.rule for job in again if "mixed" not in job.wildcards} == {
+        "identity_context_figure"
+    }
+    wf.run(folder, *wf.ONE_THREAD)
+    metrics = folder / "results/metrics"
+    drawn = [pl.read_parquet(metrics / f"blank/draw{i}/senses/identity.parquet") for i in (0, 1)]
+    assert drawn[0]["cosine"].to_list() != drawn[1]["cosine"].to_list()
+    warnings = pl.read_parquet(metrics / "blank/all/checkpoints.parquet")["warning"]
+    assert warnings.null_count() == 2
+    picture = folder / "results/figures/gpt2/main/senses/identity_context.svg"
+    assert "random weights, before any training, mean and range of 2 draws" in picture.read_text()
+    tokens = [
+        pl.read_parquet(folder / f"results/tokens/gpt2/{e}.parquet") for e in ("senses", "mixed")
+    ]
+    assert tokens[0]["word"].equals(tokens[1]["word"])
+    assert set(tokens[0]["text"]).isdisjoint(tokens[1]["text"])
+    assert not wf.jobs_to_run(folder, *wf.ONE_THREAD)
