@@ -119,7 +119,7 @@ def test_weights_scatter_as_before_a_training_and_the_rest_is_the_other_models(s
     assert {key: provenance[key] for key in alike} == {key: other[key] for key in alike}
     assert provenance["source"] == "random:m" and provenance["random_weights_of"] == "m"
     assert (provenance["seed"], provenance["initializer_range"]) == (0, WIDTH_OF_INIT)
-    matrices = {name: t for name, t in tensors.items() if t.ndim == 2}
+    matrices = {name: t for name, t in tensors.items() if t.ndim == 2 and t.numel() > 1000}
     # GPT-2 scales the matrices that write into the stream down by the number of these writes.
     scales = {name: (2 * 3) ** -0.5 if "c_proj" in name else 1.0 for name in matrices}
     for name, matrix in matrices.items():
@@ -195,7 +195,8 @@ def test_the_figure_of_identity_has_the_control_in_grey():
         mean = identity.filter(**here)["cosine"].cast(pl.Float64).mean() / 2
         assert row["cosine"] == approx(mean + (n - 1) * 0.05, abs=1e-6)
         ends = (row["low"], row["high"])
-        assert ends == ((None, None) if n == 1 else (approx(mean), approx(mean + 0.1)))
+        range_of_two = approx((mean, mean + 0.1), abs=1e-6)
+        assert ends == ((None, None) if n == 1 else range_of_two)
         assert "random weights" in labels(panel)
         assert ("mean and range of 2 draws" in notes(chart)) is (n == 2)
         assert "Grey: the same architecture with random weights" in notes(chart)

@@ -306,7 +306,7 @@ class Experiment(_Texts):
             return {"file": self.file}
         if self.words:
             return {"file": self.file, "template": self.template}
-        cut = {"file": self.file, "special_tokens": self.special_tokens}
+        cut: dict[str, str | int] = {"file": self.file, "special_tokens": self.special_tokens}
         return cut if self.shuffle is None else cut | {"shuffle": self.shuffle}
 
     def makes(self, table: Table) -> bool:
