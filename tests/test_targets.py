@@ -143,6 +143,7 @@ def test_a_figure_reads_its_tables_of_one_run_or_of_every_model(targets):
         "identity": [f"{run}/identity.parquet"],
         "context": [],
         "curves": [f"{run}/curves.parquet"],
+        "control": [],
     }
     assert targets.figure_inputs(figures["separability"], {"experiment": "pairs"}) == {
         name: [f"results/metrics/{run}/pairs/{name}.parquet" for run in ("nano/step1", "one/main")]
@@ -161,6 +162,7 @@ def test_every_row_names_what_exists():
         assert callable(getattr(module, figure.function or figure.name)), figure.name
         assert set(figure.tables) <= CATALOGUE.tables.keys(), figure.name
         assert set(figure.optional) <= set(figure.tables), figure.name
+        assert figure.control in ("", *figure.tables), figure.name
         caption = wf.ROOT / f"workflow/report/figures/{figure.caption or figure.name}.rst"
         assert caption.is_file(), figure.name
     for table in CATALOGUE.tables.values():
