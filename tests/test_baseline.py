@@ -249,7 +249,7 @@ def _table_of(name, layers, embedding, known):
     elif name == "context":
         table = context(layers, tokens, baseline=known, pooling="last", **keys)
     else:
-        table = perturbation(layers, tokens, baseline=known, **keys)
+        table = perturbation(layers, tokens, baseline=known, **keys)["perturbation"]
     names = table.column_names
     at = names.index("cosine")
     assert names[at : at + 3] == ["cosine", "adjusted", "standardised"]

@@ -396,7 +396,7 @@ TEXTS = [  # word, n_tokens, variant, base
 
 def perturbation_tokens():
     words, n_tokens, variants, bases = zip(*TEXTS, strict=True)
-    ids = [[7] * n for n in n_tokens]
+    ids = [[7] * (n - 1) + [base] for n, base in zip(n_tokens, bases, strict=True)]
     base = pa.array(bases, pa.int32())
     return measures.tokens_table(words, ids, variant=variants, base=base)
 
@@ -405,12 +405,18 @@ def perturbations(states):
     occurrence = np.arange(len(TEXTS), dtype=np.int32)
     layers = [Layer(*place, occurrence, at) for place, at in zip(PLACES, states, strict=True)]
     provenance = PROVENANCE | {"checkpoint": "step4"}
-    return frame(perturbation(layers, perturbation_tokens(), provenance=provenance))
+    tables = perturbation(layers, perturbation_tokens(), provenance=provenance)
+    return {name: frame(table) for name, table in tables.items()}
 
 
 def test_perturbation_is_the_mean_cosine_with_the_base():
     states = random_states(1, n=len(TEXTS))
-    table = perturbations(states)
+    tables = perturbations(states)
+    table = tables["perturbation"]
+    by_context = tables["perturbation_contexts"]
+    assert by_context["context"].null_count() == len(by_context)  # there are none
+    assert by_context.drop("base_context", "context").equals(table)
+    assert dict(table.select("word", "last_token").iter_rows())["going"] == "t3"
     keys = {("cat", 1, "P1"), ("going", 2, "P1"), ("going", 2, "P2"), ("under", 2, "P1")}
     keys |= {("under", 2, "P2")}
     assert set(table.select("word", "n_tokens", "variant").rows()) == keys
@@ -425,12 +431,40 @@ def test_perturbation_is_the_mean_cosine_with_the_base():
         assert row["checkpoint"] == "step4"
 
 
+def test_bases_of_one_word_are_compared_with_each_other():
+    words, variants, bases = ["cat", "cat", "cot", "cat", "dog"], ["base"] * 5, [0, 1, 1, 3, 4]
+    variants[2] = "P2"
+    tokens = measures.tokens_table(
+        *(words, [[7]] * 5), variant=variants, base=pa.array(bases, pa.int32())
+    )
+    states = random_states(3, n=5)
+    layers = [
+        Layer(*place, np.arange(5, dtype=np.int32), at)
+        for place, at in zip(PLACES, states, strict=True)
+    ]
+    provenance = PROVENANCE | {"checkpoint": "step4"}
+    table = frame(perturbation(layers, tokens, provenance=provenance)["perturbation"])
+    pairs = {"P1": [(0, 1), (0, 3), (1, 3)], "P2": [(2, 1)]}
+    assert len(table) == 2 * len(PLACES) and table["word"].unique().to_list() == ["cat"]
+    for row in table.iter_rows(named=True):
+        at, own = states[PLACES.index((row["site"], row["layer"]))], pairs[row["variant"]]
+        assert row["n"] == len(own)
+        assert row["cosine"] == pytest.approx(np.mean([cosine(at[a], at[b]) for a, b in own]))
+
+
 def test_perturbation_by_group_means_over_words():
-    tables = {name: perturbations(random_states(i, len(TEXTS))) for i, name in enumerate(STEPS)}
+    tables = {
+        name: perturbations(random_states(i, len(TEXTS)))["perturbation_contexts"]
+        for i, name in enumerate(STEPS)
+    }
     result = perturbation_by_group(
         tables, STEPS, groups=[1, 2], statistics=statistics(200, few=2), provenance=PROVENANCE
     )
     rows = frame(result)
+    there = perturbation_by_group(
+        tables, STEPS, groups=[], statistics=statistics(200, few=2), provenance=PROVENANCE
+    )
+    assert there.equals(result)
     assert len(rows) == len(STEPS) * 2 * 2 * (len(PLACES) + 3)
     for row in rows.iter_rows(named=True):
         here = tables[row["checkpoint"]].filter(
@@ -450,3 +484,63 @@ def test_perturbation_by_group_means_over_words():
             assert row["ci_low"] is None and row["ci_high"] is None
         else:
             assert row["ci_low"] <= row["mean"] <= row["ci_high"]
+
+
+@pytest.mark.parametrize("variant", ["P1", "P2"])
+def test_perturbation_resamples_last_tokens_and_contexts(variant):
+    """Four words with three last tokens, in three contexts, by a slow second way."""
+    last, of_base = {"ab": 5, "cb": 5, "ad": 6, "ae": 8}, {"ab": 0, "cb": 1, "ad": 2, "ae": 0}
+    rows = []
+    for word, context in of_base.items():
+        base = len(rows)
+        rows.append((word, "base", base, context))
+        others = [c for c in range(3) if c != context and (word != "ad" or c == 0)]
+        rows += [(word, "P1", base, c) for c in others]
+        rows += [(f"{word}{i}", "P2", base, context) for i in range(1 + (word == "ab"))]
+    words, variants, bases, contexts = zip(*rows, strict=True)
+    ids = [[1, last[words[base]]] for base in bases]
+    columns = {"base": pa.array(bases, pa.int32()), "context": pa.array(contexts, pa.int32())}
+    tokens = measures.tokens_table(words, ids, variant=variants, **columns)
+    states = random_states(5, n=len(rows))
+    layers = [
+        Layer(*place, np.arange(len(rows), dtype=np.int32), at)
+        for place, at in zip(PLACES, states, strict=True)
+    ]
+    provenance = PROVENANCE | {"checkpoint": "step4"}
+    table = frame(perturbation(layers, tokens, provenance=provenance)["perturbation_contexts"])
+    settings = statistics(300, few=2)
+    made = frame(
+        perturbation_by_group(
+            {"step4": table}, {"step4": 4}, groups=[2], statistics=settings, provenance=provenance
+        )
+    ).filter(variant=variant, site=PLACES[0][0], layer=PLACES[0][1])
+
+    own = [row for row in rows if row[1] == variant]
+    numbers = {token: i for i, token in enumerate(sorted({f"t{n}" for n in last.values()}))}
+    stream = 1 + (variant == "P2"), 2
+    draws = zip(
+        measures.samples(settings.bootstrap, 3, *stream, 0),
+        measures.samples(settings.bootstrap, 3, *stream, 1),
+        strict=True,
+    )
+    means = []
+    for token_sample, context_sample in [(range(3), range(3)), *draws]:
+        total = size = 0.0
+        for index, row in enumerate(rows):
+            if row[1] != variant:
+                continue
+            _, _, base, context = row
+            word = words[base]
+            weight = 1 / sum(other[2] == base for other in own)
+            weight *= list(token_sample).count(numbers[f"t{last[word]}"])
+            weight *= list(context_sample).count(of_base[word])
+            if variant == "P1":
+                weight *= list(context_sample).count(context)
+            total += weight * cosine(states[0][index], states[0][base])
+            size += weight
+        means.append(total / size if size else np.nan)
+    assert made["n"].item() == 4
+    assert made["mean"].item() == pytest.approx(means[0], abs=1e-6)
+    low, high = settings.bootstrap.interval(np.array(means[1:]), 3)
+    assert made["ci_low"].item() == pytest.approx(low, abs=1e-6)
+    assert made["ci_high"].item() == pytest.approx(high, abs=1e-6)

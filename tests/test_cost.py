@@ -18,7 +18,7 @@ from tokentrails.running.cost import (
     states_mb,
     tokens_of,
 )
-from tokentrails.settings import Prompt, Words
+from tokentrails.settings import Prompt, Sentences, Words
 
 SIZE = ModelSize(weights_mb=4_000, parameters=10**9, depth=16, d_model=2_048)
 
@@ -70,6 +70,14 @@ def test_tokens_of_words_are_those_of_their_groups(experiment):
     # A base, two other contexts and two other words; 17 bytes are 6 tokens at most.
     assert occurrences_of(in_contexts) == 20 * 5
     assert tokens_of(in_contexts) == 10 * 5 * (1 + 6) + 10 * 5 * (3 + 6)
+
+
+def test_sentences_are_run_up_to_their_words_and_with_others_in_their_place(experiment):
+    own = (Sentences("ab", ("0123456789 ab", "ab")), Sentences("cd", ("cd",)))
+    made = replace(words_in(experiment, others=3), sentences=own)
+    assert occurrences_of(made) == 3 * (1 + 3)
+    # 13 and 2 bytes are 5 tokens and 1 at most, with two around each, and 8 for a longer word.
+    assert tokens_of(made) == (5 + 1 + 1 + 3 * (2 + 8)) * (1 + 3)
 
 
 def test_states_take_a_row_for_each_place(experiment):

@@ -29,8 +29,7 @@ def folder(tmp_path_factory) -> Path:
     folder = checkout(tmp_path_factory.mktemp("default"))
     edit(folder / "config/config.yaml", shorten)
     experiments = folder / "config/experiments"
-    for name in ("words", "perturbation"):
-        edit(experiments / f"{name}.yaml", lambda file: file["words"].update(per_group=12))
+    edit(experiments / "words.yaml", lambda file: file["words"].update(per_group=12))
     # Heads and neurons of a large vocabulary take minutes; tests/test_circuits.py has tiny ones.
     quick = ["evolution", "attribution"]
     edit(experiments / "baseball.yaml", lambda file: file.update(analyses=quick))

@@ -19,9 +19,9 @@ from config_files import (
     written,
 )
 
-from tokentrails.catalogue import ANALYSES
+from tokentrails.catalogue import ANALYSES, Kind
 from tokentrails.config.experiments import load_experiment, load_experiment_file
-from tokentrails.settings import Experiment, Prompt, Ranks, Words
+from tokentrails.settings import Experiment, Prompt, Ranks, Sentences, Words
 from tokentrails.texts.spans import words_in
 from tokentrails.texts.word_classes import word_class
 
@@ -112,11 +112,47 @@ def test_words_are_read_with_defaults():
     assert isinstance(made.words.top, int)
 
 
+IN_SENTENCES = {
+    "lead": {
+        "sentences": ["They lead.", "We lead."],
+        "replaced_sentences": ["They read.", "We read."],
+    },
+    "sentences": {"sentences": ["Two sentences."]},
+}
+
+
+@pytest.mark.parametrize("write", [lambda data: data, json.dumps])
+def test_published_sentences_are_read_as_they_are(write):
+    made = read(write(IN_SENTENCES))
+    assert made.sentences == (
+        Sentences("lead", ("They lead.", "We lead."), ("They read.", "We read.")),
+        Sentences("sentences", ("Two sentences.",)),
+    )
+    assert (made.analyses, made.prompts, made.contexts) == (("perturbation",), (), ())
+    assert made.words == Words("wordfreq", 20000, (), 200, 0) and made.others == 4
+    written("lead\n", "l.txt")
+    own = {"list": "l.txt", "top": 9, "seed": 3}
+    more = read({"words": own, "others": 1, "sentences": IN_SENTENCES})
+    assert more.sentences == made.sentences
+    assert more.words == Words("l.txt", 9, (), 200, 3) and more.others == 1
+
+
+def test_words_may_have_sentences_of_a_text():
+    written("They lead. We lead.", "t.txt")
+    made = read({"words": {"n_tokens": [2]}, "contexts_from": "t.txt"})
+    assert made.words == Words("wordfreq", 20000, (2,), 200, 0)
+    assert (made.kind, made.contexts_from, made.left) == (Kind.SENTENCES, "t.txt", 4)
+    assert hash_of({"words": {}, "contexts_from": "t.txt"}) != hash_of(
+        {"words": {}, "contexts_from": "t.txt", "left": 2}
+    )
+
+
 @pytest.mark.parametrize("path", sorted(EXPERIMENTS.glob("*.yaml")), ids=str)
 def test_the_experiments_of_the_repository_are_good(path):
     made = load_experiment_file(str(path))
     if made.words:
-        assert made.analyses == (("perturbation",) if made.contexts else ("convergence",))
+        moved = made.contexts or made.sentences
+        assert made.analyses == (("perturbation",) if moved else ("convergence",))
     elif made.has_whole_texts:
         assert made.analyses in (("identity", "ranks"), INSIDE)
     else:
@@ -292,9 +328,9 @@ BAD_FILES = [
         (one() | {wrong: ["identity"]}, (f"unknown key '{wrong}'", f"did you mean '{meant}'"))
         for wrong, meant in [("analysis", "analyses"), ("promts", "prompts")]
     ],
-    ({}, ("none of prompts / words is given",)),
-    ({"analyses": ["identity"]}, ("none of prompts / words is given",)),
-    ({"contexts": CONTEXTS}, ("none of prompts / words is given",)),
+    ({}, ("none of prompts / words / sentences is given",)),
+    ({"analyses": ["identity"]}, ("none of prompts / words / sentences is given",)),
+    ({"contexts": CONTEXTS}, ("none of prompts / words / sentences is given",)),
     ({"words": {}, "prompts": [PROMPT]}, ("line 1, words", "prompts", "two files")),
     ({"words": {}, "experiments": [PROMPT]}, ("line 1, words", "experiments")),
     (one() | {"contexts": CONTEXTS}, ("contexts", "goes with words")),
@@ -326,6 +362,40 @@ BAD_FILES = [
     (in_contexts(CONTEXTS[0]), ("contexts[2]", "same as contexts[0]")),
     (in_contexts("a{space}{word}"), ("same as contexts[0]",)),
     (in_contexts() | {"others": 0}, ("others",)),
+    # sentences
+    (one() | {"sentences": IN_SENTENCES}, ("sentences", "goes with words")),
+    (in_contexts() | {"sentences": IN_SENTENCES}, ("contexts", "shared by all words")),
+    *[
+        ({"words": {key: value}, "sentences": IN_SENTENCES}, (f"words.{key}", "its own words"))
+        for key, value in (("n_tokens", [1]), ("per_group", 3))
+    ],
+    ({"sentences": IN_SENTENCES, "analyses": ["context"]}, ("choose from perturbation",)),
+    (IN_SENTENCES | {"bank": {}}, ("line ", "bank", "'sentences' is missing")),
+    (
+        IN_SENTENCES | {"bank": {"sentences": ["A bank."], "replaced_sentence": []}},
+        ("bank.replaced_sentence", "did you mean 'replaced_sentences'"),
+    ),
+    (
+        {"bank": {"sentences": ["A bank.", "B bank."], "replaced_sentences": ["A tank."]}},
+        ("line 5, bank.replaced_sentences", "'bank' has 2 sentences, and 1 with"),
+    ),
+    *[
+        ({"bank": {"sentences": ["A bank.", value]}}, ("bank.sentences[1]",))
+        for value in ("", " ", 3, None, ["x"])
+    ],
+    ({"sentences": {"bank": {"sentences": []}}}, ("sentences.bank.sentences", "empty")),
+    # sentences of a text
+    ({"words": {}, "left": 3}, ("left", "there is no text")),
+    ({"words": {}, "contexts_from": "gone.txt"}, ("contexts_from", "'gone.txt'", "directory")),
+    *[
+        (more | {"contexts_from": "e.yaml"}, (key, "takes others from a text"))
+        for key, more in (
+            ("contexts", in_contexts()),
+            ("sentences", {"sentences": IN_SENTENCES}),
+        )
+    ],
+    (one() | {"contexts_from": "e.yaml"}, ("contexts_from", "goes with words")),
+    ({True: {"sentences": ["It is true."]}}, ("True", "Put it in quotes")),
     # no mapping, no YAML, no text
     *[
         (content, ("is not of type object",))
@@ -439,6 +509,7 @@ def test_an_error_in_a_published_file_is_shown_at_its_own_key():
         ({"words": {}}, {"template": 3}, ("template", "not of type string")),
         ({"words": {}}, {"special_tokens": "bos"}, ("special_tokens", "{bos} in the template")),
         (in_contexts(), {"special_tokens": "none"}, ("special_tokens",)),
+        (IN_SENTENCES, {"template": "{word}"}, ("template", "sentences of its own")),
         (one(), {"ranks": {}}, ("ranks: ", "does not ask for the analysis ranks")),
         (one(), {"circuits": {"top": 3}}, ("none of the analyses heads",)),
         (
@@ -511,7 +582,7 @@ def test_settings_of_ranks_make_neither_tokens_nor_states_stale(prompts):
     assert load_experiment("e", other.token_settings).hash == other.hash
 
 
-@pytest.mark.parametrize("data", [{"words": {}}, in_contexts()])
+@pytest.mark.parametrize("data", [{"words": {}}, in_contexts(), IN_SENTENCES])
 def test_the_keys_for_tokenizing_make_the_same_experiment(data):
     whole = load_experiment("e", {"file": written(data), "pooling": "mean"}, ("m",))
     again = load_experiment("e", whole.token_settings)
@@ -550,7 +621,11 @@ def test_the_hash_of_words_is_that_of_all_that_decides_the_table():
         *(of_words(per_group=3), of_words(seed=1), of_words(template="{word}")),
         *(of_words({"contexts": CONTEXTS}), of_words({"contexts": CONTEXTS[::-1]})),
         of_words({"contexts": CONTEXTS, "others": 3}),
+        *(hash_of(IN_SENTENCES), hash_of(IN_SENTENCES, special_tokens="none")),
+        *(hash_of({"sentences": IN_SENTENCES, key: value}) for key, value in (("others", 3),)),
+        hash_of({"lead": {"sentences": ["We lead."]}}),
     ]
+    assert hash_of(IN_SENTENCES) == hash_of({"sentences": IN_SENTENCES})
     assert len(set(hashes)) == len(hashes)
 
 

@@ -32,7 +32,7 @@ def test_what_is_seen_comes_before_tables_and_tables_before_runs_of_a_model(prio
 @pytest.mark.e2e
 def test_an_experiment_is_done_before_the_next_one_begins(priorities):
     states = priorities["hidden_states"]
-    order = ["baseline", "polysemy", "drift", "senses", "perturbation", "vocabulary"]
+    order = ["baseline", "polysemy", "drift", "senses", "natural", "perturbation", "vocabulary"]
     of_smollm2 = [states[f"smollm2-135m/main/{experiment}"] for experiment in order]
     assert of_smollm2 == sorted(of_smollm2, reverse=True)
     assert len(set(of_smollm2)) == len(order)

@@ -16,6 +16,7 @@ EXPERIMENTS = {
     "texts": {"analyses": ["identity", "ranks", "heads", "neurons", "evolution"]},
     "words": {"words": {"n_tokens": [1, 2]}},
     "moved": {"words": {"n_tokens": [1]}, "contexts": ["A {word}.", "The {word}."]},
+    "natural": {"sentences": {"word": {"sentences": ["A word.", "The word."]}}, "words": {}},
 }
 SENSES = [
     {"label": f"{word}{sense}{i}", "word": word, "sense": sense, "prompt": f"A {word} {sense} {i}."}
@@ -65,7 +66,8 @@ def test_the_tables_of_an_experiment_are_those_of_its_analyses_and_kind(targets)
     assert tables(made, "nano/step0/texts") == {"identity"} | lives | ranks | inside | stream
     assert tables(made, "nano/step0/weights") == {"neurons"}
     assert tables(made, "nano/all/words") == {"convergence", "convergence_by_group", "alignment"}
-    assert tables(made, "nano/all/moved") == {"perturbation_by_group"}
+    for experiment in ("moved", "natural"):
+        assert tables(made, f"nano/all/{experiment}") == {"perturbation_by_group"}
     assert tables(made, "one/main/baseline") == {"baseline", "baseline_dimensions"}
     assert not tables(made, "one/all/words")
     several = [path for path in made if path.endswith("all/checkpoints.csv")]
@@ -87,7 +89,10 @@ def test_figures_are_drawn_where_their_tables_are_made(targets):
         f"results/figures/{run}/baseline/baseline" for run in ("nano/step1", "one/main")
     }
     steps = {path for path in drawn if path.endswith("perturbation_steps")}
-    assert steps == {"results/figures/nano/all/moved/perturbation_steps"}
+    assert steps == {
+        f"results/figures/nano/all/{experiment}/perturbation_steps"
+        for experiment in ("moved", "natural")
+    }
     composites = {path for path in drawn if "composites" in path}
     assert {f"{path}.svg" for path in composites} < set(targets.composites())
     assert {path.removeprefix("results/composites/") for path in composites} == {

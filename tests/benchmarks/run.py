@@ -27,6 +27,7 @@ PARTS = {
     "vocabulary": ("vocabulary", "results"),
     "circuits": ("circuits", "results"),
     "senses": ("senses", "results"),
+    "crossed": ("crossed", "results"),
     "memory": ("extraction", "memory"),
     "scale": ("scale", "results"),
     "default": ("default", "results"),

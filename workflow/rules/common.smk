@@ -240,11 +240,13 @@ def get_token_counts(wildcards):
 
 
 def get_word_list(wildcards):
-    """The list that the experiment's words are sampled from; prompts need none."""
-    words = get_experiment(wildcards).words
+    """The list that the experiment's words are sampled from, and the text that has them; prompts need none."""
+    experiment = get_experiment(wildcards)
+    words, text = experiment.words, experiment.contexts_from
     if words is None:
         return []
-    return [local(WORD_LIST if words.list == WORDFREQ else words.list)]
+    files = [WORD_LIST if words.list == WORDFREQ else words.list, *([text] if text else [])]
+    return local(files)
 
 
 # Checkpoints: where their weights lie, and when those that are not kept pass

@@ -202,7 +202,7 @@ rule perturbation_table:
         states=STATES,
         tokens=TOKENS,
     output:
-        **outputs("perturbation"),
+        **outputs("perturbation", contexts="perturbation_contexts"),
     log:
         "<logs>/perturbation_table/<run>.log",
     priority: LIGHT
@@ -216,7 +216,7 @@ rule perturbation_table:
 
 rule perturbation_by_group:
     input:
-        get_all_checkpoints(table("perturbation")),
+        get_all_checkpoints(table("perturbation_contexts")),
     output:
         **outputs("perturbation_by_group"),
     log:

@@ -10,10 +10,12 @@ with job(snakemake):
 
     states = StatesReader(snakemake.input.states)
     baseline, baseline_provenance = read_baseline(snakemake)
-    table = perturbation(
+    tables = perturbation(
         states,
         read_table(snakemake.input.tokens),
         baseline=baseline,
         provenance=provenance_of(states.metadata) | baseline_provenance,
     )
-    write_table(table, snakemake.output.table, snakemake.output.csv)
+    output = snakemake.output
+    write_table(tables["perturbation"], output.table, output.csv)
+    write_table(tables["perturbation_contexts"], output.contexts, output.contexts_csv)

@@ -12,6 +12,8 @@ with job(snakemake):
     from tokentrails.files.tables import describe, write_table
     from tokentrails.models.source import TOKENIZER, sha256_of
     from tokentrails.network.architectures import architecture_of
+    from tokentrails.texts.mining import read_text, with_sentences_of
+    from tokentrails.texts.sentences import tokenize_sentences
     from tokentrails.texts.tokenization import TokenizerFiles, tokenize
     from tokentrails.texts.word_list import WordList
     from tokentrails.texts.words import MEANINGS, tokenize_words
@@ -37,20 +39,26 @@ with job(snakemake):
     }
     if experiment.words:
         word_list = WordList.read(Path(snakemake.input.words[0]))
-        tokens, skipped = tokenize_words(
-            experiment, word_list, files, context_length, model=wildcards.model
-        )
-        logging.info("%d entries of the word list are left out", skipped.num_rows)
+        if experiment.contexts_from:
+            path = Path(snakemake.input.words[1])
+            experiment = with_sentences_of(
+                read_text(path), experiment, word_list, files, model=wildcards.model
+            )
+            provenance["text_sha256"] = sha256_of(path)
+        cut = tokenize_sentences if experiment.sentences else tokenize_words
+        tokens, skipped = cut(experiment, word_list, files, context_length, model=wildcards.model)
+        logging.info("%d words or sentences are left out", skipped.num_rows)
         provenance |= {
             "word_list": experiment.words.list,
             "word_list_sha256": word_list.sha256,
             "seed": experiment.words.seed,
-            **(
-                {"contexts": len(experiment.contexts)}
-                if experiment.contexts
-                else {"template": experiment.template}
-            ),
         }
+        if experiment.sentences:
+            provenance["special_tokens"] = experiment.special_tokens
+        elif experiment.contexts:
+            provenance["contexts"] = len(experiment.contexts)
+        else:
+            provenance["template"] = experiment.template
     else:
         tokens, skipped = tokenize(experiment, files, context_length, model=wildcards.model)
         for row in skipped.to_pylist():

@@ -18,6 +18,7 @@ class Kind(StrEnum):
     WHOLE = "whole texts"
     WORDS = "words without contexts"
     CONTEXTS = "words in contexts"
+    SENTENCES = "words in their own sentences"
 
 
 class Scope(StrEnum):
@@ -192,8 +193,8 @@ ANALYSES = (
     Analysis("senses", (Kind.TARGETS,), target="senses", similarity=True),
     Analysis("convergence", (Kind.TARGETS, Kind.WORDS), (Kind.WORDS,), target="convergence",
         several_checkpoints=True),
-    Analysis("perturbation", (Kind.CONTEXTS,), (Kind.CONTEXTS,), target="perturbation",
-        similarity=True),
+    Analysis("perturbation", (Kind.CONTEXTS, Kind.SENTENCES), (Kind.CONTEXTS, Kind.SENTENCES),
+        target="perturbation", similarity=True),
     Analysis("ranks", (Kind.TARGETS, Kind.WHOLE), (Kind.WHOLE,), target="vocabulary",
         gpu_rule="ranks", products=Products(per_layer=2)),  # at two sites
     Analysis("heads", (Kind.WHOLE,), target="heads", gpu_rule="head_tables",
@@ -228,6 +229,7 @@ TABLES = (
     Table("convergence_by_group", ("convergence",), Scope.ACROSS, category="Tables"),
     Table("alignment", ("convergence",), Scope.ACROSS, category="Tables"),
     Table("perturbation", ("perturbation",)),
+    Table("perturbation_contexts", ("perturbation",)),
     Table("perturbation_by_group", ("perturbation",), Scope.ACROSS, category="Tables"),
     Table("ranks", ("ranks",), scaled=True),
     Table("ranks_by_class", ("ranks",), category="Tables"),

@@ -158,7 +158,13 @@ WORDFREQ = "wordfreq"
 
 @dataclass(frozen=True)
 class Words:
-    """Which words of a list an experiment is about."""
+    """Which words of a list an experiment is about.
+
+    Attributes
+    ----------
+    n_tokens: of the groups that are drawn; empty where words have sentences of their own: the list
+        only replaces them.
+    """
 
     list: str
     top: int
@@ -167,14 +173,31 @@ class Words:
     seed: int
 
 
+@dataclass(frozen=True)
+class Sentences:
+    """Sentences with one word in them; and the same with another word in its place, or none."""
+
+    word: str
+    sentences: tuple[str, ...]
+    replaced_sentences: tuple[str, ...] = ()
+
+    def label(self, index: int) -> str:
+        """What one of the sentences is called."""
+        return f"{self.word}~s{index}"
+
+
 class _Texts:
     """What follows from the texts of an experiment. The prompts of a file are all alike."""
 
     prompts: tuple[Prompt, ...]
     contexts: tuple[str, ...]
+    sentences: tuple[Sentences, ...]
+    contexts_from: str | None
 
     @property
     def kind(self) -> Kind:
+        if self.sentences or self.contexts_from:
+            return Kind.SENTENCES
         if not self.prompts:
             return Kind.CONTEXTS if self.contexts else Kind.WORDS
         return Kind.WHOLE if self.prompts[0].is_whole else Kind.TARGETS
@@ -187,12 +210,15 @@ class _Texts:
 
 @dataclass(frozen=True)
 class ExperimentFile(_Texts):
-    """What an experiment file says: prompts, or words with or without contexts."""
+    """What an experiment file says: prompts, or words: alone, in contexts, or in sentences."""
 
     analyses: tuple[str, ...]
     prompts: tuple[Prompt, ...]
     words: Words | None
     contexts: tuple[str, ...]
+    sentences: tuple[Sentences, ...]
+    contexts_from: str | None
+    left: int
     others: int
 
 
@@ -266,8 +292,9 @@ class Experiment(_Texts):
 
     Attributes
     ----------
-    template: the text around each word, where there are words and no contexts.
+    template: the text around each word, where there are words and no contexts or sentences.
     shuffle: the seed of the order that the words of `prompts` were put into; None: as in the file.
+    contexts_from: a text whose sentences become those of the words.
     ranks: of the analysis of that name; None without it.
     circuits: of the analyses that look inside the blocks; None without any of them.
     """
@@ -283,6 +310,9 @@ class Experiment(_Texts):
     words: Words | None = None
     template: str = "{bos}{space}{word}"
     contexts: tuple[str, ...] = ()
+    sentences: tuple[Sentences, ...] = ()
+    contexts_from: str | None = None
+    left: int = 4
     others: int = 4
     shuffle: int | None = None
     ranks: Ranks | None = None
@@ -292,11 +322,15 @@ class Experiment(_Texts):
     def hash(self) -> str:
         """Identifies the texts and how they are tokenized, and nothing else.
 
-        The word list's own content is not in it.
+        The content of a word list, and of a text with sentences, is not in it.
         """
         content: tuple[Any, ...] = [asdict(p) for p in self.prompts], self.special_tokens
         if self.words:
             content += asdict(self.words), self.template, self.contexts, self.others
+        if self.kind is Kind.SENTENCES:
+            content += ([asdict(each) for each in self.sentences],)
+        if self.contexts_from:
+            content += self.contexts_from, self.left
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
     @property
@@ -304,7 +338,7 @@ class Experiment(_Texts):
         """The keys of the configuration that its tokens depend on."""
         if self.contexts:
             return {"file": self.file}
-        if self.words:
+        if self.kind is Kind.WORDS:
             return {"file": self.file, "template": self.template}
         cut: dict[str, str | int] = {"file": self.file, "special_tokens": self.special_tokens}
         return cut if self.shuffle is None else cut | {"shuffle": self.shuffle}

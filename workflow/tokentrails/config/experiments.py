@@ -21,6 +21,7 @@ from ..settings import (
     ExperimentFile,
     Prompt,
     Ranks,
+    Sentences,
     Words,
     build,
 )
@@ -83,15 +84,17 @@ def _refuse_unused(
 ) -> None:
     """Refuse keys that do nothing with this file."""
     file = entry["file"]
-    kind = "contexts of its own" if content.words else "prompts and no words"
+    kind = "prompts and no words"
+    if content.words:
+        kind = f"{'sentences' if content.kind is Kind.SENTENCES else 'contexts'} of its own"
     uses = {
         "template": (
-            content.words and not content.contexts,
+            content.kind is Kind.WORDS,
             f"the file {file} has {kind}",
             "remove 'template'.",
         ),
         "special_tokens": (
-            not content.words,
+            not content.words or content.kind is Kind.SENTENCES,
             f"the file {file} has words, to which no special tokens are added",
             "remove 'special_tokens'; {bos} in the template or the contexts puts a BOS in front.",
         ),
@@ -207,35 +210,97 @@ def load_experiment_file(path: str) -> ExperimentFile:
     if isinstance(data, dict) and "experiments" in data and "prompts" not in data:
         key = "experiments"  # the published format
         data = {"prompts" if k == key else k: v for k, v in data.items()}
+    only_sentences = _has_only_sentences(data)
+    if only_sentences:
+        data = {"sentences": data}
 
     def show(keys: KeyPath) -> str:
+        if only_sentences:
+            return file.where(keys[1:])
         return file.where((key, *keys[1:]) if keys[:1] == ("prompts",) else keys)
 
     check(data, "experiment", show)
     assert isinstance(data, dict)
     where = Where(show)
-    if "prompts" in data and (extra := data.keys() & {"words", "contexts", "others"}):
+    if "prompts" in data and (extra := data.keys() & _OF_WORDS):
         raise (where / min(extra)).error(
             f"the file has {key}, and {min(extra)!r} goes with words",
             "write two files, one of prompts and one of words.",
         )
-    if "others" in data and "contexts" not in data:
+    if "others" in data and data.keys().isdisjoint(("contexts", "sentences", "contexts_from")):
         raise (where / "others").error(
             "'others' says how many contexts and words to compare with, but there are no contexts",
-            "remove 'others', or give 'contexts'.",
+            "remove 'others', or give 'contexts' or 'sentences'.",
         )
+    if "left" in data and "contexts_from" not in data:
+        raise (where / "left").error(
+            "'left' says which sentences of a text to take, but there is no text",
+            "remove 'left', or give 'contexts_from'.",
+        )
+    if "contexts_from" in data:
+        _check_text(data, where)
+    if "sentences" in data:
+        _check_sentences(data, where)
+        data = {"words": {}} | data
     filled = with_defaults(data, schema("experiment"))
+    words = _words(filled["words"], where / "words" / "list") if "words" in data else None
+    if words and "sentences" in data:
+        words = replace(words, n_tokens=())
     content = ExperimentFile(
         analyses=(),
         prompts=_prompts(data.get("prompts", ()), where / "prompts"),
-        words=_words(filled["words"], where / "words" / "list") if "words" in data else None,
+        words=words,
         contexts=_contexts(data.get("contexts", ()), where / "contexts"),
+        sentences=_sentences(data.get("sentences", {}), where / "sentences"),
+        contexts_from=data.get("contexts_from"),
+        left=filled["left"],
         others=filled["others"],
     )
     analyses = _analyses(data.get("analyses"), content.kind, where / "analyses")
     if "senses" in analyses:
         check_senses(content.prompts, where / "prompts")
     return replace(content, analyses=analyses)
+
+
+_OF_WORDS = {"words", "contexts", "sentences", "contexts_from", "left", "others"}
+
+
+def _has_only_sentences(data: Any) -> bool:
+    """Whether a file is as published: words with their sentences, under no key."""
+    entries = list(data.values()) if isinstance(data, dict) else []
+    return all(isinstance(entry, dict) for entry in entries) and any(
+        isinstance(entry.get("sentences"), list) for entry in entries
+    )
+
+
+def _check_sentences(data: dict[str, Any], where: Where) -> None:
+    """Refuse, beside sentences, what only goes with words that are drawn from a list."""
+    if "contexts" in data:
+        raise (where / "contexts").error(
+            "the file has sentences of each word, and 'contexts' are shared by all words",
+            "write two files, one of sentences and one of contexts.",
+        )
+    for key in ("n_tokens", "per_group"):
+        if key in data.get("words", {}):
+            raise (where / "words" / key).error(
+                f"{key!r} says which words are drawn, but the file has sentences of its own words",
+                f"remove '{key}'; the list only replaces these words.",
+            )
+
+
+def _check_text(data: dict[str, Any], where: Where) -> None:
+    """Refuse a text that is not there, or beside other contexts."""
+    for key in ("contexts", "sentences"):
+        if key in data:
+            raise (where / key).error(
+                f"the file has {key}, and 'contexts_from' takes others from a text",
+                "write two files, one of each.",
+            )
+    if not Path(data["contexts_from"]).is_file():
+        raise (where / "contexts_from").error(
+            f"there is no text {data['contexts_from']!r}",
+            "give a file of plain text; its name is relative to the working directory.",
+        )
 
 
 def _found(path: str) -> str | Path:
@@ -327,6 +392,17 @@ def _words(entry: dict[str, Any], where: Where) -> Words:
             f"write {WORDFREQ}, or a file; its name is relative to the working directory.",
         )
     return build(Words, entry)
+
+
+def _sentences(entries: dict[str, dict[str, Any]], where: Where) -> tuple[Sentences, ...]:
+    for word, entry in entries.items():
+        n, replaced = len(entry["sentences"]), len(entry.get("replaced_sentences", ()))
+        if replaced not in (0, n):
+            raise (where / word / "replaced_sentences").error(
+                f"the word {word!r} has {n} sentences, and {replaced} with another word",
+                "give one for each, in the same order, or none.",
+            )
+    return tuple(build(Sentences, entry, word=word) for word, entry in entries.items())
 
 
 def _contexts(sources: Sequence[str], where: Where) -> tuple[str, ...]:

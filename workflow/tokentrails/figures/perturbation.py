@@ -17,6 +17,7 @@ _VARIANTS = {
     "P1": "the same word in other contexts",
     "P2": "the same context with other words that end in the same token",
 }
+_OVER = "words and the contexts that they share"
 _MEAN = ("mean", ("ci_low", "ci_high"))
 _COLUMNS = 3
 _MOST_STEPS = 40  # of more, lines by layer would hide one another
@@ -55,7 +56,7 @@ def perturbation(
         chart = alt.vconcat(_step_colours(points), chart, spacing=24)
     if points["checkpoint"].n_unique() == 1:
         lines = f"Checkpoint: {last}."
-    notes = [*_variant_notes(rows), lines, band_note(confidence)]
+    notes = [*_variant_notes(rows), lines, band_note(confidence, _OVER)]
     if len(spaced) < len(steps):
         notes.append(f"Drawn: {len(spaced)} of {len(steps)} steps, evenly spaced on a log scale.")
     if rows["few"].any():
@@ -87,7 +88,7 @@ def perturbation_steps(
     frame = Frame.over_steps(points["step"].unique(), "cosine", *limits, 220, height, tooltip)
     columns = min(len(panels), _COLUMNS)
     chart = panel_grid(panels, frame, columns)
-    band = f"Solid: P1. Dashed: P2. {band_note(confidence)}"
+    band = f"Solid: P1. Dashed: P2. {band_note(confidence, _OVER)}"
     notes = [*_variant_notes(rows), band, *left_out(table)]
     width = columns * (frame.width + 45) + 110
     return figure(chart, title=title, notes=notes, width=width, warnings=warnings)

@@ -209,7 +209,7 @@ def measure_curves(
     frame = pl.DataFrame(pl.from_arrow(table))
     later = frame.filter(pl.col("position") > 0)
     frame = frame if later.is_empty() else later
-    is_words = kind in (Kind.WORDS, Kind.CONTEXTS)
+    is_words = kind in (Kind.WORDS, Kind.CONTEXTS, Kind.SENTENCES)
     columns = ["n_tokens"] if is_words else [*(["word"] if kind is Kind.TARGETS else []), *groups]
     parts = []
     for column in (None, *columns):

@@ -12,24 +12,39 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import polars as pl
 import pyarrow as pa
-from jaxtyping import Float32
+from jaxtyping import Float32, Int
 
 from ..files.states import Layer, Place
 from ..statistics.baseline import NO_BASELINE, Baseline
+from ..statistics.bootstrap import Crossing
 from ..statistics.settings import Statistics
-from .columns.frame import describe_frame, with_run
+from .columns.frame import describe_frame, own_token, with_run
 from .columns.groups import COSINES, GROUP_MEANINGS, Curves, across_checkpoints, group_frame
 from .columns.similarities import MEASURES, UNITS, pair_similarities
 
 MEANINGS = {
     "word": "the word of the base",
-    "variant": "P1: the same word in other contexts; P2: another word with the same last token "
-    "and as many tokens, in the same context",
+    "variant": "P1: the same word in other contexts; P2: other words with the same last token in "
+    "the same context",
+    "last_token": "the last token of the word, which P2 end in too",
+    "base_context": "context of the base, where all words share contexts",
+    "context": "context of the variant, where all words share contexts",
     "cosine": "mean cosine of the variant's states with that of the base",
-    "n": "how many texts of the variant",
+    "n": "how many pairs of a base and a variant",
     "step": "training step of the checkpoint, by its name; null: the name has none",
 }
 VARIANTS = ("P1", "P2")
+
+_MEMBER = ["site", "layer", "word", "base_context", "context"]
+"""The order of the values of a group: by place, then by word and contexts."""
+
+_OVER = "bootstrap over last tokens of words, and over contexts where all words share them, with "
+_OVER += "percentiles expanded by Student's t; null: fewer than two of either"
+_WORD = ["word", "n_tokens", "last_token", "variant"]
+_KEYS = {
+    "perturbation": _WORD,
+    "perturbation_contexts": [*_WORD, "base_context", "context"],
+}
 
 
 def perturbation(
@@ -38,8 +53,12 @@ def perturbation(
     *,
     baseline: Baseline = NO_BASELINE,
     provenance: Mapping[str, str],
-) -> pa.Table:
-    """The table `perturbation`, a row per word, variant and place.
+) -> dict[str, pa.Table]:
+    """The tables `perturbation` and `perturbation_contexts`, by name.
+
+    The first has a row per word, variant and place; the second one per pair of contexts too, where
+    all words share contexts: what is resampled, both words and contexts, is there. Several bases of
+    one word, its own sentences, are each other's P1.
 
     Parameters
     ----------
@@ -47,32 +66,52 @@ def perturbation(
     provenance: of the states; gives the key columns too.
     """
     texts = pl.DataFrame(pl.from_arrow(tokens)).with_row_index("row")
+    texts = texts.with_columns(last_token=pl.Series(values=own_token(tokens, "tokens", "last")))
     bases = texts.filter(pl.col("variant") == "base")
-    bases = bases.select("n_tokens", "word", base="occurrence", base_row="row")
-    pairs = texts.filter(pl.col("variant").is_in(VARIANTS)).select("row", "variant", "base")
+    context = pl.col("context") if "context" in texts.columns else pl.lit(None, pl.Int32)
+    bases = bases.select(
+        *("n_tokens", "word", "last_token"),
+        base="occurrence",
+        base_row="row",
+        base_context=context,
+    )
+    pairs = texts.filter(pl.col("variant").is_in(VARIANTS))
+    pairs = pairs.select("row", "variant", "base", context=context)
     pairs = pairs.join(bases, on="base", maintain_order="left")
+    others = bases.select("word", row="base_row", variant=pl.lit("P1"), context="base_context")
+    twins = bases.join(others, on="word", maintain_order="left_right")
+    pairs = pl.concat(
+        [pairs, twins.filter(pl.col("base_row") < pl.col("row")).select(pairs.columns)]
+    )
     rows, base_rows = (pairs[name].to_numpy() for name in ("row", "base_row"))
-    parts = []
+    parts: dict[str, list[pl.DataFrame]] = {name: [] for name in _KEYS}
     for states in layers:
         values = pair_similarities(states, rows, base_rows, baseline)._asdict()
-        parts.append(
-            pairs.with_columns(pl.Series(n, v).fill_nan(None) for n, v in values.items())
-            .group_by("word", "n_tokens", "variant", maintain_order=True)
-            .agg(
-                pl.col(MEASURES).cast(pl.Float64).mean().cast(pl.Float32),
-                n=pl.len().cast(pl.Int32),
+        here = pairs.with_columns(pl.Series(n, v).fill_nan(None) for n, v in values.items())
+        for name, keys in _KEYS.items():
+            parts[name].append(
+                here.group_by(keys, maintain_order=True)
+                .agg(
+                    pl.col(MEASURES).cast(pl.Float64).mean().cast(pl.Float32),
+                    n=pl.len().cast(pl.Int32),
+                )
+                .with_columns(site=pl.lit(states.site), layer=pl.lit(states.layer, pl.Int32))
             )
-            .with_columns(site=pl.lit(states.site), layer=pl.lit(states.layer, pl.Int32))
+    return {
+        name: describe_frame(
+            with_run(
+                pl.concat(parts[name])
+                .sort(*keys, "site", "layer")
+                .select(*keys, "site", "layer", *MEASURES, "n"),
+                provenance,
+            ),
+            title="perturbation: a word's state against that in other contexts, and of other words",
+            provenance=provenance,
+            meanings=MEANINGS,
+            units=UNITS,
         )
-    keys = ["word", "n_tokens", "variant", "site", "layer"]
-    table = pl.concat(parts).sort(keys).select(*keys, *MEASURES, "n")
-    return describe_frame(
-        with_run(table, provenance),
-        title="perturbation: a word's state against that in other contexts, and of other words",
-        provenance=provenance,
-        meanings=MEANINGS,
-        units=UNITS,
-    )
+        for name, keys in _KEYS.items()
+    }
 
 
 def perturbation_by_group(
@@ -85,25 +124,35 @@ def perturbation_by_group(
 ) -> pa.Table:
     """The table `perturbation_by_group`: means over words of 1, 2, … tokens at every checkpoint.
 
+    Words that end in the same token share their P2, and are resampled together; contexts that all
+    words share are resampled, too.
+
     Parameters
     ----------
-    tables: the table `perturbation` of every checkpoint, in the order of training.
+    tables: the table `perturbation_contexts` of every checkpoint, in the order of training.
     steps: by the name of the checkpoint, in the same order.
-    groups: the token counts to show, whether there are such words or not.
+    groups: the token counts to show, whether there are such words or not; empty: those there are.
     """
     first = next(iter(tables.values()))
+    groups = groups or sorted(first["n_tokens"].unique())
     places = tuple(first.select("site", "layer").unique().sort("site", "layer").iter_rows())
+    at_first = dict(zip(("site", "layer"), places[0], strict=True))
     frames = []
     for number, variant in enumerate(VARIANTS, start=1):
         for group in groups:
             here = (pl.col("variant") == variant) & (pl.col("n_tokens") == group)
-            chosen = [table.filter(here) for table in tables.values()]
+            chosen = [table.filter(here).sort(_MEMBER) for table in tables.values()]
+            members = chosen[0].filter(*(pl.col(k) == v for k, v in at_first.items()))
+            crossing = _crossing(members)
+            weights = members.select(pl.col("n") / pl.col("n").sum().over("word"))["n"].to_numpy()
             curves = {
                 measure: Curves(
                     np.stack([_by_place(table, measure, places) for table in chosen]),
                     places,
                     statistics.bootstrap,
                     (number, group),
+                    crossing,
+                    weights,
                 )
                 for measure in MEASURES
             }
@@ -117,14 +166,34 @@ def perturbation_by_group(
         across_checkpoints(pl.concat(frames), steps, keys=keys, provenance=provenance),
         title="perturbation of words by their number of tokens",
         provenance=provenance,
-        meanings={**MEANINGS, **GROUP_MEANINGS, "n_tokens": "words of so many tokens"},
+        meanings={
+            **MEANINGS,
+            **GROUP_MEANINGS,
+            "n_tokens": "words of so many tokens",
+            "ci_low": f"lower end of the mean's interval: {_OVER}",
+        },
         units=dict.fromkeys(COSINES, "cosine, -1 to 1"),
     )
 
 
 def _by_place(
     table: pl.DataFrame, measure: str, places: Sequence[Place]
-) -> Float32[np.ndarray, "places words"]:
-    """One measure of a group's words; a word without a value has NaN."""
-    values = table.sort("site", "layer", "word")[measure].fill_null(float("nan"))
+) -> Float32[np.ndarray, "places members"]:
+    """One measure of a group's members; what has no value is NaN."""
+    values = table[measure].fill_null(float("nan"))
     return values.to_numpy().reshape(len(places), -1)
+
+
+def _crossing(members: pl.DataFrame) -> Crossing:
+    """What is resampled: last tokens, and contexts where there are such; P1 has two of these."""
+    contexts = pl.concat([members["base_context"], members["context"]])
+    factors: list[Sequence[np.ndarray]] = [[_numbered(members["last_token"])]]
+    if contexts.null_count() == 0:
+        first, second = np.split(_numbered(contexts), 2)
+        factors.append([first] if (first == second).all() else [first, second])
+    return Crossing(factors)
+
+
+def _numbered(values: pl.Series) -> Int[np.ndarray, " members"]:
+    """The place of every value among the different ones."""
+    return np.unique(values, return_inverse=True)[1]

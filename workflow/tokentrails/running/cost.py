@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 
-from ..catalogue import ANALYSES, Products
+from ..catalogue import ANALYSES, Kind, Products
 from ..network.size import ModelSize
 from ..settings import Experiment
 
@@ -32,6 +32,12 @@ BYTES_PER_TOKEN = 3
 AROUND = 2
 """Special tokens that a tokenizer puts around a text."""
 
+MOST_LEFT = 100
+"""Tokens left of a word in a sentence of a text: it is at most some fifty words."""
+
+MOST_ENDING = 8
+"""Tokens by which a word of a list may be longer than what it replaces, and all behind that."""
+
 
 def tokens_of(experiment: Experiment) -> int:
     """An upper bound of the tokens that an experiment runs a model on, before tokenizing."""
@@ -39,6 +45,15 @@ def tokens_of(experiment: Experiment) -> int:
         lengths = [len(prompt.prompt.encode()) for prompt in experiment.prompts]
         return sum(math.ceil(length / BYTES_PER_TOKEN) + AROUND for length in lengths)
     words = experiment.words
+    if experiment.contexts_from:
+        return occurrences_of(experiment) * (MOST_LEFT + MOST_ENDING + AROUND)
+    if experiment.sentences:
+        text = sum(
+            math.ceil(len(sentence.encode()) / BYTES_PER_TOKEN) + AROUND
+            for each in experiment.sentences
+            for sentence in each.sentences
+        )
+        return (text + MOST_ENDING * _sentences(experiment)) * (1 + experiment.others)
     if not experiment.contexts:
         return sum((n + AROUND) * words.per_group for n in words.n_tokens)
     longest = max(len(context.encode()) for context in experiment.contexts)
@@ -54,8 +69,17 @@ def occurrences_of(experiment: Experiment) -> int:
         return tokens_of(experiment)
     if experiment.words is None:
         return len(experiment.prompts)
+    if experiment.kind is Kind.SENTENCES:
+        return _sentences(experiment) * (1 + experiment.others)
     each = 1 + 2 * experiment.others if experiment.contexts else 1
     return len(experiment.words.n_tokens) * experiment.words.per_group * each
+
+
+def _sentences(experiment: Experiment) -> int:
+    words = experiment.words
+    if experiment.contexts_from and words:
+        return len(words.n_tokens) * words.per_group * (1 + experiment.others)
+    return sum(len(each.sentences) for each in experiment.sentences)
 
 
 def states_mb(experiment: Experiment, size: ModelSize, store: str = "float32") -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -78,6 +79,35 @@ class Bootstrap:
             [statistic(np.hstack(counts)) for counts in zip(*strata, strict=True)]
         )
 
+    def resample_crossed(
+        self, statistic: Statistic, crossing: Crossing, stream: Sequence[int]
+    ) -> Float64[np.ndarray, "draws curves"]:
+        """A statistic of members that units of several factors share, such as words x contexts.
+
+        The units of each factor are resampled by themselves, and a member counts the product of how
+        often its units are drawn: the pigeonhole bootstrap (Owen 2007, "The pigeonhole bootstrap",
+        Annals of Applied Statistics 1). What varies with one factor alone is then in the interval
+        however many units the other one has, and all of it errs on the wide side.
+
+        Parameters
+        ----------
+        statistic: of members, such as `means` gives.
+        stream: as for `means`.
+        """
+        factors = [self._counts(n, (*stream, number)) for number, n in enumerate(crossing.sizes)]
+        return np.concatenate(
+            [
+                statistic(
+                    math.prod(
+                        counts[:, unit]
+                        for counts, units in zip(blocks, crossing.factors, strict=True)
+                        for unit in units
+                    )
+                )
+                for blocks in zip(*factors, strict=True)
+            ]
+        )
+
     def interval(
         self,
         draws: Float[np.ndarray, " draws *curves"],
@@ -118,22 +148,44 @@ class Bootstrap:
             yield counts.reshape(samples, n).astype(np.float64)
 
 
-def means(values: Float[np.ndarray, "curves units"]) -> Statistic:
-    """The mean of every curve over its units. A NaN takes no part."""
+@dataclass(frozen=True)
+class Crossing:
+    """Which units of several factors each member belongs to.
+
+    Attributes
+    ----------
+    factors: of each factor the units of all members, counted from 0; two arrays where a member is a
+        pair of units of one factor, such as a word's states in two contexts.
+    """
+
+    factors: Sequence[Sequence[Int[np.ndarray, " members"]]]
+
+    @property
+    def sizes(self) -> list[int]:
+        """How many units each factor has."""
+        return [1 + max(int(unit.max(initial=-1)) for unit in units) for units in self.factors]
+
+
+def means(
+    values: Float[np.ndarray, "curves units"], weights: Float[np.ndarray, " units"] | None = None
+) -> Statistic:
+    """The mean of every curve over its units, by default all of one weight. A NaN takes no part."""
     known = ~np.isnan(values)
-    filled = np.where(known, values, 0.0).T.astype(np.float64)
-    weights = None if known.all() else known.T.astype(np.float64)
+    weight = np.ones(values.shape[1]) if weights is None else weights
+    filled = (np.where(known, values, 0.0) * weight).T.astype(np.float64)
+    sizes = (known[:1] if known.all() else known).T * weight[:, None]
 
     def statistic(counts: np.ndarray) -> np.ndarray:
-        size = counts.sum(axis=1, keepdims=True) if weights is None else counts @ weights
-        return ratio(counts @ filled, size)
+        return ratio(counts @ filled, counts @ sizes)
 
     return statistic
 
 
-def known_mean(values: Float[np.ndarray, "curves units"]) -> Float64[np.ndarray, " curves"]:
+def known_mean(
+    values: Float[np.ndarray, "curves units"], weights: Float[np.ndarray, " units"] | None = None
+) -> Float64[np.ndarray, " curves"]:
     """The mean of every curve over what is known of it; NaN where nothing is."""
-    return means(values)(np.ones((1, values.shape[1])))[0]
+    return means(values, weights)(np.ones((1, values.shape[1])))[0]
 
 
 def cluster_means(

@@ -110,10 +110,17 @@ class TokenizerFiles:
         tokens = [self.bos or "", *e.tokens]
         return Encoded([bos_id, *e.ids], tokens, [(0, 0), *offsets], added + 1)
 
-    def refuse_unknown(self, encoding: Encoded, span: Span) -> None:
-        """Raise `NotAligned` for a span with what is not in the vocabulary, whatever that is."""
+    def span(self, text: str, encoding: Encoded, start: int, end: int) -> Span:
+        """The tokens of the characters `start` to `end` of a text.
+
+        Raises
+        ------
+        NotAligned: as `span_of`, and if one of them stands for what is not in the vocabulary.
+        """
+        span = span_of(text, encoding.offsets, start, end)
         if self.unknown_id in encoding.ids[span.first : span.last + 1]:
             raise NotAligned(UNKNOWN)
+        return span
 
 
 def _is_dummy(token: str, characters: str) -> bool:
@@ -173,18 +180,8 @@ def tokenize(
     TokentrailsError: for a target that is not in its prompt or a prompt that is too long, if every
         target was skipped, and if the tokenizer does not know most of the words.
     """
-    mode = experiment.special_tokens
-    if mode == "bos" and files.bos_id is None:
-        raise TokentrailsError(
-            f"the tokenizer of {model!r} has no beginning-of-sequence token",
-            where=f"experiments.{experiment.name}.special_tokens",
-            hint="use 'default' or 'none' for this model.",
-        )
-    encodings = files.encode(
-        [prompt.prompt for prompt in experiment.prompts],
-        add_special_tokens=mode != "none",
-        bos=mode == "bos",
-    )
+    texts = [prompt.prompt for prompt in experiment.prompts]
+    encodings = encode_as_asked(experiment, files, texts, model)
     rows: list[dict[str, Any]] = []
     skipped: list[dict[str, Any]] = []
     unknown: list[str] = []
@@ -236,6 +233,25 @@ def tokenize(
         parts = pa.array([row["word_part"] for row in rows], pa.string())
         tokens = tokens.append_column("word_part", parts)
     return tokens, pa.Table.from_pylist(skipped, schema=SKIPPED)
+
+
+def encode_as_asked(
+    experiment: Experiment, files: TokenizerFiles, texts: Sequence[str], model: str
+) -> list[Encoded]:
+    """Cut texts into tokens, with the special tokens that an experiment asks for.
+
+    Raises
+    ------
+    TokentrailsError: if it asks for a BOS and the tokenizer has none, or that fails.
+    """
+    mode = experiment.special_tokens
+    if mode == "bos" and files.bos_id is None:
+        raise TokentrailsError(
+            f"the tokenizer of {model!r} has no beginning-of-sequence token",
+            where=f"experiments.{experiment.name}.special_tokens",
+            hint="use 'default' or 'none' for this model.",
+        )
+    return files.encode(texts, add_special_tokens=mode != "none", bos=mode == "bos")
 
 
 def refuse_unknown_words(unknown: Sequence[str], words: int, model: str, where: object) -> None:
@@ -348,9 +364,7 @@ def _find(prompt: Prompt, encoding: Encoded, files: TokenizerFiles, where: str) 
     if len(places) < prompt.occurrence:
         raise _not_there(prompt, word, len(places), encoding, where)
     start, end = places[prompt.occurrence - 1]
-    span = span_of(text, offsets, start, end)
-    files.refuse_unknown(encoding, span)
-    return span, text[start:end]
+    return files.span(text, encoding, start, end), text[start:end]
 
 
 def _not_there(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
@@ -15,7 +15,7 @@ import pyarrow as pa
 from ..errors import TokentrailsError
 from ..settings import Experiment, Words
 from .entries import surface
-from .spans import NotAligned, Span, is_word, span_of
+from .spans import NotAligned, Span, is_word
 from .template import Template
 from .tokenization import (
     SKIPPED,
@@ -32,9 +32,11 @@ from .word_list import Entry, WordList
 MEANINGS = {
     "rank": "line of the word in the word list, from 1",
     "variant": "base: a word in a context; P1: the same word in another context; P2: the same "
-    "context with another word of as many tokens that ends in the same token",
-    "base": "occurrence that this one is compared with; its own index for a base",
+    "context with another word that ends in the same token",
+    "base": "occurrence that this one is compared with; its own index for a base, and bases of one "
+    "word are compared with each other",
     "context": "index of the context in the experiment file, from 0",
+    "sentence": "index of the sentence among those of the word, from 0",
 }
 """What the columns mean that tokens of words have beyond those of prompts."""
 
@@ -43,6 +45,7 @@ _COLUMNS = {
     "variant": pa.string(),
     "base": pa.int32(),
     "context": pa.int32(),
+    "sentence": pa.int32(),
 }
 _WORDS_SKIPPED = SKIPPED.append(pa.field("rank", pa.int32()))
 
@@ -78,7 +81,8 @@ class Cutter:
         if not experiment.contexts:
             self._wheres = [f"experiments.{experiment.name}.template"]
         self.templates = [Template.parse(*pair) for pair in zip(sources, self._wheres, strict=True)]
-        self._files, self._context_length, self._model = files, context_length, model
+        self._files, self._context_length = files, context_length
+        self.file, self.model = experiment.file, model
         if files.begins_with_space:  # two would be a token that no text of the model begins with
             self.templates = [
                 replace(template, before=template.before.removeprefix(" "))
@@ -105,8 +109,7 @@ class Cutter:
 
     def _cut(self, entry: Entry, text: str, encoding: Encoded, start: int) -> Cut | str:
         try:
-            span = span_of(text, encoding.offsets, start, start + len(entry.text))
-            self._files.refuse_unknown(encoding, span)
+            span = self._files.span(text, encoding, start, start + len(entry.text))
         except NotAligned as reason:
             return str(reason)
         ids = tuple(encoding.ids[span.first : span.last + 1])
@@ -126,7 +129,7 @@ class Cutter:
         ------
         TokentrailsError: if the text is longer than the model takes.
         """
-        where = f"{self._wheres[context]}, word {cut.entry.text!r}, model {self._model!r}"
+        where = f"{self._wheres[context]}, word {cut.entry.text!r}, model {self.model!r}"
         check_length("text", cut.encoding, self._context_length, where)
         row = token_row(occurrence, label, cut.entry.text, cut.text, cut.encoding, cut.span)
         return row | {"rank": cut.entry.rank, "context": context} | columns
@@ -173,16 +176,12 @@ def tokenize_words(
         raise ValueError(f"the experiment {experiment.name!r} has no words")
     cutter = Cutter(experiment, files, context_length, model=model)
     skipped: Skipped = []
-    known = _words_among(word_list.entries[: words.top], skipped)
-    cuts = cutter.cut(known)
-    unknown = [e.text for e, cut in zip(known, cuts, strict=True) if cut == UNKNOWN]
-    refuse_unknown_words(unknown, len(known), model, f"{experiment.file}, words")
-    groups = _groups(known, cuts, words, skipped)
+    groups = grouped(word_list, words, cutter, skipped)
     if experiment.contexts:
         rows = _perturbations(cutter, groups, experiment, words, skipped)
-        names = list(_COLUMNS)
+        names = ["rank", "variant", "base", "context"]
     else:
-        drawn = (word for n, group in groups.items() for word in _draw(group, n, words))
+        drawn = (word for n, group in groups.items() for word in draw(group, n, words))
         rows = [cutter.row(i, word.entry.text, word) for i, word in enumerate(drawn)]
         names = ["rank"]
     skipped.sort(key=lambda each: each[0].rank)
@@ -195,17 +194,34 @@ def tokenize_words(
             where=f"{experiment.file}, words",
             hint="raise 'top', ask for other 'n_tokens', or leave this model out.",
         )
-    tokens = tokens_table(rows, experiment.group_columns)
-    for name in names:
-        tokens = tokens.append_column(name, pa.array([r[name] for r in rows], _COLUMNS[name]))
+    tokens = words_table(rows, experiment, names)
     reasons = [{"label": e.text, "reason": reason, "rank": e.rank} for e, reason in skipped]
     return tokens, pa.Table.from_pylist(reasons, schema=_WORDS_SKIPPED)
 
 
-def _groups(
-    entries: Sequence[Entry], cuts: Sequence[Cut | str], words: Words, skipped: Skipped
+def words_table(
+    rows: Sequence[dict[str, Any]], experiment: Experiment, names: Iterable[str]
+) -> pa.Table:
+    """The table `tokens` with some of the columns of `MEANINGS`."""
+    tokens = tokens_table(rows, experiment.group_columns)
+    for name in names:
+        tokens = tokens.append_column(name, pa.array([r[name] for r in rows], _COLUMNS[name]))
+    return tokens
+
+
+def grouped(
+    word_list: WordList, words: Words, cutter: Cutter, skipped: Skipped
 ) -> dict[int, list[Cut]]:
-    """The words of each token count that is asked for, in the order of the list."""
+    """The words of each token count that is asked for, in the order of the list.
+
+    Raises
+    ------
+    TokentrailsError: if the tokenizer does not know most words of the list.
+    """
+    entries = _words_among(word_list.entries[: words.top], skipped)
+    cuts = cutter.cut(entries)
+    unknown = [e.text for e, cut in zip(entries, cuts, strict=True) if cut == UNKNOWN]
+    refuse_unknown_words(unknown, len(entries), cutter.model, f"{cutter.file}, words")
     groups: dict[int, list[Cut]] = {n: [] for n in words.n_tokens}
     seen: dict[tuple[int, ...], Entry] = {}
     for entry, cut in zip(entries, cuts, strict=True):
@@ -235,7 +251,7 @@ def _words_among(entries: Sequence[Entry], skipped: Skipped) -> list[Entry]:
     return list(first.values())
 
 
-def _draw(group: Sequence[Cut], n_tokens: int, words: Words) -> list[Cut]:
+def draw(group: Sequence[Cut], n_tokens: int, words: Words) -> list[Cut]:
     """Some words of one token count, by rank. What other groups hold makes no difference."""
     size = min(words.per_group, len(group))
     chosen = np.random.default_rng((words.seed, n_tokens)).choice(len(group), size, replace=False)
@@ -263,7 +279,7 @@ def _perturbations(
             else:
                 end = surface(word.encoding.tokens[word.span.last])
                 skipped.append((word.entry, f"no other word of {n} tokens ends in {end!r}"))
-        for turn, word in enumerate(_draw(pool, n, words)):
+        for turn, word in enumerate(draw(pool, n, words)):
             rng = np.random.default_rng((words.seed, n, word.entry.rank))
             family = [other for other in families[word.ids[-1]] if other is not word]
             base, context, partners = _base(cutter, word, family, turn, experiment.others, rng)

@@ -12,8 +12,7 @@ import pyarrow as pa
 from jaxtyping import Float, Float64
 
 from ...files.states import Place
-from ...statistics.bootstrap import Bootstrap
-from ...statistics.ratio import ratio
+from ...statistics.bootstrap import Bootstrap, Crossing, known_mean, means
 from ...statistics.settings import Statistics
 
 GROUP_MEANINGS = {
@@ -40,15 +39,24 @@ class Curves:
 
     Attributes
     ----------
-    values: of each word; NaN where it has none.
+    values: of each word, or of members with a crossing; NaN where there is none.
     places: the second axis of `values`.
-    stream: identifies the resamples of the words.
+    stream: identifies the resamples.
+    crossing: what is resampled, where it is not the words alone.
+    weights: of the members; those of one word make 1.
     """
 
-    values: Float[np.ndarray, "checkpoints places words"]
+    values: Float[np.ndarray, "checkpoints places members"]
     places: tuple[Place, ...]
     bootstrap: Bootstrap
     stream: tuple[int, ...]
+    crossing: Crossing | None = None
+    weights: Float[np.ndarray, " members"] | None = None
+
+    @property
+    def n(self) -> int:
+        """How many words."""
+        return self.values.shape[2] if self.weights is None else round(self.weights.sum())
 
     @cached_property
     def rows(self) -> list[tuple[str, int | None]]:
@@ -58,18 +66,28 @@ class Curves:
     @cached_property
     def mean(self) -> Float64[np.ndarray, "checkpoints rows"]:
         """NaN where no word has a value."""
-        known = (~np.isnan(self.values)).sum(axis=2)
-        total = np.asarray(np.nansum(self.values, axis=2, dtype=np.float64))
-        return self._with_means(ratio(total, known))
+        checkpoints, places, members = self.values.shape
+        flat = known_mean(self.values.reshape(checkpoints * places, members), self.weights)
+        return self._with_means(flat.reshape(checkpoints, places))
 
     @cached_property
     def draws(self) -> Float64[np.ndarray, "draws checkpoints rows"]:
-        """The same mean over resampled words; NaN for less than two words."""
-        checkpoints, places, words = self.values.shape
-        if words < 2:
+        """The same mean over resampled words; NaN for less than two units of any kind."""
+        checkpoints, places, members = self.values.shape
+        if self._units < 2:
             return np.full((1, checkpoints, len(self.rows)), np.nan)
-        flat = self.bootstrap.means(self.values.reshape(-1, words), self.stream)
+        values = self.values.reshape(-1, members)
+        if self.crossing is None:
+            flat = self.bootstrap.means(values, self.stream)
+        else:
+            statistic = means(values, self.weights)
+            flat = self.bootstrap.resample_crossed(statistic, self.crossing, self.stream)
         return self._with_means(flat.reshape(-1, checkpoints, places))
+
+    @property
+    def _units(self) -> int:
+        """How many units are resampled, of the factor with the fewest."""
+        return self.n if self.crossing is None else min(self.crossing.sizes, default=0)
 
     @property
     def _sites(self) -> list[str]:
@@ -82,7 +100,8 @@ class Curves:
 
     def columns(self, mean: str, low: str, high: str) -> dict[str, pl.Series]:
         """Mean and ends of its interval by these names, by checkpoint and curve."""
-        values = (self.mean, *self.bootstrap.interval(self.draws))
+        units = None if self.crossing is None or self._units < 2 else self._units
+        values = (self.mean, *self.bootstrap.interval(self.draws, units))
         return dict(zip((mean, low, high), map(single, values), strict=True))
 
 
@@ -96,7 +115,7 @@ def group_frame(
     curves: of cosine, adjusted and standardised, all of the same words.
     """
     cosine = curves["cosine"]
-    rows, n = cosine.rows * len(checkpoints), cosine.values.shape[2]
+    rows, n = cosine.rows * len(checkpoints), cosine.n
     columns = cosine.columns("mean", "ci_low", "ci_high")
     for name in ("adjusted", "standardised"):
         columns |= curves[name].columns(name, f"{name}_low", f"{name}_high")

@@ -1,0 +1,75 @@
+"""The crossed bootstrap: against its definition, and how often its intervals hold the truth."""
+
+import numpy as np
+import pytest
+from measures import samples
+
+from tokentrails.statistics.bootstrap import Bootstrap, Crossing, known_mean, means
+
+
+def test_a_member_counts_the_product_of_its_units():
+    rng = np.random.default_rng(0)
+    bootstrap = Bootstrap(150, 0.95, 7)
+    word, first, second = (rng.integers(n, size=40) for n in (5, 4, 4))
+    word[:5], first[:4] = range(5), range(4)  # each is there
+    values, weights = rng.standard_normal((3, 40)), rng.uniform(1, 2, 40)
+    values[1, 3] = np.nan
+    crossing = Crossing([(word,), (first, second)])
+    draws = bootstrap.resample_crossed(means(values, weights), crossing, (2,))
+    drawn = zip(samples(bootstrap, 5, 2, 0), samples(bootstrap, 4, 2, 1), strict=True)
+    for draw, (words, contexts) in zip(draws, drawn, strict=True):
+        often = np.array(
+            [
+                np.sum(words == w) * np.sum(contexts == a) * np.sum(contexts == b)
+                for w, a, b in zip(word, first, second, strict=True)
+            ]
+        )
+        often = often * weights * ~np.isnan(values)
+        with np.errstate(invalid="ignore"):  # a sample may have none of the members
+            expected = (often * np.nan_to_num(values)).sum(axis=1) / often.sum(axis=1)
+        assert draw == pytest.approx(expected, nan_ok=True)
+    assert np.isnan(draws).mean() < 0.2
+    assert known_mean(values[:1], weights)[0] == pytest.approx(
+        np.average(values[0], weights=weights)
+    )
+
+
+def test_a_factor_of_one_unit_changes_nothing():
+    bootstrap, values = Bootstrap(100, 0.95, 1), np.random.default_rng(1).standard_normal((2, 9))
+    alone = bootstrap.resample(means(values), 9, (0,))
+    crossing = Crossing([(np.arange(9),)])
+    with_one = Crossing([(np.arange(9),), (np.zeros(9, int),)])
+    for each in (crossing, with_one):
+        # The first factor of the stream () has the samples of the stream (0).
+        assert bootstrap.resample_crossed(means(values), each, ()) == pytest.approx(alone)
+
+
+WORDS, CONTEXTS, TIMES = 40, 12, 600
+
+
+def coverage(spread_of_contexts):
+    """How often intervals of 95 % hold the mean: of words x contexts, and of words alone."""
+    rng = np.random.default_rng(4)
+    word, context = (unit.ravel() for unit in np.indices((WORDS, CONTEXTS)))
+    held = np.zeros(2)
+    for time in range(TIMES):
+        by_word = rng.normal(0, 1, WORDS)[word]
+        by_context = rng.normal(0, spread_of_contexts, CONTEXTS)[context]
+        values = (by_word + by_context + rng.normal(0, 1, len(word)))[None]
+        bootstrap = Bootstrap(300, 0.95, time)
+        crossed = bootstrap.resample_crossed(means(values), Crossing([(word,), (context,)]), ())
+        alone = bootstrap.means(values.reshape(WORDS, CONTEXTS).mean(axis=1)[None], ())
+        for way, (draws, units) in enumerate([(crossed, CONTEXTS), (alone, WORDS)]):
+            low, high = bootstrap.interval(draws, units)
+            held[way] += low[0] <= 0 <= high[0]
+    return held / TIMES
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.5, 2.0])
+def test_crossed_intervals_hold_the_truth_and_those_of_words_alone_do_not(spread):
+    crossed, alone = coverage(spread)
+    assert crossed >= 0.9
+    if spread == 0:
+        assert alone >= 0.9  # contexts make no difference
+    if spread == 2:
+        assert alone < 0.5
