@@ -199,7 +199,7 @@ def test_the_figure_of_identity_has_the_control_in_grey():
         assert ends == ((None, None) if n == 1 else range_of_two)
         assert "random weights" in labels(panel)
         assert ("mean and range of 2 draws" in notes(chart)) is (n == 2)
-        assert "Grey: the same architecture with random weights" in notes(chart)
+        assert "Solid grey: the same architecture with random weights" in notes(chart)
     assert "andom" not in notes(identity_context(identity, context, None, None, **BAND))
 
 
@@ -229,7 +229,7 @@ def test_the_figure_of_half_lives_has_all_words_of_the_control_in_grey():
         line = [row for row in line_points(panel) if row["line"] == "random weights"]
         assert [row["value"] for row in line] == approx([0.5, 0.6, 0.7, 0.8, 0.9])
         assert {row["colour"] for row in line} == {"#777777"} and "random weights" in labels(panel)
-    assert "Grey: the same architecture with random weights" in notes(chart)
+    assert "Solid grey: the same architecture with random weights" in notes(chart)
     assert "andom" not in notes(half_life(curve, None, threshold=0.1, **BAND))
 
 

@@ -99,7 +99,7 @@ def _refuse_unused(
             "remove 'special_tokens'; {bos} in the template or the contexts puts a BOS in front.",
         ),
         "shuffle": (
-            not content.words,
+            bool(content.prompts),
             f"the file {file} has words, and what is shuffled are the words of prompts",
             "remove 'shuffle'.",
         ),

@@ -50,7 +50,7 @@ def control_note(control: pl.DataFrame) -> str:
     """What the line of controls is."""
     n = control.select("model", "checkpoint").n_unique()
     draws = f", mean and range of {n} draws" if n > 1 else ""
-    return f"Grey: the same architecture with {CONTROL}, before any training{draws}."
+    return f"Solid grey: the same architecture with {CONTROL}, before any training{draws}."
 
 
 def reference_name(table: pl.DataFrame) -> str:
