@@ -289,6 +289,7 @@ def test_an_experiment_of_shuffled_texts_differs_in_its_texts_alone(here):
     [
         ({"words": {}}, 0, ["experiments.e.shuffle", "has words", "remove 'shuffle'"]),
         ({"words": {}, "contexts": ["a {word}", "the {word}"]}, 0, ["has words"]),
+        ({"sentences": {"lead": {"sentences": ["They lead."]}}}, 0, ["has words"]),
         ({"prompts": [PROMPT]}, True, ["experiments.e.shuffle", "True"]),
         ({"prompts": [PROMPT]}, -1, ["experiments.e.shuffle", "-1"]),
         (
