@@ -19,13 +19,21 @@ from tokentrails.metrics.baseline import (
     chances,
     mean_interval,
 )
+from tokentrails.metrics.columns.similarities import (
+    Side,
+    embedding_similarities,
+    pair_similarities,
+    similarities,
+)
 from tokentrails.metrics.context import context
 from tokentrails.metrics.convergence import convergence_similarities
 from tokentrails.metrics.identity import identity
 from tokentrails.metrics.perturbation import perturbation
 from tokentrails.metrics.summary import summary
-from tokentrails.statistics.baseline import NO_BASELINE, Baseline, moments, z_scores
+from tokentrails.statistics.baseline import NO_BASELINE, Baseline, moments
+from tokentrails.statistics.forms import FORMS
 from tokentrails.statistics.pairs import Pairs, mean_of_different_words
+from tokentrails.statistics.similarity import ROWS_AT_ONCE, pair_cosines
 
 BOOTSTRAP = measures.statistics(300, confidence=0.95, seed=0).bootstrap
 
@@ -155,7 +163,8 @@ def test_a_rogue_dimension_raises_the_cosine_and_standardising_removes_it():
     assert row["cosine"] > 0.8 and row["ci_high"] - row["ci_low"] < 0.01
     share = dimensions.filter(pl.col("site") == "resid").sort("share")
     assert share["dimension"][-1] == 7 and share["share"][-1] > 0.95
-    standard = Baseline.from_tables(*tables).standardise(("resid", 0), states).astype(np.float32)
+    mean, deviation = Baseline.from_tables(*tables).moments["resid", 0]
+    standard = ((states - mean) / deviation).astype(np.float32)
     again = measured(tokens, standard, embedding)[1][0]
     again = again.row(by_predicate=pl.col("kind") == "states", named=True)
     assert abs(again["cosine"]) < 0.01 and again["ci_low"] < 0.005
@@ -213,8 +222,92 @@ def test_a_dimension_that_never_varies_has_no_deviation_and_says_nothing():
     rows[:, 1] = np.float32(0.1)
     known = moments(rows)
     assert known[1][1] == 0 and known[1][0] > 0
-    scores = z_scores(rows * 3, known)
-    assert not scores[:, 1].any() and scores[:, 0].any()
+    rows[:5, 1] = 9
+    rest = np.delete((rows - known[0]) / np.where(known[1] > 0, known[1], 1), 1, axis=1)
+    side = Side(rows, known)
+    found = similarities(side, side, np.nan, (np.arange(5), np.arange(5, 10)))["standardised"]
+    expected = [cosine(rest[i], rest[i + 5]) for i in range(5)]
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_cosines_are_those_of_a_plain_loop_over_any_number_of_pairs():
+    rng = np.random.default_rng(11)
+    left, right = (rng.standard_normal((n, 5)).astype(np.float32) + 2 for n in (40, 30))
+    left[3] = 0
+    a, b = (rng.integers(n, size=ROWS_AT_ONCE + 7) for n in (40, 30))
+    about = tuple((rng.standard_normal(5), rng.uniform(0.5, 2, 5)) for _ in range(2))
+    found = pair_cosines(left, right, a, b, about)
+    for k, (i, j) in enumerate(zip(a, b, strict=True)):
+        x, y = (
+            (row - mean, (row - mean) / deviation)
+            for row, (mean, deviation) in zip((left[i], right[j]), about, strict=True)
+        )
+        assert found.centred[k] == pytest.approx(cosine(x[0], y[0]), abs=1e-6)
+        assert found.standardised[k] == pytest.approx(cosine(x[1], y[1]), abs=1e-6)
+        if i == 3:
+            assert np.isnan(found.cosine[k])
+        else:
+            assert found.cosine[k] == pytest.approx(cosine(left[i], right[j]), abs=1e-6)
+    assert pair_cosines(left, right, a[:0], b[:0], about).cosine.shape == (0,)
+    alone = pair_cosines(left, right, a, b)
+    np.testing.assert_array_equal(alone.cosine, found.cosine)
+    assert np.isnan(alone.centred).all() and np.isnan(alone.standardised).all()
+
+
+# What each form of a similarity stands for
+
+
+def forms_of(tokens, states, embedding, other=None):
+    """All forms of each state with the next one, or with `other`, and with its embedding."""
+    known = Baseline.from_tables(*measured(tokens, states, embedding)[0])
+    other = states[1:] if other is None else other
+    every = np.concatenate([states, other])
+    a = np.arange(len(other))
+    layer = Layer("resid", 0, np.arange(len(every)), every)
+    pairs = pair_similarities(layer, a, a + len(states), known)
+    own = embedding[[row["token_ids"][row["first"]] for row in tokens.to_pylist()]]
+    layer = Layer("resid", 0, np.arange(len(states)), states)
+    return known, pairs, embedding_similarities(layer, own, known)
+
+
+def test_a_common_shift_leaves_centred_and_standardised_as_they_are():
+    rng = np.random.default_rng(12)
+    tokens = texts_of(vocabulary=200)
+    states = rng.standard_normal((len(tokens), 32)).astype(np.float32)
+    embedding = rng.standard_normal((210, 32)).astype(np.float32)
+    shift = 2 * rng.standard_normal(32).astype(np.float32)
+    (_, *plain), (_, *moved) = (forms_of(tokens, states + by, embedding) for by in (0, shift))
+    for before, after in zip(plain, moved, strict=True):
+        change = {form: np.abs(after[form] - before[form]) for form in FORMS}
+        assert max(change["centred"].max(), change["standardised"].max()) < 1e-5
+        assert min(change["cosine"].mean(), change["adjusted"].mean()) > 0.05
+
+
+@pytest.mark.parametrize("correlation", [-0.4, 0.0, 0.7])
+def test_isotropic_states_around_a_common_mean_are_as_alike_as_they_correlate(correlation):
+    rng = np.random.default_rng(13)
+    tokens = texts_of(n_texts=40, length=20, vocabulary=300)
+    own, noise = rng.standard_normal((2, len(tokens), 400))
+    mean = 1.5 * rng.standard_normal(400)
+    states = (mean + own).astype(np.float32)
+    other = mean + correlation * own + np.sqrt(1 - correlation**2) * noise
+    embedding = rng.standard_normal((310, 400)).astype(np.float32)
+    known, found, _ = forms_of(tokens, states, embedding, other.astype(np.float32))
+    chance = known.chance_of("states", ("resid", 0))
+    size = np.square(mean).mean()
+    assert chance == pytest.approx(size / (1 + size), abs=0.01)
+    means = {form: values.mean() for form, values in found.items()}
+    for form in ("scaled", "centred", "standardised"):
+        assert means[form] == pytest.approx(correlation, abs=0.01)
+    assert means["adjusted"] == pytest.approx(correlation * (1 - chance), abs=0.01)
+    np.testing.assert_allclose(found["adjusted"], found["scaled"] * (1 - chance), atol=1e-9)
+
+
+def test_nothing_is_scaled_where_random_pairs_are_equal():
+    rows = np.random.default_rng(14).standard_normal((4, 3)).astype(np.float32)
+    side = Side(rows, moments(rows))
+    found = similarities(side, side, 1.0, (np.arange(3), np.arange(1, 4)))
+    assert np.isnan(found["scaled"]).all() and (found["adjusted"] < 0).all()
 
 
 # In the tables of similarities
@@ -252,8 +345,8 @@ def _table_of(name, layers, embedding, known):
         table = perturbation(layers, tokens, baseline=known, **keys)["perturbation"]
     names = table.column_names
     at = names.index("cosine")
-    assert names[at : at + 3] == ["cosine", "adjusted", "standardised"]
-    for column in names[at : at + 3]:
+    assert tuple(names[at : at + 5]) == FORMS
+    for column in FORMS:
         assert table.schema.field(column).type == pa.float32()
         assert b"description" in table.schema.field(column).metadata
         assert b"unit" in table.schema.field(column).metadata
@@ -261,50 +354,48 @@ def _table_of(name, layers, embedding, known):
 
 
 @pytest.mark.parametrize("name", ["identity", "context", "perturbation"])
-def test_tables_are_adjusted_and_standardised_where_there_is_a_baseline(name, known):
+def test_tables_have_every_form_where_there_is_a_baseline(name, known):
     rng = np.random.default_rng(9)
     states, embedding = rng.standard_normal((2, 4, 4)).astype(np.float32)
     places = [("resid", 0), ("resid", 1)]  # of the second nothing is known
     layers = [Layer(*place, np.arange(4, dtype=np.int32), states) for place in places]
     table = _table_of(name, layers, embedding, known)
     assert (
-        table.filter(pl.col("layer") == 1).select("adjusted", "standardised").null_count().row(0)
-        == (table.height // 2,) * 2
+        table.filter(pl.col("layer") == 1).select(FORMS[1:]).null_count().row(0)
+        == (table.height // 2,) * 4
     )
     here = table.filter(pl.col("layer") == 0)
     kind = "embedding" if name == "identity" else "states"
-    np.testing.assert_allclose(
-        here["adjusted"], here["cosine"] - known.chance[kind, ("resid", 0)], atol=1e-6
-    )
-    z = {
-        place: (x - m) / np.where(s > 0, s, np.inf)
-        for place, (m, s), x in (
-            ("resid", known.moments["resid", 0], states),
-            ("embedding", known.moments["embedding", 0], embedding),
-        )
-    }
-    if name == "identity":
-        expected = [cosine(z["resid"][i], z["embedding"][i]) for i in range(4)]
-    elif name == "context":
-        pairs = [(i, j) for i in range(4) for j in range(i + 1, 4)]
-        expected = [cosine(z["resid"][i], z["resid"][j]) for i, j in pairs]
-    else:
-        of_base = [cosine(z["resid"][0], z["resid"][i]) for i in range(1, 4)]
-        expected = [np.mean(of_base[:2]), of_base[2]]
-    np.testing.assert_allclose(here["standardised"], expected, atol=1e-6)
+    chance = known.chance[kind, ("resid", 0)]
+    np.testing.assert_allclose(here["adjusted"], here["cosine"] - chance, atol=1e-6)
+    np.testing.assert_allclose(here["scaled"] * (1 - chance), here["adjusted"], atol=1e-6)
+    (mean, deviation), (own_mean, own_deviation) = known.moments.values()
+    centred = states - mean, embedding - own_mean
+    z = centred[0] / np.where(deviation > 0, deviation, np.inf), centred[1] / own_deviation
+    for form, (x, e) in (("centred", centred), ("standardised", z)):
+        if name == "identity":
+            expected = [cosine(x[i], e[i]) for i in range(4)]
+        elif name == "context":
+            expected = [cosine(x[i], x[j]) for i in range(4) for j in range(i + 1, 4)]
+        else:
+            of_base = [cosine(x[0], x[i]) for i in range(1, 4)]
+            expected = [np.mean(of_base[:2]), of_base[2]]
+        np.testing.assert_allclose(here[form], expected, atol=1e-6)
     none = _table_of(name, layers, embedding, NO_BASELINE)
-    assert none.select("adjusted", "standardised").null_count().row(0) == (none.height,) * 2
+    assert none.select(FORMS[1:]).null_count().row(0) == (none.height,) * 4
     assert none["cosine"].equals(table["cosine"])
 
 
-def test_the_adjusted_half_life_is_of_the_adjusted_identity():
+def test_each_form_of_identity_has_a_half_life():
     n = 4
     shared = {"model": ["m"] * n, "checkpoint": ["c"] * n, "experiment": ["e"] * n}
     shared |= {"label": ["l"] * n, "site": ["resid"] * n, "layer": pa.array(range(n), pa.int32())}
     cosines = {"cosine": [1.0, 0.5, 0.4, 0.05], "adjusted": [0.6, 0.05, 0.2, -0.3]}
+    cosines |= {"scaled": [1.0, 0.5, 0.05, 0.0], "centred": [0.05, 1.0, 1.0, 1.0]}
     table = pa.table(shared | cosines | {"standardised": pa.nulls(n, pa.float32())})
     row = summary(table, None, depth=3, threshold=0.1, provenance=PROVENANCE).to_pylist()[0]
-    assert (row["half_life_layer"], row["half_life_adjusted"]) == (3, 1)
+    found = [row[f"half_life_{form}"] for form in ("layer", *FORMS[1:])]
+    assert found == [3, 1, 2, 0, None]
 
 
 def test_convergence_is_compared_with_other_words_at_the_reference(tmp_path):
@@ -312,16 +403,20 @@ def test_convergence_is_compared_with_other_words_at_the_reference(tmp_path):
     words = ["a", "b", "b", "c", "d", "e"]
     states = {name: rng.standard_normal((1, 6, 3)).astype(np.float32) + 1 for name in "xy"}
     siblings = measures.siblings(tmp_path, states, [("resid", 0)], "y")
-    found = convergence_similarities(siblings, words)
+    found = dict(zip(FORMS, convergence_similarities(siblings, words), strict=True))
     x, y = states["x"][0], states["y"][0]
     chance = np.mean(
         [cosine(x[i], y[j]) for i, j in product(range(6), repeat=2) if words[i] != words[j]]
     )
-    np.testing.assert_allclose(found["adjusted"][0, 0], found["cosine"][0, 0] - chance, atol=1e-6)
-    x, y = ((rows - rows.mean(axis=0)) / rows.std(axis=0) for rows in (x, y))
-    expected = [cosine(a, b) for a, b in zip(x, y, strict=True)]
-    np.testing.assert_allclose(found["standardised"][0, 0], expected, atol=1e-5)
-    assert found["standardised"][1, 0].tolist() == [1.0] * 6
+    beyond = found["cosine"][0, 0] - chance
+    np.testing.assert_allclose(found["adjusted"][0, 0], beyond, atol=1e-6)
+    np.testing.assert_allclose(found["scaled"][0, 0], beyond / (1 - chance), atol=1e-6)
+    x, y = (rows - rows.mean(axis=0) for rows in (x, y))
+    for form, by in (("centred", (1, 1)), ("standardised", (x.std(axis=0), y.std(axis=0)))):
+        expected = [cosine(a, b) for a, b in zip(x / by[0], y / by[1], strict=True)]
+        np.testing.assert_allclose(found[form][0, 0], expected, atol=1e-5)
+        assert found[form][1, 0].tolist() == [1.0] * 6
+    assert found["scaled"][1, 0].tolist() == [1.0] * 6
 
 
 def test_every_column_of_the_tables_is_defined(made):

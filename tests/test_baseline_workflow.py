@@ -10,6 +10,8 @@ import pytest
 import workflow as wf
 from tiny import CORPUS
 
+from tokentrails.statistics.forms import FORMS
+
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 STEPS = ["step0", "step4"]
@@ -52,7 +54,7 @@ def test_similarities_are_compared_with_the_baseline_of_their_checkpoint(folder)
         both = identity.join(
             chance.select("site", "layer", chance="cosine"), on=["site", "layer"], how="left"
         )
-        assert both.select("chance", "adjusted", "standardised").null_count().row(0) == (0, 0, 0)
+        assert both.select("chance", *FORMS).null_count().sum_horizontal().item() == 0
         difference = both["cosine"] - both["chance"] - both["adjusted"]
         assert difference.abs().max() < 1e-6
     table = pq.read_table(folder / "results/metrics/m/step0/with/identity.parquet")
@@ -94,8 +96,8 @@ def test_without_a_baseline_similarities_stay_as_they_are(folder, tmp_path):
     assert not any("baseline" in job.wildcards for job in jobs)
     wf.run(copy, target, *wf.ONE_THREAD)
     before, after = (read(at, "step0", "with/identity") for at in (folder, copy))
-    assert after.select("adjusted", "standardised").null_count().row(0) == (after.height,) * 2
-    rest = pl.exclude("adjusted", "standardised")
+    assert after.select(FORMS[1:]).null_count().row(0) == (after.height,) * 4
+    rest = pl.exclude(FORMS[1:])
     assert after.select(rest).equals(before.select(rest))
 
 

@@ -12,6 +12,7 @@ from measures import cosine, frame, statistics
 from tokentrails.errors import TokentrailsError
 from tokentrails.files.states import Layer, places
 from tokentrails.metrics.alignment import alignment
+from tokentrails.metrics.columns.groups import Words
 from tokentrails.metrics.convergence import (
     convergence,
     convergence_by_group,
@@ -20,6 +21,7 @@ from tokentrails.metrics.convergence import (
 from tokentrails.metrics.perturbation import perturbation, perturbation_by_group
 from tokentrails.statistics.alignment import compact, debiased_cka, procrustes
 from tokentrails.statistics.bootstrap import DRAWS_AT_ONCE
+from tokentrails.statistics.forms import FORMS
 from tokentrails.statistics.jackknife import Jackknife
 
 WIDTH, DEPTH = 6, 2
@@ -117,12 +119,35 @@ def test_group_means_are_means_over_its_words(by_group, siblings):
             continue
         assert row["mean"] == pytest.approx(here["cosine"].cast(pl.Float64).mean(), abs=1e-6)
         assert row["ci_low"] <= row["mean"] <= row["ci_high"]
-        for name in ("adjusted", "standardised"):
+        for name in FORMS[1:]:
             assert row[name] == pytest.approx(here[name].cast(pl.Float64).mean(), abs=1e-6)
             assert row[f"{name}_low"] <= row[name] <= row[f"{name}_high"]
         if row["checkpoint"] != "step32":
             assert row["ci_low"] < row["ci_high"]
     assert by_group["few"].unique().sort().to_list() == [False, True]
+
+
+def test_intervals_beyond_chance_are_those_of_resampled_words(tmp_path):
+    """With a chance that differs by place and checkpoint."""
+    states = {name: random_states(i) for i, name in enumerate(STEPS)}
+    for i, values in enumerate(states.values()):
+        values += np.linspace(0, 1 + i, len(PLACES), dtype=np.float32)[:, None, None]
+    siblings = measures.siblings(tmp_path, states, PLACES, "step32")
+    table = group_table(siblings).filter(n_tokens=1)
+    chosen = np.array(N_TOKENS) == 1
+    words = Words(PLACES, STATISTICS.bootstrap, (1,), np.ones(chosen.sum()))
+    for form, values in zip(FORMS[1:], similarities(siblings)[1:, ..., chosen], strict=True):
+        curves = words.curves(values)
+        low, high = STATISTICS.bootstrap.interval(curves.draws)
+        for name, expected in ((form, curves.mean), (f"{form}_low", low), (f"{form}_high", high)):
+            by_row = [
+                table.filter(pl.col("layer").eq_missing(layer), checkpoint=checkpoint, site=site)[
+                    name
+                ].item()
+                for checkpoint in STEPS
+                for site, layer in [*PLACES, *((s, None) for s in dict(PLACES))]
+            ]
+            assert by_row == pytest.approx(expected.ravel(), abs=1e-5)
 
 
 def test_slopes_are_differences_between_numbered_checkpoints(by_group):

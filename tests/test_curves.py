@@ -6,7 +6,7 @@ import pytest
 from measures import PROVENANCE, cosine, frame, samples, statistics
 
 from tokentrails.metrics.columns.means import mean_curves
-from tokentrails.metrics.curves import curves
+from tokentrails.metrics.curves import KEYS, MEANS, curves
 from tokentrails.statistics.student import expanded_tail
 
 STATISTICS = statistics(few=5)
@@ -128,13 +128,37 @@ def test_texts_without_a_sense_are_lines_of_their_own_and_pairs_together():
     assert (row["n"], row["n_texts"]) == (6, 4) and row["ci_low"] < row["mean"] < row["ci_high"]
 
 
-def test_adjusted_curves_are_the_same_shifted_by_the_baseline():
+def test_curves_beyond_chance_are_the_same_shifted_and_scaled():
     identity, _ = tables(SENSES, np.random.default_rng(4))
     table = made(identity, None)
     assert set(table["measure"]) == {"identity"}
-    raw, adjusted = (table.filter(similarity=name) for name in ("cosine", "adjusted"))
-    for name in ("mean", "ci_low", "ci_high"):
-        assert raw[name].to_numpy() - 0.2 == pytest.approx(adjusted[name].to_numpy(), abs=1e-6)
+    forms = ("cosine", "adjusted", "scaled")
+    raw, adjusted, scaled = (table.filter(similarity=name) for name in forms)
+    assert raw.drop("similarity", *MEANS).equals(scaled.drop("similarity", *MEANS))
+    for name in MEANS:
+        beyond = raw[name].to_numpy() - 0.2
+        for got, expected in ((adjusted, beyond), (scaled, beyond / 0.8)):
+            assert got[name].to_numpy() == pytest.approx(expected, abs=1e-6, nan_ok=True)
+
+
+def test_the_forms_of_pairs_are_beyond_their_own_chance_at_each_place():
+    identity, context = tables(SENSES, np.random.default_rng(4))
+    chance = 0.5 * pl.col("layer")  # 0 at layer 0
+    context = context.with_columns(adjusted=pl.col("cosine") - chance)
+    nothing = pl.when(pl.col("layer") == 0).then(pl.lit(None, pl.Float64))
+    identity = identity.with_columns(adjusted=nothing.otherwise("adjusted"))
+    table = made(identity, context)
+    mean = {
+        form: table.filter(similarity=form).sort(KEYS, nulls_last=True)
+        for form in ("cosine", "scaled")
+    }
+    assert mean["scaled"].filter(measure="identity")["layer"].unique().to_list() == [1]
+    for layer, scale in ((0, lambda c: c), (1, lambda c: (c - 0.5) / 0.5)):
+        got, raw = (
+            mean[form].filter(pl.col("measure") != "identity", layer=layer)["mean"].to_numpy()
+            for form in ("scaled", "cosine")
+        )
+        assert got == pytest.approx(scale(raw), abs=1e-6)
 
 
 def test_mean_curves_of_any_measure_are_those_of_a_plain_loop():

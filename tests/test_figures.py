@@ -35,6 +35,7 @@ from tokentrails.figures.pieces.panel import cosine_range
 from tokentrails.figures.pieces.save import render, save, specification
 from tokentrails.figures.pieces.text import readable, shorten, spread
 from tokentrails.figures.summary import summary
+from tokentrails.statistics.forms import FORMS, SOUND
 
 
 def curve(layer: int, depth: int, half: float, end: float) -> float:
@@ -61,7 +62,7 @@ def tables(
                 shift = {"resid": 0, "resid_mid": 5, "final_norm": -0.15}[site]
                 value = curve(layer, depth, half, end) + shift
                 at = {"text": sentence, "site": site, "layer": layer, "cosine": value}
-                identity.append(row | at | {"adjusted": None})
+                identity.append(dict.fromkeys(FORMS) | row | at)
             reached = m % 3 != 2
             summary.append(
                 row
@@ -330,31 +331,39 @@ def test_checkpoints_of_one_model_are_told_apart():
     assert names == {"nano main", "nano step64"}
 
 
-def adjusted(table: pl.DataFrame, without: tuple[str, ...] = ()) -> pl.DataFrame:
-    """`table` with cosines 0.3 above chance, but for models without a baseline."""
-    chance = pl.when(pl.col("model").is_in(without)).then(None).otherwise(0.3)
-    return table.with_columns(adjusted=(pl.col("cosine") - chance).cast(pl.Float32))
+def with_baseline(table: pl.DataFrame, without: tuple[str, ...] = ()) -> pl.DataFrame:
+    """`table` with all forms of its cosines, of a chance of 0.3, but for models `without`."""
+    known = ~pl.col("model").is_in(without)
+    change = {"scaled": (0.3, 0.7), "centred": (0.1, 1), "standardised": (0.2, 1)}
+    return table.with_columns(
+        pl.when(known).then((pl.col("cosine") - shift) / size).cast(pl.Float32).alias(form)
+        for form, (shift, size) in change.items()
+    )
 
 
-@pytest.mark.parametrize("draw", [composite_senses, composite_depth])
-def test_composites_show_adjusted_similarities_beside_raw_ones(draw):
+@pytest.mark.parametrize(
+    ("draw", "forms"), [(composite_senses, SOUND[:2]), (composite_depth, SOUND)]
+)
+def test_composites_show_other_forms_of_similarity_beside_raw_ones(draw, forms):
     identity, context = several(TWO, texts=2)
     plain = len(panels(draw(identity, context, None, **BAND)))
-    chart = draw(adjusted(identity), adjusted(context), None, **BAND)
-    found = panels(chart)
-    assert len(found) == 2 * plain
-    beside = {title: found[f"{title}, adjusted"] for title in found if "adjusted" not in title}
-    for title, other in beside.items():
-        raw, low = (
-            np.array([row["cosine"] for row in line_points(units, width=2.2)])
-            for units in (found[title], other)
-        )
-        np.testing.assert_allclose(raw - low, 0.3, atol=1e-5)
-    assert "minus the mean cosine of random pairs" in str(specification(chart))
+    chart = draw(with_baseline(identity), with_baseline(context), None, **BAND)
+    found = {
+        title: np.array([row["cosine"] for row in line_points(units, width=2.2)])
+        for title, units in panels(chart).items()
+    }
+    assert len(found) == len(forms) * plain
+    for title in [title for title in found if "," not in title]:
+        raw = found[title]
+        np.testing.assert_allclose(found[f"{title}, scaled"], (raw - 0.3) / 0.7, atol=1e-5)
+        if "centred" in forms:
+            np.testing.assert_allclose(found[f"{title}, centred"], raw - 0.1, atol=1e-5)
+            np.testing.assert_allclose(found[f"{title}, standardised"], raw - 0.2, atol=1e-5)
+    assert "chance is the mean cosine of random pairs" in str(specification(chart))
 
 
 def test_a_model_without_a_baseline_says_so():
-    identity, context = (adjusted(t, without=("encoder",)) for t in several(TWO, texts=1))
+    identity, context = (with_baseline(t, without=("encoder",)) for t in several(TWO, texts=1))
     chart = specification(composite_senses(identity, context, None, **BAND))
     assert str(chart).count("no baseline") == len(TWO)
 

@@ -17,6 +17,7 @@ from tokentrails.metrics.half_lives import (
     half_lives,
     half_lives_by_group,
 )
+from tokentrails.statistics.forms import FORMS
 from tokentrails.texts.spans import words_and_parts
 from tokentrails.texts.word_list import Entry, WordList
 
@@ -27,18 +28,25 @@ ABOUT = GROUPED | {"depth": DEPTH}
 WORDS = WordList((Entry(1, "the"), Entry(90, "of"), Entry(500, "river"), Entry(9_000, "oak")), "x")
 
 
-def tables(tokens, *, adjusted=False):
+def tables(tokens, *, chance=None):
     """The tables identity and tokens of (label, position, word, part, cosine at every layer)."""
+
+    def forms(cosine):
+        if chance is None:
+            return {"cosine": cosine}
+        beyond = cosine - chance
+        return {"cosine": cosine, "adjusted": beyond, "scaled": beyond / (1 - chance)}
+
     rows = [
         {"label": label, "position": position, "token": word, "word": word, "site": site}
-        | {"layer": layer, "cosine": cosine, "adjusted": cosine - 0.3 if adjusted else None}
+        | {"layer": layer, **dict.fromkeys(FORMS), **forms(cosine)}
         for label, position, word, _, cosines in tokens
         for layer, cosine in enumerate(cosines)
         for site in ("resid", "resid_mid")[: 1 + (layer < DEPTH)]
         for cosine in [cosine if site == "resid" else -1.0]
     ]
     types = dict.fromkeys(("position", "layer"), pl.Int32)
-    types |= dict.fromkeys(("cosine", "adjusted"), pl.Float32)
+    types |= dict.fromkeys(FORMS, pl.Float32)
     identity = pl.DataFrame(rows, schema_overrides=types, infer_schema_length=None).to_arrow()
     parts = {"label": [t[0] for t in tokens], "first": [t[1] for t in tokens]}
     parts["word_part"] = [t[3] for t in tokens]
@@ -77,12 +85,13 @@ def test_planted_curves_have_their_half_lives():
     assert table["frequency_band"].to_list() == bands
     assert table["counted"].to_list() == [False, *[True] * 5, False, False, False]
     assert set(table["site"]) == {"resid"} and set(table["depth"]) == {DEPTH}
-    assert set(table["measure"]) == {"cosine"}  # nothing is adjusted without a baseline
+    assert set(table["measure"]) == {"cosine"}  # there are no other forms without a baseline
 
 
-def test_an_adjusted_identity_has_half_lives_of_its_own():
-    table = frame(measured([("a", 1, "oak", "whole", [1, 0.5, 0.35, 0.3, 0.05])], adjusted=True))
-    assert table.select("measure", "half_life_layer").rows() == [("adjusted", 2), ("cosine", 4)]
+def test_every_form_of_identity_has_half_lives_of_its_own():
+    table = frame(measured([("a", 1, "oak", "whole", [1, 0.5, 0.38, 0.3, 0.05])], chance=0.3))
+    found = {"adjusted": 2, "cosine": 4, "scaled": 3}
+    assert dict(table.select("measure", "half_life_layer").iter_rows()) == found
 
 
 def test_a_token_without_any_value_is_left_out():

@@ -35,7 +35,8 @@ from tokentrails.network.extract import extract
 from tokentrails.network.load import load_model
 from tokentrails.network.weights import Weights
 from tokentrails.settings import OWN, Experiment, Prompt
-from tokentrails.statistics.similarity import ROWS_AT_ONCE, pair_cosine, row_cosine
+from tokentrails.statistics.forms import FORMS
+from tokentrails.statistics.similarity import row_cosine
 from tokentrails.texts.tokenization import TokenizerFiles, tokenize
 
 ROOT = Path(__file__).parent.parent
@@ -122,7 +123,7 @@ def test_identity_is_the_cosine_with_the_own_embedding(pooling):
             assert (row["word"], row["token"], row["sense"]) == (word, f"t{ids[end]}", sense)
             assert (row["model"], row["checkpoint"], row["experiment"]) == ("m", "main", "e")
             assert row["text"] == f"text {i}" and row["n_tokens"] == len(ids)
-            assert row["adjusted"] is None and row["standardised"] is None
+            assert [row[form] for form in FORMS[1:]] == [None] * 4
 
 
 def test_context_is_the_cosine_of_every_pair_with_the_same_tokens():
@@ -188,7 +189,7 @@ def curve(*values):
     own, pair = zip(*values, strict=True)
     first = {"label": ["a"] * n, "word": ["w"] * n, "token": ["t"] * n, "text": ["x"] * n}
     second = {"label_a": ["a"] * n, "label_b": ["b"] * n, "relation": ["between"] * n}
-    null = dict.fromkeys(("adjusted", "standardised"), pa.nulls(n, pa.float32()))
+    null = dict.fromkeys(FORMS[1:], pa.nulls(n, pa.float32()))
     return (
         pa.table(shared | first | where | {"cosine": pa.array(own, pa.float32())} | null),
         pa.table(shared | second | where | {"cosine": pa.array(pair, pa.float32())} | null),
@@ -280,17 +281,6 @@ def test_cosines_near_one_keep_their_digits():
     exact = slow_cosine(a[0], b[0])
     assert 0 < 1 - exact < 1e-5
     assert row_cosine(a, b)[0] == np.float32(exact) < 1
-
-
-def test_pairs_are_the_same_in_blocks_and_alone():
-    rows = np.random.default_rng(0).normal(size=(50, 8)).astype(np.float32)
-    draw = np.random.default_rng(1)
-    a, b = draw.integers(0, 50, (2, 2 * ROWS_AT_ONCE + 3))
-    cosines = pair_cosine(rows, a, b)
-    assert cosines.shape == a.shape and cosines.dtype == np.float32
-    for i in [0, ROWS_AT_ONCE - 1, ROWS_AT_ONCE, 2 * ROWS_AT_ONCE, len(a) - 1]:
-        assert cosines[i] == pytest.approx(slow_cosine(rows[a[i]], rows[b[i]]), abs=1e-6)
-    assert pair_cosine(rows, a[:0], b[:0]).shape == (0,)
 
 
 @pytest.mark.parametrize("value", [0.0, np.nan, np.inf])
@@ -436,7 +426,7 @@ def test_every_column_is_defined_and_the_provenance_is_there():
             assert field.name in group or field.metadata[b"description"]
         units = json.loads(metadata["units"])
         assert set(units) <= set(table.column_names)
-        numbers = {"cosine", "adjusted", "standardised", "half_life_layer", "half_life_adjusted"}
+        numbers = {*FORMS, "half_life_layer", *(f"half_life_{form}" for form in FORMS[1:])}
         numbers |= {"context_dominance_layer", "final_similarity", "final_norm_similarity"}
         assert set(units) == numbers & set(table.column_names)
 

@@ -88,11 +88,14 @@ def test_the_gap_is_that_of_its_best_layer_at_resid():
     ]
     best = here | {"best_layer": 3, "best_low": 2, "best_high": 3, "depth": 4}
     rows = [best | {"criterion": "gap"}, best | {"criterion": "auc", "best_layer": 1}]
-    rows.append(rows[0] | {"measure": "standardised"})
+    rows.append(rows[0] | {"measure": "standardised", "best_layer": 2})
+    rows.append(rows[0] | {"measure": "centred", "best_layer": None})  # without a baseline
     found = sense_measures(pl.DataFrame(by_layer), pl.DataFrame(rows))
     assert found.select("measure", "value", "ci_low", "ci_high", "n").rows() == [
         ("gap", pytest.approx(0.3), pytest.approx(0.2), pytest.approx(0.4), 24),
         ("gap_best_fraction", 0.75, 0.5, 0.75, 24),
+        ("gap_standardised", pytest.approx(0.5), pytest.approx(0.4), pytest.approx(0.6), 24),
+        ("gap_best_fraction_standardised", 0.5, 0.5, 0.75, 24),
     ]
 
 

@@ -23,6 +23,7 @@ from tokentrails.metrics.context import context
 from tokentrails.metrics.sense_tables import OverWords, senses, senses_best, senses_by_layer
 from tokentrails.metrics.senses import sense_words, separate
 from tokentrails.statistics.baseline import NO_BASELINE, Baseline
+from tokentrails.statistics.forms import SOUND
 from tokentrails.statistics.student import expanded_tail
 
 ROOT = Path(__file__).parent.parent
@@ -110,7 +111,7 @@ def test_senses_that_part_from_a_layer_on_are_found_there(study):
     assert (before["auc_low"] < 0.5).all() and (before["auc_high"] > 0.5).all()
     assert (stream.filter(pl.col("layer") >= 2)["gap_low"] > 0.05).all()
     found = best.filter(site="resid")
-    assert found["best_low"].min() >= 2 and len(found) == 4
+    assert found["best_low"].min() >= 2 and len(found) == 8
     assert (found["best_low"] <= found["best_layer"]).all()
     assert (found["best_layer"] <= found["best_high"]).all()
 
@@ -154,30 +155,40 @@ def test_means_are_those_of_the_context_table(study):
         assert joined[name].to_numpy() == pytest.approx(joined[f"{name}_mean"].to_numpy(), abs=1e-6)
 
 
-def test_a_baseline_leaves_the_gap_as_it_is(study):
-    layers, (words, by_layer, _) = study
+def test_scaled_senses_are_the_cosines_in_the_room_that_chance_leaves(study):
+    layers, (words, by_layer, best) = study
     without_words, without, _ = tables(layers)
     assert cosines(words).equals(cosines(without_words))
-    adjusted = ["within_adjusted", "between_adjusted"]
-    assert cosines(by_layer).drop(adjusted).equals(cosines(without).drop(adjusted))
-    frame = cosines(by_layer)
-    gap = (frame["within_adjusted"] - frame["between_adjusted"]).to_numpy()
-    assert gap == pytest.approx(frame["gap"].to_numpy(), abs=1e-6)
-    chance = (frame["within"] - frame["within_adjusted"]).to_numpy()
-    assert chance == pytest.approx(0.1 * frame["layer"].to_numpy(), abs=1e-6)
-    assert without[adjusted[0]].null_count() == len(without)
-    lost = without.filter(measure="standardised")
+    assert cosines(by_layer).equals(cosines(without))
+    for table in (words, by_layer):
+        raw, scaled = (table.filter(measure=name) for name in ("cosine", "scaled"))
+        chance = 0.1 * raw["layer"].to_numpy()
+        for name in ("within", "between", "gap", "gap_low", "gap_high"):
+            beyond = raw[name].to_numpy() - (0 if name.startswith("gap") else chance)
+            expected = beyond / (1 - chance)
+            assert scaled[name].to_numpy() == pytest.approx(expected, abs=1e-6), name
+        same = ["auc", "auc_low", "auc_high", "p"]
+        assert scaled.select(same).equals(raw.select(same))
+    auc = best.filter(criterion="auc").drop("criterion")
+    raw, scaled = (auc.filter(measure=name).drop("measure") for name in ("cosine", "scaled"))
+    assert raw.equals(scaled)
+    lost = without.filter(pl.col("measure") != "cosine")
     assert lost["gap"].null_count() == lost["p_holm"].null_count() == len(lost) > 0
     assert (lost["n"] == 0).all() and (lost["n_texts"] == 0).all()
 
 
-def test_standardised_is_the_cosine_of_standardised_states(study):
+@pytest.mark.parametrize("form", ["centred", "standardised"])
+def test_the_other_forms_are_the_cosines_of_moved_states(study, form):
     layers, (words, by_layer, _) = study
-    baseline = baseline_of(layers)
-    standard = moved(layers, lambda at: baseline.standardise((at.site, at.layer), at.hidden))
-    expected_words, expected, _ = tables(standard)
+    moments = baseline_of(layers).moments
+
+    def change(at):
+        mean, deviation = moments[at.place]
+        return (at.hidden - mean) / (deviation if form == "standardised" else 1)
+
+    expected_words, expected, _ = tables(moved(layers, change))
     for got, wanted in ((words, expected_words), (by_layer, expected)):
-        got, wanted = got.filter(measure="standardised"), cosines(wanted)
+        got, wanted = got.filter(measure=form), cosines(wanted)
         for name in ("within", "gap", "gap_low", "auc_high", "p"):
             assert got[name].to_numpy() == pytest.approx(wanted[name].to_numpy(), abs=2e-3), name
 
@@ -230,6 +241,7 @@ def test_tables_are_sorted_described_and_made_again_alike(study):
     layers, made = study
     words, by_layer, best = made
     assert words.equals(words.sort(KEYS)) and by_layer.equals(by_layer.sort(KEYS[1:]))
+    assert best["measure"].unique().sort().to_list() == sorted(SOUND)
     assert best.columns[-4:] == ["best_high", "value", "depth", "n"]
     for one, again in zip(made, tables(layers, baseline=baseline_of(layers)), strict=True):
         assert one.equals(again)
@@ -297,7 +309,7 @@ def test_figures_draw_what_the_tables_say(study):
         ]
         texts = [json.dumps(specification(chart)) for chart in charts]
         assert ("no baseline" in texts[0]) == (
-            by_layer["within_adjusted"].null_count() > len(PLACES)
+            by_layer.filter(measure="scaled")["within"].null_count() == len(PLACES)
         )
         assert ("Dashed" in texts[0]) == by_layer.drop_nulls("gap")["few"].any()
         row = best.filter(site="resid", measure="cosine", criterion="auc").row(0, named=True)

@@ -37,7 +37,7 @@ SENTENCE = [
 FUNCTION = {"The", "Ġthe", "Ġon", "Ġnear"}
 TYPES = {
     **dict.fromkeys(("position", "layer", "rank", "rank_as_published"), pl.Int32),
-    **dict.fromkeys(("cosine", "adjusted", "cosine_as_published"), pl.Float32),
+    **dict.fromkeys(("cosine", "cosine_as_published"), pl.Float32),
     **{"word_class": pl.String, "sense": pl.String},
     **{"nearest": pl.List(pl.String), "nearest_cosine": pl.List(pl.Float32)},
 }
@@ -75,7 +75,7 @@ def ranks(
         row |= {"label": label, "position": position, "token": token}
         row |= {"word": token.strip("Ġ") if kind(token) else "", "word_class": kind(token)}
         row |= {"text": text, "sense": None, "site": site, "layer": layer}
-        row |= {"positional": positional, "cosine": cosine, "adjusted": None, "rank": rank}
+        row |= {"positional": positional, "cosine": cosine, "rank": rank}
         row |= {"nearest": near[:5], "nearest_cosine": [cosine + 0.1 - 0.03 * i for i in range(5)]}
         jump = layer == 5
         row |= {

@@ -17,7 +17,7 @@ from tokentrails.network.load import load_model
 from tokentrails.network.weights import Weights
 from tokentrails.settings import BASELINE_TEXTS
 from tokentrails.statistics.bootstrap import Bootstrap
-from tokentrails.statistics.similarity import pair_cosine
+from tokentrails.statistics.similarity import pair_cosines
 from tokentrails.texts.tokenization import TokenizerFiles, tokenize
 
 PAIRS = 10_000
@@ -43,7 +43,7 @@ def results(folder: Path = MODEL) -> Iterator[Measured]:
             rng = np.random.default_rng(0)
             for at in StatesReader(path):
                 a, b = rng.integers(len(at.hidden), size=(2, PAIRS))
-                pair_cosine(at.hidden, a, b).mean()
+                pair_cosines(at.hidden, at.hidden, a, b).cosine.mean()
 
         extraction, chance, sampled = fastest(
             lambda: run_extraction(model, architecture, tokens, path), exactly, by_sample, times=1

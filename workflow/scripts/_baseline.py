@@ -4,7 +4,7 @@
 def read_baseline(snakemake):
     """The baseline of the inputs `baseline` and `baseline_dimensions`, and its provenance.
 
-    A job without these inputs has none: adjusted and standardised values are null.
+    A job without these inputs has none: of each similarity only the cosine is then known.
     """
     from tokentrails.files.tables import provenance_of, read_table
     from tokentrails.statistics.baseline import Baseline

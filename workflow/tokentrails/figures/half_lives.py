@@ -6,7 +6,7 @@ import altair as alt
 import polars as pl
 
 from .pieces.lines import Frame, line_panel
-from .pieces.notes import CONTROL, band_note, control_note
+from .pieces.notes import CONTROL, band_note, control_note, form_notes
 from .pieces.points import in_order, mapped, over_draws, points_frame, runs
 from .pieces.theme import GREY, colour, figure, nothing_to_show
 
@@ -20,7 +20,7 @@ _GROUPS = {
     **{"all words": "all words", "function": "function words", "content": "content words"},
     **{"whole": "whole words", "first": "first of several tokens", "later": "later tokens"},
 }
-_MEASURES = ("cosine", "adjusted")
+_MEASURES = ("cosine", "scaled")
 _KEYS = ("measure", "grouping", "group")
 _BEYOND = 1.05  # where labels stand, as a share of the layers
 _AXIS = alt.Axis(tickCount=5, format=".0%")
@@ -37,8 +37,8 @@ def half_life(
 ) -> alt.TopLevelMixin:
     """The share of tokens lost by each layer: a panel per grouping, a line per group.
 
-    `curve` is the table half_life_curve of one model and checkpoint. Identity minus the baseline
-    has a row of its own. Of classes within bands only those from enough texts are drawn. `control`
+    `curve` is the table half_life_curve of one model and checkpoint. Scaled identity has
+    a row of its own. Of classes within bands only those from enough texts are drawn. `control`
     holds the same tables of random weights, of all draws; every panel has all words of them.
     """
     enough = (pl.col("grouping") != "word_class_in_band") | ~pl.col("few").cast(pl.Boolean)
@@ -53,7 +53,7 @@ def half_life(
     named = [f"{n:,} {group}" for group, n in counts.agg(pl.col("n").max()).rows()]
     texts = points.select(pl.col("n_texts").max()).item()
     counted = f"Tokens: {', '.join(named)}; in {texts:,} text{'' if texts == 1 else 's'}."
-    notes = [_note(threshold), counted, _band(points, confidence)]
+    notes = [_note(threshold), counted, *_scaled(points), _band(points, confidence)]
     if control is not None:
         notes.append(control_note(control))
     chart = alt.concat(*panels, columns=2)
@@ -75,7 +75,7 @@ def composite_half_lives(
         return nothing_to_show(title)
     frame = Frame.over_depth("share", "layer / depth", _BEYOND, *_PANEL)
     panels = _panels(points, "group", _GROUPS, frame, in_order(points["line"]))
-    notes = [_note(threshold), _band(points, confidence)]
+    notes = [_note(threshold), *_scaled(points), _band(points, confidence)]
     chart = alt.concat(*panels, columns=3)
     return figure(chart, title=title, notes=notes, width=3 * (frame.width + 130))
 
@@ -110,7 +110,7 @@ def _panels(
     panels = []
     measures = [measure for measure in _MEASURES if measure in set(points["measure"])]
     for measure in measures:
-        suffix = ", minus the baseline" if measure == "adjusted" and len(measures) > 1 else ""
+        suffix = ", scaled" if measure == "scaled" and len(measures) > 1 else ""
         for key in [name for name in names if name in set(points[by])]:
             here = points.filter(pl.col(by) == key, measure=measure).drop(_KEYS)
             tints = {line: colour(i) for i, line in enumerate(lines or in_order(here["line"]))}
@@ -127,6 +127,10 @@ def _note(threshold: float) -> str:
         "if identity comes back. What is not lost at the last layer never is. Tokens of words; "
         "position 0 is left out."
     )
+
+
+def _scaled(points: pl.DataFrame) -> list[str]:
+    return form_notes(["scaled"] if "scaled" in points["measure"] else [])
 
 
 def _band(points: pl.DataFrame, confidence: float) -> str:

@@ -1,15 +1,16 @@
 """Token Identity Drift: how fast a token leaves its embedding, and how its senses diverge."""
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import replace
 
 import altair as alt
 import polars as pl
 
+from ..statistics.forms import SOUND
 from .pieces.curves import context_curves, control_curves, identity_curves, intervals
 from .pieces.lines import FRACTIONS, Frame, edges, layer_ticks, linear_x
-from .pieces.notes import band_note, control_note
+from .pieces.notes import band_note, control_note, form_notes
 from .pieces.panel import cosine_range, panel
 from .pieces.points import AFTER_NORM, LINE, in_order, mapped
 from .pieces.text import readable, shorten
@@ -17,8 +18,8 @@ from .pieces.theme import LINE_HEIGHT, colour, figure, message, nothing_to_show
 
 _COLUMNS = 3
 _WORDS_SHOWN = 8
-_HEADINGS = {"cosine": "", "adjusted": ", adjusted"}
-_Y_TITLES = {"cosine": "cosine", "adjusted": "cosine − chance"}
+_Y_TITLES = {form: "cosine" if form == "cosine" else f"{form} cosine" for form in SOUND}
+_HEADINGS = {form: "" if form == "cosine" else f", {form}" for form in SOUND}
 _NORM, _BEYOND = 1.05, 1.09  # where the final norm and the labels stand, as shares of the layers
 
 
@@ -92,7 +93,7 @@ def composite_senses(
     every_word, names = in_order(every_mean["word"]), in_order(every_mean["run"])
     words = every_word[:_WORDS_SHOWN]
     views = {}
-    for measure in _measured(identity):
+    for measure in _measured(identity, SOUND[:2]):
         means, texts = identity_curves(identity, curves, measure=measure)
         means = _together(means, context_curves(context, curves, measure=measure))
         views[measure] = [
@@ -122,7 +123,7 @@ def composite_senses(
     columns = list(itertools.product(names, views))
     cells = (cell(word, *column) for word in words for column in columns)
     chart = alt.concat(*cells, columns=len(columns))
-    notes = _notes(means, texts, confidence) + _adjusted_note(views)
+    notes = _notes(means, texts, confidence) + form_notes(views)
     if len(every_word) > len(words):
         notes.append(f"The first {len(words)} of {len(every_word)} words.")
     return figure(chart, title=title, notes=notes, width=len(columns) * (frame.width + 140))
@@ -144,12 +145,11 @@ def composite_depth(
     means, _ = identity_curves(identity, None)
     if means.is_empty():
         return nothing_to_show(title)
-    names, views = in_order(means["run"]), _measured(identity)
-    found = [
-        ("identity", measure, identity_curves(identity, None, measure=measure)[0])
-        for measure in views
-    ]
+    names, views = in_order(means["run"]), _measured(identity, SOUND)
+    found = []
     for measure in views:
+        lines, _ = identity_curves(identity, None, measure=measure)
+        found.append(("identity", measure, lines))
         contexts = context_curves(context, None, measure=measure)
         if contexts is not None:
             contexts = contexts.filter(pl.col("style") != "within")
@@ -161,38 +161,30 @@ def composite_depth(
         for heading, measure, lines in found
     ]
     limits = cosine_range(*(part for *_, part in parts))
-    frame = _depth_frame(*limits, 340, max(300, (LINE_HEIGHT + 2) * len(names)))
+    height = max(300 if len(views) == 1 else 200, (LINE_HEIGHT + 2) * len(names))
+    frame = _depth_frame(*limits, 340, height)
     panels = [
         panel(
             part,
             part.clear(),
             replace(frame, value=_Y_TITLES[measure]),
             title=heading + _HEADINGS[measure],
-            y_title=index == 0 or len(views) > 1,
+            x_title=measure == views[-1],
+            y_title=heading == "identity",
         )
-        for index, (heading, measure, part) in enumerate(parts)
+        for heading, measure, part in parts
     ]
     bands = [_band_note(part, confidence, "words with all their texts") for *_, part in parts]
     notes = [f"Line: mean over words. {max(bands, key=len)}", *_norm_note(means)]
-    notes += _adjusted_note(views)
-    columns = 2 if len(parts) == 4 else len(parts)
+    notes += form_notes(views)
+    columns = len({heading for heading, *_ in parts})
     chart = alt.concat(*panels, columns=columns)
     return figure(chart, title=title, notes=notes, width=columns * 480)
 
 
-def _measured(identity: pl.DataFrame) -> list[str]:
-    """What there is to draw: the cosine, and the adjusted one where there is any."""
-    adjusted = identity.get_column("adjusted", default=pl.Series([None]))
-    return ["cosine"] if adjusted.is_null().all() else ["cosine", "adjusted"]
-
-
-def _adjusted_note(measures: Iterable[str]) -> list[str]:
-    if "adjusted" not in measures:
-        return []
-    return [
-        "Adjusted: minus the mean cosine of random pairs at the same place (of identity: of states "
-        "with embeddings of other tokens)."
-    ]
+def _measured(identity: pl.DataFrame, forms: Sequence[str]) -> list[str]:
+    """The forms that there are to draw: without a baseline the cosine alone."""
+    return [form for form in forms if form == "cosine" or identity[form].count()]
 
 
 def _together(means: pl.DataFrame, contexts: pl.DataFrame | None) -> pl.DataFrame:

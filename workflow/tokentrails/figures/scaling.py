@@ -4,6 +4,7 @@ import altair as alt
 import polars as pl
 
 from .pieces.lines import end_labels
+from .pieces.notes import form_notes
 from .pieces.points import exact, in_order, mapped, readable_words
 from .pieces.text import shorten
 from .pieces.theme import GREY, LINE_HEIGHT, TINT, colour, figure, nothing_to_show, sized
@@ -12,14 +13,14 @@ _MEASURES = {
     "half_life": "median half-life, in layers",
     "half_life_fraction": "median half-life / depth",
     "lost": "share of tokens lost",
-    "half_life_adjusted": "median half-life, minus the baseline",
-    "half_life_fraction_adjusted": "median half-life / depth, minus the baseline",
-    "lost_adjusted": "share of tokens lost, minus the baseline",
+    "half_life_scaled": "median half-life, scaled",
+    "half_life_fraction_scaled": "median half-life / depth, scaled",
+    "lost_scaled": "share of tokens lost, scaled",
     "gap": "largest gap between senses",
     "gap_best_fraction": "layer of that gap / depth",
     "rank": "share of rank 0, mean over layers",
 }
-_OPEN = ("half_life", "half_life_adjusted", "gap")  # the others are shares
+_OPEN = ("half_life", "half_life_scaled", "gap")  # the others are shares
 _COLUMNS = 3
 _MANY = 4
 _HEIGHT = 170
@@ -64,6 +65,8 @@ def scaling(
     notes = [_few(len(names)), f"Bars: {100 * confidence:g} % intervals over texts or words."]
     if table["value"].has_nulls():
         notes.append("Not drawn: a median half-life that is never reached.")
+    if table["measure"].str.ends_with("_scaled").any():
+        notes += form_notes(["scaled"])
     if len(slopes):
         notes.append("Line: least squares over models; its slope and interval below the titles.")
     chart = alt.concat(*panels, columns=columns).resolve_scale(y="independent")

@@ -7,15 +7,16 @@ from typing import Any
 import altair as alt
 import polars as pl
 
+from ..statistics.forms import SOUND
 from .pieces.lines import Frame, level, line_panel, value_range
-from .pieces.notes import band_note
+from .pieces.notes import band_note, form_notes
 from .pieces.points import LINE, exact, in_order, points_frame, runs
 from .pieces.theme import INK, PALETTE, TINT, colour, figure, nothing_to_show, shaded
 
 _BEYOND = 1.05  # where labels stand, as a share of the layers
 _ALPHA = 0.05
 _SIDES = {"within": PALETTE[0], "between": PALETTE[1]}
-_MEASURES = {"cosine": INK, "standardised": PALETTE[3]}
+_MEASURES = dict(zip(SOUND, (INK, PALETTE[2], PALETTE[4], PALETTE[3]), strict=True))
 _CRITERIA = {"gap": "gap: within − between", "auc": "AUC"}
 _CHANCE = {"gap": 0.0, "auc": 0.5}
 _AXIS = alt.Axis(tickCount=5, minExtent=40)
@@ -39,7 +40,7 @@ def senses_by_layer(
         return nothing_to_show(title)
     last: int = gaps.select(pl.col("layer").max()).item()
     above = Frame.over_layers(last, _BEYOND, "", 0.0, 1.0, 205, 190, _TOOLTIP, _AXIS)
-    below = replace(above, width=345, height=170)
+    below = replace(above, width=475, height=170)
     panels = [
         _criterion_panel(table, best.filter(site=LINE, criterion=name), name, below)
         for name in _CRITERIA
@@ -53,8 +54,9 @@ def senses_by_layer(
         f"Large dots: layers where the gap is above that of permuted senses (p < {_ALPHA} "
         "after Holm's correction over layers). Diamonds: the best layer; below the title its "
         "interval.",
+        *form_notes(gaps["line"].unique(maintain_order=True)),
     ]
-    return figure(alt.vconcat(*rows, spacing=24), title=title, notes=notes, width=830)
+    return figure(alt.vconcat(*rows, spacing=24), title=title, notes=notes, width=1090)
 
 
 def composite_separability(
@@ -95,17 +97,10 @@ def composite_separability(
 
 
 def _similarity_panels(table: pl.DataFrame, frame: Frame) -> list[alt.LayerChart | alt.Chart]:
-    """Within and between as they are, minus random pairs, and standardised."""
-    cosine = table.filter(measure="cosine")
-    chance = pl.col("within").cast(pl.Float64) - pl.col("within_adjusted")
-    columns = [pl.col(f"{side}{end}") for side in _SIDES for end in ("", "_low", "_high")]
-    parts = {
-        "cosine": cosine,
-        "minus random pairs": cosine.with_columns(column - chance for column in columns),
-        "standardised": table.filter(measure="standardised"),
-    }
+    """Within and between in every form."""
     panels: list[alt.LayerChart | alt.Chart] = []
-    for name, part in parts.items():
+    for name in _MEASURES:
+        part = table.filter(measure=name)
         points = pl.concat([_line(part, side, side, tint) for side, tint in _SIDES.items()])
         if points.is_empty():
             panels.append(shaded("no baseline", frame.width, frame.height, name))
@@ -119,12 +114,16 @@ def _similarity_panels(table: pl.DataFrame, frame: Frame) -> list[alt.LayerChart
 def _criterion_panel(
     table: pl.DataFrame, best: pl.DataFrame, criterion: str, frame: Frame
 ) -> alt.LayerChart:
-    """The gap or the AUC by every measure, with significant layers and the best one."""
+    """The gap or the AUC in every form, with significant layers and the best one.
+
+    The AUC of scaled similarities is that of the cosines.
+    """
+    tints = {m: tint for m, tint in _MEASURES.items() if (criterion, m) != ("auc", "scaled")}
     points = pl.concat(
-        [_line(table.filter(measure=m), criterion, m, tint) for m, tint in _MEASURES.items()]
+        [_line(table.filter(measure=m), criterion, m, tint) for m, tint in tints.items()]
     )
     frame = _ranged(frame, points, criterion)
-    best = best.drop_nulls("best_layer").sort("measure")
+    best = best.filter(pl.col("measure").is_in([*tints])).drop_nulls("best_layer").sort("measure")
     significant = alt.Chart(points.filter(pl.col("p_holm") < _ALPHA))
     dots = significant.mark_point(filled=True, size=60, opacity=1)
     return line_panel(

@@ -25,7 +25,12 @@ MEANINGS = {
     "parallel: block input + attention output), final_norm (after the model's last norm)",
     "layer": "blocks passed by the stream (resid, final_norm); index of the block (resid_mid)",
     "hidden": "the state: a float vector of d_model, in the model's own units",
-    "adjusted": "the cosine minus that of random pairs at the same place; null: no baseline",
+    "adjusted": "the cosine minus chance, that of random pairs at the same place; where chance "
+    "differs, compare `scaled` instead; null: no baseline",
+    "scaled": "adjusted / (1 - chance): 0 as in random pairs, 1 in equal directions; null: no "
+    "baseline, or random pairs have 1",
+    "centred": "the cosine of the states minus the mean state of the baseline's tokens at the same "
+    "place; null: no baseline",
     "standardised": "the cosine of the states with every dimension as a z-score over the tokens of "
     "the baseline at the same place; null: no baseline",
     "depth": "number of blocks of the model",

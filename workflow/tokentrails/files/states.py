@@ -42,6 +42,10 @@ class Layer:
     occurrence: Int[np.ndarray, " n"]
     hidden: Float32[np.ndarray, "n d"]
 
+    @property
+    def place(self) -> Place:
+        return self.site, self.layer
+
 
 class StatesWriter:
     """Takes states batch by batch in any order, and writes them layer by layer.

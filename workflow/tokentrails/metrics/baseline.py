@@ -16,11 +16,11 @@ from jaxtyping import Bool, Float32, Float64, Int
 
 from ..errors import TokentrailsError
 from ..files.states import Layer, Place
-from ..statistics.baseline import EMBEDDING, Kind, Moments, moments
+from ..statistics.baseline import EMBEDDING, Kind, moments
 from ..statistics.bootstrap import Bootstrap
 from ..statistics.pairs import Pairs
 from ..statistics.ratio import ratio
-from ..statistics.similarity import unit
+from ..statistics.similarity import Moments, unit
 from .columns.frame import describe_frame, with_run
 
 LEAST_PAIRS = 1000
@@ -134,7 +134,7 @@ def chances(
         sums = pairs.by_dimension(state_sums)
         total = sums.sum()
         yield Chance(
-            (layer.site, layer.layer),
+            layer.place,
             {kind: mean_interval(gram, pairs.counts, bootstrap) for kind, gram in grams.items()},
             moments(states),
             np.divide(sums, total, out=np.full_like(sums, np.nan), where=total != 0),

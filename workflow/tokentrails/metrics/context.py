@@ -14,8 +14,9 @@ import pyarrow as pa
 from ..files.states import Layer
 from ..files.tables import describe
 from ..statistics.baseline import NO_BASELINE, Baseline
+from ..statistics.forms import UNITS
 from .columns.frame import metric_table, own_token, sorted_parts
-from .columns.similarities import UNITS, pair_similarities
+from .columns.similarities import pair_similarities
 
 MEANINGS = {
     "label_a": "label of the text that comes first in the experiment file",

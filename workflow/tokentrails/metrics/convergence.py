@@ -16,13 +16,22 @@ from jaxtyping import Float32
 
 from ..files.siblings import Siblings
 from ..files.tables import describe
-from ..statistics.baseline import moments, z_scores
+from ..statistics.baseline import moments
+from ..statistics.forms import FORMS, UNITS
 from ..statistics.pairs import mean_of_different_words
 from ..statistics.settings import Statistics
-from ..statistics.similarity import row_cosine, unit
+from ..statistics.similarity import unit
 from .columns.frame import constant, describe_frame, metric_table, sorted_parts, target_keys
-from .columns.groups import COSINES, GROUP_MEANINGS, Curves, across_checkpoints, group_frame, single
-from .columns.similarities import MEASURES, UNITS, Similarities
+from .columns.groups import (
+    GROUP_MEANINGS,
+    GROUP_UNITS,
+    Curves,
+    Words,
+    across_checkpoints,
+    group_frame,
+    single,
+)
+from .columns.similarities import Side, similarities
 
 MEANINGS = {
     "reference": "the checkpoint that the others are compared with",
@@ -30,8 +39,12 @@ MEANINGS = {
     "position": "position in the text of the token whose state is compared, from 0",
     "rank": "line of the word in the word list, from 1",
     "cosine": "cosine of the word's state at the checkpoint with its state at the reference",
-    "adjusted": "the cosine minus the mean cosine of a word's state at the checkpoint with another "
-    "word's at the reference, over all pairs of the experiment's words; null: it has one word",
+    "adjusted": "the cosine minus chance, the mean cosine of a word's state at the checkpoint with "
+    "another word's at the reference, over all pairs of the experiment's words; null: it has one",
+    "scaled": "adjusted / (1 - chance): 0 as of different words, 1 in equal directions; null: one "
+    "word, or different words have 1",
+    "centred": "the cosine of the states minus the mean state of the experiment's words, each at "
+    "its own checkpoint; null: the states do not vary",
     "standardised": "the same cosine with every dimension of a state as a z-score over the "
     "experiment's words at its own checkpoint; null: the states do not vary",
 }
@@ -47,8 +60,8 @@ SLOPE_MEANINGS = {
 
 def convergence_similarities(
     siblings: Siblings, words: Sequence[str]
-) -> dict[str, Float32[np.ndarray, "checkpoints places n"]]:
-    """Every occurrence's state at every checkpoint with its state at the reference, by measure.
+) -> Float32[np.ndarray, "forms checkpoints places n"]:
+    """Every occurrence's state at every checkpoint with its state at the reference.
 
     The baseline is made of the very same states: of pairs of different words. Every state is read
     once.
@@ -57,21 +70,18 @@ def convergence_similarities(
     by_place = []
     for place in siblings.places:
         reference, checkpoints = siblings.states(place)
-        directions = unit(reference)
-        standard = z_scores(reference, moments(reference))
+        directions, at_reference = unit(reference), Side(reference, moments(reference))
         by_checkpoint = []
         for hidden in checkpoints:
-            cosine = row_cosine(hidden, reference)
             chance = mean_of_different_words(unit(hidden), directions, word)
-            standardised = row_cosine(z_scores(hidden, moments(hidden)), standard)
-            by_checkpoint.append([cosine, cosine - chance, standardised])
+            found = similarities(Side(hidden, moments(hidden)), at_reference, chance)
+            by_checkpoint.append([found[form] for form in FORMS])
         by_place.append(by_checkpoint)
-    values = np.asarray(by_place, dtype=np.float32).transpose(2, 1, 0, 3)
-    return dict(zip(MEASURES, values, strict=True))
+    return np.asarray(by_place, dtype=np.float32).transpose(2, 1, 0, 3)
 
 
 def convergence(
-    similarities: Mapping[str, Float32[np.ndarray, "checkpoints places n"]],
+    values: Float32[np.ndarray, "forms checkpoints places n"],
     siblings: Siblings,
     steps: Mapping[str, int | None],
     tokens: pa.Table,
@@ -84,20 +94,21 @@ def convergence(
 
     Parameters
     ----------
-    similarities: as `convergence_similarities` gives them.
+    values: as `convergence_similarities` gives them.
     steps: by the name of the checkpoint, in the order of the siblings.
     groups: names of the experiment's own columns.
     """
     keys = target_keys(tokens, pooling, ("label", "word", "n_tokens", "position", *groups))
     n = len(keys)
     keys = keys.append_column("reference", constant(siblings.reference, n))
-    values = np.stack([similarities[measure] for measure in MEASURES], axis=2)
-    for checkpoint, by_place in zip(steps, values, strict=True):
+    for checkpoint, by_place in zip(steps, values.transpose(1, 2, 0, 3), strict=True):
         run = {**provenance, "checkpoint": checkpoint}
         step = pa.array([steps[checkpoint]] * n, pa.int64())
         parts = [
-            metric_table(run, keys.append_column("step", step), *place, Similarities(*measures))
-            for place, measures in zip(siblings.places, by_place, strict=True)
+            metric_table(
+                run, keys.append_column("step", step), *place, dict(zip(FORMS, forms, strict=True))
+            )
+            for place, forms in zip(siblings.places, by_place, strict=True)
         ]
         yield describe(
             sorted_parts(parts, "label", "site", "layer"),
@@ -109,7 +120,7 @@ def convergence(
 
 
 def convergence_by_group(
-    similarities: Mapping[str, Float32[np.ndarray, "checkpoints places n"]],
+    values: Float32[np.ndarray, "forms checkpoints places n"],
     siblings: Siblings,
     steps: Mapping[str, int | None],
     n_tokens: Sequence[int],
@@ -122,7 +133,7 @@ def convergence_by_group(
 
     Parameters
     ----------
-    similarities: as `convergence_similarities` gives them.
+    values: as `convergence_similarities` gives them.
     steps: by the name of the checkpoint, in the order of the siblings.
     n_tokens: of every occurrence.
     groups: the token counts to show, whether there are such words or not.
@@ -131,14 +142,10 @@ def convergence_by_group(
     frames = []
     for group in [*groups, None]:
         chosen = np.isin(counts, groups) if group is None else counts == group
-        curves = {
-            measure: Curves(
-                values[:, :, chosen], siblings.places, statistics.bootstrap, (group or 0,)
-            )
-            for measure, values in similarities.items()
-        }
-        frame = group_frame(curves, list(steps), statistics)
-        frame = frame.hstack(slopes(curves["cosine"], steps))
+        weights = np.ones(np.count_nonzero(chosen))
+        words = Words(siblings.places, statistics.bootstrap, (group or 0,), weights)
+        frame, cosine = group_frame(words, values[..., chosen], list(steps), statistics)
+        frame = frame.hstack(slopes(cosine, steps))
         frames.append(frame.with_columns(n_tokens=pl.lit(group, pl.Int32)))
     table = across_checkpoints(
         pl.concat(frames), steps, keys=("n_tokens", "site", "layer"), provenance=provenance
@@ -149,7 +156,7 @@ def convergence_by_group(
         provenance=provenance,
         meanings={**MEANINGS, **GROUP_MEANINGS, **SLOPE_MEANINGS},
         units={
-            **dict.fromkeys(COSINES, "cosine, -1 to 1"),
+            **GROUP_UNITS,
             **dict.fromkeys(SLOPE_MEANINGS, "cosine per doubling"),
             "per_step": "cosine per step",
         },

@@ -8,7 +8,7 @@ are drawn, and a text drawn twice makes no pair with itself.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,16 +18,18 @@ import pyarrow as pa
 from jaxtyping import Float64, Int
 
 from ..statistics.bootstrap import DRAWS_AT_ONCE, Bootstrap, known_mean, means
+from ..statistics.forms import FORMS, RESAMPLED
 from ..statistics.settings import Statistics
 from .columns.frame import describe_frame, with_run
 from .columns.means import MEAN_TYPES, Group, groups, place_rows
-from .columns.similarities import MEASURES
+from .columns.similarities import beyond_chance
 
 IDENTITY = "identity"
 PAIRS = {"between": "context_between", "within": "context_within", None: "context"}
 FEWEST = {1: 2, 2: 3}
 """Texts of each sense that an interval needs: of means over texts, and over pairs of texts."""
 
+MEANS = ("mean", "ci_low", "ci_high")
 KEYS = ("measure", "similarity", "word", "series", "site", "layer")
 MEANINGS = {
     "word": "the target; null: the mean over words, each of which counts once",
@@ -35,7 +37,7 @@ MEANINGS = {
     "means over words",
     "measure": "identity; context_between, context_within: similarity of texts of two senses, of "
     "one; context: of all pairs, where a word has no senses",
-    "similarity": "cosine, or what the baseline makes of it: adjusted, standardised",
+    "similarity": f"the column of identity or context that is meant: {', '.join(FORMS)}",
     "mean": "over texts, over pairs of texts, or over words",
     "ci_low": "lower end of the mean's interval: bootstrap over texts, of means over words over "
     "words with all their texts, with percentiles expanded by Student's t; null: one word, one "
@@ -82,33 +84,57 @@ def curves(
     frame = pl.DataFrame(pl.from_arrow(identity)).with_columns(pl.col("sense").cast(pl.String))
     series = pl.coalesce("sense", "label")
     frame = frame.with_columns(series=series, sense=pl.col("sense").fill_null(""))
-    known = frame.filter(pl.any_horizontal(pl.col("^(" + "|".join(MEASURES) + ")$").is_not_null()))
+    known = frame.filter(pl.any_horizontal(pl.col("^(" + "|".join(RESAMPLED) + ")$").is_not_null()))
     texts = known.select("word", "sense", "label").unique().sort("word", "sense", "label")
     number = {label: i for i, label in enumerate(texts["label"])}
     made = _curves(frame, "series", ["label"], number)
+    chances = [_chance(frame).with_columns(measure=pl.lit(IDENTITY))]
     if context is not None:
         pairs = pl.DataFrame(pl.from_arrow(context))
         senses = pl.col("relation").is_not_null()
         pairs = pairs.filter(senses | ~senses.any().over("word"))  # or all pairs of the word
         made += _curves(pairs, "relation", ["label_a", "label_b"], number)
+        chances += [_chance(pairs).with_columns(measure=pl.lit(name)) for name in PAIRS.values()]
     counts, sizes = _draw(texts.select("word", "sense").rows(), statistics.bootstrap)
     rows = [row for curve in made for row in _rows(curve, counts, sizes, statistics)]
     rows += _word_rows(made, statistics)
     types = dict.fromkeys(("measure", "similarity", "word", "series"), pl.String) | MEAN_TYPES
+    table = pl.DataFrame(rows, types | dict.fromkeys(MEANS, pl.Float64))
+    table = pl.concat([table, *_beyond_chance(table, pl.concat(chances))])
+    table = table.with_columns(pl.col(MEANS).cast(pl.Float32)).sort(KEYS, nulls_last=True)
     return describe_frame(
-        with_run(pl.DataFrame(rows, types).sort(KEYS, nulls_last=True), provenance),
+        with_run(table, provenance),
         title="mean identity and context similarity, with intervals",
         provenance=provenance,
         meanings=MEANINGS,
-        units=dict.fromkeys(("mean", "ci_low", "ci_high"), "cosine"),
+        units=dict.fromkeys(MEANS, "cosine"),
     )
+
+
+def _chance(table: pl.DataFrame) -> pl.DataFrame:
+    """The cosine of random pairs at every place that has a baseline."""
+    difference = pl.col("cosine").cast(pl.Float64) - pl.col("adjusted").cast(pl.Float64)
+    # All rows of a place have the same, but for rounding.
+    return table.group_by("site", "layer").agg(chance=difference.fill_nan(None).median())
+
+
+def _beyond_chance(table: pl.DataFrame, chances: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    """The rows of `adjusted` and `scaled`, from those of the cosine."""
+    cosine = table.filter(similarity="cosine").join(
+        chances.drop_nulls(), on=["measure", "site", "layer"], maintain_order="left"
+    )
+    values, chance = (cosine.select(names).to_numpy() for names in (MEANS, ["chance"]))
+    for form, beyond in zip(("adjusted", "scaled"), beyond_chance(values, chance), strict=True):
+        columns = dict(zip(MEANS, map(pl.Series, beyond.T), strict=True))
+        rows = cosine.select(table.columns).with_columns(similarity=pl.lit(form), **columns)
+        yield rows.filter(pl.col("mean").is_not_nan())
 
 
 def _curves(
     frame: pl.DataFrame, kind: str, ends: list[str], number: Mapping[str, int]
 ) -> list[Curve]:
     """The curves of texts, by series, or of pairs of texts, by relation."""
-    values = [name for name in MEASURES if name in frame.columns]
+    values = [name for name in RESAMPLED if name in frame.columns]
     return [
         Curve(
             IDENTITY if kind == "series" else PAIRS[group.key[kind]],

@@ -19,6 +19,7 @@ import pyarrow as pa
 from jaxtyping import Float64
 
 from ..statistics.bootstrap import Bootstrap, cluster_means
+from ..statistics.forms import FORMS
 from ..statistics.settings import Statistics
 from ..texts.spans import is_word
 from ..texts.word_classes import plain, word_class
@@ -26,7 +27,6 @@ from ..texts.word_list import WordList
 from .columns.frame import describe_frame, with_run
 
 SITE = "resid"
-MEASURES = ("cosine", "adjusted")
 BANDS = {100: "1-100", 1_000: "101-1,000", 10_000: "1,001-10,000"}
 RAREST = "over 10,000"
 GROUPINGS = {
@@ -40,7 +40,7 @@ GROUPINGS = {
 }
 """What tokens are grouped by, and the groups in the order of figures."""
 
-COLUMNS = ("label", "position", "token", "word", "site", "layer", *MEASURES)
+COLUMNS = ("label", "position", "token", "word", "site", "layer", *FORMS)
 """The columns of the table `identity` that this module needs."""
 
 MEANINGS = {
@@ -51,7 +51,7 @@ MEANINGS = {
     "that are not listed are the rarest; null: no word of letters",
     "counted": "whether the token takes part in groups: it belongs to a function word or a content "
     "word, and does not stand at position 0",
-    "measure": "cosine: identity as it is; adjusted: minus that of random pairs at the same place",
+    "measure": f"the column of identity that is meant: {', '.join(FORMS)}",
     "half_life_layer": "first layer of resid where the measure is below the threshold; null: never",
     "grouping": "what tokens are grouped by; word_class_in_band: class and frequency band",
     "group": "the tokens meant",
@@ -105,11 +105,11 @@ def half_lives(
     stream = pl.DataFrame(pl.from_arrow(identity)).filter(pl.col("site") == SITE)
     keys = ["label", "position", "token", "word"]
     frame = pl.concat(
-        stream.drop_nulls(measure)
+        stream.drop_nulls(form)
         .group_by(keys)
-        .agg(half_life_layer=pl.col("layer").filter(pl.col(measure) < threshold).min())
-        .with_columns(measure=pl.lit(measure))
-        for measure in MEASURES
+        .agg(half_life_layer=pl.col("layer").filter(pl.col(form) < threshold).min())
+        .with_columns(measure=pl.lit(form))
+        for form in FORMS
     )
     parts = pl.DataFrame(pl.from_arrow(tokens.select(["label", "first", "word_part"])))
     rank = {plain(entry.text): entry.rank for entry in reversed(words.entries)}
@@ -188,7 +188,7 @@ def half_life_groups(half_lives: pa.Table, statistics: Statistics) -> list[Group
     found = []
     for measure, grouping, group in (
         (measure, grouping, group)
-        for measure in MEASURES
+        for measure in FORMS
         for grouping, names in GROUPINGS.items()
         for group in names
     ):

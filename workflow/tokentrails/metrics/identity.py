@@ -14,13 +14,16 @@ from jaxtyping import Float32, Int
 from ..files.states import Layer
 from ..files.tables import describe
 from ..statistics.baseline import NO_BASELINE, Baseline
+from ..statistics.forms import UNITS
 from .columns.frame import metric_table, own_token, sorted_parts, target_keys
-from .columns.similarities import UNITS, embedding_similarities
+from .columns.similarities import embedding_similarities
 
 MEANINGS = {
     "cosine": "cosine of the state with the token's own row of the input embedding matrix",
-    "adjusted": "the cosine minus the mean cosine of states with embedding rows of other tokens "
-    "at the same place; null: no baseline",
+    "adjusted": "the cosine minus chance, the mean cosine of states with embedding rows of other "
+    "tokens at the same place; null: no baseline",
+    "centred": "the cosine of the state minus the mean state of the baseline's tokens at the same "
+    "place with the embedding row minus the mean of their rows; null: no baseline",
     "standardised": "the same cosine with every dimension of the state as a z-score over the "
     "tokens of the baseline at the same place, and of the embedding row over their rows; null: no "
     "baseline",

@@ -17,10 +17,11 @@ from jaxtyping import Float32, Int
 from ..files.states import Layer, Place
 from ..statistics.baseline import NO_BASELINE, Baseline
 from ..statistics.bootstrap import Crossing
+from ..statistics.forms import FORMS, UNITS
 from ..statistics.settings import Statistics
 from .columns.frame import describe_frame, own_token, with_run
-from .columns.groups import COSINES, GROUP_MEANINGS, Curves, across_checkpoints, group_frame
-from .columns.similarities import MEASURES, UNITS, pair_similarities
+from .columns.groups import GROUP_MEANINGS, GROUP_UNITS, Words, across_checkpoints, group_frame
+from .columns.similarities import pair_similarities
 
 MEANINGS = {
     "word": "the word of the base",
@@ -86,13 +87,13 @@ def perturbation(
     rows, base_rows = (pairs[name].to_numpy() for name in ("row", "base_row"))
     parts: dict[str, list[pl.DataFrame]] = {name: [] for name in _KEYS}
     for states in layers:
-        values = pair_similarities(states, rows, base_rows, baseline)._asdict()
+        values = pair_similarities(states, rows, base_rows, baseline)
         here = pairs.with_columns(pl.Series(n, v).fill_nan(None) for n, v in values.items())
         for name, keys in _KEYS.items():
             parts[name].append(
                 here.group_by(keys, maintain_order=True)
                 .agg(
-                    pl.col(MEASURES).cast(pl.Float64).mean().cast(pl.Float32),
+                    pl.col(FORMS).cast(pl.Float64).mean().cast(pl.Float32),
                     n=pl.len().cast(pl.Int32),
                 )
                 .with_columns(site=pl.lit(states.site), layer=pl.lit(states.layer, pl.Int32))
@@ -102,7 +103,7 @@ def perturbation(
             with_run(
                 pl.concat(parts[name])
                 .sort(*keys, "site", "layer")
-                .select(*keys, "site", "layer", *MEASURES, "n"),
+                .select(*keys, "site", "layer", *FORMS, "n"),
                 provenance,
             ),
             title="perturbation: a word's state against that in other contexts, and of other words",
@@ -145,21 +146,11 @@ def perturbation_by_group(
             members = chosen[0].filter(*(pl.col(k) == v for k, v in at_first.items()))
             crossing = _crossing(members)
             weights = members.select(pl.col("n") / pl.col("n").sum().over("word"))["n"].to_numpy()
-            curves = {
-                measure: Curves(
-                    np.stack([_by_place(table, measure, places) for table in chosen]),
-                    places,
-                    statistics.bootstrap,
-                    (number, group),
-                    crossing,
-                    weights,
-                )
-                for measure in MEASURES
-            }
+            words = Words(places, statistics.bootstrap, (number, group), weights, crossing)
+            values = [[_by_place(table, form, places) for table in chosen] for form in FORMS]
+            frame, _ = group_frame(words, np.array(values), list(steps), statistics)
             frames.append(
-                group_frame(curves, list(steps), statistics).with_columns(
-                    variant=pl.lit(variant), n_tokens=pl.lit(group, pl.Int32)
-                )
+                frame.with_columns(variant=pl.lit(variant), n_tokens=pl.lit(group, pl.Int32))
             )
     keys = ("variant", "n_tokens", "site", "layer")
     return describe_frame(
@@ -172,15 +163,15 @@ def perturbation_by_group(
             "n_tokens": "words of so many tokens",
             "ci_low": f"lower end of the mean's interval: {_OVER}",
         },
-        units=dict.fromkeys(COSINES, "cosine, -1 to 1"),
+        units=GROUP_UNITS,
     )
 
 
 def _by_place(
-    table: pl.DataFrame, measure: str, places: Sequence[Place]
+    table: pl.DataFrame, form: str, places: Sequence[Place]
 ) -> Float32[np.ndarray, "places members"]:
-    """One measure of a group's members; what has no value is NaN."""
-    values = table[measure].fill_null(float("nan"))
+    """A group's members in one form; what has no value is NaN."""
+    values = table[form].fill_null(float("nan"))
     return values.to_numpy().reshape(len(places), -1)
 
 

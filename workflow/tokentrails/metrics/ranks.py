@@ -20,7 +20,6 @@ from ..files.states import Layer
 from ..files.tables import describe
 from ..vocabulary.ranks import closest
 from .columns.frame import metric_table, target_keys
-from .columns.similarities import Similarities
 from .identity import own_token_ids
 
 MEANINGS = {
@@ -162,9 +161,8 @@ def ranks(
             theirs = vocabulary.rank(published.states(place.layer), own, 0, shift)
             cosine = pa.array(theirs.cosine, pa.float32(), from_pandas=True)
             as_published = [cosine, _whole(theirs.rank)]
-        part = metric_table(
-            provenance, keys, place.site, place.layer, Similarities.alone(found.cosine)
-        )
+        values = {"cosine": found.cosine}
+        part = metric_table(provenance, keys, place.site, place.layer, values)
         further = {
             "rank": _whole(found.rank),
             "nearest": _lists(entries[found.nearest], pa.string(), lost),
@@ -182,11 +180,8 @@ def ranks(
         title="ranks: where each token's state stands in the vocabulary",
         provenance=provenance,
         meanings=MEANINGS,
-        units=dict.fromkeys(
-            ("cosine", "cosine_as_published", "nearest_cosine", "standardised"), "cosine, -1 to 1"
-        )
-        | dict.fromkeys(("rank", "rank_as_published"), "vocabulary rows")
-        | {"adjusted": "cosine"},
+        units=dict.fromkeys(("cosine", "cosine_as_published", "nearest_cosine"), "cosine, -1 to 1")
+        | dict.fromkeys(("rank", "rank_as_published"), "vocabulary rows"),
     )
 
 

@@ -16,22 +16,31 @@ import pyarrow as pa
 from jaxtyping import Float64
 
 from ..statistics.bootstrap import Bootstrap, cluster_means
+from ..statistics.forms import FORMS, SOUND
 from ..statistics.student import t_quantile
 from .columns.frame import RUN, describe_frame
 
 FEWEST_MODELS = 4
 SITE = "resid"
-MEASURES = {
+_HALF_LIVES = {
     "half_life": "median half-life over tokens of words, in layers; null: half of them never lose "
     "their identity",
     "half_life_fraction": "the same as a fraction of the depth",
     "lost": "share of these tokens that lose their identity at some layer",
-    "half_life_adjusted": "half_life of identity minus the baseline",
-    "half_life_fraction_adjusted": "half_life_fraction of identity minus the baseline",
-    "lost_adjusted": "lost of identity minus the baseline",
+}
+_GAPS = {
     "gap": "similarity within senses minus between them, mean over words, at the layer of resid "
     "where it is largest; that layer is chosen by the same texts, which makes it larger",
     "gap_best_fraction": "that layer as a fraction of the depth",
+}
+
+MEASURES = {
+    **_HALF_LIVES,
+    **{
+        f"{name}_{form}": f"{name} of {form} identity" for form in FORMS[1:] for name in _HALF_LIVES
+    },
+    **_GAPS,
+    **{f"{name}_{form}": f"{name} of {form} similarity" for form in SOUND[1:] for name in _GAPS},
     "rank": "share of tokens of words whose own embedding is the closest one (rank 0), mean over "
     "the layers of resid_mid",
 }
@@ -65,7 +74,7 @@ def half_life_measures(by_group: pl.DataFrame) -> pl.DataFrame:
     """Half-lives over all words, from tables `half_lives_by_group` with a column `depth`."""
     rows = []
     for row in by_group.filter(pl.col("grouping") == "all").iter_rows(named=True):
-        suffix = "" if row["measure"] == "cosine" else f"_{row['measure']}"
+        suffix = _suffix(row)
         layers, reached = (
             [row[f"{name}{end}"] for end in ("", "_low", "_high")]
             for name in ("median_layer", "reached")
@@ -78,14 +87,15 @@ def half_life_measures(by_group: pl.DataFrame) -> pl.DataFrame:
 def sense_measures(by_layer: pl.DataFrame, best: pl.DataFrame) -> pl.DataFrame:
     """The largest gap between senses and where it is, from `senses_by_layer` and `senses_best`."""
     rows = []
-    here = (pl.col("site") == SITE) & (pl.col("measure") == "cosine")
-    for row in best.filter(here, pl.col("criterion") == "gap").iter_rows(named=True):
-        run = [pl.col(name) == row[name] for name in RUN]
-        best_layer = by_layer.filter(here, *run, pl.col("layer") == row["best_layer"])
+    largest = best.filter(site=SITE, criterion="gap").drop_nulls("best_layer")
+    for row in largest.iter_rows(named=True):
+        where = [pl.col(name) == row[name] for name in (*RUN, "site", "measure")]
+        best_layer = by_layer.filter(*where, pl.col("layer") == row["best_layer"])
+        suffix = _suffix(row)
         for values in best_layer.select("gap", "gap_low", "gap_high").rows():
-            rows.append(_row(row, "gap", values, row["n"]))
+            rows.append(_row(row, "gap" + suffix, values, row["n"]))
         layers = [row[name] for name in ("best_layer", "best_low", "best_high")]
-        rows.append(_row(row, "gap_best_fraction", _shares(layers, row), row["n"]))
+        rows.append(_row(row, "gap_best_fraction" + suffix, _shares(layers, row), row["n"]))
     return pl.DataFrame(rows, schema=COLUMNS)
 
 
@@ -108,6 +118,10 @@ def rank_measures(ranks: pl.DataFrame, bootstrap: Bootstrap) -> pl.DataFrame:
         draws = bootstrap.resample(statistic, n_texts, ()).mean(axis=1)
         values[1:] = map(float, bootstrap.interval(draws))
     return pl.DataFrame([_row(frame.row(0, named=True), "rank", values, len(tokens))], COLUMNS)
+
+
+def _suffix(row: Mapping[str, Any]) -> str:
+    return "" if row["measure"] == "cosine" else f"_{row['measure']}"
 
 
 def _shares(layers: Sequence[int | None], run: Mapping[str, Any]) -> list[float | None]:

@@ -23,15 +23,15 @@ from .columns.groups import single
 from .senses import MEASURES, STATISTICS, WORD_COLUMNS, Senses, Word
 
 MEANINGS = {
-    "measure": "cosine: of the states as they are; standardised: of their z-scores over the "
-    "baseline's sample, dimension by dimension (null without a baseline)",
+    "measure": f"the form of the similarity: {', '.join(MEASURES)}; null without a baseline, but "
+    "for the cosine",
     "sense_a": "the sense that comes first in the alphabet",
     "sense_b": "the other sense; null: no text of it is left",
     "n_a": "texts of sense_a",
     "n_b": "texts of sense_b",
     "within": "mean similarity of two texts of one sense: the mean of the two senses' own means",
     "between": "mean similarity of two texts of different senses",
-    "gap": "within minus between; a baseline that is taken from both leaves it as it is",
+    "gap": "within minus between; scaled: divided by 1 minus the cosine of random pairs",
     "auc": "probability that two texts of one sense are more alike than two of different senses of "
     "the same word, ties half: 0.5 is chance, 1 is perfect; both senses weigh the same",
     "p": "permutation of the senses of each word's texts, one-sided, (1 + b) / (1 + draws): how "
@@ -40,8 +40,6 @@ MEANINGS = {
     "n": "how many words",
     "n_texts": "how many texts they have together",
     "few": "whether there are fewer words than statistics.few: too few to lean on",
-    "within_adjusted": "within minus that of random pairs; null: no baseline, or standardised",
-    "between_adjusted": "between minus the same",
     "criterion": "what is largest at the best layer: gap or auc, as means over words",
     "best_layer": "the layer where it is largest, the first of several",
     "best_low": "lower end of the interval of the best layer: percentiles over samples of words",
@@ -118,16 +116,12 @@ def senses_by_layer(over: OverWords, *, provenance: Mapping[str, str]) -> pa.Tab
     values = over.means | over.ends | {"p": p, "p_holm": np.full(len(p), np.nan)}
     for _, rows in _families(over.keys):
         values["p_holm"][rows] = holm(p[rows])
-    for name in ("within", "between"):
-        values[f"{name}_adjusted"] = over.means[name] - over.separated.chance
-    within, between, gap, auc = ([name, f"{name}_low", f"{name}_high"] for name in STATISTICS)
-    adjusted = "within_adjusted", "between_adjusted"
-    order = [*within, *between, *gap, *adjusted, *auc, "p", "p_holm"]
+    order = [f"{name}{end}" for name in STATISTICS for end in ("", "_low", "_high")]
     frame = over.keys.with_columns(
         pl.Series("n", over.n, pl.Int32),
         pl.Series("n_texts", known @ texts, pl.Int32),
         pl.Series("few", over.n < over.few),
-        *(single(values[name]).alias(name) for name in order),
+        *(single(values[name]).alias(name) for name in [*order, "p", "p_holm"]),
     )
     return _described(
         frame.sort("site", "layer", "measure"),
@@ -216,7 +210,7 @@ def _described(
         for end, side in zip(_ENDS, ("lower", "upper"), strict=True)
     }
     names = ("within", "between", "gap")
-    cosines = [*names, *(f"{name}_{end}" for name in names for end in (*_ENDS, "adjusted"))]
+    cosines = [*names, *(f"{name}_{end}" for name in names for end in _ENDS)]
     return describe_frame(
         with_run(frame, provenance),
         title=title,

@@ -2,7 +2,8 @@
 
 For two texts of one word, cos(x_l in text A, x_l in text B); *within* is its mean over the pairs of
 texts of one sense (of the two senses' means), *between* that over pairs of different senses, and
-the gap is within minus between. What chance gives is the same in both: the gap needs no baseline.
+the gap is within minus between. What chance gives is the same in both, but it leaves a gap less
+room; `scaled` gaps are of the room that is left.
 """
 
 from __future__ import annotations
@@ -19,12 +20,14 @@ from jaxtyping import Float, Float32, Float64, Int
 from ..errors import TokentrailsError
 from ..files.states import Layer, Place
 from ..statistics.baseline import Baseline
+from ..statistics.forms import RESAMPLED, SOUND
 from ..statistics.permutation import p_values
+from ..statistics.ratio import ratio
 from ..statistics.separability import Pairs
 from ..statistics.settings import Statistics
-from .columns.similarities import pair_similarities
+from .columns.similarities import beyond_chance, pair_similarities
 
-MEASURES = ("cosine", "standardised")
+MEASURES = SOUND  # the gap of `adjusted` is that of the cosine
 STATISTICS = ("within", "between", "gap", "auc")
 WORD_COLUMNS = (*STATISTICS[:3], "gap_low", "gap_high", "auc", "auc_low", "auc_high", "p")
 """What a single word has; p is of the gap."""
@@ -68,19 +71,17 @@ class Senses:
     Attributes
     ----------
     words: those that were measured, and `left_out` those with less than two texts of a sense.
-    chance: mean cosine of random pairs; NaN without a baseline, and where standardised.
     null: the mean gap over words with senses at random.
     """
 
     places: tuple[Place, ...]
     words: tuple[Separated, ...]
     left_out: tuple[Word, ...]
-    chance: Float64[np.ndarray, " curves"]
     null: Float64[np.ndarray, "draws curves"]
 
     def values(self, statistic: str) -> Float64[np.ndarray, "curves words"]:
         """One statistic of every word."""
-        nothing = np.empty((len(self.chance), 0))
+        nothing = np.empty((len(self.places) * len(MEASURES), 0))
         return np.column_stack([nothing, *(word.values[statistic] for word in self.words)])
 
 
@@ -133,33 +134,44 @@ def separate(
             hint="see the reasons in results/tokens/MODEL/EXPERIMENT.skipped.csv.",
         )
     places, cosines = _cosines(layers, measured, baseline)
+    chance = np.array([baseline.chance_of("states", place) for place in places])
     separated: list[Separated] = []
     null = np.zeros((statistics.permutation.draws, len(places) * len(MEASURES)))
     for number, (word, cosine) in enumerate(zip(measured, cosines, strict=True)):
-        found, word_null = _separate(word, cosine, number, statistics)
-        separated.append(found)
-        null += np.nan_to_num(word_null)
+        values, word_null = _separate(word, cosine, number, statistics)
+        values = {name: _with_scaled(name, value, chance) for name, value in values.items()}
+        separated.append(Separated(word, values))
+        null += np.nan_to_num(_with_scaled("gap", word_null, chance))
     known = sum(~np.isnan(found.values["p"]) for found in separated)
-    chance = [
-        0 - baseline.adjusted("states", place, np.zeros(1)).item()
-        if measure == "cosine"
-        else np.nan
-        for place in places
-        for measure in MEASURES
-    ]
-    return Senses(places, tuple(separated), left_out, np.array(chance), null / np.maximum(known, 1))
+    return Senses(places, tuple(separated), left_out, null / np.maximum(known, 1))
+
+
+def _with_scaled(
+    name: str, values: Float64[np.ndarray, "*rows curves"], chance: Float64[np.ndarray, " places"]
+) -> Float64[np.ndarray, "*rows more"]:
+    """One of `WORD_COLUMNS` in all `MEASURES`, from those of `RESAMPLED`."""
+    by_place = values.reshape(*values.shape[:-1], len(chance), len(RESAMPLED))
+    found = dict(zip(RESAMPLED, np.moveaxis(by_place, -1, 0), strict=True))
+    if name in ("within", "between"):
+        _, scaled = beyond_chance(found["cosine"], chance)
+    elif name.startswith("gap"):
+        scaled = ratio(found["cosine"], 1 - chance)
+    else:  # an order, which is the same
+        scaled = np.where(chance < 1, found["cosine"], np.nan)
+    found["scaled"] = scaled
+    return np.stack([found[measure] for measure in MEASURES], -1).reshape(*values.shape[:-1], -1)
 
 
 def _cosines(
     layers: Iterable[Layer], words: Sequence[Word], baseline: Baseline
 ) -> tuple[tuple[Place, ...], list[Float32[np.ndarray, "curves pairs"]]]:
-    """The similarity of every pair of every word, at every place and by every measure."""
+    """The similarity of every pair of every word, at every place in each of `RESAMPLED`."""
     a, b = (np.concatenate([w.rows[w.pairs.texts[end]] for w in words]) for end in (0, 1))
     places, curves = [], []
     for states in layers:
-        places.append((states.site, states.layer))
+        places.append(states.place)
         found = pair_similarities(states, a, b, baseline)
-        curves += [found.cosine, found.standardised]
+        curves += [found[form] for form in RESAMPLED]
     ends = np.cumsum([len(word.pairs.texts[0]) for word in words])[:-1]
     return tuple(places), np.split(np.stack(curves), ends, axis=1)
 
@@ -169,8 +181,11 @@ def _separate(
     cosine: Float32[np.ndarray, "curves pairs"],
     number: int,
     statistics: Statistics,
-) -> tuple[Separated, Float64[np.ndarray, "draws curves"]]:
-    """One word, and its gap with permuted senses; `number` makes its draws its own."""
+) -> tuple[dict[str, Float64[np.ndarray, " curves"]], Float64[np.ndarray, "draws curves"]]:
+    """`WORD_COLUMNS` of one word, and its gap with permuted senses.
+
+    `number` makes its draws its own.
+    """
     pairs = word.pairs
     known = ~np.isnan(cosine).any(axis=1)
     kept = np.ascontiguousarray(cosine[known])
@@ -194,5 +209,4 @@ def _separate(
     null = pairs.gaps(kept, labels)
     p = p_values(gap, null)
     columns = (within, between, gap, gap_low, gap_high, auc, auc_low, auc_high, p)
-    values = dict(zip(WORD_COLUMNS, map(spread, columns), strict=True))
-    return Separated(word, values), spread(null)
+    return dict(zip(WORD_COLUMNS, map(spread, columns), strict=True)), spread(null)

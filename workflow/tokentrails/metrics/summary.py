@@ -11,13 +11,15 @@ from collections.abc import Mapping
 import polars as pl
 import pyarrow as pa
 
+from ..statistics.forms import FORMS
 from .columns.frame import describe_frame
-from .columns.similarities import MEASURES
 
 MEANINGS = {
     "half_life_layer": "first layer of resid where identity is below the threshold; null: never",
-    "half_life_adjusted": "the same with identity minus that of random pairs (`adjusted`); null: "
-    "never, or no baseline",
+    **{
+        f"half_life_{form}": f"the same of {form} identity; null: never, or no baseline"
+        for form in FORMS[1:]
+    },
     "final_similarity": "identity after the last block, before the final norm",
     "final_norm_similarity": "identity after the final norm (the last value of the published "
     "study); null where the model has no final norm, or it was not read",
@@ -50,12 +52,13 @@ def summary(
     stream = curves.filter(pl.col("site") == "resid")
     half_life = stream.group_by("label").agg(
         pl.col("layer").filter(pl.col(column) < threshold).min().alias(name)
-        for name, column in (("half_life_layer", "cosine"), ("half_life_adjusted", "adjusted"))
+        for column in FORMS
+        for name in ["half_life_layer" if column == "cosine" else f"half_life_{column}"]
     )
     final = stream.filter(pl.col("layer") == depth).select("label", final_similarity="cosine")
     normed = curves.filter(pl.col("site") == "final_norm")
     normed = normed.select("label", final_norm_similarity="cosine")
-    keys = [c for c in curves.columns if c not in ("site", "layer", *MEASURES)]
+    keys = [c for c in curves.columns if c not in ("site", "layer", *FORMS)]
     table = (
         curves.select(keys)
         .unique("label", keep="first")

@@ -1,8 +1,8 @@
 """Similarity beyond chance: what is left without that of random pairs.
 
 In most models any two states point in much the same direction (Ethayarajh 2019), and a few
-dimensions dominate the cosine (Timkey and van Schijndel 2021). `adjusted` takes away the first,
-`standardised` both.
+dimensions dominate the cosine (Timkey and van Schijndel 2021). `chance` is how alike random pairs
+are for the first, `moments` are the common direction itself, and the spread of every dimension.
 """
 
 from __future__ import annotations
@@ -14,19 +14,16 @@ from typing import Literal
 import numpy as np
 import polars as pl
 import pyarrow as pa
-from jaxtyping import Float, Float64
+from jaxtyping import Float
 
 from ..files.states import Place
+from .similarity import Moments
 
 Kind = Literal["states", "embedding"]
 """Pairs of two tokens' states, or of a token's state and another token's embedding."""
 
 EMBEDDING: Place = ("embedding", 0)
 """Where the moments of the embedding rows lie in the table of dimensions."""
-
-
-Moments = tuple[Float64[np.ndarray, " d"], Float64[np.ndarray, " d"]]
-"""Mean and standard deviation of every dimension."""
 
 
 @dataclass(frozen=True)
@@ -60,22 +57,9 @@ class Baseline:
             },
         )
 
-    def adjusted(
-        self, kind: Kind, place: Place, cosine: Float[np.ndarray, " n"]
-    ) -> Float64[np.ndarray, " n"]:
-        """`cosine` minus that of random pairs of this kind at the same place."""
-        return cosine.astype(np.float64) - self.chance.get((kind, place), np.nan)
-
-    def standardise(
-        self, place: Place, rows: Float[np.ndarray, "n d"]
-    ) -> Float64[np.ndarray, "n d"]:
-        """Every dimension as a z-score over the baseline's sample at a place.
-
-        A dimension that never varies becomes 0.
-        """
-        if place not in self.moments:
-            return np.full(rows.shape, np.nan)
-        return z_scores(rows, self.moments[place])
+    def chance_of(self, kind: Kind, place: Place) -> float:
+        """Mean cosine of random pairs of this kind at a place; NaN where there is none."""
+        return self.chance.get((kind, place), float("nan"))
 
 
 NO_BASELINE = Baseline()
@@ -87,10 +71,3 @@ def moments(rows: Float[np.ndarray, "n d"]) -> Moments:
     first = rows[:1].astype(np.float64)
     from_first = rows - first  # so that rounding makes no spread where there is none
     return first[0] + from_first.mean(axis=0), from_first.std(axis=0)
-
-
-def z_scores(rows: Float[np.ndarray, "n d"], moments: Moments) -> Float64[np.ndarray, "n d"]:
-    """Every dimension in standard deviations from its mean; 0 for one without a deviation."""
-    mean, deviation = moments
-    varies = deviation > 0
-    return np.where(varies, (rows - mean) / np.where(varies, deviation, 1.0), 0.0)

@@ -1,4 +1,6 @@
-"""What figures across checkpoints say under their titles."""
+"""What figures say under their titles."""
+
+from collections.abc import Iterable
 
 import polars as pl
 
@@ -6,6 +8,18 @@ from .groups import group_name, sizes
 
 _MOST_WARNINGS = 5
 _MOST_NAMES = 5
+_FORMS = {
+    "scaled": "Scaled: (cosine − chance) / (1 − chance); chance is the mean cosine of random pairs "
+    "at the same place (of identity: of states with embeddings of other tokens).",
+    "centred": "Centred: without the mean over the baseline's tokens.",
+    "standardised": "Standardised: every dimension as a z-score over these tokens.",
+}
+
+
+def form_notes(forms: Iterable[str]) -> list[str]:
+    """What the forms of similarity are that a figure has."""
+    found = [_FORMS[form] for form in forms if form in _FORMS]
+    return [" ".join(found)] if found else []
 
 
 def warnings_of(checkpoints: pl.DataFrame) -> list[str]:

@@ -10,7 +10,6 @@ import polars.selectors as cs
 import pyarrow as pa
 
 from ...files.tables import describe
-from .similarities import Similarities
 
 RUN = ("model", "checkpoint", "experiment")
 """The key columns that every table of a run begins with; provenance gives their values."""
@@ -56,13 +55,13 @@ def metric_table(
     keys: pa.Table,
     site: str,
     layer: int,
-    values: Similarities,
+    values: Mapping[str, np.ndarray],
 ) -> pa.Table:
-    """One place's rows: the run, the given keys, site, layer, cosine, adjusted, standardised."""
-    n = len(values.cosine)
+    """One place's rows: the run, the given keys, site, layer, and the values by name."""
+    n = len(keys)
     columns = run_columns(provenance, n) | {name: keys[name] for name in keys.column_names}
     columns |= {"site": constant(site, n), "layer": pa.array(np.full(n, layer), pa.int32())}
-    for name, column in values._asdict().items():  # NaN becomes null
+    for name, column in values.items():  # NaN becomes null
         columns[name] = pa.array(column.astype(np.float32), from_pandas=True)
     return pa.table(columns)
 

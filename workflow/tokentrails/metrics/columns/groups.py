@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import polars as pl
@@ -13,8 +12,11 @@ from jaxtyping import Float, Float64
 
 from ...files.states import Place
 from ...statistics.bootstrap import Bootstrap, Crossing, known_mean, means
+from ...statistics.forms import FORMS, RESAMPLED, UNITS
 from ...statistics.settings import Statistics
+from .similarities import beyond_chance
 
+INTERVAL = "_low", "_high"
 GROUP_MEANINGS = {
     "n_tokens": "words of so many tokens; null: all words together",
     "layer": "as for single words; null: the mean over all layers of the site",
@@ -23,112 +25,148 @@ GROUP_MEANINGS = {
     "mean": "mean over the words",
     "ci_low": "lower end of the mean's interval: percentile bootstrap over words; null: one word",
     "ci_high": "upper end of it",
-    "adjusted": "the same mean of the column of that name for single words; null: no baseline",
-    "adjusted_low": "lower end of its interval, of the words alone: the baseline counts as known",
-    "adjusted_high": "upper end of it",
-    "standardised": "the same mean of the column of that name for single words; null: no baseline",
-    "standardised_low": "lower end of its interval",
-    "standardised_high": "upper end of it",
+    **{
+        f"{form}{end}": meaning
+        for form in FORMS[1:]
+        for end, meaning in (
+            ("", "the same mean of the column of that name for single words"),
+            ("_low", "lower end of its interval, of the words alone: a baseline counts as known"),
+            ("_high", "upper end of it"),
+        )
+    },
 }
-COSINES = [name for name in GROUP_MEANINGS if name not in ("n_tokens", "layer", "n", "few")]
+GROUP_UNITS = dict.fromkeys(("mean", "ci_low", "ci_high"), UNITS["cosine"]) | {
+    f"{form}{end}": UNITS[form] for form in FORMS[1:] for end in ("", *INTERVAL)
+}
 
 
 @dataclass(frozen=True)
 class Curves:
-    """One measure of a group of words, at every checkpoint and place.
+    """Means over a group of words in one form, at every checkpoint: a curve per place and site.
 
     Attributes
     ----------
-    values: of each word, or of members with a crossing; NaN where there is none.
-    places: the second axis of `values`.
-    stream: identifies the resamples.
-    crossing: what is resampled, where it is not the words alone.
-    weights: of the members; those of one word make 1.
+    mean: at the places, then of each site over its layers; NaN where no word has a value.
+    draws: the same over resampled words; NaN for less than two units of any kind.
+    units: for intervals, as `Bootstrap.interval` takes them.
     """
 
-    values: Float[np.ndarray, "checkpoints places members"]
-    places: tuple[Place, ...]
+    mean: Float64[np.ndarray, "checkpoints rows"]
+    draws: Float64[np.ndarray, "draws checkpoints rows"]
+    bootstrap: Bootstrap
+    units: int | None
+
+    def columns(self, mean: str, low: str, high: str) -> dict[str, pl.Series]:
+        """Mean and ends of its interval by these names, by checkpoint and curve."""
+        values = (self.mean, *self.bootstrap.interval(self.draws, self.units))
+        return dict(zip((mean, low, high), map(single, values), strict=True))
+
+
+@dataclass(frozen=True)
+class Words:
+    """A group of words, and what is resampled for the intervals of their means.
+
+    Attributes
+    ----------
+    stream: identifies the resamples.
+    weights: of the members: the words, or what a crossing has of them; those of one word make 1.
+    crossing: what is resampled, where it is not the words alone.
+    """
+
+    places: Sequence[Place]
     bootstrap: Bootstrap
     stream: tuple[int, ...]
+    weights: Float[np.ndarray, " members"]
     crossing: Crossing | None = None
-    weights: Float[np.ndarray, " members"] | None = None
 
     @property
     def n(self) -> int:
         """How many words."""
-        return self.values.shape[2] if self.weights is None else round(self.weights.sum())
-
-    @cached_property
-    def rows(self) -> list[tuple[str, int | None]]:
-        """Site and layer of every curve: the places, then each site's mean over its layers."""
-        return [*self.places, *((site, None) for site in self._sites)]
-
-    @cached_property
-    def mean(self) -> Float64[np.ndarray, "checkpoints rows"]:
-        """NaN where no word has a value."""
-        checkpoints, places, members = self.values.shape
-        flat = known_mean(self.values.reshape(checkpoints * places, members), self.weights)
-        return self._with_means(flat.reshape(checkpoints, places))
-
-    @cached_property
-    def draws(self) -> Float64[np.ndarray, "draws checkpoints rows"]:
-        """The same mean over resampled words; NaN for less than two units of any kind."""
-        checkpoints, places, members = self.values.shape
-        if self._units < 2:
-            return np.full((1, checkpoints, len(self.rows)), np.nan)
-        values = self.values.reshape(-1, members)
-        if self.crossing is None:
-            flat = self.bootstrap.means(values, self.stream)
-        else:
-            statistic = means(values, self.weights)
-            flat = self.bootstrap.resample_crossed(statistic, self.crossing, self.stream)
-        return self._with_means(flat.reshape(-1, checkpoints, places))
+        return round(self.weights.sum())
 
     @property
-    def _units(self) -> int:
+    def units(self) -> int:
         """How many units are resampled, of the factor with the fewest."""
         return self.n if self.crossing is None else min(self.crossing.sizes, default=0)
 
     @property
-    def _sites(self) -> list[str]:
+    def sites(self) -> list[str]:
         return list(dict.fromkeys(site for site, _ in self.places))
 
-    def _with_means(self, values: np.ndarray) -> np.ndarray:
-        sites = np.array([site for site, _ in self.places])
-        means = [values[..., sites == s].mean(axis=-1, keepdims=True) for s in self._sites]
-        return np.concatenate([values, *means], axis=-1)
+    def mean(
+        self, values: Float[np.ndarray, "checkpoints places members"]
+    ) -> Float64[np.ndarray, "checkpoints places"]:
+        return known_mean(_curves(values), self.weights).reshape(values.shape[:2])
 
-    def columns(self, mean: str, low: str, high: str) -> dict[str, pl.Series]:
-        """Mean and ends of its interval by these names, by checkpoint and curve."""
-        units = None if self.crossing is None or self._units < 2 else self._units
-        values = (self.mean, *self.bootstrap.interval(self.draws, units))
-        return dict(zip((mean, low, high), map(single, values), strict=True))
+    def curves(self, values: Float[np.ndarray, "checkpoints places members"]) -> Curves:
+        """The means of a value of each member, NaN where it has none."""
+        curves = _curves(values)
+        statistic = means(curves, self.weights)
+        if self.units < 2:
+            draws = np.full((1, len(curves)), np.nan)
+        elif self.crossing is None:
+            draws = self.bootstrap.resample(statistic, self.n, self.stream)
+        else:
+            draws = self.bootstrap.resample_crossed(statistic, self.crossing, self.stream)
+        return self.with_layers(self.mean(values), draws.reshape(-1, *values.shape[:2]))
+
+    def with_layers(
+        self,
+        mean: Float64[np.ndarray, "checkpoints places"],
+        draws: Float64[np.ndarray, "draws checkpoints places"],
+    ) -> Curves:
+        """From means at the places."""
+        at = np.array([site for site, _ in self.places])
+        mean, draws = (
+            np.concatenate([v, *(v[..., at == s].mean(-1, keepdims=True) for s in self.sites)], -1)
+            for v in (mean, draws)
+        )
+        units = None if self.crossing is None or self.units < 2 else self.units
+        return Curves(mean, draws, self.bootstrap, units)
 
 
 def group_frame(
-    curves: Mapping[str, Curves], checkpoints: Sequence[str], statistics: Statistics
-) -> pl.DataFrame:
-    """The means of a group: checkpoint, site, layer, and the columns of `GROUP_MEANINGS`.
+    words: Words,
+    values: Float[np.ndarray, "forms checkpoints places members"],
+    checkpoints: Sequence[str],
+    statistics: Statistics,
+) -> tuple[pl.DataFrame, Curves]:
+    """The means of a group: checkpoint, site, layer, the columns of `GROUP_MEANINGS`; the cosine's.
+
+    Words are resampled for each of `RESAMPLED` alone.
 
     Parameters
     ----------
-    curves: of cosine, adjusted and standardised, all of the same words.
+    values: of each member in every one of `FORMS`.
     """
-    cosine = curves["cosine"]
-    rows, n = cosine.rows * len(checkpoints), cosine.n
+    by_form = dict(zip(FORMS, values, strict=True))
+    cosine = words.curves(by_form["cosine"])
     columns = cosine.columns("mean", "ci_low", "ci_high")
-    for name in ("adjusted", "standardised"):
-        columns |= curves[name].columns(name, f"{name}_low", f"{name}_high")
-    return pl.DataFrame(
+    chance = words.mean(by_form["cosine"] - by_form["adjusted"])
+    at_places = (v[..., : len(words.places)] for v in (cosine.mean, cosine.draws))
+    beyond = zip(*(beyond_chance(v, chance) for v in at_places), strict=True)
+    for form, (mean, draws) in zip(("adjusted", "scaled"), beyond, strict=True):
+        curves = words.with_layers(mean, draws)
+        columns |= curves.columns(form, *(form + end for end in INTERVAL))
+    for form in RESAMPLED[1:]:
+        curves = words.curves(by_form[form])
+        columns |= curves.columns(form, *(form + end for end in INTERVAL))
+    rows = [*words.places, *((site, None) for site in words.sites)] * len(checkpoints)
+    frame = pl.DataFrame(
         {
-            "checkpoint": [name for name in checkpoints for _ in cosine.rows],
+            "checkpoint": np.repeat(checkpoints, len(rows) // len(checkpoints)),
             "site": [site for site, _ in rows],
             "layer": pl.Series([layer for _, layer in rows], dtype=pl.Int32),
-            "n": pl.Series([n] * len(rows), dtype=pl.Int32),
-            "few": [n < statistics.few] * len(rows),
+            "n": pl.Series([words.n] * len(rows), dtype=pl.Int32),
+            "few": [words.n < statistics.few] * len(rows),
             **columns,
         }
     )
+    return frame, cosine
+
+
+def _curves(values: Float[np.ndarray, "a b members"]) -> Float[np.ndarray, "curves members"]:
+    return values.reshape(values.shape[0] * values.shape[1], values.shape[2])
 
 
 def across_checkpoints(

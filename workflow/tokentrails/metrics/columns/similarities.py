@@ -1,4 +1,4 @@
-"""A similarity in its three forms: plain, minus that of random pairs, and standardised."""
+"""A similarity in all its forms: one function for every table that has them."""
 
 from __future__ import annotations
 
@@ -9,43 +9,63 @@ from jaxtyping import Float, Float32, Int
 
 from ...files.states import Layer
 from ...statistics.baseline import EMBEDDING, Baseline
-from ...statistics.similarity import pair_cosine, row_cosine
+from ...statistics.forms import FORMS
+from ...statistics.ratio import ratio
+from ...statistics.similarity import Moments, pair_cosines
 
-MEASURES = ("cosine", "adjusted", "standardised")
-UNITS = {"cosine": "cosine, -1 to 1", "adjusted": "cosine", "standardised": "cosine, -1 to 1"}
+Similarities = dict[str, Float[np.ndarray, " p"]]
+"""By form; NaN where there is no direction, no baseline, or nothing to scale by."""
 
 
-class Similarities(NamedTuple):
-    """One place's similarities, each of n pairs; NaN where there is no baseline.
+class Side(NamedTuple):
+    """Rows that pairs take one end from, and the moments of the sample of such rows, if known."""
 
-    Attributes
+    rows: Float[np.ndarray, "n d"]
+    moments: Moments | None
+
+
+def similarities(
+    left: Side,
+    right: Side,
+    chance: float,
+    pairs: tuple[Int[np.ndarray, " p"], Int[np.ndarray, " p"]] | None = None,
+) -> Similarities:
+    """Of the rows of two sides, pair by pair.
+
+    Parameters
     ----------
-    adjusted: the cosine minus that of random pairs at the same place.
-    standardised: of the states with every dimension as a z-score over the baseline's sample.
+    chance: the cosine of random pairs, NaN if unknown.
+    pairs: indices into `left` and into `right`; by default each row with the same one.
     """
+    a, b = pairs or [np.arange(len(left.rows))] * 2
+    moments = None
+    if left.moments is not None and right.moments is not None:
+        moments = left.moments, right.moments
+    cosine, centred, standardised = pair_cosines(left.rows, right.rows, a, b, moments)
+    forms = (cosine, *beyond_chance(cosine, np.array(chance)), centred, standardised)
+    return dict(zip(FORMS, forms, strict=True))
 
-    cosine: Float[np.ndarray, " n"]
-    adjusted: Float[np.ndarray, " n"]
-    standardised: Float32[np.ndarray, " n"]
 
-    @classmethod
-    def alone(cls, cosine: Float[np.ndarray, " n"]) -> Similarities:
-        """Cosines for which no baseline was asked."""
-        unknown = np.full(len(cosine), np.nan, dtype=np.float32)
-        return cls(cosine, unknown, unknown)
+def beyond_chance(
+    cosine: Float[np.ndarray, "*n"], chance: Float[np.ndarray, "*#n"]
+) -> tuple[Float[np.ndarray, "*n"], Float[np.ndarray, "*n"]]:
+    """`adjusted` and `scaled` of a cosine, or of means and ends of intervals at one place.
+
+    c - b, and (c - b) / (1 - b), which is 0 as in random pairs and 1 in equal directions; NaN where
+    random pairs have 1.
+    """
+    adjusted = cosine.astype(np.float64) - chance
+    return adjusted, ratio(adjusted, 1 - chance)
 
 
 def embedding_similarities(
     states: Layer, embedding: Float32[np.ndarray, "n d"], baseline: Baseline
 ) -> Similarities:
-    """Of each state with the same row of `embedding`, which is standardised by its own moments."""
-    place = (states.site, states.layer)
-    cosine = row_cosine(states.hidden, embedding)
-    standard = baseline.standardise(place, states.hidden)
-    return Similarities(
-        cosine,
-        baseline.adjusted("embedding", place, cosine),
-        row_cosine(standard, baseline.standardise(EMBEDDING, embedding)),
+    """Of each state with the same row of `embedding`, which has moments of its own."""
+    return similarities(
+        Side(states.hidden, baseline.moments.get(states.place)),
+        Side(embedding, baseline.moments.get(EMBEDDING)),
+        baseline.chance_of("embedding", states.place),
     )
 
 
@@ -53,9 +73,5 @@ def pair_similarities(
     states: Layer, a: Int[np.ndarray, " n"], b: Int[np.ndarray, " n"], baseline: Baseline
 ) -> Similarities:
     """Of state a[i] with state b[i], for every i."""
-    place = (states.site, states.layer)
-    cosine = pair_cosine(states.hidden, a, b)
-    standardised = Similarities.alone(cosine).standardised
-    if place in baseline.moments:  # else no second product of pairs that would all be NaN
-        standardised = pair_cosine(baseline.standardise(place, states.hidden), a, b)
-    return Similarities(cosine, baseline.adjusted("states", place, cosine), standardised)
+    side = Side(states.hidden, baseline.moments.get(states.place))
+    return similarities(side, side, baseline.chance_of("states", states.place), (a, b))
