@@ -211,7 +211,7 @@ def curve_table(model: str, shift: float, *groups: tuple[str, str]) -> pl.DataFr
             key
             | {"measure": measure, "grouping": grouping, "group": group, "layer": layer}
             | {"lost": layer / 10 + shift, "lost_low": layer / 10, "lost_high": 1.0}
-            for measure in ("cosine", "adjusted")
+            for measure in ("cosine", "scaled")
             for grouping, group in groups
             for layer in range(5)
         ],
@@ -230,7 +230,7 @@ def test_the_figure_of_half_lives_has_all_words_of_the_control_in_grey():
         assert [row["value"] for row in line] == approx([0.5, 0.6, 0.7, 0.8, 0.9])
         assert {row["colour"] for row in line} == {"#777777"} and "random weights" in labels(panel)
     assert "Solid grey: the same architecture with random weights" in notes(chart)
-    assert "andom" not in notes(half_life(curve, None, threshold=0.1, **BAND))
+    assert "random weights" not in notes(half_life(curve, None, threshold=0.1, **BAND))
 
 
 # --- shuffled texts ------------------------------------------------------------------------------
