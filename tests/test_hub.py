@@ -416,9 +416,9 @@ def test_the_paper_is_planned_for_the_models_of_each_study(paper):
 @pytest.mark.slow
 def test_the_paper_is_planned_for_every_checkpoint_of_pythia(paper):
     jobs = wf.rules_to_run(paper, "convergence", "perturbation", *PAPER)
-    assert jobs["hidden_states"] == jobs["passing_model"] == 4 * 9  # the baseline is the fourth
-    assert jobs["perturbation_table"] == jobs["baseline"] == 9
-    assert jobs["tokens"] == 4 and jobs["convergence_tables"] == jobs["alignment_table"] == 2
+    assert jobs["hidden_states"] == jobs["passing_model"] == 5 * 9  # the baseline is the fifth
+    assert jobs["perturbation_table"] == 2 * jobs["baseline"] == 2 * 9
+    assert jobs["tokens"] == 5 and jobs["convergence_tables"] == jobs["alignment_table"] == 2
     assert "model" not in jobs
 
 

@@ -1,6 +1,7 @@
 """Words are drawn from a list by their token count, alone or with contexts that perturb them."""
 
 import hashlib
+import json
 import logging
 import shutil
 from collections import Counter, defaultdict
@@ -510,17 +511,24 @@ def test_tokens_of_words_are_made_from_the_command_line(tmp_path):
     (folder / "own.txt").write_text("\n".join(LIST) + "\n", encoding="utf-8")
     wf.write_yaml(folder / "words.yaml", {"words": few})
     wf.write_yaml(folder / "moved.yaml", {"words": own, "contexts": list(CONTEXTS)})
+    published = {"boats": {"sentences": ["They saw the boats.", "We hire boats"]}}
+    (folder / "published.json").write_text(json.dumps(published), encoding="utf-8")
+    (folder / "own text.txt").write_text("We saw the old boats. Two of my boats sank.\n")
+    from_text = {"words": {"n_tokens": [1, 2, 3, 4, 5]}, "contexts_from": "own text.txt"}
+    wf.write_yaml(folder / "mined.yaml", from_text | {"left": 3, "others": 1})
+    files = {name: {"file": f"{name}.yaml"} for name in ("words", "moved", "mined")}
     wf.write_yaml(
         folder / "config/config.yaml",
         {
             "models": {"neox": {"source": "path:models/neox", "checkpoints": ["step0", "step1"]}},
-            "experiments": {"words": {"file": "words.yaml"}, "moved": {"file": "moved.yaml"}},
+            "experiments": files | {"published": {"file": "published.json"}},
             "baseline": {"enabled": False},
         },
     )
-    targets = [f"results/tokens/neox/{name}.parquet" for name in ("words", "moved")]
+    names = ("words", "moved", "published", "mined")
+    targets = [f"results/tokens/neox/{name}.parquet" for name in names]
     wf.run(folder, *targets)
-    words, moved = (pq.read_table(folder / target) for target in targets)
+    words, moved, *natural = (pq.read_table(folder / target) for target in targets)
     listed = (folder / "resources/words/wordfreq.txt").read_text(encoding="utf-8").splitlines()
     assert len(listed) == 100_000
     assert words.num_rows == 10
@@ -535,6 +543,14 @@ def test_tokens_of_words_are_made_from_the_command_line(tmp_path):
     assert (about["word_list"], about["contexts"]) == ("own.txt", "5")
     assert set(moved["variant"].to_pylist()) == {"base", "P1", "P2"}
     assert "variant" in about["definitions"]
+    texts = [["They saw the boats", "We hire boats"], ["We saw the old boats", "Two of my boats"]]
+    for table, bases in zip(natural, texts, strict=True):
+        rows = table.to_pylist()
+        assert [row["text"] for row in rows if row["variant"] == "base"] == bases
+        assert {row["variant"] for row in rows} == {"base", "P2"}
+    about = {k.decode(): v.decode() for k, v in natural[1].schema.metadata.items()}
+    content = (folder / "own text.txt").read_bytes()
+    assert about["text_sha256"] == hashlib.sha256(content).hexdigest()
     log = (folder / "results/logs/tokens/neox/words.log").read_text()
     assert "n_tokens 2: " in log and "left out" in log
 
@@ -542,3 +558,7 @@ def test_tokens_of_words_are_made_from_the_command_line(tmp_path):
     with (folder / "own.txt").open("a", encoding="utf-8") as file:
         file.write("guidance\n")
     assert wf.jobs_to_run(folder, *targets) == {wf.Job("tokens", "neox/moved")}
+    with (folder / "own text.txt").open("a", encoding="utf-8") as file:
+        file.write("He said that boats sink.\n")
+    stale = {wf.Job("tokens", f"neox/{name}") for name in ("moved", "mined")}
+    assert wf.jobs_to_run(folder, *targets) == stale
