@@ -128,6 +128,7 @@ LONG = (
     "context",
     "convergence",
     "perturbation",
+    "perturbation_contexts",
     "ranks",
     "evolution",
     "predictions",
