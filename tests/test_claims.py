@@ -17,11 +17,23 @@ from tokentrails.claims.page import claims_page
 from tokentrails.claims.query import Queries, run_sql
 from tokentrails.claims.sources import Source
 from tokentrails.claims.sql import tables_of
-from tokentrails.claims.table import Run, claims_table
-from tokentrails.claims.verdict import AS_PUBLISHED, FAILS, HOLDS, UNTESTABLE, answer, verdict
+from tokentrails.claims.table import Run, claims_table, forms_table, tested_claims
+from tokentrails.claims.verdict import (
+    AS_PUBLISHED,
+    FAILS,
+    HOLDS,
+    UNDECIDED,
+    UNTESTABLE,
+    evidence,
+    p_value,
+    verdict,
+    weakest,
+    worded,
+)
 from tokentrails.errors import TokentrailsError
 from tokentrails.files.tables import write_table
 from tokentrails.statistics.bootstrap import Bootstrap
+from tokentrails.statistics.forms import FORMS
 
 ROOT = Path(__file__).parent.parent
 BOOTSTRAP = Bootstrap(200, 0.95, 0)
@@ -59,7 +71,7 @@ def with_norm(frame):
 def tables():
     """A table of each metric that claims read, with its documented columns."""
     at_layers = with_norm(grid(**LABELS, layer=LAYERS, position=[3])).with_columns(WORD)
-    identity = measured(at_layers, "cosine", "adjusted", "standardised")
+    identity = measured(at_layers, "adjusted", *FORMS)
     pairs = grid(label_a=["a", "b"], label_b=["c", "d"], word=["bank", "lead"], layer=LAYERS)
     pairs = with_norm(pairs).with_columns(token="Ġ" + pl.col("word"))
     pairs = pairs.with_columns(
@@ -87,8 +99,8 @@ def tables():
         ),
         rank=pl.col("position") * 7 + pl.col("layer"),
         rank_as_published=pl.col("position") * 3 + pl.col("layer"),
-        nearest=pl.concat_list(pl.lit("fox"), pl.lit("dog")),
-        nearest_cosine=pl.concat_list(pl.lit(0.5), pl.lit(0.4)),
+        nearest=pl.concat_list(pl.lit("fox"), pl.lit("ĠFox"), *map(pl.lit, "abc")),
+        nearest_cosine=pl.concat_list(*map(pl.lit, (0.5, 0.4, 0.3, 0.2, 0.1))),
     )
     lists = grid(label=["s"], layer=[0, 1], head=[0, 1], position=[0, 1, 2], side=["key", "query"])
     heads = lists.with_columns(
@@ -115,23 +127,23 @@ def tables():
     )
     return {
         "identity": identity,
-        "context": measured(pairs, "cosine", "adjusted", "standardised"),
+        "context": measured(pairs, "adjusted", *FORMS),
         "summary": pl.DataFrame(LABELS).with_columns(
             WORD, depth=pl.lit(DEPTH), half_life_layer=pl.Series([2, 3, 4, 1])
         ),
         "half_lives": measured(
-            grid(label=["s", "t"], measure=["cosine", "adjusted"]).with_columns(
-                half_life_layer=pl.Series([2, 3, 4, 1]), depth=pl.lit(DEPTH), counted=pl.lit(True)
+            grid(label=["s", "t"], measure=FORMS).with_columns(
+                half_life_layer=pl.Series([2, 3, 4, 1] * 2),
+                depth=pl.lit(DEPTH),
+                counted=pl.lit(True),
             )
         ),
         "senses": measured(
-            with_norm(
-                grid(word=["bank", "lead"], layer=LAYERS, measure=["cosine", "standardised"])
-            ),
+            with_norm(grid(word=["bank", "lead"], layer=LAYERS, measure=FORMS)),
             *("within", "between", "gap", "auc"),
         ),
         "senses_by_layer": measured(
-            grid(site=["resid"], layer=LAYERS, measure=["cosine", "standardised"]),
+            grid(site=["resid"], layer=LAYERS, measure=FORMS),
             *("gap", "gap_low", "gap_high", "auc", "auc_low", "auc_high", "p_holm"),
         ),
         "senses_best": measured(
@@ -149,16 +161,17 @@ def tables():
             "ci_low",
             "ci_high",
         ),
-        "convergence": measured(steps, "cosine", "adjusted"),
+        "convergence": measured(steps, "adjusted", *FORMS),
         "convergence_by_group": measured(
             steps_by_group, "mean", "ci_low", "ci_high", "adjusted", "standardised"
         ),
         "alignment": measured(
             steps_by_group,
             *("cosine", "cosine_ci_low", "cosine_ci_high", "cka", "cka_ci_low", "cka_ci_high"),
+            "procrustes",
         ),
-        "perturbation": measured(groups, "cosine", "adjusted", "standardised"),
-        "ranks": measured(ranks, "cosine", "cosine_as_published"),
+        "perturbation": measured(groups, "adjusted", *FORMS),
+        "ranks": measured(ranks, "cosine_as_published", *FORMS),
         "ranks_by_class": measured(classes, "value", "ci_low", "ci_high").with_columns(n=4),
         "ranks_gap": measured(
             by_class.join(grid(layer=[0, 1]), how="cross"), "gap", "ci_low", "ci_high"
@@ -211,7 +224,7 @@ def test_the_claims_of_all_four_studies_are_there():
 
 @pytest.mark.parametrize("claim", SHIPPED.claims, ids=lambda claim: claim.id)
 def test_every_shipped_formula_runs_on_the_documented_columns(claim):
-    for sql in filter(None, (claim.as_published, claim.corrected)):
+    for sql in (claim.as_published, *claim.corrected_formulas().values()):
         found = number(shipped_tables(claim), sql, claim.statistic, claim.difference)
         if claim.applies_to.models not in (("gpt2-medium",), ("distilgpt2",)):  # of other depth
             assert found.value is not None, (sql, found.reason)
@@ -220,7 +233,7 @@ def test_every_shipped_formula_runs_on_the_documented_columns(claim):
 @pytest.mark.parametrize("number", SHIPPED.numbers, ids=lambda number: number.name)
 def test_every_shipped_number_is_one_number(number):
     run = run_with([(number.name, number.tables)])
-    nothing = claims_table([], run, BOOTSTRAP, few=10, provenance={})
+    nothing = claims_table([], run, 0.95, provenance={})
     made = json.loads(numbers(nothing, [number], run))
     (values,) = made["numbers"][number.name].values()
     assert values != {}
@@ -245,8 +258,10 @@ def test_published_numbers_agree_with_what_is_claimed():
     """A published number that its own claim would call wrong is a slip of ours."""
     for claim in SHIPPED.claims:
         if claim.published is not None:
-            interval = (claim.published, claim.published)
-            assert answer(claim.target, Estimate(claim.published, *interval)) == "yes", claim.id
+            draws = np.full(1000, claim.published)
+            found = Estimate(claim.published, units=99, fewest=99, draws=draws)
+            said = evidence(claim.target, found)
+            assert said is not None and said.favour < 0.01, claim.id
 
 
 # --- formulas ------------------------------------------------------------------------------------
@@ -318,9 +333,39 @@ def test_null_and_nan_take_no_part_and_nothing_left_is_a_reason():
     assert "infinite in 1 rows" in number({"unit": ["a", "b"], "value": [1.0, np.inf]}).reason
 
 
-def test_one_unit_has_no_interval():
-    found = number({"unit": ["a", "a"], "value": [1.0, 2.0]})
-    assert found.value == 1.5 and found.low is None
+def test_few_units_have_no_interval():
+    for n in (1, 4):
+        found = number({"unit": [f"u{i}" for i in range(n)] * 2, "value": [1.0, 2.0] * n})
+        assert found.value == 1.5 and found.low is None and not len(found.draws)
+    assert number({"unit": list("abcde"), "value": [1.0] * 5}).low == 1.0
+    rows = {"unit": [f"u{i}" for i in range(9)], "value": [1.0] * 9, "g": ["x"] * 5 + ["y"] * 4}
+    found = number(rows, 'SELECT unit, value, g AS "group" FROM t', difference=("x", "y"))
+    assert found.low is None and (found.units, found.fewest) == (9, 4)
+
+
+def test_p_is_below_alpha_exactly_where_the_interval_is_clear():
+    """The inverse of the interval: it is clear of a bit less, and not of a bit more."""
+    rng = np.random.default_rng(4)
+    for n in (5, 9, 60):
+        found = number({"unit": [f"u{i}" for i in range(n)], "value": rng.normal(1, 1, n)})
+        for end, above in ((found.low, True), (found.high, False)):
+            for step, clear in ((-0.02, above), (0.02, not above)):
+                x = end + step
+                target = Target(above=x) if above else Target(below=x)
+                assert (evidence(target, found).favour < 0.025) == clear
+
+
+def test_one_sided_errors_are_as_frequent_as_they_say():
+    rng = np.random.default_rng(5)
+    n = 12
+    p = [
+        evidence(
+            Target(above=0.0),
+            number({"unit": [f"u{i}" for i in range(n)], "value": rng.normal(size=n)}),
+        ).favour
+        for _ in range(400)
+    ]
+    assert 0.02 <= np.mean(np.array(p) < 0.05) <= 0.08
 
 
 def test_the_order_of_rows_changes_nothing():
@@ -407,8 +452,27 @@ def test_a_query_in_a_process_of_its_own_gives_what_it_gives_here(tmp_path):
 # --- verdicts ------------------------------------------------------------------------------------
 
 ABOVE, BELOW = Target(above=1.0), Target(below=1.0)
-OVER, UNDER, ACROSS = Estimate(2, 1.5, 3, 9, 9), Estimate(0, -1, 0.5, 9, 9), Estimate(1, 0, 2, 9, 9)
+NEAR = Target(value=0.5, tolerance=0.01)
 NONE = Estimate(reason="no table")
+
+
+def normal(mean, error, seed=0, units=50):
+    """An estimate with so large a standard error."""
+    draws = mean + error * np.random.default_rng(seed).standard_normal(20_000)
+    low, high = np.quantile(draws, [0.025, 0.975])
+    return Estimate(mean, low, high, units, units, units, draws)
+
+
+OVER, UNDER, ACROSS = normal(2, 0.2, 1), normal(0, 0.2, 2), normal(1, 0.2, 3)
+SAME = Estimate(1, 1, 1, 9, 9, 9, np.ones(20_000))
+
+
+def judged(target, published, corrected, holm=1.0):
+    """The verdict, with p multiplied by what Holm's correction may make of it."""
+    forms = corrected if isinstance(corrected, dict) else {"": corrected}
+    p = p_value(target, forms)
+    p = None if p is None else min(1.0, p * holm)
+    return verdict(target, published, forms, p=p, alpha=0.05)
 
 
 @pytest.mark.parametrize(
@@ -418,32 +482,79 @@ NONE = Estimate(reason="no table")
         (ABOVE, UNDER, OVER, HOLDS),
         (ABOVE, OVER, UNDER, AS_PUBLISHED),
         (ABOVE, OVER, ACROSS, AS_PUBLISHED),
+        # One is significant and the other is not, but they do not differ.
+        (ABOVE, normal(1.5, 0.2, 4), normal(1.3, 0.2, 5), UNDECIDED),
+        (ABOVE, Estimate(2, n=4, units=4, fewest=4), UNDER, FAILS),
         (ABOVE, UNDER, UNDER, FAILS),
         (ABOVE, ACROSS, UNDER, FAILS),
-        (ABOVE, ACROSS, ACROSS, UNTESTABLE),
+        (ABOVE, ACROSS, ACROSS, UNDECIDED),
         (ABOVE, NONE, UNDER, FAILS),
         (ABOVE, OVER, NONE, UNTESTABLE),
-        (ABOVE, OVER, Estimate(2, n=3, units=1), UNTESTABLE),
+        (ABOVE, OVER, Estimate(2, n=3, units=1, fewest=1), UNTESTABLE),
+        (ABOVE, OVER, Estimate(2, n=9, units=4, fewest=4), UNTESTABLE),
         (BELOW, UNDER, UNDER, HOLDS),
         (BELOW, UNDER, OVER, AS_PUBLISHED),
         (BELOW, OVER, OVER, FAILS),
-        (ABOVE, Estimate(1, 1, 1, 9, 9), Estimate(1, 1, 1, 9, 9), FAILS),
-        (Target(value=0.5, tolerance=0.01), Estimate(0.509), Estimate(0.509), HOLDS),
-        (Target(value=0.5, tolerance=0.01), Estimate(0.509), Estimate(0.6), AS_PUBLISHED),
-        (Target(value=0.5, tolerance=0.01), Estimate(0.6), Estimate(0.48), FAILS),
-        (Target(value=0.5, tolerance=0.01), Estimate(0.5), NONE, UNTESTABLE),
+        (ABOVE, SAME, SAME, FAILS),  # what is claimed is strictly above
+        # Values: one text has the number that it has; of several, the interval counts.
+        (NEAR, Estimate(0.509, n=1, units=1), Estimate(0.509, n=1, units=1), HOLDS),
+        (NEAR, Estimate(0.509, n=1, units=1), Estimate(0.6, n=1, units=1), AS_PUBLISHED),
+        (NEAR, Estimate(0.6, n=1, units=1), Estimate(0.48, n=1, units=1), FAILS),
+        (NEAR, NONE, Estimate(0.5, n=4, units=4, fewest=4), UNTESTABLE),
+        (NEAR, normal(0.5, 0.003), normal(0.5, 0.003), HOLDS),
+        (NEAR, normal(0.5, 0.01), normal(0.5, 0.01), UNDECIDED),
+        (NEAR, normal(0.5, 0.003), normal(0.6, 0.003), AS_PUBLISHED),
+        (NEAR, normal(0.6, 0.003), normal(0.6, 0.003), FAILS),
     ],
 )
 def test_verdicts(target, published, corrected, expected):
-    assert verdict(target, published, corrected)[0] == expected
+    assert judged(target, published, corrected)[0] == expected
+
+
+@pytest.mark.parametrize(
+    ("forms", "expected", "reason"),
+    [
+        ((OVER, OVER, OVER, OVER), HOLDS, ""),
+        ((UNDER, UNDER, UNDER, UNDER), FAILS, ""),
+        ((OVER, OVER, OVER, ACROSS), UNDECIDED, "reaches over 1 by standardised"),
+        ((OVER, UNDER, UNDER, ACROSS), UNDECIDED, "cosine for it, scaled, centred against"),
+        ((OVER, NONE, OVER, OVER), UNTESTABLE, "no table"),
+    ],
+)
+def test_a_direction_holds_where_all_forms_agree(forms, expected, reason):
+    found, why = judged(ABOVE, UNDER, dict(zip(FORMS, forms, strict=True)))
+    assert found == expected and reason in why
+
+
+def test_the_form_that_is_shown_is_the_one_that_says_least():
+    weak = normal(1.5, 0.2, 6)
+    assert weakest(ABOVE, {"cosine": OVER, "scaled": weak}) == "scaled"
+    assert weakest(BELOW, {"cosine": OVER, "scaled": weak}) == "scaled"
+    assert weakest(ABOVE, {"cosine": OVER, "scaled": NONE}) is None
+    assert p_value(ABOVE, {"cosine": OVER, "scaled": weak}) == p_value(ABOVE, {"": weak})
 
 
 def test_reasons_say_what_is_lacking():
-    assert verdict(ABOVE, OVER, NONE)[1] == "no table; as published it holds"
-    assert "undecided" in verdict(ABOVE, ACROSS, ACROSS)[1]
-    assert "fewer than two units" in verdict(ABOVE, OVER, Estimate(2, n=3, units=1))[1]
-    assert verdict(ABOVE, OVER, OVER, few=10)[1] == "few units: 9"
-    assert verdict(ABOVE, OVER, OVER, few=9)[1] == ""
+    assert judged(ABOVE, OVER, NONE)[1] == "no table; as published it holds"
+    assert judged(ABOVE, ACROSS, ACROSS)[1] == "the interval reaches over 1"
+    assert judged(NEAR, ACROSS, normal(0.5, 0.01))[1].endswith("over an end of the tolerance")
+    few = Estimate(2, n=9, units=4, fewest=4)
+    assert "takes 5 units in each group; here 4" in judged(ABOVE, OVER, few)[1]
+
+
+def test_what_is_clear_alone_may_be_undecided_among_many():
+    found = normal(1.5, 0.2, 7)  # p = 0.013
+    assert judged(ABOVE, UNDER, found)[0] == HOLDS
+    verdict_of_many, why = judged(ABOVE, UNDER, found, holm=10)
+    assert verdict_of_many == UNDECIDED and "after Holm" in why
+
+
+def test_another_model_than_the_studys_replicates_it_or_not(tmp_path):
+    assert worded(FAILS, elsewhere=True) == "not replicated" and worded(FAILS, elsewhere=False)
+    path = claims_file(tmp_path, {}, studies={"S": ["m"]})
+    file = load_claims(path, TABLES)
+    assert [file.elsewhere(file.claims[0], name) for name in ("m", "n")] == [False, True]
+    assert not load_claims(claims_file(tmp_path, {}), TABLES).elsewhere(file.claims[0], "n")
 
 
 def test_models_that_a_claim_is_not_about():
@@ -480,14 +591,20 @@ def claims_file(tmp_path, *claims, **more):
     return path
 
 
-def evaluated(tmp_path, *claims, models=("m",)):
-    file = load_claims(claims_file(tmp_path, *claims), TABLES)
+def evaluated(tmp_path, *claims, models=("m",), **more):
+    file = load_claims(claims_file(tmp_path, *claims, **more), TABLES)
     run = run_with([(claim.id, claim.tables) for claim in file.claims], models)
-    return claims_table(file.claims, run, BOOTSTRAP, few=2, provenance={"x": "y"}), file, run
+    found = tested_claims(file.claims, run, BOOTSTRAP)
+    return claims_table(found, run, 0.95, provenance={"x": "y"}), found, file, run
+
+
+def page(tmp_path, *claims, **more):
+    table, found, file, _ = evaluated(tmp_path, *claims, **more)
+    return claims_page(table, forms_table(found, provenance={}), file, 0.95)
 
 
 def test_every_claim_has_a_row_even_without_a_model(tmp_path):
-    table, _, _ = evaluated(tmp_path, {}, {"applies_to": {"models": ["nobody"]}}, models=("m", "n"))
+    table, *_ = evaluated(tmp_path, {}, {"applies_to": {"models": ["nobody"]}}, models=("m", "n"))
     rows = table.to_pylist()
     assert [(r["claim"], r["model"]) for r in rows] == [
         ("claim-0", "m"),
@@ -495,18 +612,63 @@ def test_every_claim_has_a_row_even_without_a_model(tmp_path):
         ("claim-1", None),
     ]
     assert rows[2]["verdict"] == UNTESTABLE and "nobody" in rows[2]["reason"]
-    first = ["claim", "study", "statement", "published_value", "value_as_published"]
-    assert table.column_names[:9] == [*first, "value_corrected", "ci_low", "ci_high", "verdict"]
+    first = ["claim", "study", "statement", "statement_is", "published_value"]
+    values = ["value_as_published", "value_corrected", "ci_low", "ci_high", "verdict"]
+    assert table.column_names[:10] == [*first, *values]
+
+
+# Enough units for an interval: those of `ranks` are two texts, those of `identity` four.
+UNITS = "SELECT CONCAT(label, layer, site) AS unit, cosine - 0.3 AS value FROM identity"
+FORMS_OF = {
+    "as_published": UNITS,
+    "corrected": "SELECT CONCAT(label, layer, site) AS unit, {form} - 0.3 AS value FROM identity",
+    "correction": "c",
+}
+
+
+def test_a_corrected_formula_is_run_in_every_form_and_variant(tmp_path):
+    variants = {"all": "0", "late": "6"}
+    sql = FORMS_OF["corrected"] + " WHERE layer >= {variant}"
+    claim = FORMS_OF | {"corrected": sql, "variants": variants}
+    table, found, *_ = evaluated(tmp_path, claim)
+    forms = forms_table(found, provenance={}).to_pylist()
+    assert [row["form"] for row in forms] == [f"{f}, {v}" for f in FORMS for v in variants]
+    identity = TABLES["identity"]
+    for row in forms:
+        form, variant = row["form"].split(", ")
+        here = identity.filter(pl.col("layer") >= int(variants[variant]))[form]
+        assert row["value"] == pytest.approx(here.mean() - 0.3)
+    (shown,) = (row for row in forms if row["shown"])
+    (row,) = table.to_pylist()
+    assert (shown["form"], shown["value"]) == (row["form"], row["value_corrected"])
+    assert row["p"] == pytest.approx(2 * max(form["favour"] for form in forms))
+    assert row["verdict"] == HOLDS
+
+
+def test_holm_is_over_all_claims_and_models_of_a_run(tmp_path):
+    claim = {"as_published": UNITS.replace("0.3", "0.47")}
+    alone = evaluated(tmp_path, claim)[0].to_pylist()
+    two = evaluated(tmp_path, claim, models=("m", "n"))[0].to_pylist()
+    assert 0.001 < alone[0]["p"] == alone[0]["p_holm"] == two[0]["p"]
+    assert two[0]["p_holm"] == pytest.approx(2 * two[0]["p"])
+    nothing = {"as_published": "SELECT label AS unit, NULL AS value FROM identity"}
+    with_one = evaluated(tmp_path, claim, nothing)[0].to_pylist()
+    assert with_one[0]["p_holm"] == alone[0]["p"]  # what is not tested is no test
+
+
+def test_the_page_shows_every_form_and_says_where_a_claim_is_replicated(tmp_path):
+    html = page(tmp_path, FORMS_OF | {"statement_is": "reading"}, studies={"S": ["other"]})
+    assert html.count("<svg class='forms'") == 1 and html.count("<circle") == len(FORMS)
+    assert "'>replicated</span>" in html and "read from its tables" in html
 
 
 def test_untrusted_text_stays_text(tmp_path):
     claim = {key: NASTY for key in ("study", "statement", "source", "measure")}
     claim |= {"as_published": f"SELECT label AS unit, cosine AS value FROM identity -- {NASTY}"}
-    table, file, _ = evaluated(tmp_path, claim)
-    html = claims_page(table, file.claims, 0.95)
+    html = page(tmp_path, claim, studies={NASTY: [NASTY]})
     assert "<script" not in html and html.count("</style>") == 1
     assert not re.search(r"(src|href)=", html)  # nothing is fetched
-    table, _, _ = evaluated(tmp_path, {"statement": "=1+1"})
+    table, *_ = evaluated(tmp_path, {"statement": "=1+1"})
     write_table(table, tmp_path / "c.parquet", tmp_path / "c.csv")
     assert "'=1+1" in (tmp_path / "c.csv").read_text()
 
@@ -514,22 +676,25 @@ def test_untrusted_text_stays_text(tmp_path):
 def test_the_same_bytes_every_time(tmp_path):
     made = []
     for name in ("a", "b"):
-        table, file, run = evaluated(tmp_path, {}, {"statistic": "median"})
+        table, found, file, run = evaluated(tmp_path, {}, FORMS_OF | {"statistic": "median"})
         write_table(table, tmp_path / name)
-        text = claims_page(table, file.claims, 0.95) + numbers(table, file.numbers, run)
+        forms = forms_table(found, provenance={})
+        text = claims_page(table, forms, file, 0.95) + numbers(table, file.numbers, run)
         made.append((tmp_path / name).read_bytes() + text.encode())
     assert made[0] == made[1]
 
 
 def test_a_new_claim_moves_no_other_interval(tmp_path):
-    alone = evaluated(tmp_path, {})[0].to_pylist()
-    together = evaluated(tmp_path, {}, {})[0].to_pylist()
-    assert alone[0] == together[0]
+    claim = {"as_published": UNITS}
+    alone = evaluated(tmp_path, claim)[0].to_pylist()
+    together = evaluated(tmp_path, claim, claim)[0].to_pylist()
+    for key in ("ci_low", "ci_high", "p"):
+        assert alone[0][key] == together[0][key]
     assert together[0]["ci_low"] != together[1]["ci_low"]  # their draws are their own
 
 
 def test_numbers_are_sorted_and_rounded(tmp_path):
-    table, file, run = evaluated(tmp_path, {})
+    table, _, file, run = evaluated(tmp_path, {})
     text = numbers(table, file.numbers, run)
     data = json.loads(text)
     assert text == json.dumps(data, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
@@ -542,7 +707,7 @@ def quoted(tmp_path, sql, **more):
     entry = {"name": "n", "meaning": "m", "tables": {"identity": "*/identity"}, "sql": sql} | more
     file = load_claims(claims_file(tmp_path, {}, numbers=[entry]), TABLES)
     run = run_with([("n", file.numbers[0].tables)], ("m", "n"))
-    nothing = claims_table([], run, BOOTSTRAP, few=2, provenance={})
+    nothing = claims_table([], run, 0.95, provenance={})
     return json.loads(numbers(nothing, file.numbers, run))["numbers"]["n"]
 
 
@@ -595,6 +760,9 @@ def test_values_that_cannot_be_told_apart_are_refused(tmp_path, sql):
         ({"as_published": "DROP TABLE identity"}, ("no query", "SELECT")),
         ({"as_published": "SELECT * FROM read_csv('x')"}, ("a file of its own",)),
         ({"corrected": "SELECT 1"}, ("go together",)),
+        ({"as_published": "SELECT {form} AS value FROM identity"}, ("{form}", "one way")),
+        ({"variants": {"a": "1"}}, ("variants", "go together")),
+        ({"corrected": "SELECT {variant}", "correction": "c"}, ("variants", "go together")),
         ({"id": "Not an id"}, ("Not an id",)),
     ],
 )

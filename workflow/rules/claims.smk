@@ -2,7 +2,7 @@
 #
 # in:  the claims file, and the metric tables that it names and this configuration makes; the files that the
 #      configuration lists under `paper`
-# out: results/claims.parquet, .csv and .html, results/numbers.json;
+# out: results/claims.parquet, .csv and .html, results/claims_forms.parquet and .csv, results/numbers.json;
 #      results/paper/{study}/{number}_{name}.*, results/paper/index.html and .csv
 
 from tokentrails.claims.file import load_claims
@@ -22,9 +22,12 @@ PAPER_ITEMS = items(CONFIG.paper, PAPER_FORMATS)
 CLAIM_FILES = {
     "table": "results/claims.parquet",
     "csv": "results/claims.csv",
+    "forms": "results/claims_forms.parquet",
+    "forms_csv": "results/claims_forms.csv",
     "page": "results/claims.html",
     "numbers": "results/numbers.json",
 }
+CLAIM_LABELS = {"page": "page", "csv": "table", "forms_csv": "table, every form of similarity"}
 PAPER_INDEX = {"page": "results/paper/index.html", "table": "results/paper/index.csv"}
 # What is asked for: nothing where claims are switched off, or no figures of studies are listed.
 CLAIM_TARGETS = list(CLAIM_FILES.values()) if CLAIMS else []
@@ -56,9 +59,9 @@ if CLAIMS:
                         path,
                         caption="../report/claims.rst",
                         category="Claims",
-                        labels={"what": "table" if name == "csv" else "page"},
+                        labels={"what": CLAIM_LABELS[name]},
                     )
-                    if name in ("csv", "page")
+                    if name in CLAIM_LABELS
                     else path
                 )
                 for name, path in CLAIM_FILES.items()

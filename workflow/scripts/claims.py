@@ -14,7 +14,7 @@ with job(snakemake):
     from tokentrails.claims.page import claims_page
     from tokentrails.claims.query import Queries
     from tokentrails.claims.sources import Source
-    from tokentrails.claims.table import Run, claims_table
+    from tokentrails.claims.table import Run, claims_table, forms_table, tested_claims
     from tokentrails.files.atomic import write_text
     from tokentrails.files.tables import provenance_of, write_table
     from tokentrails.statistics.settings import Statistics
@@ -49,20 +49,17 @@ with job(snakemake):
     }
     with Queries(given) as query:
         run = Run(models, sources, query)
-        table = claims_table(
-            file.claims,
-            run,
-            statistics.bootstrap,
-            few=statistics.few,
-            provenance={
-                "claims_file_sha256": hashlib.sha256(
-                    Path(snakemake.input.file).read_bytes()
-                ).hexdigest(),
-                "models": ", ".join(models),
-            }
-            | statistics.provenance,
-        )
+        found = tested_claims(file.claims, run, statistics.bootstrap)
+        provenance = {
+            "claims_file_sha256": hashlib.sha256(
+                Path(snakemake.input.file).read_bytes()
+            ).hexdigest(),
+            "models": ", ".join(models),
+        } | statistics.provenance
+        table = claims_table(found, run, statistics.bootstrap.confidence, provenance=provenance)
+        forms = forms_table(found, provenance=provenance)
         quoted = numbers(table, file.numbers, run)
     write_table(table, output.table, output.csv)
-    write_text(output.page, claims_page(table, file.claims, statistics.bootstrap.confidence))
+    write_table(forms, output.forms, output.forms_csv)
+    write_text(output.page, claims_page(table, forms, file, statistics.bootstrap.confidence))
     write_text(output.numbers, quoted)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ..files.schema import check, closest, schema, with_defaults
 from ..files.yaml_file import Where, YamlFile
 from ..settings import build
+from ..statistics.forms import FORMS
 from .sql import tables_of
 
 
@@ -37,6 +39,9 @@ class Spec:
         checkpoint = f"@{self.checkpoint}" if self.checkpoint else ""
         return f"{self.experiment}/{self.metric}{checkpoint}"
 
+
+FORM, VARIANT = "{form}", "{variant}"
+"""In a corrected formula: stand for each form of similarity, and for each variant, in turn."""
 
 Tables = dict[str, tuple[Spec, ...]]
 """By the name that formulas use: the candidates, of which the first that is made is read."""
@@ -86,6 +91,7 @@ class Claim:
     Attributes
     ----------
     corrected: None where nothing was wrong: `as_published` is then both.
+    variants: SQL by name, for choices that the statement leaves open.
     where: file and line, for messages.
     """
 
@@ -93,6 +99,7 @@ class Claim:
     study: str
     source: str
     statement: str
+    statement_is: Literal["stated", "reading"]
     measure: str
     published: float | None = None
     target: Target
@@ -103,7 +110,12 @@ class Claim:
     correction: str
     statistic: str
     difference: tuple[str, str] | None = None
+    variants: Mapping[str, str]
     where: str
+
+    def corrected_formulas(self) -> dict[str, str]:
+        """The corrected formula by form of similarity and variant; alone by `""`."""
+        return _written_out(self.corrected or self.as_published, self.variants)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,10 +139,20 @@ class Quoted:
 
 @dataclass(frozen=True)
 class ClaimsFile:
-    """What a claims file holds, in its order."""
+    """What a claims file holds, in its order.
+
+    Attributes
+    ----------
+    studies: the models that each study is about, by its name; a study may be missing.
+    """
 
     claims: tuple[Claim, ...]
     numbers: tuple[Quoted, ...]
+    studies: dict[str, tuple[str, ...]]
+
+    def elsewhere(self, claim: Claim, model: str) -> bool:
+        """Whether the claim's study is about other models than this one."""
+        return claim.study in self.studies and model not in self.studies[claim.study]
 
 
 def load_claims(path: str | Path, metrics: Collection[str]) -> ClaimsFile:
@@ -162,6 +184,7 @@ def load_claims(path: str | Path, metrics: Collection[str]) -> ClaimsFile:
     return ClaimsFile(
         tuple(map(_claim, sections["claims"])),
         tuple(build(Quoted, entry) for entry in sections["numbers"]),
+        {name: tuple(models) for name, models in data["studies"].items()},
     )
 
 
@@ -201,9 +224,27 @@ def _check_formulas(entry: dict[str, Any], where: Where, metrics: Collection[str
                 )
     for key in ("as_published", "corrected", "sql"):
         if key in entry:
-            tables_of(entry[key], where / key)
+            for sql in _written_out(entry[key], entry.get("variants", {})).values():
+                tables_of(sql, where / key)
+    for key, name in product(("as_published", "sql"), (FORM, VARIANT)):
+        if name in entry.get(key, ""):
+            raise (where / key).error(
+                f"{name} stands in {key!r}", "write one way there: only 'corrected' has several."
+            )
+    if bool(entry.get("variants")) != (VARIANT in entry.get("corrected", "")):
+        raise where.error(
+            f"'variants' and {VARIANT} in 'corrected' go together", "give both, or none of them."
+        )
     if ("corrected" in entry) != bool(entry.get("correction")):
         raise where.error(
             "'corrected' and 'correction' go together: a formula, and what it puts right",
             "give both, or none where nothing was wrong.",
         )
+
+
+def _written_out(sql: str, variants: Mapping[str, str]) -> dict[str, str]:
+    forms = FORMS if FORM in sql else ("",)
+    return {
+        ", ".join(filter(None, (form, name))): sql.replace(FORM, form).replace(VARIANT, text)
+        for form, (name, text) in product(forms, (variants or {"": ""}).items())
+    }

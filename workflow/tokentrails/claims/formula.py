@@ -1,15 +1,23 @@
-"""The number of a formula, with its interval: the rows of a query, summed up."""
+"""The number of a formula, with its interval and its draws: the rows of a query, summed up."""
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import polars as pl
 
 from ..errors import TokentrailsError
 from ..statistics.bootstrap import Bootstrap, cluster_means, cluster_medians
+from ..statistics.student import p_of_tail
+
+DRAWS = 20_000
+"""At least; Holm's correction over hundreds of claims asks for the far ends of the draws."""
+
+UNITS = 5
+"""Fewer resampled units than this, in any group, say nothing about others: no interval is given."""
 
 
 @dataclass(frozen=True)
@@ -19,9 +27,11 @@ class Estimate:
     Attributes
     ----------
     value: None where `reason` says why.
-    low, high: ends of the interval; None with fewer than two units.
+    low, high: ends of the interval; None with fewer than `UNITS` units.
     n: rows that have a value.
     units: texts, words or other clusters that they come from.
+    fewest: the same in the smaller of two groups.
+    draws: the number in every resample; empty where there is no interval.
     """
 
     value: float | None = None
@@ -29,7 +39,27 @@ class Estimate:
     high: float | None = None
     n: int = 0
     units: int = 0
+    fewest: int = 0
+    draws: np.ndarray = field(default_factory=lambda: np.empty(0), compare=False, repr=False)
     reason: str = ""
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether it is of one text or case, so that nothing was sampled."""
+        return self.value is not None and self.units == 1
+
+    def p(self, is_wrong: Callable[[np.ndarray], np.ndarray]) -> float:
+        """One-sided p, by which of the draws lie on the wrong side; the data count as one draw."""
+        known = self.draws[~np.isnan(self.draws)]
+        return p_of_tail((1 + int(is_wrong(known).sum())) / (2 + len(known)), self.fewest)
+
+    def minus(self, other: Estimate) -> Estimate:
+        """The difference of two numbers; draws of the same units are paired."""
+        if self.value is None or other.value is None or not (len(self.draws) and len(other.draws)):
+            return Estimate(reason="no draws")
+        fewest = min(self.fewest, other.fewest)
+        draws = self.draws - other.draws
+        return Estimate(self.value - other.value, units=fewest, fewest=fewest, draws=draws)
 
 
 def estimate(
@@ -69,14 +99,16 @@ def estimate(
     curves = np.stack([np.where(group == name, values, np.nan) for name in groups])
     summed = {"mean": cluster_means, "median": cluster_medians}[statistic](curves, unit)
     value = float(_number(summed(np.ones((1, len(names)))))[0])
-    if len(names) < 2:
-        return Estimate(value, n=known.height, units=len(names))
-    number = int.from_bytes(hashlib.sha256(stream.encode()).digest()[:4])
-    draws = _number(bootstrap.resample(summed, len(names), [number]))
     # A sample may lack one of two groups, and the smaller one decides how far it can be trusted.
     fewest = min(len(np.unique(unit[group == name])) for name in groups)
-    low, high = bootstrap.interval(draws, max(fewest, 2))
-    return Estimate(value, float(low), float(high), known.height, len(names))
+    found_here = Estimate(value, n=known.height, units=len(names), fewest=fewest)
+    if fewest < UNITS:
+        return found_here
+    bootstrap = replace(bootstrap, draws=max(bootstrap.draws, DRAWS))
+    number = int.from_bytes(hashlib.sha256(stream.encode()).digest()[:4])
+    draws = _number(bootstrap.resample(summed, len(names), [number]))
+    low, high = bootstrap.interval(draws, fewest)
+    return replace(found_here, low=float(low), high=float(high), draws=draws)
 
 
 def _number(curves: np.ndarray) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -11,28 +11,45 @@ from typing import Any
 import pyarrow as pa
 
 from ..files.pages import html_page
-from .file import Claim
-from .verdict import AS_PUBLISHED, FAILS, HOLDS, UNTESTABLE, VERDICTS
+from .file import Claim, ClaimsFile
+from .strip import strip
+from .verdict import AS_PUBLISHED, FAILS, HOLDS, UNDECIDED, UNTESTABLE, VERDICTS, worded
 
-_CLASS = {HOLDS: "holds", AS_PUBLISHED: "published", FAILS: "fails", UNTESTABLE: "untestable"}
-_HEAD = ("Model", "As published, here", "Corrected, here", "Values (units)", "Verdict", "Reason")
+_CLASS = {
+    HOLDS: "holds",
+    AS_PUBLISHED: "published",
+    FAILS: "fails",
+    UNDECIDED: "undecided",
+    UNTESTABLE: "untestable",
+}
+_HEAD = (
+    *("Model", "As published, here", "Corrected, here"),
+    *("Every form of similarity", "Values (units)", "Verdict", "Reason"),
+)
+
+Rows = Sequence[dict[str, Any]]
 
 
-def claims_page(table: pa.Table, claims: Sequence[Claim], confidence: float) -> str:
+def claims_page(table: pa.Table, forms: pa.Table, file: ClaimsFile, confidence: float) -> str:
     """HTML of the table `claims`, by study, in the order of the claims file.
 
     Parameters
     ----------
+    forms: the table `claims_forms`.
     confidence: of the intervals, between 0 and 1.
     """
     rows: dict[str, list[dict[str, Any]]] = {}
     for row in table.to_pylist():
-        rows.setdefault(row["claim"], []).append(row)
+        rows.setdefault(row["claim"], []).append(row | {"forms": []})
+    of_model = {(row["claim"], row["model"]): row for each in rows.values() for row in each}
+    for form in forms.to_pylist():
+        of_model[form["claim"], form["model"]]["forms"].append(form)
+    claims = file.claims
     body = ["<h1>What the studies claim, and whether it holds here</h1>"]
     body += [_introduction(confidence), _overview(claims, rows)]
     for study in dict.fromkeys(claim.study for claim in claims):
         body.append(f"<h2>{escape(study)}</h2>")
-        body += [_claim(claim, rows[claim.id]) for claim in claims if claim.study == study]
+        body += [_claim(claim, rows[claim.id], file) for claim in claims if claim.study == study]
     style = Path(__file__).with_suffix(".css").read_text(encoding="utf-8")
     return html_page("Published claims", "\n".join(body), style=style)
 
@@ -41,18 +58,21 @@ def _introduction(confidence: float) -> str:
     share = f"{100 * confidence:g} %"
     return f"""<p>Each claim is one number of this run, computed twice: in the study's own way, and
 with what was wrong put right. In brackets are {share} intervals from a bootstrap over whole units
-(texts, words or heads).</p>
+(texts, words or heads). Similarities are computed in every form that is sound to compare, and the
+one that bears least on the verdict is the corrected number. Verdicts are corrected for the number
+of claims that are tested (Holm), so that with {share} none of them is said in error. Of a model
+that a study is not about, a verdict says whether its statement is replicated there.</p>
 <ul class="legend">
-<li>{_badge(HOLDS)} the corrected number is what is claimed; of a direction, its whole interval is
-</li>
+<li>{_badge(HOLDS)} the corrected number is what is claimed, in every form</li>
 <li>{_badge(AS_PUBLISHED)} the number of the study's own way is what is claimed, the corrected one
-is not</li>
-<li>{_badge(FAILS)} the corrected number is not what is claimed, with its whole interval</li>
-<li>{_badge(UNTESTABLE)} data are lacking, or the interval reaches over the threshold</li>
+is not, and the two differ significantly</li>
+<li>{_badge(FAILS)} the corrected number contradicts the claim, in every form</li>
+<li>{_badge(UNDECIDED)} neither, or the forms disagree: these data cannot tell</li>
+<li>{_badge(UNTESTABLE)} data are lacking</li>
 </ul>"""
 
 
-def _overview(claims: Sequence[Claim], rows: dict[str, list[dict[str, Any]]]) -> str:
+def _overview(claims: Sequence[Claim], rows: Mapping[str, Rows]) -> str:
     """How often each verdict was reached, by study."""
     lines = []
     for study in dict.fromkeys(claim.study for claim in claims):
@@ -68,10 +88,11 @@ def _overview(claims: Sequence[Claim], rows: dict[str, list[dict[str, Any]]]) ->
     )
 
 
-def _claim(claim: Claim, rows: Sequence[dict[str, Any]]) -> str:
+def _claim(claim: Claim, rows: Rows, file: ClaimsFile) -> str:
     published = "no number" if claim.published is None else _number(claim.published)
+    read = "; read from its tables" if claim.statement_is == "reading" else ""
     about = [
-        ("Published", f"{published} ({escape(claim.source)})"),
+        ("Published", f"{published} ({escape(claim.source)}{read})"),
         ("Tested as", f"{escape(claim.measure)}: {escape(claim.statistic)}, {claim.target}"),
         ("Corrected", escape(claim.correction) or "nothing was wrong"),
     ]
@@ -81,38 +102,41 @@ def _claim(claim: Claim, rows: Sequence[dict[str, Any]]) -> str:
         formulas += f"\n\ncorrected\n{claim.corrected.strip()}"
     return (
         f"<section id='{escape(claim.id)}'><h3>{escape(claim.statement)}</h3><dl>{terms}</dl>"
-        f"{_results(rows)}"
+        f"{_results(claim, rows, file)}"
         f"<details><summary>{escape(claim.id)}: formulas</summary><pre>{escape(formulas)}</pre>"
         "</details></section>"
     )
 
 
-def _results(rows: Sequence[dict[str, Any]]) -> str:
+def _results(claim: Claim, rows: Rows, file: ClaimsFile) -> str:
     """A line for each model; a sentence where the claim is about none of them."""
     if all(row["model"] is None for row in rows):
         return f"<p>{_badge(rows[0]['verdict'])} {escape(rows[0]['reason'] or '')}</p>"
     head = "".join(f"<th scope='col'>{name}</th>" for name in _HEAD)
-    lines = "".join(map(_line, rows))
+    lines = "".join(_line(claim, row, file.elsewhere(claim, row["model"])) for row in rows)
     return f"<table class='models'><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table>"
 
 
-def _line(row: dict[str, Any]) -> str:
+def _line(claim: Claim, row: dict[str, Any], elsewhere: bool) -> str:
     units = f"{row['n']:,} ({row['units']:,})" if row["n"] else ""
     published = _with_interval(
         row["value_as_published"], row["as_published_low"], row["as_published_high"]
     )
     corrected = _with_interval(row["value_corrected"], row["ci_low"], row["ci_high"])
+    form = f"<br>{escape(row['form'])}" if row["form"] else ""
     return (
         f"<tr class='{_CLASS[row['verdict']]}'>"
         f"<th scope='row'>{escape(row['model'])}</th>"
         f"<td class='number'>{published}</td>"
-        f"<td class='number'>{corrected}</td><td class='number'>{units}</td>"
-        f"<td>{_badge(row['verdict'])}</td><td>{escape(row['reason'] or '')}</td></tr>"
+        f"<td class='number'>{corrected}{form}</td>"
+        f"<td>{strip(row['forms'], claim.target)}</td><td class='number'>{units}</td>"
+        f"<td>{_badge(row['verdict'], elsewhere)}</td><td>{escape(row['reason'] or '')}</td></tr>"
     )
 
 
-def _badge(verdict: str) -> str:
-    return f"<span class='verdict {_CLASS[verdict]}'>{verdict}</span>"
+def _badge(verdict: str, elsewhere: bool = False) -> str:
+    words = worded(verdict, elsewhere=elsewhere)
+    return f"<span class='verdict {_CLASS[verdict]}'>{words}</span>"
 
 
 def _with_interval(value: float | None, low: float | None, high: float | None) -> str:

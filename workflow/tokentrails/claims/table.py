@@ -1,38 +1,48 @@
-"""The table `claims`: every claim in every model that it is about."""
+"""The tables `claims` and `claims_forms`: every claim in every model that it is about."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 
 from ..files.tables import describe
 from ..statistics.bootstrap import Bootstrap
+from ..statistics.permutation import holm
 from .file import Claim
-from .formula import Estimate, estimate
+from .formula import UNITS, Estimate, estimate
 from .models import unfit
 from .sources import Source
 from .sql import tables_of
-from .verdict import UNTESTABLE, verdict
+from .verdict import Forms, evidence, p_value, verdict, weakest
 
 MEANINGS = {
     "claim": "identifier of the claim in the claims file",
     "study": "the study that makes the statement",
-    "statement": "what the study states",
-    "published_value": "the number that the study gives; null: it gives none",
+    "statement": "what the study states, in words of the claims file",
+    "statement_is": "stated: a sentence or a number of the study says so; reading: it is read from "
+    "its tables or figures",
+    "published_value": "the number that the study gives, or that its own table gives by the "
+    "claim's statistic; null: it gives none",
     "value_as_published": "the number in this run by the study's own way; null: see reason",
-    "value_corrected": "the number in this run with what was wrong put right; the same where "
-    "nothing was; null: see reason",
-    "ci_low": "lower end of the interval of value_corrected; null: fewer than two units",
+    "value_corrected": "the number in this run with what was wrong put right, in the form of "
+    "similarity that bears least on the verdict; the same as published where nothing was wrong; "
+    "null: see reason",
+    "ci_low": f"lower end of the interval of value_corrected; null: under {UNITS} units",
     "ci_high": "upper end of the same",
-    "verdict": "holds: value_corrected is what is claimed, with its whole interval where a "
-    "direction is claimed; holds only as published: value_as_published is, and value_corrected is "
-    "not; does not hold: value_corrected is not, with its whole interval; not testable here: see "
-    "reason",
+    "verdict": "holds: value_corrected is what is claimed, in every form of similarity, after "
+    "Holm's correction; does not hold: it is clear of that in every form; undecided: neither; "
+    "holds only as published: value_as_published is what is claimed, value_corrected is not, and "
+    "the two differ significantly; not testable here: see reason",
     "model": "name of the model in the configuration; null: the claim is about none of them",
-    "reason": "why the claim is not testable, or what else is to be known of the verdict",
+    "form": "the form of similarity, and the variant, that value_corrected is in; null: of none",
+    "p": "of value_corrected lying where the verdict has it, two-sided, before correction; null: "
+    "nothing is tested",
+    "p_holm": "the same after Holm's correction over all claims and models of the run",
+    "reason": "why the claim is undecided or not testable, or what else is to be known",
     "n": "how many values value_corrected sums up",
     "units": "how many texts, words or heads these come from; the interval resamples these",
     "as_published_low": "lower end of the interval of value_as_published",
@@ -44,12 +54,28 @@ MEANINGS = {
     "source": "where in the study the statement stands",
     "tables": "the tables that were read",
 }
+FORM_MEANINGS = {
+    **{name: MEANINGS[name] for name in ("claim", "model")},
+    "form": "form of similarity, and variant",
+    "value": "the corrected number in this form",
+    "ci_low": f"lower end of its interval; null: under {UNITS} units",
+    "ci_high": "upper end of the same",
+    "favour": "one-sided p of the claim by this form alone; null: nothing is tested",
+    "against": "one-sided p of its contrary",
+    "claimed": MEANINGS["claimed"],
+    "shown": "whether value_corrected of the table claims is this one",
+}
 _NUMBERS = {
     **dict.fromkeys(("published_value", "value_as_published", "value_corrected"), pa.float64()),
     **dict.fromkeys(("ci_low", "ci_high", "as_published_low", "as_published_high"), pa.float64()),
+    **dict.fromkeys(("p", "p_holm", "value", "favour", "against"), pa.float64()),
     **dict.fromkeys(("n", "units"), pa.int32()),
+    "shown": pa.bool_(),
 }
-SCHEMA = pa.schema({name: _NUMBERS.get(name, pa.string()) for name in MEANINGS})
+SCHEMA, FORM_SCHEMA = (
+    pa.schema({name: _NUMBERS.get(name, pa.string()) for name in meanings})
+    for meanings in (MEANINGS, FORM_MEANINGS)
+)
 
 Query = Callable[[str, Mapping[str, str], pl.DataFrame, str], pl.DataFrame]
 """Gives the result of some SQL over files by the names of their tables, and the table `model`; the
@@ -72,62 +98,136 @@ class Run:
     query: Query
 
 
-def claims_table(
-    claims: Sequence[Claim],
-    run: Run,
-    bootstrap: Bootstrap,
-    *,
-    few: int,
-    provenance: Mapping[str, str],
-) -> pa.Table:
-    """A row per claim and model, sorted by both; one without a model where there is none.
+@dataclass(frozen=True)
+class Tested:
+    """A claim in a model: its numbers, or why there are none.
 
-    Parameters
+    Attributes
     ----------
-    few: intervals over fewer units than this are marked in `reason`.
+    corrected: by form of similarity, `""` where the formula is of none.
+    """
+
+    claim: Claim
+    model: str | None
+    published: Estimate
+    corrected: Forms
+
+    @property
+    def p(self) -> float | None:
+        """Before correction; None where nothing is tested."""
+        return p_value(self.claim.target, self.corrected)
+
+    @property
+    def form(self) -> str:
+        """The one that is shown: where all have an interval, the one that says least."""
+        found = weakest(self.claim.target, self.corrected)
+        return next(iter(self.corrected)) if found is None else found
+
+
+def tested_claims(claims: Sequence[Claim], run: Run, bootstrap: Bootstrap) -> list[Tested]:
+    """Every claim in every model that it is about, sorted by both; one without a model for none.
 
     Raises
     ------
     TokentrailsError: if a formula does not run.
     """
-    rows = []
+    found = []
     for claim in claims:
         about = claim.applies_to.models
         models = [name for name in run.models if about is None or name in about]
-        rows += [_row(claim, model, run, bootstrap, few) for model in models]
+        found += [_tested(claim, model, run, bootstrap) for model in models]
         if not models:
-            missing = f"no model of this configuration is named {' or '.join(about or ())}"
-            rows.append(_described(claim) | {"verdict": UNTESTABLE, "reason": missing})
-    rows.sort(key=lambda row: (str(row["claim"]), str(row.get("model") or "")))
+            lacking = f"no model of this configuration is named {' or '.join(about or ())}"
+            nothing = Estimate(reason=lacking)
+            found.append(Tested(claim, None, nothing, {"": nothing}))
+    return sorted(found, key=lambda tested: (tested.claim.id, tested.model or ""))
+
+
+def claims_table(
+    found: Sequence[Tested], run: Run, confidence: float, *, provenance: Mapping[str, str]
+) -> pa.Table:
+    """A row per claim and model.
+
+    Parameters
+    ----------
+    found: as `tested_claims` gives it; Holm's correction is over all of them.
+    confidence: 1 minus how often a run may err in one of its verdicts or more.
+    """
+    p = np.array([np.nan if tested.p is None else tested.p for tested in found])
+    rows = [
+        _row(tested, run, None if np.isnan(corrected) else float(corrected), 1 - confidence)
+        for tested, corrected in zip(found, holm(p), strict=True)
+    ]
     return describe(
         pa.Table.from_pylist(rows, schema=SCHEMA),
         title="What the published studies claim, and whether it holds in this run",
         provenance=provenance,
         meanings=MEANINGS,
-        units={"n": "values", "units": "units"},
+        units={"n": "values", "units": "units", "p": "probability", "p_holm": "probability"},
     )
 
 
-def _described(claim: Claim) -> dict[str, object]:
-    about = ("study", "statement", "measure", "correction", "statistic", "source")
-    return {key: getattr(claim, key) for key in about} | {
+def forms_table(found: Sequence[Tested], *, provenance: Mapping[str, str]) -> pa.Table:
+    """A row per claim, model and form of similarity, of claims that have forms."""
+    rows = []
+    for tested in found:
+        for form, number in tested.corrected.items():
+            if not form or number.value is None:
+                continue
+            said = evidence(tested.claim.target, number)
+            rows.append(
+                {
+                    "claim": tested.claim.id,
+                    "model": tested.model,
+                    "form": form,
+                    "value": number.value,
+                    "ci_low": number.low,
+                    "ci_high": number.high,
+                    "favour": said and said.favour,
+                    "against": said and said.against,
+                    "claimed": str(tested.claim.target),
+                    "shown": form == tested.form,
+                }
+            )
+    return describe(
+        pa.Table.from_pylist(rows, schema=FORM_SCHEMA),
+        title="The corrected numbers of claims in every form of similarity",
+        provenance=provenance,
+        meanings=FORM_MEANINGS,
+        units=dict.fromkeys(("favour", "against"), "probability"),
+    )
+
+
+def _tested(claim: Claim, model: str, run: Run, bootstrap: Bootstrap) -> Tested:
+    if reason := unfit(claim.applies_to, run.models[model]):
+        nothing = Estimate(reason=reason)
+        return Tested(claim, model, nothing, {"": nothing})
+    published = _estimate(claim, "as_published", claim.as_published, model, run, bootstrap)
+    if claim.corrected is None:
+        return Tested(claim, model, published, {"": published})
+    corrected = {
+        form: _estimate(claim, "corrected", sql, model, run, bootstrap)
+        for form, sql in claim.corrected_formulas().items()
+    }
+    return Tested(claim, model, published, corrected)
+
+
+def _row(tested: Tested, run: Run, p: float | None, alpha: float) -> dict[str, object]:
+    claim, published = tested.claim, tested.published
+    answer, reason = verdict(claim.target, published, tested.corrected, p=p, alpha=alpha)
+    about = ("study", "statement", "statement_is", "measure", "correction", "statistic", "source")
+    row = {key: getattr(claim, key) for key in about} | {
         "claim": claim.id,
         "published_value": claim.published,
         "claimed": str(claim.target),
+        "verdict": answer,
+        "reason": reason or None,
+        "model": tested.model,
     }
-
-
-def _row(claim: Claim, model: str, run: Run, bootstrap: Bootstrap, few: int) -> dict[str, object]:
-    row = _described(claim) | {"model": model}
-    files = run.sources[claim.id][model]
-    row["tables"] = ", ".join(sorted({file.path for file in files.values() if file.path})) or None
-    if reason := unfit(claim.applies_to, run.models[model]):
-        return row | {"verdict": UNTESTABLE, "reason": reason}
-    published = _estimate(claim, "as_published", model, run, bootstrap)
-    corrected = published
-    if claim.corrected is not None:
-        corrected = _estimate(claim, "corrected", model, run, bootstrap)
-    answer, reason = verdict(claim.target, published, corrected, few)
+    if tested.model is None:
+        return row
+    corrected = tested.corrected[tested.form]
+    files = run.sources[claim.id][tested.model].values()
     return row | {
         "value_as_published": published.value,
         "as_published_low": published.low,
@@ -135,16 +235,20 @@ def _row(claim: Claim, model: str, run: Run, bootstrap: Bootstrap, few: int) -> 
         "value_corrected": corrected.value,
         "ci_low": corrected.low,
         "ci_high": corrected.high,
+        "form": tested.form or None,
+        "p": tested.p,
+        "p_holm": p,
         "n": corrected.n,
         "units": corrected.units,
-        "verdict": answer,
-        "reason": reason or None,
+        "tables": ", ".join(sorted({file.path for file in files if file.path})) or None,
     }
 
 
-def _estimate(claim: Claim, key: str, model: str, run: Run, bootstrap: Bootstrap) -> Estimate:
+def _estimate(
+    claim: Claim, key: str, sql: str, model: str, run: Run, bootstrap: Bootstrap
+) -> Estimate:
     """The number of one formula; a reason where one of its tables is not made."""
-    sql, where = getattr(claim, key), f"{claim.where}, {key}"
+    where = f"{claim.where}, {key}"
     files = run.sources[claim.id][model]
     paths = {}
     for name in sorted(tables_of(sql, where) & files.keys()):

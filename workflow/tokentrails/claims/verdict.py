@@ -2,73 +2,205 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Literal
 
 from .file import Target
-from .formula import Estimate
+from .formula import UNITS, Estimate
 
 HOLDS = "holds"
 AS_PUBLISHED = "holds only as published"
 FAILS = "does not hold"
+UNDECIDED = "undecided"
 UNTESTABLE = "not testable here"
-VERDICTS = (HOLDS, AS_PUBLISHED, FAILS, UNTESTABLE)
+VERDICTS = (HOLDS, AS_PUBLISHED, FAILS, UNDECIDED, UNTESTABLE)
 
 Answer = Literal["yes", "no", "undecided", "unknown"]
+Forms = Mapping[str, Estimate]
+"""The number by form of similarity; one alone where the formula is of none."""
+
+_SLACK = 1e-9  # published numbers have three digits; a last bit decides nothing
 
 
-def answer(target: Target, found: Estimate) -> Answer:
-    """Whether a number is what is claimed.
+@dataclass(frozen=True)
+class Evidence:
+    """What a number says of a claim, as one-sided p.
 
-    A direction needs the whole interval on one side of the threshold: the claimed one for yes, the
-    other one for no. A value needs the number within its tolerance, whatever the interval.
+    Attributes
+    ----------
+    favour: how often a wrong claim gives such a number; small where it bears the claim out.
+    against: how often a right claim does; small where it contradicts the claim.
     """
-    if found.value is None:
-        return "unknown"
+
+    favour: float
+    against: float
+
+    @property
+    def two_sided(self) -> float:
+        """p of saying either."""
+        return min(1.0, 2 * min(self.favour, self.against))
+
+    def answer(self, p: float, alpha: float) -> Answer:
+        """What is said where p, corrected for many or not, is below alpha."""
+        if p >= alpha:
+            return "undecided"
+        return "yes" if self.favour <= self.against else "no"
+
+
+def evidence(target: Target, found: Estimate) -> Evidence | None:
+    """Of one number; None without an interval.
+
+    A direction is tested on both sides of its threshold. A value is tested for equivalence, with
+    both ends of its tolerance (Schuirmann 1987), and for lying beyond one of them.
+    """
+    if not len(found.draws):
+        return None
     if target.value is not None:
-        # Published numbers have three digits; a last bit of float32 decides nothing.
-        return "yes" if abs(found.value - target.value) <= target.tolerance + 1e-9 else "no"
+        low, high = target.value - target.tolerance, target.value + target.tolerance
+        low, high = low - _SLACK, high + _SLACK
+        inside = found.p(lambda draws: draws < low), found.p(lambda draws: draws > high)
+        outside = found.p(lambda draws: draws >= low), found.p(lambda draws: draws <= high)
+        return Evidence(max(inside), min(outside))
     threshold = target.threshold
-    if found.low is None or found.high is None or threshold is None:
-        return "unknown"
-    if found.low > threshold:
-        return "yes" if target.above is not None else "no"
-    if found.high < threshold:
-        return "yes" if target.below is not None else "no"
-    # An interval that is a single number, the threshold: what is claimed is strictly on one side.
-    return "no" if found.low == found.high else "undecided"
+    assert threshold is not None
+    # Exactly at the threshold is not strictly above or below it, which is what is claimed.
+    if target.above is not None:
+        wrong = found.p(lambda draws: draws <= threshold)
+        return Evidence(wrong, found.p(lambda draws: draws > threshold))
+    wrong = found.p(lambda draws: draws >= threshold)
+    return Evidence(wrong, found.p(lambda draws: draws < threshold))
+
+
+def weakest(target: Target, forms: Forms) -> str | None:
+    """The form that says least of what all say together; None if one of them has no interval.
+
+    All forms say so where the weakest does: the largest p is that of their conjunction (Berger
+    1982), without any correction for their number.
+    """
+    said = {form: evidence(target, found) for form, found in forms.items()}
+    known = {form: each for form, each in said.items() if each is not None}
+    if len(known) < len(said):
+        return None
+    favour = max(known, key=lambda form: known[form].favour)
+    against = max(known, key=lambda form: known[form].against)
+    return favour if known[favour].favour <= known[against].against else against
+
+
+def p_value(target: Target, forms: Forms) -> float | None:
+    """p of the claim, before any correction; None where nothing is tested: see `verdict`."""
+    said = _together(target, forms)
+    return None if said is None else said.two_sided
 
 
 def verdict(
-    target: Target, published: Estimate, corrected: Estimate, few: int = 0
+    target: Target,
+    published: Estimate,
+    corrected: Forms,
+    *,
+    p: float | None,
+    alpha: float,
 ) -> tuple[str, str]:
     """The verdict and its reason in words, which is empty where the numbers say it all.
 
-    An interval that reaches over the threshold is no evidence against a claim, so it does not make
-    one that "does not hold": what is undecided is not testable with these data. But a claim that
-    holds in the study's own way, and no longer in the corrected one, holds only as published,
-    whether the corrected number is on the other side or undecided.
+    What the corrected numbers neither bear out nor contradict is undecided. Of two ways of which
+    one is significant and the other is not, nothing follows; a claim holds only as published where
+    the study's own way bears it out, the corrected way does not, and the two differ significantly.
 
     Parameters
     ----------
-    few: fewer units than this are mentioned.
+    p: that of the claim, corrected for all claims of the run; None where `p_value` is.
+    alpha: an error of one claim of the run or more is accepted so often.
     """
-    before, after = answer(target, published), answer(target, corrected)
-    if after == "unknown":
-        also = "; as published it holds" if before == "yes" else ""
-        return UNTESTABLE, (corrected.reason or _too_few(corrected)) + also
-    notes = []
-    if published.value is None:
-        notes.append(f"no number as published: {published.reason}")
-    if target.threshold is not None and corrected.units < few:
-        notes.append(f"few units: {corrected.units}")
+    notes = [] if published.value is not None else [f"no number as published: {published.reason}"]
+    before = published.value is not None and _alone(target, published, alpha) == "yes"
+    lacking = next((found for found in corrected.values() if found.value is None), None)
+    first = next(iter(corrected.values()))
+    if lacking is None and p is None and _alone(target, first, alpha) == "unknown":
+        lacking = Estimate(reason=_few_units(first))
+    if lacking is not None:
+        return UNTESTABLE, lacking.reason + ("; as published it holds" if before else "")
+    if p is None:  # one text, measured and not sampled
+        after = _alone(target, first, alpha)
+        shown = first
+    else:
+        form = weakest(target, corrected)
+        said = _together(target, corrected)
+        assert form is not None and said is not None
+        shown, after = corrected[form], said.answer(p, alpha)
+        if after == "undecided":
+            notes.insert(0, _why(target, corrected, said, p, alpha))
     if after == "yes":
         return HOLDS, "; ".join(notes)
-    if after == "undecided":
-        notes.insert(0, f"undecided: the interval reaches over {target.threshold:g}")
-    if before == "yes":
+    if before and _differ(published, shown, alpha):
         return AS_PUBLISHED, "; ".join(notes)
-    return (UNTESTABLE if after == "undecided" else FAILS), "; ".join(notes)
+    return FAILS if after == "no" else UNDECIDED, "; ".join(notes)
 
 
-def _too_few(found: Estimate) -> str:
-    return f"fewer than two units ({found.units}) give no interval"
+def _few_units(found: Estimate) -> str:
+    """Why a number has no interval."""
+    return f"an interval takes {UNITS} units in each group; here {found.fewest}"
+
+
+def _together(target: Target, forms: Forms) -> Evidence | None:
+    """What all forms say: the largest p of each side."""
+    said = [evidence(target, found) for found in forms.values()]
+    known = [each for each in said if each is not None]
+    if len(known) < len(said):
+        return None
+    return Evidence(max(each.favour for each in known), max(each.against for each in known))
+
+
+def _alone(target: Target, found: Estimate, alpha: float) -> Answer:
+    """What one number says by itself. One text has the number that it has."""
+    said = evidence(target, found)
+    if said is not None:
+        return said.answer(said.two_sided, alpha)
+    if found.is_exact and target.value is not None:
+        assert found.value is not None
+        inside = abs(found.value - target.value) <= target.tolerance + _SLACK
+        return "yes" if inside else "no"
+    return "unknown"
+
+
+def _differ(published: Estimate, corrected: Estimate, alpha: float) -> bool:
+    """Whether the two ways give different numbers."""
+    if published.is_exact and corrected.is_exact:
+        return published.value != corrected.value
+    between = published.minus(corrected)
+    said = evidence(Target(above=0.0), between)
+    return said is not None and said.two_sided < alpha
+
+
+def _why(target: Target, forms: Forms, said: Evidence, p: float, alpha: float) -> str:
+    """Why nothing is decided: the forms disagree, too little is known, or many were tested."""
+    answers = {form: _alone(target, found, alpha) for form, found in forms.items()}
+    if {"yes", "no"} <= set(answers.values()):
+        sides = {
+            side: ", ".join(form for form, each in answers.items() if each == side)
+            for side in ("yes", "no")
+        }
+        return f"the forms of similarity disagree: {sides['yes']} for it, {sides['no']} against"
+    if said.two_sided < alpha:
+        return f"clear alone, but not among all claims of the run (p = {p:.2g} after Holm)"
+    open_forms = [form for form, each in answers.items() if each == "undecided" and form]
+    by = f" by {', '.join(open_forms)}" if len(forms) > 1 and open_forms else ""
+    what = f"{target.threshold:g}" if target.threshold is not None else "an end of the tolerance"
+    return f"the interval reaches over {what}{by}"
+
+
+def worded(verdict: str, *, elsewhere: bool) -> str:
+    """A verdict in words; of another model than the study's it says nothing about the study's.
+
+    Parameters
+    ----------
+    elsewhere: whether the study is about other models than this one.
+    """
+    return _ELSEWHERE.get(verdict, verdict) if elsewhere else verdict
+
+
+_ELSEWHERE = {
+    HOLDS: "replicated",
+    AS_PUBLISHED: "replicated only as published",
+    FAILS: "not replicated",
+}

@@ -36,7 +36,7 @@ _VERDICTS = {
     "holds": "**holds**",
     "holds only as published": "holds only as published",
     "does not hold": "does not hold",
-    "not testable here": "undecided",
+    "undecided": "undecided",
 }
 _NUMBER = r"−?\d(?:[\d,]*\d)?(?:\.\d+)?"
 _SAYS = "|".join(map(re.escape, _VERDICTS.values()))

@@ -29,3 +29,20 @@ def expanded_tail(confidence: float, units: int) -> float:
     """
     reach = math.sqrt(units / (units - 1)) * t_quantile(confidence, units - 1)
     return NormalDist().cdf(-reach)
+
+
+def p_of_tail(share: float, units: int) -> float:
+    """One-sided p where so large a share of the resamples lies on the wrong side of a threshold.
+
+    The inverse of `expanded_tail`: below α exactly where the interval of confidence 1 - 2α lies on
+    the right side as a whole.
+
+    Parameters
+    ----------
+    share: between 0 and 1, both excluded.
+    units: n, at least 2, that were resampled.
+    """
+    from scipy.special import stdtr
+
+    reach = NormalDist().inv_cdf(share) * math.sqrt((units - 1) / units)
+    return float(stdtr(units - 1, reach))
