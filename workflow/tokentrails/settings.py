@@ -132,6 +132,7 @@ class Prompt:
     Attributes
     ----------
     groups: the experiment's own columns, as they are named in its file.
+    stands_for: the word whose place the target has taken, and by which tables name it.
     """
 
     label: str
@@ -140,6 +141,7 @@ class Prompt:
     word: str | None = None
     occurrence: int = 1
     groups: dict[str, Any] = field(default_factory=dict)
+    stands_for: str | None = None
 
     @property
     def is_whole(self) -> bool:

@@ -215,6 +215,7 @@ def tokenize(
             continue
         for span, word, part in targets:
             occurrence = len(rows) if prompt.is_whole else index
+            word = prompt.stands_for or word
             row = token_row(occurrence, prompt.label, word, prompt.prompt, encoding, span)
             rows.append(row | prompt.columns | {"word_part": part})
     refuse_unknown_words(unknown, asked, model, experiment.file)
