@@ -17,7 +17,7 @@ from tokentrails.claims.page import claims_page
 from tokentrails.claims.query import Queries, run_sql
 from tokentrails.claims.sources import Source
 from tokentrails.claims.sql import tables_of
-from tokentrails.claims.table import Run, claims_table, forms_table, tested_claims
+from tokentrails.claims.table import Run, claims_table, forms_table, measured_claims
 from tokentrails.claims.verdict import (
     AS_PUBLISHED,
     FAILS,
@@ -33,7 +33,8 @@ from tokentrails.claims.verdict import (
 from tokentrails.errors import TokentrailsError
 from tokentrails.files.tables import write_table
 from tokentrails.statistics.bootstrap import Bootstrap
-from tokentrails.statistics.forms import FORMS
+from tokentrails.statistics.forms import FORMS, SOUND
+from tokentrails.statistics.student import expanded_tail
 
 ROOT = Path(__file__).parent.parent
 BOOTSTRAP = Bootstrap(200, 0.95, 0)
@@ -71,7 +72,9 @@ def with_norm(frame):
 def tables():
     """A table of each metric that claims read, with its documented columns."""
     at_layers = with_norm(grid(**LABELS, layer=LAYERS, position=[3])).with_columns(WORD)
-    identity = measured(at_layers, "adjusted", *FORMS)
+    inside = grid(label=["s", "t"], layer=LAYERS[:-1], position=[0, 1, 2, 3])
+    inside = inside.with_columns(site=pl.lit("resid_mid"), word=pl.lit("x"))
+    identity = measured(pl.concat([at_layers, inside.select(at_layers.columns)]), *FORMS)
     pairs = grid(label_a=["a", "b"], label_b=["c", "d"], word=["bank", "lead"], layer=LAYERS)
     pairs = with_norm(pairs).with_columns(token="Ġ" + pl.col("word"))
     pairs = pairs.with_columns(
@@ -79,7 +82,7 @@ def tables():
         label_a=pl.col("label_a") + pl.col("word"),
         label_b=pl.col("label_b") + pl.col("word"),
     )
-    words = {"word": ["one", "two"]}
+    words = {"word": ["one", "two"], "last_token": ["e"]}
     groups = grid(**words, variant=["P1", "P2"], layer=list(range(17)), n_tokens=[2])
     ends = groups.filter(pl.col("layer") == 16).with_columns(site=pl.lit("final_norm"))
     groups = pl.concat([groups.with_columns(site=pl.lit("resid")), ends])
@@ -89,13 +92,13 @@ def tables():
         reference=pl.lit("step1"),
         n_tokens=pl.when(word="one").then(1).otherwise(2),
     )
-    ranks = grid(label=["s", "t"], position=[0, 1, 2], layer=list(range(DEPTH)))
+    ranks = grid(label=["s", "t"], position=[0, 1, 2, 3], layer=list(range(DEPTH)))
     ranks = ranks.with_columns(
         site=pl.lit("resid_mid"),
-        token=pl.col("position").replace_strict({0: "the", 1: "fox", 2: "."}),
-        word=pl.col("position").replace_strict({0: "the", 1: "fox", 2: "."}),
+        token=pl.col("position").replace_strict({0: "the", 1: "fox", 2: ".", 3: "of"}),
+        word=pl.col("position").replace_strict({0: "the", 1: "fox", 2: ".", 3: "of"}),
         word_class=pl.col("position").replace_strict(
-            {0: "function", 1: "content", 2: "punctuation"}
+            {0: "function", 1: "content", 2: "punctuation", 3: "function"}
         ),
         rank=pl.col("position") * 7 + pl.col("layer"),
         rank_as_published=pl.col("position") * 3 + pl.col("layer"),
@@ -127,23 +130,29 @@ def tables():
     )
     return {
         "identity": identity,
-        "context": measured(pairs, "adjusted", *FORMS),
+        "context": measured(pairs, *FORMS),
         "summary": pl.DataFrame(LABELS).with_columns(
             WORD, depth=pl.lit(DEPTH), half_life_layer=pl.Series([2, 3, 4, 1])
         ),
         "half_lives": measured(
-            grid(label=["s", "t"], measure=FORMS).with_columns(
+            grid(label=["s", "t"], measure=SOUND).with_columns(
                 half_life_layer=pl.Series([2, 3, 4, 1] * 2),
                 depth=pl.lit(DEPTH),
                 counted=pl.lit(True),
             )
         ),
+        "half_lives_by_group": measured(
+            grid(measure=SOUND, grouping=["all"]).with_columns(
+                median_layer=2, median_layer_low=1, median_layer_high=None
+            ),
+            "reached",
+        ),
         "senses": measured(
-            with_norm(grid(word=["bank", "lead"], layer=LAYERS, measure=FORMS)),
+            with_norm(grid(word=["bank", "lead"], layer=LAYERS, measure=SOUND)),
             *("within", "between", "gap", "auc"),
         ),
         "senses_by_layer": measured(
-            grid(site=["resid"], layer=LAYERS, measure=FORMS),
+            grid(site=["resid"], layer=LAYERS, measure=SOUND),
             *("gap", "gap_low", "gap_high", "auc", "auc_low", "auc_high", "p_holm"),
         ),
         "senses_best": measured(
@@ -161,7 +170,7 @@ def tables():
             "ci_low",
             "ci_high",
         ),
-        "convergence": measured(steps, "adjusted", *FORMS),
+        "convergence": measured(steps, *FORMS),
         "convergence_by_group": measured(
             steps_by_group, "mean", "ci_low", "ci_high", "adjusted", "standardised"
         ),
@@ -170,7 +179,7 @@ def tables():
             *("cosine", "cosine_ci_low", "cosine_ci_high", "cka", "cka_ci_low", "cka_ci_high"),
             "procrustes",
         ),
-        "perturbation": measured(groups, "adjusted", *FORMS),
+        "perturbation": measured(groups, *FORMS),
         "ranks": measured(ranks, "cosine_as_published", *FORMS),
         "ranks_by_class": measured(classes, "value", "ci_low", "ci_high").with_columns(n=4),
         "ranks_gap": measured(
@@ -282,18 +291,19 @@ def number(tables, sql="SELECT unit, value FROM t", statistic="mean", difference
 
 
 def test_the_mean_and_its_interval_are_those_of_a_plain_loop():
-    units = ["a", "a", "b", "c", "c", "c"]
-    values = [1.0, 2.0, 5.0, 0.0, 1.0, 8.0]
+    units = [*"aabcccdeef"]
+    values = [1.0, 2.0, 5.0, 0.0, 1.0, 8.0, 3.0, 4.0, 2.0, 6.0]
     found = number({"unit": units, "value": values})
-    assert found.value == pytest.approx(np.mean(values)) and (found.n, found.units) == (6, 3)
+    assert found.value == pytest.approx(np.mean(values)) and (found.n, found.units) == (10, 6)
     rng = np.random.default_rng(1)
     means = []
     for _ in range(20_000):
-        drawn = rng.choice(["a", "b", "c"], 3)
+        drawn = rng.choice([*"abcdef"], 6)
         means.append(
             np.mean([v for d in drawn for u, v in zip(units, values, strict=True) if u == d])
         )
-    low, high = np.quantile(means, [0.025, 0.975])
+    tail = expanded_tail(0.95, 6)
+    low, high = np.quantile(means, [tail, 1 - tail])
     assert found.low == pytest.approx(low, abs=0.3) and found.high == pytest.approx(high, abs=0.3)
 
 
@@ -522,7 +532,7 @@ def test_verdicts(target, published, corrected, expected):
     ],
 )
 def test_a_direction_holds_where_all_forms_agree(forms, expected, reason):
-    found, why = judged(ABOVE, UNDER, dict(zip(FORMS, forms, strict=True)))
+    found, why = judged(ABOVE, UNDER, dict(zip(SOUND, forms, strict=True)))
     assert found == expected and reason in why
 
 
@@ -594,7 +604,7 @@ def claims_file(tmp_path, *claims, **more):
 def evaluated(tmp_path, *claims, models=("m",), **more):
     file = load_claims(claims_file(tmp_path, *claims, **more), TABLES)
     run = run_with([(claim.id, claim.tables) for claim in file.claims], models)
-    found = tested_claims(file.claims, run, BOOTSTRAP)
+    found = measured_claims(file.claims, run, BOOTSTRAP)
     return claims_table(found, run, 0.95, provenance={"x": "y"}), found, file, run
 
 
@@ -632,7 +642,7 @@ def test_a_corrected_formula_is_run_in_every_form_and_variant(tmp_path):
     claim = FORMS_OF | {"corrected": sql, "variants": variants}
     table, found, *_ = evaluated(tmp_path, claim)
     forms = forms_table(found, provenance={}).to_pylist()
-    assert [row["form"] for row in forms] == [f"{f}, {v}" for f in FORMS for v in variants]
+    assert [row["form"] for row in forms] == [f"{f}, {v}" for f in SOUND for v in variants]
     identity = TABLES["identity"]
     for row in forms:
         form, variant = row["form"].split(", ")
@@ -658,7 +668,7 @@ def test_holm_is_over_all_claims_and_models_of_a_run(tmp_path):
 
 def test_the_page_shows_every_form_and_says_where_a_claim_is_replicated(tmp_path):
     html = page(tmp_path, FORMS_OF | {"statement_is": "reading"}, studies={"S": ["other"]})
-    assert html.count("<svg class='forms'") == 1 and html.count("<circle") == len(FORMS)
+    assert html.count("<svg class='forms'") == 1 and html.count("<circle") == len(SOUND)
     assert "'>replicated</span>" in html and "read from its tables" in html
 
 

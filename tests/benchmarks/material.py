@@ -34,7 +34,7 @@ def needed(*paths: Path) -> None:
 def checkout(folder: Path) -> Path:
     """A folder with what a clone has, as far as a run needs it."""
     shutil.copy2(ROOT / "Snakefile", folder)
-    for name in ("config", "profiles", "workflow", "resources/words"):
+    for name in ("config", "envs", "profiles", "workflow", "resources/words"):
         shutil.copytree(ROOT / name, folder / name)
     return folder
 

@@ -14,7 +14,7 @@ with job(snakemake):
     from tokentrails.claims.page import claims_page
     from tokentrails.claims.query import Queries
     from tokentrails.claims.sources import Source
-    from tokentrails.claims.table import Run, claims_table, forms_table, tested_claims
+    from tokentrails.claims.table import Run, claims_table, forms_table, measured_claims
     from tokentrails.files.atomic import write_text
     from tokentrails.files.tables import provenance_of, write_table
     from tokentrails.statistics.settings import Statistics
@@ -49,7 +49,7 @@ with job(snakemake):
     }
     with Queries(given) as query:
         run = Run(models, sources, query)
-        found = tested_claims(file.claims, run, statistics.bootstrap)
+        found = measured_claims(file.claims, run, statistics.bootstrap)
         provenance = {
             "claims_file_sha256": hashlib.sha256(
                 Path(snakemake.input.file).read_bytes()

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from ..files.schema import check, closest, schema, with_defaults
 from ..files.yaml_file import Where, YamlFile
 from ..settings import build
-from ..statistics.forms import FORMS
+from ..statistics.forms import SOUND
 from .sql import tables_of
 
 
@@ -243,7 +243,7 @@ def _check_formulas(entry: dict[str, Any], where: Where, metrics: Collection[str
 
 
 def _written_out(sql: str, variants: Mapping[str, str]) -> dict[str, str]:
-    forms = FORMS if FORM in sql else ("",)
+    forms = SOUND if FORM in sql else ("",)
     return {
         ", ".join(filter(None, (form, name))): sql.replace(FORM, form).replace(VARIANT, text)
         for form, (name, text) in product(forms, (variants or {"": ""}).items())

@@ -124,7 +124,7 @@ class Tested:
         return next(iter(self.corrected)) if found is None else found
 
 
-def tested_claims(claims: Sequence[Claim], run: Run, bootstrap: Bootstrap) -> list[Tested]:
+def measured_claims(claims: Sequence[Claim], run: Run, bootstrap: Bootstrap) -> list[Tested]:
     """Every claim in every model that it is about, sorted by both; one without a model for none.
 
     Raises
@@ -150,7 +150,7 @@ def claims_table(
 
     Parameters
     ----------
-    found: as `tested_claims` gives it; Holm's correction is over all of them.
+    found: as `measured_claims` gives it; Holm's correction is over all of them.
     confidence: 1 minus how often a run may err in one of its verdicts or more.
     """
     p = np.array([np.nan if tested.p is None else tested.p for tested in found])
