@@ -30,7 +30,8 @@ def random_tokens(rng, n_texts=12, classes=("function", "content", "other", None
         for text in rng.permutation(n_texts)
         for position in range(rng.integers(2, 7))
     ]
-    tokens[3]["word_class"] = tokens[-2]["word_class"] = "punctuation"
+    later = [token for token in tokens if token["position"] > 0]
+    later[0]["word_class"] = later[-1]["word_class"] = "punctuation"
     return tokens
 
 
@@ -71,7 +72,7 @@ def study():
     rng = np.random.default_rng(11)
     tokens = random_tokens(rng)
     values = random_values(rng, tokens, PLACES)
-    classes = [token["word_class"] for token in tokens]
+    classes = [token["word_class"] if token["position"] > 0 else "" for token in tokens]
     values["resid", 1][classes.index("function")] = (None, None)
     values["resid_mid", 1][classes.index("content")] = (None, None)
     return tokens, values, ranks_table(tokens, values, published=["resid_mid"])
@@ -164,7 +165,9 @@ def slow_curve(study, row, name, texts):
     chosen = []
     for label in texts:
         for token, (cosine, rank) in zip(tokens, here, strict=True):
-            if (token["label"], token["word_class"]) == (label, name) and rank is not None:
+            if token["position"] == 0 or rank is None:
+                continue
+            if (token["label"], token["word_class"]) == (label, name):
                 published = row["as_published"]
                 chosen.append((-cosine, 2 * rank) if published else (cosine, rank))
     return slow_statistic(row["measure"], chosen)
@@ -206,7 +209,9 @@ def test_classes_are_those_of_plain_loops(study, curves):
         known = [
             token["label"]
             for token, (_, rank) in zip(tokens, values[row["site"], row["layer"]], strict=True)
-            if token["word_class"] == row["word_class"] and rank is not None
+            if token["word_class"] == row["word_class"]
+            and rank is not None
+            and token["position"] > 0
         ]
         assert (row["n"], row["texts"]) == (len(known), len(set(known)))
         assert row["few"] == (row["texts"] < 10)
@@ -319,6 +324,18 @@ def test_a_planted_gap_and_jump_are_found_with_their_layers():
         assert row["value"] == pytest.approx(value, abs=0.1)
         assert row["ci_low"] <= row["value"] <= row["ci_high"]
         assert row["support"] > 0.95
+
+
+def test_the_first_position_takes_no_part():
+    rng = np.random.default_rng(12)
+    tokens = random_tokens(rng)
+    values = random_values(rng, tokens, PLACES)
+    without = by_class(class_curves(ranks_table(tokens, values), BOOTSTRAP))
+    for pairs in values.values():
+        for index, token in enumerate(tokens):
+            if token["position"] == 0:
+                pairs[index] = 1.0, 40_000
+    assert without.equals(by_class(class_curves(ranks_table(tokens, values), BOOTSTRAP)))
 
 
 def test_what_is_0_at_every_layer_has_no_largest_layer():

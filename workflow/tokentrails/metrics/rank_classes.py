@@ -35,7 +35,7 @@ MEANINGS = {
     "measure": "cosine: mean cosine of the tokens with their own embeddings; log_rank: median of "
     "log10(1 + rank); own_closest: share of the tokens whose own row is the closest one (rank 0)",
     "word_class": "class of the words that the tokens are part of",
-    "n": "how many tokens",
+    "n": "how many tokens, none of them at position 0",
     "texts": "how many texts they come from",
     "few": "whether there are fewer texts than statistics.few: too few to lean on",
     "value": "the measure over the tokens of the class",
@@ -96,12 +96,16 @@ class ClassCurves:
 def class_curves(ranks: pa.Table, bootstrap: Bootstrap) -> list[ClassCurves]:
     """Every measure at every site, of the model's own states, then as published if there is that.
 
+    The first position of a text takes no part: it is where attention rests, and function words
+    stand there far more often than content words.
+
     Parameters
     ----------
     ranks: the table of that name, or its `COLUMNS`.
     """
     frame = (
         pl.DataFrame(pl.from_arrow(ranks.select(COLUMNS)))
+        .filter(pl.col("position") > 0)
         .with_columns(text=pl.col("label").rank("dense").cast(pl.Int64) - 1)
         .sort("positional", "site", "layer", "label", "position")
     )
