@@ -26,6 +26,7 @@ from tokentrails.models.size import expected
 from tokentrails.network.load import load_language_model
 from tokentrails.running.targets import Targets
 from tokentrails.settings import Prompt
+from tokentrails.texts.replacement import replaced
 from tokentrails.texts.shuffle import shuffled
 from tokentrails.texts.spans import find_words
 
@@ -305,6 +306,61 @@ def test_what_cannot_be_shuffled_is_refused(here, data, shuffle, parts):
         load(changed(CONFIG, "experiments.e.shuffle", shuffle))
 
 
+# --- other words in the target's place -----------------------------------------------------------
+
+
+def test_targets_take_words_in_turn_and_keep_their_names():
+    prompts = [
+        Prompt("a", "One ship, once lost, is one ship.", word=" ship", occurrence=2),
+        Prompt("b", "They lead a parade.", token="Ġlead"),
+        Prompt("c", "Ship it!", word="Ship"),
+        Prompt("d", "The arm hurts.", word=" arm"),
+        Prompt("e", "A ship sails.", word=" ship"),
+    ]
+    made = list(replaced(prompts, ["one", "thing"]))
+    # Ship, arm, lead, ship: in the order of the alphabet, with capitals first.
+    assert [prompt.prompt for prompt in made] == [
+        "One ship, once lost, is one thing.",
+        "They one a parade.",
+        "one it!",
+        "The thing hurts.",
+        "A thing sails.",
+    ]
+    assert [prompt.word for prompt in made] == [" thing", " one", "one", " thing", " thing"]
+    assert [prompt.stands_for for prompt in made] == ["ship", "lead", "Ship", "arm", "ship"]
+    (again,) = replaced([Prompt("f", "One is one ship of one.", word=" ship")], ["one"])
+    assert (again.prompt, again.occurrence) == ("One is one one of one.", 2)
+    for prompt in [*made, again]:
+        start, end = find_words(prompt.prompt, prompt.word)[prompt.occurrence - 1]
+        assert prompt.prompt[start:end] in {"one", "thing"}
+    assert list(replaced([Prompt("g", "Nothing.", word="ship")], ["one"])) == [None]
+
+
+def test_an_experiment_of_replaced_targets_names_them_by_the_old_ones(here):
+    data = changed(CONFIG, "experiments.s", {"file": "e.yaml", "replace": ["thing"]})
+    experiments = load(data).experiments
+    own, other = experiments["e"], experiments["s"]
+    assert other.prompts[0].stands_for == "lead" and "thing" in other.prompts[0].prompt
+    assert other.token_settings == own.token_settings | {"replace": "thing"}
+    assert other.hash != own.hash
+
+
+@pytest.mark.parametrize(
+    ("data", "words", "parts"),
+    [
+        ({"words": {}}, ["one"], ["experiments.e.replace", "targets of prompts", "remove"]),
+        ({"prompts": [WHOLE]}, ["one"], ["experiments.e.replace", "targets of prompts"]),
+        ({"prompts": [PROMPT]}, ["two words"], ["replace", "two words"]),
+        ({"prompts": [PROMPT]}, [], ["replace"]),
+        ({"prompts": [PROMPT | {"word": "led"}]}, ["one"], ["'a' of the file e.yaml", "spelling"]),
+    ],
+)
+def test_what_cannot_be_replaced_is_refused(here, data, words, parts):
+    written(data)
+    with refused("c.yaml, line ", *parts):
+        load(changed(CONFIG, "experiments.e.replace", words))
+
+
 # --- both, through the workflow ------------------------------------------------------------------
 
 
@@ -316,12 +372,14 @@ def test_controls_are_added_to_a_finished_run_and_nothing_is_made_again(tmp_path
     config["models"]["blank"] = {"source": "random:gpt2", "checkpoints": ["draw0", "draw1"]}
     mixed = {"file": "config/experiments/senses.yaml", "models": ["gpt2"], "shuffle": 0}
     config["experiments"]["mixed"] = mixed
+    config["experiments"]["other"] = mixed | {"replace": ["thing", "one"]}
+    del config["experiments"]["other"]["shuffle"]
     wf.write_yaml(folder / "config/config.yaml", config)
     jobs = wf.jobs_to_run(folder, *wf.ONE_THREAD)
     again = {job for job in jobs if job.wildcards.startswith(("gpt2", "bert"))}
-    assert {job.rule for job in again if "mixed" not in job.wildcards} == {
-        "identity_context_figure"
-    }
+    assert {
+        job.rule for job in again if not any(name in job.wildcards for name in ("mixed", "other"))
+    } == {"identity_context_figure"}
     wf.run(folder, *wf.ONE_THREAD)
     metrics = folder / "results/metrics"
     drawn = [pl.read_parquet(metrics / f"blank/draw{i}/senses/identity.parquet") for i in (0, 1)]
@@ -331,8 +389,11 @@ def test_controls_are_added_to_a_finished_run_and_nothing_is_made_again(tmp_path
     picture = folder / "results/figures/gpt2/main/senses/identity_context.svg"
     assert "random weights, before any training, mean and range of 2 draws" in picture.read_text()
     tokens = [
-        pl.read_parquet(folder / f"results/tokens/gpt2/{e}.parquet") for e in ("senses", "mixed")
+        pl.read_parquet(folder / f"results/tokens/gpt2/{e}.parquet")
+        for e in ("senses", "mixed", "other")
     ]
-    assert tokens[0]["word"].equals(tokens[1]["word"])
-    assert set(tokens[0]["text"]).isdisjoint(tokens[1]["text"])
+    for derived in tokens[1:]:
+        assert tokens[0]["word"].equals(derived["word"])
+        assert set(tokens[0]["text"]).isdisjoint(derived["text"])
+    assert all("thing" in text or "one" in text for text in tokens[2]["text"])
     assert not wf.jobs_to_run(folder, *wf.ONE_THREAD)

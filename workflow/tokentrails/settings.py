@@ -297,6 +297,7 @@ class Experiment(_Texts):
     template: the text around each word, where there are words and no contexts or sentences.
     shuffle: the seed of the order that the words of `prompts` were put into; None: as in the file.
     contexts_from: a text whose sentences become those of the words.
+    replace: words that stand in the place of the targets, in turn; empty: those of the file.
     ranks: of the analysis of that name; None without it.
     circuits: of the analyses that look inside the blocks; None without any of them.
     """
@@ -317,6 +318,7 @@ class Experiment(_Texts):
     left: int = 4
     others: int = 4
     shuffle: int | None = None
+    replace: tuple[str, ...] = ()
     ranks: Ranks | None = None
     circuits: Circuits | None = None
 
@@ -343,7 +345,11 @@ class Experiment(_Texts):
         if self.kind is Kind.WORDS:
             return {"file": self.file, "template": self.template}
         cut: dict[str, str | int] = {"file": self.file, "special_tokens": self.special_tokens}
-        return cut if self.shuffle is None else cut | {"shuffle": self.shuffle}
+        if self.shuffle is not None:
+            cut["shuffle"] = self.shuffle
+        if self.replace:
+            cut["replace"] = ", ".join(self.replace)
+        return cut
 
     def makes(self, table: Table) -> bool:
         """Whether one of its analyses makes a table."""

@@ -25,6 +25,7 @@ from ..settings import (
     Words,
     build,
 )
+from ..texts.replacement import replaced
 from ..texts.shuffle import shuffled
 from ..texts.template import Template
 from .senses import check_senses
@@ -69,6 +70,8 @@ def load_experiment(
     Template.parse(filled["template"], here / "template")
     if "shuffle" in entry:
         content = _shuffled(content, file, entry["shuffle"], here / "shuffle")
+    if "replace" in entry:
+        content = _replaced(content, file, entry["replace"], here / "replace")
     return build(
         Experiment,
         filled | vars(content),
@@ -102,6 +105,11 @@ def _refuse_unused(
             bool(content.prompts),
             f"the file {file} has words, and what is shuffled are the words of prompts",
             "remove 'shuffle'.",
+        ),
+        "replace": (
+            content.kind is Kind.TARGETS,
+            f"the file {file} has {content.kind}, and what is replaced are the targets of prompts",
+            "remove 'replace'.",
         ),
         "ranks": (
             "ranks" in content.analyses,
@@ -140,6 +148,21 @@ def _shuffled(content: ExperimentFile, file: str, seed: int, where: Where) -> Ex
                 "lengthen it, or give this experiment a file without it.",
             )
         prompts.append(replace(prompt, prompt=text))
+    return replace(content, prompts=tuple(prompts))
+
+
+def _replaced(
+    content: ExperimentFile, file: str, words: Sequence[str], where: Where
+) -> ExperimentFile:
+    """The same prompts with other words in the place of the targets."""
+    prompts = []
+    for old, new in zip(content.prompts, replaced(content.prompts, words), strict=True):
+        if new is None:
+            raise where.error(
+                f"the target of the text {old.label!r} of the file {file} does not stand in it",
+                "check its spelling, case and 'occurrence'.",
+            )
+        prompts.append(new)
     return replace(content, prompts=tuple(prompts))
 
 
