@@ -35,10 +35,7 @@ PAPER_TARGETS = list(PAPER_INDEX.values()) if PAPER_ITEMS else []
 
 
 if CLAIMS:
-    CLAIM_SOURCES = {
-        claim: {name: tables for name, tables in by_model.items() if name in CONFIG.studied}
-        for claim, by_model in claim_sources(CLAIMS, CONFIG).items()
-    }
+    CLAIM_SOURCES = claim_sources(CLAIMS, CONFIG)
 
     rule claims:
         input:
@@ -75,7 +72,7 @@ if CLAIMS:
             metrics=METRICS,
             models={
                 model.name: {"reference": model.reference, "checkpoints": len(model.checkpoints)}
-                for model in CONFIG.studied.values()
+                for model in CONFIG.models.values()
             },
             statistics=CONFIG.statistics,
             code=fingerprint("claims"),

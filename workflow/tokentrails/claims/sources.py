@@ -36,19 +36,23 @@ def sources(tables: Tables, model: Model, config: Config) -> dict[str, Source]:
 def claim_sources(
     file: ClaimsFile, config: Config
 ) -> dict[str, dict[str, dict[str, tuple[str | None, str]]]]:
-    """By claim or number, by model that it is about, and by table: its path, or why it has none."""
-    entries = [(claim.id, claim.tables, claim.applies_to.models) for claim in file.claims]
-    entries += [(number.name, number.tables, number.models) for number in file.numbers]
+    """By claim or number, by model that it is about, and by table: its path, or why it has none.
+
+    Claims are about models that have learnt something; texts quote numbers of controls, too.
+    """
+    studied, every = config.studied.values(), config.models.values()
+    entries = [(claim.id, claim.tables, claim.applies_to.models, studied) for claim in file.claims]
+    entries += [(number.name, number.tables, number.models, every) for number in file.numbers]
     return {
         name: {
             model.name: {
                 table: (source.path, source.reason)
                 for table, source in sources(tables, model, config).items()
             }
-            for model in config.models.values()
+            for model in about
             if models is None or model.name in models
         }
-        for name, tables, models in entries
+        for name, tables, models, about in entries
     }
 
 

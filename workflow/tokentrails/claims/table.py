@@ -133,11 +133,12 @@ def measured_claims(claims: Sequence[Claim], run: Run, bootstrap: Bootstrap) -> 
     """
     found = []
     for claim in claims:
-        about = claim.applies_to.models
-        models = [name for name in run.models if about is None or name in about]
+        about = claim.applies_to.models or run.models
+        models = [name for name in run.sources[claim.id] if name in about]
         found += [_tested(claim, model, run, bootstrap) for model in models]
         if not models:
-            lacking = f"no model of this configuration is named {' or '.join(about or ())}"
+            named = " or ".join(claim.applies_to.models or ())
+            lacking = f"no model of this configuration is named {named}"
             nothing = Estimate(reason=lacking)
             found.append(Tested(claim, None, nothing, {"": nothing}))
     return sorted(found, key=lambda tested: (tested.claim.id, tested.model or ""))
