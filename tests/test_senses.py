@@ -315,6 +315,10 @@ def test_figures_draw_what_the_tables_say(study):
         row = best.filter(site="resid", measure="cosine", criterion="auc").row(0, named=True)
         ends = f"[{row['best_low']}, {row['best_high']}]"
         assert f"cosine: best at layer {row['best_layer']} {ends}, {row['value']:.3f}" in texts[0]
+        drawn = [row for rows in specification(charts[0])["datasets"].values() for row in rows]
+        for form in ("scaled", "centred", "standardised"):  # their bands would hide the cosine's
+            assert not any(row.get("low") for row in drawn if row.get("line") == form)
+        assert any(row.get("low") for row in drawn if row.get("line") == "cosine")
         domain = specification(charts[2])["layer"][1]["encoding"]["y"]["scale"]["domain"]
         means = (
             words.filter(site="resid", measure="cosine")

@@ -48,8 +48,8 @@ def senses_by_layer(
     rows = alt.hconcat(*_similarity_panels(table, above)), alt.hconcat(*panels)
     words, texts = table.select(pl.col("n").max(), pl.col("n_texts").max()).row(0)
     notes = [
-        f"Same word in two texts: {words} words in {texts} texts. {band_note(confidence)}"
-        + (" Dashed: few words." if gaps["dashed"].any() else ""),
+        f"Same word in two texts: {words} words in {texts} texts. {band_note(confidence)} Below, "
+        "that of the cosine." + (" Dashed: few words." if gaps["dashed"].any() else ""),
         _AUC_NOTE,
         f"Large dots: layers where the gap is above that of permuted senses (p < {_ALPHA} "
         "after Holm's correction over layers). Diamonds: the best layer; below the title its "
@@ -116,14 +116,17 @@ def _criterion_panel(
 ) -> alt.LayerChart:
     """The gap or the AUC in every form, with significant layers and the best one.
 
-    The AUC of scaled similarities is that of the cosines.
+    The AUC of scaled similarities is that of the cosines, and not drawn.
     """
     tints = {m: tint for m, tint in _MEASURES.items() if (criterion, m) != ("auc", "scaled")}
     points = pl.concat(
         [_line(table.filter(measure=m), criterion, m, tint) for m, tint in tints.items()]
     )
+    # Bands of all forms would hide one another.
+    of_cosine = pl.when(line="cosine")
+    points = points.with_columns(of_cosine.then(pl.col(end)).alias(end) for end in ("low", "high"))
     frame = _ranged(frame, points, criterion)
-    best = best.filter(pl.col("measure").is_in([*tints])).drop_nulls("best_layer").sort("measure")
+    best = pl.concat(best.filter(measure=m) for m in _MEASURES).drop_nulls("best_layer")
     significant = alt.Chart(points.filter(pl.col("p_holm") < _ALPHA))
     dots = significant.mark_point(filled=True, size=60, opacity=1)
     return line_panel(
