@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 from test_figures import TWO
 from test_figures import tables as made_up
 
+from tokentrails.config.experiments import load_experiment
 from tokentrails.config.load import load_config
 from tokentrails.figures.half_lives import half_life
 from tokentrails.figures.identity import identity_context
@@ -341,7 +342,9 @@ def test_an_experiment_of_replaced_targets_names_them_by_the_old_ones(here):
     experiments = load(data).experiments
     own, other = experiments["e"], experiments["s"]
     assert other.prompts[0].stands_for == "lead" and "thing" in other.prompts[0].prompt
-    assert other.token_settings == own.token_settings | {"replace": "thing"}
+    assert other.token_settings == own.token_settings | {"replace": ["thing"]}
+    again = load_experiment("s", other.token_settings | {"models": ["m"]}, ())
+    assert again.prompts == other.prompts  # as the job reads it
     assert other.hash != own.hash
 
 

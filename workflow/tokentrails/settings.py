@@ -338,17 +338,17 @@ class Experiment(_Texts):
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
     @property
-    def token_settings(self) -> dict[str, str | int]:
+    def token_settings(self) -> dict[str, Any]:
         """The keys of the configuration that its tokens depend on."""
         if self.contexts:
             return {"file": self.file}
         if self.kind is Kind.WORDS:
             return {"file": self.file, "template": self.template}
-        cut: dict[str, str | int] = {"file": self.file, "special_tokens": self.special_tokens}
+        cut: dict[str, Any] = {"file": self.file, "special_tokens": self.special_tokens}
         if self.shuffle is not None:
             cut["shuffle"] = self.shuffle
         if self.replace:
-            cut["replace"] = ", ".join(self.replace)
+            cut["replace"] = list(self.replace)
         return cut
 
     def makes(self, table: Table) -> bool:
