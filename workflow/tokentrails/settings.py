@@ -328,7 +328,11 @@ class Experiment(_Texts):
 
         The content of a word list, and of a text with sentences, is not in it.
         """
-        content: tuple[Any, ...] = [asdict(p) for p in self.prompts], self.special_tokens
+        prompts = [asdict(prompt) for prompt in self.prompts]
+        for prompt in prompts:
+            if prompt["stands_for"] is None:  # so that what was made without any such is not stale
+                del prompt["stands_for"]
+        content: tuple[Any, ...] = prompts, self.special_tokens
         if self.words:
             content += asdict(self.words), self.template, self.contexts, self.others
         if self.kind is Kind.SENTENCES:
