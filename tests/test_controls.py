@@ -338,13 +338,13 @@ def test_targets_take_words_in_turn_and_keep_their_names():
 
 
 def test_an_experiment_of_replaced_targets_names_them_by_the_old_ones(here):
-    data = changed(CONFIG, "experiments.s", {"file": "e.yaml", "replace": ["thing"]})
+    data = changed(CONFIG, "experiments.s", {"file": "e.yaml", "replace": ["thing", "one"]})
     experiments = load(data).experiments
     own, other = experiments["e"], experiments["s"]
-    assert other.prompts[0].stands_for == "lead" and "thing" in other.prompts[0].prompt
-    assert other.token_settings == own.token_settings | {"replace": ["thing"]}
+    assert other.prompts[0].stands_for == "lead" and " one" in other.prompts[0].prompt
+    assert other.token_settings == own.token_settings | {"replace": ["one", "thing"]}
     again = load_experiment("s", other.token_settings | {"models": ["m"]}, ())
-    assert again.prompts == other.prompts  # as the job reads it
+    assert (again.prompts, again.hash) == (other.prompts, other.hash)  # as the job reads it
     assert other.hash != own.hash
 
 

@@ -71,7 +71,7 @@ def load_experiment(
     if "shuffle" in entry:
         content = _shuffled(content, file, entry["shuffle"], here / "shuffle")
     if "replace" in entry:
-        content = _replaced(content, file, entry["replace"], here / "replace")
+        content = _replaced(content, file, filled["replace"], here / "replace")
     return build(
         Experiment,
         filled | vars(content),
