@@ -236,7 +236,7 @@ def _row(tested: Tested, run: Run, p: float | None, alpha: float) -> dict[str, o
         "value_corrected": corrected.value,
         "ci_low": corrected.low,
         "ci_high": corrected.high,
-        "form": tested.form or None,
+        "form": (tested.form or None) if corrected.value is not None else None,
         "p": tested.p,
         "p_holm": p,
         "n": corrected.n,
