@@ -79,7 +79,7 @@ DESIGN = (
     f"{len(CLAIMS['claims'])} statements",
     "(0.5, 0.02 and the like)",
     "ranks of 2,000 states",
-    "all 30 layers",
+    "every third layer",
 )
 
 
