@@ -787,6 +787,13 @@ def test_an_id_used_twice_is_refused(tmp_path):
         load_claims(claims_file(tmp_path, {"id": "a"}, {"id": "a"}), TABLES)
 
 
+def test_a_number_with_the_name_of_a_claim_is_refused(tmp_path):
+    number = {"name": "claim-0", "meaning": "m", "tables": {"identity": "*/identity"}}
+    number["sql"] = "SELECT 1 AS value FROM identity"
+    with pytest.raises(TokentrailsError, match=r"numbers\[0\]\.name: a claim has the id 'claim-0'"):
+        load_claims(claims_file(tmp_path, {}, numbers=[number]), TABLES)
+
+
 def test_the_names_of_tables():
     assert Spec.parse("words/convergence") == Spec("words", "convergence", None)
     assert str(Spec.parse("*/perturbation@step64")) == "*/perturbation@step64"

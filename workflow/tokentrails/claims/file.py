@@ -172,6 +172,11 @@ def load_claims(path: str | Path, metrics: Collection[str]) -> ClaimsFile:
     sections = {"claims": data["claims"], "numbers": data.get("numbers", [])}
     for (section, entries), key in zip(sections.items(), ("id", "name"), strict=True):
         _refuse_repeated([entry[key] for entry in entries], Where(file.where) / section, key)
+    claims = {entry["id"] for entry in sections["claims"]}
+    for index, number in enumerate(sections["numbers"]):
+        if number["name"] in claims:  # the tables of both are found by one name
+            where = Where(file.where) / "numbers" / index / "name"
+            raise where.error(f"a claim has the id {number['name']!r}", "rename the number.")
     for section, entries in sections.items():
         for index, entry in enumerate(entries):
             where = Where(file.where) / section / index
