@@ -28,10 +28,10 @@ CLAIM = {
     "study": "Mine",
     "source": "page 1",
     "statement": "Identity is below 2.",
-    "measure": "identity at layer 1 (cosine)",
+    "measure": "identity (cosine), by text and layer",
     "claimed": {"below": 2},
     "tables": {"identity": "senses/identity"},
-    "as_published": "SELECT label AS unit, cosine AS value FROM identity WHERE layer = 1",
+    "as_published": "SELECT CONCAT(label, layer) AS unit, cosine AS value FROM identity",
 }
 NUMBER = {
     "name": "texts",
