@@ -78,9 +78,8 @@ def weakest(target: Target, forms: Forms) -> str | None:
     All forms say so where the weakest does: the largest p is that of their conjunction (Berger
     1982), without any correction for their number.
     """
-    said = {form: evidence(target, found) for form, found in forms.items()}
-    known = {form: each for form, each in said.items() if each is not None}
-    if len(known) < len(said):
+    known = _known(target, forms)
+    if known is None:
         return None
     favour = max(known, key=lambda form: known[form].favour)
     against = max(known, key=lambda form: known[form].against)
@@ -144,11 +143,18 @@ def _few_units(found: Estimate) -> str:
 
 def _together(target: Target, forms: Forms) -> Evidence | None:
     """What all forms say: the largest p of each side."""
-    said = [evidence(target, found) for found in forms.values()]
-    known = [each for each in said if each is not None]
-    if len(known) < len(said):
+    known = _known(target, forms)
+    if known is None:
         return None
-    return Evidence(max(each.favour for each in known), max(each.against for each in known))
+    said = known.values()
+    return Evidence(max(each.favour for each in said), max(each.against for each in said))
+
+
+def _known(target: Target, forms: Forms) -> dict[str, Evidence] | None:
+    """What each form says; None if one of them has no interval."""
+    said = {form: evidence(target, found) for form, found in forms.items()}
+    known = {form: each for form, each in said.items() if each is not None}
+    return known if len(known) == len(said) else None
 
 
 def _alone(target: Target, found: Estimate, alpha: float) -> Answer:

@@ -7,7 +7,7 @@ from unicodedata import normalize
 
 from ..files.yaml_file import Where
 from ..settings import Prompt
-from ..texts.entries import surface
+from ..texts.entries import target
 
 
 def check_senses(prompts: Sequence[Prompt], where: Where) -> None:
@@ -30,7 +30,7 @@ def check_senses(prompts: Sequence[Prompt], where: Where) -> None:
                 f"the prompt {prompt.label!r} has no sense, which the analysis senses compares",
                 "give it a 'sense', or leave senses out of the analyses.",
             )
-        word = normalize("NFC", (prompt.word or surface(prompt.token or "")).strip())
+        word = normalize("NFC", target(prompt).strip())
         texts.setdefault(word, {}).setdefault(str(sense), []).append(index)
     for word, senses in texts.items():
         first, *_ = next(iter(senses.values()))

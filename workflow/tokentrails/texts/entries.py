@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from ..settings import Prompt
+
 
 def surface(token: str) -> str:
     """How a vocabulary entry looks in a text.
@@ -21,6 +23,11 @@ def surface(token: str) -> str:
         return bytes(map(_BYTES.__getitem__, token)).decode("utf-8")
     except (KeyError, UnicodeDecodeError):
         return token
+
+
+def target(prompt: Prompt) -> str:
+    """The target of a prompt as a text has it, with the space in front that it asks for."""
+    return prompt.word or surface(prompt.token or "")
 
 
 def entries(vocabulary: Mapping[str, int], rows: int) -> list[str | None]:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import cycle
 
 from ..settings import Prompt
-from .entries import surface
+from .entries import target
 from .spans import find_words
 
 
@@ -24,19 +25,14 @@ def replaced(prompts: Sequence[Prompt], words: Sequence[str]) -> Iterator[Prompt
     ----------
     prompts: with one target each.
     """
-    targets = sorted({_target(prompt) for prompt in prompts})
-    stand_in = {target: words[index % len(words)] for index, target in enumerate(targets)}
-    for prompt in prompts:
-        yield _replaced(prompt, stand_in[_target(prompt)])
+    targets = [target(prompt).strip() for prompt in prompts]
+    stand_in = dict(zip(sorted(set(targets)), cycle(words), strict=False))
+    for prompt, core in zip(prompts, targets, strict=True):
+        yield _replaced(prompt, core, stand_in[core])
 
 
-def _target(prompt: Prompt) -> str:
-    """The target's letters."""
-    return (prompt.word if prompt.word is not None else surface(prompt.token or "")).strip()
-
-
-def _replaced(prompt: Prompt, word: str) -> Prompt | None:
-    places = find_words(prompt.prompt, _target(prompt))
+def _replaced(prompt: Prompt, core: str, word: str) -> Prompt | None:
+    places = find_words(prompt.prompt, core)
     if len(places) < prompt.occurrence:
         return None
     start, end = places[prompt.occurrence - 1]
@@ -47,5 +43,5 @@ def _replaced(prompt: Prompt, word: str) -> Prompt | None:
         token=None,
         word=f" {word}" if before.endswith(" ") else word,
         occurrence=len(find_words(f"{before}{word}", word)),
-        stands_for=_target(prompt),
+        stands_for=core,
     )

@@ -8,7 +8,7 @@ import numpy as np
 import regex
 
 from ..settings import Prompt
-from .entries import surface
+from .entries import target
 from .spans import find_words
 
 # Without the punctuation around it: quotes, commas and full stops stay where they are.
@@ -46,7 +46,6 @@ def _targets(prompt: Prompt) -> Iterator[tuple[int, int]]:
     """Characters that look like the target."""
     if prompt.is_whole:
         return
-    target = prompt.word or surface(prompt.token or "")
-    if core := target.strip():
+    if core := target(prompt).strip():
         yield from find_words(prompt.prompt, core)
         yield from (match.span() for match in regex.finditer(regex.escape(core), prompt.prompt))

@@ -17,7 +17,7 @@ from tokenizers.models import Unigram
 from ..catalogue import BASELINE
 from ..errors import TokentrailsError, rust_errors
 from ..settings import Experiment, Prompt
-from .entries import entries, surface
+from .entries import entries, target
 from .spans import (
     NotAligned,
     Span,
@@ -360,7 +360,7 @@ def _find(prompt: Prompt, encoding: Encoded, files: TokenizerFiles, where: str) 
             return Span(position, position), text[start:end].strip() or prompt.token
         if prompt.word is None:
             raise _not_there(prompt, prompt.token, len(positions), encoding, where)
-    word = prompt.word if prompt.word is not None else surface(prompt.token or "")
+    word = target(prompt)
     places = find_words(text, word) if word.strip() else []
     if len(places) < prompt.occurrence:
         raise _not_there(prompt, word, len(places), encoding, where)
