@@ -403,13 +403,14 @@ PAPER = ("--configfile", "config/paper.yaml")
 def test_the_paper_is_planned_for_the_models_of_each_study(paper):
     jobs = wf.rules_to_run(paper, "composites", *PAPER)
     assert jobs["context"] == jobs["curves"] == 3  # the GPT-2 family
-    assert jobs["ranks"] == jobs["ranks_by_class"] == 2  # roberta-base, without and with positions
-    assert jobs["half_lives"] == 2 and jobs["identity"] == 3 + 2
+    # roberta-base without and with positions, and the GPT-2 family on the same texts.
+    assert jobs["ranks"] == jobs["ranks_by_class"] == jobs["half_lives"] == 2 + 3
+    assert jobs["identity"] == 3 + 2 + 3
     assert jobs["senses_tables"] == 3
     # The baseline's texts run on every model.
-    assert jobs["model"] == 3 + 1 and jobs["tokens"] == jobs["hidden_states"] == 3 + 2 + 3 + 4
+    assert jobs["model"] == 3 + 1 and jobs["tokens"] == jobs["hidden_states"] == 3 + 2 + 3 + 3 + 4
     assert jobs["baseline"] == 4
-    assert sum(n for rule, n in jobs.items() if rule.endswith("_figure")) == 2 + 2 * 2 + 1 + 1
+    assert sum(n for rule, n in jobs.items() if rule.endswith("_figure")) == 2 + 2 * 3 + 1 + 1
 
 
 @pytest.mark.e2e
