@@ -86,6 +86,7 @@ BAD_VALUES = {
     "statistics.confidence": [0, 1],
     "statistics.few": [0],
     "summary.half_life_threshold": [-1, 1.1, "0.1", float("nan")],
+    "summary.half_life_thresholds": [[], [0], [1.1], 0.1],
     "figures": [[]],
     "figures.depth": [3],
     "figures.formats": [[], "svg", ["html", "png"], ["svg", "gif"], ["svg", "svg"], [3], None],
@@ -369,7 +370,8 @@ def test_defaults_are_filled_in():
     assert experiment.ranks is None and not experiment.has_whole_texts
     extract = {"device": "auto", "dtype": "float32", "store": "float32"}
     assert config.extract == extract | {"token_budget": 4096}
-    assert config.summary == {"half_life_threshold": 0.1}
+    thresholds = [0.05, 0.1, 0.2, 0.3, 0.4, 0.5]
+    assert config.summary == {"half_life_threshold": 0.1, "half_life_thresholds": thresholds}
     statistics = {"bootstrap": 1000, "permutations": 10000, "confidence": 0.95}
     assert config.statistics == statistics | {"seed": 0, "few": 10}
     assert config.figures == {figure.name: figure.title for figure in CATALOGUE.figures.values()}

@@ -20,7 +20,7 @@ from test_figures import tables as made_up
 
 from tokentrails.config.experiments import load_experiment
 from tokentrails.config.load import load_config
-from tokentrails.figures.half_lives import half_life
+from tokentrails.figures.half_lives import half_life, half_life_thresholds
 from tokentrails.figures.identity import identity_context
 from tokentrails.models.prepare import prepare
 from tokentrails.models.size import expected
@@ -169,6 +169,7 @@ def test_figures_read_the_control_and_neither_claims_nor_sizes_do(here):
     for name, experiment, table in (
         ("identity_context", "e", "identity"),
         ("half_life", "w", "half_life_curve"),
+        ("half_life_thresholds", "w", "half_lives_by_threshold"),
     ):
         run = {"model": "m", "checkpoint": "main", "experiment": experiment}
         assert targets.figure_inputs(figures[name], run)["control"] == [
@@ -233,6 +234,31 @@ def test_the_figure_of_half_lives_has_all_words_of_the_control_in_grey():
         assert {row["colour"] for row in line} == {"#777777"} and "random weights" in labels(panel)
     assert "Solid grey: the same architecture with random weights" in notes(chart)
     assert "random weights" not in notes(half_life(curve, None, threshold=0.1, **BAND))
+
+
+def test_the_figure_of_thresholds_leaves_out_what_is_never_reached():
+    key = {"model": "m", "checkpoint": "main", "n": 9, "n_texts": 3, "few": False, "depth": 6}
+    medians = pl.DataFrame(
+        [
+            key
+            | {"measure": form, "grouping": "all", "group": "all words", "threshold": threshold}
+            | {"median_layer": median, "median_layer_low": median, "median_layer_high": high}
+            for form in ("cosine", "adjusted", "centred")
+            for threshold, median, high in ((0.05, None, None), (0.1, 5, None), (0.5, 2, 3))
+        ]
+    )
+    control = medians.with_columns(median_layer=1)
+    chart = half_life_thresholds(medians, control, threshold=0.1, **BAND)
+    found = panels(chart)
+    assert list(found) == ["cosine", "centred"]
+    for panel in found.values():
+        rows = [row for row in line_points(panel) if row["line"] == "all words"]
+        assert [(row["threshold"], row["value"]) for row in rows] == [(0.1, 5), (0.5, 2)]
+        assert [(row["low"], row["high"]) for row in rows] == [(5, 6), (2, 3)]  # open, and closed
+        grey = [row for row in line_points(panel) if row["line"] == "random weights"]
+        assert [row["value"] for row in grey] == [1, 1, 1]
+        assert {row["colour"] for row in grey} == {"#777777"}
+    assert "random weights" not in notes(half_life_thresholds(medians, threshold=0.1, **BAND))
 
 
 # --- shuffled texts ------------------------------------------------------------------------------

@@ -42,7 +42,7 @@ def test_the_manual_gives_the_defaults_of_the_schema():
     for section in ("extract", "summary", "statistics"):
         for key, rule in schema("config")["properties"][section]["properties"].items():
             assert re.search(
-                rf"^\| `{key}` \|.*\| `{rule['default']}` \|$", manual, re.MULTILINE
+                rf"^\| `{key}` \|.*\| `{re.escape(str(rule['default']))}` \|$", manual, re.MULTILINE
             ), key
 
 

@@ -16,6 +16,7 @@ from tokentrails.metrics.half_lives import (
     half_life_groups,
     half_lives,
     half_lives_by_group,
+    half_lives_by_threshold,
 )
 from tokentrails.statistics.forms import FORMS
 from tokentrails.texts.spans import words_and_parts
@@ -190,6 +191,62 @@ def test_what_is_never_lost_is_censored_and_not_a_layer(layers, median, reached)
     # One text says nothing about others.
     assert row["few"] and row["n_texts"] == 1
     assert row["reached_low"] is row["reached_high"] is row["median_layer_low"] is None
+
+
+def test_planted_curves_have_their_medians_at_every_threshold():
+    # Of five tokens that fall by a step a layer, each from another height; one never falls.
+    heights = [0.9, 0.7, 0.6, 0.5]
+    curves = [[height - 0.1 * layer for layer in range(DEPTH + 1)] for height in heights]
+    curves.append([1.0] * (DEPTH + 1))
+    tokens = [("a", 1 + i, "oak", "whole", curve) for i, curve in enumerate(curves)]
+    tokens += [("a", 9, "of", "whole", [0.0] * (DEPTH + 1))]
+    identity, parts = tables(tokens)
+    lives = half_lives(identity, parts, WORDS, **ABOUT)
+    thresholds = [0.15, 0.25, 0.35, 0.45, 0.65, 0.85]
+    table = half_lives_by_threshold(
+        identity, lives, STATISTICS, thresholds=thresholds, provenance=PROVENANCE
+    )
+    medians = {(row["group"], row["threshold"]): row for row in table.to_pylist()}
+    # Half of them is three of the five: the first layer where 0.7 - layer / 10 is below.
+    expected = [None, None, 4, 3, 1, 0]
+    assert [medians["content", t]["median_layer"] for t in thresholds] == expected
+    reached = [medians["content", t]["reached"] for t in thresholds]
+    assert reached == pytest.approx([0.2, 0.4, 0.6, 0.6, 0.8, 0.8])  # one never falls
+    assert [medians["function", t]["median_layer"] for t in thresholds] == [0] * 6
+    # At the threshold of the other tables it is what they say.
+    at = half_lives_by_threshold(
+        identity, lives, STATISTICS, thresholds=[0.1], provenance=PROVENANCE
+    )
+    (group,) = (row for row in at.to_pylist() if row["group"] == "all words")
+    groups = half_lives_by_group(half_life_groups(lives, STATISTICS), **GROUPED).to_pylist()
+    assert group["median_layer"] == groups[0]["median_layer"]
+    assert group["reached"] == groups[0]["reached"]
+
+
+def test_intervals_of_medians_hold_the_true_one_as_often_as_they_say():
+    """Of 60 texts of 4 tokens that are alike within a text, and a third of which are censored."""
+    rng, depth, n_texts, each = np.random.default_rng(0), 150, 60, 4
+    text = np.repeat(np.arange(n_texts), each)
+    held, runs = 0, 400
+    for _ in range(runs):
+        normal = (rng.normal(size=n_texts)[text] + rng.normal(size=len(text))) / np.sqrt(2)
+        layer = np.floor(100.5 + 116 * normal)  # the median is 100; beyond 150 nothing is seen
+        table = pl.DataFrame(
+            {
+                "label": [f"{number:02}" for number in text],
+                "measure": "cosine",
+                "counted": True,
+                "word_class": "content",
+                "frequency_band": RAREST,
+                "half_life_layer": [int(at) if at <= depth else None for at in layer],
+                "depth": depth,
+            }
+        )
+        (group,) = half_life_groups(table.to_arrow(), statistics(400, confidence=0.95), ["all"])
+        (row,) = half_lives_by_group([group], **GROUPED).to_pylist()
+        low, high = row["median_layer_low"], row["median_layer_high"]
+        held += low is not None and low <= 100 and (high is None or high >= 100)
+    assert 0.92 <= held / runs <= 0.98
 
 
 def test_the_share_lost_never_falls_and_ends_at_what_is_reached():

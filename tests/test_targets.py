@@ -59,7 +59,8 @@ def test_the_tables_of_an_experiment_are_those_of_its_analyses_and_kind(targets)
     identity = {"identity", "summary", "curves"}
     assert tables(made, "one/main/pairs") == identity | {"context"} | senses
     assert tables(made, "one/main/drift") == identity
-    lives = {"half_lives", "half_lives_by_group", "half_life_curve"}
+    lives = {f"half_lives{suffix}" for suffix in ("", "_by_group", "_by_threshold")}
+    lives |= {"half_life_curve"}
     ranks = {"ranks", "ranks_by_class", "ranks_gap", "ranks_summary"}
     inside = {"attention", "heads", "head_summary", "activations", "first_position_neurons"}
     stream = {"evolution", "predictions"}

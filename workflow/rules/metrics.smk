@@ -113,7 +113,12 @@ rule half_lives:
         words=local(WORD_LIST),
         classes=local(FUNCTION_WORDS),
     output:
-        **outputs("half_lives", by_group="half_lives_by_group", curve="half_life_curve"),
+        **outputs(
+            "half_lives",
+            by_group="half_lives_by_group",
+            by_threshold="half_lives_by_threshold",
+            curve="half_life_curve",
+        ),
     log:
         "<logs>/half_lives/<run>.log",
     priority: LIGHT
@@ -121,6 +126,7 @@ rule half_lives:
         "../../envs/tokenize.yaml"
     params:
         threshold=CONFIG.summary["half_life_threshold"],
+        thresholds=CONFIG.summary["half_life_thresholds"],
         statistics=CONFIG.statistics,
         code=fingerprint("half_lives"),
     script:

@@ -28,7 +28,16 @@ with job(snakemake):
     )
     write_table(tokens, output.table, output.csv)
     groups = half_lives.half_life_groups(tokens, statistics)
-    about = {"threshold": threshold, "provenance": provenance | statistics.provenance}
+    provenance |= statistics.provenance
+    about = {"threshold": threshold, "provenance": provenance}
     by_group = half_lives.half_lives_by_group(groups, **about)
     write_table(by_group, output.by_group, output.by_group_csv)
     write_table(half_lives.half_life_curve(groups, **about), output.curve, output.curve_csv)
+    by_threshold = half_lives.half_lives_by_threshold(
+        identity,
+        tokens,
+        statistics,
+        thresholds=sorted({*params.thresholds, threshold}),
+        provenance=provenance,
+    )
+    write_table(by_threshold, output.by_threshold, output.by_threshold_csv)

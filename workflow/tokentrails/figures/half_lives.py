@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 import altair as alt
 import polars as pl
 
-from .pieces.lines import Frame, line_panel
+from ..statistics.forms import SOUND
+from .pieces.lines import Frame, line_panel, linear_x
 from .pieces.notes import CONTROL, band_note, control_note, form_notes
 from .pieces.points import in_order, mapped, over_draws, points_frame, runs
 from .pieces.theme import GREY, colour, figure, nothing_to_show
@@ -78,6 +79,68 @@ def composite_half_lives(
     notes = [_note(threshold), *_scaled(points), _band(points, confidence)]
     chart = alt.concat(*panels, columns=3)
     return figure(chart, title=title, notes=notes, width=3 * (frame.width + 130))
+
+
+def half_life_thresholds(
+    medians: pl.DataFrame,
+    control: pl.DataFrame | None = None,
+    *,
+    title: str,
+    threshold: float,
+    confidence: float,
+) -> alt.TopLevelMixin:
+    """The median half-life by threshold: a panel per form of similarity, a line per group.
+
+    `medians` is the table half_lives_by_threshold of one model and checkpoint, `control` the same
+    of random weights, of all draws. A dashed rule marks the threshold of the other figures.
+    """
+    points = _medians(medians, "group", pl.lit(""))
+    if points.is_empty():
+        return nothing_to_show(title)
+    depth: int = medians.select(pl.col("depth").max()).item()
+    ticks = sorted(set(medians["threshold"]))
+    right = 1.05 * ticks[-1]
+    x = linear_x("threshold", right, ticks, title="threshold (similarity)", number=".2~f")
+    y = ("median half-life (layer)", -0.02 * depth, 1.02 * depth, 250, 190)
+    frame = Frame(x, right, *y, ("series", "n", "n_texts"), told=("value", "d"))
+    if control is not None:
+        every = over_draws(control.filter(grouping="all"), "median_layer", "measure", "threshold")
+        grey = _medians(every, pl.lit(CONTROL), pl.lit(GREY), ("low", "high"))
+    at = alt.Chart(pl.DataFrame({"threshold": [threshold]}))
+    rule = at.mark_rule(color=GREY, strokeDash=[2, 3]).encode(x=x)
+    tints = {group: colour(i) for i, group in enumerate(in_order(medians["group"]))}
+    points = points.with_columns(colour=mapped("line", tints))
+    panels = []
+    for form in (form for form in SOUND if form in set(points["measure"])):
+        here = points.filter(measure=form)
+        if control is not None:
+            here = pl.concat([here, grey.filter(measure=form)], how="vertical_relaxed")
+        panels.append(line_panel(here, frame, title=form, marks=[rule]))
+    notes = [
+        "The first layer by which half of the tokens were below the threshold; no point: half "
+        f"never are. Dotted: {threshold:g}, the threshold of the other figures. Tokens of words; "
+        "position 0 is left out.",
+        *form_notes(SOUND),
+        _band(points, confidence) + " One up to the top may have no upper end.",
+    ]
+    if control is not None:
+        notes.append(control_note(control))
+    chart = alt.concat(*panels, columns=2)
+    return figure(chart, title=title, notes=notes, width=2 * (frame.width + 150))
+
+
+def _medians(
+    table: pl.DataFrame,
+    line: str | pl.Expr,
+    tint: pl.Expr,
+    interval: Sequence[str] = ("median_layer_low", "median_layer_high"),
+) -> pl.DataFrame:
+    """A points frame of medians; an interval without an upper end goes up to the last layer."""
+    low, high = interval
+    closed = pl.when(pl.col(low).is_not_null()).then(pl.col(high).fill_null(pl.col("depth")))
+    table = table.with_columns(closed.alias(high))
+    kept = ("measure", "threshold", "n", "n_texts")
+    return points_frame(table, "median_layer", interval, *kept, line=line, colour=tint)
 
 
 def _points(curve: pl.DataFrame, line: str, x: str) -> pl.DataFrame:

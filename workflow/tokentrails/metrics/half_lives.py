@@ -9,7 +9,7 @@ tokens of one text are not independent of each other.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +40,9 @@ GROUPINGS = {
 }
 """What tokens are grouped by, and the groups in the order of figures."""
 
+BY_THRESHOLD = ("all", "word_class")
+"""The groupings whose medians are given over thresholds."""
+
 COLUMNS = ("label", "position", "token", "word", "site", "layer", *FORMS)
 """The columns of the table `identity` that this module needs."""
 
@@ -55,6 +58,7 @@ MEANINGS = {
     "half_life_layer": "first layer of resid where the measure is below the threshold; null: never",
     "grouping": "what tokens are grouped by; word_class_in_band: class and frequency band",
     "group": "the tokens meant",
+    "threshold": "below it identity counts as lost",
     "n": "how many tokens",
     "n_texts": "how many texts they come from",
     "few": "whether these are fewer than statistics.few: too few to lean on",
@@ -102,15 +106,8 @@ def half_lives(
     threshold: a cosine; below it identity counts as lost.
     provenance: of the identity table.
     """
-    stream = pl.DataFrame(pl.from_arrow(identity)).filter(pl.col("site") == SITE)
     keys = ["label", "position", "token", "word"]
-    frame = pl.concat(
-        stream.drop_nulls(form)
-        .group_by(keys)
-        .agg(half_life_layer=pl.col("layer").filter(pl.col(form) < threshold).min())
-        .with_columns(measure=pl.lit(form))
-        for form in FORMS
-    )
+    frame = _first_below(identity, keys, threshold)
     parts = pl.DataFrame(pl.from_arrow(tokens.select(["label", "first", "word_part"])))
     rank = {plain(entry.text): entry.rank for entry in reversed(words.entries)}
     types = dict.fromkeys(("word", "word_class", "frequency_band"), pl.String)
@@ -133,6 +130,18 @@ def half_lives(
         )
     )
     return _described(table, "half-life of every token", provenance, threshold)
+
+
+def _first_below(identity: pa.Table, keys: Sequence[str], threshold: float) -> pl.DataFrame:
+    """The half-life of every token in each measure that it has; null where it is never lost."""
+    stream = pl.DataFrame(pl.from_arrow(identity)).filter(pl.col("site") == SITE)
+    return pl.concat(
+        stream.drop_nulls(form)
+        .group_by(keys)
+        .agg(half_life_layer=pl.col("layer").filter(pl.col(form) < threshold).min())
+        .with_columns(measure=pl.lit(form))
+        for form in FORMS
+    )
 
 
 def _classified(word: str, rank: Mapping[str, int]) -> tuple[str, str | None, str | None]:
@@ -166,12 +175,15 @@ class Group:
         return np.stack(self.bootstrap.interval(draws, method="inverted_cdf"))
 
 
-def half_life_groups(half_lives: pa.Table, statistics: Statistics) -> list[Group]:
-    """Every group that has tokens, in the order of measures and `GROUPINGS`, over the same samples.
+def half_life_groups(
+    half_lives: pa.Table, statistics: Statistics, groupings: Collection[str] = GROUPINGS
+) -> list[Group]:
+    """Every group that has tokens, in the order of measures and groupings, over the same samples.
 
     Parameters
     ----------
     half_lives: the table of that name.
+    groupings: out of `GROUPINGS`.
     """
     frame = pl.DataFrame(pl.from_arrow(half_lives))
     if frame.is_empty():
@@ -190,6 +202,7 @@ def half_life_groups(half_lives: pa.Table, statistics: Statistics) -> list[Group
         (measure, grouping, group)
         for measure in FORMS
         for grouping, names in GROUPINGS.items()
+        if grouping in groupings
         for group in names
     ):
         here = frame.filter(pl.col("measure") == measure, pl.col(grouping) == group)
@@ -220,6 +233,44 @@ def half_lives_by_group(
     ----------
     provenance: of the table `half_lives`.
     """
+    return _described(_medians(groups), "half-lives by group", provenance, threshold)
+
+
+def half_lives_by_threshold(
+    identity: pa.Table,
+    half_lives: pa.Table,
+    statistics: Statistics,
+    *,
+    thresholds: Iterable[float],
+    provenance: Mapping[str, str],
+) -> pa.Table:
+    """The table `half_lives_by_threshold`: the median half-life, whatever is called lost.
+
+    Parameters
+    ----------
+    identity: as for `half_lives`.
+    half_lives: the table of that name; says which tokens there are, and of which class.
+    thresholds: cosines, as identity is compared with; each has rows of its own.
+    provenance: of the table `half_lives`.
+    """
+    tokens, frames = pl.DataFrame(pl.from_arrow(half_lives)).drop("half_life_layer"), []
+    for threshold in thresholds:
+        lost = _first_below(identity, ["label", "position"], threshold)
+        here = tokens.join(lost, on=["label", "position", "measure"])
+        medians = _medians(half_life_groups(here.to_arrow(), statistics, BY_THRESHOLD))
+        frames.append(medians.select(pl.lit(threshold).alias("threshold"), pl.all()))
+    depth = tokens["depth"].head(1)
+    return describe_frame(
+        with_run(pl.concat(frames).join(depth.to_frame(), how="cross"), provenance),
+        title="half-lives by threshold: the first layer of resid where identity is below it",
+        provenance=provenance,
+        meanings=MEANINGS,
+        units=UNITS,
+    )
+
+
+def _medians(groups: Iterable[Group]) -> pl.DataFrame:
+    """A row per group: the share that is ever lost, and the median half-life."""
     rows = []
     for group in groups:
         reached = group.lost[-1], *group.interval(group.draws[:, -1])
@@ -227,8 +278,7 @@ def half_lives_by_group(
         medians = [int(layer) if np.isfinite(layer) else None for layer in layers]
         rows.append([*group.key.values(), *reached, *medians])
     types = {**KEYS, **_ends("reached", pl.Float32), **_ends("median_layer", pl.Int32)}
-    frame = pl.DataFrame(rows, types, orient="row")
-    return _described(frame, "half-lives by group", provenance, threshold)
+    return pl.DataFrame(rows, types, orient="row")
 
 
 def half_life_curve(
