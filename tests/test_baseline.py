@@ -22,6 +22,7 @@ from tokentrails.metrics.baseline import (
 from tokentrails.metrics.columns.similarities import (
     Side,
     embedding_similarities,
+    matched_pairs,
     pair_similarities,
     similarities,
 )
@@ -225,7 +226,8 @@ def test_a_dimension_that_never_varies_has_no_deviation_and_says_nothing():
     rows[:5, 1] = 9
     rest = np.delete((rows - known[0]) / np.where(known[1] > 0, known[1], 1), 1, axis=1)
     side = Side(rows, known)
-    found = similarities(side, side, np.nan, (np.arange(5), np.arange(5, 10)))["standardised"]
+    found = similarities(side, side, np.nan, np.full(5, np.nan), (np.arange(5), np.arange(5, 10)))
+    found = found["standardised"]
     expected = [cosine(rest[i], rest[i + 5]) for i in range(5)]
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
@@ -262,12 +264,13 @@ def forms_of(tokens, states, embedding, other=None):
     known = Baseline.from_tables(*measured(tokens, states, embedding)[0])
     other = states[1:] if other is None else other
     every = np.concatenate([states, other])
-    a = np.arange(len(other))
+    a, twice = np.arange(len(other)), pa.concat_tables([tokens, tokens[-len(other) :]])
     layer = Layer("resid", 0, np.arange(len(every)), every)
-    pairs = pair_similarities(layer, a, a + len(states), known)
+    pairs = pair_similarities(layer, a, a + len(states), known, matched_pairs(twice, "last"))
     own = embedding[[row["token_ids"][row["first"]] for row in tokens.to_pylist()]]
     layer = Layer("resid", 0, np.arange(len(states)), states)
-    return known, pairs, embedding_similarities(layer, own, known)
+    own_kind = matched_pairs(tokens, "last")
+    return known, pairs, embedding_similarities(layer, own, known, own_kind)
 
 
 def test_a_common_shift_leaves_centred_and_standardised_as_they_are():
@@ -296,8 +299,8 @@ def test_isotropic_states_around_a_common_mean_are_as_alike_as_they_correlate(co
     chance = known.chance_of("states", ("resid", 0))
     size = np.square(mean).mean()
     assert chance == pytest.approx(size / (1 + size), abs=0.01)
-    means = {form: values.mean() for form, values in found.items()}
-    for form in ("scaled", "centred", "standardised"):
+    means = {form: np.nanmean(values) for form, values in found.items()}
+    for form in ("scaled", "matched", "centred", "standardised"):
         assert means[form] == pytest.approx(correlation, abs=0.01)
     assert means["adjusted"] == pytest.approx(correlation * (1 - chance), abs=0.01)
     np.testing.assert_allclose(found["adjusted"], found["scaled"] * (1 - chance), atol=1e-9)
@@ -306,8 +309,8 @@ def test_isotropic_states_around_a_common_mean_are_as_alike_as_they_correlate(co
 def test_nothing_is_scaled_where_random_pairs_are_equal():
     rows = np.random.default_rng(14).standard_normal((4, 3)).astype(np.float32)
     side = Side(rows, moments(rows))
-    found = similarities(side, side, 1.0, (np.arange(3), np.arange(1, 4)))
-    assert np.isnan(found["scaled"]).all() and (found["adjusted"] < 0).all()
+    found = similarities(side, side, 1.0, np.ones(3), (np.arange(3), np.arange(1, 4)))
+    assert np.isnan([found["scaled"], found["matched"]]).all() and (found["adjusted"] < 0).all()
 
 
 # In the tables of similarities
@@ -345,7 +348,7 @@ def _table_of(name, layers, embedding, known):
         table = perturbation(layers, tokens, baseline=known, **keys)["perturbation"]
     names = table.column_names
     at = names.index("cosine")
-    assert tuple(names[at : at + 5]) == FORMS
+    assert tuple(names[at : at + len(FORMS)]) == FORMS
     for column in FORMS:
         assert table.schema.field(column).type == pa.float32()
         assert b"description" in table.schema.field(column).metadata
@@ -360,10 +363,9 @@ def test_tables_have_every_form_where_there_is_a_baseline(name, known):
     places = [("resid", 0), ("resid", 1)]  # of the second nothing is known
     layers = [Layer(*place, np.arange(4, dtype=np.int32), states) for place in places]
     table = _table_of(name, layers, embedding, known)
-    assert (
-        table.filter(pl.col("layer") == 1).select(FORMS[1:]).null_count().row(0)
-        == (table.height // 2,) * 4
-    )
+    assert table.filter(pl.col("layer") == 1).select(FORMS[1:]).null_count().row(0) == (
+        table.height // 2,
+    ) * len(FORMS[1:])
     here = table.filter(pl.col("layer") == 0)
     kind = "embedding" if name == "identity" else "states"
     chance = known.chance[kind, ("resid", 0)]
@@ -382,7 +384,7 @@ def test_tables_have_every_form_where_there_is_a_baseline(name, known):
             expected = [np.mean(of_base[:2]), of_base[2]]
         np.testing.assert_allclose(here[form], expected, atol=1e-6)
     none = _table_of(name, layers, embedding, NO_BASELINE)
-    assert none.select(FORMS[1:]).null_count().row(0) == (none.height,) * 4
+    assert none.select(FORMS[1:]).null_count().row(0) == (none.height,) * len(FORMS[1:])
     assert none["cosine"].equals(table["cosine"])
 
 
@@ -391,11 +393,12 @@ def test_each_form_of_identity_has_a_half_life():
     shared = {"model": ["m"] * n, "checkpoint": ["c"] * n, "experiment": ["e"] * n}
     shared |= {"label": ["l"] * n, "site": ["resid"] * n, "layer": pa.array(range(n), pa.int32())}
     cosines = {"cosine": [1.0, 0.5, 0.4, 0.05], "adjusted": [0.6, 0.05, 0.2, -0.3]}
-    cosines |= {"scaled": [1.0, 0.5, 0.05, 0.0], "centred": [0.05, 1.0, 1.0, 1.0]}
+    cosines |= {"scaled": [1.0, 0.5, 0.05, 0.0], "matched": [1.0, 0.5, 0.4, 0.3]}
+    cosines |= {"centred": [0.05, 1.0, 1.0, 1.0]}
     table = pa.table(shared | cosines | {"standardised": pa.nulls(n, pa.float32())})
     row = summary(table, None, depth=3, threshold=0.1, provenance=PROVENANCE).to_pylist()[0]
     found = [row[f"half_life_{form}"] for form in ("layer", *FORMS[1:])]
-    assert found == [3, 1, 2, 0, None]
+    assert found == [3, 1, 2, None, 0, None]
 
 
 def test_convergence_is_compared_with_other_words_at_the_reference(tmp_path):
@@ -403,7 +406,8 @@ def test_convergence_is_compared_with_other_words_at_the_reference(tmp_path):
     words = ["a", "b", "b", "c", "d", "e"]
     states = {name: rng.standard_normal((1, 6, 3)).astype(np.float32) + 1 for name in "xy"}
     siblings = measures.siblings(tmp_path, states, [("resid", 0)], "y")
-    found = dict(zip(FORMS, convergence_similarities(siblings, words), strict=True))
+    tokens = measures.tokens_table(words, [[7]] * len(words))
+    found = dict(zip(FORMS, convergence_similarities(siblings, tokens, "last"), strict=True))
     x, y = states["x"][0], states["y"][0]
     chance = np.mean(
         [cosine(x[i], y[j]) for i, j in product(range(6), repeat=2) if words[i] != words[j]]

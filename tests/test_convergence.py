@@ -48,14 +48,14 @@ def siblings(states, tmp_path_factory):
 
 TOKENS = measures.tokens_table(
     [f"word {i}" for i in range(len(N_TOKENS))],
-    [[7] * n for n in N_TOKENS],
+    [[7 + i] * n for i, n in enumerate(N_TOKENS)],
     [f"w{(5 * i) % len(N_TOKENS):02}" for i in range(len(N_TOKENS))],
     rank=pa.array(range(1, len(N_TOKENS) + 1), pa.int32()),
 )
 
 
 def similarities(siblings):
-    return convergence_similarities(siblings, TOKENS["word"].to_pylist())
+    return convergence_similarities(siblings, TOKENS, "last")
 
 
 def table_of(siblings, pooling="last"):

@@ -334,7 +334,12 @@ def test_checkpoints_of_one_model_are_told_apart():
 def with_baseline(table: pl.DataFrame, without: tuple[str, ...] = ()) -> pl.DataFrame:
     """`table` with all forms of its cosines, of a chance of 0.3, but for models `without`."""
     known = ~pl.col("model").is_in(without)
-    change = {"scaled": (0.3, 0.7), "centred": (0.1, 1), "standardised": (0.2, 1)}
+    change = {
+        "scaled": (0.3, 0.7),
+        "matched": (0.4, 0.6),
+        "centred": (0.1, 1),
+        "standardised": (0.2, 1),
+    }
     return table.with_columns(
         pl.when(known).then((pl.col("cosine") - shift) / size).cast(pl.Float32).alias(form)
         for form, (shift, size) in change.items()
@@ -357,6 +362,7 @@ def test_composites_show_other_forms_of_similarity_beside_raw_ones(draw, forms):
         raw = found[title]
         np.testing.assert_allclose(found[f"{title}, scaled"], (raw - 0.3) / 0.7, atol=1e-5)
         if "centred" in forms:
+            np.testing.assert_allclose(found[f"{title}, matched"], (raw - 0.4) / 0.6, atol=1e-5)
             np.testing.assert_allclose(found[f"{title}, centred"], raw - 0.1, atol=1e-5)
             np.testing.assert_allclose(found[f"{title}, standardised"], raw - 0.2, atol=1e-5)
     assert "chance is the mean cosine of random pairs" in str(specification(chart))

@@ -69,7 +69,7 @@ def states(tokens, *, since=2, size=1.5, seed=0):
 
 
 def tables(layers, tokens=TOKENS, baseline=NO_BASELINE, settings=STATISTICS):
-    separated = separate(layers, tokens, baseline, settings)
+    separated = separate(layers, tokens, baseline, settings, "last")
     over = OverWords(separated, settings)
     made = (
         senses(separated, provenance=PROVENANCE),
@@ -111,7 +111,7 @@ def test_senses_that_part_from_a_layer_on_are_found_there(study):
     assert (before["auc_low"] < 0.5).all() and (before["auc_high"] > 0.5).all()
     assert (stream.filter(pl.col("layer") >= 2)["gap_low"] > 0.05).all()
     found = best.filter(site="resid")
-    assert found["best_low"].min() >= 2 and len(found) == 8
+    assert found["best_low"].min() >= 2 and len(found) == 10
     assert (found["best_low"] <= found["best_layer"]).all()
     assert (found["best_layer"] <= found["best_high"]).all()
 
@@ -172,7 +172,7 @@ def test_scaled_senses_are_the_cosines_in_the_room_that_chance_leaves(study):
     auc = best.filter(criterion="auc").drop("criterion")
     raw, scaled = (auc.filter(measure=name).drop("measure") for name in ("cosine", "scaled"))
     assert raw.equals(scaled)
-    lost = without.filter(pl.col("measure") != "cosine")
+    lost = without.filter(~pl.col("measure").is_in(["cosine", "matched"]))
     assert lost["gap"].null_count() == lost["p_holm"].null_count() == len(lost) > 0
     assert (lost["n"] == 0).all() and (lost["n_texts"] == 0).all()
 
@@ -245,7 +245,7 @@ def test_tables_are_sorted_described_and_made_again_alike(study):
     assert best.columns[-4:] == ["best_high", "value", "depth", "n"]
     for one, again in zip(made, tables(layers, baseline=baseline_of(layers)), strict=True):
         assert one.equals(again)
-    table = senses(separate(layers, TOKENS, NO_BASELINE, STATISTICS), provenance=PROVENANCE)
+    table = senses(separate(layers, TOKENS, NO_BASELINE, STATISTICS, "last"), provenance=PROVENANCE)
     definitions = json.loads(table.schema.metadata[b"definitions"])
     assert set(table.column_names) <= {"model", "checkpoint", "experiment", *definitions}
     assert json.loads(table.schema.metadata[b"units"])["gap_low"] == "cosine"

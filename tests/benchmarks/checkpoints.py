@@ -70,7 +70,7 @@ def run(chosen: list[str], folders: list[Path], scratch: Path) -> None:
     siblings = Siblings.open(
         steps, [scratch / f"{name}.parquet" for name in steps], folders[-1].name
     )
-    similarities = convergence_similarities(siblings, tokens["word"].to_pylist())
+    similarities = convergence_similarities(siblings, tokens, "last")
     provenance = {"model": "nano", "experiment": "bench"}
     groups = convergence_by_group(
         similarities,

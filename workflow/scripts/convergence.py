@@ -17,7 +17,7 @@ with job(snakemake):
     siblings = Siblings.open(params.steps, snakemake.input.states, params.reference)
     tokens = read_table(snakemake.input.tokens)
     provenance = siblings.provenance | statistics.provenance
-    similarities = convergence_similarities(siblings, tokens["word"].to_pylist())
+    similarities = convergence_similarities(siblings, tokens, provenance["pooling"])
     n_tokens = tokens["n_tokens"].to_pylist()
     table = convergence_by_group(
         similarities,

@@ -14,8 +14,9 @@ with job(snakemake):
     statistics = Statistics.from_config(snakemake.params.statistics)
     baseline, baseline_provenance = read_baseline(snakemake)
     states = StatesReader(snakemake.input.states)
-    tokens = read_table(snakemake.input.tokens, ["word", "sense"])
-    separated = separate(states, tokens, baseline, statistics)
+    tokens = read_table(snakemake.input.tokens)
+    pooling = provenance_of(states.metadata)["pooling"]
+    separated = separate(states, tokens, baseline, statistics, pooling)
     over_words = OverWords(separated, statistics)
     provenance = provenance_of(states.metadata) | baseline_provenance | statistics.provenance
     write_table(senses(separated, provenance=provenance), output.senses, output.senses_csv)

@@ -7,7 +7,7 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from ..statistics.forms import SOUND
+from ..statistics.forms import MATCHED, SOUND
 from .pieces.lines import Frame, level, line_panel, value_range
 from .pieces.notes import band_note, form_notes
 from .pieces.points import LINE, exact, in_order, points_frame, runs
@@ -16,7 +16,7 @@ from .pieces.theme import INK, PALETTE, TINT, colour, figure, nothing_to_show, s
 _BEYOND = 1.05  # where labels stand, as a share of the layers
 _ALPHA = 0.05
 _SIDES = {"within": PALETTE[0], "between": PALETTE[1]}
-_MEASURES = dict(zip(SOUND, (INK, PALETTE[2], PALETTE[4], PALETTE[3]), strict=True))
+_MEASURES = dict(zip(SOUND, (INK, *(PALETTE[i] for i in (2, 5, 4, 3))), strict=True))
 _CRITERIA = {"gap": "gap: within − between", "auc": "AUC"}
 _CHANCE = {"gap": 0.0, "auc": 0.5}
 _AXIS = alt.Axis(tickCount=5, minExtent=40)
@@ -39,7 +39,7 @@ def senses_by_layer(
     if gaps.is_empty():
         return nothing_to_show(title)
     last: int = gaps.select(pl.col("layer").max()).item()
-    above = Frame.over_layers(last, _BEYOND, "", 0.0, 1.0, 205, 190, _TOOLTIP, _AXIS)
+    above = Frame.over_layers(last, _BEYOND, "", 0.0, 1.0, 155, 190, _TOOLTIP, _AXIS)
     below = replace(above, width=475, height=170)
     panels = [
         _criterion_panel(table, best.filter(site=LINE, criterion=name), name, below)
@@ -103,7 +103,8 @@ def _similarity_panels(table: pl.DataFrame, frame: Frame) -> list[alt.LayerChart
         part = table.filter(measure=name)
         points = pl.concat([_line(part, side, side, tint) for side, tint in _SIDES.items()])
         if points.is_empty():
-            panels.append(shaded("no baseline", frame.width, frame.height, name))
+            reason = "too few pairs" if name == MATCHED else "no baseline"
+            panels.append(shaded(reason, frame.width, frame.height, name))
             continue
         low, high = value_range(points)
         ranged = replace(frame, low=low, high=high, value="similarity")

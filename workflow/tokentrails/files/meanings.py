@@ -29,6 +29,10 @@ MEANINGS = {
     "differs, compare `scaled` instead; null: no baseline",
     "scaled": "adjusted / (1 - chance): 0 as in random pairs, 1 in equal directions; null: no "
     "baseline, or random pairs have 1",
+    "matched": "scaled with the chance of the experiment itself: the mean over its other tokens in "
+    "other texts, of the same class of words and the same band of positions (0, 1, 2 to 3, 4 to 7, "
+    "and so on), or where these make fewer than 100 pairs of any position behind the first, or of "
+    "any class there; null: too few still",
     "centred": "the cosine of the states minus the mean state of the baseline's tokens at the same "
     "place; null: no baseline",
     "standardised": "the cosine of the states with every dimension as a z-score over the tokens of "

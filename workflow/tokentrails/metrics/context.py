@@ -16,7 +16,7 @@ from ..files.tables import describe
 from ..statistics.baseline import NO_BASELINE, Baseline
 from ..statistics.forms import UNITS
 from .columns.frame import metric_table, own_token, sorted_parts
-from .columns.similarities import pair_similarities
+from .columns.similarities import matched_pairs, pair_similarities
 
 MEANINGS = {
     "label_a": "label of the text that comes first in the experiment file",
@@ -69,9 +69,9 @@ def context(
         }
     )
     keys = keys.append_column("relation", _relation(keys))
-    parts = []
+    parts, matched = [], matched_pairs(tokens, pooling)
     for states in layers:
-        values = pair_similarities(states, a, b, baseline)
+        values = pair_similarities(states, a, b, baseline, matched)
         parts.append(metric_table(provenance, keys, states.site, states.layer, values))
     return describe(
         sorted_parts(parts, "label_a", "label_b", "site", "layer"),

@@ -31,7 +31,7 @@ from .columns.groups import (
     group_frame,
     single,
 )
-from .columns.similarities import Side, similarities
+from .columns.similarities import Side, matched_pairs, similarities
 
 MEANINGS = {
     "reference": "the checkpoint that the others are compared with",
@@ -59,22 +59,24 @@ SLOPE_MEANINGS = {
 
 
 def convergence_similarities(
-    siblings: Siblings, words: Sequence[str]
+    siblings: Siblings, tokens: pa.Table, pooling: str
 ) -> Float32[np.ndarray, "forms checkpoints places n"]:
     """Every occurrence's state at every checkpoint with its state at the reference.
 
     The baseline is made of the very same states: of pairs of different words. Every state is read
     once.
     """
-    _, word = np.unique(np.asarray(words, dtype=object), return_inverse=True)
-    by_place = []
+    _, word = np.unique(tokens["word"].to_pylist(), return_inverse=True)
+    by_place, matched, same = [], matched_pairs(tokens, pooling), (np.arange(len(word)),) * 2
     for place in siblings.places:
         reference, checkpoints = siblings.states(place)
         directions, at_reference = unit(reference), Side(reference, moments(reference))
         by_checkpoint = []
         for hidden in checkpoints:
-            chance = mean_of_different_words(unit(hidden), directions, word)
-            found = similarities(Side(hidden, moments(hidden)), at_reference, chance)
+            now = unit(hidden)
+            chance = mean_of_different_words(now, directions, word)
+            own_kind = matched.of_states(now, directions, same)
+            found = similarities(Side(hidden, moments(hidden)), at_reference, chance, own_kind)
             by_checkpoint.append([found[form] for form in FORMS])
         by_place.append(by_checkpoint)
     return np.asarray(by_place, dtype=np.float32).transpose(2, 1, 0, 3)

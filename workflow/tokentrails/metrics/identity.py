@@ -16,7 +16,7 @@ from ..files.tables import describe
 from ..statistics.baseline import NO_BASELINE, Baseline
 from ..statistics.forms import UNITS
 from .columns.frame import metric_table, own_token, sorted_parts, target_keys
-from .columns.similarities import embedding_similarities
+from .columns.similarities import embedding_similarities, matched_pairs
 
 MEANINGS = {
     "cosine": "cosine of the state with the token's own row of the input embedding matrix",
@@ -56,9 +56,9 @@ def identity(
     """
     names = ("label", "position", "word", "token", "text", "n_tokens", *groups)
     keys = target_keys(tokens, pooling, names)
-    parts = []
+    parts, matched = [], matched_pairs(tokens, pooling)
     for states in layers:
-        values = embedding_similarities(states, embedding, baseline)
+        values = embedding_similarities(states, embedding, baseline, matched)
         parts.append(metric_table(provenance, keys, states.site, states.layer, values))
     return describe(
         sorted_parts(parts, "label", "site", "layer", "position"),

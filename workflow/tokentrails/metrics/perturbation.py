@@ -21,7 +21,7 @@ from ..statistics.forms import FORMS, UNITS
 from ..statistics.settings import Statistics
 from .columns.frame import describe_frame, own_token, with_run
 from .columns.groups import GROUP_MEANINGS, GROUP_UNITS, Words, across_checkpoints, group_frame
-from .columns.similarities import pair_similarities
+from .columns.similarities import matched_pairs, pair_similarities
 
 MEANINGS = {
     "word": "the word of the base",
@@ -86,8 +86,9 @@ def perturbation(
     )
     rows, base_rows = (pairs[name].to_numpy() for name in ("row", "base_row"))
     parts: dict[str, list[pl.DataFrame]] = {name: [] for name in _KEYS}
+    matched = matched_pairs(tokens, "last")
     for states in layers:
-        values = pair_similarities(states, rows, base_rows, baseline)
+        values = pair_similarities(states, rows, base_rows, baseline, matched)
         here = pairs.with_columns(pl.Series(n, v).fill_nan(None) for n, v in values.items())
         for name, keys in _KEYS.items():
             parts[name].append(

@@ -21,11 +21,12 @@ from ..errors import TokentrailsError
 from ..files.states import Layer, Place
 from ..statistics.baseline import Baseline
 from ..statistics.forms import RESAMPLED, SOUND
+from ..statistics.matched import Matched
 from ..statistics.permutation import p_values
 from ..statistics.ratio import ratio
 from ..statistics.separability import Pairs
 from ..statistics.settings import Statistics
-from .columns.similarities import beyond_chance, pair_similarities
+from .columns.similarities import beyond_chance, matched_pairs, pair_similarities
 
 MEASURES = SOUND  # the gap of `adjusted` is that of the cosine
 STATISTICS = ("within", "between", "gap", "auc")
@@ -108,6 +109,7 @@ def separate(
     tokens: pa.Table,
     baseline: Baseline,
     statistics: Statistics,
+    pooling: str,
 ) -> Senses:
     """Measure every word at every place.
 
@@ -133,7 +135,7 @@ def separate(
             where="the tokens of the experiment",
             hint="see the reasons in results/tokens/MODEL/EXPERIMENT.skipped.csv.",
         )
-    places, cosines = _cosines(layers, measured, baseline)
+    places, cosines = _cosines(layers, measured, baseline, matched_pairs(tokens, pooling))
     chance = np.array([baseline.chance_of("states", place) for place in places])
     separated: list[Separated] = []
     null = np.zeros((statistics.permutation.draws, len(places) * len(MEASURES)))
@@ -163,14 +165,14 @@ def _with_scaled(
 
 
 def _cosines(
-    layers: Iterable[Layer], words: Sequence[Word], baseline: Baseline
+    layers: Iterable[Layer], words: Sequence[Word], baseline: Baseline, matched: Matched
 ) -> tuple[tuple[Place, ...], list[Float32[np.ndarray, "curves pairs"]]]:
     """The similarity of every pair of every word, at every place in each of `RESAMPLED`."""
     a, b = (np.concatenate([w.rows[w.pairs.texts[end]] for w in words]) for end in (0, 1))
     places, curves = [], []
     for states in layers:
         places.append(states.place)
-        found = pair_similarities(states, a, b, baseline)
+        found = pair_similarities(states, a, b, baseline, matched)
         curves += [found[form] for form in RESAMPLED]
     ends = np.cumsum([len(word.pairs.texts[0]) for word in words])[:-1]
     return tuple(places), np.split(np.stack(curves), ends, axis=1)
