@@ -65,6 +65,7 @@ def _run(folder: Path) -> None:
         "models": {name: {"source": f"path:models/{name}", "threads": 1} for name in MODELS},
         "experiments": {
             "own": {"file": "own.yaml"},
+            "other": {"file": "own.yaml", "models": ["llama"], "replace": ["thing", "one"]},
             "full": {"file": "texts.yaml", "models": ["roberta"], "ranks": ranks | {"nearest": 3}},
             "plain": {"file": "texts.yaml", "sites": ["resid_mid"]},
             "inside": {"file": "inside.yaml", "models": ["llama"], "circuits": {"top": 3}},

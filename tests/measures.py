@@ -37,6 +37,7 @@ def tokens_table(words, ids, labels=None, **columns):
             "last": [len(own) for own in ids],
             "n_tokens": pa.array([len(own) for own in ids], pa.int32()),
             "special_tokens": [0] * n,
+            "words_before": [1] * n,
             **columns,
         }
     )

@@ -374,6 +374,28 @@ def test_an_experiment_of_replaced_targets_names_them_by_the_old_ones(here):
     assert other.hash != own.hash
 
 
+def test_the_control_of_an_experiment_differs_by_the_words_alone(here):
+    written({"prompts": [PROMPT]}, "f.yaml")
+    alike = {"file": "e.yaml", "replace": ["thing"]}
+    apart = {
+        "file": alike | {"file": "f.yaml"},
+        "shuffled": alike | {"shuffle": 0},
+        "special": alike | {"special_tokens": "none"},
+        "pooled": alike | {"pooling": "mean"},
+        "models": alike | {"models": ["n"]},
+    }
+    data = changed(CONFIG, "models.n", CONFIG["models"]["m"])
+    for name, entry in apart.items():
+        data = changed(data, f"experiments.{name}", entry)
+    config = load(data)
+    assert config.replaced("m", config.experiments["e"]) is None
+    assert config.replaced("n", config.experiments["e"]) == config.experiments["models"]
+    config = load(changed(data, "experiments.s", alike))
+    assert config.replaced("m", config.experiments["e"]) == config.experiments["s"]
+    for name in ("s", *apart):  # no control has one, so that none waits for itself
+        assert config.replaced("m", config.experiments[name]) is None
+
+
 @pytest.mark.parametrize(
     ("data", "words", "parts"),
     [

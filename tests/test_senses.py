@@ -68,8 +68,8 @@ def states(tokens, *, since=2, size=1.5, seed=0):
     return layers
 
 
-def tables(layers, tokens=TOKENS, baseline=NO_BASELINE, settings=STATISTICS):
-    separated = separate(layers, tokens, baseline, settings, "last")
+def tables(layers, tokens=TOKENS, baseline=NO_BASELINE, settings=STATISTICS, control=None):
+    separated = separate(layers, tokens, baseline, settings, "last", control)
     over = OverWords(separated, settings)
     made = (
         senses(separated, provenance=PROVENANCE),
@@ -257,6 +257,59 @@ def test_accents_of_either_form_make_one_word():
     tokens = measures.tokens_table(names, [[1]] * 4, labels, sense=["x", "y", "y", "x"])
     (word,) = sense_words(tokens)
     assert (word.word, word.senses, word.rows.tolist()) == ("café", ("x", "y"), [0, 3, 1, 2])
+
+
+def test_texts_are_strata_where_both_senses_have_their_targets_at_the_same_places():
+    places = [4, 2, 2, 4, *(4, 2, 2, 3), *(4, 4, 4, 4)]
+    columns = {"sense": ["x", "x", "y", "y"] * 3, "words_before": places}
+    labels = [f"t{i}" for i in range(12)]
+    tokens = measures.tokens_table([*"aaaabbbbcccc"], [[1]] * 12, labels, **columns)
+    strata = [word.strata.tolist() for word in sense_words(tokens)]
+    assert strata == [[4, 2, 2, 4], [0, 0, 0, 0], [4, 4, 4, 4]]
+
+
+# The control
+
+
+def test_what_is_beyond_the_control_is_that_of_a_plain_loop(study):
+    """By words that both have; a word is drawn with its control."""
+    layers, (words, _, _) = study
+    control = tables(states(TOKENS, since=3, seed=5), baseline=baseline_of(layers))[0]
+    control = control.filter(pl.col("word") != "w04", pl.col("layer") < 4)
+    made = tables(layers, baseline=baseline_of(layers), control=control)
+    assert made[0].select(words.columns[:-4]).equals(words.select(words.columns[:-4]))
+    lookup = {row[:4]: row[4:] for row in control.select(*KEYS, "gap", "auc").rows()}
+    for row in made[0].rows(named=True):
+        gap, auc = lookup.get(tuple(row[key] for key in KEYS), (None, None))
+        assert (row["gap_control"], row["auc_control"]) == (gap, auc)
+        for name, other in (("gap", gap), ("auc", auc)):
+            beyond = None if other is None else pytest.approx(row[name] - other, abs=1e-7)
+            assert row[f"{name}_beyond"] == beyond
+    rows = cosines(made[0]).filter(site="resid", layer=3).sort("word")
+    own, other = (rows[name].to_list() for name in ("auc", "auc_control"))
+    draws = []
+    for sample in samples(BOOTSTRAP, WORDS, 3):
+        both = [w for w in sample if other[w] is not None]
+        draws.append([sum(v[w] for w in both) / len(both) for v in (own, other)])
+    draws = np.array(draws)
+    tail = expanded_tail(BOOTSTRAP.confidence, WORDS)
+    (got,) = cosines(made[1]).filter(site="resid", layer=3).rows(named=True)
+    for name, values in (("beyond", draws[:, 0] - draws[:, 1]), ("control", draws[:, 1])):
+        low, high = np.quantile(values, [tail, 1 - tail])
+        ends = got[f"auc_{name}_low"], got[f"auc_{name}_high"]
+        assert ends == pytest.approx((low, high), abs=1e-6)
+    known = [w for w in range(WORDS) if other[w] is not None]
+    assert len(known) == WORDS - 1
+    mean = np.mean([own[w] - other[w] for w in known])
+    assert got["auc_beyond"] == pytest.approx(mean, abs=1e-6)
+    last = made[1].filter(layer=4)
+    assert last["gap_beyond"].null_count() == last["auc_control_low"].null_count() == len(last) > 0
+
+
+def test_without_a_control_nothing_is_beyond_it(study):
+    for table in study[1][:2]:
+        columns = table.select(pl.col(r"^.*_(control|beyond).*$"))
+        assert columns.width and columns.null_count().row(0) == (len(table),) * columns.width
 
 
 def test_a_word_with_a_single_text_of_a_sense_is_left_out_and_says_so(caplog):

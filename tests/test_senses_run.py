@@ -10,6 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 import workflow as wf
 
+from tokentrails.files.tables import provenance_of
+
 pytestmark = pytest.mark.e2e
 
 
@@ -70,13 +72,31 @@ def test_the_tables_agree_with_a_plain_loop_over_the_states(folder):
         assert row["gap"] == pytest.approx(within - between, abs=1e-6)
 
 
+def test_the_control_of_replaced_targets_is_beside_the_senses(folder):
+    keys = ["word", "site", "layer", "measure"]
+    other = pl.read_parquet(folder / "results/metrics/llama/main/other/senses.parquet")
+    both = read(folder, "senses").join(other.select(*keys, pl.col("auc").alias("auc_o")), on=keys)
+    assert both["auc_control"].equals(both["auc_o"].alias("auc_control"))
+    assert both["auc_control"].null_count() < len(both) == len(other)
+    by_layer = read(folder, "senses_by_layer").filter(measure="cosine")
+    assert by_layer["auc_beyond_high"].null_count() == 0
+    for name in ("senses", "senses_by_layer"):  # of a control, and of a model without one
+        frames = read(folder, name, "roberta"), other
+        assert all(f["auc_beyond"].null_count() == len(f) for f in frames)
+    named, own = (
+        provenance_of(pq.read_schema(folder / f"results/metrics/llama/main/{name}/senses.parquet"))
+        for name in ("own", "other")
+    )
+    assert named["control_hash"] == own["experiment_hash"] and "control_hash" not in own
+
+
 def test_a_change_of_the_statistics_makes_no_states_again(folder, tmp_path):
     copy = wf.copy_of(folder, tmp_path / "run")
     data = wf.read_yaml(copy / "config/config.yaml")
     data["statistics"]["permutations"] = 300
     wf.write_yaml(copy / "config/config.yaml", data)
     jobs = wf.rules_to_run(copy, "senses")
-    assert jobs["senses_tables"] == 2 and "hidden_states" not in jobs
+    assert jobs["senses_tables"] == 3 and "hidden_states" not in jobs
 
 
 def test_a_third_sense_is_refused_with_one_message(folder, tmp_path):

@@ -89,7 +89,7 @@ def test_the_gap_of_permuted_senses_is_that_of_texts_in_another_order():
     gram = np.zeros((2, 7, 7))
     gram[:, *pairs.texts] = cosine
     gram += gram.swapaxes(1, 2)
-    labels = Permutation(50, seed=3).labels(3, 4, (1,))
+    labels = Permutation(50, seed=3).labels(3, np.zeros(7), (1,))
     assert (labels.sum(axis=1) == 3).all() and len(np.unique(labels, axis=0)) > 20
     for first, got in zip(labels, pairs.gaps(cosine, labels), strict=True):
         order = [*np.flatnonzero(first), *np.flatnonzero(~first)]
@@ -99,9 +99,42 @@ def test_the_gap_of_permuted_senses_is_that_of_texts_in_another_order():
 
 
 def test_every_labelling_is_as_likely():
-    labels = Permutation(12_000, seed=0).labels(2, 2, ())
+    labels = Permutation(12_000, seed=0).labels(2, np.zeros(4), ())
     _, counts = np.unique(labels, axis=0, return_counts=True)
     assert len(counts) == 6 and counts.min() > 1_800
+
+
+def test_labels_are_permuted_within_strata_as_if_all_orders_were_listed():
+    """Pairs of texts at one place each, and four texts at another: 2 x 2 x 6 orders."""
+    pairs = Pairs(4, 4)
+    strata = np.array([3, 5, 5, 9, 3, 5, 9, 5])
+    cosine = values_of(pairs, 3, seed=2)
+    orders = {
+        tuple(sorted(first))
+        for first in itertools.combinations(range(8), 4)
+        if sorted(strata[list(first)]) == [3, 5, 5, 9]
+    }
+    assert len(orders) == 24
+    labels = Permutation(20_000, seed=0).labels(4, strata, ())
+    found = [tuple(np.flatnonzero(row).tolist()) for row in labels]
+    assert set(found) == orders
+    _, counts = np.unique(labels, axis=0, return_counts=True)
+    assert counts.min() > 700
+
+    def gap(first, curve):
+        texts = [*first, *sorted(set(range(8)) - set(first))]
+        gram = np.zeros((8, 8), dtype=np.float32)
+        gram[pairs.texts] = cosine[curve]
+        gram += gram.T
+        moved = gram[np.ix_(texts, texts)][pairs.texts]
+        within, between, _ = slow(pairs, moved, range(8))
+        return within - between
+
+    every = np.array([[gap(first, curve) for curve in range(3)] for first in sorted(orders)])
+    observed = np.array([gap(range(4), curve) for curve in range(3)])
+    exact = (every >= observed - 1e-9).mean(axis=0)
+    p = p_values(observed, pairs.gaps(cosine, labels))
+    assert len(set(exact)) > 1 and p == pytest.approx(exact, abs=0.012)
 
 
 def test_p_counts_the_observed_labels_and_is_never_zero():
@@ -220,7 +253,7 @@ def test_the_permutation_test_errs_as_often_as_it_says():
     first, second = pairs.texts
     cosine = (x[:, first] * x[:, second]).astype(np.float32)
     within, between = pairs.within_between(cosine, pairs.all)
-    null = pairs.gaps(cosine, Permutation(400, seed=0).labels(texts, texts, ()))
+    null = pairs.gaps(cosine, Permutation(400, seed=0).labels(texts, np.zeros(2 * texts), ()))
     p = p_values((within - between)[0], null)
     assert 0.03 <= (p[20:] <= 0.05).mean() <= 0.07
     assert 0.45 <= p[20:].mean() <= 0.55

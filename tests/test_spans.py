@@ -68,6 +68,8 @@ def test_the_tokens_of_a_span_are_the_word_and_nothing_else(files, original, nam
     assert row["word"] == word.strip() and row["text"] == text
     assert row["n_tokens"] == row["last"] - row["first"] + 1
     assert plain(covered(row, original(name))) == plain(word)
+    end = text.index(word.strip()) + len(word.strip())
+    assert row["words_before"] == len(text[:end].split()) - 1
     before = original(name).decode(row["token_ids"][: row["first"]], skip_special_tokens=True)
     assert plain(before) == plain(text[: text.index(word.strip())])
 

@@ -138,6 +138,18 @@ def get_context(wildcards):
     return [table("context").format(**wildcards)]
 
 
+def get_replaced(name):
+    """An input function: the table of the same texts with other words in the targets' place; none without them."""
+
+    def get(wildcards):
+        control = CONFIG.replaced(wildcards.model, get_experiment(wildcards))
+        if control is None:
+            return []
+        return [table(name).format(**{**wildcards, "experiment": control.name})]
+
+    return get
+
+
 def get_measure_baseline(name):
     """An input function: the measure's table of the baseline's texts; none there, or without a baseline."""
 

@@ -136,6 +136,7 @@ rule half_lives:
 rule senses_tables:
     input:
         unpack(get_baseline),
+        control=get_replaced("senses"),
         states=STATES,
         tokens=TOKENS,
     output:

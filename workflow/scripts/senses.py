@@ -4,6 +4,8 @@ from _baseline import read_baseline
 from _job import job
 
 with job(snakemake):
+    import polars as pl
+
     from tokentrails.files.states import StatesReader
     from tokentrails.files.tables import provenance_of, read_table, write_table
     from tokentrails.metrics.sense_tables import OverWords, senses, senses_best, senses_by_layer
@@ -16,9 +18,15 @@ with job(snakemake):
     states = StatesReader(snakemake.input.states)
     tokens = read_table(snakemake.input.tokens)
     pooling = provenance_of(states.metadata)["pooling"]
-    separated = separate(states, tokens, baseline, statistics, pooling)
+    control, control_provenance = None, {}
+    for path in snakemake.input.get("control"):
+        table = read_table(path)
+        control = pl.DataFrame(pl.from_arrow(table))
+        control_provenance["control_hash"] = provenance_of(table)["experiment_hash"]
+    separated = separate(states, tokens, baseline, statistics, pooling, control)
     over_words = OverWords(separated, statistics)
-    provenance = provenance_of(states.metadata) | baseline_provenance | statistics.provenance
+    provenance = provenance_of(states.metadata) | statistics.provenance
+    provenance |= baseline_provenance | control_provenance
     write_table(senses(separated, provenance=provenance), output.senses, output.senses_csv)
     by_layer = senses_by_layer(over_words, provenance=provenance)
     write_table(by_layer, output.by_layer, output.by_layer_csv)

@@ -428,6 +428,23 @@ class Config:
         models = (self.models[name] for name in experiment.models)
         return [each for each in models if each.control_of == model]
 
+    def replaced(self, model: str, experiment: Experiment) -> Experiment | None:
+        """The experiment of a model that differs by the words in the targets' place alone.
+
+        It is the control of what is said of these words, and has none itself.
+        """
+        if experiment.replace:
+            return None
+        for other in self.experiments.values():
+            alike = experiment.token_settings | {"replace": list(other.replace)}
+            if (
+                model in other.models
+                and other.token_settings == alike
+                and other.pooling == experiment.pooling
+            ):
+                return other
+        return None
+
     def runs(self) -> list[tuple[Model, str, Experiment]]:
         """Every (model, checkpoint, experiment) to compute, in the order of the configuration."""
         return [

@@ -15,12 +15,12 @@ import polars as pl
 import pyarrow as pa
 from jaxtyping import Float64
 
+from ..statistics.bootstrap import known_mean
 from ..statistics.permutation import holm, p_values
-from ..statistics.ratio import ratio
 from ..statistics.settings import Statistics
 from .columns.frame import describe_frame, with_run
 from .columns.groups import single
-from .senses import MEASURES, STATISTICS, WORD_COLUMNS, Senses, Word
+from .senses import CONTROL_COLUMNS, CONTROLLED, MEASURES, STATISTICS, WORD_COLUMNS, Senses, Word
 
 MEANINGS = {
     "measure": f"the form of the similarity: {', '.join(MEASURES)}; null without a baseline, but "
@@ -34,8 +34,21 @@ MEANINGS = {
     "gap": "within minus between; scaled: divided by 1 minus the cosine of random pairs",
     "auc": "probability that two texts of one sense are more alike than two of different senses of "
     "the same word, ties half: 0.5 is chance, 1 is perfect; both senses weigh the same",
+    **{
+        f"{name}_{part}": meaning
+        for name in CONTROLLED
+        for part, meaning in (
+            (
+                "control",
+                f"{name} of the control, the same texts with another word in the word's "
+                "place, of words that both have; null: no experiment has them",
+            ),
+            ("beyond", f"{name} minus {name}_control, word by word: what is of the word"),
+        )
+    },
     "p": "permutation of the senses of each word's texts, one-sided, (1 + b) / (1 + draws): how "
-    "often the gap is then at least as large",
+    "often the gap is then at least as large. Where both senses of a word have their targets at "
+    "the same places (words_before), senses are permuted among the texts of each place",
     "p_holm": "p after Holm's correction over the layers of the site",
     "n": "how many words",
     "n_texts": "how many texts they have together",
@@ -47,6 +60,7 @@ MEANINGS = {
     "value": "the largest gap or auc",
 }
 
+_MEANS = (*STATISTICS, *CONTROL_COLUMNS)
 _WORDS = 3  # stream of draws
 _ENDS = ("low", "high")
 
@@ -58,8 +72,8 @@ def senses(separated: Senses, *, provenance: Mapping[str, str]) -> pa.Table:
 
     A word with less than two texts of a sense has rows with its numbers of texts, and nulls.
     """
-    keys = _keys(separated)
-    unknown = dict.fromkeys(WORD_COLUMNS, np.full(len(keys), np.nan))
+    keys = separated.keys
+    unknown = dict.fromkeys((*WORD_COLUMNS, *CONTROL_COLUMNS), np.full(len(keys), np.nan))
     frames = [_word_frame(found.word, keys, found.values) for found in separated.words]
     frames += [_word_frame(word, keys, unknown) for word in separated.left_out]
     return _described(
@@ -77,24 +91,19 @@ class OverWords:
     ----------
     n: how many words have a value.
     means: by statistic.
-    draws: by statistic, over resampled words; NaN for a single word.
+    draws: by statistic, over resampled words, which bring their controls; NaN for a single word.
     """
 
     def __init__(self, separated: Senses, statistics: Statistics) -> None:
         self.separated = separated
         self.bootstrap, self.few = statistics.bootstrap, statistics.few
-        self.keys = _keys(separated)
-        values = {name: separated.values(name) for name in STATISTICS}
-        known = ~np.isnan(values["gap"])
-        self.n = known.sum(axis=1)
-        self.means = {
-            name: ratio(np.where(known, value, 0.0).sum(axis=1), self.n)
-            for name, value in values.items()
-        }
+        values = {name: separated.values(name) for name in _MEANS}
+        self.n = (~np.isnan(values["gap"])).sum(axis=1)
+        self.means = {name: known_mean(value) for name, value in values.items()}
         drawn = self.bootstrap.means(np.concatenate([*values.values()]), (_WORDS,))
         if len(separated.words) < 2:
             drawn[:] = np.nan
-        self.draws = dict(zip(STATISTICS, np.split(drawn, len(STATISTICS), axis=1), strict=True))
+        self.draws = dict(zip(values, np.split(drawn, len(values), axis=1), strict=True))
 
     @property
     def ends(self) -> Values:
@@ -114,10 +123,10 @@ def senses_by_layer(over: OverWords, *, provenance: Mapping[str, str]) -> pa.Tab
     known = ~np.isnan(over.separated.values("gap"))
     p = p_values(over.means["gap"], over.separated.null)
     values = over.means | over.ends | {"p": p, "p_holm": np.full(len(p), np.nan)}
-    for _, rows in _families(over.keys):
+    for _, rows in _families(over.separated.keys):
         values["p_holm"][rows] = holm(p[rows])
-    order = [f"{name}{end}" for name in STATISTICS for end in ("", "_low", "_high")]
-    frame = over.keys.with_columns(
+    order = [f"{name}{end}" for name in _MEANS for end in ("", "_low", "_high")]
+    frame = over.separated.keys.with_columns(
         pl.Series("n", over.n, pl.Int32),
         pl.Series("n_texts", known @ texts, pl.Int32),
         pl.Series("few", over.n < over.few),
@@ -135,8 +144,8 @@ def senses_best(over: OverWords, *, provenance: Mapping[str, str]) -> pa.Table:
     """The table `senses_best`: at which layer of a site the gap and the AUC are largest."""
     depth = max(layer for site, layer in over.separated.places if site == "resid")
     rows = []
-    for (site, measure), family in _families(over.keys):
-        layers = over.keys["layer"].to_numpy()[family]
+    for (site, measure), family in _families(over.separated.keys):
+        layers = over.separated.keys["layer"].to_numpy()[family]
         for criterion in ("auc", "gap"):
             means = over.means[criterion][family]
             row: dict[str, Any] = {"site": site, "measure": measure, "criterion": criterion}
@@ -162,7 +171,7 @@ def _best_ends(over: OverWords, criterion: str, family: np.ndarray) -> dict[str,
     """The interval of the best layer: the layers at the percentiles of that of every sample."""
     if len(over.separated.words) < 2:
         return {}
-    layers = over.keys["layer"].to_numpy()[family]
+    layers = over.separated.keys["layer"].to_numpy()[family]
     best = layers[_first_largest(over.draws[criterion][:, family])]
     tail = (1 - over.bootstrap.confidence) / 2
     return {
@@ -174,13 +183,6 @@ def _best_ends(over: OverWords, criterion: str, family: np.ndarray) -> dict[str,
 def _first_largest(values: Float64[np.ndarray, "samples layers"]) -> np.ndarray:
     """Where each row is largest, the first of several; a NaN never is."""
     return np.where(np.isnan(values), -np.inf, values).argmax(axis=1)
-
-
-def _keys(separated: Senses) -> pl.DataFrame:
-    """Site, layer and measure of every curve."""
-    rows = [(site, layer, measure) for site, layer in separated.places for measure in MEASURES]
-    types = {"site": pl.String, "layer": pl.Int32, "measure": pl.String}
-    return pl.DataFrame(rows, schema=types, orient="row")
 
 
 def _families(keys: pl.DataFrame) -> list[tuple[tuple[str, str], np.ndarray]]:
@@ -206,17 +208,17 @@ def _described(
     ends = {
         f"{name}_{end}": f"{side} end of its interval: bootstrap over {over}, percentiles expanded "
         "by Student's t; null: too few of them"
-        for name in STATISTICS
+        for name in _MEANS
         for end, side in zip(_ENDS, ("lower", "upper"), strict=True)
     }
-    names = ("within", "between", "gap")
-    cosines = [*names, *(f"{name}_{end}" for name in names for end in _ENDS)]
+    columns = [f"{name}{end}" for name in _MEANS for end in ("", "_low", "_high")]
+    units = {name: "probability" if name.startswith("auc") else "cosine" for name in columns}
     return describe_frame(
         with_run(frame, provenance),
         title=title,
         provenance=provenance,
         meanings=MEANINGS | ends,
-        units=dict.fromkeys(cosines, "cosine")
-        | dict.fromkeys(("auc", "auc_low", "auc_high", "p", "p_holm"), "probability")
+        units=units
+        | dict.fromkeys(("p", "p_holm"), "probability")
         | dict.fromkeys(("best_layer", "best_low", "best_high"), "layer"),
     )

@@ -4,6 +4,9 @@ For two texts of one word, cos(x_l in text A, x_l in text B); *within* is its me
 texts of one sense (of the two senses' means), *between* that over pairs of different senses, and
 the gap is within minus between. What chance gives is the same in both, but it leaves a gap less
 room; `scaled` gaps are of the room that is left.
+
+Sentences of two senses differ by more than the sense of the word in them. The control is what the
+same sentences give with another word in its place.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import polars as pl
@@ -32,6 +36,9 @@ MEASURES = SOUND  # the gap of `adjusted` is that of the cosine
 STATISTICS = ("within", "between", "gap", "auc")
 WORD_COLUMNS = (*STATISTICS[:3], "gap_low", "gap_high", "auc", "auc_low", "auc_high", "p")
 """What a single word has; p is of the gap."""
+CONTROLLED = ("gap", "auc")
+CONTROL_COLUMNS = tuple(f"{name}_{part}" for name in CONTROLLED for part in ("control", "beyond"))
+"""What the control has of these, and what a word has beyond that; NaN where either lacks it."""
 
 _TEXTS, _LABELS = 1, 2  # streams of draws
 
@@ -44,11 +51,13 @@ class Word:
     ----------
     senses: the two, in the order of the alphabet; None for one without texts.
     rows: of its texts in the table of tokens, those of the first sense before those of the second.
+    strata: of these texts; a permutation keeps to them.
     """
 
     word: str
     senses: tuple[str, str | None]
     rows: Int[np.ndarray, " texts"]
+    strata: Int[np.ndarray, " texts"]
     pairs: Pairs
 
     @property
@@ -59,7 +68,10 @@ class Word:
 
 @dataclass(frozen=True)
 class Separated:
-    """One word at every curve: `WORD_COLUMNS`, NaN where a state has no direction."""
+    """One word at every curve: `WORD_COLUMNS` and `CONTROL_COLUMNS`.
+
+    NaN where a state has no direction.
+    """
 
     word: Word
     values: dict[str, Float64[np.ndarray, " curves"]]
@@ -80,6 +92,13 @@ class Senses:
     left_out: tuple[Word, ...]
     null: Float64[np.ndarray, "draws curves"]
 
+    @cached_property
+    def keys(self) -> pl.DataFrame:
+        """Site, layer and measure of every curve."""
+        rows = [(*place, measure) for place in self.places for measure in MEASURES]
+        types = {"site": pl.String, "layer": pl.Int32, "measure": pl.String}
+        return pl.DataFrame(rows, schema=types, orient="row")
+
     def values(self, statistic: str) -> Float64[np.ndarray, "curves words"]:
         """One statistic of every word."""
         nothing = np.empty((len(self.places) * len(MEASURES), 0))
@@ -87,8 +106,12 @@ class Senses:
 
 
 def sense_words(tokens: pa.Table) -> list[Word]:
-    """The words of a table of tokens, in the order of the alphabet."""
-    frame = pl.DataFrame(pl.from_arrow(tokens.select(["word", "sense"])))
+    """The words of a table of tokens, in the order of the alphabet.
+
+    Texts are strata by the place of the target where both senses have theirs at the same places, so
+    that senses are permuted as the texts were balanced; else all texts are one stratum.
+    """
+    frame = pl.DataFrame(pl.from_arrow(tokens.select(["word", "words_before", "sense"])))
     frame = frame.with_row_index("row").with_columns(
         pl.col("word").str.normalize("NFC"), pl.col("sense").cast(pl.String)
     )
@@ -99,8 +122,11 @@ def sense_words(tokens: pa.Table) -> list[Word]:
             raise ValueError(f"{word!r} has the senses {names}; the configuration refuses this")
         n_a = int((texts["sense"] == names[0]).sum())
         senses = (names[0], names[1] if len(names) > 1 else None)
-        pairs = Pairs(n_a, len(texts) - n_a)
-        words.append(Word(str(word), senses, texts["row"].to_numpy().astype(np.int64), pairs))
+        at = texts["words_before"].to_numpy()
+        is_balanced = np.array_equal(np.sort(at[:n_a]), np.sort(at[n_a:]))
+        strata = at if is_balanced else np.zeros_like(at)
+        rows = texts["row"].to_numpy().astype(np.int64)
+        words.append(Word(str(word), senses, rows, strata, Pairs(n_a, len(texts) - n_a)))
     return words
 
 
@@ -110,6 +136,7 @@ def separate(
     baseline: Baseline,
     statistics: Statistics,
     pooling: str,
+    control: pl.DataFrame | None = None,
 ) -> Senses:
     """Measure every word at every place.
 
@@ -118,6 +145,7 @@ def separate(
     Parameters
     ----------
     layers: the states, one place at a time, with the rows of `tokens`.
+    control: the table `senses` of the control, if there is one.
 
     Raises
     ------
@@ -145,7 +173,10 @@ def separate(
         separated.append(Separated(word, values))
         null += np.nan_to_num(_with_scaled("gap", word_null, chance))
     known = sum(~np.isnan(found.values["p"]) for found in separated)
-    return Senses(places, tuple(separated), left_out, null / np.maximum(known, 1))
+    senses = Senses(places, tuple(separated), left_out, null / np.maximum(known, 1))
+    for found in senses.words:
+        found.values.update(_beyond(found, senses.keys, control))
+    return senses
 
 
 def _with_scaled(
@@ -162,6 +193,26 @@ def _with_scaled(
         scaled = np.where(chance < 1, found["cosine"], np.nan)
     found["scaled"] = scaled
     return np.stack([found[measure] for measure in MEASURES], -1).reshape(*values.shape[:-1], -1)
+
+
+def _beyond(
+    found: Separated, keys: pl.DataFrame, control: pl.DataFrame | None
+) -> dict[str, Float64[np.ndarray, " curves"]]:
+    """`CONTROL_COLUMNS` of one word, from its row of the control's table at every curve.
+
+    Of numbers as tables hold them: what is the same in both leaves exactly 0.
+    """
+    if control is None:
+        return dict.fromkeys(CONTROL_COLUMNS, np.full(len(keys), np.nan))
+    own = control.filter(word=found.word.word).select(*keys.columns, *CONTROLLED)
+    own = keys.join(own, on=keys.columns, how="left", maintain_order="left")
+    columns = {}
+    for name in CONTROLLED:
+        values = found.values[name].astype(np.float32).astype(np.float64)
+        other = own[name].cast(pl.Float64).fill_null(np.nan).to_numpy()
+        columns[f"{name}_control"] = np.where(np.isnan(values), np.nan, other)
+        columns[f"{name}_beyond"] = values - other
+    return columns
 
 
 def _cosines(
@@ -207,7 +258,7 @@ def _separate(
     )
     low, high = statistics.bootstrap.interval(draws, min(pairs.n_a, pairs.n_b))
     (gap_low, auc_low), (gap_high, auc_high) = (np.split(end, 2) for end in (low, high))
-    labels = statistics.permutation.labels(pairs.n_a, pairs.n_b, (_LABELS, number))
+    labels = statistics.permutation.labels(pairs.n_a, word.strata, (_LABELS, number))
     null = pairs.gaps(kept, labels)
     p = p_values(gap, null)
     columns = (within, between, gap, gap_low, gap_high, auc, auc_low, auc_high, p)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64
+from jaxtyping import Bool, Float, Float64, Int
 
 TIE = 1e-9
 """Statistics that are nearer than this are equal: sums in another order differ by rounding."""
@@ -24,16 +24,24 @@ class Permutation:
     draws: int
     seed: int
 
-    def labels(self, first: int, rest: int, stream: Sequence[int]) -> Bool[np.ndarray, "draws n"]:
-        """Which units have the first of two labels: `first` of `first + rest`, in every draw.
+    def labels(
+        self, first: int, strata: Int[np.ndarray, " n"], stream: Sequence[int]
+    ) -> Bool[np.ndarray, "draws n"]:
+        """Which units have the first of two labels, as the first ones do at the beginning.
 
         Parameters
         ----------
+        first: how many have it.
+        strata: of every unit; labels are permuted within each of them, where of two units with
+            different labels they are swapped or not.
         stream: numbers that, with the seed, identify the draws; other ones give independent draws.
         """
         rng = np.random.default_rng([self.seed, *stream])
-        begin = np.arange(first + rest) < first
-        return rng.permuted(np.tile(begin, (self.draws, 1)), axis=1)
+        labels = np.tile(np.arange(len(strata)) < first, (self.draws, 1))
+        for stratum in np.unique(strata):
+            units = strata == stratum
+            labels[:, units] = rng.permuted(labels[:, units], axis=1)
+        return labels
 
 
 def p_values(

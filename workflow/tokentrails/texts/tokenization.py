@@ -288,6 +288,7 @@ _TOKENS = {
     "last": pa.int32(),
     "n_tokens": pa.int32(),
     "special_tokens": pa.int32(),
+    "words_before": pa.int32(),
 }
 SKIPPED = pa.schema([("occurrence", pa.int32()), ("label", pa.string()), ("reason", pa.string())])
 
@@ -307,6 +308,7 @@ def token_row(
         "last": span.last,
         "n_tokens": span.last - span.first + 1,
         "special_tokens": encoding.special_tokens,
+        "words_before": max(len(text[: encoding.offsets[span.last][1]].split()) - 1, 0),
     }
 
 
