@@ -10,6 +10,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 import yaml
+from drawn import BAND, labels, line_points, of_kind, panels
 from measures import PROVENANCE, frame, moved, samples, statistics
 
 from tokentrails.config.experiments import load_experiment_file
@@ -380,6 +381,34 @@ def test_figures_draw_what_the_tables_say(study):
         )
         order = means.sort("auc", descending=True)["word"].to_list()
         assert [name.split(":")[0] for name in domain] == order
+
+
+def test_figures_have_the_control_beside_the_senses(study):
+    layers, (_, alone, best) = study
+    control = tables(states(TOKENS, since=3, seed=5), baseline=baseline_of(layers))[0]
+    _, by_layer, _ = tables(layers, baseline=baseline_of(layers), control=control)
+    row = by_layer.filter(site="resid", measure="cosine", layer=3).row(0, named=True)
+    ends = tuple(round(row[f"auc_control{end}"], 6) for end in ("", "_low", "_high"))
+    chart = by_layer_figure(by_layer, best, **BAND)
+    panel = panels(chart)["AUC"]
+    line = [each for each in line_points(panel) if each["line"] == "another word"]
+    assert {each["colour"] for each in line} == {"#777777"} and "another word" in labels(panel)
+    (at,) = (each for each in line if each["layer"] == 3)
+    assert (at["value"], at["low"], at["high"]) == ends
+    dots = [rows for unit, rows in of_kind(panel, "point") if unit["mark"].get("size") == 60]
+    assert {each["line"] for each in dots[0]} == {"cosine", "matched", "centred", "standardised"}
+    composite = composite_separability(by_layer, best, **BAND)
+    found = panels(composite)
+    assert len(found) == 2 * len(SOUND)
+    for form in set(SOUND) - {"scaled"}:
+        thin = line_points(found["AUC" if form == "cosine" else f"AUC, {form}"], width=1)
+        (value,) = by_layer.filter(site="resid", measure=form, layer=3)["auc_control"]
+        assert [each["value"] for each in thin if each["layer"] == 3] == [pytest.approx(value)]
+    for drawn in (
+        by_layer_figure(alone, best, **BAND),
+        composite_separability(alone, best, **BAND),
+    ):
+        assert "another word" not in json.dumps(specification(drawn))
 
 
 def test_figures_of_nothing_say_so(study):

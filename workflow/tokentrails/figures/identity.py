@@ -9,6 +9,7 @@ import polars as pl
 
 from ..statistics.forms import SOUND
 from .pieces.curves import context_curves, control_curves, identity_curves, intervals
+from .pieces.forms import SUFFIXES, VALUES
 from .pieces.lines import FRACTIONS, Frame, edges, layer_ticks, linear_x
 from .pieces.notes import band_note, control_note, form_notes
 from .pieces.panel import cosine_range, panel
@@ -18,8 +19,6 @@ from .pieces.theme import LINE_HEIGHT, colour, figure, message, nothing_to_show
 
 _COLUMNS = 3
 _WORDS_SHOWN = 8
-_Y_TITLES = {form: "cosine" if form == "cosine" else f"{form} cosine" for form in SOUND}
-_HEADINGS = {form: "" if form == "cosine" else f", {form}" for form in SOUND}
 _NORM, _BEYOND = 1.05, 1.09  # where the final norm and the labels stand, as shares of the layers
 
 
@@ -106,7 +105,7 @@ def composite_senses(
 
     def cell(word: str, run: str, measure: str) -> alt.LayerChart | alt.Chart:
         own_means, own_texts = (lines.filter(word=word, run=run) for lines in views[measure])
-        heading = f"{shorten(readable(word), 14)} · {shorten(run, 20)}{_HEADINGS[measure]}"
+        heading = f"{shorten(readable(word), 14)} · {shorten(run, 20)}{SUFFIXES[measure]}"
         if own_means.is_empty():
             seen = len(means.filter(word=word, run=run))
             reason = "no baseline" if seen else "not measured"
@@ -114,7 +113,7 @@ def composite_senses(
         return panel(
             own_means,
             own_texts,
-            replace(frame, value=_Y_TITLES[measure]),
+            replace(frame, value=VALUES[measure]),
             title=heading,
             x_title=word == words[-1],
             y_title=run == names[0] or len(views) > 1,
@@ -167,8 +166,8 @@ def composite_depth(
         panel(
             part,
             part.clear(),
-            replace(frame, value=_Y_TITLES[measure]),
-            title=heading + _HEADINGS[measure],
+            replace(frame, value=VALUES[measure]),
+            title=heading + SUFFIXES[measure],
             x_title=measure == views[-1],
             y_title=heading == "identity",
         )

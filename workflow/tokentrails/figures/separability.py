@@ -8,19 +8,20 @@ import altair as alt
 import polars as pl
 
 from ..statistics.forms import MATCHED, SOUND
+from .pieces.forms import SUFFIXES, TINTS
 from .pieces.lines import Frame, level, line_panel, value_range
-from .pieces.notes import band_note, form_notes
+from .pieces.notes import REPLACED, band_note, form_notes
 from .pieces.points import LINE, exact, in_order, points_frame, runs
-from .pieces.theme import INK, PALETTE, TINT, colour, figure, nothing_to_show, shaded
+from .pieces.theme import GREY, INK, PALETTE, TINT, colour, figure, nothing_to_show, shaded
 
 _BEYOND = 1.05  # where labels stand, as a share of the layers
 _ALPHA = 0.05
 _SIDES = {"within": PALETTE[0], "between": PALETTE[1]}
-_MEASURES = dict(zip(SOUND, (INK, *(PALETTE[i] for i in (2, 5, 4, 3))), strict=True))
 _CRITERIA = {"gap": "gap: within − between", "auc": "AUC"}
 _CHANCE = {"gap": 0.0, "auc": 0.5}
 _AXIS = alt.Axis(tickCount=5, minExtent=40)
 _TOOLTIP = ("line", "n", "p_holm")
+_REPLACED = f"the same texts with {REPLACED} in the word's place"
 _AUC_NOTE = (
     "AUC: the probability that two texts of one sense are more alike than two of different senses; "
     "0.5 is chance."
@@ -35,7 +36,7 @@ def senses_by_layer(
     The tables are senses_by_layer and senses_best of one model and checkpoint.
     """
     table = by_layer.filter(site=LINE).sort("measure", "layer")
-    gaps = pl.concat([_line(table.filter(measure=m), "gap", m) for m in _MEASURES])
+    gaps = pl.concat([_line(table.filter(measure=m), "gap", m) for m in TINTS])
     if gaps.is_empty():
         return nothing_to_show(title)
     last: int = gaps.select(pl.col("layer").max()).item()
@@ -56,50 +57,73 @@ def senses_by_layer(
         "interval.",
         *form_notes(gaps["line"].unique(maintain_order=True)),
     ]
+    if table["gap_control"].count():
+        notes.append(f"Grey: {_REPLACED}, by the cosine.")
     return figure(alt.vconcat(*rows, spacing=24), title=title, notes=notes, width=1090)
 
 
 def composite_separability(
     by_layer: pl.DataFrame, best: pl.DataFrame, *, title: str, confidence: float
 ) -> alt.TopLevelMixin:
-    """The gap and the AUC of all models in one plot each, over relative depth.
+    """The gap and the AUC of all models in every form, over relative depth; thin, their controls.
 
     The tables are those of all models, below each other.
     """
-    table = runs(by_layer).filter(site=LINE, measure="cosine")
+    table = runs(by_layer).filter(site=LINE).sort("layer")
     drawn = table.drop_nulls("gap")
-    names = in_order(drawn["run"])
+    names = in_order(runs(by_layer)["run"])
+    names = [name for name in names if name in set(drawn["run"])]
     if not names:
         return nothing_to_show(title)
-    tops = runs(best).filter(site=LINE, measure="cosine").drop_nulls("best_layer")
-    depth = pl.col("line").replace_strict(
+    tops = runs(best).filter(site=LINE).drop_nulls("best_layer")
+    depths = pl.col("line").replace_strict(
         dict(tops.select("run", "depth").iter_rows()), return_dtype=pl.Float64
     )
-    panel = ("", 0.0, 1.0, 330, 260, _TOOLTIP, _AXIS)
+    forms = [form for form in SOUND if form in set(drawn["measure"])]
+    width = 330 if len(forms) == 1 else 175
+    panel = ("", 0.0, 1.0, width, 190, _TOOLTIP, _AXIS)
     frame = Frame.over_depth("fraction", "layer / depth", _BEYOND, *panel)
-    panels = []
-    for criterion, name in _CRITERIA.items():
-        lines = [
-            _line(table.filter(run=run).sort("layer"), criterion, run, colour(index))
+
+    def lines(value: str, form: str) -> pl.DataFrame:
+        """A line per model, in its colour."""
+        parts = [
+            _line(table.filter(run=run, measure=form), value, run, colour(index))
             for index, run in enumerate(names)
         ]
-        points = pl.concat(lines).with_columns(fraction=(pl.col("layer") / depth).round(6))
-        ranged = _ranged(frame, points, criterion)
-        marked = tops.filter(criterion=criterion).select(line="run", layer="best_layer")
-        marks = [*_chance(criterion), _diamonds(points, marked, ranged)]
-        labels = criterion == "auc"
-        panels.append(
-            line_panel(points, ranged, title=name, y_title=False, labels=labels, marks=marks)
+        return pl.concat(parts).with_columns(fraction=(pl.col("layer") / depths).round(6))
+
+    def cell(criterion: str, form: str) -> alt.LayerChart | alt.Chart:
+        heading = _CRITERIA[criterion] + SUFFIXES[form]
+        if (criterion, form) == ("auc", "scaled"):
+            return shaded("the same as of the cosine", width, frame.height, heading)
+        points, control = lines(criterion, form), lines(f"{criterion}_control", form)
+        ranged = _ranged(frame, pl.concat([points, control]), criterion)
+        marked = tops.filter(criterion=criterion, measure=form)
+        marked = marked.select(line="run", layer="best_layer")
+        return line_panel(
+            points,
+            ranged,
+            title=heading,
+            x_title=criterion == "auc",
+            y_title=False,
+            labels=form == forms[-1],
+            faint=control.with_columns(series=pl.lit(None, pl.String)),
+            marks=[*_chance(criterion), _diamonds(points, marked, ranged)],
         )
+
+    cells = [cell(criterion, form) for criterion in _CRITERIA for form in forms]
     band = band_note(confidence) + (" Dashed: few words." if drawn["few"].any() else "")
-    notes = [f"Cosine, mean over words. {band} Diamonds: the best layers.", _AUC_NOTE]
-    return figure(alt.hconcat(*panels), title=title, notes=notes, width=850)
+    notes = [f"Mean over words. {band} Diamonds: the best layers.", _AUC_NOTE, *form_notes(forms)]
+    if drawn["gap_control"].count():
+        notes.insert(1, f"Thin, in the colour of the model: {_REPLACED}.")
+    chart = alt.concat(*cells, columns=len(forms))
+    return figure(chart, title=title, notes=notes, width=max(len(forms) * (width + 50) + 90, 560))
 
 
 def _similarity_panels(table: pl.DataFrame, frame: Frame) -> list[alt.LayerChart | alt.Chart]:
     """Within and between in every form."""
     panels: list[alt.LayerChart | alt.Chart] = []
-    for name in _MEASURES:
+    for name in TINTS:
         part = table.filter(measure=name)
         points = pl.concat([_line(part, side, side, tint) for side, tint in _SIDES.items()])
         if points.is_empty():
@@ -119,15 +143,19 @@ def _criterion_panel(
 
     The AUC of scaled similarities is that of the cosines, and not drawn.
     """
-    tints = {m: tint for m, tint in _MEASURES.items() if (criterion, m) != ("auc", "scaled")}
+    tints = {m: tint for m, tint in TINTS.items() if (criterion, m) != ("auc", "scaled")}
+    control = _line(table.filter(measure="cosine"), f"{criterion}_control", REPLACED, GREY)
     points = pl.concat(
-        [_line(table.filter(measure=m), criterion, m, tint) for m, tint in tints.items()]
+        [
+            *(_line(table.filter(measure=m), criterion, m, tint) for m, tint in tints.items()),
+            control.with_columns(p_holm=pl.lit(None, pl.Float64)),  # that of the word's own gap
+        ]
     )
     # Bands of all forms would hide one another.
-    of_cosine = pl.when(line="cosine")
+    of_cosine = pl.when(pl.col("line").is_in(["cosine", REPLACED]))
     points = points.with_columns(of_cosine.then(pl.col(end)).alias(end) for end in ("low", "high"))
     frame = _ranged(frame, points, criterion)
-    best = pl.concat(best.filter(measure=m) for m in _MEASURES).drop_nulls("best_layer")
+    best = pl.concat(best.filter(measure=m) for m in TINTS).drop_nulls("best_layer")
     significant = alt.Chart(points.filter(pl.col("p_holm") < _ALPHA))
     dots = significant.mark_point(filled=True, size=60, opacity=1)
     return line_panel(

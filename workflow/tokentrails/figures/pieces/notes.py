@@ -69,6 +69,10 @@ def control_note(control: pl.DataFrame) -> str:
     return f"Solid grey: the same architecture with {CONTROL}, before any training{draws}."
 
 
+REPLACED = "another word"
+"""The label of a line of the same texts with other words in the targets' place."""
+
+
 def reference_name(table: pl.DataFrame) -> str:
     """The name of the checkpoint that all others are compared with."""
     return table["reference"][0]
