@@ -257,7 +257,7 @@ def test_each_measure_is_a_map_of_layer_by_head():
         assert unit["encoding"]["y"]["scale"]["domain"] == [*"0123"]
         assert unit["encoding"]["color"]["scale"]["domain"] == [0, 1]
     assert table.select(MEASURES).null_count().sum_horizontal().item() > 0
-    assert "Grey: not defined." in notes(spec_of("head_summary"))
+    assert "Grey: not defined, or not listed." in notes(spec_of("head_summary"))
 
 
 # --- token evolution --------------------------------------------------------------------------

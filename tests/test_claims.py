@@ -108,6 +108,7 @@ def tables():
     lists = grid(label=["s"], layer=[0, 1], head=[0, 1], position=[0, 1, 2], side=["key", "query"])
     heads = lists.with_columns(
         kind=pl.lit("pattern"),
+        token=pl.format("Ġ{}", pl.col("position")),
         high_bias=pl.lit(False),
         top=pl.concat_list(pl.lit("x"), pl.format("{}", pl.col("position"))),
     )
@@ -204,7 +205,7 @@ def tables():
         ),
         "evolution": evolution.with_columns(
             predicted=pl.lit(False),
-            top=pl.concat_list(pl.format("{}", pl.col("layer")), pl.lit("y")),
+            most_probable=pl.format("{}", pl.col("layer")),
         ),
         "predictions": tokens.with_columns(
             token=pl.format("{}", pl.col("position")), predicted=pl.lit("2"), probability=0.5
@@ -271,6 +272,80 @@ def test_published_numbers_agree_with_what_is_claimed():
             found = Estimate(claim.published, units=99, fewest=99, draws=draws)
             said = evidence(claim.target, found)
             assert said is not None and said.favour < 0.01, claim.id
+
+
+def corrected(claim_id, **planted):
+    """The corrected numbers of a shipped claim over planted tables, by form and variant."""
+    (claim,) = (claim for claim in SHIPPED.claims if claim.id == claim_id)
+    given = {name: planted.get(name, TABLES[s[0].metric]) for name, s in claim.tables.items()}
+    given |= {"model": MODEL}
+    formulas = claim.corrected_formulas().items()
+    made = {key: number(given, sql, claim.statistic, claim.difference) for key, sql in formulas}
+    return {key: found.value for key, found in made.items()}
+
+
+def attending(to_itself):
+    """Attention of two heads of block 0 in two texts: one even, the other so much to itself."""
+    frame = grid(label=["s", "t"], layer=[0], head=[0, 1], query=[0, 1, 2, 3], key=[0, 1, 2, 3])
+    frame = frame.filter(pl.col("key") <= pl.col("query"))
+    even = 1 / (pl.col("query") + 1)
+    own = pl.when(pl.col("key") == pl.col("query")).then(to_itself)
+    other = own.otherwise((1 - pl.lit(to_itself)) / pl.col("query").clip(1))
+    return frame.with_columns(weight=pl.when(head=0).then(even).otherwise(other))
+
+
+@pytest.mark.parametrize(("to_itself", "expected"), [(1.0, 1.0), (0.7, 0.51667)])
+def test_a_head_attends_to_itself_beyond_even_attention(to_itself, expected):
+    # (weight - even) / (1 - even) over queries 1 to 3, whose even weights are 1/2, 1/3 and 1/4.
+    found = corrected("early-heads-self-attend", attention=attending(to_itself))
+    assert found[""] == pytest.approx(expected, abs=1e-3)
+    assert corrected("early-heads-self-attend", attention=attending(0.0))[""] == pytest.approx(0)
+
+
+def lists_of(words):
+    """Key-side patterns of two heads on three tokens; `words` gives the list of each."""
+    rows = [
+        {"label": "s", "layer": 0, "head": head, "position": position, "token": f"t{position}"}
+        | {"kind": "pattern", "side": "key", "high_bias": True, "top": words(head, position)}
+        for head in (0, 1)
+        for position in (0, 1, 2)
+    ]
+    return pl.DataFrame(rows)
+
+
+@pytest.mark.parametrize(
+    ("words", "heads", "tokens"),
+    [
+        (lambda head, position: [f"{head}{position}", "x"], 0.5, 0.5),
+        (lambda head, position: [f"{head}{position}", f"x{head}{position}"], 0, 0),
+        (lambda head, position: [f"{head}a", f"{head}b"], 0, 1),  # whatever the token
+        (lambda head, position: [f"a{position}", f"b{position}"], 1, 0),  # whatever the head
+    ],
+)
+def test_lists_are_of_their_own_if_they_differ_between_heads_and_between_tokens(
+    words, heads, tokens
+):
+    found = corrected("disambiguating-heads", heads=lists_of(words))
+    assert found == {"of two heads": heads, "of two tokens": tokens}
+
+
+def test_heads_rest_on_the_first_token_by_most_of_their_attention():
+    rest = attending(0.4).with_columns(
+        weight=pl.when(head=1).then(pl.when(key=0).then(0.6).otherwise(0.1)).otherwise("weight")
+    )
+    # The even head gives it 0.36 on average.
+    assert corrected("attention-rests-on-first", attention=rest)[""] == 0.5
+
+
+def test_the_last_layer_changes_predictions_of_any_entry():
+    same = grid(label=["s", "t"], position=[0, 1, 2], layer=[0, 1, 2], space=["unembedding"])
+    same = same.with_columns(predicted=pl.lit(False), most_probable=pl.lit("a"))
+    assert corrected("last-layer-changes-prediction", evolution=same)[""] == 0
+    other = (pl.col("layer") == 2) & ((pl.col("position") == 0) | (pl.col("label") == "s"))
+    changed = same.with_columns(
+        most_probable=pl.when(other).then(pl.lit("b")).otherwise("most_probable")
+    )
+    assert corrected("last-layer-changes-prediction", evolution=changed)[""] == 0.5
 
 
 # --- formulas ------------------------------------------------------------------------------------

@@ -75,6 +75,8 @@ BAD_VALUES = {
     "experiments.e.circuits.high_bias": [-1, "2", None],
     "experiments.e.circuits.layers": [[], [-1], 3, "some", [1, 1]],
     "experiments.e.circuits.heads": [[], [-1], 3, "some", [1, 1]],
+    "experiments.e.circuits.lists": [[], [-1], 3, "some", [1, 1]],
+    "experiments.e.circuits.documents": ["no", 0],
     "experiments.e.circuits.strongest": [0],
     "experiments.e.circuits.show": [""],
     "extract": [None],
@@ -460,7 +462,11 @@ def test_circuits_have_defaults_and_given_values_win():
     made = load_e(circuits(given)).circuits
     assert made.list_settings == {"top": 3, "whole_words": False, "high_bias": 2.0}
     assert (made.layers, made.heads, made.show) == ((0, 5), (1,), "storm")
-    assert made.head_settings == made.list_settings | {"layers": (0, 5), "heads": (1,)}
+    chosen = {"layers": (0, 5), "heads": (1,), "lists": None}
+    assert made.head_settings == made.list_settings | chosen
+    assert load_e(circuits({"lists": [3, 0]})).circuits.lists == (0, 3)
+    with refused("experiments.e.circuits.lists", "layer 3 is to be listed", "layers [0, 5]"):
+        load(circuits({"layers": [0, 5], "lists": [0, 3]}))
     assert made.activation_settings == {"layers": (0, 5), "strongest": 10}
     with refused("experiments.e.circuits.show", "'three'"):
         load(circuits({"show": "three"}))
@@ -488,8 +494,12 @@ def test_a_checkpoint_has_one_list_of_its_neurons():
     assert load(data)
     whole_texts("neurons")
     assert load(circuits({"heads": [0]}))  # what is said of a text may differ
-    with refused("experiments.f.circuits.layers", "layers is (0,) here and None in 'e'"):
-        load(changed(CONFIG, "experiments.f", {"file": "e.yaml", "circuits": {"layers": [0]}}))
+    f = changed(CONFIG, "experiments.f", {"file": "e.yaml", "circuits": {"layers": [0, 2]}})
+    assert load(f).neuron_settings("m")["layers"] is None  # all of them: 'e' asks for these
+    both = load(changed(f, "experiments.e.circuits", {"layers": [2, 1]}))
+    assert both.neuron_settings("m") == {
+        "top": 10, "whole_words": True, "high_bias": 2.0, "layers": (0, 1, 2)
+    }  # fmt: skip
 
 
 # The baseline, an experiment that the configuration adds by itself

@@ -112,12 +112,16 @@ def test_the_stream_as_words(case, name):
         for layer, states in enumerate(made.states(text)):
             own = table.filter(~pl.col("predicted"), label=text.label, layer=layer)
             lens = probabilities(made, made.logits(states))
-            assert_lists(own.filter(space="unembedding"), made, lens, made.listed)
+            through = own.filter(space="unembedding")
+            assert_lists(through, made, lens, made.listed)
+            best = [made.names[row.argmax()] for row in lens]  # listed or not
+            assert through["most_probable"].to_list() == best
             x = states.double().numpy()
             norms = np.linalg.norm(x, axis=1)[:, None] * np.linalg.norm(rows_of_E, axis=1)
             with np.errstate(invalid="ignore"):
                 cosines = x @ rows_of_E.T / norms
             assert_lists(own.filter(space="embedding"), made, cosines, made.listed)
+            assert own.filter(space="embedding")["most_probable"].null_count() == len(x)
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -131,6 +135,7 @@ def test_predictions_are_those_of_transformers_own_model(case, prepared, name):
         predicted.select("label", "position", "token", "top")
     )
     assert last["top_score"].equals(predicted["top_probability"].alias("top_score"))
+    assert last["most_probable"].to_list() == predicted["predicted"].to_list()
     assert set(last["space"]) == {"unembedding"} and set(last["layer"]) == {3}
     unlisted = 0
     for text in made.texts:
@@ -148,7 +153,7 @@ def test_a_row_for_each_list_in_the_order_of_the_keys(case):
     made = case("opt")
     evolved, predicted = made.tables()
     assert evolved.columns == [
-        *KEYS, "token", "layer", "space", "top", "top_score", "predicted"
+        *KEYS, "token", "layer", "space", "top", "top_score", "predicted", "most_probable"
     ]  # fmt: skip
     assert predicted.columns == [
         *KEYS, "prefix", "token", "predicted", "probability", "top", "top_probability"

@@ -31,7 +31,7 @@ K, LAYERS, HEADS = 4, (0, 2), (1, 3)
 def made(request, tiny_model):
     """The tables of a tiny model, with what they were made from."""
     model = tiny_model(request.param)
-    tables = HeadTables(model.spaces, LAYERS, HEADS, K, 0.9, PROVENANCE)
+    tables = HeadTables(model.spaces, LAYERS, HEADS, LAYERS, K, 0.9, PROVENANCE)
     attention, heads = zip(*tables.tables(model.texts[::-1], model.trace), strict=True)
     return SimpleNamespace(
         model=model,
@@ -129,6 +129,24 @@ def words_of(made, token):
     return token.replace(mark, "").removeprefix("##").lower()
 
 
+def test_blocks_that_are_not_listed_have_their_attention_alone(tiny_model):
+    model = tiny_model("gpt2")
+
+    def made(listed):
+        tables = HeadTables(model.spaces, LAYERS, HEADS, listed, K, 0.9, PROVENANCE)
+        attention, heads = zip(*tables.tables(model.texts, model.trace), strict=True)
+        lists = frame(*(table for table in heads if table is not None))
+        return frame(*attention), lists, frame(tables.summary.table())
+
+    (attention, lists, summary), (whole, listed, counted) = made([2]), made(LAYERS)
+    assert attention.equals(whole)
+    assert lists.equals(listed.filter(layer=2))
+    assert summary.filter(layer=2).equals(counted.filter(layer=2))
+    assert summary["first_position"].equals(counted["first_position"])
+    unlisted = summary.filter(layer=0).select("score", *MEASURES).drop("first_position")
+    assert unlisted.null_count().row(0) == (len(HEADS),) * len(MEASURES)
+
+
 def test_the_summary_counts_what_the_lists_say(made):
     listed = {words_of(made, made.names[i]) for i in made.spaces.entries.tolist()}
     for row in made.summary.iter_rows(named=True):
@@ -210,7 +228,7 @@ def summary_of(*texts, top=1):
         return Trace(parts.embedding[ids][None].repeat(2, 1, 1), None, weights, None, None)
 
     spaces = Spaces(parts, NAMES)
-    tables = HeadTables(spaces, [0], range(4), top, 2.0, PROVENANCE)
+    tables = HeadTables(spaces, [0], range(4), [0], top, 2.0, PROVENANCE)
     whole = [
         WholeText(f"t{i}", [NAMES.index(token) for token in text], list(text))
         for i, text in enumerate(texts)

@@ -77,7 +77,7 @@ def circuit_tables(made):
     """Every table of heads, neurons, evolution and attribution, by name."""
     parts, texts = Parts.from_model(made.model, made.folder), made.texts
     spaces = Spaces(parts, made.names)
-    heads = HeadTables(spaces, (0, 2), (1, 3), 4, 0.9, PROVENANCE)
+    heads = HeadTables(spaces, (0, 2), (1, 3), (0, 2), 4, 0.9, PROVENANCE)
     attention, lists = zip(*heads.tables(texts, made.trace), strict=True)
     fired = ActivationTables(parts, (0, 2), 5, PROVENANCE)
     # The last, since the model's own attention is switched to the plain way above.

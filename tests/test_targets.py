@@ -33,13 +33,14 @@ def targets(tmp_path, monkeypatch) -> Targets:
     return targets_in(tmp_path)
 
 
-def targets_in(tmp_path, **settings) -> Targets:
+def targets_in(tmp_path, *, texts=None, **settings) -> Targets:
     experiments = {}
     for name, file in EXPERIMENTS.items():
         prompts = {} if "words" in file else {"prompts": SENSES if "prompts" in file else TEXTS}
         wf.write_yaml(tmp_path / f"{name}.yaml", file | prompts)
         experiments[name] = {"file": f"{name}.yaml"}
     experiments["words"]["models"] = ["nano"]
+    experiments["texts"] |= texts or {}
     models = {
         "nano": {"source": "train:nano", "checkpoints": ["step0", "step1"]},
         "one": {"source": "hub:owner/one"},
@@ -129,6 +130,13 @@ def test_a_target_is_part_of_all(targets, target, table, figure):
     assert any(path.endswith(f"{table}.parquet") for path in mine[0])
     assert len(mine[0]) < len(every[0])
     assert figure in mine[1] if figure else not mine[1]
+
+
+def test_an_experiment_may_have_no_documents(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    texts = {"file": "texts.yaml", "circuits": {"documents": False}}
+    made = targets_in(tmp_path, texts=texts)
+    assert made.documents() == [] and "head_summary" in tables(made.tables(), "one/main/texts")
 
 
 def test_texts_have_documents_for_the_analyses_that_people_read(targets):

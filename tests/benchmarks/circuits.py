@@ -45,7 +45,7 @@ class Model:
     def heads(self, text: WholeText, traced: Trace, layers: Sequence[int]) -> None:
         """The tables of heads, from the spaces on, part by part as the script writes them."""
         spaces = Spaces(self.parts, self.names)
-        tables = HeadTables(spaces, layers, range(9), **LISTS)
+        tables = HeadTables(spaces, layers, range(9), layers, **LISTS)
         for _ in tables.tables([text], lambda token_ids: traced):
             pass
         tables.summary.table()

@@ -69,9 +69,7 @@ rule neuron_table:
     resources:
         **gpu_needs("neuron_table"),
     params:
-        listing=lambda wildcards: CONFIG.experiments[
-            get_neurons_user(wildcards)
-        ].circuits.neuron_settings,
+        listing=lambda wildcards: CONFIG.neuron_settings(wildcards.model),
         device=CONFIG.extract["device"],
         code=fingerprint("neurons"),
     message:

@@ -18,9 +18,11 @@ with job(snakemake, "torch"):
     trace, parts = load_tracer(run)
     where = f"experiments.{snakemake.wildcards.experiment}.circuits, model {run.checkpoint.name}"
     names = TokenizerFiles.load(run.checkpoint.folder).entries(len(parts.embedding))
+    layers = existing(options["layers"], len(parts.blocks), "layers", where=where)
     heads = HeadTables(
         Spaces(parts, names, whole_words=options["whole_words"]),
-        layers=existing(options["layers"], len(parts.blocks), "layers", where=where),
+        layers=layers,
+        listed=layers if options["lists"] is None else options["lists"],
         heads=existing(options["heads"], len(parts.blocks[0].heads.W_Q), "heads", where=where),
         top=options["top"],
         high_bias=options["high_bias"],
@@ -32,5 +34,6 @@ with job(snakemake, "torch"):
     ):
         for attention, lists in heads.tables(whole_texts(run.tokens), trace):
             write_attention(attention)
-            write_heads(lists)
+            if lists is not None:
+                write_heads(lists)
     write_table(heads.summary.table(), output.summary, output.summary_csv)

@@ -252,7 +252,9 @@ class Circuits:
     Attributes
     ----------
     layers, heads: which ones are looked at, in rising order; None for all.
+    lists: the layers whose heads are listed in words; None for all that are looked at.
     show: label of the text that the figures draw.
+    documents: whether each text has a workbook and a page.
     """
 
     top: int
@@ -260,8 +262,10 @@ class Circuits:
     high_bias: float
     layers: tuple[int, ...] | None
     heads: tuple[int, ...] | None
+    lists: tuple[int, ...] | None
     strongest: int
     show: str
+    documents: bool
 
     @property
     def list_settings(self) -> dict[str, Any]:
@@ -269,14 +273,10 @@ class Circuits:
         return {"top": self.top, "whole_words": self.whole_words, "high_bias": self.high_bias}
 
     @property
-    def neuron_settings(self) -> dict[str, Any]:
-        """What the table of neurons depends on."""
-        return self.list_settings | {"layers": self.layers}
-
-    @property
     def head_settings(self) -> dict[str, Any]:
         """What the tables of heads depend on."""
-        return self.neuron_settings | {"heads": self.heads}
+        chosen = {"layers": self.layers, "heads": self.heads, "lists": self.lists}
+        return self.list_settings | chosen
 
     @property
     def activation_settings(self) -> dict[str, Any]:
@@ -444,6 +444,20 @@ class Config:
             ):
                 return other
         return None
+
+    def neuron_settings(self, model: str) -> dict[str, Any]:
+        """What the table of a model's neurons depends on; layers are those of any experiment."""
+        users = [
+            experiment.circuits
+            for experiment in self.experiments.values()
+            if experiment.circuits
+            and model in experiment.models
+            and "neurons" in experiment.analyses
+        ]
+        asked = [user.layers for user in users]
+        layers = {layer for each in asked for layer in each or ()}
+        some = None if None in asked else tuple(sorted(layers))
+        return users[0].list_settings | {"layers": some}
 
     def runs(self) -> list[tuple[Model, str, Experiment]]:
         """Every (model, checkpoint, experiment) to compute, in the order of the configuration."""

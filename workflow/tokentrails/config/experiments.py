@@ -202,8 +202,15 @@ def _circuits(entry: dict[str, Any], prompts: Sequence[Prompt], where: Where) ->
     """The settings of the analyses of heads and neurons; whether these exist, the model says."""
     given = entry["circuits"]
     show = _shown(given, entry["file"], prompts, where / "circuits" / "show")
-    every = {key: None for key in ("layers", "heads") if given[key] == "all"}
-    return build(Circuits, given | every, show=show)
+    every = {key: None for key in ("layers", "heads", "lists") if given[key] == "all"}
+    circuits = build(Circuits, given | every, show=show)
+    lacking = set(circuits.lists or ()) - set(circuits.layers or circuits.lists or ())
+    if lacking:
+        raise (where / "circuits" / "lists").error(
+            f"layer {min(lacking)} is to be listed, and is none of the layers {given['layers']}",
+            "add it to 'layers', or take it out here.",
+        )
+    return circuits
 
 
 def _shown(given: dict[str, Any], file: str, prompts: Sequence[Prompt], where: Where) -> str:

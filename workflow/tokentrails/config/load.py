@@ -201,7 +201,7 @@ def _check_neurons(experiments: dict[str, Experiment], where: Where) -> None:
     for name, experiment in experiments.items():
         if experiment.circuits is None or "neurons" not in experiment.analyses:
             continue
-        listing = experiment.circuits.neuron_settings
+        listing = experiment.circuits.list_settings
         for model in experiment.models:
             other, theirs = first.setdefault(model, (name, listing))
             for key in (key for key in listing if listing[key] != theirs[key]):

@@ -52,6 +52,6 @@ def head_summary(head_summary: pl.DataFrame, *, title: str) -> alt.TopLevelMixin
         "Share of tokens, or of neighbours, of all texts; the table head_summary says of which."
     ]
     if cells.select(pl.any_horizontal(pl.col(measures).has_nulls())).item():
-        notes.append("Grey: not defined.")
+        notes.append("Grey: not defined, or not listed.")
     width = columns * (grid.width + 60) + 60
     return figure(alt.concat(*panels, columns=columns), title=title, notes=notes, width=width)

@@ -41,6 +41,7 @@ MEANINGS = {
     "all entries, the others from whole words alone unless the configuration asks for all",
     "top_score": "their cosines (embedding) or probabilities among all entries (unembedding)",
     "predicted": "whether the list comes from the model's own logits",
+    "most_probable": "of all entries the most probable one; null: embedding",
 }
 PREDICTION_MEANINGS = {
     "position": MEANINGS["position"],
@@ -60,10 +61,14 @@ TOLERANCE = 1e-3
 
 
 class Listed(NamedTuple):
-    """The entries that score highest for each state, the highest first, and their scores."""
+    """The entries that score highest for each state, the highest first, and their scores.
+
+    `most_probable` is the one entry of all, listed or not; None in the embedding space.
+    """
 
     entries: Int[np.ndarray, "n k"]
     scores: Float[np.ndarray, "n k"]
+    most_probable: Int[np.ndarray, " n"] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,22 +166,22 @@ class Lens:
 
 def _most_probable(
     logits: Float32[Tensor, "n v"], listed: Int64[Tensor, " e"], k: int
-) -> tuple[Tensor, Tensor]:
-    """The k most probable of the listed entries; of equal ones the first by number."""
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The k most probable of the listed entries, and the one of all; of equal ones the first."""
     probabilities = logits.softmax(dim=1)[:, listed]
     best = probabilities.topk(min(k, len(listed)), dim=1).indices.sort(dim=1).values
     scores = probabilities.gather(1, best)
     order = scores.argsort(dim=1, descending=True, stable=True)
-    return listed[best.gather(1, order)], scores.gather(1, order)
+    return listed[best.gather(1, order)], scores.gather(1, order), logits.argmax(dim=1)
 
 
-def _joined(parts: Iterable[tuple[Tensor, Tensor]]) -> Listed:
+def _joined(parts: Iterable[tuple[Tensor, ...]]) -> Listed:
     return Listed(*(torch.cat(column).cpu().numpy() for column in zip(*parts, strict=True)))
 
 
 def _by_layer(listed: Listed, layers: int) -> list[Listed]:
     """Lists of all layers below each other, those of each layer apart."""
-    columns = (np.split(column, layers) for column in listed)
+    columns = (np.split(column, layers) for column in listed if column is not None)
     return [Listed(*layer) for layer in zip(*columns, strict=True)]
 
 
@@ -242,6 +247,8 @@ def _evolution_table(
     spaces = ["embedding", "unembedding"] * (each // 2) + ["unembedding"]
     words = [entries[listed.entries].tolist() for listed in lists]
     scores = [listed.scores.tolist() for listed in lists]
+    nothing = np.full(n, None)
+    best = [nothing if x.most_probable is None else entries[x.most_probable] for x in lists]
     return pa.table(
         token_keys(provenance, text.label, text.tokens, each)
         | {
@@ -252,6 +259,7 @@ def _evolution_table(
                 [top[t] for t in range(n) for top in scores], pa.list_(pa.float32())
             ),
             "predicted": pa.array(([False] * (each - 1) + [True]) * n),
+            "most_probable": pa.array(np.stack(best, axis=1).ravel(), pa.string()),
         }
     )
 

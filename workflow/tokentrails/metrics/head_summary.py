@@ -84,8 +84,8 @@ class HeadSummary:
         self,
         layer: int,
         token_ids: Sequence[int],
-        patterns: Nearest,
-        messages: Nearest,
+        patterns: Nearest | None,
+        messages: Nearest | None,
         attention: Float[np.ndarray, "heads t t"],
     ) -> None:
         """Count a text.
@@ -93,18 +93,27 @@ class HeadSummary:
         Parameters
         ----------
         patterns: what the query-side patterns are nearest to, of all tokens head by head.
-        messages: what the messages are, in the space embedding.
+        messages: what the messages are, in the space embedding; both are None in a layer whose
+            heads are not listed in words.
         attention: weights of queries (rows) on keys.
         """
         self._n[layer] = self._n.get(layer, 0) + len(token_ids)
-        for name, (hits, cases) in self._counts(token_ids, patterns, messages, attention).items():
+        counts = {
+            "first_position": (
+                attention[:, 1:, 0].sum(axis=1, dtype=np.float64),
+                len(token_ids) - 1,
+            )
+        }
+        if patterns is not None and messages is not None:
+            counts |= self._counts(token_ids, patterns, messages)
+        for name, (hits, cases) in counts.items():
             self._hits[layer, name] = self._hits.get((layer, name), 0) + hits
             self._cases[layer, name] = self._cases.get((layer, name), 0) + cases
 
     def _counts(
-        self, token_ids: Sequence[int], patterns: Nearest, messages: Nearest, attention: np.ndarray
+        self, token_ids: Sequence[int], patterns: Nearest, messages: Nearest
     ) -> dict[str, tuple[np.ndarray, int]]:
-        """For each measure, how often each head does it, and how often it could."""
+        """For each measure of lists, how often each head does it, and how often it could."""
         words, t = self.words, len(token_ids)
         own, letter = words.word[token_ids], words.letter[token_ids]
         comparable, lettered = words.listed[own], letter >= 0
@@ -120,7 +129,6 @@ class HeadSummary:
                 (same_letter & lettered & (message >= 0)).sum(axis=1),
                 lettered.sum(),
             ),
-            "first_position": (attention[:, 1:, 0].sum(axis=1, dtype=np.float64), t - 1),
         }
 
     def _first(self, near: Nearest, t: int) -> Int[np.ndarray, "heads t"]:
@@ -132,8 +140,9 @@ class HeadSummary:
     def _shares(self, name: str) -> Float[np.ndarray, " rows"]:
         """A measure of all heads, layer by layer; NaN where there are no cases."""
         layers = sorted(self._n)
-        hits = np.array([self._hits[layer, name] for layer in layers], dtype=np.float64)
-        cases = np.array([self._cases[layer, name] for layer in layers])[:, None]
+        none = np.zeros(len(self.heads))
+        hits = np.array([self._hits.get((layer, name), none) for layer in layers])
+        cases = np.array([self._cases.get((layer, name), 0) for layer in layers])[:, None]
         return np.where(cases > 0, hits / np.maximum(cases, 1), np.nan).ravel()
 
     def table(self) -> pa.Table:

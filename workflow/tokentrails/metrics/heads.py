@@ -8,7 +8,7 @@ offset 0, of a token that attends to its own position.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -73,6 +73,7 @@ class HeadTables:
     Parameters
     ----------
     layers, heads: which ones are looked at.
+    listed: the layers whose heads are listed in words.
     top: how many words are listed.
     high_bias: lists with a bias above this are marked.
     provenance: gives the key columns too.
@@ -81,6 +82,7 @@ class HeadTables:
     spaces: Spaces
     layers: Sequence[int]
     heads: Sequence[int]
+    listed: Collection[int]
     top: int
     high_bias: float
     provenance: Mapping[str, str]
@@ -97,8 +99,10 @@ class HeadTables:
 
     def tables(
         self, texts: Sequence[WholeText], run: Callable[[list[int]], Trace]
-    ) -> Iterator[tuple[pa.Table, pa.Table]]:
+    ) -> Iterator[tuple[pa.Table, pa.Table | None]]:
         """The next parts of the tables `attention` and `heads`, of one block on one text.
+
+        Of a block that is not listed `heads` has none.
 
         Parameters
         ----------
@@ -112,13 +116,16 @@ class HeadTables:
             for layer in self.layers:
                 block = self.spaces.parts.blocks[layer]
                 weights = traced.attention[layer][list(self.heads)].numpy()
-                lists = self._lists(block, layer, traced.resid[layer])
-                (pattern,) = (x.near for x in lists if x.side == "query")
-                self.summary.add(layer, text.token_ids, pattern, lists[0].near, weights)
+                lists = []
+                if layer in self.listed:
+                    lists = self._lists(block, layer, traced.resid[layer])
+                pattern = next((x.near for x in lists if x.side == "query"), None)
+                message = lists[0].near if lists else None
+                self.summary.add(layer, text.token_ids, pattern, message, weights)
                 visible = block.heads.visible(len(text.token_ids)).cpu().numpy()
                 yield (
                     self._attention(layer, weights, visible, text),
-                    self._heads(layer, lists, text),
+                    self._heads(layer, lists, text) if lists else None,
                 )
 
     @torch.no_grad()

@@ -59,7 +59,9 @@ class Targets:
         return [
             f"{DOCUMENT.format(**_place(*run), label=prompt.label)}.{suffix}"
             for run in self._config.runs()
-            if any(self._asks(run[-1], table, target) for table in tables)
+            if run[-1].circuits
+            and run[-1].circuits.documents
+            and any(self._asks(run[-1], table, target) for table in tables)
             for prompt in run[-1].prompts
             for suffix in DOCUMENT_SUFFIXES
         ]
