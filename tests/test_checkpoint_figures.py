@@ -128,14 +128,15 @@ ALL: dict[str, tuple[Callable[..., alt.TopLevelMixin], Callable[..., pl.DataFram
 
 
 CALM = pl.DataFrame(
-    {"checkpoint": ["step0"], "warning": [None]}, schema_overrides={"warning": pl.String}
+    {"model": "nano", "checkpoint": ["step0"], "warning": [None]},
+    schema_overrides={"warning": pl.String},
 )
 
 
 def warned(*warnings: str) -> pl.DataFrame:
     """A made-up table of checkpoints that has warnings."""
     names = [f"step{i}" for i in range(len(warnings))]
-    return pl.DataFrame({"checkpoint": names, "warning": warnings})
+    return pl.DataFrame({"model": "nano", "checkpoint": names, "warning": warnings})
 
 
 def points(table: pl.DataFrame, *columns: str) -> set[tuple]:
@@ -458,7 +459,7 @@ def test_warnings_stand_in_red_above_the_notes(name):
 def test_warnings_come_from_the_table_of_checkpoints():
     names = [f"step{i}" for i in range(8)]
     warnings = ["the same weights as step1", None, *["other weights"] * 6]
-    table = pl.DataFrame({"checkpoint": names, "warning": warnings})
+    table = pl.DataFrame({"model": "nano", "checkpoint": names, "warning": warnings})
     assert warnings_of(table) == [
         "step0: the same weights as step1.",
         *(f"step{i}: other weights." for i in range(2, 6)),
@@ -466,6 +467,8 @@ def test_warnings_come_from_the_table_of_checkpoints():
     ]
     assert warnings_of(table.head(1))[0] == "step0: the same weights as step1."
     assert warnings_of(table[1:2]) == []
+    both = pl.concat([table[1:2], table[:1].with_columns(model=pl.lit("nano-1"))])
+    assert warnings_of(both) == ["nano-1 step0: the same weights as step1."]
 
 
 def test_files_are_the_same_bytes_in_every_process(tmp_path):

@@ -151,7 +151,7 @@ PATH = {"source": "path:somewhere"}
     [
         ("zzz", 1, ("unknown key 'zzz'", "experiments", "extract", "models")),
         *[(key, {}, (key, "empty")) for key in ("models", "experiments")],
-        ("models.m", {}, ("'source' is missing", "models.m")),
+        ("models.m", {}, ("none of source / replicates is given", "models.m")),
         ("experiments.e", {}, ("'file' is missing", "experiments.e")),
         ("models.m.source", "hub", ("line 3", "package:NAME==VERSION")),
         (
@@ -593,7 +593,7 @@ def test_every_key_is_described_and_optional_ones_say_what_happens_without(name)
     assert len(listed) > 5
     without = {"token", "word", "sha256", "file"}  # nothing happens without them
     without |= {"above", "below", "value", "tolerance", "models", "kind", "positions"}
-    without |= {"published", "difference", "numbers"}
+    without |= {"published", "difference", "numbers", "source"}
     for path, rule, owner in listed:
         text = rule.get("description", "")
         assert len(text) > 5, path

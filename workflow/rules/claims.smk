@@ -74,6 +74,7 @@ if CLAIMS:
                 model.name: {"reference": model.reference, "checkpoints": len(model.checkpoints)}
                 for model in CONFIG.models.values()
             },
+            replicates={name: each.names for name, each in CONFIG.replicates.items()},
             statistics=CONFIG.statistics,
             code=fingerprint("claims"),
         script:

@@ -41,11 +41,16 @@ CATALOGUE = CONFIG.catalogue
 TARGETS = Targets(CONFIG)
 
 
+# A set of replicates is a model in tables and figures across checkpoints alone.
+NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
+SETS = "|".join(map(re.escape, CONFIG.replicates)) or "(?!)"
+
+
 wildcard_constraints:
-    model=r"[A-Za-z0-9][A-Za-z0-9._-]*",
-    checkpoint=r"(?!all/)[A-Za-z0-9][A-Za-z0-9._-]*",  # all/ holds what is across checkpoints
-    experiment=r"[A-Za-z0-9][A-Za-z0-9._-]*",
-    label=r"[A-Za-z0-9][A-Za-z0-9._-]*",
+    model=rf"(?!(?:{SETS})/){NAME}",
+    checkpoint=rf"(?!all/){NAME}",  # all/ holds what is across checkpoints
+    experiment=NAME,
+    label=NAME,
 
 
 pathvars:
@@ -122,6 +127,11 @@ def get_all_checkpoints(pattern):
     return get
 
 
+def get_member_tables(row):
+    """An input function: a table of every model of a set of replicates."""
+    return lambda wildcards: TARGETS.member_tables(row, wildcards)
+
+
 def get_baseline(wildcards, names=("baseline", "baseline_dimensions")):
     """Tables of the baseline's texts at the same checkpoint, by name; {} without a baseline."""
     experiment = CONFIG.experiments.get(BASELINE)
@@ -183,7 +193,7 @@ def figure_experiments(figure):
     if figure.name == BASELINE:
         return BASELINE
     if figure.scope is not Scope.MODELS:
-        return r"[A-Za-z0-9][A-Za-z0-9._-]*"
+        return NAME
     return "|".join(map(re.escape, TARGETS.figure_experiments(figure))) or "(?!)"
 
 

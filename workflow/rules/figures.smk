@@ -40,12 +40,13 @@ for figure in CATALOGUE.figures.values():
                 subcategory="{experiment}" if figure.scope in (Scope.RUN, Scope.ACROSS) else None,
                 labels=labels(figure.scope, figure=figure.name.replace("_", " ")),
             ),
-            multiext(figure.path, *(f".{suffix}" for suffix in CONFIG.formats if suffix != "svg")),
+            [f"{figure.path}.{suffix}" for suffix in CONFIG.formats if suffix != "svg"],
         log:
             f"<logs>/{figure.name}_figure/{place}.log"
             if place
             else f"<logs>/{figure.name}_figure.log",
         wildcard_constraints:
+            model=NAME,
             experiment=figure_experiments(figure),
         priority: SHOWN
         localrule: True

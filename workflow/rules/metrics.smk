@@ -240,6 +240,31 @@ rule perturbation_by_group:
         "../scripts/perturbation_by_group.py"
 
 
+# The same tables of sets of replicates: a mean over trainings, with the interval of that.
+for row in (row for row in CATALOGUE.tables.values() if row.replicated):
+
+    rule:
+        name:
+            f"{row.name}_of_replicates"
+        input:
+            get_member_tables(row),
+        output:
+            **outputs(row.name),
+        log:
+            f"<logs>/{row.name}_of_replicates/<across>.log",
+        wildcard_constraints:
+            model=SETS,
+        priority: LIGHT
+        conda:
+            "../../envs/analysis.yaml"
+        params:
+            members=lambda wildcards: CONFIG.replicates[wildcards.model].names,
+            statistics=CONFIG.statistics,
+            code=fingerprint("replicates"),
+        script:
+            "../scripts/replicates.py"
+
+
 # Of the weights alone, for all experiments.
 rule parameters:
     input:

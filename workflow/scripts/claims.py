@@ -48,7 +48,7 @@ with job(snakemake):
         for name, about in params.models.items()
     }
     with Queries(given) as query:
-        run = Run(models, sources, query)
+        run = Run(models, sources, query, params.replicates)
         found = measured_claims(file.claims, run, statistics.bootstrap)
         provenance = {
             "claims_file_sha256": hashlib.sha256(

@@ -89,6 +89,7 @@ class Table:
     caption: a file of `report/tables`, by default its own name.
     document: whether the workbook and the page of a text show it.
     scaled: whether it is compared over the sizes of models.
+    replicated: whether it is made of sets of replicates, too: means over trainings.
     """
 
     name: str
@@ -100,6 +101,7 @@ class Table:
     caption: str = ""
     document: bool = False
     scaled: bool = False
+    replicated: bool = False
 
     @property
     def path(self) -> str:
@@ -227,11 +229,13 @@ TABLES = (
     Table("senses_by_layer", ("senses",), category="Tables", scaled=True),
     Table("senses_best", ("senses",), category="Tables", scaled=True),
     Table("convergence", ("convergence",), Scope.ACROSS),
-    Table("convergence_by_group", ("convergence",), Scope.ACROSS, category="Tables"),
-    Table("alignment", ("convergence",), Scope.ACROSS, category="Tables"),
+    Table("convergence_by_group", ("convergence",), Scope.ACROSS, category="Tables",
+        replicated=True),
+    Table("alignment", ("convergence",), Scope.ACROSS, category="Tables", replicated=True),
     Table("perturbation", ("perturbation",)),
     Table("perturbation_contexts", ("perturbation",)),
-    Table("perturbation_by_group", ("perturbation",), Scope.ACROSS, category="Tables"),
+    Table("perturbation_by_group", ("perturbation",), Scope.ACROSS, category="Tables",
+        replicated=True),
     Table("ranks", ("ranks",), scaled=True),
     Table("ranks_by_class", ("ranks",), category="Tables"),
     Table("ranks_gap", ("ranks",), category="Tables"),

@@ -9,9 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
+from itertools import chain
 from typing import Any, TypeVar
 
 from .catalogue import CATALOGUE, Catalogue, Figure, Kind, Table
@@ -119,6 +120,33 @@ class Model:
     def steps(self) -> dict[str, int | None]:
         """The training step of each checkpoint, in their order; None for a name without one."""
         return {name: step_of(name) for name in self.checkpoints}
+
+
+@dataclass(frozen=True)
+class Replicates:
+    """Trainings of one recipe from several seeds, which are compared as one model.
+
+    Attributes
+    ----------
+    members: two or more, with the same checkpoints and the same reference.
+    """
+
+    name: str
+    members: tuple[Model, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(member.name for member in self.members)
+
+    @property
+    def checkpoints(self) -> tuple[str, ...]:
+        return self.members[0].checkpoints
+
+
+def single_models(names: Iterable[str], sets: Mapping[str, Replicates]) -> list[str]:
+    """The same names, each once, with those of its members in the place of every set."""
+    found = (sets[name].names if name in sets else (name,) for name in names)
+    return list(dict.fromkeys(chain.from_iterable(found)))
 
 
 OWN = "group_"
@@ -300,6 +328,7 @@ class Experiment(_Texts):
     replace: words that stand in the place of the targets, in turn; empty: those of the file.
     ranks: of the analysis of that name; None without it.
     circuits: of the analyses that look inside the blocks; None without any of them.
+    replicates: sets of models that are compared as one; their members are among `models`.
     """
 
     name: str
@@ -321,6 +350,7 @@ class Experiment(_Texts):
     replace: tuple[str, ...] = ()
     ranks: Ranks | None = None
     circuits: Circuits | None = None
+    replicates: tuple[str, ...] = ()
 
     @cached_property
     def hash(self) -> str:
@@ -408,6 +438,7 @@ class Config:
     """
 
     models: dict[str, Model]
+    replicates: dict[str, Replicates]
     experiments: dict[str, Experiment]
     measures: dict[str, Measure]
     extract: dict[str, Any]
@@ -477,13 +508,14 @@ class Config:
         """Whether an experiment makes every table that a figure needs."""
         return all(experiment.makes(self.catalogue.tables[name]) for name in figure.required)
 
-    def across(self, table: Table) -> list[tuple[Model, Experiment]]:
-        """Every (model, experiment) whose checkpoints a table compares."""
+    def across(self, table: Table) -> list[tuple[Model | Replicates, Experiment]]:
+        """Every (model or set of replicates, experiment) whose checkpoints a table compares."""
         several = any(self.catalogue.analyses[name].several_checkpoints for name in table.analyses)
+        known: dict[str, Model | Replicates] = {**self.models, **self.replicates}
         return [
-            (self.models[name], experiment)
+            (known[name], experiment)
             for experiment in self.experiments.values()
             if experiment.makes(table)
-            for name in experiment.models
-            if not several or len(self.models[name].checkpoints) > 1
+            for name in experiment.models + experiment.replicates * table.replicated
+            if not several or len(known[name].checkpoints) > 1
         ]

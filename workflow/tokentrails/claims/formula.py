@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+import operator
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -11,13 +12,17 @@ import polars as pl
 
 from ..errors import TokentrailsError
 from ..statistics.bootstrap import Bootstrap, cluster_means, cluster_medians
-from ..statistics.student import p_of_tail
+from ..statistics.student import p_of_mean, p_of_tail, t_interval
 
 DRAWS = 20_000
 """At least; Holm's correction over hundreds of claims asks for the far ends of the draws."""
 
 UNITS = 5
 """Fewer resampled units than this, in any group, say nothing about others: no interval is given."""
+
+
+Side = Callable[[np.ndarray, float], np.ndarray]
+"""A comparison of numbers with a threshold, of the module `operator`."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,7 @@ class Estimate:
     units: texts, words or other clusters that they come from.
     fewest: the same in the smaller of two groups.
     draws: the number in every resample; empty where there is no interval.
+    trainings: where these are the units, the number in each of them; empty as `draws` is.
     """
 
     value: float | None = None
@@ -41,6 +47,7 @@ class Estimate:
     units: int = 0
     fewest: int = 0
     draws: np.ndarray = field(default_factory=lambda: np.empty(0), compare=False, repr=False)
+    trainings: np.ndarray = field(default_factory=lambda: np.empty(0), compare=False, repr=False)
     reason: str = ""
 
     @property
@@ -48,18 +55,41 @@ class Estimate:
         """Whether it is of one text or case, so that nothing was sampled."""
         return self.value is not None and self.units == 1
 
-    def p(self, is_wrong: Callable[[np.ndarray], np.ndarray]) -> float:
-        """One-sided p, by which of the draws lie on the wrong side; the data count as one draw."""
+    @property
+    def has_interval(self) -> bool:
+        return len(self.draws) > 0 or len(self.trainings) > 0
+
+    def p(self, wrong: Side, threshold: float) -> float:
+        """One-sided p of the number's lying on the right side of a threshold.
+
+        By Student's t over trainings; else by how many of the draws lie on the wrong side, with the
+        data as one draw.
+
+        Parameters
+        ----------
+        wrong: how a number on the wrong side compares with the threshold.
+        """
+        if len(self.trainings):
+            above = self.trainings - threshold
+            return p_of_mean(above if wrong in (operator.lt, operator.le) else -above)
         known = self.draws[~np.isnan(self.draws)]
-        return p_of_tail((1 + int(is_wrong(known).sum())) / (2 + len(known)), self.fewest)
+        share = (1 + int(wrong(known, threshold).sum())) / (2 + len(known))
+        return p_of_tail(share, self.fewest)
 
     def minus(self, other: Estimate) -> Estimate:
         """The difference of two numbers; draws of the same units are paired."""
-        if self.value is None or other.value is None or not (len(self.draws) and len(other.draws)):
-            return Estimate(reason="no draws")
+        if self.value is None or other.value is None:
+            return Estimate(reason="no number")
+        if not (self.has_interval and other.has_interval):
+            return Estimate(reason="no interval")
         fewest = min(self.fewest, other.fewest)
-        draws = self.draws - other.draws
-        return Estimate(self.value - other.value, units=fewest, fewest=fewest, draws=draws)
+        return Estimate(
+            self.value - other.value,
+            units=fewest,
+            fewest=fewest,
+            draws=self.draws - other.draws,
+            trainings=self.trainings - other.trainings,
+        )
 
 
 def estimate(
@@ -67,7 +97,7 @@ def estimate(
     *,
     statistic: str,
     difference: tuple[str, str] | None,
-    bootstrap: Bootstrap,
+    bootstrap: Bootstrap | None,
     stream: str,
     where: str,
 ) -> Estimate:
@@ -78,6 +108,7 @@ def estimate(
     found: what the query gives, with the columns unit, value and, for a difference, group.
     statistic: `mean` or `median`.
     difference: two groups; the number is that of the first minus that of the second.
+    bootstrap: None for the number alone, without an interval.
     stream: seeds the resampling; the claim's name, so that no claim moves another's interval.
     where: file, claim and key, for messages.
     """
@@ -102,13 +133,32 @@ def estimate(
     # A sample may lack one of two groups, and the smaller one decides how far it can be trusted.
     fewest = min(len(np.unique(unit[group == name])) for name in groups)
     found_here = Estimate(value, n=known.height, units=len(names), fewest=fewest)
-    if fewest < UNITS:
+    if bootstrap is None or fewest < UNITS:
         return found_here
     bootstrap = replace(bootstrap, draws=max(bootstrap.draws, DRAWS))
     number = int.from_bytes(hashlib.sha256(stream.encode()).digest()[:4])
     draws = _number(bootstrap.resample(summed, len(names), [number]))
     low, high = bootstrap.interval(draws, fewest)
     return replace(found_here, low=float(low), high=float(high), draws=draws)
+
+
+def over_trainings(found: Mapping[str, Estimate], confidence: float) -> Estimate:
+    """The mean of a formula's number over trainings, with a training as the unit.
+
+    Parameters
+    ----------
+    found: the number of each, by the name of its model.
+    """
+    for name, each in found.items():
+        if each.value is None:
+            return Estimate(reason=f"{name}: {each.reason}")
+    numbers = np.array([each.value for each in found.values()], dtype=np.float64)
+    n, units = sum(each.n for each in found.values()), len(numbers)
+    mean = Estimate(float(numbers.mean()), n=n, units=units, fewest=units)
+    if units < UNITS:
+        return replace(mean, reason=f"an interval takes {UNITS} trainings; here {units}")
+    low, high = t_interval(numbers, confidence)
+    return replace(mean, low=float(low), high=float(high), trainings=numbers)
 
 
 def _number(curves: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..catalogue import Scope
-from ..settings import Config, Model
+from ..settings import Config, Model, single_models
 from .file import ClaimsFile, Spec, Tables
 
 
@@ -50,7 +50,7 @@ def claim_sources(
                 for table, source in sources(tables, model, config).items()
             }
             for model in about
-            if models is None or model.name in models
+            if models is None or model.name in single_models(models, config.replicates)
         }
         for name, tables, models, about in entries
     }

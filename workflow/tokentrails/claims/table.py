@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
@@ -14,7 +14,7 @@ from ..statistics.bootstrap import Bootstrap
 from ..statistics.forms import MATCHED
 from ..statistics.permutation import holm
 from .file import Claim
-from .formula import UNITS, Estimate, estimate
+from .formula import UNITS, Estimate, estimate, over_trainings
 from .models import unfit
 from .sources import Source
 from .sql import tables_of
@@ -38,14 +38,15 @@ MEANINGS = {
     "Holm's correction; does not hold: it is clear of that in every form; undecided: neither; "
     "holds only as published: value_as_published is what is claimed, value_corrected is not, and "
     "the two differ significantly; not testable here: see reason",
-    "model": "name of the model in the configuration; null: the claim is about none of them",
+    "model": "name of the model, or set of replicates, in the configuration; null: the claim is "
+    "about none of them",
     "form": "the form of similarity, and the variant, that value_corrected is in; null: of none",
     "p": "of value_corrected lying where the verdict has it, two-sided, before correction; null: "
     "nothing is tested",
     "p_holm": "the same after Holm's correction over all claims and models of the run",
     "reason": "why the claim is undecided or not testable, or what else is to be known",
     "n": "how many values value_corrected sums up",
-    "units": "how many texts, words or heads these come from; the interval resamples these",
+    "units": "how many texts, words, heads or trainings these come from; the interval is over them",
     "as_published_low": "lower end of the interval of value_as_published",
     "as_published_high": "upper end of the same",
     "claimed": "what the number must be for the claim to hold",
@@ -92,11 +93,17 @@ class Run:
     models: the table `model` of each.
     sources: by claim and model, the file of each table.
     query: runs a formula.
+    replicates: by the name of each set, its models.
     """
 
     models: Mapping[str, pl.DataFrame]
     sources: Mapping[str, Mapping[str, Mapping[str, Source]]]
     query: Query
+    replicates: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    def members(self, name: str) -> Sequence[str]:
+        """The models of a set of replicates; a model by itself."""
+        return self.replicates.get(name, [name])
 
 
 @dataclass(frozen=True)
@@ -128,18 +135,27 @@ class Tested:
 def measured_claims(claims: Sequence[Claim], run: Run, bootstrap: Bootstrap) -> list[Tested]:
     """Every claim in every model that it is about, sorted by both; one without a model for none.
 
+    Of training, one model is a single case: a claim on it is tested in a set of replicates in the
+    place of the models of the set.
+
     Raises
     ------
     TokentrailsError: if a formula does not run.
     """
     found = []
     for claim in claims:
-        about = claim.applies_to.models or run.models
+        named = claim.applies_to.models or run.models
+        about = {member for name in named for member in run.members(name)}
         models = [name for name in run.sources[claim.id] if name in about]
-        found += [_tested(claim, model, run, bootstrap) for model in models]
+        sets = {
+            name: members
+            for name, members in run.replicates.items()
+            if claim.applies_to.several_checkpoints and set(members) <= set(models)
+        }
+        alone = set(models).difference(*sets.values())
+        found += [_tested(claim, model, run, bootstrap) for model in (*alone, *sets)]
         if not models:
-            named = " or ".join(claim.applies_to.models or ())
-            lacking = f"no model of this configuration is named {named}"
+            lacking = f"no model of this configuration is named {' or '.join(named)}"
             nothing = Estimate(reason=lacking)
             found.append(Tested(claim, None, nothing, {"": nothing}))
     return sorted(found, key=lambda tested: (tested.claim.id, tested.model or ""))
@@ -201,9 +217,10 @@ def forms_table(found: Sequence[Tested], *, provenance: Mapping[str, str]) -> pa
 
 
 def _tested(claim: Claim, model: str, run: Run, bootstrap: Bootstrap) -> Tested:
-    if reason := unfit(claim.applies_to, run.models[model]):
-        nothing = Estimate(reason=reason)
-        return Tested(claim, model, nothing, {"": nothing})
+    for member in run.members(model):
+        if reason := unfit(claim.applies_to, run.models[member]):
+            nothing = Estimate(reason=reason)
+            return Tested(claim, model, nothing, {"": nothing})
     published = _estimate(claim, "as_published", claim.as_published, model, run, bootstrap)
     if claim.corrected is None:
         return Tested(claim, model, published, {"": published})
@@ -233,7 +250,8 @@ def _row(tested: Tested, run: Run, p: float | None, alpha: float) -> dict[str, o
     if tested.model is None:
         return row
     corrected = tested.corrected[tested.form]
-    files = run.sources[claim.id][tested.model].values()
+    of_claim, members = run.sources[claim.id], run.members(tested.model)
+    files = [file for member in members for file in of_claim[member].values()]
     return row | {
         "value_as_published": published.value,
         "as_published_low": published.low,
@@ -251,7 +269,17 @@ def _row(tested: Tested, run: Run, p: float | None, alpha: float) -> dict[str, o
 
 
 def _estimate(
-    claim: Claim, key: str, sql: str, model: str, run: Run, bootstrap: Bootstrap
+    claim: Claim, key: str, sql: str, name: str, run: Run, bootstrap: Bootstrap
+) -> Estimate:
+    """The number of one formula in a model; in a set of replicates its mean over them."""
+    if name not in run.replicates:
+        return _of_model(claim, key, sql, name, run, bootstrap)
+    each = {m: _of_model(claim, key, sql, m, run, None) for m in run.members(name)}
+    return over_trainings(each, bootstrap.confidence)
+
+
+def _of_model(
+    claim: Claim, key: str, sql: str, model: str, run: Run, bootstrap: Bootstrap | None
 ) -> Estimate:
     """The number of one formula; a reason where one of its tables is not made."""
     where = f"{claim.where}, {key}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -54,22 +55,20 @@ def evidence(target: Target, found: Estimate) -> Evidence | None:
     A direction is tested on both sides of its threshold. A value is tested for equivalence, with
     both ends of its tolerance (Schuirmann 1987), and for lying beyond one of them.
     """
-    if not len(found.draws):
+    if not found.has_interval:
         return None
     if target.value is not None:
         low, high = target.value - target.tolerance, target.value + target.tolerance
         low, high = low - _SLACK, high + _SLACK
-        inside = found.p(lambda draws: draws < low), found.p(lambda draws: draws > high)
-        outside = found.p(lambda draws: draws >= low), found.p(lambda draws: draws <= high)
+        inside = found.p(operator.lt, low), found.p(operator.gt, high)
+        outside = found.p(operator.ge, low), found.p(operator.le, high)
         return Evidence(max(inside), min(outside))
     threshold = target.threshold
     assert threshold is not None
     # Exactly at the threshold is not strictly above or below it, which is what is claimed.
     if target.above is not None:
-        wrong = found.p(lambda draws: draws <= threshold)
-        return Evidence(wrong, found.p(lambda draws: draws > threshold))
-    wrong = found.p(lambda draws: draws >= threshold)
-    return Evidence(wrong, found.p(lambda draws: draws < threshold))
+        return Evidence(found.p(operator.le, threshold), found.p(operator.gt, threshold))
+    return Evidence(found.p(operator.ge, threshold), found.p(operator.lt, threshold))
 
 
 def weakest(target: Target, forms: Forms) -> str | None:
@@ -116,7 +115,7 @@ def verdict(
     lacking = next((found for found in corrected.values() if found.value is None), None)
     first = next(iter(corrected.values()))
     if lacking is None and p is None and _alone(target, first, alpha) == "unknown":
-        lacking = Estimate(reason=_few_units(first))
+        lacking = Estimate(reason=first.reason or _few_units(first))
     if lacking is not None:
         return UNTESTABLE, lacking.reason + ("; as published it holds" if before else "")
     if p is None:  # one text, measured and not sampled

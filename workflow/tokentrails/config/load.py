@@ -11,10 +11,10 @@ from ..catalogue import ANALYSES, BASELINE, FIGURE_SUFFIXES, Scope
 from ..files.schema import check, closest, schema, with_defaults
 from ..files.yaml_file import KeyPath, Where, YamlFile, show_keys
 from ..project import PROJECT
-from ..settings import Config, Experiment, Model
+from ..settings import Config, Experiment, Model, single_models
 from .experiments import load_experiment
 from .measures import add_measures, load_measures
-from .models import load_model
+from .models import load_model, load_replicates
 from .titles import check_title, refuse_scripts
 
 # Names that no experiment may have.
@@ -52,9 +52,10 @@ def load_config(data: dict[str, Any], files: Sequence[str] = ()) -> Config:
     where = Where(show)
     refuse_scripts(data | {"figures": data.get("figures", {}) | own_titles}, where)
     filled = with_defaults(data, schema("config"))
-    models = {
-        name: load_model(name, filled["models"], where / "models") for name in filled["models"]
-    }
+    sets = {n: entry for n, entry in data["models"].items() if "replicates" in entry}
+    entries = {name: entry for name, entry in filled["models"].items() if name not in sets}
+    models = {name: load_model(name, entries, where / "models") for name in entries}
+    replicates = {n: load_replicates(n, sets[n], models, where / "models" / n) for n in sets}
     experiments = {}
     for name, entry in data["experiments"].items():
         here = where / "experiments" / name
@@ -64,14 +65,19 @@ def load_config(data: dict[str, Any], files: Sequence[str] = ()) -> Config:
                 f"the name {name!r} is taken: {taken} lies under it",
                 "call the experiment otherwise.",
             )
-        for model in entry.get("models", ()):
-            if model not in models:
-                guess = closest(model, list(models)) or ", ".join(models)
+        named = entry.get("models", list(data["models"]))
+        for model in named:
+            if model not in data["models"]:
+                guess = closest(model, list(data["models"])) or ", ".join(data["models"])
                 raise (here / "models").error(
                     f"the model {model!r} is not in the configuration",
                     f"add it under 'models', or name one of them: {guess}.",
                 )
-        experiments[name] = load_experiment(name, entry, tuple(models), where)
+        runs_on = {
+            "models": single_models(named, replicates),
+            "replicates": [each for each in replicates if each in named],
+        }
+        experiments[name] = load_experiment(name, entry | runs_on, where=where)
         _check_checkpoints(experiments[name], models, here)
     _check_neurons(experiments, where / "experiments")
     measures = load_measures(filled["measures"], experiments, where)
@@ -84,7 +90,8 @@ def load_config(data: dict[str, Any], files: Sequence[str] = ()) -> Config:
         check_title(title, where / "figures" / figure)
     filled["claims"] = {"file": _claims_file()} | filled["claims"]
     sections = ("extract", "summary", "statistics", "figures", "claims", "paper", "formats")
-    config = Config(models, experiments, measures, *(filled[section] for section in sections))
+    settings = (filled[section] for section in sections)
+    config = Config(models, replicates, experiments, measures, *settings)
     _check_composites(config, where)
     _check_paper(config, where / "paper")
     _check_paths(config, where)

@@ -31,6 +31,7 @@ _TAKEN = {
     *("neuron_table", "alignment_table", "perturbation_table"),
     *("senses_tables", "convergence_tables", "head_tables", "evolution_tables"),
     *("attribution_tables", "everything", "formats"),
+    *(f"{row.name}_of_replicates" for row in CATALOGUE.tables.values() if row.replicated),
 }
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
-from itertools import pairwise
+from collections.abc import Callable, Mapping
+from itertools import combinations, pairwise
 from typing import Any
 
 from ..files.schema import closest
 from ..files.yaml_file import Where
-from ..settings import Model, Source, Training, build, step_of
+from ..settings import Model, Replicates, Source, Training, build, step_of
 from .trainings import SIZES, checkpoint_names
 
 
@@ -82,6 +82,73 @@ def load_model(name: str, entries: Mapping[str, dict[str, Any]], where: Where) -
         reference=reference,
         training=training,
     )
+
+
+def load_replicates(
+    name: str, entry: Mapping[str, Any], models: Mapping[str, Model], where: Where
+) -> Replicates:
+    """A set of models that are trainings of one recipe.
+
+    Parameters
+    ----------
+    entry: its keys in the configuration.
+    models: those of the configuration that are no sets themselves.
+    where: the set, for messages.
+
+    Raises
+    ------
+    TokentrailsError: for other keys, and for members that are no models, come twice, or are no
+        different trainings of one recipe with the same checkpoints.
+    """
+    if extra := entry.keys() - {"replicates"}:
+        raise (where / min(extra)).error(
+            f"{min(extra)!r} is a key of single models, and {name!r} is a set of replicates",
+            "give it to the models of the set.",
+        )
+    where, names = where / "replicates", entry["replicates"]
+    for member in names:
+        if member not in models:
+            guess = closest(member, list(models)) or ", ".join(models)
+            raise where.error(
+                f"the model {member!r} is not in the configuration, or is a set itself",
+                f"name single models: {guess}.",
+            )
+        if names.count(member) > 1:
+            raise where.error(f"the model {member!r} is listed twice", "remove one of them.")
+    first, *others = members = tuple(models[member] for member in names)
+    for other in others:
+        for what, of in _ALIKE.items():
+            if of(other) != of(first):
+                raise where.error(
+                    f"{first.name!r} and {other.name!r} have not the same {what}: "
+                    f"{of(first)} and {of(other)}",
+                    "replicates differ in their seeds alone; mend that, or take one off the list.",
+                )
+    for one, other in combinations(members, 2):
+        if _weights(one) == _weights(other):
+            raise where.error(
+                f"{one.name!r} and {other.name!r} are the same training",
+                "give one another 'seed'."
+                if one.training
+                else "name models with weights of their own.",
+            )
+    return Replicates(name, members)
+
+
+_ALIKE: dict[str, Callable[[Model], object]] = {
+    "kind of source": lambda model: model.source.kind,
+    "size": lambda model: model.training and model.training.size,
+    "number of steps": lambda model: model.training and model.training.steps,
+    "checkpoints": lambda model: ", ".join(model.checkpoints),
+    "reference": lambda model: model.reference,
+}
+"""What trainings of one recipe have in common; of weights made elsewhere, their tables say more."""
+
+
+def _weights(model: Model) -> tuple[object, ...]:
+    """What decides the weights of a model's checkpoints."""
+    source = model.source
+    return source.spec, source.revision, source.file, model.training
 
 
 def _training(entry: dict[str, Any], size: str, where: Where) -> Training:

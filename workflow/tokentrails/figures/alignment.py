@@ -5,7 +5,7 @@ import polars as pl
 
 from .pieces.groups import KEPT, stream
 from .pieces.layer_panels import layer_panels
-from .pieces.notes import band_note, left_out, reference_name, warnings_of
+from .pieces.notes import interval_note, left_out, reference_name, warnings_of
 from .pieces.points import points_frame
 from .pieces.theme import GREY, colour, figure, nothing_to_show
 
@@ -47,7 +47,7 @@ def alignment(
         "rotation between the two lowers the mean cosine, but neither CKA nor Procrustes "
         "similarity. Dashed: what Procrustes similarity finds in words matched at random.",
         f"Words: {points.item(0, 'n')}.",
-        band_note(confidence, method="jackknife"),
+        interval_note(table, confidence, method="jackknife"),
         *left_out(table),
         *thinned,
     ]

@@ -8,7 +8,7 @@ import polars as pl
 from .pieces.groups import group_lines, layer_lines, stream
 from .pieces.layer_panels import STEP_TOOLTIP, layer_panels
 from .pieces.lines import Frame, line_panel, value_range
-from .pieces.notes import band_note, left_out, reference_name, warnings_of, words_note
+from .pieces.notes import interval_note, left_out, reference_name, warnings_of, words_note
 from .pieces.theme import figure, nothing_to_show
 
 _MEAN = ("mean", ("ci_low", "ci_high"))
@@ -33,7 +33,7 @@ def convergence(
         f"Cosine of a word's state with its state at {reference_name(table)}, the reference; "
         "mean over words with the same number of tokens.",
         *words_note(rows),
-        band_note(confidence),
+        interval_note(table, confidence),
         *left_out(table),
         *thinned,
     ]
@@ -89,7 +89,11 @@ def _overview(
         line_panel(points, frame, title=heading, y_title=index == 0)
         for index, (heading, points) in enumerate(parts.items())
     ]
-    notes = [about.format(reference_name(table)), *words_note(rows), band_note(confidence)]
+    notes = [
+        about.format(reference_name(table)),
+        *words_note(rows),
+        interval_note(table, confidence),
+    ]
     notes += left_out(table)
     width = len(panels) * 460
     return figure(alt.hconcat(*panels), title=title, notes=notes, width=width, warnings=warnings)

@@ -7,7 +7,7 @@ import polars as pl
 
 from .pieces.groups import KEPT, group_colour, group_name, stream, titles
 from .pieces.lines import Frame, line_panel, panel_grid, value_range
-from .pieces.notes import band_note, counts, left_out, warnings_of
+from .pieces.notes import counts, few_note, interval_note, left_out, warnings_of
 from .pieces.points import in_order, mapped, points_frame
 from .pieces.steps import log_spaced, step_axis
 from .pieces.text import shorten
@@ -56,11 +56,11 @@ def perturbation(
         chart = alt.vconcat(_step_colours(points), chart, spacing=24)
     if points["checkpoint"].n_unique() == 1:
         lines = f"Checkpoint: {last}."
-    notes = [*_variant_notes(rows), lines, band_note(confidence, _OVER)]
+    notes = [*_variant_notes(rows), lines, interval_note(table, confidence, _OVER)]
     if len(spaced) < len(steps):
         notes.append(f"Drawn: {len(spaced)} of {len(steps)} steps, evenly spaced on a log scale.")
     if rows["few"].any():
-        notes.append("Dashed: groups of few words.")
+        notes.append(few_note(rows))
     if len(dated):
         notes += left_out(table)
     width = max(len(groups), 2) * (frame.width + 45) + 70
@@ -88,7 +88,7 @@ def perturbation_steps(
     frame = Frame.over_steps(points["step"].unique(), "cosine", *limits, 220, height, tooltip)
     columns = min(len(panels), _COLUMNS)
     chart = panel_grid(panels, frame, columns)
-    band = f"Solid: P1. Dashed: P2. {band_note(confidence, _OVER)}"
+    band = f"Solid: P1. Dashed: P2. {interval_note(table, confidence, _OVER)}"
     notes = [*_variant_notes(rows), band, *left_out(table)]
     width = columns * (frame.width + 45) + 110
     return figure(chart, title=title, notes=notes, width=width, warnings=warnings)

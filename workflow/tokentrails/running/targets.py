@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 
 from ..catalogue import DOCUMENT_SUFFIXES, Figure, Scope, Table
-from ..settings import Config, Experiment, Model
+from ..settings import Config, Experiment, Model, Replicates
 
 DOCUMENT = "results/tables/{model}/{checkpoint}/{experiment}/{label}"
 """Pattern of the workbook and the page of a text, without the dot and the suffix."""
@@ -93,6 +93,11 @@ class Targets:
             if table.document and experiment.makes(table)
         }
 
+    def member_tables(self, table: Table, wildcards: Mapping[str, str]) -> list[str]:
+        """A table of every training of the set of replicates that the wildcards name."""
+        names = self._config.replicates[wildcards["model"]].names
+        return [f"{table.path.format(**{**wildcards, 'model': name})}.parquet" for name in names]
+
     @cached_property
     def scaling_inputs(self) -> dict[str, list[str]]:
         """The tables that are compared over the sizes of models, by name, and those sizes."""
@@ -150,9 +155,9 @@ class Targets:
                 if self._config.draws(figure, experiment):
                     yield _place(*run)
         elif figure.scope is Scope.ACROSS:
-            for model, experiment in self._config.across(self._catalogue.tables[figure.tables[0]]):
-                if len(model.checkpoints) > 1 or not figure.several_checkpoints:
-                    yield _place(model, "all", experiment)
+            for each, experiment in self._config.across(self._catalogue.tables[figure.tables[0]]):
+                if len(each.checkpoints) > 1 or not figure.several_checkpoints:
+                    yield _place(each, "all", experiment)
         elif figure.scope is Scope.MODELS:
             for experiment in self._config.experiments.values():
                 if self._config.draws(figure, experiment):
@@ -174,6 +179,8 @@ class Targets:
         wildcards: Mapping[str, str],
     ) -> list[str]:
         table = self._catalogue.tables[name]
+        if table.scope is Scope.MODEL and wildcards["model"] in self._config.replicates:
+            return self.member_tables(table, wildcards)
         if experiment is not None and name in figure.optional and not experiment.makes(table):
             return []
         if figure.scope is not Scope.MODELS or experiment is None:
@@ -185,5 +192,5 @@ class Targets:
         ]
 
 
-def _place(model: Model, checkpoint: str, experiment: Experiment) -> Place:
+def _place(model: Model | Replicates, checkpoint: str, experiment: Experiment) -> Place:
     return {"model": model.name, "checkpoint": checkpoint, "experiment": experiment.name}

@@ -1,10 +1,13 @@
-"""Student's t, and what it makes of percentile intervals over few units."""
+"""Student's t, by itself and as what it makes of percentile intervals over few units."""
 
 from __future__ import annotations
 
 import math
 from functools import cache
 from statistics import NormalDist
+
+import numpy as np
+from jaxtyping import Float, Float64
 
 
 @cache
@@ -46,3 +49,29 @@ def p_of_tail(share: float, units: int) -> float:
 
     reach = NormalDist().inv_cdf(share) * math.sqrt((units - 1) / units)
     return float(stdtr(units - 1, reach))
+
+
+def t_interval(
+    values: Float[np.ndarray, units * curves], confidence: float
+) -> tuple[Float64[np.ndarray, " *curves"], Float64[np.ndarray, " *curves"]]:
+    """Lower and upper end of the interval of a mean over units; NaN where a unit has no value.
+
+    For so few units that samples of them are no distribution, such as trainings of one model.
+
+    Parameters
+    ----------
+    values: of two units or more.
+    """
+    units = len(values)
+    error = values.std(axis=0, ddof=1, dtype=np.float64) / math.sqrt(units)
+    mean, reach = values.mean(axis=0, dtype=np.float64), t_quantile(confidence, units - 1) * error
+    return mean - reach, mean + reach
+
+
+def p_of_mean(values: Float[np.ndarray, " units"]) -> float:
+    """One-sided p of a mean above 0, by Student's t over two units or more."""
+    from scipy.special import stdtr
+
+    error = float(values.std(ddof=1)) / math.sqrt(len(values))
+    mean = float(values.mean())
+    return float(stdtr(len(values) - 1, -mean / error)) if error else float(mean <= 0)

@@ -25,10 +25,10 @@ def form_notes(forms: Iterable[str]) -> list[str]:
 
 
 def warnings_of(checkpoints: pl.DataFrame) -> list[str]:
-    """The warnings of a table of checkpoints; the last one counts those that are not given."""
+    """The warnings of tables of checkpoints; the last one counts those that are not given."""
     found = [
-        f"{checkpoint}: {warning}."
-        for checkpoint, warning in checkpoints.select("checkpoint", "warning").drop_nulls().rows()
+        f"{run}: {warning}."
+        for run, warning in checkpoints.select(_run(checkpoints), "warning").drop_nulls().rows()
     ]
     shown = found[:_MOST_WARNINGS]
     if more := len(found) - len(shown):
@@ -36,13 +36,29 @@ def warnings_of(checkpoints: pl.DataFrame) -> list[str]:
     return shown
 
 
+def _run(checkpoints: pl.DataFrame) -> pl.Expr:
+    """The name of a checkpoint, behind that of its model where there are several."""
+    several = checkpoints["model"].n_unique() > 1
+    return pl.format("{} {}", "model", "checkpoint") if several else pl.col("checkpoint")
+
+
 def counts(table: pl.DataFrame) -> str:
     """How many words each group has that has any."""
     return ", ".join(f"{n} of {group_name(tokens)}" for tokens, n, _ in sizes(table) if n)
 
 
-def words_note(table: pl.DataFrame, few: str = "Dashed: groups of few words.") -> list[str]:
+TRAININGS = "n_trainings"
+"""The column that tables of sets of replicates have, and no others."""
+
+
+def few_note(table: pl.DataFrame) -> str:
+    """What the lines are that the table says are of few units."""
+    return f"Dashed: {'few trainings' if TRAININGS in table.columns else 'groups of few words'}."
+
+
+def words_note(table: pl.DataFrame, few: str | None = None) -> list[str]:
     """How many words each group has, what shows that they are `few`, and which groups are empty."""
+    few = few_note(table) if few is None else few
     groups = sizes(table)
     none = [group_name(tokens) for tokens, n, _ in groups if not n]
     sentences = [f"Words: {counts(table)}."] if len(none) < len(groups) else []
@@ -56,6 +72,16 @@ def words_note(table: pl.DataFrame, few: str = "Dashed: groups of few words.") -
 def band_note(confidence: float, over: str = "words", method: str = "bootstrap") -> str:
     """What the band around a line is; `over` is what is resampled."""
     return f"Band: {100 * confidence:g} % interval, {method} over {over}."
+
+
+def interval_note(
+    table: pl.DataFrame, confidence: float, over: str = "words", method: str = "bootstrap"
+) -> str:
+    """What the band around a line is, of one training or of replicates."""
+    if TRAININGS not in table.columns:
+        return band_note(confidence, over, method)
+    mean = f"Mean of {table[TRAININGS][0]} trainings"
+    return f"{mean}; band: {100 * confidence:g} % interval over them, by Student's t."
 
 
 CONTROL = "random weights"
