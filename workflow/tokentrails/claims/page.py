@@ -58,10 +58,11 @@ def _introduction(confidence: float) -> str:
     share = f"{100 * confidence:g} %"
     return f"""<p>Each claim is one number of this run, computed twice: in the study's own way, and
 with what was wrong put right. In brackets are {share} intervals from a bootstrap over whole units
-(texts, words or heads), or Student's over trainings. Similarities are computed in every form that is sound to compare, and the
-one that bears least on the verdict is the corrected number. Verdicts are corrected for the number
-of claims that are tested (Holm), so that with {share} none of them is said in error. Of a model
-that a study is not about, a verdict says whether its statement is replicated there.</p>
+(texts, words or heads), or Student's over trainings. Similarities are computed in every form that
+is sound to compare, and the one that bears least on the verdict is the corrected number. Verdicts
+are corrected for the number of claims that are tested (Holm), so that with {share} none of them is
+said in error. Of a model that a study is not about, a verdict says whether its statement is
+replicated there.</p>
 <ul class="legend">
 <li>{_badge(HOLDS)} the corrected number is what is claimed, in every form</li>
 <li>{_badge(AS_PUBLISHED)} the number of the study's own way is what is claimed, the corrected one
