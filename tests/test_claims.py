@@ -102,6 +102,7 @@ def tables():
         ),
         rank=pl.col("position") * 7 + pl.col("layer"),
         rank_as_published=pl.col("position") * 3 + pl.col("layer"),
+        rank_standardised=pl.col("position") * 2 + pl.col("layer"),
         nearest=pl.concat_list(pl.lit("fox"), pl.lit("ĠFox"), *map(pl.lit, "abc")),
         nearest_cosine=pl.concat_list(*map(pl.lit, (0.5, 0.4, 0.3, 0.2, 0.1))),
     )

@@ -21,6 +21,8 @@ from tokentrails.statistics.bootstrap import Bootstrap, cluster_means, cluster_m
 
 BOOTSTRAP = statistics().bootstrap
 KEY = ["as_published", "positional", "site", "measure"]
+CURVES = 5 * len(MEASURES) + 2 * (len(MEASURES) - 1)  # by place; as published nothing is z-scored
+SITES = 2 * len(MEASURES) + len(MEASURES) - 1
 
 
 def random_tokens(rng, n_texts=12, classes=("function", "content", "other", None)):
@@ -35,6 +37,10 @@ def random_tokens(rng, n_texts=12, classes=("function", "content", "other", None
     return tokens
 
 
+def standardised(rank):
+    return None if rank is None else rank // 3
+
+
 def ranks_table(tokens, values, published=()):
     """A table `ranks`; `values` gives (cosine, rank) by site, layer and index of the token."""
     rows = []
@@ -42,11 +48,12 @@ def ranks_table(tokens, values, published=()):
         for token, (cosine, rank) in zip(tokens, pairs, strict=True):
             row = {**token, "site": site, "layer": layer, "positional": False}
             row |= {"cosine": cosine, "rank": rank}
+            row["rank_standardised"] = standardised(rank)
             if site in published and rank is not None:
                 row |= {"cosine_as_published": -cosine, "rank_as_published": 2 * rank}
             rows.append(row)
     types = {"layer": pl.Int32, "position": pl.Int32, "rank": pl.Int32, "word_class": pl.String}
-    types |= {"rank_as_published": pl.Int32}
+    types |= dict.fromkeys(("rank_as_published", "rank_standardised"), pl.Int32)
     types |= dict.fromkeys(("cosine", "cosine_as_published"), pl.Float32)
     made = pl.DataFrame(
         rows, dict.fromkeys(COLUMNS), schema_overrides=types, infer_schema_length=None
@@ -155,6 +162,8 @@ def slow_statistic(measure, values):
         return np.mean([cosine for cosine, _ in values])
     if measure == "own_closest":
         return sum(rank == 0 for _, rank in values) / len(values)
+    if measure == "log_rank_standardised":
+        values = [(cosine, standardised(rank)) for cosine, rank in values]
     return np.median([np.log10(1 + rank) for _, rank in values])
 
 
@@ -203,7 +212,7 @@ def test_classes_are_those_of_plain_loops(study, curves):
     table = by_class(curves, few=9)
     tokens, values, _ = study
     labels = sorted({token["label"] for token in tokens})
-    assert len(table) == (5 + 2) * len(MEASURES) * len(CLASSES)
+    assert len(table) == CURVES * len(CLASSES)
     with_gaps = 0
     for row in table.iter_rows(named=True):
         known = [
@@ -221,7 +230,7 @@ def test_classes_are_those_of_plain_loops(study, curves):
         assert [row["ci_low"], row["ci_high"]] == close(slow_ends(draws))
         assert (row["model"], row["checkpoint"], row["experiment"]) == ("m", "main", "e")
     # Two texts have punctuation, and some draws miss both.
-    assert with_gaps == (5 + 2) * len(MEASURES)
+    assert with_gaps == CURVES
     assert table["few"].unique().sort().to_list() == [False, True]
     assert (table.filter("few")["n"] >= 9).any()  # texts are counted, not tokens
     keys = [*KEY, "word_class", "layer"]
@@ -239,7 +248,7 @@ def test_published_rows_are_there_only_where_they_were_asked_for(study, curves):
 
 def test_gaps_and_largest_are_those_of_plain_loops(study, curves):
     gaps = gaps_of(curves)
-    assert len(gaps) == (5 + 2) * len(MEASURES)
+    assert len(gaps) == CURVES
     labels = sorted({token["label"] for token in study[0]})
     found = {}  # by key: layer -> value, draws
     for row in gaps.iter_rows(named=True):
@@ -250,9 +259,9 @@ def test_gaps_and_largest_are_those_of_plain_loops(study, curves):
         assert [row["ci_low"], row["ci_high"]] == close(slow_ends(draws))
         found.setdefault(tuple(row[k] for k in KEY), {})[row["layer"]] = gap, draws
     summary = summary_of(curves)
-    assert len(summary) == 3 * len(MEASURES) * 3
+    assert len(summary) == 3 * SITES
     largest = summary.filter(pl.col("quantity") == "largest_gap")
-    assert largest["word_class"].null_count() == len(largest) == 3 * len(MEASURES)
+    assert largest["word_class"].null_count() == len(largest) == SITES
     for row in largest.iter_rows(named=True):
         assert_largest(row, found[tuple(row[k] for k in KEY)])
 
@@ -261,7 +270,7 @@ def test_jumps_are_those_of_plain_loops(study, curves):
     summary = summary_of(curves)
     labels = sorted({token["label"] for token in study[0]})
     jumps = summary.filter(pl.col("quantity") == "largest_jump")
-    assert jumps["word_class"].to_list() == ["content", "function"] * 3 * len(MEASURES)
+    assert jumps["word_class"].to_list() == ["content", "function"] * SITES
     for row in jumps.iter_rows(named=True):
         at = {}
         for layer in [layer for site, layer in PLACES if site == row["site"] and layer > 0]:

@@ -7,6 +7,7 @@ from test_metrics import PROVENANCE, by_key, random_layers, slow_cosine, tokens_
 
 from tokentrails.errors import TokentrailsError
 from tokentrails.metrics.ranks import Published, Vocabulary, ranks
+from tokentrails.statistics.baseline import EMBEDDING, NO_BASELINE, Baseline
 from tokentrails.texts.entries import entries
 from tokentrails.vocabulary import cosines
 from tokentrails.vocabulary import ranks as module
@@ -220,6 +221,7 @@ def table_of(layers, **changes):
     options = {
         "word_classes": ["content"] * 11 + [None],
         "nearest": 3,
+        "baseline": NO_BASELINE,
         "offsets": None,
         "published": None,
         "pooling": "last",
@@ -229,10 +231,10 @@ def table_of(layers, **changes):
     return ranks(layers, tokens_table(), vocabulary(), **options)
 
 
-def slow_rank(hidden, own, offset=0.0):
+def slow_rank(hidden, own, offset=0.0, scale=1.0):
     words = vocabulary()
     known = [i for i, entry in enumerate(words.entries) if entry is not None]
-    cosine = {i: slow_cosine(hidden, words.rows[i].numpy() + offset) for i in known}
+    cosine = {i: slow_cosine(hidden, (words.rows[i].numpy() + offset) * scale) for i in known}
     order = sorted(known, key=lambda i: -cosine[i])
     return cosine[own], order.index(own), [(f"t{i}", cosine[i]) for i in order[:3]]
 
@@ -262,6 +264,32 @@ def test_the_table_is_a_plain_loop(pooling, positional):
     keys = [(r["label"], r["site"], r["layer"], r["position"]) for r in table.to_pylist()]
     assert keys == sorted(keys)
     assert {r["word_class"] for r in table.to_pylist()} == {"content", None}
+
+
+def test_standardised_ranks_are_those_of_z_scores_without_positions():
+    layers, _ = random_layers()
+    rng = np.random.default_rng(6)
+    of_rows = rng.normal(size=6), np.array([0.5, 1.0, 2.0, 1.0, 3.0, 0.0])
+    of_states = {at.place: (rng.normal(size=6), rng.uniform(0.5, 2, 6)) for at in layers[1:]}
+    baseline = Baseline(moments={**of_states, EMBEDDING: of_rows})
+    tokens = tokens_table()
+    offsets = rng.normal(size=(len(tokens), 6)).astype(np.float32)
+    table = table_of(layers, baseline=baseline, offsets=offsets)
+    assert table.drop("rank_standardised").equals(
+        table_of(layers, offsets=offsets).drop("rank_standardised")
+    )
+    rows = by_key(table, "label", "site", "layer")
+    scale = np.divide(1, of_rows[1], out=np.zeros(6), where=of_rows[1] > 0)
+    for i, label in enumerate(tokens["label"].to_pylist()):
+        own = tokens["token_ids"][i].as_py()[tokens["last"][i].as_py()]
+        for at in layers:
+            found = rows[label, at.site, at.layer]["rank_standardised"]
+            if at.place not in of_states:
+                assert found is None
+                continue
+            mean, deviation = of_states[at.place]
+            z = (at.hidden[i] - mean) / deviation
+            assert found == slow_rank(z, own, -of_rows[0], scale)[1]
 
 
 def test_the_published_columns_leave_the_others_as_they_are():

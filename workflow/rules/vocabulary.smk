@@ -6,6 +6,7 @@
 
 rule ranks:
     input:
+        unpack(get_baseline),
         **checkpoint_files("tokenizer", "weights", "config"),
         states=STATES,
         tokens=TOKENS,

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from _baseline import read_baseline
 from _job import job
 
 with job(snakemake, "torch"):
@@ -21,7 +22,8 @@ with job(snakemake, "torch"):
     options = snakemake.params.ranks
     states = StatesReader(snakemake.input.states)
     tokens = read_table(snakemake.input.tokens)
-    provenance = provenance_of(states.metadata)
+    baseline, baseline_provenance = read_baseline(snakemake)
+    provenance = provenance_of(states.metadata) | baseline_provenance
     pooling = provenance["pooling"]
     checkpoint = Checkpoint(Path(snakemake.input.weights).parent)
     embedding = torch.from_numpy(checkpoint.embedding)
@@ -43,6 +45,7 @@ with job(snakemake, "torch"):
         ),
         word_classes=[word_class(word) for word in tokens["word"].to_pylist()],
         nearest=options["nearest"],
+        baseline=baseline,
         offsets=offsets,
         published=published,
         pooling=pooling,

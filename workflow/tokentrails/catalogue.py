@@ -198,7 +198,8 @@ ANALYSES = (
     Analysis("perturbation", (Kind.CONTEXTS, Kind.SENTENCES), (Kind.CONTEXTS, Kind.SENTENCES),
         target="perturbation", similarity=True),
     Analysis("ranks", (Kind.TARGETS, Kind.WHOLE), (Kind.WHOLE,), target="vocabulary",
-        gpu_rule="ranks", products=Products(per_layer=2)),  # at two sites
+        gpu_rule="ranks", products=Products(per_layer=4),  # at two sites, raw and standardised
+        similarity=True),
     Analysis("heads", (Kind.WHOLE,), target="heads", gpu_rule="head_tables",
         products=Products(per_head=3), inside=True),  # two patterns and a message
     Analysis("neurons", (Kind.WHOLE,), target="neurons", gpu_rule="activations",

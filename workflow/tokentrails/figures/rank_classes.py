@@ -14,13 +14,15 @@ from .pieces.rank_axis import factor_axis, place, rank_axis
 from .pieces.text_tokens import COLOURS, PUBLISHED_NOTE, drawn_site, site_note
 from .pieces.theme import INK, TINT, figure, nothing_to_show, shaded
 
-_MEASURES = {"cosine": "mean cosine", "log_rank": "median rank", "own_closest": "share of rank 0"}
-_GAPS = {"cosine": "function − content", "log_rank": "function / content"}
+_RANKS = {"log_rank": "median rank", "log_rank_standardised": "median rank, standardised"}
+_MEASURES = {"cosine": "mean cosine", **_RANKS, "own_closest": "share of rank 0"}
+_GAPS = {"cosine": "function − content", **dict.fromkeys(_RANKS, "function / content")}
 _BEYOND = 1.06  # where labels stand, as a share of the layers
 _INTERVAL = ("ci_low", "ci_high")
 _NOTE = (
     "Cosine with a token's own embedding: mean over tokens. Rank, how many vocabulary entries are "
-    "closer than that: median over tokens, on an axis of log(1 + rank). Up is closer."
+    "closer than that: median over tokens, on an axis of log(1 + rank). Up is closer. "
+    "Standardised: of states and rows with every dimension as a z-score over the baseline's tokens."
 )
 
 
@@ -143,10 +145,10 @@ def _measures(points: pl.DataFrame) -> list[str]:
 
 def _class_frame(points: pl.DataFrame, measure: str, base: Frame) -> Frame:
     """What the panels of one measure share; ranks have small values on top."""
-    tops = {"log_rank": place(10), "own_closest": 1.0}
+    tops = {"own_closest": 1.0} | dict.fromkeys(_RANKS, place(10))
     low, high = value_range(points, top=tops.get(measure))
     frame = replace(base, value=_MEASURES[measure], low=low, high=high)
-    if measure == "log_rank":
+    if measure in _RANKS:
         axis = rank_axis(low, high)
         return replace(frame, low=high, high=low, axis=axis, told=("rank", ",.1f"))
     return replace(frame, axis=alt.Axis(tickCount=6, minExtent=40))
@@ -159,7 +161,7 @@ def _gap_frame(gaps: pl.DataFrame, measure: str, frame: Frame) -> Frame:
         return frame
     low, high = value_range(gaps, top=0.0, span=0.1)
     low = min(low, -0.04 * (high - low))
-    if measure == "log_rank":
+    if measure in _RANKS:
         axis = factor_axis(low, high)
         return replace(frame, low=high, high=low, axis=axis, told=("factor", ".3~g"))
     return replace(frame, low=low, high=high, axis=alt.Axis(tickCount=4, minExtent=40))
@@ -209,7 +211,7 @@ def _summary(row: dict[str, Any]) -> str:
 
 def _number(value: float, measure: str) -> str:
     """A difference of cosines, or the factor between ranks that a difference of their logs is."""
-    if measure != "log_rank":
+    if measure not in _RANKS:
         return f"{value:+.2f}".replace("-", "−")
     return f"×{10**value:.2g}" if value < 1 else f"×{10**value:,.0f}"
 

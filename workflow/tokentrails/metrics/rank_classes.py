@@ -22,10 +22,15 @@ from ..statistics.bootstrap import Bootstrap, cluster_means, cluster_medians
 from .columns.frame import describe_frame, with_run
 
 CLASSES = ("content", "function", "punctuation")
-MEASURES = {"cosine": cluster_means, "log_rank": cluster_medians, "own_closest": cluster_means}
+MEASURES = {
+    "cosine": cluster_means,
+    "log_rank": cluster_medians,
+    "log_rank_standardised": cluster_medians,
+    "own_closest": cluster_means,
+}
 COLUMNS = (
     *("label", "position", "word_class", "site", "layer", "positional"),
-    *("cosine", "rank", "cosine_as_published", "rank_as_published"),
+    *("cosine", "rank", "rank_standardised", "cosine_as_published", "rank_as_published"),
 )
 """The columns of the table `ranks` that this module needs."""
 
@@ -33,7 +38,8 @@ MEANINGS = {
     "as_published": "whether the states are those of the published formula",
     "positional": "whether position embeddings are added to the rows compared with",
     "measure": "cosine: mean cosine of the tokens with their own embeddings; log_rank: median of "
-    "log10(1 + rank); own_closest: share of the tokens whose own row is the closest one (rank 0)",
+    "log10(1 + rank); log_rank_standardised: the same of states and rows as z-scores, null as "
+    "published; own_closest: share of the tokens whose own row is the closest one (rank 0)",
     "word_class": "class of the words that the tokens are part of",
     "n": "how many tokens, none of them at position 0",
     "texts": "how many texts they come from",
@@ -124,11 +130,12 @@ def class_curves(ranks: pa.Table, bootstrap: Bootstrap) -> list[ClassCurves]:
                 "log_rank": np.log10(1 + rank),
                 "own_closest": np.where(np.isnan(rank), np.nan, rank == 0),
             }
-            for measure in MEASURES:
+            if not as_published:
+                z_rank = _by_layer(here["rank_standardised"], layers)
+                values["log_rank_standardised"] = np.log10(1 + z_rank)
+            for measure, numbers in sorted(values.items()):
                 key = dict(zip(KEYS, (as_published, positional, site, measure), strict=True))
-                curves.append(
-                    _curves(key, layers, values[measure], word_class, text, n_texts, bootstrap)
-                )
+                curves.append(_curves(key, layers, numbers, word_class, text, n_texts, bootstrap))
     return curves
 
 

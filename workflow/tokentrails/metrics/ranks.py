@@ -18,6 +18,8 @@ from jaxtyping import Bool, Float32, Float64, Int
 
 from ..files.states import Layer
 from ..files.tables import describe
+from ..statistics.baseline import EMBEDDING, Baseline
+from ..statistics.similarity import z_scores
 from ..vocabulary.ranks import closest
 from .columns.frame import metric_table, target_keys
 from .identity import own_token_ids
@@ -34,11 +36,17 @@ MEANINGS = {
     "rows beyond the tokenizer's entries take part in nothing",
     "nearest": "the vocabulary entries whose rows are closest, the closest first",
     "nearest_cosine": "their cosines",
+    "rank_standardised": "the same with every dimension of the state as a z-score over the tokens "
+    "of the baseline at the same place, and of the rows over the rows of these tokens, without "
+    "position embeddings; null: no baseline",
     "cosine_as_published": "cosine by the formula of the study: value and output weights without "
     "transposing and without biases, and position 0's embedding added to every row; null unless "
     "asked for",
     "rank_as_published": "rank by the same formula",
 }
+
+
+_ROWS_AT_ONCE = 8192
 
 
 @dataclass(frozen=True)
@@ -97,6 +105,18 @@ class Vocabulary:
         )
         return Ranked(*(column.cpu().numpy() for column in found))
 
+    def standardised(self, baseline: Baseline) -> Vocabulary | None:
+        """The same entries with rows as z-scores over those of the baseline; None without one."""
+        if EMBEDDING not in baseline.moments:
+            return None
+        # In parts: what is computed in float64 on the way is several times as large.
+        rows = torch.empty_like(self.rows)
+        for start in range(0, len(rows), _ROWS_AT_ONCE):
+            part = slice(start, start + _ROWS_AT_ONCE)
+            scores = z_scores(self.rows[part].cpu().numpy(), baseline.moments[EMBEDDING])
+            rows[part] = torch.from_numpy(scores)
+        return Vocabulary(self.entries, rows)
+
 
 class Ranked(NamedTuple):
     """`Closest` as arrays."""
@@ -128,6 +148,7 @@ def ranks(
     *,
     word_classes: Sequence[str | None],
     nearest: int,
+    baseline: Baseline,
     offsets: Float32[np.ndarray, "n d"] | None,
     published: Published | None,
     pooling: str,
@@ -140,6 +161,7 @@ def ranks(
     ----------
     layers: the states, one place at a time; their rows are those of `tokens`.
     nearest: how many of the closest entries are given.
+    baseline: gives the moments that states and rows are standardised by.
     offsets: with `positional`, the embedding of each target's own position.
     published: if its columns are asked for; they are null at other sites than resid_mid.
     pooling: which token stands for a target of several.
@@ -151,6 +173,7 @@ def ranks(
     names = ("label", "position", "token", "word", "word_class", "text", "n_tokens", *groups)
     keys = target_keys(classed, pooling, names)
     entries = np.array(vocabulary.entries, dtype=object)
+    z_vocabulary = vocabulary.standardised(baseline)
     parts = []
     for place in layers:
         found = vocabulary.rank(place.hidden, own, nearest, offsets)
@@ -161,12 +184,17 @@ def ranks(
             theirs = vocabulary.rank(published.states(place.layer), own, 0, shift)
             cosine = pa.array(theirs.cosine, pa.float32(), from_pandas=True)
             as_published = [cosine, _whole(theirs.rank)]
+        z_rank = np.full(n, -1)
+        if z_vocabulary is not None and place.place in baseline.moments:
+            z = z_scores(place.hidden, baseline.moments[place.place])
+            z_rank = z_vocabulary.rank(z, own).rank
         values = {"cosine": found.cosine}
         part = metric_table(provenance, keys, place.site, place.layer, values)
         further = {
             "rank": _whole(found.rank),
             "nearest": _lists(entries[found.nearest], pa.string(), lost),
             "nearest_cosine": _lists(found.nearest_cosine, pa.float32(), lost),
+            "rank_standardised": _whole(z_rank),
             "positional": pa.array([offsets is not None] * n),
             "cosine_as_published": as_published[0],
             "rank_as_published": as_published[1],
@@ -181,7 +209,7 @@ def ranks(
         provenance=provenance,
         meanings=MEANINGS,
         units=dict.fromkeys(("cosine", "cosine_as_published", "nearest_cosine"), "cosine, -1 to 1")
-        | dict.fromkeys(("rank", "rank_as_published"), "vocabulary rows"),
+        | dict.fromkeys(("rank", "rank_standardised", "rank_as_published"), "vocabulary rows"),
     )
 
 

@@ -67,6 +67,13 @@ def pair_cosines(
     return Cosines(*cosines)
 
 
+def z_scores(rows: Float[np.ndarray, "n d"], moments: Moments) -> Float32[np.ndarray, "n d"]:
+    """Every dimension less its mean, in standard deviations; 0 for one that never varies."""
+    mean, deviation = moments
+    scale = np.divide(1, deviation, out=np.zeros(len(deviation)), where=deviation > 0)
+    return ((rows - mean) * scale).astype(np.float32)
+
+
 def unit(rows: Float[np.ndarray, "n d"]) -> Float64[np.ndarray, "n d"]:
     """Every row with length 1. A row of zeros has no direction and stays as it is."""
     rows = rows.astype(np.float64)
