@@ -534,7 +534,7 @@ def test_the_baseline_runs_on_the_models_and_sites_of_similarities_alone():
             "targets": {"models": ["two"], "sites": ["resid"]},
             "moved": {"models": ["many"], "sites": ["resid", "final_norm"]},
             "settling": {"models": ["many"], "sites": ["resid", "resid_mid"]},
-            "texts": {"models": ["one"], "sites": ["resid_mid"]},
+            "own": {"models": ["one"], "sites": ["resid_mid"]},
         }
     )
     assert list(config.experiments)[-1] == "baseline"
@@ -547,11 +547,11 @@ def test_the_baseline_runs_on_the_models_and_sites_of_similarities_alone():
 
 
 def test_the_baseline_is_only_where_something_is_compared_with_it():
-    for experiments in ({"texts": {}}, {"settling": {"models": ["many"]}}):
+    for experiments in ({"own": {}}, {"settling": {"models": ["many"]}}):
         assert with_baseline(experiments)[1] is None
     assert with_baseline({"targets": {}}, enabled=False)[1] is None
-    alone, with_texts = with_baseline({"targets": {}}), with_baseline({"targets": {}, "texts": {}})
-    assert alone[1] == with_texts[1]  # a site that is not compared makes no difference
+    alone, with_heads = with_baseline({"targets": {}}), with_baseline({"targets": {}, "own": {}})
+    assert alone[1] == with_heads[1]  # a site that is not compared makes no difference
 
 
 def test_the_baseline_can_have_texts_of_its_own():

@@ -90,7 +90,7 @@ def test_states_take_a_row_for_each_place(experiment):
 def test_operations_are_those_of_the_pass_and_of_the_vocabulary(experiment):
     forward = 2 * 10**9 * 11
     assert flop("hidden_states", experiment, SIZE) == forward
-    assert flop("ranks", experiment, SIZE) == forward * (1 + 2 * 17)
+    assert flop("ranks", experiment, SIZE) == forward * (1 + 4 * 17)
     assert flop("head_tables", experiment, SIZE) == forward * (1 + 3 * 64 * 16)
     assert flop("neuron_table", None, SIZE) == 2 * 10**9 * 12 * 2_048 * 16
 
