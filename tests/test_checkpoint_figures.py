@@ -32,6 +32,7 @@ from tokentrails.figures.pieces.notes import warnings_of
 from tokentrails.figures.pieces.save import render, specification
 from tokentrails.figures.pieces.steps import log_spaced, step_label, step_ticks
 from tokentrails.figures.pieces.theme import ramp
+from tokentrails.statistics.forms import SOUND
 
 STEPS = [0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 1536]
 PYTHIA = [0, *(2**i for i in range(10)), *range(1000, 144_000, 1000)]
@@ -57,6 +58,24 @@ def mean_row(n: int, mean: float) -> dict:
     return {"n": n, "few": n < 10, "mean": mean if n else None, "ci_low": low, "ci_high": high}
 
 
+FORM_SHARES = {form: 1 - 0.1 * i for i, form in enumerate(SOUND)}
+
+
+def with_forms(table: pl.DataFrame) -> pl.DataFrame:
+    """Means in the other forms: the same, but smaller."""
+    ends = {"": "mean", "_low": "ci_low", "_high": "ci_high"}
+    return table.with_columns(
+        (share * pl.col(column)).alias(f"{form}{end}")
+        for form, share in list(FORM_SHARES.items())[1:]
+        for end, column in ends.items()
+    )
+
+
+def in_form(rows: pl.DataFrame, form: str) -> pl.DataFrame:
+    share = FORM_SHARES[form]
+    return rows.with_columns(pl.col("mean", "ci_low", "ci_high") * share)
+
+
 def by_group(*, depth=6, steps=STEPS, words=WORDS, main=False) -> pl.DataFrame:
     """A made-up table convergence_by_group, with rows of another site that no figure shows."""
     rows = []
@@ -78,7 +97,7 @@ def by_group(*, depth=6, steps=STEPS, words=WORDS, main=False) -> pl.DataFrame:
                         row |= {"per_doubling_low": slope - 0.01, "per_doubling_high": slope + 0.02}
                 before = row
                 rows.append(row)
-    table = pl.DataFrame(rows, schema_overrides=TYPES, infer_schema_length=None)
+    table = with_forms(pl.DataFrame(rows, schema_overrides=TYPES, infer_schema_length=None))
     elsewhere = table.with_columns(site=pl.lit("final_norm"), mean=pl.lit(7.0), layer=depth)
     return pl.concat([table, elsewhere.cast(dict(table.schema))])
 
@@ -113,7 +132,7 @@ def perturbed(*, depth=6, steps=STEPS, words=WORDS, main=False) -> pl.DataFrame:
             place = {"variant": variant, "n_tokens": tokens, "layer": layer}
             rows.append(keys(step, steps[-1]) | place | mean_row(n, mean))
     table = pl.DataFrame(rows, schema_overrides=TYPES, infer_schema_length=None)
-    return table.drop("reference")
+    return with_forms(table.drop("reference"))
 
 
 ALL: dict[str, tuple[Callable[..., alt.TopLevelMixin], Callable[..., pl.DataFrame], dict]] = {
@@ -198,6 +217,11 @@ def test_convergence_draws_the_table_on_an_axis_that_holds_step_0():
         columns = ("step", "n_tokens", "mean", "ci_low", "ci_high")
         found = line_points(shown[f"layer {layer}"])
         assert values(found, "step", "line", "value", "low", "high") == points(rows, *columns)
+        thin = line_points(shown[f"layer {layer}"], width=1)
+        standardised = in_form(rows, "standardised").with_columns(ci_low=None, ci_high=None)
+        assert values(thin, "step", "line", "value", "low", "high") == points(
+            standardised, *columns
+        )
     for unit, _ in of_kind(itertools.chain(*shown.values()), "line"):
         scale, axis = unit["encoding"]["x"]["scale"], unit["encoding"]["x"]["axis"]
         assert scale["type"] == "symlog" and scale["domain"][0] == 0 and axis["values"][0] == 0
@@ -242,16 +266,19 @@ def test_a_missing_value_is_not_drawn():
 
 
 @pytest.mark.parametrize(
-    ("draw", "columns"),
+    ("draw", "columns", "form"),
     [
-        (convergence_aggregate, ("mean", "ci_low", "ci_high")),
-        (convergence_slope, ("per_doubling", "per_doubling_low", "per_doubling_high")),
+        *((convergence_aggregate, ("mean", "ci_low", "ci_high"), form) for form in SOUND),
+        (convergence_slope, ("per_doubling", "per_doubling_low", "per_doubling_high"), "cosine"),
     ],
 )
-def test_two_panels_show_groups_over_layers_and_layers_over_words(draw, columns):
+def test_panels_show_groups_over_layers_and_layers_over_words(draw, columns, form):
     table = by_group().filter(site="resid")
-    left, right = panels(draw(table, CALM, **BAND)).values()
-    rows = table.drop_nulls(columns[0])
+    shown = panels(draw(table, CALM, **BAND))
+    assert len(shown) == 2 * (1 if draw is convergence_slope else len(SOUND))
+    suffix = "" if form == "cosine" else f", {form}"
+    left, right = (shown[name + suffix] for name in ("mean over layers", "all words by layer"))
+    rows = in_form(table.drop_nulls(columns[0]), form)
     over_layers = rows.filter(pl.col("layer").is_null()).drop_nulls("n_tokens")
     all_words = rows.filter(pl.col("n_tokens").is_null()).drop_nulls("layer")
     for panel, line, expected in ((left, "n_tokens", over_layers), (right, "layer", all_words)):
@@ -262,7 +289,8 @@ def test_two_panels_show_groups_over_layers_and_layers_over_words(draw, columns)
         assert {row["line"] for row in band} == {row["line"] for row in found}
         if draw is convergence_slope:
             assert panel[0][0]["mark"]["type"] == "rule" and panel[0][1] == [{"value": 0.0}]
-    assert labels(right) == {"layer 0", "layer 3", "layer 6"}
+    last = draw is convergence_slope or form == SOUND[-1]
+    assert not last or labels(right) == {"layer 0", "layer 3", "layer 6"}
     assert {row["line"]: row["colour"] for row in line_points(right)} == {
         layer: ramp(layer / 6) for layer in range(7)
     }
@@ -352,8 +380,17 @@ def test_perturbation_shows_every_checkpoint_with_its_interval():
     assert list(shown) == [
         *("P1 · 1 token", "P1 · 2 tokens", "P1 · 3 tokens, n = 4"),
         *("P2 · 1 token", "P2 · 2 tokens", "P2 · 3 tokens, n = 4"),
+        *("step1536: P1, P2" + ("" if form == "cosine" else f", {form}") for form in SOUND),
     ]
-    for name, panel in shown.items():
+    last = table.filter(step=1536).drop_nulls("layer")
+    for form, panel in zip(SOUND, list(shown.values())[6:], strict=True):
+        found = line_points(panel)
+        rows = in_form(last, form)
+        assert values(found, "layer", "n", "value", "low", "high") == points(
+            rows, "layer", "n", "mean", "ci_low", "ci_high"
+        )
+        assert all(row["dashed"] == row["line"].startswith("P2") for row in found)
+    for name, panel in list(shown.items())[:6]:
         variant, tokens = name[:2], int(name[5])
         if name == "P2 · 1 token":
             assert [unit["mark"]["text"] for unit, _ in panel] == ["not defined: one token"]
@@ -390,7 +427,9 @@ def test_of_many_checkpoints_some_are_drawn_by_layer_and_it_says_so():
 def test_perturbation_of_one_checkpoint_without_a_step():
     table = perturbed(main=True).filter(pl.col("step").is_null())
     chart = perturbation(table, CALM, **BAND)
-    rows = [row for panel in panels(chart).values() for row in line_points(panel)]
+    shown = panels(chart)
+    assert [name for name in shown if name.startswith("main")] == list(shown)[6:]
+    rows = [row for panel in list(shown.values())[:6] for row in line_points(panel)]
     assert {(row["checkpoint"], row["colour"]) for row in rows} == {("main", ramp(1))}
     assert not marks(chart, "tick") and "Checkpoint: main." in notes(chart)
     assert perturbation_steps(table, CALM, **BAND).mark.text == "nothing to show"
@@ -401,7 +440,12 @@ def test_perturbation_by_step_at_few_layers_and_over_all():
     shown = panels(perturbation_steps(table, CALM, **BAND))
     layers = {f"layer {layer}": pl.col("layer") == layer for layer in (0, 6, 12, 18, 24)}
     places = layers | {"mean over layers": pl.col("layer").is_null()}
-    assert list(shown) == list(places)
+    others = {f"mean over layers, {form}": form for form in SOUND[1:]}
+    assert list(shown) == [*places, *others]
+    for name, form in others.items():
+        rows = in_form(table.filter(pl.col("layer").is_null()), form)
+        found = line_points(shown[name])
+        assert values(found, "step", "n", "value") == points(rows, "step", "n", "mean")
     for name, here in places.items():
         rows = table.filter(here).with_columns(
             line=pl.format("{}, {} token", "variant", "n_tokens")
@@ -417,7 +461,7 @@ def test_perturbation_by_step_at_few_layers_and_over_all():
         assert all(row["dashed"] == row["line"].startswith("P2") for row in found)
     named = {"P1, 1 token", "P1, 2 tokens", "P1, 3 tokens, n = 4"}
     named |= {"P2, 2 tokens", "P2, 3 tokens, n = 4"}
-    assert labels(shown["mean over layers"]) == named
+    assert labels(shown["layer 24"]) == labels(shown["mean over layers, standardised"]) == named
 
 
 # --- all of them ------------------------------------------------------------------------------

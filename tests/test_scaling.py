@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 import tiny
+from drawn import BAND, notes, of_kind, panels
 from transformers import AutoModel
 
 from tokentrails.figures.pieces.save import specification
@@ -155,6 +156,41 @@ def test_a_trend_is_fitted_from_four_models_on(n):
         (row,) = slopes.to_pylist()
         assert row["n"] == n and row["ci_low"] < 0.2 < row["ci_high"]
         assert "per tenfold size" in written
+
+
+def test_a_panel_has_every_form_of_its_measure_and_the_trend_of_each():
+    measured, parameters = models(4)
+    double = pl.col("value", "ci_low", "ci_high") * 2
+    measured = pl.concat(
+        [
+            measured,
+            measured.with_columns(double, measure=pl.lit("gap_standardised")),
+            measured.with_columns(measure=pl.lit("half_life_adjusted")),  # which is not compared
+        ]
+    )
+    table = pl.DataFrame(pl.from_arrow(scaling(measured, parameters, provenance={})))
+    slopes = pl.DataFrame(pl.from_arrow(scaling_slopes(table, confidence=0.95, provenance={})))
+    chart = draw(table, slopes, **BAND)
+    ((name, panel),) = panels(chart).items()
+    assert name == "e: largest gap between senses"
+    ((_, points),) = of_kind(panel, "point")
+    for form, measure in (("cosine", "gap"), ("standardised", "gap_standardised")):
+        rows = table.filter(measure=measure)
+        found = sorted((row["n_parameters"], row["value"]) for row in points if row["form"] == form)
+        assert found == [(n, pytest.approx(v)) for n, v in rows["n_parameters", "value"].rows()]
+    assert len(points) == 8
+    for size in table["n_parameters"].unique():  # apart, but less than from model to model
+        at = [row["at"] for row in points if row["n_parameters"] == size]
+        assert at[0] != at[1] and all(0.6 < each / size < 1.7 for each in at)
+    (spec,) = specification(chart)["concat"]
+    first, second = spec["title"]["subtitle"]
+    slope, double = (
+        slopes.filter(measure=name)["slope"].item() for name in ("gap", "gap_standardised")
+    )
+    assert first.startswith(f"{slope:+.2g} [") and double == pytest.approx(2 * slope)
+    assert second.startswith(f"standardised: {double:+.2g} [")
+    assert len(of_kind(panel, "line")) == 3  # two trends, and hairlines of labels
+    assert "Circle: cosine, diamond: standardised." in notes(chart)
 
 
 def test_slopes_hold_the_truth_as_often_as_they_say():

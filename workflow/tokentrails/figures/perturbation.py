@@ -1,13 +1,15 @@
 """What another context, or another word that ends alike, does to a word's last state."""
 
 import math
+from dataclasses import replace
 
 import altair as alt
 import polars as pl
 
+from .pieces.forms import SUFFIXES, by_form
 from .pieces.groups import KEPT, group_colour, group_name, stream, titles
 from .pieces.lines import Frame, line_panel, panel_grid, value_range
-from .pieces.notes import counts, few_note, interval_note, left_out, warnings_of
+from .pieces.notes import counts, few_note, form_notes, interval_note, left_out, warnings_of
 from .pieces.points import in_order, mapped, points_frame
 from .pieces.steps import log_spaced, step_axis
 from .pieces.text import shorten
@@ -20,6 +22,8 @@ _VARIANTS = {
 _OVER = "words and the contexts that they share"
 _MEAN = ("mean", ("ci_low", "ci_high"))
 _COLUMNS = 3
+_NARROW = 180  # width of one of five panels
+_VARIANTS_AT = "{}: P1, P2"
 _MOST_STEPS = 40  # of more, lines by layer would hide one another
 _SHARES = (0, 0.25, 0.5, 0.75, 1)  # of the depth, whose layers are drawn over steps
 
@@ -31,7 +35,8 @@ def perturbation(
 
     `by_group` is the table perturbation_by_group of one model and experiment. There is a line per
     checkpoint with its interval, coloured by log(1 + step), and the last one is strong. Checkpoints
-    without a step are drawn only where no other one is, in the order of the table.
+    without a step are drawn only where no other one is, in the order of the table. Below, both
+    variants at the last checkpoint, a panel per form of similarity.
     """
     warnings = warnings_of(checkpoints)
     table = stream(by_group).drop_nulls(["n_tokens", "layer"])
@@ -45,32 +50,42 @@ def perturbation(
     points = points.filter(pl.col("step").is_null() | pl.col("step").is_in(spaced))
     groups = sorted(points["n_tokens"].unique())
     depth: int = points.select(pl.col("layer").max()).item()
-    limits = value_range(points, top=1.0)
+    last = points["checkpoint"][-1]
+    at_last = {
+        _VARIANTS_AT.format(last) + SUFFIXES[form]: _variant_lines(known)
+        for form, known in by_form(rows.filter(checkpoint=last)).items()
+    }
     width = 220 if len(groups) <= _COLUMNS else 160
     tooltip = ("checkpoint", "n")
-    frame = Frame.over_layers(depth, 1.05, "cosine", *limits, width, 170, tooltip=tooltip)
-    last = points["checkpoint"][-1]
+    frame = Frame.over_layers(depth, 1.05, "cosine", *_limits(points), width, 170, tooltip=tooltip)
     chart: alt.ConcatChart | alt.VConcatChart = _grid(points, groups, last, frame)
     lines = f"A line per checkpoint; the strong one is the last, {last}."
     if points["step"].n_unique() > 1:
         chart = alt.vconcat(_step_colours(points), chart, spacing=24)
+    low, high = _limits(*at_last.values())
+    height = _label_height(*at_last.values())
+    below = replace(
+        frame, low=low, high=high, width=_NARROW, height=height, tooltip=(*tooltip, "series")
+    )
+    chart = alt.vconcat(chart, panel_grid(at_last, below, len(at_last)), spacing=24)
     if points["checkpoint"].n_unique() == 1:
         lines = f"Checkpoint: {last}."
     notes = [*_variant_notes(rows), lines, interval_note(table, confidence, _OVER)]
+    notes += ["Lowest row: groups by colour. Solid: P1. Dashed: P2.", *form_notes(by_form(rows))]
     if len(spaced) < len(steps):
         notes.append(f"Drawn: {len(spaced)} of {len(steps)} steps, evenly spaced on a log scale.")
     if rows["few"].any():
-        notes.append(few_note(rows))
+        notes.append(f"In the other rows: {few_note(rows)}")
     if len(dated):
         notes += left_out(table)
-    width = max(len(groups), 2) * (frame.width + 45) + 70
+    width = max(len(groups) * (frame.width + 45), len(at_last) * (_NARROW + 45), 480) + 90
     return figure(chart, title=title, notes=notes, width=width, warnings=warnings)
 
 
 def perturbation_steps(
     by_group: pl.DataFrame, checkpoints: pl.DataFrame, *, title: str, confidence: float
 ) -> alt.TopLevelMixin:
-    """The same by step, at five layers from the first to the last and over all layers."""
+    """The same by step, at five layers from the first to the last; over all layers, by form."""
     warnings = warnings_of(checkpoints)
     table = stream(by_group).drop_nulls("n_tokens")
     rows = table.drop_nulls(["step", "mean"])
@@ -78,20 +93,36 @@ def perturbation_steps(
         return nothing_to_show(title, warnings)
     depth = rows.select(pl.col("layer").max()).item() or 0
     layers = sorted({math.floor(depth * share + 0.5) for share in _SHARES})
-    points = _variant_lines(rows.filter(pl.col("layer").is_null() | pl.col("layer").is_in(layers)))
-    panels = {f"layer {layer}": points.filter(layer=layer) for layer in layers}
-    panels["mean over layers"] = points.filter(pl.col("layer").is_null())
-    panels = {heading: part for heading, part in panels.items() if len(part)}
-    limits = value_range(points, top=1.0)
-    height = max(170, LINE_HEIGHT * (points["line"].n_unique() + 1))
+    forms = by_form(rows)
+    grids = (
+        {f"layer {layer}": _variant_lines(rows.filter(layer=layer)) for layer in layers},
+        {
+            "mean over layers" + SUFFIXES[form]: _variant_lines(
+                known.filter(pl.col("layer").is_null())
+            )
+            for form, known in forms.items()
+        },
+    )
+    drawn = [{heading: part for heading, part in grid.items() if len(part)} for grid in grids]
+    parts = [part for grid in drawn for part in grid.values()]
     tooltip = ("checkpoint", "series", "n")
-    frame = Frame.over_steps(points["step"].unique(), "cosine", *limits, 220, height, tooltip)
-    columns = min(len(panels), _COLUMNS)
-    chart = panel_grid(panels, frame, columns)
+    size = (_NARROW, _label_height(*parts))
+    frame = Frame.over_steps(rows["step"].unique(), "cosine", *_limits(*parts), *size, tooltip)
+    chart = alt.vconcat(*(panel_grid(grid, frame, len(grid)) for grid in drawn if grid), spacing=24)
     band = f"Solid: P1. Dashed: P2. {interval_note(table, confidence, _OVER)}"
-    notes = [*_variant_notes(rows), band, *left_out(table)]
-    width = columns * (frame.width + 45) + 110
+    notes = [*_variant_notes(rows), band, *form_notes(forms), *left_out(table)]
+    width = max(map(len, drawn)) * (frame.width + 45) + 110
     return figure(chart, title=title, notes=notes, width=width, warnings=warnings)
+
+
+def _limits(*parts: pl.DataFrame) -> tuple[float, float]:
+    """Limits of the values of all points frames."""
+    return value_range(pl.concat(part.select("value", "low", "high") for part in parts), top=1.0)
+
+
+def _label_height(*parts: pl.DataFrame) -> int:
+    """Pixels that the labels of all lines need."""
+    return max(170, LINE_HEIGHT * (max(part["line"].n_unique() for part in parts) + 1))
 
 
 def _grid(points: pl.DataFrame, groups: list[int], last: str, frame: Frame) -> alt.ConcatChart:

@@ -1,8 +1,9 @@
-"""Measures by the size of the model: a point for every model."""
+"""Measures by the size of the model: a point for every model and form of similarity."""
 
 import altair as alt
 import polars as pl
 
+from ..statistics.forms import SOUND
 from .pieces.lines import end_labels
 from .pieces.notes import form_notes
 from .pieces.points import exact, in_order, mapped, readable_words
@@ -13,27 +14,35 @@ _MEASURES = {
     "half_life": "median half-life, in layers",
     "half_life_fraction": "median half-life / depth",
     "lost": "share of tokens lost",
-    "half_life_scaled": "median half-life, scaled",
-    "half_life_fraction_scaled": "median half-life / depth, scaled",
-    "lost_scaled": "share of tokens lost, scaled",
     "gap": "largest gap between senses",
     "gap_best_fraction": "layer of that gap / depth",
     "rank": "share of rank 0, mean over layers",
 }
-_OPEN = ("half_life", "half_life_scaled", "gap")  # the others are shares
+_OPEN = ("half_life", "gap")  # the others are shares
+_FORMS = pl.DataFrame(
+    [
+        {"measure": name if form == "cosine" else f"{name}_{form}", "own": name, "form": form}
+        for name in _MEASURES
+        for form in SOUND
+    ]
+)
+"""What the measures of the tables are, and in which form."""
+_SHAPES = dict(zip(SOUND, ("circle", "square", "cross", "triangle-up", "diamond"), strict=True))
 _COLUMNS = 3
 _MANY = 4
-_HEIGHT = 170
+_WIDTH, _HEIGHT = 210, 170
+_APART = 6  # pixels from one form to the next
 
 
 def scaling(
     table: pl.DataFrame, slopes: pl.DataFrame, *, title: str, confidence: float
 ) -> alt.TopLevelMixin:
     """A panel per experiment and measure; the tables are scaling and scaling_slopes."""
-    points = table.with_columns(
+    points = _with_forms(table).with_columns(
         *(exact(name) for name in ("value", "ci_low", "ci_high")),
         name=readable_words("model", 22),
-    ).drop_nulls("value")
+    )
+    lacking, points = points["value"].has_nulls(), points.drop_nulls("value")
     if points.is_empty():
         return nothing_to_show(title)
     names = in_order(points.sort("n_parameters")["model"])
@@ -43,16 +52,20 @@ def scaling(
     low, high = sizes[0], sizes[-1]
     room = max((high / low) ** 0.08, 1.3)
     right = high * room
+    apart = (right * room / low) ** (_APART / _WIDTH)
+    number = pl.col("form").replace_strict({form: i for i, form in enumerate(SOUND)})
+    points = points.with_columns(at=pl.col("n_parameters") * apart ** (number - len(SOUND) // 2))
     x = alt.X(
-        "n_parameters:Q",
+        "at:Q",
         scale=alt.Scale(type="log", domain=[low / room, right], nice=False),
         axis=alt.Axis(grid=False, format="~s", tickCount=4),
         title="parameters without embeddings",
     )
+    trends = _with_forms(slopes)
     panels = [
         _panel(
             points.filter(experiment=experiment, measure=measure),
-            slopes.filter(experiment=experiment, measure=measure),
+            trends.filter(experiment=experiment, measure=measure),
             x,
             right,
             measure,
@@ -63,14 +76,22 @@ def scaling(
     ]
     columns = min(_COLUMNS, len(panels))
     notes = [_few(len(names)), f"Bars: {100 * confidence:g} % intervals over texts or words."]
-    if table["value"].has_nulls():
+    forms = [form for form in SOUND if form in set(points["form"])]
+    if len(forms) > 1:
+        named = (f"{_SHAPES[form].removesuffix('-up')}: {form}" for form in forms)
+        notes.append(", ".join(named).capitalize() + ".")
+    if lacking:
         notes.append("Not drawn: a median half-life that is never reached.")
-    if table["measure"].str.ends_with("_scaled").any():
-        notes += form_notes(["scaled"])
-    if len(slopes):
+    notes += form_notes(forms)
+    if len(trends):
         notes.append("Line: least squares over models; its slope and interval below the titles.")
     chart = alt.concat(*panels, columns=columns).resolve_scale(y="independent")
     return figure(chart, title=title, notes=notes, width=max(columns, 2) * 330)
+
+
+def _with_forms(table: pl.DataFrame) -> pl.DataFrame:
+    """The rows that are drawn: the measure without its form, and a column form."""
+    return table.join(_FORMS, on="measure", maintain_order="left").with_columns(measure="own")
 
 
 def _panel(
@@ -84,46 +105,58 @@ def _panel(
     axis = alt.Axis(tickCount=5, minExtent=40)
     y = alt.Y("value:Q", scale=scale, axis=axis, title=None)
     drawn = alt.Chart(
-        points.select("n_parameters", "value", "ci_low", "ci_high", "n", "name", "colour")
+        points.select(
+            *("at", "n_parameters", "form", "value", "ci_low", "ci_high", "n", "name", "colour")
+        )
     ).encode(x=x, y=y)
     tooltip = [
         alt.Tooltip("name:N", title="model"),
         alt.Tooltip("n_parameters:Q", format=",", title="parameters"),
+        alt.Tooltip("form:N"),
         *(alt.Tooltip(f"{name}:Q", format=".4~f") for name in ("value", "ci_low", "ci_high")),
         alt.Tooltip("n:Q", format=","),
     ]
+    shapes = alt.Scale(domain=list(_SHAPES), range=list(_SHAPES.values()))
+    shape = alt.Shape("form:N", scale=shapes, legend=None)
     layers = []
     heading = alt.TitleParams(title, offset=8, limit=290)
-    if len(slopes):
-        slope = slopes.row(0, named=True)
-        layers.append(_line(points, slope).encode(x=x, y=y))
-        heading.subtitle = [_slope(slope)]
+    by_form = {row["form"]: row for row in slopes.rows(named=True)}
+    by_form = {form: by_form[form] for form in SOUND if form in by_form}
+    layers += [_line(points, slope).encode(x=x, y=y) for slope in by_form.values()]
+    if by_form:
+        heading.subtitle = [_slope(slope) for slope in by_form.values()]
     if points["ci_low"].is_not_null().any():
         ends = alt.Y("ci_low:Q", scale=scale, title=None)
         layers.append(
             drawn.mark_rule(strokeWidth=1.6).encode(y=ends, y2=alt.Y2("ci_high:Q"), color=TINT)
         )
     layers.append(
-        drawn.mark_point(filled=True, size=60, opacity=1).encode(color=TINT, tooltip=tooltip)
+        drawn.mark_point(filled=True, size=50, opacity=1).encode(
+            color=TINT, shape=shape, tooltip=tooltip
+        )
     )
-    lines = points.select("n_parameters", "value", "colour", series="name", line="model")
+    # Names stand beside the last form of each model.
+    last = points.filter(pl.col("at") == pl.col("at").max().over("model"))
+    lines = last.select("at", "value", "colour", series="name", line="model")
     gap = LINE_HEIGHT * (high - low + 2 * room) / _HEIGHT
     limits = (low - room, high + room)
     layers += end_labels(lines, ["line"], x, y, right, limits, gap)
-    return sized(layers, 210, _HEIGHT).properties(title=heading)
+    return sized(layers, _WIDTH, _HEIGHT).properties(title=heading)
 
 
 def _line(points: pl.DataFrame, slope: dict) -> alt.Chart:
     sizes = points["n_parameters"].sort()
-    line = pl.DataFrame({"n_parameters": [sizes[0], sizes[-1]]}).with_columns(
-        value=slope["intercept"] + slope["slope"] * pl.col("n_parameters").log10()
+    line = pl.DataFrame({"at": [sizes[0], sizes[-1]]}).with_columns(
+        value=slope["intercept"] + slope["slope"] * pl.col("at").log10()
     )
-    return alt.Chart(line).mark_line(color=GREY, strokeWidth=1.5)
+    width = 1.5 if slope["form"] == "cosine" else 0.7
+    return alt.Chart(line).mark_line(color=GREY, strokeWidth=width)
 
 
 def _slope(slope: dict) -> str:
     numbers = [f"{slope[name]:+.2g}".replace("-", "−") for name in ("slope", "ci_low", "ci_high")]
-    return f"{numbers[0]} [{numbers[1]}, {numbers[2]}] per tenfold size"
+    of_form = "" if slope["form"] == "cosine" else f"{slope['form']}: "
+    return f"{of_form}{numbers[0]} [{numbers[1]}, {numbers[2]}] per tenfold size"
 
 
 def _few(models: int) -> str:

@@ -240,10 +240,25 @@ def end_labels(
     ]
 
 
-def panel_grid(parts: Mapping[str, pl.DataFrame], frame: Frame, columns: int) -> alt.ConcatChart:
-    """A panel for each points frame, under its title; lines are labelled in the last column."""
+def panel_grid(
+    parts: Mapping[str, pl.DataFrame],
+    frame: Frame,
+    columns: int,
+    faint: Mapping[str, pl.DataFrame] | None = None,
+) -> alt.ConcatChart:
+    """A panel for each points frame, under its title; lines are labelled in the last column.
+
+    `faint` has the thin lines of panels by the same titles.
+    """
     panels = [
-        line_panel(points, frame, title=title, labels=index % columns == columns - 1, **edge)
+        line_panel(
+            points,
+            frame,
+            title=title,
+            labels=index % columns == columns - 1,
+            faint=None if faint is None else faint.get(title),
+            **edge,
+        )
         for index, ((title, points), edge) in enumerate(
             zip(parts.items(), edges(len(parts), columns), strict=True)
         )

@@ -14,7 +14,7 @@ _FORMS = {
     "matched": "Matched: with the chance of the experiment's words of the same class and band of "
     "positions.",
     "centred": "Centred: without the mean over the baseline's tokens.",
-    "standardised": "Standardised: every dimension as a z-score over these tokens.",
+    "standardised": "Standardised: every dimension as a z-score over the baseline's tokens.",
 }
 
 
