@@ -468,6 +468,16 @@ def test_perturbation_by_step_at_few_layers_and_over_all():
 
 
 @pytest.mark.parametrize("name", ALL)
+def test_figures_of_replicates_say_that_trainings_are_the_unit(name):
+    draw, made, options = ALL[name]
+    table = made().with_columns(n_trainings=3, few=pl.lit(value=True))
+    said = notes(draw(table, CALM, **options))
+    assert "Mean of 3 trainings." in said and "few words" not in said
+    assert options is not BAND or "interval, Student's t over trainings." in said
+    assert "trainings" not in notes(draw(made(), CALM, **options))
+
+
+@pytest.mark.parametrize("name", ALL)
 def test_an_empty_table_gives_a_figure_that_says_so(name):
     draw, made, options = ALL[name]
     table = made()

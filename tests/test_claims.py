@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -729,6 +730,25 @@ def test_a_corrected_formula_is_run_in_every_form_and_variant(tmp_path):
     assert (shown["form"], shown["value"]) == (row["form"], row["value_corrected"])
     assert row["p"] == pytest.approx(2 * max(form["favour"] for form in forms))
     assert row["verdict"] == HOLDS
+
+
+def test_a_claim_on_training_is_tested_in_a_set_in_the_place_of_its_models(tmp_path):
+    on_training = {"applies_to": {"several_checkpoints": True}}
+    of_set = {"applies_to": {"several_checkpoints": True, "models": ["set"]}}
+    file = load_claims(claims_file(tmp_path, {}, on_training, of_set), TABLES)
+    run = run_with([(claim.id, claim.tables) for claim in file.claims], ("m", "n", "o"))
+    models = dict.fromkeys("mno", MODEL.with_columns(checkpoints=pl.lit(2)))
+    run = replace(run, models=models, replicates={"set": ("m", "n"), "other": ("m", "p")})
+    alone, *_, of_o, of_set, named = found = measured_claims(file.claims, run, BOOTSTRAP)
+    assert [(tested.claim.id, tested.model) for tested in found] == [
+        *(("claim-0", name) for name in "mno"),
+        *(("claim-1", name) for name in ("o", "set")),
+        ("claim-2", "set"),
+    ]
+    assert of_set.published.value == named.published.value == pytest.approx(of_o.published.value)
+    assert of_set.published.units == 2 and of_set.published.n == 2 * alone.published.n
+    rows = claims_table(found, run, 0.95, provenance={}).to_pylist()
+    assert "2" in rows[-1]["reason"] and rows[-1]["tables"] == "identity"
 
 
 def test_holm_is_over_all_claims_and_models_of_a_run(tmp_path):

@@ -12,8 +12,9 @@ from drawn_words import LIST
 from measures import frame, statistics
 
 from tokentrails.catalogue import CATALOGUE
-from tokentrails.claims.file import Target
+from tokentrails.claims.file import Target, load_claims
 from tokentrails.claims.formula import Estimate, over_trainings
+from tokentrails.claims.sources import claim_sources
 from tokentrails.claims.verdict import HOLDS, UNTESTABLE, evidence, verdict
 from tokentrails.errors import TokentrailsError
 from tokentrails.files.tables import describe, provenance_of
@@ -169,6 +170,16 @@ def test_a_set_stands_for_its_models_and_has_tables_of_its_own(words):
     }
     alone = Targets(load(changed(SEEDS, "experiments.e.models", ["nano", "nano-1"])))
     assert not [path for path in (*alone.tables(), *alone.figures()) if "/seeds/" in path]
+
+
+def test_a_claim_may_name_a_set(words):
+    claim = {
+        **dict.fromkeys(("study", "source", "statement", "measure"), "x"),
+        **{"id": "c", "claimed": {"above": 0}, "applies_to": {"models": ["seeds"]}},
+        **{"tables": {"t": "e/alignment"}, "as_published": "SELECT 1 AS unit, cka AS value FROM t"},
+    }
+    file = load_claims(written({"claims": [claim]}, "claims.yaml"), CATALOGUE.tables)
+    assert list(claim_sources(file, load(SEEDS))["c"]) == ["nano", "nano-1"]
 
 
 # --- claims -----------------------------------------------------------------------------------

@@ -21,7 +21,8 @@ as in `snakemake --cores 8 senses`.
 ## Tables
 
 Each is a Parquet file with a CSV twin; the meaning of every column is in the metadata of the
-Parquet file.
+Parquet file. [Replicates](../config/README.md#replicates-several-trainings-as-one-model) have
+{replicated}.
 
 {tables}
 
@@ -45,6 +46,7 @@ def manual() -> str:
             ("table", "files", "in the report"), (_file(row) for row in CATALOGUE.tables.values())
         ),
         suffixes=", ".join(suffix.upper() for suffix in FIGURE_SUFFIXES),
+        replicated=_code(row.name for row in CATALOGUE.tables.values() if row.replicated),
         figures=_table(
             ("figure", "shows", "tables", "files"),
             (_figure(row) for row in CATALOGUE.figures.values()),

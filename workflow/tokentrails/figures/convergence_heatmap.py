@@ -6,7 +6,7 @@ import polars as pl
 from .pieces.groups import stream, titles
 from .pieces.heat import step_grid, step_heat
 from .pieces.lines import edges
-from .pieces.notes import left_out, reference_name, warnings_of, words_note
+from .pieces.notes import left_out, reference_name, trainings_note, warnings_of, words_note
 from .pieces.points import exact
 from .pieces.theme import figure, nothing_to_show
 
@@ -43,6 +43,7 @@ def convergence_heatmap(
         f"The reference is {reference_name(table)}. "
         "Cosine of a word's state with its state there; mean over words.",
         *words_note(table, few=""),
+        *trainings_note(table),
     ]
     if (together["value"] < 0).any():
         notes.append("Values below 0 have the colour of 0.")

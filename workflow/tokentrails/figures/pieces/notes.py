@@ -74,14 +74,20 @@ def band_note(confidence: float, over: str = "words", method: str = "bootstrap")
     return f"Band: {100 * confidence:g} % interval, {method} over {over}."
 
 
+def trainings_note(table: pl.DataFrame) -> list[str]:
+    """How many trainings the means of a set of replicates are over."""
+    several = TRAININGS in table.columns
+    return [f"Mean of {table[TRAININGS][0]} trainings."] if several else []
+
+
 def interval_note(
     table: pl.DataFrame, confidence: float, over: str = "words", method: str = "bootstrap"
 ) -> str:
     """What the band around a line is, of one training or of replicates."""
-    if TRAININGS not in table.columns:
-        return band_note(confidence, over, method)
-    mean = f"Mean of {table[TRAININGS][0]} trainings"
-    return f"{mean}; band: {100 * confidence:g} % interval over them, by Student's t."
+    trainings = trainings_note(table)
+    if trainings:
+        over, method = "trainings", "Student's t"
+    return " ".join([*trainings, band_note(confidence, over, method)])
 
 
 CONTROL = "random weights"
