@@ -72,7 +72,8 @@ def context(
     parts, matched = [], matched_pairs(tokens, pooling)
     for states in layers:
         values = pair_similarities(states, a, b, baseline, matched)
-        parts.append(metric_table(provenance, keys, states.site, states.layer, values))
+        chance = baseline.chance_at("states", states.place)
+        parts.append(metric_table(provenance, keys, *states.place, values, chance=chance))
     return describe(
         sorted_parts(parts, "label_a", "label_b", "site", "layer"),
         title="context similarity: how alike one token is in two texts",

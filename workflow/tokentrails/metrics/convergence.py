@@ -108,7 +108,11 @@ def convergence(
         step = pa.array([steps[checkpoint]] * n, pa.int64())
         parts = [
             metric_table(
-                run, keys.append_column("step", step), *place, dict(zip(FORMS, forms, strict=True))
+                run,
+                keys.append_column("step", step),
+                *place,
+                dict(zip(FORMS, forms, strict=True)),
+                chance="matched",
             )
             for place, forms in zip(siblings.places, by_place, strict=True)
         ]

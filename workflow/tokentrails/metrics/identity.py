@@ -59,7 +59,8 @@ def identity(
     parts, matched = [], matched_pairs(tokens, pooling)
     for states in layers:
         values = embedding_similarities(states, embedding, baseline, matched)
-        parts.append(metric_table(provenance, keys, states.site, states.layer, values))
+        chance = baseline.chance_at("embedding", states.place)
+        parts.append(metric_table(provenance, keys, *states.place, values, chance=chance))
     return describe(
         sorted_parts(parts, "label", "site", "layer", "position"),
         title="identity: how much of its own embedding a token's state still is",

@@ -97,14 +97,18 @@ def perturbation(
                     pl.col(FORMS).cast(pl.Float64).mean().cast(pl.Float32),
                     n=pl.len().cast(pl.Int32),
                 )
-                .with_columns(site=pl.lit(states.site), layer=pl.lit(states.layer, pl.Int32))
+                .with_columns(
+                    site=pl.lit(states.site),
+                    layer=pl.lit(states.layer, pl.Int32),
+                    chance=pl.lit(baseline.chance_at("states", states.place), pl.String),
+                )
             )
     return {
         name: describe_frame(
             with_run(
                 pl.concat(parts[name])
                 .sort(*keys, "site", "layer")
-                .select(*keys, "site", "layer", *FORMS, "n"),
+                .select(*keys, "site", "layer", *FORMS, "chance", "n"),
                 provenance,
             ),
             title="perturbation: a word's state against that in other contexts, and of other words",

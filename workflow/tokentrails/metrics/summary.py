@@ -58,7 +58,7 @@ def summary(
     final = stream.filter(pl.col("layer") == depth).select("label", final_similarity="cosine")
     normed = curves.filter(pl.col("site") == "final_norm")
     normed = normed.select("label", final_norm_similarity="cosine")
-    keys = [c for c in curves.columns if c not in ("site", "layer", *FORMS)]
+    keys = [c for c in curves.columns if c not in ("site", "layer", "chance", *FORMS)]
     table = (
         curves.select(keys)
         .unique("label", keep="first")

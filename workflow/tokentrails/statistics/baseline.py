@@ -57,6 +57,10 @@ class Baseline:
             },
         )
 
+    def chance_at(self, kind: Kind, place: Place) -> str | None:
+        """What similarities of this kind are compared with at a place; None for nothing."""
+        return "texts" if (kind, place) in self.chance else None
+
     def chance_of(self, kind: Kind, place: Place) -> float:
         """Mean cosine of random pairs of this kind at a place; NaN where there is none."""
         return self.chance.get((kind, place), float("nan"))

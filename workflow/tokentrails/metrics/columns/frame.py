@@ -22,7 +22,7 @@ def run_columns(
     return {key: constant(provenance[key], n) for key in keys}
 
 
-def constant(value: str, n: int) -> pa.Array:
+def constant(value: str | None, n: int) -> pa.Array:
     return pa.repeat(pa.scalar(value, pa.string()), n)
 
 
@@ -56,14 +56,15 @@ def metric_table(
     site: str,
     layer: int,
     values: Mapping[str, np.ndarray],
+    **about: str | None,
 ) -> pa.Table:
-    """One place's rows: the run, the given keys, site, layer, and the values by name."""
+    """One place's rows: the run, the given keys, site, layer, values by name, and what all have."""
     n = len(keys)
     columns = run_columns(provenance, n) | {name: keys[name] for name in keys.column_names}
     columns |= {"site": constant(site, n), "layer": pa.array(np.full(n, layer), pa.int32())}
     for name, column in values.items():  # NaN becomes null
         columns[name] = pa.array(column.astype(np.float32), from_pandas=True)
-    return pa.table(columns)
+    return pa.table(columns | {name: constant(value, n) for name, value in about.items()})
 
 
 def target_keys(tokens: pa.Table, pooling: str, names: Iterable[str]) -> pa.Table:
