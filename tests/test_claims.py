@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+import workflow as wf
 import yaml
 
 from tokentrails.claims.file import Spec, Target, load_claims
@@ -16,7 +17,7 @@ from tokentrails.claims.models import model_table, unfit
 from tokentrails.claims.numbers import numbers
 from tokentrails.claims.page import claims_page
 from tokentrails.claims.query import Queries, run_sql
-from tokentrails.claims.sources import Source
+from tokentrails.claims.sources import Source, sources
 from tokentrails.claims.sql import tables_of
 from tokentrails.claims.table import Run, claims_table, forms_table, measured_claims
 from tokentrails.claims.verdict import (
@@ -31,6 +32,7 @@ from tokentrails.claims.verdict import (
     weakest,
     worded,
 )
+from tokentrails.config.load import load_config
 from tokentrails.errors import TokentrailsError
 from tokentrails.files.tables import write_table
 from tokentrails.statistics.bootstrap import Bootstrap
@@ -274,6 +276,88 @@ def test_published_numbers_agree_with_what_is_claimed():
             found = Estimate(claim.published, units=99, fewest=99, draws=draws)
             said = evidence(claim.target, found)
             assert said is not None and said.favour < 0.01, claim.id
+
+
+SIMILARITIES = {"identity", "context", "senses", "half_lives", "perturbation", "convergence"}
+
+
+def read_by(claim, *formulas):
+    """The metrics that some formulas of a claim read."""
+    names = {name for sql in formulas for name in tables_of(sql, claim.id)}
+    return {spec.metric for name in names & set(claim.tables) for spec in claim.tables[name]}
+
+
+def test_what_compares_similarities_does_so_in_every_sound_form():
+    found = 0
+    for claim in SHIPPED.claims:
+        formulas = claim.corrected_formulas()
+        one_number = claim.target.value is not None and claim.published == claim.target.value
+        if not one_number and read_by(claim, *formulas.values()) & SIMILARITIES:
+            assert {form.split(", ")[0] for form in formulas} == set(SOUND), claim.id
+            found += 1
+    assert found >= 12
+
+
+def test_no_comparison_of_classes_of_words_takes_the_first_position_in():
+    found = [claim for claim in SHIPPED.claims if claim.difference == ("content", "function")]
+    assert len(found) == 5
+    assert all("position > 0" in (claim.corrected or "") for claim in found)
+
+
+def test_what_no_sentence_of_a_study_says_is_a_reading_of_its_tables():
+    files = re.compile(r"\.csv|_csvs/|_plots/|^Figure")
+    for claim in SHIPPED.claims:
+        places = claim.source.split("; ")
+        is_of_a_table = all(files.search(place) for place in places)
+        a_number = claim.published is not None and claim.published == claim.target.value
+        assert claim.statement_is == "reading" or not is_of_a_table or a_number, claim.id
+    readings = [claim.id for claim in SHIPPED.claims if claim.statement_is == "reading"]
+    assert {"single-tokens-first", "early-layers-earlier-tokens"} < set(readings)
+
+
+CONFIGS = {
+    name: load_config(wf.read_yaml(ROOT / f"config/{name}.yaml")) for name in ("tour", "paper")
+}
+
+
+def test_every_experiment_that_a_claim_names_is_in_the_tour_or_the_paper():
+    known = {"*", "weights", *(name for config in CONFIGS.values() for name in config.experiments)}
+    for claim in SHIPPED.claims:
+        named = {spec.experiment for specs in claim.tables.values() for spec in specs}
+        assert named <= known, claim.id
+
+
+@pytest.mark.parametrize(
+    ("run", "name", "model", "published", "corrected"),
+    [
+        ("paper", "identity-collapses", "gpt2", "drift", "texts"),
+        ("paper", "anti-alignment", "distilgpt2", "drift", "texts"),
+        ("paper", "last-layer-changes-prediction", "gpt2", "baseball", "circuits"),
+        ("paper", "late-layers-context", "pythia-1b-deduped", "natural", "natural"),
+        ("tour", "identity-collapses", "smollm2-135m", "drift", "vocabulary"),
+        ("tour", "early-heads-self-attend", "smollm2-135m", "baseball", "circuits"),
+        ("tour", "late-reconvergence", "minilm-l6", "drift", "senses"),
+    ],
+)
+def test_the_studys_way_reads_its_texts_and_the_corrected_one_many(
+    run, name, model, published, corrected
+):
+    config = CONFIGS[run]
+    (claim,) = (claim for claim in SHIPPED.claims if claim.id == name)
+    read = sources(claim.tables, config.models[model], config)
+    assert {Path(source.path).parent.name for source in read.values()} == {published, corrected}
+    assert Path(read["published"].path).parent.name == published
+
+
+def test_what_stands_in_for_the_studys_texts_is_said(tmp_path):
+    config = load_config(wf.read_yaml(ROOT / "config/config.yaml"))
+    tables = {"t": (Spec.parse("drift/identity"), Spec.parse("polysemy/identity"))}
+    (source,) = sources(tables, config.models["minilm-l6"], config).values()
+    assert source.path and source.reason == "polysemy/identity for lack of drift/identity"
+    _, found, _, run = evaluated(tmp_path, {})
+    stand_in = {"claim-0": {"m": {"identity": Source("identity", source.reason)}}}
+    table = claims_table(found, replace(run, sources=stand_in), 0.95, provenance={})
+    assert f"as published, of {source.reason}" in table["reason"][0].as_py()
 
 
 def corrected(claim_id, **planted):

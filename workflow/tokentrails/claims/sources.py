@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from ..catalogue import Scope
 from ..settings import Config, Model, single_models
@@ -17,7 +18,7 @@ class Source:
     Attributes
     ----------
     path: None where it is not made.
-    reason: in words; empty where it is made.
+    reason: in words why it is not made, or which one stands in for the first candidate.
     """
 
     path: str | None
@@ -28,8 +29,13 @@ def sources(tables: Tables, model: Model, config: Config) -> dict[str, Source]:
     """The file of each table for a model: of the first candidate that this configuration makes."""
     found = {}
     for name, specs in tables.items():
-        made = [path for spec in specs if (path := _path(spec, model, config))]
-        found[name] = Source(made[0]) if made else Source(None, _reason(specs, model, config))
+        made = [(spec, path) for spec in specs if (path := _path(spec, model, config))]
+        if not made:
+            found[name] = Source(None, _reason(specs, model, config))
+            continue
+        spec, path = made[0]
+        stands_in = f"{Path(path).parent.name}/{spec.metric} for lack of {specs[0]}"
+        found[name] = Source(path, "" if spec is specs[0] else stands_in)
     return found
 
 

@@ -252,7 +252,16 @@ def _row(tested: Tested, run: Run, p: float | None, alpha: float) -> dict[str, o
     corrected = tested.corrected[tested.form]
     of_claim, members = run.sources[claim.id], run.members(tested.model)
     files = [file for member in members for file in of_claim[member].values()]
+    study = tables_of(claim.as_published, claim.where)
+    others = {
+        file.reason
+        for member in members
+        for name, file in of_claim[member].items()
+        if name in study and file.path and file.reason
+    }
+    notes = [reason, *(f"as published, of {other}" for other in sorted(others))]
     return row | {
+        "reason": "; ".join(filter(None, notes)) or None,
         "value_as_published": published.value,
         "as_published_low": published.low,
         "as_published_high": published.high,
