@@ -57,6 +57,14 @@ def test_prompts_are_read_as_they_are_written():
     assert made.analyses == ("identity",)
 
 
+def test_the_configuration_names_other_analyses_than_the_file():
+    entry = {"file": written({"prompts": [WHOLE], "analyses": ["ranks"]})}
+    other = {"analyses": ["neurons", "identity"], "circuits": {"top": 3}}
+    made = load_experiment("e", entry | other)
+    assert made.analyses == ("identity", "neurons") and made.ranks is None
+    assert made.hash == load_experiment("e", entry).hash
+
+
 def test_occurrence_written_with_a_point_is_a_whole_number():
     occurrence = read(one(occurrence=2.0)).prompts[0].occurrence
     assert occurrence == 2 and isinstance(occurrence, int)
@@ -512,6 +520,7 @@ def test_an_error_in_a_published_file_is_shown_at_its_own_key():
         (IN_SENTENCES, {"template": "{word}"}, ("template", "sentences of its own")),
         (one(), {"ranks": {}}, ("ranks: ", "does not ask for the analysis ranks")),
         (one(), {"circuits": {"top": 3}}, ("none of the analyses heads",)),
+        (one(), {"analyses": ["heads"]}, ("experiments.e.analyses[0]", "'heads' is not an")),
         (
             {"prompts": [WHOLE]},
             {"ranks": {"show": "b"}},

@@ -57,7 +57,8 @@ def load_experiment(
     file = entry["file"]
     rules = schema("config")["properties"]["experiments"]["additionalProperties"]
     filled = with_defaults(entry, rules)
-    content = load_experiment_file(file)
+    asked = (filled["analyses"], here / "analyses") if "analyses" in entry else None
+    content = load_experiment_file(file, asked)
     if name == BASELINE:
         content = _only_baseline(content, file, where / BASELINE / "file")
     if not _ON_STATES.isdisjoint(content.analyses) and "resid" not in filled["sites"]:
@@ -226,8 +227,14 @@ def _shown(given: dict[str, Any], file: str, prompts: Sequence[Prompt], where: W
     return show
 
 
-def load_experiment_file(path: str) -> ExperimentFile:
+def load_experiment_file(
+    path: str, asked: tuple[Sequence[str], Where] | None = None
+) -> ExperimentFile:
     """What an experiment file says, with every default filled in.
+
+    Parameters
+    ----------
+    asked: analyses in the place of the file's, and where they stand, for messages.
 
     Raises
     ------
@@ -286,7 +293,8 @@ def load_experiment_file(path: str) -> ExperimentFile:
         left=filled["left"],
         others=filled["others"],
     )
-    analyses = _analyses(data.get("analyses"), content.kind, where / "analyses")
+    names, named = asked or (data.get("analyses"), where / "analyses")
+    analyses = _analyses(names, content.kind, named)
     if "senses" in analyses:
         check_senses(content.prompts, where / "prompts")
     return replace(content, analyses=analyses)

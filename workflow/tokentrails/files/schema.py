@@ -36,11 +36,14 @@ _Validator = extend(
 def schema(name: str) -> dict[str, Any]:
     """The schema in `schemas/{name}.schema.yaml`, with the analyses and figures that there are."""
     rules = yaml.safe_load((SCHEMAS / f"{name}.schema.yaml").read_text(encoding="utf-8"))
+    known = {"enum": [each.name for each in ANALYSES if each.kinds]}
     if name == "experiment":
         analyses = rules["properties"]["analyses"]
-        analyses["items"] = {"enum": [each.name for each in ANALYSES if each.kinds]}
+        analyses["items"] = known
         analyses["description"] += "; " + "; ".join(map(_analyses_of, Kind))
     if name == "config":
+        experiment = rules["properties"]["experiments"]["additionalProperties"]
+        experiment["properties"]["analyses"]["items"] = known
         figures = rules["properties"]["figures"]["properties"]
         figures["formats"]["items"] = {"enum": list(FIGURE_SUFFIXES)}
         figures["formats"]["description"] += f"; known are {', '.join(FIGURE_SUFFIXES)}"
