@@ -251,6 +251,7 @@ def test_the_figure_of_thresholds_leaves_out_what_is_never_reached():
     chart = half_life_thresholds(medians, control, threshold=0.1, **BAND)
     found = panels(chart)
     assert list(found) == ["cosine", "centred"]
+    assert "Centred" in notes(chart) and "Standardised" not in notes(chart)
     for panel in found.values():
         rows = [row for row in line_points(panel) if row["line"] == "all words"]
         assert [(row["threshold"], row["value"]) for row in rows] == [(0.1, 5), (0.5, 2)]

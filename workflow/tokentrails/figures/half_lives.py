@@ -110,8 +110,8 @@ def half_life_thresholds(
     rule = at.mark_rule(color=GREY, strokeDash=[2, 3]).encode(x=x)
     tints = {group: colour(i) for i, group in enumerate(in_order(medians["group"]))}
     points = points.with_columns(colour=mapped("line", tints))
-    panels = []
-    for form in (form for form in SOUND if form in set(points["measure"])):
+    panels, forms = [], [form for form in SOUND if form in set(points["measure"])]
+    for form in forms:
         here = points.filter(measure=form)
         if control is not None:
             here = pl.concat([here, grey.filter(measure=form)], how="vertical_relaxed")
@@ -120,7 +120,7 @@ def half_life_thresholds(
         "The first layer by which half of the tokens were below the threshold; no point: half "
         f"never are. Dotted: {threshold:g}, the threshold of the other figures. Tokens of words; "
         "position 0 is left out.",
-        *form_notes(SOUND),
+        *form_notes(forms),
         _band(points, confidence) + " One up to the top may have no upper end.",
     ]
     if control is not None:
