@@ -291,6 +291,7 @@ def test_panels_show_groups_over_layers_and_layers_over_words(draw, columns, for
             assert panel[0][0]["mark"]["type"] == "rule" and panel[0][1] == [{"value": 0.0}]
     last = draw is convergence_slope or form == SOUND[-1]
     assert not last or labels(right) == {"layer 0", "layer 3", "layer 6"}
+    assert not last or labels(left) == {"1 token", "2 tokens", "3 tokens, n = 4"}
     assert {row["line"]: row["colour"] for row in line_points(right)} == {
         layer: ramp(layer / 6) for layer in range(7)
     }

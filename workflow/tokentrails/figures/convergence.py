@@ -94,7 +94,7 @@ def _overview(
     confidence: float,
     limits: dict[str, float],
 ) -> alt.TopLevelMixin:
-    """Two rows with a column for each form, or one row for a single one."""
+    """Two rows with a column for each form."""
     warnings = warnings_of(checkpoints)
     table = stream(by_group)
     groups, layers = {}, {}
@@ -108,15 +108,14 @@ def _overview(
         return nothing_to_show(title, warnings)
     ends = value_range(pl.concat(parts.values(), how="vertical_relaxed"), **limits)
     rows = table.drop_nulls("step")
-    columns = len(forms) if len(forms) > 1 else len(parts)
     size = (330, 280) if len(forms) == 1 else (190, 190)
     frame = Frame.over_steps(rows["step"].unique(), name, *ends, *size, STEP_TOOLTIP)
-    panels = panel_grid(parts, frame, columns)
+    panels = panel_grid(parts, frame, columns=len(forms))
     notes = [
         about.format(reference_name(table)),
         *words_note(rows),
         interval_note(table, confidence),
     ]
     notes += [*form_notes(forms), *left_out(table)]
-    width = columns * (size[0] + 40) + 90
+    width = max(2, len(forms)) * (size[0] + 40) + 90
     return figure(panels, title=title, notes=notes, width=width, warnings=warnings)
