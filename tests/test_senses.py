@@ -22,7 +22,7 @@ from tokentrails.figures.separability import senses_by_layer as by_layer_figure
 from tokentrails.files.states import Layer, places
 from tokentrails.metrics.context import context
 from tokentrails.metrics.sense_tables import OverWords, senses, senses_best, senses_by_layer
-from tokentrails.metrics.senses import sense_words, separate
+from tokentrails.metrics.senses import CONTROLLED, sense_words, separate
 from tokentrails.statistics.baseline import NO_BASELINE, Baseline
 from tokentrails.statistics.forms import SOUND
 from tokentrails.statistics.student import expanded_tail
@@ -285,7 +285,7 @@ def test_what_is_beyond_the_control_is_that_of_a_plain_loop(study):
         assert (row["gap_control"], row["auc_control"]) == (gap, auc)
         for name, other in (("gap", gap), ("auc", auc)):
             beyond = None if other is None else pytest.approx(row[name] - other, abs=1e-7)
-            assert row[f"{name}_beyond"] == beyond
+            assert row[CONTROLLED[name]] == beyond
     rows = cosines(made[0]).filter(site="resid", layer=3).sort("word")
     own, other = (rows[name].to_list() for name in ("auc", "auc_control"))
     draws = []
@@ -295,16 +295,16 @@ def test_what_is_beyond_the_control_is_that_of_a_plain_loop(study):
     draws = np.array(draws)
     tail = expanded_tail(BOOTSTRAP.confidence, WORDS)
     (got,) = cosines(made[1]).filter(site="resid", layer=3).rows(named=True)
-    for name, values in (("beyond", draws[:, 0] - draws[:, 1]), ("control", draws[:, 1])):
+    for name, values in (("difference", draws[:, 0] - draws[:, 1]), ("control", draws[:, 1])):
         low, high = np.quantile(values, [tail, 1 - tail])
         ends = got[f"auc_{name}_low"], got[f"auc_{name}_high"]
         assert ends == pytest.approx((low, high), abs=1e-6)
     known = [w for w in range(WORDS) if other[w] is not None]
     assert len(known) == WORDS - 1
     mean = np.mean([own[w] - other[w] for w in known])
-    assert got["auc_beyond"] == pytest.approx(mean, abs=1e-6)
+    assert got["auc_difference"] == pytest.approx(mean, abs=1e-6)
     last = made[1].filter(layer=4)
-    assert last["gap_beyond"].null_count() == last["auc_control_low"].null_count() == len(last) > 0
+    assert last["difference"].null_count() == last["auc_control_low"].null_count() == len(last) > 0
 
 
 def test_without_a_control_nothing_is_beyond_it(study):

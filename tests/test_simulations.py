@@ -19,7 +19,7 @@ from tokentrails.claims.table import Run, claims_table, forms_table, measured_cl
 from tokentrails.claims.verdict import AS_PUBLISHED, FAILS, HOLDS, UNDECIDED
 from tokentrails.files.states import Layer
 from tokentrails.metrics.sense_tables import OverWords, senses, senses_by_layer
-from tokentrails.metrics.senses import separate
+from tokentrails.metrics.senses import CONTROLLED, separate
 from tokentrails.statistics.baseline import Baseline
 from tokentrails.statistics.bootstrap import Bootstrap
 from tokentrails.statistics.forms import SOUND
@@ -123,9 +123,9 @@ def test_what_the_control_has_too_is_not_beyond_it():
     _, by_layer = tables_of(pair[1], tokens, control)
     assert (by_layer["gap"] > 0).mean() > 0.9
     for name in ("gap", "auc"):
-        low, high = (by_layer[f"{name}_beyond_{end}"] for end in ("low", "high"))
+        low, high = (by_layer[f"{CONTROLLED[name]}_{end}"] for end in ("low", "high"))
         assert 0.03 <= ((low > 0) | (high < 0)).mean() <= 0.07, name
-        assert abs(by_layer[f"{name}_beyond"].mean()) < 0.005, name
+        assert abs(by_layer[CONTROLLED[name]].mean()) < 0.005, name
 
 
 # Verdicts
@@ -172,7 +172,7 @@ def test_a_control_equal_to_the_target_leaves_exactly_nothing():
         for name in ("gap", "auc"):
             assert table[f"{name}_control"].to_numpy() == pytest.approx(table[name].to_numpy())
             for end in ends:
-                assert set(table[f"{name}_beyond{end}"]) == {0.0}, (name, end)
+                assert set(table[f"{CONTROLLED[name]}{end}"]) == {0.0}, (name, end)
     assert (by_layer.filter(measure="cosine")["p"] < 0.01).all()
     verdicts, forms = judged(BEYOND, senses=own, replaced=own)
     assert set(forms["value"]) == set(forms["ci_low"]) == {0.0}

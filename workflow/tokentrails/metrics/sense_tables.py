@@ -35,16 +35,13 @@ MEANINGS = {
     "auc": "probability that two texts of one sense are more alike than two of different senses of "
     "the same word, ties half: 0.5 is chance, 1 is perfect; both senses weigh the same",
     **{
-        f"{name}_{part}": meaning
+        f"{name}_control": f"{name} of the control, the same texts with another word in the word's "
+        "place, of words that both have; null: no experiment has them"
         for name in CONTROLLED
-        for part, meaning in (
-            (
-                "control",
-                f"{name} of the control, the same texts with another word in the word's "
-                "place, of words that both have; null: no experiment has them",
-            ),
-            ("beyond", f"{name} minus {name}_control, word by word: what is of the word"),
-        )
+    },
+    **{
+        difference: f"{name} minus {name}_control, word by word: what is of the word"
+        for name, difference in CONTROLLED.items()
     },
     "p": "permutation of the senses of each word's texts, one-sided, (1 + b) / (1 + draws): how "
     "often the gap is then at least as large. Where both senses of a word have their targets at "

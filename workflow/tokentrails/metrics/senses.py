@@ -36,8 +36,9 @@ MEASURES = SOUND  # the gap of `adjusted` is that of the cosine
 STATISTICS = ("within", "between", "gap", "auc")
 WORD_COLUMNS = (*STATISTICS[:3], "gap_low", "gap_high", "auc", "auc_low", "auc_high", "p")
 """What a single word has; p is of the gap."""
-CONTROLLED = ("gap", "auc")
-CONTROL_COLUMNS = tuple(f"{name}_{part}" for name in CONTROLLED for part in ("control", "beyond"))
+CONTROLLED = {"gap": "difference", "auc": "auc_difference"}
+"""What the control has too, and the column of what a word has beyond that."""
+CONTROL_COLUMNS = tuple(f"{name}_control" for name in CONTROLLED) + tuple(CONTROLLED.values())
 """What the control has of these, and what a word has beyond that; NaN where either lacks it."""
 
 _TEXTS, _LABELS = 1, 2  # streams of draws
@@ -207,11 +208,11 @@ def _beyond(
     own = control.filter(word=found.word.word).select(*keys.columns, *CONTROLLED)
     own = keys.join(own, on=keys.columns, how="left", maintain_order="left")
     columns = {}
-    for name in CONTROLLED:
+    for name, beyond in CONTROLLED.items():
         values = found.values[name].astype(np.float32).astype(np.float64)
         other = own[name].cast(pl.Float64).fill_null(np.nan).to_numpy()
         columns[f"{name}_control"] = np.where(np.isnan(values), np.nan, other)
-        columns[f"{name}_beyond"] = values - other
+        columns[beyond] = values - other
     return columns
 
 
