@@ -32,7 +32,8 @@ def layers(spec: dict) -> list[Mark]:
         return [(spec, data["values"] if "values" in data else spec["rows"][data["name"]])]
     rows = spec.get("rows") or spec.get("datasets", {})
     parts = [p for key in ("layer", "concat", "hconcat", "vconcat") for p in spec.get(key, [])]
-    return [unit for part in parts for unit in layers(part | {"rows": rows})]
+    data = {"data": spec["data"]} if "data" in spec else {}  # where all parts share it
+    return [unit for part in parts for unit in layers(data | part | {"rows": rows})]
 
 
 def marks(chart: alt.TopLevelMixin | dict, kind: str) -> list[Mark]:

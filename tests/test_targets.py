@@ -13,7 +13,7 @@ from tokentrails.running.targets import Targets
 EXPERIMENTS = {
     "pairs": {"analyses": ["identity", "context", "senses"], "prompts": "senses"},
     "drift": {"analyses": ["identity"], "prompts": "senses"},
-    "texts": {"analyses": ["identity", "ranks", "heads", "neurons", "evolution"]},
+    "texts": {"analyses": ["identity", "ranks", "geometry", "heads", "neurons", "evolution"]},
     "words": {"words": {"n_tokens": [1, 2]}},
     "moved": {"words": {"n_tokens": [1]}, "contexts": ["A {word}.", "The {word}."]},
     "natural": {"sentences": {"word": {"sentences": ["A word.", "The word."]}}, "words": {}},
@@ -64,7 +64,7 @@ def test_the_tables_of_an_experiment_are_those_of_its_analyses_and_kind(targets)
     lives |= {"half_life_curve"}
     ranks = {"ranks", "ranks_by_class", "ranks_gap", "ranks_summary"}
     inside = {"attention", "heads", "head_summary", "activations", "first_position_neurons"}
-    stream = {"evolution", "predictions"}
+    stream = {"evolution", "predictions", "geometry"}
     assert tables(made, "nano/step0/texts") == {"identity"} | lives | ranks | inside | stream
     assert tables(made, "nano/step0/weights") == {"neurons"}
     assert tables(made, "nano/all/words") == {"convergence", "convergence_by_group", "alignment"}
@@ -95,6 +95,9 @@ def test_figures_are_drawn_where_their_tables_are_made(targets):
         f"results/figures/nano/all/{experiment}/perturbation_steps"
         for experiment in ("moved", "natural")
     }
+    assert "results/figures/nano/step0/texts/geometry" in drawn
+    maps = {path for path in drawn if path.endswith("geometry_steps")}
+    assert maps == {"results/figures/nano/all/texts/geometry_steps"}
     composites = {path for path in drawn if "composites" in path}
     assert {f"{path}.svg" for path in composites} < set(targets.composites())
     assert {path.removeprefix("results/composites/") for path in composites} == {
@@ -102,6 +105,15 @@ def test_figures_are_drawn_where_their_tables_are_made(targets):
         *("texts_half_lives", "texts_ranks", "scaling"),
     }
     assert len(targets.figures()) == 3 * len(drawn)
+
+
+def test_a_figure_across_checkpoints_reads_the_tables_of_all_runs(targets):
+    figure = CATALOGUE.figures["geometry_steps"]
+    found = targets.figure_inputs(figure, {"model": "nano", "experiment": "texts"})
+    assert found == {
+        "geometry": [f"results/metrics/nano/step{i}/texts/geometry.parquet" for i in (0, 1)],
+        "checkpoints": ["results/metrics/nano/all/checkpoints.parquet"],
+    }
 
 
 def test_figures_are_asked_for_in_the_formats_of_the_configuration(targets, tmp_path):

@@ -203,6 +203,27 @@ rule alignment_table:
         "../scripts/alignment.py"
 
 
+rule geometry_table:
+    input:
+        states=STATES,
+        tokens=TOKENS,
+    output:
+        **outputs("geometry"),
+    log:
+        "<logs>/geometry_table/<run>.log",
+    priority: LIGHT
+    conda:
+        "../../envs/analysis.yaml"
+    threads: get_threads
+    params:
+        statistics=CONFIG.statistics,
+        code=fingerprint("geometry"),
+    message:
+        "Measuring the shape of the states of {wildcards.model} ({wildcards.checkpoint}) on {wildcards.experiment}"
+    script:
+        "../scripts/geometry.py"
+
+
 rule perturbation_table:
     input:
         unpack(get_baseline),

@@ -124,7 +124,8 @@ class Figure:
 
     Attributes
     ----------
-    tables: in the order in which `function` takes their frames.
+    tables: in the order in which `function` takes their frames; across checkpoints, those of a run
+        are all of theirs.
     about: what it shows, for the manual.
     title: the default; {model}, {checkpoint} and {experiment} are filled in.
     category: where the report shows it.
@@ -200,6 +201,7 @@ ANALYSES = (
     Analysis("ranks", (Kind.TARGETS, Kind.WHOLE), (Kind.WHOLE,), target="vocabulary",
         gpu_rule="ranks", products=Products(per_layer=4),  # at two sites, raw and standardised
         similarity=True),
+    Analysis("geometry", (Kind.TARGETS, Kind.WHOLE, Kind.WORDS), target="geometry"),
     Analysis("heads", (Kind.WHOLE,), target="heads", gpu_rule="head_tables",
         products=Products(per_head=3), inside=True),  # two patterns and a message
     Analysis("neurons", (Kind.WHOLE,), target="neurons", gpu_rule="activations",
@@ -241,6 +243,7 @@ TABLES = (
     Table("ranks_by_class", ("ranks",), category="Tables"),
     Table("ranks_gap", ("ranks",), category="Tables"),
     Table("ranks_summary", ("ranks",), category="Tables"),
+    Table("geometry", ("geometry",), category="Tables"),
     Table("attention", ("heads",), document=True),
     Table("heads", ("heads",), document=True),
     Table("head_summary", ("heads",), category="Tables"),
@@ -305,6 +308,10 @@ FIGURES = (
     Figure("rank_classes", ("ranks_by_class", "ranks_gap", "ranks_summary"),
         "similarity and rank by class of words", _RUN + "function words and content words",
         "Vocabulary", options=_BAND, target="vocabulary"),
+    Figure("geometry", ("geometry",),
+        "lengths, largest activations, spectra, curvature and neighbouring layers, by layer",
+        _RUN + "the shape of the states", "Geometry", control="geometry", options=_BAND,
+        target="geometry"),
     Figure("attention", ("attention", "head_summary"), "the attention of every head, of one text",
         _RUN + "attention", "Circuits", show="circuits", target="heads"),
     Figure("head_summary", ("head_summary",), "what heads do, by layer and head",
@@ -332,6 +339,9 @@ FIGURES = (
         "cosine, CKA and Procrustes similarity to the reference checkpoint",
         _ACROSS + "similarity to the reference, with and without rotation", "Convergence",
         scope=Scope.ACROSS, options=_BAND, target="convergence"),
+    Figure("geometry_steps", ("geometry", "checkpoints"), "the same by layer and step",
+        _ACROSS + "the shape of the states during training", "Geometry", scope=Scope.ACROSS,
+        module="geometry", several_checkpoints=True, target="geometry"),
     Figure("perturbation", _PERTURBATION, "similarity under perturbation across layers",
         _ACROSS + "perturbation by layer", "Perturbation", scope=Scope.ACROSS, options=_BAND,
         target="perturbation"),

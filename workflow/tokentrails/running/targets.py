@@ -183,6 +183,12 @@ class Targets:
             return self.member_tables(table, wildcards)
         if experiment is not None and name in figure.optional and not experiment.makes(table):
             return []
+        if figure.scope is Scope.ACROSS and table.scope is Scope.RUN:
+            places = (
+                {**wildcards, "checkpoint": name}
+                for name in self._config.models[wildcards["model"]].checkpoints
+            )
+            return [f"{table.path.format(**place)}.parquet" for place in places]
         if figure.scope is not Scope.MODELS or experiment is None:
             return [f"{table.path.format(**wildcards)}.parquet"]
         models = [self._config.models[name] for name in experiment.models]

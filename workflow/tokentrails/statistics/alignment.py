@@ -12,6 +12,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from jaxtyping import Float, Float64, Int
 
+from .ratio import ratio
+
 FEWEST_WORDS = 4
 """What the unbiased estimator needs: it divides by n - 3."""
 
@@ -44,9 +46,16 @@ def debiased_cka(
     ----------
     x, y: centred, best as `compact` gives them.
     """
-    together, *variances = (_hsic(a, b, parts) for a, b in ((x, y), (x, x), (y, y)))
-    scale = np.sqrt(np.maximum(variances[0], 0)) * np.sqrt(np.maximum(variances[1], 0))
-    return np.divide(together, scale, out=np.full_like(together, np.nan), where=scale > 0)
+    return cka(*(hsic(a, b, parts) for a, b in ((x, y), (x, x), (y, y))))
+
+
+def cka(
+    together: Float64[np.ndarray, " k"],
+    own: Float64[np.ndarray, " k"],
+    other: Float64[np.ndarray, " k"],
+) -> Float64[np.ndarray, " k"]:
+    """The alignment of two sets of states, from `hsic` of both and of each with itself."""
+    return ratio(together, np.sqrt(np.maximum(own, 0)) * np.sqrt(np.maximum(other, 0)))
 
 
 def procrustes(
@@ -87,8 +96,8 @@ def _kept(
         yield *rest, product - x[part].T @ y[part]
 
 
-def _hsic(
-    x: Float64[np.ndarray, "n d"], y: Float64[np.ndarray, "n e"], parts: Parts
+def hsic(
+    x: Float64[np.ndarray, "n d"], y: Float64[np.ndarray, "n e"], parts: Parts = ()
 ) -> Float64[np.ndarray, " 1+parts"]:
     """HSIC_1 of the linear kernels K = XX' and L = YY', neither of which is formed.
 

@@ -84,13 +84,48 @@ def _rects(
     ]
 
 
+@dataclass(frozen=True)
+class Tints:
+    """The colours of a heat map of layer by step, and the numbers in its cells.
+
+    Attributes
+    ----------
+    low, high: values of the first and the last colour; what lies beyond has these.
+    number: format of the numbers.
+    told: the column of these.
+    label: what ticks of the legend say, as a Vega expression; by default their number.
+    """
+
+    low: float = 0.0
+    high: float = 1.0
+    number: str = ".2f"
+    told: str = "value"
+    label: str | None = None
+
+    def channel(self, length: int) -> alt.Color:
+        scale = alt.Scale(scheme="viridis", domain=[self.low, self.high], clamp=True)
+        words: dict[str, Any] = {"labelExpr": self.label} if self.label else {}
+        legend = alt.Legend(gradientLength=length, tickCount=5, format=".3~g", **words)
+        return alt.Color("value:Q", scale=scale, legend=legend)
+
+
+SHARES = Tints()
+"""Colours from 0 to 1."""
+
+
 def step_heat(
-    cells: pl.DataFrame, grid: Grid, *, title: str, x_title: bool = True, y_title: bool = True
+    cells: pl.DataFrame,
+    grid: Grid,
+    *,
+    title: str,
+    tints: Tints = SHARES,
+    x_title: bool = True,
+    y_title: bool = True,
 ) -> alt.LayerChart:
     """One heat map of layer by step.
 
-    `cells` has the columns checkpoint, step, layer, n and value; a null value is a grey cell. The
-    colours run from 0 to 1, and smaller values have the colour of 0.
+    `cells` has the columns checkpoint, step, layer, n, value and the one that is told; a null value
+    is a grey cell.
     """
     ticks = fitting({step: grid.cell[0] * (i + 0.5) for i, step in enumerate(grid.columns)})
     plain: dict[str, Any] = {"domain": False, "labelOverlap": False}
@@ -109,18 +144,14 @@ def step_heat(
     )
     tooltip = [
         *map(alt.Tooltip, ("checkpoint:N", "layer:Q", "n:Q")),
-        alt.Tooltip("value:Q", title=title, format=".4f"),
+        alt.Tooltip(f"{tints.told}:Q", title=title, format=".4~f"),
     ]
-    tint = alt.Color(
-        "value:Q",
-        scale=alt.Scale(scheme="viridis", domain=[0, 1], clamp=True),
-        legend=alt.Legend(gradientLength=grid.height, tickCount=5, format=".1f"),
-    )
-    layers = _rects(cells, "value", x, y, tint, tooltip)
+    layers = _rects(cells, "value", x, y, tints.channel(grid.height), tooltip)
     if grid.cell[0] >= _NUMBER:
-        light = alt.condition("datum.value < 0.6", alt.value("white"), alt.value(INK))
+        middle = tints.low + 0.6 * (tints.high - tints.low)
+        light = alt.condition(f"datum.value < {middle:.6g}", alt.value("white"), alt.value(INK))
         numbers = alt.Chart(cells.drop_nulls("value")).mark_text(fontSize=9, baseline="middle")
-        text = alt.Text("value:Q", format=".2f")
+        text = alt.Text(f"{tints.told}:Q", format=tints.number)
         layers.append(numbers.encode(x=x, y=y, text=text, color=light, tooltip=tooltip))
     return sized(layers, grid.width, grid.height, title)
 

@@ -1,0 +1,81 @@
+"""Figures of geometry: they show what the tables say."""
+
+import math
+from functools import cache
+
+import polars as pl
+from drawn import BAND, coloured_cells, grey_cells, line_points, notes, panels
+from pytest import approx
+from test_geometry import layers, table, tokens
+
+from tokentrails.figures.geometry import geometry, geometry_steps
+
+TITLES = {
+    "length": "length",
+    "largest": "largest activation",
+    "effective_rank": "effective rank",
+    "isoscore": "IsoScore*",
+    "slope": "slope of the spectrum",
+    "curvature": "curvature of the path, in degrees",
+    "cosine": "cosine with the layer before",
+    "cka": "CKA with the layer before",
+}
+LOGS = ("length", "largest")
+CHECKPOINTS = pl.DataFrame({"model": "m", "checkpoint": "a", "warning": [None]}).cast(pl.String)
+
+
+@cache
+def made(seed=0, checkpoint="main"):
+    of = tokens((20,) * 4)
+    found = table(layers(80, d=60, seed=seed), of)
+    return found.with_columns(checkpoint=pl.lit(checkpoint))
+
+
+def shown(name, rows):
+    """What is drawn of a column, by the columns before it."""
+    found = {tuple(key): value for *key, value in rows.rows()}
+    return {k: math.log10(v) if name in LOGS else v for k, v in found.items() if v is not None}
+
+
+def test_each_line_is_a_column_of_the_table_at_the_stream():
+    rows = made().filter(site="resid")
+    drawn = panels(geometry(made(), **BAND))
+    assert list(drawn) == list(TITLES.values())
+    names = {"all tokens": True, "without position 0": False}
+    for name, title in TITLES.items():
+        points = line_points(drawn[title])
+        found = {(names[p["series"]], p["layer"]): p["value"] for p in points}
+        assert found == approx(shown(name, rows.select("with_first", "layer", name)), abs=2e-6)
+    bands = {p["layer"] for p in line_points(drawn["length"]) if p["low"] < p["value"] < p["high"]}
+    assert bands == {0, 1, 2, 3}
+
+
+def test_controls_are_grey_and_without_first_tokens():
+    draws = pl.concat([made(1, "draw0"), made(2, "draw1")])
+    chart = geometry(made(), draws, **BAND)
+    points = line_points(panels(chart)["effective rank"])
+    grey = {p["layer"]: p for p in points if p["series"] == "random weights"}
+    own = draws.filter(site="resid", with_first=False, layer=2)["effective_rank"].to_list()
+    assert grey[2]["value"] == approx(sum(own) / 2, abs=1e-4)
+    assert (grey[2]["low"], grey[2]["high"]) == approx((min(own), max(own)), abs=1e-4)
+    assert "random weights" in notes(chart)
+
+
+def test_the_map_has_a_cell_for_each_layer_and_step():
+    steps = pl.concat([made(0, "step0"), made(1, "step4"), made(2, "other")])
+    chart = geometry_steps(steps, CHECKPOINTS, title="t")
+    drawn = panels(chart)
+    assert list(drawn) == list(TITLES.values())
+    rows = steps.filter(pl.col("checkpoint") != "other", site="resid", with_first=False)
+    for name, title in TITLES.items():
+        cells = coloured_cells(drawn[title])
+        found = {(c["checkpoint"], c["layer"]): c["value"] for c in cells}
+        assert found == approx(shown(name, rows.select("checkpoint", "layer", name)), abs=2e-6)
+    assert {c["layer"] for c in grey_cells(drawn[TITLES["cka"]])} == {0}
+    assert "Not drawn, without a step in the name: other." in notes(chart)
+
+
+def test_a_table_without_rows_says_so():
+    empty = made().clear()
+    for chart in (geometry(empty, **BAND), geometry_steps(empty, CHECKPOINTS, title="t")):
+        assert "nothing to show" in str(chart.to_dict())
