@@ -13,7 +13,12 @@ from tokentrails.running.targets import Targets
 EXPERIMENTS = {
     "pairs": {"analyses": ["identity", "context", "senses"], "prompts": "senses"},
     "drift": {"analyses": ["identity"], "prompts": "senses"},
-    "texts": {"analyses": ["identity", "ranks", "geometry", "heads", "neurons", "evolution"]},
+    "texts": {
+        "analyses": [
+            *("identity", "ranks", "own_token", "geometry"),
+            *("heads", "neurons", "evolution"),
+        ]
+    },
     "words": {"words": {"n_tokens": [1, 2]}},
     "moved": {"words": {"n_tokens": [1]}, "contexts": ["A {word}.", "The {word}."]},
     "natural": {"sentences": {"word": {"sentences": ["A word.", "The word."]}}, "words": {}},
@@ -64,7 +69,7 @@ def test_the_tables_of_an_experiment_are_those_of_its_analyses_and_kind(targets)
     lives |= {"half_life_curve"}
     ranks = {"ranks", "ranks_by_class", "ranks_gap", "ranks_summary"}
     inside = {"attention", "heads", "head_summary", "activations", "first_position_neurons"}
-    stream = {"evolution", "predictions", "geometry"}
+    stream = {"evolution", "predictions", "geometry", "own_token", "own_token_by_layer"}
     assert tables(made, "nano/step0/texts") == {"identity"} | lives | ranks | inside | stream
     assert tables(made, "nano/step0/weights") == {"neurons"}
     assert tables(made, "nano/all/words") == {"convergence", "convergence_by_group", "alignment"}
@@ -95,7 +100,8 @@ def test_figures_are_drawn_where_their_tables_are_made(targets):
         f"results/figures/nano/all/{experiment}/perturbation_steps"
         for experiment in ("moved", "natural")
     }
-    assert "results/figures/nano/step0/texts/geometry" in drawn
+    shapes = ("geometry", "own_token")
+    assert {f"results/figures/nano/step0/texts/{name}" for name in shapes} < drawn
     maps = {path for path in drawn if path.endswith("geometry_steps")}
     assert maps == {"results/figures/nano/all/texts/geometry_steps"}
     composites = {path for path in drawn if "composites" in path}

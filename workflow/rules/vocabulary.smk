@@ -1,7 +1,9 @@
-# Ranks of tokens in the vocabulary, layer by layer, and by word class.
+# Ranks of tokens in the vocabulary, layer by layer, and by word class; and what the stream says of each token and of the
+# next one.
 #
-# in:  hidden states, tokens, the tokenizer, and the embedding matrix out of the weights
-# out: results/metrics/{model}/{checkpoint}/{experiment}/{ranks,ranks_by_class,ranks_gap,ranks_summary}.*
+# in:  tokens, the tokenizer, and weights; of ranks hidden states, and of the weights the embedding matrix
+# out: results/metrics/{model}/{checkpoint}/{experiment}/{ranks,ranks_by_class,ranks_gap,ranks_summary,own_token,
+#      own_token_by_layer}.*
 
 
 rule ranks:
@@ -47,3 +49,44 @@ rule ranks_by_class:
         code=fingerprint("ranks_by_class"),
     script:
         "../scripts/ranks_by_class.py"
+
+
+rule own_token_table:
+    input:
+        **checkpoint_files("tokenizer", "weights", "config", "provenance"),
+        tokens=TOKENS,
+        classes=local(FUNCTION_WORDS),
+    output:
+        **outputs("own_token"),
+    log:
+        "<logs>/own_token_table/<run>.log",
+    priority: get_turn()
+    conda:
+        "../../envs/torch.yaml"
+    threads: get_threads
+    resources:
+        **gpu_needs("own_token_table"),
+    params:
+        device=CONFIG.extract["device"],
+        code=fingerprint("own_token"),
+    message:
+        "Reading each token and the next one from the stream of {wildcards.model} ({wildcards.checkpoint}) on {wildcards.experiment}"
+    script:
+        "../scripts/own_token.py"
+
+
+rule own_token_by_layer:
+    input:
+        table("own_token"),
+    output:
+        **outputs("own_token_by_layer"),
+    log:
+        "<logs>/own_token_by_layer/<run>.log",
+    priority: LIGHT
+    conda:
+        "../../envs/analysis.yaml"
+    params:
+        statistics=CONFIG.statistics,
+        code=fingerprint("own_token_by_layer"),
+    script:
+        "../scripts/own_token_by_layer.py"

@@ -201,6 +201,8 @@ ANALYSES = (
     Analysis("ranks", (Kind.TARGETS, Kind.WHOLE), (Kind.WHOLE,), target="vocabulary",
         gpu_rule="ranks", products=Products(per_layer=4),  # at two sites, raw and standardised
         similarity=True),
+    Analysis("own_token", (Kind.WHOLE,), target="own_token", gpu_rule="own_token_table",
+        products=Products(per_layer=3)),  # in two spaces, in one for two tokens
     Analysis("geometry", (Kind.TARGETS, Kind.WHOLE, Kind.WORDS), target="geometry"),
     Analysis("heads", (Kind.WHOLE,), target="heads", gpu_rule="head_tables",
         products=Products(per_head=3), inside=True),  # two patterns and a message
@@ -243,6 +245,8 @@ TABLES = (
     Table("ranks_by_class", ("ranks",), category="Tables"),
     Table("ranks_gap", ("ranks",), category="Tables"),
     Table("ranks_summary", ("ranks",), category="Tables"),
+    Table("own_token", ("own_token",)),
+    Table("own_token_by_layer", ("own_token",), category="Tables"),
     Table("geometry", ("geometry",), category="Tables"),
     Table("attention", ("heads",), document=True),
     Table("heads", ("heads",), document=True),
@@ -308,6 +312,10 @@ FIGURES = (
     Figure("rank_classes", ("ranks_by_class", "ranks_gap", "ranks_summary"),
         "similarity and rank by class of words", _RUN + "function words and content words",
         "Vocabulary", options=_BAND, target="vocabulary"),
+    Figure("own_token", ("own_token_by_layer",),
+        "rank and log-probability of the token itself and of the next one, by layer",
+        _RUN + "the token itself and the next one", "Vocabulary", control="own_token_by_layer",
+        options=_BAND, target="own_token"),
     Figure("geometry", ("geometry",),
         "lengths, largest activations, spectra, curvature and neighbouring layers, by layer",
         _RUN + "the shape of the states", "Geometry", control="geometry", options=_BAND,

@@ -29,7 +29,14 @@ _TAKEN = {
     *("predictions", "tokens", "hidden_states", "weights", "document", "model", "passing_model"),
     *("training", "training_text", "word_list", "page_script", "predictions_text"),
     *("neuron_table", "alignment_table", "perturbation_table"),
-    *("geometry_table", "senses_tables", "convergence_tables", "head_tables", "evolution_tables"),
+    *(
+        "geometry_table",
+        "own_token_table",
+        "senses_tables",
+        "convergence_tables",
+        "head_tables",
+        "evolution_tables",
+    ),
     *("attribution_tables", "everything", "formats"),
     *(f"{row.name}_of_replicates" for row in CATALOGUE.tables.values() if row.replicated),
 }

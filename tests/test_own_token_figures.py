@@ -1,0 +1,64 @@
+"""The figure of the token itself and the next one: it shows what the table says."""
+
+import itertools
+
+import polars as pl
+from drawn import BAND, line_points, notes, panels
+from pytest import approx
+
+from tokentrails.figures.own_token import _PANELS, own_token
+
+CLASSES = {None: "all words", "content": "content words", "function": "function words"}
+TYPES = {"layer": pl.Int32, "word_class": pl.String}
+
+
+def table(scale=1.0, model="m", checkpoint="main"):
+    rows = []
+    for (space, measure), name, layer in itertools.product(
+        _PANELS, (*CLASSES, "punctuation"), range(4)
+    ):
+        mean = scale * (layer + 1 + len(measure) / 10 + len(name or "") / 100)
+        mean *= -1 if measure.endswith("logprob") else 1
+        row = {"model": model, "checkpoint": checkpoint, "space": space, "measure": measure}
+        row |= {"word_class": name, "layer": layer, "n": 90, "n_texts": 7, "few": name == "content"}
+        rows.append(row | {"mean": mean, "ci_low": mean - 0.1, "ci_high": mean + 0.2})
+    return pl.DataFrame(rows, schema_overrides=TYPES)
+
+
+def test_each_line_is_a_group_of_the_table():
+    rows = table()
+    drawn = panels(own_token(rows, **BAND))
+    assert list(drawn) == list(_PANELS.values())
+    for (space, measure), title in _PANELS.items():
+        found = {(p["series"], p["layer"]): p["value"] for p in line_points(drawn[title])}
+        here = rows.filter(space=space, measure=measure).select("word_class", "layer", "mean")
+        wanted = {(CLASSES[k], layer): v for k, layer, v in here.rows() if k in CLASSES}
+        assert found == approx(wanted)
+    dashed = {p["series"] for p in line_points(drawn["entropy"]) if p["dashed"]}
+    assert dashed == {"content words"}
+
+
+def test_a_model_without_a_head_has_two_panels():
+    drawn = panels(own_token(table().filter(space="embedding"), **BAND))
+    assert list(drawn) == [_PANELS[key] for key in _PANELS if key[0] == "embedding"]
+
+
+def test_controls_are_the_mean_over_draws_of_all_words():
+    draws = pl.concat([table(2, "r", "draw0"), table(3, "r", "draw1")])
+    chart = own_token(table(), draws, **BAND)
+    points = line_points(panels(chart)["entropy"])
+    grey = {p["layer"]: p for p in points if p["series"] == "random weights"}
+    one = (
+        table()
+        .filter(pl.col("word_class").is_null(), space="unembedding", measure="entropy", layer=2)[
+            "mean"
+        ]
+        .item()
+    )
+    found = [grey[2][name] for name in ("value", "low", "high")]
+    assert found == approx([2.5 * one, 2 * one, 3 * one])
+    assert "random weights" in notes(chart)
+
+
+def test_a_table_without_rows_says_so():
+    assert "nothing to show" in str(own_token(table().clear(), **BAND).to_dict())

@@ -1,0 +1,88 @@
+"""What the stream says of the token itself and of the next one, by layer."""
+
+import altair as alt
+import polars as pl
+
+from .pieces.lines import Frame, edges, line_panel, value_range
+from .pieces.notes import CONTROL, band_note, control_note
+from .pieces.points import mapped, over_draws, points_frame
+from .pieces.rank_axis import rank_axis
+from .pieces.theme import GREY, colour, figure, nothing_to_show
+
+_PANELS = {
+    ("unembedding", "own_log_rank"): "rank of the token itself",
+    ("unembedding", "next_log_rank"): "rank of the next token",
+    ("embedding", "own_log_rank"): "rank of the token itself, by cosine",
+    ("embedding", "next_log_rank"): "rank of the next token, by cosine",
+    ("unembedding", "own_logprob"): "log-probability of the token itself",
+    ("unembedding", "next_logprob"): "log-probability of the next token",
+    ("unembedding", "entropy"): "entropy",
+    ("unembedding", "kl"): "divergence from the output",
+}
+_LINES = {"all": "all words", "content": "content words", "function": "function words"}
+_COLUMNS = 4
+
+
+def own_token(
+    by_layer: pl.DataFrame, control: pl.DataFrame | None = None, *, title: str, confidence: float
+) -> alt.TopLevelMixin:
+    """A panel per measure, a line for all words and for each of two classes.
+
+    `by_layer` is the table own_token_by_layer of one model and checkpoint, `control` the same of
+    random weights, of all draws.
+    """
+    points = _points(by_layer, ("ci_low", "ci_high"))
+    if points.is_empty():
+        return nothing_to_show(title)
+    if control is not None:
+        of_all = control.filter(pl.col("word_class").is_null())
+        drawn = over_draws(of_all, "mean", "space", "measure", "layer")
+        grey = _points(drawn, ("low", "high")).with_columns(
+            series=pl.lit(CONTROL), line=pl.lit(CONTROL), colour=pl.lit(GREY)
+        )
+        points = pl.concat([points, grey], how="vertical_relaxed")
+    last: int = points.select(pl.col("layer").max()).item()
+    parts = {
+        name: here
+        for (space, measure), name in _PANELS.items()
+        if len(here := points.filter(space=space, measure=measure))
+    }
+    panels: list[alt.LayerChart] = []
+    for (name, here), edge in zip(parts.items(), edges(len(parts), _COLUMNS), strict=True):
+        is_rank = name.startswith("rank")
+        low, high = value_range(here, span=0.5)
+        low = min(low, -0.1) if is_rank else low
+        frame = Frame.over_layers(
+            *(last, 1.05, name, low, high, 190, 150, ("series", "n", "n_texts")),
+            axis=rank_axis(low, high) if is_rank else alt.Axis(tickCount=5, minExtent=40),
+        )
+        labels = len(panels) % _COLUMNS == _COLUMNS - 1 or len(panels) == len(parts) - 1
+        at = edge | {"y_title": False}
+        panels.append(line_panel(here, frame, title=name, labels=labels, **at))
+    n, texts = points.select(pl.col("n").max(), pl.col("n_texts").max()).row(0)
+    notes = [
+        "As if the model ended at each layer: through the final norm and the unembedding, of "
+        "encoders the masked-token head; by cosine among the embeddings. Ranks: means of "
+        "log(1 + rank). Log-probabilities, entropy and divergence in nats.",
+        f"{n:,} tokens of words in {texts:,} texts, without position 0. "
+        + band_note(confidence, "texts"),
+    ]
+    if control is not None:
+        notes.append(control_note(control))
+    chart = alt.concat(*panels, columns=_COLUMNS)
+    return figure(chart, title=title, notes=notes, width=_COLUMNS * 240 + 120)
+
+
+def _points(table: pl.DataFrame, interval: tuple[str, str]) -> pl.DataFrame:
+    rows = table.with_columns(pl.col("word_class").fill_null("all"))
+    rows = rows.filter(pl.col("word_class").is_in(list(_LINES)))
+    tints = {name: colour(index) for index, name in enumerate(_LINES)}
+    return points_frame(
+        rows,
+        "mean",
+        interval,
+        *("space", "measure", "layer", "n", "n_texts"),
+        line="word_class",
+        series=mapped("word_class", _LINES),
+        colour=mapped("word_class", tints),
+    )

@@ -1,0 +1,304 @@
+"""What the stream still says of the token itself, and already says of the next one.
+
+Through the final norm and the unembedding, as if the model ended at each layer (the "logit lens" of
+nostalgebraist 2020; of encoders through the masked-token head): rank and log-probability of the
+token and of the next one, entropy, and the Kullback-Leibler divergence from there to the model's
+own distribution (Belrose et al. 2023). Beside that the ranks by cosine among the embeddings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import polars as pl
+import pyarrow as pa
+import torch
+from jaxtyping import Bool, Float32, Int64
+from torch import Tensor, nn
+
+from ..files.states import places
+from ..network.architectures import Architecture
+from ..network.parts import Parts
+from ..network.stream import StreamReader
+from ..statistics.settings import Statistics
+from ..texts.whole import WholeText, whole_texts
+from ..texts.word_classes import word_class
+from ..vocabulary.cosines import slices
+from ..vocabulary.ranks import closest
+from .columns.frame import describe_frame, with_run
+from .columns.means import MEANINGS as MEAN_MEANINGS
+from .columns.means import mean_curves
+from .columns.whole_texts import each_text, refuse_stream
+
+LOGITS_BYTES = 64 << 20
+"""Most bytes of the logits of one layer that are there at a time."""
+
+HEADLESS = "the weights have no head, so there is the embedding space alone"
+_KEYS = ("label", "position", "layer", "space")
+_RANKS = ("own_rank", "next_rank")
+_NATS = ("own_logprob", "next_logprob", "entropy", "kl")
+
+MEANINGS = {
+    "word_class": "function, content, punctuation or other, of the word that the token is part of; "
+    "null: a special token",
+    "layer": "blocks passed by the stream",
+    "space": "embedding: among the rows of the input embedding matrix, by cosine; unembedding: by "
+    "logit, after the final norm and the unembedding (of encoders: the masked-token head; missing "
+    "where the weights have none)",
+    "own_rank": "how many of the tokenizer's entries are strictly ahead of the token itself",
+    "own_logprob": "log-probability of the token itself; null: embedding, as cosines are no logits",
+    "next_rank": "the same as own_rank of the text's next token; null: its last one",
+    "next_logprob": "the same as own_logprob of the next token",
+    "entropy": "entropy of the distribution over the entries; null: embedding",
+    "kl": "Kullback-Leibler divergence of this distribution from the model's own output, sum of "
+    "p log(p / q) with the output p; null: embedding",
+}
+UNITS = dict.fromkeys(_RANKS, "vocabulary rows") | dict.fromkeys(_NATS, "nats")
+
+MEASURES = {
+    "own_log_rank": "log10(1 + own_rank)",
+    "own_first": "share of the tokens with own_rank 0",
+    "next_log_rank": "log10(1 + next_rank)",
+    "next_first": "share of the tokens with next_rank 0",
+    **{name: name for name in _NATS},
+}
+BY_LAYER_MEANINGS = {
+    **MEAN_MEANINGS,
+    "measure": "what the mean is of: "
+    + ", ".join(k if k == v else f"{k} ({v})" for k, v in MEASURES.items()),
+    "word_class": "class of the words that the tokens are part of; null: all of them",
+    "mean": "over the tokens of words, without those at position 0",
+    "n": "how many tokens",
+}
+
+Numbers = dict[str, Tensor]
+"""By column: a number for each layer and token; NaN, or -1 of ranks, where there is none."""
+
+
+@dataclass(frozen=True, eq=False)
+class Readout:
+    """Reads a model's stream as a distribution over its vocabulary.
+
+    Attributes
+    ----------
+    model: without unembedding; `parts` are its own.
+    entries: the tokenizer's entry of each row; None for a row that it does not use.
+    """
+
+    model: nn.Module
+    architecture: Architecture
+    parts: Parts
+    entries: Sequence[str | None]
+
+    def stream(self, text: WholeText) -> Float32[Tensor, "layers+1 t d"]:
+        """The stream of a text before each block and after the last, on the model's device."""
+        ids = torch.tensor([text.token_ids], device=self.parts.embedding.device)
+        resid = places(["resid"], len(self.parts.blocks))
+        with StreamReader(self.model, self.architecture, resid) as reader:
+            return reader(ids, torch.arange(ids.shape[1], device=ids.device))
+
+    @property
+    def at_once(self) -> int:
+        """How many tokens are read out together."""
+        return max(1, LOGITS_BYTES // (4 * len(self.entries)))
+
+    @cached_property
+    def _known(self) -> Bool[Tensor, " v"]:
+        known = [entry is not None for entry in self.entries]
+        return torch.tensor(known, device=self.parts.embedding.device)
+
+    def spaces(
+        self, states: Float32[Tensor, "layers n d"], own: list[int], following: list[int | None]
+    ) -> dict[str, Numbers]:
+        """What the states say in each space.
+
+        Parameters
+        ----------
+        own, following: each token and the next one, as rows of the vocabulary.
+        """
+        tokens = torch.tensor([own, [-1 if i is None else i for i in following]])
+        ids = tokens.to(states.device)
+        found = {"embedding": self._embedding(states, ids)}
+        if self.parts.unembedding is not None:
+            parts = (
+                self._unembedding(states[:, part], ids[:, part])
+                for part in slices(states.shape[1], self.at_once)
+            )
+            found["unembedding"] = _side_by_side(parts)
+        for numbers in found.values():
+            nothing = {"next_rank": -1, "next_logprob": torch.nan}
+            for name, value in nothing.items():
+                numbers[name] = numbers[name].masked_fill(ids[1] < 0, value)
+        return found
+
+    def _embedding(
+        self, states: Float32[Tensor, "layers n d"], ids: Int64[Tensor, "2 n"]
+    ) -> Numbers:
+        layers = len(states)
+        numbers: Numbers = {
+            name: closest(
+                states.flatten(0, 1),
+                self.parts.embedding,
+                ids[which].clamp(min=0).repeat(layers),
+                valid=self._known,
+            ).rank.view(layers, -1)
+            for which, name in enumerate(_RANKS)
+        }
+        nothing = torch.full(numbers["own_rank"].shape, torch.nan)
+        return numbers | dict.fromkeys(_NATS, nothing)
+
+    def _unembedding(
+        self, states: Float32[Tensor, "layers n d"], ids: Int64[Tensor, "2 n"]
+    ) -> Numbers:
+        output = self._logprobs(states[-1])
+        p = output.exp()
+        certainty = _sums(p, output)
+        layers = []
+        for at_layer in states:
+            logprobs = self._logprobs(at_layer)
+            numbers: Numbers = {
+                "entropy": -_sums(logprobs.exp(), logprobs),
+                "kl": (certainty - _sums(p, logprobs)).clamp(min=0),
+            }
+            for which, name in enumerate(("own", "next")):
+                mine = logprobs.gather(1, self._column(ids[which])[:, None])
+                # As floats, which torch compares and adds faster than bools.
+                ahead = torch.gt(logprobs, mine, out=torch.empty_like(logprobs))
+                numbers[f"{name}_rank"] = ahead.sum(dim=1).long()
+                numbers[f"{name}_logprob"] = mine[:, 0]
+            layers.append(numbers)
+        return {name: torch.stack([of[name] for of in layers]) for name in layers[0]}
+
+    def _logprobs(self, states: Float32[Tensor, "n d"]) -> Float32[Tensor, "n known"]:
+        """Log-probabilities of the tokenizer's entries."""
+        logits = self.parts.logits(states)
+        assert logits is not None
+        return (logits if self._known.all() else logits[:, self._known]).log_softmax(dim=1)
+
+    def _column(self, ids: Int64[Tensor, " n"]) -> Int64[Tensor, " n"]:
+        """Where tokens stand among the entries that are known."""
+        return (self._known.cumsum(0) - 1)[ids.clamp(min=0)]
+
+
+def _sums(a: Float32[Tensor, "n v"], b: Float32[Tensor, "n v"]) -> Float32[Tensor, " n"]:
+    return torch.einsum("nv,nv->n", a, b)
+
+
+def _side_by_side(parts: Iterable[Numbers]) -> Numbers:
+    every = list(parts)
+    return {name: torch.cat([part[name] for part in every], dim=1) for name in every[0]}
+
+
+@torch.inference_mode()
+def own_token(tokens: pa.Table, readout: Readout, *, provenance: Mapping[str, str]) -> pa.Table:
+    """The table `own_token`: a row for each token, layer and space.
+
+    Parameters
+    ----------
+    tokens: the tokens table of whole texts.
+    provenance: gives the key columns too.
+
+    Raises
+    ------
+    TokentrailsError: if a state is not finite.
+    """
+    parts = []
+    for group in _groups(each_text(whole_texts(tokens), provenance), readout.at_once):
+        streams = [readout.stream(text) for text in group]
+        for text, stream in zip(group, streams, strict=True):
+            refuse_stream(stream.cpu().numpy(), text, provenance)
+        own = [token for text in group for token in text.token_ids]
+        following = [token for text in group for token in (*text.token_ids[1:], None)]
+        keys = pl.DataFrame(
+            [(text.label, *token) for text in group for token in enumerate(text.tokens)],
+            {"label": pl.String, "position": pl.Int32, "token": pl.String},
+            orient="row",
+        )
+        spaces = readout.spaces(torch.cat(streams, dim=1), own, following)
+        parts += [
+            keys.with_columns(
+                pl.lit(layer, pl.Int32).alias("layer"),
+                pl.lit(space).alias("space"),
+                *(_column(name, numbers[name][layer]) for name in UNITS),
+            )
+            for space, numbers in spaces.items()
+            for layer in range(len(streams[0]))
+        ]
+    words = pl.DataFrame(pl.from_arrow(tokens.select(["label", "first", "word"])))
+    classes = words.select(
+        "label",
+        position=pl.col("first").cast(pl.Int32),
+        word_class=pl.Series([word_class(word) for word in words["word"]], dtype=pl.String),
+    )
+    frame = pl.concat(parts).join(classes, on=["label", "position"], how="left")
+    columns = ("label", "position", "token", "word_class", "layer", "space")
+    order = ("own_rank", "own_logprob", "next_rank", "next_logprob", "entropy", "kl")
+    headless = {} if readout.parts.unembedding is not None else {"spaces": HEADLESS}
+    return describe_frame(
+        with_run(frame.select(*columns, *order).sort(*_KEYS), provenance),
+        title="own_token: what the stream says of the token itself and of the next one",
+        provenance=dict(provenance) | headless,
+        meanings=MEANINGS,
+        units=UNITS,
+    )
+
+
+def _groups(texts: Iterable[WholeText], most: int) -> Iterator[list[WholeText]]:
+    """Texts of at least so many tokens together, but for the last ones."""
+    group: list[WholeText] = []
+    for text in texts:
+        group.append(text)
+        if sum(len(each.token_ids) for each in group) >= most:
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+def _column(name: str, values: Tensor) -> pl.Series:
+    if name in _RANKS:
+        ranks = pl.Series(name, values.cpu().numpy()).cast(pl.Int32)
+        return ranks.set(ranks < 0, None)
+    return pl.Series(name, values.cpu().numpy()).cast(pl.Float32)
+
+
+def own_token_by_layer(
+    table: pa.Table, statistics: Statistics, *, provenance: Mapping[str, str]
+) -> pa.Table:
+    """The table `own_token_by_layer`: means over the tokens of words, all and by class.
+
+    Parameters
+    ----------
+    table: as `own_token` gives it.
+    """
+    frame = pl.DataFrame(pl.from_arrow(table)).filter(
+        pl.col("position") > 0, pl.col("word_class").is_not_null()
+    )
+    values = frame.select(
+        *("label", "position", "layer", "space", "word_class", *_NATS),
+        *(
+            measure.cast(pl.Float32).alias(f"{name}_{kind}")
+            for name in ("own", "next")
+            for kind, measure in {
+                "log_rank": (1 + pl.col(f"{name}_rank")).log10(),
+                "first": pl.col(f"{name}_rank") == 0,
+            }.items()
+        ),
+        site=pl.lit("resid"),
+    )
+    curves = [
+        mean_curves(values, by=["space", *by], values=list(MEASURES), statistics=statistics)
+        for by in ([], ["word_class"])
+    ]
+    curves[0] = curves[0].with_columns(word_class=pl.lit(None, pl.String))
+    found = pl.concat(curves, how="diagonal").drop("site")
+    keys = ("measure", "space", "word_class", "layer")
+    return describe_frame(
+        with_run(found.select(*keys, pl.exclude(*keys)).sort(*keys), provenance),
+        title="own_token: means by layer and class of words",
+        provenance=dict(provenance) | statistics.provenance,
+        meanings=MEANINGS | BY_LAYER_MEANINGS,
+        units=dict.fromkeys(("mean", "ci_low", "ci_high"), "that of the measure; log10, or nats"),
+    )
