@@ -146,7 +146,7 @@ class Readout:
             ).rank.view(layers, -1)
             for which, name in enumerate(_RANKS)
         }
-        nothing = torch.full(numbers["own_rank"].shape, torch.nan)
+        nothing = torch.full_like(numbers["own_rank"], torch.nan, dtype=torch.float32)
         return numbers | dict.fromkeys(_NATS, nothing)
 
     def _unembedding(
