@@ -161,8 +161,8 @@ def tables():
             *("gap", "gap_low", "gap_high", "auc", "auc_low", "auc_high", "p_holm"),
         ),
         "senses_best": measured(
-            grid(site=["resid"], measure=["cosine"], criterion=["auc", "gap"]).with_columns(
-                best_layer=pl.Series([3, 4]), best_low=2, best_high=5, depth=DEPTH
+            grid(site=["resid"], measure=SOUND, criterion=["auc", "gap"]).with_columns(
+                best_layer=3, best_low=2, best_high=5, depth=DEPTH
             ),
             "value",
         ),
@@ -177,7 +177,9 @@ def tables():
         ),
         "convergence": measured(steps, *FORMS),
         "convergence_by_group": measured(
-            steps_by_group, "mean", "ci_low", "ci_high", "adjusted", "standardised"
+            steps_by_group,
+            *("mean", "ci_low", "ci_high", "adjusted", "standardised"),
+            *("centred", "centred_low", "centred_high"),
         ),
         "alignment": measured(
             steps_by_group,

@@ -319,7 +319,7 @@ FIGURES = (
     Figure("geometry", ("geometry",),
         "lengths, largest activations, spectra, curvature and neighbouring layers, by layer",
         _RUN + "the shape of the states", "Geometry", control="geometry", options=_BAND,
-        target="geometry", reference_only=True),
+        target="geometry"),
     Figure("attention", ("attention", "head_summary"), "the attention of every head, of one text",
         _RUN + "attention", "Circuits", show="circuits", target="heads"),
     Figure("head_summary", ("head_summary",), "what heads do, by layer and head",
