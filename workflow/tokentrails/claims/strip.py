@@ -8,8 +8,8 @@ from typing import Any
 
 from .file import Target
 
-WIDTH, NAMES, ROW = 240, 84, 15
-"""Pixels: of the drawing, of the names on its left, and between its rows."""
+LETTER, PLOT, ROW = 6.2, 150, 15
+"""Pixels: of a letter of the names on the left, of what is drawn beside them, and of a row."""
 
 
 def strip(forms: Sequence[Mapping[str, Any]], target: Target) -> str:
@@ -26,13 +26,15 @@ def strip(forms: Sequence[Mapping[str, Any]], target: Target) -> str:
     values = [row[name] for row in forms for name in ("value", "ci_low", "ci_high")]
     known = [*ends, *(value for value in values if value is not None)]
     least, span = min(known), max(known) - min(known) or 1.0
+    names = round(LETTER * max(len(row["form"]) for row in forms)) + 8
+    width = names + PLOT
 
     def x(value: float) -> str:
-        return f"{NAMES + 6 + (WIDTH - NAMES - 12) * (value - least) / span:.1f}"
+        return f"{names + 6 + (PLOT - 12) * (value - least) / span:.1f}"
 
     bottom = ROW * len(forms) + 1
-    left = x(low) if low is not None else f"{NAMES}"
-    right = x(high) if high is not None else f"{WIDTH}"
+    left = x(low) if low is not None else f"{names}"
+    right = x(high) if high is not None else f"{width}"
     parts = [
         f"<rect class='claimed' x='{left}' y='0' width='{float(right) - float(left):.1f}' "
         f"height='{bottom}'/>",
@@ -47,7 +49,7 @@ def strip(forms: Sequence[Mapping[str, Any]], target: Target) -> str:
         parts.append(f"<circle cx='{x(row['value'])}' cy='{y}' r='3'/>")
     said = ", ".join(f"{row['form']} {row['value']:.3f}" for row in forms)
     return (
-        f"<svg class='forms' width='{WIDTH}' height='{bottom}' viewBox='0 0 {WIDTH} {bottom}' "
+        f"<svg class='forms' width='{width}' height='{bottom}' viewBox='0 0 {width} {bottom}' "
         f"role='img' aria-label='{escape(said)}; claimed: {escape(str(target))}'>"
         f"{''.join(parts)}</svg>"
     )
