@@ -1,6 +1,7 @@
 """Figures of geometry: they show what the tables say."""
 
 import math
+from dataclasses import replace
 from functools import cache
 
 import polars as pl
@@ -48,6 +49,13 @@ def test_each_line_is_a_column_of_the_table_at_the_stream():
         assert found == approx(shown(name, rows.select("with_first", "layer", name)), abs=2e-6)
     bands = {p["layer"] for p in line_points(drawn["length"]) if p["low"] < p["value"] < p["high"]}
     assert bands == {0, 1, 2, 3}
+
+
+def test_one_line_where_no_token_is_at_position_0():
+    of = tokens((20,) * 4)
+    later = replace(of, position=of.position + 1)
+    drawn = panels(geometry(table(layers(80, d=60), later), **BAND))
+    assert {p["series"] for p in line_points(drawn["length"])} == {"without position 0"}
 
 
 def test_controls_are_grey_and_without_first_tokens():

@@ -48,12 +48,14 @@ def geometry(
     of all draws, which are drawn without position 0.
     """
     rows = table.filter(site=LINE)
+    if rows["n"].n_unique() == 1:  # no token is at position 0, or every one
+        rows = rows.filter(pl.col("with_first") == rows["with_first"].min())
     shown = [name for name in _PANELS if rows[name].is_not_null().any()]
     if not shown:
         return nothing_to_show(title)
     grey = None if control is None else control.filter(with_first=False, site=LINE)
     last: int = rows.select(pl.col("layer").max()).item()
-    panels = []
+    panels: list[alt.LayerChart] = []
     for name, edge in zip(shown, edges(len(shown), _COLUMNS), strict=True):
         points = _points(rows, name)
         if grey is not None:
@@ -63,9 +65,9 @@ def geometry(
             axis=_axis(name, points),
             told=("told", ".4~g"),
         )
-        labels = shown.index(name) % _COLUMNS == _COLUMNS - 1 or name == shown[-1]
-        at = edge | {"y_title": False}
-        panels.append(line_panel(points, frame, title=frame.value, labels=labels, **at))
+        labels = len(panels) % _COLUMNS == min(_COLUMNS, len(shown)) - 1
+        at = edge | {"y_title": False, "zero": not _PANELS[name].is_log, "labels": labels}
+        panels.append(line_panel(points, frame, title=frame.value, **at))
     n, texts = rows.select(pl.col("n").max(), pl.col("n_texts").max()).row(0)
     notes = [
         "Lengths and largest activations on a logarithmic scale. Effective rank, IsoScore* and the "

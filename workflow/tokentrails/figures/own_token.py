@@ -56,7 +56,7 @@ def own_token(
             *(last, 1.05, name, low, high, 190, 150, ("series", "n", "n_texts")),
             axis=rank_axis(low, high) if is_rank else alt.Axis(tickCount=5, minExtent=40),
         )
-        labels = len(panels) % _COLUMNS == _COLUMNS - 1 or len(panels) == len(parts) - 1
+        labels = len(panels) % _COLUMNS == min(_COLUMNS, len(parts)) - 1
         at = edge | {"y_title": False}
         panels.append(line_panel(here, frame, title=name, labels=labels, **at))
     n, texts = points.select(pl.col("n").max(), pl.col("n_texts").max()).row(0)

@@ -152,24 +152,23 @@ class Readout:
     def _unembedding(
         self, states: Float32[Tensor, "layers n d"], ids: Int64[Tensor, "2 n"]
     ) -> Numbers:
+        # Before the large tensors: what is kept among them would keep their room from being used
+        # again.
+        numbers: Numbers = {name: states.new_empty(states.shape[:2]) for name in UNITS}
         output = self._logprobs(states[-1])
         p = output.exp()
         certainty = _sums(p, output)
-        layers = []
-        for at_layer in states:
+        for layer, at_layer in enumerate(states):
             logprobs = self._logprobs(at_layer)
-            numbers: Numbers = {
-                "entropy": -_sums(logprobs.exp(), logprobs),
-                "kl": (certainty - _sums(p, logprobs)).clamp(min=0),
-            }
+            numbers["entropy"][layer] = -_sums(logprobs.exp(), logprobs)
+            numbers["kl"][layer] = (certainty - _sums(p, logprobs)).clamp(min=0)
             for which, name in enumerate(("own", "next")):
                 mine = logprobs.gather(1, self._column(ids[which])[:, None])
                 # As floats, which torch compares and adds faster than bools.
                 ahead = torch.gt(logprobs, mine, out=torch.empty_like(logprobs))
-                numbers[f"{name}_rank"] = ahead.sum(dim=1).long()
-                numbers[f"{name}_logprob"] = mine[:, 0]
-            layers.append(numbers)
-        return {name: torch.stack([of[name] for of in layers]) for name in layers[0]}
+                numbers[f"{name}_rank"][layer] = ahead.sum(dim=1)
+                numbers[f"{name}_logprob"][layer] = mine[:, 0]
+        return numbers | {name: numbers[name].long() for name in _RANKS}
 
     def _logprobs(self, states: Float32[Tensor, "n d"]) -> Float32[Tensor, "n known"]:
         """Log-probabilities of the tokenizer's entries."""

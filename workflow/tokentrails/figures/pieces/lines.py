@@ -107,10 +107,12 @@ def line_panel(
     labels: bool = True,
     faint: pl.DataFrame | None = None,
     marks: Sequence[alt.Chart] = (),
+    zero: bool = True,
 ) -> alt.LayerChart:
     """The lines of `points` over thin lines of `faint`, another points frame, all with their bands.
 
-    `marks` are drawn under the lines, in the channels that they bring along.
+    `marks` are drawn under the lines, in the channels that they bring along; `zero`: whether there
+    is a rule at 0.
     """
     x = frame.x if x_title else frame.x.copy().title(None)
     axis = frame.axis or alt.Axis(tickCount=6)
@@ -127,7 +129,7 @@ def line_panel(
     ]
     layers: list[alt.Chart] = [*marks]
     low, high = sorted((frame.low, frame.high))
-    if low <= 0 <= high:
+    if zero and low <= 0 <= high:
         layers.append(level(y))
     if faint is not None and len(faint):
         under = alt.Chart(faint).encode(x=x, y=y)
