@@ -1,5 +1,6 @@
 """A finished run of a decoder and an encoder: senses, ranks, and what is inside the blocks."""
 
+import random
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,11 @@ BLOCKS = ("heads", "neurons", "evolution", "attribution")
 RANK_TABLES = ("ranks", "ranks_by_class", "ranks_gap", "ranks_summary")
 RANK_RUNS = (("roberta", "full"), ("roberta", "plain"), ("llama", "plain"))
 RANK_FIGURES = ("similarity_layers", "rank_layers", "rank_heatmap", "rank_classes")
+DECODED = [
+    "results/metrics/llama/main/running/decodability.csv",
+    "results/figures/llama/main/running/decodability.svg",
+    "results/composites/running_turned_and_lost.svg",
+]
 RANKS = (
     *(f"results/metrics/{m}/main/{e}/{table}.csv" for m, e in RANK_RUNS for table in RANK_TABLES),
     *(f"results/figures/roberta/main/full/{figure}.svg" for figure in RANK_FIGURES),
@@ -56,11 +62,15 @@ def _run(folder: Path) -> None:
     files = {
         "own": {"analyses": ["senses"], "prompts": sense_prompts()},
         "texts": {"analyses": ["ranks"], "prompts": texts},
+        "running": {"corpus": {"text": "running.txt", "tokens": 5000, "length": 40}},
         "inside": {"analyses": list(BLOCKS), "prompts": [{"label": "boat", "prompt": INSIDE}]},
     }
     for name, data in files.items():
         wf.write_yaml(folder / f"{name}.yaml", data)
     ranks = {"as_published": True, "positional": True, "sites": ["resid", "resid_mid"]}
+    words = " ".join([*TEXTS.values(), *tiny.CORPUS]).split()
+    drawn = random.Random(0).choices(words, k=5200)
+    (folder / "running.txt").write_text(" ".join(drawn), encoding="utf-8")
     config = {
         "models": {name: {"source": f"path:models/{name}", "threads": 1} for name in MODELS},
         "experiments": {
@@ -68,6 +78,7 @@ def _run(folder: Path) -> None:
             "other": {"file": "own.yaml", "models": ["llama"], "replace": ["thing", "one"]},
             "full": {"file": "texts.yaml", "models": ["roberta"], "ranks": ranks | {"nearest": 3}},
             "plain": {"file": "texts.yaml", "sites": ["resid_mid"]},
+            "running": {"file": "running.yaml", "models": ["llama"], "sites": ["resid"]},
             "inside": {"file": "inside.yaml", "models": ["llama"], "circuits": {"top": 3}},
         },
         "statistics": {"bootstrap": 100, "permutations": 200},
@@ -75,4 +86,4 @@ def _run(folder: Path) -> None:
         "claims": {"enabled": False},  # they read nearly every table
     }
     wf.write_yaml(folder / "config/config.yaml", config)
-    wf.run(folder, *wf.ONE_THREAD, "--", "senses", *BLOCKS, *RANKS)
+    wf.run(folder, *wf.ONE_THREAD, "--", "senses", *BLOCKS, *RANKS, *DECODED)

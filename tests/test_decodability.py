@@ -37,7 +37,7 @@ def small_texts_will_do(monkeypatch):
 def made(seed=0):
     """Rows of a vocabulary, and texts of tokens of which few are frequent."""
     rng = np.random.default_rng(seed)
-    rows = rng.normal(size=(V, D)) * np.geomspace(1, 3, D) + 1
+    rows = rng.normal(size=(V, D)) * np.geomspace(1, 3, D) + 6
     ids = (V * rng.random(N) ** 2).astype(int)
     text = [ids[i : i + LENGTH].tolist() for i in range(0, N, LENGTH)]
     tokens = pa.table(
@@ -81,7 +81,7 @@ def test_a_rotation_is_found_by_orthogonal_and_ridge_alone():
     rows, ids, tokens, rng = made()
     states = rows[ids] @ rotation(rng) + 5 + 0.05 * rng.normal(size=(N, D))
     found = top1(table_of(states, rows, tokens))
-    assert list(found) == ["none", "standardised", "centred", *FITTED, *(f"{m}*" for m in FITTED)]
+    assert list(found) == [*MAPS, *(f"{name}*" for name in FITTED)]
     assert min(found["orthogonal"], found["ridge"]) > 0.95
     others = set(found) - set(FITTED)
     assert max(found[name] for name in others) < 0.1  # the shuffled control among them
@@ -145,6 +145,20 @@ def test_no_type_is_fitted_and_tested(seed):
     again, other = samples(tokens, seed), samples(tokens, seed + 1)
     assert all((again[n].test.rows == drawn[n].test.rows).all() for n in drawn)
     assert set(other["own"].test.types) != tested["own"]
+
+
+def test_the_control_is_asked_for_what_it_was_fitted_to():
+    """Types that are fitted and tested, fewer than there are dimensions, it knows by heart."""
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(V, D))
+    ids = rng.integers(8, size=400)
+    same = Tokens.of(np.arange(400), ids, rng)
+    sample = Sample(same, same, np.arange(8) < 3)
+    layer = Layer("resid", 0, np.arange(400), (rows[ids] @ rotation(rng)).astype(np.float32))
+    vocabulary = Vocabulary(["e"] * V, torch.tensor(rows, dtype=torch.float32))
+    found = looked_up([layer], {"own": sample}, vocabulary)
+    shares = {e.control: (e.rank == 0).mean() for e in found if e.map == "ridge"}
+    assert shares[False] == 1 and shares[True] > 0.5
 
 
 def ridge_by_solving(states, types, inner, targets):

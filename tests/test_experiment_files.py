@@ -21,7 +21,7 @@ from config_files import (
 
 from tokentrails.catalogue import ANALYSES, Kind
 from tokentrails.config.experiments import load_experiment, load_experiment_file
-from tokentrails.settings import Experiment, Prompt, Ranks, Sentences, Words
+from tokentrails.settings import Corpus, Experiment, Prompt, Ranks, Sentences, Words
 from tokentrails.texts.spans import words_in
 from tokentrails.texts.word_classes import word_class
 
@@ -155,12 +155,24 @@ def test_words_may_have_sentences_of_a_text():
     )
 
 
+def test_a_running_text_is_decoded():
+    made = read({"corpus": {}})
+    assert (made.kind, made.analyses) == (Kind.CORPUS, ("decodability",))
+    assert made.corpus == Corpus("plays", 20000, 128) and made.has_whole_texts
+    written("They lead.", "t.txt")
+    own = {"text": "t.txt", "tokens": 5000, "length": 32}
+    assert read({"corpus": own}).corpus == Corpus("t.txt", 5000, 32)
+    assert len({hash_of({"corpus": own | {"tokens": n}}) for n in (5000, 6000)}) == 2
+
+
 @pytest.mark.parametrize("path", sorted(EXPERIMENTS.glob("*.yaml")), ids=str)
 def test_the_experiments_of_the_repository_are_good(path):
     made = load_experiment_file(str(path))
     if made.words:
         moved = made.contexts or made.sentences
         assert made.analyses == (("perturbation",) if moved else ("convergence",))
+    elif made.corpus:
+        assert made.analyses == ("decodability",) and made.corpus.tokens >= 20_000
     elif made.has_whole_texts:
         assert made.analyses in (("identity", "ranks"), INSIDE, INSIDE[:-1])
     else:
@@ -336,9 +348,9 @@ BAD_FILES = [
         (one() | {wrong: ["identity"]}, (f"unknown key '{wrong}'", f"did you mean '{meant}'"))
         for wrong, meant in [("analysis", "analyses"), ("promts", "prompts")]
     ],
-    ({}, ("none of prompts / words / sentences is given",)),
-    ({"analyses": ["identity"]}, ("none of prompts / words / sentences is given",)),
-    ({"contexts": CONTEXTS}, ("none of prompts / words / sentences is given",)),
+    ({}, ("none of prompts / words / sentences / corpus is given",)),
+    ({"analyses": ["identity"]}, ("none of prompts / words / sentences / corpus is given",)),
+    ({"contexts": CONTEXTS}, ("none of prompts / words / sentences / corpus is given",)),
     ({"words": {}, "prompts": [PROMPT]}, ("line 1, words", "prompts", "two files")),
     ({"words": {}, "experiments": [PROMPT]}, ("line 1, words", "experiments")),
     (one() | {"contexts": CONTEXTS}, ("contexts", "goes with words")),
@@ -403,6 +415,15 @@ BAD_FILES = [
         )
     ],
     (one() | {"contexts_from": "e.yaml"}, ("contexts_from", "goes with words")),
+    # running text
+    ({"corpus": {"text": "gone.txt"}}, ("corpus.text", "'gone.txt'", "write plays, or a file")),
+    ({"corpus": {"tokens": 4999}}, ("corpus.tokens", "5000")),
+    ({"corpus": {"length": 31}}, ("corpus.length",)),
+    (one() | {"corpus": {}}, ("prompts", "whose every token is a target")),
+    ({"corpus": {}, "others": 2}, ("others", "write two files")),
+    ({"corpus": {}, "analyses": ["ranks"]}, ("analyses[0]", "choose from decodability")),
+    (one() | {"analyses": ["decodability"]}, ("analyses[0]", "only a corpus is decoded")),
+    ({"prompts": [WHOLE], "analyses": ["decodability"]}, ("analyses[0]", "or a corpus")),
     ({True: {"sentences": ["It is true."]}}, ("True", "Put it in quotes")),
     # no mapping, no YAML, no text
     *[

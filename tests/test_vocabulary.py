@@ -130,6 +130,21 @@ def test_tables_are_there_with_twins_that_are_no_formulas(folder):
     assert published["as_published"].unique().sort().to_list() == [False, True]
 
 
+def test_tokens_of_a_running_text_are_decoded(folder):
+    at = folder / "results/metrics/llama/main/running"
+    frame = pl.read_parquet(at / "decodability.parquet")
+    first = frame.filter(layer=0, target="own", control=False)
+    # Layer 0 of a rotary model is the embedding itself, so that every map finds what it is of.
+    assert first["top1"].to_list() == [1.0] * 5 and first["cosine"][0] == pytest.approx(1)
+    assert len(frame) == 4 * 2 * 7 and frame["few"].all()
+    tokens = pl.read_parquet(folder / "results/tokens/llama/running.parquet")
+    assert len(tokens) >= 5000 and tokens["token_ids"].list.len().max() <= 40
+    halves = pl.read_parquet(at / "decodability_half_lives.parquet")
+    assert len(halves) == 5 * 2 and halves["depth"].unique().to_list() == [3]
+    for path in analysed.DECODED:
+        assert (folder / path).stat().st_size > 500
+
+
 def test_the_figure_shows_the_first_text(folder):
     at = folder / "results/figures/roberta/main/full"
     for figure in analysed.RANK_FIGURES:

@@ -23,7 +23,7 @@ from tokentrails.running.fingerprint import fingerprint
 from tokentrails.running.fork_server import start_servers
 from tokentrails.running.orphans import cancel_orphans
 from tokentrails.running.targets import DOCUMENT, Targets
-from tokentrails.settings import WORDFREQ
+from tokentrails.settings import PLAYS, WORDFREQ
 from tokentrails.texts import word_classes
 
 try:
@@ -63,6 +63,7 @@ pathvars:
 FUNCTION_WORDS = os.path.relpath(word_classes.FUNCTION_WORDS)
 
 WORD_LIST = "resources/words/wordfreq.txt"
+HELD_OUT_PLAYS = "resources/texts/plays/held_out.txt"
 PAGE_SCRIPT = "resources/figures/page.js"
 KEPT = MODEL_FOLDER
 # Weights of a model with `keep_weights: false`, as long as they are there.
@@ -262,8 +263,11 @@ def get_token_counts(wildcards):
 
 
 def get_word_list(wildcards):
-    """The list that the experiment's words are sampled from, and the text that has them; prompts need none."""
+    """The list that the experiment's words are sampled from, and the text that has them, or that is cut; prompts need none."""
     experiment = get_experiment(wildcards)
+    if experiment.corpus:
+        text = experiment.corpus.text
+        return local([HELD_OUT_PLAYS if text == PLAYS else text])
     words, text = experiment.words, experiment.contexts_from
     if words is None:
         return []

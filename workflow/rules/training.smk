@@ -3,16 +3,16 @@
 # in:  a text out of a package of the Python registry
 # out: resources/training/{model}/: every checkpoint of the schedule, and the loss at every step
 
-PLAYS = {
+TRAINING_TEXT = {
     "training": "resources/texts/plays/training.txt",
-    "held_out": "resources/texts/plays/held_out.txt",
+    "held_out": HELD_OUT_PLAYS,
     "provenance": "resources/texts/plays/provenance.json",
 }
 
 
 rule training_text:
     output:
-        **{name: ensure(local(path), non_empty=True) for name, path in PLAYS.items()},
+        **{name: ensure(local(path), non_empty=True) for name, path in TRAINING_TEXT.items()},
     log:
         "<logs>/training_text.log",
     priority: LIGHT
@@ -28,7 +28,7 @@ rule training_text:
 # One run makes all checkpoints, so that asking for another one never trains again.
 rule training:
     input:
-        **{name: local(path) for name, path in PLAYS.items()},
+        **{name: local(path) for name, path in TRAINING_TEXT.items()},
     output:
         checkpoints=directory(local(TRAINED)),
         loss=table("loss"),

@@ -1,9 +1,9 @@
-# Ranks of tokens in the vocabulary, layer by layer, and by word class; and what the stream says of each token and of the
-# next one.
+# Ranks of tokens in the vocabulary, layer by layer, and by word class; what the stream says of each token and of the next
+# one; and whether tokens can be decoded from states.
 #
-# in:  tokens, the tokenizer, and weights; of ranks hidden states, and of the weights the embedding matrix
+# in:  tokens, the tokenizer, and weights; of ranks and decoding hidden states, and of the weights the embedding matrix
 # out: results/metrics/{model}/{checkpoint}/{experiment}/{ranks,ranks_by_class,ranks_gap,ranks_summary,own_token,
-#      own_token_by_layer}.*
+#      own_token_by_layer,decodability,decodability_half_lives}.*
 
 
 rule ranks:
@@ -90,3 +90,29 @@ rule own_token_by_layer:
         code=fingerprint("own_token_by_layer"),
     script:
         "../scripts/own_token_by_layer.py"
+
+
+# What can still be read from the states of a running text: tokens, by maps that are fitted to others.
+rule decodability_tables:
+    input:
+        **checkpoint_files("tokenizer", "weights", "config"),
+        states=STATES,
+        tokens=TOKENS,
+    output:
+        **outputs("decodability", half_lives="decodability_half_lives"),
+    log:
+        "<logs>/decodability_tables/<run>.log",
+    priority: get_turn()
+    conda:
+        "../../envs/torch.yaml"
+    threads: get_threads
+    resources:
+        **gpu_needs("decodability_tables"),
+    params:
+        device=CONFIG.extract["device"],
+        statistics=CONFIG.statistics,
+        code=fingerprint("decodability"),
+    message:
+        "Decoding the tokens of {wildcards.experiment} from the states of {wildcards.model} ({wildcards.checkpoint})"
+    script:
+        "../scripts/decodability.py"

@@ -12,6 +12,7 @@ with job(snakemake):
     from tokentrails.files.tables import describe, write_table
     from tokentrails.models.source import TOKENIZER, sha256_of
     from tokentrails.network.architectures import architecture_of
+    from tokentrails.texts.corpus import with_pieces_of
     from tokentrails.texts.mining import read_text, with_sentences_of
     from tokentrails.texts.sentences import tokenize_sentences
     from tokentrails.texts.tokenization import TokenizerFiles, tokenize
@@ -60,6 +61,12 @@ with job(snakemake):
         else:
             provenance["template"] = experiment.template
     else:
+        if experiment.corpus:
+            path = Path(snakemake.input.words[0])
+            experiment = with_pieces_of(
+                read_text(path), experiment, files, context_length, model=wildcards.model
+            )
+            provenance["text_sha256"] = sha256_of(path)
         tokens, skipped = tokenize(experiment, files, context_length, model=wildcards.model)
         for row in skipped.to_pylist():
             logging.info("skipped %s: %s", row["label"], row["reason"])

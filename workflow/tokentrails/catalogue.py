@@ -19,6 +19,7 @@ class Kind(StrEnum):
     WORDS = "words without contexts"
     CONTEXTS = "words in contexts"
     SENTENCES = "words in their own sentences"
+    CORPUS = "running text"
 
 
 class Scope(StrEnum):
@@ -212,6 +213,8 @@ ANALYSES = (
         products=Products(per_layer=2), inside=True),  # in two spaces
     Analysis("attribution", (Kind.WHOLE,), target="attribution", gpu_rule="attribution_tables",
         products=Products(constant=1), inside=True),
+    Analysis("decodability", (Kind.CORPUS,), (Kind.CORPUS,), target="decodability",
+        gpu_rule="decodability_tables", products=Products(per_layer=1)),  # of a few of the tokens
 )
 # fmt: on
 
@@ -257,6 +260,8 @@ TABLES = (
     Table("predictions", ("evolution",), suffixes=("parquet", "csv", "txt"), document=True),
     Table("attribution", ("attribution",), document=True),
     Table("attribution_sum", ("attribution",)),
+    Table("decodability", ("decodability",), category="Tables"),
+    Table("decodability_half_lives", ("decodability",), category="Tables"),
     Table("neurons", ("neurons",), Scope.WEIGHTS, document=True),
     Table("parameters", scope=Scope.WEIGHTS),
     Table("checkpoints", scope=Scope.MODEL, category="Checkpoints"),
@@ -320,6 +325,10 @@ FIGURES = (
         "lengths, largest activations, spectra, curvature and neighbouring layers, by layer",
         _RUN + "the shape of the states", "Geometry", control="geometry", options=_BAND,
         target="geometry"),
+    Figure("decodability", ("decodability",),
+        "how far tokens have turned, and whether they can still be decoded",
+        _RUN + "what is turned, and what is lost", "Vocabulary", control="decodability",
+        options=_BAND, target="decodability"),
     Figure("attention", ("attention", "head_summary"), "the attention of every head, of one text",
         _RUN + "attention", "Circuits", show="circuits", target="heads"),
     Figure("head_summary", ("head_summary",), "what heads do, by layer and head",
@@ -373,6 +382,10 @@ FIGURES = (
         "similarity and rank by class of words, a column per model",
         _MODELS + "function words and content words over depth", "Composites", scope=Scope.MODELS,
         module="rank_classes", function="composite_ranks", options=_BAND, target="vocabulary"),
+    Figure("turned_and_lost", ("decodability",),
+        "identity and what can be decoded over relative depth, a panel per model",
+        _MODELS + "what is turned, and what is lost", "Composites", scope=Scope.MODELS,
+        module="decodability", options=_BAND, target="decodability"),
     Figure("separability", ("senses_by_layer", "senses_best"),
         "how separable senses are over relative depth",
         _MODELS + "how well senses are told apart over depth", "Composites", scope=Scope.MODELS,

@@ -216,6 +216,26 @@ class Sentences:
         return f"{self.word}~s{index}"
 
 
+PLAYS = "plays"
+"""The name of the running text that the workflow makes itself."""
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A running text that is cut into pieces, every token of which is a target.
+
+    Attributes
+    ----------
+    text: a file of plain text, or `PLAYS`.
+    tokens: how many are taken, from the beginning.
+    length: most tokens of a piece.
+    """
+
+    text: str
+    tokens: int
+    length: int
+
+
 class _Texts:
     """What follows from the texts of an experiment. The prompts of a file are all alike."""
 
@@ -223,9 +243,12 @@ class _Texts:
     contexts: tuple[str, ...]
     sentences: tuple[Sentences, ...]
     contexts_from: str | None
+    corpus: Corpus | None
 
     @property
     def kind(self) -> Kind:
+        if self.corpus:
+            return Kind.CORPUS
         if self.sentences or self.contexts_from:
             return Kind.SENTENCES
         if not self.prompts:
@@ -235,12 +258,12 @@ class _Texts:
     @property
     def has_whole_texts(self) -> bool:
         """Whether every token of its texts is a target."""
-        return self.kind is Kind.WHOLE
+        return self.kind in (Kind.WHOLE, Kind.CORPUS)
 
 
 @dataclass(frozen=True)
 class ExperimentFile(_Texts):
-    """What an experiment file says: prompts, or words: alone, in contexts, or in sentences."""
+    """What an experiment file says: prompts, a corpus, or words: alone or in texts."""
 
     analyses: tuple[str, ...]
     prompts: tuple[Prompt, ...]
@@ -250,6 +273,7 @@ class ExperimentFile(_Texts):
     contexts_from: str | None
     left: int
     others: int
+    corpus: Corpus | None
 
 
 @dataclass(frozen=True)
@@ -325,6 +349,7 @@ class Experiment(_Texts):
     template: the text around each word, where there are words and no contexts or sentences.
     shuffle: the seed of the order that the words of `prompts` were put into; None: as in the file.
     contexts_from: a text whose sentences become those of the words.
+    corpus: a text whose pieces become the prompts.
     replace: words that stand in the place of the targets, in turn; empty: those of the file.
     ranks: of the analysis of that name; None without it.
     circuits: of the analyses that look inside the blocks; None without any of them.
@@ -346,6 +371,7 @@ class Experiment(_Texts):
     contexts_from: str | None = None
     left: int = 4
     others: int = 4
+    corpus: Corpus | None = None
     shuffle: int | None = None
     replace: tuple[str, ...] = ()
     ranks: Ranks | None = None
@@ -356,7 +382,7 @@ class Experiment(_Texts):
     def hash(self) -> str:
         """Identifies the texts and how they are tokenized, and nothing else.
 
-        The content of a word list, and of a text with sentences, is not in it.
+        The content of a word list, and of a text in a file of its own, is not in it.
         """
         prompts = [asdict(prompt) for prompt in self.prompts]
         for prompt in prompts:
@@ -369,6 +395,8 @@ class Experiment(_Texts):
             content += ([asdict(each) for each in self.sentences],)
         if self.contexts_from:
             content += self.contexts_from, self.left
+        if self.corpus:
+            content += (asdict(self.corpus),)
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
     @property

@@ -15,8 +15,10 @@ from ..files.yaml_file import KeyPath, Where, YamlFile
 from ..project import PROJECT
 from ..settings import (
     BASELINE_TEXTS,
+    PLAYS,
     WORDFREQ,
     Circuits,
+    Corpus,
     Experiment,
     ExperimentFile,
     Prompt,
@@ -33,8 +35,8 @@ from .senses import check_senses
 # The analyses that look inside the blocks.
 _INSIDE = [each.name for each in ANALYSES if each.inside]
 
-# Those that read the stored states. The others run the model, and have sites of their own.
-_ON_STATES = {each.name for each in ANALYSES if each.kinds and not each.gpu_rule}
+# Those that read the stored states. The others run the model, or have sites of their own.
+_ON_STATES = {each.name for each in ANALYSES if each.kinds and not each.gpu_rule} | {"decodability"}
 
 
 def load_experiment(
@@ -88,7 +90,7 @@ def _refuse_unused(
 ) -> None:
     """Refuse keys that do nothing with this file."""
     file = entry["file"]
-    kind = "prompts and no words"
+    kind = "running text" if content.corpus else "prompts and no words"
     if content.words:
         kind = f"{'sentences' if content.kind is Kind.SENTENCES else 'contexts'} of its own"
     uses = {
@@ -104,7 +106,7 @@ def _refuse_unused(
         ),
         "shuffle": (
             bool(content.prompts),
-            f"the file {file} has words, and what is shuffled are the words of prompts",
+            f"the file {file} has {content.kind}, and what is shuffled are the words of prompts",
             "remove 'shuffle'.",
         ),
         "replace": (
@@ -259,6 +261,8 @@ def load_experiment_file(
     check(data, "experiment", show)
     assert isinstance(data, dict)
     where = Where(show)
+    if "corpus" in data:
+        _check_corpus(data, where)
     if "prompts" in data and (extra := data.keys() & _OF_WORDS):
         raise (where / min(extra)).error(
             f"the file has {key}, and {min(extra)!r} goes with words",
@@ -292,6 +296,7 @@ def load_experiment_file(
         contexts_from=data.get("contexts_from"),
         left=filled["left"],
         others=filled["others"],
+        corpus=build(Corpus, filled["corpus"]) if "corpus" in data else None,
     )
     names, named = asked or (data.get("analyses"), where / "analyses")
     analyses = _analyses(names, content.kind, named)
@@ -341,6 +346,21 @@ def _check_text(data: dict[str, Any], where: Where) -> None:
         )
 
 
+def _check_corpus(data: dict[str, Any], where: Where) -> None:
+    """Refuse a running text that is not there, or beside other texts."""
+    if extra := data.keys() - {"corpus", "analyses"}:
+        raise (where / min(extra)).error(
+            f"the file has a corpus, whose every token is a target, and {min(extra)!r}",
+            "write two files, one of each.",
+        )
+    text = data["corpus"].get("text", PLAYS)
+    if text != PLAYS and not Path(text).is_file():
+        raise (where / "corpus" / "text").error(
+            f"there is no text {text!r}",
+            f"write {PLAYS}, or a file of plain text, relative to the working directory.",
+        )
+
+
 def _found(path: str) -> str | Path:
     """Where a file is: in the working directory; the default texts are in the project, too."""
     own = PROJECT / path
@@ -352,9 +372,9 @@ def _analyses(names: Sequence[str] | None, kind: Kind, where: Where) -> tuple[st
     if names is None:
         return tuple(each.name for each in ANALYSES if kind in each.default)
     known = [each.name for each in ANALYSES if kind in each.kinds]
-    why = "only words in contexts are perturbed"
+    why = "only words in contexts are perturbed, and only a corpus is decoded"
     if kind is Kind.WHOLE:
-        why = "others need a target, the 'word' or the 'token' of every prompt"
+        why = "others need a target, the 'word' or the 'token' of every prompt; or a corpus"
     for index, name in enumerate(names):
         if name not in known:
             raise (where / index).error(

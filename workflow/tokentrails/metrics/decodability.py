@@ -17,7 +17,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 import torch
-from jaxtyping import Bool, Float64, Int
+from jaxtyping import Bool, Float32, Float64, Int
 
 from ..errors import TokentrailsError
 from ..files.states import Layer
@@ -34,9 +34,11 @@ FITTED = ("orthogonal", "ridge")
 
 LEAST, ENOUGH = 5_000, 20_000
 """Tokens without which maps are not fitted, and those from which on they are not called few."""
-TESTED = 1_000
+TESTED = 800
 """Most tokens that are looked up at one place, which is most of the work."""
 HALF = 0.5
+COLUMNS = ("first", "token_ids", "word")
+"""The columns of the table of tokens that this module needs."""
 SITE = "resid"
 """The site whose layer 0 is the embedding."""
 
@@ -128,7 +130,7 @@ def samples(tokens: pa.Table, seed: int) -> dict[str, Sample]:
     ------
     TokentrailsError: if there are fewer than `LEAST` tokens, or ten types.
     """
-    frame = pl.DataFrame(pl.from_arrow(tokens.select(["first", "token_ids", "word"])))
+    frame = pl.DataFrame(pl.from_arrow(tokens.select(COLUMNS)))
     position, is_word = frame["first"].to_numpy(), (frame["word"] != "").to_numpy()
     own = frame.select(pl.col("token_ids").list.get(pl.col("first"))).to_series().to_numpy()
     kept = np.flatnonzero((position > 0) & is_word)
@@ -187,52 +189,61 @@ def looked_up(
     layers: the states of all tokens, one place at a time.
     vocabulary: on the device that is to compute.
     """
-    spaces = {name: Rows.of(vocabulary.rows, sample.fit.types) for name, sample in samples.items()}
+    spaces = {
+        name: Rows.of(vocabulary.rows, torch.from_numpy(sample.fit.types))
+        for name, sample in samples.items()
+    }
     for place in layers:
-        states = torch.from_numpy(place.hidden)
         for target, sample in samples.items():
-            for name, control, *found in _maps(states, sample, spaces[target], vocabulary.valid):
-                yield Looked(place.site, place.layer, target, name, control, *found)
+            found = _maps(place.hidden, sample, spaces[target], vocabulary.valid)
+            for (name, control), (rank, cosine) in sorted(found.items(), key=_place):
+                yield Looked(place.site, place.layer, target, name, control, rank, cosine)
+
+
+_Found = dict[tuple[str, bool], tuple[Int[np.ndarray, " n"], Float64[np.ndarray, " n"]]]
+
+
+def _place(found: tuple[tuple[str, bool], Any]) -> tuple[bool, int]:
+    """Where a map stands in the table: controls behind the others."""
+    (name, control), _ = found
+    return control, MAPS.index(name)
 
 
 def _maps(
-    hidden: torch.Tensor, sample: Sample, rows: Rows, valid: torch.Tensor
-) -> Iterator[tuple[str, bool, np.ndarray, np.ndarray]]:
-    """Name, whether it is the control, ranks and cosines of each map at one place."""
+    hidden: Float32[np.ndarray, "n d"], sample: Sample, rows: Rows, valid: torch.Tensor
+) -> _Found:
+    """The ranks and cosines by each map, and whether it is the control, at one place."""
     device = rows.rows.device
     fit = Fit(
-        hidden[torch.from_numpy(sample.fit.rows)].to(device),
+        torch.from_numpy(hidden[sample.fit.rows]).to(device),
         torch.from_numpy(sample.fit.type).to(device),
         torch.from_numpy(sample.inner).to(device),
     )
-    states = hidden[torch.from_numpy(sample.test.rows)].to(device)
+    states = torch.from_numpy(hidden[sample.test.rows]).to(device)
     centred = states.double() - fit.mean
     own, shuffled = (
         torch.from_numpy(types[sample.test.type]).to(device)
         for types in (sample.test.types, sample.test.shuffled)
     )
     # Those that are looked up among the same rows together.
-    mapped = [("centred", False, centred)]
+    mapped = {("centred", False): centred}
     for control, types in ((False, sample.fit.types), (True, sample.fit.shuffled)):
         targets = rows.centred(torch.from_numpy(types).to(device))
-        mapped += [(name, control, centred @ getattr(fit, name)(targets)) for name in FITTED]
-    several = torch.cat([each for *_, each in mapped]).float()
-    theirs = torch.cat([shuffled if control else own for _, control, _ in mapped])
-    for names, found in (
+        mapped |= {(name, control): centred @ getattr(fit, name)(targets) for name in FITTED}
+    several = torch.cat([*mapped.values()]).float()
+    theirs = torch.cat([shuffled if control else own for _, control in mapped])
+    z = (centred / fit.deviation).float()
+    found: _Found = {}
+    for keys, closest_rows in (
         ([("none", False)], closest(states, rows.rows, own, valid=valid)),
-        (
-            [("standardised", False)],
-            closest((centred / fit.deviation).float(), rows.standardised, own, valid=valid),
-        ),
-        (
-            [(name, control) for name, control, _ in mapped],
-            closest(several, rows.rows, theirs, valid=valid, offset=-rows.mean.float()),
-        ),
+        ([("standardised", False)], closest(z, rows.standardised, own, valid=valid)),
+        ([*mapped], closest(several, rows.rows, theirs, valid=valid, offset=-rows.mean.float())),
     ):
-        rank, cosine = (column.numpy(force=True) for column in (found.rank, found.cosine))
+        rank, cosine = closest_rows.rank.cpu().numpy(), closest_rows.cosine.cpu().numpy()
         rank[rank < 0] = int(valid.sum())  # a state without a direction is behind all
-        parts = zip(np.split(rank, len(names)), np.split(cosine, len(names)), strict=True)
-        yield from ((*name, *part) for name, part in zip(names, parts, strict=True))
+        parts = zip(*(np.split(each, len(keys)) for each in (rank, cosine)), strict=True)
+        found |= dict(zip(keys, parts, strict=True))
+    return found
 
 
 MEASURES = ("top1", "cosine")

@@ -12,6 +12,7 @@ import math
 from ..catalogue import ANALYSES, Kind, Products
 from ..network.size import ModelSize
 from ..settings import Experiment
+from ..texts.corpus import SPARE
 
 START_MINUTES = 10
 """Asked for whatever a job does: starting, importing, opening files over a network."""
@@ -41,6 +42,8 @@ MOST_ENDING = 8
 
 def tokens_of(experiment: Experiment) -> int:
     """An upper bound of the tokens that an experiment runs a model on, before tokenizing."""
+    if corpus := experiment.corpus:
+        return math.ceil(corpus.tokens * corpus.length / (corpus.length - SPARE)) + corpus.length
     if experiment.words is None:
         lengths = [len(prompt.prompt.encode()) for prompt in experiment.prompts]
         return sum(math.ceil(length / BYTES_PER_TOKEN) + AROUND for length in lengths)

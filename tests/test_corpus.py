@@ -1,0 +1,51 @@
+"""Running text: where it is cut into pieces, and what is refused."""
+
+import pytest
+from config_files import refused
+from texts import whitespace_tokenizer
+
+from tokentrails.running.cost import occurrences_of
+from tokentrails.settings import Corpus, Experiment
+from tokentrails.texts.corpus import SPARE, with_pieces_of
+from tokentrails.texts.tokenization import tokenize
+
+FILES = whitespace_tokenizer("a", "b", "c")
+
+
+def cut(text, tokens, length, context_length=64, files=FILES):
+    made = Experiment(
+        *("e", "e.yaml", (), "last", "default", ("resid",), ("decodability",), ()),
+        corpus=Corpus("t.txt", tokens, length),
+    )
+    return with_pieces_of(text, made, files, context_length, model="tiny")
+
+
+def test_pieces_follow_each_other_and_are_as_long_as_there_is_room():
+    made = cut("a b  c\n" * 9, 25, SPARE + 10)
+    pieces = [prompt.prompt for prompt in made.prompts]
+    assert pieces == ["a b c a b c a b c a", "b c a b c a b c a b", "c a b c a"]
+    assert [prompt.label for prompt in made.prompts] == ["piece00000", "piece00001", "piece00002"]
+    assert made.has_whole_texts and all(prompt.is_whole for prompt in made.prompts)
+    tokens, _ = tokenize(made, FILES, 64, model="tiny")
+    assert tokens.num_rows == 25 and set(tokens["word"].to_pylist()) == {"a", "b", "c"}
+
+
+def test_a_model_that_takes_fewer_tokens_has_shorter_pieces():
+    lengths = [len(p.prompt.split()) for p in cut("a " * 30, 30, 64, SPARE + 12).prompts]
+    assert lengths == [12, 12, 6]
+
+
+def test_a_text_that_is_too_short_is_refused():
+    problem = ("e.yaml", "'t.txt' has 20 tokens for 'tiny'", "21 are asked for", "longer text")
+    with refused(*problem):
+        cut("a b " * 10, 21, 32)
+
+
+@pytest.mark.parametrize("model", ["gpt2", "bert", "llama"])
+def test_no_piece_is_longer_than_is_asked_for(model, files):
+    """Of real kinds of tokenizers: the first word has no space, and special tokens are added."""
+    text = "The boat reached the river bank, and leaders don't transform 1845 naïve words. " * 60
+    made = cut(text, 600, 32, 40, files(model))
+    tokens, _ = tokenize(made, files(model), 40, model=model)
+    lengths = [len(ids) for ids in tokens["token_ids"].to_pylist()]
+    assert occurrences_of(made) >= tokens.num_rows >= 600 and max(lengths) <= 32

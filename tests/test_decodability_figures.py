@@ -1,0 +1,102 @@
+"""Figures of decodability: what is drawn is what the tables say."""
+
+import polars as pl
+import pytest
+from drawn import BAND, labels, line_points, notes, panels, values
+
+from tokentrails.figures.decodability import decodability, turned_and_lost
+from tokentrails.figures.pieces.theme import GREY
+
+DEPTH = 4
+SHARES = {"none": 0.2, "centred": 0.4, "standardised": 0.5, "orthogonal": 0.7, "ridge": 0.8}
+LABELS = {"as it is", "centred", "z-scores", "rotation", "ridge", "shuffled types"}
+
+
+def table(model="m", checkpoint="main", depth=DEPTH, lost=0.9, **columns):
+    """A made-up table: cosines halve by layer, and shares become `lost` times as large."""
+    rows = [
+        {
+            "model": model,
+            "checkpoint": checkpoint,
+            "experiment": "e",
+            "site": site,
+            "layer": layer,
+            "target": target,
+            "map": name,
+            "control": control,
+            "top1": (share := 0.01 if control else start * lost**layer),
+            "cosine": 0.8 * 0.5**layer,
+            "ci_low": share - 0.01,
+            "ci_high": share + 0.01,
+            "n": 500,
+            "n_types": 300,
+            "n_fit": 16000,
+            "few": False,
+        }
+        for site in ("final_norm", "resid")
+        for layer in range(depth + 1)
+        for target in ("own", "previous")
+        for name, start in SHARES.items()
+        for control in ((False, True) if name in ("orthogonal", "ridge") else (False,))
+    ]
+    return pl.DataFrame([row | columns for row in rows])
+
+
+def test_turned_and_lost_are_relative_to_layer_0_and_maps_are_as_they_are():
+    found = panels(chart := decodability(table(), **BAND))
+    assert list(found) == ["turned, and lost", "the token itself", "the token before it"]
+    points = line_points(found["turned, and lost"])
+    assert values(points, "series", "layer", "value") == {
+        *(("identity", layer, round(0.5**layer, 6)) for layer in range(DEPTH + 1)),
+        *(("decodable", layer, round(0.9**layer, 6)) for layer in range(DEPTH + 1)),
+    }
+    decoded = [row for row in points if row["series"] == "decodable"]
+    assert {round(row["value"] - row["low"], 4) for row in decoded} == {0.0125}  # 0.01 of 0.8
+    for title in list(found)[1:]:
+        assert labels(found[title]) == LABELS
+        points = line_points(found[title])
+        first = {row["series"]: row["value"] for row in points if row["layer"] == 0}
+        assert first["ridge"] == 0.8 and first["as it is"] == 0.2
+        grey = [row for row in points if row["colour"] == GREY]
+        assert {(row["series"], row["value"]) for row in grey} == {("shuffled types", 0.01)}
+        assert all(row["dashed"] for row in grey) and len(points) == 6 * (DEPTH + 1)
+    assert "500 tokens of 300 types" in notes(chart) and "16,000 tokens" in notes(chart)
+    assert "Few tokens" not in notes(chart)
+    assert "Few tokens" in notes(decodability(table(few=True), **BAND))
+
+
+def test_random_weights_are_grey_with_the_range_of_their_draws():
+    draws = [table("r", f"draw{i}", lost=lost) for i, lost in enumerate((0.5, 0.7))]
+    found = panels(chart := decodability(table(), pl.concat(draws), **BAND))
+    expected = {
+        "turned, and lost": ("decodable, random weights", 0.6, 0.5, 0.7),
+        "the token itself": ("random weights", 0.48, 0.4, 0.56),
+    }
+    for title, (series, *numbers) in expected.items():
+        (row,) = (
+            row
+            for row in line_points(found[title])
+            if row["layer"] == 1 and row["series"] == series
+        )
+        assert [row[key] for key in ("value", "low", "high")] == pytest.approx(numbers)
+        assert row["colour"] == GREY and not row["dashed"]
+    assert "identity, random weights" in labels(found["turned, and lost"])
+    assert "mean and range of 2 draws" in notes(chart)
+
+
+def test_the_composite_has_a_panel_for_each_model_over_its_depth():
+    both = pl.concat([table("deep", depth=8), table("flat", depth=2, lost=1.0)])
+    found = panels(turned_and_lost(both, **BAND))
+    assert list(found) == ["deep", "flat"]
+    points = line_points(found["flat"])
+    assert values(points, "series", "share", "value") == {
+        *(("identity", layer / 2, 0.5**layer) for layer in range(3)),
+        *(("decodable", layer / 2, 1.0) for layer in range(3)),
+    }
+
+
+def test_without_the_stream_or_without_anything_at_layer_0_there_is_nothing_to_show():
+    nothing = table().with_columns(top1=pl.lit(0.0), cosine=pl.lit(-0.1))
+    for draw in (decodability, turned_and_lost):
+        for each in (table().filter(site="final_norm"), nothing):
+            assert "nothing to show" in draw(each, **BAND).to_json()

@@ -1,0 +1,154 @@
+"""How far tokens have turned, and whether they are lost: identity beside what a map can decode."""
+
+import altair as alt
+import polars as pl
+
+from .pieces.lines import Frame, line_panel, value_range
+from .pieces.notes import CONTROL, band_note, control_note
+from .pieces.points import LINE, in_order, over_draws, points_frame, runs
+from .pieces.theme import GREY, colour, figure, nothing_to_show
+
+_TURNED, _DECODED = "identity", "decodable"
+_COLOURS = {_TURNED: colour(1), _DECODED: colour(0)}
+_MAPS = {
+    "ridge": "ridge",
+    "orthogonal": "rotation",
+    "standardised": "z-scores",
+    "centred": "centred",
+    "none": "as it is",
+}
+_TARGETS = {"own": "the token itself", "previous": "the token before it"}
+_SHUFFLED = "shuffled types"
+_INTERVAL = ("low", "high")
+_BEYOND = 1.05  # where labels stand, as a share of the layers
+_SIZE = (270, 210, ("series", "n", "n_types"))
+_SHARE, _OF_FIRST = "share decoded", "share of layer 0"
+
+
+def decodability(
+    table: pl.DataFrame, control: pl.DataFrame | None = None, *, title: str, confidence: float
+) -> alt.TopLevelMixin:
+    """Turned and lost relative to layer 0, then the share decoded by map, of each target.
+
+    `table` is the table decodability of one model and checkpoint, `control` the same of random
+    weights, of all draws.
+    """
+    stream = _stream(table)
+    turned = _relative(stream)
+    if turned.is_empty():
+        return nothing_to_show(title)
+    depth: int = stream.select(pl.col("layer").max()).item()
+    both = [turned]
+    maps = [_by_map(stream)]
+    if control is not None:
+        grey = _stream(control)
+        both.append(_of_draws(_relative(grey), "layer"))
+        ridge = _by_map(grey).filter(line="ridge")
+        maps.append(_of_draws(ridge, "target", "layer"))
+    turned, decoded = (pl.concat(each, how="diagonal_relaxed") for each in (both, maps))
+    frame = Frame.over_layers(depth, _BEYOND, _OF_FIRST, *value_range(turned, top=1), *_SIZE)
+    panels = [line_panel(turned, frame, title="turned, and lost")]
+    frame = Frame.over_layers(depth, _BEYOND, _SHARE, *value_range(decoded, top=1), *_SIZE)
+    panels += [
+        line_panel(decoded.filter(target=target), frame, title=name)
+        for target, name in _TARGETS.items()
+    ]
+    n, n_types, n_fit = stream.filter(target="own").select("n", "n_types", "n_fit").row(0)
+    notes = [
+        _note(),
+        f"Tested: {n:,} tokens of {n_types:,} types. Fitted: {n_fit:,} tokens of other types.",
+        f"{band_note(confidence, over='types')} Dashed grey: a ridge map fitted to types with "
+        "shuffled targets.",
+    ]
+    if stream["few"].any():
+        notes.append("Few tokens: the curves are no more than a hint.")
+    if control is not None:
+        notes.append(control_note(control))
+    chart = alt.concat(*panels, columns=3)
+    return figure(chart, title=title, notes=notes, width=3 * (frame.width + 120))
+
+
+def turned_and_lost(
+    decodability: pl.DataFrame, *, title: str, confidence: float
+) -> alt.TopLevelMixin:
+    """Identity and what ridge decodes, relative to layer 0: a panel per model, over its depth."""
+    points = _relative(_stream(decodability))
+    if points.is_empty():
+        return nothing_to_show(title)
+    last = pl.max_horizontal(pl.col("layer").max().over("run"), 1)
+    points = points.with_columns(share=(pl.col("layer") / last).round(6))
+    frame = Frame.over_depth(
+        "share", "layer / depth", _BEYOND, _OF_FIRST, *value_range(points, top=1), *_SIZE
+    )
+    panels = [
+        line_panel(points.filter(run=run), frame, title=run) for run in in_order(points["run"])
+    ]
+    columns = min(3, len(panels))
+    chart = alt.concat(*panels, columns=columns)
+    width = max(columns, 2) * (frame.width + 110)
+    notes = [_note(), band_note(confidence, over="types")]
+    return figure(chart, title=title, notes=notes, width=width)
+
+
+def _stream(table: pl.DataFrame) -> pl.DataFrame:
+    return runs(table.filter(site=LINE))
+
+
+def _relative(stream: pl.DataFrame) -> pl.DataFrame:
+    """A points frame of identity and of what ridge decodes, both as shares of their layer 0."""
+    own = stream.filter(~pl.col("control"), target="own")
+    identity = own.filter(map="none").with_columns(
+        line=pl.lit(_TURNED),
+        value="cosine",
+        low=pl.lit(None, pl.Float64),
+        high=pl.lit(None, pl.Float64),
+    )
+    ridge = own.filter(map="ridge").with_columns(
+        line=pl.lit(_DECODED), value="top1", low="ci_low", high="ci_high"
+    )
+    columns = pl.col("value", "low", "high").cast(pl.Float64)
+    first = pl.col("value").filter(pl.col("layer") == 0).first().over("run", "line")
+    shares = (
+        pl.concat([identity, ridge], how="vertical_relaxed")
+        .with_columns(first=first.cast(pl.Float64))
+        .filter(pl.col("first") > 0)
+        .with_columns(columns / pl.col("first"))
+    )
+    tint = pl.col("line").replace_strict(_COLOURS, return_dtype=pl.String)
+    kept = ("run", "layer", "n", "n_types")
+    return points_frame(shares, "value", _INTERVAL, *kept, line="line", colour=tint)
+
+
+def _by_map(stream: pl.DataFrame) -> pl.DataFrame:
+    """A points frame of the share decoded by each map, and by ridge with shuffled types."""
+    shown = stream.filter(~pl.col("control") | (pl.col("map") == "ridge"))
+    name = pl.col("map").replace_strict(_MAPS, return_dtype=pl.String)
+    tints = {name: colour(index) for index, name in enumerate(_MAPS)}
+    tint = pl.col("map").replace_strict(tints, return_dtype=pl.String)
+    shuffled = pl.col("control")
+    return points_frame(
+        shown,
+        "top1",
+        ("ci_low", "ci_high"),
+        *("target", "layer", "n", "n_types"),
+        line=pl.when(shuffled).then(pl.lit(_SHUFFLED)).otherwise(name),
+        colour=pl.when(shuffled).then(pl.lit(GREY)).otherwise(tint),
+        dashed=shuffled,
+    )
+
+
+def _of_draws(points: pl.DataFrame, *keys: str) -> pl.DataFrame:
+    """The mean of points over the draws of random weights, in grey, with their range."""
+    means = over_draws(points.drop("low", "high"), "value", "line", *keys)
+    alone = means["line"].n_unique() == 1
+    named = pl.lit(CONTROL) if alone else pl.format("{}, {}", "line", pl.lit(CONTROL))
+    return means.with_columns(line=named, series=named, colour=pl.lit(GREY), dashed=pl.lit(False))
+
+
+def _note() -> str:
+    return (
+        "Identity: mean cosine of states with the token's own embedding, which says how far they "
+        "have turned. Decodable: share of tokens found among all entries by a ridge map to the "
+        "embedding that is fitted to other types; what is not is lost to such maps. Each type "
+        "counts once; position 0 is left out."
+    )
