@@ -283,5 +283,5 @@ def test_the_same_seed_gives_the_same_table():
 def test_few_tokens_are_refused(monkeypatch):
     tokens = made()[2]
     monkeypatch.setattr(module, "LEAST", 5_000)
-    with pytest.raises(TokentrailsError, match=r"2,659 tokens of words.* 5,000 or more"):
+    with pytest.raises(TokentrailsError, match=r"3,000 tokens.* 5,000 or more"):
         samples(tokens, 0)

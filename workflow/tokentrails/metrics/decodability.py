@@ -134,10 +134,10 @@ def samples(tokens: pa.Table, seed: int) -> dict[str, Sample]:
     position, is_word = frame["first"].to_numpy(), (frame["word"] != "").to_numpy()
     own = frame.select(pl.col("token_ids").list.get(pl.col("first"))).to_series().to_numpy()
     kept = np.flatnonzero((position > 0) & is_word)
-    if len(kept) < LEAST:
+    if len(tokens) < LEAST:
         raise TokentrailsError(
-            f"the texts have {len(kept):,} tokens of words behind the first position, and maps of "
-            f"states are fitted on {LEAST:,} or more",
+            f"the texts have {len(tokens):,} tokens, and maps of states are fitted on {LEAST:,} or "
+            "more",
             where="the analysis decodability",
             hint=f"give the experiment file a longer text, such as 'corpus: {{tokens: {ENOUGH}}}'.",
         )
