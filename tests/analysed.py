@@ -18,6 +18,7 @@ TEXTS = {
 INSIDE = "The boat reached the river bank, =1+1 <b>leaders</b>."
 
 SUFFIXES = ("svg", "html", "png")
+SHAPES = ("geometry", "own_token")
 BLOCKS = ("heads", "neurons", "evolution", "attribution")
 RANK_TABLES = ("ranks", "ranks_by_class", "ranks_gap", "ranks_summary")
 RANK_RUNS = (("roberta", "full"), ("roberta", "plain"), ("llama", "plain"))
@@ -63,7 +64,10 @@ def _run(folder: Path) -> None:
         "own": {"analyses": ["senses"], "prompts": sense_prompts()},
         "texts": {"analyses": ["ranks"], "prompts": texts},
         "running": {"corpus": {"text": "running.txt", "tokens": 5000, "length": 40}},
-        "inside": {"analyses": list(BLOCKS), "prompts": [{"label": "boat", "prompt": INSIDE}]},
+        "inside": {
+            "analyses": [*BLOCKS, *SHAPES],
+            "prompts": [{"label": "boat", "prompt": INSIDE}],
+        },
     }
     for name, data in files.items():
         wf.write_yaml(folder / f"{name}.yaml", data)
@@ -86,4 +90,4 @@ def _run(folder: Path) -> None:
         "claims": {"enabled": False},  # they read nearly every table
     }
     wf.write_yaml(folder / "config/config.yaml", config)
-    wf.run(folder, *wf.ONE_THREAD, "--", "senses", *BLOCKS, *RANKS, *DECODED)
+    wf.run(folder, *wf.ONE_THREAD, "--", "senses", *BLOCKS, *SHAPES, *RANKS, *DECODED)

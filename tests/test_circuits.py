@@ -14,7 +14,8 @@ pytestmark = pytest.mark.e2e
 
 TABLES = ("attention", "heads", "head_summary", "activations", "first_position_neurons")
 TABLES += ("evolution", "predictions", "attribution", "attribution_sum")
-FIGURES = ("attention", "head_summary", "evolution", "attribution")
+TABLES += ("geometry", "own_token", "own_token_by_layer")
+FIGURES = ("attention", "head_summary", "evolution", "attribution", *analysed.SHAPES)
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +72,16 @@ def test_predictions_are_the_models_own(folder):
     assert last["top"].list.first().to_list() == rows["predicted"].to_list()
     lines = (folder / "results/metrics/llama/main/inside/predictions.txt").read_text()
     assert len(lines.splitlines()) >= len(ids) + 2
+
+
+def test_the_next_token_at_the_last_layer_is_as_probable_as_the_model_finds_it(folder):
+    seen, ids, tokenizer = model_run(folder)
+    known = sorted(set(tokenizer.get_vocab().values()))
+    own = seen.logits[0][:, known].log_softmax(-1)
+    rows = table(folder, "own_token").filter(space="unembedding", layer=3).sort("position")
+    wanted = [own[i, known.index(token)].item() for i, token in enumerate(ids[1:])]
+    assert rows["next_logprob"].to_list()[:-1] == pytest.approx(wanted, abs=1e-4)
+    assert rows["kl"].to_list() == [0] * len(ids)
 
 
 def test_what_moves_a_token_sums_up(folder):
