@@ -9,6 +9,7 @@ from tokentrails.figures.pieces.theme import GREY
 
 DEPTH = 4
 SHARES = {"none": 0.2, "centred": 0.4, "standardised": 0.5, "orthogonal": 0.7, "ridge": 0.8}
+DECODED = ("decodable, ridge", "decodable, rotation")
 LABELS = {"as it is", "centred", "z-scores", "rotation", "ridge", "shuffled types"}
 
 
@@ -48,9 +49,9 @@ def test_turned_and_lost_are_relative_to_layer_0_and_maps_are_as_they_are():
     points = line_points(found["turned, and lost"])
     assert values(points, "series", "layer", "value") == {
         *(("identity", layer, round(0.5**layer, 6)) for layer in range(DEPTH + 1)),
-        *(("decodable", layer, round(0.9**layer, 6)) for layer in range(DEPTH + 1)),
+        *((name, layer, round(0.9**layer, 6)) for name in DECODED for layer in range(DEPTH + 1)),
     }
-    decoded = [row for row in points if row["series"] == "decodable"]
+    decoded = [row for row in points if row["series"] == DECODED[0]]
     assert {round(row["value"] - row["low"], 4) for row in decoded} == {0.0125}  # 0.01 of 0.8
     for title in list(found)[1:]:
         assert labels(found[title]) == LABELS
@@ -69,7 +70,7 @@ def test_random_weights_are_grey_with_the_range_of_their_draws():
     draws = [table("r", f"draw{i}", lost=lost) for i, lost in enumerate((0.5, 0.7))]
     found = panels(chart := decodability(table(), pl.concat(draws), **BAND))
     expected = {
-        "turned, and lost": ("decodable, random weights", 0.6, 0.5, 0.7),
+        "turned, and lost": ("decodable, ridge, random weights", 0.6, 0.5, 0.7),
         "the token itself": ("random weights", 0.48, 0.4, 0.56),
     }
     for title, (series, *numbers) in expected.items():
@@ -91,7 +92,7 @@ def test_the_composite_has_a_panel_for_each_model_over_its_depth():
     points = line_points(found["flat"])
     assert values(points, "series", "share", "value") == {
         *(("identity", layer / 2, 0.5**layer) for layer in range(3)),
-        *(("decodable", layer / 2, 1.0) for layer in range(3)),
+        *((name, layer / 2, 1.0) for name in DECODED for layer in range(3)),
     }
 
 

@@ -5,11 +5,12 @@ import polars as pl
 
 from .pieces.lines import Frame, line_panel, value_range
 from .pieces.notes import CONTROL, band_note, control_note
-from .pieces.points import LINE, in_order, over_draws, points_frame, runs
+from .pieces.points import LINE, in_order, mapped, over_draws, points_frame, runs
 from .pieces.theme import GREY, colour, figure, nothing_to_show
 
-_TURNED, _DECODED = "identity", "decodable"
-_COLOURS = {_TURNED: colour(1), _DECODED: colour(0)}
+_TURNED = "identity"
+_DECODED = {"ridge": "decodable, ridge", "orthogonal": "decodable, rotation"}
+_COLOURS = {name: colour(index) for index, name in enumerate((*_DECODED.values(), _TURNED))}
 _MAPS = {
     "ridge": "ridge",
     "orthogonal": "rotation",
@@ -71,7 +72,7 @@ def decodability(
 def turned_and_lost(
     decodability: pl.DataFrame, *, title: str, confidence: float
 ) -> alt.TopLevelMixin:
-    """Identity and what ridge decodes, relative to layer 0: a panel per model, over its depth."""
+    """Identity and what maps decode, relative to layer 0: a panel per model, over its depth."""
     points = _relative(_stream(decodability))
     if points.is_empty():
         return nothing_to_show(title)
@@ -95,7 +96,7 @@ def _stream(table: pl.DataFrame) -> pl.DataFrame:
 
 
 def _relative(stream: pl.DataFrame) -> pl.DataFrame:
-    """A points frame of identity and of what ridge decodes, both as shares of their layer 0."""
+    """A points frame of identity and of what fitted maps decode, as shares of their layer 0."""
     own = stream.filter(~pl.col("control"), target="own")
     identity = own.filter(map="none").with_columns(
         line=pl.lit(_TURNED),
@@ -103,13 +104,13 @@ def _relative(stream: pl.DataFrame) -> pl.DataFrame:
         low=pl.lit(None, pl.Float64),
         high=pl.lit(None, pl.Float64),
     )
-    ridge = own.filter(map="ridge").with_columns(
-        line=pl.lit(_DECODED), value="top1", low="ci_low", high="ci_high"
+    decoded = own.filter(pl.col("map").is_in(list(_DECODED))).with_columns(
+        line=mapped("map", _DECODED), value="top1", low="ci_low", high="ci_high"
     )
     columns = pl.col("value", "low", "high").cast(pl.Float64)
     first = pl.col("value").filter(pl.col("layer") == 0).first().over("run", "line")
     shares = (
-        pl.concat([identity, ridge], how="vertical_relaxed")
+        pl.concat([identity, decoded], how="vertical_relaxed")
         .with_columns(first=first.cast(pl.Float64))
         .filter(pl.col("first") > 0)
         .with_columns(columns / pl.col("first"))
@@ -148,7 +149,7 @@ def _of_draws(points: pl.DataFrame, *keys: str) -> pl.DataFrame:
 def _note() -> str:
     return (
         "Identity: mean cosine of states with the token's own embedding, which says how far they "
-        "have turned. Decodable: share of tokens found among all entries by a ridge map to the "
-        "embedding that is fitted to other types; what is not is lost to such maps. Each type "
-        "counts once; position 0 is left out."
+        "have turned. Decodable: share of tokens found among all entries by a map to the embedding "
+        "that is fitted to other types; what one map loses, another may find. Each type counts "
+        "once; position 0 is left out."
     )
