@@ -19,6 +19,7 @@ from tokentrails.metrics.attribution import attribution
 from tokentrails.metrics.evolution import Lens, evolution
 from tokentrails.metrics.heads import HeadTables
 from tokentrails.metrics.neurons import neurons
+from tokentrails.metrics.own_token import Readout, own_token
 from tokentrails.metrics.ranks import Vocabulary
 from tokentrails.network.load import load_language_model
 from tokentrails.network.parts import Parts
@@ -74,7 +75,7 @@ def test_ranks(problem, k):
 
 
 def circuit_tables(made):
-    """Every table of heads, neurons, evolution and attribution, by name."""
+    """Every table of heads, neurons, evolution, attribution and own tokens, by name."""
     parts, texts = Parts.from_model(made.model, made.folder), made.texts
     spaces = Spaces(parts, made.names)
     heads = HeadTables(spaces, (0, 2), (1, 3), (0, 2), 4, 0.9, PROVENANCE)
@@ -85,7 +86,9 @@ def circuit_tables(made):
     evolved, predicted = evolution(texts, lens, top=5, prefix=str, provenance=PROVENANCE)
     by_part, sums = attribution(texts, made.trace, parts, made.own, provenance=PROVENANCE)
     listed = neurons(spaces, layers=range(3), top=4, high_bias=0.9, provenance=PROVENANCE)
+    readout = Readout(made.model, made.architecture, parts, made.names)
     return {
+        "own_token": own_token(made.tokens, readout, provenance=PROVENANCE),
         "attention": pa.concat_tables(attention),
         "heads": pa.concat_tables(lists),
         "head_summary": heads.summary.table(),

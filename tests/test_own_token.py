@@ -16,7 +16,8 @@ from tiny_models import TinyModel, frame
 
 from tokentrails.errors import TokentrailsError
 from tokentrails.metrics import own_token as module
-from tokentrails.metrics.own_token import HEADLESS, Readout, own_token, own_token_by_layer
+from tokentrails.metrics.own_token import HEADLESS, Readout, own_token
+from tokentrails.metrics.own_token_by_layer import own_token_by_layer
 
 KEYS = ["label", "position", "layer", "space"]
 NUMBERS = ["own_rank", "own_logprob", "next_rank", "next_logprob", "entropy", "kl"]

@@ -100,8 +100,9 @@ def test_figures_are_drawn_where_their_tables_are_made(targets):
         f"results/figures/nano/all/{experiment}/perturbation_steps"
         for experiment in ("moved", "natural")
     }
-    shapes = ("geometry", "own_token")
-    assert {f"results/figures/nano/step0/texts/{name}" for name in shapes} < drawn
+    runs = ("step1/texts/geometry", "step0/texts/own_token")
+    assert {f"results/figures/nano/{run}" for run in runs} < drawn
+    assert "results/figures/nano/step0/texts/geometry" not in drawn
     maps = {path for path in drawn if path.endswith("geometry_steps")}
     assert maps == {"results/figures/nano/all/texts/geometry_steps"}
     composites = {path for path in drawn if "composites" in path}

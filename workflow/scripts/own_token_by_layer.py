@@ -4,7 +4,7 @@ from _job import job
 
 with job(snakemake):
     from tokentrails.files.tables import provenance_of, read_table, write_table
-    from tokentrails.metrics.own_token import own_token_by_layer
+    from tokentrails.metrics.own_token_by_layer import own_token_by_layer
     from tokentrails.statistics.settings import Statistics
 
     table = read_table(snakemake.input[0])

@@ -324,7 +324,7 @@ FIGURES = (
     Figure("geometry", ("geometry",),
         "lengths, largest activations, spectra, curvature and neighbouring layers, by layer",
         _RUN + "the shape of the states", "Geometry", control="geometry", options=_BAND,
-        target="geometry"),
+        target="geometry", reference_only=True),
     Figure("decodability", ("decodability",),
         "how far tokens have turned, and whether they can still be decoded",
         _RUN + "what is turned, and what is lost", "Vocabulary", control="decodability",

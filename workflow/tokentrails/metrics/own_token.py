@@ -22,15 +22,13 @@ from ..files.states import places
 from ..network.architectures import Architecture
 from ..network.parts import Parts
 from ..network.stream import StreamReader
-from ..statistics.settings import Statistics
 from ..texts.whole import WholeText, whole_texts
 from ..texts.word_classes import word_class
 from ..vocabulary.cosines import slices
 from ..vocabulary.ranks import closest
 from .columns.frame import describe_frame, with_run
-from .columns.means import MEANINGS as MEAN_MEANINGS
-from .columns.means import mean_curves
 from .columns.whole_texts import each_text, refuse_stream
+from .own_token_by_layer import NATS, SPACE_MEANINGS
 
 LOGITS_BYTES = 64 << 20
 """Most bytes of the logits of one layer that are there at a time."""
@@ -38,15 +36,11 @@ LOGITS_BYTES = 64 << 20
 HEADLESS = "the weights have no head, so there is the embedding space alone"
 _KEYS = ("label", "position", "layer", "space")
 _RANKS = ("own_rank", "next_rank")
-_NATS = ("own_logprob", "next_logprob", "entropy", "kl")
 
 MEANINGS = {
     "word_class": "function, content, punctuation or other, of the word that the token is part of; "
     "null: a special token",
-    "layer": "blocks passed by the stream",
-    "space": "embedding: among the rows of the input embedding matrix, by cosine; unembedding: by "
-    "logit, after the final norm and the unembedding (of encoders: the masked-token head; missing "
-    "where the weights have none)",
+    **SPACE_MEANINGS,
     "own_rank": "how many of the tokenizer's entries are strictly ahead of the token itself",
     "own_logprob": "log-probability of the token itself; null: embedding, as cosines are no logits",
     "next_rank": "the same as own_rank of the text's next token; null: its last one",
@@ -55,23 +49,7 @@ MEANINGS = {
     "kl": "Kullback-Leibler divergence of this distribution from the model's own output, sum of "
     "p log(p / q) with the output p; null: embedding",
 }
-UNITS = dict.fromkeys(_RANKS, "vocabulary rows") | dict.fromkeys(_NATS, "nats")
-
-MEASURES = {
-    "own_log_rank": "log10(1 + own_rank)",
-    "own_first": "share of the tokens with own_rank 0",
-    "next_log_rank": "log10(1 + next_rank)",
-    "next_first": "share of the tokens with next_rank 0",
-    **{name: name for name in _NATS},
-}
-BY_LAYER_MEANINGS = {
-    **MEAN_MEANINGS,
-    "measure": "what the mean is of: "
-    + ", ".join(k if k == v else f"{k} ({v})" for k, v in MEASURES.items()),
-    "word_class": "class of the words that the tokens are part of; null: all of them",
-    "mean": "over the tokens of words, without those at position 0",
-    "n": "how many tokens",
-}
+UNITS = dict.fromkeys(_RANKS, "vocabulary rows") | dict.fromkeys(NATS, "nats")
 
 Numbers = dict[str, Tensor]
 """By column: a number for each layer and token; NaN, or -1 of ranks, where there is none."""
@@ -146,8 +124,8 @@ class Readout:
             ).rank.view(layers, -1)
             for which, name in enumerate(_RANKS)
         }
-        nothing = torch.full(numbers["own_rank"].shape, torch.nan)
-        return numbers | dict.fromkeys(_NATS, nothing)
+        nothing = torch.full_like(numbers["own_rank"], torch.nan, dtype=torch.float32)
+        return numbers | dict.fromkeys(NATS, nothing)
 
     def _unembedding(
         self, states: Float32[Tensor, "layers n d"], ids: Int64[Tensor, "2 n"]
@@ -261,43 +239,3 @@ def _column(name: str, values: Tensor) -> pl.Series:
         ranks = pl.Series(name, values.cpu().numpy()).cast(pl.Int32)
         return ranks.set(ranks < 0, None)
     return pl.Series(name, values.cpu().numpy()).cast(pl.Float32)
-
-
-def own_token_by_layer(
-    table: pa.Table, statistics: Statistics, *, provenance: Mapping[str, str]
-) -> pa.Table:
-    """The table `own_token_by_layer`: means over the tokens of words, all and by class.
-
-    Parameters
-    ----------
-    table: as `own_token` gives it.
-    """
-    frame = pl.DataFrame(pl.from_arrow(table)).filter(
-        pl.col("position") > 0, pl.col("word_class").is_not_null()
-    )
-    values = frame.select(
-        *("label", "position", "layer", "space", "word_class", *_NATS),
-        *(
-            measure.cast(pl.Float32).alias(f"{name}_{kind}")
-            for name in ("own", "next")
-            for kind, measure in {
-                "log_rank": (1 + pl.col(f"{name}_rank")).log10(),
-                "first": pl.col(f"{name}_rank") == 0,
-            }.items()
-        ),
-        site=pl.lit("resid"),
-    )
-    curves = [
-        mean_curves(values, by=["space", *by], values=list(MEASURES), statistics=statistics)
-        for by in ([], ["word_class"])
-    ]
-    curves[0] = curves[0].with_columns(word_class=pl.lit(None, pl.String))
-    found = pl.concat(curves, how="diagonal").drop("site")
-    keys = ("measure", "space", "word_class", "layer")
-    return describe_frame(
-        with_run(found.select(*keys, pl.exclude(*keys)).sort(*keys), provenance),
-        title="own_token: means by layer and class of words",
-        provenance=dict(provenance) | statistics.provenance,
-        meanings=MEANINGS | BY_LAYER_MEANINGS,
-        units=dict.fromkeys(("mean", "ci_low", "ci_high"), "that of the measure; log10, or nats"),
-    )

@@ -26,8 +26,8 @@ def compact(x: Float[np.ndarray, "n d"]) -> Float64[np.ndarray, "n k"]:
 
     Their inner products are kept, which is all that the measures of this module look at.
     """
-    wide = np.asarray(x, dtype=np.float64)
-    wide = wide - wide.mean(axis=0)
+    wide = np.array(x, dtype=np.float64)
+    wide -= wide.mean(axis=0)
     if len(x) < x.shape[1]:  # X' = QR: the columns of R are the words in the basis Q
         return np.asarray(np.linalg.qr(wide.T, mode="r")).T
     return wide

@@ -1,0 +1,78 @@
+"""The token itself and the next one by layer: means over the table `own_token`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import polars as pl
+import pyarrow as pa
+
+from ..statistics.settings import Statistics
+from .columns.frame import describe_frame, with_run
+from .columns.means import MEANINGS as MEAN_MEANINGS
+from .columns.means import mean_curves
+
+NATS = ("own_logprob", "next_logprob", "entropy", "kl")
+
+SPACE_MEANINGS = {
+    "layer": "blocks passed by the stream",
+    "space": "embedding: among the rows of the input embedding matrix, by cosine; unembedding: by "
+    "logit, after the final norm and the unembedding (of encoders: the masked-token head; missing "
+    "where the weights have none)",
+}
+MEASURES = {
+    "own_log_rank": "log10(1 + own_rank)",
+    "own_first": "share of the tokens with own_rank 0",
+    "next_log_rank": "log10(1 + next_rank)",
+    "next_first": "share of the tokens with next_rank 0",
+    **{name: name for name in NATS},
+}
+MEANINGS = {
+    **MEAN_MEANINGS,
+    **SPACE_MEANINGS,
+    "measure": "what the mean is of: "
+    + ", ".join(k if k == v else f"{k} ({v})" for k, v in MEASURES.items()),
+    "word_class": "class of the words that the tokens are part of; null: all of them",
+    "mean": "over the tokens of words, without those at position 0",
+    "n": "how many tokens",
+}
+
+
+def own_token_by_layer(
+    table: pa.Table, statistics: Statistics, *, provenance: Mapping[str, str]
+) -> pa.Table:
+    """The table `own_token_by_layer`: means over the tokens of words, all and by class.
+
+    Parameters
+    ----------
+    table: `own_token`.
+    """
+    frame = pl.DataFrame(pl.from_arrow(table)).filter(
+        pl.col("position") > 0, pl.col("word_class").is_not_null()
+    )
+    values = frame.select(
+        *("label", "position", "layer", "space", "word_class", *NATS),
+        *(
+            measure.cast(pl.Float32).alias(f"{name}_{kind}")
+            for name in ("own", "next")
+            for kind, measure in {
+                "log_rank": (1 + pl.col(f"{name}_rank")).log10(),
+                "first": pl.col(f"{name}_rank") == 0,
+            }.items()
+        ),
+        site=pl.lit("resid"),
+    )
+    curves = [
+        mean_curves(values, by=["space", *by], values=list(MEASURES), statistics=statistics)
+        for by in ([], ["word_class"])
+    ]
+    curves[0] = curves[0].with_columns(word_class=pl.lit(None, pl.String))
+    found = pl.concat(curves, how="diagonal").drop("site")
+    keys = ("measure", "space", "word_class", "layer")
+    return describe_frame(
+        with_run(found.select(*keys, pl.exclude(*keys)).sort(*keys), provenance),
+        title="own_token: means by layer and class of words",
+        provenance=dict(provenance) | statistics.provenance,
+        meanings=MEANINGS,
+        units=dict.fromkeys(("mean", "ci_low", "ci_high"), "that of the measure; log10, or nats"),
+    )
