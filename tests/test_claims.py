@@ -499,11 +499,13 @@ def test_a_difference_is_of_the_groups_in_their_order():
     assert "'z'" in number(rows, sql, difference=("x", "z")).reason
 
 
-def test_null_and_nan_take_no_part_and_nothing_left_is_a_reason():
-    assert number({"unit": ["a", "b", "c"], "value": [1.0, None, float("nan")]}).n == 1
+def test_nulls_take_no_part_and_what_is_no_number_is_a_reason():
+    assert number({"unit": ["a", "b"], "value": [1.0, None]}).n == 1
+    found = number({"unit": ["a", "b", "c"], "value": [1.0, None, float("nan")]})
+    assert found.value is None and "NaN in 1 of 3 rows" in found.reason
     assert "null" in number({"unit": ["a"], "value": [None]}).reason
     assert "no rows" in number({"unit": [], "value": []}).reason
-    assert "infinite in 1 rows" in number({"unit": ["a", "b"], "value": [1.0, np.inf]}).reason
+    assert "infinite in 1 of 2 rows" in number({"unit": ["a", "b"], "value": [1.0, np.inf]}).reason
 
 
 def test_few_units_have_no_interval():

@@ -405,6 +405,7 @@ def test_the_control_of_an_experiment_differs_by_the_words_alone(here):
         ({"prompts": [PROMPT]}, ["two words"], ["replace", "two words"]),
         ({"prompts": [PROMPT]}, [], ["replace"]),
         ({"prompts": [PROMPT | {"word": "led"}]}, ["one"], ["'a' of the file e.yaml", "spelling"]),
+        ({"prompts": [PROMPT]}, ["Lead"], ["experiments.e.replace", "'lead'", "itself"]),
     ],
 )
 def test_what_cannot_be_replaced_is_refused(here, data, words, parts):

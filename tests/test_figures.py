@@ -73,6 +73,7 @@ def tables(
                 }
                 | {"final_similarity": end, "final_norm_similarity": end - 0.15 if norm else None}
                 | {"context_dominance_layer": 2 + (m + w) % 4 if m % 4 else None}
+                | {"context_pairs": 1}
             )
         for (a, sense_a, _), (b, sense_b, _) in itertools.combinations(members, 2):
             relation = "within" if sense_a == sense_b else "between"

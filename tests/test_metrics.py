@@ -310,6 +310,7 @@ def test_without_pairs_context_is_empty_and_dominance_is_null():
     full = tables(*random_layers())[1]
     assert second.schema.equals(full.schema, check_metadata=True)
     assert third["context_dominance_layer"].to_pylist() == [None] * 3
+    assert third["context_pairs"].to_pylist() == [0] * 3
 
 
 def test_without_context_dominance_is_null():
@@ -318,7 +319,9 @@ def test_without_context_dominance_is_null():
     alone = summary(first, None, depth=DEPTH, threshold=0.1, provenance=PROVENANCE)
     assert set(alone["context_dominance_layer"].to_pylist()) == {None}
     assert alone.schema.equals(third.schema, check_metadata=True)
-    assert alone.drop("context_dominance_layer").equals(third.drop("context_dominance_layer"))
+    of_context = ["context_dominance_layer", "context_pairs"]
+    assert alone.drop(of_context).equals(third.drop(of_context))
+    assert set(alone["context_pairs"].to_pylist()) == {0} < set(third["context_pairs"].to_pylist())
 
 
 # --- on models --------------------------------------------------------------------------------

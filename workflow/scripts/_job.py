@@ -33,7 +33,8 @@ def job(snakemake, libraries="tables"):
     logging.basicConfig(filename=log, filemode="w", level=logging.INFO, format="%(message)s")
     logging.captureWarnings(True)
     warnings.simplefilter("default")
-    wildcards = ", ".join(f"{name} {value}" for name, value in snakemake.wildcards.items())
+    values = ", ".join(f"{name} {value}" for name, value in snakemake.wildcards.items())
+    name = f"{snakemake.rule} ({values})" if values else snakemake.rule
     try:
         if any(path.endswith(".parquet") for path in snakemake.input):
             from tokentrails.files.origin import refuse_strangers
@@ -41,19 +42,19 @@ def job(snakemake, libraries="tables"):
             refuse_strangers(snakemake.input)
         yield
     except TokentrailsError as error:
-        _stop(f"{snakemake.rule} ({wildcards}): {error}")
+        _stop(f"{name}: {error}")
     # Libraries written in Rust panic with an error that is no Exception.
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt | SystemExit):
             raise
         if is_disk_full(error):
             _stop(
-                f"{snakemake.rule} ({wildcards}): the disk is full: {error}\n"
+                f"{name}: the disk is full: {error}\n"
                 "Hint: make room, then run the same command again; finished outputs are kept."
             )
         logging.info(traceback.format_exc())
         _stop(
-            f"{snakemake.rule} ({wildcards}): {type(error).__name__}: {error}\n"
+            f"{name}: {type(error).__name__}: {error}\n"
             f"Hint: this is unexpected; the traceback is in {log}."
         )
     logging.info(JobCost.since(STARTED))

@@ -22,7 +22,11 @@ with job(snakemake):
     for path in snakemake.input.get("control"):
         table = read_table(path)
         control = pl.DataFrame(pl.from_arrow(table))
-        control_provenance["control_hash"] = provenance_of(table)["experiment_hash"]
+        about = provenance_of(table)
+        control_provenance = {
+            "control": about["experiment"],
+            "control_hash": about["experiment_hash"],
+        }
     separated = separate(states, tokens, baseline, statistics, pooling, control)
     over_words = OverWords(separated, statistics)
     provenance = provenance_of(states.metadata) | statistics.provenance

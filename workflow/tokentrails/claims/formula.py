@@ -118,8 +118,9 @@ def estimate(
     known = rows.drop_nulls("value")
     if known.is_empty():
         return Estimate(reason=f"the value is null in all {rows.height:,} rows")
-    if infinite := known.filter(~pl.col("value").is_finite()).height:
-        return Estimate(reason=f"the value is infinite in {infinite:,} rows")
+    for kind, odd in (("NaN", known["value"].is_nan()), ("infinite", known["value"].is_infinite())):
+        if n := odd.sum():
+            return Estimate(reason=f"the value is {kind} in {n:,} of {rows.height:,} rows")
     groups = list(difference or ("",))
     if lacking := set(groups) - set(known["group"]):
         return Estimate(reason=f"no row has a value in the group {min(lacking)!r}")
@@ -167,7 +168,7 @@ def _number(curves: np.ndarray) -> np.ndarray:
 
 
 def _rows(found: pl.DataFrame, difference: tuple[str, str] | None, where: str) -> pl.DataFrame:
-    """The columns unit, group and value, checked; NaN is null."""
+    """The columns unit, group and value, checked."""
     wanted = ["unit", "value"] + (["group"] if difference else [])
     if lacking := [name for name in wanted if name not in found.columns]:
         raise TokentrailsError(
@@ -183,5 +184,5 @@ def _rows(found: pl.DataFrame, difference: tuple[str, str] | None, where: str) -
             hint="compute a number, or cast it with CAST(… AS DOUBLE).",
         )
     group = pl.col("group").cast(pl.String) if difference else pl.lit("")
-    value = pl.col("value").cast(pl.Float64).fill_nan(None)
+    value = pl.col("value").cast(pl.Float64)
     return found.select(pl.col("unit").cast(pl.String), value, group=group).drop_nulls("unit")

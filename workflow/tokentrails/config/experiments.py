@@ -30,6 +30,7 @@ from ..settings import (
 from ..texts.replacement import replaced
 from ..texts.shuffle import shuffled
 from ..texts.template import Template
+from ..texts.word_classes import plain
 from .senses import check_senses
 
 # The analyses that look inside the blocks.
@@ -164,6 +165,12 @@ def _replaced(
             raise where.error(
                 f"the target of the text {old.label!r} of the file {file} does not stand in it",
                 "check its spelling, case and 'occurrence'.",
+            )
+        assert new.word is not None and new.stands_for is not None
+        if plain(new.word.strip()) == plain(new.stands_for):
+            raise where.error(
+                f"the target {new.stands_for!r} of the file {file} would be replaced with itself",
+                "list other words; targets and words meet in turn, both in alphabetical order.",
             )
         prompts.append(new)
     return replace(content, prompts=tuple(prompts))

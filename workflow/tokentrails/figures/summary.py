@@ -33,7 +33,7 @@ def summary(summary: pl.DataFrame, *, title: str) -> alt.TopLevelMixin:
     table = summary.with_columns(name=name)
     rows = _rows(table)
     marks = _marks(
-        table.select("word", "name", *_MEASURES).join(
+        table.select("word", "name", "context_pairs", *_MEASURES).join(
             rows, on=["word", "name"], maintain_order="left"
         )
     )
@@ -70,9 +70,10 @@ def _rows(table: pl.DataFrame) -> pl.DataFrame:
 
 def _marks(table: pl.DataFrame) -> pl.DataFrame:
     """One mark per row and measure: layer (null: never), range of the texts, how many never."""
-    long = table.unpivot(
-        list(_MEASURES), index=["y", "text"], variable_name="measure", value_name="layer"
-    )
+    keys = ["y", "text", "context_pairs"]
+    long = table.unpivot(list(_MEASURES), index=keys, variable_name="measure", value_name="layer")
+    # Without a second text there is no context similarity, which is not one that never falls.
+    long = long.filter((pl.col("measure") == "half_life_layer") | (pl.col("context_pairs") > 0))
     layer = pl.col("layer")
     marks = long.group_by("y", "text", "measure", maintain_order=True).agg(
         median=layer.cast(pl.Float64).fill_null(_UNREACHED).median(),

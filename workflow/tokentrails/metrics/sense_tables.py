@@ -24,7 +24,7 @@ from .senses import CONTROL_COLUMNS, CONTROLLED, MEASURES, STATISTICS, WORD_COLU
 
 MEANINGS = {
     "measure": f"the form of the similarity: {', '.join(MEASURES)}; null without a baseline, but "
-    "for the cosine",
+    "for the cosine and matched",
     "sense_a": "the sense that comes first in the alphabet",
     "sense_b": "the other sense; null: no text of it is left",
     "n_a": "texts of sense_a",

@@ -25,6 +25,7 @@ MEANINGS = {
     "study); null where the model has no final norm, or it was not read",
     "context_dominance_layer": "first layer of resid where context similarity is below identity; "
     "null: never, or no other text has the token",
+    "context_pairs": "pairs of texts that context similarity is the mean of; 0: none has the token",
     "half_life_threshold": "the cosine below which identity counts as lost",
 }
 
@@ -69,6 +70,7 @@ def summary(
         .join(final, on="label", how="left")
         .join(normed, on="label", how="left")
         .join(_dominance(stream, context), on="label", how="left")
+        .with_columns(pl.col("context_pairs").fill_null(0))
         .sort("label")
     )
     return describe_frame(
@@ -79,15 +81,19 @@ def summary(
         units={
             name: "cosine" if name.endswith("similarity") else "layer"
             for name in MEANINGS
-            if name != "half_life_threshold"
+            if name not in ("half_life_threshold", "context_pairs")
         },
     )
 
 
 def _dominance(stream: pl.DataFrame, context: pa.Table | None) -> pl.DataFrame:
-    """Per label, the first layer at which its mean context similarity is below its identity."""
+    """Per label, the first layer at which its mean context similarity is below its identity.
+
+    And how many pairs that is the mean of.
+    """
     if context is None:
-        return pl.DataFrame(schema={"label": pl.String, "context_dominance_layer": pl.Int32})
+        integers = dict.fromkeys(("context_dominance_layer", "context_pairs"), pl.Int32)
+        return pl.DataFrame(schema={"label": pl.String, **integers})
     pairs = pl.DataFrame(pl.from_arrow(context)).filter(pl.col("site") == "resid")
     sides = pl.concat(
         pairs.select("layer", "cosine", "relation", label=side) for side in ("label_a", "label_b")
@@ -95,8 +101,11 @@ def _dominance(stream: pl.DataFrame, context: pa.Table | None) -> pl.DataFrame:
     between = (pl.col("relation") == "between").fill_null(False)
     sides = sides.filter(between | ~between.any().over("label"))
     mean = sides.group_by("label", "layer").agg(
-        context=pl.col("cosine").sort().mean()  # sorted: the mean must not depend on row order
+        context=pl.col("cosine").sort().mean(),  # sorted: the mean must not depend on row order
+        n=pl.len().cast(pl.Int32),
     )
     both = stream.join(mean, on=["label", "layer"])
-    dominated = both.filter(pl.col("context") < pl.col("cosine"))
-    return dominated.group_by("label").agg(context_dominance_layer=pl.col("layer").min())
+    dominated = pl.col("layer").filter(pl.col("context") < pl.col("cosine"))
+    return both.group_by("label").agg(
+        context_dominance_layer=dominated.min(), context_pairs=pl.col("n").max()
+    )
