@@ -52,12 +52,13 @@ def test_similarities_are_compared_with_the_baseline_of_their_checkpoint(folder)
         chance = read(folder, step, "baseline/baseline").filter(pl.col("kind") == "embedding")
         identity = read(folder, step, "with/identity")
         both = identity.join(
-            chance.select("site", "layer", chance="cosine"), on=["site", "layer"], how="left"
+            chance.select("site", "layer", mean="cosine"), on=["site", "layer"], how="left"
         )
         forms = [form for form in FORMS if form != MATCHED]  # few words make few pairs
-        assert both.select("chance", *forms).null_count().sum_horizontal().item() == 0
-        difference = both["cosine"] - both["chance"] - both["adjusted"]
+        assert both.select("mean", *forms).null_count().sum_horizontal().item() == 0
+        difference = both["cosine"] - both["mean"] - both["adjusted"]
         assert difference.abs().max() < 1e-6
+        assert set(both["chance"]) == {"texts"}
     table = pq.read_table(folder / "results/metrics/m/step0/with/identity.parquet")
     chance = pq.read_table(folder / "results/metrics/m/step0/baseline/baseline.parquet")
     made_with, own = (t.schema.metadata for t in (table, chance))
