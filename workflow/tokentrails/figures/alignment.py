@@ -5,7 +5,7 @@ import polars as pl
 
 from .pieces.groups import KEPT, stream
 from .pieces.layer_panels import layer_panels
-from .pieces.notes import interval_note, left_out, reference_name, warnings_of
+from .pieces.notes import TRAININGS, interval_note, left_out, reference_name, warnings_of
 from .pieces.points import points_frame
 from .pieces.theme import GREY, colour, figure, nothing_to_show
 
@@ -42,11 +42,12 @@ def alignment(
     if points.is_empty():
         return nothing_to_show(title, warnings)
     panels, thinned = layer_panels(points, "similarity")
+    few = f" Few {'trainings' if TRAININGS in table.columns else 'words'}: too few to lean on."
     notes = [
         f"Words at a checkpoint beside the same words at {reference_name(table)}, the reference. A "
         "rotation between the two lowers the mean cosine, but neither CKA nor Procrustes "
         "similarity. Dashed: what Procrustes similarity finds in words matched at random.",
-        f"Words: {points.item(0, 'n')}.",
+        f"Words: {points.item(0, 'n')}." + (few if points["few"].any() else ""),
         interval_note(table, confidence, method="jackknife"),
         *left_out(table),
         *thinned,

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float64, Int
+from scipy.sparse import csr_array
 
 from .ratio import ratio
 
@@ -128,13 +129,11 @@ class _Shared:
     """Pairs of occurrences with the same key, an occurrence and itself among them."""
 
     def __init__(self, key: Int[np.ndarray, " n"], kind: Int[np.ndarray, " n"]) -> None:
-        self._order = np.lexsort((kind, key))
-        key, kind = key[self._order], kind[self._order]
-        new_key = np.r_[True, key[1:] != key[:-1]][: len(key)]
-        cell = new_key | np.r_[True, kind[1:] != kind[:-1]][: len(key)]
-        self._starts = np.flatnonzero(cell)
-        self._kind, self._n = kind[self._starts], int(kind.max(initial=-1)) + 1
-        by_key = np.split(np.arange(len(self._starts)), np.flatnonzero(new_key[self._starts])[1:])
+        (keys, self._kind), cell = np.unique(np.stack([key, kind]), axis=1, return_inverse=True)
+        ones = np.ones(len(key)), (cell.reshape(-1), np.arange(len(key)))
+        self._cells = csr_array(ones, shape=(len(keys), len(key)))
+        self._n = int(kind.max(initial=-1)) + 1
+        by_key = np.split(np.arange(len(keys)), np.flatnonzero(np.diff(keys)) + 1)
         self._alone = np.array([cells[0] for cells in by_key if len(cells) == 1], dtype=int)
         self._together = [cells for cells in by_key if len(cells) > 1]
 
@@ -142,11 +141,11 @@ class _Shared:
         self, left: Float64[np.ndarray, "n d"], right: Float64[np.ndarray, "n d"]
     ) -> Float64[np.ndarray, "kinds kinds"]:
         """Sum of left_i . right_j over them, by the kinds of i and of j."""
-        a = np.add.reduceat(left[self._order], self._starts)
-        b = a if right is left else np.add.reduceat(right[self._order], self._starts)
+        a = self._cells @ left
+        b = a if right is left else self._cells @ right
         alone, kind = self._alone, self._kind[self._alone]
         total = np.zeros((self._n, self._n))
-        np.add.at(total, (kind, kind), np.einsum("cd,cd->c", a[alone], b[alone]))
+        np.add.at(total, (kind, kind), np.einsum("cd,cd->c", a, b)[alone])
         for cells in self._together:
             kinds = self._kind[cells]
             total[kinds[:, None], kinds] += a[cells] @ b[cells].T
