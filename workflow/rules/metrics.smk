@@ -36,6 +36,7 @@ rule identity:
         **checkpoint_files("weights", "config"),
         states=STATES,
         tokens=TOKENS,
+        classes=local(FUNCTION_WORDS),
     output:
         **outputs("identity"),
     log:
@@ -57,6 +58,7 @@ rule context:
         unpack(get_baseline),
         states=STATES,
         tokens=TOKENS,
+        classes=local(FUNCTION_WORDS),
     output:
         **outputs("context"),
     log:
@@ -139,6 +141,7 @@ rule senses_tables:
         control=get_replaced("senses"),
         states=STATES,
         tokens=TOKENS,
+        classes=local(FUNCTION_WORDS),
     output:
         **outputs(senses="senses", by_layer="senses_by_layer", best="senses_best"),
     log:
@@ -160,6 +163,7 @@ rule convergence_tables:
     input:
         states=get_all_checkpoints(STATES),
         tokens=TOKENS,
+        classes=local(FUNCTION_WORDS),
     output:
         **outputs("convergence", by_group="convergence_by_group"),
     log:
@@ -229,6 +233,7 @@ rule perturbation_table:
         unpack(get_baseline),
         states=STATES,
         tokens=TOKENS,
+        classes=local(FUNCTION_WORDS),
     output:
         **outputs("perturbation", contexts="perturbation_contexts"),
     log:
