@@ -33,7 +33,7 @@ from tokentrails.metrics.perturbation import perturbation
 from tokentrails.metrics.summary import summary
 from tokentrails.statistics.baseline import NO_BASELINE, Baseline, moments
 from tokentrails.statistics.forms import FORMS
-from tokentrails.statistics.pairs import Pairs, mean_of_different_words
+from tokentrails.statistics.pairs import Pairs
 from tokentrails.statistics.similarity import ROWS_AT_ONCE, pair_cosines
 
 BOOTSTRAP = measures.statistics(300, confidence=0.95, seed=0).bootstrap
@@ -176,11 +176,12 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say():
     inside = 0
     for seed in range(40):
         rng = np.random.default_rng(seed)
-        pairs = Pairs(np.repeat(np.arange(25), 6), np.arange(150))
+        text = np.repeat(np.arange(25), 6)
+        pairs = Pairs(text, np.arange(150), text)
         common = np.repeat(rng.standard_normal(25), 6)
-        sums = pairs.grouped(np.stack([np.sqrt(0.2) + 0.3 * common, np.zeros(150)], axis=1))
+        rows = np.stack([np.sqrt(0.2) + 0.3 * common, np.zeros(150)], axis=1)
         bootstrap = measures.statistics(300, confidence=0.95, seed=seed).bootstrap
-        _, low, high = mean_interval(pairs.gram(sums, sums), pairs.counts, bootstrap)
+        _, low, high = mean_interval(pairs.sums(rows, rows), pairs.counts, bootstrap)
         inside += low <= 0.2 <= high
     assert inside >= 33
 
@@ -190,25 +191,23 @@ def test_sums_do_not_depend_on_the_order_of_tokens():
     text, token = rng.integers(6, size=80), rng.integers(9, size=80)
     a, b = rng.standard_normal((2, 80, 4))
     shuffled = rng.permutation(80)
-    one = Pairs(text, token)
-    other = Pairs(text[shuffled], token[shuffled])
-    grams = [
-        pairs.gram(pairs.grouped(a[order]), pairs.grouped(b[order]))
-        for pairs, order in ((one, slice(None)), (other, shuffled))
-    ]
-    np.testing.assert_allclose(*grams)
+    one = Pairs(text, token, text)
+    other = Pairs(text[shuffled], token[shuffled], text[shuffled])
+    sums = one.sums(a, b)
+    np.testing.assert_allclose(sums, other.sums(a[shuffled], b[shuffled]), atol=1e-12)
     np.testing.assert_array_equal(one.counts, other.counts)
     assert np.diag(one.counts).tolist() == [0] * 6
-    sums = one.grouped(a)
-    assert one.by_dimension(sums).sum() == pytest.approx(one.gram(sums, sums).sum())
+    np.testing.assert_allclose(np.diag(sums), 0, atol=1e-12)
+    assert one.by_dimension(a).sum() == pytest.approx(one.sums(a, a).sum())
 
 
-def test_mean_of_different_words_is_that_of_a_double_loop():
+def test_mean_of_pairs_of_different_words_is_that_of_a_double_loop():
     rng = np.random.default_rng(6)
     a, b, word = *rng.standard_normal((2, 15, 3)), rng.integers(5, size=15)
     pairs = [a[i] @ b[j] for i in range(15) for j in range(15) if word[i] != word[j]]
-    assert mean_of_different_words(a, b, word) == pytest.approx(np.mean(pairs))
-    assert np.isnan(mean_of_different_words(a, b, np.zeros(15, dtype=int)))
+    one = np.zeros(15, dtype=int)
+    assert Pairs(word, word, one).mean(a, b) == pytest.approx(np.mean(pairs))
+    assert np.isnan(Pairs(one, one, one).mean(a, b))
 
 
 @pytest.mark.parametrize("n_texts", [0, 1, 3])

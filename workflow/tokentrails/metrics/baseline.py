@@ -81,13 +81,10 @@ class Sample:
         is_word = np.array([bool(word) for word in tokens["word"].to_pylist()], dtype=bool)
         rows = (position > 0) & is_word
         texts = zip(tokens["token_ids"].to_pylist(), position, strict=True)
-        ids = np.array([ids[first] for ids, first in texts])[rows]
+        ids = np.array([ids[first] for ids, first in texts], dtype=int)[rows]
         _, text = np.unique(tokens["label"].to_pylist(), return_inverse=True)
-        n_pairs = 0
-        if len(ids):
-            pairs = Pairs(text[rows], ids)
-            n_pairs = _number(pairs, "states")
-        if n_pairs < LEAST_PAIRS:
+        pairs = Pairs(text[rows], ids, text[rows])
+        if (n_pairs := _number(pairs, "states")) < LEAST_PAIRS:
             raise TokentrailsError(
                 f"the texts of the baseline make {n_pairs} pairs of different tokens of different "
                 f"texts; at least {LEAST_PAIRS} are needed for a mean that can be leant on",
@@ -122,20 +119,19 @@ def chances(
     layers: the states of all tokens, one place at a time.
     embedding: the row of the embedding matrix of each token of the sample.
     """
-    pairs = sample.pairs
-    embedding_sums = pairs.grouped(unit(embedding))
+    pairs, rows = sample.pairs, unit(embedding)
     for layer in layers:
         states = layer.hidden[sample.rows]
-        state_sums = pairs.grouped(unit(states))
-        grams: dict[Kind, np.ndarray] = {
-            "states": pairs.gram(state_sums, state_sums),
-            "embedding": pairs.gram(state_sums, embedding_sums),
-        }
-        sums = pairs.by_dimension(state_sums)
+        directions = unit(states)
+        others: dict[Kind, np.ndarray] = {"states": directions, "embedding": rows}
+        sums = pairs.by_dimension(directions)
         total = sums.sum()
         yield Chance(
             layer.place,
-            {kind: mean_interval(gram, pairs.counts, bootstrap) for kind, gram in grams.items()},
+            {
+                kind: mean_interval(pairs.sums(directions, other), pairs.counts, bootstrap)
+                for kind, other in others.items()
+            },
             moments(states),
             np.divide(sums, total, out=np.full_like(sums, np.nan), where=total != 0),
         )
@@ -166,8 +162,8 @@ def baseline(found: Iterable[Chance], sample: Sample, *, provenance: Mapping[str
             "kind": kind,
             **dict(zip(("cosine", "ci_low", "ci_high"), cosine, strict=True)),
             "n_pairs": _number(sample.pairs, kind),
-            "n_tokens": sample.pairs.n_tokens,
-            "n_texts": len(sample.pairs.texts),
+            "n_tokens": len(sample.token_ids),
+            "n_texts": len(sample.pairs.kinds),
         }
         for chance in found
         for kind, cosine in chance.cosine.items()

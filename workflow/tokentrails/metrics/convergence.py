@@ -18,7 +18,7 @@ from ..files.siblings import Siblings
 from ..files.tables import describe
 from ..statistics.baseline import moments
 from ..statistics.forms import FORMS, UNITS
-from ..statistics.pairs import mean_of_different_words
+from ..statistics.pairs import Pairs
 from ..statistics.settings import Statistics
 from ..statistics.similarity import unit
 from .columns.frame import constant, describe_frame, metric_table, sorted_parts, target_keys
@@ -67,6 +67,7 @@ def convergence_similarities(
     once.
     """
     _, word = np.unique(tokens["word"].to_pylist(), return_inverse=True)
+    different = Pairs(word, word, np.zeros_like(word))
     by_place, matched, same = [], matched_pairs(tokens, pooling), (np.arange(len(word)),) * 2
     for place in siblings.places:
         reference, checkpoints = siblings.states(place)
@@ -74,7 +75,7 @@ def convergence_similarities(
         by_checkpoint = []
         for hidden in checkpoints:
             now = unit(hidden)
-            chance = mean_of_different_words(now, directions, word)
+            chance = different.mean(now, directions)
             own_kind = matched.of_states(now, directions, same)
             found = similarities(Side(hidden, moments(hidden)), at_reference, chance, own_kind)
             by_checkpoint.append([found[form] for form in FORMS])

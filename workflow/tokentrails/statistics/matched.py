@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float64, Int
-from scipy.sparse import csr_array
 
+from .pairs import Pairs
 from .ratio import ratio
 
 LEAST_PAIRS = 100
@@ -59,11 +59,7 @@ class Matched:
         self, text: Int[np.ndarray, " n"], token: Int[np.ndarray, " n"], kinds: Kinds
     ) -> None:
         self.kinds = kinds
-        finest, self._finest = np.unique(kinds.of_states[0], return_inverse=True)
-        self._shared = [_Shared(key, self._finest) for key in _keys(text, token)]
-        self._n = len(finest)
-        ones = np.ones((len(text), 1))
-        self._counts = self._sums(ones, ones)
+        self._pairs = Pairs(text, token, kinds.of_states[0])
 
     def of_states(
         self,
@@ -101,11 +97,11 @@ class Matched:
         levels: Sequence[tuple[np.ndarray, np.ndarray]],
         pairs: tuple[np.ndarray, np.ndarray],
     ) -> Float64[np.ndarray, " p"]:
-        sums = self._sums(left, right)
+        sums = self._pairs.sums(left, right)
         chance = np.full(len(pairs[0]), np.nan)
         for level in levels:
             one, other = (self._members(kind) for kind in level)
-            total, n = (one @ values @ other.T for values in (sums, self._counts))
+            total, n = (one @ values @ other.T for values in (sums, self._pairs.counts))
             mean = np.where(n >= LEAST_PAIRS, ratio(total, n), np.nan)
             found = mean[level[0][pairs[0]], level[1][pairs[1]]]
             chance = np.where(np.isnan(chance), found, chance)
@@ -113,46 +109,6 @@ class Matched:
 
     def _members(self, kind: Int[np.ndarray, " n"]) -> Float64[np.ndarray, "kinds finest"]:
         """Which of the finest kinds each one of a coarser kind is made of."""
-        members = np.zeros((kind.max(initial=0) + 1, self._n))
-        members[kind, self._finest] = 1
+        members = np.zeros((kind.max(initial=0) + 1, len(self._pairs.kinds)))
+        members[kind, self._pairs.kind] = 1
         return members
-
-    def _sums(
-        self, left: Float64[np.ndarray, "n d"], right: Float64[np.ndarray, "n d"]
-    ) -> Float64[np.ndarray, "finest finest"]:
-        """Sum of left_i . right_j over the pairs, by the kinds of i and of j."""
-        same_text, same_token, both = (shared.sums(left, right) for shared in self._shared[1:])
-        return self._shared[0].sums(left, right) - same_text - same_token + both
-
-
-class _Shared:
-    """Pairs of occurrences with the same key, an occurrence and itself among them."""
-
-    def __init__(self, key: Int[np.ndarray, " n"], kind: Int[np.ndarray, " n"]) -> None:
-        (keys, self._kind), cell = np.unique(np.stack([key, kind]), axis=1, return_inverse=True)
-        ones = np.ones(len(key)), (cell.reshape(-1), np.arange(len(key)))
-        self._cells = csr_array(ones, shape=(len(keys), len(key)))
-        self._n = int(kind.max(initial=-1)) + 1
-        by_key = np.split(np.arange(len(keys)), np.flatnonzero(np.diff(keys)) + 1)
-        self._alone = np.array([cells[0] for cells in by_key if len(cells) == 1], dtype=int)
-        self._together = [cells for cells in by_key if len(cells) > 1]
-
-    def sums(
-        self, left: Float64[np.ndarray, "n d"], right: Float64[np.ndarray, "n d"]
-    ) -> Float64[np.ndarray, "kinds kinds"]:
-        """Sum of left_i . right_j over them, by the kinds of i and of j."""
-        a = self._cells @ left
-        b = a if right is left else self._cells @ right
-        alone, kind = self._alone, self._kind[self._alone]
-        total = np.zeros((self._n, self._n))
-        np.add.at(total, (kind, kind), np.einsum("cd,cd->c", a, b)[alone])
-        for cells in self._together:
-            kinds = self._kind[cells]
-            total[kinds[:, None], kinds] += a[cells] @ b[cells].T
-        return total
-
-
-def _keys(text: Int[np.ndarray, " n"], token: Int[np.ndarray, " n"]) -> list[Int[np.ndarray, " n"]]:
-    """What all pairs share, then those of one text, of one token, and of both."""
-    _, both = np.unique(np.stack([text, token]), axis=1, return_inverse=True)
-    return [np.zeros_like(text), text, token, both.reshape(-1)]

@@ -1,78 +1,90 @@
 """Sums over all pairs of vectors at once, exactly, without going through the pairs.
 
 The sum of a_i . b_j over all pairs is the product of two sums of vectors. Pairs that do not count,
-those of one text and those of one token, are sums of the same kind and are taken away.
+those of one text and those of one token, are sums of the same kind and are taken away; those of
+both were taken away twice.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float, Float64, Int
+from jaxtyping import Float64, Int
+from scipy.sparse import csr_array
+
+from .ratio import ratio
 
 
 class Pairs:
-    """The pairs of tokens that stand in different texts and have different ids.
+    """The pairs of tokens that differ both in their text and in the token.
 
     Parameters
     ----------
-    text, token: the number of every token's text, and the token's id.
+    text, token: numbers of every token's text, and of the token itself.
+    kind: a number too; sums are apart by the kinds of the two.
+
+    Attributes
+    ----------
+    kinds, kind: the numbers there are, in order, and which of them each token's is.
+    counts: how many pairs each sum is of.
     """
 
-    def __init__(self, text: Int[np.ndarray, " n"], token: Int[np.ndarray, " n"]) -> None:
-        self.texts, text = np.unique(text, return_inverse=True)
-        _, token = np.unique(token, return_inverse=True)
-        # A group is one token in one text, however often it comes there.
-        self._order = np.lexsort((token, text))
-        key = np.stack([text, token])[:, self._order]
-        self._starts = np.flatnonzero(np.r_[True, (key[:, 1:] != key[:, :-1]).any(axis=0)])
-        self._text, self._token = key[:, self._starts]
-        self._text_starts = np.flatnonzero(np.r_[True, np.diff(self._text) > 0])
-        self._by_token = np.argsort(self._token, kind="stable")
-        cuts = np.flatnonzero(np.diff(self._token[self._by_token])) + 1
-        self._token_starts = np.r_[0, cuts]
-        self._shared = [groups for groups in np.split(self._by_token, cuts) if len(groups) > 1]
-        self.n_tokens = len(text)
-        sizes = np.diff(np.r_[self._starts, len(text)]).astype(np.float64)[:, None]
-        self.counts: Float64[np.ndarray, "texts texts"] = self.gram(sizes, sizes)
+    def __init__(
+        self, text: Int[np.ndarray, " n"], token: Int[np.ndarray, " n"], kind: Int[np.ndarray, " n"]
+    ) -> None:
+        self.kinds, self.kind = np.unique(kind, return_inverse=True)
+        _, both = np.unique(np.stack([text, token]), axis=1, return_inverse=True)
+        keys = (np.zeros_like(text), text, token, both.reshape(-1))
+        self._shared = [_Shared(key, self.kind) for key in keys]
+        ones = np.ones((len(text), 1))
+        self.counts: Float64[np.ndarray, "kinds kinds"] = self.sums(ones, ones)
 
-    def grouped(self, rows: Float[np.ndarray, "n d"]) -> Float64[np.ndarray, "groups d"]:
-        """The sums that the others are made of: those of each token within each text."""
-        return np.add.reduceat(rows[self._order], self._starts, dtype=np.float64)
+    def sums(
+        self, left: Float64[np.ndarray, "n d"], right: Float64[np.ndarray, "n d"]
+    ) -> Float64[np.ndarray, "kinds kinds"]:
+        """Sum of left_i . right_j over the pairs, i of one kind (row) and j of another (column)."""
+        return _different(*(shared.sums(left, right) for shared in self._shared))
 
-    def gram(
-        self, a: Float64[np.ndarray, "groups d"], b: Float64[np.ndarray, "groups d"]
-    ) -> Float64[np.ndarray, "texts texts"]:
-        """Sum of a_i . b_j over the pairs, i of one text (row) and j of another (column).
+    def mean(self, left: Float64[np.ndarray, "n d"], right: Float64[np.ndarray, "n d"]) -> float:
+        """Mean of left_i . right_j over all of the pairs; NaN if there are none."""
+        return float(ratio(self.sums(left, right).sum(), self.counts.sum()))
 
-        Its diagonal is 0. `counts` says how many pairs each sum is of.
-
-        Parameters
-        ----------
-        a, b: as `grouped` gives them.
-        """
-        gram = np.add.reduceat(a, self._text_starts) @ np.add.reduceat(b, self._text_starts).T
-        for groups in self._shared:
-            texts = self._text[groups]
-            gram[texts[:, None], texts] -= a[groups] @ b[groups].T
-        np.fill_diagonal(gram, 0.0)
-        return gram
-
-    def by_dimension(self, a: Float64[np.ndarray, "groups d"]) -> Float64[np.ndarray, " d"]:
-        """Sum of a_ik a_jk over the same pairs, for every dimension k; `a` as for `gram`."""
-        texts = np.add.reduceat(a, self._text_starts)
-        tokens = np.add.reduceat(a[self._by_token], self._token_starts)
-        same_text, same_token, both = (np.square(s).sum(axis=0) for s in (texts, tokens, a))
-        return np.asarray(np.square(texts.sum(axis=0)) - same_text - same_token + both)
+    def by_dimension(self, rows: Float64[np.ndarray, "n d"]) -> Float64[np.ndarray, " d"]:
+        """Sum of rows_ik rows_jk over the same pairs, for every dimension k."""
+        return _different(*(shared.by_dimension(rows) for shared in self._shared))
 
 
-def mean_of_different_words(
-    a: Float[np.ndarray, "n d"], b: Float[np.ndarray, "n d"], word: Int[np.ndarray, " n"]
-) -> float:
-    """Mean of a_i . b_j over all i and j of different words; NaN if there are none."""
-    order = np.argsort(word, kind="stable")
-    starts = np.flatnonzero(np.r_[True, np.diff(word[order]) > 0])
-    sum_a, sum_b = (np.add.reduceat(rows[order], starts, dtype=np.float64) for rows in (a, b))
-    sizes = np.diff(np.r_[starts, len(word)]).astype(np.float64)
-    n = len(word) ** 2 - np.square(sizes).sum()
-    total = sum_a.sum(axis=0) @ sum_b.sum(axis=0) - np.vdot(sum_a, sum_b)
-    return float(total / n) if n > 0 else float("nan")
+def _different(
+    every: np.ndarray, same_text: np.ndarray, same_token: np.ndarray, both: np.ndarray
+) -> np.ndarray:
+    return every - same_text - same_token + both
+
+
+class _Shared:
+    """Pairs of tokens with the same key, a token and itself among them."""
+
+    def __init__(self, key: Int[np.ndarray, " n"], kind: Int[np.ndarray, " n"]) -> None:
+        (keys, self._kind), cell = np.unique(np.stack([key, kind]), axis=1, return_inverse=True)
+        ones = np.ones(len(key)), (cell.reshape(-1), np.arange(len(key)))
+        self._cells = csr_array(ones, shape=(len(keys), len(key)))
+        self._n = int(kind.max(initial=-1)) + 1
+        self._starts = np.flatnonzero(np.diff(keys, prepend=-1))
+        by_key = np.split(np.arange(len(keys)), self._starts[1:])
+        self._alone = np.repeat([len(cells) == 1 for cells in by_key], [len(c) for c in by_key])
+        self._together = [cells for cells in by_key if len(cells) > 1]
+
+    def sums(
+        self, left: Float64[np.ndarray, "n d"], right: Float64[np.ndarray, "n d"]
+    ) -> Float64[np.ndarray, "kinds kinds"]:
+        """Sum of left_i . right_j over them, by the kinds of i and of j."""
+        a = self._cells @ left
+        b = a if right is left else self._cells @ right
+        own = np.where(self._alone, np.einsum("cd,cd->c", a, b), 0)
+        total = np.diag(np.bincount(self._kind, own, self._n))
+        for cells in self._together:
+            kinds = self._kind[cells]
+            total[kinds[:, None], kinds] += a[cells] @ b[cells].T
+        return total
+
+    def by_dimension(self, rows: Float64[np.ndarray, "n d"]) -> Float64[np.ndarray, " d"]:
+        """Sum of rows_ik rows_jk over them, for every dimension k."""
+        return np.square(np.add.reduceat(self._cells @ rows, self._starts)).sum(axis=0)
