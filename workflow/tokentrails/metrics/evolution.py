@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import torch
-from jaxtyping import Bool, Float, Float32, Int, Int64
+from jaxtyping import Float, Float32, Int, Int64
 from torch import Tensor, nn
 
 from ..errors import TokentrailsError
@@ -115,7 +114,7 @@ class Lens:
         ------
         TokentrailsError: if the logits of `last` are not the model's own.
         """
-        every, found = self._known.nonzero()[:, 0], []
+        every, found = self.spaces.known.nonzero()[:, 0], []
         for part in self._blocks(len(last)):
             logits = self._own_logits(text, part)
             self._refuse_other(logits, self._logits(last[part]), text)
@@ -125,11 +124,6 @@ class Lens:
     @property
     def device(self) -> torch.device:
         return self.spaces.parts.embedding.device
-
-    @cached_property
-    def _known(self) -> Bool[Tensor, " v"]:
-        known = [entry is not None for entry in self.spaces.names]
-        return torch.tensor(known, device=self.device)
 
     def _input(self, text: WholeText) -> Int[Tensor, "1 t"]:
         return torch.tensor([text.token_ids], device=self.device)
@@ -141,7 +135,7 @@ class Lens:
         """Logits of the tokenizer's entries; of padded rows -inf."""
         logits = self.spaces.parts.logits(states)
         assert logits is not None
-        return logits.masked_fill(~self._known, -torch.inf)
+        return logits.masked_fill(~self.spaces.known, -torch.inf)
 
     def _own_logits(self, text: WholeText, part: slice) -> Float32[Tensor, "n v"]:
         """The same as the model itself gives them, at a part of a text's positions."""
@@ -150,10 +144,10 @@ class Lens:
         else:
             keep = torch.arange(part.start, part.stop, device=self.device)
             logits = self.model(self._input(text), use_cache=False, logits_to_keep=keep).logits[0]
-        return logits.float().masked_fill(~self._known, -torch.inf)
+        return logits.float().masked_fill(~self.spaces.known, -torch.inf)
 
     def _refuse_other(self, own: Tensor, rebuilt: Tensor, text: WholeText) -> None:
-        own, rebuilt = own[:, self._known], rebuilt[:, self._known]
+        own, rebuilt = own[:, self.spaces.known], rebuilt[:, self.spaces.known]
         difference = (rebuilt - own).abs()
         if not (difference <= TOLERANCE * own.abs().clamp_min(1)).all():
             raise TokentrailsError(

@@ -24,7 +24,7 @@ from ..network.parts import Parts
 from ..network.stream import StreamReader
 from ..texts.whole import WholeText, whole_texts
 from ..texts.word_classes import word_class
-from ..vocabulary.cosines import slices
+from ..vocabulary.cosines import known_rows, slices
 from ..vocabulary.ranks import closest
 from .columns.frame import describe_frame, with_run
 from .columns.whole_texts import each_text, refuse_stream
@@ -84,8 +84,7 @@ class Readout:
 
     @cached_property
     def _known(self) -> Bool[Tensor, " v"]:
-        known = [entry is not None for entry in self.entries]
-        return torch.tensor(known, device=self.parts.embedding.device)
+        return known_rows(self.entries, self.parts.embedding.device)
 
     def spaces(
         self, states: Float32[Tensor, "layers n d"], own: list[int], following: list[int | None]

@@ -20,6 +20,7 @@ from ..files.states import Layer
 from ..files.tables import describe
 from ..statistics.baseline import EMBEDDING, Baseline
 from ..statistics.similarity import z_scores
+from ..vocabulary.cosines import known_rows
 from ..vocabulary.ranks import closest
 from .columns.frame import metric_table, target_keys
 from .identity import own_token_ids
@@ -64,8 +65,7 @@ class Vocabulary:
 
     @cached_property
     def valid(self) -> Bool[torch.Tensor, " v"]:
-        known = [entry is not None for entry in self.entries]
-        return torch.tensor(known, device=self.rows.device)
+        return known_rows(self.entries, self.rows.device)
 
     def rank(
         self,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
-from jaxtyping import Float32, Float64, Int64
+from jaxtyping import Bool, Float32, Float64, Int64
 from torch import Tensor
 from torch.nn import functional
 
@@ -36,6 +36,11 @@ def directions(vectors: Float32[Tensor, "*n d"]) -> Float32[Tensor, "*n d"]:
     # First to a largest entry of 1: the squares of large numbers would be too large for float32.
     largest_is_1 = functional.normalize(vectors, p=math.inf, dim=-1)
     return functional.normalize(largest_is_1, dim=-1)
+
+
+def known_rows(names: Sequence[str | None], device: torch.device) -> Bool[Tensor, " v"]:
+    """Which rows of a matrix the tokenizer uses: those whose entry is not None."""
+    return torch.tensor([name is not None for name in names], device=device)
 
 
 def rounding(width: int) -> float:

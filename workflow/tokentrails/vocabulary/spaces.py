@@ -22,7 +22,7 @@ from ..network.norms import Norm, gain, shift, standardised
 from ..network.parts import Parts
 from ..texts.entries import surface
 from ..texts.spans import is_word
-from .cosines import GROUP, pair_slices
+from .cosines import GROUP, known_rows, pair_slices
 from .nearest import Space
 
 
@@ -91,8 +91,8 @@ class Spaces:
         self.parts, self.names = parts, names
         device = parts.embedding.device
         self.surfaces = surfaces(names)
-        known = torch.tensor([name is not None for name in names], device=device)
-        listed = known.clone()
+        self.known = known_rows(names, device)
+        listed = self.known.clone()
         if whole_words:
             listed &= torch.from_numpy(are_whole_words(names, self.surfaces)).to(device)
         for rows in (parts.embedding, parts.unembedding):
@@ -105,7 +105,7 @@ class Spaces:
                 hint="list all entries: circuits.whole_words: false.",
             )
         self.entries = listed.nonzero()[:, 0]
-        self.z = vocabulary_bias(parts, known)[self.entries]
+        self.z = vocabulary_bias(parts, self.known)[self.entries]
         self._standardised: dict[float | None, Tensor] = {}
         # By kind of norm: gains, shifts, and the lengths that they lead to, at all layers at once.
         self._layers: dict[str, tuple[Tensor, Tensor, Tensor]] = {}
