@@ -34,7 +34,7 @@ from tokentrails.metrics.summary import summary
 from tokentrails.statistics.baseline import NO_BASELINE, Baseline, moments
 from tokentrails.statistics.forms import FORMS
 from tokentrails.statistics.pairs import Pairs
-from tokentrails.statistics.similarity import ROWS_AT_ONCE, pair_cosines
+from tokentrails.statistics.similarity import ROWS_AT_ONCE, pair_cosines, unit
 
 BOOTSTRAP = measures.statistics(300, confidence=0.95, seed=0).bootstrap
 
@@ -269,7 +269,7 @@ def forms_of(tokens, states, embedding, other=None):
     own = embedding[[row["token_ids"][row["first"]] for row in tokens.to_pylist()]]
     layer = Layer("resid", 0, np.arange(len(states)), states)
     own_kind = matched_pairs(tokens, "last")
-    return known, pairs, embedding_similarities(layer, own, known, own_kind)
+    return known, pairs, embedding_similarities(layer, own, unit(own), known, own_kind)
 
 
 def test_a_common_shift_leaves_centred_and_standardised_as_they_are():

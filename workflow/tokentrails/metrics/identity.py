@@ -15,6 +15,7 @@ from ..files.states import Layer
 from ..files.tables import describe
 from ..statistics.baseline import NO_BASELINE, Baseline
 from ..statistics.forms import UNITS
+from ..statistics.similarity import unit
 from .columns.frame import metric_table, own_token, sorted_parts, target_keys
 from .columns.similarities import embedding_similarities, matched_pairs
 
@@ -56,9 +57,9 @@ def identity(
     """
     names = ("label", "position", "word", "token", "text", "n_tokens", *groups)
     keys = target_keys(tokens, pooling, names)
-    parts, matched = [], matched_pairs(tokens, pooling)
+    parts, matched, directions = [], matched_pairs(tokens, pooling), unit(embedding)
     for states in layers:
-        values = embedding_similarities(states, embedding, baseline, matched)
+        values = embedding_similarities(states, embedding, directions, baseline, matched)
         chance = baseline.chance_at("embedding", states.place)
         parts.append(metric_table(provenance, keys, *states.place, values, chance=chance))
     return describe(

@@ -62,7 +62,7 @@ def pair_cosines(
             rows -= mean
         cosines[1, block] = _cosine(x, y)
         for rows, (_, deviation) in zip((x, y), moments, strict=True):
-            rows *= np.divide(1, deviation, out=np.zeros(len(deviation)), where=deviation > 0)
+            rows *= _scale(deviation)
         cosines[2, block] = _cosine(x, y)
     return Cosines(*cosines)
 
@@ -70,8 +70,7 @@ def pair_cosines(
 def z_scores(rows: Float[np.ndarray, "n d"], moments: Moments) -> Float32[np.ndarray, "n d"]:
     """Every dimension less its mean, in standard deviations; 0 for one that never varies."""
     mean, deviation = moments
-    scale = np.divide(1, deviation, out=np.zeros(len(deviation)), where=deviation > 0)
-    return ((rows - mean) * scale).astype(np.float32)
+    return ((rows - mean) * _scale(deviation)).astype(np.float32)
 
 
 def unit(rows: Float[np.ndarray, "n d"]) -> Float64[np.ndarray, "n d"]:
@@ -79,6 +78,11 @@ def unit(rows: Float[np.ndarray, "n d"]) -> Float64[np.ndarray, "n d"]:
     rows = rows.astype(np.float64)
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
     return np.divide(rows, norms, out=rows, where=norms > 0)
+
+
+def _scale(deviation: Float[np.ndarray, " d"]) -> Float64[np.ndarray, " d"]:
+    """Per standard deviation; 0 for a dimension that never varies."""
+    return np.divide(1, deviation, out=np.zeros(len(deviation)), where=deviation > 0)
 
 
 def _cosine(

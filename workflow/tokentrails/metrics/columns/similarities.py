@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Float, Float32, Int
+from jaxtyping import Float, Float32, Float64, Int
 
 from ...files.states import Layer
 from ...statistics.baseline import EMBEDDING, Baseline
@@ -85,14 +85,23 @@ def matched_pairs(tokens: pa.Table, pooling: str) -> Matched:
 
 
 def embedding_similarities(
-    states: Layer, embedding: Float32[np.ndarray, "n d"], baseline: Baseline, matched: Matched
+    states: Layer,
+    embedding: Float32[np.ndarray, "n d"],
+    directions: Float64[np.ndarray, "n d"],
+    baseline: Baseline,
+    matched: Matched,
 ) -> Similarities:
-    """Of each state with the same row of `embedding`, which has moments of its own."""
+    """Of each state with the same row of `embedding`, which has moments of its own.
+
+    Parameters
+    ----------
+    directions: of `embedding`, which are the same at all places.
+    """
     return similarities(
         Side(states.hidden, baseline.moments.get(states.place)),
         Side(embedding, baseline.moments.get(EMBEDDING)),
         baseline.chance_of("embedding", states.place),
-        matched.of_embeddings(unit(states.hidden), unit(embedding)),
+        matched.of_embeddings(unit(states.hidden), directions),
     )
 
 
