@@ -97,6 +97,7 @@ class Tokens:
 
     @classmethod
     def of(cls, rows: np.ndarray, targets: np.ndarray, rng: np.random.Generator) -> Tokens:
+        """Tokens by the number of their state, with their targets; `rng` shuffles the types."""
         types, which = np.unique(targets, return_inverse=True)
         return cls(rows, types, which, rng.permutation(types))
 
@@ -327,13 +328,8 @@ def decodability(
         pl.col("n", "n_types", "n_fit").cast(pl.Int32),
         few=pl.lit(n_tokens < ENOUGH),
     )
-    return describe_frame(
-        with_run(frame, provenance),
-        title="decodability: whether tokens can be read from states by maps fitted on others",
-        provenance=provenance,
-        meanings=MEANINGS,
-        units=UNITS,
-    )
+    title = "decodability: whether tokens can be read from states by maps fitted on others"
+    return _described(frame, title, provenance)
 
 
 def decodability_half_lives(
@@ -342,6 +338,10 @@ def decodability_half_lives(
     """The table `decodability_half_lives`: where half of what is there at layer 0 is gone.
 
     Of the token itself, by each map: as top1, and as the cosine.
+
+    Parameters
+    ----------
+    provenance: of the states; gives the key columns too.
     """
     frames = []
     for name in MAPS:
@@ -358,9 +358,14 @@ def decodability_half_lives(
     types: dict[str, Any] = {"map": pl.String, "measure": pl.String}
     types |= dict.fromkeys(layers, pl.Float64)
     frame = pl.DataFrame(frames, types, orient="row").with_columns(pl.col(layers).cast(pl.Int32))
+    title = "half-lives of decodability: the first layer of resid below half of layer 0"
+    return _described(frame, title, provenance)
+
+
+def _described(frame: pl.DataFrame, title: str, provenance: Mapping[str, str]) -> pa.Table:
     return describe_frame(
         with_run(frame, provenance),
-        title="half-lives of decodability: the first layer of resid below half of layer 0",
+        title=title,
         provenance=provenance,
         meanings=MEANINGS,
         units=UNITS,
