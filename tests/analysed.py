@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 import tiny
+import torch
 import workflow as wf
+from safetensors.torch import save_file
 
 MODELS = ("llama", "roberta")
 WORDS = {"lead": ("guide", "metal"), "bank": ("money", "river"), "spring": ("coil", "water")}
@@ -75,8 +77,11 @@ def _run(folder: Path) -> None:
     words = " ".join([*TEXTS.values(), *tiny.CORPUS]).split()
     drawn = random.Random(0).choices(words, k=5200)
     (folder / "running.txt").write_text(" ".join(drawn), encoding="utf-8")
+    save_file({f"{i}.weight": torch.zeros(32, 32) for i in range(3)}, folder / "lens.safetensors")
+    models = {name: {"source": f"path:models/{name}", "threads": 1} for name in MODELS}
+    models["llama"]["lenses"] = {"same": {"file": "lens.safetensors"}}
     config = {
-        "models": {name: {"source": f"path:models/{name}", "threads": 1} for name in MODELS},
+        "models": models,
         "experiments": {
             "own": {"file": "own.yaml"},
             "other": {"file": "own.yaml", "models": ["llama"], "replace": ["thing", "one"]},

@@ -82,6 +82,9 @@ def test_the_next_token_at_the_last_layer_is_as_probable_as_the_model_finds_it(f
     wanted = [own[i, known.index(token)].item() for i, token in enumerate(ids[1:])]
     assert rows["next_logprob"].to_list()[:-1] == pytest.approx(wanted, abs=1e-4)
     assert rows["kl"].to_list() == [0] * len(ids)
+    every = table(folder, "own_token")
+    plain, same = (every.filter(space=space).drop("space") for space in ("unembedding", "same"))
+    assert same.equals(plain)  # a lens that changes nothing
 
 
 def test_what_moves_a_token_sums_up(folder):

@@ -43,6 +43,20 @@ def test_a_model_without_a_head_has_two_panels():
     assert list(drawn) == [_PANELS[key] for key in _PANELS if key[0] == "embedding"]
 
 
+def test_a_lens_is_a_line_beside_the_unembedding():
+    rows = table()
+    lens = table(2).filter(space="unembedding").with_columns(space=pl.lit("tuned"))
+    chart = own_token(pl.concat([rows, lens]), **BAND)
+    drawn = panels(chart)
+    assert list(drawn) == list(_PANELS.values())
+    for (space, measure), title in _PANELS.items():
+        points = [p for p in line_points(drawn[title]) if p["series"] == "all words, tuned"]
+        here = lens.filter(pl.col("word_class").is_null(), measure=measure).sort("layer")
+        wanted = here["mean"].to_list() if space == "unembedding" else []
+        assert [p["value"] for p in points] == approx(wanted)
+    assert "Behind a lens, an affine map of the stream: tuned." in notes(chart)
+
+
 def test_controls_are_the_mean_over_draws_of_all_words():
     draws = pl.concat([table(2, "r", "draw0"), table(3, "r", "draw1")])
     chart = own_token(table(), draws, **BAND)

@@ -250,6 +250,16 @@ def model_setting(key):
     return lambda wildcards: getattr(get_model(wildcards), key)
 
 
+def get_lenses(wildcards):
+    """The lenses of a model; each is fitted to one checkpoint, the reference."""
+    model = get_model(wildcards)
+    return model.lenses if wildcards.checkpoint == model.reference else ()
+
+
+def get_lens_files(wildcards):
+    return [local(lens.file) for lens in get_lenses(wildcards)]
+
+
 def get_own_columns(wildcards):
     """The columns by which an experiment's own texts are grouped."""
     experiment = get_experiment(wildcards)

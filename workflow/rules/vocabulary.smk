@@ -1,7 +1,7 @@
 # Ranks of tokens in the vocabulary, layer by layer, and by word class; what the stream says of each token and of the next
 # one; and whether tokens can be decoded from states.
 #
-# in:  tokens, the tokenizer, and weights; of ranks and decoding hidden states, and of the weights the embedding matrix
+# in:  tokens, the tokenizer, weights, and lenses; of ranks and decoding hidden states, and of the weights the embedding matrix
 # out: results/metrics/{model}/{checkpoint}/{experiment}/{ranks,ranks_by_class,ranks_gap,ranks_summary,own_token,
 #      own_token_by_layer,decodability,decodability_half_lives}.*
 
@@ -56,6 +56,7 @@ rule own_token_table:
         **checkpoint_files("tokenizer", "weights", "config", "provenance"),
         tokens=TOKENS,
         classes=local(FUNCTION_WORDS),
+        lenses=get_lens_files,
     output:
         **outputs("own_token"),
     log:
@@ -68,6 +69,7 @@ rule own_token_table:
         **gpu_needs("own_token_table"),
     params:
         device=CONFIG.extract["device"],
+        lenses=lambda wildcards: [(lens.name, lens.kind) for lens in get_lenses(wildcards)],
         code=fingerprint("own_token"),
     message:
         "Reading each token and the next one from the stream of {wildcards.model} ({wildcards.checkpoint}) on {wildcards.experiment}"

@@ -1,5 +1,7 @@
 """The own_token table."""
 
+from pathlib import Path
+
 from _job import job
 
 with job(snakemake, "torch"):
@@ -7,13 +9,19 @@ with job(snakemake, "torch"):
 
     from tokentrails.files.tables import write_table
     from tokentrails.metrics.own_token import Readout, own_token
+    from tokentrails.models.source import sha256_of
+    from tokentrails.network.lens import AffineLens
     from tokentrails.network.parts import load_parts
     from tokentrails.texts.tokenization import TokenizerFiles
 
     run = prepare_run(snakemake, snakemake.params.device)
-    folder = run.checkpoint.folder
+    folder, provenance, lenses = run.checkpoint.folder, run.provenance, {}
+    for (name, kind), file in zip(snakemake.params.lenses, snakemake.input.lenses, strict=True):
+        path = Path(file)
+        lenses[name] = AffineLens.read(path, kind, run.checkpoint.facts, run.device)
+        provenance[f"lens_{name}"] = f"{kind}, sha256 {sha256_of(path)}"
     model, architecture, parts = load_parts(folder, run.device)
     entries = TokenizerFiles.load(folder).entries(len(parts.embedding))
-    readout = Readout(model, architecture, parts, entries)
-    table = own_token(run.tokens, readout, provenance=run.provenance)
+    readout = Readout(model, architecture, parts, entries, lenses)
+    table = own_token(run.tokens, readout, provenance=provenance)
     write_table(table, snakemake.output.table, snakemake.output.csv)

@@ -83,12 +83,22 @@ class Training:
 
 
 @dataclass(frozen=True)
+class Lens:
+    """A file of maps through which a model's stream is read, as `network.lens` has it."""
+
+    name: str
+    file: str
+    kind: str
+
+
+@dataclass(frozen=True)
 class Model:
     """One model of the configuration, with its checkpoints in the order given there.
 
     Attributes
     ----------
     training: of a model that the workflow trains.
+    lenses: of the checkpoint `reference`.
     """
 
     name: str
@@ -99,6 +109,7 @@ class Model:
     keep_weights: bool
     strict_checkpoints: bool
     threads: int
+    lenses: tuple[Lens, ...]
 
     @property
     def control_of(self) -> str | None:

@@ -103,6 +103,11 @@ def _check_paths(config: Config, where: Where) -> None:
     models, experiments = config.models.values(), config.experiments.values()
     paths = {where / "models" / m.name / "source": m.source.location for m in models}
     paths |= {where / "experiments" / e.name / "file": e.words.list for e in experiments if e.words}
+    paths |= {
+        where / "models" / model.name / "lenses" / lens.name / "file": lens.file
+        for model in models
+        for lens in model.lenses
+    }
     for place, path in (paths | {where / "claims" / "file": config.claims["file"]}).items():
         if wildcard := _WILDCARD.search(path):
             raise place.error(

@@ -6,11 +6,12 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from itertools import combinations, pairwise
+from pathlib import Path
 from typing import Any
 
 from ..files.schema import closest
 from ..files.yaml_file import Where
-from ..settings import Model, Replicates, Source, Training, build, step_of
+from ..settings import Lens, Model, Replicates, Source, Training, build, step_of
 from .trainings import SIZES, checkpoint_names
 
 
@@ -81,6 +82,7 @@ def load_model(name: str, entries: Mapping[str, dict[str, Any]], where: Where) -
         checkpoints=checkpoints,
         reference=reference,
         training=training,
+        lenses=tuple(_lens(name, each, where / "lenses") for name, each in entry["lenses"].items()),
     )
 
 
@@ -166,6 +168,22 @@ def _training(entry: dict[str, Any], size: str, where: Where) -> Training:
             "two up to 512, or a multiple of 512.",
         )
     return training
+
+
+def _lens(name: str, entry: dict[str, Any], where: Where) -> Lens:
+    file, where = Path(entry["file"]), where / name / "file"
+    if file.suffix != ".safetensors":
+        raise where.error(
+            f"the lens {str(file)!r} is no .safetensors file, and nothing else is read",
+            "convert a pickle: safetensors.torch.save_file(torch.load(FILE, weights_only=True), "
+            f"{str(file.with_suffix('.safetensors'))!r}).",
+        )
+    if not file.is_file():
+        raise where.error(
+            f"there is no lens {str(file)!r}",
+            "give a file; its name is relative to the working directory.",
+        )
+    return build(Lens, entry, name=name)
 
 
 def _checkpoints(entry: dict[str, Any], training: Training | None, where: Where) -> tuple[str, ...]:

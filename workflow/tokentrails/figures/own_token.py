@@ -5,7 +5,7 @@ import polars as pl
 
 from .pieces.lines import Frame, edges, line_panel, value_range
 from .pieces.notes import CONTROL, band_note, control_note
-from .pieces.points import mapped, over_draws, points_frame
+from .pieces.points import in_order, mapped, over_draws, points_frame
 from .pieces.rank_axis import rank_axis
 from .pieces.theme import GREY, colour, figure, nothing_to_show
 
@@ -19,6 +19,7 @@ _PANELS = {
     ("unembedding", "entropy"): "entropy",
     ("unembedding", "kl"): "divergence from the output",
 }
+_SPACES = {space for space, _ in _PANELS}
 _LINES = {"all": "all words", "content": "content words", "function": "function words"}
 _COLUMNS = 4
 
@@ -26,7 +27,7 @@ _COLUMNS = 4
 def own_token(
     by_layer: pl.DataFrame, control: pl.DataFrame | None = None, *, title: str, confidence: float
 ) -> alt.TopLevelMixin:
-    """A panel per measure, a line for all words and for each of two classes.
+    """A panel per measure, a line for all words, for each of two classes, and behind each lens.
 
     `by_layer` is the table own_token_by_layer of one model and checkpoint, `control` the same of
     random weights, of all draws.
@@ -34,6 +35,16 @@ def own_token(
     points = _points(by_layer, ("ci_low", "ci_high"))
     if points.is_empty():
         return nothing_to_show(title)
+    lenses = in_order(by_layer.filter(~pl.col("space").is_in(_SPACES))["space"])
+    for index, name in enumerate(lenses):
+        behind = by_layer.filter(pl.col("word_class").is_null(), space=name)
+        drawn = _points(behind, ("ci_low", "ci_high")).with_columns(
+            space=pl.lit("unembedding"),
+            line=pl.lit(name),
+            series=pl.lit(f"all words, {name}"),
+            colour=pl.lit(colour(len(_LINES) + index)),
+        )
+        points = pl.concat([points, drawn])
     if control is not None:
         of_all = control.filter(pl.col("word_class").is_null())
         drawn = over_draws(of_all, "mean", "space", "measure", "layer")
@@ -67,6 +78,8 @@ def own_token(
         f"{n:,} tokens of words in {texts:,} texts, without position 0. "
         + band_note(confidence, "texts"),
     ]
+    if lenses:
+        notes.append(f"Behind a lens, an affine map of the stream: {', '.join(lenses)}.")
     if control is not None:
         notes.append(control_note(control))
     chart = alt.concat(*panels, columns=_COLUMNS)

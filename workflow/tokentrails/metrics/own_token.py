@@ -3,13 +3,14 @@
 Through the final norm and the unembedding, as if the model ended at each layer (the "logit lens" of
 nostalgebraist 2020; of encoders through the masked-token head): rank and log-probability of the
 token and of the next one, entropy, and the Kullback-Leibler divergence from there to the model's
-own distribution (Belrose et al. 2023). Beside that the ranks by cosine among the embeddings.
+own distribution (Belrose et al. 2023); the same behind each lens. Beside that the ranks by cosine
+among the embeddings.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import polars as pl
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 
 from ..files.states import places
 from ..network.architectures import Architecture
+from ..network.lens import AffineLens
 from ..network.parts import Parts
 from ..network.stream import StreamReader
 from ..texts.whole import WholeText, whole_texts
@@ -63,12 +65,14 @@ class Readout:
     ----------
     model: without unembedding; `parts` are its own.
     entries: the tokenizer's entry of each row; None for a row that it does not use.
+    lenses: further spaces, by their names.
     """
 
     model: nn.Module
     architecture: Architecture
     parts: Parts
     entries: Sequence[str | None]
+    lenses: Mapping[str, AffineLens] = field(default_factory=dict)
 
     def stream(self, text: WholeText) -> Float32[Tensor, "layers+1 t d"]:
         """The stream of a text before each block and after the last, on the model's device."""
@@ -99,11 +103,12 @@ class Readout:
         ids = tokens.to(states.device)
         found = {"embedding": self._embedding(states, ids)}
         if self.parts.unembedding is not None:
-            parts = (
-                self._unembedding(states[:, part], ids[:, part])
-                for part in slices(states.shape[1], self.at_once)
-            )
-            found["unembedding"] = _side_by_side(parts)
+            for name, lens in {"unembedding": None, **self.lenses}.items():
+                parts = (
+                    self._unembedding(states[:, part], ids[:, part], lens)
+                    for part in slices(states.shape[1], self.at_once)
+                )
+                found[name] = _side_by_side(parts)
         for numbers in found.values():
             nothing = {"next_rank": -1, "next_logprob": torch.nan}
             for name, value in nothing.items():
@@ -127,7 +132,10 @@ class Readout:
         return numbers | dict.fromkeys(NATS, nothing)
 
     def _unembedding(
-        self, states: Float32[Tensor, "layers n d"], ids: Int64[Tensor, "2 n"]
+        self,
+        states: Float32[Tensor, "layers n d"],
+        ids: Int64[Tensor, "2 n"],
+        lens: AffineLens | None,
     ) -> Numbers:
         # Before the large tensors: what is kept among them would keep their room from being used
         # again.
@@ -136,7 +144,7 @@ class Readout:
         p = output.exp()
         certainty = _sums(p, output)
         for layer, at_layer in enumerate(states):
-            logprobs = self._logprobs(at_layer)
+            logprobs = self._logprobs(at_layer if lens is None else lens(at_layer, layer))
             numbers["entropy"][layer] = -_sums(logprobs.exp(), logprobs)
             numbers["kl"][layer] = (certainty - _sums(p, logprobs)).clamp(min=0)
             for which, name in enumerate(("own", "next")):

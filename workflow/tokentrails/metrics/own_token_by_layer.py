@@ -18,7 +18,7 @@ SPACE_MEANINGS = {
     "layer": "blocks passed by the stream",
     "space": "embedding: among the rows of the input embedding matrix, by cosine; unembedding: by "
     "logit, after the final norm and the unembedding (of encoders: the masked-token head; missing "
-    "where the weights have none)",
+    "where the weights have none); any other: the same behind the lens of this name",
 }
 MEASURES = {
     "own_log_rank": "log10(1 + own_rank)",

@@ -1,0 +1,210 @@
+"""Lenses from files: the numbers behind them, and files that do not fit."""
+
+import json
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from config_files import CONFIG, changed, load, refused, written
+from pytest import approx
+from safetensors.torch import save_file
+from test_evolution import Case
+from test_metrics import PROVENANCE
+from test_own_token import NUMBERS, logs, slow
+from tiny_models import CPU, frame
+
+from tokentrails.metrics.own_token import Readout, own_token
+from tokentrails.network.lens import FACTS, AffineLens
+
+DEPTH, WIDTH = 3, 32
+FOLDER = {
+    **{"model": "tiny", "checkpoint": "main", "source": "hub:owner/Tiny-3l"},
+    **{"depth": DEPTH, "d_model": WIDTH, "sha256": {"model.safetensors": "0123abcd" * 8}},
+}
+
+
+@pytest.fixture(scope="module")
+def made(prepared, files):
+    return Case("llama", prepared["llama"], files("llama"))
+
+
+def tensors(scale=0.1, bias=True):
+    """Random maps for each layer."""
+    random = torch.Generator().manual_seed(0)
+
+    def draw(*shape):
+        return scale * torch.randn(shape, generator=random)
+
+    found = {f"{layer}.weight": draw(WIDTH, WIDTH) for layer in range(DEPTH)}
+    return found | {f"{layer}.bias": draw(WIDTH) for layer in range(DEPTH) if bias}
+
+
+def read(folder, tensors, kind="tuned", facts=None, beside=None):
+    path = folder / "lens.safetensors"
+    save_file(tensors, path, {FACTS: json.dumps(facts)} if facts else None)
+    if beside:
+        (folder / "config.json").write_text(json.dumps(beside))
+    return AffineLens.read(path, kind, FOLDER, CPU)
+
+
+def table(made, **lenses):
+    readout = Readout(made.model, made.architecture, made.parts, made.names, lenses)
+    return frame(own_token(made.tokens, readout, provenance=PROVENANCE))
+
+
+def test_a_lens_that_changes_nothing_gives_the_numbers_of_the_unembedding(made, tmp_path):
+    same = read(tmp_path, tensors(scale=0))
+    identity = {name: torch.eye(WIDTH) for name in tensors(bias=False)}
+    mapped = read(tmp_path, identity, "affine")
+    found = table(made, same=same, mapped=mapped)
+    plain = found.filter(space="unembedding").drop("space")
+    for name in ("same", "mapped"):
+        assert found.filter(space=name).drop("space").equals(plain)
+
+
+@pytest.mark.parametrize(("kind", "bias"), [("tuned", True), ("tuned", False), ("affine", True)])
+def test_numbers_behind_a_lens_are_those_of_plain_loops(made, tmp_path, kind, bias):
+    given = tensors(bias=bias)
+    found = table(made, tuned=read(tmp_path, given, kind))
+    for text in made.texts:
+        states = made.states(text)
+        output = logs(made, made.logits(states[-1]).detach())[:, made.known]
+        for layer, x in enumerate(states):
+            behind = np.zeros(x.shape)
+            for i, state in enumerate(x.double().numpy()):
+                for row in range(WIDTH):
+                    if layer == DEPTH:
+                        behind[i, row] = state[row]
+                        continue
+                    weights = given[f"{layer}.weight"][row].tolist()
+                    behind[i, row] = sum(w * v for w, v in zip(weights, state, strict=True))
+                    behind[i, row] += given[f"{layer}.bias"][row].item() if bias else 0
+                    behind[i, row] += state[row] if kind == "tuned" else 0
+            lens = logs(made, made.logits(torch.tensor(behind).float()).detach())
+            rows = found.filter(label=text.label, layer=layer, space="tuned").select(NUMBERS)
+            for i, row in enumerate(rows.to_numpy()[:-1].astype(float)):
+                own, after, q = text.token_ids[i], text.token_ids[i + 1], lens[i, made.known]
+                wanted = [slow(lens[i], own), lens[i, own], slow(lens[i], after), lens[i, after]]
+                wanted += [-(np.exp(q) * q).sum()]
+                wanted += [(np.exp(output[i]) * (output[i] - q)).sum()]
+                assert row == approx(wanted, abs=1e-4)
+
+
+def test_a_lens_undoes_a_rotation_of_the_stream(made, tmp_path):
+    """With the last state turned at every layer, what undoes it finds the model's own output."""
+    random = torch.Generator().manual_seed(1)
+    turns = [torch.linalg.qr(torch.randn(WIDTH, WIDTH, generator=random))[0] for _ in range(DEPTH)]
+    stream = Readout(made.model, made.architecture, made.parts, made.names).stream(made.texts[0])
+    states = torch.stack([*(stream[-1] @ turn.T for turn in turns), stream[-1]])
+    undone = {f"{layer}.weight": turn.T.contiguous() for layer, turn in enumerate(turns)}
+    undoing = read(tmp_path, undone, "affine")
+    readout = Readout(made.model, made.architecture, made.parts, made.names, {"back": undoing})
+    ids = made.texts[0].token_ids
+    with torch.inference_mode():
+        found = readout.spaces(states, ids, [*ids[1:], None])
+    assert found["unembedding"]["kl"][:-1].min() > 0.01
+    assert found["back"]["kl"].max() < 1e-5
+    assert (found["back"]["own_rank"] == found["unembedding"]["own_rank"][-1]).all()
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"weights_sha256": FOLDER["sha256"]["model.safetensors"], "base_model_name_or_path": "x"},
+        {"base_model_name_or_path": "another/tiny-3L"},
+        {"base_model_name_or_path": "../models/Tiny/", "d_model": WIDTH, "kind": "tuned"},
+    ],
+)
+def test_a_lens_of_this_model_is_taken(tmp_path, facts):
+    given = tensors()
+    for lens in (read(tmp_path, given, facts=facts), read(tmp_path, given, beside=facts)):
+        assert torch.equal(lens.weights[1], given["1.weight"])
+    prefixed = {f"layer_translators.{name}": tensor for name, tensor in given.items()}
+    assert torch.equal(read(tmp_path, prefixed).biases[2], given["2.bias"])
+    half = {name: tensor.bfloat16() for name, tensor in given.items()}
+    assert torch.equal(read(tmp_path, half).weights[0], half["0.weight"].float())
+
+
+def test_the_config_of_something_else_says_nothing_of_a_lens(tmp_path):
+    read(tmp_path, tensors(), beside={"d_model": 5, "num_hidden_layers": 9})
+
+
+WRONG = {
+    "'1.weight' has the shape (31, 32), not (32, 32)": {"1.weight": torch.zeros(31, 32)},
+    "'0.bias' has the shape (1, 32), not (32,)": {"0.bias": torch.zeros(1, 32)},
+    "4 tensors N.weight, not one of each layer from 0 to 2": {"3.weight": torch.zeros(32, 32)},
+    "2 tensors N.bias, not": {"1.bias": None},
+    "2 tensors N.weight, not": {"2.weight": None},
+    "'0.weight' has values that are not finite": {"0.weight": torch.full((32, 32), torch.nan)},
+    "'2.bias' has values that are not finite": {"2.bias": torch.full((32,), -torch.inf)},
+    "'2.bias' has the type torch.int32": {"2.bias": torch.zeros(32, dtype=torch.int32)},
+    "'unembed.weight' is no part of a lens": {"unembed.weight": torch.zeros(2)},
+    "'layer_translators.0.bias' is no part": {"layer_translators.0.bias": torch.zeros(32)},
+}
+
+
+@pytest.mark.parametrize("problem", WRONG)
+def test_maps_of_another_shape_or_kind_are_refused(tmp_path, problem):
+    changed = {k: v for k, v in (tensors() | WRONG[problem]).items() if v is not None}
+    with refused("lens.safetensors", problem):
+        read(tmp_path, changed)
+
+
+@pytest.mark.parametrize(
+    ("facts", "problem"),
+    [
+        ({"base_model_name_or_path": "gpt2"}, "fitted on the model 'gpt2'"),
+        (
+            {"weights_sha256": "ffff", "base_model_name_or_path": "Tiny-3l"},
+            "fitted on weights ffff",
+        ),
+        ({"base_model_name_or_path": "tiny", "d_model": 768}, "d_model: 768, which is 32 here"),
+        ({"base_model_name_or_path": "tiny", "num_hidden_layers": 12}, "12, which is 3 here"),
+        ({"base_model_name_or_path": "tiny", "kind": "affine"}, "'affine', the configuration"),
+    ],
+)
+def test_a_lens_of_another_stream_is_refused(tmp_path, facts, problem):
+    with refused("lens.safetensors", problem):
+        read(tmp_path, tensors(), facts=facts)
+    with refused("lens.safetensors", problem):
+        read(tmp_path, tensors(), beside=facts)
+
+
+@pytest.mark.parametrize("content", [b"", pickle.dumps([1]), b"\x02\0\0\0\0\0\0\0[]"])
+def test_a_file_that_is_no_safetensors_is_refused(tmp_path, content):
+    path = tmp_path / "lens.safetensors"
+    path.write_bytes(content)
+    with refused(path, "the lens cannot be read"):
+        AffineLens.read(path, "tuned", FOLDER, CPU)
+    with refused("the lens cannot be read"):
+        AffineLens.read(tmp_path / "none.safetensors", "tuned", FOLDER, CPU)
+
+
+@pytest.mark.parametrize("text", ["[1]", "{"])
+def test_metadata_of_another_form_is_refused(tmp_path, text):
+    save_file(tensors(), tmp_path / "lens.safetensors", {FACTS: text})
+    with refused("the lens cannot be read"):
+        AffineLens.read(tmp_path / "lens.safetensors", "tuned", FOLDER, CPU)
+
+
+def test_the_configuration_takes_safetensors_alone(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    written({"prompts": [{"label": "a", "word": "lead", "prompt": "lead"}]})
+    written(b"", "a.safetensors")
+    written(b"", "params.pt")
+
+    def with_lens(name="tuned", **lens):
+        return changed(CONFIG, "models.m.lenses", {name: lens})
+
+    (lens,) = load(with_lens(file="a.safetensors")).models["m"].lenses
+    assert (lens.name, lens.file, lens.kind) == ("tuned", "a.safetensors", "tuned")
+    assert load(CONFIG).models["m"].lenses == ()
+    with refused("lenses.tuned.file", "params.pt' is no .safetensors", "params.safetensors"):
+        load(with_lens(file="params.pt"))
+    with refused("lenses.tuned.file", "there is no lens 'b.safetensors'"):
+        load(with_lens(file="b.safetensors"))
+    with refused("lenses", "'unembedding' is not valid"):
+        load(with_lens("unembedding", file="a.safetensors"))
+    with refused("lenses.tuned.kind", "'jacobian' is not allowed"):
+        load(with_lens(file="a.safetensors", kind="jacobian"))
