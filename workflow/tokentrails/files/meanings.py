@@ -27,9 +27,8 @@ MEANINGS = {
     "parallel: block input + attention output), final_norm (after the model's last norm)",
     "layer": "blocks passed by the stream (resid, final_norm); index of the block (resid_mid)",
     "hidden": "the state: a float vector of d_model, in the model's own units",
-    "chance": "what adjusted, scaled, centred and standardised are beyond: texts (those of the "
-    "baseline), or matched (the experiment's own words, as in the column of that name); null: no "
-    "baseline",
+    "chance": "what adjusted, scaled, centred and standardised are beyond: texts, those of the "
+    "baseline; null: no baseline",
     "adjusted": "the cosine minus chance, that of random pairs at the same place; where chance "
     "differs, compare `scaled` instead; null: no baseline",
     "scaled": "adjusted / (1 - chance): 0 as in random pairs, 1 in equal directions; null: no "
