@@ -7,6 +7,8 @@ import polars as pl
 import pytest
 import tiny
 import torch
+from measures import statistics
+from scipy.integrate import quad_vec
 from test_metrics import PROVENANCE
 from tiny import CONFIGS, ENCODERS
 from tiny_models import TinyModel, frame
@@ -15,6 +17,8 @@ from torch.nn import functional
 from tokentrails.errors import TokentrailsError
 from tokentrails.files.states import Layer
 from tokentrails.metrics.attribution import attribution
+from tokentrails.metrics.attribution_by_layer import attribution_by_layer
+from tokentrails.metrics.cosine_path import mean_gradient
 from tokentrails.metrics.identity import identity, own_token_ids
 
 KEYS = ["model", "checkpoint", "experiment", "label", "position", "token", "layer"]
@@ -28,8 +32,15 @@ def tables(model, **changed):
 
 
 def by_hand(model, token_ids):
-    """Contributions of each block's parts by what the modules of the model take and give."""
+    """Contributions of each block's parts to e · x."""
     e = functional.normalize(torch.from_numpy(model.own(token_ids)).double(), dim=1)
+    for outputs in outputs_by_hand(model, token_ids):
+        parts = [x for name in sorted(outputs) for x in outputs[name]]
+        yield torch.stack([(e * x).sum(1) for x in parts], dim=1)
+
+
+def outputs_by_hand(model, token_ids):
+    """What each block's parts add, by name, from what the modules of the model take and give."""
     architecture = model.architecture
     attention, mlp = architecture.attention, architecture.mlp
     blocks = list(model.model.get_submodule(architecture.blocks))
@@ -63,14 +74,14 @@ def by_hand(model, token_ids):
                 alone = torch.zeros_like(heads_input)
                 own = slice(head * 8, head * 8 + 8)
                 alone[:, own] = heads_input[:, own]
-                found.append(e * scale * (project(alone.float()).double() - nothing))
-        parts = {"attention_bias": [e * scale * nothing], "head": found}
-        parts["mlp"] = [e * seen[layer, "mlp"][1]]
+                found.append(scale * (project(alone.float()).double() - nothing))
+        parts = {"attention_bias": [scale * nothing], "head": found}
+        parts["mlp"] = [seen[layer, "mlp"][1]]
         if architecture.sum_norm:
             for part, norm in (("attention_norm", "mid"), ("mlp_norm", "sum")):
                 before, after = seen[layer, norm]
-                parts[part] = [e * (after - before)]
-        yield torch.stack([x.sum(1) for name in sorted(parts) for x in parts[name]], dim=1)
+                parts[part] = [after - before]
+        yield parts
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -86,7 +97,7 @@ def test_a_post_norm_takes_the_bias_of_the_attention_too(tmp_path, files):
 
 
 def assert_by_hand(made):
-    table, _ = tables(made)
+    table, _, _ = tables(made)
     for text in made.texts:
         rows = table.filter(pl.col("label") == text.label)
         got = rows["contribution"].to_numpy().reshape(len(text.tokens), 3, -1)
@@ -99,7 +110,7 @@ def assert_by_hand(made):
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_the_parts_of_a_block_add_up_to_its_change(tiny_model, name):
-    table, sums = tables(tiny_model(name))
+    table, _, sums = tables(tiny_model(name))
     added = table.group_by("label", "position", "layer", maintain_order=True).agg(
         pl.col("contribution").cast(pl.Float64).sum()
     )
@@ -109,10 +120,93 @@ def test_the_parts_of_a_block_add_up_to_its_change(tiny_model, name):
     assert sums["error"].abs().max() < 1e-5 and change.abs().max() > 0.1
 
 
+def slow_split(e, before, parts, nodes=64):
+    """The integral of the cosine's gradient, times each part, by autograd and Gauss-Legendre."""
+    t, weights = np.polynomial.legendre.leggauss(nodes)
+    t, weights = torch.from_numpy((t + 1) / 2), torch.from_numpy(weights / 2)
+    change = sum(parts)
+    path = (before + t[:, None, None] * change).requires_grad_()
+    functional.cosine_similarity(path, e, dim=-1, eps=0).sum().backward()
+    gradient = (weights[:, None, None] * path.grad).sum(dim=0)
+    return torch.stack([(gradient * part).sum(dim=1) for part in parts], dim=1)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_identity_is_split_along_the_straight_path(tiny_model, name):
+    made = tiny_model(name)
+    _, of_cosine, sums = tables(made)
+    assert sums["identity_error"].abs().max() < 2e-6
+    change = sums["identity_after"] - sums["identity_before"]
+    assert change.abs().max() > 0.2
+    added = of_cosine.group_by("label", "position", "layer", maintain_order=True).agg(
+        pl.col("contribution").cast(pl.Float64).sum()
+    )
+    np.testing.assert_allclose(added["contribution"], change, atol=2e-6)
+    text = made.texts[1]
+    e = functional.normalize(torch.from_numpy(made.own(text.token_ids)).double(), dim=1)
+    resid = made.trace(text.token_ids).resid.double()
+    rows = of_cosine.filter(label=text.label)["contribution"].to_numpy()
+    rows = rows.reshape(len(text.tokens), 3, -1)
+    for layer, outputs in enumerate(outputs_by_hand(made, text.token_ids)):
+        parts = [x for name in sorted(outputs) for x in outputs[name]]
+        wanted = slow_split(e, resid[layer], parts)
+        np.testing.assert_allclose(rows[:, layer], wanted, atol=2e-5)
+        assert wanted[:, 1:].abs().max() > 0.02
+
+
+@pytest.mark.parametrize("angle", [0, 1e-12, 1e-7, 1e-4, 0.02, 0.06, 1.0, 3.0, 3.14])
+@pytest.mark.parametrize("longer", [0.01, 1.0, 1 + 1e-9, 30.0])
+def test_the_mean_gradient_is_the_integral(angle, longer):
+    x, aside, e = np.linalg.qr(np.random.default_rng(0).normal(size=(7, 3)))[0].T
+    e = (e + x + 2 * aside) / 6**0.5
+    after = longer * (np.cos(angle) * x + np.sin(angle) * aside)
+    found = mean_gradient(*map(torch.from_numpy, (e, x, after))).numpy()
+
+    def gradient(t):
+        y = x + t * (after - x)
+        length = np.linalg.norm(y)
+        return e / length - (e @ y) * y / length**3
+
+    wanted, _ = quad_vec(gradient, 0, 1, epsabs=1e-12, epsrel=1e-12, limit=2000)
+    np.testing.assert_allclose(found, wanted, atol=1e-7 * np.abs(wanted).max())
+    change = e @ after / np.linalg.norm(after) - e @ x
+    assert found @ (after - x) == pytest.approx(change, abs=1e-7)
+
+
+def test_a_path_through_0_has_no_mean_gradient():
+    x = torch.tensor([1.0, 2.0, 3.0]).double()
+    e = torch.tensor([1.0, 0.0, 0.0]).double()
+    for after in (-x, -2 * x, 0 * x):
+        assert mean_gradient(e, x, after).isnan().all()
+
+
+def test_means_are_of_words_behind_the_first_position(tiny_model):
+    made = tiny_model("bert")
+    given = {"run": made.trace, "parts": made.parts, "own": made.own}
+    _, of_cosine, sums = attribution(made.texts, **given, provenance=PROVENANCE)
+    found = frame(
+        attribution_by_layer(of_cosine, made.tokens, statistics(few=3), provenance=PROVENANCE)
+    )
+    words = ~pl.col("token").is_in(["[CLS]", "[SEP]", "[UNK]"])  # [CLS] is at position 0
+    rows = frame(of_cosine).filter(words)
+    change = frame(sums).filter(words, layer=1)
+    change = (change["identity_after"] - change["identity_before"]).mean()
+    wanted = {("mlp", None): rows.filter(part="mlp", layer=1)["contribution"].mean()}
+    wanted |= {("total", None): change}
+    for head in range(4):
+        wanted["head", head] = rows.filter(part="head", head=head, layer=1)["contribution"].mean()
+    wanted["heads", None] = sum(wanted["head", head] for head in range(4))
+    for (part, head), mean in wanted.items():
+        here = found.filter(pl.col("head").eq_missing(pl.lit(head)), part=part, layer=1)
+        assert here["mean"].to_list() == pytest.approx([mean], abs=1e-6)
+        assert (here["ci_low"] <= here["mean"]).all() and here["few"].all()
+        assert here["n"].to_list() == [len(rows.filter(part="mlp", layer=1))]
+
+
 @pytest.mark.parametrize("name", CONFIGS)
 def test_identities_are_those_of_the_table_identity(tiny_model, name):
     made = tiny_model(name)
-    _, sums = tables(made)
+    _, _, sums = tables(made)
     resid = np.concatenate(
         [made.trace(text.token_ids).resid.numpy() for text in made.texts], axis=1
     )
@@ -139,7 +233,7 @@ def test_identities_are_those_of_the_table_identity(tiny_model, name):
 @pytest.mark.parametrize("name", ["gpt2", "bert"])
 def test_the_tables_have_a_row_for_each_part_and_each_block(tiny_model, name):
     made = tiny_model(name)
-    table, sums = tables(made)
+    table, _, sums = tables(made)
     parts = WITH_NORMS if name in ENCODERS else PARTS
     assert table.columns == [*KEYS, "part", "head", "contribution", "share"]
     assert sums.columns[: len(KEYS)] == KEYS
@@ -171,7 +265,7 @@ def test_a_token_without_an_embedding_has_no_contributions(tiny_model):
     def own(token_ids):
         return made.own(token_ids) * (np.array(token_ids) != lost)[:, None]
 
-    table, sums = tables(made, own=own)
+    table, _, sums = tables(made, own=own)
     first = pl.col("label") == made.texts[0].label
     for found in (table, sums):
         column = found.columns[9]

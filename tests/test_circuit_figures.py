@@ -104,9 +104,9 @@ def evolution_table(
 
 def attribution_tables(
     tokens=SENTENCE, *, depth=3, heads=4, label="a", norms=False, bias=0.05
-) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Made-up tables attribution and attribution_sum, whose sums match."""
-    parts, sums = [], []
+) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """Made-up tables attribution, attribution_cosine and attribution_sum, whose sums match."""
+    parts, cosine, sums = [], [], []
     names = [("head", head) for head in range(heads)] + [("attention_bias", None), ("mlp", None)]
     names += [("attention_norm", None), ("mlp_norm", None)] if norms else []
     for position, token in enumerate(tokens):
@@ -121,6 +121,11 @@ def attribution_tables(
                 row = keys | {"part": part, "head": head, "contribution": value}
                 parts.append(row | {"share": value / norm})
             grown = norm * 1.05 + abs(total)
+            change = (along + total) / grown - along / norm
+            cosine += [
+                {**row, "contribution": row["contribution"] / total * change}
+                for row in parts[-len(names) :]
+            ]
             sums.append(
                 keys
                 | {"before": along, "after": along + total, "total": total, "error": 0.0}
@@ -130,7 +135,8 @@ def attribution_tables(
             along, norm = along + total, grown
     floats = ("before", "after", "total", "error", "norm_before", "norm_after")
     floats += ("identity_before", "identity_after")
-    return frame(parts), frame(sums).with_columns(pl.col(*floats).cast(pl.Float32))
+    sums = frame(sums).with_columns(pl.col(*floats).cast(pl.Float32))
+    return frame(parts), frame(cosine).drop("share"), sums
 
 
 FIGURES = ("attention", "head_summary", "evolution", "attribution")
@@ -341,14 +347,12 @@ NAMES |= {"mlp_norm": "MLP norm"}
 
 
 def test_each_part_has_its_sum_over_tokens_and_its_change_of_identity():
-    parts, sums = attribution_tables(norms=True)
-    after = {(row["position"], row["layer"]): row["norm_after"] for row in sums.rows(named=True)}
+    parts, cosine, _ = attribution_tables(norms=True)
     total, change = defaultdict(float), defaultdict(float)
-    for row in parts.rows(named=True):
+    for row, to_identity in zip(parts.rows(named=True), cosine["contribution"], strict=True):
         at = row["layer"], str(row["head"]) if row["part"] == "head" else NAMES[row["part"]]
         total[at] += row["contribution"]
-        share = row["contribution"] / after[row["position"], row["layer"]]
-        change[at] += share / len(SENTENCE)
+        change[at] += to_identity / len(SENTENCE)
     found = coloured_cells(layers(spec_of("attribution")))
     assert len(found) == 2 * len(total) == 2 * 3 * 8
     for row in found:
@@ -378,21 +382,21 @@ def test_heads_stand_above_the_other_parts_and_colours_are_even_around_0():
 
 
 def test_a_token_that_makes_most_of_the_sums_is_named():
-    parts, sums = attribution_tables(norms=True)
+    parts, *_ = attribution_tables(norms=True)
     at_first = parts.filter(position=0)["contribution"].abs().sum()
     share = 100 * at_first / parts["contribution"].abs().sum()
     assert f"The, at position 0, has {share:.0f} %" in notes(spec_of("attribution"))
-    parts, sums = attribution_tables("abc", depth=1, heads=2)
+    parts, *rest = attribution_tables("abc", depth=1, heads=2)
     even = pl.col("contribution") / pl.when(pl.col("position") == 0).then(20).otherwise(1)
-    chart = attribution(parts.with_columns(contribution=even), sums, show="a", title="t")
+    chart = attribution(parts.with_columns(contribution=even), *rest, show="a", title="t")
     assert "mostly of one token" not in " ".join(chart.title.subtitle)
 
 
 def test_bars_add_up_to_the_change_of_identity():
-    _, sums = attribution_tables(norms=True)
+    *_, sums = attribution_tables(norms=True)
     ((_, bars),) = marks(spec_of("attribution"), "bar")
     groups = {row["group"] for row in bars}
-    assert groups == {"heads", "bias", "MLP", "norms", "growth of the norm"}
+    assert groups == {"heads", "bias", "MLP", "norms"}
     dots = [rows for unit, rows in marks(spec_of("attribution"), "circle") if "layer" in rows[0]]
     whole = {row["layer"]: row["value"] for row in dots[0]}
     for layer in range(3):
@@ -408,7 +412,7 @@ def test_bars_add_up_to_the_change_of_identity():
 
 
 def test_identity_is_drawn_before_and_after_each_block():
-    _, sums = attribution_tables(norms=True)
+    *_, sums = attribution_tables(norms=True)
     ends = sums.filter(layer=2).select("position", x=pl.lit(3), cosine="identity_after")
     before = sums.select("position", x="layer", cosine="identity_before")
     thin, thick = (

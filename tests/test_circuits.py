@@ -13,9 +13,11 @@ from workflow import read_yaml, write_yaml
 pytestmark = pytest.mark.e2e
 
 TABLES = ("attention", "heads", "head_summary", "activations", "first_position_neurons")
-TABLES += ("evolution", "predictions", "attribution", "attribution_sum")
+TABLES += ("evolution", "predictions", "attribution", "attribution_cosine", "attribution_sum")
+TABLES += ("attribution_by_layer",)
 TABLES += ("geometry", "own_token", "own_token_by_layer")
-FIGURES = ("attention", "head_summary", "evolution", "attribution", *analysed.SHAPES)
+FIGURES = ("attention", "head_summary", "evolution", "attribution", "attribution_by_layer")
+FIGURES += analysed.SHAPES
 
 
 @pytest.fixture(scope="module")

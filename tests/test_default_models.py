@@ -134,7 +134,14 @@ LONG = (
     "predictions",
     "attribution",
 )
-LONG += ("attribution_sum", "baseline_dimensions", "half_lives", "half_life_curve", "parameters")
+LONG += (
+    "attribution_cosine",
+    "attribution_sum",
+    "baseline_dimensions",
+    "half_lives",
+    "half_life_curve",
+    "parameters",
+)
 
 
 def test_the_report_holds_every_figure_and_every_table_but_the_long_ones(folder):

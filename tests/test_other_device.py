@@ -84,7 +84,9 @@ def circuit_tables(made):
     # The last, since the model's own attention is switched to the plain way above.
     lens = Lens(made.language_model, made.architecture, spaces, "tiny (main)")
     evolved, predicted = evolution(texts, lens, top=5, prefix=str, provenance=PROVENANCE)
-    by_part, sums = attribution(texts, made.trace, parts, made.own, provenance=PROVENANCE)
+    by_part, of_cosine, sums = attribution(
+        texts, made.trace, parts, made.own, provenance=PROVENANCE
+    )
     listed = neurons(spaces, layers=range(3), top=4, high_bias=0.9, provenance=PROVENANCE)
     readout = Readout(made.model, made.architecture, parts, made.names)
     return {
@@ -98,6 +100,7 @@ def circuit_tables(made):
         "evolution": evolved,
         "predictions": predicted,
         "attribution": by_part,
+        "attribution_cosine": of_cosine,
         "attribution_sum": sums,
     }
 

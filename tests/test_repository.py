@@ -99,4 +99,5 @@ def test_the_report_has_no_table_of_single_words_tokens_or_pairs():
 LONG = {
     *("identity", "context", "half_lives", "ranks", "convergence", "perturbation"),
     *("baseline_dimensions", "evolution", "own_token", "attribution", "neurons"),
+    "attribution_cosine",
 }

@@ -2,7 +2,7 @@
 #
 # in:  weights of a checkpoint and its tokenizer; but for the neurons the tokens of an experiment on whole texts
 # out: results/metrics/{model}/{checkpoint}/{experiment}/{attention,heads,head_summary,activations,
-#      first_position_neurons,evolution,predictions,attribution,attribution_sum}.*,
+#      first_position_neurons,evolution,predictions,attribution,attribution_cosine,attribution_sum,attribution_by_layer}.*,
 #      results/metrics/{model}/{checkpoint}/weights/neurons.*
 
 
@@ -125,7 +125,7 @@ rule attribution_tables:
         **checkpoint_files("weights", "config", "provenance"),
         tokens=TOKENS,
     output:
-        **outputs("attribution", sum="attribution_sum"),
+        **outputs("attribution", cosine="attribution_cosine", sum="attribution_sum"),
     log:
         "<logs>/attribution_tables/<run>.log",
     priority: get_turn()
@@ -141,3 +141,21 @@ rule attribution_tables:
         "Attributing the change of identity in {wildcards.model} ({wildcards.checkpoint}) on {wildcards.experiment}"
     script:
         "../scripts/attribution.py"
+
+
+rule attribution_by_layer:
+    input:
+        cosine=table("attribution_cosine"),
+        tokens=TOKENS,
+    output:
+        **outputs("attribution_by_layer"),
+    log:
+        "<logs>/attribution_by_layer/<run>.log",
+    priority: LIGHT
+    conda:
+        "../../envs/analysis.yaml"
+    params:
+        statistics=CONFIG.statistics,
+        code=fingerprint("attribution_by_layer"),
+    script:
+        "../scripts/attribution_by_layer.py"

@@ -12,11 +12,12 @@ with job(snakemake, "torch"):
 
     output = snakemake.output
     run = prepare_run(snakemake, snakemake.params.device)
-    by_part, sums = attribution(
+    by_part, of_cosine, sums = attribution(
         whole_texts(run.tokens),
         *load_tracer(run),
         run.checkpoint.embedding_rows,
         provenance=run.provenance,
     )
     write_table(by_part, output.table, output.csv)
+    write_table(of_cosine, output.cosine, output.cosine_csv)
     write_table(sums, output.sum, output.sum_csv)

@@ -1,12 +1,11 @@
-"""What heads and MLPs add along a token's own embedding, and where its identity is lost."""
+"""What heads and MLPs add along a token's own embedding, and what its identity becomes."""
 
-import math
 from collections.abc import Mapping
 
 import altair as alt
 import polars as pl
 
-from .pieces.heat import Grid, head_grid, head_heat
+from .pieces.heat import Grid, head_grid, head_heat, signed_colour
 from .pieces.lines import end_labels, layer_ticks, level, targets
 from .pieces.panel import cosine_range
 from .pieces.points import exact, mapped
@@ -30,33 +29,39 @@ _PARTS = {
     "mlp": "MLP",
     "mlp_norm": "MLP norm",
 }
-_GROWTH = "growth of the norm"
 _GROUPS = {
     "heads": PALETTE[0],
     "bias": PALETTE[2],
     "MLP": PALETTE[1],
     "norms": PALETTE[3],
-    _GROWTH: "#BBBBBB",
 }
+_KEYS = ("position", "layer", "part", "head")
 _ROOM, _BARS, _CURVE = 620, 130, 150  # pixels: width of all panels, heights of the lower ones
-_LEGEND = 75
 _EXTENT = 46  # least width of what stands at the left of a panel
 _MOST_LABELLED = 10  # lines of tokens
 _MOST_LISTED = 8  # tokens in a tooltip
-_LOSS, _GAIN = "#B35806", "#2166AC"
 
 
 def attribution(
-    attribution: pl.DataFrame, attribution_sum: pl.DataFrame, *, show: str, title: str
+    attribution: pl.DataFrame,
+    attribution_cosine: pl.DataFrame,
+    attribution_sum: pl.DataFrame,
+    *,
+    show: str,
+    title: str,
 ) -> alt.TopLevelMixin:
-    """Contributions by layer and head; below, how they and the norm change identity.
+    """Contributions by layer and head, to the stream along the embedding and to identity.
 
     The tables are those of the same names of one model and checkpoint, `show` is the label of the
-    text. With e = E[token] / |E[token]| a part of a block contributes e · (its output) to e · x.
-    The cosine e · x / |x| then changes by these contributions, divided by |x| after the block, and
-    by (e · x before) (1 / |x after| − 1 / |x before|), the growth of the norm.
+    text.
     """
-    parts = attribution.filter(label=show).filter(
+    both = attribution.filter(label=show).join(
+        attribution_cosine.filter(label=show).select(*_KEYS, change=exact("contribution")),
+        on=_KEYS,
+        nulls_equal=True,
+        maintain_order="left",
+    )
+    parts = both.filter(
         # Most of today's decoders have none.
         (pl.col("part") != "attention_bias") | (pl.col("contribution") != 0).any().over("part")
     )
@@ -64,21 +69,21 @@ def attribution(
     if parts.is_empty() or sums.is_empty():
         return nothing_to_show(title)
     names = token_names(sums)
-    steps = _steps(parts, sums)
+    steps = _steps(parts)
     grid = _grid(parts)
     cells = _cells(steps, names)
     panels = [
         _heat(cells, "total", grid, title="contribution along the own embedding, sum over tokens"),
-        _heat(cells, "change", grid, title="the same as a change of identity, mean over tokens"),
-        _bars(_changes(steps, sums), sums, grid),
+        _heat(cells, "change", grid, title="contribution to identity, mean over tokens"),
+        _bars(_changes(steps), sums, grid),
         _curves(sums, names, grid),
     ]
     notes = [
         *token_notes(show, names, len(names)),
         "Contribution: e · output, where e is the token's own embedding at length 1; below zero it "
-        "takes identity away. As a change of identity it is divided by the norm after the block; "
-        "the growth of the norm makes the rest. Colours follow the square root, for heads and for "
-        "the other parts on scales of their own.",
+        "turns the stream away. Contribution to identity: to the cosine with e, on the straight "
+        "path from before the block to after it; all parts add up to the change. Colours follow "
+        "the square root, for heads and for the other parts on scales of their own.",
         "Dots: the whole change. Thick: the mean over tokens; of one text, so it has no interval. "
         "Block l turns layer l of the stream into layer l + 1.",
     ]
@@ -102,10 +107,8 @@ def _dominant(parts: pl.DataFrame, names: Mapping[int, str]) -> list[str]:
     ]
 
 
-def _steps(parts: pl.DataFrame, sums: pl.DataFrame) -> pl.DataFrame:
-    """Contributions with the rows they stand in, and what they change identity by."""
-    norms = sums.select("position", "layer", pl.col("norm_after").cast(pl.Float64))
-    row = pl.coalesce(pl.col("head").cast(pl.String), pl.col("part").replace(_PARTS))
+def _steps(parts: pl.DataFrame) -> pl.DataFrame:
+    """Contributions with the rows they stand in."""
     group = (
         pl.when(pl.col("part") == "head")
         .then(pl.lit("heads"))
@@ -113,13 +116,11 @@ def _steps(parts: pl.DataFrame, sums: pl.DataFrame) -> pl.DataFrame:
         .then(pl.lit("norms"))
         .otherwise(pl.col("part").replace(_PARTS))
     )
-    contribution = pl.col("contribution").cast(pl.Float64)
-    return parts.join(norms, on=["position", "layer"], maintain_order="left").select(
-        *("position", "layer"),
-        row=row,
+    return parts.select(
+        *("position", "layer", "change"),
+        row=pl.coalesce(pl.col("head").cast(pl.String), pl.col("part").replace(_PARTS)),
         group=group,
-        contribution=contribution,
-        change=contribution / pl.col("norm_after"),
+        contribution=pl.col("contribution").cast(pl.Float64),
     )
 
 
@@ -161,49 +162,20 @@ def _heat(cells: pl.DataFrame, value: str, grid: Grid, *, title: str) -> alt.Lay
         alt.Tooltip("tokens:N", title="most"),
     ]
     maps = [
-        head_heat(part, grid, value, _colour(name, part[value]), tooltip, x_title=None)
+        head_heat(part, grid, value, signed_colour(name, part[value]), tooltip, x_title=None)
         for name, part in (("heads", cells.filter(is_head)), ("others", cells.filter(~is_head)))
         if len(part)
     ]
     return alt.layer(*maps).resolve_scale(color="independent").properties(title=heading(title))
 
 
-def _colour(name: str, values: pl.Series) -> alt.Color:
-    """A scale that is even around 0, and its legend, whose ticks are as far apart."""
-    most = _round_up(max(map(abs, values)))
-    scale = alt.Scale(
-        type="pow",
-        exponent=0.5,
-        domain=[-most, 0, most],
-        range=[_LOSS, "#FFFFFF", _GAIN],
-        interpolate="rgb",
-    )
-    ticks = [-most, -most / 4, 0, most / 4, most]
-    legend = alt.Legend(title=name, values=ticks, format=",.4~r", gradientLength=_LEGEND)
-    return alt.Color(f"{values.name}:Q", scale=scale, legend=legend)
-
-
-def _round_up(value: float) -> float:
-    """The next of 1, 2 and 5 times a power of ten."""
-    if not value:
-        return 1.0
-    power = 10.0 ** math.floor(math.log10(value))
-    return round(next(power * step for step in (1, 2, 5, 10) if power * step >= value), 12)
-
-
-def _changes(steps: pl.DataFrame, sums: pl.DataFrame) -> pl.DataFrame:
+def _changes(steps: pl.DataFrame) -> pl.DataFrame:
     """What changes identity at each layer, as bars that stand on each other away from 0."""
-    growth = sums.select(
-        "layer",
-        value=pl.col("before").cast(pl.Float64) / pl.col("norm_after") - pl.col("identity_before"),
-        group=pl.lit(_GROWTH),
-    )
     groups = steps.group_by("position", "layer", "group", maintain_order=True)
-    parts = groups.agg(value=pl.col("change").sum()).select("layer", "value", "group")
-    every = pl.concat([parts, growth])
-    every = every.with_columns(pl.col("group").cast(pl.Enum(list(_GROUPS))))
+    parts = groups.agg(value=pl.col("change").sum())
+    parts = parts.with_columns(pl.col("group").cast(pl.Enum(list(_GROUPS))))
     value = pl.col("value")
-    means = every.group_by("layer", "group", maintain_order=True).agg(value.mean())
+    means = parts.group_by("layer", "group", maintain_order=True).agg(value.mean())
     end = value.cum_sum().over("layer", value < 0)
     return means.sort("layer", "group").select(
         "layer",

@@ -17,6 +17,8 @@ WIDTH, HEIGHT = 58, 18
 
 _NUMBER = 27  # the width of a cell of layer and step that has room for its number
 _MOST_COLUMNS = 14  # tokens abreast
+_LEGEND = 75
+_LOSS, _GAIN = "#B35806", "#2166AC"
 
 
 @dataclass(frozen=True)
@@ -234,3 +236,26 @@ def token_heat(
     heads = heads.mark_text(baseline="top", dy=6, limit=WIDTH - 4)
     layers.append(heads.encode(x=x, text=alt.Text("token:N"), y=alt.value(height)))
     return sized(layers, WIDTH * len(positions), height, title)
+
+
+def signed_colour(name: str, values: pl.Series) -> alt.Color:
+    """A scale that is even around 0, and its legend, whose ticks are as far apart."""
+    most = _round_up(max(map(abs, values)))
+    scale = alt.Scale(
+        type="pow",
+        exponent=0.5,
+        domain=[-most, 0, most],
+        range=[_LOSS, "#FFFFFF", _GAIN],
+        interpolate="rgb",
+    )
+    ticks = [-most, -most / 4, 0, most / 4, most]
+    legend = alt.Legend(title=name, values=ticks, format=",.4~r", gradientLength=_LEGEND)
+    return alt.Color(f"{values.name}:Q", scale=scale, legend=legend)
+
+
+def _round_up(value: float) -> float:
+    """The next of 1, 2 and 5 times a power of ten."""
+    if not value:
+        return 1.0
+    power = 10.0 ** math.floor(math.log10(value))
+    return round(next(power * step for step in (1, 2, 5, 10) if power * step >= value), 12)

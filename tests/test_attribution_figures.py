@@ -1,0 +1,86 @@
+"""Figures of mean contributions: they show what the table says."""
+
+import itertools
+
+import polars as pl
+from drawn import BAND, coloured_cells, line_points, marks, notes, panels
+from pytest import approx
+
+from tokentrails.figures.attribution_by_layer import attribution_by_layer, identity_parts
+
+NAMES = {"total": "all parts", "mlp": "MLP", "heads": "heads"}
+NAMES |= {"attention_norm": "attention norm", "mlp_norm": "MLP norm"}
+HEADS = [("head", head) for head in range(3)]
+
+
+def table(scale=1.0, model="m", checkpoint="main", bias=0.0, texts=7):
+    rows = []
+    parts = [*HEADS, ("attention_bias", None), *((name, None) for name in NAMES)]
+    for layer, (index, (part, head)) in itertools.product(range(4), enumerate(parts)):
+        mean = bias if part == "attention_bias" else scale * (0.1 * index - 0.2 * layer)
+        row = {"model": model, "checkpoint": checkpoint, "layer": layer, "part": part, "head": head}
+        row |= {"n": 90, "n_texts": texts, "few": False, "mean": mean}
+        band = {"ci_low": mean - 0.1, "ci_high": mean + 0.2} if texts > 1 else {}
+        rows.append(row | {"ci_low": None, "ci_high": None} | band)
+    return pl.DataFrame(rows, schema_overrides={"layer": pl.Int32, "ci_low": pl.Float64})
+
+
+def squares(points):
+    """Values of points by series and layer, from the roots that are drawn."""
+    return {(p["series"], p["layer"]): p["value"] * abs(p["value"]) for p in points}
+
+
+def test_lines_and_cells_are_those_of_the_table():
+    rows = table()
+    drawn = panels(attribution_by_layer(rows, **BAND))
+    points = line_points(drawn["by part"])
+    parts = rows.filter(pl.col("part").is_in(list(NAMES))).select("part", "layer", "mean")
+    wanted = {(NAMES[part], layer): mean for part, layer, mean in parts.rows()}
+    assert squares(points) == approx(wanted, abs=1e-5)
+    assert {p["change"] for p in points} == {round(mean, 6) for mean in wanted.values()}
+    ends = {(p["series"], p["layer"]): (p["low"], p["high"]) for p in points}
+    low, high = ends["MLP", 3]
+    mean = wanted["MLP", 3]
+    assert [low * abs(low), high * abs(high)] == approx([mean - 0.1, mean + 0.2], abs=1e-5)
+    cells = {
+        (c["row"], c["layer"]): c["change"]
+        for c in coloured_cells(drawn["the heads by themselves"])
+    }
+    heads = rows.filter(part="head").select("head", "layer", "mean").rows()
+    assert cells == approx({(str(head), layer): mean for head, layer, mean in heads})
+
+
+def test_a_bias_is_drawn_where_there_is_one():
+    series = {
+        p["series"]
+        for p in line_points(panels(attribution_by_layer(table(bias=0.1), **BAND))["by part"])
+    }
+    assert series == {*NAMES.values(), "attention bias"}
+
+
+def test_controls_are_the_mean_over_draws_of_all_parts():
+    draws = pl.concat([table(2, "r", "draw0"), table(3, "r", "draw1")])
+    chart = attribution_by_layer(table(), draws, **BAND)
+    points = squares(line_points(panels(chart)["by part"]))
+    assert points["random weights", 2] == approx(2.5 * points["all parts", 2], abs=1e-5)
+    assert "random weights" in notes(chart)
+
+
+def test_each_model_has_a_panel():
+    both = pl.concat([table(), table(0.5, "other", bias=0.1, texts=9)])
+    chart = identity_parts(both, **BAND)
+    drawn = panels(chart)
+    assert list(drawn) == ["m", "other"]
+    found = {name: {p["series"] for p in line_points(panel)} for name, panel in drawn.items()}
+    assert found["other"] - found["m"] == {"attention bias"}
+    assert "at most 90 tokens of words in 9 texts" in notes(chart)
+
+
+def test_one_text_has_no_interval():
+    chart = attribution_by_layer(table(texts=1), **BAND)
+    assert "no interval" in notes(chart) and not marks(chart, "area")
+
+
+def test_a_table_without_rows_says_so():
+    for draw in (attribution_by_layer, identity_parts):
+        assert "nothing to show" in str(draw(table().clear(), **BAND).to_dict())

@@ -1,0 +1,151 @@
+"""What heads and MLPs do to identity, by layer."""
+
+import math
+
+import altair as alt
+import polars as pl
+
+from .pieces.heat import head_grid, head_heat, signed_colour
+from .pieces.lines import Frame, edges, layer_ticks, line_panel, value_range
+from .pieces.notes import CONTROL, band_note, control_note
+from .pieces.points import exact, in_order, mapped, over_draws, points_frame, runs
+from .pieces.theme import GREY, INK, PALETTE, figure, nothing_to_show
+
+_PARTS = {
+    "total": "all parts",
+    "mlp": "MLP",
+    "heads": "heads",
+    "attention_bias": "attention bias",
+    "attention_norm": "attention norm",
+    "mlp_norm": "MLP norm",
+}
+_COLOURS = dict(zip(_PARTS, (INK, PALETTE[1], PALETTE[0], PALETTE[2], *PALETTE[3:5]), strict=True))
+_ROOM, _HEIGHT, _EXTENT = 620, 230, 46  # pixels
+_TICKS = (0.001, 0.01, 0.05, 0.2, 0.5, 1, 2)
+_CHANGE = "change of identity"
+
+
+def attribution_by_layer(
+    by_layer: pl.DataFrame, control: pl.DataFrame | None = None, *, title: str, confidence: float
+) -> alt.TopLevelMixin:
+    """Lines of the sums of parts, and a heat map of the heads.
+
+    `by_layer` is the table attribution_by_layer of one model and checkpoint, `control` the same of
+    random weights, of all draws.
+    """
+    points = _points(by_layer)
+    if points.is_empty():
+        return nothing_to_show(title)
+    cells = by_layer.filter(part="head").select(
+        "layer",
+        *(exact(name).alias(new) for name, new in (("mean", "change"), *_ENDS.items())),
+        row=pl.col("head").cast(pl.String),
+    )
+    rows = cells["row"].unique().cast(pl.Int64).sort().cast(pl.String).to_list()
+    grid = head_grid(by_layer["layer"].unique().sort().to_list(), rows, room=_ROOM, extent=_EXTENT)
+    if control is not None:
+        drawn = over_draws(control.filter(part="total"), "mean", "layer")
+        grey = _roots(drawn, ("low", "high"), line=pl.lit(CONTROL), colour=pl.lit(GREY))
+        points = pl.concat([points, grey], how="diagonal_relaxed")
+    tooltip = [
+        *map(alt.Tooltip, ("layer:Q", "row:N")),
+        alt.Tooltip("change:Q", title=_CHANGE, format=".4f"),
+        *(alt.Tooltip(f"{end}:Q", format=".4f") for end in _ENDS.values()),
+    ]
+    heads = head_heat(
+        cells,
+        grid,
+        "change",
+        signed_colour("heads", cells["change"]),
+        tooltip,
+        title="the heads by themselves",
+        x_title="block",
+    )
+    panels = [line_panel(points, _frame(points, grid.width), title="by part"), heads]
+    notes = [_note(points), _units(by_layer, confidence)]
+    if control is not None:
+        notes.append(control_note(control))
+    chart = alt.vconcat(*panels, spacing=24).resolve_scale(color="independent")
+    return figure(chart, title=title, notes=notes, width=max(grid.width, 420) + 100)
+
+
+def identity_parts(by_layer: pl.DataFrame, *, title: str, confidence: float) -> alt.TopLevelMixin:
+    """The lines of the sums of parts, a panel for each model."""
+    points = _points(by_layer)
+    if points.is_empty():
+        return nothing_to_show(title)
+    names = in_order(points["run"])
+    columns = min(3, len(names))
+    low, high = value_range(points)
+    panels = [
+        line_panel(here, _frame(here, 270, low, high), title=name, **edge)
+        for name, edge in zip(names, edges(len(names), columns), strict=True)
+        for here in [points.filter(run=name)]
+    ]
+    chart = alt.concat(*panels, columns=columns)
+    notes = [_note(points), _units(by_layer, confidence)]
+    return figure(chart, title=title, notes=notes, width=max(columns, 2) * 390)
+
+
+_ENDS = {"ci_low": "low", "ci_high": "high"}
+
+
+def _points(table: pl.DataFrame) -> pl.DataFrame:
+    """A points frame of the sums of parts, without those that a model does not have."""
+    shown = runs(table).filter(
+        pl.col("part").is_in(list(_PARTS)), (pl.col("mean") != 0).any().over("run", "part")
+    )
+    tint = mapped("part", _COLOURS)
+    return _roots(shown, tuple(_ENDS), line=mapped("part", _PARTS), colour=tint)
+
+
+def _roots(table: pl.DataFrame, ends: tuple[str, ...], **columns: pl.Expr) -> pl.DataFrame:
+    """A points frame whose values are roots with their sign; the column change has them plain."""
+    kept = [name for name in ("run", "layer", "n", "n_texts") if name in table.columns]
+    points = points_frame(
+        table.with_columns(change=exact("mean")), "mean", ends, *kept, "change", **columns
+    )
+    values = pl.col("value", "low", "high")
+    return points.with_columns((values.sign() * values.abs().sqrt()).round(6))
+
+
+def _frame(points: pl.DataFrame, width: int, *limits: float) -> Frame:
+    """Roots over blocks, whose middles are those of the cells of a heat map as wide."""
+    low, high = limits or value_range(points)
+    last: int = points.select(pl.col("layer").max()).item()
+    x = alt.X(
+        "layer:Q",
+        scale=alt.Scale(domain=[-0.5, last + 0.5], nice=False),
+        axis=alt.Axis(values=layer_ticks(last), grid=False, format="d", labelFlush=False),
+        title="block",
+    )
+    every = [0.0, *(sign * math.sqrt(tick) for tick in _TICKS for sign in (-1, 1))]
+    near = 0.06 * (high - low)  # closer to 0, labels would overlap
+    ticks = [round(t, 6) for t in every if low <= t <= high and (not t or abs(t) > near)]
+    axis = alt.Axis(
+        values=ticks,
+        tickCount=len(ticks),
+        labelExpr="format(datum.value * abs(datum.value), '.2~g')",
+        minExtent=_EXTENT,
+    )
+    more = ("series", "n", "n_texts")
+    right = last + 0.5
+    return Frame(x, right, _CHANGE, low, high, width, _HEIGHT, more, axis, ("change", ".4f"))
+
+
+def _note(points: pl.DataFrame) -> str:
+    norms = "norm" in " ".join(points["line"].unique())
+    return (
+        "What each part of a block adds to the cosine with the token's own embedding, on the "
+        "straight path from before the block to after it: all parts add up to the change, "
+        "whatever their order. "
+        + ("Norms: what each changes of the sum that it takes. " if norms else "")
+        + "The scale follows the square root."
+    )
+
+
+def _units(table: pl.DataFrame, confidence: float) -> str:
+    n, texts = table.select(pl.col("n").max(), pl.col("n_texts").max()).row(0)
+    band = f" {band_note(confidence, 'texts')}" if texts > 1 else " One text has no interval."
+    most = "at most " if table["model"].n_unique() > 1 else ""
+    return f"Means over {most}{n:,} tokens of words in {texts:,} texts, without position 0.{band}"
