@@ -25,6 +25,7 @@ BLOCKS = ("heads", "neurons", "evolution", "attribution")
 RANK_TABLES = ("ranks", "ranks_by_class", "ranks_gap", "ranks_summary")
 RANK_RUNS = (("roberta", "full"), ("roberta", "plain"), ("llama", "plain"))
 RANK_FIGURES = ("similarity_layers", "rank_layers", "rank_heatmap", "rank_classes")
+GROUPS = "results/figures/llama/main/plain/matched_groups.svg"
 DECODED = [
     "results/metrics/llama/main/running/decodability.csv",
     "results/figures/llama/main/running/decodability.svg",
@@ -64,7 +65,7 @@ def _run(folder: Path) -> None:
     texts = [{"label": label, "prompt": text} for label, text in TEXTS.items()]
     files = {
         "own": {"analyses": ["senses"], "prompts": sense_prompts()},
-        "texts": {"analyses": ["ranks"], "prompts": texts},
+        "texts": {"analyses": ["ranks", "matched_groups"], "prompts": texts},
         "running": {"corpus": {"text": "running.txt", "tokens": 5000, "length": 40}},
         "inside": {
             "analyses": [*BLOCKS, *SHAPES],
@@ -95,4 +96,4 @@ def _run(folder: Path) -> None:
         "claims": {"enabled": False},  # they read nearly every table
     }
     wf.write_yaml(folder / "config/config.yaml", config)
-    wf.run(folder, *wf.ONE_THREAD, "--", "senses", *BLOCKS, *SHAPES, *RANKS, *DECODED)
+    wf.run(folder, *wf.ONE_THREAD, "--", "senses", *BLOCKS, *SHAPES, *RANKS, GROUPS, *DECODED)

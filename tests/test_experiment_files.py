@@ -337,6 +337,10 @@ BAD_FILES = [
         for name in ("context", "convergence", "perturbation")
     ],
     (
+        {"analyses": ["geometry", "matched_groups"], "prompts": [WHOLE]},
+        ("analyses[1]", "none of these", "identity, ranks, own_token"),
+    ),
+    (
         {"analyses": ["identity"], "words": {}},
         ("analyses[0]", "'identity'", "words without contexts", "convergence"),
     ),

@@ -15,7 +15,7 @@ EXPERIMENTS = {
     "drift": {"analyses": ["identity"], "prompts": "senses"},
     "texts": {
         "analyses": [
-            *("identity", "ranks", "own_token", "geometry"),
+            *("identity", "ranks", "own_token", "matched_groups", "geometry"),
             *("heads", "neurons", "evolution"),
         ]
     },
@@ -70,6 +70,7 @@ def test_the_tables_of_an_experiment_are_those_of_its_analyses_and_kind(targets)
     ranks = {"ranks", "ranks_by_class", "ranks_gap", "ranks_summary"}
     inside = {"attention", "heads", "head_summary", "activations", "first_position_neurons"}
     stream = {"evolution", "predictions", "geometry", "own_token", "own_token_by_layer"}
+    stream |= {"matched_groups"}
     assert tables(made, "nano/step0/texts") == {"identity"} | lives | ranks | inside | stream
     assert tables(made, "nano/step0/weights") == {"neurons"}
     assert tables(made, "nano/all/words") == {"convergence", "convergence_by_group", "alignment"}
@@ -100,7 +101,7 @@ def test_figures_are_drawn_where_their_tables_are_made(targets):
         f"results/figures/nano/all/{experiment}/perturbation_steps"
         for experiment in ("moved", "natural")
     }
-    runs = ("step1/texts/geometry", "step0/texts/own_token")
+    runs = ("step1/texts/geometry", "step0/texts/own_token", "step0/texts/matched_groups")
     assert {f"results/figures/nano/{run}" for run in runs} < drawn
     assert "results/figures/nano/step0/texts/geometry" not in drawn
     maps = {path for path in drawn if path.endswith("geometry_steps")}

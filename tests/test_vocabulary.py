@@ -12,6 +12,8 @@ from safetensors.torch import load_file
 from transformers import AutoModel, AutoTokenizer
 from workflow import read_yaml, write_yaml
 
+from tokentrails.texts.word_classes import word_class
+
 pytestmark = pytest.mark.e2e
 
 
@@ -128,6 +130,20 @@ def test_tables_are_there_with_twins_that_are_no_formulas(folder):
             assert not any(cell.startswith("=") for row in rows for cell in row)
     published = pl.read_parquet(folder / "results/metrics/roberta/main/full/ranks_by_class.parquet")
     assert published["as_published"].unique().sort().to_list() == [False, True]
+
+
+def test_groups_of_words_are_compared_by_rank(folder):
+    frame = pl.read_parquet(folder / "results/metrics/llama/main/plain/matched_groups.parquet")
+    ranks = {"log_rank", "log_rank_standardised", "own_closest"}
+    assert {"log_rank", "own_closest"} <= set(frame["measure"]) <= ranks
+    plain = frame.filter(matched_on="nothing", measure="log_rank", layer=1)
+    tokens = pl.read_parquet(folder / "results/tokens/llama/plain.parquet")
+    one = tokens.filter(pl.col("first") > 0, word_part="whole")
+    words = plain.filter(comparison="word_class").select("n", "n_other").row(0)
+    assert words == tuple(
+        sum(word_class(word) == name for word in one["word"]) for name in ("function", "content")
+    )
+    assert (folder / analysed.GROUPS).is_file()
 
 
 def test_tokens_of_a_running_text_are_decoded(folder):

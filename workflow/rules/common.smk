@@ -11,7 +11,7 @@ from snakemake.exceptions import WorkflowError
 # The library lies beside the rules, or is installed; the scripts find it through scripts/_job.py.
 sys.path.insert(0, os.path.dirname(str(workflow.current_basedir)))
 
-from tokentrails.catalogue import BASELINE, MODEL_FOLDER, STATES, TOKENS, Scope
+from tokentrails.catalogue import BASELINE, COMPARED, MODEL_FOLDER, STATES, TOKENS, Scope
 from tokentrails.config.load import load_config
 from tokentrails.errors import TokentrailsError
 from tokentrails.files.locks import lock
@@ -147,6 +147,12 @@ def get_context(wildcards):
     if not get_experiment(wildcards).makes(CATALOGUE.tables["context"]):
         return []
     return [table("context").format(**wildcards)]
+
+
+def get_compared(wildcards):
+    """The tables in which groups of words are compared, those of the experiment's analyses."""
+    names = [name for name in COMPARED if name in get_experiment(wildcards).analyses]
+    return {name: table(name).format(**wildcards) for name in names}
 
 
 def get_replaced(name):

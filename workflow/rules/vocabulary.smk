@@ -1,9 +1,10 @@
 # Ranks of tokens in the vocabulary, layer by layer, and by word class; what the stream says of each token and of the next
-# one; and whether tokens can be decoded from states.
+# one; groups of words that are matched on frequency; and whether tokens can be decoded from states.
 #
-# in:  tokens, the tokenizer, weights, and lenses; of ranks and decoding hidden states, and of the weights the embedding matrix
+# in:  tokens, the tokenizer, weights, and lenses; of ranks and decoding hidden states, and of the weights the embedding matrix;
+#      of groups tables and a list of words
 # out: results/metrics/{model}/{checkpoint}/{experiment}/{ranks,ranks_by_class,ranks_gap,ranks_summary,own_token,
-#      own_token_by_layer,decodability,decodability_half_lives}.*
+#      own_token_by_layer,matched_groups,decodability,decodability_half_lives}.*
 
 
 rule ranks:
@@ -92,6 +93,27 @@ rule own_token_by_layer:
         code=fingerprint("own_token_by_layer"),
     script:
         "../scripts/own_token_by_layer.py"
+
+
+# Groups of words in all of these, and in identity, at the same frequency and position.
+rule matched_groups_table:
+    input:
+        unpack(get_compared),
+        tokens=TOKENS,
+        words=local(WORD_LIST),
+        classes=local(FUNCTION_WORDS),
+    output:
+        **outputs("matched_groups"),
+    log:
+        "<logs>/matched_groups_table/<run>.log",
+    priority: LIGHT
+    conda:
+        "../../envs/analysis.yaml"
+    params:
+        statistics=CONFIG.statistics,
+        code=fingerprint("matched_groups"),
+    script:
+        "../scripts/matched_groups.py"
 
 
 # What can still be read from the states of a running text: tokens, by maps that are fitted to others.

@@ -182,6 +182,9 @@ class Figure:
         return tuple(name for name in self.tables if name not in self.optional)
 
 
+COMPARED = ("identity", "ranks", "own_token")
+"""The analyses, and their tables, in which `matched_groups` compares groups of words."""
+
 BASELINE = "baseline"
 """The experiment, and its analysis, of random pairs, which similarities are compared with."""
 
@@ -204,6 +207,7 @@ ANALYSES = (
         similarity=True),
     Analysis("own_token", (Kind.WHOLE,), target="own_token", gpu_rule="own_token_table",
         products=Products(per_layer=3)),  # in two spaces, in one for two tokens
+    Analysis("matched_groups", (Kind.WHOLE,), target="matched_groups"),
     Analysis("geometry", (Kind.TARGETS, Kind.WHOLE, Kind.WORDS), target="geometry"),
     Analysis("heads", (Kind.WHOLE,), target="heads", gpu_rule="head_tables",
         products=Products(per_head=3), inside=True),  # two patterns and a message
@@ -250,6 +254,7 @@ TABLES = (
     Table("ranks_summary", ("ranks",), category="Tables"),
     Table("own_token", ("own_token",)),
     Table("own_token_by_layer", ("own_token",), category="Tables"),
+    Table("matched_groups", ("matched_groups",), category="Tables"),
     Table("geometry", ("geometry",), category="Tables"),
     Table("attention", ("heads",), document=True),
     Table("heads", ("heads",), document=True),
@@ -323,6 +328,10 @@ FIGURES = (
         "rank and log-probability of the token itself and of the next one, by layer",
         _RUN + "the token itself and the next one", "Vocabulary", control="own_token_by_layer",
         options=_BAND, target="own_token"),
+    Figure("matched_groups", ("matched_groups",),
+        "function against content words and several tokens against one, at the same frequency and "
+        "position", _RUN + "groups of words at the same frequency and position", "Vocabulary",
+        control="matched_groups", options=_BAND, target="matched_groups"),
     Figure("geometry", ("geometry",),
         "lengths, largest activations, spectra, curvature and neighbouring layers, by layer",
         _RUN + "the shape of the states", "Geometry", control="geometry", options=_BAND,

@@ -11,15 +11,11 @@ import numpy as np
 import polars as pl
 
 from ..errors import TokentrailsError
-from ..statistics.bootstrap import Bootstrap, cluster_means, cluster_medians
+from ..statistics.bootstrap import UNITS, Bootstrap, cluster_means, cluster_medians
 from ..statistics.student import p_of_mean, p_of_tail, t_interval
 
 DRAWS = 20_000
 """At least; Holm's correction over hundreds of claims asks for the far ends of the draws."""
-
-UNITS = 5
-"""Fewer resampled units than this, in any group, say nothing about others: no interval is given."""
-
 
 Side = Callable[[np.ndarray, float], np.ndarray]
 """A comparison of numbers with a threshold, of the module `operator`."""

@@ -10,11 +10,11 @@ import polars as pl
 import pyarrow as pa
 
 from ..files.tables import describe
-from ..statistics.bootstrap import Bootstrap
+from ..statistics.bootstrap import UNITS, Bootstrap
 from ..statistics.forms import MATCHED
 from ..statistics.permutation import holm
 from .file import Claim
-from .formula import UNITS, Estimate, estimate, over_trainings
+from .formula import Estimate, estimate, over_trainings
 from .models import unfit
 from .sources import Source
 from .sql import tables_of

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from ..statistics.bootstrap import UNITS
 from .file import Target
-from .formula import UNITS, Estimate
+from .formula import Estimate
 
 HOLDS = "holds"
 AS_PUBLISHED = "holds only as published"

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..catalogue import ANALYSES, BASELINE, Kind
+from ..catalogue import ANALYSES, BASELINE, COMPARED, Kind
 from ..files.schema import check, closest, schema, with_defaults
 from ..files.yaml_file import KeyPath, Where, YamlFile
 from ..project import PROJECT
@@ -37,7 +37,8 @@ from .senses import check_senses
 _INSIDE = [each.name for each in ANALYSES if each.inside]
 
 # Those that read the stored states. The others run the model, or have sites of their own.
-_ON_STATES = {each.name for each in ANALYSES if each.kinds and not each.gpu_rule} | {"decodability"}
+_ON_STATES = {each.name for each in ANALYSES if each.kinds and not each.gpu_rule}
+_ON_STATES = _ON_STATES - {"matched_groups"} | {"decodability"}
 
 
 def load_experiment(
@@ -387,6 +388,12 @@ def _analyses(names: Sequence[str] | None, kind: Kind, where: Where) -> tuple[st
             raise (where / index).error(
                 f"{name!r} is not an analysis of {kind}", f"choose from {', '.join(known)}; {why}."
             )
+    if "matched_groups" in names and not set(COMPARED) & set(names):
+        raise (where / list(names).index("matched_groups")).error(
+            "matched_groups compares groups of words in the tables of other analyses, and there is "
+            "none of these",
+            f"add one or more of {', '.join(COMPARED)}.",
+        )
     return tuple(names)
 
 

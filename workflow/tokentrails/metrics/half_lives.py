@@ -22,7 +22,7 @@ from ..statistics.bootstrap import Bootstrap, cluster_means
 from ..statistics.forms import FORMS
 from ..statistics.settings import Statistics
 from ..texts.spans import is_word
-from ..texts.word_classes import plain, word_class
+from ..texts.word_classes import places, plain, word_class
 from ..texts.word_list import WordList
 from .columns.frame import describe_frame, with_run
 
@@ -109,7 +109,7 @@ def half_lives(
     keys = ["label", "position", "token", "word"]
     frame = _first_below(identity, keys, threshold)
     parts = pl.DataFrame(pl.from_arrow(tokens.select(["label", "first", "word_part"])))
-    rank = {plain(entry.text): entry.rank for entry in reversed(words.entries)}
+    rank = places(words)
     types = dict.fromkeys(("word", "word_class", "frequency_band"), pl.String)
     classes = [_classified(word, rank) for word in frame["word"].unique().sort()]
     counted = pl.col("word_class").is_in(["function", "content"]).fill_null(False)

@@ -16,6 +16,9 @@ from .student import expanded_tail
 DRAWS_AT_ONCE = 64
 STRATA_AT_ONCE = 512  # of few units each: fewer, larger blocks
 
+UNITS = 5
+"""Fewer resampled units than this, in any group, say nothing about others: no interval is given."""
+
 Statistic = Callable[[Float64[np.ndarray, "samples units"]], Float64[np.ndarray, "samples curves"]]
 """A number for every curve, from how often each unit is in a sample; NaN without any value."""
 

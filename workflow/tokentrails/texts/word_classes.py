@@ -11,6 +11,7 @@ from ..files.schema import check
 from ..files.yaml_file import Where, YamlFile
 from ..project import PROJECT
 from .spans import CLITICS, is_word
+from .word_list import WordList
 
 WordClass = Literal["function", "content", "punctuation", "other"]
 
@@ -61,6 +62,11 @@ def word_class(word: str) -> WordClass | None:
     if all(unicodedata.category(c)[0] == "P" for c in word):
         return "punctuation"
     return "other"
+
+
+def places(words: WordList) -> dict[str, int]:
+    """The line of each word of a list, as it is looked up; of several spellings the first."""
+    return {plain(entry.text): entry.rank for entry in reversed(words.entries)}
 
 
 def plain(word: str) -> str:

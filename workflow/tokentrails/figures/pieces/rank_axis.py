@@ -19,7 +19,7 @@ _FACTORS = (
 # What ticks say, in Vega's words: the rank at a place (0, 10, 1k), and the factor between two
 # places, given their difference (×0.1, ×1, ×2).
 RANK_LABEL = "format(pow(10, datum.value) - 1, '.1~s')"
-_FACTOR_LABEL = "'×' + format(pow(10, datum.value), '.2~g')"
+_FACTOR_LABEL = "'×' + format(pow(10, datum.value), '.2~r')"
 
 
 def place(rank: float) -> float:
