@@ -69,7 +69,10 @@ def _run(folder: Path) -> None:
         "running": {"corpus": {"text": "running.txt", "tokens": 5000, "length": 40}},
         "inside": {
             "analyses": [*BLOCKS, *SHAPES],
-            "prompts": [{"label": "boat", "prompt": INSIDE}],
+            "prompts": [
+                {"label": "boat", "prompt": INSIDE},
+                {"label": "long", "prompt": INSIDE * 10},  # the models take 64 tokens
+            ],
         },
     }
     for name, data in files.items():

@@ -117,12 +117,20 @@ def test_documents_and_figures_are_there(folder):
             assert path.stat().st_size > 1000
 
 
+def test_the_page_of_a_text_that_is_too_long_says_that_it_is_left_out(folder):
+    skipped = pl.read_csv(folder / "results/tokens/llama/inside.skipped.csv")
+    assert skipped.filter(label="long")["reason"].str.ends_with("the model takes 64").to_list()
+    page = (folder / "results/tables/llama/main/inside/long.html").read_text()
+    assert "left out, for the reason in results/tokens/llama/inside.skipped.csv" in page
+    assert "long" not in table(folder, "evolution")["label"]
+
+
 def test_only_what_is_stale_is_made_again(folder, tmp_path):
     copy = wf.copy_of(folder, tmp_path / "run")
     config = read_yaml(copy / "config/config.yaml")
     config["experiments"]["inside"]["circuits"]["strongest"] = 4
     write_yaml(copy / "config/config.yaml", config)
-    assert wf.rules_to_run(copy, *analysed.BLOCKS) == {"activations": 1, "document": 1}
+    assert wf.rules_to_run(copy, *analysed.BLOCKS) == {"activations": 1, "document": 2}
 
 
 def test_a_layer_that_is_not_there_is_refused_by_name(folder, tmp_path):

@@ -54,7 +54,7 @@ def mine(files, text=TEXT, others=1, left=1, seed=0, per_group=9):
         left=left,
         others=others,
     )
-    made = with_sentences_of(text, made, word_list(*LIST), files, model="tiny")
+    made = with_sentences_of(text, made, word_list(*LIST), files, 64, model="tiny")
     return {own.word: own.sentences for own in made.sentences}
 
 

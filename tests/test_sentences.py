@@ -152,6 +152,17 @@ def test_every_kind_of_tokenizer_keeps_left_context_and_last_token(files, name):
     assert all(len(row["token_ids"]) - row["last"] - 1 in (0, special - 1) for row in tokens)
 
 
+def test_sentences_that_are_too_long_are_left_out(cut):
+    texts = ("say ab-cd", "say a ab-cd", "see the ab-cd", "see it say the ab-cd")
+    tokens, skipped = run(cut, ("ab-cd", texts), length=5)
+    assert {row["sentence"] for row in tokens} == {0, 1, 2}
+    assert {len(row["token_ids"]) for row in tokens} <= {2, 3, 4, 5}
+    assert "xy-pq-cd" not in {row["word"] for row in tokens if row["sentence"]}
+    assert [(row["label"], row["reason"]) for row in skipped] == [
+        ("ab-cd~s3", "it has 7 tokens, the model takes 5")
+    ]
+
+
 def test_special_tokens_are_those_that_the_experiment_asks_for(cut):
     own = ("ab-cd", ("say ab-cd", "see ab-cd"))
     cut.tokenizer.add_special_tokens(["<s>"])
@@ -167,7 +178,7 @@ def test_special_tokens_are_those_that_the_experiment_asks_for(cut):
 def test_what_leaves_nothing_to_compare_is_refused(cut):
     with refused("e.yaml", "'tiny'", "'ab-cd~s0'", "not in the sentence"):
         run(cut, ("ab-cd", ("say it", "see ab-cd")))
-    with refused("word 'ab-cd'", "5 tokens, the model takes 4"):
+    with refused("e.yaml", "'ab-cd~s0': it has 5 tokens, the model takes 4", "leave this model"):
         run(cut, ("ab-cd", ("say a ab-cd", "see ab-cd")), length=4)
     with refused("does not know 4 of 4 words: 'ZZ~s0'"):
         run(cut, ("ZZ", ("say ZZ", "see ZZ", "it ZZ", "a ZZ")))

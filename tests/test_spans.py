@@ -182,7 +182,12 @@ def test_an_experiment_of_skipped_targets_only_is_an_error():
 def test_a_prompt_may_fill_the_context_and_no_more(files, name):
     n = len(run(files(name), target(LEAD, word="lead"))[0]["token_ids"][0])
     assert run(files(name), target(LEAD, word="lead"), context_length=n)[0].num_rows == 1
-    with pytest.raises(TokentrailsError, match=f"{n} tokens, the model takes {n - 1}"):
+    longer = target(f"{LEAD} {LEAD}", label="long", word="lead")
+    tokens, skipped = run(files(name), longer, target(LEAD, word="lead"), context_length=n)
+    assert tokens["occurrence"].to_pylist() == [1]
+    assert skipped["label"].to_pylist() == ["long"]
+    assert re.fullmatch(rf"it has \d+ tokens, the model takes {n}", skipped["reason"][0].as_py())
+    with pytest.raises(TokentrailsError, match=f"no text .*{n} tokens, the model takes {n - 1}"):
         run(files(name), target(LEAD, word="lead"), context_length=n - 1)
 
 

@@ -399,7 +399,7 @@ def test_a_word_that_no_other_context_cuts_alike_is_left_out(files):
     listed = ["lead", "pipes"]
     made = experiment(contexts=contexts, n_tokens=(1,))
     cut = files("gpt_neox")
-    with pytest.raises(TokentrailsError, match="cut into other tokens in every other context"):
+    with pytest.raises(TokentrailsError, match="cut into other tokens, or too long, in every"):
         run(cut, made, listed)
 
 
@@ -415,9 +415,23 @@ def test_a_tokenizer_without_bos_is_refused_by_name(files, contexts):
 
 
 @pytest.mark.parametrize("contexts", [(), ("{bos}a{space}{word}", "{bos}the{space}{word}")])
-def test_a_text_that_is_too_long_is_refused(files, contexts):
-    with refused("tokens, the model takes 1", "'tiny'", "word '"):
+def test_where_every_text_is_too_long_it_is_an_error(files, contexts):
+    with refused("e.yaml, words", "tokens, the model takes 1", "'tiny'"):
         run(files("gpt_neox"), experiment(contexts=contexts), context_length=1)
+
+
+def test_words_and_contexts_that_are_too_long_are_left_out(files):
+    made = experiment("{word}", n_tokens=(1, 2, 3))
+    tokens, skipped = run(files("gpt_neox"), made, context_length=2)
+    assert {row["n_tokens"] for row in tokens} == {1, 2}
+    longer = {row["label"] for row in run(files("gpt_neox"), made)[0] if row["n_tokens"] == 3}
+    reasons = {row["label"]: row["reason"] for row in skipped}
+    assert {reasons[word] for word in longer} == {"it has 3 tokens, the model takes 2"}
+    contexts = ("{word}", "the {word}", "the " * 9 + "{word}")
+    made = experiment(contexts=contexts, n_tokens=(1,))
+    for length, used in ((9, {0, 1}), (64, {0, 1, 2})):
+        tokens, _ = run(whitespace_tokenizer("the", *LIST), made, context_length=length)
+        assert {row["context"] for row in tokens} == used
 
 
 @pytest.mark.parametrize("contexts", [(), CONTEXTS])

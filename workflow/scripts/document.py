@@ -15,8 +15,12 @@ with job(snakemake):
     label = wildcards.label
     paths = {name: path for name, path in snakemake.input.items() if name != "tokens"}
     tables = {name: read_frame(path) for name, path in paths.items()}
-    tokens = read_frame(snakemake.input.tokens)
-    text = tokens.filter(pl.col("label") == label)["text"][0]
+    tokens = read_frame(snakemake.input.tokens).filter(pl.col("label") == label)
+    if len(tokens):
+        text = tokens["text"][0]
+    else:
+        reasons = f"results/tokens/{wildcards.model}/{wildcards.experiment}.skipped.csv"
+        tables, text = {}, f"The text is left out, for the reason in {reasons}."
     provenance = provenance_of(read_table(next(iter(paths.values())), []))
     about = {**wildcards, "text": text, **provenance, "tokentrails": __version__}
     title = " · ".join([label, wildcards.model, wildcards.checkpoint])

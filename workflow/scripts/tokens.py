@@ -43,7 +43,7 @@ with job(snakemake):
         if experiment.contexts_from:
             path = Path(snakemake.input.words[1])
             experiment = with_sentences_of(
-                read_text(path), experiment, word_list, files, model=wildcards.model
+                read_text(path), experiment, word_list, files, context_length, model=wildcards.model
             )
             provenance["text_sha256"] = sha256_of(path)
         cut = tokenize_sentences if experiment.sentences else tokenize_words

@@ -84,7 +84,13 @@ def mined(text: str, words: Collection[str], left: int) -> Mapping[str, list[str
 
 
 def with_sentences_of(
-    text: str, experiment: Experiment, word_list: WordList, files: TokenizerFiles, *, model: str
+    text: str,
+    experiment: Experiment,
+    word_list: WordList,
+    files: TokenizerFiles,
+    context_length: int,
+    *,
+    model: str,
 ) -> Experiment:
     """An experiment with sentences of a text, of words that are drawn from those of a list in it.
 
@@ -93,6 +99,7 @@ def with_sentences_of(
 
     Parameters
     ----------
+    context_length: most tokens that the model takes.
     model: named in messages.
 
     Raises
@@ -104,7 +111,8 @@ def with_sentences_of(
     if words is None:
         raise ValueError(f"the experiment {experiment.name!r} has no words")
     found = mined(text, {entry.text for entry in word_list.entries[: words.top]}, experiment.left)
-    cutter = Cutter(replace(experiment, template="{space}{word}"), files, 0, model=model)
+    alone = replace(experiment, template="{space}{word}")
+    cutter = Cutter(alone, files, context_length, model=model)
     sentences = []
     for n, group in grouped(word_list, words, cutter, []).items():
         known = [word for word in group if len(found.get(word.entry.text, ())) > 1]

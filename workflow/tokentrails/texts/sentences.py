@@ -24,8 +24,8 @@ from .tokenization import (
     UNKNOWN,
     Encoded,
     TokenizerFiles,
-    check_length,
     encode_as_asked,
+    refuse_longer,
     refuse_unknown_words,
     token_row,
 )
@@ -62,6 +62,7 @@ class Cutter:
 
     experiment: Experiment
     files: TokenizerFiles
+    context_length: int
     model: str
 
     def cut(self, texts: Sequence[tuple[str, str]]) -> list[Ending | str]:
@@ -74,11 +75,11 @@ class Cutter:
     def _ending(self, before: str, word: str, encoding: Encoded) -> Ending | str:
         text = before + word
         try:
-            return Ending(
-                word, text, encoding, self.files.span(text, encoding, len(before), len(text))
-            )
+            refuse_longer(encoding, self.context_length)
+            span = self.files.span(text, encoding, len(before), len(text))
         except NotAligned as reason:
             return str(reason)
+        return Ending(word, text, encoding, span)
 
     def replaced(self, base: Ending, word: str) -> Ending | str:
         """Another word in the place of the base's, or the reason why that is no P2 of it."""
@@ -123,23 +124,21 @@ def tokenize_sentences(
 
     Raises
     ------
-    TokentrailsError: if no word is left, the tokenizer does not know most of them, a text is too
-        long, or a BOS is asked for where there is none.
+    TokentrailsError: if no word is left, the tokenizer does not know most of them, or a BOS is
+        asked for where there is none.
     """
-    cutter = Cutter(experiment, files, model)
+    cutter = Cutter(experiment, files, context_length, model)
     families = _families(cutter, word_list)
     rows: list[dict[str, Any]] = []
     skipped: Skipped = []
     for own in experiment.sentences:
         bases = _bases(cutter, own, skipped)
         partners = _partners(cutter, bases, own, families, skipped)
-        where = f"{experiment.file}, word {own.word!r}, model {model!r}"
         for index, others in partners.items():
             number = len(rows)
             texts = [("base", own.label(index), bases[index])]
             texts += [("P2", f"{own.label(index)}~{other.word}", other) for other in others]
             for variant, label, ending in texts:
-                check_length("text", ending.encoding, context_length, where)
                 row = token_row(
                     len(rows), label, ending.word, ending.text, ending.encoding, ending.span
                 )
@@ -152,7 +151,8 @@ def tokenize_sentences(
         raise TokentrailsError(
             f"no word of the sentences can be used for {model!r}; {label!r}: {reason}",
             where=experiment.file,
-            hint="give each word two sentences or more that hold it as it is written.",
+            hint="give each word two sentences or more that hold it as it is written and that this "
+            "model takes, or leave this model out.",
         )
     reasons = [{"label": label, "reason": reason} for label, reason in skipped]
     tokens = words_table(rows, experiment, ("variant", "base", "sentence"))

@@ -58,7 +58,7 @@ class Span:
 
 
 class NotAligned(Exception):
-    """The target's characters are there, but a token crosses its border."""
+    """A text or its target cannot be used as it is cut into tokens; the message says why."""
 
 
 def find_words(text: str, word: str) -> list[tuple[int, int]]:

@@ -171,14 +171,14 @@ def tokenize(
     Returns
     -------
     The table `tokens`, and the table `skipped` (occurrence, label, reason) of the targets that this
-    tokenizer cannot separate from their neighbours or does not know, and of the baseline's texts
-    that are too long for the model: any texts will do for it. In whole texts tokens that stand for
-    unknown words stay, as tokens of no word.
+    tokenizer cannot separate from their neighbours or does not know, and of the texts that are too
+    long for the model. In whole texts tokens that stand for unknown words stay, as tokens of no
+    word.
 
     Raises
     ------
-    TokentrailsError: for a target that is not in its prompt or a prompt that is too long, if every
-        target was skipped, and if the tokenizer does not know most of the words.
+    TokentrailsError: for a target that is not in its prompt, if every target was skipped, and if
+        the tokenizer does not know most of the words.
     """
     texts = [prompt.prompt for prompt in experiment.prompts]
     encodings = encode_as_asked(experiment, files, texts, model)
@@ -190,10 +190,7 @@ def tokenize(
     for index, (prompt, encoding) in enumerate(zip(experiment.prompts, encodings, strict=True)):
         where = f"{experiment.file}, label {prompt.label!r}, model {model!r}"
         try:
-            n = len(encoding.ids)
-            if experiment.name == BASELINE and n > context_length:
-                raise NotAligned(f"it has {n} tokens, the model takes {context_length}")
-            check_length("prompt", encoding, context_length, where)
+            refuse_longer(encoding, context_length)
             if prompt.is_whole:
                 targets, strange = _all_tokens(prompt, encoding, files.unknown_id)
                 unknown += strange
@@ -221,14 +218,15 @@ def tokenize(
     refuse_unknown_words(unknown, asked, model, experiment.file)
     refuse_unknown_words(around, words, model, experiment.file)
     if not rows:
-        problem = f"no target of the experiment can be separated by the tokenizer of {model!r}"
-        hint = "choose targets that stand between spaces, or leave this model out."
+        what, hint = "experiment", "separate targets by spaces, or leave this model out."
         if experiment.name == BASELINE:
-            problem = f"no text of the baseline can be used for {model!r}"
-            hint = "add texts that this model takes; or switch the baseline off with "
-            hint += "'baseline: {enabled: false}'."
-        first = f"{skipped[0]['label']!r}: {skipped[0]['reason']}"
-        raise TokentrailsError(f"{problem}: {first}", where=experiment.file, hint=hint)
+            what, hint = BASELINE, "or switch the baseline off with 'baseline: {enabled: false}'."
+        raise TokentrailsError(
+            f"no text of the {what} can be used for {model!r}; "
+            f"{skipped[0]['label']!r}: {skipped[0]['reason']}",
+            where=experiment.file,
+            hint=f"add texts that this model takes; {hint}",
+        )
     tokens = tokens_table(rows, experiment.group_columns)
     if experiment.has_whole_texts:
         parts = pa.array([row["word_part"] for row in rows], pa.string())
@@ -267,14 +265,10 @@ def refuse_unknown_words(unknown: Sequence[str], words: int, model: str, where: 
         )
 
 
-def check_length(what: str, encoding: Encoded, context_length: int, where: str) -> None:
-    """Raise for a text that is longer than the model takes."""
-    if len(encoding.ids) > context_length:
-        raise TokentrailsError(
-            f"the {what} has {len(encoding.ids)} tokens, the model takes {context_length}",
-            where=where,
-            hint=f"shorten the {what}, or leave this model out of the experiment.",
-        )
+def refuse_longer(encoding: Encoded, context_length: int) -> None:
+    """Raise `NotAligned` for a text that is longer than the model takes."""
+    if (n := len(encoding.ids)) > context_length:
+        raise NotAligned(f"it has {n} tokens, the model takes {context_length}")
 
 
 _TOKENS = {

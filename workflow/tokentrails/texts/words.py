@@ -22,7 +22,7 @@ from .tokenization import (
     UNKNOWN,
     Encoded,
     TokenizerFiles,
-    check_length,
+    refuse_longer,
     refuse_unknown_words,
     token_row,
     tokens_table,
@@ -77,10 +77,10 @@ class Cutter:
         self, experiment: Experiment, files: TokenizerFiles, context_length: int, *, model: str
     ) -> None:
         sources = experiment.contexts or (experiment.template,)
-        self._wheres = [f"{experiment.file}, contexts[{i}]" for i in range(len(sources))]
+        wheres = [f"{experiment.file}, contexts[{i}]" for i in range(len(sources))]
         if not experiment.contexts:
-            self._wheres = [f"experiments.{experiment.name}.template"]
-        self.templates = [Template.parse(*pair) for pair in zip(sources, self._wheres, strict=True)]
+            wheres = [f"experiments.{experiment.name}.template"]
+        self.templates = [Template.parse(*pair) for pair in zip(sources, wheres, strict=True)]
         self._files, self._context_length = files, context_length
         self.file, self.model = experiment.file, model
         if files.begins_with_space:  # two would be a token that no text of the model begins with
@@ -88,7 +88,7 @@ class Cutter:
                 replace(template, before=template.before.removeprefix(" "))
                 for template in self.templates
             ]
-        for source, template, where in zip(sources, self.templates, self._wheres, strict=True):
+        for source, template, where in zip(sources, self.templates, wheres, strict=True):
             if template.bos and files.bos_id is None:
                 raise TokentrailsError(
                     f"the tokenizer of {model!r} has no beginning-of-sequence token, "
@@ -109,6 +109,7 @@ class Cutter:
 
     def _cut(self, entry: Entry, text: str, encoding: Encoded, start: int) -> Cut | str:
         try:
+            refuse_longer(encoding, self._context_length)
             span = self._files.span(text, encoding, start, start + len(entry.text))
         except NotAligned as reason:
             return str(reason)
@@ -116,21 +117,14 @@ class Cutter:
         return Cut(entry, text, encoding, span, ids)
 
     def cut_as(self, word: Cut, context: int) -> Cut | None:
-        """A word in another context, if its tokens are the same there."""
+        """A word in another context, if its tokens are the same there and the model takes it."""
         (cut,) = self.cut([word.entry], context)
         return cut if isinstance(cut, Cut) and cut.ids == word.ids else None
 
     def row(
         self, occurrence: int, label: str, cut: Cut, context: int = 0, **columns: object
     ) -> dict[str, Any]:
-        """The row of a word in the tokens table.
-
-        Raises
-        ------
-        TokentrailsError: if the text is longer than the model takes.
-        """
-        where = f"{self._wheres[context]}, word {cut.entry.text!r}, model {self.model!r}"
-        check_length("text", cut.encoding, self._context_length, where)
+        """The row of a word in the tokens table."""
         row = token_row(occurrence, label, cut.entry.text, cut.text, cut.encoding, cut.span)
         return row | {"rank": cut.entry.rank, "context": context} | columns
 
@@ -163,13 +157,12 @@ def tokenize_words(
     -------
     The table `tokens`, with the columns of `MEANINGS`, sorted by token count and rank; and the
     table `skipped` (occurrence, label, reason, rank) of those entries that are no words, are not
-    separated from their neighbours by this tokenizer, or fit in no group. Words that were only not
-    drawn are not in it.
+    separated from their neighbours by this tokenizer, fit in no group, or make a text too long for
+    the model. Words that were only not drawn are not in it.
 
     Raises
     ------
-    TokentrailsError: if no word fits in any group, a text is too long, or a BOS is asked for where
-        there is none.
+    TokentrailsError: if no word fits in any group, or a BOS is asked for where there is none.
     """
     words = experiment.words
     if words is None:
@@ -285,7 +278,9 @@ def _perturbations(
             base, context, partners = _base(cutter, word, family, turn, experiment.others, rng)
             elsewhere = _elsewhere(cutter, word, context, experiment.others, rng)
             if not partners and not elsewhere:
-                skipped.append((word.entry, "cut into other tokens in every other context"))
+                skipped.append(
+                    (word.entry, "cut into other tokens, or too long, in every other context")
+                )
                 continue
             text, number = word.entry.text, len(rows)
             rows.append(cutter.row(number, text, base, context, variant="base", base=number))
