@@ -128,9 +128,11 @@ def words(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("path", "value", "parts"),
     [
-        ("seeds.replicates", ["nano"], ("['nano'] is", "trainings of one recipe")),
+        ("seeds.replicates", ["nano"], ("['nano'] has 1 of at least 2 entries", "two or more")),
+        ("seeds.replicates", [], ("[] is empty", "give names of two or more models")),
         ("seeds.replicates", ["nano", "nano-2"], ("'nano-2' is not in", "nano-1")),
-        ("seeds.replicates", ["nano", "seeds"], ("'seeds'", "is a set itself")),
+        ("seeds.replicates", ["nano", "seeds"], ("'seeds' is a set", "place: nano.")),
+        ("all", {"replicates": ["one", "seeds"]}, ("models.all.replicates", "nano, nano-1.")),
         ("seeds.replicates", ["nano", "nano"], ("'nano' is listed twice",)),
         ("seeds.replicates", ["nano", "one"], ("'one' have not the same kind of source", "path")),
         ("seeds.checkpoints", STEPS, ("models.seeds.checkpoints", "single models")),

@@ -55,7 +55,7 @@ def load_config(data: dict[str, Any], files: Sequence[str] = ()) -> Config:
     sets = {n: entry for n, entry in data["models"].items() if "replicates" in entry}
     entries = {name: entry for name, entry in filled["models"].items() if name not in sets}
     models = {name: load_model(name, entries, where / "models") for name in entries}
-    replicates = {n: load_replicates(n, sets[n], models, where / "models" / n) for n in sets}
+    replicates = {n: load_replicates(n, sets, models, where / "models") for n in sets}
     experiments = {}
     for name, entry in data["experiments"].items():
         here = where / "experiments" / name

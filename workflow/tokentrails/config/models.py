@@ -87,21 +87,22 @@ def load_model(name: str, entries: Mapping[str, dict[str, Any]], where: Where) -
 
 
 def load_replicates(
-    name: str, entry: Mapping[str, Any], models: Mapping[str, Model], where: Where
+    name: str, sets: Mapping[str, dict[str, Any]], models: Mapping[str, Model], where: Where
 ) -> Replicates:
     """A set of models that are trainings of one recipe.
 
     Parameters
     ----------
-    entry: its keys in the configuration.
-    models: those of the configuration that are no sets themselves.
-    where: the set, for messages.
+    sets: the keys of all sets in the configuration, by name.
+    models: those of the configuration that are no sets.
+    where: the list of models, for messages.
 
     Raises
     ------
     TokentrailsError: for other keys, and for members that are no models, come twice, or are no
         different trainings of one recipe with the same checkpoints.
     """
+    entry, where = sets[name], where / name
     if extra := entry.keys() - {"replicates"}:
         raise (where / min(extra)).error(
             f"{min(extra)!r} is a key of single models, and {name!r} is a set of replicates",
@@ -109,10 +110,16 @@ def load_replicates(
         )
     where, names = where / "replicates", entry["replicates"]
     for member in names:
+        if member in sets:
+            its_own = [each for each in sets[member]["replicates"] if each in models]
+            raise where.error(
+                f"{member!r} is a set of replicates itself, and a set holds single models",
+                f"name models in its place: {', '.join(its_own or models)}.",
+            )
         if member not in models:
             guess = closest(member, list(models)) or ", ".join(models)
             raise where.error(
-                f"the model {member!r} is not in the configuration, or is a set itself",
+                f"the model {member!r} is not in the configuration",
                 f"name single models: {guess}.",
             )
         if names.count(member) > 1:

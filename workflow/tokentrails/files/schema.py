@@ -139,6 +139,8 @@ def _explain(error: ValidationError) -> tuple[str, str, KeyPath]:
             wanted = wanted if isinstance(wanted, str) else " or ".join(wanted)
             hint = f"{meaning or 'see config/README.md'}.{_cause(value, wanted)}"
             return f"{shown} is not of type {wanted}", hint, ()
+        case "minItems" if value:
+            return f"{shown} has {len(value)} of at least {wanted} entries", f"{meaning}.", ()
         case _:
             if not value:
                 return f"the value {shown} is empty", f"give {meaning or 'a value'}.", ()
