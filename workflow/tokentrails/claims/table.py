@@ -176,13 +176,9 @@ def claims_table(
         _row(tested, run, None if np.isnan(corrected) else float(corrected), 1 - confidence)
         for tested, corrected in zip(found, holm(p), strict=True)
     ]
-    return describe(
-        pa.Table.from_pylist(rows, schema=SCHEMA),
-        title="What the published studies claim, and whether it holds in this run",
-        provenance=provenance,
-        meanings=MEANINGS,
-        units={"n": "values", "units": "units", "p": "probability", "p_holm": "probability"},
-    )
+    title = "What the published studies claim, and whether it holds in this run"
+    units = {"n": "values", "units": "units", "p": "probability", "p_holm": "probability"}
+    return describe(pa.Table.from_pylist(rows, schema=SCHEMA), title, provenance, MEANINGS, units)
 
 
 def forms_table(found: Sequence[Tested], *, provenance: Mapping[str, str]) -> pa.Table:
@@ -207,13 +203,10 @@ def forms_table(found: Sequence[Tested], *, provenance: Mapping[str, str]) -> pa
                     "shown": form == tested.form,
                 }
             )
-    return describe(
-        pa.Table.from_pylist(rows, schema=FORM_SCHEMA),
-        title="The corrected numbers of claims in every form of similarity",
-        provenance=provenance,
-        meanings=FORM_MEANINGS,
-        units=dict.fromkeys(("favour", "against"), "probability"),
-    )
+    table = pa.Table.from_pylist(rows, schema=FORM_SCHEMA)
+    title = "The corrected numbers of claims in every form of similarity"
+    units = dict.fromkeys(("favour", "against"), "probability")
+    return describe(table, title, provenance, FORM_MEANINGS, units)
 
 
 def _tested(claim: Claim, model: str, run: Run, bootstrap: Bootstrap) -> Tested:

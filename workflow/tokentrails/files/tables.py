@@ -22,7 +22,6 @@ Path = str | os.PathLike[str]
 
 def describe(
     table: pa.Table,
-    *,
     title: str,
     provenance: Mapping[str, str],
     meanings: Mapping[str, str] | None = None,

@@ -103,13 +103,9 @@ class ActivationTables:
             "elsewhere": pa.array(elsewhere[only], pa.float32()),
             "ratio": pa.array(ratio, pa.float32(), mask=elsewhere[only] == 0),
         }
-        return describe(
-            pa.table(columns),
-            title="first_position_neurons: neurons that fire on the first token only",
-            provenance=self.provenance,
-            meanings=FIRST_MEANINGS,
-            units={"first": "model units", "elsewhere": "model units"},
-        )
+        title = "first_position_neurons: neurons that fire on the first token only"
+        units = {"first": "model units", "elsewhere": "model units"}
+        return describe(pa.table(columns), title, self.provenance, FIRST_MEANINGS, units)
 
     @torch.no_grad()
     def _activations(self, traced: Trace, layer: int) -> tuple[np.ndarray, np.ndarray]:
@@ -142,10 +138,6 @@ class ActivationTables:
         }
         for name, values in (("activation", activations), ("contribution_norm", contributions)):
             columns[name] = by_token(np.take_along_axis(values, neuron, axis=2), pa.float32())
-        return describe(
-            pa.table(columns),
-            title="activations: the strongest neurons of each token",
-            provenance=self.provenance,
-            meanings=MEANINGS,
-            units={"activation": "model units", "contribution_norm": "model units"},
-        )
+        title = "activations: the strongest neurons of each token"
+        units = {"activation": "model units", "contribution_norm": "model units"}
+        return describe(pa.table(columns), title, self.provenance, MEANINGS, units)

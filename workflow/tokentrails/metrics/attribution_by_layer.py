@@ -8,7 +8,7 @@ import polars as pl
 import pyarrow as pa
 
 from ..statistics.settings import Statistics
-from .columns.frame import describe_frame, with_run
+from .columns.frame import run_table
 from .columns.means import MEANINGS as MEAN_MEANINGS
 from .columns.means import mean_curves
 
@@ -70,10 +70,7 @@ def attribution_by_layer(
     found = curves.select(
         "layer", "part", "head", pl.exclude("measure", "site", "layer", "part", "head")
     )
-    return describe_frame(
-        with_run(found.sort("layer", "part", "head"), provenance),
-        title="attribution_by_layer: what heads and MLPs do to identity, means over tokens",
-        provenance=dict(provenance) | statistics.provenance,
-        meanings=MEANINGS,
-        units=dict.fromkeys(("mean", "ci_low", "ci_high"), "cosine"),
-    )
+    frame = found.sort("layer", "part", "head")
+    title = "attribution_by_layer: what heads and MLPs do to identity, means over tokens"
+    units = dict.fromkeys(("mean", "ci_low", "ci_high"), "cosine")
+    return run_table(frame, title, dict(provenance) | statistics.provenance, MEANINGS, units)

@@ -21,7 +21,7 @@ from ..statistics.bootstrap import Bootstrap
 from ..statistics.pairs import Pairs
 from ..statistics.ratio import ratio
 from ..statistics.similarity import Moments, unit
-from .columns.frame import describe_frame, with_run
+from .columns.frame import run_table
 
 LEAST_PAIRS = 1000
 _STREAM = (0,)  # one for all places: their intervals are of the same texts
@@ -172,13 +172,8 @@ def baseline(found: Iterable[Chance], sample: Sample, *, provenance: Mapping[str
     types |= dict.fromkeys(("cosine", "ci_low", "ci_high"), pl.Float32)
     types |= {"n_pairs": pl.Int64, "n_tokens": pl.Int32, "n_texts": pl.Int32}
     frame = pl.DataFrame(rows, types).sort("site", "layer", "kind")
-    return describe_frame(
-        with_run(frame, provenance),
-        title="baseline: how alike random pairs are",
-        provenance=provenance,
-        meanings=MEANINGS,
-        units=dict.fromkeys(("cosine", "ci_low", "ci_high"), "cosine, -1 to 1"),
-    )
+    units = dict.fromkeys(("cosine", "ci_low", "ci_high"), "cosine, -1 to 1")
+    return run_table(frame, "baseline: how alike random pairs are", provenance, MEANINGS, units)
 
 
 def baseline_dimensions(
@@ -206,13 +201,9 @@ def baseline_dimensions(
         )
         for (site, layer), (mean, deviation), share in sorted(places, key=lambda part: part[0])
     )
-    return describe_frame(
-        with_run(frame, provenance),
-        title="baseline: mean, deviation and share of every dimension",
-        provenance=provenance,
-        meanings=DIMENSION_MEANINGS,
-        units={"mean": "model units", "deviation": "model units", "share": "share of the cosine"},
-    )
+    title = "baseline: mean, deviation and share of every dimension"
+    units = {"mean": "model units", "deviation": "model units", "share": "share of the cosine"}
+    return run_table(frame, title, provenance, DIMENSION_MEANINGS, units)
 
 
 def _number(pairs: Pairs, kind: Kind) -> int:

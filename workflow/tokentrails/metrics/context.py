@@ -74,13 +74,9 @@ def context(
         values = pair_similarities(states, a, b, baseline, matched)
         chance = baseline.chance_at("states", states.place)
         parts.append(metric_table(provenance, keys, *states.place, values, chance=chance))
-    return describe(
-        sorted_parts(parts, "label_a", "label_b", "site", "layer"),
-        title="context similarity: how alike one token is in two texts",
-        provenance=provenance,
-        meanings=MEANINGS,
-        units=UNITS,
-    )
+    table = sorted_parts(parts, "label_a", "label_b", "site", "layer")
+    title = "context similarity: how alike one token is in two texts"
+    return describe(table, title, provenance, MEANINGS, UNITS)
 
 
 def _relation(keys: pa.Table) -> pa.Array:

@@ -119,13 +119,9 @@ def convergence(
             )
             for place, forms in zip(siblings.places, by_place, strict=True)
         ]
-        yield describe(
-            sorted_parts(parts, "label", "site", "layer"),
-            title="convergence: how near a word's state is to its state at the reference",
-            provenance=provenance,
-            meanings=MEANINGS,
-            units={**UNITS, "step": "training steps"},
-        )
+        table = sorted_parts(parts, "label", "site", "layer")
+        title = "convergence: how near a word's state is to its state at the reference"
+        yield describe(table, title, provenance, MEANINGS, {**UNITS, "step": "training steps"})
 
 
 def convergence_by_group(
@@ -159,17 +155,14 @@ def convergence_by_group(
     table = across_checkpoints(
         pl.concat(frames), steps, keys=("n_tokens", "site", "layer"), provenance=provenance
     ).with_columns(reference=pl.lit(siblings.reference))
-    return describe_frame(
-        table,
-        title="convergence of words by their number of tokens",
-        provenance=provenance,
-        meanings={**MEANINGS, **GROUP_MEANINGS, **SLOPE_MEANINGS},
-        units={
-            **GROUP_UNITS,
-            **dict.fromkeys(SLOPE_MEANINGS, "cosine per doubling"),
-            "per_step": "cosine per step",
-        },
-    )
+    title = "convergence of words by their number of tokens"
+    units = {
+        **GROUP_UNITS,
+        **dict.fromkeys(SLOPE_MEANINGS, "cosine per doubling"),
+        "per_step": "cosine per step",
+    }
+    meanings = {**MEANINGS, **GROUP_MEANINGS, **SLOPE_MEANINGS}
+    return describe_frame(table, title, provenance, meanings, units)
 
 
 def slopes(curves: Curves, steps: Mapping[str, int | None]) -> pl.DataFrame:

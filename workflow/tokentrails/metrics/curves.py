@@ -20,7 +20,7 @@ from jaxtyping import Float64, Int
 from ..statistics.bootstrap import DRAWS_AT_ONCE, Bootstrap, known_mean, means
 from ..statistics.forms import FORMS, RESAMPLED
 from ..statistics.settings import Statistics
-from .columns.frame import describe_frame, with_run
+from .columns.frame import run_table
 from .columns.means import MEAN_TYPES, Group, groups, place_rows
 from .columns.similarities import beyond_chance
 
@@ -102,13 +102,8 @@ def curves(
     table = pl.DataFrame(rows, types | dict.fromkeys(MEANS, pl.Float64))
     table = pl.concat([table, *_beyond_chance(table, pl.concat(chances))])
     table = table.with_columns(pl.col(MEANS).cast(pl.Float32)).sort(KEYS, nulls_last=True)
-    return describe_frame(
-        with_run(table, provenance),
-        title="mean identity and context similarity, with intervals",
-        provenance=provenance,
-        meanings=MEANINGS,
-        units=dict.fromkeys(MEANS, "cosine"),
-    )
+    title = "mean identity and context similarity, with intervals"
+    return run_table(table, title, provenance, MEANINGS, dict.fromkeys(MEANS, "cosine"))
 
 
 def _chance(table: pl.DataFrame) -> pl.DataFrame:

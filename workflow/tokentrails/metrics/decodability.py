@@ -24,7 +24,7 @@ from ..files.states import Layer
 from ..statistics.bootstrap import Bootstrap
 from ..vocabulary.maps import Fit, Rows
 from ..vocabulary.ranks import closest
-from .columns.frame import describe_frame, with_run
+from .columns.frame import run_table
 from .ranks import Vocabulary
 
 TARGETS = ("own", "previous")
@@ -329,7 +329,7 @@ def decodability(
         few=pl.lit(n_tokens < ENOUGH),
     )
     title = "decodability: whether tokens can be read from states by maps fitted on others"
-    return _described(frame, title, provenance)
+    return run_table(frame, title, provenance, MEANINGS, UNITS)
 
 
 def decodability_half_lives(
@@ -359,17 +359,7 @@ def decodability_half_lives(
     types |= dict.fromkeys(layers, pl.Float64)
     frame = pl.DataFrame(frames, types, orient="row").with_columns(pl.col(layers).cast(pl.Int32))
     title = "half-lives of decodability: the first layer of resid below half of layer 0"
-    return _described(frame, title, provenance)
-
-
-def _described(frame: pl.DataFrame, title: str, provenance: Mapping[str, str]) -> pa.Table:
-    return describe_frame(
-        with_run(frame, provenance),
-        title=title,
-        provenance=provenance,
-        meanings=MEANINGS,
-        units=UNITS,
-    )
+    return run_table(frame, title, provenance, MEANINGS, UNITS)
 
 
 def _half_life(values: Float64[np.ndarray, "curves layers"]) -> Float64[np.ndarray, " curves"]:

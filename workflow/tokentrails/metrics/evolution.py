@@ -211,22 +211,13 @@ def evolution(
         lists = [listed for pair in pairs for listed in pair] + [own]
         evolved.append(_evolution_table(lists, entries, text, provenance))
         predicted.append(_predictions_table(own, entries, text, prefix, provenance))
-    return (
-        describe(
-            pa.concat_tables(evolved),
-            title="evolution: which words the stream is closest to before each block",
-            provenance=provenance,
-            meanings=MEANINGS,
-            units={"top_score": "cosine, -1 to 1, or probability"},
-        ),
-        describe(
-            pa.concat_tables(predicted),
-            title="predictions: what the model itself predicts at each position",
-            provenance=provenance,
-            meanings=PREDICTION_MEANINGS,
-            units=dict.fromkeys(("probability", "top_probability"), "probability"),
-        ),
-    )
+    title = "evolution: which words the stream is closest to before each block"
+    units = {"top_score": "cosine, -1 to 1, or probability"}
+    table = describe(pa.concat_tables(evolved), title, provenance, MEANINGS, units)
+    title = "predictions: what the model itself predicts at each position"
+    units = dict.fromkeys(("probability", "top_probability"), "probability")
+    of_model = pa.concat_tables(predicted)
+    return table, describe(of_model, title, provenance, PREDICTION_MEANINGS, units)
 
 
 def _evolution_table(

@@ -29,7 +29,7 @@ from ..statistics.spectrum import (
     slope,
     spectra,
 )
-from .columns.frame import describe_frame, target_keys, with_run
+from .columns.frame import run_table, target_keys
 
 CKA_STATES = 512
 """Most states that CKA is of, evenly spaced: its estimator is unbiased, however few there are."""
@@ -178,13 +178,8 @@ def geometry(
                 keys = (name, f"{name}_ci_low", f"{name}_ci_high")
                 rows[i] |= dict(zip(keys, map(float, numbers), strict=True))
     frame = pl.DataFrame(rows, _SCHEMA).sort("site", "layer", "with_first")
-    return describe_frame(
-        with_run(frame, provenance),
-        title="geometry: the shape of the states, with and without the first tokens of texts",
-        provenance=dict(provenance) | statistics.provenance,
-        meanings=MEANINGS,
-        units=UNITS,
-    )
+    title = "geometry: the shape of the states, with and without the first tokens of texts"
+    return run_table(frame, title, dict(provenance) | statistics.provenance, MEANINGS, UNITS)
 
 
 @dataclass(frozen=True)

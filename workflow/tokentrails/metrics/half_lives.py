@@ -24,7 +24,7 @@ from ..statistics.settings import Statistics
 from ..texts.spans import is_word
 from ..texts.word_classes import places, plain, word_class
 from ..texts.word_list import WordList
-from .columns.frame import describe_frame, with_run
+from .columns.frame import run_table
 
 SITE = "resid"
 BANDS = {100: "1-100", 1_000: "101-1,000", 10_000: "1,001-10,000"}
@@ -260,13 +260,9 @@ def half_lives_by_threshold(
         medians = _medians(half_life_groups(here.to_arrow(), statistics, BY_THRESHOLD))
         frames.append(medians.select(pl.lit(threshold).alias("threshold"), pl.all()))
     depth = tokens["depth"].head(1)
-    return describe_frame(
-        with_run(pl.concat(frames).join(depth.to_frame(), how="cross"), provenance),
-        title="half-lives by threshold: the first layer of resid where identity is below it",
-        provenance=provenance,
-        meanings=MEANINGS,
-        units=UNITS,
-    )
+    frame = pl.concat(frames).join(depth.to_frame(), how="cross")
+    title = "half-lives by threshold: the first layer of resid where identity is below it"
+    return run_table(frame, title, provenance, MEANINGS, UNITS)
 
 
 def _medians(groups: Iterable[Group]) -> pl.DataFrame:
@@ -314,10 +310,6 @@ def _ends(name: str, dtype: type[pl.DataType]) -> dict[str, Any]:
 def _described(
     frame: pl.DataFrame, title: str, provenance: Mapping[str, str], threshold: float
 ) -> pa.Table:
-    return describe_frame(
-        with_run(frame, provenance),
-        title=f"{title}: the first layer of resid where identity is below {threshold:g}",
-        provenance={**provenance, "half_life_threshold": f"{threshold:g}"},
-        meanings=MEANINGS,
-        units=UNITS,
-    )
+    title = f"{title}: the first layer of resid where identity is below {threshold:g}"
+    provenance = {**provenance, "half_life_threshold": f"{threshold:g}"}
+    return run_table(frame, title, provenance, MEANINGS, UNITS)

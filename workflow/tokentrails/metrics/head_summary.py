@@ -161,10 +161,6 @@ class HeadSummary:
                 for name, values in shares.items()
             },
         }
-        return describe(
-            pa.table(columns),
-            title="head_summary: which heads do what, over all texts",
-            provenance=self.provenance,
-            meanings=SUMMARY,
-            units=dict.fromkeys((*MEASURES, "score"), "share, 0 to 1"),
-        )
+        title = "head_summary: which heads do what, over all texts"
+        units = dict.fromkeys((*MEASURES, "score"), "share, 0 to 1")
+        return describe(pa.table(columns), title, self.provenance, SUMMARY, units)

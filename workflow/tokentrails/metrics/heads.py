@@ -159,13 +159,9 @@ class HeadTables:
         columns = self._keys(layer, text, n, len(query)) | positions
         columns |= {f"{name}_token": tokens.take(numbers) for name, numbers in positions.items()}
         columns["weight"] = pa.array(weights[:, visible].ravel(), pa.float32())
-        return describe(
-            pa.table(columns),
-            title="attention: the weights of each head",
-            provenance=self.provenance,
-            meanings=ATTENTION,
-            units={"weight": "share, 0 to 1"},
-        )
+        title = "attention: the weights of each head"
+        units = {"weight": "share, 0 to 1"}
+        return describe(pa.table(columns), title, self.provenance, ATTENTION, units)
 
     def _heads(self, layer: int, lists: Sequence[Lists], text: WholeText) -> pa.Table:
         t, each = len(text.tokens), len(lists)
@@ -185,13 +181,9 @@ class HeadTables:
                 np.stack(offsets, axis=1).ravel(), pa.float32(), from_pandas=True
             ),
         }
-        return describe(
-            pa.table(columns),
-            title="heads: patterns and messages of each head as lists of words",
-            provenance=self.provenance,
-            meanings=HEADS,
-            units=words.UNITS | {"offset_logit": "logits"},
-        )
+        title = "heads: patterns and messages of each head as lists of words"
+        units = words.UNITS | {"offset_logit": "logits"}
+        return describe(pa.table(columns), title, self.provenance, HEADS, units)
 
     def _keys(self, layer: int, text: WholeText, n: int, rows_each: int) -> dict[str, pa.Array]:
         """Run, label, layer and head of n rows; each head has so many, all below each other."""

@@ -62,10 +62,6 @@ def identity(
         values = embedding_similarities(states, embedding, directions, baseline, matched)
         chance = baseline.chance_at("embedding", states.place)
         parts.append(metric_table(provenance, keys, *states.place, values, chance=chance))
-    return describe(
-        sorted_parts(parts, "label", "site", "layer", "position"),
-        title="identity: how much of its own embedding a token's state still is",
-        provenance=provenance,
-        meanings=MEANINGS,
-        units=UNITS,
-    )
+    table = sorted_parts(parts, "label", "site", "layer", "position")
+    title = "identity: how much of its own embedding a token's state still is"
+    return describe(table, title, provenance, MEANINGS, UNITS)

@@ -24,7 +24,7 @@ from ..statistics.matching import matched_difference, shared_cells
 from ..statistics.settings import Statistics
 from ..texts.word_classes import places, plain, word_class
 from ..texts.word_list import WordList
-from .columns.frame import describe_frame, with_run
+from .columns.frame import run_table
 from .columns.means import groups
 
 NOTHING, BOTH = "nothing", "frequency and position"
@@ -120,13 +120,10 @@ def matched_groups(
         **dict.fromkeys(_INTEGERS, pl.Int32),
         "few": pl.Boolean,
     }
-    return describe_frame(
-        with_run(pl.DataFrame(rows, types).sort(*keys), provenance),
-        title="groups of words at the same frequency and position",
-        provenance={**provenance, **statistics.provenance, "word_list_sha256": words.sha256},
-        meanings=MEANINGS,
-        units=dict.fromkeys(("difference", "ci_low", "ci_high"), UNIT),
-    )
+    units = dict.fromkeys(("difference", "ci_low", "ci_high"), UNIT)
+    title = "groups of words at the same frequency and position"
+    provenance = {**provenance, **statistics.provenance, "word_list_sha256": words.sha256}
+    return run_table(pl.DataFrame(rows, types).sort(*keys), title, provenance, MEANINGS, units)
 
 
 def _words(tokens: pa.Table, words: WordList) -> pl.DataFrame:

@@ -20,7 +20,7 @@ from ..errors import TokentrailsError
 from ..files.states import Layer, Place
 from ..settings import OWN, Measure
 from ..statistics.settings import Statistics
-from .columns.frame import describe_frame, target_keys, with_run
+from .columns.frame import run_table, target_keys
 from .columns.means import MEAN_TYPES, mean_curves
 from .columns.means import MEANINGS as MEAN_MEANINGS
 
@@ -168,13 +168,10 @@ def measure_table(
             "'previous' it begins at the second layer of a site.",
         )
     table = pl.concat(parts).sort("label", "site", "layer", "position", maintain_order=True)
-    return describe_frame(
-        with_run(table, provenance),
-        title=f"{measure.name}: {measure.title}",
-        provenance=dict(provenance) | {"measure_sha256": measure.sha256},
-        meanings=MEANINGS | {"value": measure.meaning},
-        units={"value": measure.unit, "adjusted": measure.unit} if measure.unit else {},
-    )
+    provenance = dict(provenance) | {"measure_sha256": measure.sha256}
+    units = {"value": measure.unit, "adjusted": measure.unit} if measure.unit else {}
+    meanings, title = MEANINGS | {"value": measure.meaning}, f"{measure.name}: {measure.title}"
+    return run_table(table, title, provenance, meanings, units)
 
 
 def moments(table: pa.Table) -> Moments:
@@ -230,10 +227,8 @@ def measure_curves(
         }
         names = ["measure", *keys, *(name for name in curves.columns if name in MEAN_TYPES)]
         parts.append(curves.with_columns(**keys).select(names))
-    return describe_frame(
-        with_run(
-            pl.concat(parts).rename({"measure": "quantity", "n_texts": "n_units"}), provenance
-        ),
+    return run_table(
+        pl.concat(parts).rename({"measure": "quantity", "n_texts": "n_units"}),
         title=f"{measure.name}: mean curves of {measure.title}, with intervals",
         provenance=dict(provenance) | statistics.provenance,
         meanings=MEAN_MEANINGS

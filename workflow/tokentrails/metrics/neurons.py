@@ -67,13 +67,9 @@ def neurons(
                 "role": pa.array(roles * n, pa.string()),
                 "space": pa.array(compared * n, pa.string()),
             }
-            yield describe(
-                pa.table(keys | word_columns(lists, names, high_bias)),
-                title="neurons: input and output vectors of each neuron as lists of words",
-                provenance=provenance,
-                meanings=MEANINGS,
-                units=words.UNITS,
-            )
+            table = pa.table(keys | word_columns(lists, names, high_bias))
+            title = "neurons: input and output vectors of each neuron as lists of words"
+            yield describe(table, title, provenance, MEANINGS, words.UNITS)
 
 
 def operations(spaces: Spaces, layers: Sequence[int]) -> float:

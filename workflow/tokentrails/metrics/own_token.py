@@ -28,7 +28,7 @@ from ..texts.whole import WholeText, whole_texts
 from ..texts.word_classes import word_class
 from ..vocabulary.cosines import known_rows, slices
 from ..vocabulary.ranks import closest
-from .columns.frame import describe_frame, with_run
+from .columns.frame import run_table
 from .columns.whole_texts import each_text, refuse_stream
 from .own_token_by_layer import NATS, SPACE_MEANINGS
 
@@ -220,13 +220,9 @@ def own_token(tokens: pa.Table, readout: Readout, *, provenance: Mapping[str, st
     columns = ("label", "position", "token", "word_class", "layer", "space")
     order = ("own_rank", "own_logprob", "next_rank", "next_logprob", "entropy", "kl")
     headless = {} if readout.parts.unembedding is not None else {"spaces": HEADLESS}
-    return describe_frame(
-        with_run(frame.select(*columns, *order).sort(*_KEYS), provenance),
-        title="own_token: what the stream says of the token itself and of the next one",
-        provenance=dict(provenance) | headless,
-        meanings=MEANINGS,
-        units=UNITS,
-    )
+    frame = frame.select(*columns, *order).sort(*_KEYS)
+    title = "own_token: what the stream says of the token itself and of the next one"
+    return run_table(frame, title, dict(provenance) | headless, MEANINGS, UNITS)
 
 
 def _groups(texts: Iterable[WholeText], most: int) -> Iterator[list[WholeText]]:

@@ -8,7 +8,7 @@ import polars as pl
 import pyarrow as pa
 
 from ..statistics.settings import Statistics
-from .columns.frame import describe_frame, with_run
+from .columns.frame import run_table
 from .columns.means import MEANINGS as MEAN_MEANINGS
 from .columns.means import mean_curves
 
@@ -69,10 +69,7 @@ def own_token_by_layer(
     curves[0] = curves[0].with_columns(word_class=pl.lit(None, pl.String))
     found = pl.concat(curves, how="diagonal").drop("site")
     keys = ("measure", "space", "word_class", "layer")
-    return describe_frame(
-        with_run(found.select(*keys, pl.exclude(*keys)).sort(*keys), provenance),
-        title="own_token: means by layer and class of words",
-        provenance=dict(provenance) | statistics.provenance,
-        meanings=MEANINGS,
-        units=dict.fromkeys(("mean", "ci_low", "ci_high"), "that of the measure; log10, or nats"),
-    )
+    frame = found.select(*keys, pl.exclude(*keys)).sort(*keys)
+    title = "own_token: means by layer and class of words"
+    units = dict.fromkeys(("mean", "ci_low", "ci_high"), "that of the measure; log10, or nats")
+    return run_table(frame, title, dict(provenance) | statistics.provenance, MEANINGS, units)

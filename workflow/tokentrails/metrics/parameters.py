@@ -52,9 +52,5 @@ def parameters(
     types = dict.fromkeys(("model", "checkpoint"), pa.string())
     types |= dict.fromkeys(("n_parameters", "n_embedding"), pa.int64())
     types |= dict.fromkeys(("depth", "d_model"), pa.int32())
-    return describe(
-        pa.Table.from_pylist([row], schema=pa.schema(types)),
-        title="size of the checkpoint",
-        provenance=provenance,
-        meanings=MEANINGS,
-    )
+    table = pa.Table.from_pylist([row], schema=pa.schema(types))
+    return describe(table, "size of the checkpoint", provenance, MEANINGS)

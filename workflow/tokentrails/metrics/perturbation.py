@@ -19,7 +19,7 @@ from ..statistics.baseline import NO_BASELINE, Baseline
 from ..statistics.bootstrap import Crossing
 from ..statistics.forms import FORMS, UNITS
 from ..statistics.settings import Statistics
-from .columns.frame import describe_frame, own_token, with_run
+from .columns.frame import describe_frame, own_token, run_table
 from .columns.groups import GROUP_MEANINGS, GROUP_UNITS, Words, across_checkpoints, group_frame
 from .columns.similarities import matched_pairs, pair_similarities
 
@@ -104,17 +104,14 @@ def perturbation(
                 )
             )
     return {
-        name: describe_frame(
-            with_run(
-                pl.concat(parts[name])
-                .sort(*keys, "site", "layer")
-                .select(*keys, "site", "layer", *FORMS, "chance", "n"),
-                provenance,
-            ),
-            title="perturbation: a word's state against that in other contexts, and of other words",
-            provenance=provenance,
-            meanings=MEANINGS,
-            units=UNITS,
+        name: run_table(
+            pl.concat(parts[name])
+            .sort(*keys, "site", "layer")
+            .select(*keys, "site", "layer", *FORMS, "chance", "n"),
+            "perturbation: a word's state against that in other contexts, and of other words",
+            provenance,
+            MEANINGS,
+            UNITS,
         )
         for name, keys in _KEYS.items()
     }

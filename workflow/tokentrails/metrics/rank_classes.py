@@ -19,7 +19,7 @@ import pyarrow as pa
 from jaxtyping import Float64, Int, Shaped
 
 from ..statistics.bootstrap import Bootstrap, cluster_means, cluster_medians
-from .columns.frame import describe_frame, with_run
+from .columns.frame import run_table
 
 CLASSES = ("content", "function", "punctuation")
 MEASURES = {
@@ -260,10 +260,4 @@ def _table(
 ) -> pa.Table:
     frame = pl.DataFrame(rows, {**KEYS, **columns}, orient="row")
     units = dict.fromkeys(("value", "gap", "ci_low", "ci_high"), UNIT) | {"support": "0 to 1"}
-    return describe_frame(
-        with_run(frame, provenance),
-        title=title,
-        provenance=provenance,
-        meanings=meanings,
-        units=units,
-    )
+    return run_table(frame, title, provenance, meanings, units)

@@ -150,12 +150,8 @@ def scaling(
         .sort("experiment", order, "n_parameters", "model")
         .with_columns(pl.col(ENDS).cast(pl.Float32))
     )
-    return describe_frame(
-        table,
-        title="measures by the size of the model, at the reference checkpoint of each",
-        provenance=provenance,
-        meanings=MEANINGS,
-    )
+    title = "measures by the size of the model, at the reference checkpoint of each"
+    return describe_frame(table, title, provenance, MEANINGS)
 
 
 def scaling_slopes(

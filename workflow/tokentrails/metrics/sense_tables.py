@@ -18,7 +18,7 @@ from jaxtyping import Float64
 from ..statistics.bootstrap import known_mean
 from ..statistics.permutation import holm, p_values
 from ..statistics.settings import Statistics
-from .columns.frame import describe_frame, with_run
+from .columns.frame import run_table
 from .columns.groups import single
 from .senses import CONTROL_COLUMNS, CONTROLLED, MEASURES, STATISTICS, WORD_COLUMNS, Senses, Word
 
@@ -210,12 +210,9 @@ def _described(
     }
     columns = [f"{name}{end}" for name in _MEANS for end in ("", "_low", "_high")]
     units = {name: "probability" if name.startswith("auc") else "cosine" for name in columns}
-    return describe_frame(
-        with_run(frame, provenance),
-        title=title,
-        provenance=provenance,
-        meanings=MEANINGS | ends,
-        units=units
+    units = (
+        units
         | dict.fromkeys(("p", "p_holm"), "probability")
-        | dict.fromkeys(("best_layer", "best_low", "best_high"), "layer"),
+        | dict.fromkeys(("best_layer", "best_low", "best_high"), "layer")
     )
+    return run_table(frame, title, provenance, MEANINGS | ends, units)

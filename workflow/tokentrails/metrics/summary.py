@@ -73,17 +73,13 @@ def summary(
         .with_columns(pl.col("context_pairs").fill_null(0))
         .sort("label")
     )
-    return describe_frame(
-        table,
-        title="half-life, final similarity and context-dominance layer of each target",
-        provenance=provenance,
-        meanings=MEANINGS,
-        units={
-            name: "cosine" if name.endswith("similarity") else "layer"
-            for name in MEANINGS
-            if name not in ("half_life_threshold", "context_pairs")
-        },
-    )
+    title = "half-life, final similarity and context-dominance layer of each target"
+    units = {
+        name: "cosine" if name.endswith("similarity") else "layer"
+        for name in MEANINGS
+        if name not in ("half_life_threshold", "context_pairs")
+    }
+    return describe_frame(table, title, provenance, MEANINGS, units)
 
 
 def _dominance(stream: pl.DataFrame, context: pa.Table | None) -> pl.DataFrame:

@@ -55,12 +55,9 @@ def checkpoints_table(model: str, provenances: Sequence[Mapping[str, Any]]) -> p
         }
         for provenance, warning in zip(provenances, _warnings(provenances), strict=True)
     ]
-    return describe(
-        pa.Table.from_pylist(rows, schema=_COLUMNS),
-        title="the checkpoints of a model, and whether they are what their names say",
-        provenance={"model": model, "source": provenances[0]["source"]},
-        meanings=_MEANINGS,
-    )
+    table = pa.Table.from_pylist(rows, schema=_COLUMNS)
+    title = "the checkpoints of a model, and whether they are what their names say"
+    return describe(table, title, {"model": model, "source": provenances[0]["source"]}, _MEANINGS)
 
 
 def _refuse_unlike(model: str, provenances: Sequence[Mapping[str, Any]]) -> None:

@@ -73,10 +73,6 @@ def costs(jobs: pl.DataFrame) -> pa.Table:
         .with_columns((cs.float() - cs.by_name("share")).round(2))  # as the files have them
         .sort("rule")
     )
-    return describe(
-        table.to_arrow(),
-        title="What each rule of the workflow costs: time and memory of its jobs",
-        provenance={"repeatable": f"no: {NOT_REPEATABLE}"},
-        meanings=MEANINGS,
-        units=UNITS,
-    )
+    table = table.to_arrow()
+    title = "What each rule of the workflow costs: time and memory of its jobs"
+    return describe(table, title, {"repeatable": f"no: {NOT_REPEATABLE}"}, MEANINGS, UNITS)

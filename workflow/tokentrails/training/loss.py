@@ -22,10 +22,6 @@ _COLUMNS = pa.schema([(name, _TYPES.get(name, pa.float64())) for name in _MEANIN
 
 def loss_table(rows: Sequence[Mapping[str, Any]], *, provenance: Mapping[str, str]) -> pa.Table:
     """The rows of a training as a table, with what its columns mean."""
-    return describe(
-        pa.Table.from_pylist(rows, schema=_COLUMNS),
-        title="loss at every step of a training",
-        provenance=provenance,
-        meanings=_MEANINGS,
-        units={"train_loss": "nats per token", "heldout_loss": "nats per token"},
-    )
+    table = pa.Table.from_pylist(rows, schema=_COLUMNS)
+    units = {"train_loss": "nats per token", "heldout_loss": "nats per token"}
+    return describe(table, "loss at every step of a training", provenance, _MEANINGS, units)

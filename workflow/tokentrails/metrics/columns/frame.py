@@ -26,14 +26,8 @@ def constant(value: str | None, n: int) -> pa.Array:
     return pa.repeat(pa.scalar(value, pa.string()), n)
 
 
-def with_run(frame: pl.DataFrame, provenance: Mapping[str, str]) -> pl.DataFrame:
-    """The frame behind the columns of the run."""
-    return frame.select(*(pl.lit(provenance[name]).alias(name) for name in RUN), pl.all())
-
-
 def describe_frame(
     frame: pl.DataFrame,
-    *,
     title: str,
     provenance: Mapping[str, str],
     meanings: Mapping[str, str],
@@ -42,7 +36,19 @@ def describe_frame(
     """The frame as a described table, with null in place of NaN; see `files.tables.describe`."""
     known = frame.with_columns(cs.float().fill_nan(None))
     table = known.to_arrow(compat_level=pl.CompatLevel.oldest())
-    return describe(table, title=title, provenance=provenance, meanings=meanings, units=units)
+    return describe(table, title, provenance, meanings, units)
+
+
+def run_table(
+    frame: pl.DataFrame,
+    title: str,
+    provenance: Mapping[str, str],
+    meanings: Mapping[str, str],
+    units: Mapping[str, str] | None = None,
+) -> pa.Table:
+    """The frame behind the columns of the run, as `describe_frame` describes it."""
+    run = (pl.lit(provenance[name]).alias(name) for name in RUN)
+    return describe_frame(frame.select(*run, pl.all()), title, provenance, meanings, units)
 
 
 def sorted_parts(parts: Iterable[pa.Table], *keys: str) -> pa.Table:
