@@ -83,7 +83,10 @@ def _run(folder: Path) -> None:
     (folder / "running.txt").write_text(" ".join(drawn), encoding="utf-8")
     save_file({f"{i}.weight": torch.zeros(32, 32) for i in range(3)}, folder / "lens.safetensors")
     models = {name: {"source": f"path:models/{name}", "threads": 1} for name in MODELS}
-    models["llama"]["lenses"] = {"same": {"file": "lens.safetensors"}}
+    models["llama"]["lenses"] = {
+        "same": {"file": "lens.safetensors"},
+        "fitted": {"train": "running.yaml"},
+    }
     config = {
         "models": models,
         "experiments": {

@@ -1,5 +1,6 @@
 """Heads, neurons, evolution and attribution from the command line, on a tiny model."""
 
+import json
 import zipfile
 
 import analysed
@@ -7,6 +8,7 @@ import polars as pl
 import pytest
 import torch
 import workflow as wf
+from safetensors import safe_open
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from workflow import read_yaml, write_yaml
 
@@ -87,6 +89,17 @@ def test_the_next_token_at_the_last_layer_is_as_probable_as_the_model_finds_it(f
     every = table(folder, "own_token")
     plain, same = (every.filter(space=space).drop("space") for space in ("unembedding", "same"))
     assert same.equals(plain)  # a lens that changes nothing
+
+
+def test_a_fitted_lens_is_a_space_of_the_same_run(folder):
+    rows = table(folder, "own_token").filter(space="fitted")
+    fits = table(folder, "lens", "weights")
+    assert fits["layer"].to_list() == [0, 1, 2] and (fits["kl_fitted"] < fits["kl_plain"]).all()
+    assert rows.filter(layer=3)["kl"].to_list() == [0] * len(rows.filter(layer=3))
+    with safe_open(folder / "results/metrics/llama/main/weights/lens.safetensors", "pt") as file:
+        said = json.loads(file.metadata()["lens"])
+    assert said["model"] == "llama" and said["texts"] == "running.yaml" and said["seed"] == "0"
+    assert said["kl_fitted"] == fits["kl_fitted"].to_list() and said["num_hidden_layers"] == 3
 
 
 def test_what_moves_a_token_sums_up(folder):

@@ -1,7 +1,8 @@
-"""Lenses from files: the numbers behind them, and files that do not fit."""
+"""Lenses of files: the numbers behind them, and files that do not fit."""
 
 import json
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from tiny_models import CPU, frame
 
 from tokentrails.metrics.own_token import Readout, own_token
 from tokentrails.network.lens import FACTS, AffineLens
+from tokentrails.training.lens import fit_lens
 
 DEPTH, WIDTH = 3, 32
 FOLDER = {
@@ -106,6 +108,16 @@ def test_a_lens_undoes_a_rotation_of_the_stream(made, tmp_path):
     assert found["unembedding"]["kl"][:-1].min() > 0.01
     assert found["back"]["kl"].max() < 1e-5
     assert (found["back"]["own_rank"] == found["unembedding"]["own_rank"][-1]).all()
+
+
+def test_a_lens_needs_a_head_behind_it(made, tmp_path):
+    headless = replace(made.parts, unembedding=None)
+    lenses = {"tuned": read(tmp_path, tensors())}
+    readout = Readout(made.model, made.architecture, headless, made.names, lenses)
+    with refused("m (main)", "the weights have no head"):
+        own_token(made.tokens, readout, provenance=PROVENANCE)
+    with refused("m (main)", "the weights have no head"):
+        fit_lens(made.texts, readout, seed=0, provenance=PROVENANCE)
 
 
 @pytest.mark.parametrize(
@@ -208,3 +220,25 @@ def test_the_configuration_takes_safetensors_alone(tmp_path, monkeypatch):
         load(with_lens("unembedding", file="a.safetensors"))
     with refused("lenses.tuned.kind", "'jacobian' is not allowed"):
         load(with_lens(file="a.safetensors", kind="jacobian"))
+
+
+def test_the_configuration_fits_one_lens_to_a_running_text(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    written({"prompts": [{"label": "a", "word": "lead", "prompt": "lead"}]})
+    written({"corpus": {"tokens": 6000}}, "running.yaml")
+
+    def with_lenses(**lenses):
+        return load(changed(CONFIG, "models.m.lenses", lenses)).models["m"]
+
+    fitted = {"train": "running.yaml"}
+    made = with_lenses(own=fitted)
+    assert made.lenses[0].kind == "tuned" and made.lenses[0].file is None
+    assert made.lens_texts.corpus.tokens == 6000
+    with refused("lenses.own", "none of file / train is given"):
+        with_lenses(own={})
+    with refused("lenses.own.kind", "'kind' is a key of lenses from files"):
+        with_lenses(own=fitted | {"kind": "affine"})
+    with refused("lenses.own.train", "'e.yaml' has no corpus"):
+        with_lenses(own={"train": "e.yaml"})
+    with refused("lenses.other.train", "'own' is fitted here already"):
+        with_lenses(own=fitted, other=fitted)

@@ -54,7 +54,7 @@ def test_a_lens_is_a_line_beside_the_unembedding():
         here = lens.filter(pl.col("word_class").is_null(), measure=measure).sort("layer")
         wanted = here["mean"].to_list() if space == "unembedding" else []
         assert [p["value"] for p in points] == approx(wanted)
-    assert "Behind a lens, an affine map of the stream: tuned." in notes(chart)
+    assert "Lenses, affine maps of the stream before the head: tuned." in notes(chart)
 
 
 def test_controls_are_the_mean_over_draws_of_all_words():

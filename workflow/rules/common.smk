@@ -263,7 +263,9 @@ def get_lenses(wildcards):
 
 
 def get_lens_files(wildcards):
-    return [local(lens.file) for lens in get_lenses(wildcards)]
+    """A file of each lens; that which is fitted here is a result."""
+    fitted = table("lens", "safetensors").format(**wildcards)
+    return [local(lens.file) if lens.file else fitted for lens in get_lenses(wildcards)]
 
 
 def get_own_columns(wildcards):
@@ -278,12 +280,16 @@ def get_token_counts(wildcards):
     return list(words.n_tokens) if words else []
 
 
+def get_text(name):
+    """The file of a running text."""
+    return local([HELD_OUT_PLAYS if name == PLAYS else name])
+
+
 def get_word_list(wildcards):
     """The list that the experiment's words are sampled from, and the text that has them, or that is cut; prompts need none."""
     experiment = get_experiment(wildcards)
     if experiment.corpus:
-        text = experiment.corpus.text
-        return local([HELD_OUT_PLAYS if text == PLAYS else text])
+        return get_text(experiment.corpus.text)
     words, text = experiment.words, experiment.contexts_from
     if words is None:
         return []

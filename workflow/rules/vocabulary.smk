@@ -2,8 +2,9 @@
 # one; groups of words that are matched on frequency; and whether tokens can be decoded from states.
 #
 # in:  tokens, the tokenizer, weights, and lenses; of ranks and decoding hidden states, and of the weights the embedding matrix;
-#      of groups tables and a list of words
-# out: results/metrics/{model}/{checkpoint}/{experiment}/{ranks,ranks_by_class,ranks_gap,ranks_summary,own_token,
+#      of groups tables and a list of words; of a lens that is fitted here a running text
+# out: results/metrics/{model}/{checkpoint}/weights/lens.*;
+#      results/metrics/{model}/{checkpoint}/{experiment}/{ranks,ranks_by_class,ranks_gap,ranks_summary,own_token,
 #      own_token_by_layer,matched_groups,decodability,decodability_half_lives}.*
 
 
@@ -76,6 +77,34 @@ rule own_token_table:
         "Reading each token and the next one from the stream of {wildcards.model} ({wildcards.checkpoint}) on {wildcards.experiment}"
     script:
         "../scripts/own_token.py"
+
+
+# Maps of the stream that make the head say at each layer what it says in the end.
+rule lens:
+    input:
+        **checkpoint_files("tokenizer", "weights", "config", "provenance", user=get_user),
+        text=lambda wildcards: get_text(get_model(wildcards).lens_texts.corpus.text),
+    output:
+        **outputs("lens"),
+        maps=table("lens", "safetensors"),
+    log:
+        "<logs>/lens/{model}/{checkpoint}.log",
+    priority: get_turn()
+    conda:
+        "../../envs/torch.yaml"
+    threads: get_threads
+    resources:
+        **gpu_needs("lens"),
+    params:
+        file=lambda wildcards: get_model(wildcards).lens_texts.file,
+        hash=lambda wildcards: get_model(wildcards).lens_texts.hash,
+        seed=CONFIG.statistics["seed"],
+        device=CONFIG.extract["device"],
+        code=fingerprint("lens"),
+    message:
+        "Fitting a lens of {wildcards.model} ({wildcards.checkpoint})"
+    script:
+        "../scripts/lens.py"
 
 
 rule own_token_by_layer:

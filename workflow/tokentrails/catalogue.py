@@ -271,6 +271,7 @@ TABLES = (
     Table("decodability_half_lives", ("decodability",), category="Tables"),
     Table("neurons", ("neurons",), Scope.WEIGHTS, document=True),
     Table("parameters", scope=Scope.WEIGHTS),
+    Table("lens", scope=Scope.WEIGHTS, suffixes=("parquet", "csv", "safetensors")),
     Table("checkpoints", scope=Scope.MODEL, category="Checkpoints"),
     Table("loss", scope=Scope.TRAINING),
     Table("scaling", scope=Scope.ALL, category="Tables"),

@@ -84,11 +84,19 @@ class Training:
 
 @dataclass(frozen=True)
 class Lens:
-    """A file of maps through which a model's stream is read, as `network.lens` has it."""
+    """Maps through which a model's stream is read, as `network.lens` has them.
+
+    Attributes
+    ----------
+    kind: what the head reads in the place of the stream.
+    file: None where the lens is fitted by the workflow itself.
+    texts: the running text that it is fitted to, then.
+    """
 
     name: str
-    file: str
     kind: str
+    file: str | None = None
+    texts: Experiment | None = None
 
 
 @dataclass(frozen=True)
@@ -110,6 +118,12 @@ class Model:
     strict_checkpoints: bool
     threads: int
     lenses: tuple[Lens, ...]
+
+    @property
+    def lens_texts(self) -> Experiment:
+        """What the one lens is fitted to that the workflow fits itself; there must be one."""
+        (texts,) = (lens.texts for lens in self.lenses if lens.texts)
+        return texts
 
     @property
     def control_of(self) -> str | None:

@@ -107,6 +107,7 @@ def _check_paths(config: Config, where: Where) -> None:
         where / "models" / model.name / "lenses" / lens.name / "file": lens.file
         for model in models
         for lens in model.lenses
+        if lens.file
     }
     for place, path in (paths | {where / "claims" / "file": config.claims["file"]}).items():
         if wildcard := _WILDCARD.search(path):

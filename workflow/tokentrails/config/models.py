@@ -12,6 +12,7 @@ from typing import Any
 from ..files.schema import closest
 from ..files.yaml_file import Where
 from ..settings import Lens, Model, Replicates, Source, Training, build, step_of
+from .experiments import load_experiment
 from .trainings import SIZES, checkpoint_names
 
 
@@ -82,7 +83,7 @@ def load_model(name: str, entries: Mapping[str, dict[str, Any]], where: Where) -
         checkpoints=checkpoints,
         reference=reference,
         training=training,
-        lenses=tuple(_lens(name, each, where / "lenses") for name, each in entry["lenses"].items()),
+        lenses=_lenses(entry["lenses"], where / "lenses"),
     )
 
 
@@ -177,8 +178,32 @@ def _training(entry: dict[str, Any], size: str, where: Where) -> Training:
     return training
 
 
+def _lenses(entries: Mapping[str, dict[str, Any]], where: Where) -> tuple[Lens, ...]:
+    """The lenses of a model, of which at most one is fitted here."""
+    fitted = [name for name, entry in entries.items() if "train" in entry]
+    if len(fitted) > 1:
+        raise (where / fitted[1] / "train").error(
+            f"{fitted[0]!r} is fitted here already, and a model has one such lens",
+            "remove one of them.",
+        )
+    return tuple(_lens(name, entry, where / name) for name, entry in entries.items())
+
+
 def _lens(name: str, entry: dict[str, Any], where: Where) -> Lens:
-    file, where = Path(entry["file"]), where / name / "file"
+    if "train" in entry:
+        if extra := entry.keys() & {"file", "kind"}:
+            raise (where / min(extra)).error(
+                f"{min(extra)!r} is a key of lenses from files, and {name!r} is fitted here",
+                "remove it, or 'train': what is fitted is a tuned lens.",
+            )
+        texts = load_experiment(name, {"file": entry["train"]})
+        if texts.corpus is None:
+            raise (where / "train").error(
+                f"the experiment file {entry['train']!r} has no corpus to fit a lens to",
+                "name one of a running text, such as config/experiments/plays.yaml.",
+            )
+        return Lens(name, "tuned", texts=texts)
+    file, where = Path(entry["file"]), where / "file"
     if file.suffix != ".safetensors":
         raise where.error(
             f"the lens {str(file)!r} is no .safetensors file, and nothing else is read",
@@ -190,7 +215,7 @@ def _lens(name: str, entry: dict[str, Any], where: Where) -> Lens:
             f"there is no lens {str(file)!r}",
             "give a file; its name is relative to the working directory.",
         )
-    return build(Lens, entry, name=name)
+    return Lens(name, entry.get("kind", "tuned"), file=entry["file"])
 
 
 def _checkpoints(entry: dict[str, Any], training: Training | None, where: Where) -> tuple[str, ...]:

@@ -79,7 +79,7 @@ def own_token(
         + band_note(confidence, "texts"),
     ]
     if lenses:
-        notes.append(f"Behind a lens, an affine map of the stream: {', '.join(lenses)}.")
+        notes.append(f"Lenses, affine maps of the stream before the head: {', '.join(lenses)}.")
     if control is not None:
         notes.append(control_note(control))
     chart = alt.concat(*panels, columns=_COLUMNS)

@@ -19,8 +19,10 @@ import torch
 from jaxtyping import Bool, Float32, Int64
 from torch import Tensor, nn
 
+from ..errors import TokentrailsError
 from ..files.states import places
 from ..network.architectures import Architecture
+from ..network.checkpoint import checkpoint_name
 from ..network.lens import AffineLens
 from ..network.parts import Parts
 from ..network.stream import StreamReader
@@ -81,6 +83,20 @@ class Readout:
         with StreamReader(self.model, self.architecture, resid) as reader:
             return reader(ids, torch.arange(ids.shape[1], device=ids.device))
 
+    def streams(
+        self, texts: Sequence[WholeText], provenance: Mapping[str, str]
+    ) -> Float32[Tensor, "layers+1 n d"]:
+        """The same of several texts, one behind the other.
+
+        Raises
+        ------
+        TokentrailsError: if a state is not finite.
+        """
+        streams = [self.stream(text) for text in texts]
+        for text, stream in zip(texts, streams, strict=True):
+            refuse_stream(stream.cpu().numpy(), text, provenance)
+        return torch.cat(streams, dim=1)
+
     @property
     def at_once(self) -> int:
         """How many tokens are read out together."""
@@ -140,11 +156,11 @@ class Readout:
         # Before the large tensors: what is kept among them would keep their room from being used
         # again.
         numbers: Numbers = {name: states.new_empty(states.shape[:2]) for name in UNITS}
-        output = self._logprobs(states[-1])
+        output = self.logprobs(states[-1])
         p = output.exp()
         certainty = _sums(p, output)
         for layer, at_layer in enumerate(states):
-            logprobs = self._logprobs(at_layer if lens is None else lens(at_layer, layer))
+            logprobs = self.logprobs(at_layer if lens is None else lens(at_layer, layer))
             numbers["entropy"][layer] = -_sums(logprobs.exp(), logprobs)
             numbers["kl"][layer] = (certainty - _sums(p, logprobs)).clamp(min=0)
             for which, name in enumerate(("own", "next")):
@@ -155,7 +171,7 @@ class Readout:
                 numbers[f"{name}_logprob"][layer] = mine[:, 0]
         return numbers | {name: numbers[name].long() for name in _RANKS}
 
-    def _logprobs(self, states: Float32[Tensor, "n d"]) -> Float32[Tensor, "n known"]:
+    def logprobs(self, states: Float32[Tensor, "n d"]) -> Float32[Tensor, "n known"]:
         """Log-probabilities of the tokenizer's entries."""
         logits = self.parts.logits(states)
         assert logits is not None
@@ -175,6 +191,16 @@ def _side_by_side(parts: Iterable[Numbers]) -> Numbers:
     return {name: torch.cat([part[name] for part in every], dim=1) for name in every[0]}
 
 
+def refuse_headless(readout: Readout, provenance: Mapping[str, str]) -> None:
+    """Raise where a lens has no head behind it."""
+    if readout.parts.unembedding is None:
+        raise TokentrailsError(
+            "the weights have no head, which would read the stream behind a lens",
+            where=checkpoint_name(provenance),
+            hint="remove the lenses of this model, or give weights with their head.",
+        )
+
+
 @torch.inference_mode()
 def own_token(tokens: pa.Table, readout: Readout, *, provenance: Mapping[str, str]) -> pa.Table:
     """The table `own_token`: a row for each token, layer and space.
@@ -186,13 +212,13 @@ def own_token(tokens: pa.Table, readout: Readout, *, provenance: Mapping[str, st
 
     Raises
     ------
-    TokentrailsError: if a state is not finite.
+    TokentrailsError: if a state is not finite, or a lens has no head behind it.
     """
+    if readout.lenses:
+        refuse_headless(readout, provenance)
     parts = []
-    for group in _groups(each_text(whole_texts(tokens), provenance), readout.at_once):
-        streams = [readout.stream(text) for text in group]
-        for text, stream in zip(group, streams, strict=True):
-            refuse_stream(stream.cpu().numpy(), text, provenance)
+    for group in groups(each_text(whole_texts(tokens), provenance), readout.at_once):
+        states = readout.streams(group, provenance)
         own = [token for text in group for token in text.token_ids]
         following = [token for text in group for token in (*text.token_ids[1:], None)]
         keys = pl.DataFrame(
@@ -200,7 +226,7 @@ def own_token(tokens: pa.Table, readout: Readout, *, provenance: Mapping[str, st
             {"label": pl.String, "position": pl.Int32, "token": pl.String},
             orient="row",
         )
-        spaces = readout.spaces(torch.cat(streams, dim=1), own, following)
+        spaces = readout.spaces(states, own, following)
         parts += [
             keys.with_columns(
                 pl.lit(layer, pl.Int32).alias("layer"),
@@ -208,7 +234,7 @@ def own_token(tokens: pa.Table, readout: Readout, *, provenance: Mapping[str, st
                 *(_column(name, numbers[name][layer]) for name in UNITS),
             )
             for space, numbers in spaces.items()
-            for layer in range(len(streams[0]))
+            for layer in range(len(states))
         ]
     words = pl.DataFrame(pl.from_arrow(tokens.select(["label", "first", "word"])))
     classes = words.select(
@@ -225,7 +251,7 @@ def own_token(tokens: pa.Table, readout: Readout, *, provenance: Mapping[str, st
     return run_table(frame, title, dict(provenance) | headless, MEANINGS, UNITS)
 
 
-def _groups(texts: Iterable[WholeText], most: int) -> Iterator[list[WholeText]]:
+def groups(texts: Iterable[WholeText], most: int) -> Iterator[list[WholeText]]:
     """Texts of at least so many tokens together, but for the last ones."""
     group: list[WholeText] = []
     for text in texts:

@@ -16,10 +16,12 @@ from typing import Any
 import torch
 from jaxtyping import Float32
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional
 
 from ..errors import TokentrailsError, one_line
+from ..files.atomic import replacing
 from ..files.json_file import read_object
 
 FACTS = "lens"
@@ -48,6 +50,19 @@ class AffineLens:
             return x
         mapped = functional.linear(x, self.weights[layer], self.biases[layer])
         return x + mapped if self.kind == "tuned" else mapped
+
+    def write(self, path: Path, facts: Mapping[str, Any]) -> None:
+        """Write a file that `read` takes, with what the lens was fitted on."""
+        parts = {"weight": self.weights, "bias": self.biases}
+        tensors = {
+            f"{layer}.{name}": tensor.cpu().contiguous()
+            for name, maps in parts.items()
+            for layer, tensor in enumerate(maps)
+        }
+        # In one key, since the order of several is not always the same.
+        said = {FACTS: json.dumps({**facts, "kind": self.kind}, sort_keys=True)}
+        with replacing(path) as part:
+            save_file(tensors, part, said)
 
     @classmethod
     def read(
