@@ -1,21 +1,18 @@
 """The context table."""
 
-from _baseline import read_baseline
 from _job import job
+from _states import read_states
 
 with job(snakemake):
-    from tokentrails.files.states import StatesReader
-    from tokentrails.files.tables import provenance_of, read_table, write_table
+    from tokentrails.files.tables import read_table, write_table
     from tokentrails.metrics.context import context
 
-    states = StatesReader(snakemake.input.states)
-    provenance = provenance_of(states.metadata)
-    baseline, baseline_provenance = read_baseline(snakemake)
+    states, baseline, provenance = read_states(snakemake)
     table = context(
         states,
         read_table(snakemake.input.tokens),
         baseline=baseline,
         pooling=provenance["pooling"],
-        provenance=provenance | baseline_provenance,
+        provenance=provenance,
     )
     write_table(table, snakemake.output.table, snakemake.output.csv)

@@ -2,15 +2,14 @@
 
 from pathlib import Path
 
-from _baseline import read_baseline
 from _job import job
+from _states import read_states
 
 with job(snakemake, "torch"):
     import torch
     from _torch import prepare_torch
 
-    from tokentrails.files.states import StatesReader
-    from tokentrails.files.tables import provenance_of, read_table, write_table
+    from tokentrails.files.tables import read_table, write_table
     from tokentrails.metrics.as_published import position_rows, published_states
     from tokentrails.metrics.ranks import Published, Vocabulary, ranks
     from tokentrails.network.checkpoint import Checkpoint
@@ -20,10 +19,8 @@ with job(snakemake, "torch"):
 
     prepare_torch(snakemake)
     options = snakemake.params.ranks
-    states = StatesReader(snakemake.input.states)
+    states, baseline, provenance = read_states(snakemake)
     tokens = read_table(snakemake.input.tokens)
-    baseline, baseline_provenance = read_baseline(snakemake)
-    provenance = provenance_of(states.metadata) | baseline_provenance
     pooling = provenance["pooling"]
     checkpoint = Checkpoint(Path(snakemake.input.weights).parent)
     embedding = torch.from_numpy(checkpoint.embedding)

@@ -1,12 +1,11 @@
 """How well states separate senses: the tables by word, by layer, and of the best layers."""
 
-from _baseline import read_baseline
 from _job import job
+from _states import read_states
 
 with job(snakemake):
     import polars as pl
 
-    from tokentrails.files.states import StatesReader
     from tokentrails.files.tables import provenance_of, read_table, write_table
     from tokentrails.metrics.sense_tables import OverWords, senses, senses_best, senses_by_layer
     from tokentrails.metrics.senses import separate
@@ -14,23 +13,17 @@ with job(snakemake):
 
     output = snakemake.output
     statistics = Statistics.from_config(snakemake.params.statistics)
-    baseline, baseline_provenance = read_baseline(snakemake)
-    states = StatesReader(snakemake.input.states)
+    states, baseline, provenance = read_states(snakemake)
     tokens = read_table(snakemake.input.tokens)
-    pooling = provenance_of(states.metadata)["pooling"]
-    control, control_provenance = None, {}
+    control, pooling = None, provenance["pooling"]
+    provenance |= statistics.provenance
     for path in snakemake.input.get("control"):
         table = read_table(path)
         control = pl.DataFrame(pl.from_arrow(table))
         about = provenance_of(table)
-        control_provenance = {
-            "control": about["experiment"],
-            "control_hash": about["experiment_hash"],
-        }
+        provenance |= {"control": about["experiment"], "control_hash": about["experiment_hash"]}
     separated = separate(states, tokens, baseline, statistics, pooling, control)
     over_words = OverWords(separated, statistics)
-    provenance = provenance_of(states.metadata) | statistics.provenance
-    provenance |= baseline_provenance | control_provenance
     write_table(senses(separated, provenance=provenance), output.senses, output.senses_csv)
     by_layer = senses_by_layer(over_words, provenance=provenance)
     write_table(by_layer, output.by_layer, output.by_layer_csv)

@@ -7,7 +7,7 @@ import polars as pl
 
 from .pieces.heat import head_grid, head_heat, signed_colour
 from .pieces.lines import Frame, edges, layer_ticks, line_panel, value_range
-from .pieces.notes import CONTROL, band_note, control_note
+from .pieces.notes import CONTROL, band_note, control_notes
 from .pieces.points import exact, in_order, mapped, over_draws, points_frame, runs
 from .pieces.theme import GREY, INK, PALETTE, figure, nothing_to_show
 
@@ -62,9 +62,7 @@ def attribution_by_layer(
         x_title="block",
     )
     panels = [line_panel(points, _frame(points, grid.width), title="by part"), heads]
-    notes = [_note(points), _units(by_layer, confidence)]
-    if control is not None:
-        notes.append(control_note(control))
+    notes = [_note(points), _units(by_layer, confidence), *control_notes(control)]
     chart = alt.vconcat(*panels, spacing=24).resolve_scale(color="independent")
     return figure(chart, title=title, notes=notes, width=max(grid.width, 420) + 100)
 

@@ -4,7 +4,7 @@ import altair as alt
 import polars as pl
 
 from .pieces.lines import Frame, line_panel, value_range
-from .pieces.notes import CONTROL, band_note, control_note
+from .pieces.notes import CONTROL, band_note, control_notes
 from .pieces.points import LINE, in_order, mapped, over_draws, points_frame, runs
 from .pieces.theme import GREY, colour, figure, nothing_to_show
 
@@ -63,8 +63,7 @@ def decodability(
     ]
     if stream["few"].any():
         notes.append("Few tokens: the curves are no more than a hint.")
-    if control is not None:
-        notes.append(control_note(control))
+    notes += control_notes(control)
     chart = alt.concat(*panels, columns=3)
     return figure(chart, title=title, notes=notes, width=3 * (frame.width + 120))
 

@@ -9,7 +9,7 @@ import polars as pl
 from ..settings import step_of
 from .pieces.heat import Tints, step_grid, step_heat
 from .pieces.lines import Frame, edges, line_panel, value_range
-from .pieces.notes import CONTROL, band_note, control_note, left_out, warnings_of
+from .pieces.notes import CONTROL, band_note, control_notes, left_out, warnings_of
 from .pieces.points import LINE, exact, over_draws, points_frame
 from .pieces.theme import GREY, colour, figure, nothing_to_show
 
@@ -75,8 +75,7 @@ def geometry(
         "token to token.",
         f"{n:,} states of {texts:,} texts. {band_note(confidence, 'texts')}",
     ]
-    if control is not None:
-        notes.append(control_note(control))
+    notes += control_notes(control)
     chart = alt.concat(*panels, columns=_COLUMNS)
     return figure(chart, title=title, notes=notes, width=_COLUMNS * 240 + 120)
 

@@ -7,7 +7,7 @@ import polars as pl
 
 from ..statistics.forms import SOUND
 from .pieces.lines import Frame, line_panel, linear_x
-from .pieces.notes import CONTROL, band_note, control_note, form_notes
+from .pieces.notes import CONTROL, band_note, control_notes, form_notes
 from .pieces.points import in_order, mapped, over_draws, points_frame, runs
 from .pieces.theme import GREY, colour, figure, nothing_to_show
 
@@ -55,8 +55,7 @@ def half_life(
     texts = points.select(pl.col("n_texts").max()).item()
     counted = f"Tokens: {', '.join(named)}; in {texts:,} text{'' if texts == 1 else 's'}."
     notes = [_note(threshold), counted, *_scaled(points), _band(points, confidence)]
-    if control is not None:
-        notes.append(control_note(control))
+    notes += control_notes(control)
     chart = alt.concat(*panels, columns=2)
     return figure(chart, title=title, notes=notes, width=2 * (frame.width + 150))
 
@@ -122,9 +121,8 @@ def half_life_thresholds(
         "position 0 is left out.",
         *form_notes(forms),
         _band(points, confidence) + " One up to the top may have no upper end.",
+        *control_notes(control),
     ]
-    if control is not None:
-        notes.append(control_note(control))
     chart = alt.concat(*panels, columns=2)
     return figure(chart, title=title, notes=notes, width=2 * (frame.width + 150))
 

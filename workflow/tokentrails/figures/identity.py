@@ -11,7 +11,7 @@ from ..statistics.forms import SOUND
 from .pieces.curves import context_curves, control_curves, identity_curves, intervals
 from .pieces.forms import SUFFIXES, VALUES
 from .pieces.lines import FRACTIONS, Frame, edges, layer_ticks, linear_x
-from .pieces.notes import band_note, control_note, form_notes
+from .pieces.notes import band_note, control_notes, form_notes
 from .pieces.panel import cosine_range, panel
 from .pieces.points import AFTER_NORM, LINE, in_order, mapped
 from .pieces.text import readable, shorten
@@ -46,7 +46,7 @@ def identity_context(
     notes = _notes(means, texts, confidence)
     if control is not None:
         means = _together(means, control_curves(control, means["run"][0]))
-        notes.append(control_note(control))
+        notes += control_notes(control)
     depth: int = means.filter(site=LINE).select(pl.col("layer").max()).item()
     layer = pl.col("layer").cast(pl.Float64)
     after = pl.col("site") == AFTER_NORM

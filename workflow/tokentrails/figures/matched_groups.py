@@ -5,7 +5,7 @@ import polars as pl
 
 from .pieces.forms import SUFFIXES
 from .pieces.lines import Frame, edges, line_panel, value_range
-from .pieces.notes import CONTROL, band_note, control_note, form_notes
+from .pieces.notes import CONTROL, band_note, control_notes, form_notes
 from .pieces.points import LINE, mapped, over_draws, points_frame
 from .pieces.rank_axis import factor_axis
 from .pieces.theme import GREY, INK, colour, figure, nothing_to_show
@@ -71,9 +71,8 @@ def matched_groups(
         "the same position in their text, each within a factor of two. Ranks as factors.",
         *form_notes(form for form in SUFFIXES if form in set(points["measure"])),
         band_note(confidence, "words and texts") + " Dashed: few of either." * dashed,
+        *control_notes(control),
     ]
-    if control is not None:
-        notes.append(control_note(control))
     chart = alt.vconcat(*blocks)
     return figure(chart, title=title, notes=notes, width=_COLUMNS * 240 + 120)
 

@@ -4,7 +4,7 @@ import altair as alt
 import polars as pl
 
 from .pieces.lines import Frame, edges, line_panel, value_range
-from .pieces.notes import CONTROL, band_note, control_note
+from .pieces.notes import CONTROL, band_note, control_notes
 from .pieces.points import in_order, mapped, over_draws, points_frame
 from .pieces.rank_axis import rank_axis
 from .pieces.theme import GREY, colour, figure, nothing_to_show
@@ -80,8 +80,7 @@ def own_token(
     ]
     if lenses:
         notes.append(f"Lenses, affine maps of the stream before the head: {', '.join(lenses)}.")
-    if control is not None:
-        notes.append(control_note(control))
+    notes += control_notes(control)
     chart = alt.concat(*panels, columns=_COLUMNS)
     return figure(chart, title=title, notes=notes, width=_COLUMNS * 240 + 120)
 

@@ -23,7 +23,6 @@ from .columns.whole_texts import traces
 # A neuron fires on the first token only if it fires there so much more than anywhere else.
 FIRST_ONLY = 10.0
 MEANINGS = {
-    "position": "position of the token in the text, from 0",
     "token": "vocabulary entry at this position",
     "layer": "index of the block",
     "neuron": "index of the neuron in the block's MLP: those with the largest contribution_norm at "

@@ -32,7 +32,6 @@ from .columns.whole_texts import traces
 from .cosine_path import mean_gradient
 
 MEANINGS = PART_MEANINGS | {
-    "position": "position of the token in the text, from 0",
     "token": "vocabulary entry at this position; e is its row of the input embedding matrix, "
     "divided by its length",
     "contribution": "what the part adds to e · x; all parts of a block add up to its change",

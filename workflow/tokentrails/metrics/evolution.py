@@ -30,7 +30,6 @@ from .columns.frame import token_keys
 from .columns.whole_texts import each_text, refuse_stream
 
 MEANINGS = {
-    "position": "position of the token in the text, from 0",
     "token": "vocabulary entry at this position",
     "layer": "blocks passed by the stream",
     "space": "embedding: words by cosine of the stream with their rows of the input embedding "
@@ -43,7 +42,6 @@ MEANINGS = {
     "most_probable": "of all entries the most probable one; null: embedding",
 }
 PREDICTION_MEANINGS = {
-    "position": MEANINGS["position"],
     "token": MEANINGS["token"],
     "prefix": "the text up to this token, and with it",
     "predicted": "the vocabulary entry that the model itself finds most probable: after the "

@@ -47,7 +47,6 @@ COLUMNS = ("label", "position", "token", "word", "site", "layer", *FORMS)
 """The columns of the table `identity` that this module needs."""
 
 MEANINGS = {
-    "position": "position of the token in the text, from 0",
     "word_class": "function (closed classes), content (all other alphabetic words), punctuation, "
     "other; null: a special token",
     "frequency_band": "place of the word among the most frequent English words (wordfreq); words "

@@ -44,7 +44,6 @@ ATTENTION = {
 HEADS = words.MEANINGS | {
     "layer": "index of the block",
     "head": "index of the head in its block",
-    "position": "position of the token in the text, from 0",
     "token": "vocabulary entry at this position",
     "kind": "pattern (a vector x whose product with a token's normed state is the attention logit, "
     "but for offset_logit) or message (what the token adds to the stream of one that attends to it "

@@ -26,7 +26,6 @@ from .columns.frame import metric_table, target_keys
 from .identity import own_token_ids
 
 MEANINGS = {
-    "position": "position of the token in the text, from 0",
     "word": "the whole word, as written, that the token is part of; empty for special tokens",
     "word_class": "function (closed classes: determiners, pronouns, prepositions, conjunctions, "
     "auxiliaries, particles), content (all other alphabetic words), punctuation, other (numbers "

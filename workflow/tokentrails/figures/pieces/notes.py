@@ -94,11 +94,13 @@ CONTROL = "random weights"
 """The label of a line of controls."""
 
 
-def control_note(control: pl.DataFrame) -> str:
-    """What the line of controls is."""
+def control_notes(control: pl.DataFrame | None) -> list[str]:
+    """What the line of controls is; none without them."""
+    if control is None:
+        return []
     n = control.select("model", "checkpoint").n_unique()
     draws = f", mean and range of {n} draws" if n > 1 else ""
-    return f"Solid grey: the same architecture with {CONTROL}, before any training{draws}."
+    return [f"Solid grey: the same architecture with {CONTROL}, before any training{draws}."]
 
 
 REPLACED = "another word"
