@@ -8,10 +8,14 @@ object per line:
 - the machine;
 - `suite`: how many tests of tests/gpu passed, failed and were skipped; the log of pytest goes to
   the standard error;
-- for the CPU in float32 and for the GPU in every precision, the extraction of 512 texts of 64
-  tokens at all places: `seconds` (the shortest of three, taken in turns), `tokens_per_second`,
-  `times_the_cpu`, `error` (root mean square of the difference from the CPU's states at the worst
-  place, as a share of the states' own) and `peak_gpu_mb`.
+- `extraction` of 512 texts of 64 and of 512 tokens at all places, on the GPU in every precision and
+  by token budget: `seconds` (the shortest of three, taken in turns), `tokens_per_second`, `bare`
+  (the seconds of the forward pass alone, with the budget that is best for it), `of_bare` (its share
+  of the speed of that pass), `peak_gpu_mb`; of the short texts also `cpu_seconds`, `error` (root
+  mean square of the difference from the CPU's states at the worst place, as a share of the states'
+  own);
+- `ranks` of 2,000 and 20,000 states among 49,152 rows: `bare` seconds of the product alone, in the
+  best of several block sizes, `seconds` and `of_bare`, without and with the five nearest entries.
 
 The exit status is 1 if a test failed, and 2 where there is no GPU.
 `--rehearse` tries the script itself where there is none: a small model, and the CPU in its place.
@@ -24,7 +28,9 @@ import platform
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from functools import partial
+from itertools import chain, product
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -41,6 +47,7 @@ from tokentrails.network.architectures import Architecture
 from tokentrails.network.device import choose_device
 from tokentrails.network.extract import extract
 from tokentrails.network.load import load_model
+from tokentrails.vocabulary.ranks import closest
 
 ROOT = Path(__file__).resolve().parents[2]
 SMOLLM2 = {
@@ -52,7 +59,7 @@ SMOLLM2 = {
     "num_key_value_heads": 3,
 }
 SMALL = SMOLLM2 | {"vocab_size": 999, "hidden_size": 36, "num_hidden_layers": 2}
-LENGTH, BUDGET = 64, 4096
+LENGTHS, BUDGETS = (64, 512), (4096, 16_384, 65_536)
 PRECISIONS = ("float32", "bfloat16", "float16")
 
 
@@ -69,10 +76,10 @@ def suite() -> dict[str, int]:
     return {"passed": passed, "failed": failed, "skipped": skipped}
 
 
-def tokens_of(n: int, vocabulary: int) -> pa.Table:
+def tokens_of(n: int, length: int, vocabulary: int) -> pa.Table:
     """n random texts; the target is the last token."""
-    ids = np.random.default_rng(0).integers(vocabulary, size=(n, LENGTH))
-    last = pa.array([LENGTH - 1] * n)
+    ids = np.random.default_rng(0).integers(vocabulary, size=(n, length))
+    last = pa.array([length - 1] * n)
     return pa.table(
         {
             "occurrence": pa.array(range(n), pa.int32()),
@@ -84,14 +91,31 @@ def tokens_of(n: int, vocabulary: int) -> pa.Table:
     )
 
 
-def run(model: nn.Module, architecture: Architecture, tokens: pa.Table, path: Path) -> None:
+def run(
+    model: nn.Module, architecture: Architecture, tokens: pa.Table, path: Path, budget: int
+) -> None:
     depth, width = model.config.num_hidden_layers, model.config.hidden_size
     at = places(architecture.sites, depth)
     with StatesWriter(path, at, tokens["occurrence"].to_pylist(), width) as writer:
         extract(
-            model, architecture, tokens, writer, pooling="last", token_budget=BUDGET, name="bench"
+            model, architecture, tokens, writer, pooling="last", token_budget=budget, name="bench"
         )
         writer.finish({})
+
+
+@torch.inference_mode()
+def bare_forward(model: nn.Module, tokens: pa.Table, budget: int) -> None:
+    """The same batches through the same body, with nothing read."""
+    ids = torch.tensor(tokens["token_ids"].to_pylist())
+    device = next(model.parameters()).device
+    for batch in ids.split(max(1, budget // ids.shape[1])):
+        model(input_ids=batch.to(device), use_cache=False)
+    wait(device)
+
+
+def wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize()
 
 
 def error(path: Path, expected: Path) -> float:
@@ -101,37 +125,72 @@ def error(path: Path, expected: Path) -> float:
     return max(float(np.sqrt(((a - b) ** 2).mean() / (b**2).mean())) for a, b in pairs)
 
 
-def extraction(device: torch.device, sizes: dict[str, int], n: int) -> list[dict[str, object]]:
-    """Time the CPU and the device, and compare their states."""
+def extraction(device: torch.device, sizes: dict[str, int], n: int) -> Iterator[dict[str, object]]:
+    """Time the device by precision, length and budget, and compare its states with the CPU's."""
     torch.manual_seed(0)
-    tokens = tokens_of(n, sizes["vocab_size"])
-    runs = [(torch.device("cpu"), "float32"), *((device, dtype) for dtype in PRECISIONS)]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         LlamaForCausalLM(LlamaConfig(**sizes)).save_pretrained(folder)
-        paths = [folder / f"{i}.parquet" for i in range(len(runs))]
-        works = [
-            partial(run, *load_model(folder, where, dtype), tokens, path)
-            for (where, dtype), path in zip(runs, paths, strict=True)
-        ]
-        times, peaks = fastest(*works), []
-        for work in works:
-            if device.type == "cuda":
-                torch.cuda.reset_peak_memory_stats()
-            work()
-            peaks.append(torch.cuda.max_memory_allocated() if device.type == "cuda" else 0)
-        return [
-            {
-                "device": where.type,
-                "dtype": dtype,
-                "seconds": round(seconds, 3),
-                "tokens_per_second": round(n * LENGTH / seconds),
-                "times_the_cpu": round(times[0] / seconds, 2),
-                "error": float(f"{error(path, paths[0]):.2g}"),
-                "peak_gpu_mb": round(peak / 1e6),
-            }
-            for (where, dtype), seconds, path, peak in zip(runs, times, paths, peaks, strict=True)
-        ]
+        expected, path = folder / "cpu.parquet", folder / "states.parquet"
+        short = tokens_of(n, LENGTHS[0], sizes["vocab_size"])
+        on_cpu = load_model(folder, torch.device("cpu"), "float32")
+        cpu_seconds = fastest(partial(run, *on_cpu, short, expected, BUDGETS[0]), times=1)[0]
+        for dtype, length in product(PRECISIONS, LENGTHS):
+            tokens = tokens_of(n, length, sizes["vocab_size"])
+            model, architecture = load_model(folder, device, dtype)
+            works = [partial(bare_forward, model, tokens, budget) for budget in BUDGETS]
+            ours = [partial(run, model, architecture, tokens, path, budget) for budget in BUDGETS]
+            times = fastest(*works, *ours)
+            bare = min(times[: len(BUDGETS)])
+            for budget, work, seconds in zip(BUDGETS, ours, times[len(BUDGETS) :], strict=True):
+                if device.type == "cuda":
+                    torch.cuda.reset_peak_memory_stats()
+                work()
+                peak = torch.cuda.max_memory_allocated() if device.type == "cuda" else 0
+                line = {
+                    "dtype": dtype,
+                    "length": length,
+                    "budget": budget,
+                    "seconds": round(seconds, 3),
+                    "tokens_per_second": round(n * length / seconds),
+                    "bare": round(bare, 3),
+                    "of_bare": round(bare / seconds, 3),
+                    "peak_gpu_mb": round(peak / 1e6),
+                }
+                if length == LENGTHS[0]:
+                    far = float(f"{error(path, expected):.2g}")
+                    line |= {"cpu_seconds": round(cpu_seconds, 2), "error": far}
+                yield {"extraction": line}
+
+
+def ranks(device: torch.device, sizes: dict[str, int], n: int) -> Iterator[dict[str, object]]:
+    """Time ranks of some states, and of ten times as many, against the product alone."""
+    torch.manual_seed(0)
+    rows = torch.randn(sizes["vocab_size"], sizes["hidden_size"]).to(device)
+    for many in (n, 10 * n):
+        own = torch.randint(len(rows), (many,)).to(device)
+        states = rows[own] + 3 * torch.randn(many, rows.shape[1]).to(device)
+
+        def multiplied(width: int, states=states) -> None:
+            room = torch.empty(len(states), width, device=device)
+            for part in rows.split(width):
+                torch.mm(states, part.T, out=room[:, : len(part)])
+            wait(device)
+
+        def ranked(k: int, states=states, own=own) -> None:
+            closest(states, rows, own, k=k)
+            wait(device)
+
+        # A product into some columns of a room is slow: widths divide the vocabulary.
+        *bare, plain, nearest = fastest(
+            *(partial(multiplied, len(rows) // parts) for parts in (1, 4, 16)),
+            partial(ranked, 0),
+            partial(ranked, 5),
+        )
+        for k, seconds in ((0, plain), (5, nearest)):
+            line = {"states": many, "nearest": k, "seconds": round(seconds, 4)}
+            line |= {"bare": round(min(bare), 4), "of_bare": round(min(bare) / seconds, 3)}
+            yield {"ranks": line}
 
 
 def main() -> None:
@@ -159,7 +218,8 @@ def main() -> None:
     counted = suite()  # before this process takes the GPU, for which the tests would wait
     print(json.dumps({"suite": counted}), flush=True)
     device = choose_device("cpu" if rehearse else "cuda")
-    for line in extraction(device, *((SMALL, 20) if rehearse else (SMOLLM2, 512))):
+    sizes, texts, states = (SMALL, 20, 30) if rehearse else (SMOLLM2, 512, 2000)
+    for line in chain(ranks(device, sizes, states), extraction(device, sizes, texts)):
         print(json.dumps(line), flush=True)
     sys.exit(bool(counted["failed"]))
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -59,27 +60,35 @@ def extract(
     spans = zip(tokens["first"].to_pylist(), tokens["last"].to_pylist(), strict=True)
     positions = [target_positions(first, last, pooling) for first, last in spans]
     texts = texts_to_run(ids, positions, causal=architecture.causal)
-    if next(model.parameters()).device.type == "cpu":
+    on_cpu = next(model.parameters()).device.type == "cpu"
+    if on_cpu:
         token_budget = min(token_budget, cpu_budget(writer.row_bytes // len(writer.places)))
     waiting = batches(texts, token_budget, max(1, STATES_BYTES // writer.row_bytes))
     labels = tokens["label"].to_pylist()
+    # A GPU runs the next batch while the states of the last one are looked at and written.
+    running: deque[tuple[list[Text], np.ndarray, Callable[[], np.ndarray]]] = deque()
+    ahead = 0 if on_cpu else 1
     with (
         torch.inference_mode(),
         StreamReader(model, architecture, writer.places) as reader,
         progress_bar(tokens_in(*waiting), label) as bar,
     ):
-        while waiting:
-            batch = waiting.pop(0)
-            try:
-                rows, hidden = run_batch(reader, batch, causal=architecture.causal)
-            except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error):
-                    raise
-                waiting = halve(batch, waiting, name)
-                continue
-            refuse_non_finite(hidden, rows, writer.places, labels, name)
-            writer.add(rows, hidden)
-            bar.update(tokens_in(batch))
+        while waiting or running:
+            if waiting:
+                batch = waiting.pop(0)
+                try:
+                    running.append((batch, *run_batch(reader, batch, causal=architecture.causal)))
+                except (RuntimeError, MemoryError) as error:
+                    if not is_out_of_memory(error):
+                        raise
+                    waiting = halve(batch, waiting, name)
+                    continue
+            if len(running) > ahead or not waiting:
+                batch, rows, hidden_states = running.popleft()
+                hidden = hidden_states()
+                refuse_non_finite(hidden, rows, writer.places, labels, name)
+                writer.add(rows, hidden)
+                bar.update(tokens_in(batch))
 
 
 def cpu_budget(state_bytes: int) -> int:
@@ -89,8 +98,8 @@ def cpu_budget(state_bytes: int) -> int:
 
 def run_batch(
     reader: StreamReader, batch: Sequence[Text], *, causal: bool
-) -> tuple[np.ndarray, Float[np.ndarray, "places m d"]]:
-    """The table rows of a batch's targets, and their pooled states at every place."""
+) -> tuple[np.ndarray, Callable[[], Float[np.ndarray, "places m d"]]]:
+    """The table rows of a batch's targets, and what gives their pooled states at every place."""
     device = next(reader.model.parameters()).device
     lengths = [len(text.token_ids) for text in batch]
     longest = max(lengths)
@@ -110,7 +119,24 @@ def run_batch(
     if not causal and min(lengths) < longest:  # a causal model never looks at what comes behind
         mask = (torch.arange(longest) < torch.tensor(lengths)[:, None]).long().to(device)
     states = reader(input_ids.to(device), torch.tensor(flat, device=device), mask)
-    return np.asarray(rows), mean_by_owner(states, owner, len(rows)).cpu().numpy()
+    return np.asarray(rows), copied(mean_by_owner(states, owner, len(rows)))
+
+
+def copied(states: Tensor) -> Callable[[], np.ndarray]:
+    """Start to copy states from where they are; the result waits for them."""
+    if states.device.type != "cuda":
+        return states.cpu().numpy
+    # Only pinned memory is copied to while this goes on; torch keeps it for the next batch.
+    room = torch.empty(states.shape, dtype=states.dtype, pin_memory=True)
+    room.copy_(states, non_blocking=True)
+    done = torch.cuda.Event()
+    done.record()
+
+    def wait() -> np.ndarray:
+        done.synchronize()
+        return room.numpy()
+
+    return wait
 
 
 def mean_by_owner(

@@ -19,8 +19,9 @@ from .cosines import directions, in_order, pair_slices, refuse_non_finite, round
 
 STATES_AT_ONCE = 2048
 # Most bytes of a tile of scores, and least rows in it: on a CPU it is looked at while in its cache,
-# and is larger for more threads, which wait for each other at every step.
-TILE_BYTES = {"cpu": 4 << 20}
+# and is larger for more threads, which wait for each other at every step. A GPU has to be asked
+# rarely.
+TILE_BYTES = {"cpu": 4 << 20, "cuda": 128 << 20}
 ROWS_AT_ONCE = 1024
 # Further rows whose exact cosine is looked at, in case rounding has changed their order.
 SPARE = 8
@@ -151,7 +152,9 @@ def count_closer(
     pairs = [torch.empty(0, 2, dtype=torch.int64, device=device)]
     best = Best(n, keep, device)
     n_states, n_rows = _tile(n, states.shape[1], device)
-    rooms = torch.empty(2, n_states * n_rows, device=device)
+    # Flags are floats on a CPU, 0 and 1: torch compares and adds them faster than bools there.
+    flag = torch.float32 if device.type == "cpu" else torch.bool
+    rooms = [torch.empty(n_states * n_rows, dtype=t, device=device) for t in (torch.float32, flag)]
     for part in slices(len(matrix.rows), n_rows):
         unit = matrix.unit(part)
         excluded = (~matrix.valid[part]).nonzero()[:, 0]
@@ -161,7 +164,6 @@ def count_closer(
             torch.mm(states[batch], unit.T, out=scores)
             if len(excluded):
                 scores[:, excluded] = -2  # less than any cosine
-            # Flags are floats, 0 and 1: torch compares and adds them faster than bools.
             closer = torch.gt(scores, above[batch], out=flags).sum(dim=1)
             counts[batch] += closer.long()
             at_least = torch.ge(scores, below[batch], out=flags).sum(dim=1)
@@ -179,9 +181,10 @@ def count_closer(
 def _tile(n: int, d: int, device: torch.device) -> tuple[int, int]:
     """How many states and rows have their scores computed together."""
     threads = torch.get_num_threads() if device.type == "cpu" else 1
-    scores = threads * TILE_BYTES.get(device.type, cosines.BLOCK_BYTES) // 4
+    tile = TILE_BYTES.get(device.type, cosines.BLOCK_BYTES)
+    scores = threads * tile // 4
     n_states = min(n, max(1, scores // ROWS_AT_ONCE))
-    return n_states, max(1, min(scores // n_states, cosines.BLOCK_BYTES // (4 * d)))
+    return n_states, max(1, min(scores // n_states, max(tile, cosines.BLOCK_BYTES) // (4 * d)))
 
 
 class Best:
