@@ -15,15 +15,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 import stand_in_gpus
+import test_decodability
 import torch
+from test_evolution import Case
+from test_metrics import PROVENANCE
 from test_parts import IDS, assert_adds_up
 from test_ranks import made, with_ties
 from test_streams import random_texts, rms, states_of
 from tiny import CONFIGS
 
+from tokentrails.files.states import Layer
+from tokentrails.metrics import decodability
+from tokentrails.metrics.own_token import Readout, own_token
+from tokentrails.metrics.ranks import Vocabulary
 from tokentrails.network.device import multiply_exactly, repeat_exactly
 from tokentrails.network.load import load_model
-from tokentrails.network.parts import Parts
+from tokentrails.network.parts import Parts, load_parts
 from tokentrails.network.trace import Trace, trace
 from tokentrails.vocabulary.ranks import closest
 
@@ -137,6 +144,48 @@ def test_parts_and_traces_are_those_of_the_cpu(on, saved, kind):
         for device in (CPU, GPU)
     ]
     torch.testing.assert_close(*logits, rtol=1e-3, atol=1e-4)
+
+
+# --- what is still there ----------------------------------------------------------------------
+
+
+def test_maps_find_what_they_find_on_the_cpu(monkeypatch):
+    monkeypatch.setattr(decodability, "LEAST", 100)
+    rows, ids, tokens, rng = test_decodability.made()
+    turned = rows @ test_decodability.rotation(rng)
+    states = (turned[ids] + rng.normal(size=(len(ids), rows.shape[1]))).astype(np.float32)
+    layer = Layer("resid", 0, np.arange(len(ids)), states)
+    drawn = decodability.samples(tokens, 0)
+    of_cpu, of_gpu = (
+        decodability.looked_up(
+            [layer], drawn, Vocabulary(["e"] * len(rows), torch.tensor(rows).float().to(device))
+        )
+        for device in (CPU, GPU)
+    )
+    for expected, found in zip(of_cpu, of_gpu, strict=True):
+        assert (found.target, found.map, found.control) == (
+            expected.target,
+            expected.map,
+            expected.control,
+        )
+        np.testing.assert_allclose(found.cosine, expected.cosine, atol=1e-6)
+        assert (found.rank == expected.rank).mean() > 0.99  # maps differ by rounding
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_the_lens_is_that_of_the_cpu(prepared, files, kind):
+    case = Case(kind, prepared[kind], files(kind))
+    of_cpu, of_gpu = (
+        own_token(
+            case.tokens,
+            Readout(*load_parts(prepared[kind], device), case.names),
+            provenance=PROVENANCE,
+        )
+        for device in (CPU, GPU)
+    )
+    for name in ("own_logprob", "next_logprob", "entropy", "kl"):
+        expected, found = of_cpu[name].to_numpy(), of_gpu[name].to_numpy()
+        np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
 
 
 # --- a GPU for each job -----------------------------------------------------------------------
