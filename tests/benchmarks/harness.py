@@ -41,7 +41,7 @@ def fastest(*works: Callable[[], object], times: int = 3) -> list[float]:
             work()
             if turn:  # the first turn warms up
                 shortest[index] = min(shortest[index], time.perf_counter() - start)
-    print("  " + ", ".join(f"{seconds:.2f} s" for seconds in shortest), flush=True)
+    print("  " + ", ".join(f"{seconds:.2f} s" for seconds in shortest), file=sys.stderr)
     return shortest
 
 
