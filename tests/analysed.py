@@ -20,7 +20,7 @@ TEXTS = {
 INSIDE = "The boat reached the river bank, =1+1 <b>leaders</b>."
 
 SUFFIXES = ("svg", "html", "png")
-SHAPES = ("geometry", "own_token")
+SHAPES = ("geometry", "own_token", "ablation")
 BLOCKS = ("heads", "neurons", "evolution", "attribution")
 RANK_TABLES = ("ranks", "ranks_by_class", "ranks_gap", "ranks_summary")
 RANK_RUNS = (("roberta", "full"), ("roberta", "plain"), ("llama", "plain"))

@@ -1,4 +1,4 @@
-"""Figures of mean contributions: they show what the table says."""
+"""Figures of mean contributions and of ablations: they show what the tables say."""
 
 import itertools
 
@@ -6,6 +6,7 @@ import polars as pl
 from drawn import BAND, coloured_cells, line_points, marks, notes, panels
 from pytest import approx
 
+from tokentrails.figures.ablation import ablation
 from tokentrails.figures.attribution_by_layer import attribution_by_layer, identity_parts
 
 NAMES = {"total": "all parts", "mlp": "MLP", "heads": "heads"}
@@ -37,7 +38,7 @@ def test_lines_and_cells_are_those_of_the_table():
     parts = rows.filter(pl.col("part").is_in(list(NAMES))).select("part", "layer", "mean")
     wanted = {(NAMES[part], layer): mean for part, layer, mean in parts.rows()}
     assert squares(points) == approx(wanted, abs=1e-5)
-    assert {p["change"] for p in points} == {round(mean, 6) for mean in wanted.values()}
+    assert {p["plain"] for p in points} == {round(mean, 6) for mean in wanted.values()}
     ends = {(p["series"], p["layer"]): (p["low"], p["high"]) for p in points}
     low, high = ends["MLP", 3]
     mean = wanted["MLP", 3]
@@ -81,6 +82,50 @@ def test_one_text_has_no_interval():
     assert "no interval" in notes(chart) and not marks(chart, "area")
 
 
+def causal(texts=7, loss=True):
+    rows = []
+    for layer, (head, control) in itertools.product(
+        range(3), ((None, False), (0, False), (1, False), (2, True))
+    ):
+        size = 0.1 * layer + (0.5 if head is None else 0.2 * head)
+        row = {"model": "m", "checkpoint": "main", "layer": layer, "head": head, "control": control}
+        row |= {"part": "mlp" if head is None else "head", "contribution": -size}
+        for i, name in enumerate(("identity", "last_identity", "loss")):
+            mean = size * (i + 1) if loss or name != "loss" else None
+            row |= {f"{name}_difference": mean}
+            band = (mean - 0.1, mean + 0.2) if texts > 1 and mean is not None else (None, None)
+            row |= dict(
+                zip((f"{name}_difference_low", f"{name}_difference_high"), band, strict=True)
+            )
+        rows.append(row | {"n": 90, "n_texts": texts, "few": False})
+    types = {
+        name: pl.Float64 for name in rows[0] if "loss" in name or "_low" in name or "_high" in name
+    }
+    return pl.DataFrame(rows, schema_overrides=types | {"layer": pl.Int32, "head": pl.Int32})
+
+
+def test_ablations_are_those_of_the_mlp_the_strongest_head_and_another():
+    drawn = panels(ablation(causal(), **BAND))
+    titles = ("contribution to identity, with the part", "identity after the block")
+    titles += ("identity after the last block", "loss, in nats")
+    assert tuple(drawn) == titles
+    wanted = {"MLP": 0.7, "strongest head": 0.4, "another head": 0.6}  # of layer 2
+    for factor, title in zip((-1, 1, 2, 3), titles, strict=True):
+        found = squares(line_points(drawn[title]))
+        assert len(found) == 9
+        here = {name: value for (name, layer), value in found.items() if layer == 2}
+        assert here == approx({name: factor * value for name, value in wanted.items()}, abs=1e-5)
+    heads = {
+        p["head"] for p in line_points(drawn["loss, in nats"]) if p["series"] == "strongest head"
+    }
+    assert heads == {1}
+
+
+def test_a_model_without_a_head_for_words_has_no_loss():
+    assert "loss, in nats" not in panels(ablation(causal(loss=False), **BAND))
+
+
 def test_a_table_without_rows_says_so():
+    assert "nothing to show" in str(ablation(causal().clear(), **BAND).to_dict())
     for draw in (attribution_by_layer, identity_parts):
         assert "nothing to show" in str(draw(table().clear(), **BAND).to_dict())

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.e2e
 
 TABLES = ("attention", "heads", "head_summary", "activations", "first_position_neurons")
 TABLES += ("evolution", "predictions", "attribution", "attribution_cosine", "attribution_sum")
-TABLES += ("attribution_by_layer",)
+TABLES += ("attribution_by_layer", "attribution_causal")
 TABLES += ("geometry", "own_token", "own_token_by_layer")
 FIGURES = ("attention", "head_summary", "evolution", "attribution", "attribution_by_layer")
 FIGURES += analysed.SHAPES

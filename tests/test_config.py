@@ -78,6 +78,7 @@ BAD_VALUES = {
     "experiments.e.circuits.lists": [[], [-1], 3, "some", [1, 1]],
     "experiments.e.circuits.documents": ["no", 0],
     "experiments.e.circuits.strongest": [0],
+    "experiments.e.circuits.ablate": [0, 1.5, "all"],
     "experiments.e.circuits.show": [""],
     "extract": [None],
     "extract.token_budget": [0, 1.5, "4096"],

@@ -3,6 +3,7 @@
 Where a tensor were on the wrong device, a GPU would refuse it, and so does the stand-in.
 """
 
+import measures
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -14,6 +15,7 @@ from test_streams import random_texts, states_of
 from tiny import CONFIGS
 from tiny_models import TinyModel
 
+from tokentrails.metrics.ablation import Choice, attribution_causal
 from tokentrails.metrics.activations import ActivationTables
 from tokentrails.metrics.attribution import attribution
 from tokentrails.metrics.evolution import Lens, evolution
@@ -89,7 +91,10 @@ def circuit_tables(made):
     )
     listed = neurons(spaces, layers=range(3), top=4, high_bias=0.9, provenance=PROVENANCE)
     readout = Readout(made.model, made.architecture, parts, made.names)
+    choices = [Choice(0, None, False, None), Choice(1, 2, False, None)]
+    given = (made.tokens, made.tokens, choices, readout, made.own, measures.statistics())
     return {
+        "attribution_causal": attribution_causal(*given, provenance=PROVENANCE),
         "own_token": own_token(made.tokens, readout, provenance=PROVENANCE),
         "attention": pa.concat_tables(attention),
         "heads": pa.concat_tables(lists),

@@ -2,7 +2,8 @@
 #
 # in:  weights of a checkpoint and its tokenizer; but for the neurons the tokens of an experiment on whole texts
 # out: results/metrics/{model}/{checkpoint}/{experiment}/{attention,heads,head_summary,activations,
-#      first_position_neurons,evolution,predictions,attribution,attribution_cosine,attribution_sum,attribution_by_layer}.*,
+#      first_position_neurons,evolution,predictions,attribution,attribution_cosine,attribution_sum,attribution_by_layer,
+#      attribution_causal}.*,
 #      results/metrics/{model}/{checkpoint}/weights/neurons.*
 
 
@@ -159,3 +160,31 @@ rule attribution_by_layer:
         code=fingerprint("attribution_by_layer"),
     script:
         "../scripts/attribution_by_layer.py"
+
+
+# The same with parts set to their means, one at a time.
+rule ablation_table:
+    input:
+        **checkpoint_files("tokenizer", "weights", "config", "provenance"),
+        tokens=TOKENS,
+        baseline=get_other_tokens,
+        by_layer=table("attribution_by_layer"),
+    output:
+        **outputs("attribution_causal"),
+    log:
+        "<logs>/ablation_table/<run>.log",
+    priority: get_turn()
+    conda:
+        "../../envs/torch.yaml"
+    threads: get_threads
+    resources:
+        **gpu_needs("ablation_table"),
+    params:
+        ablate=experiment_setting("circuits", "ablate"),
+        statistics=CONFIG.statistics,
+        device=CONFIG.extract["device"],
+        code=fingerprint("ablation"),
+    message:
+        "Setting heads and MLPs of {wildcards.model} ({wildcards.checkpoint}) on {wildcards.experiment} to their means"
+    script:
+        "../scripts/ablation.py"

@@ -142,6 +142,12 @@ def get_baseline(wildcards, names=("baseline", "baseline_dimensions")):
     return {name: table(name).format(**run) for name in names}
 
 
+def get_other_tokens(wildcards):
+    """The tokens of the baseline's texts, or, without a baseline, those of the experiment itself."""
+    experiment = BASELINE if get_baseline(wildcards) else wildcards.experiment
+    return TOKENS.format(model=wildcards.model, experiment=experiment)
+
+
 def get_context(wildcards):
     """The context table, where the experiment asks for one."""
     if not get_experiment(wildcards).makes(CATALOGUE.tables["context"]):

@@ -217,6 +217,8 @@ ANALYSES = (
         products=Products(per_layer=2), inside=True),  # in two spaces
     Analysis("attribution", (Kind.WHOLE,), target="attribution", gpu_rule="attribution_tables",
         products=Products(constant=1), inside=True),
+    Analysis("ablation", (Kind.WHOLE,), target="ablation", gpu_rule="ablation_table",
+        products=Products(per_layer=3), inside=True),  # a run each of a head, another one, the MLP
     Analysis("decodability", (Kind.CORPUS,), (Kind.CORPUS,), target="decodability",
         gpu_rule="decodability_tables", products=Products(per_layer=1)),  # of a few of the tokens
 )
@@ -267,6 +269,7 @@ TABLES = (
     Table("attribution_cosine", ("attribution",)),
     Table("attribution_sum", ("attribution",)),
     Table("attribution_by_layer", ("attribution",), category="Tables"),
+    Table("attribution_causal", ("ablation",), category="Tables"),
     Table("decodability", ("decodability",), category="Tables"),
     Table("decodability_half_lives", ("decodability",), category="Tables"),
     Table("neurons", ("neurons",), Scope.WEIGHTS, document=True),
@@ -355,6 +358,10 @@ FIGURES = (
         "what heads and MLPs do to identity, means over all texts",
         _RUN + "what heads and MLPs do to identity", "Circuits",
         control="attribution_by_layer", options=_BAND, target="attribution"),
+    Figure("ablation", ("attribution_causal",),
+        "what changes where a head or an MLP gives its mean, by layer",
+        _RUN + "identity and loss without heads and MLPs", "Circuits", options=_BAND,
+        target="ablation"),
     Figure("convergence", _GROUPS, "similarity to the reference checkpoint at each layer",
         _ACROSS + "convergence during training", "Convergence", scope=Scope.ACROSS, options=_BAND,
         target="convergence"),

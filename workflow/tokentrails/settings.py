@@ -324,7 +324,7 @@ class Ranks:
 
 @dataclass(frozen=True)
 class Circuits:
-    """How the analyses of heads, neurons, token evolution and attribution look into a model.
+    """How the analyses of heads, neurons, evolution, attribution and ablation look into a model.
 
     Attributes
     ----------
@@ -341,6 +341,7 @@ class Circuits:
     heads: tuple[int, ...] | None
     lists: tuple[int, ...] | None
     strongest: int
+    ablate: int
     show: str
     documents: bool
 

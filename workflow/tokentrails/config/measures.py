@@ -38,7 +38,7 @@ _TAKEN = {
         "head_tables",
         "evolution_tables",
     ),
-    *("attribution_tables", "everything", "formats"),
+    *("attribution_tables", "ablation_table", "everything", "formats"),
     *(f"{row.name}_of_replicates" for row in CATALOGUE.tables.values() if row.replicated),
 }
 

@@ -1,14 +1,13 @@
 """What heads and MLPs do to identity, by layer."""
 
-import math
-
 import altair as alt
 import polars as pl
 
 from .pieces.heat import head_grid, head_heat, signed_colour
-from .pieces.lines import Frame, edges, layer_ticks, line_panel, value_range
+from .pieces.lines import edges, line_panel, value_range
 from .pieces.notes import CONTROL, band_note, control_notes
 from .pieces.points import exact, in_order, mapped, over_draws, points_frame, runs
+from .pieces.roots import block_frame, rooted
 from .pieces.theme import GREY, INK, PALETTE, figure, nothing_to_show
 
 _PARTS = {
@@ -21,7 +20,6 @@ _PARTS = {
 }
 _COLOURS = dict(zip(_PARTS, (INK, PALETTE[1], PALETTE[0], PALETTE[2], *PALETTE[3:5]), strict=True))
 _ROOM, _HEIGHT, _EXTENT = 620, 230, 46  # pixels
-_TICKS = (0.001, 0.01, 0.05, 0.2, 0.5, 1, 2)
 _CHANGE = "change of identity"
 
 
@@ -61,7 +59,10 @@ def attribution_by_layer(
         title="the heads by themselves",
         x_title="block",
     )
-    panels = [line_panel(points, _frame(points, grid.width), title="by part"), heads]
+    panels = [
+        line_panel(points, block_frame(points, _CHANGE, grid.width, _HEIGHT), title="by part"),
+        heads,
+    ]
     notes = [_note(points), _units(by_layer, confidence), *control_notes(control)]
     chart = alt.vconcat(*panels, spacing=24).resolve_scale(color="independent")
     return figure(chart, title=title, notes=notes, width=max(grid.width, 420) + 100)
@@ -76,7 +77,7 @@ def identity_parts(by_layer: pl.DataFrame, *, title: str, confidence: float) -> 
     columns = min(3, len(names))
     low, high = value_range(points)
     panels = [
-        line_panel(here, _frame(here, 270, low, high), title=name, **edge)
+        line_panel(here, block_frame(here, _CHANGE, 270, _HEIGHT, low, high), title=name, **edge)
         for name, edge in zip(names, edges(len(names), columns), strict=True)
         for here in [points.filter(run=name)]
     ]
@@ -98,37 +99,8 @@ def _points(table: pl.DataFrame) -> pl.DataFrame:
 
 
 def _roots(table: pl.DataFrame, ends: tuple[str, ...], **columns: pl.Expr) -> pl.DataFrame:
-    """A points frame whose values are roots with their sign; the column change has them plain."""
     kept = [name for name in ("run", "layer", "n", "n_texts") if name in table.columns]
-    points = points_frame(
-        table.with_columns(change=exact("mean")), "mean", ends, *kept, "change", **columns
-    )
-    values = pl.col("value", "low", "high")
-    return points.with_columns((values.sign() * values.abs().sqrt()).round(6))
-
-
-def _frame(points: pl.DataFrame, width: int, *limits: float) -> Frame:
-    """Roots over blocks, whose middles are those of the cells of a heat map as wide."""
-    low, high = limits or value_range(points)
-    last: int = points.select(pl.col("layer").max()).item()
-    x = alt.X(
-        "layer:Q",
-        scale=alt.Scale(domain=[-0.5, last + 0.5], nice=False),
-        axis=alt.Axis(values=layer_ticks(last), grid=False, format="d", labelFlush=False),
-        title="block",
-    )
-    every = [0.0, *(sign * math.sqrt(tick) for tick in _TICKS for sign in (-1, 1))]
-    near = 0.06 * (high - low)  # closer to 0, labels would overlap
-    ticks = [round(t, 6) for t in every if low <= t <= high and (not t or abs(t) > near)]
-    axis = alt.Axis(
-        values=ticks,
-        tickCount=len(ticks),
-        labelExpr="format(datum.value * abs(datum.value), '.2~g')",
-        minExtent=_EXTENT,
-    )
-    more = ("series", "n", "n_texts")
-    right = last + 0.5
-    return Frame(x, right, _CHANGE, low, high, width, _HEIGHT, more, axis, ("change", ".4f"))
+    return rooted(points_frame(table, "mean", ends, *kept, **columns))
 
 
 def _note(points: pl.DataFrame) -> str:

@@ -40,17 +40,8 @@ def attribution_by_layer(
     table: `attribution_cosine`.
     tokens: of the same texts, which tells special tokens from words.
     """
-    words = pl.DataFrame(pl.from_arrow(tokens.select(["label", "first", "word"])))
-    words = words.filter(pl.col("word").str.strip_chars() != "").select(
-        "label", position=pl.col("first").cast(pl.Int32)
-    )
-    parts = (
-        pl.DataFrame(pl.from_arrow(table))
-        .filter(pl.col("position") > 0)
-        .join(words, on=["label", "position"], how="semi", maintain_order="left")
-        .select(
-            "label", "position", "layer", "part", "head", pl.col("contribution").cast(pl.Float64)
-        )
+    parts = words_behind_first(pl.DataFrame(pl.from_arrow(table)), tokens).select(
+        "label", "position", "layer", "part", "head", pl.col("contribution").cast(pl.Float64)
     )
     keys = ["label", "position", "layer"]
     sums = [
@@ -74,3 +65,17 @@ def attribution_by_layer(
     title = "attribution_by_layer: what heads and MLPs do to identity, means over tokens"
     units = dict.fromkeys(("mean", "ci_low", "ci_high"), "cosine")
     return run_table(frame, title, dict(provenance) | statistics.provenance, MEANINGS, units)
+
+
+def words_behind_first(table: pl.DataFrame, tokens: pa.Table) -> pl.DataFrame:
+    """The rows of a table of tokens that are of words, and not of position 0.
+
+    Parameters
+    ----------
+    table: with the columns label and position.
+    tokens: of the same texts.
+    """
+    words = pl.DataFrame(pl.from_arrow(tokens.select(["label", "first", "word"])))
+    words = words.filter(pl.col("word").str.strip_chars() != "", pl.col("first") > 0)
+    places = words.select("label", position=pl.col("first").cast(pl.Int32))
+    return table.join(places, on=["label", "position"], how="semi", maintain_order="left")

@@ -177,6 +177,14 @@ class Readout:
         assert logits is not None
         return (logits if self._known.all() else logits[:, self._known]).log_softmax(dim=1)
 
+    def logprob(
+        self, states: Float32[Tensor, "n d"], ids: Int64[Tensor, " n"]
+    ) -> Float32[Tensor, " n"]:
+        """Log-probability of a token in each state; there must be an unembedding."""
+        columns = self._column(ids)[:, None]
+        parts = slices(len(states), self.at_once)
+        return torch.cat([self._logprobs(states[p]).gather(1, columns[p])[:, 0] for p in parts])
+
     def _column(self, ids: Int64[Tensor, " n"]) -> Int64[Tensor, " n"]:
         """Where tokens stand among the entries that are known."""
         return (self._known.cumsum(0) - 1)[ids.clamp(min=0)]
