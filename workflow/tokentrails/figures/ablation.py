@@ -13,9 +13,9 @@ from .pieces.theme import GREY, PALETTE, figure, nothing_to_show
 
 _PANELS = {
     "contribution": ("contribution to identity, with the part", "change of identity"),
-    "identity_difference": ("identity after the block", "difference without the part"),
-    "last_identity_difference": ("identity after the last block", "difference without the part"),
-    "loss_difference": ("loss, in nats", "difference without the part"),
+    "identity_difference": ("identity after the block", "difference, part at its mean"),
+    "last_identity_difference": ("identity after the last block", "difference, part at its mean"),
+    "loss_difference": ("loss, in nats", "difference, part at its mean"),
 }
 _LINES = {"MLP": PALETTE[1], "strongest head": PALETTE[0], "another head": GREY}
 _COLUMNS, _WIDTH, _HEIGHT = 2, 320, 200
