@@ -183,7 +183,7 @@ class Readout:
         """Log-probability of a token in each state; there must be an unembedding."""
         columns = self._column(ids)[:, None]
         parts = slices(len(states), self.at_once)
-        return torch.cat([self._logprobs(states[p]).gather(1, columns[p])[:, 0] for p in parts])
+        return torch.cat([self.logprobs(states[p]).gather(1, columns[p])[:, 0] for p in parts])
 
     def _column(self, ids: Int64[Tensor, " n"]) -> Int64[Tensor, " n"]:
         """Where tokens stand among the entries that are known."""
