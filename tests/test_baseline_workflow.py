@@ -34,9 +34,8 @@ def folder(tmp_path_factory) -> Path:
     keys = {"checkpoints": STEPS, "keep_weights": False}
     checkpoints.write_config(folder, {"kept": {}, "m": keys}, ["with"])
     write_texts(folder, "The boat reached the bank.")
-    config = wf.read_yaml(folder / "config/config.yaml")
-    config |= {"baseline": {"file": TEXTS}, "statistics": {"bootstrap": 100}}
-    wf.write_yaml(folder / "config/config.yaml", config)
+    with wf.edited(folder / "config/config.yaml") as config:
+        config |= {"baseline": {"file": TEXTS}, "statistics": {"bootstrap": 100}}
     wf.run(folder, "metrics", "results/figures/m/step4/baseline/baseline.svg", *wf.ONE_THREAD)
     return folder
 
@@ -83,9 +82,8 @@ def test_other_texts_make_stale_what_depends_on_them_and_nothing_else(folder, tm
 def test_a_prompt_does_not_make_the_baseline_again(folder, tmp_path):
     copy = wf.copy_of(folder, tmp_path / "copy")
     path = copy / "config/experiments/with.yaml"
-    data = wf.read_yaml(path)
-    data["prompts"][0]["prompt"] = "The bank of the river."
-    wf.write_yaml(path, data)
+    with wf.edited(path) as data:
+        data["prompts"][0]["prompt"] = "The bank of the river."
     assert not any("baseline" in job.wildcards for job in wf.jobs_to_run(copy, "metrics"))
 
 

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pytest
 import tiny
 import workflow as wf
-from workflow import Job, jobs_to_run, read_yaml, write_yaml
+from workflow import Job, edited, jobs_to_run, read_yaml
 
 from tokentrails.errors import TokentrailsError
 from tokentrails.models.checkpoints import (
@@ -161,9 +161,8 @@ CONFIG = Path("config/config.yaml")
 
 
 def edit_model(folder: Path, name: str, **keys: object) -> None:
-    config = read_yaml(folder / CONFIG)
-    config["models"][name] |= keys
-    write_yaml(folder / CONFIG, config)
+    with edited(folder / CONFIG) as config:
+        config["models"][name] |= keys
 
 
 def weight_files(folder: Path) -> set[int]:

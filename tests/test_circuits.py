@@ -10,7 +10,7 @@ import torch
 import workflow as wf
 from safetensors import safe_open
 from transformers import AutoModelForCausalLM, AutoTokenizer
-from workflow import read_yaml, write_yaml
+from workflow import edited
 
 pytestmark = pytest.mark.e2e
 
@@ -140,17 +140,15 @@ def test_the_page_of_a_text_that_is_too_long_says_that_it_is_left_out(folder):
 
 def test_only_what_is_stale_is_made_again(folder, tmp_path):
     copy = wf.copy_of(folder, tmp_path / "run")
-    config = read_yaml(copy / "config/config.yaml")
-    config["experiments"]["inside"]["circuits"]["strongest"] = 4
-    write_yaml(copy / "config/config.yaml", config)
+    with edited(copy / "config/config.yaml") as config:
+        config["experiments"]["inside"]["circuits"]["strongest"] = 4
     assert wf.rules_to_run(copy, *analysed.BLOCKS) == {"activations": 1, "document": 2}
 
 
 def test_a_layer_that_is_not_there_is_refused_by_name(folder, tmp_path):
     copy = wf.copy_of(folder, tmp_path / "run")
-    config = read_yaml(copy / "config/config.yaml")
-    config["experiments"]["inside"]["circuits"]["layers"] = [1, 7]
-    write_yaml(copy / "config/config.yaml", config)
+    with edited(copy / "config/config.yaml") as config:
+        config["experiments"]["inside"]["circuits"]["layers"] = [1, 7]
     path = "results/metrics/llama/main/inside/heads.parquet"
     wf.one_message(wf.snakemake(copy, path), "layer", "7", "llama")
     assert not wf.half_written(copy)
@@ -158,7 +156,6 @@ def test_a_layer_that_is_not_there_is_refused_by_name(folder, tmp_path):
 
 def test_an_experiment_may_not_be_called_weights(folder, tmp_path):
     copy = wf.copy_of(folder, tmp_path / "run")
-    config = read_yaml(copy / "config/config.yaml")
-    config["experiments"]["weights"] = config["experiments"].pop("inside")
-    write_yaml(copy / "config/config.yaml", config)
+    with edited(copy / "config/config.yaml") as config:
+        config["experiments"]["weights"] = config["experiments"].pop("inside")
     wf.one_message(wf.snakemake(copy, "-n"), "'weights' is taken")

@@ -8,10 +8,10 @@ import pytest
 from workflow import (
     ONE_THREAD,
     copy_of,
+    edited,
     finished,
     jobs_to_run,
     one_message,
-    read_yaml,
     rules_to_run,
     run,
     snakemake,
@@ -42,9 +42,8 @@ NUMBER = {
 
 
 def edit(folder, path, change):
-    data = read_yaml(folder / path)
-    change(data)
-    write_yaml(folder / path, data)
+    with edited(folder / path) as data:
+        change(data)
 
 
 @pytest.fixture(scope="module")

@@ -421,13 +421,12 @@ def test_what_cannot_be_replaced_is_refused(here, data, words, parts):
 def test_controls_are_added_to_a_finished_run_and_nothing_is_made_again(tmp_path_factory):
     folder = tmp_path_factory.mktemp("controls") / "run"
     shutil.copytree(wf.finished(tmp_path_factory), folder, symlinks=True)
-    config = wf.read_yaml(folder / "config/config.yaml")
-    config["models"]["blank"] = {"source": "random:gpt2", "checkpoints": ["draw0", "draw1"]}
-    mixed = {"file": "config/experiments/senses.yaml", "models": ["gpt2"], "shuffle": 0}
-    config["experiments"]["mixed"] = mixed
-    config["experiments"]["other"] = mixed | {"replace": ["thing", "one"]}
-    del config["experiments"]["other"]["shuffle"]
-    wf.write_yaml(folder / "config/config.yaml", config)
+    with wf.edited(folder / "config/config.yaml") as config:
+        config["models"]["blank"] = {"source": "random:gpt2", "checkpoints": ["draw0", "draw1"]}
+        mixed = {"file": "config/experiments/senses.yaml", "models": ["gpt2"], "shuffle": 0}
+        config["experiments"]["mixed"] = mixed
+        config["experiments"]["other"] = mixed | {"replace": ["thing", "one"]}
+        del config["experiments"]["other"]["shuffle"]
     jobs = wf.jobs_to_run(folder, *wf.ONE_THREAD)
     again = {job for job in jobs if job.wildcards.startswith(("gpt2", "bert"))}
     assert {

@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 from slow_loop import largest_difference, read_curves, slow_loop
-from workflow import checkout, contents, half_written, read_yaml, rules_to_run, run, write_yaml
+from workflow import checkout, contents, edited, half_written, read_yaml, rules_to_run, run
 
 from tokentrails.catalogue import ANALYSES
 from tokentrails.config.load import load_config
@@ -45,9 +45,8 @@ def shorten(config: dict) -> None:
 
 
 def edit(path: Path, change) -> None:
-    data = read_yaml(path)
-    change(data)
-    write_yaml(path, data)
+    with edited(path) as data:
+        change(data)
 
 
 def prompts(folder: Path, experiment: str) -> list[dict]:

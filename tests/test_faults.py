@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import workflow as wf
 from safetensors.torch import load_file, save_file
-from workflow import read_yaml, write_yaml
+from workflow import edited, read_yaml, write_yaml
 
 pytestmark = pytest.mark.e2e
 
@@ -47,9 +47,8 @@ def change_config(folder: Path, **keys: object) -> None:
 
 
 def change_prompt(folder: Path, index: int, **keys: object) -> None:
-    data = read_yaml(folder / SENSES)
-    data["prompts"][index] |= keys
-    write_yaml(folder / SENSES, data)
+    with edited(folder / SENSES) as data:
+        data["prompts"][index] |= keys
 
 
 def cut_short(path: Path) -> None:
@@ -71,9 +70,8 @@ def refused_at_once(folder: Path, *parts: str) -> None:
 
 
 def test_misspelt_config_key(fresh):
-    config = read_yaml(fresh / CONFIG)
-    config["models"]["gpt2"] = {"sorce": "path:models/gpt2"}
-    write_yaml(fresh / CONFIG, config)
+    with edited(fresh / CONFIG) as config:
+        config["models"]["gpt2"] = {"sorce": "path:models/gpt2"}
     refused_at_once(fresh, f"{CONFIG}, line 3, models.gpt2.sorce", "'sorce'", "mean 'source'?")
 
 

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from test_streams import random_texts, rms, states_of, tokens_table
 from tiny import CONFIGS, ENCODERS
 from transformers import AutoModel
-from workflow import read_yaml, write_yaml
+from workflow import edited
 
 from tokentrails.files.states import StatesReader, StatesWriter, places
 from tokentrails.files.tables import provenance_of, read_table
@@ -126,9 +126,8 @@ def test_weights_in_half_precision_on_disk_run_in_the_precision_that_is_asked_fo
 @pytest.mark.slow
 def test_a_run_in_half_precision_says_so(tmp_path):
     folder = wf.small(tmp_path / "run")
-    config = read_yaml(folder / "config/config.yaml")
-    config["extract"] |= {"dtype": "bfloat16", "device": "cpu"}
-    write_yaml(folder / "config/config.yaml", config)
+    with edited(folder / "config/config.yaml") as config:
+        config["extract"] |= {"dtype": "bfloat16", "device": "cpu"}
     states, identity = (
         "results/hidden_states/gpt2/main/senses.parquet",
         "results/metrics/gpt2/main/senses/identity.parquet",

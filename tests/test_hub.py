@@ -435,9 +435,8 @@ def test_the_paper_is_made_from_the_hub(hub, paper, tmp_path):
         name: hub.add(repo, tiny.save("gpt2", tmp_path / name, seed=seed, n_layer=2 + seed))
         for seed, (name, repo) in enumerate(repos.items())
     }
-    config = wf.read_yaml(paper / "config/paper.yaml")
-    config["baseline"] = {"enabled": False}  # its texts are too long for tiny models
-    wf.write_yaml(paper / "config/paper.yaml", config)
+    with wf.edited(paper / "config/paper.yaml") as config:
+        config["baseline"] = {"enabled": False}  # its texts are too long for tiny models
     wf.run(
         paper,
         *(f"results/composites/drift_{name}.pdf" for name in ("senses", "depth")),

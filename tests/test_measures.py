@@ -322,11 +322,10 @@ def test_the_examples_run_from_a_folder_of_ones_own(tmp_path_factory, tmp_path):
     folder = wf.copy_of(wf.finished(tmp_path_factory), tmp_path / "run")
     own = tmp_path / "mine"
     shutil.copytree(EXAMPLES, own)
-    config = wf.read_yaml(folder / "config/config.yaml")
-    config["measures"] = {
-        name: {"file": str(own / f"{name}.py")} for name in ("length", "neighbours")
-    }
-    wf.write_yaml(folder / "config/config.yaml", config)
+    with wf.edited(folder / "config/config.yaml") as config:
+        config["measures"] = {
+            name: {"file": str(own / f"{name}.py")} for name in ("length", "neighbours")
+        }
     wf.run(folder, *wf.ONE_THREAD)
     run = folder / "results/metrics/gpt2/main/senses"
     table = pl.read_parquet(run / "length.parquet")

@@ -47,11 +47,10 @@ def folder(tmp_path_factory) -> Path:
     """A run in which every text that may hold anything holds scripts."""
     folder = wf.small(tmp_path_factory.mktemp("pages") / "run")
     file = folder / "config/experiments/senses.yaml"
-    data = wf.read_yaml(file)
-    for prompt, attack in zip(data["prompts"], ATTACKS * 10, strict=False):
-        prompt |= {"prompt": f"{prompt['prompt']} {attack}", "note": attack}
-        prompt["sense"] = f"{prompt['sense']} {attack}"
-    wf.write_yaml(file, data)
+    with wf.edited(file) as data:
+        for prompt, attack in zip(data["prompts"], ATTACKS * 10, strict=False):
+            prompt |= {"prompt": f"{prompt['prompt']} {attack}", "note": attack}
+            prompt["sense"] = f"{prompt['sense']} {attack}"
     claim = {
         **dict.fromkeys(("study", "source", "statement", "measure"), " ".join(ATTACKS)),
         "claimed": {"above": 0},
@@ -60,13 +59,12 @@ def folder(tmp_path_factory) -> Path:
     }
     wf.write_yaml(folder / "claims.yaml", {"claims": [{"id": "c", **claim}]})
     path = folder / "config/config.yaml"
-    config = wf.read_yaml(path)
-    config["models"] = {"gpt2": config["models"]["gpt2"]}
-    config["experiments"] = {"senses": config["experiments"]["senses"]}
-    title = f'{{model}}\'"><img src=x onerror="{SCRIPT}">'
-    config["figures"] = dict.fromkeys(("identity_context", "senses", "summary"), title)
-    config["claims"] = {"enabled": True, "file": "claims.yaml"}
-    wf.write_yaml(path, config)
+    with wf.edited(path) as config:
+        config["models"] = {"gpt2": config["models"]["gpt2"]}
+        config["experiments"] = {"senses": config["experiments"]["senses"]}
+        title = f'{{model}}\'"><img src=x onerror="{SCRIPT}">'
+        config["figures"] = dict.fromkeys(("identity_context", "senses", "summary"), title)
+        config["claims"] = {"enabled": True, "file": "claims.yaml"}
     wf.run(folder, *wf.ONE_THREAD)
     return folder
 

@@ -92,9 +92,8 @@ def test_the_control_of_replaced_targets_is_beside_the_senses(folder):
 
 def test_a_change_of_the_statistics_makes_no_states_again(folder, tmp_path):
     copy = wf.copy_of(folder, tmp_path / "run")
-    data = wf.read_yaml(copy / "config/config.yaml")
-    data["statistics"]["permutations"] = 300
-    wf.write_yaml(copy / "config/config.yaml", data)
+    with wf.edited(copy / "config/config.yaml") as data:
+        data["statistics"]["permutations"] = 300
     jobs = wf.rules_to_run(copy, "senses")
     assert jobs["senses_tables"] == 3 and "hidden_states" not in jobs
 

@@ -11,7 +11,7 @@ import pytest
 import tiny
 import workflow as wf
 from slow_loop import largest_difference, read_curves, slow_loop
-from workflow import Job, jobs_to_run, read_yaml, rules_to_run, write_yaml
+from workflow import Job, edited, jobs_to_run, read_yaml, rules_to_run, write_yaml
 
 pytestmark = pytest.mark.e2e
 
@@ -70,10 +70,9 @@ def edit(path: Path, old: str, new: str) -> None:
 def edit_config(folder: Path, **changes: dict) -> None:
     """Add to the top-level mappings of the configuration."""
     path = folder / "config/config.yaml"
-    config = read_yaml(path)
-    for key, values in changes.items():
-        config[key] = config.get(key, {}) | values
-    write_yaml(path, config)
+    with edited(path) as config:
+        for key, values in changes.items():
+            config[key] = config.get(key, {}) | values
 
 
 def library(folder: Path, name: str = "") -> Path:
@@ -111,9 +110,8 @@ def add_a_format(folder: Path) -> None:
 def change_prompts_and_columns(folder: Path) -> None:
     edit(folder / "config/experiments/senses.yaml", "approved the loan", "refused the loan")
     path = folder / "config/experiments/plain.yaml"
-    data = read_yaml(path)
-    data["prompts"][0]["domain"] = "people"
-    write_yaml(path, data)
+    with edited(path) as data:
+        data["prompts"][0]["domain"] = "people"
 
 
 def change_token_budget(folder: Path) -> None:
@@ -139,9 +137,8 @@ def add_model_and_experiment(folder: Path) -> None:
 
 
 def drop_model_and_change_threshold(folder: Path) -> None:
-    config = read_yaml(folder / "config/config.yaml")
-    del config["models"]["gpt2"]
-    write_yaml(folder / "config/config.yaml", config)
+    with edited(folder / "config/config.yaml") as config:
+        del config["models"]["gpt2"]
     edit_config(folder, summary={"half_life_threshold": 0.2})
 
 
@@ -211,12 +208,11 @@ def long_run(folder: Path, models: Path, *, with_senses: bool) -> Path:
     ]
     data = {"analyses": ["identity"], "prompts": prompts}
     write_yaml(folder / "config/experiments/long.yaml", data)
-    config = read_yaml(folder / "config/config.yaml")
-    del config["experiments"]["plain"]
-    if not with_senses:
-        config["experiments"] = {}
-    config["experiments"]["long"] = {"file": "config/experiments/long.yaml", "models": ["gpt2"]}
-    write_yaml(folder / "config/config.yaml", config)
+    with edited(folder / "config/config.yaml") as config:
+        del config["experiments"]["plain"]
+        if not with_senses:
+            config["experiments"] = {}
+        config["experiments"]["long"] = {"file": "config/experiments/long.yaml", "models": ["gpt2"]}
     return folder
 
 

@@ -10,7 +10,7 @@ import torch
 import workflow as wf
 from safetensors.torch import load_file
 from transformers import AutoModel, AutoTokenizer
-from workflow import read_yaml, write_yaml
+from workflow import edited, read_yaml, write_yaml
 
 from tokentrails.texts.word_classes import word_class
 
@@ -191,9 +191,8 @@ def test_only_what_an_option_changes_is_made_again(folder, tmp_path):
 
 def test_what_an_architecture_cannot_do_is_refused_by_name(folder, tmp_path):
     copy = wf.copy_of(folder, tmp_path / "run")
-    config = read_yaml(copy / "config/config.yaml")
-    config["experiments"]["plain"] |= {"ranks": {"positional": True}, "models": ["llama"]}
-    write_yaml(copy / "config/config.yaml", config)
+    with edited(copy / "config/config.yaml") as config:
+        config["experiments"]["plain"] |= {"ranks": {"positional": True}, "models": ["llama"]}
     table = "results/metrics/llama/main/plain/ranks.parquet"
     wf.one_message(wf.snakemake(copy, table), "ranks.positional", "'llama'")
     assert not wf.half_written(copy)

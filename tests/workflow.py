@@ -8,7 +8,8 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -148,6 +149,14 @@ def write_yaml(path: Path, data: object) -> Path:
 
 def read_yaml(path: Path) -> dict:
     return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+@contextmanager
+def edited(path: Path) -> Iterator[dict]:
+    """The data of a YAML file, to be changed; it is written back."""
+    data = read_yaml(path)
+    yield data
+    write_yaml(path, data)
 
 
 def contents(folder: Path, *patterns: str) -> dict[str, bytes]:

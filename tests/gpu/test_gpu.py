@@ -258,9 +258,8 @@ def test_the_workflow_on_a_gpu(tmp_path):
     of_gpu = wf.small(tmp_path / "gpu")
     of_cpu = wf.copy_of(of_gpu, tmp_path / "cpu")
     for folder, device in [(of_gpu, "cuda"), (of_cpu, "cpu")]:
-        config = wf.read_yaml(folder / "config/config.yaml")
-        config["extract"] |= {"device": device}
-        wf.write_yaml(folder / "config/config.yaml", config)
+        with wf.edited(folder / "config/config.yaml") as config:
+            config["extract"] |= {"device": device}
         wf.run(folder, "metrics", "--cores", "3", *wf.ONE_THREAD)
     files = sorted(f.relative_to(of_cpu) for f in of_cpu.glob("results/hidden_states/*/*/*"))
     assert len(files) == 3

@@ -96,10 +96,9 @@ eaten = b"1" * 2_600_000_000
 def folder(tmp_path, finished_small) -> Path:
     """Two experiments on one model, of which all but the states are made already."""
     folder = wf.copy_of(finished_small, tmp_path / "run")
-    config = wf.read_yaml(folder / "config/config.yaml")
-    for experiment in config["experiments"].values():
-        experiment["models"] = ["gpt2"]
-    wf.write_yaml(folder / "config/config.yaml", config)
+    with wf.edited(folder / "config/config.yaml") as config:
+        for experiment in config["experiments"].values():
+            experiment["models"] = ["gpt2"]
     wf.run(folder, *(f"results/tokens/gpt2/{name}.parquet" for name in ("senses", "plain")))
     for states in STATES:
         (folder / states).unlink(missing_ok=True)
