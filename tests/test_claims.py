@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 import workflow as wf
 import yaml
+from config_files import refused
 
 from tokentrails.claims.file import Spec, Target, load_claims
 from tokentrails.claims.formula import Estimate, estimate
@@ -560,9 +561,8 @@ def test_the_order_of_rows_changes_nothing():
     ],
 )
 def test_a_formula_that_does_not_run_says_why(sql, parts):
-    with pytest.raises(TokentrailsError) as raised:
+    with refused("here: ", *parts):
         number({"unit": ["a"], "value": [1.0]}, sql)
-    assert all(part in str(raised.value) for part in ("here: ", "Hint: ", *parts))
 
 
 @pytest.mark.parametrize(
@@ -608,9 +608,8 @@ def test_a_query_that_takes_too_much_ends_alone(tmp_path):
         ("SELECT unit AS value FROM t", 0, ("longer than 0 s",)),
     ):
         queries = Queries({"t": tmp_path / "t.parquet"}, seconds, memory=4 * 1024**3)
-        with queries as query, pytest.raises(TokentrailsError) as raised:
+        with queries as query, refused("here: ", *parts):
             query(sql, {"t": "t"}, MODEL, "here")
-        assert all(part in str(raised.value) for part in ("here: ", "Hint: ", *parts))
 
 
 def test_a_query_in_a_process_of_its_own_gives_what_it_gives_here(tmp_path):
@@ -961,9 +960,8 @@ def test_values_that_cannot_be_told_apart_are_refused(tmp_path, sql):
     ],
 )
 def test_a_bad_claims_file_is_refused_in_one_message(tmp_path, claim, parts):
-    with pytest.raises(TokentrailsError) as raised:
+    with refused("claims.yaml, line ", *parts):
         load_claims(claims_file(tmp_path, claim), TABLES)
-    assert all(part in str(raised.value) for part in ("claims.yaml, line ", "Hint: ", *parts))
 
 
 def test_an_id_used_twice_is_refused(tmp_path):

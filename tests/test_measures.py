@@ -11,6 +11,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 import workflow as wf
+from config_files import refused
 
 from tokentrails.catalogue import Kind
 from tokentrails.config.load import load_config
@@ -117,11 +118,8 @@ def test_a_file_says_what_it_measures_and_reads_without_being_run(tmp_path):
     ],
 )
 def test_a_bad_file_is_one_message_before_anything_runs(tmp_path, source, parts):
-    with pytest.raises(TokentrailsError) as error:
+    with refused(*parts):
         written(tmp_path, source)
-    assert "Hint: " in str(error.value)
-    for part in parts:
-        assert part in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -146,10 +144,8 @@ def test_a_bad_file_is_one_message_before_anything_runs(tmp_path, source, parts)
 @pytest.mark.filterwarnings("ignore:divide by zero")
 def test_what_goes_wrong_in_a_job_is_one_message_with_the_line(tmp_path, body, parts):
     measure = written(tmp_path, body)
-    with pytest.raises(TokentrailsError) as error:
+    with refused(*parts):
         table_of(measure, layers())
-    for part in [*parts, "Hint: "]:
-        assert part in str(error.value)
 
 
 def test_a_file_that_changed_after_it_was_planned_is_refused(tmp_path):
@@ -265,10 +261,8 @@ def test_curves_are_means_of_groups_without_first_positions():
 def test_entries_of_the_configuration_are_checked(tmp_path, monkeypatch, name, change, parts):
     config = wf.read_yaml(_folder(tmp_path, monkeypatch) / "config/config.yaml")
     config["measures"] = {name: {"file": str(EXAMPLES / "length.py")} | change}
-    with pytest.raises(TokentrailsError) as error:
+    with refused(*parts):
         load_config(config)
-    for part in parts:
-        assert part in str(error.value)
 
 
 def test_figures_of_two_experiments_do_not_have_one_name(tmp_path, monkeypatch):

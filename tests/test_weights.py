@@ -3,6 +3,7 @@
 import json
 import os
 
+import config_files
 import numpy as np
 import pytest
 import tiny
@@ -151,15 +152,14 @@ def test_the_hash_reads_more_than_one_piece(tmp_path):
 
 @pytest.mark.parametrize("left", [0, 1, 7, 8, 9, 60, -1, -100])
 def test_a_file_cut_short_is_refused(tmp_path, left):
-    refused(tmp_path, lambda content: content[:left], "cut short", "w.safetensors", "Hint")
+    refused(tmp_path, lambda content: content[:left], "cut short", "w.safetensors")
 
 
 def refused(folder, edit, *parts):
     path = save(folder / "w.safetensors")
     path.write_bytes(edit(path.read_bytes()))
-    with pytest.raises(TokentrailsError) as caught:
+    with config_files.refused(*parts):
         Weights(path)
-    assert all(part in str(caught.value) for part in parts)
 
 
 def test_a_file_with_more_behind_it_is_refused(tmp_path):
