@@ -345,9 +345,14 @@ def test_the_tokenizer_is_that_of_a_checkpoint_that_stays():
     assert load_m(**TRAINED).tokenizer_checkpoint == "main"
 
 
+def test_an_experiment_names_checkpoints_that_a_model_has():
+    with refused("experiments.e.checkpoints", "none", "'step9'", "main"):
+        load(changed(CONFIG, "experiments.e.checkpoints", ["step9"]))
+
+
 def test_convergence_needs_a_model_with_several_checkpoints():
     written({"analyses": ["convergence"], "prompts": [PROMPT]})
-    with refused("experiments.e", "convergence compares checkpoints, but m has one each"):
+    with refused("experiments.e", "convergence compares checkpoints, but m has one each here"):
         load(CONFIG)
     data = changed(CONFIG, "models.n", {"source": "path:n", "checkpoints": ["step0", "step1"]})
     across = load(data).across(CATALOGUE.tables["convergence"])

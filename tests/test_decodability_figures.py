@@ -1,5 +1,7 @@
 """Figures of decodability: what is drawn is what the tables say."""
 
+from functools import partial
+
 import polars as pl
 import pytest
 from drawn import BAND, labels, line_points, notes, panels, values
@@ -87,7 +89,7 @@ def test_random_weights_are_grey_with_the_range_of_their_draws():
 
 def test_the_composite_has_a_panel_for_each_model_over_its_depth():
     both = pl.concat([table("deep", depth=8), table("flat", depth=2, lost=1.0)])
-    found = panels(turned_and_lost(both, **BAND))
+    found = panels(turned_and_lost(both, controls={}, **BAND))
     assert list(found) == ["deep", "flat"]
     points = line_points(found["flat"])
     assert values(points, "series", "share", "value") == {
@@ -96,8 +98,24 @@ def test_the_composite_has_a_panel_for_each_model_over_its_depth():
     }
 
 
+def test_random_weights_are_grey_in_the_panel_of_their_model():
+    tables = [table("deep", depth=4), table("r", depth=4, lost=0.5), table("alone", depth=2)]
+    controls = {"r": "deep", "alone": "elsewhere"}
+    found = panels(chart := turned_and_lost(pl.concat(tables), controls=controls, **BAND))
+    assert list(found) == ["deep", "alone"]
+    points = line_points(found["deep"])
+    grey = [row for row in points if row["colour"] == GREY]
+    assert values(grey, "share", "value") == {
+        (layer / 4, round(0.5**layer, 6)) for layer in range(5)
+    }
+    assert {row["line"].split(",")[-1] for row in grey} == {" random weights"}
+    assert len(points) == 2 * len(grey) == 30
+    assert all(row["colour"] != GREY for row in line_points(found["alone"]))
+    assert "Solid grey: the same architecture" in notes(chart)
+
+
 def test_without_the_stream_or_without_anything_at_layer_0_there_is_nothing_to_show():
     nothing = table().with_columns(top1=pl.lit(0.0), cosine=pl.lit(-0.1))
-    for draw in (decodability, turned_and_lost):
+    for draw in (decodability, partial(turned_and_lost, controls={})):
         for each in (table().filter(site="final_norm"), nothing):
             assert "nothing to show" in draw(each, **BAND).to_json()

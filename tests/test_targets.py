@@ -124,6 +124,32 @@ def test_a_figure_across_checkpoints_reads_the_tables_of_all_runs(targets):
     }
 
 
+@pytest.mark.parametrize(
+    "asked, runs, across",
+    [("all", ["step0", "step1", "step2"], True), (["step0"], ["step0", "step2"], True),
+     ("reference", ["step2"], False)],
+)  # fmt: skip
+def test_an_experiment_runs_on_the_checkpoints_it_names(tmp_path, monkeypatch, asked, runs, across):
+    monkeypatch.chdir(tmp_path)
+    wf.write_yaml(tmp_path / "e.yaml", {"analyses": ["identity"], "prompts": TEXTS})
+    wf.write_yaml(tmp_path / "w.yaml", {"analyses": ["convergence"], "words": {}})
+    nano = {"source": "train:nano", "checkpoints": ["step0", "step1", "step2"]}
+    several = {"file": "w.yaml", "models": ["nano"]} | ({"checkpoints": asked} if across else {})
+    config = load_config(
+        {
+            "models": {"nano": nano, "one": {"source": "hub:owner/one"}},
+            "experiments": {"e": {"file": "e.yaml", "checkpoints": asked}, "w": several},
+            "baseline": {"enabled": False},
+        }
+    )
+    found = [(model.name, name) for model, name, each in config.runs() if each.name == "e"]
+    assert found == [*(("nano", name) for name in runs), ("one", "main")]
+    made = Targets(config).tables("half_life")
+    assert {path.split("/")[3] for path in made if "/nano/" in path} == set(runs)
+    (inputs,) = config.across(CATALOGUE.tables["convergence"])
+    assert inputs[1].checkpoints_of(inputs[0]) == tuple(runs if across else nano["checkpoints"])
+
+
 def test_figures_are_asked_for_in_the_formats_of_the_configuration(targets, tmp_path):
     few = targets_in(tmp_path, figures={"formats": ["svg", "pdf"]})
     assert {Path(path).suffix for path in few.figures()} == {".svg", ".pdf"}

@@ -122,7 +122,8 @@ def get_all_checkpoints(pattern):
     """An input function: a file of an experiment at every checkpoint of a model, in their order."""
 
     def get(wildcards):
-        checkpoints = CONFIG.models[wildcards.model].checkpoints
+        model = CONFIG.models[wildcards.model]
+        checkpoints = CONFIG.experiments[wildcards.experiment].checkpoints_of(model)
         return [pattern.format(checkpoint=checkpoint, **wildcards) for checkpoint in checkpoints]
 
     return get
@@ -223,6 +224,7 @@ def get_options(figure):
     settings = {
         "confidence": CONFIG.statistics["confidence"],
         "threshold": CONFIG.summary["half_life_threshold"],
+        "controls": {n: m.control_of for n, m in CONFIG.models.items() if m.control_of},
     }
     options = {name: settings[name] for name in figure.options}
     if not figure.show:

@@ -137,7 +137,7 @@ class Figure:
     optional: tables that may be missing; the function gets None.
     control: a table that the function takes of the model's controls too, behind the others; None
         where there are none.
-    options: settings that the function takes: confidence, threshold.
+    options: settings that the function takes: confidence, threshold, controls.
     show: the settings of the experiment, `ranks` or `circuits`, that name the one text it shows.
     target: the rule that makes it, besides those of all figures; empty for none.
     reference_only: whether it is drawn at the reference checkpoint alone.
@@ -408,7 +408,7 @@ FIGURES = (
     Figure("turned_and_lost", ("decodability",),
         "identity and what can be decoded over relative depth, a panel per model",
         _MODELS + "what is turned, and what is lost", "Composites", scope=Scope.MODELS,
-        module="decodability", options=_BAND, target="decodability"),
+        module="decodability", options=(*_BAND, "controls"), target="decodability"),
     Figure("identity_parts", ("attribution_by_layer",),
         "what heads and MLPs do to identity, a panel per model",
         _MODELS + "what heads and MLPs do to identity", "Composites", scope=Scope.MODELS,

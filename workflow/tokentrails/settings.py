@@ -167,6 +167,10 @@ class Replicates:
     def checkpoints(self) -> tuple[str, ...]:
         return self.members[0].checkpoints
 
+    @property
+    def reference(self) -> str:
+        return self.members[0].reference
+
 
 def single_models(names: Iterable[str], sets: Mapping[str, Replicates]) -> list[str]:
     """The same names, each once, with those of its members in the place of every set."""
@@ -380,6 +384,7 @@ class Experiment(_Texts):
     ranks: of the analysis of that name; None without it.
     circuits: of the analyses that look inside the blocks; None without any of them.
     replicates: sets of models that are compared as one; their members are among `models`.
+    checkpoints: those that it runs on besides the reference; None for all.
     """
 
     name: str
@@ -403,6 +408,7 @@ class Experiment(_Texts):
     ranks: Ranks | None = None
     circuits: Circuits | None = None
     replicates: tuple[str, ...] = ()
+    checkpoints: tuple[str, ...] | None = None
 
     @cached_property
     def hash(self) -> str:
@@ -424,6 +430,13 @@ class Experiment(_Texts):
         if self.corpus:
             content += (asdict(self.corpus),)
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+    def checkpoints_of(self, model: Model | Replicates) -> tuple[str, ...]:
+        """The checkpoints of a model that it runs on, in their order."""
+        if self.checkpoints is None:
+            return model.checkpoints
+        wanted = {*self.checkpoints, model.reference}
+        return tuple(name for name in model.checkpoints if name in wanted)
 
     @property
     def token_settings(self) -> dict[str, Any]:
@@ -550,7 +563,7 @@ class Config:
             (self.models[name], checkpoint, experiment)
             for experiment in self.experiments.values()
             for name in experiment.models
-            for checkpoint in self.models[name].checkpoints
+            for checkpoint in experiment.checkpoints_of(self.models[name])
         ]
 
     @cached_property
@@ -571,5 +584,5 @@ class Config:
             for experiment in self.experiments.values()
             if experiment.makes(table)
             for name in experiment.models + experiment.replicates * table.replicated
-            if not several or len(known[name].checkpoints) > 1
+            if not several or len(experiment.checkpoints_of(known[name])) > 1
         ]

@@ -65,11 +65,11 @@ def claim_sources(
 def _path(spec: Spec, model: Model, config: Config) -> str | None:
     checkpoint = spec.checkpoint or model.reference
     table = config.catalogue.tables[spec.metric]
-    if checkpoint not in model.checkpoints:
-        return None
     for name, experiment in config.experiments.items():
         wanted = "weights" if table.scope is Scope.WEIGHTS else name
         if spec.experiment not in ("*", wanted) or model.name not in experiment.models:
+            continue
+        if checkpoint not in experiment.checkpoints_of(model):
             continue
         compared = table.scope is not Scope.ACROSS or (model, experiment) in config.across(table)
         if experiment.makes(table) and compared:

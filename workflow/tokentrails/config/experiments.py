@@ -72,6 +72,7 @@ def load_experiment(
         )
     has_circuits = not set(_INSIDE).isdisjoint(content.analyses)
     _refuse_unused(entry, content, has_circuits, here)
+    named = filled["checkpoints"]
     Template.parse(filled["template"], here / "template")
     if "shuffle" in entry:
         content = _shuffled(content, file, entry["shuffle"], here / "shuffle")
@@ -82,6 +83,7 @@ def load_experiment(
         filled | vars(content),
         name=name,
         models=entry.get("models", models),
+        checkpoints={"all": None, "reference": ()}.get(named) if isinstance(named, str) else named,
         ranks=_ranks(filled, content.prompts, here) if "ranks" in content.analyses else None,
         circuits=_circuits(filled, content.prompts, here) if has_circuits else None,
     )

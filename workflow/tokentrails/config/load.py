@@ -191,18 +191,28 @@ def _baseline(
     used = {name for experiment in compared for name in experiment.models}
     sites = sorted({site for experiment in compared for site in experiment.sites})
     entry = {"file": file, "models": [name for name in models if name in used], "sites": sites}
+    if None not in (looked_at := [experiment.checkpoints for experiment in compared]):
+        entry["checkpoints"] = sorted({name for names in looked_at for name in names or ()})
     return {BASELINE: load_experiment(BASELINE, entry, where=where)}
 
 
 def _check_checkpoints(experiment: Experiment, models: dict[str, Model], where: Where) -> None:
-    """Refuse what compares checkpoints where no model has several; other models are left out."""
-    if any(len(models[name].checkpoints) > 1 for name in experiment.models):
+    """Refuse checkpoints that no model has, and what compares them where no model has several."""
+    runs_on = [models[name] for name in experiment.models]
+    there = {name: None for model in runs_on for name in model.checkpoints}
+    for name in experiment.checkpoints or ():
+        if name not in there:
+            raise (where / "checkpoints").error(
+                f"none of the experiment's models has a checkpoint {name!r}",
+                f"choose from {', '.join(there)}.",
+            )
+    if any(len(experiment.checkpoints_of(model)) > 1 for model in runs_on):
         return
     for analysis in (each.name for each in ANALYSES if each.several_checkpoints):
         if analysis in experiment.analyses:
             raise where.error(
                 f"{analysis} compares checkpoints, but {', '.join(experiment.models)} "
-                f"{'has' if len(experiment.models) == 1 else 'have'} one each",
+                f"{'has' if len(experiment.models) == 1 else 'have'} one each here",
                 f"give a model a list of 'checkpoints', or leave '{analysis}' out of the analyses "
                 f"of {experiment.file}.",
             )

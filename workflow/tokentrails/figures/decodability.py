@@ -1,5 +1,7 @@
 """How far tokens have turned, and whether they are lost: identity beside what a map can decode."""
 
+from collections.abc import Mapping
+
 import altair as alt
 import polars as pl
 
@@ -69,24 +71,39 @@ def decodability(
 
 
 def turned_and_lost(
-    decodability: pl.DataFrame, *, title: str, confidence: float
+    decodability: pl.DataFrame, *, title: str, confidence: float, controls: Mapping[str, str]
 ) -> alt.TopLevelMixin:
-    """Identity and what maps decode, relative to layer 0: a panel per model, over its depth."""
-    points = _relative(_stream(decodability))
+    """Identity and what maps decode, relative to layer 0: a panel per model, over its depth.
+
+    `controls` gives the model of each one of random weights, in whose panel that is grey.
+    """
+    stream = _stream(decodability)
+    names = dict(stream.select("model", "run").iter_rows())
+    panel = {run: names.get(controls.get(model, ""), run) for model, run in names.items()}
+    last = pl.max_horizontal(pl.col("layer").max().over("run"), 1)
+    points = _relative(stream)
     if points.is_empty():
         return nothing_to_show(title)
-    last = pl.max_horizontal(pl.col("layer").max().over("run"), 1)
-    points = points.with_columns(share=(pl.col("layer") / last).round(6))
+    points = points.with_columns(
+        share=(pl.col("layer") / last).round(6),
+        panel=mapped("run", panel),
+        untrained=pl.col("run") != mapped("run", panel),
+    )
+    grey = _of_draws(points.filter("untrained"), "panel", "share")
+    points = pl.concat([points.filter(~pl.col("untrained")), grey], how="diagonal_relaxed")
     frame = Frame.over_depth(
         "share", "layer / depth", _BEYOND, _OF_FIRST, *value_range(points, top=1), *_SIZE
     )
     panels = [
-        line_panel(points.filter(run=run), frame, title=run) for run in in_order(points["run"])
+        line_panel(points.filter(panel=name), frame, title=name)
+        for name in in_order(points["panel"])
     ]
     columns = min(3, len(panels))
     chart = alt.concat(*panels, columns=columns)
     width = max(columns, 2) * (frame.width + 110)
     notes = [_note(), band_note(confidence, over="types")]
+    if len(grey):
+        notes += control_notes(stream.filter(pl.col("run") != mapped("run", panel)))
     return figure(chart, title=title, notes=notes, width=width)
 
 

@@ -34,7 +34,7 @@ FITTED = ("orthogonal", "ridge")
 
 LEAST, ENOUGH = 5_000, 20_000
 """Tokens without which maps are not fitted, and those from which on they are not called few."""
-TESTED = 600
+TESTED = 400
 """Most tokens that are looked up at one place, which is most of the work."""
 HALF = 0.5
 COLUMNS = ("first", "token_ids", "word")

@@ -75,7 +75,7 @@ class Targets:
             found["control"] = [
                 f"{table.path.format(**_place(control, draw, experiment))}.parquet"
                 for control in self._config.controls(wildcards["model"], experiment)
-                for draw in control.checkpoints
+                for draw in experiment.checkpoints_of(control)
             ]
         return found
 
@@ -156,7 +156,8 @@ class Targets:
                     yield _place(*run)
         elif figure.scope is Scope.ACROSS:
             for each, experiment in self._config.across(self._catalogue.tables[figure.tables[0]]):
-                if len(each.checkpoints) > 1 or not figure.several_checkpoints:
+                compared = len(experiment.checkpoints_of(each)) > 1
+                if compared or not figure.several_checkpoints:
                     yield _place(each, "all", experiment)
         elif figure.scope is Scope.MODELS:
             for experiment in self._config.experiments.values():
@@ -183,11 +184,9 @@ class Targets:
             return self.member_tables(table, wildcards)
         if experiment is not None and name in figure.optional and not experiment.makes(table):
             return []
-        if figure.scope is Scope.ACROSS and table.scope is Scope.RUN:
-            places = (
-                {**wildcards, "checkpoint": name}
-                for name in self._config.models[wildcards["model"]].checkpoints
-            )
+        if experiment and figure.scope is Scope.ACROSS and table.scope is Scope.RUN:
+            model = self._config.models[wildcards["model"]]
+            places = ({**wildcards, "checkpoint": n} for n in experiment.checkpoints_of(model))
             return [f"{table.path.format(**place)}.parquet" for place in places]
         if figure.scope is not Scope.MODELS or experiment is None:
             return [f"{table.path.format(**wildcards)}.parquet"]
