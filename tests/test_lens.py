@@ -26,9 +26,9 @@ FOLDER = {
 }
 
 
-@pytest.fixture(scope="module")
-def made(prepared, files):
-    return Case("llama", prepared["llama"], files("llama"))
+@pytest.fixture(scope="module", params=["llama", "roberta"])
+def made(prepared, files, request):
+    return Case(request.param, prepared[request.param], files(request.param))
 
 
 def tensors(scale=0.1, bias=True):

@@ -17,6 +17,7 @@ from tokentrails.metrics.own_token import Readout
 from tokentrails.network.lens import AffineLens
 from tokentrails.texts.tokenization import TokenizerFiles
 from tokentrails.texts.whole import WholeText
+from tokentrails.training import lens as module
 from tokentrails.training.lens import HELD_OUT, _Map, _Moments, fit_lens
 from tokentrails.training.train import train
 
@@ -72,6 +73,13 @@ def test_a_lens_is_nearer_to_the_output_on_texts_that_it_was_not_fitted_to(made)
     assert (rows["kl_fitted"] < 0.5 * rows["kl_plain"]).all() and rows["kept"].all()
     assert rows["n"].unique().to_list() == [60 * SMALL.context]
     assert rows["n_fit"].unique().to_list() == [240 * SMALL.context]
+
+
+def test_the_descent_gains_on_texts_held_out(made, monkeypatch):
+    _, after, _ = fit(made)
+    monkeypatch.setattr(module, "_RATE", 0.0)
+    _, before, _ = fit(made)
+    assert (after["kl_fitted"] < before["kl_fitted"]).all()
 
 
 def test_the_same_seed_gives_the_same_bytes_which_can_be_read(made, tmp_path):

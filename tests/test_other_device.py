@@ -23,6 +23,7 @@ from tokentrails.metrics.heads import HeadTables
 from tokentrails.metrics.neurons import neurons
 from tokentrails.metrics.own_token import Readout, own_token
 from tokentrails.metrics.ranks import Vocabulary
+from tokentrails.network.lens import AffineLens
 from tokentrails.network.load import load_language_model
 from tokentrails.network.parts import Parts
 from tokentrails.vocabulary.spaces import Spaces
@@ -90,7 +91,9 @@ def circuit_tables(made):
         texts, made.trace, parts, made.own, provenance=PROVENANCE
     )
     listed = neurons(spaces, layers=range(3), top=4, high_bias=0.9, provenance=PROVENANCE)
-    readout = Readout(made.model, made.architecture, parts, made.names)
+    rows = parts.embedding[:32] / 10
+    maps = AffineLens(rows.expand(3, 32, 32), rows[:3], "tuned")
+    readout = Readout(made.model, made.architecture, parts, made.names, {"maps": maps})
     choices = [Choice(0, None, False, None), Choice(1, 2, False, None)]
     given = (made.tokens, made.tokens, choices, readout, made.own, measures.statistics())
     return {
