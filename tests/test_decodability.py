@@ -18,6 +18,7 @@ from tokentrails.metrics.decodability import (
     Tokens,
     decodability,
     decodability_half_lives,
+    decodability_types,
     looked_up,
     samples,
 )
@@ -240,6 +241,18 @@ def test_each_type_counts_once_in_means_and_median():
     assert (row["top1"], row["top10"], row["n"], row["n_types"]) == (0.25, 0.5, 7, 4)
     assert row["median_rank"] == 9  # of 0, 9, 20, 30 the lower one in the middle
     assert row["cosine"] == pytest.approx(np.mean([1, 1 / 10, 1 / 21, 1 / 31]))
+
+
+def test_shares_are_means_of_the_table_of_types():
+    found = Found.of([looked(0, 0, 0, 0, 9, 20, 30)], sample_of(3, 3, 3, 3, 5, 7, 8))
+    entries = [f"e{number}" for number in range(9)]
+    types = frame(decodability_types(found, entries, provenance=PROVENANCE))
+    rows = types.select("layer", "map", "target", "control", "type", "top1").rows()
+    assert rows == [
+        (0, "ridge", "own", False, name, top1)
+        for name, top1 in [("e3", 1), ("e5", 0), ("e7", 0), ("e8", 0)]
+    ]
+    assert types["cosine"].mean() == pytest.approx(found.rows[0]["cosine"])
 
 
 def test_half_life_is_the_first_layer_below_half_of_layer_0():

@@ -157,6 +157,10 @@ def test_tokens_of_a_running_text_are_decoded(folder):
     assert len(tokens) >= 5000 and tokens["token_ids"].list.len().max() <= 40
     halves = pl.read_parquet(at / "decodability_half_lives.parquet")
     assert len(halves) == 5 * 2 and halves["depth"].unique().to_list() == [3]
+    types = pl.read_parquet(at / "decodability_types.parquet")
+    keys = ["site", "layer", "target", "map", "control"]
+    means = types.group_by(keys, maintain_order=True).agg(pl.col("top1").mean())
+    assert means["top1"].to_list() == pytest.approx(frame["top1"].to_list())
     for path in analysed.DECODED:
         assert (folder / path).stat().st_size > 500
 

@@ -152,7 +152,7 @@ rule decodability_tables:
         states=STATES,
         tokens=TOKENS,
     output:
-        **outputs("decodability", half_lives="decodability_half_lives"),
+        **outputs("decodability", half_lives="decodability_half_lives", types="decodability_types"),
     log:
         "<logs>/decodability_tables/<run>.log",
     priority: get_turn()

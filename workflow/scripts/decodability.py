@@ -36,3 +36,5 @@ with job(snakemake, "torch"):
     write_table(table, output.table, output.csv)
     table = decodability.decodability_half_lives(found, bootstrap, provenance=provenance)
     write_table(table, output.half_lives, output.half_lives_csv)
+    table = decodability.decodability_types(found, vocabulary.entries, provenance=provenance)
+    write_table(table, output.types, output.types_csv)

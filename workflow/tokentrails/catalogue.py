@@ -272,6 +272,7 @@ TABLES = (
     Table("attribution_causal", ("ablation",), category="Tables"),
     Table("decodability", ("decodability",), category="Tables"),
     Table("decodability_half_lives", ("decodability",), category="Tables"),
+    Table("decodability_types", ("decodability",)),
     Table("neurons", ("neurons",), Scope.WEIGHTS, document=True),
     Table("parameters", scope=Scope.WEIGHTS),
     Table("lens", scope=Scope.WEIGHTS, suffixes=("parquet", "csv", "safetensors")),

@@ -52,6 +52,7 @@ MEANINGS = {
     "tested; each type counts once, whatever the number of its tokens",
     "control": "whether targets were shuffled among the types before the map was fitted, and are "
     "looked up as shuffled: what a map can do by memory alone",
+    "type": "vocabulary entry that is to be read",
     "top1": "share of the tested tokens whose target's row is the closest of all by cosine; here "
     "too each type counts once. Special tokens and those at position 0 are left out",
     "ci_low": "lower end of the interval of top1: percentile bootstrap over types",
@@ -258,15 +259,18 @@ class Found:
     ----------
     rows: of the table, one for each map at each place.
     by_type: of each measure and row the mean over each type's tokens.
+    types: the vocabulary rows of the tested types, by target.
     """
 
     rows: list[dict[str, Any]]
     by_type: dict[str, list[Float64[np.ndarray, " types"]]]
+    types: dict[str, Int[np.ndarray, " types"]]
 
     @classmethod
     def of(cls, looked: Iterable[Looked], samples: Mapping[str, Sample]) -> Found:
         """Take what is looked up, one place at a time."""
-        found = cls([], {measure: [] for measure in MEASURES})
+        types = {target: sample.test.types for target, sample in samples.items()}
+        found = cls([], {measure: [] for measure in MEASURES}, types)
         for each in looked:
             sample = samples[each.target]
             test = sample.test.type
@@ -359,6 +363,31 @@ def decodability_half_lives(
     types |= dict.fromkeys(layers, pl.Float64)
     frame = pl.DataFrame(frames, types, orient="row").with_columns(pl.col(layers).cast(pl.Int32))
     title = "half-lives of decodability: the first layer of resid below half of layer 0"
+    return run_table(frame, title, provenance, MEANINGS, UNITS)
+
+
+def decodability_types(
+    found: Found, entries: Sequence[str | None], *, provenance: Mapping[str, str]
+) -> pa.Table:
+    """The table `decodability_types`: what the shares are means of.
+
+    Parameters
+    ----------
+    entries: the vocabulary's entry of each row.
+    provenance: of the states; gives the key columns too.
+    """
+    frames = [
+        pl.DataFrame({measure: means[row] for measure, means in found.by_type.items()}).select(
+            *(pl.lit(keys[key]).alias(key) for key in KEYS),
+            type=pl.Series(
+                [entries[number] for number in found.types[keys["target"]]], dtype=pl.String
+            ),
+            **{measure: pl.col(measure).cast(pl.Float32) for measure in MEASURES},
+        )
+        for row, keys in enumerate(found.rows)
+    ]
+    frame = pl.concat(frames).with_columns(pl.col("layer").cast(pl.Int32))
+    title = "types that are decoded from states: means over the tested tokens of each"
     return run_table(frame, title, provenance, MEANINGS, UNITS)
 
 
