@@ -26,6 +26,10 @@ RANK_TABLES = ("ranks", "ranks_by_class", "ranks_gap", "ranks_summary")
 RANK_RUNS = (("roberta", "full"), ("roberta", "plain"), ("llama", "plain"))
 RANK_FIGURES = ("similarity_layers", "rank_layers", "rank_heatmap", "rank_classes")
 GROUPS = "results/figures/llama/main/plain/matched_groups.svg"
+CUT = [
+    {"label": word, "word": f" {word}", "prompt": f"The cold {word} was there."}
+    for word in ("bank", "spring", "river", "water", "guide", "pipes")
+]
 DECODED = [
     "results/metrics/llama/main/running/decodability.csv",
     "results/figures/llama/main/running/decodability.svg",
@@ -66,6 +70,7 @@ def _run(folder: Path) -> None:
     files = {
         "own": {"analyses": ["senses"], "prompts": sense_prompts()},
         "texts": {"analyses": ["ranks", "matched_groups"], "prompts": texts},
+        "cut": {"splits": {"pieces": [2], "list": "known.txt"}, "prompts": CUT},
         "running": {"corpus": {"text": "running.txt", "tokens": 5000, "length": 40}},
         "inside": {
             "analyses": [*BLOCKS, *SHAPES],
@@ -80,6 +85,7 @@ def _run(folder: Path) -> None:
     ranks = {"as_published": True, "positional": True, "sites": ["resid", "resid_mid"]}
     words = " ".join([*TEXTS.values(), *tiny.CORPUS]).split()
     drawn = random.Random(0).choices(words, k=5200)
+    (folder / "known.txt").write_text("the\ncold\n", encoding="utf-8")
     (folder / "running.txt").write_text(" ".join(drawn), encoding="utf-8")
     save_file({f"{i}.weight": torch.zeros(32, 32) for i in range(3)}, folder / "lens.safetensors")
     models = {name: {"source": f"path:models/{name}", "threads": 1} for name in MODELS}
@@ -94,6 +100,7 @@ def _run(folder: Path) -> None:
             "other": {"file": "own.yaml", "models": ["llama"], "replace": ["thing", "one"]},
             "full": {"file": "texts.yaml", "models": ["roberta"], "ranks": ranks | {"nearest": 3}},
             "plain": {"file": "texts.yaml", "sites": ["resid_mid"]},
+            "cut": {"file": "cut.yaml", "models": ["llama"]},
             "running": {"file": "running.yaml", "models": ["llama"], "sites": ["resid"]},
             "inside": {"file": "inside.yaml", "models": ["llama"], "circuits": {"top": 3}},
         },
@@ -102,4 +109,6 @@ def _run(folder: Path) -> None:
         "claims": {"enabled": False},  # they read nearly every table
     }
     wf.write_yaml(folder / "config/config.yaml", config)
-    wf.run(folder, *wf.ONE_THREAD, "--", "senses", *BLOCKS, *SHAPES, *RANKS, GROUPS, *DECODED)
+    wf.run(
+        folder, *wf.ONE_THREAD, "--", "senses", *BLOCKS, *SHAPES, *RANKS, GROUPS, *DECODED, "splits"
+    )

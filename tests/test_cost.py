@@ -10,6 +10,7 @@ from tokentrails.config.experiments import load_experiment
 from tokentrails.network.size import ModelSize
 from tokentrails.running.cost import (
     BASE_MB,
+    MOST_ENDING,
     START_MINUTES,
     flop,
     memory_mb,
@@ -18,7 +19,7 @@ from tokentrails.running.cost import (
     states_mb,
     tokens_of,
 )
-from tokentrails.settings import Prompt, Sentences, Words
+from tokentrails.settings import Prompt, Sentences, Splits, Words
 
 SIZE = ModelSize(weights_mb=4_000, parameters=10**9, depth=16, d_model=2_048)
 
@@ -61,6 +62,14 @@ def test_tokens_of_prompts_are_counted_in_bytes(experiment):
     assert occurrences_of(experiment) == 2
     whole = tuple(replace(prompt, word=None) for prompt in experiment.prompts)
     assert occurrences_of(replace(experiment, prompts=whole)) == 11
+
+
+def test_words_cut_up_are_run_in_every_variant(experiment):
+    cut = replace(experiment, splits=Splits((2, 3), "wordfreq", 0))
+    assert (
+        occurrences_of(cut) == 2 * 6
+    )  # whole, with a typo, and split and its control of two kinds
+    assert tokens_of(cut) == 6 * (tokens_of(experiment) + 2 * MOST_ENDING)
 
 
 def test_tokens_of_words_are_those_of_their_groups(experiment):

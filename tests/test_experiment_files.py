@@ -21,7 +21,7 @@ from config_files import (
 
 from tokentrails.catalogue import ANALYSES, Kind
 from tokentrails.config.experiments import load_experiment, load_experiment_file
-from tokentrails.settings import Corpus, Experiment, Prompt, Ranks, Sentences, Words
+from tokentrails.settings import Corpus, Experiment, Prompt, Ranks, Sentences, Splits, Words
 from tokentrails.texts.spans import words_in
 from tokentrails.texts.word_classes import word_class
 
@@ -165,6 +165,14 @@ def test_a_running_text_is_decoded():
     assert len({hash_of({"corpus": own | {"tokens": n}}) for n in (5000, 6000)}) == 2
 
 
+def test_words_are_cut_up():
+    made = read(one() | {"splits": {}})
+    assert (made.kind, made.analyses) == (Kind.SPLITS, ("splits",))
+    assert made.splits == Splits((2, 3), "wordfreq", 0) and not made.has_whole_texts
+    hashes = {hash_of(one() | {"splits": {"seed": seed}}) for seed in (0, 1)}
+    assert len(hashes | {hash_of(one())}) == 3
+
+
 @pytest.mark.parametrize("path", sorted(EXPERIMENTS.glob("*.yaml")), ids=str)
 def test_the_experiments_of_the_repository_are_good(path):
     made = load_experiment_file(str(path))
@@ -173,8 +181,10 @@ def test_the_experiments_of_the_repository_are_good(path):
         assert made.analyses == (("perturbation",) if moved else ("convergence",))
     elif made.corpus:
         assert made.analyses == ("decodability",) and made.corpus.tokens >= 20_000
+    elif made.splits:
+        assert made.analyses == ("splits",)
     elif made.has_whole_texts:
-        assert made.analyses in (("identity", "ranks"), INSIDE, INSIDE[:-1])
+        assert made.analyses in (("identity", "ranks"), INSIDE[:3], INSIDE[:4])
     else:
         assert made.analyses in (("identity", "context"), ("senses",))
 
@@ -424,6 +434,11 @@ BAD_FILES = [
     ({"corpus": {"tokens": 4999}}, ("corpus.tokens", "5000")),
     ({"corpus": {"length": 31}}, ("corpus.length",)),
     (one() | {"corpus": {}}, ("prompts", "whose every token is a target")),
+    (one() | {"splits": {"pieces": [1]}}, ("splits.pieces[0]", "2")),
+    (one() | {"splits": {"list": "gone.txt"}}, ("splits.list", "'gone.txt'", "write wordfreq")),
+    ({"splits": {}, "prompts": [WHOLE]}, ("splits", "there is none", "'word'")),
+    ({"splits": {}, "corpus": {}}, ("whose every token is a target", "splits")),
+    (one() | {"splits": {}, "analyses": ["context"]}, ("analyses[0]", "choose from splits")),
     ({"corpus": {}, "others": 2}, ("others", "write two files")),
     ({"corpus": {}, "analyses": ["ranks"]}, ("analyses[0]", "choose from decodability")),
     (one() | {"analyses": ["decodability"]}, ("analyses[0]", "only a corpus is decoded")),

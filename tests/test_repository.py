@@ -98,6 +98,6 @@ def test_the_report_has_no_table_of_single_words_tokens_or_pairs():
 # A row for each word, token or pair, and not for a group of them.
 LONG = {
     *("identity", "context", "half_lives", "ranks", "convergence", "perturbation"),
-    *("baseline_dimensions", "evolution", "own_token", "attribution", "neurons"),
+    *("baseline_dimensions", "evolution", "own_token", "splits", "attribution", "neurons"),
     "attribution_cosine",
 }

@@ -146,6 +146,28 @@ def test_groups_of_words_are_compared_by_rank(folder):
     assert (folder / analysed.GROUPS).is_file()
 
 
+def test_words_are_cut_up(folder):
+    at = folder / "results/metrics/llama/main/cut"
+    frame = pl.read_parquet(at / "splits.parquet")
+    tokens = pl.read_parquet(folder / "results/tokens/llama/cut.parquet")
+    assert set(frame["label"]) == set(tokens["label"])
+    assert set(frame["variant"]) == {"whole", "split", "other", "typo"}
+    # By transformers, on the same token ids.
+    model = AutoModel.from_pretrained(folder / "models/llama").eval()
+    rows = {row["label"]: row for row in tokens.to_dicts()}
+    for label in ("bank", "bank~split2"):
+        row = rows[label]
+        with torch.no_grad():
+            out = model(torch.tensor([row["token_ids"]]), output_hidden_states=True).hidden_states
+        rows[label]["state"] = out[1][0, row["last"]]
+    wanted = torch.cosine_similarity(rows["bank"]["state"], rows["bank~split2"]["state"], dim=0)
+    found = frame.filter(label="bank~split2", site="resid", layer=1)["cosine"].item()
+    assert found == pytest.approx(wanted.item(), abs=1e-5)
+    means = pl.read_parquet(at / "splits_by_layer.parquet").filter(site="resid", layer=1)
+    assert means.filter(variant="split", measure="cosine")["n"].to_list() == [6, 6]
+    assert (folder / "results/figures/llama/main/cut/splits.svg").is_file()
+
+
 def test_tokens_of_a_running_text_are_decoded(folder):
     at = folder / "results/metrics/llama/main/running"
     frame = pl.read_parquet(at / "decodability.parquet")

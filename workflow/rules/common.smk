@@ -298,7 +298,7 @@ def get_word_list(wildcards):
     experiment = get_experiment(wildcards)
     if experiment.corpus:
         return get_text(experiment.corpus.text)
-    words, text = experiment.words, experiment.contexts_from
+    words, text = experiment.words or experiment.splits, experiment.contexts_from
     if words is None:
         return []
     files = [WORD_LIST if words.list == WORDFREQ else words.list, *([text] if text else [])]

@@ -1,11 +1,11 @@
 # Ranks of tokens in the vocabulary, layer by layer, and by word class; what the stream says of each token and of the next
-# one; groups of words that are matched on frequency; and whether tokens can be decoded from states.
+# one; groups of words that are matched on frequency; words cut up; and whether tokens can be decoded from states.
 #
 # in:  tokens, the tokenizer, weights, and lenses; of ranks and decoding hidden states, and of the weights the embedding matrix;
 #      of groups tables and a list of words; of a lens that is fitted here a running text
 # out: results/metrics/{model}/{checkpoint}/weights/lens.*;
 #      results/metrics/{model}/{checkpoint}/{experiment}/{ranks,ranks_by_class,ranks_gap,ranks_summary,own_token,
-#      own_token_by_layer,matched_groups,decodability,decodability_half_lives}.*
+#      own_token_by_layer,matched_groups,splits,splits_by_layer,decodability,decodability_half_lives}.*
 
 
 rule ranks:
@@ -143,6 +143,34 @@ rule matched_groups_table:
         code=fingerprint("matched_groups"),
     script:
         "../scripts/matched_groups.py"
+
+
+# Words cut up: how near their last tokens are to the whole word, its state and its row of the vocabulary.
+rule splits_table:
+    input:
+        unpack(get_baseline),
+        **checkpoint_files("tokenizer", "weights", "config"),
+        states=STATES,
+        tokens=TOKENS,
+        classes=local(FUNCTION_WORDS),
+    output:
+        **outputs("splits", by_layer="splits_by_layer"),
+    log:
+        "<logs>/splits_table/<run>.log",
+    priority: get_turn()
+    conda:
+        "../../envs/torch.yaml"
+    threads: get_threads
+    resources:
+        **gpu_needs("splits_table"),
+    params:
+        device=CONFIG.extract["device"],
+        statistics=CONFIG.statistics,
+        code=fingerprint("splits"),
+    message:
+        "Comparing the words cut up of {wildcards.experiment} with the whole ones in {wildcards.model} ({wildcards.checkpoint})"
+    script:
+        "../scripts/splits.py"
 
 
 # What can still be read from the states of a running text: tokens, by maps that are fitted to others.

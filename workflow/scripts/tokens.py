@@ -15,6 +15,7 @@ with job(snakemake):
     from tokentrails.texts.corpus import with_pieces_of
     from tokentrails.texts.mining import read_text, with_sentences_of
     from tokentrails.texts.sentences import tokenize_sentences
+    from tokentrails.texts.splits import tokenize_splits
     from tokentrails.texts.tokenization import TokenizerFiles, tokenize
     from tokentrails.texts.word_list import WordList
     from tokentrails.texts.words import MEANINGS, tokenize_words
@@ -67,7 +68,14 @@ with job(snakemake):
                 read_text(path), experiment, files, context_length, model=wildcards.model
             )
             provenance["text_sha256"] = sha256_of(path)
-        tokens, skipped = tokenize(experiment, files, context_length, model=wildcards.model)
+        about = {"model": wildcards.model}
+        if experiment.splits:
+            word_list = WordList.read(Path(snakemake.input.words[0]))
+            tokens, skipped = tokenize_splits(experiment, word_list, files, context_length, **about)
+            provenance |= {"word_list": experiment.splits.list, "seed": experiment.splits.seed}
+            provenance["word_list_sha256"] = word_list.sha256
+        else:
+            tokens, skipped = tokenize(experiment, files, context_length, **about)
         for row in skipped.to_pylist():
             logging.info("skipped %s: %s", row["label"], row["reason"])
         provenance["special_tokens"] = experiment.special_tokens

@@ -20,6 +20,7 @@ class Kind(StrEnum):
     CONTEXTS = "words in contexts"
     SENTENCES = "words in their own sentences"
     CORPUS = "running text"
+    SPLITS = "words cut up"
 
 
 class Scope(StrEnum):
@@ -219,6 +220,8 @@ ANALYSES = (
         products=Products(constant=1), inside=True),
     Analysis("ablation", (Kind.WHOLE,), target="ablation", gpu_rule="ablation_table",
         products=Products(per_layer=3), inside=True),  # a run each of a head, another one, the MLP
+    Analysis("splits", (Kind.SPLITS,), (Kind.SPLITS,), target="splits", gpu_rule="splits_table",
+        products=Products(per_layer=2), similarity=True),  # raw and standardised
     Analysis("decodability", (Kind.CORPUS,), (Kind.CORPUS,), target="decodability",
         gpu_rule="decodability_tables", products=Products(per_layer=1)),  # of a few of the tokens
 )
@@ -270,6 +273,8 @@ TABLES = (
     Table("attribution_sum", ("attribution",)),
     Table("attribution_by_layer", ("attribution",), category="Tables"),
     Table("attribution_causal", ("ablation",), category="Tables"),
+    Table("splits", ("splits",)),
+    Table("splits_by_layer", ("splits",), category="Tables"),
     Table("decodability", ("decodability",), category="Tables"),
     Table("decodability_half_lives", ("decodability",), category="Tables"),
     Table("decodability_types", ("decodability",)),
@@ -341,6 +346,10 @@ FIGURES = (
         "lengths, largest activations, spectra, curvature and neighbouring layers, by layer",
         _RUN + "the shape of the states", "Geometry", control="geometry", options=_BAND,
         target="geometry", reference_only=True),
+    Figure("splits", ("splits_by_layer",),
+        "words cut up against the whole word: its state, and its rank in the vocabulary, by layer",
+        _RUN + "words cut up, and whole", "Vocabulary", control="splits_by_layer", options=_BAND,
+        target="splits"),
     Figure("decodability", ("decodability",),
         "how far tokens have turned, and whether they can still be decoded",
         _RUN + "what is turned, and what is lost", "Vocabulary", control="decodability",

@@ -265,6 +265,26 @@ class Corpus:
     length: int
 
 
+@dataclass(frozen=True)
+class Splits:
+    """How the targets of prompts, words of one token, are cut up.
+
+    Attributes
+    ----------
+    pieces: into how many tokens.
+    list: the words that no typo may be: a file, or `WORDFREQ`.
+    """
+
+    pieces: tuple[int, ...]
+    list: str
+    seed: int
+
+    @property
+    def texts(self) -> int:
+        """Most texts that are made of each, with itself and a typo: splits, and their controls."""
+        return 2 + 2 * len(self.pieces)
+
+
 class _Texts:
     """What follows from the texts of an experiment. The prompts of a file are all alike."""
 
@@ -273,11 +293,14 @@ class _Texts:
     sentences: tuple[Sentences, ...]
     contexts_from: str | None
     corpus: Corpus | None
+    splits: Splits | None
 
     @property
     def kind(self) -> Kind:
         if self.corpus:
             return Kind.CORPUS
+        if self.splits:
+            return Kind.SPLITS
         if self.sentences or self.contexts_from:
             return Kind.SENTENCES
         if not self.prompts:
@@ -303,6 +326,7 @@ class ExperimentFile(_Texts):
     left: int
     others: int
     corpus: Corpus | None
+    splits: Splits | None
 
 
 @dataclass(frozen=True)
@@ -380,6 +404,7 @@ class Experiment(_Texts):
     shuffle: the seed of the order that the words of `prompts` were put into; None: as in the file.
     contexts_from: a text whose sentences become those of the words.
     corpus: a text whose pieces become the prompts.
+    splits: how the targets of `prompts` are cut up; None: not at all.
     replace: words that stand in the place of the targets, in turn; empty: those of the file.
     ranks: of the analysis of that name; None without it.
     circuits: of the analyses that look inside the blocks; None without any of them.
@@ -403,6 +428,7 @@ class Experiment(_Texts):
     left: int = 4
     others: int = 4
     corpus: Corpus | None = None
+    splits: Splits | None = None
     shuffle: int | None = None
     replace: tuple[str, ...] = ()
     ranks: Ranks | None = None
@@ -429,6 +455,8 @@ class Experiment(_Texts):
             content += self.contexts_from, self.left
         if self.corpus:
             content += (asdict(self.corpus),)
+        if self.splits:
+            content += (asdict(self.splits),)
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
     def checkpoints_of(self, model: Model | Replicates) -> tuple[str, ...]:

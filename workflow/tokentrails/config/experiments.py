@@ -24,6 +24,7 @@ from ..settings import (
     Prompt,
     Ranks,
     Sentences,
+    Splits,
     Words,
     build,
 )
@@ -38,7 +39,7 @@ _INSIDE = [each.name for each in ANALYSES if each.inside]
 
 # Those that read the stored states. The others run the model, or have sites of their own.
 _ON_STATES = {each.name for each in ANALYSES if each.kinds and not each.gpu_rule}
-_ON_STATES = _ON_STATES - {"matched_groups"} | {"decodability"}
+_ON_STATES = _ON_STATES - {"matched_groups"} | {"decodability", "splits"}
 
 
 def load_experiment(
@@ -278,6 +279,8 @@ def load_experiment_file(
             f"the file has {key}, and {min(extra)!r} goes with words",
             "write two files, one of prompts and one of words.",
         )
+    if "splits" in data:
+        _check_splits(data, where)
     if "others" in data and data.keys().isdisjoint(("contexts", "sentences", "contexts_from")):
         raise (where / "others").error(
             "'others' says how many contexts and words to compare with, but there are no contexts",
@@ -307,6 +310,7 @@ def load_experiment_file(
         left=filled["left"],
         others=filled["others"],
         corpus=build(Corpus, filled["corpus"]) if "corpus" in data else None,
+        splits=build(Splits, filled["splits"]) if "splits" in data else None,
     )
     names, named = asked or (data.get("analyses"), where / "analyses")
     analyses = _analyses(names, content.kind, named)
@@ -356,6 +360,17 @@ def _check_text(data: dict[str, Any], where: Where) -> None:
         )
 
 
+def _check_splits(data: dict[str, Any], where: Where) -> None:
+    """Refuse splits without targets, and a word list that is not there."""
+    prompts = data.get("prompts", [])
+    if not any("token" in prompt or "word" in prompt for prompt in prompts):
+        raise (where / "splits").error(
+            "'splits' says how the targets of prompts are cut up, and there is none",
+            "give every prompt a 'word', which is one token.",
+        )
+    _check_list(data["splits"].get("list", WORDFREQ), where / "splits" / "list")
+
+
 def _check_corpus(data: dict[str, Any], where: Where) -> None:
     """Refuse a running text that is not there, or beside other texts."""
     if extra := data.keys() - {"corpus", "analyses"}:
@@ -382,7 +397,7 @@ def _analyses(names: Sequence[str] | None, kind: Kind, where: Where) -> tuple[st
     if names is None:
         return tuple(each.name for each in ANALYSES if kind in each.default)
     known = [each.name for each in ANALYSES if kind in each.kinds]
-    why = "only words in contexts are perturbed, and only a corpus is decoded"
+    why = "only words in contexts are perturbed, only a corpus is decoded, and 'splits' cuts words"
     if kind is Kind.WHOLE:
         why = "others need a target, the 'word' or the 'token' of every prompt; or a corpus"
     for index, name in enumerate(names):
@@ -460,12 +475,16 @@ def _check_targets(entries: Sequence[dict[str, Any]], where: Where) -> None:
 
 
 def _words(entry: dict[str, Any], where: Where) -> Words:
-    if entry["list"] != WORDFREQ and not Path(entry["list"]).is_file():
+    _check_list(entry["list"], where)
+    return build(Words, entry)
+
+
+def _check_list(name: str, where: Where) -> None:
+    if name != WORDFREQ and not Path(name).is_file():
         raise where.error(
-            f"there is no word list {entry['list']!r}",
+            f"there is no word list {name!r}",
             f"write {WORDFREQ}, or a file; its name is relative to the working directory.",
         )
-    return build(Words, entry)
 
 
 def _sentences(entries: dict[str, dict[str, Any]], where: Where) -> tuple[Sentences, ...]:

@@ -33,6 +33,7 @@ _TAKEN = {
         "geometry_table",
         "own_token_table",
         "matched_groups_table",
+        "splits_table",
         "senses_tables",
         "convergence_tables",
         "head_tables",

@@ -46,7 +46,10 @@ def tokens_of(experiment: Experiment) -> int:
         return math.ceil(corpus.tokens * corpus.length / (corpus.length - SPARE)) + corpus.length
     if experiment.words is None:
         lengths = [len(prompt.prompt.encode()) for prompt in experiment.prompts]
-        return sum(math.ceil(length / BYTES_PER_TOKEN) + AROUND for length in lengths)
+        text = sum(math.ceil(length / BYTES_PER_TOKEN) + AROUND for length in lengths)
+        if experiment.splits:
+            return (text + MOST_ENDING * len(lengths)) * experiment.splits.texts
+        return text
     words = experiment.words
     if experiment.contexts_from:
         return occurrences_of(experiment) * (MOST_LEFT + MOST_ENDING + AROUND)
@@ -71,7 +74,7 @@ def occurrences_of(experiment: Experiment) -> int:
     if experiment.has_whole_texts:
         return tokens_of(experiment)
     if experiment.words is None:
-        return len(experiment.prompts)
+        return len(experiment.prompts) * (experiment.splits.texts if experiment.splits else 1)
     if experiment.kind is Kind.SENTENCES:
         return _sentences(experiment) * (1 + experiment.others)
     each = 1 + 2 * experiment.others if experiment.contexts else 1

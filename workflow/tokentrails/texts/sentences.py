@@ -75,7 +75,7 @@ class Cutter:
     def _ending(self, before: str, word: str, encoding: Encoded) -> Ending | str:
         text = before + word
         try:
-            refuse_longer(encoding, self.context_length)
+            refuse_longer(encoding.ids, self.context_length)
             span = self.files.span(text, encoding, len(before), len(text))
         except NotAligned as reason:
             return str(reason)

@@ -73,6 +73,11 @@ class TokenizerFiles:
         return None if self.unknown is None else self.tokenizer.token_to_id(self.unknown)
 
     @cached_property
+    def vocabulary(self) -> dict[str, int]:
+        """The index of every entry."""
+        return self.tokenizer.get_vocab()
+
+    @cached_property
     def begins_with_space(self) -> bool:
         """Whether it puts a space in front of a text of its own accord, as SentencePiece does."""
         (encoding,) = self.encode(["a"], add_special_tokens=False, bos=False)
@@ -80,7 +85,7 @@ class TokenizerFiles:
 
     def entries(self, rows: int) -> list[str | None]:
         """The vocabulary entry of each row of an embedding matrix; None for padded rows."""
-        return entries(self.tokenizer.get_vocab(), rows)
+        return entries(self.vocabulary, rows)
 
     def encode(self, texts: Sequence[str], *, add_special_tokens: bool, bos: bool) -> list[Encoded]:
         """Cut texts into tokens; `bos` puts it in front of those that do not begin with it.
@@ -190,7 +195,7 @@ def tokenize(
     for index, (prompt, encoding) in enumerate(zip(experiment.prompts, encodings, strict=True)):
         where = f"{experiment.file}, label {prompt.label!r}, model {model!r}"
         try:
-            refuse_longer(encoding, context_length)
+            refuse_longer(encoding.ids, context_length)
             if prompt.is_whole:
                 targets, strange = _all_tokens(prompt, encoding, files.unknown_id)
                 unknown += strange
@@ -265,9 +270,9 @@ def refuse_unknown_words(unknown: Sequence[str], words: int, model: str, where: 
         )
 
 
-def refuse_longer(encoding: Encoded, context_length: int) -> None:
+def refuse_longer(ids: Sequence[int], context_length: int) -> None:
     """Raise `NotAligned` for a text that is longer than the model takes."""
-    if (n := len(encoding.ids)) > context_length:
+    if (n := len(ids)) > context_length:
         raise NotAligned(f"it has {n} tokens, the model takes {context_length}")
 
 

@@ -32,7 +32,7 @@ from .word_list import Entry, WordList
 MEANINGS = {
     "rank": "line of the word in the word list, from 1",
     "variant": "base: a word in a context; P1: the same word in another context; P2: the same "
-    "context with another word that ends in the same token",
+    "context with another word that ends in the same token; words cut up: see the table splits",
     "base": "occurrence that this one is compared with; its own index for a base, and bases of one "
     "word are compared with each other",
     "context": "index of the context in the experiment file, from 0",
@@ -109,7 +109,7 @@ class Cutter:
 
     def _cut(self, entry: Entry, text: str, encoding: Encoded, start: int) -> Cut | str:
         try:
-            refuse_longer(encoding, self._context_length)
+            refuse_longer(encoding.ids, self._context_length)
             span = self._files.span(text, encoding, start, start + len(entry.text))
         except NotAligned as reason:
             return str(reason)
