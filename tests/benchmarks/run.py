@@ -26,6 +26,7 @@ PARTS = {
     "chance": ("chance", "results"),
     "vocabulary": ("vocabulary", "results"),
     "circuits": ("circuits", "results"),
+    "whole_texts": ("whole_texts", "results"),
     "senses": ("senses", "results"),
     "crossed": ("crossed", "results"),
     "memory": ("extraction", "memory"),
