@@ -96,6 +96,13 @@ def tables():
         reference=pl.lit("step1"),
         n_tokens=pl.when(word="one").then(1).otherwise(2),
     )
+    maps = [
+        ("none", False),
+        *((name, c) for name in ("orthogonal", "ridge") for c in (False, True)),
+    ]
+    decoded = grid(site=["resid"], layer=LAYERS, target=["own", "previous"]).join(
+        pl.DataFrame(maps, ["map", "control"], orient="row"), how="cross"
+    )
     ranks = grid(label=["s", "t"], position=[0, 1, 2, 3], layer=list(range(DEPTH)))
     ranks = ranks.with_columns(
         site=pl.lit("resid_mid"),
@@ -209,6 +216,23 @@ def tables():
         "attribution_sum": measured(
             grid(layer=[0, 11], position=[0, 1, 2]),
             *("before", "total", "norm_before", "norm_after", "identity_after"),
+        ),
+        "attribution_by_layer": measured(
+            grid(layer=[0, 1], part=["heads", "mlp", "total"]), "mean", "ci_low", "ci_high"
+        ).with_columns(n=pl.lit(9)),
+        "attribution_causal": measured(
+            grid(layer=[0, 1], part=["head", "mlp"]),
+            *(
+                f"{name}{suffix}"
+                for name in ("identity", "loss")
+                for suffix in ("", "_ablated", "_difference", "_difference_low", "_difference_high")
+            ),
+        ),
+        "decodability": measured(decoded, "top1", "ci_low", "ci_high").with_columns(
+            cosine=0.9 ** pl.col("layer"), n_types=pl.lit(400)
+        ),
+        "decodability_types": measured(
+            decoded.join(grid(type=["a", "b", "c"]), how="cross"), "top1", "cosine"
         ),
         "evolution": evolution.with_columns(
             predicted=pl.lit(False),
