@@ -291,6 +291,22 @@ def test_what_yaml_or_snakemake_take_for_something_else_is_refused_with_the_caus
         load(changed(CONFIG, path, value))
 
 
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"words": {"list": "{a}.txt"}, "analyses": ["geometry"]},
+        {"splits": {"list": "{a}.txt"}, "prompts": [PROMPT]},
+        {"corpus": {"text": "{a}.txt"}},
+        {"words": {}, "contexts_from": "{a}.txt"},
+    ],
+)
+def test_no_file_that_an_experiment_reads_is_a_wildcard(data):
+    written("lead\n", "{a}.txt")
+    written(data)
+    with refused("experiments.e.file", "'{a}.txt' has {a} in it", "wildcard"):
+        load(CONFIG)
+
+
 @pytest.mark.parametrize("path", ["config/config.yaml", "config/tour.yaml", "config/paper.yaml"])
 def test_the_configurations_of_the_repository_are_good(monkeypatch, path):
     monkeypatch.chdir(ROOT)

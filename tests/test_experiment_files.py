@@ -558,6 +558,8 @@ def test_an_error_in_a_published_file_is_shown_at_its_own_key():
         ({"words": {}}, {"special_tokens": "bos"}, ("special_tokens", "{bos} in the template")),
         (in_contexts(), {"special_tokens": "none"}, ("special_tokens",)),
         (IN_SENTENCES, {"template": "{word}"}, ("template", "sentences of its own")),
+        (one() | {"splits": {}}, {"pooling": "first"}, ("pooling: ", "last token", "write last")),
+        (one() | {"splits": {}}, {"pooling": "mean"}, ("pooling: ", "e.yaml has splits")),
         (one(), {"ranks": {}}, ("ranks: ", "does not ask for the analysis ranks")),
         (one(), {"circuits": {"top": 3}}, ("none of the analyses heads",)),
         (one(), {"analyses": ["heads"]}, ("experiments.e.analyses[0]", "'heads' is not an")),
@@ -609,6 +611,10 @@ def test_an_error_in_a_published_file_is_shown_at_its_own_key():
 def test_keys_that_do_not_go_with_the_file(data, entry, parts):
     with refused("c.yaml, ", "experiments.e.", *parts):
         load(changed(CONFIG, "experiments.e", {"file": written(data)} | entry))
+
+
+def test_the_pooling_that_splits_have_may_be_said():
+    assert load_experiment("e", {"file": written(one() | {"splits": {}}), "pooling": "last"})
 
 
 @pytest.mark.parametrize("prompt", [WHOLE, PROMPT])

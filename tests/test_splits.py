@@ -1,6 +1,7 @@
 """Words cut up: token ids and typos, what is compared, and the figure."""
 
 import itertools
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from tokentrails.metrics.splits import BEYOND, splits, splits_by_layer
 from tokentrails.settings import Experiment, Prompt, Splits
 from tokentrails.statistics.baseline import Baseline
 from tokentrails.statistics.forms import SOUND
-from tokentrails.texts.splits import cuts_of, tokenize_splits, typos_of
+from tokentrails.texts.splits import _others, cuts_of, tokenize_splits, typos_of
 
 STYLES = ("gpt_neox", "llama", "bert")
 WORDS = ("bank", "spring", "guide", "boat", "numbers")
@@ -106,6 +107,24 @@ def test_every_word_is_cut_in_its_place(files, name):
         typo = row["text"].split()[2]
         assert typo in typos_of(row["word"]) and row["label"] == f"{row['word']}~{typo}"
         assert bases[row["base"]]["token_ids"][row["first"]] not in own(row)
+
+
+@pytest.mark.parametrize(
+    ("ends", "shared"),
+    [("abcdefgh", 1), ("aabbc", 1), ("aabb", 1), ("aaabcc", 1), ("aaab", 3), ("aaaaabc", 3)],
+)
+def test_each_word_is_the_control_of_one_word_where_enough_of_them_end_differently(ends, shared):
+    cuts = {(f"w{i}", 2): [i, ord(end)] for i, end in enumerate(ends)}
+    drawn = set()
+    for seed in range(20):
+        found = _others(cuts | {("w0", 3): [1, 2, 3]}, 2, Splits((2,), "l.txt", seed))
+        assert found.keys() == {word for word, _ in cuts}
+        assert all(cuts[word, 2][-1] != other[-1] for word, other in found.items())
+        assert max(Counter(map(tuple, found.values())).values()) == shared
+        drawn.add(str(sorted(found.items())))
+    assert len(drawn) > 1 or len(ends) == 4
+    assert _others(cuts, 2, Splits((2,), "l.txt", 19)) == found
+    assert _others({("w0", 2): [0, 9], ("w1", 2): [1, 9]}, 2, Splits((2,), "l.txt", 0)) == {}
 
 
 def test_typos_swap_double_or_leave_out_a_letter():

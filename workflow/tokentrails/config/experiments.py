@@ -109,6 +109,11 @@ def _refuse_unused(
             f"the file {file} has words, to which no special tokens are added",
             "remove 'special_tokens'; {bos} in the template or the contexts puts a BOS in front.",
         ),
+        "pooling": (
+            not content.splits or entry.get("pooling") == "last",
+            f"the file {file} has splits, of which the last token is compared with the whole word",
+            "remove 'pooling', or write last.",
+        ),
         "shuffle": (
             bool(content.prompts),
             f"the file {file} has {content.kind}, and what is shuffled are the words of prompts",

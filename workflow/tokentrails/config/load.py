@@ -100,17 +100,17 @@ def load_config(data: dict[str, Any], files: Sequence[str] = ()) -> Config:
 
 def _check_paths(config: Config, where: Where) -> None:
     """Refuse paths in which Snakemake would see wildcards, which it has no way to escape."""
-    models, experiments = config.models.values(), config.experiments.values()
-    paths = {where / "models" / m.name / "source": m.source.location for m in models}
-    paths |= {where / "experiments" / e.name / "file": e.words.list for e in experiments if e.words}
-    paths |= {
-        where / "models" / model.name / "lenses" / lens.name / "file": lens.file
-        for model in models
-        for lens in model.lenses
-        if lens.file
-    }
-    for place, path in (paths | {where / "claims" / "file": config.claims["file"]}).items():
-        if wildcard := _WILDCARD.search(path):
+    paths: list[tuple[Where, str | None]] = [(where / "claims" / "file", config.claims["file"])]
+    for model in config.models.values():
+        here = where / "models" / model.name
+        paths.append((here / "source", model.source.location))
+        paths += [(here / "lenses" / lens.name / "file", lens.file) for lens in model.lenses]
+    for name, experiment in config.experiments.items():
+        lists = [given.list for given in (experiment.words, experiment.splits) if given]
+        text = experiment.corpus.text if experiment.corpus else experiment.contexts_from
+        paths += [(where / "experiments" / name / "file", path) for path in (*lists, text)]
+    for place, path in paths:
+        if path and (wildcard := _WILDCARD.search(path)):
             raise place.error(
                 f"the path {path!r} has {wildcard[0]} in it, which Snakemake takes for a wildcard",
                 "rename the folder or the file, or name a link to it.",

@@ -66,7 +66,8 @@ def splits(
         "The last token of words that are cut up. Cosine with the state of the whole word in the "
         "same text; rank of the whole word's embedding among all, on an axis of log(1 + rank).",
         f"Texts: {', '.join(of)}; of {words:,} words. Another's: of another word in the same "
-        "place; what is beyond that is of the word.",
+        "place. What is beyond that is of the word or of its letters, which are alike at layer 0 "
+        "already; the model puts together what comes on top.",
         *form_notes(form for form in SUFFIXES if form in set(points["measure"])),
         band_note(confidence),
         *control_notes(control),

@@ -3,7 +3,8 @@
 Kaplan, Oren, Reif & Schwartz (2025, "From tokens to words: on the inner lexicon of LLMs", section
 4). The state of the last token is compared with that of the whole word in the same context, and
 with the whole word's row of the input embedding matrix: how many rows are closer. What another
-word's split has in the same place is not of the word.
+word's split has in the same place is not of the word. What is beyond that at layer 0 is of its
+letters, before the model has put anything together.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ MEANINGS = {
 LAYER_MEANINGS = {
     **MEAN_MEANINGS,
     "variant": f"{MEANINGS['variant']}; split - other: the difference of these two, of one word "
-    "and number of tokens",
+    "and number of tokens; at layer 0 that of the letters alone",
     "pieces": "the number of tokens of splits; null: all of the variant",
     "measure": f"{', '.join(SOUND)}: with the state of the whole word; log_rank and "
     "log_rank_standardised: log10(1 + rank) of the whole word's row; closest: share of rank 0",

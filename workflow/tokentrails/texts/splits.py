@@ -76,13 +76,14 @@ def tokenize_splits(
         for k in splits.pieces
         if (cut := _cut(row, k, files, splits))
     }
+    others = {k: _others(cuts, k, splits) for k in splits.pieces}
     typos = _typos(experiment, bases, word_list, files, context_length, model=model)
     rows: list[dict[str, Any]] = []
     for base in bases:
         number = len(rows)
         variants = [("whole", base, "")]
         for k in splits.pieces:
-            own, other = cuts.get((base["word"], k)), _other(base, k, cuts, splits)
+            own, other = cuts.get((base["word"], k)), others[k].get(base["word"])
             if own is None or other is None:
                 who = "it cannot" if own is None else "no other word can"
                 _skip(skipped, base, f"{who} be cut into {k} entries of the vocabulary")
@@ -141,16 +142,26 @@ def _cut(row: Mapping[str, Any], k: int, files: TokenizerFiles, splits: Splits) 
     return every[_rng(splits, k, row["word"]).integers(len(every))] if every else None
 
 
-def _other(
-    base: Mapping[str, Any], k: int, cuts: Mapping[tuple[str, int], list[int]], splits: Splits
-) -> list[int] | None:
-    """The k tokens of another word, which ends in another one."""
-    own = cuts.get((base["word"], k), [-1])
-    others = [cut for (word, n), cut in cuts.items() if n == k and word != base["word"]]
-    others = [cut for cut in others if cut[-1] != own[-1]]
-    return (
-        others[_rng(splits, k, f"{base['label']} other").integers(len(others))] if others else None
-    )
+def _others(
+    cuts: Mapping[tuple[str, int], list[int]], k: int, splits: Splits
+) -> dict[str, list[int]]:
+    """For each word in k tokens those of another word, which end in another one.
+
+    Each is drawn for one word: with words in a random order, those with the same last token side by
+    side and the most of these in front, the one so many places on is none of them. Where these are
+    more than half, they take the others in turn; where there are no others, there is nothing.
+    """
+    words = sorted(word for word, n in cuts if n == k)
+    ends: dict[int, list[str]] = {}
+    for i in _rng(splits, k, "~other").permutation(len(words)):
+        ends.setdefault(cuts[words[i], k][-1], []).append(words[i])
+    alike = sorted(ends.values(), key=len, reverse=True)
+    if len(alike) < 2:
+        return {}
+    order, most = [word for group in alike for word in group], len(alike[0])
+    rest = len(order) - most
+    places = (most + i % rest if i < most else (i + most) % len(order) for i in range(len(order)))
+    return {word: cuts[order[place], k] for word, place in zip(order, places, strict=True)}
 
 
 def _rng(splits: Splits, k: int, name: str) -> np.random.Generator:
