@@ -228,6 +228,21 @@ def tables():
                 for suffix in ("", "_ablated", "_difference", "_difference_low", "_difference_high")
             ),
         ),
+        "matched_groups": measured(
+            grid(
+                site=["resid_mid"],
+                layer=[0, 1],
+                comparison=["word_class", "n_tokens"],
+                matched_on=["nothing", "frequency and position"],
+                measure=["cosine", "log_rank", "log_rank_standardised", "own_closest"],
+                space=["embedding"],
+            ).with_columns(n=pl.lit(9), n_other=pl.lit(8)),
+            *("difference", "ci_low", "ci_high"),
+        ),
+        "splits_by_layer": measured(
+            grid(site=["resid"], layer=LAYERS, variant=["split", "split - other"], measure=SOUND),
+            *("mean", "ci_low", "ci_high"),
+        ).with_columns(pieces=pl.lit(None, pl.Int32), n=pl.lit(30)),
         "decodability": measured(decoded, "top1", "ci_low", "ci_high").with_columns(
             cosine=0.9 ** pl.col("layer"), n_types=pl.lit(400)
         ),
