@@ -5,6 +5,8 @@ from functools import cache
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 import tiny
 import torch
@@ -226,6 +228,21 @@ def test_without_a_head_for_words_there_is_no_loss(model):
     found = table(model("bert"), unembedding=None)
     assert found["loss_difference"].null_count() == len(found) == found["n_loss"].eq(0).sum()
     assert found["identity_difference"].null_count() == 0
+
+
+@pytest.mark.parametrize("length", [1, 2])
+def test_a_short_text_has_no_loss(model, length):
+    made = model("gpt2")
+    tokens = made.tokens.filter(pc.equal(made.tokens["label"], made.texts[0].label))
+    ids = made.texts[0].token_ids[:length]
+    tokens = tokens.slice(0, length)
+    column = pa.array([ids] * length, tokens["token_ids"].type)
+    tokens = tokens.set_column(tokens.column_names.index("token_ids"), "token_ids", column)
+    readout = Readout(made.model, made.architecture, made.parts, made.names)
+    given = (tokens, made.tokens, CHOICES, readout, made.own, statistics(few=3))
+    found = frame(attribution_causal(*given, provenance=PROVENANCE))
+    assert found["loss_difference"].null_count() == len(found)
+    assert found["identity_difference"].null_count() == (len(found) if length == 1 else 0)
 
 
 def test_few_at_once_is_all_at_once(model, monkeypatch):

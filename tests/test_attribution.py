@@ -203,6 +203,21 @@ def test_means_are_of_words_behind_the_first_position(tiny_model):
         assert here["n"].to_list() == [len(rows.filter(part="mlp", layer=1))]
 
 
+def test_a_sum_of_what_is_not_known_is_not_known(tiny_model):
+    made = tiny_model("bert")
+    given = {"run": made.trace, "parts": made.parts, "own": made.own}
+    _, of_cosine, _ = attribution(made.texts, **given, provenance=PROVENANCE)
+    here = (pl.col("label") == made.texts[0].label) & (pl.col("position") == 2)
+    null = frame(of_cosine).with_columns(
+        contribution=pl.when(~here | (pl.col("part") == "mlp")).then("contribution")
+    )
+    found = frame(
+        attribution_by_layer(null.to_arrow(), made.tokens, statistics(few=3), provenance=PROVENANCE)
+    ).filter(layer=0)
+    n = dict(found.filter(pl.col("head").is_null()).select("part", "n").rows())
+    assert n["mlp"] - 1 == n["heads"] == n["total"] == found.filter(part="head")["n"][0]
+
+
 @pytest.mark.parametrize("name", CONFIGS)
 def test_identities_are_those_of_the_table_identity(tiny_model, name):
     made = tiny_model(name)

@@ -274,7 +274,8 @@ def shipped_tables(entry):
 
 
 def test_the_claims_of_all_four_studies_are_there():
-    assert len({claim.study for claim in SHIPPED.claims}) == 5  # and Ethayarajh's numbers
+    # And Ethayarajh's numbers, and what this project says itself.
+    assert len({claim.study for claim in SHIPPED.claims}) == 6
     assert len(SHIPPED.claims) >= 16
 
 

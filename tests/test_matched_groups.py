@@ -62,8 +62,10 @@ def texts(words):
     rows = []
     for text, own in enumerate(words):
         tokens = [(word, part) for word in own for part in parts(word)]
+        ids = [int.from_bytes(word[-2:].encode()) for word, _ in tokens]  # of the last two letters
         for first, (word, part) in enumerate(tokens):
-            rows.append({"label": f"t{text:02}", "first": first, "word": word, "word_part": part})
+            row = {"label": f"t{text:02}", "first": first, "word": word, "word_part": part}
+            rows.append(row | {"token_ids": ids})
     return pa.Table.from_pylist(rows)
 
 
@@ -200,6 +202,18 @@ def test_few_words_or_texts_have_no_interval():
         classes = found.filter(comparison="word_class")
         assert classes["ci_low"].is_null().all() == (n < UNITS)
         assert found.filter(comparison="n_tokens")["ci_low"].is_null().all()
+
+
+def test_words_that_end_in_the_same_token_are_one_unit():
+    stems = ["Ka", "Lo", "Mi", "Nu", "Pe", "Ro"]
+    for endings, units in (["bu"] * 6, 1), (["bu", "ca", "de", "fi", "go", "hu"], 6):
+        several = [stem + end for stem, end in zip(stems, endings, strict=True)]
+        words = dict(enumerate([*several, *CONTENT[:6]], start=128))
+        own = [["x", s, c] for s, c in zip(several, CONTENT[:6], strict=True)]
+        found = compared(texts(own), words, lambda w, _: len(w))
+        found = found.filter(comparison="n_tokens", matched_on="nothing")
+        assert set(found["units"]) == {units}
+        assert found["ci_low"].is_null().all() == (units < UNITS)
 
 
 def test_ranks_and_own_tokens_are_compared_too():

@@ -62,9 +62,10 @@ def ablation(
     n, texts = rows.select(pl.col("n").max(), pl.col("n_texts").max()).row(0)
     band = band_note(confidence, "texts") if texts > 1 else "One text has no interval."
     notes = [
-        "The output of a part is set to its mean over other texts, at all positions but the first, "
-        "and the model runs on: difference, with the mean minus as it is. Strongest: the head with "
-        "the largest mean contribution to identity in its block; another head: drawn at random.",
+        "The output of a part is set to its mean (over the baseline's texts, where there are any), "
+        "at all positions but the first, and the model runs on: difference, with the mean minus as "
+        "it is. Strongest: the head with the largest mean contribution to identity in its block, "
+        "in the same texts; another head: drawn at random.",
         f"Means over {n:,} tokens of words in {texts:,} texts, without position 0. {band} "
         "The scales follow the square root.",
     ]

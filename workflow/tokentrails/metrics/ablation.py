@@ -39,11 +39,13 @@ _WITH = "the same with the part set to its mean"
 MEANINGS = {
     **MEAN_MEANINGS,
     "layer": PART_MEANINGS["layer"],
-    "part": "head or mlp: what gives its mean over the baseline's tokens, at all positions but 0",
+    "part": "head or mlp: what gives its mean over the baseline's tokens (without a baseline, over "
+    "those of the same texts), at all positions but 0",
     "head": PART_MEANINGS["head"],
     "control": "whether the head was drawn from those of the block that are not the strongest",
     "contribution": "mean of what the part adds to identity, as in attribution_by_layer; strongest "
-    "are the heads with the largest, whatever its sign",
+    "are the heads with the largest, whatever its sign, in the same texts: intervals are given "
+    "this choice",
     "identity": "mean cosine of states after the block with the token's own embedding, over the "
     "tokens of words, without those at position 0",
     "last_identity": "the same after the last block",

@@ -48,7 +48,8 @@ def attribution_by_layer(
         rows.group_by(keys, maintain_order=True).agg(
             pl.lit(name).alias("part"),
             pl.lit(None, pl.Int32).alias("head"),
-            pl.col("contribution").sum(),
+            # A path through 0 has no parts, and so no sum.
+            pl.when(pl.col("contribution").is_not_null().all()).then(pl.col("contribution").sum()),
         )
         for name, rows in (("heads", parts.filter(part="head")), ("total", parts))
     ]

@@ -71,11 +71,12 @@ MEANINGS = {
     "own_rank) and own_logprob, of own_token",
     "space": "embedding: among the rows of the input embedding matrix; others: by logit",
     "difference": "mean of the group minus that of the other; null: no cell holds both",
-    "ci_low": "lower end of its interval: bootstrap over words crossed with texts, with "
-    f"percentiles expanded by Student's t; null: under {UNITS} units",
+    "ci_low": "lower end of its interval: bootstrap over words (those of several tokens by their "
+    "last one) crossed with texts, with percentiles expanded by Student's t; null: under "
+    f"{UNITS} units",
     "ci_high": "upper end of it",
-    "units": "how many different words there are, or texts, of the group with the fewest: under "
-    f"{UNITS} it is not testable",
+    "units": "how many different words (last tokens), or texts, the group has with the fewest: "
+    f"under {UNITS} it is not testable",
     "few": "whether units is below statistics.few: too few to lean on",
     "n": "how many words of the group are compared, each at its last token, none at position 0",
     "n_other": "the same of the other",
@@ -130,10 +131,11 @@ def _words(tokens: pa.Table, words: WordList) -> pl.DataFrame:
     """Every word at its last token: label, position, word, word_class, tokens and cell."""
     line = places(words)
     frame = pl.DataFrame(
-        pl.from_arrow(tokens.select(["label", "first", "word", "word_part"]))
+        pl.from_arrow(tokens.select(["label", "first", "word", "word_part", "token_ids"]))
     ).sort("label", "first")
     goes_on = (pl.col("word_part").shift(-1).over("label") == "later").fill_null(value=False)
     last = frame.filter(~goes_on, pl.col("word_part").is_not_null(), pl.col("first") > 0)
+    whole = pl.col("word_part") == "whole"
     place = np.array([line.get(plain(word), 0) for word in last["word"]], dtype=np.int64)
     frequency, position = (np.frexp(n)[1] for n in (place, last["first"].to_numpy()))
     width = int(position.max(initial=0)) + 1
@@ -142,9 +144,11 @@ def _words(tokens: pa.Table, words: WordList) -> pl.DataFrame:
         pl.col("first").alias("position"),
         pl.Series("word", [plain(word) for word in last["word"]], pl.String),
         pl.Series("word_class", [word_class(word) for word in last["word"]], pl.String),
-        tokens=pl.when(pl.col("word_part") == "whole")
-        .then(pl.lit("one token"))
-        .otherwise(pl.lit("several tokens")),
+        tokens=pl.when(whole).then(pl.lit("one token")).otherwise(pl.lit("several tokens")),
+        # Words that end in the same token have the same embedding, and nearly the same state.
+        unit=pl.when(whole)
+        .then(pl.Series([plain(word) for word in last["word"]], dtype=pl.String))
+        .otherwise(pl.format("ends in {}", pl.col("token_ids").list.get(pl.col("first")))),
         cell=pl.Series(np.where(place > 0, frequency * width + position, -1), dtype=pl.Int64),
     )
 
@@ -213,7 +217,7 @@ def _rows(
             }
 
 
-_RESAMPLED = ("word", "label")
+_RESAMPLED = ("unit", "label")
 
 
 def _fewest(words: pl.DataFrame, groups: Iterable[np.ndarray]) -> int:

@@ -182,8 +182,10 @@ class Readout:
     ) -> Float32[Tensor, " n"]:
         """Log-probability of a token in each state; there must be an unembedding."""
         columns = self._column(ids)[:, None]
-        parts = slices(len(states), self.at_once)
-        return torch.cat([self.logprobs(states[p]).gather(1, columns[p])[:, 0] for p in parts])
+        found = [torch.empty(0, device=states.device)]  # a text of one token has no next one
+        for part in slices(len(states), self.at_once):
+            found.append(self.logprobs(states[part]).gather(1, columns[part])[:, 0])
+        return torch.cat(found)
 
     def _column(self, ids: Int64[Tensor, " n"]) -> Int64[Tensor, " n"]:
         """Where tokens stand among the entries that are known."""
