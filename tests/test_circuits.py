@@ -142,7 +142,11 @@ def test_only_what_is_stale_is_made_again(folder, tmp_path):
     copy = wf.copy_of(folder, tmp_path / "run")
     with edited(copy / "config/config.yaml") as config:
         config["experiments"]["inside"]["circuits"]["strongest"] = 4
-    assert wf.rules_to_run(copy, *analysed.BLOCKS) == {"activations": 1, "document": 2}
+    (copy / "config.json").write_text("{}")  # beside the lens
+    assert wf.rules_to_run(copy, *analysed.BLOCKS, "own_token") == {
+        **{"activations": 1, "document": 2},
+        **{"own_token_table": 1, "own_token_by_layer": 1, "own_token_figure": 1},
+    }
 
 
 def test_a_layer_that_is_not_there_is_refused_by_name(folder, tmp_path):

@@ -276,6 +276,13 @@ def get_lens_files(wildcards):
     return [local(lens.file) if lens.file else fitted for lens in get_lenses(wildcards)]
 
 
+def get_lens_facts(wildcards):
+    """What is said of lenses beside their files, where it is."""
+    given = [Path(lens.file) for lens in get_lenses(wildcards) if lens.file]
+    beside = dict.fromkeys(file.with_name(CHECKPOINT_FILES["config"]) for file in given)
+    return local([str(file) for file in beside if file.exists()])
+
+
 def get_own_columns(wildcards):
     """The columns by which an experiment's own texts are grouped."""
     experiment = get_experiment(wildcards)

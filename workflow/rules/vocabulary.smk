@@ -59,6 +59,7 @@ rule own_token_table:
         tokens=TOKENS,
         classes=local(FUNCTION_WORDS),
         lenses=get_lens_files,
+        lens_facts=get_lens_facts,
     output:
         **outputs("own_token"),
     log:
