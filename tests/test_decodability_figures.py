@@ -100,9 +100,10 @@ def test_the_composite_has_a_panel_for_each_model_over_its_depth():
 
 def test_random_weights_are_grey_in_the_panel_of_their_model():
     tables = [table("deep", depth=4), table("r", depth=4, lost=0.5), table("alone", depth=2)]
-    controls = {"r": "deep", "alone": "elsewhere"}
+    tables += [table("flat", depth=2), table("s", depth=2)]
+    controls = {"r": "deep", "alone": "elsewhere", "s": "flat"}
     found = panels(chart := turned_and_lost(pl.concat(tables), controls=controls, **BAND))
-    assert list(found) == ["deep", "alone"]
+    assert list(found) == ["deep", "alone", "flat"]
     points = line_points(found["deep"])
     grey = [row for row in points if row["colour"] == GREY]
     assert values(grey, "share", "value") == {
@@ -111,7 +112,7 @@ def test_random_weights_are_grey_in_the_panel_of_their_model():
     assert {row["line"].split(",")[-1] for row in grey} == {" random weights"}
     assert len(points) == 2 * len(grey) == 30
     assert all(row["colour"] != GREY for row in line_points(found["alone"]))
-    assert "Solid grey: the same architecture" in notes(chart)
+    assert "before any training." in notes(chart)  # one draw of each model
 
 
 def test_without_the_stream_or_without_anything_at_layer_0_there_is_nothing_to_show():

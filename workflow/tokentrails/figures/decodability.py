@@ -103,7 +103,9 @@ def turned_and_lost(
     width = max(columns, 2) * (frame.width + 110)
     notes = [_note(), band_note(confidence, over="types")]
     if len(grey):
-        notes += control_notes(stream.filter(pl.col("run") != mapped("run", panel)))
+        first = grey["panel"][0]
+        untrained = [run for run, own in panel.items() if own == first != run]
+        notes += control_notes(stream.filter(pl.col("run").is_in(untrained)))
     return figure(chart, title=title, notes=notes, width=width)
 
 
