@@ -7,18 +7,21 @@ import numpy as np
 import pytest
 import tiny
 import torch
+from config_files import refused, written
 from pytest import approx
 from test_own_token import logs
 from test_training import SMALL, TEXT
 from tiny_models import CPU, TinyModel, frame
 
+from tokentrails.config.experiments import load_experiment
 from tokentrails.files.tables import provenance_of
+from tokentrails.metrics import own_token
 from tokentrails.metrics.own_token import Readout
 from tokentrails.network.lens import AffineLens
 from tokentrails.texts.tokenization import TokenizerFiles
 from tokentrails.texts.whole import WholeText
 from tokentrails.training import lens as module
-from tokentrails.training.lens import HELD_OUT, _Map, _Moments, fit_lens
+from tokentrails.training.lens import HELD_OUT, _Map, _Moments, fit_lens, refuse_few
 from tokentrails.training.train import train
 
 PROVENANCE = {"model": "m", "checkpoint": "main", "weights_sha256": "ab"}
@@ -52,10 +55,10 @@ def fit(made, seed=0):
 
 
 def divergences(made, lens):
-    """By layer, of the texts held out, in plain loops of float64."""
+    """By layer, of every second text held out, in plain loops of float64."""
     found = []
-    for text in made.texts[::HELD_OUT]:
-        states = readout(made).stream(text)
+    for text in made.texts[:: 2 * HELD_OUT]:
+        states = readout(made).stream(text)[:, 1:]
         p = logs(made, made.parts.logits(states[-1]))[:, made.known]
         for layer, x in enumerate(states[:-1].double().numpy()):
             if lens is not None:
@@ -71,7 +74,7 @@ def test_a_lens_is_nearer_to_the_output_on_texts_that_it_was_not_fitted_to(made)
     assert rows["kl_plain"].to_list() == approx(divergences(made, None), rel=1e-3)
     assert rows["kl_fitted"].to_list() == approx(divergences(made, lens), rel=1e-3)
     assert (rows["kl_fitted"] < 0.5 * rows["kl_plain"]).all() and rows["kept"].all()
-    assert rows["n"].unique().to_list() == [60 * SMALL.context]
+    assert rows["n"].unique().to_list() == [30 * (SMALL.context - 1)]
     assert rows["n_fit"].unique().to_list() == [240 * SMALL.context]
 
 
@@ -80,6 +83,50 @@ def test_the_descent_gains_on_texts_held_out(made, monkeypatch):
     monkeypatch.setattr(module, "_RATE", 0.0)
     _, before, _ = fit(made)
     assert (after["kl_fitted"] < before["kl_fitted"]).all()
+
+
+def test_what_decides_on_a_map_is_not_what_is_reported(made, monkeypatch):
+    """On one half of what is held out maps do harm: none is kept, whatever the others gain."""
+    _, before, _ = fit(made)
+    seen, whole = [], module._divergences
+
+    def harm(every, lens, readout):
+        sums = whole(every, lens, readout)
+        seen.append(sums)
+        return sums.flip(0) if len(seen) == 1 else sums
+
+    monkeypatch.setattr(module, "_divergences", harm)
+    lens, rows, _ = fit(made)
+    assert not rows["kept"].any() and not lens.weights.any()
+    assert rows["kl_fitted"].equals(before["kl_fitted"]) and len(seen) == 2
+    assert [len(part) for part in module._parts(made.texts)] == [240, 30, 30]
+    assert len({text.label for part in module._parts(made.texts) for text in part}) == 300
+
+
+def test_few_tokens_at_once_give_the_same_lens(made, monkeypatch):
+    lens, rows, _ = fit(made)
+    asked, logprobs = [], Readout.logprobs
+    monkeypatch.setattr(own_token, "LOGITS_BYTES", 4 * len(made.names) * 7)
+    monkeypatch.setattr(
+        Readout, "logprobs", lambda self, x: asked.append(len(x)) or logprobs(self, x)
+    )
+    again, cut, _ = fit(made)
+    assert max(asked) == 7
+    assert again.weights.numpy() == approx(lens.weights.numpy(), abs=1e-3)
+    assert cut["kl_fitted"].to_list() == approx(rows["kl_fitted"].to_list(), rel=1e-3)
+
+
+def test_too_few_pieces_to_hold_any_out_are_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    made = load_experiment("e", {"file": written({"corpus": {"tokens": 5000, "length": 4096}})})
+
+    def pieces(*lengths):
+        return [WholeText(str(i), [1] * n, ["a"] * n) for i, n in enumerate(lengths)]
+
+    refuse_few(pieces(1, 5, 1, 1, 1, 9, 1, 1, 1, 1, 2), made)
+    for few in ([], [9], [9] * 5, [9, 9, 9, 9, 9, 1], [9, 1, 1, 1, 1, 9]):
+        with refused("e.yaml, corpus.length", "4096", f"has {len(few)},", "at least 6", "lower it"):
+            refuse_few(pieces(*few), made)
 
 
 def test_the_same_seed_gives_the_same_bytes_which_can_be_read(made, tmp_path):

@@ -16,20 +16,22 @@ with job(snakemake, "torch"):
     from tokentrails.texts.mining import read_text
     from tokentrails.texts.tokenization import TokenizerFiles, tokenize
     from tokentrails.texts.whole import whole_texts
-    from tokentrails.training.lens import fit_lens
+    from tokentrails.training.lens import fit_lens, refuse_few
 
-    params, text = snakemake.params, Path(snakemake.input.text[0])
+    params, path = snakemake.params, Path(snakemake.input.text[0])
     run = prepare_run(snakemake, params.device)
     checkpoint, name = run.checkpoint, run.checkpoint.facts["model"]
     length = checkpoint.architecture.context_length(checkpoint.config)
     files = TokenizerFiles.load(checkpoint.folder)
     experiment = load_experiment("lens", {"file": params.file})
-    experiment = with_pieces_of(read_text(text), experiment, files, length, model=name)
+    experiment = with_pieces_of(read_text(path), experiment, files, length, model=name)
     tokens, _ = tokenize(experiment, files, length, model=name)
+    texts = whole_texts(tokens)
+    refuse_few(texts, experiment)
     model, architecture, parts = load_parts(checkpoint.folder, run.device)
     readout = Readout(model, architecture, parts, files.entries(len(parts.embedding)))
-    provenance = run.provenance | {"texts": params.file, "text_sha256": sha256_of(text)}
-    lens, table = fit_lens(whole_texts(tokens), readout, seed=params.seed, provenance=provenance)
+    provenance = run.provenance | {"texts": params.file, "text_sha256": sha256_of(path)}
+    lens, table = fit_lens(texts, readout, seed=params.seed, provenance=provenance)
     said = {name: table[name].to_pylist() for name in ("kl_plain", "kl_fitted", "kept")}
     said |= {"d_model": checkpoint.facts["d_model"], "num_hidden_layers": len(lens.weights)}
     lens.write(Path(snakemake.output.maps), provenance_of(table) | said)

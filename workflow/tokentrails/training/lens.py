@@ -2,7 +2,7 @@
 
 Belrose et al. (2023) descend on the divergence from the model's own output. Here each map begins at
 the least squares that lead to the last state, which is most of the way, and descends from there.
-The states of a few texts are there at a time.
+The states of some `_TOKENS` tokens are there at a time, and the logits of a part of them.
 """
 
 from __future__ import annotations
@@ -18,17 +18,20 @@ import torch
 from jaxtyping import Float32, Float64
 from torch import Tensor
 
+from ..errors import TokentrailsError
 from ..metrics.columns.frame import describe_frame
 from ..metrics.own_token import Readout, groups, refuse_headless
 from ..network.checkpoint import checkpoint_name
 from ..network.lens import AffineLens
 from ..progress import progress_bar
+from ..settings import Experiment
 from ..texts.whole import WholeText
+from ..vocabulary.cosines import slices
 
 log = logging.getLogger(__name__)
 
 HELD_OUT = 5
-"""One text in so many is held out."""
+"""One text in so many is held out, in turn to report on and to choose by."""
 
 _TOKENS = 512  # of a step of the descent
 _RATE = 1e-3  # its first one, with states as z-scores and maps in root mean squares of the last
@@ -37,10 +40,12 @@ _RIDGE = 1e-3  # as a share of each dimension's variance
 _MEANINGS = {
     "layer": "blocks passed by the stream",
     "kl_plain": "mean Kullback-Leibler divergence from the head's distribution to the model's own "
-    "output, over the tokens of the texts held out, without the lens",
+    "output, without the lens, over the tokens of one half of the texts held out, without the "
+    "first of each",
     "kl_fitted": "the same behind the map that was fitted",
-    "kept": "whether the lens has this map; false: it is no better than none, and left out",
-    "n": "how many tokens are held out",
+    "kept": "whether the lens has this map; false: on the other half it is no better than none, "
+    "and left out",
+    "n": "how many tokens these are means over",
     "n_fit": "how many the maps are fitted to",
 }
 
@@ -105,6 +110,35 @@ class _Map:
         return self.weight + self.scale * weight, self.bias + self.scale * bias
 
 
+def refuse_few(texts: Sequence[WholeText], experiment: Experiment) -> None:
+    """Raise for a running text with nothing to fit to, to choose by or to report on.
+
+    Raises
+    ------
+    TokentrailsError: if the pieces for any of these have no token behind their first one.
+    """
+    if not all(map(_behind_first, _parts(texts))):
+        assert experiment.corpus is not None
+        raise TokentrailsError(
+            f"with {experiment.corpus.length} tokens to a piece the running text has {len(texts)}, "
+            f"and a lens takes at least {HELD_OUT + 1} of several tokens, two of them held out",
+            where=f"{experiment.file}, corpus.length",
+            hint="lower it, or raise corpus.tokens.",
+        )
+
+
+def _parts(texts: Sequence[WholeText]) -> tuple[Sequence[WholeText], ...]:
+    """What is fitted to, what decides which maps are kept, and what is reported on."""
+    held_out = texts[::HELD_OUT]
+    fitted = [text for index, text in enumerate(texts) if index % HELD_OUT]
+    return fitted, held_out[1::2], held_out[::2]
+
+
+def _behind_first(texts: Sequence[WholeText]) -> int:
+    """How many tokens are not the first of a text, whose state is like no other's."""
+    return sum(len(text.token_ids) - 1 for text in texts)
+
+
 def fit_lens(
     texts: Sequence[WholeText], readout: Readout, *, seed: int, provenance: Mapping[str, str]
 ) -> tuple[AffineLens, pa.Table]:
@@ -114,7 +148,7 @@ def fit_lens(
 
     Parameters
     ----------
-    texts: one in `HELD_OUT` is not fitted to.
+    texts: as many as `refuse_few` takes; one in `HELD_OUT` is not fitted to.
     seed: of the order of the others.
     provenance: names the model and the checkpoint.
 
@@ -123,28 +157,31 @@ def fit_lens(
     TokentrailsError: if the weights have no head, or a state is not finite.
     """
     refuse_headless(readout, provenance)
-    held_out = texts[::HELD_OUT]
-    fitted = [text for index, text in enumerate(texts) if index % HELD_OUT]
+    fitted, choosing, reported = _parts(texts)
     order = np.random.default_rng(seed).permutation(len(fitted))
     shuffled = [fitted[index] for index in order]
-    n, n_fit = (sum(len(text.token_ids) for text in part) for part in (held_out, fitted))
-    with progress_bar(2 * n_fit + n, f"{checkpoint_name(provenance)}, lens") as bar:
+    n_all, n_fit = (sum(len(text.token_ids) for text in part) for part in (texts, fitted))
+    with progress_bar(n_all + n_fit, f"{checkpoint_name(provenance)}, lens") as bar:
 
-        def states_of(texts: Sequence[WholeText]) -> Iterator[Float32[Tensor, "layers+1 n d"]]:
-            for group in groups(texts, min(_TOKENS, readout.at_once)):
+        def states_of(
+            texts: Sequence[WholeText], *, first: bool = True
+        ) -> Iterator[Float32[Tensor, "layers+1 n d"]]:
+            for group in groups(texts, _TOKENS):
                 with torch.no_grad():
                     states = readout.streams(group, provenance)
-                yield states
-                bar.update(states.shape[1])
+                places = torch.cat([torch.arange(len(text.token_ids)) for text in group])
+                yield states if first else states[:, places > 0]
+                bar.update(len(places))
 
         maps = _least_squares(states_of(fitted), n_fit)
-        steps = len(list(groups(shuffled, min(_TOKENS, readout.at_once))))
+        steps = len(list(groups(shuffled, _TOKENS)))
         _descend(maps, states_of(shuffled), steps, readout)
         with torch.no_grad():
             weights, biases = map(torch.stack, zip(*(each.now() for each in maps), strict=True))
             lens = AffineLens(weights, biases, "tuned")
-            plain, behind = _divergences(states_of(held_out), lens, readout)
-    kept = behind < plain
+            without, behind = _divergences(states_of(choosing, first=False), lens, readout)
+            sums = _divergences(states_of(reported, first=False), lens, readout)
+    kept, n = behind < without, _behind_first(reported)
     for layer in (~kept).nonzero()[:, 0].tolist():
         log.warning("layer %d: the map is no better than none, and is left out", layer)
     lens.weights[~kept], lens.biases[~kept] = 0, 0
@@ -153,8 +190,8 @@ def fit_lens(
             "model": provenance["model"],
             "checkpoint": provenance["checkpoint"],
             "layer": range(len(maps)),
-            "kl_plain": (plain / n).tolist(),
-            "kl_fitted": (behind / n).tolist(),
+            "kl_plain": (sums[0] / n).tolist(),
+            "kl_fitted": (sums[1] / n).tolist(),
             "kept": kept.tolist(),
             "n": n,
             "n_fit": n_fit,
@@ -194,13 +231,15 @@ def _descend(
     """One pass of Adam on the divergence of each layer, at a rate that falls to 0."""
     optimizer = torch.optim.Adam([part for each in maps for part in each.added])
     for step, states in enumerate(every):
-        with torch.no_grad():
-            output = readout.logprobs(states[-1]).exp()
-        for layer, each in enumerate(maps):
-            weight, bias = each.now()
-            lens = AffineLens(weight[None], bias[None], "tuned")
-            logprobs = readout.logprobs(lens(states[layer], 0))
-            (-(output * logprobs).sum(dim=1).mean()).backward()
+        n = states.shape[1]
+        for part in slices(n, readout.at_once):
+            with torch.no_grad():
+                output = readout.logprobs(states[-1, part]).exp()
+            for layer, each in enumerate(maps):
+                weight, bias = each.now()
+                lens = AffineLens(weight[None], bias[None], "tuned")
+                logprobs = readout.logprobs(lens(states[layer, part], 0))
+                (-(output * logprobs).sum() / n).backward()
         optimizer.param_groups[0]["lr"] = _RATE * (1 - step / steps)
         optimizer.step()
         optimizer.zero_grad()
@@ -212,9 +251,11 @@ def _divergences(
     """The sum over all tokens at each layer, without and with the lens."""
     sums = torch.zeros(2, len(lens.weights), dtype=torch.float64)
     for states in every:
-        output = readout.logprobs(states[-1])
-        p = output.exp()
-        for layer, x in enumerate(states[:-1]):
-            for which, seen in enumerate((x, lens(x, layer))):
-                sums[which, layer] += (p * (output - readout.logprobs(seen))).sum().item()
+        for part in slices(states.shape[1], readout.at_once):
+            *before, last = states[:, part]
+            output = readout.logprobs(last)
+            p = output.exp()
+            for layer, x in enumerate(before):
+                for which, seen in enumerate((x, lens(x, layer))):
+                    sums[which, layer] += (p * (output - readout.logprobs(seen))).sum().item()
     return sums
