@@ -23,7 +23,7 @@ TORCH := $(shell grep '^torch==' requirements.lock)
 COMPOSITES := find results/composites -name '*.svg' 2>/dev/null | sort
 FIGURES := find results/figures -name '*.svg' 2>/dev/null | sort
 
-.PHONY: all tour env report manual numbers check test test-all bench clean help
+.PHONY: all tour explore env report manual numbers check test test-all bench clean help
 
 all: $(ENV)  ## run the whole workflow, then list the report and the figures (default)
 	@echo "== Workflow"
@@ -39,6 +39,9 @@ env: $(ENV)  ## build .venv from requirements.lock
 
 tour:  ## the same with config/tour.yaml: more texts, checkpoints and layers, what README.md shows
 	@$(MAKE) --no-print-directory CONFIG=config/tour.yaml
+
+explore: $(ENV)  ## start the explorer: type a text, choose a token, see its path; Ctrl-C ends it
+	@$(SNAKEMAKE) --cores $(CORES) explore
 
 report: $(ENV)  ## write results/report.html from the results there are
 	@echo "== Report"

@@ -29,6 +29,7 @@ include: "workflow/rules/figures.smk"
 include: "workflow/rules/documents.smk"
 include: "workflow/rules/claims.smk"
 include: "workflow/rules/costs.smk"
+include: "workflow/rules/explore.smk"
 
 
 report: "workflow/report/workflow.rst"

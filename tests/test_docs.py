@@ -39,7 +39,7 @@ def test_the_list_of_what_is_made_is_that_of_the_catalogue():
 
 def test_the_manual_gives_the_defaults_of_the_schema():
     manual = (ROOT / "config/README.md").read_text()
-    for section in ("extract", "summary", "statistics"):
+    for section in ("extract", "explore", "summary", "statistics"):
         for key, rule in schema("config")["properties"][section]["properties"].items():
             assert re.search(
                 rf"^\| `{key}` \|.*\| `{re.escape(str(rule['default']))}` \|$", manual, re.MULTILINE

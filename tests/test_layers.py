@@ -18,6 +18,7 @@ LAYERS = (
     {"metrics", "claims", "documents", "models"},
     {"training"},
     {"running"},
+    {"explore"},
 )
 LAYER = {room: layer for layer, rooms in enumerate(LAYERS) for room in rooms}
 

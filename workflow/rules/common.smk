@@ -420,6 +420,25 @@ def get_models(wildcards):
     ]
 
 
+def get_folders(wildcards):
+    """By model and checkpoint, the folder of the weights that experiments use and that are kept."""
+    folders = {}
+    for model, checkpoint, experiment in CONFIG.runs():
+        if model.keep_weights:
+            folder = local(get_folder(model, checkpoint, experiment.name))
+            folders.setdefault(model.name, {})[checkpoint] = folder
+    return folders
+
+
+def get_prompts(wildcards):
+    """By experiment, labels and texts of its prompts."""
+    return {
+        name: [(prompt.label, prompt.prompt) for prompt in experiment.prompts]
+        for name, experiment in CONFIG.experiments.items()
+        if experiment.prompts and name != BASELINE
+    }
+
+
 def get_provenances(wildcards):
     """What is known of each checkpoint of a model; all its experiments find the same."""
     model, user = get_model(wildcards), get_user(wildcards)

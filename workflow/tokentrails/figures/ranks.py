@@ -1,5 +1,6 @@
 """Dense Paths and Sparse Trails: how near each token of a text stays to its own embedding."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,10 +32,13 @@ class _Measure:
     reverse: bool = False
 
 
-def similarity_layers(ranks: pl.DataFrame, *, show: str, title: str) -> alt.TopLevelMixin:
+def similarity_layers(
+    ranks: pl.DataFrame, *, show: str, title: str, row: str = "embedding"
+) -> alt.TopLevelMixin:
     """Cosine of each token of a text with its own embedding, a line per token.
 
-    `ranks` is the table of that name of one model and checkpoint, `show` the label of the text.
+    `ranks` is the table of that name of one model and checkpoint, `show` the label of the text,
+    `row` a key of `MATRICES`.
     What the published formula gives, if the table has it, is a panel of its own. In a browser the
     line under the pointer is thick, and a click on a line or a label makes the others faint.
     """
@@ -43,11 +47,13 @@ def similarity_layers(ranks: pl.DataFrame, *, show: str, title: str) -> alt.TopL
     low, high = min(values), max(*values, min(values) + 0.2)
     room = 0.04 * (high - low)
     axis = alt.Axis(tickCount=6)
-    measure = _Measure("cosine", "cosine with own embedding", low - room, high + room, axis)
-    return _figure(ranks, tokens, measure, [], show=show, title=title)
+    measure = _Measure("cosine", f"cosine with own {row}", low - room, high + room, axis)
+    return _figure(ranks, tokens, measure, [], show=show, title=title, row=row)
 
 
-def rank_layers(ranks: pl.DataFrame, *, show: str, title: str) -> alt.TopLevelMixin:
+def rank_layers(
+    ranks: pl.DataFrame, *, show: str, title: str, row: str = "embedding"
+) -> alt.TopLevelMixin:
     """Rank of each token's own embedding, on an axis of log(1 + rank): rank 0 is on top.
 
     Otherwise as `similarity_layers`, so that up is closer in both.
@@ -57,12 +63,28 @@ def rank_layers(ranks: pl.DataFrame, *, show: str, title: str) -> alt.TopLevelMi
     high = max([place(1), *places])
     room = 0.04 * high
     axis = rank_axis(0, high)
-    measure = _Measure("place", "rank of own embedding", -room, high + room, axis, reverse=True)
+    measure = _Measure("place", f"rank of own {row}", -room, high + room, axis, reverse=True)
     notes = [
         "Rank: how many vocabulary entries are closer to the state than the token's own "
-        "embedding. At the top, rank 0, none is; the axis is that of log(1 + rank)."
+        f"{row}. At the top, rank 0, none is; the axis is that of log(1 + rank)."
     ]
-    return _figure(ranks, tokens, measure, notes, show=show, title=title)
+    return _figure(ranks, tokens, measure, notes, show=show, title=title, row=row)
+
+
+def token_layers(
+    tokens: pl.DataFrame, column: str, *, name: str, notes: list[str], title: str
+) -> alt.TopLevelMixin:
+    """Any number of each token at each layer, a line per token.
+
+    `tokens` is a tokens frame with this column; `name` is what the axis says of it.
+    """
+    values = tokens[column].drop_nulls().to_list()
+    if not values:
+        return nothing_to_show(title)
+    room = 0.04 * (max(values) - min(values)) or 0.1
+    axis = alt.Axis(tickCount=6)
+    measure = _Measure(column, name, min(values) - room, max(values) + room, axis)
+    return _drawn({None: tokens}, measure, [*notes, *_token_notes(tokens, column)], title)
 
 
 def _figure(
@@ -73,10 +95,11 @@ def _figure(
     *,
     show: str,
     title: str,
+    row: str,
 ) -> alt.TopLevelMixin:
     if tokens[measure.column].is_null().all():
         return nothing_to_show(title)
-    notes = [*text_notes(ranks, show), *notes, *_token_notes(tokens, measure.column)]
+    notes = [*text_notes(ranks, show, row), *notes, *_token_notes(tokens, measure.column)]
     parts: dict[str | None, pl.DataFrame] = {None: tokens}
     if tokens[f"published_{measure.column}"].is_not_null().any():
         # The published formula knows no nearest words.
@@ -84,6 +107,14 @@ def _figure(
         published = tokens.drop(*plain, "nearest").rename({f"published_{n}": n for n in plain})
         parts = {"right formula": tokens, "as published": published}
         notes.append(PUBLISHED_NOTE)
+    return _drawn(parts, measure, notes, title)
+
+
+def _drawn(
+    parts: Mapping[str | None, pl.DataFrame], measure: _Measure, notes: list[str], title: str
+) -> alt.TopLevelMixin:
+    """A panel for each tokens frame, by its name; all have the same tokens."""
+    tokens = next(iter(parts.values()))
     last: int = tokens.select(pl.col("layer").max()).item()
     height = max(300, (LINE_HEIGHT + 1) * tokens["position"].n_unique())
     panels = [
@@ -133,10 +164,12 @@ def _panel(
     gap = LINE_HEIGHT * (measure.high - measure.low) / height
     labels = end_labels(ordered, ["position"], x, y, right, limits, gap)
     tooltip = [each for each in TOOLTIP if each.shorthand.split(":")[0] in tokens.columns]
+    if measure.column not in ("cosine", "place"):
+        tooltip.append(alt.Tooltip(f"{measure.column}:Q", title=measure.name, format=".4f"))
     # With what is not defined, where a line is to break.
     lines = alt.Chart(tokens, name="lines").mark_line(strokeCap="butt")
     layers = [
-        level(y),
+        *([level(y)] if measure.low <= 0 <= measure.high else []),
         lines.encode(
             x=x, y=y, color=TINT, detail=alt.Detail("position:N"), strokeWidth=width, opacity=seen
         ),

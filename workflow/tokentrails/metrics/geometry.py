@@ -121,7 +121,7 @@ class Tokens:
         found = np.full(len(hidden), np.nan)
         if len(hidden) > 2:
             steps = np.diff(hidden, axis=0)
-            lengths = _lengths(steps)
+            lengths = lengths_of(steps)
             next_one = (np.diff(self.text) == 0) & (np.diff(self.position) == 1)
             cosine = ratio(_dots(steps[:-1], steps[1:]), lengths[:-1] * lengths[1:])
             known = next_one[:-1] & next_one[1:]
@@ -214,7 +214,7 @@ class _Place:
             centred,
             (centred[some], first),
             hsic(centred[some], centred[some], [first]),
-            _lengths(hidden),
+            lengths_of(hidden),
             np.maximum(hidden.max(axis=1), -hidden.min(axis=1)),
             tokens.angles(hidden),
         )
@@ -240,7 +240,8 @@ def _dots(
     return np.einsum("nd,nd->n", a, b).astype(np.float64)
 
 
-def _lengths(states: Float32[np.ndarray, "n d"]) -> Float64[np.ndarray, " n"]:
+def lengths_of(states: Float32[np.ndarray, "n d"]) -> Float64[np.ndarray, " n"]:
+    """Euclidean lengths, in model units."""
     return np.sqrt(_dots(states, states))
 
 

@@ -16,6 +16,6 @@ vegaEmbed("#figure", spec, {mode: "vega-lite", ast: true, renderer: "canvas", ac
 
 
 @cache
-def page_script() -> str:
-    """Vega, Vega-Lite and vega-embed with the drawing call; the same for every figure."""
-    return vl_convert.javascript_bundle(_DRAW, vl_version=VEGA_LITE)
+def page_script(call: str = _DRAW) -> str:
+    """Vega, Vega-Lite and vega-embed with a call, by default that which draws a page's figure."""
+    return vl_convert.javascript_bundle(call, vl_version=VEGA_LITE)

@@ -39,6 +39,9 @@ TOOLTIP = [
 MOST_TOKENS = 40
 """Tokens that are drawn of a text."""
 
+MATRICES = {"embedding": "the input embedding matrix", "unembedding": "the unembedding matrix"}
+"""What states are compared with, by what a row of it is called."""
+
 _SITES = {
     "resid_mid": "inside each block, after attention and before the MLP (resid_mid)",
     "resid": "between the blocks (resid)",
@@ -59,11 +62,11 @@ def token_notes(show: str, names: Mapping[int, str], most: int) -> list[str]:
     return [f"{show}: {text}", *_cut_note(len(names), most)]
 
 
-def text_notes(ranks: pl.DataFrame, show: str) -> list[str]:
-    """Which text is drawn, how much of it, and where its states are read."""
+def text_notes(ranks: pl.DataFrame, show: str, row: str = "embedding") -> list[str]:
+    """Which text is drawn, how much of it, where its states are read, and among which rows."""
     rows = ranks.filter(label=show)
     text = f"{show}: “{shorten(rows['text'][0], _TEXT)}”"
-    return [text, site_note(rows), *_cut_note(rows["position"].n_unique(), MOST_TOKENS)]
+    return [text, site_note(rows, row), *_cut_note(rows["position"].n_unique(), MOST_TOKENS)]
 
 
 def _cut_note(count: int, most: int) -> list[str]:
@@ -76,10 +79,10 @@ def drawn_site(table: pl.DataFrame) -> pl.DataFrame:
     return table.filter(pl.col("site").is_in(measured[:1]))
 
 
-def site_note(table: pl.DataFrame) -> str:
+def site_note(table: pl.DataFrame, row: str = "embedding") -> str:
     """Where the drawn states are read, and what they are compared with."""
     drawn = drawn_site(table)
-    rows = "the input embedding matrix"
+    rows = MATRICES[row]
     if drawn["positional"].any():
         rows += " with the embedding of the token's own position added to every row"
     return f"States {_SITES[drawn['site'][0]]}, against {rows}."

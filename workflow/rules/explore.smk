@@ -1,0 +1,25 @@
+# A page on this machine: type a text, choose a token, see its path. It makes no file by itself.
+#
+# in:  checkpoints of the models that are kept
+# out: nothing, and config/experiments/{experiment}.yaml where that is asked for
+
+
+rule explore:
+    input:
+        get_models,
+    log:
+        "<logs>/explore.log",
+    # All that there are: it is alone, and answers one question at a time.
+    threads: 64
+    localrule: True
+    conda:
+        "../../envs/explore.yaml"
+    params:
+        folders=get_folders,
+        texts=get_prompts,
+        device=CONFIG.extract["device"],
+        port=CONFIG.explore["port"],
+    message:
+        "Starting the explorer"
+    script:
+        "../scripts/explore.py"

@@ -1,0 +1,20 @@
+"""Answer the explorer's page until Ctrl-C."""
+
+from pathlib import Path
+
+from _job import job
+
+with job(snakemake, "torch"):
+    from _torch import prepare_torch, quiet_transformers
+
+    from tokentrails.explore.server import serve
+    from tokentrails.network.device import choose_device
+
+    prepare_torch(snakemake)
+    quiet_transformers()
+    params = snakemake.params
+    folders = {
+        model: {checkpoint: Path(folder) for checkpoint, folder in checkpoints.items()}
+        for model, checkpoints in params.folders.items()
+    }
+    serve(folders, params.texts, choose_device(params.device), params.port)

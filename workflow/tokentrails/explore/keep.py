@@ -1,0 +1,84 @@
+"""What was seen as an experiment file, which the workflow runs."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ..config.experiments import load_experiment_file
+from ..errors import TokentrailsError
+from ..files.schema import schema
+
+FOLDER = Path("config/experiments")
+ANALYSES = ["identity", "ranks", "own_token"]
+
+
+def experiment_file(name: str, text: str) -> str:
+    """An experiment on every token of a text.
+
+    Raises
+    ------
+    TokentrailsError: for a name that no file can have, and for a text that no YAML file holds.
+    """
+    pattern = schema("config")["$defs"]["name"]["pattern"]
+    if not re.search(pattern, name):
+        raise TokentrailsError(
+            f"{name!r} cannot be the name of an experiment",
+            hint="use letters, digits, '.', '_' and '-', at most 64, beginning with a letter.",
+        )
+    data = {"analyses": ANALYSES, "prompts": [{"label": name, "prompt": text}]}
+    content = _yaml(data)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"{name}.yaml"
+        path.write_text(content, encoding="utf-8")
+        (prompt,) = load_experiment_file(str(path)).prompts
+    if prompt.prompt != text:
+        raise TokentrailsError(
+            "a YAML file would change a character of this text", hint="remove control characters."
+        )
+    return content
+
+
+def config_entry(name: str, model: str, special_tokens: str, sites: Sequence[str]) -> str:
+    """How the configuration names the experiment."""
+    entry = {
+        "file": str(FOLDER / f"{name}.yaml"),
+        "models": [model],
+        "sites": list(sites),
+        "special_tokens": special_tokens,
+    }
+    return _yaml({"experiments": {name: entry}})
+
+
+def write(name: str, content: str) -> Path:
+    """Write a new experiment file under the working directory; one that is there stays.
+
+    Raises
+    ------
+    TokentrailsError: if there is such a file, or it cannot be written.
+    """
+    path = FOLDER / f"{name}.yaml"
+    try:
+        FOLDER.mkdir(parents=True, exist_ok=True)
+        with path.open("x", encoding="utf-8") as file:
+            file.write(content)
+    except FileExistsError as error:
+        raise TokentrailsError(
+            "the file is there already", where=path, hint="choose another name."
+        ) from error
+    except OSError as error:
+        raise TokentrailsError(
+            f"the file cannot be written: {error.strerror}",
+            where=path,
+            hint="check the folder's permissions.",
+        ) from error
+    return path
+
+
+def _yaml(data: Any) -> str:
+    return yaml.safe_dump(data, allow_unicode=True, sort_keys=False, width=100)

@@ -1,0 +1,126 @@
+"""Checkpoints that are loaded when they are first asked for; the last few of them stay."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import torch
+from jaxtyping import Float32
+from torch import Tensor
+
+from ..errors import TokentrailsError
+from ..metrics.own_token import Readout
+from ..metrics.ranks import Vocabulary
+from ..network.checkpoint import Checkpoint
+from ..network.parts import load_parts
+from ..texts.tokenization import TokenizerFiles
+
+MOST_LOADED = 2
+"""Checkpoints that are in memory at a time."""
+
+Key = TypeVar("Key", bound=Hashable)
+Value = TypeVar("Value")
+
+
+class Recent(Generic[Key, Value]):
+    """The values that were used last, at most so many; others are made again."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self._kept: OrderedDict[Key, Value] = OrderedDict()
+
+    def get(self, key: Key, make: Callable[[], Value]) -> Value:
+        if key not in self._kept:
+            while len(self._kept) >= self.most:  # before, so that there is room for the new one
+                self._kept.popitem(last=False)
+            self._kept[key] = make()
+        self._kept.move_to_end(key)
+        return self._kept[key]
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+
+@dataclass(frozen=True, eq=False)
+class Loaded:
+    """A checkpoint in memory.
+
+    Attributes
+    ----------
+    readout: its model, and the parts of it.
+    """
+
+    checkpoint: Checkpoint
+    files: TokenizerFiles
+    readout: Readout
+
+    @classmethod
+    def from_folder(cls, folder: Path, device: torch.device) -> Loaded:
+        """Load a checkpoint; raises a `TokentrailsError` as `network.load.load_model` does."""
+        model, architecture, parts = load_parts(folder, device)
+        files = TokenizerFiles.load(folder)
+        entries = files.entries(len(parts.embedding))
+        return cls(Checkpoint(folder), files, Readout(model, architecture, parts, entries))
+
+    @property
+    def sites(self) -> list[str]:
+        """Where its states are read."""
+        return [site for site in ("resid", "resid_mid") if site in self.readout.architecture.sites]
+
+    @property
+    def context_length(self) -> int:
+        return self.readout.architecture.context_length(self.checkpoint.config)
+
+    @cached_property
+    def matrices(self) -> dict[str, Vocabulary]:
+        """What states are compared with, by what a row of it is called."""
+        parts = self.readout.parts
+        found: dict[str, Float32[Tensor, "v d"] | None] = {
+            "embedding": parts.embedding,
+            "unembedding": parts.unembedding,
+        }
+        entries = self.readout.entries
+        return {n: Vocabulary(entries, rows) for n, rows in found.items() if rows is not None}
+
+    @property
+    def is_tied(self) -> bool:
+        """Whether the unembedding is the input embedding."""
+        unembedding = self.readout.parts.unembedding
+        embedding = self.readout.parts.embedding
+        return unembedding is not None and unembedding.data_ptr() == embedding.data_ptr()
+
+    @cached_property
+    def special_ids(self) -> frozenset[int]:
+        added = self.files.tokenizer.get_added_tokens_decoder()
+        return frozenset(index for index, token in added.items() if token.special)
+
+
+class Models:
+    """The checkpoints of a configuration."""
+
+    def __init__(self, folders: Mapping[str, Mapping[str, Path]], device: torch.device) -> None:
+        """`folders` are of each model's checkpoints, in their order."""
+        self.folders, self.device = folders, device
+        self._loaded: Recent[tuple[str, str], Loaded] = Recent(MOST_LOADED)
+
+    def get(self, model: str, checkpoint: str) -> Loaded:
+        """Raises a `TokentrailsError` for a name that is not in the configuration."""
+        _refuse_unknown("model", model, self.folders)
+        checkpoints = self.folders[model]
+        _refuse_unknown(f"checkpoint of {model}", checkpoint, checkpoints)
+        return self._loaded.get(
+            (model, checkpoint), lambda: Loaded.from_folder(checkpoints[checkpoint], self.device)
+        )
+
+
+def _refuse_unknown(kind: str, name: str, known: Mapping[str, object]) -> None:
+    if name not in known:
+        raise TokentrailsError(
+            f"{name!r} is no {kind} of this configuration",
+            hint=f"choose from {', '.join(known)}.",
+        )

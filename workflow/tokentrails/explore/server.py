@@ -1,0 +1,383 @@
+"""The server of the page, for this machine alone.
+
+A page of another site may reach a server on loopback, under its own name by DNS rebinding too. So
+requests must name this host, and carry in a header a token that only the printed address has; only
+JSON is taken, which no form of another page can send unasked.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import secrets
+import socket
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import anyio
+import torch
+import uvicorn
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from ..errors import TokentrailsError
+from ..figures.pieces.page_script import page_script
+from ..figures.pieces.text_tokens import MATRICES
+from .keep import config_entry, experiment_file, write
+from .models import Models, Recent
+from .view import MOST_SHOWN, View, nearest_lists
+
+HOST = "127.0.0.1"
+HEADER = "x-tokentrails-token"
+MOST_BYTES = 64 << 10
+"""Bytes of a request."""
+MOST_CHARACTERS = 4000
+"""Characters of a text."""
+MOST_REQUESTS = 8
+"""Requests that wait or are answered at a time; one is computed at a time."""
+VIEWS = 4
+"""Texts whose states are kept."""
+SPECIAL_TOKENS = ("default", "bos", "none")
+
+POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "connect-src 'self'",
+        "img-src 'self' data: blob:",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+    )
+)
+HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-store",
+}
+FILES = {
+    "/": ("page.html", "text/html"),
+    "/page.css": ("page.css", "text/css"),
+    "/page.js": ("page.js", "text/javascript"),
+}
+
+_EMBED = "window.vegaEmbed = vegaEmbed;"
+
+Texts = Mapping[str, Sequence[tuple[str, str]]]
+"""By experiment, label and text of its prompts."""
+
+
+class Refused(TokentrailsError):
+    """A request that is not answered."""
+
+    def __init__(self, status: int, problem: str, *, hint: str) -> None:
+        super().__init__(problem, hint=hint)
+        self.status = status
+
+
+class Explorer:
+    """What is computed for requests."""
+
+    def __init__(self, models: Models, texts: Texts) -> None:
+        self.models, self.texts = models, texts
+        self._views: Recent[tuple[str, str, str, str], View] = Recent(VIEWS)
+
+    def choices(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        """Models with their checkpoints, and texts of experiments."""
+        models = [
+            {"name": name, "checkpoints": list(folders)}
+            for name, folders in self.models.folders.items()
+        ]
+        texts = [
+            {"experiment": name, "label": label, "text": text}
+            for name, prompts in self.texts.items()
+            for label, text in prompts
+        ]
+        return {"models": models, "texts": texts, "most_shown": MOST_SHOWN}
+
+    def tokens(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        """The tokens of a text, and what can be asked of them."""
+        view = self._view(asked)
+        return {
+            "tokens": view.token_list(),
+            "sites": view.loaded.sites,
+            "matrices": list(view.loaded.matrices),
+            "tied": view.loaded.is_tied,
+        }
+
+    def nearest(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        """The nearest entries of some tokens at each layer."""
+        view = self._view(asked)
+        return {"tokens": nearest_lists(view.ranks(*_places(asked, view)))}
+
+    def figures(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        """Specifications of the figures across layers."""
+        view = self._view(asked)
+        return {"figures": view.figures(*_places(asked, view))}
+
+    def experiment(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        """The experiment file; written only where that is asked for."""
+        view, name, text = self._view(asked), _text(asked, "name"), _text(asked, "text")
+        content = experiment_file(name, text)
+        entry = config_entry(
+            name,
+            _text(asked, "model"),
+            _choice(asked, "special_tokens", SPECIAL_TOKENS),
+            view.loaded.sites,
+        )
+        written = str(write(name, content)) if asked.get("write") is True else None
+        return {"content": content, "entry": entry, "written": written}
+
+    def _view(self, asked: Mapping[str, Any]) -> View:
+        model, checkpoint = _text(asked, "model"), _text(asked, "checkpoint")
+        text = _text(asked, "text")
+        special_tokens = _choice(asked, "special_tokens", SPECIAL_TOKENS)
+        refuse_text(text)
+        loaded = self.models.get(model, checkpoint)
+        return self._views.get(
+            (model, checkpoint, text, special_tokens),
+            lambda: View.of(loaded, model, text, special_tokens),
+        )
+
+
+def refuse_text(text: str) -> None:
+    """Raise for a text that no model can be given."""
+    if not text.strip():
+        raise TokentrailsError("there is no text", hint="type one, or take one of an experiment.")
+    if len(text) > MOST_CHARACTERS:
+        raise TokentrailsError(
+            f"the text has {len(text)} characters, more than {MOST_CHARACTERS}",
+            hint="shorten it; an experiment of the workflow takes longer ones.",
+        )
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise TokentrailsError(
+            "the text has half a character (a lone surrogate)", hint="type it again there."
+        )
+    if "\0" in text:
+        raise TokentrailsError("the text has a NUL character", hint="remove it.")
+
+
+def _text(asked: Mapping[str, Any], key: str) -> str:
+    if not isinstance(value := asked.get(key), str):
+        raise Refused(400, f"{key} is not a text", hint="reload the page.")
+    return value
+
+
+def _choice(asked: Mapping[str, Any], key: str, choices: Sequence[str]) -> str:
+    if (value := _text(asked, key)) not in choices:
+        raise Refused(400, f"{key} is {value!r}", hint=f"choose from {', '.join(choices)}.")
+    return value
+
+
+def _places(asked: Mapping[str, Any], view: View) -> tuple[list[int], str, str]:
+    """Positions, a site and a matrix that a view has."""
+    matrix = _choice(asked, "matrix", list(MATRICES))
+    if matrix not in view.loaded.matrices:
+        raise TokentrailsError(
+            "the weights have no unembedding", hint="compare with the input embedding."
+        )
+    site = _choice(asked, "site", view.loaded.sites)
+    positions = asked.get("positions")
+    n = len(view.ids)
+    if not isinstance(positions, list) or not all(
+        type(position) is int and 0 <= position < n for position in positions
+    ):
+        raise Refused(400, f"positions are not numbers from 0 to {n - 1}", hint="reload the page.")
+    chosen = sorted(set(positions))
+    if not 1 <= len(chosen) <= MOST_SHOWN:
+        raise TokentrailsError(
+            f"{len(chosen)} tokens are chosen", hint=f"choose from 1 to {MOST_SHOWN}."
+        )
+    return chosen, site, matrix
+
+
+def application(explorer: Explorer, token: str, hosts: Sequence[str]) -> Any:
+    """The whole application, as ASGI has it.
+
+    Parameters
+    ----------
+    token: that requests must carry.
+    hosts: names and ports that they may call this server by.
+    """
+    one_at_a_time = anyio.CapacityLimiter(1)
+    under_way = 0
+
+    def answer(compute: Callable[[Mapping[str, Any]], dict[str, Any]]) -> Any:
+        async def endpoint(request: Request) -> Response:
+            nonlocal under_way
+            _refuse_stranger(request, token)
+            if under_way >= MOST_REQUESTS:
+                raise Refused(503, "too many requests at a time", hint="wait for the others.")
+            under_way += 1
+            try:
+                asked = await _json(request)
+                found = await anyio.to_thread.run_sync(compute, asked, limiter=one_at_a_time)
+            finally:
+                under_way -= 1
+            return JSONResponse(found)
+
+        return endpoint
+
+    def page(name: str, kind: str) -> Any:
+        async def endpoint(request: Request) -> Response:
+            return Response(Path(__file__).with_name(name).read_bytes(), media_type=kind)
+
+        return endpoint
+
+    async def vega(request: Request) -> Response:
+        script = await anyio.to_thread.run_sync(page_script, _EMBED)
+        return Response(script, media_type="text/javascript")
+
+    calls = ("choices", "tokens", "nearest", "figures", "experiment")
+    app = Starlette(
+        routes=[
+            *(Route(path, page(*file), methods=["GET"]) for path, file in FILES.items()),
+            Route("/vega.js", vega, methods=["GET"]),
+            *(
+                Route(f"/{name}", answer(getattr(explorer, name)), methods=["POST"])
+                for name in calls
+            ),
+        ],
+        exception_handlers={
+            TokentrailsError: _say,
+            HTTPException: _say_status,
+            Exception: _say_unexpected,
+        },
+    )
+    return _Guard(app, hosts)
+
+
+class _Guard:
+    """Refuses other hosts before anything is looked at, and sets the headers of every answer."""
+
+    def __init__(self, app: Any, hosts: Sequence[str]) -> None:
+        self.app, self.hosts = app, hosts
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            return
+
+        async def send_with_headers(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] += [
+                    (name.lower().encode(), value.encode()) for name, value in HEADERS.items()
+                ]
+            await send(message)
+
+        app = self.app
+        named = [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
+        if len(named) != 1 or named[0] not in self.hosts:
+            app = _message(400, "this server is called by another name", "use the printed address.")
+        await app(scope, receive, send_with_headers)
+
+
+def _refuse_stranger(request: Request, token: str) -> None:
+    origin = request.headers.get("origin")
+    if origin is not None and origin != f"http://{request.headers['host']}":
+        raise Refused(403, "the request comes from another page", hint="use the printed address.")
+    given = request.headers.get(HEADER, "").encode()
+    if not secrets.compare_digest(given, token.encode()):
+        raise Refused(
+            403,
+            "the token of the address is missing, or that of an earlier run",
+            hint="open the address that this run has printed.",
+        )
+
+
+async def _json(request: Request) -> dict[str, Any]:
+    """The body, a JSON object of a few bytes."""
+    if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
+        raise Refused(415, "the request is not JSON", hint="reload the page.")
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MOST_BYTES:
+            raise Refused(
+                413, f"the request has more than {MOST_BYTES >> 10} KiB", hint="shorten the text."
+            )
+    try:
+        asked = json.loads(body)
+    except (ValueError, RecursionError):
+        asked = None
+    if not isinstance(asked, dict):
+        raise Refused(400, "the request is no JSON object", hint="reload the page.")
+    return asked
+
+
+def _message(status: int, problem: str, hint: str) -> JSONResponse:
+    return JSONResponse({"problem": problem, "hint": hint}, status_code=status)
+
+
+async def _say(request: Request, error: Exception) -> Response:
+    assert isinstance(error, TokentrailsError)
+    status = error.status if isinstance(error, Refused) else 422
+    return _message(status, error.problem, error.hint)
+
+
+async def _say_status(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    hint = "ask with POST." if error.status_code == 405 else "use the printed address."
+    return _message(error.status_code, error.detail, hint)
+
+
+async def _say_unexpected(request: Request, error: Exception) -> Response:
+    logging.error("".join(traceback.format_exception(error)))
+    problem = f"{type(error).__name__}: this is unexpected"
+    return _message(500, problem, "the traceback is in the log of the explorer.")
+
+
+def listen(port: int) -> socket.socket:
+    """A socket of this machine alone; port 0 is any free one.
+
+    Raises
+    ------
+    TokentrailsError: if the port is in use, or not allowed.
+    """
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((HOST, port))
+        listener.listen()
+    except OSError as error:
+        listener.close()
+        used = error.errno == errno.EADDRINUSE
+        raise TokentrailsError(
+            f"port {port} is in use" if used else f"port {port}: {error.strerror}",
+            where="explore.port",
+            hint="choose another one, or 0 for any free one: --config explore='{port: 0}'.",
+        ) from error
+    return listener
+
+
+def serve(
+    folders: Mapping[str, Mapping[str, Path]], texts: Texts, device: torch.device, port: int
+) -> None:
+    """Answer until Ctrl-C."""
+    with listen(port) as listener:
+        token = secrets.token_urlsafe(16)
+        port = listener.getsockname()[1]
+        app = application(
+            Explorer(Models(folders, device), texts),
+            token,
+            [f"{host}:{port}" for host in (HOST, "localhost")],
+        )
+        print(f"\nThe explorer: http://{HOST}:{port}/#token={token}\nCtrl-C ends it.\n", flush=True)
+        config = uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            lifespan="off",
+            ws="none",
+            timeout_graceful_shutdown=1,
+        )
+        uvicorn.Server(config).run(sockets=[listener])

@@ -1,0 +1,267 @@
+"""One text in one checkpoint: its tokens, its states, and what the page shows of them.
+
+Every number comes from the functions that make the workflow's tables, every figure from those of
+`figures`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import torch
+from altair.utils.schemapi import debug_mode
+from jaxtyping import Float32
+
+from ..errors import TokentrailsError
+from ..figures.pieces.save import specification
+from ..figures.pieces.text import readable
+from ..figures.pieces.text_tokens import text_tokens
+from ..figures.ranks import rank_layers, similarity_layers, token_layers
+from ..files.states import Place, places, refuse_non_finite
+from ..metrics.geometry import lengths_of
+from ..metrics.ranks import Ranked
+from ..network.batches import texts_to_run
+from ..network.extract import run_batch
+from ..network.stream import StreamReader
+from ..settings import Experiment, Prompt
+from ..texts.tokenization import tokenize
+from ..texts.word_classes import word_class
+from .models import Loaded
+
+LABEL = "text"
+MOST_TOKENS = 256
+"""Tokens of a text, so that its states stay small."""
+MOST_SHOWN = 6
+"""Tokens that are compared."""
+NEAREST = 10
+
+_RANKS: dict[str, Any] = {
+    "label": pl.String,
+    "position": pl.Int32,
+    "layer": pl.Int32,
+    "site": pl.String,
+    "token": pl.String,
+    "word": pl.String,
+    "word_class": pl.String,
+    "text": pl.String,
+    "positional": pl.Boolean,
+    "cosine": pl.Float32,
+    "rank": pl.Int32,
+    "nearest": pl.List(pl.String),
+    "nearest_cosine": pl.List(pl.Float32),
+    "cosine_as_published": pl.Float32,
+    "rank_as_published": pl.Int32,
+}
+"""The columns of the table `ranks` that figures read."""
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """A text in a checkpoint.
+
+    Attributes
+    ----------
+    tokens: the tokens table; every token is a target.
+    states: of every token at each place, as the workflow stores them.
+    """
+
+    loaded: Loaded
+    tokens: pa.Table
+    states: dict[Place, Float32[np.ndarray, "t d"]]
+
+    @classmethod
+    def of(cls, loaded: Loaded, name: str, text: str, special_tokens: str) -> View:
+        """Cut a text and run the model once.
+
+        Raises
+        ------
+        TokentrailsError: for a text that the model cannot take, and for a state that is not finite.
+        """
+        experiment = Experiment(
+            name=LABEL,
+            file="the text",
+            models=(name,),
+            pooling="last",
+            special_tokens=special_tokens,
+            sites=tuple(loaded.sites),
+            analyses=(),
+            prompts=(Prompt(LABEL, text),),
+        )
+        longest = min(MOST_TOKENS, loaded.context_length)
+        encoded = loaded.files.encode([text], add_special_tokens=True, bos=False)[0]
+        if len(encoded.ids) > longest:
+            raise TokentrailsError(
+                f"the text has {len(encoded.ids)} tokens, and {longest} can be shown",
+                hint="shorten it; an experiment of the workflow takes longer ones.",
+            )
+        tokens, _ = tokenize(experiment, loaded.files, loaded.context_length, model=name)
+        return cls(loaded, tokens, _states(loaded, tokens, name))
+
+    @property
+    def depth(self) -> int:
+        return self.loaded.checkpoint.facts["depth"]
+
+    @property
+    def ids(self) -> list[int]:
+        return self.tokens["token_ids"][0].as_py()
+
+    def token_list(self) -> list[dict[str, Any]]:
+        """Each token: its entry, how people read it, its word, and whether it is a special one."""
+        entries = self.tokens["tokens"][0].as_py()
+        words = self.tokens["word"].to_pylist()
+        return [
+            {
+                "position": position,
+                "id": index,
+                "entry": entry,
+                "readable": readable(entry),
+                "word": word,
+                "special": index in self.loaded.special_ids,
+            }
+            for position, (index, entry, word) in enumerate(
+                zip(self.ids, entries, words, strict=True)
+            )
+        ]
+
+    def ranks(
+        self, positions: Sequence[int], site: str, matrix: str, nearest: int = NEAREST
+    ) -> pl.DataFrame:
+        """Rows of the table `ranks` for some tokens at a site, against one of `MATRICES`."""
+        at = [layer for place, layer in self.states if place == site]
+        hidden = np.stack([self.states[site, layer][positions] for layer in at], axis=1)
+        own = np.repeat(np.array(self.ids)[positions], len(at))
+        vocabulary = self.loaded.matrices[matrix]
+        # All layers at once: what is computed of the vocabulary is then computed once.
+        found = vocabulary.rank(hidden.reshape(-1, hidden.shape[-1]), own, nearest)
+        return self._frame(positions, site, at, found)
+
+    def _frame(
+        self, positions: Sequence[int], site: str, layers: Sequence[int], found: Ranked
+    ) -> pl.DataFrame:
+        entries, words = self.loaded.readout.entries, self.tokens["word"].to_pylist()
+        names, text = self.tokens["tokens"][0].as_py(), self.tokens["text"][0].as_py()
+        keys = [(position, layer) for position in positions for layer in layers]
+        known = found.rank >= 0
+        rows = [
+            {
+                "label": LABEL,
+                "position": position,
+                "layer": layer,
+                "site": site,
+                "token": names[position],
+                "word": words[position],
+                "word_class": word_class(words[position]),
+                "text": text,
+                "positional": False,
+                "cosine": float(found.cosine[i]) if known[i] else None,
+                "rank": int(found.rank[i]) if known[i] else None,
+                "nearest": [entries[row] for row in found.nearest[i]] if known[i] else None,
+                "nearest_cosine": found.nearest_cosine[i].tolist() if known[i] else None,
+            }
+            for i, (position, layer) in enumerate(keys)
+        ]
+        return pl.DataFrame(rows, _RANKS)
+
+    @torch.inference_mode()
+    def own_logprob(self, positions: Sequence[int]) -> pl.DataFrame | None:
+        """The column `own_logprob` of the table `own_token`, in nats; None without a head."""
+        readout = self.loaded.readout
+        if readout.parts.unembedding is None:
+            return None
+        layers = range(self.depth + 1)
+        hidden = np.stack([self.states["resid", layer][positions] for layer in layers])
+        device = readout.parts.embedding.device
+        states = torch.from_numpy(hidden).to(device).flatten(0, 1)
+        own = torch.tensor([self.ids[p] for p in positions], device=device).repeat(len(layers))
+        return self._numbers(positions, layers, readout.logprob(states, own).cpu().numpy())
+
+    def lengths(self, positions: Sequence[int], site: str) -> pl.DataFrame:
+        """Euclidean lengths of the states, in model units."""
+        layers = [layer for place, layer in self.states if place == site]
+        values = [lengths_of(self.states[site, layer][positions]) for layer in layers]
+        return self._numbers(positions, layers, np.concatenate(values))
+
+    def _numbers(
+        self, positions: Sequence[int], layers: Sequence[int], values: np.ndarray
+    ) -> pl.DataFrame:
+        """A value for each layer and, within it, each token."""
+        keys = [(position, layer) for layer in layers for position in positions]
+        frame = pl.DataFrame(keys, {"position": pl.Int32, "layer": pl.Int32}, orient="row")
+        return frame.with_columns(value=pl.Series(values.astype(np.float64)))
+
+    def figures(self, positions: Sequence[int], site: str, matrix: str) -> list[dict[str, Any]]:
+        """Identity, rank, own-token log-probability and length by layer, as specifications."""
+        ranks = self.ranks(positions, site, matrix)
+        tokens = text_tokens(ranks, LABEL)
+        stream = (
+            tokens
+            if site == "resid"
+            else text_tokens(self.ranks(positions, "resid", matrix, nearest=1), LABEL)
+        )
+        keys = ["position", "layer"]
+        with debug_mode(False):  # Altair checks what this project wrote, at every step: for tests
+            how: dict[str, Any] = {"show": LABEL, "row": matrix}
+            drawn = {
+                "similarity": similarity_layers(ranks, title="Identity", **how),
+                "rank": rank_layers(ranks, title="Rank", **how),
+            }
+            logprob = self.own_logprob(positions)
+            if logprob is not None:
+                drawn["own_token"] = token_layers(
+                    stream.join(logprob, on=keys, how="left").rename({"value": "own_logprob"}),
+                    "own_logprob",
+                    name="log-probability (nats)",
+                    notes=["Of the token itself, read through the final norm and the unembedding."],
+                    title="Own token",
+                )
+            drawn["length"] = token_layers(
+                tokens.join(self.lengths(positions, site), on=keys, how="left").rename(
+                    {"value": "length"}
+                ),
+                "length",
+                name="length (model units)",
+                notes=[f"Euclidean length of the state at {site}."],
+                title="Length",
+            )
+            return [{"name": name, "spec": specification(chart)} for name, chart in drawn.items()]
+
+
+def nearest_lists(ranks: pl.DataFrame) -> list[dict[str, Any]]:
+    """By token, its layers with cosine, rank and the nearest entries as people read them."""
+    found = []
+    for (position, token), rows in ranks.group_by("position", "token", maintain_order=True):
+        layers = [
+            {
+                "layer": row["layer"],
+                "cosine": row["cosine"],
+                "rank": row["rank"],
+                "nearest": [
+                    [readable(entry), cosine]
+                    for entry, cosine in zip(
+                        row["nearest"] or [], row["nearest_cosine"] or [], strict=True
+                    )
+                ],
+            }
+            for row in rows.iter_rows(named=True)
+        ]
+        found.append({"position": position, "readable": readable(str(token)), "layers": layers})
+    return found
+
+
+@torch.inference_mode()
+def _states(loaded: Loaded, tokens: pa.Table, name: str) -> dict[Place, Float32[np.ndarray, "t d"]]:
+    architecture = loaded.readout.architecture
+    read = places(loaded.sites, loaded.checkpoint.facts["depth"])
+    positions = [(position,) for position in tokens["last"].to_pylist()]
+    texts = texts_to_run(tokens["token_ids"].to_pylist(), positions, causal=architecture.causal)
+    with StreamReader(loaded.readout.model, architecture, read) as reader:
+        rows, wait = run_batch(reader, texts, causal=architecture.causal)
+        hidden = wait()
+    refuse_non_finite(hidden, rows, read, tokens["label"].to_pylist(), name)
+    back = np.argsort(rows)
+    return {place: hidden[index][back] for index, place in enumerate(read)}
