@@ -29,8 +29,10 @@ class Browser:
         assert CHROMIUM
         command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"]
         command += ["--remote-debugging-pipe", f"--user-data-dir={folder}", "about:blank"]
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        self.process = subprocess.Popen(command, pass_fds=(3, 4), preexec_fn=pipes, **quiet)
+        how: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        # Figures are drawn without the machine's fonts; a browser without any crashes.
+        how["env"] = {k: v for k, v in os.environ.items() if k != "FONTCONFIG_FILE"}
+        self.process = subprocess.Popen(command, pass_fds=(3, 4), preexec_fn=pipes, **how)
         os.close(read[0])
         os.close(write[1])
         self._out, self._in = os.fdopen(read[1], "wb", 0), os.fdopen(write[0], "rb")

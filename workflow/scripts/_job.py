@@ -24,10 +24,13 @@ prepare_process()
 def job(snakemake, libraries="tables"):
     """Run a script's work with its log file open, where these libraries are loaded already.
 
+    Without libraries it runs in this process, which sees Ctrl-C itself.
+
     What users can mend is said in one message. Anything else is our fault: the traceback goes to
     the log, and the message says where that is. Nothing that follows the block is run.
     """
-    run_in_fork(libraries)
+    if libraries:
+        run_in_fork(libraries)
     log = Path(snakemake.log[0])
     log.parent.mkdir(parents=True, exist_ok=True)
     logging.basicConfig(filename=log, filemode="w", level=logging.INFO, format="%(message)s")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from _job import job
 
-with job(snakemake, "torch"):
+with job(snakemake, libraries=None):
     from _torch import prepare_torch, quiet_transformers
 
     from tokentrails.explore.server import serve

@@ -14,6 +14,7 @@ import secrets
 import socket
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -353,7 +354,7 @@ def listen(port: int) -> socket.socket:
         raise TokentrailsError(
             f"port {port} is in use" if used else f"port {port}: {error.strerror}",
             where="explore.port",
-            hint="choose another one, or 0 for any free one: --config explore='{port: 0}'.",
+            hint="name another one in the configuration, or 0 for any free one: explore: {port: 0}.",
         ) from error
     return listener
 
@@ -361,7 +362,18 @@ def listen(port: int) -> socket.socket:
 def serve(
     folders: Mapping[str, Mapping[str, Path]], texts: Texts, device: torch.device, port: int
 ) -> None:
-    """Answer until Ctrl-C."""
+    """Answer until Ctrl-C.
+
+    Raises
+    ------
+    TokentrailsError: if there is no model, or as `listen` does.
+    """
+    if not folders:
+        raise TokentrailsError(
+            "there is no model whose weights are kept and that an experiment uses",
+            where="models",
+            hint="name one in an experiment, and leave 'keep_weights: false' out.",
+        )
     with listen(port) as listener:
         token = secrets.token_urlsafe(16)
         port = listener.getsockname()[1]
@@ -380,4 +392,5 @@ def serve(
             ws="none",
             timeout_graceful_shutdown=1,
         )
-        uvicorn.Server(config).run(sockets=[listener])
+        with suppress(KeyboardInterrupt):  # which uvicorn raises again when it has ended
+            uvicorn.Server(config).run(sockets=[listener])
