@@ -21,7 +21,7 @@ from tokentrails.explore import server as module
 from tokentrails.explore.keep import FOLDER, experiment_file
 from tokentrails.explore.models import MOST_LOADED, Models, Recent
 from tokentrails.explore.server import HEADER, HEADERS, Explorer, application, listen
-from tokentrails.explore.view import MOST_SHOWN, View
+from tokentrails.explore.view import MOST_SHOWN, NEAREST, View
 from tokentrails.files.states import StatesReader, StatesWriter, places
 from tokentrails.metrics.identity import identity
 from tokentrails.metrics.own_token import own_token
@@ -109,7 +109,7 @@ def test_ranks_and_identity_are_those_of_the_tables(explorer, stored, name):
                 view.tokens,
                 vocabulary,
                 word_classes=words,
-                nearest=5,
+                nearest=NEAREST,
                 baseline=NO_BASELINE,
                 offsets=None,
                 published=None,
@@ -118,7 +118,7 @@ def test_ranks_and_identity_are_those_of_the_tables(explorer, stored, name):
                 provenance=PROVENANCE,
             )
             expected = pl.DataFrame(pl.from_arrow(table)).sort("position", "layer")
-            found = view.ranks(positions, site, matrix, nearest=5)
+            found = view.ranks(positions, site, matrix)
             same = ["position", "layer", "token", "word", "word_class", "rank", "nearest"]
             assert found.select(same).equals(expected.select(same))
             np.testing.assert_allclose(found["cosine"], expected["cosine"], atol=1e-6)

@@ -7,6 +7,7 @@ JSON is taken, which no form of another page can send unasked.
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import json
 import logging
@@ -18,10 +19,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import anyio
 import torch
 import uvicorn
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -209,7 +210,7 @@ def application(explorer: Explorer, token: str, hosts: Sequence[str]) -> Any:
     token: that requests must carry.
     hosts: names and ports that they may call this server by.
     """
-    one_at_a_time = anyio.CapacityLimiter(1)
+    one_at_a_time = asyncio.Lock()
     under_way = 0
 
     def answer(compute: Callable[[Mapping[str, Any]], dict[str, Any]]) -> Any:
@@ -221,7 +222,8 @@ def application(explorer: Explorer, token: str, hosts: Sequence[str]) -> Any:
             under_way += 1
             try:
                 asked = await _json(request)
-                found = await anyio.to_thread.run_sync(compute, asked, limiter=one_at_a_time)
+                async with one_at_a_time:
+                    found = await run_in_threadpool(compute, asked)
             finally:
                 under_way -= 1
             return JSONResponse(found)
@@ -235,7 +237,7 @@ def application(explorer: Explorer, token: str, hosts: Sequence[str]) -> Any:
         return endpoint
 
     async def vega(request: Request) -> Response:
-        script = await anyio.to_thread.run_sync(page_script, _EMBED)
+        script = await run_in_threadpool(page_script, _EMBED)
         return Response(script, media_type="text/javascript")
 
     calls = ("choices", "tokens", "nearest", "figures", "experiment")
@@ -354,7 +356,7 @@ def listen(port: int) -> socket.socket:
         raise TokentrailsError(
             f"port {port} is in use" if used else f"port {port}: {error.strerror}",
             where="explore.port",
-            hint="name another one in the configuration, or 0 for any free one: explore: {port: 0}.",
+            hint="name another one in the configuration; 0 is any free one: explore: {port: 0}.",
         ) from error
     return listener
 

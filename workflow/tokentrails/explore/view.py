@@ -7,7 +7,7 @@ Every number comes from the functions that make the workflow's tables, every fig
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -73,6 +73,7 @@ class View:
     loaded: Loaded
     tokens: pa.Table
     states: dict[Place, Float32[np.ndarray, "t d"]]
+    _kept: dict[tuple[int, str, str], pl.DataFrame] = field(default_factory=dict)
 
     @classmethod
     def of(cls, loaded: Loaded, name: str, text: str, special_tokens: str) -> View:
@@ -128,16 +129,21 @@ class View:
             )
         ]
 
-    def ranks(
-        self, positions: Sequence[int], site: str, matrix: str, nearest: int = NEAREST
-    ) -> pl.DataFrame:
+    def ranks(self, positions: Sequence[int], site: str, matrix: str) -> pl.DataFrame:
         """Rows of the table `ranks` for some tokens at a site, against one of `MATRICES`."""
+        new = [p for p in positions if (p, site, matrix) not in self._kept]
+        if new:
+            found = self._rank(new, site, matrix).partition_by("position", as_dict=True)
+            self._kept.update({(p, site, matrix): rows for (p,), rows in found.items()})
+        return pl.concat(self._kept[p, site, matrix] for p in positions)
+
+    def _rank(self, positions: Sequence[int], site: str, matrix: str) -> pl.DataFrame:
         at = [layer for place, layer in self.states if place == site]
         hidden = np.stack([self.states[site, layer][positions] for layer in at], axis=1)
         own = np.repeat(np.array(self.ids)[positions], len(at))
-        vocabulary = self.loaded.matrices[matrix]
         # All layers at once: what is computed of the vocabulary is then computed once.
-        found = vocabulary.rank(hidden.reshape(-1, hidden.shape[-1]), own, nearest)
+        vocabulary = self.loaded.matrices[matrix]
+        found = vocabulary.rank(hidden.reshape(-1, hidden.shape[-1]), own, NEAREST)
         return self._frame(positions, site, at, found)
 
     def _frame(
@@ -201,7 +207,7 @@ class View:
         stream = (
             tokens
             if site == "resid"
-            else text_tokens(self.ranks(positions, "resid", matrix, nearest=1), LABEL)
+            else text_tokens(self.ranks(positions, "resid", matrix), LABEL)
         )
         keys = ["position", "layer"]
         with debug_mode(False):  # Altair checks what this project wrote, at every step: for tests
