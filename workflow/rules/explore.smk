@@ -9,11 +9,11 @@ rule explore:
         get_models,
     log:
         "<logs>/explore.log",
-    # All that there are: it is alone, and answers one question at a time.
-    threads: 64
     localrule: True
     conda:
         "../../envs/explore.yaml"
+    # All that there are: it is alone, and answers one question at a time.
+    threads: 64
     params:
         folders=get_folders,
         texts=get_prompts,
