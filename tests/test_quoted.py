@@ -62,6 +62,8 @@ NO_RESULT = re.compile(
 )
 # How models and experiments are made, which no run can change.
 DESIGN = (
+    "Words of one token, 32 of them",
+    "20,000 tokens of three plays",
     "(4 words × 2 senses × 4 sentences)",
     "below 0.1",
     "of 576",
