@@ -11,11 +11,12 @@ import polars as pl
 import pytest
 import torch
 import uvicorn
+import yaml
 from browser import CHROMIUM, Browser
 from starlette.testclient import TestClient
 from test_metrics import PROVENANCE
 
-from tokentrails.config.experiments import load_experiment_file
+from tokentrails.config.experiments import load_experiment, load_experiment_file
 from tokentrails.errors import TokentrailsError
 from tokentrails.explore import server as module
 from tokentrails.explore.keep import FOLDER, experiment_file
@@ -352,7 +353,12 @@ def test_the_saved_experiment_loads(client, tmp_path, monkeypatch, text):
     (prompt,) = content.prompts
     assert (prompt.label, prompt.prompt, prompt.is_whole) == ("seen", text, True)
     assert content.analyses == ("identity", "ranks", "own_token")
-    assert refusal(client, "experiment", **more, write=True)[1] == "the file is there already"
+    (entry,) = yaml.safe_load(found["entry"])["experiments"].values()
+    experiment = load_experiment("seen", entry)
+    assert (experiment.models, experiment.special_tokens) == (("gpt2",), "default")
+    assert experiment.ranks.sites == experiment.sites == ("resid", "resid_mid")
+    again = refusal(client, "experiment", **more, write=True)
+    assert again == (422, f"{path}: the file is there already")
 
 
 @pytest.mark.parametrize("name", ["", "../seen", "a/b", ".hidden", "a" * 65, "a\n"])

@@ -50,6 +50,7 @@ def config_entry(name: str, model: str, special_tokens: str, sites: Sequence[str
         "file": str(FOLDER / f"{name}.yaml"),
         "models": [model],
         "sites": list(sites),
+        "ranks": {"sites": list(sites)},
         "special_tokens": special_tokens,
     }
     return _yaml({"experiments": {name: entry}})

@@ -323,7 +323,8 @@ def _message(status: int, problem: str, hint: str) -> JSONResponse:
 async def _say(request: Request, error: Exception) -> Response:
     assert isinstance(error, TokentrailsError)
     status = error.status if isinstance(error, Refused) else 422
-    return _message(status, error.problem, error.hint)
+    where = f"{error.where}: " if error.where is not None else ""
+    return _message(status, where + error.problem, error.hint)
 
 
 async def _say_status(request: Request, error: Exception) -> Response:
