@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 import pytest
 import tiny
 import torch
+from config_files import refused
 from measures import statistics
 from test_metrics import PROVENANCE
 from tiny import CONFIGS
@@ -243,6 +244,14 @@ def test_a_short_text_has_no_loss(model, length):
     found = frame(attribution_causal(*given, provenance=PROVENANCE))
     assert found["loss_difference"].null_count() == len(found)
     assert found["identity_difference"].null_count() == (len(found) if length == 1 else 0)
+
+
+def test_texts_without_a_word_behind_the_first_position_are_refused(model):
+    made = model("gpt2")
+    readout = Readout(made.model, made.architecture, made.parts, made.names)
+    given = (made.tokens, made.tokens, [], readout, made.own, statistics(few=3))
+    with refused("no text has a word behind its first position"):
+        attribution_causal(*given, provenance=PROVENANCE)
 
 
 def test_few_at_once_is_all_at_once(model, monkeypatch):

@@ -4,6 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from config_files import refused
 from measures import PROVENANCE, frame, statistics
 
 from tokentrails.errors import TokentrailsError
@@ -298,3 +299,14 @@ def test_few_tokens_are_refused(monkeypatch):
     monkeypatch.setattr(module, "LEAST", 5_000)
     with pytest.raises(TokentrailsError, match=r"3,000 tokens.* 5,000 or more"):
         samples(tokens, 0)
+
+
+def test_a_text_of_few_types_is_refused():
+    _, _, tokens, _ = made()
+    same = tokens.set_column(
+        tokens.column_names.index("token_ids"),
+        "token_ids",
+        pa.array([[i % 7 for i in range(LENGTH)]] * N, tokens["token_ids"].type),
+    )
+    with refused("7 different tokens", "50 or more"):
+        samples(same, 0)

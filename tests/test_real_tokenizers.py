@@ -16,8 +16,9 @@ from tokentrails.config.experiments import load_experiment_file
 from tokentrails.models.source import sha256_of
 from tokentrails.models.tokenizer import PROBES, save_tokenizer
 from tokentrails.settings import Experiment, Prompt, Words
+from tokentrails.texts.frequent_words import frequent_words
 from tokentrails.texts.tokenization import TokenizerFiles, tokenize
-from tokentrails.texts.word_list import Entry, WordList, frequent_words
+from tokentrails.texts.word_list import Entry, WordList
 from tokentrails.texts.words import tokenize_words
 
 pytestmark = pytest.mark.slow

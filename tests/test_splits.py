@@ -181,6 +181,16 @@ def test_what_cannot_be_cut_is_listed(files):
     )
 
 
+def test_words_at_position_0_or_unlike_the_others_in_front_are_left_out(files):
+    first = Prompt("first", "bank was there.", None, "bank")
+    quoted = Prompt("quoted", 'The cold "bank" was there.', None, "bank")
+    rows, skipped = run(files("gpt_neox"), [*TEXTS, first, quoted])
+    assert {row["label"].split("~")[0] for row in rows} == {*WORDS}
+    reasons = {row["label"]: row["reason"] for row in skipped}
+    assert {"first", "quoted"} <= reasons.keys()
+    assert len(reasons) == 2
+
+
 def test_the_file_of_the_repository_has_words_enough():
     made = load_experiment_file(
         str(Path(__file__).parent.parent / "config/experiments/splits.yaml")

@@ -20,10 +20,11 @@ from tokenizers.models import BPE
 
 from tokentrails.errors import TokentrailsError
 from tokentrails.settings import Experiment, Words
+from tokentrails.texts.frequent_words import frequent_words
 from tokentrails.texts.spans import is_word
 from tokentrails.texts.template import Template
 from tokentrails.texts.tokenization import TokenizerFiles
-from tokentrails.texts.word_list import Entry, WordList, frequent_words
+from tokentrails.texts.word_list import Entry, WordList
 from tokentrails.texts.words import tokenize_words
 
 ROOT = Path(__file__).parent.parent

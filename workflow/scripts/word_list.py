@@ -4,7 +4,7 @@ from _job import job
 
 with job(snakemake):
     from tokentrails.files.atomic import write_text
-    from tokentrails.texts.word_list import frequent_words
+    from tokentrails.texts.frequent_words import frequent_words
 
     words = frequent_words(snakemake.params.n)
     write_text(snakemake.output[0], "\n".join(words) + "\n")

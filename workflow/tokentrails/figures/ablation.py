@@ -66,7 +66,7 @@ def ablation(
         "at all positions but the first, and the model runs on: difference, with the mean minus as "
         "it is. Strongest: the head with the largest mean contribution to identity in its block, "
         "in the same texts; another head: drawn at random.",
-        f"Means over {n:,} tokens of words in {texts:,} texts, without position 0. {band} "
+        f"Means over {n:,} tokens in {texts:,} texts, without position 0. {band} "
         "The scales follow the square root.",
     ]
     chart = alt.concat(*panels, columns=_COLUMNS)

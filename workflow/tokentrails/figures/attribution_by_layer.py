@@ -118,4 +118,4 @@ def _units(table: pl.DataFrame, confidence: float) -> str:
     n, texts = table.select(pl.col("n").max(), pl.col("n_texts").max()).row(0)
     band = f" {band_note(confidence, 'texts')}" if texts > 1 else " One text has no interval."
     most = "at most " if table["model"].n_unique() > 1 else ""
-    return f"Means over {most}{n:,} tokens of words in {texts:,} texts, without position 0.{band}"
+    return f"Means over {most}{n:,} tokens in {texts:,} texts, without position 0.{band}"

@@ -75,8 +75,7 @@ def own_token(
         "As if the model ended at each layer: through the final norm and the unembedding, of "
         "encoders the masked-token head; by cosine among the embeddings. Ranks: means of "
         "log(1 + rank). Log-probabilities, entropy and divergence in nats.",
-        f"{n:,} tokens of words in {texts:,} texts, without position 0. "
-        + band_note(confidence, "texts"),
+        f"{n:,} tokens in {texts:,} texts, without position 0. " + band_note(confidence, "texts"),
     ]
     if lenses:
         notes.append(f"Lenses, affine maps of the stream before the head: {', '.join(lenses)}.")

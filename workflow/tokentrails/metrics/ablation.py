@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Float, Float32, Float64
 from torch import Tensor
 
+from ..errors import TokentrailsError
 from ..network.ablation import Ablated, Ablation, ablated, mean_outputs
 from ..network.parts import Parts
 from ..statistics.settings import Statistics
@@ -47,7 +48,7 @@ MEANINGS = {
     "are the heads with the largest, whatever its sign, in the same texts: intervals are given "
     "this choice",
     "identity": "mean cosine of states after the block with the token's own embedding, over the "
-    "tokens of words, without those at position 0",
+    "tokens of words and punctuation, without those at position 0",
     "last_identity": "the same after the last block",
     "loss": "mean of minus log-probability: of the next token where a position sees what is before "
     "it alone, else of the token itself (through the masked-token head); null: without a head",
@@ -160,6 +161,12 @@ def attribution_causal(
         for part in slices(len(ablations), max(1, AT_ONCE // len(text.token_ids))):
             states = ablated(model, architecture, text.token_ids, ablations[part])
             rows.append(_frame(text, keys[part], _measures(states, text, e, readout)))
+    if not rows:
+        raise TokentrailsError(
+            "no text has a word behind its first position, so that nothing is there to be changed",
+            where="the analysis ablation",
+            hint="give the experiment file texts of several words.",
+        )
     return _table(pl.concat(rows), keys, tokens, statistics, provenance)
 
 

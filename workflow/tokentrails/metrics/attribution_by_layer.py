@@ -24,8 +24,8 @@ MEANINGS = {
     **PART_MEANINGS,
     "part": f"{PART_MEANINGS['part']}; heads: the sum of all heads; total: of all parts, which is "
     "the change of identity",
-    "mean": "of the contributions to identity, over the tokens of words, without those at "
-    "position 0",
+    "mean": "of the contributions to identity, over the tokens of words and punctuation, without "
+    "those at position 0",
     "n": "how many tokens",
 }
 

@@ -34,6 +34,8 @@ FITTED = ("orthogonal", "ridge")
 
 LEAST, ENOUGH = 5_000, 20_000
 """Tokens without which maps are not fitted, and those from which on they are not called few."""
+TYPES = 50
+"""Types without which nothing is fitted: a fifth of them is tested."""
 TESTED = 400
 """Most tokens that are looked up at one place, which is most of the work."""
 HALF = 0.5
@@ -130,7 +132,7 @@ def samples(tokens: pa.Table, seed: int) -> dict[str, Sample]:
 
     Raises
     ------
-    TokentrailsError: if there are fewer than `LEAST` tokens, or ten types.
+    TokentrailsError: if there are fewer than `LEAST` tokens, or `TYPES` types.
     """
     frame = pl.DataFrame(pl.from_arrow(tokens.select(COLUMNS)))
     position, is_word = frame["first"].to_numpy(), (frame["word"] != "").to_numpy()
@@ -146,6 +148,13 @@ def samples(tokens: pa.Table, seed: int) -> dict[str, Sample]:
     behind = kept[is_word[kept - 1]]
     targets = {"own": (kept, own[kept]), "previous": (behind, own[behind - 1])}
     types = np.unique(own[is_word])
+    if len(types) < TYPES:
+        raise TokentrailsError(
+            f"the texts have {len(types)} different tokens, of which maps are fitted to some and "
+            f"tested on others: {TYPES} or more are needed",
+            where="the analysis decodability",
+            hint="give the experiment file a text of more different words.",
+        )
     part = np.full(types[-1] + 1, -1)
     part[np.random.default_rng([seed, 0]).permutation(types)] = np.arange(len(types)) % 5
     return {

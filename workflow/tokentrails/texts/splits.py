@@ -64,9 +64,10 @@ def tokenize_splits(
     for row in every:
         if row["n_tokens"] > 1:
             _skip(skipped, row, f"cut into {row['n_tokens']} tokens as it is")
+    bases = _inside_and_alike(bases, skipped)
     if not bases:
         raise TokentrailsError(
-            f"none of the targets is one token for {model!r}",
+            f"none of the targets is one token behind the first position for {model!r}",
             where=experiment.file,
             hint="choose more frequent words, or leave this model out of the experiment.",
         )
@@ -107,6 +108,27 @@ def tokenize_splits(
     tokens = tokens.append_column("variant", pa.array([row["variant"] for row in rows]))
     tokens = tokens.append_column("base", pa.array([row["base"] for row in rows], pa.int32()))
     return tokens, pa.Table.from_pylist(skipped, schema=SKIPPED)
+
+
+def _inside_and_alike(
+    bases: list[dict[str, Any]], skipped: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Those that stand behind the first position, with a space in front where most have one.
+
+    States of position 0 are of their own, and a word's pieces control another word's only where
+    both begin alike.
+    """
+    spaced = [surface(row["tokens"][row["first"]]).startswith(" ") for row in bases]
+    most = 2 * sum(spaced) > len(spaced)
+    kept = []
+    for row, has_space in zip(bases, spaced, strict=True):
+        if row["first"] == 0:
+            _skip(skipped, row, "it is at position 0, whose states are unlike all others")
+        elif has_space != most:
+            _skip(skipped, row, f"it has {'no' if most else 'a'} space in front, unlike most")
+        else:
+            kept.append(row)
+    return kept
 
 
 def _skip(skipped: list[dict[str, Any]], row: Mapping[str, Any], reason: str) -> None:

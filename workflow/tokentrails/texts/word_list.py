@@ -72,13 +72,3 @@ def _text_of(line: bytes, where: str) -> str:
         hint = "a word list has one word a line and nothing else."
         raise TokentrailsError(problem, where=where, hint=hint)
     return text
-
-
-def frequent_words(n: int) -> list[str]:
-    """The n most frequent English words of the large list of `wordfreq`, the first one first.
-
-    Numbers of several digits are not among them: wordfreq estimates those by their form.
-    """
-    import wordfreq
-
-    return wordfreq.top_n_list("en", n, wordlist="large")

@@ -1,0 +1,13 @@
+"""The list of frequent words of a package, which nobody else needs who reads lists."""
+
+from __future__ import annotations
+
+import wordfreq
+
+
+def frequent_words(n: int) -> list[str]:
+    """The n most frequent English words of the large list of `wordfreq`, the first one first.
+
+    Numbers of several digits are not among them: wordfreq estimates those by their form.
+    """
+    return wordfreq.top_n_list("en", n, wordlist="large")
