@@ -74,7 +74,7 @@ def test_each_model_has_a_panel():
     assert list(drawn) == ["m", "other"]
     found = {name: {p["series"] for p in line_points(panel)} for name, panel in drawn.items()}
     assert found["other"] - found["m"] == {"attention bias"}
-    assert "at most 90 tokens of words in 9 texts" in notes(chart)
+    assert "at most 90 tokens in 9 texts" in notes(chart)
 
 
 def test_one_text_has_no_interval():
