@@ -121,6 +121,17 @@ def test_ablations_are_those_of_the_mlp_the_strongest_head_and_another():
     assert heads == {1}
 
 
+def test_ablations_of_controls_are_means_over_draws_of_the_mlp_and_the_strongest_head():
+    draws = [causal().with_columns(pl.lit(name).alias("checkpoint")) for name in ("draw0", "draw1")]
+    draws[1] = draws[1].with_columns(pl.col("loss_difference") * 2)
+    drawn = panels(ablation(causal(), pl.concat(draws), **BAND))["loss, in nats"]
+    found = squares(line_points(drawn))
+    assert len(found) == 15
+    assert found["random weights, MLP", 2] == approx(1.5 * found["MLP", 2], abs=1e-5)
+    head = found["random weights, strongest head", 2]
+    assert head == approx(1.5 * found["strongest head", 2], abs=1e-5)
+
+
 def test_a_model_without_a_head_for_words_has_no_loss():
     assert "loss, in nats" not in panels(ablation(causal(loss=False), **BAND))
 

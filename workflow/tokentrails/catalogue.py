@@ -61,6 +61,8 @@ class Analysis:
     kinds: experiments that may ask for it.
     default: kinds that have it where the file names no analyses.
     target: the rule that makes its tables, figures and documents alone; empty for none.
+    on_states: whether it reads the states that are stored for it; the others run the model, or
+        have sites of their own.
     gpu_rule, products: the rule that runs the model for it, and what that costs.
     similarity: whether it compares states with those of random pairs, the baseline.
     several_checkpoints: whether a model with one checkpoint is left out of it.
@@ -71,6 +73,7 @@ class Analysis:
     kinds: tuple[Kind, ...]
     default: tuple[Kind, ...] = ()
     target: str = ""
+    on_states: bool = False
     gpu_rule: str = ""
     products: Products = Products()
     similarity: bool = False
@@ -196,20 +199,20 @@ DOCUMENT_SUFFIXES = ("xlsx", "html")
 ANALYSES = (
     Analysis(BASELINE, ()),
     Analysis("identity", (Kind.TARGETS, Kind.WHOLE), (Kind.TARGETS,), target="half_life",
-        similarity=True),
-    Analysis("context", (Kind.TARGETS,), (Kind.TARGETS,), similarity=True),
-    Analysis("senses", (Kind.TARGETS,), target="senses", similarity=True),
+        on_states=True, similarity=True),
+    Analysis("context", (Kind.TARGETS,), (Kind.TARGETS,), on_states=True, similarity=True),
+    Analysis("senses", (Kind.TARGETS,), target="senses", on_states=True, similarity=True),
     Analysis("convergence", (Kind.TARGETS, Kind.WORDS), (Kind.WORDS,), target="convergence",
-        several_checkpoints=True),
+        on_states=True, several_checkpoints=True),
     Analysis("perturbation", (Kind.CONTEXTS, Kind.SENTENCES), (Kind.CONTEXTS, Kind.SENTENCES),
-        target="perturbation", similarity=True),
+        target="perturbation", on_states=True, similarity=True),
     Analysis("ranks", (Kind.TARGETS, Kind.WHOLE), (Kind.WHOLE,), target="vocabulary",
         gpu_rule="ranks", products=Products(per_layer=4),  # at two sites, raw and standardised
         similarity=True),
     Analysis("own_token", (Kind.WHOLE,), target="own_token", gpu_rule="own_token_table",
         products=Products(per_layer=3)),  # in two spaces, in one for two tokens
     Analysis("matched_groups", (Kind.WHOLE,), target="matched_groups"),
-    Analysis("geometry", (Kind.TARGETS, Kind.WHOLE, Kind.WORDS), target="geometry"),
+    Analysis("geometry", (Kind.TARGETS, Kind.WHOLE, Kind.WORDS), target="geometry", on_states=True),
     Analysis("heads", (Kind.WHOLE,), target="heads", gpu_rule="head_tables",
         products=Products(per_head=3), inside=True),  # two patterns and a message
     Analysis("neurons", (Kind.WHOLE,), target="neurons", gpu_rule="activations",
@@ -220,10 +223,12 @@ ANALYSES = (
         products=Products(constant=1), inside=True),
     Analysis("ablation", (Kind.WHOLE,), target="ablation", gpu_rule="ablation_table",
         products=Products(per_layer=3), inside=True),  # a run each of a head, another one, the MLP
-    Analysis("splits", (Kind.SPLITS,), (Kind.SPLITS,), target="splits", gpu_rule="splits_table",
-        products=Products(per_layer=2), similarity=True),  # raw and standardised
+    Analysis("splits", (Kind.SPLITS,), (Kind.SPLITS,), target="splits", on_states=True,
+        gpu_rule="splits_table", products=Products(per_layer=2),  # raw and standardised
+        similarity=True),
     Analysis("decodability", (Kind.CORPUS,), (Kind.CORPUS,), target="decodability",
-        gpu_rule="decodability_tables", products=Products(per_layer=1)),  # of a few of the tokens
+        on_states=True, gpu_rule="decodability_tables",
+        products=Products(per_layer=1)),  # of a few of the tokens
 )
 # fmt: on
 
@@ -370,8 +375,8 @@ FIGURES = (
         control="attribution_by_layer", options=_BAND, target="attribution"),
     Figure("ablation", ("attribution_causal",),
         "what changes where a head or an MLP gives its mean, by layer",
-        _RUN + "identity and loss without heads and MLPs", "Circuits", options=_BAND,
-        target="ablation"),
+        _RUN + "identity and loss without heads and MLPs", "Circuits",
+        control="attribution_causal", options=_BAND, target="ablation"),
     Figure("convergence", _GROUPS, "similarity to the reference checkpoint at each layer",
         _ACROSS + "convergence during training", "Convergence", scope=Scope.ACROSS, options=_BAND,
         target="convergence"),

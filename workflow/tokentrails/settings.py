@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from itertools import chain
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from .catalogue import CATALOGUE, Catalogue, Figure, Kind, Table
 
@@ -409,7 +409,7 @@ class Experiment(_Texts):
     ranks: of the analysis of that name; None without it.
     circuits: of the analyses that look inside the blocks; None without any of them.
     replicates: sets of models that are compared as one; their members are among `models`.
-    checkpoints: those that it runs on besides the reference; None for all.
+    checkpoints: `all`, `reference`, or those that it runs on besides the reference.
     """
 
     name: str
@@ -434,7 +434,7 @@ class Experiment(_Texts):
     ranks: Ranks | None = None
     circuits: Circuits | None = None
     replicates: tuple[str, ...] = ()
-    checkpoints: tuple[str, ...] | None = None
+    checkpoints: Literal["all", "reference"] | tuple[str, ...] = "all"
 
     @cached_property
     def hash(self) -> str:
@@ -461,10 +461,14 @@ class Experiment(_Texts):
 
     def checkpoints_of(self, model: Model | Replicates) -> tuple[str, ...]:
         """The checkpoints of a model that it runs on, in their order."""
-        if self.checkpoints is None:
+        if self.checkpoints == "all":
             return model.checkpoints
-        wanted = {*self.checkpoints, model.reference}
+        wanted = {*self.named_checkpoints, model.reference}
         return tuple(name for name in model.checkpoints if name in wanted)
+
+    @property
+    def named_checkpoints(self) -> tuple[str, ...]:
+        return () if isinstance(self.checkpoints, str) else self.checkpoints
 
     @property
     def token_settings(self) -> dict[str, Any]:

@@ -37,9 +37,7 @@ from .senses import check_senses
 # The analyses that look inside the blocks.
 _INSIDE = [each.name for each in ANALYSES if each.inside]
 
-# Those that read the stored states. The others run the model, or have sites of their own.
-_ON_STATES = {each.name for each in ANALYSES if each.kinds and not each.gpu_rule}
-_ON_STATES = _ON_STATES - {"matched_groups"} | {"decodability", "splits"}
+_ON_STATES = {each.name for each in ANALYSES if each.on_states}
 
 
 def load_experiment(
@@ -73,7 +71,6 @@ def load_experiment(
         )
     has_circuits = not set(_INSIDE).isdisjoint(content.analyses)
     _refuse_unused(entry, content, has_circuits, here)
-    named = filled["checkpoints"]
     Template.parse(filled["template"], here / "template")
     if "shuffle" in entry:
         content = _shuffled(content, file, entry["shuffle"], here / "shuffle")
@@ -84,7 +81,6 @@ def load_experiment(
         filled | vars(content),
         name=name,
         models=entry.get("models", models),
-        checkpoints={"all": None, "reference": ()}.get(named) if isinstance(named, str) else named,
         ranks=_ranks(filled, content.prompts, here) if "ranks" in content.analyses else None,
         circuits=_circuits(filled, content.prompts, here) if has_circuits else None,
     )

@@ -191,8 +191,8 @@ def _baseline(
     used = {name for experiment in compared for name in experiment.models}
     sites = sorted({site for experiment in compared for site in experiment.sites})
     entry = {"file": file, "models": [name for name in models if name in used], "sites": sites}
-    if None not in (looked_at := [experiment.checkpoints for experiment in compared]):
-        entry["checkpoints"] = sorted({name for names in looked_at for name in names or ()})
+    if all(experiment.checkpoints != "all" for experiment in compared):
+        entry["checkpoints"] = sorted({n for each in compared for n in each.named_checkpoints})
     return {BASELINE: load_experiment(BASELINE, entry, where=where)}
 
 
@@ -200,7 +200,7 @@ def _check_checkpoints(experiment: Experiment, models: dict[str, Model], where: 
     """Refuse checkpoints that no model has, and what compares them where no model has several."""
     runs_on = [models[name] for name in experiment.models]
     there = {name: None for model in runs_on for name in model.checkpoints}
-    for name in experiment.checkpoints or ():
+    for name in experiment.named_checkpoints:
         if name not in there:
             raise (where / "checkpoints").error(
                 f"none of the experiment's models has a checkpoint {name!r}",

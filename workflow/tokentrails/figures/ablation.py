@@ -6,8 +6,8 @@ import altair as alt
 import polars as pl
 
 from .pieces.lines import edges, line_panel
-from .pieces.notes import band_note
-from .pieces.points import points_frame
+from .pieces.notes import CONTROL, band_note, control_notes
+from .pieces.points import mapped, over_draws, points_frame
 from .pieces.roots import block_frame, rooted
 from .pieces.theme import GREY, PALETTE, figure, nothing_to_show
 
@@ -17,32 +17,35 @@ _PANELS = {
     "last_identity_difference": ("identity after the last block", "difference, part at its mean"),
     "loss_difference": ("loss, in nats", "difference, part at its mean"),
 }
-_LINES = {"MLP": PALETTE[1], "strongest head": PALETTE[0], "another head": GREY}
+_MLP, _STRONGEST, _OTHER = "MLP", "strongest head", "another head"
+_LINES = {_MLP: PALETTE[1], _STRONGEST: PALETTE[0], _OTHER: PALETTE[2]}
+_CONTROLS = {name: f"{CONTROL}, {name}" for name in (_MLP, _STRONGEST)}
 _COLUMNS, _WIDTH, _HEIGHT = 2, 320, 200
 _TOOLTIP = ("series", "head", "n", "n_texts")
 
 
 def ablation(
-    attribution_causal: pl.DataFrame, *, title: str, confidence: float
+    attribution_causal: pl.DataFrame,
+    control: pl.DataFrame | None = None,
+    *,
+    title: str,
+    confidence: float,
 ) -> alt.TopLevelMixin:
     """A panel per measure, a line for the MLPs, the strongest heads and heads drawn at random.
 
-    `attribution_causal` is the table of that name of one model and checkpoint.
+    `attribution_causal` is the table of that name of one model and checkpoint, `control` the same
+    of random weights, of all draws.
     """
-    strongest = pl.col("contribution").abs() == pl.col("contribution").abs().max()
-    is_head = (pl.col("part") == "head") & ~pl.col("control")
-    rows = attribution_causal.filter(~is_head | strongest.over("layer", "part", "control"))
-    line = (
-        pl.when(is_head)
-        .then(pl.lit("strongest head"))
-        .when("control")
-        .then(pl.lit("another head"))
-        .otherwise(pl.lit("MLP"))
-    )
-    rows = rows.with_columns(line=line).unique(["layer", "line"], keep="first", maintain_order=True)
+    rows = _rows(attribution_causal)
     parts = {}
     for measure, words in _PANELS.items():
-        drawn = _points(rows, measure)
+        ends = (f"{measure}_low", f"{measure}_high")
+        drawn = _points(rows, measure, ends if ends[0] in rows.columns else None, _LINES)
+        if control is not None:
+            grey = over_draws(_rows(control), measure, "line", "layer")
+            grey = grey.with_columns(pl.col("line").replace(_CONTROLS))
+            tints = dict.fromkeys(_CONTROLS.values(), GREY)
+            drawn = pl.concat([drawn, _points(grey, measure, ("low", "high"), tints)])
         if len(drawn):
             parts[words] = drawn
     if not parts:
@@ -68,20 +71,34 @@ def ablation(
         "in the same texts; another head: drawn at random.",
         f"Means over {n:,} tokens in {texts:,} texts, without position 0. {band} "
         "The scales follow the square root.",
+        *control_notes(control),
     ]
     chart = alt.concat(*panels, columns=_COLUMNS)
     return figure(chart, title=title, notes=notes, width=_COLUMNS * (_WIDTH + 110))
 
 
-def _points(rows: pl.DataFrame, measure: str) -> pl.DataFrame:
-    nothing = pl.lit(None, pl.Float64)
-    ends = {end: f"{measure}_{end}" for end in ("low", "high")}
-    shown = rows.with_columns(
-        **{
-            f"_{end}": pl.col(name) if name in rows.columns else nothing
-            for end, name in ends.items()
-        }
+def _rows(attribution_causal: pl.DataFrame) -> pl.DataFrame:
+    """A row for each block and line: of the heads that are not drawn, the strongest."""
+    line = (
+        pl.when(pl.col("head").is_null())
+        .then(pl.lit(_MLP))
+        .when("control")
+        .then(pl.lit(_OTHER))
+        .otherwise(pl.lit(_STRONGEST))
     )
-    tint = pl.col("line").replace_strict(_LINES, return_dtype=pl.String)
+    keys = ("model", "checkpoint", "line", "layer")
+    rows = attribution_causal.with_columns(line=line, size=pl.col("contribution").abs())
+    rows = rows.sort(*keys, -pl.col("size"), "head", nulls_last=True)
+    return rows.unique(keys, keep="first", maintain_order=True)
+
+
+def _points(
+    rows: pl.DataFrame, measure: str, ends: tuple[str, str] | None, tints: dict[str, str]
+) -> pl.DataFrame:
+    shown = rows.filter(pl.col("line").is_in(list(tints)))
+    if ends is None:
+        ends = ("low", "high")
+        shown = shown.with_columns(pl.lit(None, pl.Float64).alias(end) for end in ends)
     kept = ("layer", "head", "n", "n_texts")
-    return rooted(points_frame(shown, measure, ("_low", "_high"), *kept, line="line", colour=tint))
+    tint = mapped("line", tints)
+    return rooted(points_frame(shown, measure, ends, *kept, line="line", colour=tint))

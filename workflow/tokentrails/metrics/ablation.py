@@ -18,20 +18,17 @@ from jaxtyping import Float, Float32, Float64
 from torch import Tensor
 
 from ..errors import TokentrailsError
-from ..network.ablation import Ablated, Ablation, ablated, mean_outputs
+from ..network.ablation import AT_ONCE, Ablated, Ablation, ablated, mean_outputs
 from ..network.parts import Parts
 from ..statistics.settings import Statistics
 from ..texts.whole import WholeText, whole_texts
 from ..vocabulary.cosines import slices
-from .attribution_by_layer import PART_MEANINGS, words_behind_first
+from .attribution_by_layer import PART_MEANINGS
 from .columns.frame import run_table
 from .columns.means import MEANINGS as MEAN_MEANINGS
 from .columns.means import mean_curves
-from .columns.whole_texts import each_text
+from .columns.whole_texts import each_text, word_rows
 from .own_token import Readout
-
-AT_ONCE = 4096
-"""Most tokens that run together, those of a text once for each ablation."""
 
 MEASURES = ("identity", "last_identity", "loss")
 _KEYS = ("layer", "part", "head", "control")
@@ -230,7 +227,7 @@ def _table(
 ) -> pa.Table:
     values = [f"{name}{end}" for name in MEASURES for end in ("", "_ablated", "_difference")]
     curves = mean_curves(
-        words_behind_first(rows, tokens).with_columns(site=pl.lit("resid")),
+        word_rows(rows, tokens).with_columns(site=pl.lit("resid")),
         by=[key for key in _KEYS if key != "layer"],
         values=values,
         statistics=statistics,

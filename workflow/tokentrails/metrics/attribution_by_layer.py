@@ -11,6 +11,7 @@ from ..statistics.settings import Statistics
 from .columns.frame import run_table
 from .columns.means import MEANINGS as MEAN_MEANINGS
 from .columns.means import mean_curves
+from .columns.whole_texts import word_rows
 
 PART_MEANINGS = {
     "layer": "index of the block",
@@ -40,7 +41,7 @@ def attribution_by_layer(
     table: `attribution_cosine`.
     tokens: of the same texts, which tells special tokens from words.
     """
-    parts = words_behind_first(pl.DataFrame(pl.from_arrow(table)), tokens).select(
+    parts = word_rows(pl.DataFrame(pl.from_arrow(table)), tokens).select(
         "label", "position", "layer", "part", "head", pl.col("contribution").cast(pl.Float64)
     )
     keys = ["label", "position", "layer"]
@@ -66,17 +67,3 @@ def attribution_by_layer(
     title = "attribution_by_layer: what heads and MLPs do to identity, means over tokens"
     units = dict.fromkeys(("mean", "ci_low", "ci_high"), "cosine")
     return run_table(frame, title, dict(provenance) | statistics.provenance, MEANINGS, units)
-
-
-def words_behind_first(table: pl.DataFrame, tokens: pa.Table) -> pl.DataFrame:
-    """The rows of a table of tokens that are of words, and not of position 0.
-
-    Parameters
-    ----------
-    table: with the columns label and position.
-    tokens: of the same texts.
-    """
-    words = pl.DataFrame(pl.from_arrow(tokens.select(["label", "first", "word"])))
-    words = words.filter(pl.col("word").str.strip_chars() != "", pl.col("first") > 0)
-    places = words.select("label", position=pl.col("first").cast(pl.Int32))
-    return table.join(places, on=["label", "position"], how="semi", maintain_order="left")

@@ -15,6 +15,9 @@ from torch import Tensor, nn
 
 from .architectures import Architecture
 
+AT_ONCE = 4096
+"""Most tokens that run together, those of a text once for each ablation."""
+
 
 @dataclass(frozen=True, eq=False)
 class Ablation:
@@ -64,13 +67,14 @@ def mean_outputs(
         sums[key] = sums.get(key, 0) + later.double().sum(dim=(0, 1))
 
     for length, group in groupby(sorted(texts, key=len), key=len):
-        ids = list(group)
+        ids, most = list(group), max(1, AT_ONCE // length)
         with ExitStack() as hooks:
             for layer, block in enumerate(blocks):
                 heads, mlp = _parts(block, architecture)
                 _change_input(hooks, heads, partial(add, ("heads", layer), length))
                 _change_output(hooks, mlp, partial(add, ("mlp", layer), length))
-            _run(model, ids)
+            for start in range(0, len(ids), most):
+                _run(model, ids[start : start + most])
         n += len(ids) * (length - 1)
     each = range(len(blocks))
     heads, mlp = (
