@@ -16,6 +16,7 @@ import socket
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -231,13 +232,17 @@ def application(explorer: Explorer, token: str, hosts: Sequence[str]) -> Any:
         return endpoint
 
     def page(name: str, kind: str) -> Any:
+        content = Path(__file__).with_name(name).read_bytes()
+
         async def endpoint(request: Request) -> Response:
-            return Response(Path(__file__).with_name(name).read_bytes(), media_type=kind)
+            return Response(content, media_type=kind)
 
         return endpoint
 
+    vega_script = cache(partial(page_script, _EMBED))
+
     async def vega(request: Request) -> Response:
-        script = await run_in_threadpool(page_script, _EMBED)
+        script = await run_in_threadpool(vega_script)
         return Response(script, media_type="text/javascript")
 
     calls = ("choices", "tokens", "nearest", "figures", "experiment")

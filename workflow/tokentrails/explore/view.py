@@ -22,14 +22,16 @@ from ..figures.pieces.save import specification
 from ..figures.pieces.text import readable
 from ..figures.pieces.text_tokens import text_tokens
 from ..figures.ranks import rank_layers, similarity_layers, token_layers
-from ..files.states import Place, places, refuse_non_finite
+from ..files.states import Layer, Place, places, refuse_non_finite
+from ..metrics.columns.frame import RUN
 from ..metrics.geometry import lengths_of
-from ..metrics.ranks import Ranked
+from ..metrics.ranks import ranks
 from ..network.batches import texts_to_run
 from ..network.extract import run_batch
 from ..network.stream import StreamReader
 from ..settings import Experiment, Prompt
-from ..texts.tokenization import tokenize
+from ..statistics.baseline import NO_BASELINE
+from ..texts.tokenization import NO_TOKEN, cut
 from ..texts.word_classes import word_class
 from .models import Loaded
 
@@ -40,25 +42,6 @@ MOST_SHOWN = 6
 """Tokens that are compared."""
 NEAREST = 10
 
-_RANKS: dict[str, Any] = {
-    "label": pl.String,
-    "position": pl.Int32,
-    "layer": pl.Int32,
-    "site": pl.String,
-    "token": pl.String,
-    "word": pl.String,
-    "word_class": pl.String,
-    "text": pl.String,
-    "positional": pl.Boolean,
-    "cosine": pl.Float32,
-    "rank": pl.Int32,
-    "nearest": pl.List(pl.String),
-    "nearest_cosine": pl.List(pl.Float32),
-    "cosine_as_published": pl.Float32,
-    "rank_as_published": pl.Int32,
-}
-"""The columns of the table `ranks` that figures read."""
-
 
 @dataclass(frozen=True, eq=False)
 class View:
@@ -66,11 +49,13 @@ class View:
 
     Attributes
     ----------
+    name: of the model.
     tokens: the tokens table; every token is a target.
     states: of every token at each place, as the workflow stores them.
     """
 
     loaded: Loaded
+    name: str
     tokens: pa.Table
     states: dict[Place, Float32[np.ndarray, "t d"]]
     _kept: dict[tuple[int, str, str], pl.DataFrame] = field(default_factory=dict)
@@ -94,14 +79,14 @@ class View:
             prompts=(Prompt(LABEL, text),),
         )
         longest = min(MOST_TOKENS, loaded.context_length)
-        encoded = loaded.files.encode([text], add_special_tokens=True, bos=False)[0]
-        if len(encoded.ids) > longest:
+        tokens, skipped = cut(experiment, loaded.files, longest, model=name)
+        if not len(tokens):
+            reason = skipped["reason"][0].as_py()
             raise TokentrailsError(
-                f"the text has {len(encoded.ids)} tokens, and {longest} can be shown",
-                hint="shorten it; an experiment of the workflow takes longer ones.",
+                reason if reason == NO_TOKEN else f"the text has more than {longest} tokens",
+                hint="change it; an experiment of the workflow takes longer ones.",
             )
-        tokens, _ = tokenize(experiment, loaded.files, loaded.context_length, model=name)
-        return cls(loaded, tokens, _states(loaded, tokens, name))
+        return cls(loaded, name, tokens, _states(loaded, tokens, name))
 
     @property
     def depth(self) -> int:
@@ -138,40 +123,27 @@ class View:
         return pl.concat(self._kept[p, site, matrix] for p in positions)
 
     def _rank(self, positions: Sequence[int], site: str, matrix: str) -> pl.DataFrame:
-        at = [layer for place, layer in self.states if place == site]
-        hidden = np.stack([self.states[site, layer][positions] for layer in at], axis=1)
-        own = np.repeat(np.array(self.ids)[positions], len(at))
-        # All layers at once: what is computed of the vocabulary is then computed once.
-        vocabulary = self.loaded.matrices[matrix]
-        found = vocabulary.rank(hidden.reshape(-1, hidden.shape[-1]), own, NEAREST)
-        return self._frame(positions, site, at, found)
-
-    def _frame(
-        self, positions: Sequence[int], site: str, layers: Sequence[int], found: Ranked
-    ) -> pl.DataFrame:
-        entries, words = self.loaded.readout.entries, self.tokens["word"].to_pylist()
-        names, text = self.tokens["tokens"][0].as_py(), self.tokens["text"][0].as_py()
-        keys = [(position, layer) for position in positions for layer in layers]
-        known = found.rank >= 0
-        rows = [
-            {
-                "label": LABEL,
-                "position": position,
-                "layer": layer,
-                "site": site,
-                "token": names[position],
-                "word": words[position],
-                "word_class": word_class(words[position]),
-                "text": text,
-                "positional": False,
-                "cosine": float(found.cosine[i]) if known[i] else None,
-                "rank": int(found.rank[i]) if known[i] else None,
-                "nearest": [entries[row] for row in found.nearest[i]] if known[i] else None,
-                "nearest_cosine": found.nearest_cosine[i].tolist() if known[i] else None,
-            }
-            for i, (position, layer) in enumerate(keys)
-        ]
-        return pl.DataFrame(rows, _RANKS)
+        rows = np.array(positions)
+        layers = (
+            Layer(*place, rows, states[rows])
+            for place, states in self.states.items()
+            if place[0] == site
+        )
+        tokens = self.tokens.take(rows)
+        table = ranks(
+            layers,
+            tokens,
+            self.loaded.matrices[matrix],
+            word_classes=[word_class(word) for word in tokens["word"].to_pylist()],
+            nearest=NEAREST,
+            baseline=NO_BASELINE,
+            offsets=None,
+            published=None,
+            pooling="last",
+            groups=[],
+            provenance=dict(zip(RUN, (self.name, "", LABEL), strict=True)),
+        )
+        return pl.DataFrame(pl.from_arrow(table))
 
     @torch.inference_mode()
     def own_logprob(self, positions: Sequence[int]) -> pl.DataFrame | None:

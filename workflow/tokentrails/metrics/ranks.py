@@ -6,9 +6,10 @@ vocabulary rows are strictly closer (0 = none), and which rows are closest.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -21,7 +22,7 @@ from ..files.tables import describe
 from ..statistics.baseline import EMBEDDING, Baseline
 from ..statistics.similarity import z_scores
 from ..vocabulary.cosines import known_rows
-from ..vocabulary.ranks import closest
+from ..vocabulary.ranks import STATES_AT_ONCE, closest
 from .columns.frame import metric_table, target_keys
 from .identity import own_token_ids
 
@@ -174,8 +175,7 @@ def ranks(
     entries = np.array(vocabulary.entries, dtype=object)
     z_vocabulary = vocabulary.standardised(baseline)
     parts = []
-    for place in layers:
-        found = vocabulary.rank(place.hidden, own, nearest, offsets)
+    for place, found in _ranked(layers, vocabulary, own, nearest, offsets):
         n, lost = len(own), np.linalg.norm(place.hidden, axis=1) == 0
         as_published = [pa.nulls(n, pa.float32()), pa.nulls(n, pa.int32())]
         if published is not None and place.site == "resid_mid":
@@ -210,6 +210,24 @@ def ranks(
         units=dict.fromkeys(("cosine", "cosine_as_published", "nearest_cosine"), "cosine, -1 to 1")
         | dict.fromkeys(("rank", "rank_standardised", "rank_as_published"), "vocabulary rows"),
     )
+
+
+def _ranked(
+    layers: Iterable[Layer],
+    vocabulary: Vocabulary,
+    own: Int[np.ndarray, " n"],
+    k: int,
+    offsets: Float32[np.ndarray, "n d"] | None,
+) -> Iterator[tuple[Layer, Ranked]]:
+    """Each place with its ranks; of few states several at once, which reads the rows once."""
+    n, source = len(own), iter(layers)
+    while places := list(islice(source, max(1, STATES_AT_ONCE // max(1, n)))):
+        m = len(places)
+        states = np.concatenate([place.hidden for place in places])
+        shifts = None if offsets is None else np.tile(offsets, (m, 1))
+        found = vocabulary.rank(states, np.tile(own, m), k, shifts)
+        for i, place in enumerate(places):
+            yield place, Ranked(*(column[i * n : (i + 1) * n] for column in found))
 
 
 def _whole(rank: np.ndarray) -> pa.Array:

@@ -32,6 +32,9 @@ from .spans import (
 UNKNOWN = "the tokenizer does not know its letters"
 """Why a target is left out that is the unknown token, or has it in it."""
 
+NO_TOKEN = "the tokenizer makes no token of it"
+"""Why a text is left out that is nothing to the tokenizer."""
+
 _SPACES = "▁Ġ"  # how vocabularies write a space
 
 
@@ -182,8 +185,32 @@ def tokenize(
 
     Raises
     ------
-    TokentrailsError: for a target that is not in its prompt, if every target was skipped, and if
-        the tokenizer does not know most of the words.
+    TokentrailsError: if every target was skipped, and as `cut` does.
+    """
+    tokens, skipped = cut(experiment, files, context_length, model=model)
+    if not len(tokens):
+        what, hint = "experiment", "separate targets by spaces, or leave this model out."
+        if experiment.name == BASELINE:
+            what, hint = BASELINE, "or switch the baseline off with 'baseline: {enabled: false}'."
+        first = skipped.to_pylist()[0]
+        raise TokentrailsError(
+            f"no text of the {what} can be used for {model!r}; "
+            f"{first['label']!r}: {first['reason']}",
+            where=experiment.file,
+            hint=f"add texts that this model takes; {hint}",
+        )
+    return tokens, skipped
+
+
+def cut(
+    experiment: Experiment, files: TokenizerFiles, context_length: int, *, model: str
+) -> tuple[pa.Table, pa.Table]:
+    """As `tokenize`, also where every target is skipped.
+
+    Raises
+    ------
+    TokentrailsError: for a target that is not in its prompt, and if the tokenizer does not know
+        most of the words.
     """
     texts = [prompt.prompt for prompt in experiment.prompts]
     encodings = encode_as_asked(experiment, files, texts, model)
@@ -222,16 +249,6 @@ def tokenize(
             rows.append(row | prompt.columns | {"word_part": part})
     refuse_unknown_words(unknown, asked, model, experiment.file)
     refuse_unknown_words(around, words, model, experiment.file)
-    if not rows:
-        what, hint = "experiment", "separate targets by spaces, or leave this model out."
-        if experiment.name == BASELINE:
-            what, hint = BASELINE, "or switch the baseline off with 'baseline: {enabled: false}'."
-        raise TokentrailsError(
-            f"no text of the {what} can be used for {model!r}; "
-            f"{skipped[0]['label']!r}: {skipped[0]['reason']}",
-            where=experiment.file,
-            hint=f"add texts that this model takes; {hint}",
-        )
     tokens = tokens_table(rows, experiment.group_columns)
     if experiment.has_whole_texts:
         parts = pa.array([row["word_part"] for row in rows], pa.string())
@@ -336,7 +353,7 @@ def _all_tokens(
     Also the words, or pieces of them, that the tokenizer does not know; their tokens are no word's.
     """
     if not encoding.ids:
-        raise NotAligned("the tokenizer makes no token of it")
+        raise NotAligned(NO_TOKEN)
     found: list[tuple[Span, str, WordPart | None]] = []
     dropped = list(dropped_words(prompt.prompt, encoding.offsets))
     strange = dropped.copy()
