@@ -3,6 +3,7 @@
 import itertools
 
 import polars as pl
+import pytest
 from drawn import BAND, coloured_cells, line_points, marks, notes, panels
 from pytest import approx
 
@@ -130,6 +131,25 @@ def test_ablations_of_controls_are_means_over_draws_of_the_mlp_and_the_strongest
     assert found["random weights, MLP", 2] == approx(1.5 * found["MLP", 2], abs=1e-5)
     head = found["random weights, strongest head", 2]
     assert head == approx(1.5 * found["strongest head", 2], abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("draw", "made"), [(attribution_by_layer, table), (identity_parts, table), (ablation, causal)]
+)
+def test_dashed_lines_are_explained_where_there_are_any(draw, made):
+    for few in (False, True):
+        chart = draw(made().with_columns(few=pl.lit(few)), **BAND)
+        points = [p for panel in panels(chart).values() for p in line_points(panel)]
+        assert {p["dashed"] for p in points} == {few}
+        assert ("Dashed: few texts." in notes(chart)) is few
+
+
+def test_solid_grey_is_solid_of_few_texts_too():
+    few = table().with_columns(few=pl.lit(True))
+    chart = attribution_by_layer(few, few.with_columns(model=pl.lit("r")), **BAND)
+    dashed = {p["line"]: p["dashed"] for p in line_points(panels(chart)["by part"])}
+    assert dashed == dict.fromkeys(NAMES.values(), True) | {"random weights": False}
+    assert "Solid grey: the same architecture with random weights" in notes(chart)
 
 
 def test_a_model_without_a_head_for_words_has_no_loss():

@@ -7,6 +7,7 @@ import pytest
 from drawn import BAND, labels, line_points, notes, panels, values
 
 from tokentrails.figures.decodability import decodability, turned_and_lost
+from tokentrails.figures.pieces.lines import DASHES
 from tokentrails.figures.pieces.theme import GREY
 
 DEPTH = 4
@@ -64,8 +65,12 @@ def test_turned_and_lost_are_relative_to_layer_0_and_maps_are_as_they_are():
         assert {(row["series"], row["value"]) for row in grey} == {("shuffled types", 0.01)}
         assert all(row["dashed"] for row in grey) and len(points) == 6 * (DEPTH + 1)
     assert "500 tokens of 300 types" in notes(chart) and "16,000 tokens" in notes(chart)
-    assert "Few tokens" not in notes(chart)
-    assert "Few tokens" in notes(decodability(table(few=True), **BAND))
+    for draw in (decodability, partial(turned_and_lost, controls={})):
+        for few in (False, True):
+            chart = draw(table(few=few), **BAND)
+            points = [row for panel in panels(chart).values() for row in line_points(panel)]
+            assert {row["dashed"] for row in points if row["colour"] != GREY} == {few}
+            assert ("Dashed, in colour: few tokens" in notes(chart)) is few
 
 
 def test_random_weights_are_grey_with_the_range_of_their_draws():
@@ -82,7 +87,9 @@ def test_random_weights_are_grey_with_the_range_of_their_draws():
             if row["layer"] == 1 and row["series"] == series
         )
         assert [row[key] for key in ("value", "low", "high")] == pytest.approx(numbers)
-        assert row["colour"] == GREY and not row["dashed"]
+        assert row["colour"] == GREY
+    greys = {(row["line"], row["dashed"]) for row in line_points(found["the token itself"])}
+    assert ("random weights", 0) in greys
     assert "identity, random weights" in labels(found["turned, and lost"])
     assert "mean and range of 2 draws" in notes(chart)
 
@@ -109,7 +116,12 @@ def test_random_weights_are_grey_in_the_panel_of_their_model():
     assert values(grey, "share", "value") == {
         (layer / 4, round(0.5**layer, 6)) for layer in range(5)
     }
-    assert {row["line"].split(",")[-1] for row in grey} == {" random weights"}
+    assert values(grey, "line", "dashed") == {
+        ("identity, random weights", 0),
+        ("decodable, ridge, random weights", DASHES.index([1.5, 2.5])),
+        ("decodable, rotation, random weights", len(DASHES) - 1),
+    }
+    assert "Grey (dotted: ridge, dash-dotted: rotation): the same architecture" in notes(chart)
     assert len(points) == 2 * len(grey) == 30
     assert all(row["colour"] != GREY for row in line_points(found["alone"]))
     assert "before any training." in notes(chart)  # one draw of each model

@@ -5,7 +5,7 @@ from dataclasses import replace
 from functools import cache
 
 import polars as pl
-from drawn import BAND, coloured_cells, grey_cells, line_points, notes, panels
+from drawn import BAND, coloured_cells, grey_cells, line_points, notes, of_kind, panels
 from pytest import approx
 from test_geometry import layers, table, tokens
 
@@ -49,6 +49,23 @@ def test_each_line_is_a_column_of_the_table_at_the_stream():
         assert found == approx(shown(name, rows.select("with_first", "layer", name)), abs=2e-6)
     bands = {p["layer"] for p in line_points(drawn["length"]) if p["low"] < p["value"] < p["high"]}
     assert bands == {0, 1, 2, 3}
+
+
+def test_lengths_of_a_narrow_range_have_ticks_with_numbers():
+    narrow = made().with_columns(length=pl.lit(9.0), length_ci_low=8.9, length_ci_high=9.1)
+    ((unit, _), *_) = of_kind(panels(geometry(narrow, **BAND))["length"], "line")
+    ticks = [round(10**tick, 3) for tick in unit["encoding"]["y"]["axis"]["values"]]
+    assert ticks == [7.5, 8.0, 8.5, 9.0]
+
+
+def test_dashed_lines_are_explained_where_there_are_any():
+    for few in (False, True):
+        own = made().with_columns(few=pl.lit(few))
+        chart = geometry(own, own.with_columns(model=pl.lit("r")), **BAND)
+        points = line_points(panels(chart)["slope of the spectrum"])
+        dashed = {p["series"]: p["dashed"] for p in points}
+        assert dashed.pop("random weights") is False and set(dashed.values()) == {few}
+        assert ("Dashed: few texts." in notes(chart)) is few
 
 
 def test_one_line_where_no_token_is_at_position_0():

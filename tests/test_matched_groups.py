@@ -272,12 +272,12 @@ def test_the_figure_draws_what_has_an_interval():
         .rows()
     )
     assert {p["layer"]: p["value"] for p in points if p["series"] == "all words"} == wanted
-    assert {p["series"] for p in points} == {"all words", "matched words", "random weights"}
+    assert {p["series"] for p in points} == {"all words", "at equal frequency", "random weights"}
     assert {p["dashed"] for p in points if p["series"] == "all words"} == {True}
     few = line_points(found["several − one token: rank"])
     assert {p["series"] for p in few} == {"all words"}
     told = notes(chart)
-    assert "function − content: matched 5 of 12 and 6 of 14 words, in 3 cells." in told
+    assert "function − content: 5 of 12 and 6 of 14 words have a counterpart, in 3 cells." in told
     assert "2 words or texts of a group, too few to test" in told
 
 

@@ -27,7 +27,8 @@ def table(scale=1.0, model="m", checkpoint="main"):
 
 def test_each_line_is_a_group_of_the_table():
     rows = table()
-    drawn = panels(own_token(rows, **BAND))
+    chart = own_token(rows, **BAND)
+    drawn = panels(chart)
     assert list(drawn) == list(_PANELS.values())
     for (space, measure), title in _PANELS.items():
         found = {(p["series"], p["layer"]): p["value"] for p in line_points(drawn[title])}
@@ -35,7 +36,8 @@ def test_each_line_is_a_group_of_the_table():
         wanted = {(CLASSES[k], layer): v for k, layer, v in here.rows() if k in CLASSES}
         assert found == approx(wanted)
     dashed = {p["series"] for p in line_points(drawn["entropy"]) if p["dashed"]}
-    assert dashed == {"content words"}
+    assert dashed == {"content words"} and "Dashed: few texts." in notes(chart)
+    assert "Dashed" not in notes(own_token(rows.with_columns(few=pl.lit(False)), **BAND))
 
 
 def test_a_model_without_a_head_has_two_panels():
@@ -55,6 +57,15 @@ def test_a_lens_is_a_line_beside_the_unembedding():
         wanted = here["mean"].to_list() if space == "unembedding" else []
         assert [p["value"] for p in points] == approx(wanted)
     assert "Lenses, affine maps of the stream before the head: tuned." in notes(chart)
+
+
+def test_each_lens_has_a_colour_of_its_own():
+    names = [f"lens{i}" for i in range(6)]
+    head = table().filter(space="unembedding")
+    lenses = [head.with_columns(space=pl.lit(name)) for name in names]
+    points = line_points(panels(own_token(pl.concat([table(), *lenses]), **BAND))["entropy"])
+    colours = dict({(p["series"], p["colour"]) for p in points})
+    assert len(colours) == len(set(colours.values())) == len(CLASSES) + len(names)
 
 
 def test_controls_are_the_mean_over_draws_of_all_words():

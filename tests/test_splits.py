@@ -324,7 +324,10 @@ def test_the_figure_has_variants_what_is_beyond_another_word_and_ranks():
         *("whole word", "split", "typo", "another's split")
     }
     assert labels(found["cosine, standardised"]) == {"split", "typo", "another's split"}
-    assert "of 5 words" in notes(chart)
+    assert "of 5 words" in notes(chart) and "Dashed: few words." in notes(chart)
+    assert not {p["dashed"] for p in line_points(found["cosine"])} - {True}
+    many = drawn(shown().with_columns(few=pl.lit(False)), **BAND)
+    assert "Dashed" not in notes(many)
 
 
 def test_the_figure_of_no_rows_says_so():

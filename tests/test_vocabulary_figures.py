@@ -22,7 +22,13 @@ from drawn import (
     values,
 )
 
-from tokentrails.figures.pieces.rank_axis import factor_axis, next_tick, place, rank_ticks
+from tokentrails.figures.pieces.rank_axis import (
+    factor_axis,
+    next_tick,
+    number_ticks,
+    place,
+    rank_ticks,
+)
 from tokentrails.figures.pieces.save import render, specification
 from tokentrails.figures.pieces.text_tokens import COLOURS
 from tokentrails.figures.rank_classes import composite_ranks, rank_classes
@@ -225,6 +231,15 @@ def test_factors_have_a_tick_at_1_and_two_more(low, high):
     ticks = factor_axis(low, high).values
     assert 0 in ticks and len(ticks) >= 3
     assert all(low <= tick <= high for tick in ticks)
+
+
+@pytest.mark.parametrize("factor", [1.26, 2, 9, 5000])
+def test_a_logarithmic_axis_has_two_ticks_or_more_that_differ(factor):
+    for start in range(-100, 200):
+        low = start / 50
+        ticks = number_ticks(low, low + math.log10(factor))
+        assert 2 <= len(ticks) <= 10 and all(low <= t <= low + math.log10(factor) for t in ticks)
+        assert len({f"{10**tick:.2g}" for tick in ticks}) == len(ticks)
 
 
 # --- lines of tokens --------------------------------------------------------------------------

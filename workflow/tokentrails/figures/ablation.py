@@ -6,7 +6,7 @@ import altair as alt
 import polars as pl
 
 from .pieces.lines import edges, line_panel
-from .pieces.notes import CONTROL, band_note, control_notes
+from .pieces.notes import CONTROL, band_note, control_notes, dashed_note
 from .pieces.points import mapped, over_draws, points_frame
 from .pieces.roots import block_frame, rooted
 from .pieces.theme import GREY, PALETTE, figure, nothing_to_show
@@ -64,6 +64,7 @@ def ablation(
     ]
     n, texts = rows.select(pl.col("n").max(), pl.col("n_texts").max()).row(0)
     band = band_note(confidence, "texts") if texts > 1 else "One text has no interval."
+    band += dashed_note(rows, "few texts")
     notes = [
         "The output of a part is set to its mean (over the baseline's texts, where there are any), "
         "at all positions but the first, and the model runs on: difference, with the mean minus as "

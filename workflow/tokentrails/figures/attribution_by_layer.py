@@ -5,7 +5,7 @@ import polars as pl
 
 from .pieces.heat import head_grid, head_heat, signed_colour
 from .pieces.lines import edges, line_panel, value_range
-from .pieces.notes import CONTROL, band_note, control_notes
+from .pieces.notes import CONTROL, band_note, control_notes, dashed_note
 from .pieces.points import exact, in_order, mapped, over_draws, points_frame, runs
 from .pieces.roots import block_frame, rooted
 from .pieces.theme import GREY, INK, PALETTE, figure, nothing_to_show
@@ -63,7 +63,8 @@ def attribution_by_layer(
         line_panel(points, block_frame(points, _CHANGE, grid.width, _HEIGHT), title="by part"),
         heads,
     ]
-    notes = [_note(points), _units(by_layer, confidence), *control_notes(control)]
+    units = _units(by_layer, confidence) + dashed_note(points, "few texts")
+    notes = [_note(points), units, *control_notes(control)]
     chart = alt.vconcat(*panels, spacing=24).resolve_scale(color="independent")
     return figure(chart, title=title, notes=notes, width=max(grid.width, 420) + 100)
 
@@ -82,7 +83,7 @@ def identity_parts(by_layer: pl.DataFrame, *, title: str, confidence: float) -> 
         for here in [points.filter(run=name)]
     ]
     chart = alt.concat(*panels, columns=columns)
-    notes = [_note(points), _units(by_layer, confidence)]
+    notes = [_note(points), _units(by_layer, confidence) + dashed_note(points, "few texts")]
     return figure(chart, title=title, notes=notes, width=max(columns, 2) * 390)
 
 

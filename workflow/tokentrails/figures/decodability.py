@@ -13,6 +13,9 @@ from .pieces.theme import GREY, colour, figure, nothing_to_show
 _TURNED = "identity"
 _DECODED = {"ridge": "decodable, ridge", "orthogonal": "decodable, rotation"}
 _COLOURS = {name: colour(index) for index, name in enumerate((*_DECODED.values(), _TURNED))}
+_GREY_DASHES = {name: dash for name, dash in zip(_COLOURS, (2, 3, 0), strict=True)}
+"""Of each line of random weights, where there are several, the number of its dash."""
+_GREYS = "Grey (dotted: ridge, dash-dotted: rotation)"
 _MAPS = {
     "ridge": "ridge",
     "orthogonal": "rotation",
@@ -63,9 +66,7 @@ def decodability(
         f"{band_note(confidence, over='types')} Dashed grey: a ridge map fitted to types with "
         "shuffled targets.",
     ]
-    if stream["few"].any():
-        notes.append("Few tokens: the curves are no more than a hint.")
-    notes += control_notes(control)
+    notes += [*_few(stream), *control_notes(control, _GREYS)]
     chart = alt.concat(*panels, columns=3)
     return figure(chart, title=title, notes=notes, width=3 * (frame.width + 120))
 
@@ -101,11 +102,11 @@ def turned_and_lost(
     columns = min(3, len(panels))
     chart = alt.concat(*panels, columns=columns)
     width = max(columns, 2) * (frame.width + 110)
-    notes = [_note(), band_note(confidence, over="types")]
+    notes = [_note(), band_note(confidence, over="types"), *_few(stream)]
     if len(grey):
         first = grey["panel"][0]
         untrained = [run for run, own in panel.items() if own == first != run]
-        notes += control_notes(stream.filter(pl.col("run").is_in(untrained)))
+        notes += control_notes(stream.filter(pl.col("run").is_in(untrained)), _GREYS)
     return figure(chart, title=title, notes=notes, width=width)
 
 
@@ -152,7 +153,7 @@ def _by_map(stream: pl.DataFrame) -> pl.DataFrame:
         *("target", "layer", "n", "n_types"),
         line=pl.when(shuffled).then(pl.lit(_SHUFFLED)).otherwise(name),
         colour=pl.when(shuffled).then(pl.lit(GREY)).otherwise(tint),
-        dashed=shuffled,
+        dashed=shuffled | pl.col("few"),
     )
 
 
@@ -161,7 +162,13 @@ def _of_draws(points: pl.DataFrame, *keys: str) -> pl.DataFrame:
     means = over_draws(points.drop("low", "high"), "value", "line", *keys)
     alone = means["line"].n_unique() == 1
     named = pl.lit(CONTROL) if alone else pl.format("{}, {}", "line", pl.lit(CONTROL))
-    return means.with_columns(line=named, series=named, colour=pl.lit(GREY), dashed=pl.lit(False))
+    dash = pl.lit(0) if alone else pl.col("line").replace_strict(_GREY_DASHES)
+    return means.with_columns(line=named, series=named, colour=pl.lit(GREY), dashed=dash)
+
+
+def _few(stream: pl.DataFrame) -> list[str]:
+    few = "Dashed, in colour: few tokens, and the curves are no more than a hint."
+    return [few] if stream["few"].any() else []
 
 
 def _note() -> str:

@@ -1,6 +1,5 @@
 """The shape of the states: by layer, and during training by layer and step."""
 
-import math
 from typing import Any, NamedTuple
 
 import altair as alt
@@ -9,12 +8,10 @@ import polars as pl
 from ..settings import step_of
 from .pieces.heat import Tints, step_grid, step_heat
 from .pieces.lines import Frame, edges, line_panel, value_range
-from .pieces.notes import CONTROL, band_note, control_notes, left_out, warnings_of
+from .pieces.notes import CONTROL, band_note, control_notes, dashed_note, left_out, warnings_of
 from .pieces.points import LINE, exact, over_draws, points_frame
+from .pieces.rank_axis import NUMBER_LABEL, number_axis, number_ticks
 from .pieces.theme import GREY, colour, figure, nothing_to_show
-
-# What ticks of logarithms say, in Vega's words: 0.3, 100, 3k.
-_POWER = "format(pow(10, datum.value), datum.value < 3 ? '.1~r' : '.1~s')"
 
 
 class _Panel(NamedTuple):
@@ -61,7 +58,7 @@ def geometry(
         if grey is not None:
             points = pl.concat([points, _control(grey, name)], how="vertical_relaxed")
         frame = Frame.over_layers(
-            *(last, 1.05, _PANELS[name].title, *_limits(points), 190, 150, ("series", "n")),
+            *(last, 1.05, _PANELS[name].title, *_limits(name, points), 190, 150, ("series", "n")),
             axis=_axis(name, points),
             told=("told", ".4~g"),
         )
@@ -73,9 +70,10 @@ def geometry(
         "Lengths and largest activations on a logarithmic scale. Effective rank, IsoScore* and the "
         "slope are of the covariance's eigenvalues; curvature is the angle between the steps from "
         "token to token.",
-        f"{n:,} states of {texts:,} texts. {band_note(confidence, 'texts')}",
+        f"{n:,} states of {texts:,} texts. {band_note(confidence, 'texts')}"
+        + dashed_note(rows, "few texts"),
+        *control_notes(control),
     ]
-    notes += control_notes(control)
     chart = alt.concat(*panels, columns=_COLUMNS)
     return figure(chart, title=title, notes=notes, width=_COLUMNS * 240 + 120)
 
@@ -154,25 +152,22 @@ def _control(grey: pl.DataFrame, name: str) -> pl.DataFrame:
         *("layer", "n", "told"),
         line=pl.lit(CONTROL),
         colour=pl.lit(GREY),
-        dashed=pl.lit(value=False),
     )
 
 
-def _limits(points: pl.DataFrame) -> tuple[float, float]:
+def _limits(name: str, points: pl.DataFrame) -> tuple[float, float]:
     largest = max(map(abs, points["value"].to_list()))
-    return value_range(points, span=0.05 * largest or 1.0)
+    return value_range(points, span=0.1 if _PANELS[name].is_log else 0.05 * largest or 1.0)
 
 
 def _axis(name: str, points: pl.DataFrame) -> alt.Axis:
     if not _PANELS[name].is_log:
-        return alt.Axis(tickCount=5, format=".3~r", minExtent=34)
-    low, high = _limits(points)
-    ticks = [power + part for power in range(-8, 9) for part in (0, math.log10(3))]
-    ticks = [tick for tick in ticks if low <= tick <= high]
-    return alt.Axis(values=ticks, labelExpr=_POWER, minExtent=34)
+        return alt.Axis(tickCount=5, format=".3~r", minExtent=40)
+    return number_axis(*_limits(name, points))
 
 
 def _tints(name: str, known: pl.DataFrame) -> Tints:
     values: list[Any] = known.select(_values(name)[0]).drop_nulls().to_series().to_list()
-    label = _POWER if _PANELS[name].is_log else None
-    return Tints(min(values), max(values), _PANELS[name].number, "told", label)
+    low, high = min(values), max(values)
+    log = (NUMBER_LABEL, number_ticks(low, high)) if _PANELS[name].is_log else ()
+    return Tints(low, high, _PANELS[name].number, "told", *log)

@@ -7,7 +7,7 @@ import polars as pl
 
 from ..statistics.forms import SOUND
 from .pieces.lines import Frame, line_panel, linear_x
-from .pieces.notes import CONTROL, band_note, control_notes, form_notes
+from .pieces.notes import CONTROL, band_note, control_notes, dashed_note, form_notes
 from .pieces.points import in_order, mapped, over_draws, points_frame, runs
 from .pieces.theme import GREY, colour, figure, nothing_to_show
 
@@ -153,7 +153,6 @@ def _control(curve: pl.DataFrame | None) -> pl.DataFrame | None:
     if curve is None:
         return None
     every = over_draws(curve.filter(grouping="all"), "lost", "measure", "layer")
-    every = every.with_columns(few=pl.lit(False))
     kept = (*_KEYS, "layer", "n", "n_texts")
     line = pl.lit(CONTROL)
     return points_frame(every, "lost", ("low", "high"), *kept, line=line, colour=pl.lit(GREY))
@@ -195,7 +194,6 @@ def _scaled(points: pl.DataFrame) -> list[str]:
 
 
 def _band(points: pl.DataFrame, confidence: float) -> str:
-    if not points["low"].is_not_null().any():
-        return "No bands: there is one text."
-    dashed = " Dashed: groups in few texts." if points["dashed"].any() else ""
-    return band_note(confidence, over="texts") + dashed
+    banded = points["low"].is_not_null().any()
+    band = band_note(confidence, over="texts") if banded else "No bands: there is one text."
+    return band + dashed_note(points, "groups in few texts")

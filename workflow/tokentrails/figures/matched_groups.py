@@ -5,7 +5,7 @@ import polars as pl
 
 from .pieces.forms import SUFFIXES
 from .pieces.lines import Frame, edges, line_panel, value_range
-from .pieces.notes import CONTROL, band_note, control_notes, form_notes
+from .pieces.notes import CONTROL, band_note, control_notes, dashed_note, form_notes
 from .pieces.points import LINE, mapped, over_draws, points_frame
 from .pieces.rank_axis import factor_axis
 from .pieces.theme import GREY, INK, colour, figure, nothing_to_show
@@ -19,7 +19,7 @@ _PANELS = {
     ("unembedding", "own_logprob"): "log-probability",
 }
 _GROUPS = {"word_class": "function − content", "n_tokens": "several − one token"}
-_LINES = {"nothing": "all words", "frequency and position": "matched words"}
+_LINES = {"nothing": "all words", "frequency and position": "at equal frequency"}
 _TINTS = {"nothing": INK, "frequency and position": colour(0)}
 _COLUMNS = 4
 
@@ -39,9 +39,7 @@ def matched_groups(
         matched = control.filter(pl.col("matched_on") != "nothing")
         keys = ("comparison", "matched_on", "space", "measure", "site", "layer")
         grey = _points(over_draws(matched, "difference", *keys), ("low", "high"))
-        grey = grey.with_columns(
-            series=pl.lit(CONTROL), line=pl.lit(CONTROL), colour=pl.lit(GREY), dashed=pl.lit(False)
-        )
+        grey = grey.with_columns(series=pl.lit(CONTROL), line=pl.lit(CONTROL), colour=pl.lit(GREY))
         points = pl.concat([points, grey], how="vertical_relaxed")
     last: int = points.select(pl.col("layer").max()).item()
     blocks = []
@@ -64,13 +62,13 @@ def matched_groups(
             at = edge | {"y_title": False}
             panels.append(line_panel(here, frame, title=name, labels=labels, **at))
         blocks.append(alt.concat(*panels, columns=_COLUMNS))
-    dashed = bool(points["dashed"].any())
     notes = [
         *_counts(table),
-        "Black: all words. In colour: words at the same place of the list of frequent words and at "
-        "the same position in their text, each within a factor of two. Ranks as factors.",
+        "Black: all words. In colour, at equal frequency: words with a counterpart at the same "
+        "place of the list of frequent words and at the same position of its text, each within a "
+        "factor of two. Ranks as factors.",
         *form_notes(form for form in SUFFIXES if form in set(points["measure"])),
-        band_note(confidence, "words and texts") + " Dashed: few of either." * dashed,
+        band_note(confidence, "words and texts") + dashed_note(points, "few of either"),
         *control_notes(control),
     ]
     chart = alt.vconcat(*blocks)
@@ -108,5 +106,5 @@ def _counts(table: pl.DataFrame) -> list[str]:
         ):
             few = f": {units} words or texts of a group, too few to test" if low is None else ""
             of = f"{n:,} of {n + left:,} and {other:,} of {other + other_left:,} words"
-            notes.append(f"{groups}: matched {of}, in {cells:,} cells{few}.")
+            notes.append(f"{groups}: {of} have a counterpart, in {cells:,} cells{few}.")
     return notes

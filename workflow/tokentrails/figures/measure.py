@@ -4,13 +4,13 @@ import altair as alt
 import polars as pl
 
 from .pieces.lines import Frame, line_panel, value_range
-from .pieces.notes import band_note
+from .pieces.notes import band_note, dashed_note
 from .pieces.points import in_order, mapped, runs
 from .pieces.theme import colour, figure, nothing_to_show
 
 _QUANTITIES = {"value": "", "standardised": ", in deviations of the baseline"}
 _MOST_LINES = 10
-_FEW = "Dashed: of few texts or words."
+_FEW = "few texts or words"
 _NUMBERS = {"axis": alt.Axis(tickCount=6, format=".3~g"), "told": ("value", ".4~g")}
 _BEYOND = 1.05  # where labels stand, as a share of the layers
 
@@ -35,7 +35,8 @@ def measure(curves: pl.DataFrame, *, title: str, confidence: float) -> alt.TopLe
             frame = Frame.over_layers(last, _BEYOND, "mean", *_limits(every), 250, 190, **_NUMBERS)
             name = f"{group} · {site}{_QUANTITIES[quantity]}"
             panels.append(line_panel(points, frame, title=name))
-    notes = [band_note(confidence, "texts, or words where all are together"), _FEW]
+    band = band_note(confidence, "texts, or words where all are together")
+    notes = [band + dashed_note(curves, _FEW)]
     if cut:
         notes.append(f"The first {_MOST_LINES} lines of each panel.")
     chart = alt.concat(*panels, columns=len(columns))
@@ -57,7 +58,7 @@ def composite_measure(curves: pl.DataFrame, *, title: str, confidence: float) ->
             "share", "layer / depth", _BEYOND, "mean", *_limits(points), 300, 240, **_NUMBERS
         )
         panels.append(line_panel(points, frame, title=f"{site}{_QUANTITIES[quantity]}"))
-    notes = [band_note(confidence, "words or texts"), _FEW]
+    notes = [band_note(confidence, "words or texts") + dashed_note(curves, _FEW)]
     return figure(
         alt.concat(*panels, columns=2), title=title, notes=notes, width=min(len(panels), 2) * 450
     )

@@ -8,7 +8,7 @@ import altair as alt
 import polars as pl
 
 from .pieces.lines import Frame, line_panel, value_range
-from .pieces.notes import band_note
+from .pieces.notes import band_note, dashed_note
 from .pieces.points import in_order, mapped, points_frame, runs
 from .pieces.rank_axis import factor_axis, place, rank_axis
 from .pieces.text_tokens import COLOURS, PUBLISHED_NOTE, drawn_site, site_note
@@ -221,8 +221,6 @@ def _notes(by_class: pl.DataFrame, points: pl.DataFrame, confidence: float) -> l
     counts = dict(points.group_by("word_class").agg(pl.col("n").max()).rows())
     tokens = ", ".join(f"{counts[name]:,} {name}" for name in COLOURS if name in counts)
     texts = points.select(pl.col("texts").max()).item()
-    band = band_note(confidence, over="texts")
-    if points["dashed"].any():
-        band += " Dashed: classes in few texts."
+    band = band_note(confidence, over="texts") + dashed_note(points, "classes in few texts")
     counted = f"Tokens: {tokens}; in {texts:,} text{'' if texts == 1 else 's'}."
     return [counted, site_note(by_class), _NOTE, band]

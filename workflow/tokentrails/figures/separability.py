@@ -10,7 +10,7 @@ import polars as pl
 from ..statistics.forms import MATCHED, SOUND
 from .pieces.forms import SUFFIXES, TINTS
 from .pieces.lines import Frame, level, line_panel, value_range
-from .pieces.notes import REPLACED, band_note, form_notes
+from .pieces.notes import REPLACED, band_note, dashed_note, form_notes
 from .pieces.points import LINE, exact, in_order, points_frame, runs
 from .pieces.theme import GREY, INK, PALETTE, TINT, colour, figure, nothing_to_show, shaded
 
@@ -50,7 +50,7 @@ def senses_by_layer(
     words, texts = table.select(pl.col("n").max(), pl.col("n_texts").max()).row(0)
     notes = [
         f"Same word in two texts: {words} words in {texts} texts. {band_note(confidence)} Below, "
-        "that of the cosine." + (" Dashed: few words." if gaps["dashed"].any() else ""),
+        "that of the cosine." + dashed_note(gaps, "few words"),
         _AUC_NOTE,
         f"Large dots: layers where the gap is above that of permuted senses (p < {_ALPHA} "
         "after Holm's correction over layers). Diamonds: the best layer; below the title its "
@@ -112,7 +112,7 @@ def composite_separability(
         )
 
     cells = [cell(criterion, form) for criterion in _CRITERIA for form in forms]
-    band = band_note(confidence) + (" Dashed: few words." if drawn["few"].any() else "")
+    band = band_note(confidence) + dashed_note(drawn, "few words")
     notes = [f"Mean over words. {band} Diamonds: the best layers.", _AUC_NOTE, *form_notes(forms)]
     if drawn["gap_control"].count():
         notes.insert(1, f"Thin, in the colour of the model: {_REPLACED}.")

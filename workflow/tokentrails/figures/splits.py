@@ -5,7 +5,7 @@ import polars as pl
 
 from .pieces.forms import SUFFIXES
 from .pieces.lines import Frame, line_panel, value_range
-from .pieces.notes import CONTROL, band_note, control_notes, form_notes
+from .pieces.notes import CONTROL, band_note, control_notes, dashed_note, form_notes
 from .pieces.points import LINE, mapped, over_draws, points_frame
 from .pieces.rank_axis import rank_axis
 from .pieces.theme import GREY, INK, colour, figure, nothing_to_show
@@ -69,7 +69,7 @@ def splits(
         "place. What is beyond that is of the word or of its letters, which are alike at layer 0 "
         "already; the model puts together what comes on top.",
         *form_notes(form for form in SUFFIXES if form in set(points["measure"])),
-        band_note(confidence),
+        band_note(confidence) + dashed_note(points, "few words"),
         *control_notes(control),
     ]
     chart = alt.vconcat(*grids)

@@ -96,6 +96,7 @@ class Tints:
     number: format of the numbers.
     told: the column of these.
     label: what ticks of the legend say, as a Vega expression; by default their number.
+    ticks: their values.
     """
 
     low: float = 0.0
@@ -103,10 +104,12 @@ class Tints:
     number: str = ".2f"
     told: str = "value"
     label: str | None = None
+    ticks: Sequence[float] | None = None
 
     def channel(self, length: int) -> alt.Color:
         scale = alt.Scale(scheme="viridis", domain=[self.low, self.high], clamp=True)
         words: dict[str, Any] = {"labelExpr": self.label} if self.label else {}
+        words |= {"values": self.ticks} if self.ticks else {}
         legend = alt.Legend(gradientLength=length, tickCount=5, format=".3~g", **words)
         return alt.Color("value:Q", scale=scale, legend=legend)
 

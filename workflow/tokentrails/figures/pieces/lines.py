@@ -14,6 +14,9 @@ from .theme import GREY, LINE_HEIGHT, TINT, sized
 
 FRACTIONS = [0.0, 0.25, 0.5, 0.75, 1.0]
 # Channels and not strings, which Altair compares with all that there are, here and everywhere.
+DASHES = ([1, 0], [5, 3], [1.5, 2.5], [8, 2.5, 1.5, 2.5])
+"""Solid, dashed, dotted and dash-dotted."""
+
 _LINE, _HIGH = alt.Detail("line:N"), alt.Y2("high:Q")
 _MOST_DOTS = 24  # of more points on a line, none is marked
 
@@ -118,9 +121,9 @@ def line_panel(
     axis = frame.axis or alt.Axis(tickCount=6)
     y = alt.Y("value:Q", scale=frame.scale, axis=axis, title=frame.value if y_title else None)
     told, number = frame.told
-    dash = alt.StrokeDash(
-        "dashed:N", scale=alt.Scale(domain=[False, True], range=[[1, 0], [5, 3]]), legend=None
-    )
+    numbers = [False, True] if points["dashed"].dtype == pl.Boolean else [*range(len(DASHES))]
+    dashes = alt.Scale(domain=numbers, range=DASHES[: len(numbers)])
+    dash = alt.StrokeDash("dashed:N", scale=dashes, legend=None)
     style: dict[str, Any] = {"color": TINT, "strokeDash": dash, "detail": _LINE}
     tooltip = [
         *(alt.Tooltip(f"{name}:N") for name in frame.tooltip),

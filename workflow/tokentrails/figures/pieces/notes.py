@@ -56,6 +56,15 @@ def few_note(table: pl.DataFrame) -> str:
     return f"Dashed: {'few trainings' if TRAININGS in table.columns else 'groups of few words'}."
 
 
+def dashed_note(points: pl.DataFrame, few: str) -> str:
+    """What is `few` of the dashed lines, behind another sentence; nothing where there are none.
+
+    `points` is a points frame, or a table with the column few.
+    """
+    column = "dashed" if "dashed" in points.columns else "few"
+    return f" Dashed: {few}." if points[column].any() else ""
+
+
 def words_note(table: pl.DataFrame, few: str | None = None) -> list[str]:
     """How many words each group has, what shows that they are `few`, and which groups are empty."""
     few = few_note(table) if few is None else few
@@ -94,13 +103,13 @@ CONTROL = "random weights"
 """The label of a line of controls."""
 
 
-def control_notes(control: pl.DataFrame | None) -> list[str]:
-    """What the line of controls is; none without them."""
+def control_notes(control: pl.DataFrame | None, line: str = "Solid grey") -> list[str]:
+    """What the `line` of controls is; none without them."""
     if control is None:
         return []
     n = control.select("model", "checkpoint").n_unique()
     draws = f", mean and range of {n} draws" if n > 1 else ""
-    return [f"Solid grey: the same architecture with {CONTROL}, before any training{draws}."]
+    return [f"{line}: the same architecture with {CONTROL}, before any training{draws}."]
 
 
 REPLACED = "another word"

@@ -1,7 +1,8 @@
 """From tables to points: numbers as figures have them, names of runs, points frames.
 
 A *points* frame has one row per point: line (its key), series (its direct label, null for none),
-colour, dashed, value, the interval low and high (null where there is none), and the x axis.
+colour, dashed (or the number of one of the `lines.DASHES`), value, the interval low and high (null
+where there is none), and the x axis.
 """
 
 from collections.abc import Sequence
@@ -50,14 +51,17 @@ def points_frame(
 def over_draws(table: pl.DataFrame, value: str, *keys: str) -> pl.DataFrame:
     """The mean of a value over a control's draws, with low and high, the least and largest of them.
 
-    Of one draw there is no range: both are null.
+    Of one draw there is no range: both are null. None are few, so that the line is solid: how many
+    units there are, the model's own line says.
     """
+    few = {"few": pl.lit(value=False)} if "few" in table.columns else {}
     column, several = pl.col(value).cast(pl.Float64), pl.len() > 1
     return table.group_by(keys, maintain_order=True).agg(
-        pl.all().exclude(value).first(),
+        pl.all().exclude(value, "few").first(),
         column.mean().round(6),
         low=pl.when(several).then(column.min().round(6)),
         high=pl.when(several).then(column.max().round(6)),
+        **few,
     )
 
 

@@ -1,10 +1,10 @@
-"""The axis of ranks: logarithmic, and it holds rank 0.
+"""Logarithmic axes: of ranks, which hold rank 0, of factors, and of lengths and the like.
 
 A rank stands at log10(1 + rank), its *place*.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import altair as alt
 
@@ -15,11 +15,21 @@ _FACTORS = (
     [step * decade for decade in _DECADES for step in (1, 2, 5)],
     [*(tenths / 10 for tenths in range(5, 13)), 1.5, 2.0],
 )
+_NUMBERS = [
+    [step * decade for decade in _DECADES for step in steps]
+    for steps in (
+        *((1, 3), (1, 2, 5), range(1, 10)),
+        *([tenths / 10 for tenths in range(10, 100, step)] for step in (5, 2, 1)),
+    )
+]
 
 # What ticks say, in Vega's words: the rank at a place (0, 10, 1k), and the factor between two
 # places, given their difference (×0.1, ×1, ×2).
 RANK_LABEL = "format(pow(10, datum.value) - 1, '.1~s')"
 _FACTOR_LABEL = "'×' + format(pow(10, datum.value), '.2~r')"
+
+NUMBER_LABEL = "format(pow(10, datum.value), datum.value < 3 ? '.2~r' : '.2~s')"
+"""The number whose logarithm is at a place: 0.3, 100, 3k."""
 
 
 def place(rank: float) -> float:
@@ -44,11 +54,17 @@ def rank_axis(low: float, high: float) -> alt.Axis:
 
 def factor_axis(low: float, high: float) -> alt.Axis:
     """The axis of a column of differences of places, with at least three ticks if it can be."""
-    for factors in _FACTORS:
-        ticks = _between(low, high, [round(math.log10(factor), 6) for factor in factors])
-        if len(ticks) >= 3:
-            break
-    return _axis(ticks, _FACTOR_LABEL)
+    return _axis(_enough(low, high, _FACTORS), _FACTOR_LABEL)
+
+
+def number_ticks(low: float, high: float) -> list[float]:
+    """The logarithms of round numbers: at least two, between numbers that are a quarter apart."""
+    return _enough(low, high, _NUMBERS)
+
+
+def number_axis(low: float, high: float) -> alt.Axis:
+    """The axis of a column of logarithms to base 10."""
+    return _axis(number_ticks(low, high), NUMBER_LABEL)
 
 
 def _axis(ticks: list[float], label: str) -> alt.Axis:
@@ -56,6 +72,15 @@ def _axis(ticks: list[float], label: str) -> alt.Axis:
     return alt.Axis(
         values=ticks, tickCount=len(ticks), labelExpr=label, labelOverlap=False, minExtent=40
     )
+
+
+def _enough(low: float, high: float, choices: Iterable[Sequence[float]]) -> list[float]:
+    """The ticks of the first choice that has three of them between two places."""
+    for numbers in choices:
+        ticks = _between(low, high, [round(math.log10(number), 6) for number in numbers])
+        if len(ticks) >= 3:
+            break
+    return ticks
 
 
 def _between(low: float, high: float, ticks: Sequence[float]) -> list[float]:

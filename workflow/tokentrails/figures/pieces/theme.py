@@ -12,9 +12,12 @@ from .text import visible
 # Arial and Helvetica have the same widths and stand in for it in a browser.
 FONT = "Liberation Sans, Arial, Helvetica, sans-serif"
 
-# Okabe and Ito's colour-blind-safe hues without black and yellow; the light ones are darkened
-# until text set in them reads on white.
-PALETTE = ("#0072B2", "#D55E00", "#00855F", "#B4528B", "#A87200", "#2F8FC4")
+# Okabe and Ito's colour-blind-safe hues without black and yellow, then those of Tol's muted scheme
+# that differ from these; the light ones are darkened until text set in them reads on white.
+PALETTE = (
+    *("#0072B2", "#D55E00", "#00855F", "#B4528B", "#A87200", "#2F8FC4"),
+    *("#332288", "#C0505F", "#7A7A29", "#882255"),
+)
 INK, GREY, GRID, SHADE = "#222222", "#777777", "#ECECEC", "#F3F3F3"
 _NOTE, _WARNING = "#555555", "#B3261E"
 
