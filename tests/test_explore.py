@@ -312,7 +312,7 @@ def test_every_answer_has_the_policy(client):
     assert "unsafe" not in HEADERS["Content-Security-Policy"]
     page = client.get("/").text
     assert "<style" not in page and "style=" not in page and " on" not in page.replace(" one", "")
-    script = client.get("/page.js").text
+    script = client.get("/page.js").text + client.get("/page.panels.js").text
     assert not any(word in script for word in ("innerHTML", "eval(", "insertAdjacentHTML"))
     assert "vegaEmbed" in client.get("/vega.js").text
 
@@ -417,9 +417,20 @@ def test_the_page_in_a_browser(explorer, tmp_path):
             cosine = f"{view.ranks([1], 'resid', 'unembedding')['cosine'][2]:.3f}"
             browser.wait(f"{LAYERS.format(1)}[2].cells[1].textContent === '{cosine}'")
 
+            browser.click("#two summary")
+            browser.click("#other")
+            browser.type(TEXT.replace("river bank", "bank"))
+            browser.press_enter()
+            browser.wait("document.getElementById('two').dataset.shown")
+            browser.click("#both")
+            browser.wait("document.getElementById('two').dataset.shown.endsWith('true')")
+
             link = browser.evaluate("location.href")
             browser.open(link)
             browser.wait("document.body && document.body.dataset.figures === '1,3'")
+            browser.wait("document.querySelectorAll('#two figure canvas').length === 1")
+            browser.click("#replace")
+            browser.wait("document.getElementById('other').value.includes('thing')")
             assert browser.evaluate("document.getElementById('matrix').value") == "unembedding"
 
             browser.evaluate("document.getElementById('text').select()")

@@ -1,11 +1,14 @@
 // What the page shows is text, never HTML: every string goes in through textContent.
 
+import {panels} from "/page.panels.js";
+
 const vega = import("/vega.js"); // large, and not needed before there is a figure
 const $ = id => document.getElementById(id);
 const MATRICES = {embedding: "input embedding", unembedding: "unembedding"};
 const state = {model: "", checkpoint: "", text: "", special: "default", current: null, pinned: [],
-  site: "resid", matrix: "embedding"};
-let token = "", choices = null, tokens = [], serial = 0;
+  site: "resid", matrix: "embedding", other: "", place: null, control: "thing", both: false, open: []};
+const top = {serial: 0, status: $("status"), problem: $("problem")};
+let token = "", choices = null, tokens = [];
 
 class Problem extends Error {}
 
@@ -38,21 +41,21 @@ function options(select, names, labels = names) {
 }
 
 // Problems are shown where they belong; of two answers the later question's counts.
-async function attempt(words, work) {
-  const mine = ++serial;
-  const late = () => mine !== serial;
-  $("status").textContent = words;
-  $("problem").hidden = true;
+async function attempt(words, work, at = top) {
+  const mine = ++at.serial;
+  const late = () => mine !== at.serial;
+  at.status.textContent = words;
+  at.problem.hidden = true;
   try {
     await work(late);
   } catch (error) {
     if (!(error instanceof Problem)) console.error(error);
     if (!late()) {
-      $("problem").textContent = error instanceof Problem ? error.message : String(error);
-      $("problem").hidden = false;
+      at.problem.textContent = error instanceof Problem ? error.message : String(error);
+      at.problem.hidden = false;
     }
   }
-  if (!late()) $("status").textContent = "";
+  if (!late()) at.status.textContent = "";
 }
 
 const shown = () => [...new Set([...state.pinned, ...(state.current === null ? [] : [state.current])])]
@@ -63,18 +66,22 @@ const shown = () => [...new Set([...state.pinned, ...(state.current === null ? [
 function readLink() {
   const link = new URLSearchParams(location.hash.slice(1));
   token = link.get("token") || "";
-  for (const key of ["model", "checkpoint", "text", "special", "site", "matrix"]) {
+  for (const key of ["model", "checkpoint", "text", "special", "site", "matrix", "other", "control"]) {
     if (link.has(key)) state[key] = link.get(key);
   }
   const number = text => (/^\d{1,4}$/.test(text) ? Number(text) : null);
   state.pinned = (link.get("pinned") || "").split(",").map(number).filter(n => n !== null);
   state.current = number(link.get("current") || "");
+  state.place = number(link.get("place") || "");
+  state.both = link.get("both") === "true";
+  state.open = (link.get("open") || "").split(",");
 }
 
 function writeLink() {
   const link = new URLSearchParams({token, model: state.model, checkpoint: state.checkpoint,
     text: state.text, special: state.special, site: state.site, matrix: state.matrix,
-    pinned: state.pinned.join(","), current: state.current === null ? "" : String(state.current)});
+    pinned: state.pinned.join(","), current: state.current ?? "", other: state.other,
+    place: state.place ?? "", control: state.control, both: state.both, open: state.open.join(",")});
   history.replaceState(null, "", `#${link}`);
 }
 
@@ -110,7 +117,7 @@ function showText() {
     options($("site"), found.sites);
     options($("matrix"), found.matrices, found.matrices.map(name => MATRICES[name]));
     $("tied").textContent = found.tied ? "The model's unembedding is its input embedding." : "";
-    for (const id of ["cut", "paths", "keep"]) $(id).hidden = false;
+    for (const id of ["cut", "paths", "panels", "keep"]) $(id).hidden = false;
     $("file").hidden = true;
     showTokens();
     await showPaths(late);
@@ -118,26 +125,34 @@ function showText() {
 }
 
 function showTokens() {
-  const focused = document.activeElement && document.activeElement.dataset.position;
-  $("tokens").replaceChildren(...tokens.map(each => {
-    const button = element("button", each.readable || "∅", {type: "button",
-      title: `${each.entry} · position ${each.position} · id ${each.id}${each.special ? " · special" : ""}`});
-    const pinned = state.pinned.includes(each.position);
-    button.dataset.position = String(each.position);
-    button.classList.toggle("special", each.special);
-    button.classList.toggle("pinned", pinned);
-    button.setAttribute("aria-pressed", String(pinned || state.current === each.position));
-    if (state.current === each.position) button.setAttribute("aria-current", "true");
-    button.addEventListener("click", () => choose(each.position));
-    const item = element("li");
-    item.append(button);
-    return item;
-  }));
-  const again = focused && $("tokens").querySelector(`[data-position="${focused}"]`);
-  if (again) again.focus();
   const {current} = state;
+  replaceTokens($("tokens"), tokens.map(each =>
+    tokenButton(each, each.position === current, state.pinned.includes(each.position), choose)));
   const named = tokens[current].readable;
   $("pin").textContent = state.pinned.includes(current) ? `Unpin “${named}”` : `Pin “${named}”`;
+}
+
+function tokenButton(each, current, pinned, choose) {
+  const button = element("button", each.readable || "∅", {type: "button",
+    title: `${each.entry} · position ${each.position} · id ${each.id}${each.special ? " · special" : ""}`});
+  button.dataset.position = String(each.position);
+  button.dataset.id = String(each.id);
+  button.classList.toggle("special", each.special);
+  button.classList.toggle("pinned", pinned);
+  button.setAttribute("aria-pressed", String(pinned || current));
+  if (current) button.setAttribute("aria-current", "true");
+  button.addEventListener("click", () => choose(each.position));
+  const item = element("li");
+  item.append(button);
+  return item;
+}
+
+// The token that had the focus keeps it.
+function replaceTokens(list, items) {
+  const focused = list.contains(document.activeElement) && document.activeElement.dataset.position;
+  list.replaceChildren(...items);
+  const again = focused && list.querySelector(`[data-position="${focused}"]`);
+  if (again) again.focus();
 }
 
 function choose(position) {
@@ -177,6 +192,7 @@ async function showPaths(late) {
     if (!figures.some(each => `figure-${each.name}` === old.id)) old.remove();
   }
   document.body.dataset.figures = chosen.positions.join(",");
+  shownPanels.refresh();
 }
 
 const decimals = (value, digits) => (value === null ? "–" : value.toFixed(digits));
@@ -212,7 +228,7 @@ function list(each) {
   return article;
 }
 
-async function draw({name, spec}, late) {
+async function draw({name, spec}, late, into = $("figures")) {
   await vega;
   const place = element("div");
   const made = await window.vegaEmbed(place, spec, {mode: "vega-lite", ast: true, renderer: "canvas",
@@ -231,7 +247,7 @@ async function draw({name, spec}, late) {
   figure.append(place, caption);
   const old = $(figure.id);
   if (old) old.replaceWith(figure);
-  else $("figures").append(figure);
+  else into.append(figure);
 }
 
 function download(words, name, make) {
@@ -275,6 +291,9 @@ async function copy() {
   }
 }
 
+const shownPanels = panels({state, ask, attempt, element, options, draw, tokenButton, replaceTokens,
+  writeLink});
+
 async function start() {
   readLink();
   await attempt("", async () => {
@@ -287,6 +306,7 @@ async function start() {
     showModel();
     $("text").value = state.text;
     $("special").value = state.special;
+    shownPanels.start(choices.texts);
   });
   if (!choices) return;
   $("ask").addEventListener("submit", event => { event.preventDefault(); showText(); });

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 import uvicorn
@@ -34,6 +34,7 @@ from ..figures.pieces.page_script import page_script
 from ..figures.pieces.text_tokens import MATRICES
 from .keep import config_entry, experiment_file, write
 from .models import Models, Recent
+from .two_texts import Chosen, named, side_by_side
 from .view import MOST_SHOWN, View, nearest_lists
 
 HOST = "127.0.0.1"
@@ -71,6 +72,7 @@ FILES = {
     "/": ("page.html", "text/html"),
     "/page.css": ("page.css", "text/css"),
     "/page.js": ("page.js", "text/javascript"),
+    "/page.panels.js": ("page.panels.js", "text/javascript"),
 }
 
 _EMBED = "window.vegaEmbed = vegaEmbed;"
@@ -126,6 +128,32 @@ class Explorer:
         """Specifications of the figures across layers."""
         view = self._view(asked)
         return {"figures": view.figures(*_places(asked, view))}
+
+    def control(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        """The text with a control word in the place of a token's word, and that one's position."""
+        view = self._view(asked)
+        chosen = Chosen(view, _position(asked, "position", view))
+        text, position = chosen.replaced(_text(asked, "control"), asked["special_tokens"])
+        return {"text": text, "position": position}
+
+    def two_texts(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        """The figure of a token in each of two texts; with a control, of that in both too."""
+        pair = (self._chosen(asked, "text", "position"), self._chosen(asked, "other", "place"))
+        site = _choice(asked, "site", pair[0].view.loaded.sites)
+        pairs = {named(pair): pair}
+        if control := _text(asked, "control"):
+            one, other = (
+                self._chosen({**asked, "text": text, "position": position}, "text", "position")
+                for chosen in pair
+                for text, position in [chosen.replaced(control, asked["special_tokens"])]
+            )
+            pairs[f"{control} (control)"] = (one, other)
+        return {"figures": [{"name": "two_texts", "spec": side_by_side(pairs, site)}]}
+
+    def _chosen(self, asked: Mapping[str, Any], text: str, position: str) -> Chosen:
+        """A token of a text, by the keys of both."""
+        view = self._view({**asked, "text": asked.get(text)})
+        return Chosen(view, _position(asked, position, view))
 
     def experiment(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         """The experiment file; written only where that is asked for."""
@@ -191,9 +219,7 @@ def _places(asked: Mapping[str, Any], view: View) -> tuple[list[int], str, str]:
     site = _choice(asked, "site", view.loaded.sites)
     positions = asked.get("positions")
     n = len(view.ids)
-    if not isinstance(positions, list) or not all(
-        type(position) is int and 0 <= position < n for position in positions
-    ):
+    if not isinstance(positions, list) or not all(_is_position(each, n) for each in positions):
         raise Refused(400, f"positions are not numbers from 0 to {n - 1}", hint="reload the page.")
     chosen = sorted(set(positions))
     if not 1 <= len(chosen) <= MOST_SHOWN:
@@ -201,6 +227,17 @@ def _places(asked: Mapping[str, Any], view: View) -> tuple[list[int], str, str]:
             f"{len(chosen)} tokens are chosen", hint=f"choose from 1 to {MOST_SHOWN}."
         )
     return chosen, site, matrix
+
+
+def _position(asked: Mapping[str, Any], key: str, view: View) -> int:
+    n, position = len(view.ids), asked.get(key)
+    if not _is_position(position, n):
+        raise Refused(400, f"{key} is not a number from 0 to {n - 1}", hint="reload the page.")
+    return position
+
+
+def _is_position(value: object, n: int) -> TypeGuard[int]:
+    return type(value) is int and 0 <= value < n
 
 
 def application(explorer: Explorer, token: str, hosts: Sequence[str]) -> Any:
@@ -245,7 +282,7 @@ def application(explorer: Explorer, token: str, hosts: Sequence[str]) -> Any:
         script = await run_in_threadpool(vega_script)
         return Response(script, media_type="text/javascript")
 
-    calls = ("choices", "tokens", "nearest", "figures", "experiment")
+    calls = ("choices", "tokens", "nearest", "figures", "control", "two_texts", "experiment")
     app = Starlette(
         routes=[
             *(Route(path, page(*file), methods=["GET"]) for path, file in FILES.items()),

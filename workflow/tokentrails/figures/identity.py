@@ -246,7 +246,7 @@ def _notes(means: pl.DataFrame, texts: pl.DataFrame, confidence: float) -> list[
     if "between" in styles:
         notes.append("Dashed: similarity of the same token in texts of different senses.")
     elif "context" in styles:
-        notes.append("Dashed: similarity of the same token in two texts.")
+        notes.append("Dashed: cosine of the states in two texts.")
     if "within" in styles:
         notes.append("Dotted: the same in texts of one sense.")
     return [" ".join(notes), _band_note(means, confidence, "texts"), *_norm_note(means)]

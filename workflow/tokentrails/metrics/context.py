@@ -5,7 +5,7 @@ Token Identity Drift: context(l) = cos(x_l in text A, x_l in text B), over all p
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 
 import numpy as np
@@ -44,6 +44,7 @@ def context(
     layers: Iterable[Layer],
     tokens: pa.Table,
     *,
+    pairs: Sequence[tuple[int, int]] | None = None,
     baseline: Baseline = NO_BASELINE,
     pooling: str,
     provenance: Mapping[str, str],
@@ -53,10 +54,11 @@ def context(
     Parameters
     ----------
     layers: the states, one place at a time, with the rows of `tokens`.
+    pairs: rows of `tokens` that are compared; by default those of the same token.
     provenance: of the states; gives the key columns too.
     """
-    pairs = np.asarray(same_token_pairs(tokens), dtype=np.int64).reshape(-1, 2)
-    a, b = pairs.T
+    compared = same_token_pairs(tokens) if pairs is None else pairs
+    a, b = np.asarray(compared, dtype=np.int64).reshape(-1, 2).T
     senses = tokens["sense"].cast(pa.string())
     keys = pa.table(
         {

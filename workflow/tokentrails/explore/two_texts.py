@@ -1,0 +1,142 @@
+"""Two texts side by side: a token of each by layer, and a control word in the place of a word."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+from altair.utils.schemapi import debug_mode
+
+from ..errors import TokentrailsError
+from ..figures.identity import identity_context
+from ..figures.pieces.points import LINE
+from ..figures.pieces.save import specification
+from ..files.states import Layer
+from ..metrics.context import context
+from ..metrics.identity import identity, own_token_ids
+from ..settings import Prompt
+from ..texts.replacement import replaced
+from ..texts.spans import NotAligned, find_words, is_word, words_in
+from ..texts.tokenization import Encoded
+from ..texts.word_classes import plain
+from .view import LABEL, View
+
+_POOLING = "last"
+
+
+@dataclass(frozen=True, eq=False)
+class Chosen:
+    """A token of a text."""
+
+    view: View
+    position: int
+
+    @property
+    def text(self) -> str:
+        return self.view.tokens["text"][0].as_py()
+
+    @property
+    def word(self) -> str:
+        """The word that it is part of, or what it is itself."""
+        tokens = self.view.tokens.slice(self.position, 1)
+        return tokens["word"][0].as_py() or tokens["tokens"][0].as_py()[self.position]
+
+    def replaced(self, control: str, special_tokens: str) -> tuple[str, int]:
+        """The text with another word in the place of the token's own, and the position of that.
+
+        Raises
+        ------
+        TokentrailsError: if the control is not one word, or is this one; for a token of no word;
+            and for a word that the tokenizer does not separate from its neighbours.
+        """
+        text = self.text
+        start, end = self._word(special_tokens)
+        if not is_word(control) or plain(control) == plain(text[start:end]):
+            raise TokentrailsError(
+                f"{control!r} cannot stand in the place of {text[start:end]!r}",
+                hint="take another word, of letters alone, such as thing, one or place.",
+            )
+        try:
+            occurrence = find_words(text, text[start:end]).index((start, end)) + 1
+            prompt = Prompt(LABEL, text, word=text[start:end], occurrence=occurrence)
+            (new,) = replaced([prompt], [control])
+            assert new is not None
+            cut = self._encoded(new.prompt, special_tokens)
+            files = self.view.loaded.files
+            return new.prompt, files.span(new.prompt, cut, start, start + len(control)).last
+        except (ValueError, NotAligned) as error:
+            raise TokentrailsError(
+                f"{text[start:end]!r} cannot be replaced by {control!r}: {error}",
+                hint="take another word, or separate it from its neighbours by spaces.",
+            ) from error
+
+    def _word(self, special_tokens: str) -> tuple[int, int]:
+        """The characters of the word that most of the token is in."""
+        first, last = self._encoded(self.text, special_tokens).offsets[self.position]
+        words = [(min(b, last) - max(a, first), a, b) for a, b in words_in(self.text)]
+        shared, start, end = max(words, key=lambda word: word[0], default=(0, 0, 0))
+        if shared <= 0:
+            raise TokentrailsError(
+                "the token is part of no word", hint="choose one in which there is a letter."
+            )
+        return start, end
+
+    def _encoded(self, text: str, special_tokens: str) -> Encoded:
+        added = {"add_special_tokens": special_tokens != "none", "bos": special_tokens == "bos"}
+        return self.view.loaded.files.encode([text], **added)[0]
+
+
+Pair = tuple[Chosen, Chosen]
+
+
+def tables(pair: Pair, site: str, word: str) -> tuple[pa.Table, pa.Table]:
+    """The tables `identity` and `context` of two tokens at a site, by the name `word`.
+
+    Other than in the workflow the two may be different tokens.
+    """
+    views = [chosen.view for chosen in pair]
+    rows = [chosen.view.tokens.slice(chosen.position, 1) for chosen in pair]
+    columns = {
+        "occurrence": pa.array([0, 1], pa.int32()),
+        "label": pa.array(["text 1", "text 2"]),
+        "word": pa.array([word] * 2),
+        "sense": pa.nulls(2, pa.string()),
+    }
+    every = pa.concat_tables(rows)
+    kept = {name: every[name] for name in every.column_names if name not in columns}
+    tokens = pa.table(columns | kept)
+    layers = [
+        Layer(*place, np.arange(2), np.stack([c.view.states[place][c.position] for c in pair]))
+        for place in views[0].states
+        if place[0] == site
+    ]
+    checkpoint = views[0].loaded.checkpoint
+    provenance = checkpoint.provenance | {"experiment": LABEL}
+    how: dict[str, Any] = {"pooling": _POOLING, "provenance": provenance}
+    own = checkpoint.embedding_rows(own_token_ids(tokens, _POOLING))
+    return (
+        identity(layers, tokens, own, groups=["sense"], **how),
+        context(layers, tokens, pairs=[(0, 1)], **how),
+    )
+
+
+def side_by_side(pairs: Mapping[str, Pair], site: str) -> dict[str, Any]:
+    """The figure of identity and context similarity as a specification, a panel for each pair."""
+    found = [tables(pair, site, word) for word, pair in pairs.items()]
+    identities, contexts = (
+        # The figure has lines of one site, and that is the one that was chosen.
+        pl.DataFrame(pl.from_arrow(pa.concat_tables(tables))).with_columns(site=pl.lit(LINE))
+        for tables in zip(*found, strict=True)
+    )
+    about: dict[str, Any] = {"title": f"Two texts, at {site}", "confidence": 0.95}
+    with debug_mode(False):
+        return specification(identity_context(identities, contexts, None, **about))
+
+
+def named(pair: Pair) -> str:
+    """What the panel of a pair is called."""
+    return " / ".join(dict.fromkeys(chosen.word for chosen in pair))
