@@ -8,11 +8,34 @@ import json
 import os
 import shutil
 import subprocess
+import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import uvicorn
+
+from tokentrails.explore.server import listen
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+@contextmanager
+def running(app_of: Callable[[list[str]], Any]) -> Iterator[str]:
+    """The address of a server that answers until the block ends."""
+    with listen(0) as listener:
+        port = listener.getsockname()[1]
+        app = app_of([f"127.0.0.1:{port}"])
+        server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off", ws="none"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            server.should_exit = True
+            thread.join()
 
 
 class Browser:

@@ -2,17 +2,14 @@
 
 import json
 import socket
-import threading
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 import torch
-import uvicorn
 import yaml
-from browser import CHROMIUM, Browser
+from browser import CHROMIUM, Browser, running
 from starlette.testclient import TestClient
 from test_metrics import PROVENANCE
 
@@ -25,7 +22,7 @@ from tokentrails.explore.server import HEADER, HEADERS, Explorer, application, l
 from tokentrails.explore.view import MOST_SHOWN, NEAREST, View
 from tokentrails.files.states import StatesReader, StatesWriter, places
 from tokentrails.metrics.identity import identity
-from tokentrails.metrics.own_token import own_token
+from tokentrails.metrics.own_token import Readout, own_token
 from tokentrails.metrics.ranks import ranks
 from tokentrails.network.extract import extract
 from tokentrails.network.load import load_model
@@ -154,6 +151,23 @@ def test_the_api_gives_these_numbers(client, explorer):
     assert [layer["rank"] for layer in second["layers"]] == rows["rank"].to_list()
     assert [layer["cosine"] for layer in second["layers"]] == rows["cosine"].to_list()
     assert second["layers"][0]["layer"] == 0 and len(second["layers"][0]["nearest"]) == 10
+
+
+def test_what_other_tokens_need_is_computed_ahead(client, explorer, monkeypatch):
+    more = {"text": "A bank by the river.", "site": "resid", "matrix": "embedding"}
+    pieces = 0
+    while answer(client, "ahead", **more)["more"]:
+        pieces += 1
+    expected = view_of(explorer, "gpt2", more["text"])
+    every = list(range(len(expected.ids)))
+    assert pieces == 2 * len(every)  # ranks, and log-probabilities
+    found = explorer._view(ASKED | more)
+    monkeypatch.setattr(View, "_rank", None)  # nothing is left to compute
+    monkeypatch.setattr(Readout, "logprob", None)
+    kept, logprobs = found.ranks(every, "resid", "embedding"), found.own_logprob(every)
+    monkeypatch.undo()
+    assert kept.equals(expected.ranks(every, "resid", "embedding"))
+    np.testing.assert_allclose(logprobs["value"], expected.own_logprob(every)["value"], atol=1e-5)
 
 
 @pytest.mark.parametrize("site", ["resid", "resid_mid"])
@@ -368,22 +382,6 @@ def test_a_name_that_is_none_is_refused(name):
 
 
 # In a browser
-
-
-@contextmanager
-def running(app_of):
-    """The address of a server that answers until the block ends."""
-    with listen(0) as listener:
-        port = listener.getsockname()[1]
-        app = app_of([f"127.0.0.1:{port}"])
-        server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off", ws="none"))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            server.should_exit = True
-            thread.join()
 
 
 LAYERS = "[...document.querySelectorAll('.list[data-position=\"{}\"] tbody tr')]"

@@ -57,10 +57,15 @@ def peak_memory() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
+def memory() -> float:
+    """Memory in MB that this process has."""
+    return _status("VmRSS")
+
+
 def extra_memory(work: Callable[[], object]) -> float:
     """Most memory in MB that this process takes while it works, beyond what it had before."""
     Path("/proc/self/clear_refs").write_text("5")  # forget the peak
-    before = _status("VmRSS")
+    before = memory()
     work()
     return _status("VmHWM") - before
 

@@ -30,6 +30,7 @@ PARTS = {
     "senses": ("senses", "results"),
     "crossed": ("crossed", "results"),
     "memory": ("extraction", "memory"),
+    "explore": ("explore", "results"),
     "scale": ("scale", "results"),
     "default": ("default", "results"),
 }

@@ -55,7 +55,19 @@ async function attempt(words, work, at = top) {
       at.problem.hidden = false;
     }
   }
-  if (!late()) at.status.textContent = "";
+  if (late()) return;
+  at.status.textContent = "";
+  if (at === top) ahead(late);
+}
+
+// Piece by piece, what other tokens need: a question waits for no more than one of them.
+async function ahead(late) {
+  try {
+    do await new Promise(done => setTimeout(done, 100));
+    while (!late() && tokens.length && (await ask("ahead", {site: state.site, matrix: state.matrix})).more);
+  } catch (error) {
+    if (!(error instanceof Problem)) throw error; // the question itself will say it
+  }
 }
 
 const shown = () => [...new Set([...state.pinned, ...(state.current === null ? [] : [state.current])])]
@@ -181,11 +193,13 @@ async function showPaths(late) {
   $("matrix").value = state.matrix;
   writeLink();
   const chosen = {positions: shown(), site: state.site, matrix: state.matrix};
-  const lists = await ask("nearest", chosen);
+  const listed = ask("nearest", chosen), drawn = ask("figures", chosen);
+  drawn.catch(() => {}); // where the lists have the same problem, that says it
+  const lists = await listed;
   if (late()) return;
   $("lists").replaceChildren(...lists.tokens.map(list));
   document.body.dataset.lists = chosen.positions.join(",");
-  const {figures} = await ask("figures", chosen);
+  const {figures} = await drawn;
   if (late()) return;
   await Promise.all(figures.map(figure => draw(figure, late)));
   for (const old of [...$("figures").children]) {

@@ -155,6 +155,11 @@ class Explorer:
         view = self._view({**asked, "text": asked.get(text)})
         return Chosen(view, _position(asked, position, view))
 
+    def ahead(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        """Compute a piece of what is likely asked for next; whether there was one."""
+        view = self._view(asked)
+        return {"more": view.ahead(*_place(asked, view))}
+
     def experiment(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         """The experiment file; written only where that is asked for."""
         view, name, text = self._view(asked), _text(asked, "name"), _text(asked, "text")
@@ -209,14 +214,19 @@ def _choice(asked: Mapping[str, Any], key: str, choices: Sequence[str]) -> str:
     return value
 
 
-def _places(asked: Mapping[str, Any], view: View) -> tuple[list[int], str, str]:
-    """Positions, a site and a matrix that a view has."""
+def _place(asked: Mapping[str, Any], view: View) -> tuple[str, str]:
+    """A site and a matrix that a view has."""
     matrix = _choice(asked, "matrix", list(MATRICES))
     if matrix not in view.loaded.matrices:
         raise TokentrailsError(
             "the weights have no unembedding", hint="compare with the input embedding."
         )
-    site = _choice(asked, "site", view.loaded.sites)
+    return _choice(asked, "site", view.loaded.sites), matrix
+
+
+def _places(asked: Mapping[str, Any], view: View) -> tuple[list[int], str, str]:
+    """Positions beside them."""
+    site, matrix = _place(asked, view)
     positions = asked.get("positions")
     n = len(view.ids)
     if not isinstance(positions, list) or not all(_is_position(each, n) for each in positions):
@@ -282,7 +292,16 @@ def application(explorer: Explorer, token: str, hosts: Sequence[str]) -> Any:
         script = await run_in_threadpool(vega_script)
         return Response(script, media_type="text/javascript")
 
-    calls = ("choices", "tokens", "nearest", "figures", "control", "two_texts", "experiment")
+    calls = (
+        "choices",
+        "tokens",
+        "nearest",
+        "figures",
+        "ahead",
+        "control",
+        "two_texts",
+        "experiment",
+    )
     app = Starlette(
         routes=[
             *(Route(path, page(*file), methods=["GET"]) for path, file in FILES.items()),

@@ -59,6 +59,7 @@ class View:
     tokens: pa.Table
     states: dict[Place, Float32[np.ndarray, "t d"]]
     _kept: dict[tuple[int, str, str], pl.DataFrame] = field(default_factory=dict)
+    _logprobs: dict[int, Float32[np.ndarray, " layers"]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, loaded: Loaded, name: str, text: str, special_tokens: str) -> View:
@@ -152,11 +153,24 @@ class View:
         if readout.parts.unembedding is None:
             return None
         layers = range(self.depth + 1)
-        hidden = np.stack([self.states["resid", layer][positions] for layer in layers])
-        device = readout.parts.embedding.device
-        states = torch.from_numpy(hidden).to(device).flatten(0, 1)
-        own = torch.tensor([self.ids[p] for p in positions], device=device).repeat(len(layers))
-        return self._numbers(positions, layers, readout.logprob(states, own).cpu().numpy())
+        if new := [p for p in positions if p not in self._logprobs]:
+            hidden = np.stack([self.states["resid", layer][new] for layer in layers])
+            device = readout.parts.embedding.device
+            states = torch.from_numpy(hidden).to(device).flatten(0, 1)
+            own = torch.tensor([self.ids[p] for p in new], device=device).repeat(len(layers))
+            found = readout.logprob(states, own).view(len(layers), len(new)).cpu().numpy()
+            self._logprobs.update(zip(new, found.T, strict=True))
+        values = np.stack([self._logprobs[p] for p in positions], axis=1)
+        return self._numbers(positions, layers, values.ravel())
+
+    def ahead(self, site: str, matrix: str) -> bool:
+        """Compute a piece of what other tokens need; whether there was one."""
+        every = range(len(self.ids))
+        if ranks := [p for p in every if (p, site, matrix) not in self._kept]:
+            self.ranks(ranks[:1], site, matrix)
+        elif logprobs := [p for p in every if p not in self._logprobs]:
+            return self.own_logprob(logprobs[:1]) is not None
+        return bool(ranks)
 
     def lengths(self, positions: Sequence[int], site: str) -> pl.DataFrame:
         """Euclidean lengths of the states, in model units."""

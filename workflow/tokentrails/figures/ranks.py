@@ -10,7 +10,7 @@ import polars as pl
 from .pieces.lines import end_labels, layer_ticks, level, linear_x, targets
 from .pieces.rank_axis import place, rank_axis
 from .pieces.text_tokens import COLOURS, PUBLISHED_NOTE, TOOLTIP, text_notes, text_tokens
-from .pieces.theme import LINE_HEIGHT, TINT, figure, nothing_to_show, sized
+from .pieces.theme import LINE_HEIGHT, TINT, beside, figure, nothing_to_show, sized
 
 _WIDTH = 400
 _SHAPES = dict(zip(COLOURS, ("circle", "square", "triangle-up", "diamond", "cross"), strict=True))
@@ -118,7 +118,7 @@ def _drawn(
     last: int = tokens.select(pl.col("layer").max()).item()
     height = max(300, (LINE_HEIGHT + 1) * tokens["position"].n_unique())
     panels = [
-        _panel(part, measure, last, height, title=name, y_title=index == 0)
+        _panel(part, measure, last, height, index, title=name)
         for index, (name, part) in enumerate(parts.items())
     ]
     width = len(panels) * (_WIDTH + 130)
@@ -142,9 +142,9 @@ def _panel(
     measure: _Measure,
     last: int,
     height: int,
+    index: int,
     *,
     title: str | None,
-    y_title: bool,
 ) -> alt.LayerChart:
     """A line per token, labelled at its end; the layers run from 0 to `last`."""
     known = tokens.drop_nulls(measure.column)
@@ -155,10 +155,12 @@ def _panel(
         f"{measure.column}:Q",
         scale=alt.Scale(domain=list(limits), nice=False, reverse=measure.reverse),
         axis=measure.axis,
-        title=measure.name if y_title else None,
+        title=None if index else measure.name,
     )
-    seen = alt.when(_PICKED).then(alt.value(1)).otherwise(alt.value(0.12))
-    width = alt.when(_OVER, empty=False).then(alt.value(4)).otherwise(alt.value(1.6))
+    # As channels, since of a bare condition Altair looks through all that it knows for its class.
+    seen = alt.OpacityValue(**alt.when(_PICKED).then(alt.value(1)).otherwise(alt.value(0.12)))
+    thick = alt.when(_OVER, empty=False).then(alt.value(4)).otherwise(alt.value(1.6))
+    width = alt.StrokeWidthValue(**thick)
     # Where lines end together the first token stands on top, whichever way the axis runs.
     ordered = known.reverse() if measure.reverse else known
     gap = LINE_HEIGHT * (measure.high - measure.low) / height
@@ -167,7 +169,7 @@ def _panel(
     if measure.column not in ("cosine", "place"):
         tooltip.append(alt.Tooltip(f"{measure.column}:Q", title=measure.name, format=".4f"))
     # With what is not defined, where a line is to break.
-    lines = alt.Chart(tokens, name="lines").mark_line(strokeCap="butt")
+    lines = alt.Chart(tokens, name=f"lines_{index}").mark_line(strokeCap="butt")
     layers = [
         *([level(y)] if measure.low <= 0 <= measure.high else []),
         lines.encode(
@@ -199,13 +201,11 @@ def _ends(tokens: pl.DataFrame) -> alt.Chart:
 
 def _linked(panels: list[alt.LayerChart]) -> alt.HConcatChart:
     """Panels side by side, in which the pointer marks the same token."""
-    chart = alt.hconcat(*panels)
-    # By hand: a selection that belongs to several panels makes Altair warn.
-    lines = [layer.name for panel in chart.hconcat for layer in panel.layer]
-    views = [name for name in lines if name is not alt.Undefined]
+    views = [f"lines_{index}" for index in range(len(panels))]
     selections: tuple[Any, ...] = (_OVER, _PICKED)
-    chart.params = [
+    params = [
+        # By hand: a selection that belongs to several panels makes Altair warn.
         alt.TopLevelSelectionParameter(name=each.name, select=each.param.select, views=views)
         for each in selections
     ]
-    return chart
+    return beside(panels, params=params)

@@ -91,7 +91,30 @@ def sized(
     # All at once, and properties of charts below by assignment: each step with Altair's methods
     # copies everything that a chart holds.
     titled: dict[str, Any] = {} if title is None else {"title": heading(title, subtitle)}
-    return alt.LayerChart(layer=layers, width=width, height=height, **titled)
+    return _Panel(layer=list(layers), width=width, height=height, **titled)
+
+
+class _Panel(alt.LayerChart):
+    """Layers that share nothing which Altair would have to join.
+
+    To look for that, its own charts of several copy all of them again and again: wherever they are
+    made, copied or written.
+    """
+
+    def __init__(self, **parts: Any) -> None:
+        super(alt.LayerChart, self).__init__(**parts)
+
+
+class _Beside(alt.HConcatChart):
+    """The same of panels."""
+
+    def __init__(self, **parts: Any) -> None:
+        super(alt.HConcatChart, self).__init__(**parts)
+
+
+def beside(panels: Sequence[alt.LayerChart], **more: Any) -> alt.HConcatChart:
+    """Panels of `sized`, side by side."""
+    return _Beside(hconcat=list(panels), **more)
 
 
 def heading(title: str, subtitle: str | list[str] | None = None) -> alt.TitleParams:
