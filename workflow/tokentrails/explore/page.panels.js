@@ -67,7 +67,9 @@ export function panels({state, ask, attempt, element, draw, tokenButton, replace
 
   const replaceWord = () => showTwo("replacing …", async late => {
     const found = await ask("control", {position: state.current, control: state.control});
-    if (!late()) showOther(found.text, found.position);
+    if (late()) return;
+    state.both = $("both").checked = false; // the control is in one of them already
+    showOther(found.text, found.position);
   });
 
   function startTwo(texts) {
