@@ -1,4 +1,5 @@
 from collections import Counter
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -37,20 +38,35 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: -runs[item.path])
 
 
+class Folders(dict[str, Path]):
+    """A folder of each tiny model by name; those of `tiny.MORE` when they are asked for."""
+
+    def __init__(self, make: Callable[[str], Path]) -> None:
+        super().__init__((name, make(name)) for name in tiny.CONFIGS)
+        self._make = make
+
+    def __missing__(self, name: str) -> Path:
+        self[name] = self._make(name)
+        return self[name]
+
+
 @pytest.fixture(scope="session")
-def saved(tmp_path_factory) -> dict[str, Path]:
+def saved(tmp_path_factory) -> Folders:
     """A folder of each tiny model, as its maker saved it."""
     folder = tmp_path_factory.mktemp("saved")
-    return {name: tiny.save(name, folder / name) for name in tiny.CONFIGS}
+    return Folders(lambda name: tiny.save(name, folder / name))
 
 
 @pytest.fixture(scope="session")
-def prepared(saved, tmp_path_factory) -> dict[str, Path]:
+def prepared(saved, tmp_path_factory) -> Folders:
     """A folder of each tiny model, as the workflow keeps it."""
     folder = tmp_path_factory.mktemp("prepared")
-    for name, path in saved.items():
-        prepare(local_source(name, path), "main", folder / name)
-    return {name: folder / name for name in saved}
+
+    def make(name: str) -> Path:
+        prepare(local_source(name, saved[name]), "main", folder / name)
+        return folder / name
+
+    return Folders(make)
 
 
 @pytest.fixture(scope="session")

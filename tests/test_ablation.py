@@ -13,7 +13,7 @@ import torch
 from config_files import refused
 from measures import statistics
 from test_metrics import PROVENANCE
-from tiny import CONFIGS
+from tiny import CONFIGS, MORE
 from tiny_models import TinyModel, frame
 from torch.nn import functional
 
@@ -55,7 +55,7 @@ def outputs(made, token_ids):
     return {key: into if key[1] == "heads" else out for key, (into, out) in seen.items()}
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", [*CONFIGS, *MORE])
 def test_means_are_over_all_tokens_but_the_first(model, name):
     made = model(name)
     ids = [text.token_ids for text in made.texts]
@@ -69,7 +69,7 @@ def test_means_are_over_all_tokens_but_the_first(model, name):
         np.testing.assert_allclose(mlp[layer], wanted, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", [*CONFIGS, *MORE])
 def test_a_part_that_gives_what_it_gives_changes_nothing(model, name):
     made = model(name)
     token_ids = made.texts[1].token_ids

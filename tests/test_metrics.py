@@ -43,7 +43,7 @@ ROOT = Path(__file__).parent.parent
 DEPTH = 4
 PLACES = places(["resid", "resid_mid", "final_norm"], DEPTH)
 PROVENANCE = measures.PROVENANCE | {"experiment_hash": "0123", "source_revision": "abc"}
-ROTARY = [name for name, architecture in ARCHITECTURES.items() if architecture.rotary]
+ROTARY = [name for name in CONFIGS if ARCHITECTURES[name].rotary]
 
 # word, tokens of the target, sense
 TARGETS = [

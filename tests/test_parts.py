@@ -12,13 +12,13 @@ import tiny
 import torch
 from conftest import local_source
 from safetensors.torch import load_file
-from tiny import CONFIGS, ENCODERS
+from tiny import CONFIGS, ENCODERS, MORE
 from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
 
 from tokentrails.errors import TokentrailsError
 from tokentrails.models.prepare import prepare
 from tokentrails.network.load import load_model
-from tokentrails.network.norms import divisor, gain, shift, standardised
+from tokentrails.network.norms import AcrossHeads, divisor, gain, is_centring, shift, standardised
 from tokentrails.network.parts import Parts, load_parts
 from tokentrails.network.trace import eager, trace
 from tokentrails.texts.whole import whole_texts
@@ -35,6 +35,12 @@ LLAMA3 = {
     "high_freq_factor": 4.0,
     "original_max_position_embeddings": 16,
 }
+LONG = {
+    "rope_type": "longrope",
+    "long_factor": [2.0] * 4,
+    "short_factor": [1.0, 1.5, 2.0, 3.0],
+    "original_max_position_embeddings": 32,
+}
 VARIANTS = {
     "gpt_neox, sequential": {"use_parallel_residual": False, "attention_bias": False},
     "gpt_neox, tied": {"tie_word_embeddings": True, "rope_parameters": YARN},
@@ -45,10 +51,32 @@ VARIANTS = {
     "qwen3, yarn": {"rope_parameters": YARN, "attention_bias": True},
     "gemma2, uncapped": {"attn_logit_softcapping": None, "final_logit_softcapping": None},
     "distilbert, relu": {"activation": "relu"},
+    "stablelm, parallel": {"use_parallel_residual": True, "use_qkv_bias": True},
+    "gptj, whole heads rotated": {"rotary_dim": 8},
+    "phi3, no window": {"sliding_window": None, "rope_parameters": LONG},
+    "olmo2, grouped": {"num_key_value_heads": 1, "attention_bias": True},
+    "modernbert, biases": {"attention_bias": True, "mlp_bias": True, "norm_bias": True},
+    "gemma3_text, capped": {"final_logit_softcapping": 5.0, "attn_logit_softcapping": 4.0},
 }
 """What a configuration may ask for besides the sizes, by name."""
 
-KINDS = [*CONFIGS, *VARIANTS]
+WINDOWS = (
+    dict.fromkeys(("mistral", "starcoder2", "phi3"), "8 8 8")
+    | dict.fromkeys(("gemma3_text", "gemma3_text, capped", "smollm3", "ministral"), "8 8 -")
+    | dict.fromkeys(("cohere2", "olmo3", "exaone4"), "8 8 -")
+    | dict.fromkeys(("gemma2", "gemma2, uncapped"), "8 - 8")
+    | dict.fromkeys(("qwen2, window", "gpt_neo"), "- 8 8")
+    | dict.fromkeys(("modernbert", "modernbert, biases"), "4 4 -")
+)
+"""By kind, how many tokens each block sees; other kinds see all."""
+ROTATED = (
+    dict.fromkeys(("gpt2", "opt", "gpt_neo", *ENCODERS), "no no no")
+    | dict.fromkeys(("cohere2", "exaone4"), "yes yes no")
+    | {"smollm3": "yes no yes", "modernbert": "yes yes yes"}
+)
+"""By family, which blocks rotate queries and keys; other families' do."""
+
+KINDS = [*CONFIGS, *MORE, *VARIANTS]
 
 
 def family(kind):
@@ -62,9 +90,13 @@ def taken(prepared, tmp_path_factory):
 
     @cache
     def take(kind):
-        folder = prepared.get(kind)
-        if folder is None:
-            folder = tiny.save(family(kind), made / kind, **with_theta(VARIANTS[kind]))
+        if kind not in VARIANTS:
+            folder = prepared[kind]
+        else:
+            changes = with_theta(VARIANTS[kind])
+            saved = tiny.save(family(kind), made / "saved" / kind, **changes)
+            folder = made / kind
+            prepare(local_source("tiny", saved), "main", folder)
         return folder, *load_parts(folder, CPU)
 
     return take
@@ -183,8 +215,7 @@ def test_a_pattern_without_an_offset_is_that_of_a_token_with_itself(taken, layer
         own = (patterns * x_hat).sum(-1) + bias
         torch.testing.assert_close(own / divisors(heads, x_hat)[1], direct, **CLOSE)
         moved = heads.patterns(x_hat, "query", 3)[0].product()
-        rotary = taken(kind)[2].rotary is not None
-        assert torch.allclose(moved, patterns, **CLOSE) is not rotary
+        assert torch.allclose(moved, patterns, **CLOSE) is (heads.rotary is None)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -231,8 +262,9 @@ def test_the_embedding_is_what_enters_the_stream(taken, traced, kind):
         table = model.get_submodule(architecture.position_embedding).weight
         first = architecture.position_offset(model.config.to_dict())
         stream = stream + table[first : first + len(IDS)]
-    if family(kind) in ("bert", "roberta"):
-        stream = stream + model.embeddings.token_type_embeddings.weight[0]
+    types = getattr(getattr(model, "embeddings", None), "token_type_embeddings", None)
+    if types is not None:
+        stream = stream + types.weight[0]
     if parts.embedding_norm is not None:
         stream = parts.embedding_norm(stream)
     torch.testing.assert_close(stream, traced(kind).resid[0], **CLOSE)
@@ -248,25 +280,40 @@ def test_what_each_architecture_has(taken):
     def those(has):
         return [kind for kind in KINDS if has(parts[kind])]
 
-    assert those(lambda p: p.blocks[0].parallel) == ["gpt_neox", "gpt_neox, tied"]
-    assert those(lambda p: p.embedding_norm) == [*ENCODERS, "distilbert, relu"]
-    assert those(lambda p: p.final_norm is None) == [*ENCODERS, "distilbert, relu"]
-    assert those(lambda p: p.head_transform) == [*ENCODERS, "distilbert, relu"]
-    identity = torch.nn.Identity
-    normed = those(lambda p: not isinstance(p.blocks[0].heads.query_norm, identity))
-    assert normed == ["qwen3", "qwen3, yarn"]
+    parallel = ["gpt_neox", "phi", "cohere", "cohere2", "gptj", "gpt_neox, tied"]
+    parallel += ["stablelm, parallel", "gptj, whole heads rotated"]
+    assert those(lambda p: p.blocks[0].parallel) == parallel
+    encoders = [kind for kind in KINDS if family(kind) in ENCODERS]
+    assert those(lambda p: p.embedding_norm) == encoders
+    assert those(lambda p: p.head_transform) == encoders
+    without = [kind for kind in encoders if family(kind) != "modernbert"]
+    assert those(lambda p: p.final_norm is None) == without
+    biased = [k for k in KINDS if family(k) in ENCODERS or family(k) in ("phi", "gptj")]
+    assert those(lambda p: p.unembedding_bias is not None) == biased
+    assert those(lambda p: p.logits_factor != 1) == ["granite", "cohere", "cohere2"]
+    normed = those(lambda p: not isinstance(p.blocks[0].heads.query_norm, torch.nn.Identity))
+    assert {family(kind) for kind in normed} == {
+        *("qwen3", "gemma3_text", "apertus", "olmo2", "olmo3", "exaone4")
+    }
+    together = those(lambda p: isinstance(p.blocks[0].heads.query_norm, AcrossHeads))
+    assert together == ["olmo2", "olmo3", "olmo2, grouped"]
     assert those(lambda p: p.blocks[0].heads.softcap) == ["gemma2"]
-    assert {kind for kind in KINDS if not is_tied(parts[kind], taken(kind)[1])} == {
-        *("gpt_neox", "gpt_neox, sequential", "llama", "llama, yarn", "llama, llama3"),
-        *("mistral", "qwen2", "qwen2, window", "qwen3", "qwen3, yarn"),
-    }
-    windows = {kind: [b.heads.window for b in parts[kind].blocks] for kind in KINDS}
-    assert {kind: w for kind, w in windows.items() if w != [None] * 3} == {
-        "mistral": [8, 8, 8],
-        "gemma2": [8, None, 8],
-        "gemma2, uncapped": [8, None, 8],
-        "qwen2, window": [None, 8, 8],
-    }
+    assert those(lambda p: p.logits_softcap) == ["gemma2", "gemma3_text, capped"]
+    for kind in KINDS:
+        blocks = parts[kind].blocks
+        windows, rotated = WINDOWS.get(kind, ""), ROTATED.get(family(kind), "yes " * 3)
+        assert [b.heads.window for b in blocks] == [
+            None if w == "-" else int(w) for w in (windows or "- - -").split()
+        ], kind
+        assert [b.heads.rotary is not None for b in blocks] == [
+            r == "yes" for r in rotated.split()
+        ], kind
+    tied = {"gpt2", "gemma", "gemma2", "gemma3_text", "smollm3", "ernie4_5", "starcoder2"}
+    tied |= {"cohere", "cohere2", "gpt_neo", "opt", *ENCODERS}
+    for kind in KINDS:
+        assert is_tied(parts[kind], taken(kind)[1]) is (
+            kind == "gpt_neox, tied" or family(kind) in tied
+        ), kind
     for kind in ("llama", "mistral", "qwen2", "qwen3", "gemma2"):
         assert parts[kind].blocks[0].heads.kv_of == (0, 0, 1, 1)
     assert parts["llama, llama3"].blocks[0].heads.kv_of == (0, 0, 0, 0)
@@ -285,17 +332,24 @@ def test_matrices_are_views_of_the_models_own(taken, kind):
         assert parts.unembedding.untyped_storage().data_ptr() in own
 
 
-@pytest.mark.parametrize("kind", CONFIGS)
+@pytest.mark.parametrize("kind", [*CONFIGS, *MORE])
+@torch.no_grad()
 def test_a_norm_is_its_gain_divisor_and_shift(taken, kind):
     x = torch.randn(5, 32) + 0.5
     for block in taken(kind)[3].blocks:
         for norm in (block.attention_norm, block.mlp_norm, block.mlp_post_norm, block.sum_norm_mlp):
-            if isinstance(norm, torch.nn.LayerNorm):
-                found = standardised(norm, x) * gain(norm, x) + shift(norm)
+            if "LayerNorm" in type(norm).__name__:
+                assert is_centring(norm, x)
+                found = standardised(norm, x) * gain(norm, x)
+                found = found if shift(norm) is None else found + shift(norm)
             else:
                 assert shift(norm) is None and standardised(norm, x) is x
                 found = x / divisor(norm, x) * gain(norm, x)
             torch.testing.assert_close(found, norm(x))
+    heads = taken(kind)[3].blocks[0].heads
+    for norm, n in ((heads.query_norm, len(heads.W_Q)), (heads.key_norm, len(heads.W_K))):
+        z = torch.randn(n, 5, 8)
+        torch.testing.assert_close(z / divisor(norm, z) * gain(norm, z), norm(z))
 
 
 # The same, from the tensors of the file alone, written plainly for one architecture of each style.

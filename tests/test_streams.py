@@ -13,7 +13,7 @@ import tiny
 import torch
 from config_files import refused
 from conftest import local_source
-from tiny import CONFIGS, ENCODERS
+from tiny import CONFIGS, MORE, ROBERTA_LIKE
 
 from tokentrails.errors import TokentrailsError
 from tokentrails.files.states import StatesReader, StatesWriter, places
@@ -27,30 +27,33 @@ from tokentrails.network.stream import StreamReader
 CPU = torch.device("cpu")
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}
 SEQUENTIAL_NEOX = "gpt_neox, sequential"
-KINDS = [*CONFIGS, SEQUENTIAL_NEOX]
+KINDS = [*CONFIGS, *MORE, SEQUENTIAL_NEOX]
 LEARNED_BY_INDEX = ("gpt2", "bert", "distilbert")
 
 # What a block adds to the stream: its attention branch and its MLP branch, each as the modules that
 # the branch's value runs through last.
+NORMED = ("gemma2", "gemma3_text", "olmo2", "olmo3", "exaone4")
 ATTENTION = {
-    "gpt2": ["attn"],
-    "gpt_neox": ["attention"],
-    "gemma2": ["self_attn", "post_attention_layernorm"],
-    "bert": ["attention.output.dense"],
-    "roberta": ["attention.output.dense"],
-    "distilbert": ["attention"],
+    **dict.fromkeys(("gpt2", "gptj", "gpt_neo", "modernbert"), "attn"),
+    "gpt_neox": "attention",
+    **dict.fromkeys(NORMED, "self_attn post_attention_layernorm"),
+    "glm4": "self_attn post_self_attn_layernorm",
+    **dict.fromkeys(("bert", "electra", *ROBERTA_LIKE), "attention.output.dense"),
+    "distilbert": "attention",
 }
-MLP = {"gemma2": ["mlp", "post_feedforward_layernorm"], "opt": ["fc2"]}
+MLP = dict.fromkeys(NORMED, "post_feedforward_layernorm")
+MLP |= {"glm4": "post_mlp_layernorm", "opt": "fc2"}
+FACTOR = {"granite": 0.5}
 POST_NORM = {
-    "bert": ("attention.output.LayerNorm", "intermediate"),
-    "roberta": ("attention.output.LayerNorm", "intermediate"),
+    **dict.fromkeys(
+        ("bert", "electra", *ROBERTA_LIKE), ("attention.output.LayerNorm", "intermediate")
+    ),
     "distilbert": ("sa_layer_norm", "ffn"),
 }
 BLOCKS = {
-    "gpt2": "h",
+    **dict.fromkeys(("gpt2", "gptj", "gpt_neo"), "h"),
     "opt": "decoder.layers",
-    "bert": "encoder.layer",
-    "roberta": "encoder.layer",
+    **dict.fromkeys(("bert", "electra", *ROBERTA_LIKE), "encoder.layer"),
     "distilbert": "transformer.layer",
 }
 
@@ -78,7 +81,7 @@ def loaded(prepared, tmp_path_factory):
 
     @cache
     def load(kind):
-        path = prepared.get(kind)
+        path = None if kind == SEQUENTIAL_NEOX else prepared[kind]
         if kind == SEQUENTIAL_NEOX:
             source = tiny.save("gpt_neox", folder / "saved", use_parallel_residual=False)
             path = folder / "sequential"
@@ -153,7 +156,7 @@ def own_states(model, kind, ids):
     kind = family(kind)
     depth = model.config.num_hidden_layers
     blocks = [f"{BLOCKS.get(kind, 'layers')}.{layer}" for layer in range(depth)]
-    attention = ATTENTION.get(kind, ["self_attn"])
+    attention = ATTENTION.get(kind, "self_attn").split()
     watch = [f"{block}.{attention[0]}" for block in blocks]
     hidden, last, seen = watched(model, ids, [*watch, blocks[-1]])
     own = {("resid", layer): hidden[layer] for layer in range(depth)}
@@ -164,7 +167,7 @@ def own_states(model, kind, ids):
         for norm in attention[1:]:
             module = model.get_submodule(f"{block}.{norm}")
             branch = module(torch.tensor(branch)).detach().numpy()
-        own["resid_mid", layer] = hidden[layer] + branch
+        own["resid_mid", layer] = hidden[layer] + FACTOR.get(kind, 1) * branch
     return own
 
 
@@ -176,14 +179,14 @@ def rms(values):
 def test_states_are_the_models_own_at_every_place_and_position(every, kind):
     model, _, text, states = every(kind)
     own = own_states(model, kind, text)
-    assert len(states) == (7 if kind in ENCODERS else 8)
+    assert len(states) == (7 if kind in POST_NORM else 8)
     for place, got in states.items():
         np.testing.assert_allclose(got, own[place], **CLOSE, err_msg=str(place))
 
 
 def test_only_parallel_blocks_are_called_parallel(loaded):
     parallel = [kind for kind in KINDS if loaded(kind)[1].parallel_attention is not None]
-    assert parallel == ["gpt_neox"]
+    assert parallel == ["gpt_neox", "phi", "cohere", "cohere2", "gptj"]
 
 
 @pytest.mark.parametrize("kind", CONFIGS)
@@ -209,24 +212,25 @@ def test_the_places_of_a_model_differ_from_each_other(every, kind):
 def test_the_last_layer_is_before_the_final_norm(every, kind):
     model, _, text, states = every(kind)
     last, reported = states["resid", 3], watched(model, text, [])[0][-1]
-    if kind in ENCODERS:
+    if kind in POST_NORM:
         np.testing.assert_allclose(last, reported, **CLOSE)
     else:
         assert rms(last - reported) > 0.1
 
 
-@pytest.mark.parametrize("kind", [k for k in KINDS if k not in ENCODERS])
+@pytest.mark.parametrize("kind", [k for k in KINDS if k not in POST_NORM])
 def test_what_the_mlp_adds_lies_between_the_middle_and_the_end_of_a_block(every, kind):
     model, _, text, states = every(kind)
     blocks = [f"{BLOCKS.get(family(kind), 'layers')}.{layer}" for layer in range(3)]
-    branch = MLP.get(kind, ["mlp"])[-1]
+    branch = MLP.get(kind, "mlp")
     seen = watched(model, text, [f"{block}.{branch}" for block in blocks])[2]
     for layer, block in enumerate(blocks):
         added = states["resid", layer + 1] - states["resid_mid", layer]
-        np.testing.assert_allclose(added, seen[f"{block}.{branch}"][1], rtol=1e-4, atol=2e-5)
+        wanted = FACTOR.get(kind, 1) * seen[f"{block}.{branch}"][1]
+        np.testing.assert_allclose(added, wanted, rtol=1e-4, atol=2e-5)
 
 
-@pytest.mark.parametrize("kind", ENCODERS)
+@pytest.mark.parametrize("kind", POST_NORM)
 def test_the_mlp_of_an_encoder_reads_the_norm_of_the_middle(every, kind):
     model, _, text, states = every(kind)
     norm, mlp = POST_NORM[kind]

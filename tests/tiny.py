@@ -62,10 +62,66 @@ CONFIGS = {
 }
 """Sizes of one small model of each architecture: three blocks, width 32."""
 
-CONTEXT = {"gpt2": "n_positions"}
+_PAIRS = {**_COMMON, "num_key_value_heads": 2}
+_SLIDING = {"sliding_window": 8}
+_TYPES = {"layer_types": ["sliding_attention", "sliding_attention", "full_attention"]}
+MORE = {
+    "gemma": _GROUPED,
+    "gemma3_text": {**_GROUPED, **_SLIDING, **_TYPES, "query_pre_attn_scalar": 8},
+    "smollm3": {
+        **_PAIRS,
+        **_SLIDING,
+        **_TYPES,
+        "use_sliding_window": True,
+        "no_rope_layers": [1, 0, 1],
+    },
+    "seed_oss": _GROUPED,
+    "ernie4_5": _GROUPED,
+    "olmo": _PAIRS,
+    "ministral": {**_GROUPED, **_SLIDING, **_TYPES},
+    "arcee": _GROUPED,
+    "nemotron": _PAIRS,
+    "granite": {
+        **_PAIRS,
+        "embedding_multiplier": 3.0,
+        "residual_multiplier": 0.5,
+        "attention_multiplier": 0.3,
+        "logits_scaling": 2.0,
+    },
+    "apertus": _PAIRS,
+    "starcoder2": {**_PAIRS, **_SLIDING},
+    "phi3": {**_PAIRS, **_SLIDING},
+    "phi": _COMMON,
+    "stablelm": _PAIRS,
+    "helium": _GROUPED,
+    "glm": _GROUPED,
+    "glm4": _GROUPED,
+    "cohere": {**_PAIRS, "logit_scale": 0.5},
+    "cohere2": {**_PAIRS, **_SLIDING, **_TYPES, "logit_scale": 0.5},
+    "olmo2": _PAIRS,
+    "olmo3": {**_PAIRS, **_SLIDING, **_TYPES},
+    "exaone4": {**_PAIRS, **_SLIDING, **_TYPES},
+    "gptj": {"n_embd": 32, "n_layer": 3, "n_head": 4, "n_positions": 64, "rotary_dim": 4},
+    "gpt_neo": {
+        "hidden_size": 32,
+        "num_layers": 3,
+        "num_heads": 4,
+        "attention_types": [[["global", "local", "local"], 1]],
+        "window_size": 8,
+    },
+    "xlm-roberta": _COMMON,
+    "camembert": _COMMON,
+    "data2vec-text": _COMMON,
+    "electra": {**_COMMON, "embedding_size": 32},
+    "modernbert": {**_COMMON, "local_attention": 8, **_TYPES},
+}
+"""Those of further families, whose identities alone are tested."""
+
+CONTEXT = {"gpt2": "n_positions", "gptj": "n_positions"}
 BYTE_LEVEL = ("gpt2", "gpt_neox", "qwen2", "qwen3", "opt", "roberta")
-WORD_PIECE = ("bert", "distilbert")
-ENCODERS = ("bert", "roberta", "distilbert")
+WORD_PIECE = ("bert", "distilbert", "electra")
+ROBERTA_LIKE = ("roberta", "xlm-roberta", "camembert", "data2vec-text")
+ENCODERS = ("bert", "distilbert", "electra", "modernbert", *ROBERTA_LIKE)
 
 
 def tokenizer(model_type: str) -> PreTrainedTokenizerFast:
@@ -127,12 +183,12 @@ def save(model_type: str, folder: Path, seed: int = 0, **changes: object) -> Pat
     Every parameter is random, biases and norms too: a part that is left out then shows.
     """
     cut = tokenizer(model_type)
-    sizes = CONFIGS[model_type] | changes
+    sizes = (CONFIGS | MORE)[model_type] | changes
     if model_type not in CONTEXT:
         sizes = {"max_position_embeddings": 64} | sizes
     pad = cut.convert_tokens_to_ids(cut.pad_token)
     config = AutoConfig.for_model(model_type, vocab_size=len(cut) + 6, pad_token_id=pad, **sizes)
-    if model_type == "roberta":
+    if model_type in ROBERTA_LIKE:
         config.pad_token_id = 1
         config.max_position_embeddings = 66
     torch.manual_seed(seed)

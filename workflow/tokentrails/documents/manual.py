@@ -1,10 +1,11 @@
-"""The page of the manual that lists what the workflow makes, from the rows of the catalogue."""
+"""The page of the manual: what the workflow makes, and of which models, from their rows."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
 from ..catalogue import CATALOGUE, FIGURE_SUFFIXES, Analysis, Figure, Table
+from ..network.architectures import ARCHITECTURES, Architecture
 
 _PAGE = """# What the workflow makes
 
@@ -32,6 +33,14 @@ Parquet file. [Replicates](../config/README.md#replicates-several-trainings-as-o
 as, and there the name is the key of its title.
 
 {figures}
+
+## Models
+
+Families by the `model_type` of a model's `config.json`. Every analysis is exact in all of them: the
+tests add heads, neurons and norms up to each model's own states and logits. Others are refused by
+name before anything is downloaded.
+
+{models}
 """
 
 
@@ -51,6 +60,10 @@ def manual() -> str:
             ("figure", "shows", "tables", "files"),
             (_figure(row) for row in CATALOGUE.figures.values()),
         ),
+        models=_table(
+            ("`model_type`", "models", "kind", "positions", "sites"),
+            (_model(ARCHITECTURES[name]) for name in sorted(ARCHITECTURES)),
+        ),
     )
 
 
@@ -66,6 +79,12 @@ def _file(row: Table) -> Sequence[str]:
 
 def _figure(row: Figure) -> Sequence[str]:
     return _code([row.name]), row.about, _code(row.tables), _code([row.path])
+
+
+def _model(row: Architecture) -> Sequence[str]:
+    kind = "decoder" if row.causal else "encoder"
+    positions = "learned" if row.position_embedding else "rotary"
+    return _code([row.model_type]), row.family, kind, positions, _code(row.sites)
 
 
 def _code(names: Iterable[str]) -> str:

@@ -6,7 +6,8 @@ module needs no torch: the metrics read embeddings by these names from the weigh
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from ..errors import TokentrailsError
@@ -23,8 +24,14 @@ class Attention:
     query, key, value, output: the projections that hold W_Q, W_K, W_V and W_O.
     fused: how the outputs of one module lie that gives queries, keys and values. `parts`: all
         queries, then all keys, then all values; `heads`: all of the first head, then of the next.
+    rotated_pairs: whether rotations are of neighbouring dimensions, and not of two halves.
+    rotated_windows_only: whether blocks that see the whole text do not rotate.
+    window_key: configuration key of the window of all blocks that are not said to see the whole
+        text; None where their modules know it, or there is none.
+    capped: whether attn_logit_softcapping is heeded (Gemma 3 has the key, but no cap).
+    unscaled: whether logits are not divided by √d_head (GPT-Neo).
     norm: LN_l, which the block reads the stream through; None in post-norm encoders.
-    query_norm, key_norm: norms of each head's queries and keys.
+    query_norm, key_norm: norms of queries and keys, of each head's or of all heads' together.
     post_norm: norm of the output before it is added.
     """
 
@@ -34,6 +41,11 @@ class Attention:
     value: str
     output: str
     fused: Literal["parts", "heads"] | None = None
+    rotated_pairs: bool = False
+    rotated_windows_only: bool = False
+    window_key: str | None = None
+    capped: bool = False
+    unscaled: bool = False
     norm: str | None = None
     query_norm: str | None = None
     key_norm: str | None = None
@@ -46,7 +58,8 @@ class Mlp:
 
     Attributes
     ----------
-    input, output, gate: the projections that hold W_in, W_out and W_gate.
+    input, output, gate: the projections that hold W_in, W_out and W_gate; one that gives both gates
+        and inputs, in this order, is named twice.
     activation: the function; of the gate where there is one.
     post_norm: norm of the output before it is added.
     """
@@ -68,6 +81,7 @@ class MaskedHead:
     decoder: the module of U, which is tied to the embedding where the file has none.
     biases: where the bias of the logits may be.
     activation: transformers' name of the function; None for that of the MLPs.
+    biased: whether dense and norm have biases in every model.
     """
 
     dense: str
@@ -75,6 +89,7 @@ class MaskedHead:
     decoder: str
     biases: tuple[str, ...]
     activation: str | None = None
+    biased: bool = True
 
 
 @dataclass(frozen=True)
@@ -84,13 +99,16 @@ class Architecture:
     Attributes
     ----------
     model_type: the `model_type` of the model's configuration.
+    family: how people call the models.
     embedding: the token embedding, V x d.
     position_embedding: the learned embedding of positions; None where there is none.
     embedding_norm: what the sum of the embeddings goes through in post-norm encoders.
     blocks: the list of blocks.
     attention, mlp: the modules of a block.
     mid: the module of a block whose input is `resid_mid`: the norm before the MLP; in post-norm
-        encoders that of the sum with the attention, which the MLP reads too.
+        encoders that of the sum with the attention, which the MLP reads too. In parallel blocks,
+        whose `resid_mid` no module gets, the norm before the MLP.
+    mlp_norm: whether `mid` is a norm; without one it is the MLP itself (OLMo 2).
     sum_norm: the norm of the sum with the MLP in post-norm encoders.
     parallel_attention: for blocks that add attention and MLP side by side, the attention module:
         `resid_mid` is then the block's input plus this module's output.
@@ -101,6 +119,11 @@ class Architecture:
         `is_causal` may say otherwise.
     rotary: the module that gives the rotations of queries and keys by position; None where
         positions are vectors added to the stream.
+    first_position: the row of the position embedding that is added at position 0; None for the one
+        behind the padding token's.
+    pooling: whether transformers builds a layer on top that nothing here needs.
+    factors: configuration keys of what the `embedding`, every `branch` and the `logits` are
+        multiplied by; `1/logits` divides.
     depth_key, width_key, heads_key, context_key: configuration keys of the number of blocks, of
         dimensions, of attention heads and of positions.
     """
@@ -113,12 +136,17 @@ class Architecture:
     attention: Attention
     mlp: Mlp
     unembedding: str | MaskedHead
+    family: str = ""
     causal: bool = True
     rotary: str | None = None
     parallel_attention: str | None = None
     position_embedding: str | None = None
     embedding_norm: str | None = None
     sum_norm: str | None = None
+    mlp_norm: bool = True
+    first_position: int | None = 0
+    pooling: bool = False
+    factors: Mapping[str, str] = field(default_factory=dict)
     depth_key: str = "num_hidden_layers"
     width_key: str = "hidden_size"
     heads_key: str = "num_attention_heads"
@@ -143,16 +171,23 @@ class Architecture:
 
     def position_offset(self, config: dict[str, Any]) -> int:
         """The row of the position embedding that is added at position 0."""
-        if self.model_type == "roberta":  # it numbers positions from padding_idx + 1
+        if self.first_position is None:
             return config.get("pad_token_id", 1) + 1
-        return 2 if self.model_type == "opt" else 0
+        return self.first_position
 
     def context_length(self, config: dict[str, Any]) -> int:
         """How many positions a text may have, in tokens."""
         length = size_of(config, self.context_key)
-        if self.model_type == "roberta":  # OPT's table has more rows than this key says
+        if self.first_position is None:  # OPT's table has more rows than this key says
             length -= self.position_offset(config)
         return length
+
+    def factor(self, config: dict[str, Any], name: str) -> float:
+        """What the embedding, every branch or the logits are multiplied by."""
+        if name in self.factors:
+            return float(config[self.factors[name]])
+        inverse = f"1/{name}"
+        return 1 / float(config[self.factors[inverse]]) if inverse in self.factors else 1.0
 
 
 def size_of(config: dict[str, Any], key: str) -> int:
@@ -175,7 +210,13 @@ def _attention(module: str, projections: str, **options: Any) -> Attention:
 
 _LLAMA_ATTENTION = _attention("self_attn", "q_proj k_proj v_proj o_proj", norm="input_layernorm")
 _LLAMA_MLP = Mlp("mlp.up_proj", "mlp.down_proj", "mlp.act_fn", gate="mlp.gate_proj")
-
+_PLAIN_MLP = replace(_LLAMA_MLP, gate=None)
+_FUSED_MLP = Mlp("mlp.gate_up_proj", "mlp.down_proj", "mlp.activation_fn", gate="mlp.gate_up_proj")
+_WINDOWED = replace(_LLAMA_ATTENTION, window_key="sliding_window")
+_PAIRED = replace(_LLAMA_ATTENTION, rotated_pairs=True)
+_NORMED_ATTENTION = replace(
+    _LLAMA_ATTENTION, query_norm="self_attn.q_norm", key_norm="self_attn.k_norm"
+)
 
 _LLAMA = Architecture(
     "llama",
@@ -183,10 +224,38 @@ _LLAMA = Architecture(
     "layers",
     "post_attention_layernorm",
     "norm",
+    family="Llama, SmolLM, SmolLM2, TinyLlama, Yi",
     attention=_LLAMA_ATTENTION,
     mlp=_LLAMA_MLP,
     unembedding="lm_head",
     rotary="rotary_emb",
+)
+_GEMMA2 = replace(
+    _LLAMA,
+    model_type="gemma2",
+    family="Gemma 2",
+    mid="pre_feedforward_layernorm",
+    attention=replace(_LLAMA_ATTENTION, post_norm="post_attention_layernorm", capped=True),
+    mlp=replace(_LLAMA_MLP, post_norm="post_feedforward_layernorm"),
+)
+# Norms of what the branches give, and none of what they read.
+_OLMO2 = replace(
+    _LLAMA,
+    model_type="olmo2",
+    family="OLMo 2",
+    mid="mlp",
+    mlp_norm=False,
+    attention=replace(_NORMED_ATTENTION, norm=None, post_norm="post_attention_layernorm"),
+    mlp=replace(_LLAMA_MLP, post_norm="post_feedforward_layernorm"),
+)
+_COHERE = replace(
+    _LLAMA,
+    model_type="cohere",
+    family="Command R, Aya",
+    mid="input_layernorm",
+    attention=_PAIRED,
+    parallel_attention="self_attn",
+    factors={"logits": "logit_scale"},
 )
 _BERT = Architecture(
     "bert",
@@ -194,6 +263,7 @@ _BERT = Architecture(
     "encoder.layer",
     "attention.output.LayerNorm",
     None,
+    family="BERT, MiniLM",
     attention=replace(
         _attention("attention", "self.query self.key self.value output.dense"),
         module="attention.self",
@@ -209,6 +279,7 @@ _BERT = Architecture(
     position_embedding="embeddings.position_embeddings",
     embedding_norm="embeddings.LayerNorm",
     sum_norm="output.LayerNorm",
+    pooling=True,
 )
 
 
@@ -221,6 +292,7 @@ ARCHITECTURES = {
             "h",
             "ln_2",
             "ln_f",
+            family="GPT-2, DistilGPT2",
             attention=_attention("attn", "c_attn c_attn c_attn c_proj", fused="parts", norm="ln_1"),
             mlp=Mlp("mlp.c_fc", "mlp.c_proj", "mlp.act"),
             unembedding="lm_head",
@@ -236,6 +308,7 @@ ARCHITECTURES = {
             "layers",
             "post_attention_layernorm",
             "final_layer_norm",
+            family="GPT-NeoX, Pythia",
             attention=_attention(
                 "attention",
                 "query_key_value query_key_value query_key_value dense",
@@ -248,21 +321,139 @@ ARCHITECTURES = {
             parallel_attention="attention",
         ),
         _LLAMA,
-        replace(_LLAMA, model_type="mistral"),
-        replace(_LLAMA, model_type="qwen2"),
+        replace(_LLAMA, model_type="mistral", family="Mistral", attention=_WINDOWED),
+        *(
+            replace(_LLAMA, model_type=name, family=family)
+            for name, family in {
+                "qwen2": "Qwen 2, Qwen 2.5",
+                "gemma": "Gemma",
+                "smollm3": "SmolLM3",
+                "seed_oss": "Seed-OSS",
+                "olmo": "OLMo",
+                "ministral": "Ministral",
+            }.items()
+        ),
+        replace(_LLAMA, model_type="ernie4_5", family="Ernie 4.5", attention=_PAIRED),
+        replace(_LLAMA, model_type="arcee", family="Arcee (AFM)", mlp=_PLAIN_MLP),
+        replace(_LLAMA, model_type="nemotron", family="Nemotron, Minitron", mlp=_PLAIN_MLP),
+        replace(_LLAMA, model_type="qwen3", family="Qwen 3", attention=_NORMED_ATTENTION),
+        _GEMMA2,
         replace(
-            _LLAMA,
-            model_type="qwen3",
-            attention=replace(
-                _LLAMA_ATTENTION, query_norm="self_attn.q_norm", key_norm="self_attn.k_norm"
-            ),
+            _GEMMA2,
+            model_type="gemma3_text",
+            family="Gemma 3 (text models)",
+            attention=replace(_NORMED_ATTENTION, post_norm="post_attention_layernorm"),
         ),
         replace(
             _LLAMA,
-            model_type="gemma2",
-            mid="pre_feedforward_layernorm",
-            attention=replace(_LLAMA_ATTENTION, post_norm="post_attention_layernorm"),
-            mlp=replace(_LLAMA_MLP, post_norm="post_feedforward_layernorm"),
+            model_type="granite",
+            family="Granite",
+            factors={
+                "embedding": "embedding_multiplier",
+                "branch": "residual_multiplier",
+                "1/logits": "logits_scaling",
+            },
+        ),
+        replace(
+            _LLAMA,
+            model_type="apertus",
+            family="Apertus",
+            attention=replace(_NORMED_ATTENTION, norm="attention_layernorm"),
+            mid="feedforward_layernorm",
+            mlp=_PLAIN_MLP,
+        ),
+        replace(
+            _LLAMA,
+            model_type="starcoder2",
+            family="StarCoder2",
+            attention=_WINDOWED,
+            mlp=Mlp("mlp.c_fc", "mlp.c_proj", "mlp.act"),
+        ),
+        replace(
+            _LLAMA,
+            model_type="phi3",
+            family="Phi-3, Phi-3.5, Phi-4",
+            attention=_attention(
+                "self_attn",
+                "qkv_proj qkv_proj qkv_proj o_proj",
+                fused="parts",
+                norm="input_layernorm",
+                window_key="sliding_window",
+            ),
+            mlp=_FUSED_MLP,
+        ),
+        replace(
+            _LLAMA,
+            model_type="phi",
+            family="Phi-1, Phi-1.5, Phi-2",
+            attention=_attention("self_attn", "q_proj k_proj v_proj dense", norm="input_layernorm"),
+            mid="input_layernorm",
+            mlp=Mlp("mlp.fc1", "mlp.fc2", "mlp.activation_fn"),
+            final_norm="final_layernorm",
+            parallel_attention="self_attn",
+        ),
+        replace(_LLAMA, model_type="stablelm", family="StableLM"),
+        replace(_LLAMA, model_type="helium", family="Helium", attention=_PAIRED),
+        replace(_LLAMA, model_type="glm", family="GLM-4 (2024)", attention=_PAIRED, mlp=_FUSED_MLP),
+        replace(
+            _LLAMA,
+            model_type="glm4",
+            family="GLM-4 (2025)",
+            attention=replace(_PAIRED, post_norm="post_self_attn_layernorm"),
+            mlp=replace(_FUSED_MLP, post_norm="post_mlp_layernorm"),
+        ),
+        _COHERE,
+        replace(
+            _COHERE,
+            model_type="cohere2",
+            family="Command R7B, Command A",
+            attention=replace(_COHERE.attention, rotated_windows_only=True),
+        ),
+        _OLMO2,
+        replace(_OLMO2, model_type="olmo3", family="OLMo 3"),
+        replace(
+            _OLMO2,
+            model_type="exaone4",
+            family="EXAONE 4",
+            attention=replace(_OLMO2.attention, rotated_windows_only=True),
+        ),
+        Architecture(
+            "gptj",
+            "wte",
+            "h",
+            "ln_1",
+            "ln_f",
+            family="GPT-J",
+            attention=_attention(
+                "attn", "q_proj k_proj v_proj out_proj", norm="ln_1", rotated_pairs=True
+            ),
+            mlp=Mlp("mlp.fc_in", "mlp.fc_out", "mlp.act"),
+            unembedding="lm_head",
+            parallel_attention="attn",
+            depth_key="n_layer",
+            width_key="n_embd",
+            heads_key="n_head",
+            context_key="n_positions",
+        ),
+        Architecture(
+            "gpt_neo",
+            "wte",
+            "h",
+            "ln_2",
+            "ln_f",
+            family="GPT-Neo, TinyStories",
+            attention=_attention(
+                "attn.attention",
+                "q_proj k_proj v_proj out_proj",
+                norm="ln_1",
+                window_key="window_size",
+                unscaled=True,
+            ),
+            mlp=Mlp("mlp.c_fc", "mlp.c_proj", "mlp.act"),
+            unembedding="lm_head",
+            position_embedding="wpe",
+            depth_key="num_layers",
+            heads_key="num_heads",
         ),
         Architecture(
             "opt",
@@ -270,28 +461,81 @@ ARCHITECTURES = {
             "decoder.layers",
             "final_layer_norm",
             "decoder.final_layer_norm",
+            family="OPT",
             attention=_attention(
                 "self_attn", "q_proj k_proj v_proj out_proj", norm="self_attn_layer_norm"
             ),
             mlp=Mlp("fc1", "fc2", "activation_fn"),
             unembedding="lm_head",
             position_embedding="decoder.embed_positions",
+            first_position=2,
         ),
         _BERT,
+        *(
+            replace(
+                _BERT,
+                model_type=name,
+                family=family,
+                first_position=None,
+                unembedding=MaskedHead(
+                    dense="lm_head.dense",
+                    norm="lm_head.layer_norm",
+                    decoder="lm_head.decoder",
+                    biases=("lm_head.bias", "lm_head.decoder.bias"),
+                    activation="gelu",
+                ),
+            )
+            for name, family in {
+                "roberta": "RoBERTa",
+                "xlm-roberta": "XLM-RoBERTa, multilingual E5",
+                "camembert": "CamemBERT",
+                "data2vec-text": "data2vec (text)",
+            }.items()
+        ),
         replace(
             _BERT,
-            model_type="roberta",
+            model_type="electra",
+            family="ELECTRA",
+            pooling=False,
             unembedding=MaskedHead(
-                dense="lm_head.dense",
-                norm="lm_head.layer_norm",
-                decoder="lm_head.decoder",
-                biases=("lm_head.bias", "lm_head.decoder.bias"),
+                dense="generator_predictions.dense",
+                norm="generator_predictions.LayerNorm",
+                decoder="generator_lm_head",
+                biases=("generator_lm_head.bias",),
                 activation="gelu",
             ),
+        ),
+        Architecture(
+            "modernbert",
+            "embeddings.tok_embeddings",
+            "layers",
+            "mlp_norm",
+            "final_norm",
+            family="ModernBERT",
+            attention=_attention(
+                "attn",
+                "Wqkv Wqkv Wqkv Wo",
+                fused="parts",
+                norm="attn_norm",
+                window_key="sliding_window",
+            ),
+            mlp=Mlp("mlp.Wi", "mlp.Wo", "mlp.act", gate="mlp.Wi"),
+            unembedding=MaskedHead(
+                dense="head.dense",
+                norm="head.norm",
+                decoder="decoder",
+                biases=("decoder.bias",),
+                biased=False,
+            ),
+            causal=False,
+            rotary="rotary_emb",
+            embedding_norm="embeddings.norm",
         ),
         replace(
             _BERT,
             model_type="distilbert",
+            family="DistilBERT",
+            pooling=False,
             blocks="transformer.layer",
             mid="sa_layer_norm",
             sum_norm="output_layer_norm",
@@ -342,6 +586,8 @@ def architecture_of(config: dict[str, Any], *, where: object) -> Architecture:
         )
     if model_type == "gpt_neox" and not config.get("use_parallel_residual", True):
         architecture = replace(architecture, parallel_attention=None)
+    if model_type == "stablelm" and config.get("use_parallel_residual"):
+        architecture = replace(architecture, mid="input_layernorm", parallel_attention="self_attn")
     if config.get("is_causal") is False:  # embedding models made of decoders
         architecture = replace(architecture, causal=False)
     return architecture
@@ -353,7 +599,7 @@ def _unsupported_variant(config: dict[str, Any], architecture: Architecture) -> 
     # transformers has only this kind left, and leaves out the tensors of the others.
     if config.get("position_embedding_type") not in (None, "absolute"):
         return f"position_embedding_type is {config['position_embedding_type']!r}"
-    if config.get("model_type") == "roberta":  # which numbers positions from there
+    if architecture.first_position is None:  # positions are numbered from there
         pad = config.get("pad_token_id", 1)
         if type(pad) is not int or pad < 0:
             return f"pad_token_id is {pad!r}"
@@ -365,6 +611,17 @@ def _unsupported_variant(config: dict[str, Any], architecture: Architecture) -> 
             return "word_embed_proj_dim differs from hidden_size"
         if not config.get("do_layer_norm_before", True):
             return "do_layer_norm_before is false"
+    if config.get("qk_layernorm") or config.get("use_qk_norm"):
+        return "each head has a norm of queries and keys of its own (qk_layernorm, use_qk_norm)"
+    width = config.get("hidden_size")
+    if config.get("embedding_size", width) != width:
+        return "embedding_size differs from hidden_size"
+    if config.get("clip_qkv") is not None:
+        return "clip_qkv is set"
+    for key in architecture.factors.values():
+        factor = config.get(key, 1.0)
+        if type(factor) not in (int, float) or factor == 0:
+            return f"{key} is {factor!r}"
     named = config.get("auto_map")
     if isinstance(named, dict) and any(str(key).startswith("AutoModel") for key in named):
         return "auto_map names a model class of its own, whose code is not run"
@@ -374,7 +631,7 @@ def _unsupported_variant(config: dict[str, Any], architecture: Architecture) -> 
     causal = config.get("is_causal", architecture.causal)  # transformers hands it on as it is
     if type(causal) is not bool or causal > architecture.causal:
         return f"is_causal is {causal!r}"
-    if config.get("is_decoder") and config.get("model_type") in ("bert", "roberta"):
+    if config.get("is_decoder") and not architecture.causal:
         return "is_decoder is true (an encoder architecture run as a decoder)"
     if config.get("add_cross_attention"):
         return "add_cross_attention is true"

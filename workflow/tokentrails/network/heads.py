@@ -5,8 +5,10 @@ Names and shapes are those of TransformerLens. Rows multiply from the left: q = 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from inspect import signature
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -14,7 +16,7 @@ from torch import Tensor, nn
 
 from .architectures import Architecture, Attention
 from .factored import Factored
-from .norms import Norm, gain, norm_at
+from .norms import AcrossHeads, Norm, gain, norm_at
 
 
 @dataclass(frozen=True)
@@ -23,19 +25,53 @@ class Rotary:
 
     The model's own module gives cosine and sine for positions, whatever its scaling. (One that
     depends on the length of the text is that of the positions asked for.)
+
+    Attributes
+    ----------
+    options: what else that module asks for: the type of the block, where rotations differ by it.
+    pairs: whether neighbouring dimensions are rotated, and not those of the two halves.
     """
 
     module: nn.Module
+    options: Mapping[str, str] = field(default_factory=dict)
+    pairs: bool = False
 
     def __call__(
         self, x: Float[Tensor, "... t d_head"], positions: Int[Tensor, " t"]
     ) -> Float[Tensor, "... t d_head"]:
         """Rotate queries or keys; dimensions beyond the rotary ones stay as they are."""
-        cos, sin = (part[0] for part in self.module(x, positions[None].to(x.device)))
+        given = self.module(x, positions[None].to(x.device), **self.options)
+        cos, sin = (self._by_pair(part[0]) for part in given)
         rotary, rest = x[..., : cos.shape[-1]], x[..., cos.shape[-1] :]
-        first, second = rotary.chunk(2, dim=-1)
-        rotated = rotary * cos + torch.cat((-second, first), dim=-1) * sin
-        return torch.cat((rotated, rest), dim=-1)
+        if self.pairs:
+            turned = torch.stack((-rotary[..., 1::2], rotary[..., ::2]), dim=-1).flatten(-2)
+        else:
+            first, second = rotary.chunk(2, dim=-1)
+            turned = torch.cat((-second, first), dim=-1)
+        return torch.cat((rotary * cos + turned * sin, rest), dim=-1)
+
+    def _by_pair(self, part: Float[Tensor, "t d_rotary"]) -> Float[Tensor, "t d_rotary"]:
+        """Some modules give halves to models that rotate pairs, which put them in order."""
+        if not self.pairs or torch.equal(part[:, ::2], part[:, 1::2]):
+            return part
+        return part[:, : part.shape[1] // 2].repeat_interleave(2, dim=1)
+
+
+class SineTable(nn.Module):
+    """The sines and cosines of all positions, which a model keeps in a table (GPT-J)."""
+
+    def __init__(self, table: Float[Tensor, "positions d_rotary"]) -> None:
+        super().__init__()
+        self.table = table
+
+    def forward(
+        self, x: Tensor, positions: Int[Tensor, "1 t"]
+    ) -> tuple[Float[Tensor, "1 t d_rotary"], Float[Tensor, "1 t d_rotary"]]:
+        """Cosine and sine; a position below 0 is that above it turned back."""
+        sin, cos = self.table.to(x)[positions.abs()].chunk(2, dim=-1)
+        both = (cos, sin * positions.sign()[..., None])
+        cos, sin = (part.repeat_interleave(2, dim=-1) for part in both)
+        return cos, sin
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,8 +163,8 @@ class Heads:
             z = self._rotated(self.keys(x_hat), -offset)[list(self.kv_of)]
             weight, bias, norm = self.W_Q, self.b_Q, self.query_norm
             matrix = tuple(range(len(self.W_Q)))
-        z = self.scale * z
-        z = z * gain(norm, z)
+        gains = gain(norm, z)
+        z = self.scale * z * (gains[list(matrix)] if gains.ndim > 1 else gains)
         return Factored(z, weight.mT, matrix), (z * bias[list(matrix), None]).sum(-1)
 
     def _rotated(self, x: Tensor, offset: int) -> Tensor:
@@ -147,25 +183,66 @@ class Heads:
         W_O, b_O = weight_and_bias(block.get_submodule(names.output))
         n_heads = architecture.heads(model.config.to_dict())
         W_O = W_O.unflatten(0, (n_heads, -1))
-        projections = _by_head(block, names, d_head=W_O.shape[1])
+        projections = _by_head(block, names, *W_O.shape[:2])
         n_kv = len(projections["W_K"])
-        # Of others, whose configuration may have the key too, the module says it or has none.
-        window = model.config.sliding_window if architecture.model_type == "mistral" else None
         return cls(
             **projections,
             W_O=W_O,
             b_O=b_O,
-            scale=float(attention.scaling),
-            softcap=getattr(model.config, "attn_logit_softcapping", None),
-            query_norm=norm_at(block, names.query_norm),
-            key_norm=norm_at(block, names.key_norm),
+            scale=_scale(attention, names, W_O.shape[1]),
+            softcap=model.config.attn_logit_softcapping if names.capped else None,
+            query_norm=_norm(block, names.query_norm, W_O.shape[1]),
+            key_norm=_norm(block, names.key_norm, W_O.shape[1]),
             kv_of=tuple(head * n_kv // n_heads for head in range(n_heads)),
-            rotary=Rotary(model.get_submodule(architecture.rotary))
-            if architecture.rotary
-            else None,
+            rotary=_rotary(attention, model, architecture),
             causal=architecture.causal,
-            window=getattr(attention, "sliding_window", window),
+            window=_window(attention, model, names),
         )
+
+
+def _scale(attention: nn.Module, names: Attention, d_head: int) -> float:
+    """What an attention module multiplies its logits by."""
+    if names.unscaled:
+        return 1.0
+    return float(getattr(attention, "scaling", d_head**-0.5))
+
+
+def _norm(block: nn.Module, name: str | None, d_head: int) -> Norm:
+    """A norm of queries or keys, of each head by itself or of all together."""
+    norm = norm_at(block, name)
+    weight = getattr(norm, "weight", None)
+    return norm if weight is None or weight.numel() == d_head else AcrossHeads(norm)
+
+
+def _layer_type(attention: nn.Module, config: Any) -> str:
+    """Of the block, where the configuration has types of blocks."""
+    types = getattr(config, "layer_types", None) or getattr(config, "attention_layers", None)
+    layer = getattr(attention, "layer_idx", getattr(attention, "layer_id", None))
+    return types[layer] if types and layer is not None else ""
+
+
+def _rotary(attention: nn.Module, model: nn.Module, architecture: Architecture) -> Rotary | None:
+    """The rotations of a block; None in a block without any."""
+    pairs = architecture.attention.rotated_pairs
+    if hasattr(attention, "embed_positions"):
+        return Rotary(SineTable(attention.embed_positions), pairs=pairs)
+    if architecture.rotary is None or not getattr(attention, "use_rope", True):
+        return None
+    kind = _layer_type(attention, model.config)
+    if architecture.attention.rotated_windows_only and kind != "sliding_attention":
+        return None
+    module = model.get_submodule(architecture.rotary)
+    by_type = "layer_type" in signature(module.forward).parameters
+    return Rotary(module, {"layer_type": kind} if by_type else {}, pairs)
+
+
+def _window(attention: nn.Module, model: nn.Module, names: Attention) -> int | None:
+    """How many tokens a query sees; None for all."""
+    if _layer_type(attention, model.config) in ("full_attention", "global"):
+        return None
+    if names.window_key is not None:
+        return getattr(model.config, names.window_key)
+    return getattr(attention, "sliding_window", None)
 
 
 def weight_and_bias(module: nn.Module) -> tuple[Float[Tensor, "in out"], Float[Tensor, " out"]]:
@@ -177,7 +254,7 @@ def weight_and_bias(module: nn.Module) -> tuple[Float[Tensor, "in out"], Float[T
 
 
 def _by_head(
-    block: nn.Module, names: Attention, d_head: int
+    block: nn.Module, names: Attention, n_heads: int, d_head: int
 ) -> dict[str, Float[Tensor, "heads *d d_head"]]:
     """W_Q, b_Q, W_K, b_K, W_V and b_V, by name."""
     found: dict[str, Tensor] = {}
@@ -185,11 +262,11 @@ def _by_head(
         (("Q", names.query), ("K", names.key), ("V", names.value))
     ):
         for kind, matrix in zip("Wb", weight_and_bias(block.get_submodule(name)), strict=True):
+            heads = matrix.unflatten(-1, (-1, d_head))
             if names.fused == "parts":
-                matrix = matrix.unflatten(-1, (3, -1, d_head)).select(-3, part)
+                n_kv = (heads.shape[-2] - n_heads) // 2
+                heads = heads.split([n_heads, n_kv, n_kv], dim=-2)[part]
             elif names.fused == "heads":
-                matrix = matrix.unflatten(-1, (-1, 3, d_head)).select(-2, part)
-            else:
-                matrix = matrix.unflatten(-1, (-1, d_head))
-            found[f"{kind}_{letter}"] = matrix.movedim(-2, 0)
+                heads = heads.unflatten(-2, (-1, 3)).select(-2, part)
+            found[f"{kind}_{letter}"] = heads.movedim(-2, 0)
     return found

@@ -26,8 +26,7 @@ def load_model(
         memory; for a model that cannot be run, or is called causal and is not.
     """
     architecture = Checkpoint(folder).architecture
-    bert = architecture.model_type in ("bert", "roberta")
-    options = {"add_pooling_layer": False} if bert else {}
+    options = {"add_pooling_layer": False} if architecture.pooling else {}
     model, bad = _load(AutoModel, folder, device, dtype, **options)
     _refuse_bad_tensors(bad, folder)
     _try(model, architecture, folder)

@@ -18,7 +18,7 @@ from .architectures import Architecture
 from .checkpoint import Checkpoint
 from .heads import Heads, weight_and_bias
 from .load import load_model
-from .norms import Norm, norm_at
+from .norms import Factor, Norm, norm_at
 from .unembedding import Unembedding
 
 
@@ -59,6 +59,8 @@ class Mlp:
         W_gate, b_gate = (
             weight_and_bias(block.get_submodule(names.gate)) if names.gate else (None, None)
         )
+        if names.gate == names.input:  # one module gives both, the gates first
+            (W_gate, W_in), (b_gate, b_in) = W_in.chunk(2, dim=1), b_in.chunk(2)
         W_out, b_out = weight_and_bias(block.get_submodule(names.output))
         activation = block.get_submodule(names.activation)
         return cls(W_in, b_in, W_gate, b_gate, W_out, b_out, activation)
@@ -80,7 +82,8 @@ class Block:
     attention_norm: LN_l; the identity in post-norm encoders.
     mlp_norm: the norm that the MLP reads through; in post-norm encoders the same as
         `sum_norm_attention`, since that is what lies between `resid_mid` and the MLP.
-    attention_post_norm, mlp_post_norm: norms of what a branch adds (Gemma 2).
+    attention_post_norm, mlp_post_norm: norms of what a branch adds (Gemma 2), or its factor
+        (Granite).
     sum_norm_attention, sum_norm_mlp: norms of the stream after each sum (post-norm encoders).
     parallel: whether the MLP reads the block's input instead of `resid_mid`.
     """
@@ -104,13 +107,18 @@ class Block:
     @classmethod
     def from_module(cls, block: nn.Module, model: nn.Module, architecture: Architecture) -> Block:
         post_norm = architecture.sum_norm is not None
+        factor = architecture.factor(model.config.to_dict(), "branch")
+
+        def after(name: str | None) -> Norm:
+            return norm_at(block, name) if factor == 1 else Factor(factor)
+
         return cls(
             heads=Heads.from_block(block, model, architecture),
             mlp=Mlp.from_block(block, architecture),
             attention_norm=norm_at(block, architecture.attention.norm),
-            mlp_norm=norm_at(block, architecture.mid),
-            attention_post_norm=norm_at(block, architecture.attention.post_norm),
-            mlp_post_norm=norm_at(block, architecture.mlp.post_norm),
+            mlp_norm=norm_at(block, architecture.mid if architecture.mlp_norm else None),
+            attention_post_norm=after(architecture.attention.post_norm),
+            mlp_post_norm=after(architecture.mlp.post_norm),
             sum_norm_attention=norm_at(block, architecture.mid if post_norm else None),
             sum_norm_mlp=norm_at(block, architecture.sum_norm),
             parallel=architecture.parallel_attention is not None,
@@ -124,13 +132,15 @@ class Parts:
     Attributes
     ----------
     blocks: in order.
-    embedding: E as it enters the stream (Gemma 2 multiplies it by √d), with the padded rows.
+    embedding: E as it enters the stream (Gemma multiplies it by √d, Granite by a factor), with the
+        padded rows.
     embedding_norm: what the sum of the embeddings goes through in post-norm encoders.
     unembedding: U, a row for each of E; None where the weights file has no head.
     unembedding_bias: of the logits.
     final_norm: LN_f; None in post-norm encoders.
     head_transform: the masked-token head of an encoder up to U: norm(activation(dense(x))).
     logits_softcap: c, where logits z are capped as c tanh(z / c) (Gemma 2).
+    logits_factor: what logits are multiplied by (Cohere, Granite).
     """
 
     blocks: tuple[Block, ...]
@@ -141,6 +151,7 @@ class Parts:
     final_norm: Norm | None
     head_transform: Norm | None
     logits_softcap: float | None
+    logits_factor: float = 1.0
 
     @classmethod
     def from_model(cls, model: nn.Module, folder: Path) -> Parts:
@@ -160,6 +171,9 @@ class Parts:
         if rows.dtype != torch.float32:
             raise ValueError(f"the parts of a model are taken in float32, not {rows.dtype}")
         head = Unembedding.load(model, architecture, checkpoint.weights)
+        if type(embedding) is not nn.Embedding:  # a subclass does more than look rows up
+            rows = embedding(torch.arange(len(rows), device=rows.device))
+        factor = architecture.factor(checkpoint.config, "embedding")
 
         def norm(name: str | None) -> Norm | None:
             return norm_at(model, name) if name else None
@@ -169,16 +183,14 @@ class Parts:
                 Block.from_module(block, model, architecture)
                 for block in model.get_submodule(architecture.blocks)
             ),
-            # A subclass does more than look rows up.
-            embedding=rows
-            if type(embedding) is nn.Embedding
-            else embedding(torch.arange(len(rows), device=rows.device)),
+            embedding=rows if factor == 1 else factor * rows,
             embedding_norm=norm(architecture.embedding_norm),
             unembedding=head.weight,
             unembedding_bias=head.bias,
             final_norm=norm(architecture.final_norm),
             head_transform=head.transform,
             logits_softcap=getattr(model.config, "final_logit_softcapping", None),
+            logits_factor=architecture.factor(checkpoint.config, "logits"),
         )
 
     def logits(self, x: Float[Tensor, "... d"]) -> Float[Tensor, "... v"] | None:
@@ -187,7 +199,7 @@ class Parts:
             return None
         for step in (self.final_norm, self.head_transform):
             x = x if step is None else step(x)
-        logits = functional.linear(x, self.unembedding, self.unembedding_bias)
+        logits = self.logits_factor * functional.linear(x, self.unembedding, self.unembedding_bias)
         if self.logits_softcap is not None:
             logits = self.logits_softcap * torch.tanh(logits / self.logits_softcap)
         return logits

@@ -35,6 +35,7 @@ class StreamReader:
         self._out: Tensor | None = None
         self._block_input: Tensor | None = None
         blocks = list(model.get_submodule(architecture.blocks))
+        self._factor = architecture.factor(model.config.to_dict(), "branch")
         self._hooks: list[Any] = []
         for slot, (site, layer) in enumerate(self.places):
             keep = partial(self._keep, slot)
@@ -48,7 +49,7 @@ class StreamReader:
             elif site in ("attention_out", "mlp_out"):
                 branch = architecture.attention if site == "attention_out" else architecture.mlp
                 last = branch.post_norm or branch.output
-                self._after(blocks[layer].get_submodule(last), keep)
+                self._after(blocks[layer].get_submodule(last), partial(self._keep_branch, slot))
             elif architecture.parallel_attention is None:
                 self._before(blocks[layer].get_submodule(architecture.mid), keep)
             else:
@@ -92,12 +93,15 @@ class StreamReader:
     def _keep(self, slot: int, stream: Tensor) -> None:
         self._store(slot, self._gather(stream))
 
+    def _keep_branch(self, slot: int, output: Tensor) -> None:
+        self._store(slot, self._factor * self._gather(output))
+
     def _remember_input(self, stream: Tensor) -> None:
         self._block_input = self._gather(stream)
 
     def _keep_sum(self, slot: int, attention_output: Tensor) -> None:
         assert self._block_input is not None
-        self._store(slot, self._block_input + self._gather(attention_output))
+        self._store(slot, self._block_input + self._factor * self._gather(attention_output))
 
     def _store(self, slot: int, rows: Tensor) -> None:
         if self._out is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -12,7 +13,7 @@ from transformers.activations import ACT2FN
 
 from ..errors import TokentrailsError
 from .architectures import Architecture, MaskedHead
-from .norms import Norm, norm_at
+from .norms import Norm, epsilon, norm_at
 from .weights import Weights
 
 
@@ -42,7 +43,8 @@ class Unembedding:
         rows = model.get_submodule(architecture.embedding).weight
         names = architecture.unembedding
         if isinstance(names, str):
-            return cls(_matrix(names, weights, rows, tied=model.config.tie_word_embeddings))
+            weight = _matrix(names, weights, rows, tied=model.config.tie_word_embeddings)
+            return cls(weight, _read(weights, rows.device, f"{names}.bias"))
         if f"{names.dense}.weight" not in weights.entries:
             return cls()
         return cls(
@@ -90,17 +92,18 @@ def _transform(
             )
         return tensor
 
-    weight, bias = need(f"{names.dense}.weight"), need(f"{names.dense}.bias")
+    weight = need(f"{names.dense}.weight")
     # BERT's first files call a norm's weight and bias gamma and beta.
     gain = need(f"{names.norm}.weight", f"{names.norm}.gamma")
-    shift = need(f"{names.norm}.bias", f"{names.norm}.beta")
+    read = need if names.biased else partial(_read, weights, device)
+    bias, shift = read(f"{names.dense}.bias"), read(f"{names.norm}.bias", f"{names.norm}.beta")
     if names.activation is None:
         first = model.get_submodule(architecture.blocks)[0]
         activation = first.get_submodule(architecture.mlp.activation)
     else:
         activation = ACT2FN[names.activation]
     # One number for all of the model's norms.
-    eps = norm_at(model, architecture.embedding_norm).eps
+    eps = epsilon(norm_at(model, architecture.embedding_norm))
 
     def transform(x: Tensor) -> Tensor:
         x = activation(functional.linear(x, weight, bias))

@@ -14,11 +14,11 @@ from functools import cached_property
 import numpy as np
 import torch
 from jaxtyping import Bool, Float32, Float64
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from ..errors import TokentrailsError
-from ..network.norms import Norm, gain, shift, standardised
+from ..network.norms import Norm, epsilon, gain, is_centring, shift, standardised
 from ..network.parts import Parts
 from ..texts.entries import surface
 from ..texts.spans import is_word
@@ -107,8 +107,8 @@ class Spaces:
         self.entries = listed.nonzero()[:, 0]
         self.z = vocabulary_bias(parts, self.known)[self.entries]
         self._standardised: dict[float | None, Tensor] = {}
-        # By kind of norm: gains, shifts, and the lengths that they lead to, at all layers at once.
-        self._layers: dict[str, tuple[Tensor, Tensor, Tensor]] = {}
+        # By kind of norm and ε: gains, shifts, and the lengths that they lead to, of all layers.
+        self._layers: dict[tuple[str, float | None], tuple[Tensor, Tensor, Tensor]] = {}
 
     @cached_property
     def embedding(self) -> Space:
@@ -148,17 +148,17 @@ class Spaces:
 
     def _inputs(self, name: str, kind: str, layer: int) -> Space:
         norms = [getattr(block, kind) for block in self.parts.blocks]
-        rows = self._before(norms[layer])
-        if kind not in self._layers:
+        eps = epsilon(norms[layer]) if is_centring(norms[layer], self._stream) else None
+        rows = self._before(norms[layer], eps)
+        if (kind, eps) not in self._layers:
             zeros = torch.zeros_like(rows[0])
             gains = torch.stack([gain(norm, rows) for norm in norms])
             shifts = torch.stack([zeros if shift(norm) is None else shift(norm) for norm in norms])
-            self._layers[kind] = gains, shifts, _lengths(rows, gains, shifts)
-        return self._space(name, rows, *(of_layers[layer] for of_layers in self._layers[kind]))
+            self._layers[kind, eps] = gains, shifts, _lengths(rows, gains, shifts)
+        return self._space(name, rows, *(each[layer] for each in self._layers[kind, eps]))
 
-    def _before(self, norm: Norm) -> Float32[Tensor, "w d"]:
-        """Rows before a norm's gain and shift, which all norms of a model share."""
-        eps = norm.eps if isinstance(norm, nn.LayerNorm) else None
+    def _before(self, norm: Norm, eps: float | None) -> Float32[Tensor, "w d"]:
+        """Rows before a norm's gain and shift, which norms with the same ε share."""
         if eps not in self._standardised:
             self._standardised[eps] = standardised(norm, self._stream)
         return self._standardised[eps]
