@@ -7,7 +7,6 @@ import pytest
 
 from tokentrails.documents.manual import manual
 from tokentrails.files.schema import schema
-from tokentrails.network.architectures import ARCHITECTURES
 
 ROOT = Path(__file__).parent.parent
 
@@ -44,9 +43,3 @@ def test_the_manual_gives_the_defaults_of_the_schema():
             assert re.search(
                 rf"^\| `{key}` \|.*\| `{re.escape(str(rule['default']))}` \|$", manual, re.MULTILINE
             ), key
-
-
-def test_the_readme_names_every_supported_architecture():
-    readme = (ROOT / "README.md").read_text().lower().replace("-", "").replace(" ", "")
-    for model_type in ARCHITECTURES:
-        assert model_type.replace("_", "") in readme, model_type
