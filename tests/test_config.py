@@ -282,6 +282,11 @@ def test_of_several_files_the_last_that_has_the_key_is_named():
         ("claims.file", "<a_1>.yaml", ("wildcard", "claims.file")),
         ("experiments", {"e.skipped": {"file": "e.yaml"}}, ("'e.skipped' is taken", "leaves out")),
         ("experiments", {"a" + "10" * 20: {"file": "e.yaml"}}, ("is not valid", "twenty times")),
+        ("models.m.threads", 0, ("the value 0 is below the minimum of 1", "most CPU threads")),
+        ("summary.half_life_threshold", 7, ("7 is above the maximum of 1", "threshold")),
+        ("experiments.e.sites", ["resid", "resid"], ("'resid' stands more than once", "remove")),
+        ("experiments.e.checkpoints", [], ("[] is empty", "'all', 'reference', or a list")),
+        ("models.m.lenses", [{"file": "l"}], ("not of type object", "Write a mapping")),
     ],
 )
 def test_what_yaml_or_snakemake_take_for_something_else_is_refused_with_the_cause(
@@ -375,6 +380,8 @@ def test_convergence_needs_a_model_with_several_checkpoints():
     assert [made.name for made, _ in across] == ["n"]
     with refused("experiments.e", "'convergence' out of the analyses of e.yaml"):
         load(changed(data, "experiments.e.models", ["m"]))
+    with refused("experiments.e.checkpoints", "of n the reference alone", "write all, name others"):
+        load(changed(data, "experiments.e.checkpoints", "reference"))
 
 
 # Values and defaults

@@ -208,14 +208,20 @@ def _check_checkpoints(experiment: Experiment, models: dict[str, Model], where: 
             )
     if any(len(experiment.checkpoints_of(model)) > 1 for model in runs_on):
         return
-    for analysis in (each.name for each in ANALYSES if each.several_checkpoints):
-        if analysis in experiment.analyses:
-            raise where.error(
-                f"{analysis} compares checkpoints, but {', '.join(experiment.models)} "
-                f"{'has' if len(experiment.models) == 1 else 'have'} one each here",
-                f"give a model a list of 'checkpoints', or leave '{analysis}' out of the analyses "
-                f"of {experiment.file}.",
+    compared = [each.name for each in ANALYSES if each.several_checkpoints]
+    for analysis in (name for name in compared if name in experiment.analyses):
+        leave = f"leave '{analysis}' out of the analyses"
+        if several := [model.name for model in runs_on if len(model.checkpoints) > 1]:
+            raise (where / "checkpoints").error(
+                f"{analysis} compares checkpoints, and of {', '.join(several)} the reference alone "
+                "is asked for",
+                f"write all, name others besides the reference, or {leave}.",
             )
+        raise where.error(
+            f"{analysis} compares checkpoints, but {', '.join(experiment.models)} "
+            f"{'has' if len(experiment.models) == 1 else 'have'} one each here",
+            f"give a model a list of 'checkpoints', or {leave} of {experiment.file}.",
+        )
 
 
 def _check_neurons(experiments: dict[str, Experiment], where: Where) -> None:

@@ -241,7 +241,9 @@ def _checkpoints(entry: dict[str, Any], training: Training | None, where: Where)
                 f"choose from {', '.join(saved)}, or say all.",
             )
     if repeated := [name for name, n in Counter(listed).items() if n > 1]:
-        raise where.error(f"the checkpoint {repeated[0]!r} is listed twice", "remove one of them.")
+        raise (where / "checkpoints").error(
+            f"the checkpoint {repeated[0]!r} is listed twice", "remove one of them."
+        )
     return tuple(listed)
 
 

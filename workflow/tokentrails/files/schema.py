@@ -139,16 +139,25 @@ def _explain(error: ValidationError) -> tuple[str, str, KeyPath]:
             wanted = wanted if isinstance(wanted, str) else " or ".join(wanted)
             hint = f"{meaning or 'see config/README.md'}.{_cause(value, wanted)}"
             return f"{shown} is not of type {wanted}", hint, ()
+        case "uniqueItems":
+            twice = next(entry for i, entry in enumerate(value) if entry in value[:i])
+            return f"{twice!r} stands more than once in {shown}", "remove one of them.", ()
+        case "minimum" | "maximum" as limit:
+            side, way = ("below", "more") if limit == "minimum" else ("above", "less")
+            hint = f"give {wanted} or {way}{f': {meaning}' if meaning else ''}."
+            return f"the value {shown} is {side} the {limit} of {wanted}", hint, ()
         case "minItems" if value:
             return f"{shown} has {len(value)} of at least {wanted} entries", f"{meaning}.", ()
         case _:
-            if not value:
+            if value in ("", [], {}):
                 return f"the value {shown} is empty", f"give {meaning or 'a value'}.", ()
             return f"the value {shown} is not valid", f"{meaning or error.message}.", ()
 
 
 def _cause(value: Any, wanted: str) -> str:
     """Why a value that looks right is of another type: what YAML and Snakemake make of it."""
+    if wanted == "object" and isinstance(value, list):
+        return " Write a mapping, 'KEY: VALUE', without the dashes or brackets of a list."
     if "string" in wanted and isinstance(value, bool | int | float | date):
         return (
             " Put it in quotes: YAML takes numbers and true and false for what they are, and in a "
