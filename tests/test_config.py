@@ -280,6 +280,8 @@ def test_of_several_files_the_last_that_has_the_key_is_named():
         ("claims.file", "{a,b}.yaml", ("wildcard", "claims.file")),
         ("models.m.source", "path:a <b>/c", ("<b> in it", "wildcard", "models.m.source")),
         ("claims.file", "<a_1>.yaml", ("wildcard", "claims.file")),
+        ("models.m.source", "path:resources/models/x/main", ("lies in resources/models/", "copy")),
+        ("claims.file", "./results/claims.yaml", ("lies in results/", "claims.file")),
         ("experiments", {"e.skipped": {"file": "e.yaml"}}, ("'e.skipped' is taken", "leaves out")),
         ("experiments", {"a" + "10" * 20: {"file": "e.yaml"}}, ("is not valid", "twenty times")),
         ("models.m.threads", 0, ("the value 0 is below the minimum of 1", "most CPU threads")),

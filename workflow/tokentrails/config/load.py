@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ..catalogue import ANALYSES, BASELINE, FIGURE_SUFFIXES, Scope
+from ..catalogue import ANALYSES, BASELINE, FIGURE_SUFFIXES, MODEL_FOLDER, Scope
 from ..files.schema import check, closest, schema, with_defaults
 from ..files.yaml_file import KeyPath, Where, YamlFile, show_keys
 from ..project import PROJECT
@@ -22,6 +22,8 @@ _TAKEN = {
     "weights": "what belongs to the weights alone",
     BASELINE: "what others are compared with, of random pairs,",
 }
+
+_MADE = ("results", str(Path(MODEL_FOLDER).parent.parent))
 
 _WILDCARD = re.compile(r"\{\s*[.\w]+\s*(,.*)?\}|<[a-z][a-z0-9_]*>")  # and its pathvars
 
@@ -99,18 +101,29 @@ def load_config(data: dict[str, Any], files: Sequence[str] = ()) -> Config:
 
 
 def _check_paths(config: Config, where: Where) -> None:
-    """Refuse paths in which Snakemake would see wildcards, which it has no way to escape."""
+    """Refuse paths in which Snakemake sees wildcards, and files that the workflow itself makes.
+
+    The former it has no way to escape; the latter it would make for models that there are not.
+    """
     paths: list[tuple[Where, str | None]] = [(where / "claims" / "file", config.claims["file"])]
     for model in config.models.values():
         here = where / "models" / model.name
-        paths.append((here / "source", model.source.location))
+        if model.source.kind == "path":
+            paths.append((here / "source", model.source.location))
         paths += [(here / "lenses" / lens.name / "file", lens.file) for lens in model.lenses]
     for name, experiment in config.experiments.items():
         lists = [given.list for given in (experiment.words, experiment.splits) if given]
         text = experiment.corpus.text if experiment.corpus else experiment.contexts_from
         paths += [(where / "experiments" / name / "file", path) for path in (*lists, text)]
-    for place, path in paths:
-        if path and (wildcard := _WILDCARD.search(path)):
+    for place, path in ((place, path) for place, path in paths if path):
+        whole = Path(path).expanduser().resolve()
+        for folder in _MADE:
+            if whole.is_relative_to(Path(folder).resolve()):
+                raise place.error(
+                    f"the path {path!r} lies in {folder}/, which holds what this workflow makes",
+                    "copy what you need to a place of its own, and name that.",
+                )
+        if wildcard := _WILDCARD.search(path):
             raise place.error(
                 f"the path {path!r} has {wildcard[0]} in it, which Snakemake takes for a wildcard",
                 "rename the folder or the file, or name a link to it.",
