@@ -2,6 +2,7 @@
 
 import json
 import socket
+import time
 from pathlib import Path
 
 import numpy as np
@@ -387,54 +388,171 @@ def test_a_name_that_is_none_is_refused(name):
 LAYERS = "[...document.querySelectorAll('.list[data-position=\"{}\"] tbody tr')]"
 
 
+@pytest.fixture(scope="module")
+def address(explorer):
+    with running(lambda hosts: application(explorer, TOKEN, hosts)) as address:
+        yield f"{address}/#token={TOKEN}"
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    if CHROMIUM is None:
+        pytest.skip("there is no Chromium here")
+    browser = Browser(tmp_path_factory.mktemp("browser"))
+    yield browser
+    browser.close()
+
+
+@pytest.fixture
+def page(browser, address) -> Browser:
+    browser.open(address)
+    browser.wait("document.body && document.body.dataset.ready")
+    browser.errors.clear()
+    return browser
+
+
+def show(page, text):
+    page.evaluate("document.getElementById('text').select()")
+    page.type(text)
+    page.press_enter()
+
+
+def settled(page, text):
+    """Whether the chips are those of a text, and the rest fits them."""
+    words = "[...document.querySelectorAll('#tokens button')].map(b => b.textContent).join('')"
+    page.wait(
+        f"{words} === {json.dumps(text.replace(' ', ''))}"
+        " && document.querySelector('#figures figure:not([inert])')"
+        " && !document.querySelector('[inert]')"
+    )
+
+
+def choose(page, menu, value):
+    page.evaluate(
+        f"(() => {{ const menu = document.getElementById('{menu}'); menu.value = '{value}';"
+        " menu.dispatchEvent(new Event('change')); })()"
+    )
+
+
+def value(page, name):
+    return page.evaluate(f"document.getElementById('{name}').value")
+
+
+def problem(page):
+    return page.wait("document.getElementById('problem').textContent")
+
+
 @pytest.mark.slow
-@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here")
-def test_the_page_in_a_browser(explorer, tmp_path):
+def test_chips_and_numbers_are_of_one_text(page, explorer, monkeypatch):
+    cut = View.of
+    show(page, "the river bank")
+    settled(page, "the river bank")
+    monkeypatch.setattr(View, "of", lambda *asked: time.sleep(0.5) or cut(*asked))
+    show(page, "the boat reached the bank")
+    for selector in ("#tokens [data-position='0']", "#show"):  # while the text is on its way
+        assert page.evaluate(f"document.querySelector(\"{selector}\").closest('[inert]') !== null")
+        page.click(selector)
+    settled(page, "the boat reached the bank")
+    view = view_of(explorer, "gpt2", "the boat reached the bank")
+    last = len(view.ids) - 1
+    shown = page.evaluate(f"{LAYERS.format(last)}.map(r => r.cells[2].textContent)")
+    assert shown == [f"{rank:,}" for rank in view.ranks([last], "resid", "embedding")["rank"]]
+    assert page.evaluate("document.getElementById('file').hidden")
+
+    monkeypatch.undo()
+    page.click("#tokens [data-position='2']")  # figures of the token before are not for use
+    assert page.evaluate("document.querySelector('#figures figure').inert")
+    page.wait("document.body.dataset.figures === '2' && !document.querySelector('[inert]')")
+    order = "[...document.querySelectorAll('#figures figure')].map(f => f.id.slice(7)).join(' ')"
+    assert page.evaluate(order) == "similarity rank own_token length"
+    assert page.errors == []
+
+
+@pytest.mark.slow
+def test_what_cannot_be_shown_leaves_what_is_shown(page):
+    choose(page, "model", "bert")
+    show(page, "the river bank")
+    chips = page.wait("document.getElementById('tokens').textContent")
+    page.click("#pin")
+    choose(page, "special", "bos")
+    assert problem(page).startswith("the tokenizer of 'bert' has no beginning-of-sequence token")
+    assert value(page, "special") == "default"
+    show(page, " ")
+    page.wait("document.getElementById('problem').textContent.startsWith('there is no text')")
+    assert page.evaluate("document.getElementById('tokens').textContent") == chips
+    assert page.evaluate("document.querySelectorAll('#tokens .pinned').length") == 1
+    assert not any("Error" in error for error in page.errors)
+
+
+@pytest.mark.slow
+def test_pins_stay_where_the_same_token_is_there_again(page):
+    show(page, "the river bank")
+    settled(page, "the river bank")
+    for position in (0, 2):
+        page.click(f"#tokens [data-position='{position}']")
+        page.click("#pin")
+    show(page, "the boat bank")
+    settled(page, "the boat bank")
+    pinned = "[...document.querySelectorAll('#tokens .pinned')].map(b => b.dataset.position)"
+    assert page.evaluate(pinned) == ["0"]
+
+
+@pytest.mark.slow
+def test_a_link_in_an_open_page(page, address):
+    link = f"{address}&text=the+river+bank&model=llama&current=0"
+    page.evaluate(f"location.href = {json.dumps(link)}")
+    page.wait("document.body.dataset.figures === '0' && !document.querySelector('[inert]')")
+    assert value(page, "model") == "llama"
+    gone = link.replace("llama", "gpt9") + "&site=middle&pinned=1,70"
+    page.evaluate(f"location.href = {json.dumps(gone)}")
+    assert problem(page) == (
+        "Not found: model “gpt9”, token 70, site “middle”.\n"
+        "Hint: the page shows what there is instead."
+    )
+    settled_on = page.evaluate("document.body.dataset.figures")
+    assert (settled_on, value(page, "model")) == ("0,1", "llama")
+
+
+@pytest.mark.slow
+def test_the_page_in_a_browser(page, explorer):
     view = view_of(explorer, "gpt2")
     text = f"{TEXT} <script>document.body.remove()</script>"
-    with running(lambda hosts: application(explorer, TOKEN, hosts)) as address:
-        browser = Browser(tmp_path)
-        try:
-            browser.open(f"{address}/#token={TOKEN}")
-            browser.wait("document.body && document.body.dataset.ready")
-            browser.evaluate("document.getElementById('text').focus()")
-            browser.type(TEXT)
-            browser.press_enter()
-            browser.wait("document.body.dataset.figures")
-            browser.click("#tokens [data-position='3']")
-            browser.wait("document.body.dataset.figures === '3'")
-            shown = browser.evaluate(f"{LAYERS.format(3)}.map(r => r.cells[2].textContent)")
-            assert shown == [f"{rank:,}" for rank in view.ranks([3], "resid", "embedding")["rank"]]
-            assert browser.evaluate("document.querySelectorAll('figure canvas').length") == 4
+    page.evaluate("document.getElementById('text').focus()")
+    page.type(TEXT)
+    page.press_enter()
+    page.wait("document.body.dataset.figures")
+    page.click("#tokens [data-position='3']")
+    page.wait("document.body.dataset.figures === '3'")
+    shown = page.evaluate(f"{LAYERS.format(3)}.map(r => r.cells[2].textContent)")
+    assert shown == [f"{rank:,}" for rank in view.ranks([3], "resid", "embedding")["rank"]]
+    assert page.evaluate("document.querySelectorAll('figure canvas').length") == 4
 
-            browser.click("#pin")
-            browser.click("#tokens [data-position='1']")
-            browser.wait("document.body.dataset.figures === '1,3'")
-            browser.evaluate("document.getElementById('matrix').value = 'unembedding'")
-            browser.evaluate("document.getElementById('matrix').dispatchEvent(new Event('change'))")
-            cosine = f"{view.ranks([1], 'resid', 'unembedding')['cosine'][2]:.3f}"
-            browser.wait(f"{LAYERS.format(1)}[2].cells[1].textContent === '{cosine}'")
+    page.click("#pin")
+    page.click("#tokens [data-position='1']")
+    page.wait("document.body.dataset.figures === '1,3'")
+    page.evaluate("document.getElementById('matrix').value = 'unembedding'")
+    page.evaluate("document.getElementById('matrix').dispatchEvent(new Event('change'))")
+    cosine = f"{view.ranks([1], 'resid', 'unembedding')['cosine'][2]:.3f}"
+    page.wait(f"{LAYERS.format(1)}[2].cells[1].textContent === '{cosine}'")
 
-            browser.click("#two summary")
-            browser.click("#other")
-            browser.type(TEXT.replace("river bank", "bank"))
-            browser.press_enter()
-            browser.wait("document.getElementById('two').dataset.shown")
-            browser.click("#both")
-            browser.wait("document.getElementById('two').dataset.shown.endsWith('true')")
+    page.click("#two summary")
+    page.click("#other")
+    page.type(TEXT.replace("river bank", "bank"))
+    page.press_enter()
+    page.wait("document.getElementById('two').dataset.shown")
+    page.click("#both")
+    page.wait("document.getElementById('two').dataset.shown.endsWith('true')")
 
-            link = browser.evaluate("location.href")
-            browser.open(link)
-            browser.wait("document.body && document.body.dataset.figures === '1,3'")
-            browser.wait("document.querySelectorAll('#two figure canvas').length === 1")
-            browser.click("#replace")
-            browser.wait("document.getElementById('other').value.includes('thing')")
-            assert browser.evaluate("document.getElementById('matrix').value") == "unembedding"
+    link = page.evaluate("location.href")
+    page.open(link)
+    page.wait("document.body && document.body.dataset.figures === '1,3'")
+    page.wait("document.querySelectorAll('#two figure canvas').length === 1")
+    page.click("#replace")
+    page.wait("document.getElementById('other').value.includes('thing')")
+    assert page.evaluate("document.getElementById('matrix').value") == "unembedding"
 
-            browser.evaluate("document.getElementById('text').select()")
-            browser.type(text)
-            browser.press_enter()
-            browser.wait("document.querySelectorAll('#tokens li').length > 20")
-            assert browser.errors == []
-        finally:
-            browser.close()
+    page.evaluate("document.getElementById('text').select()")
+    page.type(text)
+    page.press_enter()
+    page.wait("document.querySelectorAll('#tokens li').length > 20")
+    assert page.errors == []

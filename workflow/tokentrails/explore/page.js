@@ -1,4 +1,8 @@
 // What the page shows is text, never HTML: every string goes in through textContent.
+//
+// `state` is what is shown. What is asked of another text, model or checkpoint becomes the state
+// with its answer; until then nothing can be done with the text before, and where there is a problem
+// the controls go back to it.
 
 import {panels} from "/page.panels.js";
 
@@ -7,7 +11,9 @@ const $ = id => document.getElementById(id);
 const MATRICES = {embedding: "input embedding", unembedding: "unembedding"};
 const state = {model: "", checkpoint: "", text: "", special: "default", current: null, pinned: [],
   site: "resid", matrix: "embedding", other: "", place: null, control: "thing", both: false, open: []};
-const top = {serial: 0, status: $("status"), problem: $("problem")};
+const loading = {serial: 0, status: $("status"), problem: $("problem")};
+const top = {serial: 0, status: $("top-status"), problem: $("top-problem"), area: $("paths")};
+const keeping = {serial: 0, status: $("kept"), problem: $("keep-problem")};
 let token = "", choices = null, tokens = [];
 
 class Problem extends Error {}
@@ -40,23 +46,37 @@ function options(select, names, labels = names) {
   select.replaceChildren(...names.map((name, i) => element("option", labels[i], {value: name})));
 }
 
-// Problems are shown where they belong; of two answers the later question's counts.
+function say(problem, words) {
+  problem.textContent = words;
+  problem.hidden = !words;
+}
+
+// What does not fit the choice is grey, and nothing can be done with it.
+function busy(area, is) {
+  area.ariaBusy = String(is);
+  for (const each of area.querySelectorAll("figure, .list")) each.inert = is;
+}
+
+// Problems are shown where they belong; of two answers the later question's counts. `at` is the
+// place of one kind of question, with the area of what is shown of its answers.
 async function attempt(words, work, at = top) {
   const mine = ++at.serial;
   const late = () => mine !== at.serial;
   at.status.textContent = words;
-  at.problem.hidden = true;
+  say(at.problem, "");
+  if (at.area) busy(at.area, true);
   try {
     await work(late);
   } catch (error) {
     if (!(error instanceof Problem)) console.error(error);
     if (!late()) {
-      at.problem.textContent = error instanceof Problem ? error.message : String(error);
-      at.problem.hidden = false;
+      say(at.problem, error instanceof Problem ? error.message : String(error));
+      if (at.area) for (const old of at.area.querySelectorAll("figure, .list")) old.remove();
     }
   }
   if (late()) return;
   at.status.textContent = "";
+  if (at.area) busy(at.area, false);
   if (at === top) ahead(late);
 }
 
@@ -64,7 +84,7 @@ async function attempt(words, work, at = top) {
 async function ahead(late) {
   try {
     do await new Promise(done => setTimeout(done, 100));
-    while (!late() && tokens.length && (await ask("ahead", {site: state.site, matrix: state.matrix})).more);
+    while (!late() && !$("cut").inert && tokens.length && (await ask("ahead", {site: state.site, matrix: state.matrix})).more);
   } catch (error) {
     if (!(error instanceof Problem)) throw error; // the question itself will say it
   }
@@ -76,17 +96,34 @@ const shown = () => [...new Set([...state.pinned, ...(state.current === null ? [
 // Links: the fragment never leaves the browser.
 
 function readLink() {
-  const link = new URLSearchParams(location.hash.slice(1));
-  token = link.get("token") || "";
-  for (const key of ["model", "checkpoint", "text", "special", "site", "matrix", "other", "control"]) {
-    if (link.has(key)) state[key] = link.get(key);
-  }
+  const link = Object.fromEntries(new URLSearchParams(location.hash.slice(1)));
   const number = text => (/^\d{1,4}$/.test(text) ? Number(text) : null);
-  state.pinned = (link.get("pinned") || "").split(",").map(number).filter(n => n !== null);
-  state.current = number(link.get("current") || "");
-  state.place = number(link.get("place") || "");
-  state.both = link.get("both") === "true";
-  state.open = (link.get("open") || "").split(",");
+  const numbers = text => (text || "").split(",").map(number).filter(n => n !== null);
+  return {...link, pinned: numbers(link.pinned), current: number(link.current),
+    place: number(link.place), both: link.both === "true", open: (link.open || "").split(",")};
+}
+
+// Show what the link of the address has; one line says what of it there is not.
+async function follow() {
+  const link = readLink(), before = token, missing = [];
+  const found = (kind, known, otherwise) => {
+    if (!link[kind] || known.includes(link[kind])) return link[kind] || otherwise;
+    missing.push(`${kind} “${link[kind]}”`);
+    return otherwise;
+  };
+  if (link.token) token = link.token;
+  const model = found("model", choices.models.map(each => each.name), $("model").value);
+  const checkpoints = checkpointsOf(model);
+  const checkpoint = found("checkpoint", checkpoints, checkpoints[checkpoints.length - 1]);
+  showControls({model, checkpoint, special: link.special || "default"});
+  if (link.text) {
+    $("text").value = link.text;
+    if (await load(link, found, missing) === false) {
+      token = before;
+      return;
+    }
+  }
+  if (missing.length) say($("problem"), `Not found: ${missing.join(", ")}.\nHint: the page shows what there is instead.`);
 }
 
 function writeLink() {
@@ -99,44 +136,70 @@ function writeLink() {
 
 // The text
 
-function showModel() {
-  const {checkpoints} = choices.models.find(model => model.name === state.model);
-  if (!checkpoints.includes(state.checkpoint)) state.checkpoint = checkpoints[checkpoints.length - 1];
-  $("model").value = state.model;
+const checkpointsOf = name => choices.models.find(model => model.name === name).checkpoints;
+
+function showControls({model, checkpoint, special}) {
+  const checkpoints = checkpointsOf(model);
+  $("model").value = model;
   $("slider").hidden = checkpoints.length < 2;
   $("checkpoint").max = String(checkpoints.length - 1);
-  $("checkpoint").value = String(checkpoints.indexOf(state.checkpoint));
-  $("step").textContent = state.checkpoint;
+  $("checkpoint").value = String(checkpoints.indexOf(checkpoint));
+  $("step").textContent = checkpoint;
+  $("special").value = special;
 }
 
-function showText() {
-  state.text = $("text").value;
-  state.special = $("special").value;
-  if (!state.text.trim()) return;
-  const words = `${state.model}, ${state.checkpoint}: loading and running …`;
-  return attempt(words, async late => {
-    const found = await ask("tokens");
+// Show the text as the controls say, and the rest as a link says if there is one: whether it could
+// be shown; undefined where another question came between. `known` is what is chosen of a kind.
+async function load(link = null, known = kind => state[kind], missing = []) {
+  const wanted = {model: $("model").value, checkpoint: $("step").textContent,
+    text: $("text").value, special: $("special").value};
+  const sections = document.querySelectorAll("main > section");
+  for (const each of sections) each.inert = true;
+  let isLate, isShown = false;
+  await attempt(`${wanted.model}, ${wanted.checkpoint}: loading and running …`, async late => {
+    isLate = late;
+    const found = await ask("tokens", {...wanted, special_tokens: wanted.special});
     if (late()) return;
-    tokens = found.tokens;
-    const known = position => position < tokens.length;
-    state.pinned = state.pinned.filter(known);
-    if (state.current === null || !known(state.current)) {
-      const words = tokens.filter(each => !each.special && /\p{L}/u.test(each.word));
-      state.current = (words[words.length - 1] || tokens[tokens.length - 1]).position;
-    }
-    if (!found.sites.includes(state.site)) state.site = found.sites[0];
-    if (!found.matrices.includes(state.matrix)) state.matrix = found.matrices[0];
-    options($("site"), found.sites);
-    options($("matrix"), found.matrices, found.matrices.map(name => MATRICES[name]));
-    $("tied").textContent = found.tied ? "The model's unembedding is its input embedding." : "";
-    for (const id of ["cut", "paths", "panels", "keep"]) $(id).hidden = false;
-    $("file").hidden = true;
-    showTokens();
-    await showPaths(late);
+    showText(wanted, found, link, known, missing);
+    isShown = true;
+  }, loading);
+  if (isLate()) return undefined;
+  if (!isShown && tokens.length) showControls(state);
+  for (const each of sections) each.inert = false;
+  if (isShown) await attempt("computing …", showPaths);
+  return isShown;
+}
+
+function showText(wanted, found, link, known, missing) {
+  // Without a link a token stays chosen where the same one is there again.
+  const same = position => link || tokens[position].entry === found.tokens[position].entry;
+  const stays = position => position < found.tokens.length && same(position);
+  const {pinned, current} = link || state;
+  if (link) missing.push(...[...pinned, ...(current === null ? [] : [current])]
+    .filter(position => !stays(position)).map(position => `token ${position}`));
+  const words = found.tokens.filter(each => !each.special && /\p{L}/u.test(each.word));
+  Object.assign(state, wanted, {
+    site: known("site", found.sites, found.sites[0]),
+    matrix: known("matrix", found.matrices, found.matrices[0]),
+    pinned: pinned.filter(stays).slice(0, choices.most_shown - 1),
+    current: current !== null && stays(current) ? current
+      : (words.pop() || found.tokens[found.tokens.length - 1]).position,
   });
+  if (!found.sites.includes(state.site)) state.site = found.sites[0];
+  if (!found.matrices.includes(state.matrix)) state.matrix = found.matrices[0];
+  tokens = found.tokens;
+  options($("site"), found.sites);
+  options($("matrix"), found.matrices, found.matrices.map(name => MATRICES[name]));
+  $("tied").textContent = found.tied ? "The model's unembedding is its input embedding." : "";
+  for (const id of ["cut", "paths", "panels", "keep"]) $(id).hidden = false;
+  $("file").hidden = true;
+  keeping.serial++; // an answer on the text before is none on this one
+  if (link) shownPanels.follow(link);
+  showTokens();
 }
 
 function showTokens() {
+  say($("pin-problem"), "");
   const {current} = state;
   replaceTokens($("tokens"), tokens.map(each =>
     tokenButton(each, each.position === current, state.pinned.includes(each.position), choose)));
@@ -170,20 +233,16 @@ function replaceTokens(list, items) {
 function choose(position) {
   state.current = position;
   showTokens();
-  return attempt("", showPaths);
+  return attempt("computing …", showPaths);
 }
 
 function pin() {
   const {current, pinned} = state;
   if (pinned.includes(current)) state.pinned = pinned.filter(each => each !== current);
   else if (pinned.length < choices.most_shown - 1) state.pinned = [...pinned, current];
-  else {
-    $("problem").textContent = `${pinned.length} tokens are pinned.\nHint: unpin one of them first.`;
-    $("problem").hidden = false;
-    return;
-  }
+  else return say($("pin-problem"), `${pinned.length} tokens are pinned.\nHint: unpin one of them first.`);
   showTokens();
-  return attempt("", showPaths);
+  return attempt("computing …", showPaths);
 }
 
 // The path of tokens
@@ -192,6 +251,7 @@ async function showPaths(late) {
   $("site").value = state.site;
   $("matrix").value = state.matrix;
   writeLink();
+  shownPanels.wait();
   const chosen = {positions: shown(), site: state.site, matrix: state.matrix};
   const listed = ask("nearest", chosen), drawn = ask("figures", chosen);
   drawn.catch(() => {}); // where the lists have the same problem, that says it
@@ -201,10 +261,8 @@ async function showPaths(late) {
   document.body.dataset.lists = chosen.positions.join(",");
   const {figures} = await drawn;
   if (late()) return;
-  await Promise.all(figures.map(figure => draw(figure, late)));
-  for (const old of [...$("figures").children]) {
-    if (!figures.some(each => `figure-${each.name}` === old.id)) old.remove();
-  }
+  await drawAll(figures, late, $("figures"));
+  if (late()) return;
   document.body.dataset.figures = chosen.positions.join(",");
   shownPanels.refresh();
 }
@@ -242,13 +300,20 @@ function list(each) {
   return article;
 }
 
-async function draw({name, spec}, late, into = $("figures")) {
+// The figures of an area, all at once and in their order.
+async function drawAll(figures, late, into) {
+  const drawn = await Promise.all(figures.map(draw));
+  if (late()) return drawn.forEach(each => each.made.finalize());
+  for (const old of into.children) old.made.finalize();
+  into.replaceChildren(...drawn);
+}
+
+async function draw({name, spec}) {
   await vega;
   const place = element("div");
   const made = await window.vegaEmbed(place, spec, {mode: "vega-lite", ast: true, renderer: "canvas",
     actions: false, defaultStyle: false, tooltip: {disableDefaultStyle: true}});
-  if (late()) return made.finalize();
-  const figure = element("figure", undefined, {id: `figure-${name}`});
+  const figure = element("figure", undefined, {id: `figure-${name}`, made});
   const caption = element("figcaption");
   const rows = Object.values(spec.datasets || {}).sort((a, b) => b.length - a.length)[0] || [];
   caption.append(
@@ -259,9 +324,7 @@ async function draw({name, spec}, late, into = $("figures")) {
     }),
     download("CSV", `${name}.csv`, async () => new Blob([csv(rows)], {type: "text/csv"})));
   figure.append(place, caption);
-  const old = $(figure.id);
-  if (old) old.replaceWith(figure);
-  else into.append(figure);
+  return figure;
 }
 
 function download(words, name, make) {
@@ -284,77 +347,79 @@ function csv(rows) {
 // Keeping
 
 function keep(write) {
+  const name = $("name").value;
   return attempt("", async late => {
-    const found = await ask("experiment", {name: $("name").value, write});
+    const found = await ask("experiment", {name, write});
     if (late()) return;
     $("content").textContent = found.content;
     $("entry").textContent = found.entry;
-    $("path").textContent = `config/experiments/${$("name").value}.yaml`;
+    $("path").textContent = `config/experiments/${name}.yaml`;
     $("file").hidden = false;
-    if (found.written) setTimeout(() => { $("status").textContent = `Written: ${found.written}`; });
-  });
+    if (found.written) setTimeout(() => { $("kept").textContent = `Written: ${found.written}`; });
+  }, keeping);
 }
 
 async function copy() {
   writeLink();
   try {
     await navigator.clipboard.writeText(location.href);
-    $("status").textContent = "The link is copied. It is good while this server runs.";
+    $("kept").textContent = "The link is copied. It is good while this server runs.";
   } catch (error) {
-    $("status").textContent = "The link is the address of this page.";
+    $("kept").textContent = "The link is the address of this page.";
   }
 }
 
-const shownPanels = panels({state, ask, attempt, element, options, draw, tokenButton, replaceTokens,
+const shownPanels = panels({state, ask, attempt, element, options, draw: drawAll, tokenButton, replaceTokens,
   writeLink});
 
+const showKeptText = () => (tokens.length || $("text").value.trim() ? load() : undefined);
+
 async function start() {
-  readLink();
-  await attempt("", async () => {
+  ({token = ""} = readLink());
+  await attempt("asking for the models …", async () => {
     choices = await ask("choices");
     options($("model"), choices.models.map(model => model.name));
     for (const {experiment, label, text} of choices.texts) {
       $("texts").append(element("option", `${experiment}: ${label}`, {value: text}));
     }
-    if (!choices.models.some(model => model.name === state.model)) state.model = choices.models[0].name;
-    showModel();
-    $("text").value = state.text;
-    $("special").value = state.special;
     shownPanels.start(choices.texts);
-  });
+  }, loading);
+  addEventListener("hashchange", () => (choices ? follow() : location.reload()));
   if (!choices) return;
-  $("ask").addEventListener("submit", event => { event.preventDefault(); showText(); });
+  $("ask").addEventListener("submit", event => { event.preventDefault(); load(); });
   $("text").addEventListener("keydown", event => {
     if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
       event.preventDefault();
-      showText();
+      load();
     }
   });
   $("text").addEventListener("input", () => { $("texts").value = ""; });
   $("texts").addEventListener("change", () => {
-    if ($("texts").value) { $("text").value = $("texts").value; state.pinned = []; state.current = null; showText(); }
+    if (!$("texts").value) return;
+    $("text").value = $("texts").value;
+    load();
   });
-  $("model").addEventListener("change", () => {
-    Object.assign(state, {model: $("model").value, pinned: [], current: null});
-    showModel();
-    showText();
-  });
+  const chooseModel = () => {
+    const model = $("model").value, checkpoints = checkpointsOf(model), before = $("step").textContent;
+    const checkpoint = checkpoints.includes(before) ? before : checkpoints[checkpoints.length - 1];
+    showControls({model, checkpoint, special: $("special").value});
+    return showKeptText();
+  };
+  $("model").addEventListener("change", chooseModel);
   $("checkpoint").addEventListener("input", () => {
-    const {checkpoints} = choices.models.find(model => model.name === state.model);
-    state.checkpoint = checkpoints[Number($("checkpoint").value)];
-    $("step").textContent = state.checkpoint;
+    $("step").textContent = checkpointsOf($("model").value)[Number($("checkpoint").value)];
   });
-  $("checkpoint").addEventListener("change", showText);
-  $("special").addEventListener("change", () => { state.pinned = []; state.current = null; showText(); });
+  $("checkpoint").addEventListener("change", showKeptText);
+  $("special").addEventListener("change", showKeptText);
   for (const id of ["site", "matrix"]) {
-    $(id).addEventListener("change", () => { state[id] = $(id).value; attempt("", showPaths); });
+    $(id).addEventListener("change", () => { state[id] = $(id).value; attempt("computing …", showPaths); });
   }
   $("pin").addEventListener("click", pin);
   $("show").addEventListener("click", () => keep(false));
   $("write").addEventListener("click", () => keep(true));
   $("copy").addEventListener("click", copy);
   document.body.dataset.ready = "true";
-  if (state.text) await showText();
+  await follow();
 }
 
 start();

@@ -8,7 +8,7 @@ export function panels({state, ask, attempt, element, draw, tokenButton, replace
   function panel(id, work) {
     const details = $(id);
     const [status, problem] = details.querySelectorAll(".status, .problem");
-    const at = {serial: 0, status, problem};
+    const at = {serial: 0, status, problem, area: details};
     const show = (words = "computing …", task = work) =>
       (ready && details.open ? attempt(words, task, at) : undefined);
     details.addEventListener("toggle", () => {
@@ -36,7 +36,7 @@ export function panels({state, ask, attempt, element, draw, tokenButton, replace
     const {figures} = await ask("two_texts", {position: state.current, other: state.other,
       place: state.place, site: state.site, control: state.both ? state.control : ""});
     if (late()) return;
-    await draw(figures[0], late, $("two-figure"));
+    await draw(figures, late, $("two-figure"));
     $("two").dataset.shown = `${state.current},${state.place},${state.both}`;
   });
 
@@ -76,9 +76,6 @@ export function panels({state, ask, attempt, element, draw, tokenButton, replace
     for (const {experiment, label, text} of texts) {
       $("other-texts").append(element("option", `${experiment}: ${label}`, {value: text}));
     }
-    $("other").value = state.other;
-    $("control").value = state.control;
-    $("both").checked = state.both;
     $("other-form").addEventListener("submit", event => {
       event.preventDefault();
       showOther($("other").value);
@@ -102,14 +99,23 @@ export function panels({state, ask, attempt, element, draw, tokenButton, replace
   }
 
   return {
+    // Until then what is shown does not fit.
+    wait() {
+      for (const figure of $("panels").querySelectorAll("figure")) figure.inert = true;
+    },
     // What the text, the model or the token changes.
     refresh() {
       ready = true;
       showTwo();
     },
-    start(texts) {
-      startTwo(texts);
-      for (const id of state.open) if ($(id)) $(id).open = true;
+    start: startTwo,
+    // What a link has of them.
+    follow({other = "", place, control = state.control, both, open}) {
+      Object.assign(state, {other, place, control, both});
+      $("other").value = other;
+      $("control").value = control;
+      $("both").checked = both;
+      for (const details of $("panels").children) details.open = open.includes(details.id);
     },
   };
 }

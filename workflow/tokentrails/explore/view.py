@@ -69,6 +69,11 @@ class View:
         ------
         TokentrailsError: for a text that the model cannot take, and for a state that is not finite.
         """
+        if special_tokens == "bos" and loaded.files.bos_id is None:
+            raise TokentrailsError(
+                f"the tokenizer of {name!r} has no beginning-of-sequence token",
+                hint="choose other special tokens.",
+            )
         experiment = Experiment(
             name=LABEL,
             file="the text",
