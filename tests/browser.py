@@ -116,9 +116,11 @@ class Browser:
         self.call("Input.insertText", text=text)
 
     def press_enter(self) -> None:
-        key = {"key": "Enter", "code": "Enter", "windowsVirtualKeyCode": 13, "text": "\r"}
+        self.press("Enter", code="Enter", windowsVirtualKeyCode=13, text="\r")
+
+    def press(self, key: str, **more: Any) -> None:
         for kind in ("keyDown", "keyUp"):
-            self.call("Input.dispatchKeyEvent", type=kind, **key)
+            self.call("Input.dispatchKeyEvent", type=kind, key=key, **more)
 
     def click(self, selector: str) -> None:
         """A click of the mouse in the middle of an element."""

@@ -543,10 +543,22 @@ def test_the_page_in_a_browser(page, explorer):
     page.click("#both")
     page.wait("document.getElementById('two').dataset.shown.endsWith('true')")
 
+    page.click("#inside summary")
+    page.wait("document.getElementById('inside').dataset.shown === '1,0,0'")
+    page.evaluate("document.querySelector('#heads-figure .grid').focus()")
+    page.press("ArrowRight")
+    page.wait("document.getElementById('head').dataset.shown === '1,1,0'")
+    page.click("#evolution summary")
+    page.wait("document.getElementById('cell').dataset.shown")
+    page.click("#evolution-figure canvas")
+    page.wait("!document.getElementById('cell').dataset.shown.startsWith('0,')")
+    assert page.evaluate("document.querySelectorAll('#cell tbody tr').length") >= 2
+
     link = page.evaluate("location.href")
     page.open(link)
     page.wait("document.body && document.body.dataset.figures === '1,3'")
     page.wait("document.querySelectorAll('#two figure canvas').length === 1")
+    page.wait("document.getElementById('head').dataset.shown === '1,1,0'")
     page.click("#replace")
     page.wait("document.getElementById('other').value.includes('thing')")
     assert page.evaluate("document.getElementById('matrix').value") == "unembedding"

@@ -2,20 +2,38 @@
 
 # ruff: noqa: F811 - fixtures of the other file
 
+from dataclasses import replace
+from functools import cache, partial
+
+import numpy as np
 import polars as pl
+import pyarrow as pa
 import pytest
 import torch
 from test_explore import MODELS, PROVENANCE, answer, client, explorer, refusal, view_of  # noqa: F401
 
+from tokentrails.config.experiments import load_experiment_file
+from tokentrails.errors import TokentrailsError
+from tokentrails.explore.circuits import Circuits
 from tokentrails.explore.two_texts import Chosen, tables
+from tokentrails.figures.pieces.text import readable
 from tokentrails.files.states import StatesReader, StatesWriter, places
+from tokentrails.metrics.activations import ActivationTables
+from tokentrails.metrics.attribution import attribution
 from tokentrails.metrics.context import context
+from tokentrails.metrics.evolution import Lens, evolution
+from tokentrails.metrics.heads import HeadTables
 from tokentrails.metrics.identity import identity, own_token_ids
+from tokentrails.metrics.neurons import neurons
 from tokentrails.network.extract import extract
-from tokentrails.network.load import load_model
+from tokentrails.network.load import load_language_model, load_model
+from tokentrails.network.parts import load_parts
+from tokentrails.network.trace import trace
 from tokentrails.settings import Experiment, Prompt
 from tokentrails.texts.replacement import replaced
 from tokentrails.texts.tokenization import tokenize
+from tokentrails.texts.whole import whole_texts
+from tokentrails.vocabulary.spaces import Spaces
 
 BOTH = ("The boat reached the bank of the river.", "A clerk of the bank left early.")
 ABOUT = {"pooling": "last", "provenance": PROVENANCE}
@@ -152,3 +170,196 @@ def test_a_second_text_that_is_none_is_refused(client, explorer, more, problem):
 def test_a_token_of_no_word_is_not_replaced(client):
     asked = {"model": "bert", "text": BOTH[0], "control": "boat"}
     assert refusal(client, "control", **asked, position=0)[1] == "the token is part of no word"
+
+
+# Heads, neurons, words by layer
+
+
+@pytest.fixture(scope="module")
+def inside(explorer, prepared):
+    """By name: what the explorer makes of the text, and the same text as the workflow takes it."""
+
+    def of(name):
+        circuits = Circuits(view_of(explorer, name))
+        model, architecture, parts = load_parts(prepared[name], torch.device("cpu"))
+        spaces = Spaces(parts, circuits.view.loaded.readout.entries)
+        texts = whole_texts(circuits.view.tokens)
+        return circuits, texts, partial(trace, model, architecture), spaces
+
+    return cache(of)
+
+
+def listed(words) -> list[str]:
+    return [word for word, _ in words]
+
+
+def people(entries) -> list[str]:
+    return [readable(entry) for entry in entries]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_attention_and_messages_are_those_of_the_tables(inside, name):
+    circuits, texts, run, spaces = inside(name)
+    every, heads = range(len(spaces.parts.blocks)), range(len(spaces.parts.blocks[0].heads.W_Q))
+    how = {"layers": every, "heads": heads, "listed": every, "top": 10, "high_bias": 2.0}
+    made = HeadTables(spaces, **how, provenance=PROVENANCE)
+    attention, lists = (
+        frame(pa.concat_tables(t)) for t in zip(*made.tables(texts, run), strict=True)
+    )
+    for position in range(len(texts[0].tokens)):
+        wanted = attention.filter(query=position)
+        found = circuits.attention(position)
+        assert found.select(wanted.columns[4:-1]).equals(wanted.select(wanted.columns[4:-1]))
+        assert found["weight"].to_list() == pytest.approx(wanted["weight"].to_list(), abs=1e-6)
+    position, layer, head = 2, 1, 1
+    found = circuits.head(position, layer, head)
+    of_head = lists.filter(layer=layer, head=head)
+    own = of_head.filter(position=position)
+    assert [listed(each["words"]) for each in found["lists"]] == list(map(people, own["top"]))
+    assert [each["space"] for each in found["lists"]] == own["space"].to_list()
+    for each in found["attended"]:
+        key = {"kind": "message", "space": found["space"], "position": each["position"]}
+        assert listed(each["words"]) == people(of_head.filter(**key)["top"].item())
+    weights = attention.filter(query=position, layer=layer, head=head)["weight"].sort(
+        descending=True
+    )
+    assert [each["weight"] for each in found["attended"]] == pytest.approx(weights[:10].to_list())
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_neurons_are_those_of_the_tables(inside, name):
+    circuits, texts, run, spaces = inside(name)
+    position, layer = 2, 1
+    (table,) = ActivationTables(spaces.parts, [layer], 10, PROVENANCE).tables(texts, run)
+    strongest = frame(table).filter(position=position).sort("contribution_norm", descending=True)
+    (words,) = neurons(spaces, layers=[layer], top=10, high_bias=2.0, provenance=PROVENANCE)
+    found = circuits.neurons(position, layer)
+    assert [each["neuron"] for each in found] == strongest["neuron"].to_list()
+    assert [each["activation"] for each in found] == pytest.approx(
+        strongest["activation"].to_list()
+    )
+    for each in found:
+        rows = frame(words).filter(neuron=each["neuron"])
+        assert [(x["name"], x["space"]) for x in each["lists"]] == rows.select(
+            "role", "space"
+        ).rows()
+        assert [listed(x["words"]) for x in each["lists"]] == list(map(people, rows["top"]))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_what_moves_identity_is_in_the_tables(inside, name):
+    circuits, texts, run, spaces = inside(name)
+    checkpoint = circuits.view.loaded.checkpoint
+    own = lambda ids: checkpoint.embedding_rows(np.array(ids))  # noqa: E731
+    _, cosine, _ = attribution(texts, run, spaces.parts, own, provenance=PROVENANCE)
+    of_token = frame(cosine).filter(position=2)
+    spec, most = circuits.attribution(2)
+    size = pl.col("contribution").abs()
+    wanted = of_token.sort(size, descending=True, maintain_order=True).head(10)
+    for column in ("layer", "part", "head"):
+        assert [part[column] for part in most] == wanted[column].to_list()
+    assert [p["contribution"] for p in most] == pytest.approx(
+        wanted["contribution"].to_list(), abs=1e-6
+    )
+    titles = [panel.get("title", {}).get("text") for panel in spec["vconcat"]]
+    assert "contribution to identity" in titles and not any("mean" in str(t) for t in titles)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_words_by_layer_are_those_of_the_tables(inside, prepared, name):
+    circuits, texts, _, spaces = inside(name)
+    model, architecture = load_language_model(prepared[name], torch.device("cpu"), name=name)
+    lens = Lens(model, architecture, spaces, name)
+    about = {"top": 10, "prefix": str, "provenance": PROVENANCE}
+    table = frame(evolution(texts, lens, **about)[0])
+    for position, layer in ((0, 0), (2, 1), (3, circuits.view.depth)):
+        rows = table.filter(position=position, layer=layer)
+        found = circuits.evolved(position, layer)
+        assert [each["space"] for each in found] == rows["space"].to_list()
+        assert [each["name"] == "predicted" for each in found] == rows["predicted"].to_list()
+        for each, top, score in zip(found, rows["top"], rows["top_score"], strict=True):
+            assert listed(each["words"]) == people(top)
+            assert [s for _, s in each["words"]] == pytest.approx(score.to_list(), abs=1e-5)
+    drawn = circuits.evolution()["datasets"].values()
+    assert {"predicted"} < {row.get("row") for rows in drawn for row in rows}
+
+
+def test_looking_inside_changes_no_states(explorer):
+    view = view_of(explorer, "gpt2")
+    before = view.loaded.readout.model.config._attn_implementation
+    assert Circuits(view).traced.attention.shape[2] == len(view.ids)
+    assert view.loaded.readout.model.config._attn_implementation == before != "eager"
+
+
+def test_the_grid_shows_a_token_or_the_one_with_most(inside):
+    circuits, *_ = inside("gpt2")
+    rows = circuits.attention(3)
+    for key, wanted in (
+        (None, pl.col("weight").max()),
+        (1, pl.col("weight").filter(key=1).first()),
+    ):
+        spec = circuits.heads(3, key)
+        drawn = [row for data in spec["datasets"].values() for row in data if "weight" in row]
+        expected = rows.group_by("layer", "head").agg(wanted).rows_by_key(["layer", "head"])
+        assert len(drawn) == len(expected) > 1
+        for row in drawn:
+            (weight,) = expected[row["layer"], row["head"]][0]
+            assert row["weight"] == pytest.approx(weight, abs=1e-4)
+    hidden = circuits.heads(3, 5)
+    assert "Grey: the mask hides the token." in hidden["title"]["subtitle"]
+
+
+INSIDE = {"position": 2, "key": None, "layer": 0, "head": 0}
+
+
+def test_what_is_inside_is_answered(client, inside):
+    circuits, *_ = inside("gpt2")
+    assert answer(client, "heads", **INSIDE)["figures"][0]["name"] == "heads"
+    found = answer(client, "head", **INSIDE)
+    assert found["neurons"][0]["neuron"] == circuits.neurons(2, 0)[0]["neuron"]
+    assert [each["weight"] for each in found["attended"]] == [
+        each["weight"] for each in circuits.head(2, 0, 0)["attended"]
+    ]
+    assert len(answer(client, "attribution", **INSIDE)["parts"]) == 10
+    assert answer(client, "evolution", **INSIDE)["figures"][0]["name"] == "evolution"
+    assert answer(client, "evolved", **INSIDE)["lists"][0]["space"] == "embedding"
+
+
+@pytest.mark.parametrize(
+    ("call", "more", "problem"),
+    [
+        ("heads", {"key": 99}, "key is not a number from 0"),
+        ("head", {"layer": 99}, "layer is not a number from 0"),
+        ("head", {"head": -1}, "head is not a number from 0"),
+        ("evolved", {"layer": None}, "layer is not a number from 0"),
+        ("attribution", {"position": "2"}, "position is not a number from 0"),
+        ("evolution", {"text": "a b " * 21}, "tokens, and the grid has room for 40"),
+    ],
+)
+def test_what_is_not_inside_is_refused(client, call, more, problem):
+    _, said = refusal(client, call, **INSIDE | more)
+    assert problem in said
+
+
+def test_the_saved_experiment_measures_what_was_open(client, tmp_path):
+    for opened, more in (
+        (["two"], ()),
+        (["inside"], ("heads", "neurons", "attribution")),
+        (["evolution", "inside"], ("heads", "neurons", "attribution", "evolution")),
+        ("inside", ()),
+    ):
+        path = tmp_path / "seen.yaml"
+        content = answer(client, "experiment", name="seen", opened=opened)["content"]
+        path.write_text(content, encoding="utf-8")
+        analyses = load_experiment_file(str(path)).analyses
+        assert set(analyses) == {"identity", "ranks", "own_token", *more}
+
+
+def test_words_by_layer_need_an_unembedding(inside):
+    view = inside("gpt2")[0].view
+    readout = view.loaded.readout
+    headless = replace(readout, parts=replace(readout.parts, unembedding=None))
+    circuits = Circuits(replace(view, loaded=replace(view.loaded, readout=headless)))
+    with pytest.raises(TokentrailsError, match=r"gpt2 \(main\) have no unembedding"):
+        circuits.evolution()
+    assert circuits.head(2, 0, 0)["space"] == "embedding"

@@ -16,10 +16,16 @@ from ..files.schema import schema
 
 FOLDER = Path("config/experiments")
 ANALYSES = ["identity", "ranks", "own_token"]
+OPENED = {"inside": ["heads", "neurons", "attribution"], "evolution": ["evolution"]}
+"""What else an experiment measures, by the panel of the page that was open."""
 
 
-def experiment_file(name: str, text: str) -> str:
+def experiment_file(name: str, text: str, opened: Sequence[str] = ()) -> str:
     """An experiment on every token of a text.
+
+    Parameters
+    ----------
+    opened: keys of `OPENED`; others say nothing.
 
     Raises
     ------
@@ -31,7 +37,8 @@ def experiment_file(name: str, text: str) -> str:
             f"{name!r} cannot be the name of an experiment",
             hint="use letters, digits, '.', '_' and '-', at most 64, beginning with a letter.",
         )
-    data = {"analyses": ANALYSES, "prompts": [{"label": name, "prompt": text}]}
+    more = [analysis for panel, names in OPENED.items() if panel in opened for analysis in names]
+    data = {"analyses": [*ANALYSES, *more], "prompts": [{"label": name, "prompt": text}]}
     content = _yaml(data)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"{name}.yaml"

@@ -19,6 +19,7 @@ from ..metrics.ranks import Vocabulary
 from ..network.checkpoint import Checkpoint
 from ..network.parts import load_parts
 from ..texts.tokenization import TokenizerFiles
+from ..vocabulary.spaces import Spaces
 
 MOST_LOADED = 2
 """Checkpoints that are in memory at a time."""
@@ -93,6 +94,11 @@ class Loaded:
         unembedding = self.readout.parts.unembedding
         embedding = self.readout.parts.embedding
         return unembedding is not None and unembedding.data_ptr() == embedding.data_ptr()
+
+    @cached_property
+    def spaces(self) -> Spaces:
+        """What words are listed of; raises a `TokentrailsError` where no entry is a whole word."""
+        return Spaces(self.readout.parts, self.readout.entries)
 
     @cached_property
     def special_ids(self) -> frozenset[int]:

@@ -10,7 +10,8 @@ const vega = import("/vega.js"); // large, and not needed before there is a figu
 const $ = id => document.getElementById(id);
 const MATRICES = {embedding: "input embedding", unembedding: "unembedding"};
 const state = {model: "", checkpoint: "", text: "", special: "default", current: null, pinned: [],
-  site: "resid", matrix: "embedding", other: "", place: null, control: "thing", both: false, open: []};
+  site: "resid", matrix: "embedding", other: "", place: null, control: "thing", both: false,
+  key: null, head: [0, 0], cell: [0, 0], open: []};
 const loading = {serial: 0, status: $("status"), problem: $("problem")};
 const top = {serial: 0, status: $("top-status"), problem: $("top-problem"), area: $("paths")};
 const keeping = {serial: 0, status: $("kept"), problem: $("keep-problem")};
@@ -100,7 +101,8 @@ function readLink() {
   const number = text => (/^\d{1,4}$/.test(text) ? Number(text) : null);
   const numbers = text => (text || "").split(",").map(number).filter(n => n !== null);
   return {...link, pinned: numbers(link.pinned), current: number(link.current),
-    place: number(link.place), both: link.both === "true", open: (link.open || "").split(",")};
+    place: number(link.place), both: link.both === "true", key: number(link.key), head: numbers(link.head),
+    cell: numbers(link.cell), open: (link.open || "").split(",")};
 }
 
 // Show what the link of the address has; one line says what of it there is not.
@@ -130,7 +132,8 @@ function writeLink() {
   const link = new URLSearchParams({token, model: state.model, checkpoint: state.checkpoint,
     text: state.text, special: state.special, site: state.site, matrix: state.matrix,
     pinned: state.pinned.join(","), current: state.current ?? "", other: state.other,
-    place: state.place ?? "", control: state.control, both: state.both, open: state.open.join(",")});
+    place: state.place ?? "", control: state.control, both: state.both,
+    key: state.key ?? "", head: state.head.join(","), cell: state.cell.join(","), open: state.open.join(",")});
   history.replaceState(null, "", `#${link}`);
 }
 
@@ -349,7 +352,7 @@ function csv(rows) {
 function keep(write) {
   const name = $("name").value;
   return attempt("", async late => {
-    const found = await ask("experiment", {name, write});
+    const found = await ask("experiment", {name, write, opened: shownPanels.opened()});
     if (late()) return;
     $("content").textContent = found.content;
     $("entry").textContent = found.entry;
@@ -369,7 +372,7 @@ async function copy() {
   }
 }
 
-const shownPanels = panels({state, ask, attempt, element, options, draw: drawAll, tokenButton, replaceTokens,
+const shownPanels = panels({state, tokens: () => tokens, ask, attempt, element, options, draw: drawAll, tokenButton, replaceTokens,
   writeLink});
 
 const showKeptText = () => (tokens.length || $("text").value.trim() ? load() : undefined);

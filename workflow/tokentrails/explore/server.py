@@ -32,6 +32,7 @@ from starlette.routing import Route
 from ..errors import TokentrailsError
 from ..figures.pieces.page_script import page_script
 from ..figures.pieces.text_tokens import MATRICES
+from .circuits import Circuits
 from .keep import config_entry, experiment_file, write
 from .models import Models, Recent
 from .two_texts import Chosen, named, side_by_side
@@ -95,6 +96,7 @@ class Explorer:
     def __init__(self, models: Models, texts: Texts) -> None:
         self.models, self.texts = models, texts
         self._views: Recent[tuple[str, str, str, str], View] = Recent(VIEWS)
+        self._circuits: Recent[View, Circuits] = Recent(1)
 
     def choices(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         """Models with their checkpoints, and texts of experiments."""
@@ -150,6 +152,45 @@ class Explorer:
             pairs[f"{control} (control)"] = (one, other)
         return {"figures": [{"name": "two_texts", "spec": side_by_side(pairs, site)}]}
 
+    def heads(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        """The figure of a token's attention, in general or to another token."""
+        circuits, position = self._inside(asked)
+        key = None
+        if asked.get("key") is not None:
+            key = _number(asked, "key", len(circuits.text.tokens))
+        return {"figures": [{"name": "heads", "spec": circuits.heads(position, key)}]}
+
+    def head(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        """A head at a token in words, and the strongest neurons of its block."""
+        circuits, position = self._inside(asked)
+        blocks = circuits.parts.blocks
+        layer = _number(asked, "layer", len(blocks))
+        head = _number(asked, "head", len(blocks[layer].heads.W_Q))
+        neurons = circuits.neurons(position, layer)
+        return {**circuits.head(position, layer, head), "neurons": neurons}
+
+    def attribution(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        """The figure of what moves a token's identity, and the parts that do so most."""
+        circuits, position = self._inside(asked)
+        spec, parts = circuits.attribution(position)
+        return {"figures": [{"name": "attribution", "spec": spec}], "parts": parts}
+
+    def evolution(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        """The figure of words by token and layer."""
+        circuits, _ = self._inside(asked)
+        return {"figures": [{"name": "evolution", "spec": circuits.evolution()}]}
+
+    def evolved(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        """The words of a cell of that figure."""
+        circuits, position = self._inside(asked)
+        layer = _number(asked, "layer", circuits.view.depth + 1)
+        return {"lists": circuits.evolved(position, layer)}
+
+    def _inside(self, asked: Mapping[str, Any]) -> tuple[Circuits, int]:
+        view = self._view(asked)
+        position = _position(asked, "position", view)
+        return self._circuits.get(view, lambda: Circuits(view)), position
+
     def _chosen(self, asked: Mapping[str, Any], text: str, position: str) -> Chosen:
         """A token of a text, by the keys of both."""
         view = self._view({**asked, "text": asked.get(text)})
@@ -163,7 +204,8 @@ class Explorer:
     def experiment(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         """The experiment file; written only where that is asked for."""
         view, name, text = self._view(asked), _text(asked, "name"), _text(asked, "text")
-        content = experiment_file(name, text)
+        opened = asked.get("opened")
+        content = experiment_file(name, text, opened if isinstance(opened, list) else ())
         entry = config_entry(
             name,
             _text(asked, "model"),
@@ -240,10 +282,14 @@ def _places(asked: Mapping[str, Any], view: View) -> tuple[list[int], str, str]:
 
 
 def _position(asked: Mapping[str, Any], key: str, view: View) -> int:
-    n, position = len(view.ids), asked.get(key)
-    if not _is_position(position, n):
+    return _number(asked, key, len(view.ids))
+
+
+def _number(asked: Mapping[str, Any], key: str, n: int) -> int:
+    number = asked.get(key)
+    if not _is_position(number, n):
         raise Refused(400, f"{key} is not a number from 0 to {n - 1}", hint="reload the page.")
-    return position
+    return number
 
 
 def _is_position(value: object, n: int) -> TypeGuard[int]:
@@ -292,16 +338,10 @@ def application(explorer: Explorer, token: str, hosts: Sequence[str]) -> Any:
         script = await run_in_threadpool(vega_script)
         return Response(script, media_type="text/javascript")
 
-    calls = (
-        "choices",
-        "tokens",
-        "nearest",
-        "figures",
-        "ahead",
-        "control",
-        "two_texts",
-        "experiment",
-    )
+    calls = [
+        *("choices", "tokens", "nearest", "figures", "ahead", "control", "two_texts"),
+        *("heads", "head", "attribution", "evolution", "evolved", "experiment"),
+    ]
     app = Starlette(
         routes=[
             *(Route(path, page(*file), methods=["GET"]) for path, file in FILES.items()),

@@ -94,20 +94,9 @@ def _chart(rows: pl.DataFrame, grid: _Grid, names: dict[int, str]) -> alt.LayerC
         x=pl.col("left") + pl.col("key") * grid.cell,
         y=pl.col("top") + pl.col("query") * grid.cell,
     )
-    legend = alt.Legend(
-        title="weight",
-        values=_TICKS,
-        format="~g",
-        labelOverlap="greedy",
-        gradientLength=min(max(grid.height, 80), 200),
-        offset=16,
-    )
-    scale = alt.Scale(
-        type="pow", exponent=0.5, domain=[0, 0.25, 1], range=_COLOURS, interpolate="rgb"
-    )
     weights = _boxes(cells, grid.cell, aria=False)  # or screen readers would read out every cell
     weights = weights.encode(
-        color=alt.Color("weight:Q", scale=scale, legend=legend),
+        color=weight_colour(min(max(grid.height, 80), 200)),
         tooltip=[
             *map(alt.Tooltip, ("layer:Q", "head:Q")),
             alt.Tooltip("query_token:N", title="query"),
@@ -120,6 +109,22 @@ def _chart(rows: pl.DataFrame, grid: _Grid, names: dict[int, str]) -> alt.LayerC
     corners = grid.maps.select(x="left", y="top")
     frames = _boxes(corners, grid.side, fill=None, stroke=GREY, strokeWidth=0.5)
     return sized([weights, frames, *_labels(grid, names)], grid.width, grid.height)
+
+
+def weight_colour(length: int) -> alt.Color:
+    """The colour of the column weight; `length` is that of its legend in pixels."""
+    legend = alt.Legend(
+        title="weight",
+        values=_TICKS,
+        format="~g",
+        labelOverlap="greedy",
+        gradientLength=length,
+        offset=16,
+    )
+    scale = alt.Scale(
+        type="pow", exponent=0.5, domain=[0, 0.25, 1], range=_COLOURS, interpolate="rgb"
+    )
+    return alt.Color("weight:Q", scale=scale, legend=legend)
 
 
 _PLACE = {"x": alt.X("x:Q", scale=None, axis=None), "y": alt.Y("y:Q", scale=None, axis=None)}

@@ -72,10 +72,12 @@ def attribution(
     steps = _steps(parts)
     grid = _grid(parts)
     cells = _cells(steps, names)
+    several = len(names) > 1
+    total, mean = (", sum over tokens", ", mean over tokens") if several else ("", "")
     panels = [
-        _heat(cells, "total", grid, title="contribution along the own embedding, sum over tokens"),
-        _heat(cells, "change", grid, title="contribution to identity, mean over tokens"),
-        _bars(_changes(steps), sums, grid),
+        _heat(cells, "total", grid, title=f"contribution along the own embedding{total}"),
+        _heat(cells, "change", grid, title=f"contribution to identity{mean}"),
+        _bars(_changes(steps), sums, grid, title=f"what changes identity{mean}"),
         _curves(sums, names, grid),
     ]
     notes = [
@@ -84,8 +86,9 @@ def attribution(
         "turns the stream away. Contribution to identity: to the cosine with e, on the straight "
         "path from before the block to after it; all parts add up to the change. Colours follow "
         "the square root, for heads and for the other parts on scales of their own.",
-        "Dots: the whole change. Thick: the mean over tokens; of one text, so it has no interval. "
-        "Block l turns layer l of the stream into layer l + 1.",
+        "Dots: the whole change. "
+        + "Thick: the mean over tokens; of one text, so it has no interval. " * several
+        + "Block l turns layer l of the stream into layer l + 1.",
     ]
     notes += _dominant(parts, names)
     chart = alt.vconcat(*panels, spacing=24).resolve_scale(color="independent")
@@ -186,7 +189,7 @@ def _changes(steps: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _bars(changes: pl.DataFrame, sums: pl.DataFrame, grid: Grid) -> alt.LayerChart:
+def _bars(changes: pl.DataFrame, sums: pl.DataFrame, grid: Grid, *, title: str) -> alt.LayerChart:
     """What changes identity at each layer, and how much it changes."""
     x = grid.layer_x("block")
     axis = alt.Axis(tickCount=5, minExtent=grid.extent)
@@ -205,7 +208,7 @@ def _bars(changes: pl.DataFrame, sums: pl.DataFrame, grid: Grid) -> alt.LayerCha
         level(y),
         points.encode(x=x, y=alt.Y("value:Q", axis=axis), tooltip=[alt.Tooltip("layer:Q"), value]),
     ]
-    return sized(layers, grid.width, _BARS, "what changes identity, mean over tokens")
+    return sized(layers, grid.width, _BARS, title)
 
 
 def _curves(sums: pl.DataFrame, names: Mapping[int, str], grid: Grid) -> alt.LayerChart:

@@ -40,6 +40,7 @@ def neurons(
     top: int,
     high_bias: float,
     provenance: Mapping[str, str],
+    only: Sequence[int] | None = None,
 ) -> Iterator[pa.Table]:
     """The parts of the table `neurons`, one of each block that is looked at.
 
@@ -49,21 +50,23 @@ def neurons(
     top: how many words are listed.
     high_bias: lists with a bias above this are marked.
     provenance: gives the key columns too.
+    only: which neurons of each block; by default all.
     """
     names = pa.array(spaces.names, pa.string())
     blocks = {layer: spaces.parts.blocks[layer] for layer in layers}
     total = sum(len(block.mlp.W_out) for block in blocks.values())
     with progress_bar(total, checkpoint_name(provenance), " neurons") as bar:
         for layer, block in blocks.items():
-            n, roles, compared, lists = len(block.mlp.W_out), [], [], []
+            chosen = range(len(block.mlp.W_out)) if only is None else only
+            n, roles, compared, lists = len(chosen), [], [], []
             for role, space, vectors in _roles(block, layer, spaces):
                 roles.append(role)
                 compared.append(space.name)
-                lists.append(nearest(vectors, space, top))
+                lists.append(nearest(vectors if only is None else vectors[chosen], space, top))
             bar.update(n)
             keys = run_columns(provenance, n * len(lists), ("model", "checkpoint")) | {
                 "layer": pa.array(np.full(n * len(lists), layer), pa.int32()),
-                "neuron": pa.array(np.repeat(np.arange(n), len(lists)), pa.int32()),
+                "neuron": pa.array(np.repeat(chosen, len(lists)), pa.int32()),
                 "role": pa.array(roles * n, pa.string()),
                 "space": pa.array(compared * n, pa.string()),
             }
