@@ -3,6 +3,7 @@
 import json
 import socket
 import time
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
@@ -187,6 +188,43 @@ def test_figures_show_the_tokens_that_are_asked_for(client, explorer, site):
             for position, layer, value in view.own_logprob([1, 3]).iter_rows():
                 assert drawn[position, layer] == pytest.approx(value, abs=1e-5)
     assert "unembedding matrix" in json.dumps(figures["similarity"]["title"])
+
+
+def test_figures_have_their_tables(client, explorer):
+    text = "=1+1 the -2 boat"
+    (word, *_) = view_of(explorer, "gpt2", text).tokens["tokens"][0].as_py()
+    place = {"positions": [0, 2], "site": "resid_mid", "matrix": "embedding", "text": text}
+    figures = {f["name"]: f for f in answer(client, "figures", **place)["figures"]}
+    assert all("table" not in figure for figure in figures.values())
+    tables = {name: pl.read_csv(StringIO(f["csv"])) for name, f in figures.items()}
+    view = view_of(explorer, "gpt2", text)
+    keys = ["position", "layer"]
+    expected = {
+        "similarity": (
+            "resid_mid",
+            "embedding",
+            "cosine",
+            view.ranks([0, 2], "resid_mid", "embedding"),
+        ),
+        "own_token": ("resid", "unembedding", "own_logprob_nats", view.own_logprob([0, 2])),
+        "length": ("resid_mid", None, "length_model_units", view.lengths([0, 2], "resid_mid")),
+    }
+    for name, (site, matrix, column, numbers) in expected.items():
+        table = tables[name]
+        assert table["model"].unique().to_list() == ["gpt2"]
+        assert table["checkpoint"].unique().to_list() == ["main"]
+        assert table["text"].unique().to_list() == ["'" + text]  # no formula in a spreadsheet
+        assert table["token"][0] == "'" + word
+        assert table["site"].unique().to_list() == [site]
+        assert table.get_column("matrix", default=pl.Series([None]))[0] == matrix
+        both = table.join(
+            numbers.rename({"cosine" if name == "similarity" else "value": "known"}), on=keys
+        )
+        assert len(both) == len(numbers) == len(table)
+        assert (both[column].cast(pl.Float32) == both["known"].cast(pl.Float32)).all()
+        assert not {"colour", "place", "series"} & set(table.columns)
+        title = figures[name]["spec"]["title"]["text"]
+        assert "".join(title).startswith("gpt2 (main): ")
 
 
 def test_tokens_are_told_apart(client):
@@ -463,6 +501,11 @@ def test_chips_and_numbers_are_of_one_text(page, explorer, monkeypatch):
     page.click("#tokens [data-position='2']")  # figures of the token before are not for use
     assert page.evaluate("document.querySelector('#figures figure').inert")
     page.wait("document.body.dataset.figures === '2' && !document.querySelector('[inert]')")
+    page.evaluate(
+        "HTMLAnchorElement.prototype.click = function() { window.saved = this.download; }"
+    )
+    page.click("#figure-rank figcaption button:last-child")
+    assert page.wait("window.saved") == "gpt2_main_the-boat-reached-the-bank_rank.csv"
     order = "[...document.querySelectorAll('#figures figure')].map(f => f.id.slice(7)).join(' ')"
     assert page.evaluate(order) == "similarity rank own_token length"
     assert page.errors == []

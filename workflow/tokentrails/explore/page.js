@@ -311,23 +311,29 @@ async function drawAll(figures, late, into) {
   into.replaceChildren(...drawn);
 }
 
-async function draw({name, spec}) {
+async function draw({name, spec, csv}) {
   await vega;
   const place = element("div");
   const made = await window.vegaEmbed(place, spec, {mode: "vega-lite", ast: true, renderer: "canvas",
     actions: false, defaultStyle: false, tooltip: {disableDefaultStyle: true}});
   const figure = element("figure", undefined, {id: `figure-${name}`, made});
   const caption = element("figcaption");
-  const rows = Object.values(spec.datasets || {}).sort((a, b) => b.length - a.length)[0] || [];
+  const file = fileName(name);
   caption.append(
-    download("SVG", `${name}.svg`, async () => new Blob([await made.view.toSVG()], {type: "image/svg+xml"})),
-    download("PNG", `${name}.png`, async () => {
+    download("SVG", `${file}.svg`, async () => new Blob([await made.view.toSVG()], {type: "image/svg+xml"})),
+    download("PNG", `${file}.png`, async () => {
       const canvas = await made.view.toCanvas(2);
       return new Promise(done => canvas.toBlob(done, "image/png"));
     }),
-    download("CSV", `${name}.csv`, async () => new Blob([csv(rows)], {type: "text/csv"})));
+    download("CSV", `${file}.csv`, async () => new Blob([csv], {type: "text/csv"})));
   figure.append(place, caption);
   return figure;
+}
+
+// Letters and numbers of what is shown, so that every file system takes it.
+function fileName(figure) {
+  const words = text => text.replaceAll(/[^\p{L}\p{N}._]+/gu, " ").trim().split(" ").join("-");
+  return [state.model, state.checkpoint, words(state.text).slice(0, 40), figure].map(words).join("_");
 }
 
 function download(words, name, make) {
@@ -338,13 +344,6 @@ function download(words, name, make) {
     setTimeout(() => URL.revokeObjectURL(link.href), 10000);
   });
   return button;
-}
-
-function csv(rows) {
-  const names = Object.keys(rows[0] || {});
-  const cell = value => `"${String(value ?? "").replaceAll('"', '""')}"`;
-  return [names, ...rows.map(row => names.map(name => row[name]))]
-    .map(line => line.map(cell).join(",")).join("\n") + "\n";
 }
 
 // Keeping

@@ -35,6 +35,7 @@ from ..figures.pieces.text_tokens import MATRICES
 from .circuits import Circuits
 from .keep import config_entry, experiment_file, write
 from .models import Models, Recent
+from .sheets import csv
 from .two_texts import Chosen, named, side_by_side
 from .view import MOST_SHOWN, View, nearest_lists
 
@@ -97,6 +98,15 @@ class Explorer:
         self.models, self.texts = models, texts
         self._views: Recent[tuple[str, str, str, str], View] = Recent(VIEWS)
         self._circuits: Recent[View, Circuits] = Recent(1)
+
+    def answer(self, name: str, asked: Mapping[str, Any]) -> dict[str, Any]:
+        """What the method `name` answers; each figure with its CSV."""
+        found: dict[str, Any] = getattr(self, name)(asked)
+        about = {key: asked[key] for key in ("model", "checkpoint", "text") if key in asked}
+        for figure in found.get("figures", ()):
+            figure["csv"] = csv(figure, about)
+            figure.pop("table", None)
+        return found
 
     def choices(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         """Models with their checkpoints, and texts of experiments."""
@@ -347,7 +357,7 @@ def application(explorer: Explorer, token: str, hosts: Sequence[str]) -> Any:
             *(Route(path, page(*file), methods=["GET"]) for path, file in FILES.items()),
             Route("/vega.js", vega, methods=["GET"]),
             *(
-                Route(f"/{name}", answer(getattr(explorer, name)), methods=["POST"])
+                Route(f"/{name}", answer(partial(explorer.answer, name)), methods=["POST"])
                 for name in calls
             ),
         ],

@@ -132,7 +132,8 @@ def side_by_side(pairs: Mapping[str, Pair], site: str) -> dict[str, Any]:
         pl.DataFrame(pl.from_arrow(pa.concat_tables(tables))).with_columns(site=pl.lit(LINE))
         for tables in zip(*found, strict=True)
     )
-    about: dict[str, Any] = {"title": f"Two texts, at {site}", "confidence": 0.95}
+    run = next(iter(pairs.values()))[0].view.run
+    about: dict[str, Any] = {"title": f"{run}: two texts, at {site}", "confidence": 0.95}
     with debug_mode(False):
         return specification(identity_context(identities, contexts, None, **about))
 

@@ -23,10 +23,10 @@ from ..figures.pieces.text import readable
 from ..figures.pieces.text_tokens import text_tokens
 from ..figures.ranks import rank_layers, similarity_layers, token_layers
 from ..files.states import Layer, Place, places, refuse_non_finite
-from ..metrics.columns.frame import RUN
 from ..metrics.geometry import lengths_of
 from ..metrics.ranks import ranks
 from ..network.batches import texts_to_run
+from ..network.checkpoint import checkpoint_name
 from ..network.extract import run_batch
 from ..network.stream import StreamReader
 from ..settings import Experiment, Prompt
@@ -41,6 +41,7 @@ MOST_TOKENS = 256
 MOST_SHOWN = 6
 """Tokens that are compared."""
 NEAREST = 10
+_OWN_TOKEN, _LENGTH = {"value": "own_logprob_nats"}, {"value": "length_model_units"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +100,11 @@ class View:
         return self.loaded.checkpoint.facts["depth"]
 
     @property
+    def run(self) -> str:
+        """The model and its checkpoint, as titles name them."""
+        return checkpoint_name(self.loaded.checkpoint.provenance)
+
+    @property
     def ids(self) -> list[int]:
         return self.tokens["token_ids"][0].as_py()
 
@@ -147,7 +153,7 @@ class View:
             published=None,
             pooling="last",
             groups=[],
-            provenance=dict(zip(RUN, (self.name, "", LABEL), strict=True)),
+            provenance=self.loaded.checkpoint.provenance | {"experiment": LABEL},
         )
         return pl.DataFrame(pl.from_arrow(table))
 
@@ -192,40 +198,52 @@ class View:
         return frame.with_columns(value=pl.Series(values.astype(np.float64)))
 
     def figures(self, positions: Sequence[int], site: str, matrix: str) -> list[dict[str, Any]]:
-        """Identity, rank, own-token log-probability and length by layer, as specifications."""
+        """Identity, rank, own-token log-probability and length by layer, each with its table."""
         ranks = self.ranks(positions, site, matrix)
         tokens = text_tokens(ranks, LABEL)
-        stream = (
-            tokens
-            if site == "resid"
-            else text_tokens(self.ranks(positions, "resid", matrix), LABEL)
-        )
+        own = self.ranks(positions, "resid", matrix)
+        run = self.run
         keys = ["position", "layer"]
         with debug_mode(False):  # Altair checks what this project wrote, at every step: for tests
             how: dict[str, Any] = {"show": LABEL, "row": matrix}
             drawn = {
-                "similarity": similarity_layers(ranks, title="Identity", **how),
-                "rank": rank_layers(ranks, title="Rank", **how),
+                "similarity": similarity_layers(ranks, title=f"{run}: identity", **how),
+                "rank": rank_layers(ranks, title=f"{run}: rank", **how),
             }
             logprob = self.own_logprob(positions)
             if logprob is not None:
                 drawn["own_token"] = token_layers(
-                    stream.join(logprob, on=keys, how="left").rename({"value": "own_logprob"}),
+                    text_tokens(own, LABEL)
+                    .join(logprob, on=keys, how="left")
+                    .rename({"value": "own_logprob"}),
                     "own_logprob",
                     name="log-probability (nats)",
                     notes=["Of the token itself, read through the final norm and the unembedding."],
-                    title="Own token",
+                    title=f"{run}: own token",
                 )
+            lengths = self.lengths(positions, site)
             drawn["length"] = token_layers(
-                tokens.join(self.lengths(positions, site), on=keys, how="left").rename(
-                    {"value": "length"}
-                ),
+                tokens.join(lengths, on=keys, how="left").rename({"value": "length"}),
                 "length",
                 name="length (model units)",
                 notes=[f"Euclidean length of the state at {site}."],
-                title="Length",
+                title=f"{run}: length",
             )
-            return [{"name": name, "spec": specification(chart)} for name, chart in drawn.items()]
+            specs = {name: specification(chart) for name, chart in drawn.items()}
+        columns = ["site", "layer", "position", "token", "word", "word_class"]
+        against = ranks.select(*columns, pl.lit(matrix).alias("matrix"), "cosine", "rank")
+        tables = {
+            "similarity": against.drop("rank"),
+            "rank": against.drop("cosine"),
+            "length": ranks.select(*columns).join(lengths, on=keys).rename(_LENGTH),
+        }
+        if logprob is not None:
+            read = own.select(*columns, pl.lit("unembedding").alias("matrix"))
+            tables["own_token"] = read.join(logprob, on=keys).rename(_OWN_TOKEN)
+        return [
+            {"name": name, "spec": spec, "table": tables[name].sort("position", "layer")}
+            for name, spec in specs.items()
+        ]
 
 
 def nearest_lists(ranks: pl.DataFrame) -> list[dict[str, Any]]:
