@@ -253,7 +253,7 @@ def test_what_moves_identity_is_in_the_tables(inside, name):
     own = lambda ids: checkpoint.embedding_rows(np.array(ids))  # noqa: E731
     _, cosine, _ = attribution(texts, run, spaces.parts, own, provenance=PROVENANCE)
     of_token = frame(cosine).filter(position=2)
-    spec, most = circuits.attribution(2)
+    figure, most = circuits.attribution(2)
     size = pl.col("contribution").abs()
     wanted = of_token.sort(size, descending=True, maintain_order=True).head(10)
     for column in ("layer", "part", "head"):
@@ -261,7 +261,7 @@ def test_what_moves_identity_is_in_the_tables(inside, name):
     assert [p["contribution"] for p in most] == pytest.approx(
         wanted["contribution"].to_list(), abs=1e-6
     )
-    titles = [panel.get("title", {}).get("text") for panel in spec["vconcat"]]
+    titles = [panel.get("title", {}).get("text") for panel in figure["spec"]["vconcat"]]
     assert "contribution to identity" in titles and not any("mean" in str(t) for t in titles)
 
 
@@ -280,7 +280,7 @@ def test_words_by_layer_are_those_of_the_tables(inside, prepared, name):
         for each, top, score in zip(found, rows["top"], rows["top_score"], strict=True):
             assert listed(each["words"]) == people(top)
             assert [s for _, s in each["words"]] == pytest.approx(score.to_list(), abs=1e-5)
-    drawn = circuits.evolution()["datasets"].values()
+    drawn = circuits.evolution()["spec"]["datasets"].values()
     assert {"predicted"} < {row.get("row") for rows in drawn for row in rows}
 
 
@@ -298,14 +298,14 @@ def test_the_grid_shows_a_token_or_the_one_with_most(inside):
         (None, pl.col("weight").max()),
         (1, pl.col("weight").filter(key=1).first()),
     ):
-        spec = circuits.heads(3, key)
+        spec = circuits.heads(3, key)["spec"]
         drawn = [row for data in spec["datasets"].values() for row in data if "weight" in row]
         expected = rows.group_by("layer", "head").agg(wanted).rows_by_key(["layer", "head"])
         assert len(drawn) == len(expected) > 1
         for row in drawn:
             (weight,) = expected[row["layer"], row["head"]][0]
             assert row["weight"] == pytest.approx(weight, abs=1e-4)
-    hidden = circuits.heads(3, 5)
+    hidden = circuits.heads(3, 5)["spec"]
     assert "Grey: the mask hides the token." in hidden["title"]["subtitle"]
 
 

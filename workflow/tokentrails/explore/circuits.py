@@ -96,10 +96,11 @@ class Circuits:
         return pl.DataFrame(rows, columns, orient="row").with_columns(**query)
 
     def heads(self, position: int, key: int | None) -> dict[str, Any]:
-        """The figure of a token's attention by layer and head, as a specification."""
+        """The figure of a token's attention by layer and head: its specification and table."""
+        table = self.attention(position)
         with debug_mode(False):
-            chart = token_heads(self.attention(position), key=key, title="Attention")
-            return specification(chart)
+            chart = token_heads(table, key=key, title=f"{self.view.run}: attention")
+            return {"spec": specification(chart), "table": table}
 
     def head(self, position: int, layer: int, head: int) -> dict[str, Any]:
         """What a head does at a token, in words: whom it attends to, and what these pass on.
@@ -198,13 +199,14 @@ class Circuits:
         """
         frames = [table.filter(position=position) for table in self._attribution]
         with debug_mode(False):
-            title = "What moves identity"
+            title = f"{self.view.run}: what moves identity"
             spec = specification(attribution_figure(*frames, show=LABEL, title=title))
         _, cosine, _ = frames
         most = cosine.drop_nulls("contribution").sort(
             pl.col("contribution").abs(), descending=True, maintain_order=True
         )
-        return spec, most.select("layer", "part", "head", "contribution").head(10).to_dicts()
+        figure = {"spec": spec, "table": cosine}
+        return figure, most.select("layer", "part", "head", "contribution").head(10).to_dicts()
 
     @cached_property
     def _evolved(self) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -228,7 +230,7 @@ class Circuits:
         return _frame(tables[0]), _frame(tables[1])
 
     def evolution(self) -> dict[str, Any]:
-        """The figure of words by token and layer, as a specification.
+        """The figure of words by token and layer: its specification and table.
 
         Raises
         ------
@@ -236,8 +238,10 @@ class Circuits:
             `metrics.evolution.evolution` does.
         """
         with debug_mode(False):
-            drawn = evolution_figure(self._evolved[0], show=LABEL, title="Words by layer")
-            return specification(drawn)
+            drawn = evolution_figure(
+                self._evolved[0], show=LABEL, title=f"{self.view.run}: words by layer"
+            )
+            return {"spec": specification(drawn), "table": self._evolved[0]}
 
     def evolved(self, position: int, layer: int) -> list[dict[str, Any]]:
         """The words of a cell of that figure, in each space, and what the model predicts there."""

@@ -104,8 +104,7 @@ class Explorer:
         found: dict[str, Any] = getattr(self, name)(asked)
         about = {key: asked[key] for key in ("model", "checkpoint", "text") if key in asked}
         for figure in found.get("figures", ()):
-            figure["csv"] = csv(figure, about)
-            figure.pop("table", None)
+            figure["csv"] = csv(figure.pop("table"), about)
         return found
 
     def choices(self, asked: Mapping[str, Any]) -> dict[str, Any]:
@@ -160,7 +159,7 @@ class Explorer:
                 for text, position in [chosen.replaced(control, asked["special_tokens"])]
             )
             pairs[f"{control} (control)"] = (one, other)
-        return {"figures": [{"name": "two_texts", "spec": side_by_side(pairs, site)}]}
+        return {"figures": [{"name": "two_texts", **side_by_side(pairs, site)}]}
 
     def heads(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         """The figure of a token's attention, in general or to another token."""
@@ -168,7 +167,7 @@ class Explorer:
         key = None
         if asked.get("key") is not None:
             key = _number(asked, "key", len(circuits.text.tokens))
-        return {"figures": [{"name": "heads", "spec": circuits.heads(position, key)}]}
+        return {"figures": [{"name": "heads", **circuits.heads(position, key)}]}
 
     def head(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         """A head at a token in words, and the strongest neurons of its block."""
@@ -182,13 +181,13 @@ class Explorer:
     def attribution(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         """The figure of what moves a token's identity, and the parts that do so most."""
         circuits, position = self._inside(asked)
-        spec, parts = circuits.attribution(position)
-        return {"figures": [{"name": "attribution", "spec": spec}], "parts": parts}
+        figure, parts = circuits.attribution(position)
+        return {"figures": [{"name": "attribution", **figure}], "parts": parts}
 
     def evolution(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         """The figure of words by token and layer."""
         circuits, _ = self._inside(asked)
-        return {"figures": [{"name": "evolution", "spec": circuits.evolution()}]}
+        return {"figures": [{"name": "evolution", **circuits.evolution()}]}
 
     def evolved(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         """The words of a cell of that figure."""

@@ -125,17 +125,20 @@ def tables(pair: Pair, site: str, word: str) -> tuple[pa.Table, pa.Table]:
 
 
 def side_by_side(pairs: Mapping[str, Pair], site: str) -> dict[str, Any]:
-    """The figure of identity and context similarity as a specification, a panel for each pair."""
+    """The figure of identity and context similarity, a panel for each pair; and its table."""
     found = [tables(pair, site, word) for word, pair in pairs.items()]
     identities, contexts = (
-        # The figure has lines of one site, and that is the one that was chosen.
-        pl.DataFrame(pl.from_arrow(pa.concat_tables(tables))).with_columns(site=pl.lit(LINE))
-        for tables in zip(*found, strict=True)
+        pl.DataFrame(pl.from_arrow(pa.concat_tables(tables))) for tables in zip(*found, strict=True)
     )
     run = next(iter(pairs.values()))[0].view.run
     about: dict[str, Any] = {"title": f"{run}: two texts, at {site}", "confidence": 0.95}
+    # The figure has lines of one site, and that is the one that was chosen.
+    one, other = (frame.with_columns(site=pl.lit(LINE)) for frame in (identities, contexts))
     with debug_mode(False):
-        return specification(identity_context(identities, contexts, None, **about))
+        spec = specification(identity_context(one, other, None, **about))
+    measured = {"identity": identities, "context": contexts}
+    named = [frame.select(pl.lit(n).alias("measure"), pl.all()) for n, frame in measured.items()]
+    return {"spec": spec, "table": pl.concat(named, how="diagonal")}
 
 
 def named(pair: Pair) -> str:
