@@ -3,11 +3,12 @@
 import pytest
 from config_files import refused
 from texts import whitespace_tokenizer
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 from tokentrails.running.cost import occurrences_of
 from tokentrails.settings import Corpus, Experiment
 from tokentrails.texts.corpus import SPARE, with_pieces_of
-from tokentrails.texts.tokenization import tokenize
+from tokentrails.texts.tokenization import TokenizerFiles, tokenize
 
 FILES = whitespace_tokenizer("a", "b", "c")
 
@@ -49,3 +50,29 @@ def test_no_piece_is_longer_than_is_asked_for(model, files):
     tokens, _ = tokenize(made, files(model), 40, model=model)
     lengths = [len(ids) for ids in tokens["token_ids"].to_pylist()]
     assert occurrences_of(made) >= tokens.num_rows >= 600 and max(lengths) <= 32
+
+
+def test_a_space_of_the_tokenizers_own_accord_is_not_counted():
+    """As with Llama 2, whose space in front of a text stands beside that of a word."""
+    tokenizer = Tokenizer(models.WordLevel({"<unk>": 0, "▁": 1, "▁a": 2}, unk_token="<unk>"))
+    tokenizer.normalizer = normalizers.Sequence(
+        [normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.Split("▁", "merged_with_next")
+    files = TokenizerFiles(tokenizer, None, "<unk>")
+    (alone, together) = files.encode([" a", "a a a"], add_special_tokens=False, bos=False)
+    assert (len(alone.ids), len(together.ids)) == (2, 3)
+    pieces = [len(p.prompt.split()) for p in cut("a " * 50, 40, SPARE + 20, files=files).prompts]
+    assert pieces == [20, 20]
+    with refused("'t.txt' has 50 tokens for 'tiny'", "51 are asked for"):
+        cut("a " * 50, 51, 64, files=files)
+
+
+def test_tokens_are_as_many_as_are_asked_for_where_first_words_are_fewer():
+    entries = {"<unk>": 0, "a": 1, "▁": 2}
+    tokenizer = Tokenizer(models.WordLevel(entries, unk_token="<unk>"))
+    tokenizer.normalizer = normalizers.Replace(" ", "▁")
+    tokenizer.pre_tokenizer = pre_tokenizers.Split("▁", "isolated")
+    files = TokenizerFiles(tokenizer, None, "<unk>")
+    prompts = cut("a " * 60, 60, SPARE + 20, files=files).prompts
+    assert [len(p.prompt.split()) for p in prompts] == [10, 10, 10, 2]  # of 19, 19, 19 and 3 tokens

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from ..errors import TokentrailsError
@@ -30,21 +31,34 @@ def with_pieces_of(
     corpus = experiment.corpus
     if corpus is None:
         raise ValueError(f"the experiment {experiment.name!r} has no corpus")
-    words = text.split()[: corpus.tokens]
-    spaced = [f" {word}" for word in words]
-    counts = [len(e.ids) for e in files.encode(spaced, add_special_tokens=False, bos=False)]
-    if sum(counts) < corpus.tokens:
-        raise TokentrailsError(
-            f"the text {corpus.text!r} has {sum(counts):,} tokens for {model!r}, and "
-            f"{corpus.tokens:,} are asked for",
-            where=experiment.file,
-            hint="give a longer text, or lower corpus.tokens.",
-        )
+    words = text.split()[: 2 * corpus.tokens]
+    inside = [word if files.begins_with_space else f" {word}" for word in words]
+    counts = [len(e.ids) for e in files.encode(inside, add_special_tokens=False, bos=False)]
     room = min(corpus.length, context_length) - SPARE
+    given, asked, there = 0, corpus.tokens, sum(counts)
+    # The first word of a piece, which has no space in front, may be fewer tokens than inside.
+    while given < corpus.tokens:
+        pieces = _pieces(words, counts, asked, room)
+        encoded = files.encode(pieces, add_special_tokens=False, bos=False)
+        given = sum(len(each.ids) for each in encoded)
+        if given < corpus.tokens and asked >= there:
+            raise TokentrailsError(
+                f"the text {corpus.text!r} has {given:,} tokens for {model!r}, and "
+                f"{corpus.tokens:,} are asked for",
+                where=experiment.file,
+                hint="give a longer text, or lower corpus.tokens.",
+            )
+        asked += corpus.tokens - given
+    prompts = (Prompt(f"piece{i:05}", piece) for i, piece in enumerate(pieces))
+    return replace(experiment, prompts=tuple(prompts))
+
+
+def _pieces(words: Sequence[str], counts: Sequence[int], tokens: int, room: int) -> list[str]:
+    """The first words that have so many tokens, in pieces of at most `room`, by their counts."""
     pieces: list[list[str]] = [[]]
     taken = filled = 0
     for word, count in zip(words, counts, strict=True):
-        if taken >= corpus.tokens:
+        if taken >= tokens:
             break
         if filled + count > room and pieces[-1]:
             pieces.append([])
@@ -52,5 +66,4 @@ def with_pieces_of(
         pieces[-1].append(word)
         filled += count
         taken += count
-    prompts = (Prompt(f"piece{i:05}", " ".join(piece)) for i, piece in enumerate(pieces))
-    return replace(experiment, prompts=tuple(prompts))
+    return [" ".join(piece) for piece in pieces]
