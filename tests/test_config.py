@@ -308,7 +308,7 @@ def test_what_yaml_or_snakemake_take_for_something_else_is_refused_with_the_caus
     ],
 )
 def test_no_file_that_an_experiment_reads_is_a_wildcard(data):
-    written("lead\n", "{a}.txt")
+    written("lead\n" * 4000, "{a}.txt")
     written(data)
     with refused("experiments.e.file", "'{a}.txt' has {a} in it", "wildcard"):
         load(CONFIG)

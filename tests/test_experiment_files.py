@@ -159,10 +159,12 @@ def test_a_running_text_is_decoded():
     made = read({"corpus": {}})
     assert (made.kind, made.analyses) == (Kind.CORPUS, ("decodability",))
     assert made.corpus == Corpus("plays", 20000, 128) and made.has_whole_texts
-    written("They lead.", "t.txt")
+    written("They lead." * 600, "t.txt")
     own = {"text": "t.txt", "tokens": 5000, "length": 32}
     assert read({"corpus": own}).corpus == Corpus("t.txt", 5000, 32)
     assert len({hash_of({"corpus": own | {"tokens": n}}) for n in (5000, 6000)}) == 2
+    with refused("corpus.text", "'t.txt' has 6,000 bytes, and 6,001 tokens are asked for"):
+        read({"corpus": own | {"tokens": 6001}})
 
 
 def test_words_are_cut_up():

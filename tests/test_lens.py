@@ -142,15 +142,18 @@ def test_the_config_of_something_else_says_nothing_of_a_lens(tmp_path):
     read(tmp_path, tensors(), beside={"d_model": 5, "num_hidden_layers": 9})
 
 
+MAPS = tensors().items()
 WRONG = {
     "'1.weight' has the shape (31, 32), not (32, 32)": {"1.weight": torch.zeros(31, 32)},
     "'0.bias' has the shape (1, 32), not (32,)": {"0.bias": torch.zeros(1, 32)},
-    "4 tensors N.weight, not one of each layer from 0 to 2": {"3.weight": torch.zeros(32, 32)},
+    "3 tensors N.bias, not one of each layer from 0 to 3": {"3.weight": torch.zeros(32, 32)},
     "2 tensors N.bias, not": {"1.bias": None},
-    "2 tensors N.weight, not": {"2.weight": None},
+    "2 tensors N.weight, not": {"1.weight": None},
+    "its depth is 2, which is 3 here": {"2.weight": None, "2.bias": None},
+    "its width is 8, which is 32 here": {name: torch.zeros((8,) * t.dim()) for name, t in MAPS},
     "'0.weight' has values that are not finite": {"0.weight": torch.full((32, 32), torch.nan)},
     "'2.bias' has values that are not finite": {"2.bias": torch.full((32,), -torch.inf)},
-    "'2.bias' has the type torch.int32": {"2.bias": torch.zeros(32, dtype=torch.int32)},
+    "'2.bias' has the type I32": {"2.bias": torch.zeros(32, dtype=torch.int32)},
     "'unembed.weight' is no part of a lens": {"unembed.weight": torch.zeros(2)},
     "'layer_translators.0.bias' is no part": {"layer_translators.0.bias": torch.zeros(32)},
 }
@@ -196,14 +199,16 @@ def test_a_file_that_is_no_safetensors_is_refused(tmp_path, content):
 @pytest.mark.parametrize("text", ["[1]", "{"])
 def test_metadata_of_another_form_is_refused(tmp_path, text):
     save_file(tensors(), tmp_path / "lens.safetensors", {FACTS: text})
-    with refused("the lens cannot be read"):
+    problem = "no JSON object, but [1]" if text == "[1]" else "the lens cannot be read"
+    with refused("lens.safetensors", problem):
         AffineLens.read(tmp_path / "lens.safetensors", "tuned", FOLDER, CPU)
 
 
 def test_the_configuration_takes_safetensors_alone(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     written({"prompts": [{"label": "a", "word": "lead", "prompt": "lead"}]})
-    written(b"", "a.safetensors")
+    save_file(tensors(), "a.safetensors")
+    save_file({"0.weight": torch.zeros(4, 3)}, "wrong.safetensors")
     written(b"", "params.pt")
 
     def with_lens(name="tuned", **lens):
@@ -216,6 +221,8 @@ def test_the_configuration_takes_safetensors_alone(tmp_path, monkeypatch):
         load(with_lens(file="params.pt"))
     with refused("lenses.tuned.file", "there is no lens 'b.safetensors'"):
         load(with_lens(file="b.safetensors"))
+    with refused("c.yaml", "tuned.file: wrong.safetensors: the tensor '0.weight' has the shape"):
+        load(with_lens(file="wrong.safetensors"))
     with refused("lenses", "'unembedding' is not valid"):
         load(with_lens("unembedding", file="a.safetensors"))
     with refused("lenses.tuned.kind", "'jacobian' is not allowed"):

@@ -379,11 +379,19 @@ def _check_corpus(data: dict[str, Any], where: Where) -> None:
             f"the file has a corpus, whose every token is a target, and {min(extra)!r}",
             "write two files, one of each.",
         )
-    text = data["corpus"].get("text", PLAYS)
-    if text != PLAYS and not Path(text).is_file():
-        raise (where / "corpus" / "text").error(
+    text, here = data["corpus"].get("text", PLAYS), where / "corpus" / "text"
+    if text == PLAYS:
+        return
+    if not Path(text).is_file():
+        raise here.error(
             f"there is no text {text!r}",
             f"write {PLAYS}, or a file of plain text, relative to the working directory.",
+        )
+    asked = with_defaults(data["corpus"], schema("experiment")["properties"]["corpus"])["tokens"]
+    if (size := Path(text).stat().st_size) < asked:  # a token is a byte at least
+        raise here.error(
+            f"the text {text!r} has {size:,} bytes, and {asked:,} tokens are asked for",
+            "give a longer text, or lower corpus.tokens.",
         )
 
 

@@ -9,8 +9,10 @@ from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Any
 
+from ..errors import TokentrailsError
 from ..files.schema import closest
 from ..files.yaml_file import Where
+from ..network.lens_file import LensFile
 from ..settings import Lens, Model, Replicates, Source, Training, build, step_of
 from .experiments import load_experiment
 from .trainings import SIZES, checkpoint_names
@@ -215,7 +217,12 @@ def _lens(name: str, entry: dict[str, Any], where: Where) -> Lens:
             f"there is no lens {str(file)!r}",
             "give a file; its name is relative to the working directory.",
         )
-    return Lens(name, entry.get("kind", "tuned"), file=entry["file"])
+    kind = entry.get("kind", "tuned")
+    try:
+        LensFile.of(file, kind)
+    except TokentrailsError as error:
+        raise where.error(f"{error.where}: {error.problem}", error.hint) from None
+    return Lens(name, kind, file=entry["file"])
 
 
 def _checkpoints(entry: dict[str, Any], training: Training | None, where: Where) -> tuple[str, ...]:

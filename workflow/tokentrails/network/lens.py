@@ -15,20 +15,14 @@ from typing import Any
 
 import torch
 from jaxtyping import Float32
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional
 
-from ..errors import TokentrailsError, one_line
+from ..errors import TokentrailsError
 from ..files.atomic import replacing
-from ..files.json_file import read_object
-
-FACTS = "lens"
-"""The key of a file's metadata that says what the lens was fitted on, as a JSON object."""
-
-_TENSOR = re.compile(r"(?:layer_translators\.)?(0|[1-9][0-9]{0,3})\.(weight|bias)")
-_TYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+from .lens_file import FACTS, LensFile
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,11 +62,7 @@ class AffineLens:
     def read(
         cls, path: Path, kind: str, model: Mapping[str, Any], device: torch.device
     ) -> AffineLens:
-        """The lens of a safetensors file.
-
-        Its tensors are `0.weight`, `0.bias`, `1.weight`, and so on, one of each for each block; all
-        biases may be missing. What it was fitted on may be said in `config.json` beside it, as the
-        package `tuned-lens` writes it, and in the file's metadata (`FACTS`).
+        """The lens of a file, as `LensFile` says.
 
         Parameters
         ----------
@@ -82,91 +72,44 @@ class AffineLens:
         ------
         TokentrailsError: for a file that is no lens of this model.
         """
-        tensors, facts = _contents(path)
-        _refuse_other_model(facts, kind, model, path)
-        depth, width = model["depth"], model["d_model"]
-        parts: dict[str, dict[int, Tensor]] = {"weight": {}, "bias": {}}
-        for name, tensor in tensors.items():
-            match = _TENSOR.fullmatch(name)
-            if match is None or int(match[1]) in parts[match[2]]:
-                raise TokentrailsError(
-                    f"the tensor {name!r} is no part of a lens",
-                    where=path,
-                    hint="name them 0.weight, 0.bias, 1.weight and so on, by the layer.",
-                )
-            wanted = (width, width) if match[2] == "weight" else (width,)
-            if tensor.shape != wanted:
-                raise _misfit(
-                    f"{name!r} has the shape {tuple(tensor.shape)}, not {wanted}", model, path
-                )
-            if tensor.dtype not in _TYPES:
-                raise TokentrailsError(
-                    f"the tensor {name!r} has the type {tensor.dtype}",
-                    where=path,
-                    hint="save the lens in float32, float16 or bfloat16.",
-                )
-            parts[match[2]][int(match[1])] = tensor.to(device, torch.float32)
-            if not parts[match[2]][int(match[1])].isfinite().all():
+        file = LensFile.of(path, kind)
+        _refuse_other_model(file, model)
+        with safe_open(path, "pt") as tensors:
+            weights, biases = (
+                [tensors.get_tensor(name).to(device, torch.float32) for name in names]
+                for names in (file.weights, file.biases)
+            )
+        for name, tensor in zip(file.weights + file.biases, weights + biases, strict=True):
+            if not tensor.isfinite().all():
                 raise TokentrailsError(
                     f"the tensor {name!r} has values that are not finite",
                     where=path,
                     hint="fit the lens again.",
                 )
-        for name, found in parts.items():
-            if found.keys() != set(range(depth)) and (found or name == "weight"):
-                raise _misfit(
-                    f"it has {len(found)} tensors N.{name}, not one of each layer from 0 to "
-                    f"{depth - 1}",
-                    model,
-                    path,
-                )
-        weights, biases = ([found[layer] for layer in sorted(found)] for found in parts.values())
-        none = torch.zeros(depth, width, device=device)
+        none = torch.zeros(file.depth, file.width, device=device)
         return cls(torch.stack(weights), torch.stack(biases) if biases else none, kind)
 
 
-def _contents(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors of a file, and what is said of them."""
-    beside = path.with_name("config.json")
-    facts = read_object(beside, hint="mend or remove it.") if beside.exists() else {}
-    if "base_model_name_or_path" not in facts:  # the config of something else
-        facts = {}
-    try:
-        with safe_open(path, "pt") as file:
-            inside = json.loads((file.metadata() or {}).get(FACTS, "{}"))
-            return {name: file.get_tensor(name) for name in file.offset_keys()}, facts | inside
-    except (OSError, SafetensorError, ValueError, TypeError) as error:
-        raise TokentrailsError(
-            f"the lens cannot be read: {one_line(error)}",
-            where=path,
-            hint=f"give a safetensors file; if it has metadata, {FACTS!r} in it is a JSON object.",
-        ) from error
-
-
-def _refuse_other_model(
-    facts: Mapping[str, Any], kind: str, model: Mapping[str, Any], path: Path
-) -> None:
-    """Raise for a lens that was fitted on another stream, as far as it says so.
+def _refuse_other_model(file: LensFile, model: Mapping[str, Any]) -> None:
+    """Raise for a lens of another size, or that was fitted on another stream, as far as it says so.
 
     A hash of the weights decides; without one, the last part of the model's name.
     """
-    own = model["sha256"]["model.safetensors"]
-    for key, mine in (("d_model", model["d_model"]), ("num_hidden_layers", model["depth"])):
+    facts, own = file.facts, model["sha256"]["model.safetensors"]
+    sizes = (("d_model", file.width, "width"), ("num_hidden_layers", file.depth, "depth"))
+    for (key, found, what), mine in zip(sizes, (model["d_model"], model["depth"]), strict=True):
         if facts.get(key, mine) != mine:
-            raise _misfit(f"it says {key}: {facts[key]!r}, which is {mine} here", model, path)
-    if facts.get("kind", kind) != kind:
-        raise TokentrailsError(
-            f"the lens says that its kind is {facts['kind']!r}, the configuration {kind!r}",
-            where=path,
-            hint="mend `kind` in the configuration.",
-        )
+            raise _misfit(f"it says {key}: {facts[key]!r}, which is {mine} here", model, file.path)
+        if found != mine:
+            raise _misfit(f"its {what} is {found}, which is {mine} here", model, file.path)
     if "weights_sha256" in facts:
         if facts["weights_sha256"] != own:
-            raise _misfit(f"it was fitted on weights {facts['weights_sha256']!s:.12}", model, path)
+            problem = f"it was fitted on weights {facts['weights_sha256']!s:.12}"
+            raise _misfit(problem, model, file.path)
     elif name := facts.get("base_model_name_or_path"):
         known = {_last(model["model"]), _last(model["source"])}
         if _last(str(name)) not in known:
-            raise _misfit(f"it was fitted on the model {name!r}", model, path)
+            raise _misfit(f"it was fitted on the model {name!r}", model, file.path)
 
 
 def _last(name: str) -> str:
