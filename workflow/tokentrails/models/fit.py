@@ -30,10 +30,15 @@ _MASK, _MASKED, _VERSION = "bias", "masked_bias", "decoder.version"
 _POSITIONS, _FREQUENCIES = "embeddings.position_ids", "rotary_emb.inv_freq"
 _COMPUTED = {
     "gpt2": (_MASK, _MASKED),
+    "gpt_neo": (_MASK, _MASKED),
+    "gptj": (_MASK, _MASKED),
     "gpt_neox": (_MASK, _MASKED, _FREQUENCIES),
     "llama": (_FREQUENCIES,),
     "opt": (_VERSION,),
-} | dict.fromkeys(("bert", "roberta", "distilbert"), (_POSITIONS,))
+} | dict.fromkeys(
+    ("bert", "roberta", "distilbert", "electra", "xlm-roberta", "camembert", "data2vec-text"),
+    (_POSITIONS,),
+)
 """Causal masks, rotary frequencies and numbers, of the attention or of the model: transformers'
 older versions saved them, newer ones compute them."""
 
@@ -121,7 +126,7 @@ def refuse_misfit(
             raise _misfit(f"transformers computes other values of {name!r}", where)
     prefixed = any(name.startswith(inside) for name in entries)
     parts = {name for name, _ in model.base_model.named_children()}
-    block = _block(architecture)
+    block = block_pattern(architecture)
     own = model.state_dict().keys()
     unnamed = {n for n in tensors if _UNNAMED.search(n)} - {
         m for n in own for m in (n, n.removeprefix(inside))
@@ -154,14 +159,16 @@ def refuse_misfit(
         )
 
 
-def _block(architecture: Architecture) -> re.Pattern[str]:
+def block_pattern(architecture: Architecture) -> re.Pattern[str]:
     """Finds a block in the name of a tensor, wherever it is."""
     return re.compile(rf"(?:^|\.){re.escape(architecture.blocks)}\.(\d{{1,9}})\.")
 
 
 def _computed(name: str, architecture: Architecture) -> str | None:
     """Which of the tensors that transformers computes has this name, if one has."""
-    attention = rf"{_block(architecture).pattern}{re.escape(architecture.attention.module)}\."
+    attention = (
+        rf"{block_pattern(architecture).pattern}{re.escape(architecture.attention.module)}\."
+    )
     found = re.search(
         rf"{attention}({_MASK}|{_MASKED}|{_FREQUENCIES})$|(?:^|\.)({_POSITIONS}|{_VERSION})$", name
     )
@@ -186,9 +193,12 @@ def _is_computed(
     if kind == _MASKED:
         return entry.shape == () and float(read()) < -1000  # -1e4 and -1e9, or -inf in half
     if kind == _MASK:
-        return entry.shape == (1, 1, length, length) and torch.equal(
-            read()[0, 0].float(), torch.ones(length, length).tril()
-        )
+        if entry.shape != (1, 1, length, length):
+            return False
+        seen, causal = read()[0, 0].float(), torch.ones(length, length).tril()
+        # Every other block of GPT-Neo sees a window.
+        local = causal.triu(1 - getattr(model.config, "window_size", length))
+        return torch.equal(seen, causal) or torch.equal(seen, local)
     if kind == _POSITIONS:
         return entry.shape == (1, length) and torch.equal(read()[0].long(), torch.arange(length))
     rotary = model.base_model.get_submodule(architecture.rotary or "")
@@ -210,7 +220,7 @@ def _refuse_sizes(
                 where=where,
                 hint="quantised weights are not supported; take the model as it was before.",
             )
-    block = _block(architecture)
+    block = block_pattern(architecture)
     held = max((int(m[1]) + 1 for m in map(block.search, entries) if m), default=0)
     if held != (depth := architecture.depth(config)):
         raise _misfit(
@@ -243,12 +253,17 @@ def _parsed(config: dict[str, Any], where: str) -> PreTrainedConfig:
         ) from error
 
 
+def class_with_head(config: PreTrainedConfig, architecture: Architecture) -> Any:
+    """Transformers' class of a model with its unembedding, or its masked-token head."""
+    masked = isinstance(architecture.unembedding, MaskedHead)
+    return (MODEL_FOR_MASKED_LM_MAPPING if masked else MODEL_FOR_CAUSAL_LM_MAPPING)[type(config)]
+
+
 def _loaded(
     config: PreTrainedConfig, architecture: Architecture, entries: Mapping[str, Entry]
 ) -> tuple[PreTrainedModel, dict[str, Any]]:
     """A model without any numbers, and what transformers says of tensors that it is given."""
-    masked = isinstance(architecture.unembedding, MaskedHead)
-    kind = (MODEL_FOR_MASKED_LM_MAPPING if masked else MODEL_FOR_CAUSAL_LM_MAPPING)[type(config)]
+    kind = class_with_head(config, architecture)
     with torch.device("meta"):
         if (size := sum(b.numel() for b in kind(config).buffers())) > _MOST_COMPUTED:
             raise ValueError(f"its tables of positions would have {size:,} numbers")

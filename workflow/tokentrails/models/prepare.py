@@ -17,6 +17,7 @@ from ..network.weights import Weights
 from ..settings import Source
 from .convert import dequantise_gguf, link_or_copy, merge_shards, unpickle
 from .fit import complete, refuse_misfit
+from .self_check import self_check
 from .source import (
     CONFIG_FILE,
     FORM,
@@ -141,6 +142,7 @@ def _prepare(source: Source, checkpoint: str, scratch: Path, made: Path) -> dict
         "bytes": {SAFETENSORS: (made / SAFETENSORS).stat().st_size},
         "tokentrails_version": __version__,
         "form": FORM,
+        "self_check": self_check(made, where),
         **facts,
     }
     (made / PROVENANCE).write_text(

@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ..errors import TokentrailsError
 from .architectures import Architecture
 from .checkpoint import Checkpoint
 from .heads import Heads, weight_and_bias
@@ -206,6 +207,22 @@ class Parts:
 
 
 def load_parts(folder: Path, device: torch.device) -> tuple[nn.Module, Architecture, Parts]:
-    """The bare model in float32 as `load_model` gives it, and its parts."""
+    """The bare model in float32 as `load_model` gives it, and its parts.
+
+    Raises
+    ------
+    TokentrailsError: for a model whose parts did not add up when it was prepared.
+    """
+    checkpoint = Checkpoint(folder)
+    found = checkpoint.facts.get("self_check", {})
+    if found.get("grade") == "states":
+        worst = max(found["errors"], key=found["errors"].__getitem__)
+        raise TokentrailsError(
+            f"the parts of {checkpoint.name} do not add up to what it gives: {worst} are off by up "
+            f"to {found['errors'][worst]:.2g} of their size",
+            where=folder / "provenance.json",
+            hint="its states can be read; leave heads, neurons, evolution, attribution, ablation "
+            "and own_token out of the analyses.",
+        )
     model, architecture = load_model(folder, device)
     return model, architecture, Parts.from_model(model, folder)
