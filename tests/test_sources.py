@@ -54,7 +54,7 @@ def test_a_folder_that_is_not_there(tmp_path):
 def test_an_unsupported_architecture(model, target):
     config = model / "config.json"
     config.write_text(config.read_text().replace('"model_type": "gpt2"', '"model_type": "xlnet"'))
-    refuse(local_source("gpt2", model), target, "'xlnet' is not supported", "bert, distilbert, ")
+    refuse(local_source("gpt2", model), target, "'xlnet' is not supported", "distilbert, electra, ")
 
 
 def test_weights_cut_short(model, target):
