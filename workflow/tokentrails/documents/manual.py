@@ -38,10 +38,10 @@ as, and there the name is the key of its title.
 
 Families by the `model_type` of a model's `config.json`. Every analysis is exact in all of them: the
 tests add heads, neurons and norms up to each model's own states and logits. So does the workflow
-when it prepares a model: its first block, the middle one and the last run a short text, and errors
-stand in `provenance.json`, under `self_check`. Where branches do not add up to a block, the model is
-refused; where heads, neurons or logits do not, they are (`grade: states`). Other families are refused
-by name before anything is downloaded.
+when it prepares a model: its first block, the middle one and the last run a short text, and their
+errors stand in `provenance.json`, under `self_check`. Where branches do not add up to a block, the
+model is refused; where heads, neurons or logits do not, they are (`grade: states`). Other families
+are refused by name before anything is downloaded.
 
 {models}
 """
