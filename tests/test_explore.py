@@ -18,7 +18,7 @@ from test_metrics import PROVENANCE
 from tokentrails.config.experiments import load_experiment, load_experiment_file
 from tokentrails.errors import TokentrailsError
 from tokentrails.explore import server as module
-from tokentrails.explore.keep import FOLDER, experiment_file
+from tokentrails.explore.keep import FOLDER, text_file
 from tokentrails.explore.models import MOST_LOADED, Models, Recent
 from tokentrails.explore.server import HEADER, HEADERS, Explorer, application, listen
 from tokentrails.explore.view import MOST_SHOWN, NEAREST, View
@@ -417,7 +417,7 @@ def test_the_saved_experiment_loads(client, tmp_path, monkeypatch, text):
 @pytest.mark.parametrize("name", ["", "../seen", "a/b", ".hidden", "a" * 65, "a\n"])
 def test_a_name_that_is_none_is_refused(name):
     with pytest.raises(TokentrailsError, match="cannot be the name of an experiment"):
-        experiment_file(name, TEXT)
+        text_file(name, TEXT)
 
 
 # In a browser
@@ -586,6 +586,11 @@ def test_the_page_in_a_browser(page, explorer):
     page.click("#both")
     page.wait("document.getElementById('two').dataset.shown.endsWith('true')")
 
+    page.click("#pair")
+    page.click("#show")
+    page.wait("document.getElementById('entry').textContent.includes('explored_replaced')")
+    word = view.tokens["word"][1].as_py()
+    assert f"word: {word}" in page.evaluate("document.getElementById('content').textContent")
     page.click("#inside summary")
     page.wait("document.getElementById('inside').dataset.shown === '1,0,0'")
     page.evaluate("document.querySelector('#heads-figure .grid').focus()")

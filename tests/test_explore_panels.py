@@ -10,9 +10,10 @@ import polars as pl
 import pyarrow as pa
 import pytest
 import torch
+import yaml
 from test_explore import MODELS, PROVENANCE, answer, client, explorer, refusal, view_of  # noqa: F401
 
-from tokentrails.config.experiments import load_experiment_file
+from tokentrails.config.experiments import load_experiment, load_experiment_file
 from tokentrails.errors import TokentrailsError
 from tokentrails.explore.circuits import Circuits
 from tokentrails.explore.two_texts import Chosen, tables
@@ -353,6 +354,45 @@ def test_the_saved_experiment_measures_what_was_open(client, tmp_path):
         path.write_text(content, encoding="utf-8")
         analyses = load_experiment_file(str(path)).analyses
         assert set(analyses) == {"identity", "ranks", "own_token", *more}
+
+
+@pytest.mark.parametrize("control", ["", "boat"])
+def test_two_words_are_saved_as_targets(client, explorer, tmp_path, control):
+    asked = ASKED | positions(explorer) | {"name": "seen", "pair": True, "control": control}
+    found = answer(client, "experiment", **asked)
+    path = tmp_path / "seen.yaml"
+    path.write_text(found["content"], encoding="utf-8")
+    content = load_experiment_file(str(path))
+    assert content.analyses == ("identity", "context")
+    assert [(p.label, p.word, p.prompt) for p in content.prompts] == [
+        ("seen_1", "bank", BOTH[0]),
+        ("seen_2", "bank", BOTH[1]),
+    ]
+    assert "&" not in found["entry"]  # no anchors
+    entries = yaml.safe_load(found["entry"])["experiments"]
+    assert list(entries) == ["seen", *(["seen_replaced"] if control else [])]
+    for name, entry in entries.items():
+        experiment = load_experiment(name, {**entry, "file": str(path)})
+        assert (experiment.pooling, experiment.special_tokens) == ("last", "default")
+        word = "bank" if name == "seen" else "boat"
+        assert all(word in prompt.prompt for prompt in experiment.prompts)
+
+
+def test_two_words_that_are_not_one_have_no_context(client, explorer):
+    asked = ASKED | positions(explorer) | {"position": 1, "name": "seen", "pair": True}
+    assert yaml.safe_load(answer(client, "experiment", **asked)["content"])["analyses"] == [
+        "identity"
+    ]
+
+
+def test_the_middle_of_a_word_is_no_target(client, explorer):
+    text = "An incomprehensibilities bank."
+    words = view_of(explorer, "gpt2", text).tokens["word"].to_pylist()
+    pieces = [i for i, word in enumerate(words) if word == "incomprehensibilities"]
+    assert len(pieces) > 2
+    asked = ASKED | positions(explorer) | {"text": text, "name": "seen", "pair": True}
+    status, said = refusal(client, "experiment", **asked | {"position": pieces[1]})
+    assert status == 422 and said.startswith("the tokens are not both the first of their words")
 
 
 def test_words_by_layer_need_an_unembedding(inside):

@@ -13,6 +13,7 @@ import yaml
 from ..config.experiments import load_experiment_file
 from ..errors import TokentrailsError
 from ..files.schema import schema
+from ..settings import Prompt
 
 FOLDER = Path("config/experiments")
 ANALYSES = ["identity", "ranks", "own_token"]
@@ -20,12 +21,19 @@ OPENED = {"inside": ["heads", "neurons", "attribution"], "evolution": ["evolutio
 """What else an experiment measures, by the panel of the page that was open."""
 
 
-def experiment_file(name: str, text: str, opened: Sequence[str] = ()) -> str:
-    """An experiment on every token of a text.
+def text_file(name: str, text: str, opened: Sequence[str] = ()) -> str:
+    """An experiment on every token of a text; raises as `experiment_file` does.
 
     Parameters
     ----------
     opened: keys of `OPENED`; others say nothing.
+    """
+    more = [analysis for panel, names in OPENED.items() if panel in opened for analysis in names]
+    return experiment_file(name, [*ANALYSES, *more], [Prompt(name, text)])
+
+
+def experiment_file(name: str, analyses: Sequence[str], prompts: Sequence[Prompt]) -> str:
+    """An experiment on texts.
 
     Raises
     ------
@@ -37,30 +45,47 @@ def experiment_file(name: str, text: str, opened: Sequence[str] = ()) -> str:
             f"{name!r} cannot be the name of an experiment",
             hint="use letters, digits, '.', '_' and '-', at most 64, beginning with a letter.",
         )
-    more = [analysis for panel, names in OPENED.items() if panel in opened for analysis in names]
-    data = {"analyses": [*ANALYSES, *more], "prompts": [{"label": name, "prompt": text}]}
+    keys = ("label", "word", "occurrence", "prompt")
+    texts = [
+        {key: value for key in keys if (value := getattr(prompt, key)) not in (None, 1)}
+        for prompt in prompts
+    ]
+    data = {"analyses": list(analyses), "prompts": texts}
     content = _yaml(data)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"{name}.yaml"
         path.write_text(content, encoding="utf-8")
-        (prompt,) = load_experiment_file(str(path)).prompts
-    if prompt.prompt != text:
+        read = load_experiment_file(str(path)).prompts
+    if list(read) != list(prompts):
         raise TokentrailsError(
             "a YAML file would change a character of this text", hint="remove control characters."
         )
     return content
 
 
-def config_entry(name: str, model: str, special_tokens: str, sites: Sequence[str]) -> str:
-    """How the configuration names the experiment."""
-    entry = {
-        "file": str(FOLDER / f"{name}.yaml"),
-        "models": [model],
-        "sites": list(sites),
-        "ranks": {"sites": list(sites)},
-        "special_tokens": special_tokens,
+def config_entry(
+    name: str,
+    model: str,
+    special_tokens: str,
+    sites: Sequence[str],
+    control: str | None = None,
+    **more: Any,
+) -> str:
+    """How the configuration names the experiment, and that with a control word beside it."""
+    changes = {name: more}
+    if control:
+        changes[f"{name}_replaced"] = more | {"replace": [control]}
+    entries = {
+        each: {
+            "file": str(FOLDER / f"{name}.yaml"),
+            "models": [model],
+            "sites": list(sites),
+            "special_tokens": special_tokens,
+            **change,
+        }
+        for each, change in changes.items()
     }
-    return _yaml({"experiments": {name: entry}})
+    return _yaml({"experiments": entries})
 
 
 def write(name: str, content: str) -> Path:

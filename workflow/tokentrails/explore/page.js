@@ -351,7 +351,7 @@ function download(words, name, make) {
 function keep(write) {
   const name = $("name").value;
   return attempt("", async late => {
-    const found = await ask("experiment", {name, write, opened: shownPanels.opened()});
+    const found = await ask("experiment", {name, write, ...shownPanels.kept()});
     if (late()) return;
     $("content").textContent = found.content;
     $("entry").textContent = found.entry;

@@ -43,18 +43,21 @@ export function panels({state, tokens, ask, attempt, element, draw, tokenButton,
     if (cut !== wanted) {
       const found = await ask("tokens", {text: state.other});
       if (late()) return;
+      $("keep-pair").hidden = false;
       [others, cut] = [found.tokens, wanted];
       if (state.place === null || state.place >= others.length) state.place = alike();
       showOthers();
     }
     writeLink();
-    const {figures} = await ask("two_texts", {position: state.current, other: state.other,
-      place: state.place, site: state.site, control: state.both ? state.control : ""});
+    const {figures} = await ask("two_texts", {site: state.site, ...pairOf()});
     if (late()) return;
     $("two-figure").hidden = false;
     await draw(figures, late, $("two-figure"));
     $("two").dataset.shown = `${state.current},${state.place},${state.both}`;
   });
+
+  const pairOf = () => ({position: state.current, other: state.other, place: state.place,
+    control: state.both ? state.control : ""});
 
   // The same token, or the last one of a word.
   function alike() {
@@ -319,9 +322,11 @@ export function panels({state, tokens, ask, attempt, element, draw, tokenButton,
       $("both").checked = both;
       for (const details of $("panels").children) details.open = open.includes(details.id);
     },
-    // Those whose answers are shown.
-    opened() {
-      return state.open.filter(id => $(id) && $(id).querySelector(".problem").hidden);
+    // What an experiment is to have: of open panels those that had no problem.
+    kept() {
+      const opened = state.open.filter(id => $(id) && $(id).querySelector(".problem").hidden);
+      const pair = $("pair").checked;
+      return {opened, pair, ...(pair ? pairOf() : {})};
     },
   };
 }

@@ -33,10 +33,10 @@ from ..errors import TokentrailsError
 from ..figures.pieces.page_script import page_script
 from ..figures.pieces.text_tokens import MATRICES
 from .circuits import Circuits
-from .keep import config_entry, experiment_file, write
+from .keep import config_entry, experiment_file, text_file, write
 from .models import Models, Recent
 from .sheets import csv
-from .two_texts import Chosen, named, side_by_side
+from .two_texts import Chosen, Pair, is_one_token, named, pooling, side_by_side
 from .view import MOST_SHOWN, View, nearest_lists
 
 HOST = "127.0.0.1"
@@ -149,7 +149,7 @@ class Explorer:
 
     def two_texts(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         """The figure of a token in each of two texts; with a control, of that in both too."""
-        pair = (self._chosen(asked, "text", "position"), self._chosen(asked, "other", "place"))
+        pair = self._pair(asked)
         site = _choice(asked, "site", pair[0].view.loaded.sites)
         pairs = {named(pair): pair}
         if control := _text(asked, "control"):
@@ -200,6 +200,9 @@ class Explorer:
         position = _position(asked, "position", view)
         return self._circuits.get(view, lambda: Circuits(view)), position
 
+    def _pair(self, asked: Mapping[str, Any]) -> Pair:
+        return self._chosen(asked, "text", "position"), self._chosen(asked, "other", "place")
+
     def _chosen(self, asked: Mapping[str, Any], text: str, position: str) -> Chosen:
         """A token of a text, by the keys of both."""
         view = self._view({**asked, "text": asked.get(text)})
@@ -212,15 +215,26 @@ class Explorer:
 
     def experiment(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         """The experiment file; written only where that is asked for."""
-        view, name, text = self._view(asked), _text(asked, "name"), _text(asked, "text")
-        opened = asked.get("opened")
-        content = experiment_file(name, text, opened if isinstance(opened, list) else ())
-        entry = config_entry(
-            name,
-            _text(asked, "model"),
-            _choice(asked, "special_tokens", SPECIAL_TOKENS),
-            view.loaded.sites,
-        )
+        view, name = self._view(asked), _text(asked, "name")
+        special_tokens = asked["special_tokens"]
+        about = (name, view.name, special_tokens, view.loaded.sites)
+        if asked.get("pair") is True:
+            pair = self._pair(asked)
+            prompts = [
+                chosen.prompt(special_tokens, f"{name}_{number}")
+                for number, chosen in enumerate(pair, 1)
+            ]
+            alike = is_one_token(pair, special_tokens)
+            analyses = ["identity", *(["context"] if alike else [])]
+            content = experiment_file(name, analyses, prompts)
+            control = _text(asked, "control") or None
+            entry = config_entry(*about, control, pooling=pooling(pair, special_tokens))
+        else:
+            opened = asked.get("opened")
+            content = text_file(
+                name, _text(asked, "text"), opened if isinstance(opened, list) else ()
+            )
+            entry = config_entry(*about, ranks={"sites": view.loaded.sites})
         written = str(write(name, content)) if asked.get("write") is True else None
         return {"content": content, "entry": entry, "written": written}
 

@@ -20,7 +20,7 @@ from ..metrics.context import context
 from ..metrics.identity import identity, own_token_ids
 from ..settings import Prompt
 from ..texts.replacement import replaced
-from ..texts.spans import NotAligned, find_words, is_word, words_in
+from ..texts.spans import NotAligned, Span, find_words, is_word, words_in
 from ..texts.tokenization import Encoded
 from ..texts.word_classes import plain
 from .view import LABEL, View
@@ -53,26 +53,42 @@ class Chosen:
         TokentrailsError: if the control is not one word, or is this one; for a token of no word;
             and for a word that the tokenizer does not separate from its neighbours.
         """
-        text = self.text
-        start, end = self._word(special_tokens)
-        if not is_word(control) or plain(control) == plain(text[start:end]):
+        word = self.text[slice(*self._word(special_tokens))]
+        if not is_word(control) or plain(control) == plain(word):
             raise TokentrailsError(
-                f"{control!r} cannot stand in the place of {text[start:end]!r}",
+                f"{control!r} cannot stand in the place of {word!r}",
                 hint="take another word, of letters alone, such as thing, one or place.",
             )
+        (new,) = replaced([self.prompt(special_tokens)], [control])
+        assert new is not None
+        start, _ = self._word(special_tokens)
+        span = self._span(new.prompt, start, start + len(control), special_tokens)
+        return new.prompt, span.last
+
+    def prompt(self, special_tokens: str, label: str = LABEL) -> Prompt:
+        """The text with the token's word as its target.
+
+        Raises
+        ------
+        TokentrailsError: for a token of no word, and a word that is not found as one.
+        """
+        start, end = self._word(special_tokens)
+        word = self.text[start:end]
+        places = find_words(self.text, word)
+        if (start, end) not in places:
+            raise _unseparated(word, "it is a part of what is one word elsewhere")
+        return Prompt(label, self.text, word=word, occurrence=places.index((start, end)) + 1)
+
+    def span(self, special_tokens: str) -> Span:
+        """The tokens of its word; raises as `prompt` does."""
+        return self._span(self.text, *self._word(special_tokens), special_tokens)
+
+    def _span(self, text: str, start: int, end: int, special_tokens: str) -> Span:
+        cut = self._encoded(text, special_tokens)
         try:
-            occurrence = find_words(text, text[start:end]).index((start, end)) + 1
-            prompt = Prompt(LABEL, text, word=text[start:end], occurrence=occurrence)
-            (new,) = replaced([prompt], [control])
-            assert new is not None
-            cut = self._encoded(new.prompt, special_tokens)
-            files = self.view.loaded.files
-            return new.prompt, files.span(new.prompt, cut, start, start + len(control)).last
-        except (ValueError, NotAligned) as error:
-            raise TokentrailsError(
-                f"{text[start:end]!r} cannot be replaced by {control!r}: {error}",
-                hint="take another word, or separate it from its neighbours by spaces.",
-            ) from error
+            return self.view.loaded.files.span(text, cut, start, end)
+        except NotAligned as error:
+            raise _unseparated(text[start:end], str(error)) from error
 
     def _word(self, special_tokens: str) -> tuple[int, int]:
         """The characters of the word that most of the token is in."""
@@ -91,6 +107,37 @@ class Chosen:
 
 
 Pair = tuple[Chosen, Chosen]
+
+
+def _unseparated(word: str, reason: str) -> TokentrailsError:
+    return TokentrailsError(
+        f"{word!r} cannot be a target: {reason}",
+        hint="take another word, or separate it from its neighbours by spaces.",
+    )
+
+
+def pooling(pair: Pair, special_tokens: str) -> str:
+    """Which token of its word both are, as `pooling` of experiments says it.
+
+    Raises
+    ------
+    TokentrailsError: if that is not the same, or neither the first nor the last; and as `Chosen`.
+    """
+    spans = [chosen.span(special_tokens) for chosen in pair]
+    for name in ("last", "first"):
+        if all(c.position == getattr(span, name) for c, span in zip(pair, spans, strict=True)):
+            return name
+    raise TokentrailsError(
+        "the tokens are not both the first of their words, or both the last",
+        hint="choose others; the workflow compares words by one of these.",
+    )
+
+
+def is_one_token(pair: Pair, special_tokens: str) -> bool:
+    """Whether both words are the very same tokens, which alone the table `context` compares."""
+    spans = [(chosen.view.ids, chosen.span(special_tokens)) for chosen in pair]
+    first, second = (ids[span.first : span.last + 1] for ids, span in spans)
+    return first == second
 
 
 def tables(pair: Pair, site: str, word: str) -> tuple[pa.Table, pa.Table]:
