@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 import pytest
 import torch
 import yaml
@@ -18,30 +19,57 @@ from test_metrics import PROVENANCE
 from tokentrails.config.experiments import load_experiment, load_experiment_file
 from tokentrails.errors import TokentrailsError
 from tokentrails.explore import server as module
+from tokentrails.explore.chance import FORMS, PAIRS, Chance
+from tokentrails.explore.chance import _pairs as random_pairs
 from tokentrails.explore.keep import FOLDER, text_file
-from tokentrails.explore.models import MOST_LOADED, Models, Recent
+from tokentrails.explore.models import MOST_LOADED, VIEWS, Models, Recent
 from tokentrails.explore.server import HEADER, HEADERS, Explorer, application, listen
-from tokentrails.explore.view import MOST_SHOWN, NEAREST, View
+from tokentrails.explore.view import MOST_SHOWN, NEAREST, Look, View, nearest_lists
 from tokentrails.files.states import StatesReader, StatesWriter, places
+from tokentrails.metrics.as_published import position_rows, published_states
+from tokentrails.metrics.baseline import Sample, baseline, baseline_dimensions, chances
 from tokentrails.metrics.identity import identity
 from tokentrails.metrics.own_token import Readout, own_token
-from tokentrails.metrics.ranks import ranks
+from tokentrails.metrics.ranks import Published, ranks
+from tokentrails.network.checkpoint import Checkpoint
 from tokentrails.network.extract import extract
 from tokentrails.network.load import load_model
-from tokentrails.statistics.baseline import NO_BASELINE
+from tokentrails.settings import Experiment, Prompt
+from tokentrails.statistics.baseline import NO_BASELINE, Baseline
+from tokentrails.statistics.bootstrap import Bootstrap
+from tokentrails.texts.tokenization import tokenize
 from tokentrails.texts.word_classes import word_class
 
 TEXT = "The boat reached the river bank."
 TOKEN, HOST = "a-token", "127.0.0.1:8765"
 ASKED = {"model": "gpt2", "checkpoint": "main", "text": TEXT, "special_tokens": "default"}
 PLACE = {"positions": [1, 3], "site": "resid", "matrix": "embedding"}
+SENTENCES = [
+    f"{who} {did} {what} by the river."
+    for who in ("My uncle", "The sailor", "A nurse")
+    for did in ("found the old", "painted a small")
+    for what in ("table", "bridge", "letter", "boat")
+]
+BASELINE = Experiment(
+    name="baseline",
+    file="baseline.yaml",
+    models=(),
+    pooling="last",
+    special_tokens="default",
+    sites=("resid", "resid_mid"),
+    analyses=("baseline",),
+    prompts=tuple(Prompt(f"s{i}", text) for i, text in enumerate(SENTENCES)),
+)
+RESID = Look("resid", "embedding")
 MODELS = ("gpt2", "bert", "llama")
 
 
 @pytest.fixture(scope="module")
 def explorer(prepared) -> Explorer:
     folders = {name: {"main": prepared[name]} for name in MODELS}
-    return Explorer(Models(folders, torch.device("cpu")), {"boats": [("boat", TEXT)]})
+    models = Models(folders, torch.device("cpu"))
+    # The control is another model with the same tokenizer.
+    return Explorer(models, {"boats": [("boat", TEXT)]}, BASELINE, {"gpt2": "llama"})
 
 
 @pytest.fixture(scope="module")
@@ -83,18 +111,22 @@ def stored(explorer, prepared, tmp_path_factory):
     """The states of the same text, as the workflow computes and stores them."""
 
     def states(name: str) -> tuple[StatesReader, View]:
-        view, path = view_of(explorer, name), tmp_path_factory.mktemp(name) / "states.parquet"
-        model, architecture = load_model(prepared[name], torch.device("cpu"))
-        read = places(["resid", "resid_mid"], view.depth)
-        width = len(view.states["resid", 0][0])
-        rows = view.tokens["occurrence"].to_pylist()
-        with StatesWriter(path, read, rows, width) as writer:
-            settings = {"pooling": "last", "token_budget": 64, "name": name}
-            extract(model, architecture, view.tokens, writer, **settings)
-            writer.finish(PROVENANCE)
-        return StatesReader(path), view
+        view = view_of(explorer, name)
+        return stored_states(prepared[name], view.tokens, tmp_path_factory.mktemp(name)), view
 
     return states
+
+
+def stored_states(weights: Path, tokens: pa.Table, folder: Path) -> StatesReader:
+    model, architecture = load_model(weights, torch.device("cpu"))
+    checkpoint, path = Checkpoint(weights), folder / "states.parquet"
+    read = places(["resid", "resid_mid"], checkpoint.facts["depth"])
+    rows = tokens["occurrence"].to_pylist()
+    with StatesWriter(path, read, rows, checkpoint.embedding.shape[1]) as writer:
+        settings = {"pooling": "last", "token_budget": 64, "name": weights.name}
+        extract(model, architecture, tokens, writer, **settings)
+        writer.finish(PROVENANCE)
+    return StatesReader(path)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -118,7 +150,7 @@ def test_ranks_and_identity_are_those_of_the_tables(explorer, stored, name):
                 provenance=PROVENANCE,
             )
             expected = pl.DataFrame(pl.from_arrow(table)).sort("position", "layer")
-            found = view.ranks(positions, site, matrix)
+            found = view.ranks(positions, Look(site, matrix))
             same = ["position", "layer", "token", "word", "word_class", "rank", "nearest"]
             assert found.select(same).equals(expected.select(same))
             np.testing.assert_allclose(found["cosine"], expected["cosine"], atol=1e-6)
@@ -126,7 +158,7 @@ def test_ranks_and_identity_are_those_of_the_tables(explorer, stored, name):
     how = {"pooling": "last", "groups": [], "provenance": PROVENANCE}
     cosine = pl.DataFrame(pl.from_arrow(identity(reader, view.tokens, own, **how)))
     cosine = cosine.filter(site="resid").sort("position", "layer")["cosine"]
-    found = view.ranks(positions, "resid", "embedding")["cosine"]
+    found = view.ranks(positions, RESID)["cosine"]
     np.testing.assert_allclose(found, cosine, atol=1e-6)
 
 
@@ -145,11 +177,167 @@ def test_own_logprob_and_length_are_those_of_the_tables(explorer, stored, name):
     np.testing.assert_allclose(lengths, np.linalg.norm(states, axis=1), rtol=1e-6)
 
 
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("site", ["resid", "resid_mid"])
+def test_every_form_is_that_of_the_tables(explorer, stored, prepared, tmp_path, name, site):
+    reader, view = stored(name)
+    checkpoint = view.loaded.checkpoint
+    texts, _ = tokenize(BASELINE, view.loaded.files, 64, model=name)
+    sample = Sample.from_tokens(texts, "baseline.yaml")
+    rows = checkpoint.embedding_rows(sample.token_ids)
+    pairs = list(
+        chances(
+            stored_states(prepared[name], texts, tmp_path), sample, rows, Bootstrap(50, 0.95, 0)
+        )
+    )
+    made = baseline(pairs, sample, provenance=PROVENANCE)
+    dimensions = baseline_dimensions(pairs, rows, provenance=PROVENANCE)
+    how = {
+        "baseline": Baseline.from_tables(made, dimensions),
+        "pooling": "last",
+        "groups": [],
+        "provenance": PROVENANCE,
+    }
+    layers = [reader.layer(*place) for place in reader.places if place[0] == site]
+    own = checkpoint.embedding_rows(np.array(view.ids))
+    expected = pl.DataFrame(pl.from_arrow(identity(layers, view.tokens, own, **how)))
+    ranked = ranks(
+        layers,
+        view.tokens,
+        view.loaded.matrices["embedding"],
+        word_classes=[None] * len(view.ids),
+        nearest=NEAREST,
+        offsets=None,
+        published=None,
+        **how,
+    )
+    keys = ("position", "layer")
+    expected = expected.sort(*keys)
+    standardised = pl.DataFrame(pl.from_arrow(ranked)).sort(*keys)["rank_standardised"]
+    positions = list(range(len(view.ids)))
+    chance = Chance(view.loaded, name, site, "embedding", BASELINE)
+    while chance.piece("standardised"):
+        assert chance.doing
+    for form in FORMS:
+        found = view.measured(positions, Look(site, "embedding", form), chance)["ranks"]
+        np.testing.assert_allclose(found["cosine"], expected[form], atol=2e-5)
+        if form == "standardised":
+            assert found["rank"].equals(standardised.alias("rank"))
+    band = chance.bands("standardised")
+    assert set(band["measure"]) == {"cosine", "rank", "length", "own_logprob"}
+    assert (band["low"] <= band["value"]).all() and (band["value"] <= band["high"]).all()
+
+
+def test_the_band_of_chance_is_of_another_token(explorer):
+    view = view_of(explorer, "gpt2")
+    chance = Chance(view.loaded, "gpt2", "resid", "embedding", BASELINE)
+    while chance.piece("cosine"):
+        pass
+    texts, _ = tokenize(BASELINE, view.loaded.files, 64, model="gpt2")
+    sample = Sample.from_tokens(texts, "baseline.yaml")
+    labels = np.array(texts["label"].to_pylist())[sample.rows]
+    own, others = random_pairs(labels, sample.token_ids)
+    assert len(own) == PAIRS and (labels[own] != labels[others]).all()
+    assert (sample.token_ids[own] != sample.token_ids[others]).all()
+    words = view.loaded.readout.parts.embedding.numpy()[sample.token_ids[others]]
+    states = chance.loaded.readout.parts.embedding.numpy()[sample.token_ids[own]]
+    positions = texts["last"].to_numpy()[sample.rows][own]
+    states = states + position_rows(view.loaded.checkpoint, positions)
+    cosine = (
+        (states * words).sum(1) / np.linalg.norm(states, axis=1) / np.linalg.norm(words, axis=1)
+    )
+    band = chance.bands("cosine").filter(measure="cosine", layer=0)
+    assert band.select("low", "value", "high").row(0) == pytest.approx(
+        np.quantile(cosine, (0.1, 0.5, 0.9)), abs=1e-5
+    )
+    scaled = chance.bands("scaled").filter(measure="cosine", layer=0)
+    mean = chance.baseline.chance_of("embedding", ("resid", 0))
+    assert scaled["value"][0] == pytest.approx((band["value"][0] - mean) / (1 - mean))
+
+
+def test_figures_have_chance_and_control(client, explorer):
+    more = {**PLACE, "site": "resid_mid", "form": "centred"}
+    while doing := answer(client, "chance", **more)["doing"]:
+        assert "layer" in doing or "texts" in doing
+    answered = answer(client, "figures", **more, reference=True)["figures"]
+    found = {figure["name"]: figure for figure in answered}
+    figures = {name: figure["spec"] for name, figure in found.items()}
+    look = Look("resid_mid", "embedding", "centred")
+    control = view_of(explorer, "llama")
+    chance = Chance(control.loaded, "llama", "resid_mid", "embedding", BASELINE)
+    while chance.piece("centred", bands=False):
+        pass
+    expected = control.measured([1, 3], look, chance)["ranks"]
+    rows = [r for data in figures["similarity"]["datasets"].values() for r in data]
+    lines = {
+        (r["position"], r["layer"]): r["cosine"]
+        for r in rows
+        if set(r) == {"position", "layer", "cosine"}
+    }
+    assert len(lines) == len(expected)
+    for position, layer, cosine in expected.select("position", "layer", "cosine").iter_rows():
+        assert lines[position, layer] == pytest.approx(cosine, abs=1e-5)
+    table = pl.read_csv(StringIO(found["similarity"]["csv"]))
+    assert table["control"].to_list() == pytest.approx(expected["cosine"].to_list(), abs=1e-5)
+    assert (table["chance_low"] < table["chance_high"]).all() and (table["form"] == "centred").all()
+    for spec in figures.values():
+        assert "Grey band" in json.dumps(spec) and "random weights" in json.dumps(spec)
+    plain = answer(client, "figures", **more)["figures"]
+    assert "Grey band" not in json.dumps(plain)
+
+
+@pytest.mark.parametrize("name", ["gpt2", "bert"])
+def test_positions_and_the_published_formula_are_those_of_the_table(stored, name):
+    reader, view = stored(name)
+    checkpoint, published = view.loaded.checkpoint, None
+    positions = list(range(len(view.ids)))
+    if name == "bert":
+        of_all = published_states(reader, ["text"] * len(positions), checkpoint)
+        published = Published(of_all, position_rows(checkpoint, [0])[0])
+    table = ranks(
+        (reader.layer("resid_mid", layer) for layer in range(view.depth)),
+        view.tokens,
+        view.loaded.matrices["embedding"],
+        word_classes=[None] * len(positions),
+        nearest=NEAREST,
+        baseline=NO_BASELINE,
+        offsets=position_rows(checkpoint, positions),
+        published=published,
+        pooling="last",
+        groups=[],
+        provenance=PROVENANCE,
+    )
+    look = Look("resid_mid", "embedding", positional=True, as_published=name == "bert")
+    expected = pl.DataFrame(pl.from_arrow(table)).sort("position", "layer")
+    found = view.ranks(positions[1:3], look)
+    expected = expected.filter(pl.col("position").is_in(positions[1:3]))
+    columns = ["rank", "nearest", "positional", "rank_as_published"]
+    assert found.select(columns).equals(expected.select(columns))
+    assert found["positional"].all() and view.loaded.has_positions
+    assert found["rank_as_published"].is_not_null().all() == (name == "bert")
+    (first, _) = nearest_lists(found)
+    assert first["layers"][0]["published"][1] == expected["rank_as_published"][0]
+
+
+def test_what_a_model_has_is_offered(client):
+    for name, positional, published in (
+        ("gpt2", True, False),
+        ("bert", True, True),
+        ("llama", False, False),
+    ):
+        found = answer(client, "tokens", model=name)
+        assert (found["positional"], found["as_published"]) == (positional, published)
+        assert found["forms"] == ["cosine", "scaled", "centred", "standardised"]
+    found = refusal(client, "nearest", model="llama", **PLACE, positional=True)
+    assert "needs learned positions" in found[1]
+    assert refusal(client, "nearest", **PLACE, form="matched")[0] == 400
+
+
 def test_the_api_gives_these_numbers(client, explorer):
     view = view_of(explorer, "gpt2")
     (first, second) = answer(client, "nearest", **PLACE)["tokens"]
     assert (first["position"], second["position"]) == (1, 3)
-    rows = view.ranks([3], "resid", "embedding")
+    rows = view.ranks([3], RESID)
     assert [layer["rank"] for layer in second["layers"]] == rows["rank"].to_list()
     assert [layer["cosine"] for layer in second["layers"]] == rows["cosine"].to_list()
     assert second["layers"][0]["layer"] == 0 and len(second["layers"][0]["nearest"]) == 10
@@ -166,9 +354,9 @@ def test_what_other_tokens_need_is_computed_ahead(client, explorer, monkeypatch)
     found = explorer._view(ASKED | more)
     monkeypatch.setattr(View, "_rank", None)  # nothing is left to compute
     monkeypatch.setattr(Readout, "logprob", None)
-    kept, logprobs = found.ranks(every, "resid", "embedding"), found.own_logprob(every)
+    kept, logprobs = found.ranks(every, RESID), found.own_logprob(every)
     monkeypatch.undo()
-    assert kept.equals(expected.ranks(every, "resid", "embedding"))
+    assert kept.equals(expected.ranks(every, RESID))
     np.testing.assert_allclose(logprobs["value"], expected.own_logprob(every)["value"], atol=1e-5)
 
 
@@ -204,7 +392,7 @@ def test_figures_have_their_tables(client, explorer):
             "resid_mid",
             "embedding",
             "cosine",
-            view.ranks([0, 2], "resid_mid", "embedding"),
+            view.ranks([0, 2], Look("resid_mid", "embedding")),
         ),
         "own_token": ("resid", "unembedding", "own_logprob_nats", view.own_logprob([0, 2])),
         "length": ("resid_mid", None, "length_model_units", view.lengths([0, 2], "resid_mid")),
@@ -253,10 +441,10 @@ def test_only_the_last_values_stay():
 
 
 def test_models_and_texts_are_few(client, explorer):
-    for index in range(12):
-        answer(client, "tokens", text=f"{TEXT} {index}", model=MODELS[index % len(MODELS)])
+    for index in range(6 * len(MODELS)):
+        answer(client, "tokens", text=f"{TEXT} {index}", model=MODELS[index // 6])
     assert len(explorer.models._loaded) == MOST_LOADED
-    assert len(explorer._views) == module.VIEWS
+    assert len(explorer.models.get(MODELS[-1], "main").views) == VIEWS
 
 
 # What is refused
@@ -494,7 +682,7 @@ def test_chips_and_numbers_are_of_one_text(page, explorer, monkeypatch):
     view = view_of(explorer, "gpt2", "the boat reached the bank")
     last = len(view.ids) - 1
     shown = page.evaluate(f"{LAYERS.format(last)}.map(r => r.cells[2].textContent)")
-    assert shown == [f"{rank:,}" for rank in view.ranks([last], "resid", "embedding")["rank"]]
+    assert shown == [f"{rank:,}" for rank in view.ranks([last], RESID)["rank"]]
     assert page.evaluate("document.getElementById('file').hidden")
 
     monkeypatch.undo()
@@ -567,7 +755,7 @@ def test_the_page_in_a_browser(page, explorer):
     page.click("#tokens [data-position='3']")
     page.wait("document.body.dataset.figures === '3'")
     shown = page.evaluate(f"{LAYERS.format(3)}.map(r => r.cells[2].textContent)")
-    assert shown == [f"{rank:,}" for rank in view.ranks([3], "resid", "embedding")["rank"]]
+    assert shown == [f"{rank:,}" for rank in view.ranks([3], RESID)["rank"]]
     assert page.evaluate("document.querySelectorAll('figure canvas').length") == 4
 
     page.click("#pin")
@@ -575,8 +763,17 @@ def test_the_page_in_a_browser(page, explorer):
     page.wait("document.body.dataset.figures === '1,3'")
     page.evaluate("document.getElementById('matrix').value = 'unembedding'")
     page.evaluate("document.getElementById('matrix').dispatchEvent(new Event('change'))")
-    cosine = f"{view.ranks([1], 'resid', 'unembedding')['cosine'][2]:.3f}"
+    cosine = f"{view.ranks([1], Look('resid', 'unembedding'))['cosine'][2]:.3f}"
     page.wait(f"{LAYERS.format(1)}[2].cells[1].textContent === '{cosine}'")
+
+    page.wait("document.body.dataset.reference === 'true'")
+    chance = Chance(view.loaded, "gpt2", "resid", "unembedding", BASELINE)
+    while chance.piece("standardised", bands=False):
+        pass
+    choose(page, "form", "standardised")
+    turned = view.ranks([1], Look("resid", "unembedding", "standardised"), chance)["cosine"][2]
+    page.wait(f"{LAYERS.format(1)}[2].cells[1].textContent === '{turned:.3f}'")
+    choose(page, "form", "cosine")
 
     page.click("#two summary")
     page.click("#other")

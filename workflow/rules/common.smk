@@ -439,6 +439,17 @@ def get_prompts(wildcards):
     }
 
 
+def get_baseline_texts(wildcards):
+    """The entry of the baseline's texts; None without them."""
+    baseline = CONFIG.experiments.get(BASELINE)
+    return baseline.token_settings if baseline and baseline.prompts else None
+
+
+def get_controls(wildcards):
+    """By model, that of the same architecture with random weights."""
+    return {model.control_of: model.name for model in CONFIG.models.values() if model.control_of}
+
+
 def get_provenances(wildcards):
     """What is known of each checkpoint of a model; all its experiments find the same."""
     model, user = get_model(wildcards), get_user(wildcards)

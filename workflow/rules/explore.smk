@@ -17,6 +17,8 @@ rule explore:
     params:
         folders=get_folders,
         texts=get_prompts,
+        baseline=get_baseline_texts,
+        controls=get_controls,
         device=CONFIG.extract["device"],
         port=CONFIG.explore["port"],
     message:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 from jaxtyping import Float32
 from torch import Tensor
 
 from ..errors import TokentrailsError
+from ..metrics.as_published import ROBERTA_LIKE
 from ..metrics.own_token import Readout
 from ..metrics.ranks import Vocabulary
 from ..network.checkpoint import Checkpoint
@@ -23,6 +24,10 @@ from ..vocabulary.spaces import Spaces
 
 MOST_LOADED = 2
 """Checkpoints that are in memory at a time."""
+VIEWS = 4
+"""Texts whose states are kept of each."""
+CHANCES = 2
+"""Sites and matrices whose chance is kept of each."""
 
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
@@ -54,11 +59,14 @@ class Loaded:
     Attributes
     ----------
     readout: its model, and the parts of it.
+    views, chances: what was computed with it last, which goes with it.
     """
 
     checkpoint: Checkpoint
     files: TokenizerFiles
     readout: Readout
+    views: Recent[Hashable, Any] = field(default_factory=lambda: Recent(VIEWS))
+    chances: Recent[Hashable, Any] = field(default_factory=lambda: Recent(CHANCES))
 
     @classmethod
     def from_folder(cls, folder: Path, device: torch.device) -> Loaded:
@@ -87,6 +95,16 @@ class Loaded:
         }
         entries = self.readout.entries
         return {n: Vocabulary(entries, rows) for n, rows in found.items() if rows is not None}
+
+    @property
+    def has_positions(self) -> bool:
+        """Whether it has learned positions, which can be added to rows."""
+        return self.readout.architecture.position_embedding is not None
+
+    @property
+    def is_roberta_like(self) -> bool:
+        """Whether there is a published formula of it."""
+        return self.readout.architecture.model_type in ROBERTA_LIKE
 
     @property
     def is_tied(self) -> bool:

@@ -9,13 +9,17 @@ import {panels} from "/page.panels.js";
 const vega = import("/vega.js"); // large, and not needed before there is a figure
 const $ = id => document.getElementById(id);
 const MATRICES = {embedding: "input embedding", unembedding: "unembedding"};
+const FORMS = {cosine: "raw", scaled: "scaled by chance", centred: "centred", standardised: "standardised"};
+const SWITCHES = ["positional", "as_published", "reference"];
 const state = {model: "", checkpoint: "", text: "", special: "default", current: null, pinned: [],
-  site: "resid", matrix: "embedding", other: "", place: null, control: "thing", both: false,
+  site: "resid", matrix: "embedding", form: "cosine", positional: false, as_published: false,
+  reference: true, other: "", place: null, control: "thing", both: false,
   key: null, head: [0, 0], cell: [0, 0], open: []};
 const loading = {serial: 0, status: $("status"), problem: $("problem")};
 const top = {serial: 0, status: $("top-status"), problem: $("top-problem"), area: $("paths")};
 const keeping = {serial: 0, status: $("kept"), problem: $("keep-problem")};
-let token = "", choices = null, tokens = [];
+// What the text's model has, and of which question chance and control are computed.
+let token = "", choices = null, tokens = [], comparable = false, compared = "";
 
 class Problem extends Error {}
 
@@ -81,14 +85,37 @@ async function attempt(words, work, at = top) {
   if (at === top) ahead(late);
 }
 
-// Piece by piece, what other tokens need: a question waits for no more than one of them.
+// While nothing is asked, piece by piece: what tokens are compared with, and what other tokens need.
 async function ahead(late) {
   try {
-    do await new Promise(done => setTimeout(done, 100));
-    while (!late() && !$("cut").inert && tokens.length && (await ask("ahead", {site: state.site, matrix: state.matrix})).more);
+    await new Promise(done => setTimeout(done, 500));
+    if (late() || $("cut").inert || !tokens.length) return;
+    if (state.reference && comparable && compared !== comparison()) {
+      if (!(await compare(late))) return;
+      await showFigures(late, ask("figures", {positions: shown(), reference: true, ...look()}), true);
+    }
+    while (!late() && !$("cut").inert && (await ask("ahead", look())).more);
   } catch (error) {
-    if (!(error instanceof Problem)) throw error; // the question itself will say it
+    if (!(error instanceof Problem)) throw error;
+    if (!late()) $("progress").textContent = error.message;
   }
+}
+
+const look = () => ({site: state.site, matrix: state.matrix, form: state.form,
+  positional: state.positional, as_published: state.as_published});
+
+const comparison = () => JSON.stringify([state.model, state.checkpoint, state.text, state.special, look()]);
+
+// Chance takes seconds, once for each checkpoint; false if something else is asked meanwhile.
+async function compare(late) {
+  while (compared !== comparison()) {
+    const wanted = comparison();
+    const {doing} = await ask("chance", {positions: shown(), ...look()});
+    if (late() || $("cut").inert) return false;
+    $("progress").textContent = doing ? `Computing what to compare with: ${doing} …` : "";
+    if (!doing) compared = wanted;
+  }
+  return true;
 }
 
 const shown = () => [...new Set([...state.pinned, ...(state.current === null ? [] : [state.current])])]
@@ -100,7 +127,8 @@ function readLink() {
   const link = Object.fromEntries(new URLSearchParams(location.hash.slice(1)));
   const number = text => (/^\d{1,4}$/.test(text) ? Number(text) : null);
   const numbers = text => (text || "").split(",").map(number).filter(n => n !== null);
-  return {...link, pinned: numbers(link.pinned), current: number(link.current),
+  const flags = SWITCHES.filter(key => key in link).map(key => [key, link[key] === "true"]);
+  return {...link, ...Object.fromEntries(flags), pinned: numbers(link.pinned), current: number(link.current),
     place: number(link.place), both: link.both === "true", key: number(link.key), head: numbers(link.head),
     cell: numbers(link.cell), open: (link.open || "").split(",")};
 }
@@ -130,7 +158,7 @@ async function follow() {
 
 function writeLink() {
   const link = new URLSearchParams({token, model: state.model, checkpoint: state.checkpoint,
-    text: state.text, special: state.special, site: state.site, matrix: state.matrix,
+    text: state.text, special: state.special, reference: state.reference, ...look(),
     pinned: state.pinned.join(","), current: state.current ?? "", other: state.other,
     place: state.place ?? "", control: state.control, both: state.both,
     key: state.key ?? "", head: state.head.join(","), cell: state.cell.join(","), open: state.open.join(",")});
@@ -184,12 +212,22 @@ function showText(wanted, found, link, known, missing) {
   Object.assign(state, wanted, {
     site: known("site", found.sites, found.sites[0]),
     matrix: known("matrix", found.matrices, found.matrices[0]),
+    form: known("form", found.forms, "cosine"),
     pinned: pinned.filter(stays).slice(0, choices.most_shown - 1),
     current: current !== null && stays(current) ? current
       : (words.pop() || found.tokens[found.tokens.length - 1]).position,
   });
   if (!found.sites.includes(state.site)) state.site = found.sites[0];
   if (!found.matrices.includes(state.matrix)) state.matrix = found.matrices[0];
+  if (!found.forms.includes(state.form)) state.form = "cosine";
+  comparable = found.forms.length > 1 || found.control !== null;
+  const offered = {positional: found.positional, as_published: found.as_published, reference: comparable};
+  for (const key of SWITCHES) {
+    if (link && key in link) state[key] = link[key];
+    if (key !== "reference") state[key] &&= offered[key]; // which is wanted of the next model too
+    $(key).closest("label").hidden = !offered[key];
+  }
+  options($("form"), found.forms, found.forms.map(name => FORMS[name]));
   tokens = found.tokens;
   options($("site"), found.sites);
   options($("matrix"), found.matrices, found.matrices.map(name => MATRICES[name]));
@@ -253,21 +291,31 @@ function pin() {
 async function showPaths(late) {
   $("site").value = state.site;
   $("matrix").value = state.matrix;
+  $("form").value = state.form;
+  for (const key of SWITCHES) $(key).checked = state[key];
+  $("progress").textContent = "";
   writeLink();
   shownPanels.wait();
-  const chosen = {positions: shown(), site: state.site, matrix: state.matrix};
+  if (state.form !== "cosine" && !(await compare(late))) return;
+  const reference = state.reference && comparable && compared === comparison();
+  const chosen = {positions: shown(), reference, ...look()};
   const listed = ask("nearest", chosen), drawn = ask("figures", chosen);
   drawn.catch(() => {}); // where the lists have the same problem, that says it
   const lists = await listed;
   if (late()) return;
   $("lists").replaceChildren(...lists.tokens.map(list));
   document.body.dataset.lists = chosen.positions.join(",");
+  await showFigures(late, drawn, reference);
+  if (!late()) shownPanels.refresh();
+}
+
+async function showFigures(late, drawn, reference) {
   const {figures} = await drawn;
   if (late()) return;
   await drawAll(figures, late, $("figures"));
   if (late()) return;
-  document.body.dataset.figures = chosen.positions.join(",");
-  shownPanels.refresh();
+  document.body.dataset.reference = String(reference);
+  document.body.dataset.figures = shown().join(",");
 }
 
 const decimals = (value, digits) => (value === null ? "–" : value.toFixed(digits));
@@ -277,7 +325,9 @@ function list(each) {
   article.dataset.position = String(each.position);
   const table = element("table");
   const head = element("tr");
-  head.append(...["layer", "cosine", "rank", "nearest entries"].map(name => element("th", name)));
+  const published = each.layers.some(row => row.published[1] !== null);
+  const beside = published ? ["published cosine", "rank"] : [];
+  head.append(...["layer", "cosine", "rank", ...beside, "nearest entries"].map(name => element("th", name)));
   const body = element("tbody");
   for (const row of each.layers) {
     const line = element("tr");
@@ -288,9 +338,9 @@ function list(each) {
       words.append(element("span", word, {className: own ? "own" : ""}), " ",
         element("small", decimals(cosine, 2)));
     });
-    const rank = row.rank === null ? "–" : row.rank.toLocaleString("en");
-    line.append(element("td", String(row.layer)), element("td", decimals(row.cosine, 3)),
-      element("td", rank), words);
+    const pairs = [[row.cosine, row.rank], ...(published ? [row.published] : [])];
+    line.append(element("td", String(row.layer)), ...pairs.flatMap(([cosine, rank]) =>
+      [decimals(cosine, 3), rank === null ? "–" : rank.toLocaleString("en")].map(text => element("td", text))), words);
     body.append(line);
   }
   const top = element("thead");
@@ -413,8 +463,11 @@ async function start() {
   });
   $("checkpoint").addEventListener("change", showKeptText);
   $("special").addEventListener("change", showKeptText);
-  for (const id of ["site", "matrix"]) {
-    $(id).addEventListener("change", () => { state[id] = $(id).value; attempt("computing …", showPaths); });
+  for (const id of ["site", "matrix", "form", ...SWITCHES]) {
+    $(id).addEventListener("change", () => {
+      state[id] = SWITCHES.includes(id) ? $(id).checked : $(id).value;
+      attempt("computing …", showPaths);
+    });
   }
   $("pin").addEventListener("click", pin);
   $("show").addEventListener("click", () => keep(false));

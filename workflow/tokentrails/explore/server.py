@@ -16,10 +16,12 @@ import socket
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, TypeGuard
 
+import polars as pl
 import torch
 import uvicorn
 from starlette.applications import Starlette
@@ -32,12 +34,14 @@ from starlette.routing import Route
 from ..errors import TokentrailsError
 from ..figures.pieces.page_script import page_script
 from ..figures.pieces.text_tokens import MATRICES
+from ..settings import Experiment
+from .chance import FORMS, Chance
 from .circuits import Circuits
 from .keep import config_entry, experiment_file, text_file, write
 from .models import Models, Recent
 from .sheets import csv
 from .two_texts import Chosen, Pair, is_one_token, named, pooling, side_by_side
-from .view import MOST_SHOWN, View, nearest_lists
+from .view import MOST_SHOWN, Look, View, nearest_lists
 
 HOST = "127.0.0.1"
 HEADER = "x-tokentrails-token"
@@ -47,8 +51,6 @@ MOST_CHARACTERS = 4000
 """Characters of a text."""
 MOST_REQUESTS = 8
 """Requests that wait or are answered at a time; one is computed at a time."""
-VIEWS = 4
-"""Texts whose states are kept."""
 SPECIAL_TOKENS = ("default", "bos", "none")
 
 POLICY = "; ".join(
@@ -94,9 +96,23 @@ class Refused(TokentrailsError):
 class Explorer:
     """What is computed for requests."""
 
-    def __init__(self, models: Models, texts: Texts) -> None:
-        self.models, self.texts = models, texts
-        self._views: Recent[tuple[str, str, str, str], View] = Recent(VIEWS)
+    def __init__(
+        self,
+        models: Models,
+        texts: Texts,
+        baseline: Experiment | None = None,
+        controls: Mapping[str, str] | None = None,
+    ) -> None:
+        """`baseline` has the texts of chance.
+
+        `controls` are models with random weights, by the one whose architecture they have.
+        """
+        self.models, self.texts, self.baseline = models, texts, baseline
+        self.controls = {
+            model: control
+            for model, control in (controls or {}).items()
+            if control in models.folders
+        }
         self._circuits: Recent[View, Circuits] = Recent(1)
 
     def answer(self, name: str, asked: Mapping[str, Any]) -> dict[str, Any]:
@@ -128,17 +144,45 @@ class Explorer:
             "sites": view.loaded.sites,
             "matrices": list(view.loaded.matrices),
             "tied": view.loaded.is_tied,
+            "forms": FORMS if self.baseline else FORMS[:1],
+            "positional": view.loaded.has_positions,
+            "as_published": view.loaded.is_roberta_like,
+            "control": self.controls.get(_text(asked, "model")),
         }
 
     def nearest(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         """The nearest entries of some tokens at each layer."""
         view = self._view(asked)
-        return {"tokens": nearest_lists(view.ranks(*_places(asked, view)))}
+        positions, look = _places(asked, view), _look(asked, view)
+        ranks = view.ranks(positions, look, self._known_chance(view, look))
+        return {"tokens": nearest_lists(ranks)}
 
     def figures(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         """Specifications of the figures across layers."""
         view = self._view(asked)
-        return {"figures": view.figures(*_places(asked, view))}
+        positions, look = _places(asked, view), _look(asked, view)
+        chance = self._known_chance(view, look)
+        if asked.get("reference") is not True:
+            return {"figures": view.figures(positions, look, chance)}
+        if self.baseline:
+            chance = self._chance(view, look)
+            _finish(chance, look.form)
+        return {"figures": view.figures(positions, look, chance, self._control(asked, look))}
+
+    def chance(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        """Compute a piece of what tokens are compared with; what it was, or null for none."""
+        view = self._view(asked)
+        look = _look(asked, view)
+        if self.baseline:
+            chance = self._chance(view, look)
+            if chance.piece(look.form):
+                return {"doing": chance.doing}
+        if (control := self._control_view(asked)) is not None and look.form != "cosine":
+            chance = self._chance(control, look)
+            if chance.piece(look.form, bands=False):
+                return {"doing": f"{control.name}, {chance.doing}"}
+        self._control(asked, look)
+        return {"doing": None}
 
     def control(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         """The text with a control word in the place of a token's word, and that one's position."""
@@ -211,7 +255,8 @@ class Explorer:
     def ahead(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         """Compute a piece of what is likely asked for next; whether there was one."""
         view = self._view(asked)
-        return {"more": view.ahead(*_place(asked, view))}
+        look = _look(asked, view)
+        return {"more": view.ahead(look, self._known_chance(view, look))}
 
     def experiment(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         """The experiment file; written only where that is asked for."""
@@ -244,10 +289,47 @@ class Explorer:
         special_tokens = _choice(asked, "special_tokens", SPECIAL_TOKENS)
         refuse_text(text)
         loaded = self.models.get(model, checkpoint)
-        return self._views.get(
-            (model, checkpoint, text, special_tokens),
-            lambda: View.of(loaded, model, text, special_tokens),
+        view: View = loaded.views.get(
+            (text, special_tokens), lambda: View.of(loaded, model, text, special_tokens)
         )
+        return view
+
+    def _chance(self, view: View, look: Look) -> Chance:
+        assert self.baseline is not None
+        about = (view.loaded, view.name, look.site, look.matrix, self.baseline)
+        found: Chance = view.loaded.chances.get(about[2:4], lambda: Chance(*about))
+        return found
+
+    def _known_chance(self, view: View, look: Look) -> Chance | None:
+        """Chance as far as the form needs it, where it does."""
+        if look.form == "cosine":
+            return None
+        if self.baseline is None:
+            raise Refused(400, "there is no baseline", hint="the configuration switches it off.")
+        chance = self._chance(view, look)
+        _finish(chance, look.form, bands=False)
+        return chance
+
+    def _control_view(self, asked: Mapping[str, Any]) -> View | None:
+        """The same text in the same model with random weights, if there is one."""
+        model = self.controls.get(_text(asked, "model"))
+        if model is None:
+            return None
+        (first, *_) = self.models.folders[model]
+        return self._view({**asked, "model": model, "checkpoint": first})
+
+    def _control(self, asked: Mapping[str, Any], look: Look) -> dict[str, pl.DataFrame]:
+        """What is measured of the control's view; nothing without one."""
+        view = self._control_view(asked)
+        if view is None:
+            return {}
+        chance = self._known_chance(view, look)
+        return view.measured(_places(asked, view), replace(look, as_published=False), chance)
+
+
+def _finish(chance: Chance, form: str, *, bands: bool = True) -> None:
+    while chance.piece(form, bands=bands):
+        pass
 
 
 def refuse_text(text: str) -> None:
@@ -279,19 +361,24 @@ def _choice(asked: Mapping[str, Any], key: str, choices: Sequence[str]) -> str:
     return value
 
 
-def _place(asked: Mapping[str, Any], view: View) -> tuple[str, str]:
-    """A site and a matrix that a view has."""
+def _look(asked: Mapping[str, Any], view: View) -> Look:
+    """How states are to be looked at, as far as a view can be."""
     matrix = _choice(asked, "matrix", list(MATRICES))
     if matrix not in view.loaded.matrices:
         raise TokentrailsError(
             "the weights have no unembedding", hint="compare with the input embedding."
         )
-    return _choice(asked, "site", view.loaded.sites), matrix
+    return Look(
+        _choice(asked, "site", view.loaded.sites),
+        matrix,
+        _choice({"form": "cosine", **asked}, "form", FORMS),
+        positional=asked.get("positional") is True,
+        as_published=asked.get("as_published") is True,
+    )
 
 
-def _places(asked: Mapping[str, Any], view: View) -> tuple[list[int], str, str]:
-    """Positions beside them."""
-    site, matrix = _place(asked, view)
+def _places(asked: Mapping[str, Any], view: View) -> list[int]:
+    """Positions that a view has."""
     positions = asked.get("positions")
     n = len(view.ids)
     if not isinstance(positions, list) or not all(_is_position(each, n) for each in positions):
@@ -301,7 +388,7 @@ def _places(asked: Mapping[str, Any], view: View) -> tuple[list[int], str, str]:
         raise TokentrailsError(
             f"{len(chosen)} tokens are chosen", hint=f"choose from 1 to {MOST_SHOWN}."
         )
-    return chosen, site, matrix
+    return chosen
 
 
 def _position(asked: Mapping[str, Any], key: str, view: View) -> int:
@@ -362,7 +449,7 @@ def application(explorer: Explorer, token: str, hosts: Sequence[str]) -> Any:
         return Response(script, media_type="text/javascript")
 
     calls = [
-        *("choices", "tokens", "nearest", "figures", "ahead", "control", "two_texts"),
+        *("choices", "tokens", "nearest", "figures", "chance", "ahead", "control", "two_texts"),
         *("heads", "head", "attribution", "evolution", "evolved", "experiment"),
     ]
     app = Starlette(
@@ -487,9 +574,14 @@ def listen(port: int) -> socket.socket:
 
 
 def serve(
-    folders: Mapping[str, Mapping[str, Path]], texts: Texts, device: torch.device, port: int
+    folders: Mapping[str, Mapping[str, Path]],
+    texts: Texts,
+    device: torch.device,
+    port: int,
+    baseline: Experiment | None,
+    controls: Mapping[str, str],
 ) -> None:
-    """Answer until Ctrl-C.
+    """Answer until Ctrl-C; the arguments are those of `Models` and `Explorer`.
 
     Raises
     ------
@@ -505,7 +597,7 @@ def serve(
         token = secrets.token_urlsafe(16)
         port = listener.getsockname()[1]
         app = application(
-            Explorer(Models(folders, device), texts),
+            Explorer(Models(folders, device), texts, baseline, controls),
             token,
             [f"{host}:{port}" for host in (HOST, "localhost")],
         )

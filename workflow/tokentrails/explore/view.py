@@ -6,8 +6,8 @@ Every number comes from the functions that make the workflow's tables, every fig
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -21,19 +21,19 @@ from ..errors import TokentrailsError
 from ..figures.pieces.save import specification
 from ..figures.pieces.text import readable
 from ..figures.pieces.text_tokens import text_tokens
-from ..figures.ranks import rank_layers, similarity_layers, token_layers
-from ..files.states import Layer, Place, places, refuse_non_finite
+from ..figures.ranks import Reference, rank_layers, similarity_layers, token_layers
+from ..files.states import Layer, Place, places
+from ..metrics.as_published import position_rows, published_states
 from ..metrics.geometry import lengths_of
-from ..metrics.ranks import ranks
-from ..network.batches import texts_to_run
+from ..metrics.ranks import Published, ranks
 from ..network.checkpoint import checkpoint_name
-from ..network.extract import run_batch
-from ..network.stream import StreamReader
 from ..settings import Experiment, Prompt
 from ..statistics.baseline import NO_BASELINE
 from ..texts.tokenization import NO_TOKEN, cut
 from ..texts.word_classes import word_class
+from .chance import TURNED, Chance, turn
 from .models import Loaded
+from .run import run
 
 LABEL = "text"
 MOST_TOKENS = 256
@@ -41,7 +41,30 @@ MOST_TOKENS = 256
 MOST_SHOWN = 6
 """Tokens that are compared."""
 NEAREST = 10
-_OWN_TOKEN, _LENGTH = {"value": "own_logprob_nats"}, {"value": "length_model_units"}
+
+
+@dataclass(frozen=True)
+class Look:
+    """How states are looked at.
+
+    Attributes
+    ----------
+    matrix: one of `MATRICES`.
+    form: one of `chance.FORMS`.
+    positional: whether the embedding of the token's own position is added to every row.
+    as_published: whether there is beside it what the study's formula gives.
+    """
+
+    site: str
+    matrix: str
+    form: str = "cosine"
+    positional: bool = False
+    as_published: bool = False
+
+    @property
+    def shape(self) -> str:
+        """The form as far as ranks differ by it."""
+        return self.form if self.form in TURNED else "cosine"
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +82,7 @@ class View:
     name: str
     tokens: pa.Table
     states: dict[Place, Float32[np.ndarray, "t d"]]
-    _kept: dict[tuple[int, str, str], pl.DataFrame] = field(default_factory=dict)
+    _kept: dict[tuple[int, Look], pl.DataFrame] = field(default_factory=dict)
     _logprobs: dict[int, Float32[np.ndarray, " layers"]] = field(default_factory=dict)
 
     @classmethod
@@ -126,31 +149,52 @@ class View:
             )
         ]
 
-    def ranks(self, positions: Sequence[int], site: str, matrix: str) -> pl.DataFrame:
-        """Rows of the table `ranks` for some tokens at a site, against one of `MATRICES`."""
-        new = [p for p in positions if (p, site, matrix) not in self._kept]
-        if new:
-            found = self._rank(new, site, matrix).partition_by("position", as_dict=True)
-            self._kept.update({(p, site, matrix): rows for (p,), rows in found.items()})
-        return pl.concat(self._kept[p, site, matrix] for p in positions)
+    def layer(self, site: str, layer: int) -> Layer:
+        """The states of all tokens at a place."""
+        return Layer(site, layer, np.arange(len(self.ids)), self.states[site, layer])
 
-    def _rank(self, positions: Sequence[int], site: str, matrix: str) -> pl.DataFrame:
-        rows = np.array(positions)
+    def ranks(
+        self, positions: Sequence[int], look: Look, chance: Chance | None = None
+    ) -> pl.DataFrame:
+        """Rows of the table `ranks` for some tokens at a site.
+
+        Parameters
+        ----------
+        chance: of the site and the matrix; there must be one for forms that turn states.
+        """
+        kept = replace(look, form=look.shape)
+        new = [p for p in positions if (p, kept) not in self._kept]
+        if new:
+            found = self._rank(new, look, chance).partition_by("position", as_dict=True)
+            self._kept.update({(p, kept): rows for (p,), rows in found.items()})
+        return pl.concat(self._kept[p, kept] for p in positions)
+
+    def _rank(self, positions: Sequence[int], look: Look, chance: Chance | None) -> pl.DataFrame:
+        rows, checkpoint = np.array(positions), self.loaded.checkpoint
+        shape, vocabulary = NO_BASELINE, self.loaded.matrices[look.matrix]
+        if look.form in TURNED:
+            assert chance is not None
+            shape, vocabulary = chance.turned(look.form)
         layers = (
-            Layer(*place, rows, states[rows])
+            turn(Layer(*place, rows, states[rows]), shape)
             for place, states in self.states.items()
-            if place[0] == site
+            if place[0] == look.site
         )
         tokens = self.tokens.take(rows)
+        published = None
+        is_raw = look.shape == "cosine"
+        if look.as_published and is_raw and look.matrix == "embedding":
+            of_all = published_states(self, [LABEL] * len(self.ids), checkpoint)
+            published = Published(lambda at: of_all(at)[rows], position_rows(checkpoint, [0])[0])
         table = ranks(
             layers,
             tokens,
-            self.loaded.matrices[matrix],
+            vocabulary,
             word_classes=[word_class(word) for word in tokens["word"].to_pylist()],
             nearest=NEAREST,
             baseline=NO_BASELINE,
-            offsets=None,
-            published=None,
+            offsets=position_rows(checkpoint, positions) if look.positional and is_raw else None,
+            published=published,
             pooling="last",
             groups=[],
             provenance=self.loaded.checkpoint.provenance | {"experiment": LABEL},
@@ -174,11 +218,11 @@ class View:
         values = np.stack([self._logprobs[p] for p in positions], axis=1)
         return self._numbers(positions, layers, values.ravel())
 
-    def ahead(self, site: str, matrix: str) -> bool:
+    def ahead(self, look: Look, chance: Chance | None) -> bool:
         """Compute a piece of what other tokens need; whether there was one."""
-        every = range(len(self.ids))
-        if ranks := [p for p in every if (p, site, matrix) not in self._kept]:
-            self.ranks(ranks[:1], site, matrix)
+        every, kept = range(len(self.ids)), replace(look, form=look.shape)
+        if ranks := [p for p in every if (p, kept) not in self._kept]:
+            self.ranks(ranks[:1], look, chance)
         elif logprobs := [p for p in every if p not in self._logprobs]:
             return self.own_logprob(logprobs[:1]) is not None
         return bool(ranks)
@@ -197,53 +241,122 @@ class View:
         frame = pl.DataFrame(keys, {"position": pl.Int32, "layer": pl.Int32}, orient="row")
         return frame.with_columns(value=pl.Series(values.astype(np.float64)))
 
-    def figures(self, positions: Sequence[int], site: str, matrix: str) -> list[dict[str, Any]]:
-        """Identity, rank, own-token log-probability and length by layer, each with its table."""
-        ranks = self.ranks(positions, site, matrix)
-        tokens = text_tokens(ranks, LABEL)
-        own = self.ranks(positions, "resid", matrix)
-        run = self.run
-        keys = ["position", "layer"]
+    def measured(
+        self, positions: Sequence[int], look: Look, chance: Chance | None
+    ) -> dict[str, pl.DataFrame]:
+        """By measure, a tokens frame with a column of its name."""
+        ranks = self.ranks(positions, look, chance)
+        if look.form == "scaled":
+            assert chance is not None
+            ranks = ranks.with_columns(cosine=chance.scaled(pl.col("cosine")).cast(pl.Float32))
+        tokens = stream = text_tokens(ranks, LABEL)
+        if look.site != "resid":
+            stream = text_tokens(self.ranks(positions, Look("resid", look.matrix)), LABEL)
+        found = {"ranks": ranks}
+        if (logprob := self.own_logprob(positions)) is not None:
+            found["own_logprob"] = _with(stream, logprob, "own_logprob")
+        return found | {"length": _with(tokens, self.lengths(positions, look.site), "length")}
+
+    def figures(
+        self,
+        positions: Sequence[int],
+        look: Look,
+        chance: Chance | None = None,
+        control: Mapping[str, pl.DataFrame] | None = None,
+    ) -> list[dict[str, Any]]:
+        """Identity, rank, own-token log-probability and length by layer, as specifications.
+
+        Parameters
+        ----------
+        control: what `measured` gives of the model with random weights, nothing without one; it
+            and the bands of chance are shown unless it is None.
+        """
+        found, run = self.measured(positions, look, chance), self.run
+        bands = None if chance is None or control is None else chance.bands(look.form)
+
+        def reference(measure: str, key: str | None = None) -> Reference:
+            lines = None if control is None else control.get(key or measure)
+            return Reference(
+                None if bands is None else bands.filter(measure=measure),
+                None if lines is None else lines.select("position", "layer", value=measure),
+                pairs=measure != "length",
+            )
+
+        ranks = found["ranks"]
+        compared = {
+            "similarity": reference("cosine", "ranks"),
+            "rank": reference("rank", "ranks"),
+            "own_token": reference("own_logprob"),
+            "length": reference("length"),
+        }
         with debug_mode(False):  # Altair checks what this project wrote, at every step: for tests
-            how: dict[str, Any] = {"show": LABEL, "row": matrix}
+            how: dict[str, Any] = {"show": LABEL, "row": look.matrix, "form": look.form}
             drawn = {
-                "similarity": similarity_layers(ranks, title=f"{run}: identity", **how),
-                "rank": rank_layers(ranks, title=f"{run}: rank", **how),
+                name: draw(ranks, title=f"{run}: {title}", reference=compared[name], **how)
+                for name, draw, title in (
+                    ("similarity", similarity_layers, "identity"),
+                    ("rank", rank_layers, "rank"),
+                )
             }
-            logprob = self.own_logprob(positions)
-            if logprob is not None:
+            if "own_logprob" in found:
                 drawn["own_token"] = token_layers(
-                    text_tokens(own, LABEL)
-                    .join(logprob, on=keys, how="left")
-                    .rename({"value": "own_logprob"}),
+                    found["own_logprob"],
                     "own_logprob",
                     name="log-probability (nats)",
                     notes=["Of the token itself, read through the final norm and the unembedding."],
                     title=f"{run}: own token",
+                    reference=compared["own_token"],
                 )
-            lengths = self.lengths(positions, site)
             drawn["length"] = token_layers(
-                tokens.join(lengths, on=keys, how="left").rename({"value": "length"}),
+                found["length"],
                 "length",
                 name="length (model units)",
-                notes=[f"Euclidean length of the state at {site}."],
+                notes=[f"Euclidean length of the state at {look.site}."],
                 title=f"{run}: length",
+                reference=compared["length"],
             )
             specs = {name: specification(chart) for name, chart in drawn.items()}
+        keys = ["position", "layer"]
         columns = ["site", "layer", "position", "token", "word", "word_class"]
-        against = ranks.select(*columns, pl.lit(matrix).alias("matrix"), "cosine", "rank")
+        about = {"matrix": pl.lit(look.matrix), "form": pl.lit(look.form)}
+        against = ranks.with_columns(**about)
+        beside = "positional", "cosine_as_published", "rank_as_published"
         tables = {
-            "similarity": against.drop("rank"),
-            "rank": against.drop("cosine"),
-            "length": ranks.select(*columns).join(lengths, on=keys).rename(_LENGTH),
+            "similarity": against.select(*columns, *about, "cosine", *beside[:2]),
+            "rank": against.select(*columns, *about, "rank", beside[0], beside[2]),
+            "length": ranks.select(*columns).join(
+                found["length"].select(*keys, length_model_units="length"), on=keys
+            ),
         }
-        if logprob is not None:
-            read = own.select(*columns, pl.lit("unembedding").alias("matrix"))
-            tables["own_token"] = read.join(logprob, on=keys).rename(_OWN_TOKEN)
+        if "own_logprob" in found:
+            read = self.ranks(positions, Look("resid", look.matrix)).select(*columns)
+            tables["own_token"] = read.with_columns(matrix=pl.lit("unembedding")).join(
+                found["own_logprob"].select(*keys, own_logprob_nats="own_logprob"), on=keys
+            )
         return [
-            {"name": name, "spec": spec, "table": tables[name].sort("position", "layer")}
+            {
+                "name": name,
+                "spec": spec,
+                "table": _beside(tables[name].sort(*keys), compared[name]),
+            }
             for name, spec in specs.items()
         ]
+
+
+def _beside(table: pl.DataFrame, reference: Reference) -> pl.DataFrame:
+    """A table with columns of what it is compared with."""
+    if (chance := reference.chance) is not None:
+        names = {"value": "chance", "low": "chance_low", "high": "chance_high"}
+        table = table.join(chance.drop("measure").rename(names), on="layer", how="left")
+    if (control := reference.control) is not None:
+        control = control.rename({"value": "control"})
+        table = table.join(control, on=["position", "layer"], how="left")
+    return table
+
+
+def _with(tokens: pl.DataFrame, numbers: pl.DataFrame, name: str) -> pl.DataFrame:
+    keys = ["position", "layer"]
+    return tokens.join(numbers, on=keys, how="left").rename({"value": name})
 
 
 def nearest_lists(ranks: pl.DataFrame) -> list[dict[str, Any]]:
@@ -255,6 +368,7 @@ def nearest_lists(ranks: pl.DataFrame) -> list[dict[str, Any]]:
                 "layer": row["layer"],
                 "cosine": row["cosine"],
                 "rank": row["rank"],
+                "published": [row["cosine_as_published"], row["rank_as_published"]],
                 "nearest": [
                     [readable(entry), cosine]
                     for entry, cosine in zip(
@@ -268,15 +382,8 @@ def nearest_lists(ranks: pl.DataFrame) -> list[dict[str, Any]]:
     return found
 
 
-@torch.inference_mode()
 def _states(loaded: Loaded, tokens: pa.Table, name: str) -> dict[Place, Float32[np.ndarray, "t d"]]:
-    architecture = loaded.readout.architecture
     read = places(loaded.sites, loaded.checkpoint.facts["depth"])
-    positions = [(position,) for position in tokens["last"].to_pylist()]
-    texts = texts_to_run(tokens["token_ids"].to_pylist(), positions, causal=architecture.causal)
-    with StreamReader(loaded.readout.model, architecture, read) as reader:
-        rows, wait = run_batch(reader, texts, causal=architecture.causal)
-        hidden = wait()
-    refuse_non_finite(hidden, rows, read, tokens["label"].to_pylist(), name)
+    ((rows, hidden),) = run(loaded, tokens, read, name, at_once=MOST_TOKENS)
     back = np.argsort(rows)
     return {place: hidden[index][back] for index, place in enumerate(read)}

@@ -1,16 +1,21 @@
 """Dense Paths and Sparse Trails: how near each token of a text stays to its own embedding."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import altair as alt
 import polars as pl
 
-from .pieces.lines import end_labels, layer_ticks, level, linear_x, targets
+from .pieces.forms import VALUES
+from .pieces.lines import bands, end_labels, layer_ticks, level, linear_x, targets
+from .pieces.notes import CONTROL, form_notes
 from .pieces.rank_axis import place, rank_axis
 from .pieces.text_tokens import COLOURS, PUBLISHED_NOTE, TOOLTIP, text_notes, text_tokens
-from .pieces.theme import LINE_HEIGHT, TINT, beside, figure, nothing_to_show, sized
+from .pieces.theme import GREY, LINE_HEIGHT, TINT, beside, figure, nothing_to_show, sized
 
 _WIDTH = 400
 _SHAPES = dict(zip(COLOURS, ("circle", "square", "triangle-up", "diamond", "cross"), strict=True))
@@ -18,6 +23,53 @@ _SHAPES = dict(zip(COLOURS, ("circle", "square", "triangle-up", "diamond", "cros
 # In a browser: the line under the pointer, and the token that was clicked, in all panels.
 _OVER = alt.selection_point(name="over", fields=["position"], on="pointerover", clear="pointerout")
 _PICKED = alt.selection_point(name="picked", fields=["position"])
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What tokens are compared with, by layer.
+
+    Attributes
+    ----------
+    chance: low, value and high of random pairs.
+    control: position, layer and value of the same tokens with random weights.
+    pairs: whether chance is of the states of one token with what belongs to another.
+    """
+
+    chance: pl.DataFrame | None = None
+    control: pl.DataFrame | None = None
+    pairs: bool = True
+
+    def mapped(self, function: Callable[[Any], float]) -> Reference:
+        """The same of a function of the values, which keeps their order."""
+        columns = pl.col("^(low|value|high)$").map_elements(function, return_dtype=pl.Float64)
+        chance, control = (
+            None if part is None else part.with_columns(columns)
+            for part in (self.chance, self.control)
+        )
+        return replace(self, chance=chance, control=control)
+
+    @property
+    def values(self) -> list[float]:
+        parts = [part for part in (self.chance, self.control) if part is not None]
+        columns = (part[n] for part in parts for n in ("low", "high", "value") if n in part.columns)
+        return [value for column in columns for value in column.drop_nulls().drop_nans()]
+
+    @property
+    def notes(self) -> list[str]:
+        """What its lines are."""
+        found = []
+        if self.chance is not None:
+            found.append(
+                "Grey band, dotted line: middle 80 % and median of random tokens of the baseline's "
+                + ("texts, each with another token in its place." if self.pairs else "texts.")
+            )
+        if self.control is not None:
+            found.append(f"Dashed grey: the same tokens with {CONTROL}, before any training.")
+        return found
+
+
+NO_REFERENCE = Reference()
 
 
 @dataclass(frozen=True)
@@ -30,49 +82,73 @@ class _Measure:
     high: float
     axis: alt.Axis
     reverse: bool = False
+    reference: Reference = NO_REFERENCE
 
 
 def similarity_layers(
-    ranks: pl.DataFrame, *, show: str, title: str, row: str = "embedding"
+    ranks: pl.DataFrame,
+    *,
+    show: str,
+    title: str,
+    row: str = "embedding",
+    form: str = "cosine",
+    reference: Reference = NO_REFERENCE,
 ) -> alt.TopLevelMixin:
     """Cosine of each token of a text with its own embedding, a line per token.
 
     `ranks` is the table of that name of one model and checkpoint, `show` the label of the text,
-    `row` a key of `MATRICES`.
+    `row` a key of `MATRICES`, `form` one of `VALUES`, which the column `cosine` is of.
     What the published formula gives, if the table has it, is a panel of its own. In a browser the
     line under the pointer is thick, and a click on a line or a label makes the others faint.
     """
     tokens = text_tokens(ranks, show)
-    values = [0.0, *tokens["cosine"].drop_nulls(), *tokens["published_cosine"].drop_nulls()]
+    columns = (tokens[name].drop_nulls() for name in ("cosine", "published_cosine"))
+    values = [0.0, *itertools.chain(*columns), *reference.values]
     low, high = min(values), max(*values, min(values) + 0.2)
     room = 0.04 * (high - low)
     axis = alt.Axis(tickCount=6)
-    measure = _Measure("cosine", f"cosine with own {row}", low - room, high + room, axis)
-    return _figure(ranks, tokens, measure, [], show=show, title=title, row=row)
+    name = f"{VALUES[form]} with own {row}"
+    measure = _Measure("cosine", name, low - room, high + room, axis, reference=reference)
+    return _figure(ranks, tokens, measure, form_notes([form]), show=show, title=title, row=row)
 
 
 def rank_layers(
-    ranks: pl.DataFrame, *, show: str, title: str, row: str = "embedding"
+    ranks: pl.DataFrame,
+    *,
+    show: str,
+    title: str,
+    row: str = "embedding",
+    form: str = "cosine",
+    reference: Reference = NO_REFERENCE,
 ) -> alt.TopLevelMixin:
     """Rank of each token's own embedding, on an axis of log(1 + rank): rank 0 is on top.
 
     Otherwise as `similarity_layers`, so that up is closer in both.
     """
     tokens = text_tokens(ranks, show)
-    places = [*tokens["place"].drop_nulls(), *tokens["published_place"].drop_nulls()]
-    high = max([place(1), *places])
+    reference = reference.mapped(place)
+    columns = (tokens[name].drop_nulls() for name in ("place", "published_place"))
+    high = max([place(1), *itertools.chain(*columns), *reference.values])
     room = 0.04 * high
     axis = rank_axis(0, high)
-    measure = _Measure("place", f"rank of own {row}", -room, high + room, axis, reverse=True)
+    name = f"rank of own {row}"
+    measure = _Measure("place", name, -room, high + room, axis, reverse=True, reference=reference)
     notes = [
         "Rank: how many vocabulary entries are closer to the state than the token's own "
-        f"{row}. At the top, rank 0, none is; the axis is that of log(1 + rank)."
+        f"{row}. At the top, rank 0, none is; the axis is that of log(1 + rank).",
+        *(form_notes([form]) if form != "scaled" else []),  # which has the same order
     ]
     return _figure(ranks, tokens, measure, notes, show=show, title=title, row=row)
 
 
 def token_layers(
-    tokens: pl.DataFrame, column: str, *, name: str, notes: list[str], title: str
+    tokens: pl.DataFrame,
+    column: str,
+    *,
+    name: str,
+    notes: list[str],
+    title: str,
+    reference: Reference = NO_REFERENCE,
 ) -> alt.TopLevelMixin:
     """Any number of each token at each layer, a line per token.
 
@@ -81,9 +157,11 @@ def token_layers(
     values = tokens[column].drop_nulls().to_list()
     if not values:
         return nothing_to_show(title)
-    room = 0.04 * (max(values) - min(values)) or 0.1
+    values += reference.values
+    low, high = min(values), max(values)
+    room = 0.04 * (high - low) or 0.1
     axis = alt.Axis(tickCount=6)
-    measure = _Measure(column, name, min(values) - room, max(values) + room, axis)
+    measure = _Measure(column, name, low - room, high + room, axis, reference=reference)
     return _drawn({None: tokens}, measure, [*notes, *_token_notes(tokens, column)], title)
 
 
@@ -114,6 +192,7 @@ def _drawn(
     parts: Mapping[str | None, pl.DataFrame], measure: _Measure, notes: list[str], title: str
 ) -> alt.TopLevelMixin:
     """A panel for each tokens frame, by its name; all have the same tokens."""
+    notes = [*notes, *measure.reference.notes]
     tokens = next(iter(parts.values()))
     last: int = tokens.select(pl.col("layer").max()).item()
     height = max(300, (LINE_HEIGHT + 1) * tokens["position"].n_unique())
@@ -172,6 +251,7 @@ def _panel(
     lines = alt.Chart(tokens, name=f"lines_{index}").mark_line(strokeCap="butt")
     layers = [
         *([level(y)] if measure.low <= 0 <= measure.high else []),
+        *_reference(measure, x, y),
         lines.encode(
             x=x, y=y, color=TINT, detail=alt.Detail("position:N"), strokeWidth=width, opacity=seen
         ),
@@ -184,6 +264,23 @@ def _panel(
         targets(alt.Chart(known).encode(x=x, y=y), tooltip, size=90),
     ]
     return sized(layers, _WIDTH, height, title)
+
+
+def _reference(measure: _Measure, x: alt.X, y: alt.Y) -> list[alt.Chart]:
+    """Chance as a band with a line, and a line for each control."""
+    chance, control = (
+        None if part is None else part.rename({"value": measure.column})
+        for part in (measure.reference.chance, measure.reference.control)
+    )
+    layers = []
+    if chance is not None:
+        band = bands(chance.with_columns(colour=pl.lit(GREY)), x, y, opacity=0.16, detail=[])
+        line = alt.Chart(chance).mark_line(color=GREY, strokeWidth=1.2, strokeDash=[1.5, 2.5])
+        layers += [*band, line.encode(x=x, y=y)]
+    if control is not None:
+        line = alt.Chart(control).mark_line(color=GREY, strokeWidth=1.2, strokeDash=[5, 3])
+        layers.append(line.encode(x=x, y=y, detail=alt.Detail("position:N")))
+    return layers
 
 
 def _ends(tokens: pl.DataFrame) -> alt.Chart:

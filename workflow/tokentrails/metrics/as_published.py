@@ -14,12 +14,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from jaxtyping import Float32
 
 from ..errors import TokentrailsError
-from ..files.states import StatesReader
+from ..files.states import Layer
 from ..network.checkpoint import Checkpoint
 
 ROBERTA_LIKE = ("bert", "roberta")
@@ -108,8 +109,14 @@ def published_resid_mid(
     return x + (block.output(joined) if corrected else block.output.as_published(joined))
 
 
+class Layers(Protocol):
+    """What gives states at a place, such as a `StatesReader`."""
+
+    def layer(self, site: str, layer: int) -> Layer: ...
+
+
 def published_states(
-    states: StatesReader, labels: Sequence[str], checkpoint: Checkpoint
+    states: Layers, labels: Sequence[str], checkpoint: Checkpoint
 ) -> Callable[[int], Float32[np.ndarray, "n d"]]:
     """A function that gives `published_resid_mid` of a block for every token of every text.
 
