@@ -10,9 +10,10 @@ import pyarrow as pa
 import pytest
 import tiny
 import torch
+from config_files import refused
 from conftest import local_source
 from safetensors.torch import load_file
-from tiny import CONFIGS, ENCODERS, MORE
+from tiny import CONFIGS, ENCODERS, EXPERTS, MORE
 from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
 
 from tokentrails.errors import TokentrailsError
@@ -61,9 +62,9 @@ VARIANTS = {
 """What a configuration may ask for besides the sizes, by name."""
 
 WINDOWS = (
-    dict.fromkeys(("mistral", "starcoder2", "phi3"), "8 8 8")
+    dict.fromkeys(("mistral", "mixtral", "starcoder2", "phi3"), "8 8 8")
     | dict.fromkeys(("gemma3_text", "gemma3_text, capped", "smollm3", "ministral"), "8 8 -")
-    | dict.fromkeys(("cohere2", "olmo3", "exaone4"), "8 8 -")
+    | dict.fromkeys(("cohere2", "olmo3", "exaone4", "gpt_oss"), "8 8 -")
     | dict.fromkeys(("gemma2", "gemma2, uncapped"), "8 - 8")
     | dict.fromkeys(("qwen2, window", "gpt_neo"), "- 8 8")
     | dict.fromkeys(("modernbert", "modernbert, biases"), "4 4 -")
@@ -172,7 +173,9 @@ def weights_of_attention(heads, x_hat):
     logits = direct_logits(heads, x_hat)
     if heads.softcap is not None:
         logits = heads.softcap * torch.tanh(logits / heads.softcap)
-    return logits.masked_fill(~heads.visible(len(x_hat)), -torch.inf).softmax(-1)
+    weights = logits.masked_fill(~heads.visible(len(x_hat)), -torch.inf).exp()
+    sinks = 0 if heads.sinks is None else heads.sinks.exp()[:, None, None]
+    return weights / (weights.sum(-1, keepdim=True) + sinks)
 
 
 def assert_adds_up(layer, block, run):
@@ -183,6 +186,8 @@ def assert_adds_up(layer, block, run):
     messages = block.heads.messages(x_hat).product()
     total = torch.einsum("hij,hjd->id", run.attention[layer], messages) + block.heads.b_O
     torch.testing.assert_close(block.attention_post_norm(total), run.attention_out[layer], **CLOSE)
+    if block.dense_mlp is None:
+        return
     mlp_input = block.mlp_input(run.resid[layer], run.resid_mid[layer])
     output = block.mlp.activations(mlp_input) @ block.mlp.W_out + block.mlp.b_out
     torch.testing.assert_close(block.mlp_post_norm(output), run.mlp_out[layer], **CLOSE)
@@ -293,10 +298,12 @@ def test_what_each_architecture_has(taken):
     assert those(lambda p: p.logits_factor != 1) == ["granite", "cohere", "cohere2"]
     normed = those(lambda p: not isinstance(p.blocks[0].heads.query_norm, torch.nn.Identity))
     assert {family(kind) for kind in normed} == {
-        *("qwen3", "gemma3_text", "apertus", "olmo2", "olmo3", "exaone4")
+        *("qwen3", "gemma3_text", "apertus", "olmo2", "olmo3", "exaone4", "qwen3_moe", "olmoe")
     }
     together = those(lambda p: isinstance(p.blocks[0].heads.query_norm, AcrossHeads))
-    assert together == ["olmo2", "olmo3", "olmo2, grouped"]
+    assert together == ["olmo2", "olmo3", "olmoe", "olmo2, grouped"]
+    assert those(lambda p: p.blocks[0].dense_mlp is None) == list(EXPERTS)
+    assert those(lambda p: p.blocks[0].heads.sinks is not None) == ["gpt_oss"]
     assert those(lambda p: p.blocks[0].heads.softcap) == ["gemma2"]
     assert those(lambda p: p.logits_softcap) == ["gemma2", "gemma3_text, capped"]
     for kind in KINDS:
@@ -580,3 +587,8 @@ def test_texts_of_a_tokens_table():
     assert [text.token_ids for text in texts] == [[5, 6], [7], [8, 9, 8]]
     assert [text.tokens for text in texts] == [["x", "y"], ["z"], ["u", "v", "u"]]
     assert whole_texts(table.slice(0, 0)) == []
+
+
+def test_neurons_of_experts_are_refused_by_name(taken):
+    with refused("experts", "leave neurons out"):
+        _ = taken("mixtral")[3].blocks[0].mlp

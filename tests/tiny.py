@@ -64,6 +64,7 @@ CONFIGS = {
 
 _PAIRS = {**_COMMON, "num_key_value_heads": 2}
 _SLIDING = {"sliding_window": 8}
+_EXPERTS = {"num_experts": 4, "num_experts_per_tok": 2}
 _TYPES = {"layer_types": ["sliding_attention", "sliding_attention", "full_attention"]}
 MORE = {
     "gemma": _GROUPED,
@@ -109,6 +110,15 @@ MORE = {
         "attention_types": [[["global", "local", "local"], 1]],
         "window_size": 8,
     },
+    "mixtral": {**_GROUPED, "num_local_experts": 4, **_SLIDING},
+    "qwen3_moe": {
+        **_GROUPED,
+        "num_experts": 4,
+        "num_experts_per_tok": 2,
+        "moe_intermediate_size": 16,
+    },
+    "olmoe": {**_PAIRS, "num_experts": 4, "num_experts_per_tok": 2},
+    "gpt_oss": {**_GROUPED, **_SLIDING, **_TYPES, "num_local_experts": 4},
     "xlm-roberta": _COMMON,
     "camembert": _COMMON,
     "data2vec-text": _COMMON,
@@ -120,6 +130,7 @@ MORE = {
 CONTEXT = {"gpt2": "n_positions", "gptj": "n_positions"}
 BYTE_LEVEL = ("gpt2", "gpt_neox", "qwen2", "qwen3", "opt", "roberta")
 WORD_PIECE = ("bert", "distilbert", "electra")
+EXPERTS = ("mixtral", "qwen3_moe", "olmoe", "gpt_oss")
 ROBERTA_LIKE = ("roberta", "xlm-roberta", "camembert", "data2vec-text")
 ENCODERS = ("bert", "distilbert", "electra", "modernbert", *ROBERTA_LIKE)
 

@@ -36,12 +36,13 @@ as, and there the name is the key of its title.
 
 ## Models
 
-Families by the `model_type` of a model's `config.json`. Every analysis is exact in all of them: the
-tests add heads, neurons and norms up to each model's own states and logits. So does the workflow
-when it prepares a model: its first block, the middle one and the last run a short text, and their
-errors stand in `provenance.json`, under `self_check`. Where branches do not add up to a block, the
-model is refused; where heads, neurons or logits do not, they are (`grade: states`). Other families
-are refused by name before anything is downloaded.
+Families by the `model_type` of a model's `config.json`. Every analysis is exact in all of them,
+but that neurons of experts are not listed: the tests add heads, neurons and norms up to each
+model's own states and logits. So does the workflow when it prepares a model: its first block, the
+middle one and the last run a short text, and their errors stand in `provenance.json`, under
+`self_check`. Where branches do not add up to a block, the model is refused; where heads, neurons
+or logits do not, they are (`grade: states`). Other families are refused by name before anything
+is downloaded.
 
 {models}
 """
@@ -64,7 +65,7 @@ def manual() -> str:
             (_figure(row) for row in CATALOGUE.figures.values()),
         ),
         models=_table(
-            ("`model_type`", "models", "kind", "positions", "sites"),
+            ("`model_type`", "models", "kind", "positions", "sites", "neurons"),
             (_model(ARCHITECTURES[name]) for name in sorted(ARCHITECTURES)),
         ),
     )
@@ -87,7 +88,8 @@ def _figure(row: Figure) -> Sequence[str]:
 def _model(row: Architecture) -> Sequence[str]:
     kind = "decoder" if row.causal else "encoder"
     positions = "learned" if row.position_embedding else "rotary"
-    return _code([row.model_type]), row.family, kind, positions, _code(row.sites)
+    neurons = "no: experts" if row.mlp.experts else "yes"
+    return _code([row.model_type]), row.family, kind, positions, _code(row.sites), neurons
 
 
 def _code(names: Iterable[str]) -> str:

@@ -104,11 +104,11 @@ def operations(tokens: pa.Table, choices: Sequence[Choice], parts: Parts) -> flo
     A run begins at the block of what is ablated, so it is half of one on average.
     """
     block = parts.blocks[0]
-    heads, mlp = block.heads, block.mlp
-    weights = sum(
-        x.numel() for x in (heads.W_Q, heads.W_K, heads.W_V, heads.W_O, mlp.W_in, mlp.W_out)
-    )
-    weights += 0 if mlp.W_gate is None else mlp.W_gate.numel()
+    heads, mlp = block.heads, block.dense_mlp
+    matrices = [heads.W_Q, heads.W_K, heads.W_V, heads.W_O]
+    if mlp is not None:  # of experts it is not known how many run
+        matrices += [mlp.W_in, mlp.W_out, *([] if mlp.W_gate is None else [mlp.W_gate])]
+    weights = sum(matrix.numel() for matrix in matrices)
     vocabulary = 0 if parts.unembedding is None else parts.unembedding.numel()
     runs = len(choices) * (weights * len(parts.blocks) / 2 + vocabulary)
     return 2.0 * tokens.num_rows * runs

@@ -108,9 +108,10 @@ def errors_of(checkpoint: Checkpoint) -> dict[str, float]:
         results = run.attention[layer] @ block.heads.values(x_hat)
         total = torch.einsum("hid,hde->ie", results, block.heads.W_O) + block.heads.b_O
         compare("heads", block.attention_post_norm(total), run.attention_out[layer])
-        neurons = block.mlp.activations(block.mlp_input(x, mid))
-        output = neurons @ block.mlp.W_out + block.mlp.b_out
-        compare("neurons", block.mlp_post_norm(output), run.mlp_out[layer])
+        if block.dense_mlp is not None:
+            neurons = block.mlp.activations(block.mlp_input(x, mid))
+            output = neurons @ block.mlp.W_out + block.mlp.b_out
+            compare("neurons", block.mlp_post_norm(output), run.mlp_out[layer])
     logits = parts.logits(run.resid[-1])
     if logits is not None:
         compare("logits", logits, model(torch.tensor([ids])).logits[0])
@@ -127,9 +128,7 @@ def _weights(heads: Heads, x_hat: Float[Tensor, "t d"]) -> Float[Tensor, "heads 
         z = (patterns.product() @ x_hat.mT + bias[..., None]) / keys[:, None]
         query = torch.arange(max(offset, 0), n + min(offset, 0))
         logits[:, query, query - offset] = z[:, query, query - offset]
-    if heads.softcap is not None:
-        logits = heads.softcap * torch.tanh(logits / heads.softcap)
-    return logits.masked_fill(~heads.visible(n), -torch.inf).softmax(-1)
+    return heads.weights(logits)
 
 
 def _text(checkpoint: Checkpoint, rows: int) -> list[int]:

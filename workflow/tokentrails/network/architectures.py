@@ -25,6 +25,7 @@ class Attention:
     fused: how the outputs of one module lie that gives queries, keys and values. `parts`: all
         queries, then all keys, then all values; `heads`: all of the first head, then of the next.
     rotated_pairs: whether rotations are of neighbouring dimensions, and not of two halves.
+    rotary_once: whether the rotary module gives one cosine for both dimensions of a rotation.
     rotated_windows_only: whether blocks that see the whole text do not rotate.
     window_key: configuration key of the window of all blocks that are not said to see the whole
         text; None where their modules know it, or there is none.
@@ -42,6 +43,7 @@ class Attention:
     output: str
     fused: Literal["parts", "heads"] | None = None
     rotated_pairs: bool = False
+    rotary_once: bool = False
     rotated_windows_only: bool = False
     window_key: str | None = None
     capped: bool = False
@@ -62,6 +64,8 @@ class Mlp:
         and inputs, in this order, is named twice.
     activation: the function; of the gate where there is one.
     post_norm: norm of the output before it is added.
+    experts: whether it is several MLPs, of which a router chooses; only `output` is then there, the
+        module of all.
     """
 
     input: str
@@ -69,6 +73,7 @@ class Mlp:
     activation: str
     gate: str | None = None
     post_norm: str | None = None
+    experts: bool = False
 
 
 @dataclass(frozen=True)
@@ -212,6 +217,7 @@ _LLAMA_ATTENTION = _attention("self_attn", "q_proj k_proj v_proj o_proj", norm="
 _LLAMA_MLP = Mlp("mlp.up_proj", "mlp.down_proj", "mlp.act_fn", gate="mlp.gate_proj")
 _PLAIN_MLP = replace(_LLAMA_MLP, gate=None)
 _FUSED_MLP = Mlp("mlp.gate_up_proj", "mlp.down_proj", "mlp.activation_fn", gate="mlp.gate_up_proj")
+_EXPERTS = Mlp("", "mlp", "", experts=True)
 _WINDOWED = replace(_LLAMA_ATTENTION, window_key="sliding_window")
 _PAIRED = replace(_LLAMA_ATTENTION, rotated_pairs=True)
 _NORMED_ATTENTION = replace(
@@ -401,6 +407,28 @@ ARCHITECTURES = {
             family="GLM-4 (2025)",
             attention=replace(_PAIRED, post_norm="post_self_attn_layernorm"),
             mlp=replace(_FUSED_MLP, post_norm="post_mlp_layernorm"),
+        ),
+        replace(_LLAMA, model_type="mixtral", family="Mixtral", attention=_WINDOWED, mlp=_EXPERTS),
+        replace(
+            _LLAMA,
+            model_type="qwen3_moe",
+            family="Qwen 3 (experts)",
+            attention=_NORMED_ATTENTION,
+            mlp=_EXPERTS,
+        ),
+        replace(
+            _LLAMA,
+            model_type="olmoe",
+            family="OLMoE",
+            attention=_NORMED_ATTENTION,
+            mlp=_EXPERTS,
+        ),
+        replace(
+            _LLAMA,
+            model_type="gpt_oss",
+            family="gpt-oss",
+            attention=replace(_LLAMA_ATTENTION, rotary_once=True),
+            mlp=_EXPERTS,
         ),
         _COHERE,
         replace(

@@ -30,18 +30,20 @@ class Rotary:
     ----------
     options: what else that module asks for: the type of the block, where rotations differ by it.
     pairs: whether neighbouring dimensions are rotated, and not those of the two halves.
+    once: whether the module gives a cosine for both dimensions that are rotated together.
     """
 
     module: nn.Module
     options: Mapping[str, str] = field(default_factory=dict)
     pairs: bool = False
+    once: bool = False
 
     def __call__(
         self, x: Float[Tensor, "... t d_head"], positions: Int[Tensor, " t"]
     ) -> Float[Tensor, "... t d_head"]:
         """Rotate queries or keys; dimensions beyond the rotary ones stay as they are."""
         given = self.module(x, positions[None].to(x.device), **self.options)
-        cos, sin = (self._by_pair(part[0]) for part in given)
+        cos, sin = (self._each(part[0]) for part in given)
         rotary, rest = x[..., : cos.shape[-1]], x[..., cos.shape[-1] :]
         if self.pairs:
             turned = torch.stack((-rotary[..., 1::2], rotary[..., ::2]), dim=-1).flatten(-2)
@@ -50,8 +52,10 @@ class Rotary:
             turned = torch.cat((-second, first), dim=-1)
         return torch.cat((rotary * cos + turned * sin, rest), dim=-1)
 
-    def _by_pair(self, part: Float[Tensor, "t d_rotary"]) -> Float[Tensor, "t d_rotary"]:
-        """Some modules give halves to models that rotate pairs, which put them in order."""
+    def _each(self, part: Float[Tensor, t * n]) -> Float[Tensor, "t d_rotary"]:
+        """A number for each dimension; some modules give halves to models that rotate pairs."""
+        if self.once:
+            return torch.cat([part, part], dim=1)
         if not self.pairs or torch.equal(part[:, ::2], part[:, 1::2]):
             return part
         return part[:, : part.shape[1] // 2].repeat_interleave(2, dim=1)
@@ -98,6 +102,7 @@ class Heads:
     causal: whether a query sees only its own token and those before it.
     window: how many tokens a query sees, its own the last, and where attention is not causal so
         many to either side; None without such a limit.
+    sinks: a further logit of each head, whose share of attention goes to no token (gpt-oss).
     """
 
     W_Q: Float[Tensor, "heads d d_head"]
@@ -116,6 +121,7 @@ class Heads:
     rotary: Rotary | None
     causal: bool = True
     window: int | None = None
+    sinks: Float[Tensor, " heads"] | None = None
 
     def visible(self, n: int) -> Bool[Tensor, "n n"]:
         """Which keys (columns) each query of a text of n tokens may attend to."""
@@ -124,6 +130,16 @@ class Heads:
             seen = seen.tril()
             return seen if self.window is None else seen.triu(1 - self.window)
         return seen if self.window is None else seen.triu(-self.window).tril(self.window)
+
+    def weights(self, logits: Float[Tensor, "heads t t"]) -> Float[Tensor, "heads t t"]:
+        """Attention from query (row) to key, after cap, mask and softmax."""
+        if self.softcap is not None:
+            logits = self.softcap * torch.tanh(logits / self.softcap)
+        logits = logits.masked_fill(~self.visible(logits.shape[-1]), -torch.inf)
+        if self.sinks is None:
+            return logits.softmax(-1)
+        sinks = self.sinks[:, None, None].expand(-1, logits.shape[1], 1)
+        return torch.cat([logits, sinks], dim=-1).softmax(-1)[..., :-1]
 
     def queries(self, x_hat: Float[Tensor, "t d"]) -> Float[Tensor, "heads t d_head"]:
         """Queries as they enter the logits, but not rotated."""
@@ -197,6 +213,7 @@ class Heads:
             rotary=_rotary(attention, model, architecture),
             causal=architecture.causal,
             window=_window(attention, model, names),
+            sinks=getattr(attention, "sinks", None),
         )
 
 
@@ -233,7 +250,8 @@ def _rotary(attention: nn.Module, model: nn.Module, architecture: Architecture) 
         return None
     module = model.get_submodule(architecture.rotary)
     by_type = "layer_type" in signature(module.forward).parameters
-    return Rotary(module, {"layer_type": kind} if by_type else {}, pairs)
+    once = architecture.attention.rotary_once
+    return Rotary(module, {"layer_type": kind} if by_type else {}, pairs, once)
 
 
 def _window(attention: nn.Module, model: nn.Module, names: Attention) -> int | None:

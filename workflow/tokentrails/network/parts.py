@@ -79,7 +79,7 @@ class Block:
 
     Attributes
     ----------
-    heads, mlp: what attention and MLP are made of.
+    heads, dense_mlp: what attention and MLP are made of; None for an MLP of experts.
     attention_norm: LN_l; the identity in post-norm encoders.
     mlp_norm: the norm that the MLP reads through; in post-norm encoders the same as
         `sum_norm_attention`, since that is what lies between `resid_mid` and the MLP.
@@ -90,7 +90,7 @@ class Block:
     """
 
     heads: Heads
-    mlp: Mlp
+    dense_mlp: Mlp | None
     attention_norm: Norm
     mlp_norm: Norm
     attention_post_norm: Norm
@@ -98,6 +98,17 @@ class Block:
     sum_norm_attention: Norm
     sum_norm_mlp: Norm
     parallel: bool
+
+    @property
+    def mlp(self) -> Mlp:
+        """Raises a `TokentrailsError` for an MLP of experts."""
+        if self.dense_mlp is None:
+            raise TokentrailsError(
+                "the MLPs of this model are experts, whose neurons this version does not list",
+                hint="leave neurons out of the analyses; heads, evolution, attribution and "
+                "ablation are of the whole MLP.",
+            )
+        return self.dense_mlp
 
     def mlp_input(
         self, resid: Float[Tensor, "t d"], resid_mid: Float[Tensor, "t d"]
@@ -115,7 +126,7 @@ class Block:
 
         return cls(
             heads=Heads.from_block(block, model, architecture),
-            mlp=Mlp.from_block(block, architecture),
+            dense_mlp=None if architecture.mlp.experts else Mlp.from_block(block, architecture),
             attention_norm=norm_at(block, architecture.attention.norm),
             mlp_norm=norm_at(block, architecture.mid if architecture.mlp_norm else None),
             attention_post_norm=after(architecture.attention.post_norm),
