@@ -648,8 +648,11 @@ def test_a_query_that_takes_too_much_ends_alone(tmp_path):
         ("SELECT unit AS value FROM t", 0, ("longer than 0 s",)),
     ):
         queries = Queries({"t": tmp_path / "t.parquet"}, seconds, memory=4 * 1024**3)
-        with queries as query, refused("here: ", *parts):
-            query(sql, {"t": "t"}, MODEL, "here")
+        with queries as query:
+            with refused("here: ", *parts):
+                query(sql, {"t": "t"}, MODEL, "here")
+            if seconds:
+                assert query("SELECT MAX(unit) AS m FROM t", {"t": "t"}, MODEL, "").item() > 0
 
 
 def test_a_query_in_a_process_of_its_own_gives_what_it_gives_here(tmp_path):
@@ -809,6 +812,7 @@ def evaluated(tmp_path, *claims, models=("m",), **more):
     file = load_claims(claims_file(tmp_path, *claims, **more), TABLES)
     run = run_with([(claim.id, claim.tables) for claim in file.claims], models)
     found = measured_claims(file.claims, run, BOOTSTRAP)
+    run.refuse()
     return claims_table(found, run, 0.95, provenance={"x": "y"}), found, file, run
 
 
@@ -941,7 +945,9 @@ def quoted(tmp_path, sql, **more):
     file = load_claims(claims_file(tmp_path, {}, numbers=[entry]), TABLES)
     run = run_with([("n", file.numbers[0].tables)], ("m", "n"))
     nothing = claims_table([], run, 0.95, provenance={})
-    return json.loads(numbers(nothing, file.numbers, run))["numbers"]["n"]
+    made = json.loads(numbers(nothing, file.numbers, run))["numbers"]["n"]
+    run.refuse()
+    return made
 
 
 def test_a_number_may_have_many_values_each_with_its_key(tmp_path):
@@ -1002,6 +1008,36 @@ def test_values_that_cannot_be_told_apart_are_refused(tmp_path, sql):
 def test_a_bad_claims_file_is_refused_in_one_message(tmp_path, claim, parts):
     with refused("claims.yaml, line ", *parts):
         load_claims(claims_file(tmp_path, claim), TABLES)
+
+
+def test_all_formulas_that_fail_are_named_in_one_message(tmp_path):
+    sql = "SELECT label AS unit, {} AS value FROM identity"
+    bad = [{"as_published": sql.format(name)} for name in "ab"]
+    entry = {"name": "n", "meaning": "m", "tables": {"identity": "*/identity"}}
+    file = load_claims(
+        claims_file(tmp_path, bad[0], {}, bad[1], numbers=[entry | {"sql": sql.format("c")}]),
+        TABLES,
+    )
+    run = run_with([(each.id, each.tables) for each in file.claims], ("m", "n"))
+    run.sources["n"] = run.sources["claim-1"]
+    table = claims_table(measured_claims(file.claims, run, BOOTSTRAP), run, 0.95, provenance={})
+    numbers(table, file.numbers, run)
+    with pytest.raises(TokentrailsError, match="3 formulas of the claims file fail") as caught:
+        run.refuse()
+    lines = str(caught.value).splitlines()[1:]
+    for line, where, name in zip(
+        lines, ("(claim-0), as", "(claim-2), as", "(n)"), "abc", strict=False
+    ):
+        assert where in line and f'column "{name}"' in line and "Columns of identity: " in line
+    assert len(lines) == 4 and "claim-1" not in str(caught.value)
+
+
+def test_what_is_wrong_with_several_claims_is_said_at_once(tmp_path):
+    bad = [{"as_published": "DROP TABLE identity"}, {}, {"tables": {"identity": "*/identiy"}}]
+    with pytest.raises(TokentrailsError, match="2 claims or numbers are not") as caught:
+        load_claims(claims_file(tmp_path, *bad), TABLES)
+    parts = ("claims[0].as_published: the formula is no query", "claims[2].tables.identity: no an")
+    assert all(part in str(caught.value) for part in parts)
 
 
 def test_an_id_used_twice_is_refused(tmp_path):

@@ -108,10 +108,12 @@ def test_a_claim_about_an_experiment_that_is_not_run_says_so(done, tmp_path):
 def test_what_is_wrong_with_a_claim_is_said_in_one_message(done, tmp_path):
     folder = copy_of(done, tmp_path)
     broken = CLAIM | {"as_published": "SELECT label AS unit, cosin AS value FROM identity"}
-    write_yaml(folder / "config/mine.yaml", {"claims": [broken]})
+    other = broken | {"id": "other", "as_published": "SELECT cosine AS value FROM identity"}
+    write_yaml(folder / "config/mine.yaml", {"claims": [broken, other]})
     one_message(
         snakemake(folder, "claims", *ONE_THREAD),
         *("config/mine.yaml, line ", "identity-gone", "as_published", "cosin", "cosine"),
+        *("2 formulas of the claims file fail", "(other)", "no column 'unit'"),
     )
     write_yaml(folder / "config/mine.yaml", {"claims": [CLAIM | {"claimd": 1}]})
     one_message(snakemake(folder, "-n"), "config/mine.yaml", "claimd")

@@ -153,6 +153,7 @@ def judged(*ids: str, **tables: pl.DataFrame) -> tuple[dict[str, str], pl.DataFr
 
     run = Run({"m": model_table("m", "main", 1, {"architecture": "gpt2"})}, sources, query)
     found = measured_claims(claims, run, Bootstrap(1000, 0.95, 0))
+    run.refuse()
     table = frame(claims_table(found, run, 0.95, provenance={}))
     verdicts = dict(table.select("claim", "verdict").iter_rows())
     assert verdicts.keys() == set(ids)

@@ -59,6 +59,7 @@ with job(snakemake):
         table = claims_table(found, run, statistics.bootstrap.confidence, provenance=provenance)
         forms = forms_table(found, provenance=provenance)
         quoted = numbers(table, file.numbers, run)
+        run.refuse()
     write_table(table, output.table, output.csv)
     write_table(forms, output.forms, output.forms_csv)
     write_text(output.page, claims_page(table, forms, file, statistics.bootstrap.confidence))

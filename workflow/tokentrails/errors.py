@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 
@@ -21,6 +21,25 @@ class TokentrailsError(Exception):
         self.problem, self.where, self.hint = problem, where, hint
         prefix = f"{where}: " if where is not None else ""
         super().__init__(f"{prefix}{problem}\nHint: {hint}")
+
+
+_MOST = 20
+
+
+def refuse_all(errors: Sequence[TokentrailsError], what: str) -> None:
+    """Raise what was found wrong, in one message; nothing where nothing was.
+
+    Parameters
+    ----------
+    what: they are, in the plural.
+    """
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        lines = [f"\n- {each.where}: {each.problem} ({each.hint})" for each in errors[:_MOST]]
+        more = len(errors) - len(lines)
+        lines += [f"\n- and {more} more"] if more else []
+        raise TokentrailsError(f"{len(errors)} {what}:{''.join(lines)}", hint="mend each of them.")
 
 
 def is_disk_full(error: BaseException) -> bool:

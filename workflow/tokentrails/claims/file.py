@@ -8,6 +8,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
+from ..errors import TokentrailsError, refuse_all
 from ..files.schema import check, closest, schema, with_defaults
 from ..files.yaml_file import Where, YamlFile
 from ..settings import build
@@ -164,7 +165,7 @@ def load_claims(path: str | Path, metrics: Collection[str]) -> ClaimsFile:
 
     Raises
     ------
-    TokentrailsError: for the first thing that is wrong.
+    TokentrailsError: for the first thing that is wrong with its form, or for all formulas that are.
     """
     file = YamlFile(path)
     check(file.data, "claims", file.where)
@@ -177,15 +178,20 @@ def load_claims(path: str | Path, metrics: Collection[str]) -> ClaimsFile:
         if number["name"] in claims:  # the tables of both are found by one name
             where = Where(file.where) / "numbers" / index / "name"
             raise where.error(f"a claim has the id {number['name']!r}", "rename the number.")
+    problems: list[TokentrailsError] = []
     for section, entries in sections.items():
         for index, entry in enumerate(entries):
             where = Where(file.where) / section / index
-            _check_formulas(entry, where, metrics)
+            try:
+                _check_formulas(entry, where, metrics)
+            except TokentrailsError as error:
+                problems.append(error)
             entry["where"] = f"{where} ({entry.get('id') or entry['name']})"
             entry["tables"] = {
                 name: tuple(map(Spec.parse, _listed(specs)))
                 for name, specs in entry["tables"].items()
             }
+    refuse_all(problems, "claims or numbers are not well-formed")
     return ClaimsFile(
         tuple(map(_claim, sections["claims"])),
         tuple(build(Quoted, entry) for entry in sections["numbers"]),

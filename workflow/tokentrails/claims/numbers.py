@@ -31,11 +31,8 @@ def numbers(claims: pa.Table, quoted: Sequence[Quoted], run: Run) -> str:
     Parameters
     ----------
     claims: the table of claims.
-    quoted: further numbers; a model that lacks a table has none.
-
-    Raises
-    ------
-    TokentrailsError: if a query does not run, or gives several rows without a key of their own.
+    quoted: further numbers; a model that lacks a table has none. What is wrong with one, as several
+        rows without a key of their own, `run` notes.
     """
     tested: dict[str, dict[str, object]] = {}
     rows = [row for row in claims.to_pylist() if row["model"] is not None]
@@ -56,9 +53,10 @@ def _by_model(number: Quoted, run: Run) -> dict[str, object]:
     for model, files in run.sources[number.name].items():
         read = tables_of(number.sql, number.where) & files.keys()
         paths = {name: path for name in read if (path := files[name].path)}
-        if len(paths) == len(read):
-            found = run.query(number.sql, paths, run.models[model], number.where)
-            values[model] = _values(found, number)
+        if len(paths) == len(read) and number.where not in run.problems:
+            with run.noting(number.where):
+                found = run.query(number.sql, paths, run.models[model], number.where)
+                values[model] = _values(found, number)
     return values
 
 

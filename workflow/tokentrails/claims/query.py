@@ -74,9 +74,12 @@ class Queries:
         memory: int | None = None,
     ) -> None:
         self._paths, self._seconds = paths, seconds
+        self._memory = memory or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+        self._start()
+
+    def _start(self) -> None:
         self._connection, theirs = Pipe()
-        memory = memory or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
-        program = f"from {__name__} import serve; serve({theirs.fileno()}, {memory})"
+        program = f"from {__name__} import serve; serve({theirs.fileno()}, {self._memory})"
         self._process = subprocess.Popen(
             [sys.executable, "-c", program],
             pass_fds=[theirs.fileno()],
@@ -93,9 +96,17 @@ class Queries:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._stop()
+
+    def _stop(self) -> None:
         self._connection.close()
         self._process.kill()
         self._process.wait()
+
+    def _restart(self) -> None:
+        """For the next query, after one that the process does not answer."""
+        self._stop()
+        self._start()
 
     def __call__(
         self, sql: str, files: Mapping[str, str], model: pl.DataFrame, where: str
@@ -111,11 +122,13 @@ class Queries:
         try:
             self._connection.send((sql, paths, model, where))
             if not self._connection.poll(self._seconds):
+                self._restart()
                 problem = f"the formula takes longer than {self._seconds:g} s"
                 raise TokentrailsError(problem, where=where, hint=hint)
             answer = self._connection.recv()
         except (EOFError, OSError):
             code = self._process.wait()
+            self._restart()
             raise TokentrailsError(
                 f"the formula ends the process that runs it (code {code}): it needs more memory "
                 "than there is, or is nested too deep",

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from ..errors import TokentrailsError, refuse_all
 from ..files.tables import describe
 from ..statistics.bootstrap import UNITS, Bootstrap
 from ..statistics.forms import MATCHED
@@ -94,12 +96,26 @@ class Run:
     sources: by claim and model, the file of each table.
     query: runs a formula.
     replicates: by the name of each set, its models.
+    problems: by where it stands, what is wrong with a formula that failed; see `refuse`.
     """
 
     models: Mapping[str, pl.DataFrame]
     sources: Mapping[str, Mapping[str, Mapping[str, Source]]]
     query: Query
     replicates: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    problems: dict[str, TokentrailsError] = field(default_factory=dict)
+
+    def refuse(self) -> None:
+        """Raise for all formulas that failed, in one message."""
+        refuse_all([*self.problems.values()], "formulas of the claims file fail")
+
+    @contextmanager
+    def noting(self, where: str) -> Iterator[None]:
+        """Note what is wrong with a formula and go on, so that one hides no other."""
+        try:
+            yield
+        except TokentrailsError as error:
+            self.problems.setdefault(where, error)
 
     def members(self, name: str) -> Sequence[str]:
         """The models of a set of replicates; a model by itself."""
@@ -136,11 +152,7 @@ def measured_claims(claims: Sequence[Claim], run: Run, bootstrap: Bootstrap) -> 
     """Every claim in every model that it is about, sorted by both; one without a model for none.
 
     Of training, one model is a single case: a claim on it is tested in a set of replicates in the
-    place of the models of the set.
-
-    Raises
-    ------
-    TokentrailsError: if a formula does not run.
+    place of the models of the set. What is wrong with a formula, `run` notes.
     """
     found = []
     for claim in claims:
@@ -284,7 +296,9 @@ def _of_model(
     claim: Claim, key: str, sql: str, model: str, run: Run, bootstrap: Bootstrap | None
 ) -> Estimate:
     """The number of one formula; a reason where one of its tables is not made."""
-    where = f"{claim.where}, {key}"
+    where, fails = f"{claim.where}, {key}", Estimate(reason="the formula fails")
+    if where in run.problems:
+        return fails
     files = run.sources[claim.id][model]
     paths = {}
     for name in sorted(tables_of(sql, where) & files.keys()):
@@ -292,11 +306,13 @@ def _of_model(
         if path is None:
             return Estimate(reason=files[name].reason)
         paths[name] = path
-    return estimate(
-        run.query(sql, paths, run.models[model], where),
-        statistic=claim.statistic,
-        difference=claim.difference,
-        bootstrap=bootstrap,
-        stream=claim.id,
-        where=where,
-    )
+    with run.noting(where):
+        return estimate(
+            run.query(sql, paths, run.models[model], where),
+            statistic=claim.statistic,
+            difference=claim.difference,
+            bootstrap=bootstrap,
+            stream=claim.id,
+            where=where,
+        )
+    return fails
