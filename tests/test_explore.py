@@ -43,6 +43,7 @@ from tokentrails.texts.word_classes import word_class
 TEXT = "The boat reached the river bank."
 TOKEN, HOST = "a-token", "127.0.0.1:8765"
 ASKED = {"model": "gpt2", "checkpoint": "main", "text": TEXT, "special_tokens": "default"}
+TEXTS = {"boats": ("none", [("boat", TEXT)]), "words": ("default", [])}
 PLACE = {"positions": [1, 3], "site": "resid", "matrix": "embedding"}
 SENTENCES = [
     f"{who} {did} {what} by the river."
@@ -69,7 +70,7 @@ def explorer(prepared) -> Explorer:
     folders = {name: {"main": prepared[name]} for name in MODELS}
     models = Models(folders, torch.device("cpu"))
     # The control is another model with the same tokenizer.
-    return Explorer(models, {"boats": [("boat", TEXT)]}, BASELINE, {"gpt2": "llama"})
+    return Explorer(models, TEXTS, BASELINE, {"gpt2": "llama"})
 
 
 @pytest.fixture(scope="module")
@@ -426,7 +427,8 @@ def test_tokens_are_told_apart(client):
 def test_choices_are_those_of_the_configuration(client):
     found = answer(client, "choices")
     assert found["models"] == [{"name": name, "checkpoints": ["main"]} for name in MODELS]
-    assert found["texts"] == [{"experiment": "boats", "label": "boat", "text": TEXT}]
+    boats = {"experiment": "boats", "special_tokens": "none", "prompts": [["boat", TEXT]]}
+    assert found["texts"] == [boats]
 
 
 # Memory
@@ -587,7 +589,8 @@ def test_the_saved_experiment_loads(client, tmp_path, monkeypatch, text):
     monkeypatch.chdir(tmp_path)
     more = {"name": "seen", "text": text}
     found = answer(client, "experiment", **more)
-    assert found["written"] is None and not FOLDER.exists()
+    assert found["written"] is False and not FOLDER.exists()
+    assert (found["path"], found["taken"]) == ("config/experiments/seen.yaml", [])
     path = answer(client, "experiment", **more, write=True)["written"]
     assert Path(path).read_text(encoding="utf-8") == found["content"]
     content = load_experiment_file(path)
@@ -598,14 +601,27 @@ def test_the_saved_experiment_loads(client, tmp_path, monkeypatch, text):
     experiment = load_experiment("seen", entry)
     assert (experiment.models, experiment.special_tokens) == (("gpt2",), "default")
     assert experiment.ranks.sites == experiment.sites == ("resid", "resid_mid")
+    assert (experiment.ranks.nearest, experiment.checkpoints) == (NEAREST, "all")
+    assert answer(client, "experiment", **more)["taken"] == ["the file is there already"]
     again = refusal(client, "experiment", **more, write=True)
     assert again == (422, f"{path}: the file is there already")
 
 
 @pytest.mark.parametrize("name", ["", "../seen", "a/b", ".hidden", "a" * 65, "a\n"])
 def test_a_name_that_is_none_is_refused(name):
-    with pytest.raises(TokentrailsError, match="cannot be the name of an experiment"):
+    with pytest.raises(TokentrailsError, match=r"cannot be the name .*\nHint: use the letters a-z"):
         text_file(name, TEXT)
+
+
+def test_the_entry_names_the_checkpoint(prepared, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folders = {"gpt2": {"step0": prepared["gpt2"], "step1": prepared["gpt2"]}}
+    explorer = Explorer(Models(folders, torch.device("cpu")), TEXTS)
+    more = {"checkpoint": "step0", "name": "words", "write": True}
+    found = explorer.experiment(ASKED | more)
+    (entry,) = yaml.safe_load(found["entry"])["experiments"].values()
+    assert load_experiment("words", entry).checkpoints == ("step0",)
+    assert found["taken"] == ["the configuration has an experiment of this name"]
 
 
 # In a browser
@@ -742,6 +758,31 @@ def test_a_link_in_an_open_page(page, address):
     )
     settled_on = page.evaluate("document.body.dataset.figures")
     assert (settled_on, value(page, "model")) == ("0,1", "llama")
+
+
+@pytest.mark.slow
+def test_a_text_is_taken_from_an_experiment_and_kept(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    groups = "[...document.querySelectorAll('#texts optgroup')].map(g => g.label + g.innerText)"
+    assert page.evaluate(groups) == [f"boatsboat: {TEXT}"]
+    choose(page, "texts", TEXT)
+    page.wait("document.body.dataset.figures && !document.querySelector('[inert]')")
+    assert value(page, "special") == "none"
+    page.evaluate("document.getElementById('name').value = 'words'")
+    page.click("#show")
+    said = "document.getElementById('keep-problem').textContent"
+    assert page.wait(said).startswith("Not free: the configuration has an experiment of this name.")
+    page.click("#name")
+    page.type("_2")
+    page.wait("document.getElementById('path').textContent.endsWith('words_2.yaml')")
+    assert page.evaluate("document.getElementById('entry').textContent.includes('words_2:')")
+    page.click("#write")
+    page.wait("document.getElementById('kept').textContent.startsWith('Written: ')")
+    assert (tmp_path / "config/experiments/words_2.yaml").exists()
+    page.evaluate("document.getElementById('text').focus()")
+    page.type(" and")
+    page.click("#show")
+    assert page.wait(said).startswith("The text above is not the one that is shown.")
 
 
 @pytest.mark.slow

@@ -431,11 +431,14 @@ def get_folders(wildcards):
 
 
 def get_prompts(wildcards):
-    """By experiment, labels and texts of its prompts."""
+    """By experiment, its special tokens, and labels and texts of its prompts."""
     return {
-        name: [(prompt.label, prompt.prompt) for prompt in experiment.prompts]
+        name: (
+            experiment.special_tokens,
+            [(each.label, each.prompt) for each in experiment.prompts],
+        )
         for name, experiment in CONFIG.experiments.items()
-        if experiment.prompts and name != BASELINE
+        if name != BASELINE
     }
 
 

@@ -39,11 +39,11 @@ def experiment_file(name: str, analyses: Sequence[str], prompts: Sequence[Prompt
     ------
     TokentrailsError: for a name that no file can have, and for a text that no YAML file holds.
     """
-    pattern = schema("config")["$defs"]["name"]["pattern"]
-    if not re.search(pattern, name):
+    rule = schema("config")["$defs"]["name"]
+    if not re.search(rule["pattern"], name):
+        allowed, _, _ = rule["description"].partition(";")
         raise TokentrailsError(
-            f"{name!r} cannot be the name of an experiment",
-            hint="use letters, digits, '.', '_' and '-', at most 64, beginning with a letter.",
+            f"{name!r} cannot be the name of an experiment", hint=f"use {allowed}."
         )
     keys = ("label", "word", "occurrence", "prompt")
     texts = [
@@ -77,7 +77,7 @@ def config_entry(
         changes[f"{name}_replaced"] = more | {"replace": [control]}
     entries = {
         each: {
-            "file": str(FOLDER / f"{name}.yaml"),
+            "file": str(path_of(name)),
             "models": [model],
             "sites": list(sites),
             "special_tokens": special_tokens,
@@ -88,6 +88,11 @@ def config_entry(
     return _yaml({"experiments": entries})
 
 
+def path_of(name: str) -> Path:
+    """The experiment file of a name."""
+    return FOLDER / f"{name}.yaml"
+
+
 def write(name: str, content: str) -> Path:
     """Write a new experiment file under the working directory; one that is there stays.
 
@@ -95,7 +100,7 @@ def write(name: str, content: str) -> Path:
     ------
     TokentrailsError: if there is such a file, or it cannot be written.
     """
-    path = FOLDER / f"{name}.yaml"
+    path = path_of(name)
     try:
         FOLDER.mkdir(parents=True, exist_ok=True)
         with path.open("x", encoding="utf-8") as file:

@@ -400,24 +400,28 @@ function download(words, name, make) {
 
 function keep(write) {
   const name = $("name").value;
+  $("file").hidden = true;
   return attempt("", async late => {
+    if ($("text").value !== state.text) {
+      throw new Problem("The text above is not the one that is shown.\nHint: press Enter in it first.");
+    }
     const found = await ask("experiment", {name, write, ...shownPanels.kept()});
     if (late()) return;
     $("content").textContent = found.content;
     $("entry").textContent = found.entry;
-    $("path").textContent = `config/experiments/${name}.yaml`;
+    $("path").textContent = found.path;
     $("file").hidden = false;
     if (found.written) setTimeout(() => { $("kept").textContent = `Written: ${found.written}`; });
+    else if (found.taken.length) say($("keep-problem"), `Not free: ${found.taken.join(", and ")}.\nHint: choose another name.`);
   }, keeping);
 }
 
-async function copy() {
-  writeLink();
+async function copy(text, copied, otherwise) {
   try {
-    await navigator.clipboard.writeText(location.href);
-    $("kept").textContent = "The link is copied. It is good while this server runs.";
+    await navigator.clipboard.writeText(text);
+    $("kept").textContent = copied;
   } catch (error) {
-    $("kept").textContent = "The link is the address of this page.";
+    $("kept").textContent = otherwise;
   }
 }
 
@@ -426,15 +430,24 @@ const shownPanels = panels({state, tokens: () => tokens, ask, attempt, element, 
 
 const showKeptText = () => (tokens.length || $("text").value.trim() ? load() : undefined);
 
+// The texts of each experiment.
+function textGroups() {
+  return choices.texts.map(({experiment, special_tokens, prompts}) => {
+    const group = element("optgroup", undefined, {label: experiment});
+    group.dataset.special = special_tokens;
+    group.append(...prompts.map(([label, text]) =>
+      element("option", `${label}: ${text.length > 50 ? `${text.slice(0, 49)}…` : text}`, {value: text})));
+    return group;
+  });
+}
+
 async function start() {
   ({token = ""} = readLink());
   await attempt("asking for the models …", async () => {
     choices = await ask("choices");
     options($("model"), choices.models.map(model => model.name));
-    for (const {experiment, label, text} of choices.texts) {
-      $("texts").append(element("option", `${experiment}: ${label}`, {value: text}));
-    }
-    shownPanels.start(choices.texts);
+    $("texts").append(...textGroups());
+    shownPanels.start(textGroups);
   }, loading);
   addEventListener("hashchange", () => (choices ? follow() : location.reload()));
   if (!choices) return;
@@ -449,6 +462,7 @@ async function start() {
   $("texts").addEventListener("change", () => {
     if (!$("texts").value) return;
     $("text").value = $("texts").value;
+    $("special").value = $("texts").selectedOptions[0].parentElement.dataset.special;
     load();
   });
   const chooseModel = () => {
@@ -472,7 +486,13 @@ async function start() {
   $("pin").addEventListener("click", pin);
   $("show").addEventListener("click", () => keep(false));
   $("write").addEventListener("click", () => keep(true));
-  $("copy").addEventListener("click", copy);
+  $("name").addEventListener("input", () => { if (!$("file").hidden || !$("keep-problem").hidden) keep(false); });
+  $("copy-entry").addEventListener("click", () =>
+    copy($("entry").textContent, "The entry is copied.", "The browser does not let this page copy."));
+  $("copy").addEventListener("click", () => {
+    writeLink();
+    copy(location.href, "The link is copied. It is good while this server runs.", "The link is the address of this page.");
+  });
   document.body.dataset.ready = "true";
   await follow();
 }

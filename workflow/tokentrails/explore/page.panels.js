@@ -91,10 +91,8 @@ export function panels({state, tokens, ask, attempt, element, draw, tokenButton,
     showOther(found.text, found.position);
   });
 
-  function startTwo(texts) {
-    for (const {experiment, label, text} of texts) {
-      $("other-texts").append(element("option", `${experiment}: ${label}`, {value: text}));
-    }
+  function startTwo(textGroups) {
+    $("other-texts").append(...textGroups());
     $("other-form").addEventListener("submit", event => {
       event.preventDefault();
       showOther($("other").value);
@@ -304,8 +302,8 @@ export function panels({state, tokens, ask, attempt, element, draw, tokenButton,
       showInside();
       showEvolution();
     },
-    start(texts) {
-      startTwo(texts);
+    start(textGroups) {
+      startTwo(textGroups);
       $("key").addEventListener("change", () => {
         state.key = $("key").value === "" ? null : Number($("key").value);
         showInside();

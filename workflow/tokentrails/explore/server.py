@@ -37,11 +37,11 @@ from ..figures.pieces.text_tokens import MATRICES
 from ..settings import Experiment
 from .chance import FORMS, Chance
 from .circuits import Circuits
-from .keep import config_entry, experiment_file, text_file, write
+from .keep import config_entry, experiment_file, path_of, text_file, write
 from .models import Models, Recent
 from .sheets import csv
 from .two_texts import Chosen, Pair, is_one_token, named, pooling, side_by_side
-from .view import MOST_SHOWN, Look, View, nearest_lists
+from .view import MOST_SHOWN, NEAREST, Look, View, nearest_lists
 
 HOST = "127.0.0.1"
 HEADER = "x-tokentrails-token"
@@ -81,8 +81,8 @@ FILES = {
 
 _EMBED = "window.vegaEmbed = vegaEmbed;"
 
-Texts = Mapping[str, Sequence[tuple[str, str]]]
-"""By experiment, label and text of its prompts."""
+Texts = Mapping[str, tuple[str, Sequence[tuple[str, str]]]]
+"""By experiment, its special tokens, and label and text of its prompts."""
 
 
 class Refused(TokentrailsError):
@@ -130,9 +130,9 @@ class Explorer:
             for name, folders in self.models.folders.items()
         ]
         texts = [
-            {"experiment": name, "label": label, "text": text}
-            for name, prompts in self.texts.items()
-            for label, text in prompts
+            {"experiment": name, "special_tokens": special_tokens, "prompts": prompts}
+            for name, (special_tokens, prompts) in self.texts.items()
+            if prompts
         ]
         return {"models": models, "texts": texts, "most_shown": MOST_SHOWN}
 
@@ -263,6 +263,8 @@ class Explorer:
         view, name = self._view(asked), _text(asked, "name")
         special_tokens = asked["special_tokens"]
         about = (name, view.name, special_tokens, view.loaded.sites)
+        several = len(self.models.folders[view.name]) > 1
+        checkpoints: dict[str, Any] = {"checkpoints": [asked["checkpoint"]]} if several else {}
         if asked.get("pair") is True:
             pair = self._pair(asked)
             prompts = [
@@ -273,15 +275,24 @@ class Explorer:
             analyses = ["identity", *(["context"] if alike else [])]
             content = experiment_file(name, analyses, prompts)
             control = _text(asked, "control") or None
-            entry = config_entry(*about, control, pooling=pooling(pair, special_tokens))
+            entry = config_entry(
+                *about, control, **checkpoints, pooling=pooling(pair, special_tokens)
+            )
         else:
             opened = asked.get("opened")
             content = text_file(
                 name, _text(asked, "text"), opened if isinstance(opened, list) else ()
             )
-            entry = config_entry(*about, ranks={"sites": view.loaded.sites})
-        written = str(write(name, content)) if asked.get("write") is True else None
-        return {"content": content, "entry": entry, "written": written}
+            ranks = {"sites": view.loaded.sites, "nearest": NEAREST}
+            entry = config_entry(*about, **checkpoints, ranks=ranks)
+        path = path_of(name)
+        taken = [
+            *(["the configuration has an experiment of this name"] if name in self.texts else []),
+            *(["the file is there already"] if path.exists() else []),
+        ]
+        written = asked.get("write") is True and str(write(name, content))
+        found = {"content": content, "entry": entry, "path": str(path), "taken": taken}
+        return found | {"written": written}
 
     def _view(self, asked: Mapping[str, Any]) -> View:
         model, checkpoint = _text(asked, "model"), _text(asked, "checkpoint")
