@@ -122,7 +122,7 @@ class Browser:
         for kind in ("keyDown", "keyUp"):
             self.call("Input.dispatchKeyEvent", type=kind, key=key, **more)
 
-    def click(self, selector: str) -> None:
+    def click(self, selector: str, *, shift: bool = False) -> None:
         """A click of the mouse in the middle of an element."""
         x, y = self.evaluate(
             f"(() => {{ const e = document.querySelector({json.dumps(selector)});"
@@ -131,6 +131,7 @@ class Browser:
         )
         for kind in ("mousePressed", "mouseReleased"):
             how = {"type": kind, "x": x, "y": y, "button": "left", "clickCount": 1}
+            how["modifiers"] = 8 if shift else 0
             self.call("Input.dispatchMouseEvent", **how)
 
     def look(self, width: int, *, dark: bool = False) -> None:

@@ -742,10 +742,13 @@ def test_pins_stay_where_the_same_token_is_there_again(page):
     settled(page, "the boat bank")
     pinned = "[...document.querySelectorAll('#tokens .pinned')].map(b => b.dataset.position)"
     assert page.evaluate(pinned) == ["0"]
+    page.click("#tokens [data-position='0']")
+    page.click("#tokens [data-position='2']", shift=True)
+    page.wait("document.body.dataset.figures === '0,1,2'")
 
 
 @pytest.mark.slow
-def test_a_link_in_an_open_page(page, address):
+def test_a_link_in_an_open_page(page, address, explorer):
     link = f"{address}&text=the+river+bank&model=llama&current=0"
     page.evaluate(f"location.href = {json.dumps(link)}")
     page.wait("document.body.dataset.figures === '0' && !document.querySelector('[inert]')")
@@ -758,6 +761,17 @@ def test_a_link_in_an_open_page(page, address):
     )
     settled_on = page.evaluate("document.body.dataset.figures")
     assert (settled_on, value(page, "model")) == ("0,1", "llama")
+    ids = page.evaluate("new URLSearchParams(location.hash.slice(1)).get('ids')")
+    view = View.of(explorer.models.get("llama", "main"), "llama", "the river bank", "default")
+    assert ids == ",".join(map(str, view.ids))
+    for given, said in ((ids, False), (ids + ",7", True)):
+        page.evaluate(f"location.href = {json.dumps(f'{link}&ids={given}')}")
+        page.wait("document.body.dataset.figures === '0' && !document.querySelector('[inert]')")
+        if said:
+            assert problem(page).startswith("Not found: the token ids (the text is cut")
+        else:
+            assert page.evaluate("document.getElementById('problem').hidden")
+        page.evaluate("document.body.dataset.figures = ''")
 
 
 @pytest.mark.slow

@@ -159,7 +159,7 @@ async function follow() {
 function writeLink() {
   const link = new URLSearchParams({token, model: state.model, checkpoint: state.checkpoint,
     text: state.text, special: state.special, reference: state.reference, ...look(),
-    pinned: state.pinned.join(","), current: state.current ?? "", other: state.other,
+    ids: idsOf(tokens), pinned: state.pinned.join(","), current: state.current ?? "", other: state.other,
     place: state.place ?? "", control: state.control, both: state.both,
     key: state.key ?? "", head: state.head.join(","), cell: state.cell.join(","), open: state.open.join(",")});
   history.replaceState(null, "", `#${link}`);
@@ -167,6 +167,7 @@ function writeLink() {
 
 // The text
 
+const idsOf = tokens => tokens.map(each => each.id).join(",");
 const checkpointsOf = name => choices.models.find(model => model.name === name).checkpoints;
 
 function showControls({model, checkpoint, special}) {
@@ -208,6 +209,9 @@ function showText(wanted, found, link, known, missing) {
   const {pinned, current} = link || state;
   if (link) missing.push(...[...pinned, ...(current === null ? [] : [current])]
     .filter(position => !stays(position)).map(position => `token ${position}`));
+  if (link && link.ids && link.ids !== idsOf(found.tokens)) {
+    missing.push("the token ids (the text is cut into others)");
+  }
   const words = found.tokens.filter(each => !each.special && /\p{L}/u.test(each.word));
   Object.assign(state, wanted, {
     site: known("site", found.sites, found.sites[0]),
@@ -257,7 +261,7 @@ function tokenButton(each, current, pinned, choose) {
   button.classList.toggle("pinned", pinned);
   button.setAttribute("aria-pressed", String(pinned || current));
   if (current) button.setAttribute("aria-current", "true");
-  button.addEventListener("click", () => choose(each.position));
+  button.addEventListener("click", event => choose(each.position, event.shiftKey));
   const item = element("li");
   item.append(button);
   return item;
@@ -271,7 +275,14 @@ function replaceTokens(list, items) {
   if (again) again.focus();
 }
 
-function choose(position) {
+function choose(position, isEnd = false) {
+  if (isEnd) { // of a span, which begins at the token before
+    const [first, last] = [state.current, position].sort((a, b) => a - b);
+    if (last - first >= choices.most_shown) {
+      return say($("pin-problem"), `The span has ${last - first + 1} tokens.\nHint: up to ${choices.most_shown} can be compared.`);
+    }
+    state.pinned = tokens.slice(first, last + 1).map(each => each.position).filter(each => each !== position);
+  }
   state.current = position;
   showTokens();
   return attempt("computing …", showPaths);
@@ -292,7 +303,10 @@ async function showPaths(late) {
   $("site").value = state.site;
   $("matrix").value = state.matrix;
   $("form").value = state.form;
-  for (const key of SWITCHES) $(key).checked = state[key];
+  for (const key of SWITCHES) {
+    $(key).checked = state[key];
+    $(key).disabled = key !== "reference" && state.form !== "cosine";
+  }
   $("progress").textContent = "";
   writeLink();
   shownPanels.wait();
@@ -326,7 +340,7 @@ function list(each) {
   const table = element("table");
   const head = element("tr");
   const published = each.layers.some(row => row.published[1] !== null);
-  const beside = published ? ["published cosine", "rank"] : [];
+  const beside = published ? ["published cosine", "published rank"] : [];
   head.append(...["layer", "cosine", "rank", ...beside, "nearest entries"].map(name => element("th", name)));
   const body = element("tbody");
   for (const row of each.layers) {
@@ -368,6 +382,7 @@ async function draw({name, spec, csv}) {
     actions: false, defaultStyle: false, tooltip: {disableDefaultStyle: true}});
   const figure = element("figure", undefined, {id: `figure-${name}`, made});
   const caption = element("figcaption");
+  figure.classList.toggle("wide", (spec.hconcat || []).length > 1);
   const file = fileName(name);
   caption.append(
     download("SVG", `${file}.svg`, async () => new Blob([await made.view.toSVG()], {type: "image/svg+xml"})),

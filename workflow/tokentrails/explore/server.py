@@ -379,13 +379,11 @@ def _look(asked: Mapping[str, Any], view: View) -> Look:
         raise TokentrailsError(
             "the weights have no unembedding", hint="compare with the input embedding."
         )
-    return Look(
-        _choice(asked, "site", view.loaded.sites),
-        matrix,
-        _choice({"form": "cosine", **asked}, "form", FORMS),
-        positional=asked.get("positional") is True,
-        as_published=asked.get("as_published") is True,
-    )
+    form = _choice({"form": "cosine", **asked}, "form", FORMS)
+    # As in the workflow's tables, in which no corrected form has either.
+    options = ("positional", "as_published") if form == "cosine" else ()
+    further = {name: asked.get(name) is True for name in options}
+    return Look(_choice(asked, "site", view.loaded.sites), matrix, form, **further)
 
 
 def _places(asked: Mapping[str, Any], view: View) -> list[int]:

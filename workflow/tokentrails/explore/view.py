@@ -182,8 +182,7 @@ class View:
         )
         tokens = self.tokens.take(rows)
         published = None
-        is_raw = look.shape == "cosine"
-        if look.as_published and is_raw and look.matrix == "embedding":
+        if look.as_published and look.matrix == "embedding":
             of_all = published_states(self, [LABEL] * len(self.ids), checkpoint)
             published = Published(lambda at: of_all(at)[rows], position_rows(checkpoint, [0])[0])
         table = ranks(
@@ -193,7 +192,7 @@ class View:
             word_classes=[word_class(word) for word in tokens["word"].to_pylist()],
             nearest=NEAREST,
             baseline=NO_BASELINE,
-            offsets=position_rows(checkpoint, positions) if look.positional and is_raw else None,
+            offsets=position_rows(checkpoint, positions) if look.positional else None,
             published=published,
             pooling="last",
             groups=[],
@@ -273,11 +272,14 @@ class View:
         """
         found, run = self.measured(positions, look, chance), self.run
         bands = None if chance is None or control is None else chance.bands(look.form)
+        if bands is not None and look.positional:  # which chance is without
+            bands = bands.filter(~pl.col("measure").is_in(["cosine", "rank"]))
 
         def reference(measure: str, key: str | None = None) -> Reference:
             lines = None if control is None else control.get(key or measure)
+            mine = None if bands is None else bands.filter(measure=measure)
             return Reference(
-                None if bands is None else bands.filter(measure=measure),
+                mine if mine is not None and len(mine) else None,
                 None if lines is None else lines.select("position", "layer", value=measure),
                 pairs=measure != "length",
             )

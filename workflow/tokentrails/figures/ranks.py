@@ -251,7 +251,7 @@ def _panel(
     lines = alt.Chart(tokens, name=f"lines_{index}").mark_line(strokeCap="butt")
     layers = [
         *([level(y)] if measure.low <= 0 <= measure.high else []),
-        *_reference(measure, x, y),
+        *(_reference(measure, x, y) if index == 0 else []),  # which is of the right formula
         lines.encode(
             x=x, y=y, color=TINT, detail=alt.Detail("position:N"), strokeWidth=width, opacity=seen
         ),
