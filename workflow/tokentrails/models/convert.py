@@ -41,6 +41,9 @@ from .source import (
 Check = Callable[[Mapping[str, Entry], Read], None]
 """Raises if tensors, of which it sees what a header says and may read some, are not a model's."""
 
+_CHUNK = 1 << 22
+"""Bytes that are copied at a time."""
+
 _SIZES = (
     "block_count",
     "context_length",
@@ -57,16 +60,24 @@ join none with anything: only several spaces before a digit may be cut otherwise
 PROBE = "Once upon a time, in 1845, a small boat reached the bank of a wide river."
 
 
-def merge_shards(folder: Path, target: Path, *, check: Check, link: bool = False) -> None:
+def merge_shards(
+    folder: Path,
+    target: Path,
+    *,
+    check: Check,
+    link: bool = False,
+    rename: Callable[[str], str | None] | None = None,
+) -> None:
     """Write the safetensors of a folder, one file or several, as one file.
 
-    Shards are joined by copying bytes: tensors are neither loaded nor changed.
+    Tensors are joined by copying bytes: they are neither loaded nor changed.
 
     Parameters
     ----------
     check: looks at the tensors before any is copied.
     link: let a single file be one with the target, which saves the room of a copy; for a folder
         that is thrown away afterwards.
+    rename: gives the new name of a tensor; None for one that is left out.
 
     Raises
     ------
@@ -76,23 +87,28 @@ def merge_shards(folder: Path, target: Path, *, check: Check, link: bool = False
         shards = [folder / SAFETENSORS]
     else:
         shards = _shards(folder, SAFETENSORS_INDEX) or sorted(folder.glob("*.safetensors"))
-    parts = [Weights(shard) for shard in shards]
     entries: dict[str, Entry] = {}
+    sources: dict[str, tuple[Weights, str]] = {}
     offset = 0
-    for part in parts:
-        for name, entry in part.entries.items():
-            _refuse_second(name, entries, part.path)
-            begin, end = entry.begin + offset, entry.end + offset
-            entries[name] = replace(entry, begin=begin, end=end)
-        offset += part.path.stat().st_size - part.start
+    for part in map(Weights, shards):
+        names = {own: own if rename is None else rename(own) for own in part.entries}
+        begin = {}
+        for own in sorted(names, key=lambda name: part.entries[name].begin):
+            if (name := names[own]) is not None:
+                _refuse_second(name, sources, part.path)
+                sources[name], begin[name] = (part, own), offset
+                offset += part.entries[own].end - part.entries[own].begin
+        for name, at in begin.items():
+            entry = part.entries[sources[name][1]]
+            entries[name] = replace(entry, begin=at, end=at + entry.end - entry.begin)
 
     def read(name: str) -> torch.Tensor:
-        path = next(part.path for part in parts if name in part.entries)
-        with safe_open(path, framework="pt") as file:
-            return file.get_tensor(name)
+        part, own = sources[name]
+        with safe_open(part.path, framework="pt") as file:
+            return file.get_tensor(own)
 
     check(entries, read)
-    if len(parts) == 1:
+    if len(shards) == 1 and rename is None:
         link_or_copy(shards[0], target) if link else shutil.copyfile(shards[0], target)
         return
     merged: dict[str, Any] = {"__metadata__": {"format": "pt"}}
@@ -103,10 +119,12 @@ def merge_shards(folder: Path, target: Path, *, check: Check, link: bool = False
     text += b" " * (-len(text) % 8)
     with target.open("wb") as out:
         out.write(len(text).to_bytes(8, "little") + text)
-        for part in parts:
+        for part, own in sources.values():
+            entry = part.entries[own]
             with part.path.open("rb") as data:
-                data.seek(part.start)
-                shutil.copyfileobj(data, out, 1 << 22)
+                for at in range(entry.begin, entry.end, _CHUNK):
+                    data.seek(part.start + at)
+                    out.write(data.read(min(_CHUNK, entry.end - at)))
 
 
 def link_or_copy(file: Path, target: Path) -> None:

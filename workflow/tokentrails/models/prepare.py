@@ -12,7 +12,7 @@ from typing import Any
 
 from .. import __version__
 from ..files.json_file import read_object
-from ..network.architectures import architecture_of
+from ..network.architectures import architecture_of, text_config, text_tensor
 from ..network.weights import Weights
 from ..settings import Source
 from .convert import dequantise_gguf, link_or_copy, merge_shards, unpickle
@@ -108,11 +108,15 @@ def _prepare(source: Source, checkpoint: str, scratch: Path, made: Path) -> dict
         facts |= dequantise_gguf(fetched.folder, fetched.gguf, made)
     else:
         found = read_object(fetched.folder / CONFIG_FILE)
-        config = complete(found, where=where)  # before minutes are spent on the weights
+        text = text_config(found)
+        config = complete(text, where=where)  # before minutes are spent on the weights
         check = partial(refuse_misfit, config, where=where)
         if any(fetched.folder.glob("*.safetensors")):
             own = fetched.folder.is_relative_to(scratch)
-            merge_shards(fetched.folder, made / SAFETENSORS, check=check, link=own)
+            rename = None if text is found else text_tensor
+            merge_shards(fetched.folder, made / SAFETENSORS, check=check, link=own, rename=rename)
+            if text is not found:
+                facts["note"] = f"the model of texts in one of {found.get('model_type')!r}"
         else:
             unpickle(fetched.folder, made / SAFETENSORS, check=check)
             facts["note"] = "converted from PyTorch .bin weights"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..errors import TokentrailsError
 from ..files.json_file import read_object
-from ..network.architectures import architecture_of
+from ..network.architectures import architecture_of, text_config
 from ..network.size import ModelSize
 from ..settings import Model, Source
 from .source import CONFIG_FILE, KINDS, WEIGHTS
@@ -61,7 +61,7 @@ def size_from_config(source: Source, folder: Path, sizes: Mapping[str, int]) -> 
     ------
     TokentrailsError: if `config.json` cannot be read, or does not say how large the model is.
     """
-    config = read_object(folder / CONFIG_FILE)
+    config = text_config(read_object(folder / CONFIG_FILE))
     architecture = architecture_of(config, where=f"models.{source.model}")
     for key in set(architecture.size_keys) - config.keys():
         raise TokentrailsError(

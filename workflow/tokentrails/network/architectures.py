@@ -6,6 +6,7 @@ module needs no torch: the metrics read embeddings by these names from the weigh
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -583,6 +584,28 @@ ARCHITECTURES = {
 }
 
 
+def text_config(config: dict[str, Any]) -> dict[str, Any]:
+    """The configuration of the model of texts, where one that sees images too has it inside.
+
+    What both say is taken from inside.
+    """
+    inner = config.get("text_config") if isinstance(config, dict) else None
+    if not isinstance(inner, dict) or inner.get("model_type") not in ARCHITECTURES:
+        return config
+    shared = ("dtype", "torch_dtype", "tie_word_embeddings", "quantization_config", "auto_map")
+    return {key: config[key] for key in shared if key in config} | inner
+
+
+def text_tensor(name: str) -> str | None:
+    """What a tensor of such a model is called in the model of texts; None for one of images."""
+    if name.startswith("lm_head."):
+        return name
+    found = re.match(r"(?:model\.)?language_model\.(?:(lm_head)|(?:model\.)?(.*))", name)
+    if found is None:
+        return None
+    return f"lm_head{name[found.end(1) :]}" if found[1] else f"model.{found[2]}"
+
+
 def architecture_of(config: dict[str, Any], *, where: object) -> Architecture:
     """The row of the table for a model's parsed `config.json`, which `where` names in an error.
 
@@ -596,6 +619,7 @@ def architecture_of(config: dict[str, Any], *, where: object) -> Architecture:
             where=where,
             hint="save or fetch the model again.",
         )
+    config = text_config(config)
     model_type = config.get("model_type")
     supported = ", ".join(sorted(ARCHITECTURES))
     if not isinstance(model_type, str) or model_type not in ARCHITECTURES:

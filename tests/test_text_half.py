@@ -1,0 +1,79 @@
+"""The model of texts inside one that sees images too."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from conftest import local_source
+from safetensors import safe_open
+from tiny import MORE, tokenizer
+from transformers import Gemma3Config, Gemma3ForConditionalGeneration
+
+from tokentrails.models.prepare import prepare
+from tokentrails.network.architectures import text_tensor
+from tokentrails.network.load import load_model
+from tokentrails.network.weights import Weights
+
+VISION = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+VISION |= {"intermediate_size": 16, "image_size": 28, "patch_size": 14}
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory):
+    """The folder of a Gemma 3 with images in two shards, and the model."""
+    folder = tmp_path_factory.mktemp("images")
+    cut = tokenizer("gemma3_text")
+    text = MORE["gemma3_text"] | {"vocab_size": len(cut), "max_position_embeddings": 64}
+    torch.manual_seed(2)
+    config = Gemma3Config(text_config=text, vision_config=VISION, mm_tokens_per_image=4)
+    model = Gemma3ForConditionalGeneration(config).eval()
+    model.save_pretrained(folder, max_shard_size="60KB")
+    cut.save_pretrained(folder)
+    return folder, model
+
+
+def test_its_states_are_those_of_the_whole_model(both, tmp_path):
+    folder, model = both
+    assert len(list(folder.glob("*.safetensors"))) > 1
+    facts = prepare(local_source("m", folder), "main", tmp_path / "made")
+    assert facts["architecture"] == "gemma3_text"
+    assert facts["self_check"]["grade"] == "full"
+    assert facts["note"] == "the model of texts in one of 'gemma3'"
+    bare, _ = load_model(tmp_path / "made", torch.device("cpu"))
+    ids = torch.tensor([[5, 9, 60, 7, 33, 8, 21, 90, 14, 6, 77]])
+    with torch.no_grad():
+        own = model(input_ids=ids, output_hidden_states=True).hidden_states[2]
+        found = bare(input_ids=ids, output_hidden_states=True).hidden_states[2]
+    np.testing.assert_allclose(found, own, atol=1e-5)
+
+
+def test_its_tensors_are_copied_as_they_are_and_those_of_images_left_out(both, tmp_path):
+    folder, _ = both
+    prepare(local_source("m", folder), "main", tmp_path / "made")
+    made = Weights(tmp_path / "made/model.safetensors")
+    index = json.loads((folder / "model.safetensors.index.json").read_text())["weight_map"]
+    wanted = {new: name for name in index if (new := text_tensor(name))}
+    assert made.entries.keys() == wanted.keys()
+    for name, own in wanted.items():
+        with safe_open(folder / index[own], "np") as file:
+            np.testing.assert_array_equal(made.tensor(name), file.get_tensor(own))
+
+
+@pytest.mark.parametrize(
+    ("name", "new"),
+    [
+        (
+            "language_model.model.layers.0.mlp.down_proj.weight",
+            "model.layers.0.mlp.down_proj.weight",
+        ),
+        ("model.language_model.norm.weight", "model.norm.weight"),
+        ("language_model.lm_head.weight", "lm_head.weight"),
+        ("lm_head.weight", "lm_head.weight"),
+        ("vision_tower.encoder.layers.0.mlp.fc1.bias", None),
+        ("model.vision_tower.embeddings.patch_embedding.bias", None),
+        ("multi_modal_projector.mm_soft_emb_norm.weight", None),
+    ],
+)
+def test_names_of_both_generations_of_files(name, new):
+    assert text_tensor(name) == new
