@@ -9,13 +9,14 @@ import polars as pl
 import pyarrow as pa
 import pytest
 import torch
-from drawn import BAND, labels, line_points, notes, panels
+from drawn import BAND, labels, line_points, notes, of_kind, panels
 from measures import PROVENANCE, cosine, frame, statistics
 from test_words import word_list
 from tokenizers.models import WordPiece
 
 from tokentrails.config.experiments import load_experiment_file
 from tokentrails.errors import TokentrailsError
+from tokentrails.figures.pieces.rank_axis import place
 from tokentrails.figures.splits import splits as drawn
 from tokentrails.files.states import Layer
 from tokentrails.metrics.ranks import Vocabulary
@@ -328,6 +329,19 @@ def test_the_figure_has_variants_what_is_beyond_another_word_and_ranks():
     assert not {p["dashed"] for p in line_points(found["cosine"])} - {True}
     many = drawn(shown().with_columns(few=pl.lit(False)), **BAND)
     assert "Dashed" not in notes(many)
+
+
+def test_the_figure_of_words_that_were_not_split_says_so():
+    whole = shown().filter(variant="whole")
+    told = drawn(whole, **BAND).title.subtitle
+    assert [line.split(";")[0] for line in told[:2]] == [
+        "Warning: no word was split",
+        "Warning: no word has a typo",
+    ]
+    assert "Warning" not in str(drawn(shown(), **BAND).to_dict())
+    first = whole.with_columns(mean=0.0, ci_low=0.0, ci_high=0.0)
+    ((unit, _), *_) = of_kind(panels(drawn(first, **BAND))["rank of the whole word"], "line")
+    assert unit["encoding"]["y"]["axis"]["values"] == [place(0), place(1)]
 
 
 def test_the_figure_of_no_rows_says_so():

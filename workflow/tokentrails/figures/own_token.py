@@ -6,7 +6,7 @@ import polars as pl
 from .pieces.lines import Frame, edges, line_panel, value_range
 from .pieces.notes import CONTROL, band_note, control_notes, dashed_note
 from .pieces.points import in_order, mapped, over_draws, points_frame
-from .pieces.rank_axis import rank_axis
+from .pieces.rank_axis import place, rank_axis
 from .pieces.theme import GREY, colour, figure, nothing_to_show
 
 _PANELS = {
@@ -61,7 +61,7 @@ def own_token(
     panels: list[alt.LayerChart] = []
     for (name, here), edge in zip(parts.items(), edges(len(parts), _COLUMNS), strict=True):
         is_rank = name.startswith("rank")
-        low, high = value_range(here, span=0.5)
+        low, high = value_range(here, top=place(1) if is_rank else None, span=0.5)
         low = min(low, -0.1) if is_rank else low
         frame = Frame.over_layers(
             *(last, 1.05, name, low, high, 190, 150, ("series", "n", "n_texts")),

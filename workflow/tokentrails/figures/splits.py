@@ -7,7 +7,7 @@ from .pieces.forms import SUFFIXES
 from .pieces.lines import Frame, line_panel, value_range
 from .pieces.notes import CONTROL, band_note, control_notes, dashed_note, form_notes
 from .pieces.points import LINE, mapped, over_draws, points_frame
-from .pieces.rank_axis import rank_axis
+from .pieces.rank_axis import place, rank_axis
 from .pieces.theme import GREY, INK, colour, figure, nothing_to_show
 
 _RANKS = {
@@ -28,6 +28,9 @@ _ROWS: tuple[tuple[str, tuple[str, ...], dict[str, str]], ...] = (
     ("", ("whole", "split", "typo", "other"), _RANKS),
 )
 """Of each row of panels what titles begin with, the lines and the measures."""
+
+_LACKS = {"split": "was split", "typo": "has a typo"}
+_WHY = "the experiment's .skipped.csv under results/tokens says why"
 
 
 def splits(
@@ -72,13 +75,17 @@ def splits(
         band_note(confidence) + dashed_note(points, "few words"),
         *control_notes(control),
     ]
+    warnings = [
+        f"no word {lacks}; {_WHY}" for variant, lacks in _LACKS.items() if variant not in named
+    ]
     chart = alt.vconcat(*grids)
-    return figure(chart, title=title, notes=notes, width=len(_FORMS) * 215 + 150)
+    width = len(_FORMS) * 215 + 150
+    return figure(chart, title=title, notes=notes, width=width, warnings=warnings)
 
 
 def _panel(name: str, points: pl.DataFrame, last: int, *, is_last: bool) -> alt.LayerChart:
     is_rank = name.startswith("rank")
-    low, high = value_range(points)
+    low, high = value_range(points, top=place(1) if is_rank else None)
     low = min(low, -0.1) if is_rank else low
     frame = Frame.over_layers(
         *(last, 1.05, name, low, high, 165, 150, ("series", "n", "n_texts")),
