@@ -11,11 +11,13 @@ import pyarrow as pa
 import pytest
 import torch
 import yaml
-from test_explore import MODELS, PROVENANCE, answer, client, explorer, refusal, view_of  # noqa: F401
+from test_explore import MODELS, PROVENANCE, TEXT, answer, client, explorer, refusal, view_of  # noqa: F401
 
 from tokentrails.config.experiments import load_experiment, load_experiment_file
 from tokentrails.errors import TokentrailsError
 from tokentrails.explore.circuits import Circuits
+from tokentrails.explore.models import Models
+from tokentrails.explore.server import Explorer
 from tokentrails.explore.two_texts import Chosen, tables
 from tokentrails.figures.pieces.text import readable
 from tokentrails.files.states import StatesReader, StatesWriter, places
@@ -393,6 +395,16 @@ def test_the_middle_of_a_word_is_no_target(client, explorer):
     asked = ASKED | positions(explorer) | {"text": text, "name": "seen", "pair": True}
     status, said = refusal(client, "experiment", **asked | {"position": pieces[1]})
     assert status == 422 and said.startswith("the tokens are not both the first of their words")
+
+
+def test_experts_have_heads_and_no_neurons(prepared):
+    models = Models({"mixtral": {"main": prepared["mixtral"]}}, torch.device("cpu"))
+    explorer = Explorer(models, {})
+    asked = {"model": "mixtral", "checkpoint": "main", "text": TEXT, "special_tokens": "default"}
+    found = explorer.head(asked | INSIDE)
+    assert found["neurons"] is None and found["attended"]
+    saved = explorer.experiment(asked | {"name": "seen", "opened": ["inside"]})["content"]
+    assert yaml.safe_load(saved)["analyses"][-2:] == ["heads", "attribution"]
 
 
 def test_words_by_layer_need_an_unembedding(inside):

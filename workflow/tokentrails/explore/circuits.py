@@ -54,6 +54,11 @@ class Circuits:
     def parts(self) -> Parts:
         return self.view.loaded.readout.parts
 
+    @property
+    def has_neurons(self) -> bool:
+        """Whether its MLPs are not made of experts."""
+        return self.parts.blocks[0].dense_mlp is not None
+
     @cached_property
     def text(self) -> WholeText:
         (text,) = whole_texts(self.view.tokens)
@@ -115,6 +120,7 @@ class Circuits:
             heads=[head],
             listed=[layer],
             provenance=self.provenance,
+            words=self.view.loaded.words,
             **_LISTS,
         )
         ((_, lists),) = tables.tables([self.text], self._run)

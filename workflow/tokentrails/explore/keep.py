@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +21,19 @@ OPENED = {"inside": ["heads", "neurons", "attribution"], "evolution": ["evolutio
 """What else an experiment measures, by the panel of the page that was open."""
 
 
-def text_file(name: str, text: str, opened: Sequence[str] = ()) -> str:
+def text_file(
+    name: str, text: str, opened: Sequence[str] = (), without: Collection[str] = ()
+) -> str:
     """An experiment on every token of a text; raises as `experiment_file` does.
 
     Parameters
     ----------
     opened: keys of `OPENED`; others say nothing.
+    without: analyses that the model does not have.
     """
-    more = [analysis for panel, names in OPENED.items() if panel in opened for analysis in names]
-    return experiment_file(name, [*ANALYSES, *more], [Prompt(name, text)])
+    more = [each for panel, names in OPENED.items() if panel in opened for each in names]
+    analyses = [each for each in (*ANALYSES, *more) if each not in without]
+    return experiment_file(name, analyses, [Prompt(name, text)])
 
 
 def experiment_file(name: str, analyses: Sequence[str], prompts: Sequence[Prompt]) -> str:

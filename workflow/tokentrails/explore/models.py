@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ..errors import TokentrailsError
 from ..metrics.as_published import ROBERTA_LIKE
+from ..metrics.head_summary import Words
 from ..metrics.own_token import Readout
 from ..metrics.ranks import Vocabulary
 from ..network.checkpoint import Checkpoint
@@ -117,6 +118,11 @@ class Loaded:
     def spaces(self) -> Spaces:
         """What words are listed of; raises a `TokentrailsError` where no entry is a whole word."""
         return Spaces(self.readout.parts, self.readout.entries)
+
+    @cached_property
+    def words(self) -> Words:
+        """What these are as words; raises as `spaces` does."""
+        return Words.of(self.spaces)
 
     @cached_property
     def special_ids(self) -> frozenset[int]:

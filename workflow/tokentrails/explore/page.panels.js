@@ -236,6 +236,13 @@ export function panels({state, tokens, ask, attempt, element, draw, tokenButton,
     const [layer, head] = state.head, position = state.current;
     const found = await ask("head", {position, layer, head});
     if (late() || position !== state.current || `${[layer, head]}` !== `${state.head}`) return;
+    const neurons = found.neurons
+      ? table(["neuron", "activation", "adds (length)", "vector", "nearest words"],
+        found.neurons.flatMap(each => each.lists.map((list, i) => [
+          i ? "" : String(each.neuron), i ? "" : each.activation.toFixed(2),
+          i ? "" : each.contribution.toFixed(2), `${list.name} (${list.space.replace("_", " ")})`,
+          words(list.words)])))
+      : element("p", "The MLPs of this model are experts, whose neurons are not listed.", {className: "note"});
     const more = found.of > found.attended.length ? `, the first ${found.attended.length} of ${found.of}` : "";
     $("head").replaceChildren(
       element("h3", `Layer ${layer}, head ${head}`),
@@ -243,12 +250,7 @@ export function panels({state, tokens, ask, attempt, element, draw, tokenButton,
         `${each.readable} (${each.position})`, each.weight.toFixed(3), words(each.words)])),
       table(["the token", "compared with", "nearest words"], found.lists.map(each => [
         each.name, each.space.replace("_", " "), words(each.words)])),
-      element("h3", `Strongest neurons of layer ${layer}`),
-      table(["neuron", "activation", "adds (length)", "vector", "nearest words"],
-        found.neurons.flatMap(each => each.lists.map((list, i) => [
-          i ? "" : String(each.neuron), i ? "" : each.activation.toFixed(2),
-          i ? "" : each.contribution.toFixed(2), `${list.name} (${list.space.replace("_", " ")})`,
-          words(list.words)]))));
+      element("h3", `Strongest neurons of layer ${layer}`), neurons);
     $("head").dataset.shown = `${position},${layer},${head}`;
   }
 

@@ -219,7 +219,7 @@ class Explorer:
         blocks = circuits.parts.blocks
         layer = _number(asked, "layer", len(blocks))
         head = _number(asked, "head", len(blocks[layer].heads.W_Q))
-        neurons = circuits.neurons(position, layer)
+        neurons = circuits.neurons(position, layer) if circuits.has_neurons else None
         return {**circuits.head(position, layer, head), "neurons": neurons}
 
     def attribution(self, asked: Mapping[str, Any]) -> dict[str, Any]:
@@ -279,10 +279,9 @@ class Explorer:
                 *about, control, **checkpoints, pooling=pooling(pair, special_tokens)
             )
         else:
-            opened = asked.get("opened")
-            content = text_file(
-                name, _text(asked, "text"), opened if isinstance(opened, list) else ()
-            )
+            opened = given if isinstance(given := asked.get("opened"), list) else ()
+            lacks = () if Circuits(view).has_neurons else ("neurons",)
+            content = text_file(name, _text(asked, "text"), opened, lacks)
             ranks = {"sites": view.loaded.sites, "nearest": NEAREST}
             entry = config_entry(*about, **checkpoints, ranks=ranks)
         path = path_of(name)

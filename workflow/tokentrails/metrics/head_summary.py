@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float, Int
 
 from ..files.tables import describe
 from ..vocabulary.nearest import Nearest
+from ..vocabulary.spaces import Spaces
 from .columns.frame import run_columns
 
 MEASURES = {
@@ -56,13 +57,17 @@ class Words:
     listed: Bool[np.ndarray, " words"]
 
     @classmethod
-    def from_surfaces(cls, surfaces: Sequence[str], listed: Int[np.ndarray, " n"]) -> Words:
-        """From how entries look; `listed` has the numbers of those that may be listed."""
-        texts = [text.strip().casefold() for text in surfaces]
+    def of(cls, spaces: Spaces) -> Words:
+        """Of a model's vocabulary."""
+        texts = [text.strip().casefold() for text in spaces.surfaces]
         numbers: dict[str, int] = {}
         word = np.array([numbers.setdefault(text, len(numbers)) for text in texts])
         letter = [ord(text[0]) if text[:1].isalpha() else -1 for text in texts]
-        return cls(word, np.array(letter), np.isin(np.arange(len(numbers)), word[listed]))
+        return cls(
+            word,
+            np.array(letter),
+            np.isin(np.arange(len(numbers)), word[spaces.entries.cpu().numpy()]),
+        )
 
 
 class HeadSummary:

@@ -76,6 +76,7 @@ class HeadTables:
     top: how many words are listed.
     high_bias: lists with a bias above this are marked.
     provenance: gives the key columns too.
+    words: of the vocabulary; by default made when they are needed.
     """
 
     spaces: Spaces
@@ -85,11 +86,12 @@ class HeadTables:
     top: int
     high_bias: float
     provenance: Mapping[str, str]
+    words: Words | None = None
 
     @cached_property
     def summary(self) -> HeadSummary:
         """Of all texts that there were tables of."""
-        words = Words.from_surfaces(self.spaces.surfaces, self.spaces.entries.cpu().numpy())
+        words = self.words or Words.of(self.spaces)
         return HeadSummary(words, self.heads, self.provenance)
 
     @cached_property
