@@ -67,6 +67,10 @@ MODELS = ("gpt2", "bert", "llama")
 
 @pytest.fixture(scope="module")
 def explorer(prepared) -> Explorer:
+    return made_of(prepared)
+
+
+def made_of(prepared) -> Explorer:
     folders = {name: {"main": prepared[name]} for name in MODELS}
     models = Models(folders, torch.device("cpu"))
     # The control is another model with the same tokenizer.
@@ -631,8 +635,10 @@ LAYERS = "[...document.querySelectorAll('.list[data-position=\"{}\"] tbody tr')]
 
 
 @pytest.fixture(scope="module")
-def address(explorer):
-    with running(lambda hosts: application(explorer, TOKEN, hosts)) as address:
+def address(prepared):
+    # Not the one whose numbers are expected: a model runs one text at a time.
+    served = made_of(prepared)
+    with running(lambda hosts: application(served, TOKEN, hosts)) as address:
         yield f"{address}/#token={TOKEN}"
 
 
