@@ -41,8 +41,9 @@ but that neurons of experts are not listed: the tests add heads, neurons and nor
 model's own states and logits. So does the workflow when it prepares a model: its first block, the
 middle one and the last run a short text, and their errors stand in `provenance.json`, under
 `self_check`. Where branches do not add up to a block, the model is refused; where heads, neurons
-or logits do not, they are (`grade: states`). Other families are refused by name before anything
-is downloaded.
+or logits do not, they are (`grade: states`). A type that is not listed, but has the modules of
+one that is, is read as that one if all adds up; `architecture` says so in the provenance of its
+tables. Others are refused by name before anything is downloaded.
 
 {models}
 """

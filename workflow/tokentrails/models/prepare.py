@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
+from ..errors import TokentrailsError
 from ..files.json_file import read_object
-from ..network.architectures import architecture_of, text_config, text_tensor
+from ..network.architectures import READ_AS, architecture_of, text_config, text_tensor
 from ..network.weights import Weights
 from ..settings import Source
 from .convert import dequantise_gguf, link_or_copy, merge_shards, unpickle
+from .derive import derived, readings
 from .fit import complete, refuse_misfit
 from .self_check import self_check
 from .source import (
@@ -109,7 +111,7 @@ def _prepare(source: Source, checkpoint: str, scratch: Path, made: Path) -> dict
     else:
         found = read_object(fetched.folder / CONFIG_FILE)
         text = text_config(found)
-        config = complete(text, where=where)  # before minutes are spent on the weights
+        config = complete(derived(text), where=where)  # before minutes are spent on the weights
         check = partial(refuse_misfit, config, where=where)
         if any(fetched.folder.glob("*.safetensors")):
             own = fetched.folder.is_relative_to(scratch)
@@ -120,13 +122,12 @@ def _prepare(source: Source, checkpoint: str, scratch: Path, made: Path) -> dict
         else:
             unpickle(fetched.folder, made / SAFETENSORS, check=check)
             facts["note"] = "converted from PyTorch .bin weights"
-        if config == found:
-            shutil.copyfile(fetched.folder / CONFIG_FILE, made / CONFIG_FILE)
-        else:
-            (made / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        shutil.copyfile(fetched.folder / CONFIG_FILE, made / CONFIG_FILE)
+        _write_config(config, found, made)
         facts["tokenizer"] = save_tokenizer(fetched.folder, made, config, where)
-    config = read_object(made / CONFIG_FILE)
+    config, checked = _checked(made, where)
     architecture = architecture_of(config, where=where)
+    read_as = f", read as {config[READ_AS]}" if READ_AS in config else ""
     weights = Weights(made / SAFETENSORS)
     rows = weights.shape(weights.find(architecture.embedding))[0]
     refuse_unfit(made / TOKENIZER, rows, where)
@@ -136,7 +137,7 @@ def _prepare(source: Source, checkpoint: str, scratch: Path, made: Path) -> dict
         "checkpoint": checkpoint,
         "source": source.spec,
         "revision": fetched.revision or digest,
-        "architecture": architecture.model_type,
+        "architecture": architecture.model_type + read_as,
         "depth": architecture.depth(config),
         "d_model": architecture.width(config),
         "vocabulary_rows": rows,
@@ -146,7 +147,7 @@ def _prepare(source: Source, checkpoint: str, scratch: Path, made: Path) -> dict
         "bytes": {SAFETENSORS: (made / SAFETENSORS).stat().st_size},
         "tokentrails_version": __version__,
         "form": FORM,
-        "self_check": self_check(made, where),
+        "self_check": checked,
         **facts,
     }
     (made / PROVENANCE).write_text(
@@ -154,6 +155,37 @@ def _prepare(source: Source, checkpoint: str, scratch: Path, made: Path) -> dict
         encoding="utf-8",
     )
     return provenance
+
+
+def _checked(made: Path, where: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The configuration, and what the check says of its parts.
+
+    Of a type outside the table it names the first row by which all adds up, else the first by which
+    at least the stream does.
+    """
+    config = read_object(made / CONFIG_FILE)
+    found: list[tuple[dict[str, Any], dict[str, Any]]] = []
+    failed: TokentrailsError | None = None
+    for reading in readings({key: value for key, value in config.items() if key != READ_AS}):
+        _write_config(reading, config, made)
+        try:
+            found.append((reading, self_check(made, where)))
+        except TokentrailsError as error:
+            failed = failed or error
+            continue
+        if found[-1][1]["grade"] == "full":
+            return found[-1]
+    if not found:
+        assert failed is not None
+        raise failed
+    _write_config(found[0][0], config, made)
+    return found[0]
+
+
+def _write_config(config: dict[str, Any], there: dict[str, Any], made: Path) -> None:
+    """Write a configuration, unless it is the one that is there."""
+    if config != there:
+        (made / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
 def _publish(made: Path, target: Path) -> None:

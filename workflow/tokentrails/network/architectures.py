@@ -584,6 +584,13 @@ ARCHITECTURES = {
 }
 
 
+READ_AS = "tokentrails_read_as"
+"""In the configuration of a type outside the table: the row by which it is read."""
+
+_OTHER_STREAMS = ("gemma3n", "gemma4", "deepseek_v4")
+"""Types whose stream is not one vector for each token, or is rescaled on the way."""
+
+
 def text_config(config: dict[str, Any]) -> dict[str, Any]:
     """The configuration of the model of texts, where one that sees images too has it inside.
 
@@ -622,13 +629,21 @@ def architecture_of(config: dict[str, Any], *, where: object) -> Architecture:
     config = text_config(config)
     model_type = config.get("model_type")
     supported = ", ".join(sorted(ARCHITECTURES))
-    if not isinstance(model_type, str) or model_type not in ARCHITECTURES:
+    if isinstance(model_type, str) and model_type.startswith(_OTHER_STREAMS):
         raise TokentrailsError(
-            f"model_type {model_type!r} is not supported",
+            f"model_type {model_type!r} is not supported: its blocks do not add to one stream, and "
+            "what would be read has another meaning",
             where=where,
             hint=f"the supported architectures are {supported}.",
         )
-    architecture = ARCHITECTURES[model_type]
+    read_as = model_type if model_type in ARCHITECTURES else config.get(READ_AS)
+    if not isinstance(model_type, str) or read_as not in ARCHITECTURES:
+        raise TokentrailsError(
+            f"model_type {model_type!r} is not supported",
+            where=where,
+            hint=f"the supported architectures are {supported}, and those with the same modules.",
+        )
+    architecture = replace(ARCHITECTURES[read_as], model_type=model_type)
     variant = _unsupported_variant(config, architecture)
     if variant:
         raise TokentrailsError(
