@@ -9,8 +9,11 @@ import torch
 from harness import Measured, Skipped, memory
 from material import MODEL, NANO, ROOT, needed
 
+from tokentrails.catalogue import BASELINE
+from tokentrails.config.experiments import load_experiment
 from tokentrails.explore.models import Models
 from tokentrails.explore.server import Explorer, application
+from tokentrails.settings import BASELINE_TEXTS
 
 sys.path.append(str(ROOT / "tests"))  # last, since both folders have a checkpoints.py
 
@@ -29,7 +32,8 @@ def results() -> Iterator[Measured]:
     if CHROMIUM is None:
         raise Skipped("there is no Chromium")
     models = Models({SMOLLM2: {"main": MODEL}, "nano": steps}, torch.device("cpu"))
-    explorer = Explorer(models, {})
+    texts = load_experiment(BASELINE, {"file": BASELINE_TEXTS})
+    explorer = Explorer(models, {}, texts)
     with (
         tempfile.TemporaryDirectory() as folder,
         running(lambda hosts: application(explorer, "a-token", hosts)) as address,
@@ -50,6 +54,7 @@ def _measured(browser: Browser, address: str) -> Iterator[Measured]:
     browser.wait("document.body && document.body.dataset.ready")
     _text(browser, "Before all else it is loaded.")
     first = [_text(browser, f"{TEXT[:-1]}{end}") for end in ".!?;:"]
+    browser.wait("document.body.dataset.reference === 'true'", 300)
     clicks = [_click(browser, position) for position in (3, 9, 5, 11, 7)]
     _choose(browser, "model", "nano")
     steps = [_checkpoint(browser, index) for index in range(TURNS)]
@@ -57,7 +62,7 @@ def _measured(browser: Browser, address: str) -> Iterator[Measured]:
     for what, times, most in (
         ("first view of a text of 16 tokens, with figures", first, 1.0),
         ("lists of another token", lists, 0.15),
-        ("figures of another token", drawn, None),
+        ("figures of another token, beside chance", drawn, None),
         ("another checkpoint of nano, with figures", steps, 0.5),
     ):
         yield Measured(f"the explorer, {what}", sorted(times)[len(times) // 2], "s", at_most=most)

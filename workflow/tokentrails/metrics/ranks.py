@@ -22,7 +22,7 @@ from ..files.tables import describe
 from ..statistics.baseline import EMBEDDING, Baseline
 from ..statistics.similarity import z_scores
 from ..vocabulary.cosines import known_rows
-from ..vocabulary.ranks import STATES_AT_ONCE, closest
+from ..vocabulary.ranks import STATES_AT_ONCE, Matrix, closest_in
 from .columns.frame import metric_table, target_keys
 from .identity import own_token_ids
 
@@ -67,6 +67,10 @@ class Vocabulary:
     def valid(self) -> Bool[torch.Tensor, " v"]:
         return known_rows(self.entries, self.rows.device)
 
+    @cached_property
+    def _matrix(self) -> Matrix:
+        return Matrix(self.rows, self.valid)
+
     def rank(
         self,
         states: Float32[np.ndarray, "n d"],
@@ -94,14 +98,14 @@ class Vocabulary:
     def _rank(
         self, states: np.ndarray, own: np.ndarray, k: int, offset: np.ndarray | None
     ) -> Ranked:
-        device = self.rows.device
-        found = closest(
+        device, matrix = self.rows.device, self._matrix
+        if offset is not None:
+            matrix = Matrix(self.rows, self.valid, torch.tensor(offset, device=device))
+        found = closest_in(
             torch.tensor(states, device=device),
-            self.rows,
+            matrix,
             torch.tensor(own, dtype=torch.int64, device=device),
             k=k,
-            valid=self.valid,
-            offset=None if offset is None else torch.tensor(offset, device=device),
         )
         return Ranked(*(column.cpu().numpy() for column in found))
 

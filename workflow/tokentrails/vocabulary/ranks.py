@@ -70,11 +70,21 @@ def closest(
     ------
     TokentrailsError: if a state or a row has a NaN or an infinity.
     """
-    refuse_non_finite("state", states)
-    refuse_non_finite("row", rows)
     if valid is None:
         valid = torch.ones(len(rows), dtype=torch.bool, device=rows.device)
-    matrix = Matrix(rows, valid, offset)
+    return closest_in(states, Matrix(rows, valid, offset), own, k=k)
+
+
+def closest_in(
+    states: Float32[Tensor, "n d"], matrix: Matrix, own: Int64[Tensor, " n"], *, k: int = 0
+) -> Closest:
+    """The same in rows that are looked at again and again.
+
+    Raises
+    ------
+    TokentrailsError: if a state has a NaN or an infinity.
+    """
+    refuse_non_finite("state", states)
     most = min(k, int(matrix.valid.sum()))
     parts = [
         _closest(states[part], own[part], matrix, most)
@@ -87,9 +97,15 @@ def closest(
 
 
 class Matrix:
-    """The rows to compare with, an offset added, those that take part, and their lengths."""
+    """The rows to compare with, an offset added, those that take part, and their lengths.
+
+    Raises
+    ------
+    TokentrailsError: if a row has a NaN or an infinity.
+    """
 
     def __init__(self, rows: Tensor, valid: Tensor, offset: Tensor | None = None) -> None:
+        refuse_non_finite("row", rows)
         self.rows, self.offset = rows, offset
         self.inverse = torch.empty(len(rows), 1, device=rows.device)
         for part in slices(len(rows), cosines.BLOCK_BYTES // (4 * rows.shape[1])):
