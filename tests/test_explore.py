@@ -320,7 +320,7 @@ def test_positions_and_the_published_formula_are_those_of_the_table(stored, name
     assert found.select(columns).equals(expected.select(columns))
     assert found["positional"].all() and view.loaded.has_positions
     assert found["rank_as_published"].is_not_null().all() == (name == "bert")
-    (first, _) = nearest_lists(found)
+    (first, _) = nearest_lists(found, view.loaded.readable)
     assert first["layers"][0]["published"][1] == expected["rank_as_published"][0]
 
 
@@ -424,8 +424,33 @@ def test_tokens_are_told_apart(client):
     tokens = answer(client, "tokens", model="bert")["tokens"]
     assert [t["special"] for t in tokens] == [True, *[False] * (len(tokens) - 2), True]
     tokens = answer(client, "tokens", text="café 東京")["tokens"]
-    assert tokens[0]["readable"] == "c" or "Ã" not in tokens[0]["readable"]
+    assert not any("Ã" in each["readable"] for each in tokens)
     assert [t["position"] for t in tokens] == list(range(len(tokens)))
+
+
+def test_bytes_are_told_from_letters(client):
+    text = "Ã 東"
+    tokens = answer(client, "tokens", text=text)["tokens"]
+    each = next(t for t in tokens if "<0x" in t["readable"])
+    more = PLACE | {"text": text, "positions": [each["position"]]}
+    (listed,) = answer(client, "nearest", **more)["tokens"]
+    assert (listed["readable"], listed["entry"]) == (each["readable"], each["entry"])
+    nearest = listed["layers"][0]["nearest"]
+    assert [each["readable"], each["entry"]] in [[word, entry] for word, _, entry in nearest]
+    figures = answer(client, "figures", **more)["figures"]
+    drawn = [row for f in figures for d in f["spec"]["datasets"].values() for row in d]
+    assert {row["series"] for row in drawn if "series" in row} == {each["readable"]}
+
+
+def test_tokens_have_colours_of_their_own_and_lengths_a_log_axis(client, explorer):
+    figures = answer(client, "figures", **PLACE)["figures"]
+    for figure in figures:
+        rows = [row for data in figure["spec"]["datasets"].values() for row in data]
+        colours = {(row["position"], row["colour"]) for row in rows if "series" in row}
+        assert len(colours) == len({colour for _, colour in colours}) == 2
+    drawn = {(row["position"], row["layer"]): row["log"] for row in rows if "log" in row}
+    for position, layer, length in view_of(explorer, "gpt2").lengths([1, 3], "resid").iter_rows():
+        assert drawn[position, layer] == pytest.approx(np.log10(length), abs=1e-5)
 
 
 def test_choices_are_those_of_the_configuration(client):
@@ -711,6 +736,8 @@ def test_chips_and_numbers_are_of_one_text(page, explorer, monkeypatch):
     page.click("#tokens [data-position='2']")  # figures of the token before are not for use
     assert page.evaluate("document.querySelector('#figures figure').inert")
     page.wait("document.body.dataset.figures === '2' && !document.querySelector('[inert]')")
+    entry = page.evaluate("document.querySelector('.list td bdi').title")
+    assert entry == view.ranks([2], RESID)["nearest"][0][0]
     page.evaluate(
         "HTMLAnchorElement.prototype.click = function() { window.saved = this.download; }"
     )

@@ -151,6 +151,14 @@ def test_tokens_are_readable(token, word):
     assert readable(token) == word
 
 
+@pytest.mark.parametrize(
+    ("token", "word"),
+    [("ĠÃ", "<0xC3>"), ("×", "<0xD7>"), ("ĠcafÃ©", "café"), ("Ġlead", "lead"), ("日本", "日本")],
+)
+def test_bytes_of_no_whole_character_are_bytes(token, word):
+    assert readable(token, byte_level=True) == word
+
+
 def test_shortened_text_says_so():
     assert shorten("abcdef", 6) == "abcdef"
     assert shorten("abcdefg", 6) == "abcde…"

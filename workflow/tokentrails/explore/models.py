@@ -14,6 +14,7 @@ from jaxtyping import Float32
 from torch import Tensor
 
 from ..errors import TokentrailsError
+from ..figures.pieces.text import readable
 from ..metrics.as_published import ROBERTA_LIKE
 from ..metrics.head_summary import Words
 from ..metrics.own_token import Readout
@@ -123,6 +124,14 @@ class Loaded:
     def words(self) -> Words:
         """What these are as words; raises as `spaces` does."""
         return Words.of(self.spaces)
+
+    @cached_property
+    def is_byte_level(self) -> bool:
+        return "ByteLevel" in str(self.files.tokenizer.decoder)
+
+    def readable(self, entry: str) -> str:
+        """An entry of the vocabulary as people read it."""
+        return readable(entry, byte_level=self.is_byte_level)
 
     @cached_property
     def special_ids(self) -> frozenset[int]:

@@ -235,7 +235,9 @@ function showText(wanted, found, link, known, missing) {
   tokens = found.tokens;
   options($("site"), found.sites);
   options($("matrix"), found.matrices, found.matrices.map(name => MATRICES[name]));
-  $("tied").textContent = found.tied ? "The model's unembedding is its input embedding." : "";
+  $("tied").textContent = found.tied ? "The model's unembedding is its input embedding."
+    : found.matrices.includes("unembedding") ? ""
+      : "The weights have no unembedding, so that the own token cannot be read.";
   for (const id of ["cut", "paths", "panels", "keep"]) $(id).hidden = false;
   $("file").hidden = true;
   keeping.serial++; // an answer on the text before is none on this one
@@ -258,6 +260,7 @@ function tokenButton(each, current, pinned, choose) {
   button.dataset.position = String(each.position);
   button.dataset.id = String(each.id);
   button.classList.toggle("special", each.special);
+  button.classList.toggle("spaced", isSpaced(each.entry));
   button.classList.toggle("pinned", pinned);
   button.setAttribute("aria-pressed", String(pinned || current));
   if (current) button.setAttribute("aria-current", "true");
@@ -332,7 +335,8 @@ async function showFigures(late, drawn, reference) {
   document.body.dataset.figures = shown().join(",");
 }
 
-const decimals = (value, digits) => (value === null ? "–" : value.toFixed(digits));
+const isSpaced = entry => /^[Ġ▁]./u.test(entry); // two entries may differ in the space alone
+const decimals = (value, digits) => (value === null ? "–" : value.toFixed(digits).replace(/^-(0\.0*)$/, "$1"));
 
 function list(each) {
   const article = element("article", undefined, {className: "list"});
@@ -346,11 +350,12 @@ function list(each) {
   for (const row of each.layers) {
     const line = element("tr");
     const words = element("td");
-    row.nearest.forEach(([word, cosine], i) => {
+    row.nearest.forEach(([word, cosine, entry], i) => {
       if (i) words.append(" · ");
-      const own = row.rank === i && word === each.readable;
-      words.append(element("span", word, {className: own ? "own" : ""}), " ",
-        element("small", decimals(cosine, 2)));
+      const one = element("bdi", word, {title: entry});
+      one.classList.toggle("own", entry === each.entry);
+      one.classList.toggle("spaced", isSpaced(entry));
+      words.append(one, " ", element("small", decimals(cosine, 2)));
     });
     const pairs = [[row.cosine, row.rank], ...(published ? [row.published] : [])];
     line.append(element("td", String(row.layer)), ...pairs.flatMap(([cosine, rank]) =>
@@ -362,7 +367,10 @@ function list(each) {
   table.append(top, body);
   const scroll = element("div", undefined, {className: "scroll", tabIndex: 0});
   scroll.append(table);
-  const title = element("h3", `${each.readable} (position ${each.position})`);
+  const title = element("h3", undefined, {title: each.entry});
+  const word = element("bdi", each.readable);
+  word.classList.toggle("spaced", isSpaced(each.entry));
+  title.append(word, ` (position ${each.position})`);
   article.append(title, scroll);
   return article;
 }

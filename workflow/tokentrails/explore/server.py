@@ -155,7 +155,7 @@ class Explorer:
         view = self._view(asked)
         positions, look = _places(asked, view), _look(asked, view)
         ranks = view.ranks(positions, look, self._known_chance(view, look))
-        return {"tokens": nearest_lists(ranks)}
+        return {"tokens": nearest_lists(ranks, view.loaded.readable)}
 
     def figures(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         """Specifications of the figures across layers."""

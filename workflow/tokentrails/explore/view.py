@@ -6,8 +6,9 @@ Every number comes from the functions that make the workflow's tables, every fig
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,6 @@ from jaxtyping import Float32
 
 from ..errors import TokentrailsError
 from ..figures.pieces.save import specification
-from ..figures.pieces.text import readable
 from ..figures.pieces.text_tokens import text_tokens
 from ..figures.ranks import Reference, rank_layers, similarity_layers, token_layers
 from ..files.states import Layer, Place, places
@@ -140,7 +140,7 @@ class View:
                 "position": position,
                 "id": index,
                 "entry": entry,
-                "readable": readable(entry),
+                "readable": self.loaded.readable(entry),
                 "word": word,
                 "special": index in self.loaded.special_ids,
             }
@@ -240,6 +240,14 @@ class View:
         frame = pl.DataFrame(keys, {"position": pl.Int32, "layer": pl.Int32}, orient="row")
         return frame.with_columns(value=pl.Series(values.astype(np.float64)))
 
+    def _read(self, ranks: pl.DataFrame) -> pl.DataFrame:
+        """The same for figures, which cannot know what of an entry is a byte and what a letter."""
+        if not self.loaded.is_byte_level:
+            return ranks
+        read = partial(pl.Expr.map_elements, function=self.loaded.readable, return_dtype=pl.String)
+        nearest = pl.col("nearest").list.eval(read(pl.element()))
+        return ranks.with_columns(read(pl.col("token")), nearest)
+
     def measured(
         self, positions: Sequence[int], look: Look, chance: Chance | None
     ) -> dict[str, pl.DataFrame]:
@@ -248,9 +256,10 @@ class View:
         if look.form == "scaled":
             assert chance is not None
             ranks = ranks.with_columns(cosine=chance.scaled(pl.col("cosine")).cast(pl.Float32))
-        tokens = stream = text_tokens(ranks, LABEL)
+        tokens = stream = text_tokens(self._read(ranks), LABEL)
         if look.site != "resid":
-            stream = text_tokens(self.ranks(positions, Look("resid", look.matrix)), LABEL)
+            of_resid = self.ranks(positions, Look("resid", look.matrix))
+            stream = text_tokens(self._read(of_resid), LABEL)
         found = {"ranks": ranks}
         if (logprob := self.own_logprob(positions)) is not None:
             found["own_logprob"] = _with(stream, logprob, "own_logprob")
@@ -285,6 +294,7 @@ class View:
             )
 
         ranks = found["ranks"]
+        read = self._read(ranks)
         compared = {
             "similarity": reference("cosine", "ranks"),
             "rank": reference("rank", "ranks"),
@@ -293,8 +303,9 @@ class View:
         }
         with debug_mode(False):  # Altair checks what this project wrote, at every step: for tests
             how: dict[str, Any] = {"show": LABEL, "row": look.matrix, "form": look.form}
+            how["tinted"] = True
             drawn = {
-                name: draw(ranks, title=f"{run}: {title}", reference=compared[name], **how)
+                name: draw(read, title=f"{run}: {title}", reference=compared[name], **how)
                 for name, draw, title in (
                     ("similarity", similarity_layers, "identity"),
                     ("rank", rank_layers, "rank"),
@@ -308,6 +319,7 @@ class View:
                     notes=["Of the token itself, read through the final norm and the unembedding."],
                     title=f"{run}: own token",
                     reference=compared["own_token"],
+                    tinted=True,
                 )
             drawn["length"] = token_layers(
                 found["length"],
@@ -316,6 +328,8 @@ class View:
                 notes=[f"Euclidean length of the state at {look.site}."],
                 title=f"{run}: length",
                 reference=compared["length"],
+                tinted=True,
+                is_log=True,
             )
             specs = {name: specification(chart) for name, chart in drawn.items()}
         keys = ["position", "layer"]
@@ -331,8 +345,8 @@ class View:
             ),
         }
         if "own_logprob" in found:
-            read = self.ranks(positions, Look("resid", look.matrix)).select(*columns)
-            tables["own_token"] = read.with_columns(matrix=pl.lit("unembedding")).join(
+            of_resid = self.ranks(positions, Look("resid", look.matrix)).select(*columns)
+            tables["own_token"] = of_resid.with_columns(matrix=pl.lit("unembedding")).join(
                 found["own_logprob"].select(*keys, own_logprob_nats="own_logprob"), on=keys
             )
         return [
@@ -361,8 +375,8 @@ def _with(tokens: pl.DataFrame, numbers: pl.DataFrame, name: str) -> pl.DataFram
     return tokens.join(numbers, on=keys, how="left").rename({"value": name})
 
 
-def nearest_lists(ranks: pl.DataFrame) -> list[dict[str, Any]]:
-    """By token, its layers with cosine, rank and the nearest entries as people read them."""
+def nearest_lists(ranks: pl.DataFrame, read: Callable[[str], str]) -> list[dict[str, Any]]:
+    """By token, its layers with cosine, rank and the nearest entries, also as people read them."""
     found = []
     for (position, token), rows in ranks.group_by("position", "token", maintain_order=True):
         layers = [
@@ -372,7 +386,7 @@ def nearest_lists(ranks: pl.DataFrame) -> list[dict[str, Any]]:
                 "rank": row["rank"],
                 "published": [row["cosine_as_published"], row["rank_as_published"]],
                 "nearest": [
-                    [readable(entry), cosine]
+                    [read(entry), cosine, entry]
                     for entry, cosine in zip(
                         row["nearest"] or [], row["nearest_cosine"] or [], strict=True
                     )
@@ -380,7 +394,8 @@ def nearest_lists(ranks: pl.DataFrame) -> list[dict[str, Any]]:
             }
             for row in rows.iter_rows(named=True)
         ]
-        found.append({"position": position, "readable": readable(str(token)), "layers": layers})
+        named = {"position": position, "entry": token, "readable": read(str(token))}
+        found.append({**named, "layers": layers})
     return found
 
 

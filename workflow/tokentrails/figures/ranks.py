@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,9 +14,10 @@ import polars as pl
 from .pieces.forms import VALUES
 from .pieces.lines import bands, end_labels, layer_ticks, level, linear_x, targets
 from .pieces.notes import CONTROL, form_notes
+from .pieces.points import mapped
 from .pieces.rank_axis import place, rank_axis
 from .pieces.text_tokens import COLOURS, PUBLISHED_NOTE, TOOLTIP, text_notes, text_tokens
-from .pieces.theme import GREY, LINE_HEIGHT, TINT, beside, figure, nothing_to_show, sized
+from .pieces.theme import GREY, LINE_HEIGHT, TINT, beside, colour, figure, nothing_to_show, sized
 
 _WIDTH = 400
 _SHAPES = dict(zip(COLOURS, ("circle", "square", "triangle-up", "diamond", "cross"), strict=True))
@@ -40,7 +42,7 @@ class Reference:
     control: pl.DataFrame | None = None
     pairs: bool = True
 
-    def mapped(self, function: Callable[[Any], float]) -> Reference:
+    def mapped(self, function: Callable[[Any], float | None]) -> Reference:
         """The same of a function of the values, which keeps their order."""
         columns = pl.col("^(low|value|high)$").map_elements(function, return_dtype=pl.Float64)
         chance, control = (
@@ -74,7 +76,14 @@ NO_REFERENCE = Reference()
 
 @dataclass(frozen=True)
 class _Measure:
-    """A column of tokens frames and the axis that shows it; `reverse` puts small values on top."""
+    """A column of tokens frames and the axis that shows it.
+
+    Attributes
+    ----------
+    reverse: whether small values are on top.
+    tinted: whether each token has a colour of its own, and not that of its kind.
+    told: the column that tooltips have, where the axis shows another.
+    """
 
     column: str
     name: str
@@ -83,6 +92,8 @@ class _Measure:
     axis: alt.Axis
     reverse: bool = False
     reference: Reference = NO_REFERENCE
+    tinted: bool = False
+    told: str | None = None
 
 
 def similarity_layers(
@@ -93,11 +104,13 @@ def similarity_layers(
     row: str = "embedding",
     form: str = "cosine",
     reference: Reference = NO_REFERENCE,
+    tinted: bool = False,
 ) -> alt.TopLevelMixin:
     """Cosine of each token of a text with its own embedding, a line per token.
 
     `ranks` is the table of that name of one model and checkpoint, `show` the label of the text,
-    `row` a key of `MATRICES`, `form` one of `VALUES`, which the column `cosine` is of.
+    `row` a key of `MATRICES`, `form` one of `VALUES`, which the column `cosine` is of;
+    `tinted` gives each token a colour.
     What the published formula gives, if the table has it, is a panel of its own. In a browser the
     line under the pointer is thick, and a click on a line or a label makes the others faint.
     """
@@ -108,7 +121,7 @@ def similarity_layers(
     room = 0.04 * (high - low)
     axis = alt.Axis(tickCount=6)
     name = f"{VALUES[form]} with own {row}"
-    measure = _Measure("cosine", name, low - room, high + room, axis, reference=reference)
+    measure = _Measure("cosine", name, low - room, high + room, axis, False, reference, tinted)
     return _figure(ranks, tokens, measure, form_notes([form]), show=show, title=title, row=row)
 
 
@@ -120,6 +133,7 @@ def rank_layers(
     row: str = "embedding",
     form: str = "cosine",
     reference: Reference = NO_REFERENCE,
+    tinted: bool = False,
 ) -> alt.TopLevelMixin:
     """Rank of each token's own embedding, on an axis of log(1 + rank): rank 0 is on top.
 
@@ -132,7 +146,7 @@ def rank_layers(
     room = 0.04 * high
     axis = rank_axis(0, high)
     name = f"rank of own {row}"
-    measure = _Measure("place", name, -room, high + room, axis, reverse=True, reference=reference)
+    measure = _Measure("place", name, -room, high + room, axis, True, reference, tinted)
     notes = [
         "Rank: how many vocabulary entries are closer to the state than the token's own "
         f"{row}. At the top, rank 0, none is; the axis is that of log(1 + rank).",
@@ -149,20 +163,45 @@ def token_layers(
     notes: list[str],
     title: str,
     reference: Reference = NO_REFERENCE,
+    tinted: bool = False,
+    is_log: bool = False,
 ) -> alt.TopLevelMixin:
     """Any number of each token at each layer, a line per token.
 
-    `tokens` is a tokens frame with this column; `name` is what the axis says of it.
+    `tokens` is a tokens frame with this column; `name` is what the axis says of it, in logarithms
+    where `is_log`.
     """
-    values = tokens[column].drop_nulls().to_list()
+    shown = column
+    if is_log:
+        shown, reference = "log", reference.mapped(_log)
+        tokens = tokens.with_columns(log=pl.col(column).map_elements(_log, pl.Float64))
+    values = tokens[shown].drop_nulls().to_list()
     if not values:
         return nothing_to_show(title)
     values += reference.values
     low, high = min(values), max(values)
     room = 0.04 * (high - low) or 0.1
-    axis = alt.Axis(tickCount=6)
-    measure = _Measure(column, name, low - room, high + room, axis, reference=reference)
+    low, high = low - room, high + room
+    axis = _log_axis(low, high) if is_log else alt.Axis(tickCount=6)
+    measure = _Measure(shown, name, low, high, axis, False, reference, tinted, column)
     return _drawn({None: tokens}, measure, [*notes, *_token_notes(tokens, column)], title)
+
+
+def _log(value: float) -> float | None:
+    return math.log10(value) if value > 0 else None
+
+
+def _log_axis(low: float, high: float) -> alt.Axis:
+    """An axis of decimal logarithms with the roundest numbers of which at least four are there."""
+    powers = range(math.floor(low), math.ceil(high) + 1)
+    ticks: list[float] = []
+    for digits in ([1], [1, 2, 5], range(1, 10), [n / 10 for n in range(10, 100)]):
+        every = (round(power + math.log10(digit), 9) for power in powers for digit in digits)
+        ticks = [tick for tick in every if low <= tick <= high]
+        if len(ticks) >= 4:
+            break
+    number = "format(pow(10, datum.value), ',.3~r')"
+    return alt.Axis(values=ticks, labelExpr=number, labelOverlap=True)
 
 
 def _figure(
@@ -193,6 +232,8 @@ def _drawn(
 ) -> alt.TopLevelMixin:
     """A panel for each tokens frame, by its name; all have the same tokens."""
     notes = [*notes, *measure.reference.notes]
+    if measure.tinted:
+        parts = {name: _tinted(part) for name, part in parts.items()}
     tokens = next(iter(parts.values()))
     last: int = tokens.select(pl.col("layer").max()).item()
     height = max(300, (LINE_HEIGHT + 1) * tokens["position"].n_unique())
@@ -202,6 +243,13 @@ def _drawn(
     ]
     width = len(panels) * (_WIDTH + 130)
     return figure(_linked(panels), title=title, notes=notes, width=width)
+
+
+def _tinted(tokens: pl.DataFrame) -> pl.DataFrame:
+    """The same with a colour for each token."""
+    positions = tokens["position"].unique().sort()
+    colours = {position: colour(index) for index, position in enumerate(positions)}
+    return tokens.with_columns(colour=mapped("position", colours))
 
 
 def _token_notes(tokens: pl.DataFrame, column: str) -> list[str]:
@@ -245,17 +293,17 @@ def _panel(
     gap = LINE_HEIGHT * (measure.high - measure.low) / height
     labels = end_labels(ordered, ["position"], x, y, right, limits, gap)
     tooltip = [each for each in TOOLTIP if each.shorthand.split(":")[0] in tokens.columns]
-    if measure.column not in ("cosine", "place"):
-        tooltip.append(alt.Tooltip(f"{measure.column}:Q", title=measure.name, format=".4f"))
+    if measure.told:
+        tooltip.append(alt.Tooltip(f"{measure.told}:Q", title=measure.name, format=".4f"))
     # With what is not defined, where a line is to break.
     lines = alt.Chart(tokens, name=f"lines_{index}").mark_line(strokeCap="butt")
     layers = [
-        *([level(y)] if measure.low <= 0 <= measure.high else []),
+        *([level(y)] if measure.low <= 0 <= measure.high and measure.column != "log" else []),
         *(_reference(measure, x, y) if index == 0 else []),  # which is of the right formula
         lines.encode(
             x=x, y=y, color=TINT, detail=alt.Detail("position:N"), strokeWidth=width, opacity=seen
         ),
-        _ends(known).encode(x=x, y=y, opacity=seen),
+        _ends(known, tinted=measure.tinted).encode(x=x, y=y, opacity=seen),
         # Only marks with a tooltip answer to the pointer.
         *(
             label.encode(opacity=seen, tooltip=alt.Tooltip("series:N", title="token"))
@@ -283,15 +331,15 @@ def _reference(measure: _Measure, x: alt.X, y: alt.Y) -> list[alt.Chart]:
     return layers
 
 
-def _ends(tokens: pl.DataFrame) -> alt.Chart:
-    """The last point of every line, with a legend of its shapes and colours."""
+def _ends(tokens: pl.DataFrame, *, tinted: bool) -> alt.Chart:
+    """The last point of every line, with a legend of its shapes and, unless tinted, colours."""
     kinds = [kind for kind in COLOURS if kind in set(tokens["kind"])]
     colours = alt.Scale(domain=kinds, range=[COLOURS[kind] for kind in kinds])
     shapes = alt.Scale(domain=kinds, range=[_SHAPES[kind] for kind in kinds])
     legend = alt.Legend(orient="top", symbolOpacity=1)
     ends = alt.Chart(tokens.group_by("position", maintain_order=True).last())
     return ends.mark_point(filled=True, size=40).encode(
-        color=alt.Color("kind:N", scale=colours, legend=legend),
+        color=TINT if tinted else alt.Color("kind:N", scale=colours, legend=legend),
         shape=alt.Shape("kind:N", scale=shapes, legend=legend),
     )
 

@@ -25,6 +25,16 @@ def surface(token: str) -> str:
         return token
 
 
+def with_bytes(token: str) -> str:
+    """How a byte-level entry looks in a text; bytes that are no whole character read ``<0xD7>``."""
+    try:
+        raw = bytes(map(_BYTES.__getitem__, token))
+    except KeyError:
+        return token
+    text = raw.decode("utf-8", "surrogateescape")
+    return "".join(f"<0x{ord(c) - 0xDC00:02X}>" if "\udc80" <= c <= "\udcff" else c for c in text)
+
+
 def target(prompt: Prompt) -> str:
     """The target of a prompt as a text has it, with the space in front that it asks for."""
     return prompt.word or surface(prompt.token or "")

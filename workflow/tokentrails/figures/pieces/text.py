@@ -3,21 +3,23 @@
 import unicodedata
 from collections.abc import Sequence
 
-from ...texts.entries import surface
+from ...texts.entries import surface, with_bytes
 
 _ESCAPES = {"\n": "\\n", "\t": "\\t", "\r": "\\r"}
 
 
-def readable(token: str) -> str:
+def readable(token: str, *, byte_level: bool = False) -> str:
     """A vocabulary entry as a word: `Ġlead` and `▁lead` -> `lead`, `##ing` -> `-ing`.
 
     Byte-level entries are decoded (`Ċ` -> `\\n`, `cafÃ©` -> `café`) where their bytes are whole
-    characters; spaces alone read `[space]`. Plain words pass unchanged.
+    characters; spaces alone read `[space]`. Plain words pass unchanged. Bytes that are no whole
+    character read `<0xD7>` if the entry is known to be `byte_level`: else it may be a letter.
     """
     if token.startswith("##") and len(token) > 2:
         return visible("-" + token[2:])
     # A part of a character stays as it is written; its spaces and line ends are still marks.
-    token = surface(token).replace("Ġ", " ").replace("Ċ", "\n")
+    plain = with_bytes(token) if byte_level else surface(token)
+    token = plain.replace("Ġ", " ").replace("Ċ", "\n")
     if token and not token.strip(" "):
         return "[space]"
     return visible(token.strip(" "))
