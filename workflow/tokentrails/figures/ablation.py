@@ -20,6 +20,7 @@ _PANELS = {
 _MLP, _STRONGEST, _OTHER = "MLP", "strongest head", "another head"
 _LINES = {_MLP: PALETTE[1], _STRONGEST: PALETTE[0], _OTHER: PALETTE[2]}
 _CONTROLS = {name: f"{CONTROL}, {name}" for name in (_MLP, _STRONGEST)}
+_GREY_DASHES = {_CONTROLS[_MLP]: 0, _CONTROLS[_STRONGEST]: 2}
 _COLUMNS, _WIDTH, _HEIGHT = 2, 320, 200
 _TOOLTIP = ("series", "head", "n", "n_texts")
 
@@ -44,6 +45,7 @@ def ablation(
         if control is not None:
             grey = over_draws(_rows(control), measure, "line", "layer")
             grey = grey.with_columns(pl.col("line").replace(_CONTROLS))
+            grey = grey.with_columns(few=pl.col("line").replace_strict(_GREY_DASHES, default=0))
             tints = dict.fromkeys(_CONTROLS.values(), GREY)
             drawn = pl.concat([drawn, _points(grey, measure, ("low", "high"), tints)])
         if len(drawn):
@@ -72,7 +74,7 @@ def ablation(
         "in the same texts; another head: drawn at random.",
         f"Means over {n:,} tokens in {texts:,} texts, without position 0. {band} "
         "The scales follow the square root.",
-        *control_notes(control),
+        *control_notes(control, "Grey, solid of the MLP and dotted of the strongest head"),
     ]
     chart = alt.concat(*panels, columns=_COLUMNS)
     return figure(chart, title=title, notes=notes, width=_COLUMNS * (_WIDTH + 110))
@@ -102,4 +104,6 @@ def _points(
         shown = shown.with_columns(pl.lit(None, pl.Float64).alias(end) for end in ends)
     kept = ("layer", "head", "n", "n_texts")
     tint = mapped("line", tints)
-    return rooted(points_frame(shown, measure, ends, *kept, line="line", colour=tint))
+    dash = pl.col("few").cast(pl.Int64)
+    frame = points_frame(shown, measure, ends, *kept, line="line", colour=tint, dashed=dash)
+    return rooted(frame)

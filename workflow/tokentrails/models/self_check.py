@@ -33,7 +33,6 @@ _STREAM = ("attention", "mlp")
 """Checks without which no state inside a block can be trusted."""
 
 
-@torch.inference_mode()
 def self_check(folder: Path, where: str) -> dict[str, Any]:
     """What `provenance.json` says of the check: the grade, and the largest error of each part.
 
@@ -75,6 +74,7 @@ def self_check(folder: Path, where: str) -> dict[str, Any]:
     return {"grade": grade, "errors": {n: float(f"{e:.2g}") for n, e in errors.items()}}
 
 
+@torch.inference_mode()
 def errors_of(checkpoint: Checkpoint) -> dict[str, float]:
     """The largest error of each part, by name, relative to 0.1 + its size.
 
