@@ -212,6 +212,20 @@ def test_a_gguf_file_with_unknown_rules_of_cutting_is_refused(tmp_path, rules):
         convert_gguf(tmp_path, {}, {}, rules)
 
 
+def test_a_gguf_file_of_ones_own_is_a_source(tmp_path):
+    file = tmp_path / "mine.gguf"
+    file.write_bytes(b"GGUF")
+    source = local_source("m", file)
+    assert local.files(source, "main") == [file]
+    fetched = local.fetch(source, "main", tmp_path / "scratch")
+    assert (fetched.folder, fetched.gguf) == (tmp_path, "mine.gguf")
+    with pytest.raises(TokentrailsError, match=r"cut short"):
+        prepare(source, "main", tmp_path / "made")
+    file.unlink()
+    with pytest.raises(TokentrailsError, match=r"there is no folder '.*mine\.gguf'"):
+        local.files(source, "main")
+
+
 @pytest.mark.parametrize("content", [b"", b"GGUF", b"GGUF" + b"\xff" * 60, b"<html>" * 20])
 def test_another_kind_of_file_than_gguf_is_refused(tmp_path, content):
     (tmp_path / "m.gguf").write_bytes(content)

@@ -1,4 +1,4 @@
-"""A model in a folder of one's own."""
+"""A model in a folder, or a GGUF file, of one's own."""
 
 from __future__ import annotations
 
@@ -13,12 +13,16 @@ from .source import Fetched, model_files
 def files(source: Source, checkpoint: str) -> list[Path]:
     """The files of a checkpoint, which lie in the folder itself or in its subfolder of that name.
 
+    A GGUF file is all by itself.
+
     Raises
     ------
     TokentrailsError: if the folder is not there, or holds no model, or one of its files is none: a
         folder, a pipe (which would be waited for), a broken link.
     """
     folder = _folder(source, checkpoint)
+    if _is_gguf(folder) and folder.is_file():
+        return [folder]
     if not folder.is_dir():
         what = f"checkpoint {checkpoint!r}" if source.has_checkpoints else "model"
         raise TokentrailsError(
@@ -39,7 +43,18 @@ def files(source: Source, checkpoint: str) -> list[Path]:
 
 
 def size(model: Model) -> Expected:
-    """The size that the files of the reference checkpoint have."""
+    """The size that the files of the reference checkpoint have.
+
+    Raises
+    ------
+    TokentrailsError: for a GGUF file, whose weights have other sizes when they are de-quantised.
+    """
+    if _is_gguf(_folder(model.source, model.reference)):
+        raise TokentrailsError(
+            "how large the weights of a GGUF file are is not known before it is read",
+            where=f"models.{model.name}",
+            hint="have it read first: snakemake --cores 1 models.",
+        )
     sizes = {file.name: file.stat().st_size for file in files(model.source, model.reference)}
     folder = _folder(model.source, model.reference)
     return Expected(size_from_config(model.source, folder, sizes), 0.0)
@@ -47,8 +62,14 @@ def size(model: Model) -> Expected:
 
 def fetch(source: Source, checkpoint: str, scratch: Path) -> Fetched:
     """The checkpoint's folder as it is; its content hash is its revision."""
-    files(source, checkpoint)
+    (first, *_) = files(source, checkpoint)
+    if _is_gguf(first):
+        return Fetched(first.parent, revision="", gguf=first.name)
     return Fetched(_folder(source, checkpoint), revision="")
+
+
+def _is_gguf(path: Path) -> bool:
+    return path.suffix == ".gguf"
 
 
 def _folder(source: Source, checkpoint: str) -> Path:
