@@ -1,5 +1,6 @@
 """The explorer: its numbers are those of the workflow's tables, and it refuses what it should."""
 
+import asyncio
 import json
 import socket
 import time
@@ -570,6 +571,29 @@ def test_an_unexpected_error_leaves_the_server_up(client, monkeypatch, caplog):
 def test_too_many_requests_at_a_time(client, monkeypatch):
     monkeypatch.setattr(module, "MOST_REQUESTS", 0)
     assert refusal_alone(client) == (503, "too many requests at a time")
+
+
+def test_a_request_at_ctrl_c_is_answered(explorer, monkeypatch):
+    monkeypatch.setattr(explorer, "answer", lambda *_: time.sleep(0.3))
+    app, sent = application(explorer, TOKEN, [HOST]), []
+    headers = {"host": HOST, HEADER: TOKEN, "content-type": "application/json"}
+    scope = {"type": "http", "method": "POST", "path": "/tokens", "query_string": b""}
+    scope["headers"] = [(name.encode(), value.encode()) for name, value in headers.items()]
+
+    async def receive():
+        return {"type": "http.request", "body": b"{}"}
+
+    async def send(message):
+        sent.append(message)
+
+    async def ask():
+        task = asyncio.ensure_future(app(scope, receive, send))
+        await asyncio.sleep(0.1)
+        task.cancel()
+        await task
+
+    asyncio.run(ask())
+    assert sent[0]["status"] == 503 and b"the explorer has ended" in sent[1]["body"]
 
 
 def refusal_alone(client):

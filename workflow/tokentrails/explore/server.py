@@ -436,6 +436,8 @@ def application(explorer: Explorer, token: str, hosts: Sequence[str]) -> Any:
                 asked = await _json(request)
                 async with one_at_a_time:
                     found = await run_in_threadpool(compute, asked)
+            except asyncio.CancelledError:  # by Ctrl-C, a second later
+                raise Refused(503, "the explorer has ended", hint="start it again.") from None
             finally:
                 under_way -= 1
             return JSONResponse(found)
