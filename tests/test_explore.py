@@ -1,9 +1,11 @@
 """The explorer: its numbers are those of the workflow's tables, and it refuses what it should."""
 
 import asyncio
+import gc
 import json
 import socket
 import time
+import weakref
 from io import StringIO
 from pathlib import Path
 
@@ -477,6 +479,24 @@ def test_models_and_texts_are_few(client, explorer):
         answer(client, "tokens", text=f"{TEXT} {index}", model=MODELS[index // 6])
     assert len(explorer.models._loaded) == MOST_LOADED
     assert len(explorer.models.get(MODELS[-1], "main").views) == VIEWS
+
+
+def test_a_checkpoint_that_is_let_go_is_free_at_once(prepared):
+    folders = {name: {"main": prepared[name]} for name in MODELS}
+    explorer = Explorer(Models(folders, torch.device("cpu")), {}, BASELINE)
+    gc.collect()
+    gc.disable()
+    try:
+        asked = {**ASKED, **PLACE, "form": "centred"}
+        explorer.nearest(asked)
+        explorer.chance(asked)  # and is not done
+        gone = weakref.ref(explorer.models.get("gpt2", "main"))
+        assert gone() is not None
+        for name in MODELS[1:]:
+            explorer.nearest({**asked, "model": name})
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 # What is refused

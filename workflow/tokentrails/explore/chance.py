@@ -88,6 +88,10 @@ class Chance:
             self._problem = error
             raise
 
+    def close(self) -> None:
+        """Stop what is under way, which refers back to this."""
+        self._work.clear()
+
     def bands(self, form: str) -> pl.DataFrame | None:
         """Layer, measure, and low, value and high of its band; None if it is not computed yet."""
         found = self._bands.get(form if form in TURNED else "cosine")

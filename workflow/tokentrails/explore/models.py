@@ -38,17 +38,22 @@ Value = TypeVar("Value")
 class Recent(Generic[Key, Value]):
     """The values that were used last, at most so many; others are made again."""
 
-    def __init__(self, most: int) -> None:
-        self.most = most
+    def __init__(self, most: int, drop: Callable[[Value], object] = lambda value: None) -> None:
+        """`drop` is told of each value that is let go."""
+        self.most, self.drop = most, drop
         self._kept: OrderedDict[Key, Value] = OrderedDict()
 
     def get(self, key: Key, make: Callable[[], Value]) -> Value:
         if key not in self._kept:
-            while len(self._kept) >= self.most:  # before, so that there is room for the new one
-                self._kept.popitem(last=False)
+            self.keep(self.most - 1)  # before, so that there is room for the new one
             self._kept[key] = make()
         self._kept.move_to_end(key)
         return self._kept[key]
+
+    def keep(self, most: int) -> None:
+        """Let go of those that were used first, until there are at most so many."""
+        while len(self._kept) > most:
+            self.drop(self._kept.popitem(last=False)[1])
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -68,7 +73,9 @@ class Loaded:
     files: TokenizerFiles
     readout: Readout
     views: Recent[Hashable, Any] = field(default_factory=lambda: Recent(VIEWS))
-    chances: Recent[Hashable, Any] = field(default_factory=lambda: Recent(CHANCES))
+    chances: Recent[Hashable, Any] = field(
+        default_factory=lambda: Recent(CHANCES, lambda chance: chance.close())
+    )
 
     @classmethod
     def from_folder(cls, folder: Path, device: torch.device) -> Loaded:
@@ -77,6 +84,11 @@ class Loaded:
         files = TokenizerFiles.load(folder)
         entries = files.entries(len(parts.embedding))
         return cls(Checkpoint(folder), files, Readout(model, architecture, parts, entries))
+
+    def forget(self) -> None:
+        """Let go of what refers back to it, so that its memory is free at once."""
+        self.views.keep(0)
+        self.chances.keep(0)
 
     @property
     def sites(self) -> list[str]:
@@ -145,7 +157,7 @@ class Models:
     def __init__(self, folders: Mapping[str, Mapping[str, Path]], device: torch.device) -> None:
         """`folders` are of each model's checkpoints, in their order."""
         self.folders, self.device = folders, device
-        self._loaded: Recent[tuple[str, str], Loaded] = Recent(MOST_LOADED)
+        self._loaded: Recent[tuple[str, str], Loaded] = Recent(MOST_LOADED, Loaded.forget)
 
     def get(self, model: str, checkpoint: str) -> Loaded:
         """Raises a `TokentrailsError` for a name that is not in the configuration."""
