@@ -19,7 +19,6 @@ from tokentrails.explore.circuits import Circuits
 from tokentrails.explore.models import Models
 from tokentrails.explore.server import Explorer
 from tokentrails.explore.two_texts import Chosen, tables
-from tokentrails.figures.pieces.text import readable
 from tokentrails.files.states import StatesReader, StatesWriter, places
 from tokentrails.metrics.activations import ActivationTables
 from tokentrails.metrics.attribution import attribution
@@ -193,11 +192,7 @@ def inside(explorer, prepared):
 
 
 def listed(words) -> list[str]:
-    return [word for word, _ in words]
-
-
-def people(entries) -> list[str]:
-    return [readable(entry) for entry in entries]
+    return [entry for *_, entry in words]
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -218,11 +213,11 @@ def test_attention_and_messages_are_those_of_the_tables(inside, name):
     found = circuits.head(position, layer, head)
     of_head = lists.filter(layer=layer, head=head)
     own = of_head.filter(position=position)
-    assert [listed(each["words"]) for each in found["lists"]] == list(map(people, own["top"]))
+    assert [listed(each["words"]) for each in found["lists"]] == own["top"].to_list()
     assert [each["space"] for each in found["lists"]] == own["space"].to_list()
     for each in found["attended"]:
         key = {"kind": "message", "space": found["space"], "position": each["position"]}
-        assert listed(each["words"]) == people(of_head.filter(**key)["top"].item())
+        assert listed(each["words"]) == of_head.filter(**key)["top"].item().to_list()
     weights = attention.filter(query=position, layer=layer, head=head)["weight"].sort(
         descending=True
     )
@@ -246,7 +241,7 @@ def test_neurons_are_those_of_the_tables(inside, name):
         assert [(x["name"], x["space"]) for x in each["lists"]] == rows.select(
             "role", "space"
         ).rows()
-        assert [listed(x["words"]) for x in each["lists"]] == list(map(people, rows["top"]))
+        assert [listed(x["words"]) for x in each["lists"]] == rows["top"].to_list()
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -281,8 +276,8 @@ def test_words_by_layer_are_those_of_the_tables(inside, prepared, name):
         assert [each["space"] for each in found] == rows["space"].to_list()
         assert [each["name"] == "predicted" for each in found] == rows["predicted"].to_list()
         for each, top, score in zip(found, rows["top"], rows["top_score"], strict=True):
-            assert listed(each["words"]) == people(top)
-            assert [s for _, s in each["words"]] == pytest.approx(score.to_list(), abs=1e-5)
+            assert listed(each["words"]) == list(top)
+            assert [s for _, s, _ in each["words"]] == pytest.approx(score.to_list(), abs=1e-5)
     drawn = circuits.evolution()["spec"]["datasets"].values()
     assert {"predicted"} < {row.get("row") for rows in drawn for row in rows}
 

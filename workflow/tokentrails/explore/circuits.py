@@ -18,7 +18,6 @@ from ..errors import TokentrailsError
 from ..figures.attribution import attribution as attribution_figure
 from ..figures.evolution import evolution as evolution_figure
 from ..figures.pieces.save import specification
-from ..figures.pieces.text import readable
 from ..figures.pieces.text_tokens import MOST_TOKENS
 from ..figures.token_heads import token_heads
 from ..files.schema import schema, with_defaults
@@ -40,7 +39,7 @@ ATTENDED = 10
 """Tokens that are listed of those which a head attends to."""
 
 _SIDES = {"query": "looks for", "key": "is found by"}
-Words = list[tuple[str, float]]
+Words = list[tuple[str, float, str]]
 """Entries as people read them, with their scores."""
 
 
@@ -133,9 +132,9 @@ class Circuits:
         attended = [
             {
                 "position": row["key"],
-                "readable": readable(row["key_token"]),
+                "readable": self.view.loaded.readable(row["key_token"]),
                 "weight": row["weight"],
-                "words": _readable(passed[row["key"]]),
+                "words": self._readable(passed[row["key"]]),
             }
             for row in seen.sort("weight", descending=True, maintain_order=True)
             .head(ATTENDED)
@@ -150,7 +149,7 @@ class Circuits:
                 {
                     "name": _SIDES[side] if kind == "pattern" else "passes on",
                     "space": where,
-                    "words": _readable(words),
+                    "words": self._readable(words),
                 }
                 for kind, side, where, words in own.iter_rows()
             ],
@@ -177,7 +176,7 @@ class Circuits:
                 "activation": row["activation"],
                 "contribution": row["contribution_norm"],
                 "lists": [
-                    {"name": role, "space": space, "words": _readable(words)}
+                    {"name": role, "space": space, "words": self._readable(words)}
                     for _, role, space, words in lists.filter(neuron=row["neuron"]).iter_rows()
                 ],
             }
@@ -254,9 +253,18 @@ class Circuits:
         cell = self._evolved[0].filter(position=position, layer=layer)
         rows = cell.select("space", "predicted", _words("top_score")).iter_rows()
         return [
-            {"name": "predicted" if predicted else "state", "space": space, "words": _readable(w)}
+            {
+                "name": "predicted" if predicted else "state",
+                "space": space,
+                "words": self._readable(w),
+            }
             for space, predicted, w in rows
         ]
+
+    def _readable(self, words: Mapping[str, Sequence[Any] | None]) -> Words:
+        read = self.view.loaded.readable
+        pairs = zip(words["top"] or [], words["score"] or [], strict=True)
+        return [(read(word), score, word) for word, score in pairs]
 
 
 class _WithHead(nn.Module):
@@ -283,8 +291,3 @@ def _frame(table: pa.Table) -> pl.DataFrame:
 
 def _words(score: str = "top_cosine") -> pl.Expr:
     return pl.struct(top="top", score=score).alias("words")
-
-
-def _readable(words: Mapping[str, Sequence[Any] | None]) -> Words:
-    pairs = zip(words["top"] or [], words["score"] or [], strict=True)
-    return [(readable(word), score) for word, score in pairs]

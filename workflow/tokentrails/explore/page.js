@@ -338,6 +338,16 @@ async function showFigures(late, drawn, reference) {
 const isSpaced = entry => /^[Ġ▁]./u.test(entry); // two entries may differ in the space alone
 const decimals = (value, digits) => (value === null ? "–" : value.toFixed(digits).replace(/^-(0\.0*)$/, "$1"));
 
+// Entries with their scores; of two directions of writing none turns the row around.
+function scored(entries, own = null) {
+  return entries.flatMap(([word, score, entry], i) => {
+    const one = element("bdi", word, {title: entry});
+    one.classList.toggle("own", entry === own);
+    one.classList.toggle("spaced", isSpaced(entry));
+    return [...(i ? [" · "] : []), one, " ", element("small", decimals(score, 2))];
+  });
+}
+
 function list(each) {
   const article = element("article", undefined, {className: "list"});
   article.dataset.position = String(each.position);
@@ -350,13 +360,7 @@ function list(each) {
   for (const row of each.layers) {
     const line = element("tr");
     const words = element("td");
-    row.nearest.forEach(([word, cosine, entry], i) => {
-      if (i) words.append(" · ");
-      const one = element("bdi", word, {title: entry});
-      one.classList.toggle("own", entry === each.entry);
-      one.classList.toggle("spaced", isSpaced(entry));
-      words.append(one, " ", element("small", decimals(cosine, 2)));
-    });
+    words.append(...scored(row.nearest, each.entry));
     const pairs = [[row.cosine, row.rank], ...(published ? [row.published] : [])];
     line.append(element("td", String(row.layer)), ...pairs.flatMap(([cosine, rank]) =>
       [decimals(cosine, 3), rank === null ? "–" : rank.toLocaleString("en")].map(text => element("td", text))), words);
@@ -448,7 +452,7 @@ async function copy(text, copied, otherwise) {
   }
 }
 
-const shownPanels = panels({state, tokens: () => tokens, ask, attempt, element, options, draw: drawAll, tokenButton, replaceTokens,
+const shownPanels = panels({state, tokens: () => tokens, ask, attempt, element, options, draw: drawAll, scored, tokenButton, replaceTokens,
   writeLink});
 
 const showKeptText = () => (tokens.length || $("text").value.trim() ? load() : undefined);

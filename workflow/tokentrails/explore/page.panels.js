@@ -2,7 +2,7 @@
 
 const $ = id => document.getElementById(id);
 
-export function panels({state, tokens, ask, attempt, element, draw, tokenButton, replaceTokens, options,
+export function panels({state, tokens, ask, attempt, element, draw, scored, tokenButton, replaceTokens, options,
   writeLink}) {
   let ready = false, others = [], cut = "";
 
@@ -119,10 +119,7 @@ export function panels({state, tokens, ask, attempt, element, draw, tokenButton,
 
   function words(list) {
     const cell = element("td");
-    list.forEach(([word, score], i) => {
-      if (i) cell.append(" · ");
-      cell.append(element("span", word), " ", element("small", score.toFixed(2)));
-    });
+    cell.append(...scored(list));
     return cell;
   }
 
