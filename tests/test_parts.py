@@ -71,7 +71,7 @@ WINDOWS = (
 )
 """By kind, how many tokens each block sees; other kinds see all."""
 ROTATED = (
-    dict.fromkeys(("gpt2", "opt", "gpt_neo", *ENCODERS), "no no no")
+    dict.fromkeys(("gpt2", "opt", "gpt_neo", "bloom", "mpt", *ENCODERS), "no no no")
     | dict.fromkeys(("cohere2", "exaone4"), "yes yes no")
     | {"smollm3": "yes no yes", "modernbert": "yes yes yes"}
 )
@@ -173,6 +173,8 @@ def weights_of_attention(heads, x_hat):
     logits = direct_logits(heads, x_hat)
     if heads.softcap is not None:
         logits = heads.softcap * torch.tanh(logits / heads.softcap)
+    if heads.position_bias is not None:
+        logits = logits + heads.position_bias(len(x_hat))
     weights = logits.masked_fill(~heads.visible(len(x_hat)), -torch.inf).exp()
     sinks = 0 if heads.sinks is None else heads.sinks.exp()[:, None, None]
     return weights / (weights.sum(-1, keepdim=True) + sinks)
@@ -289,7 +291,7 @@ def test_what_each_architecture_has(taken):
     parallel += ["stablelm, parallel", "gptj, whole heads rotated"]
     assert those(lambda p: p.blocks[0].parallel) == parallel
     encoders = [kind for kind in KINDS if family(kind) in ENCODERS]
-    assert those(lambda p: p.embedding_norm) == encoders
+    assert set(those(lambda p: p.embedding_norm)) == {"bloom", *encoders}
     assert those(lambda p: p.head_transform) == encoders
     without = [kind for kind in encoders if family(kind) != "modernbert"]
     assert those(lambda p: p.final_norm is None) == without
@@ -304,6 +306,7 @@ def test_what_each_architecture_has(taken):
     assert together == ["olmo2", "olmo3", "olmoe", "olmo2, grouped"]
     assert those(lambda p: p.blocks[0].dense_mlp is None) == list(EXPERTS)
     assert those(lambda p: p.blocks[0].heads.sinks is not None) == ["gpt_oss"]
+    assert those(lambda p: p.blocks[0].heads.position_bias) == ["bloom", "mpt", "mpnet"]
     assert those(lambda p: p.blocks[0].heads.softcap) == ["gemma2"]
     assert those(lambda p: p.logits_softcap) == ["gemma2", "gemma3_text, capped"]
     for kind in KINDS:
@@ -316,7 +319,7 @@ def test_what_each_architecture_has(taken):
             r == "yes" for r in rotated.split()
         ], kind
     tied = {"gpt2", "gemma", "gemma2", "gemma3_text", "smollm3", "ernie4_5", "starcoder2"}
-    tied |= {"cohere", "cohere2", "gpt_neo", "opt", *ENCODERS}
+    tied |= {"bloom", "mpt", "cohere", "cohere2", "gpt_neo", "opt", *ENCODERS}
     for kind in KINDS:
         assert is_tied(parts[kind], taken(kind)[1]) is (
             kind == "gpt_neox, tied" or family(kind) in tied

@@ -34,8 +34,10 @@ LEARNED_BY_INDEX = ("gpt2", "bert", "distilbert")
 # the branch's value runs through last.
 NORMED = ("gemma2", "gemma3_text", "olmo2", "olmo3", "exaone4")
 ATTENTION = {
-    **dict.fromkeys(("gpt2", "gptj", "gpt_neo", "modernbert"), "attn"),
+    **dict.fromkeys(("gpt2", "gptj", "gpt_neo", "modernbert", "mpt"), "attn"),
     "gpt_neox": "attention",
+    "bloom": "self_attention.dense",
+    "mpnet": "attention.attn",
     **dict.fromkeys(NORMED, "self_attn post_attention_layernorm"),
     "glm4": "self_attn post_self_attn_layernorm",
     **dict.fromkeys(("bert", "electra", *ROBERTA_LIKE), "attention.output.dense"),
@@ -43,17 +45,20 @@ ATTENTION = {
 }
 MLP = dict.fromkeys(NORMED, "post_feedforward_layernorm")
 MLP |= {"glm4": "post_mlp_layernorm", "opt": "fc2"}
+MLP |= {"bloom": "mlp.dense_4h_to_h", "mpt": "ffn.down_proj"}
 FACTOR = {"granite": 0.5}
 POST_NORM = {
     **dict.fromkeys(
         ("bert", "electra", *ROBERTA_LIKE), ("attention.output.LayerNorm", "intermediate")
     ),
+    "mpnet": ("attention.LayerNorm", "intermediate"),
     "distilbert": ("sa_layer_norm", "ffn"),
 }
 BLOCKS = {
-    **dict.fromkeys(("gpt2", "gptj", "gpt_neo"), "h"),
+    **dict.fromkeys(("gpt2", "gptj", "gpt_neo", "bloom"), "h"),
+    "mpt": "blocks",
     "opt": "decoder.layers",
-    **dict.fromkeys(("bert", "electra", *ROBERTA_LIKE), "encoder.layer"),
+    **dict.fromkeys(("bert", "electra", "mpnet", *ROBERTA_LIKE), "encoder.layer"),
     "distilbert": "transformer.layer",
 }
 

@@ -119,6 +119,9 @@ MORE = {
     },
     "olmoe": {**_PAIRS, "num_experts": 4, "num_experts_per_tok": 2},
     "gpt_oss": {**_GROUPED, **_SLIDING, **_TYPES, "num_local_experts": 4},
+    "bloom": {"hidden_size": 32, "n_layer": 3, "n_head": 4},
+    "mpt": {"d_model": 32, "n_layers": 3, "n_heads": 4, "expansion_ratio": 2, "max_seq_len": 64},
+    "mpnet": _COMMON,
     "xlm-roberta": _COMMON,
     "camembert": _COMMON,
     "data2vec-text": _COMMON,
@@ -132,7 +135,7 @@ BYTE_LEVEL = ("gpt2", "gpt_neox", "qwen2", "qwen3", "opt", "roberta")
 WORD_PIECE = ("bert", "distilbert", "electra")
 EXPERTS = ("mixtral", "qwen3_moe", "olmoe", "gpt_oss")
 ROBERTA_LIKE = ("roberta", "xlm-roberta", "camembert", "data2vec-text")
-ENCODERS = ("bert", "distilbert", "electra", "modernbert", *ROBERTA_LIKE)
+ENCODERS = ("bert", "mpnet", "distilbert", "electra", "modernbert", *ROBERTA_LIKE)
 
 
 def tokenizer(model_type: str) -> PreTrainedTokenizerFast:
@@ -199,7 +202,7 @@ def save(model_type: str, folder: Path, seed: int = 0, **changes: object) -> Pat
         sizes = {"max_position_embeddings": 64} | sizes
     pad = cut.convert_tokens_to_ids(cut.pad_token)
     config = AutoConfig.for_model(model_type, vocab_size=len(cut) + 6, pad_token_id=pad, **sizes)
-    if model_type in ROBERTA_LIKE:
+    if model_type in (*ROBERTA_LIKE, "mpnet"):
         config.pad_token_id = 1
         config.max_position_embeddings = 66
     torch.manual_seed(seed)

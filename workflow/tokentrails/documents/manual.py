@@ -88,7 +88,8 @@ def _figure(row: Figure) -> Sequence[str]:
 
 def _model(row: Architecture) -> Sequence[str]:
     kind = "decoder" if row.causal else "encoder"
-    positions = "learned" if row.position_embedding else "rotary"
+    rotary = row.rotary or row.attention.rotated_pairs
+    positions = "learned" if row.position_embedding else "rotary" if rotary else "ALiBi"
     neurons = "no: experts" if row.mlp.experts else "yes"
     return _code([row.model_type]), row.family, kind, positions, _code(row.sites), neurons
 

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from transformers import CONFIG_MAPPING, AutoModel, PreTrainedConfig
 
-from ..network.architectures import ARCHITECTURES, READ_AS, Architecture, text_config
+from ..network.architectures import ARCHITECTURES, READ_AS, Architecture, is_known, text_config
 
 
 def readings(config: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -23,8 +23,8 @@ def readings(config: dict[str, Any]) -> Iterator[dict[str, Any]]:
     One of a known type as it is, and one that no row fits too: `architecture_of` then refuses it.
     """
     config = text_config(config)
-    kind = config.get("model_type") if isinstance(config, dict) else None
-    rows = [] if kind in ARCHITECTURES else _fitting(config)
+    known = not isinstance(config, dict) or is_known(config.get("model_type"))
+    rows = [] if known else _fitting(config)
     if not rows:
         yield config
     for row in rows:

@@ -187,7 +187,7 @@ def _is_computed(
 
     Shapes are compared first: a configuration may describe tables that no memory has room for.
     """
-    length = getattr(model.config, architecture.context_key)
+    length = getattr(model.config, architecture.context_key or "", 0)
     if kind == _VERSION:
         return entry.shape == (1,)
     if kind == _MASKED:
@@ -227,7 +227,7 @@ def _refuse_sizes(
             f"{architecture.depth_key} is {depth:,}, the weights have {held:,} blocks",
             where,
         )
-    if architecture.position_embedding:
+    if architecture.position_embedding and architecture.context_key:
         ending = f"{architecture.position_embedding}.weight"
         rows = max(
             (e.shape[0] for n, e in entries.items() if n.endswith(ending) and e.shape), default=0

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..errors import TokentrailsError
 from ..files.json_file import read_object
-from ..network.architectures import ARCHITECTURES, architecture_of, text_config
+from ..network.architectures import architecture_of, is_known, text_config
 from ..network.size import ModelSize
 from ..settings import Model, Source
 from .source import CONFIG_FILE, KINDS, WEIGHTS
@@ -62,7 +62,7 @@ def size_from_config(source: Source, folder: Path, sizes: Mapping[str, int]) -> 
     TokentrailsError: if `config.json` cannot be read, or does not say how large the model is.
     """
     config = text_config(read_object(folder / CONFIG_FILE))
-    if config.get("model_type") not in ARCHITECTURES:
+    if not is_known(config.get("model_type")):
         from .derive import derived  # loads torch
 
         config = derived(config)

@@ -98,6 +98,10 @@ class MaskedHead:
     biased: bool = True
 
 
+ANY_LENGTH = 1 << 20
+"""Tokens of a text where the model sets no limit."""
+
+
 @dataclass(frozen=True)
 class Architecture:
     """One row of the table.
@@ -131,7 +135,7 @@ class Architecture:
     factors: configuration keys of what the `embedding`, every `branch` and the `logits` are
         multiplied by; `1/logits` divides.
     depth_key, width_key, heads_key, context_key: configuration keys of the number of blocks, of
-        dimensions, of attention heads and of positions.
+        dimensions, of attention heads and of positions; None where texts may have any length.
     """
 
     model_type: str
@@ -156,7 +160,7 @@ class Architecture:
     depth_key: str = "num_hidden_layers"
     width_key: str = "hidden_size"
     heads_key: str = "num_attention_heads"
-    context_key: str = "max_position_embeddings"
+    context_key: str | None = "max_position_embeddings"
 
     @property
     def sites(self) -> tuple[str, ...]:
@@ -164,7 +168,8 @@ class Architecture:
 
     @property
     def size_keys(self) -> tuple[str, ...]:
-        return self.depth_key, self.width_key, self.heads_key, self.context_key
+        keys = (self.depth_key, self.width_key, self.heads_key, self.context_key)
+        return tuple(key for key in keys if key is not None)
 
     def depth(self, config: dict[str, Any]) -> int:
         return size_of(config, self.depth_key)
@@ -183,6 +188,8 @@ class Architecture:
 
     def context_length(self, config: dict[str, Any]) -> int:
         """How many positions a text may have, in tokens."""
+        if self.context_key is None:
+            return ANY_LENGTH
         length = size_of(config, self.context_key)
         if self.first_position is None:  # OPT's table has more rows than this key says
             length -= self.position_offset(config)
@@ -263,6 +270,13 @@ _COHERE = replace(
     attention=_PAIRED,
     parallel_attention="self_attn",
     factors={"logits": "logit_scale"},
+)
+_ROBERTA_HEAD = MaskedHead(
+    dense="lm_head.dense",
+    norm="lm_head.layer_norm",
+    decoder="lm_head.decoder",
+    biases=("lm_head.bias", "lm_head.decoder.bias"),
+    activation="gelu",
 )
 _BERT = Architecture(
     "bert",
@@ -499,20 +513,58 @@ ARCHITECTURES = {
             position_embedding="decoder.embed_positions",
             first_position=2,
         ),
+        Architecture(
+            "bloom",
+            "word_embeddings",
+            "h",
+            "post_attention_layernorm",
+            "ln_f",
+            family="BLOOM",
+            attention=_attention(
+                "self_attention",
+                "query_key_value query_key_value query_key_value dense",
+                fused="heads",
+                norm="input_layernorm",
+            ),
+            mlp=Mlp("mlp.dense_h_to_4h", "mlp.dense_4h_to_h", "mlp.gelu_impl"),
+            unembedding="lm_head",
+            embedding_norm="word_embeddings_layernorm",
+            depth_key="n_layer",
+            heads_key="n_head",
+            context_key=None,
+        ),
+        Architecture(
+            "mpt",
+            "wte",
+            "blocks",
+            "norm_2",
+            "norm_f",
+            family="MPT",
+            attention=_attention("attn", "Wqkv Wqkv Wqkv out_proj", fused="parts", norm="norm_1"),
+            mlp=Mlp("ffn.up_proj", "ffn.down_proj", "ffn.act"),
+            unembedding="lm_head",
+            depth_key="n_layers",
+            width_key="d_model",
+            heads_key="n_heads",
+            context_key="max_seq_len",
+        ),
         _BERT,
+        replace(
+            _BERT,
+            model_type="mpnet",
+            family="MPNet",
+            mid="attention.LayerNorm",
+            attention=_attention("attention.attn", "q k v o"),
+            first_position=None,
+            unembedding=_ROBERTA_HEAD,
+        ),
         *(
             replace(
                 _BERT,
                 model_type=name,
                 family=family,
                 first_position=None,
-                unembedding=MaskedHead(
-                    dense="lm_head.dense",
-                    norm="lm_head.layer_norm",
-                    decoder="lm_head.decoder",
-                    biases=("lm_head.bias", "lm_head.decoder.bias"),
-                    activation="gelu",
-                ),
+                unembedding=_ROBERTA_HEAD,
             )
             for name, family in {
                 "roberta": "RoBERTa",
@@ -591,13 +643,18 @@ _OTHER_STREAMS = ("gemma3n", "gemma4", "deepseek_v4")
 """Types whose stream is not one vector for each token, or is rescaled on the way."""
 
 
+def is_known(model_type: object) -> bool:
+    """Whether a type of models is in the table."""
+    return isinstance(model_type, str) and model_type in ARCHITECTURES
+
+
 def text_config(config: dict[str, Any]) -> dict[str, Any]:
     """The configuration of the model of texts, where one that sees images too has it inside.
 
     What both say is taken from inside.
     """
     inner = config.get("text_config") if isinstance(config, dict) else None
-    if not isinstance(inner, dict) or inner.get("model_type") not in ARCHITECTURES:
+    if not isinstance(inner, dict) or not is_known(inner.get("model_type")):
         return config
     shared = ("dtype", "torch_dtype", "tie_word_embeddings", "quantization_config", "auto_map")
     return {key: config[key] for key in shared if key in config} | inner
@@ -636,8 +693,8 @@ def architecture_of(config: dict[str, Any], *, where: object) -> Architecture:
             where=where,
             hint=f"the supported architectures are {supported}.",
         )
-    read_as = model_type if model_type in ARCHITECTURES else config.get(READ_AS)
-    if not isinstance(model_type, str) or read_as not in ARCHITECTURES:
+    read_as = model_type if is_known(model_type) else config.get(READ_AS)
+    if not isinstance(model_type, str) or not is_known(read_as):
         raise TokentrailsError(
             f"model_type {model_type!r} is not supported",
             where=where,
@@ -683,8 +740,12 @@ def _unsupported_variant(config: dict[str, Any], architecture: Architecture) -> 
     width = config.get("hidden_size")
     if config.get("embedding_size", width) != width:
         return "embedding_size differs from hidden_size"
-    if config.get("clip_qkv") is not None:
+    of_attention = config.get("attn_config")
+    clip = of_attention.get("clip_qkv") if isinstance(of_attention, dict) else None
+    if config.get("clip_qkv", clip) is not None:
         return "clip_qkv is set"
+    if config.get("apply_residual_connection_post_layernorm"):
+        return "apply_residual_connection_post_layernorm is true"
     for key in architecture.factors.values():
         factor = config.get(key, 1.0)
         if type(factor) not in (int, float) or factor == 0:

@@ -5,7 +5,7 @@ Names and shapes are those of TransformerLens. Rows multiply from the left: q = 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from inspect import signature
 from typing import Any, Literal
@@ -103,6 +103,8 @@ class Heads:
     window: how many tokens a query sees, its own the last, and where attention is not causal so
         many to either side; None without such a limit.
     sinks: a further logit of each head, whose share of attention goes to no token (gpt-oss).
+    position_bias: what is added to the logits of n tokens by position (ALiBi's slopes, MPNet's
+        table); None for nothing.
     """
 
     W_Q: Float[Tensor, "heads d d_head"]
@@ -122,6 +124,18 @@ class Heads:
     causal: bool = True
     window: int | None = None
     sinks: Float[Tensor, " heads"] | None = None
+    position_bias: (
+        Callable[
+            [int],
+            Float[
+                Tensor,
+                (
+                    heads  # n n
+                ),
+            ],
+        ]
+        | None
+    ) = None
 
     def visible(self, n: int) -> Bool[Tensor, "n n"]:
         """Which keys (columns) each query of a text of n tokens may attend to."""
@@ -132,9 +146,11 @@ class Heads:
         return seen if self.window is None else seen.triu(-self.window).tril(self.window)
 
     def weights(self, logits: Float[Tensor, "heads t t"]) -> Float[Tensor, "heads t t"]:
-        """Attention from query (row) to key, after cap, mask and softmax."""
+        """Attention from query (row) to key, after cap, positions, mask and softmax."""
         if self.softcap is not None:
             logits = self.softcap * torch.tanh(logits / self.softcap)
+        if self.position_bias is not None:
+            logits = logits + self.position_bias(logits.shape[-1])
         logits = logits.masked_fill(~self.visible(logits.shape[-1]), -torch.inf)
         if self.sinks is None:
             return logits.softmax(-1)
@@ -214,6 +230,7 @@ class Heads:
             causal=architecture.causal,
             window=_window(attention, model, names),
             sinks=getattr(attention, "sinks", None),
+            position_bias=_position_bias(model, n_heads),
         )
 
 
@@ -221,7 +238,39 @@ def _scale(attention: nn.Module, names: Attention, d_head: int) -> float:
     """What an attention module multiplies its logits by."""
     if names.unscaled:
         return 1.0
-    return float(getattr(attention, "scaling", d_head**-0.5))
+    known = ("scaling", "softmax_scale")
+    return float(
+        next((getattr(attention, k) for k in known if hasattr(attention, k)), d_head**-0.5)
+    )
+
+
+def _position_bias(
+    model: nn.Module, n_heads: int
+) -> (
+    Callable[
+        [int],
+        Float[
+            Tensor,
+            (
+                heads  # n n
+            ),
+        ],
+    ]
+    | None
+):
+    """The model's own function of what it adds to logits by position."""
+    device = next(model.parameters()).device
+    encoder: Any = getattr(model, "encoder", None)
+    own: Any = model
+    if hasattr(model, "build_alibi_tensor"):
+        return lambda n: own.build_alibi_tensor(
+            torch.ones(1, n, device=device), n_heads, torch.float32
+        )
+    if hasattr(model, "build_mpt_alibi_tensor"):
+        return lambda n: own.build_mpt_alibi_tensor(n_heads, n, device=device)
+    if hasattr(encoder, "compute_position_bias"):
+        return lambda n: encoder.compute_position_bias(torch.zeros(1, n, device=device))[0]
+    return None
 
 
 def _norm(block: nn.Module, name: str | None, d_head: int) -> Norm:
