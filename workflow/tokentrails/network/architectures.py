@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard
 
 from ..errors import TokentrailsError
 from ..settings import SITES
@@ -643,7 +643,7 @@ _OTHER_STREAMS = ("gemma3n", "gemma4", "deepseek_v4")
 """Types whose stream is not one vector for each token, or is rescaled on the way."""
 
 
-def is_known(model_type: object) -> bool:
+def is_known(model_type: object) -> TypeGuard[str]:
     """Whether a type of models is in the table."""
     return isinstance(model_type, str) and model_type in ARCHITECTURES
 
