@@ -93,7 +93,8 @@ def ablated(
     """Run one text once for all ablations, each by itself; position 0 stays as it is.
 
     The text is a batch of one. Before the block of an ablation it gets a further row, a copy of the
-    first: what lies before is computed once.
+    first: what lies before is computed once. BLOOM, which makes a bias for each row beforehand, has
+    all rows from the start.
 
     Parameters
     ----------
@@ -101,6 +102,7 @@ def ablated(
     """
     blocks = list(model.get_submodule(architecture.blocks))
     length, n_heads = len(token_ids), _n_heads(model, architecture)
+    grows = not hasattr(model, "build_alibi_tensor")
     after: list[Tensor] = []
     last: list[Tensor] = []
 
@@ -124,12 +126,13 @@ def ablated(
             here = list(enumerate(group, first))
             rows = range(first, first := first + len(here))
             heads, mlp = _parts(blocks[layer], architecture)
-            _change_input(hooks, blocks[layer], partial(grow, len(here)))
+            if grows:
+                _change_input(hooks, blocks[layer], partial(grow, len(here)))
             _change_input(hooks, heads, partial(put, [r for r in here if r[1].head is not None]))
             _change_output(hooks, mlp, partial(put, [r for r in here if r[1].head is None]))
             _change_output(hooks, blocks[layer], partial(keep, rows))
         _change_output(hooks, blocks[-1], lambda x: last.append(x.float()))
-        _run(model, [token_ids])
+        _run(model, [token_ids] * (1 if grows else first))
     return Ablated(torch.cat(after), last[0])
 
 
