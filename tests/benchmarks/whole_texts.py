@@ -38,7 +38,7 @@ def tokens_of(n: int, vocabulary: int) -> pa.Table:
             "position": position,
             "first": position,
             "last": position,
-            "token": [f"e{number}" for number in ids],
+            "tokens": [[f"e{number}" for number in texts[i // LENGTH]] for i in range(n)],
             "word": ["w"] * n,
             "token_ids": [texts[i // LENGTH] for i in range(n)],
         }
