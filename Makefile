@@ -57,11 +57,11 @@ QUOTED ?= results
 numbers: $(ENV)  ## fill in the numbers that the manual quotes, from results/numbers.json and bench.csv
 	@PYTHONPATH=workflow .venv/bin/python -m tokentrails.documents.quoted $(QUOTED)
 
-# A file of tests to a process, in the order of tests/conftest.py: one process more than cores, since
-# tests of a cluster wait for it most of their time. Threads of torch on top of that would only be in
-# each other's way.
+# A file of tests to a process, in the order of tests/conftest.py: two processes more than cores,
+# since tests of a cluster, of storage and of servers wait for them most of their time. Threads of
+# torch on top of that would only be in each other's way.
 PYTEST = $(RUN) OMP_NUM_THREADS=1 .venv/bin/python -m pytest --dist loadfile --no-loadscope-reorder \
-	--numprocesses $$(( $$(nproc) + 1 ))
+	--numprocesses $$(( $$(nproc) + 2 ))
 
 test: check  ## run every check, and all tests but the slow ones
 	@echo "== pytest"
