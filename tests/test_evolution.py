@@ -218,7 +218,7 @@ def test_parts_that_do_not_rebuild_the_model_are_refused(case, part):
         made.tables(lens)
 
 
-@pytest.mark.parametrize("name", ENCODERS)
+@pytest.mark.parametrize("name", [name for name in CONFIGS if name in ENCODERS])
 def test_an_encoder_without_a_masked_token_head_is_refused(saved, tmp_path, name):
     AutoModel.from_pretrained(saved[name]).save_pretrained(tmp_path)
     refused(tmp_path, "tiny (main) has no masked-token head: its weights lack '", " more")

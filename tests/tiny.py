@@ -135,7 +135,7 @@ BYTE_LEVEL = ("gpt2", "gpt_neox", "qwen2", "qwen3", "opt", "roberta")
 WORD_PIECE = ("bert", "distilbert", "electra")
 EXPERTS = ("mixtral", "qwen3_moe", "olmoe", "gpt_oss")
 ROBERTA_LIKE = ("roberta", "xlm-roberta", "camembert", "data2vec-text")
-ENCODERS = ("bert", "mpnet", "distilbert", "electra", "modernbert", *ROBERTA_LIKE)
+ENCODERS = ("bert", "ernie", "mpnet", "distilbert", "electra", "modernbert", *ROBERTA_LIKE)
 
 
 def tokenizer(model_type: str) -> PreTrainedTokenizerFast:
@@ -197,7 +197,7 @@ def save(model_type: str, folder: Path, seed: int = 0, **changes: object) -> Pat
     Every parameter is random, biases and norms too: a part that is left out then shows.
     """
     cut = tokenizer(model_type)
-    sizes = (CONFIGS | MORE)[model_type] | changes
+    sizes = (CONFIGS | MORE).get(model_type, {}) | changes
     if model_type not in CONTEXT:
         sizes = {"max_position_embeddings": 64} | sizes
     pad = cut.convert_tokens_to_ids(cut.pad_token)
