@@ -46,7 +46,7 @@ def test_a_known_type_is_read_as_it_is(saved):
 
 @pytest.mark.parametrize("kind", ["xlnet", "nosuch"])
 def test_a_type_with_other_modules_is_refused(kind):
-    (config,) = readings({"model_type": kind})
+    (config,) = readings({"model_type": kind, READ_AS: "llama"})
     with refused("x", f"{kind!r} is not supported"):
         architecture_of(config, where="x")
 

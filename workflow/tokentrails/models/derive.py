@@ -23,6 +23,8 @@ def readings(config: dict[str, Any]) -> Iterator[dict[str, Any]]:
     One of a known type as it is, and one that no row fits too: `architecture_of` then refuses it.
     """
     config = text_config(config)
+    if isinstance(config, dict):  # what a file says there itself counts for nothing
+        config = {key: value for key, value in config.items() if key != READ_AS}
     known = not isinstance(config, dict) or is_known(config.get("model_type"))
     rows = [] if known else _fitting(config)
     if not rows:

@@ -166,7 +166,7 @@ def _checked(made: Path, where: str) -> tuple[dict[str, Any], dict[str, Any]]:
     config = read_object(made / CONFIG_FILE)
     found: list[tuple[dict[str, Any], dict[str, Any]]] = []
     failed: TokentrailsError | None = None
-    for reading in readings({key: value for key, value in config.items() if key != READ_AS}):
+    for reading in readings(config):
         _write_config(reading, config, made)
         try:
             found.append((reading, self_check(made, where)))
