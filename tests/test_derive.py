@@ -23,6 +23,7 @@ GROUPED = SIZES | {"num_key_value_heads": 2, "head_dim": 8}
     ("kind", "sizes", "row"),
     [
         ("cwm", GROUPED | {"sliding_window": 8}, "llama"),
+        ("ministral3", GROUPED | {"sliding_window": 16}, "mistral"),
         ("jais2", GROUPED, "arcee"),
         ("gpt_bigcode", {"n_embd": 32, "n_layer": 3, "n_head": 4}, "gpt2"),
         ("ernie", SIZES, "bert"),
@@ -36,6 +37,13 @@ def test_a_type_with_known_modules_is_read_by_their_row(tmp_path, kind, sizes, r
     _, architecture, parts = load_parts(tmp_path / "made", torch.device("cpu"))
     assert architecture.model_type == kind and len(parts.blocks) == 3
     assert Checkpoint(tmp_path / "made").config[READ_AS] == row
+
+
+def test_an_embedding_of_another_width_than_the_stream_is_refused(tmp_path):
+    sizes = SIZES | {"input_embedding_size": 16, "output_embedding_size": 16}
+    saved = tiny.save("rembert", tmp_path / "saved", **sizes)
+    with refused("models.m", "16 dimensions, its stream 32"):
+        prepare(local_source("m", saved), "main", tmp_path / "made")
 
 
 def test_a_known_type_is_read_as_it_is(saved):

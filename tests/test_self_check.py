@@ -10,7 +10,7 @@ import torch
 from config_files import refused
 
 from tokentrails.models.self_check import TOLERANCE, errors_of, self_check
-from tokentrails.network.architectures import ARCHITECTURES
+from tokentrails.network.architectures import ARCHITECTURES, architecture_of
 from tokentrails.network.checkpoint import Checkpoint
 from tokentrails.network.parts import load_parts
 
@@ -123,6 +123,21 @@ def test_what_makes_states_wrong_is_refused_and_the_rest_has_a_grade(
     monkeypatch.setitem(ARCHITECTURES, "gemma2", attention(post_norm=None)(right))
     with refused("models.m", "attention is off by up to", "report it"):
         self_check(prepared["gemma2"], "models.m")
+
+
+def test_a_gpt_neo_may_leave_its_layers_to_its_types(prepared, tmp_path):
+    folder = shutil.copytree(prepared["gpt_neo"], tmp_path / "model")
+    config = json.loads((folder / "config.json").read_text())
+    del config["attention_layers"]
+    (folder / "config.json").write_text(json.dumps(config))
+    assert self_check(folder, "models.m")["grade"] == "full"
+
+
+@pytest.mark.parametrize("value", [0, float("nan"), float("inf"), "1", True])
+def test_factors_that_are_no_numbers_are_refused(saved, value):
+    config = json.loads((saved["granite"] / "config.json").read_text())
+    with refused("x", "residual_multiplier is"):
+        architecture_of(config | {"residual_multiplier": value}, where="x")
 
 
 def test_the_parts_of_a_model_that_failed_are_not_given(prepared, tmp_path):

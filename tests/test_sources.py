@@ -222,7 +222,7 @@ def test_a_gguf_file_of_ones_own_is_a_source(tmp_path):
     with pytest.raises(TokentrailsError, match=r"cut short"):
         prepare(source, "main", tmp_path / "made")
     file.unlink()
-    with pytest.raises(TokentrailsError, match=r"there is no folder '.*mine\.gguf'"):
+    with pytest.raises(TokentrailsError, match=r"there is no file '.*mine\.gguf'"):
         local.files(source, "main")
 
 

@@ -265,6 +265,21 @@ def test_batching_changes_nothing(loaded, kind):
     assert_own(loaded, kind, texts, targets, batched)
 
 
+def test_texts_whose_rotations_depend_on_the_longest_are_not_mixed(tmp_path):
+    rope = {"rope_type": "longrope", "rope_theta": 100.0, "original_max_position_embeddings": 16}
+    rope |= {"long_factor": [9.0] * 4, "short_factor": [1.0] * 4}
+    saved = tiny.save("phi3", tmp_path / "saved", rope_parameters=rope)
+    prepare(local_source("m", saved), "main", tmp_path / "made")
+    model, architecture = load_model(tmp_path / "made", CPU)
+    texts = random_texts([34, 11])
+    targets = [(0, 5, 5), (1, 4, 4), (1, 10, 10)]
+    states = states_of(model, architecture, texts, targets)
+    for row, (text, position, _) in enumerate(targets):
+        own = own_states(model, "phi3", texts[text])
+        for slot, place in enumerate(places(architecture.sites, 3)):
+            np.testing.assert_allclose(states[slot, row], own[place][position], **CLOSE)
+
+
 def assert_own(loaded, kind, texts, targets, states, pooling="last"):
     """The states of each target are the model's own, pooled in a plain loop."""
     model, architecture = loaded(kind)

@@ -1,6 +1,8 @@
 """The model of texts inside one that sees images too."""
 
 import json
+import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -39,7 +41,7 @@ def test_its_states_are_those_of_the_whole_model(both, tmp_path):
     facts = prepare(local_source("m", folder), "main", tmp_path / "made")
     assert facts["architecture"] == "gemma3_text"
     assert facts["self_check"]["grade"] == "full"
-    assert facts["note"] == "the model of texts in one of 'gemma3'"
+    assert facts["part"] == "the model of texts in one of 'gemma3'"
     bare, _ = load_model(tmp_path / "made", torch.device("cpu"))
     ids = torch.tensor([[5, 9, 60, 7, 33, 8, 21, 90, 14, 6, 77]])
     with torch.no_grad():
@@ -58,6 +60,21 @@ def test_its_tensors_are_copied_as_they_are_and_those_of_images_left_out(both, t
     for name, own in wanted.items():
         with safe_open(folder / index[own], "np") as file:
             np.testing.assert_array_equal(made.tensor(name), file.get_tensor(own))
+
+
+def test_pickled_weights_and_an_embedding_that_is_tied_outside(both, tmp_path):
+    folder, model = both
+    other = shutil.copytree(folder, tmp_path / "pickled")
+    for file in other.glob("*.safetensors*"):
+        file.unlink()
+    torch.save(dict(model.state_dict()), other / "pytorch_model.bin")
+    config = json.loads((other / "config.json").read_text())
+    config["text_config"]["tie_word_embeddings"] = False
+    (other / "config.json").write_text(json.dumps(config))
+    source = replace(local_source("m", other), allow_pickle=True)
+    facts = prepare(source, "main", tmp_path / "made")
+    assert "logits" in facts["self_check"]["errors"]
+    assert facts["part"] == "the model of texts in one of 'gemma3'"
 
 
 @pytest.mark.parametrize(

@@ -31,8 +31,9 @@ def run(
     """
     model, architecture = loaded.readout.model, loaded.readout.architecture
     positions = [(position,) for position in tokens["last"].to_pylist()]
-    texts = texts_to_run(tokens["token_ids"].to_pylist(), positions, causal=architecture.causal)
-    for batch in batches(texts, at_once, len(tokens)):
+    cut = architecture.causal and not architecture.alone
+    texts = texts_to_run(tokens["token_ids"].to_pylist(), positions, causal=cut)
+    for batch in batches(texts, 1 if architecture.alone else at_once, len(tokens)):
         # Not around all of them: between two, the model may run for others.
         with torch.inference_mode(), StreamReader(model, architecture, read) as reader:
             rows, wait = run_batch(reader, batch, causal=architecture.causal)

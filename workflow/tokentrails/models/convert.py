@@ -41,6 +41,9 @@ from .source import (
 Check = Callable[[Mapping[str, Entry], Read], None]
 """Raises if tensors, of which it sees what a header says and may read some, are not a model's."""
 
+Rename = Callable[[str], str | None]
+"""Gives the new name of a tensor; None for one that is left out."""
+
 _CHUNK = 1 << 22
 """Bytes that are copied at a time."""
 
@@ -66,7 +69,7 @@ def merge_shards(
     *,
     check: Check,
     link: bool = False,
-    rename: Callable[[str], str | None] | None = None,
+    rename: Rename | None = None,
 ) -> None:
     """Write the safetensors of a folder, one file or several, as one file.
 
@@ -157,12 +160,13 @@ def _shards(folder: Path, index: str) -> list[Path]:
     return [folder / name for name in sorted({file_name(name, path) for name in named.values()})]
 
 
-def unpickle(folder: Path, target: Path, *, check: Check) -> None:
+def unpickle(folder: Path, target: Path, *, check: Check, rename: Rename | None = None) -> None:
     """Convert PyTorch .bin weights, read with `weights_only`, which runs no code from the file.
 
     Parameters
     ----------
     check: looks at the tensors before any is copied.
+    rename: as of `merge_shards`.
 
     Raises
     ------
@@ -173,9 +177,10 @@ def unpickle(folder: Path, target: Path, *, check: Check) -> None:
         paths = _shards(folder, PICKLE_INDEX) or paths
     state: dict[str, torch.Tensor] = {}
     for path in paths:
-        for name, tensor in _tensors(path):
-            _refuse_second(name, state, path)
-            state[name] = tensor
+        for own, tensor in _tensors(path):
+            if (name := own if rename is None else rename(own)) is not None:
+                _refuse_second(name, state, path)
+                state[name] = tensor
     types = {dtype: name for name, dtype in TYPES.items()}
     check(
         {

@@ -60,6 +60,8 @@ def _fits(row: Architecture, model: nn.Module, config: PreTrainedConfig) -> bool
         if not all(type(getattr(config, key, None)) is int for key in row.size_keys):
             return False
         block = model.get_submodule(f"{row.blocks}.0")
+        if mlp.experts:
+            block.get_submodule(f"{mlp.output}.experts")
         for path in filter(None, top):
             model.get_submodule(path)
         for path in filter(None, {*inside, attention.module, mlp.activation}):

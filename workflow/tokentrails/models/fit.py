@@ -254,9 +254,21 @@ def _parsed(config: dict[str, Any], where: str) -> PreTrainedConfig:
 
 
 def class_with_head(config: PreTrainedConfig, architecture: Architecture) -> Any:
-    """Transformers' class of a model with its unembedding, or its masked-token head."""
+    """Transformers' class of a model with its unembedding, or its masked-token head.
+
+    Raises
+    ------
+    TokentrailsError: if there is none.
+    """
     masked = isinstance(architecture.unembedding, MaskedHead)
-    return (MODEL_FOR_MASKED_LM_MAPPING if masked else MODEL_FOR_CAUSAL_LM_MAPPING)[type(config)]
+    known = MODEL_FOR_MASKED_LM_MAPPING if masked else MODEL_FOR_CAUSAL_LM_MAPPING
+    if type(config) not in known:
+        raise TokentrailsError(
+            f"model_type {config.model_type!r} is not supported: transformers has no such model "
+            "with an unembedding",
+            hint="choose another model.",
+        )
+    return known[type(config)]
 
 
 def _loaded(

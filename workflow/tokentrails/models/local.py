@@ -24,6 +24,12 @@ def files(source: Source, checkpoint: str) -> list[Path]:
     if _is_gguf(folder) and folder.is_file():
         return [folder]
     if not folder.is_dir():
+        if _is_gguf(folder):
+            raise TokentrailsError(
+                f"the model does not exist: there is no file '{folder}'",
+                where=f"models.{source.model}.source",
+                hint="the path is relative to the working directory.",
+            )
         what = f"checkpoint {checkpoint!r}" if source.has_checkpoints else "model"
         raise TokentrailsError(
             f"the {what} does not exist: there is no folder '{folder}'",

@@ -113,15 +113,15 @@ def _prepare(source: Source, checkpoint: str, scratch: Path, made: Path) -> dict
         text = text_config(found)
         config = complete(derived(text), where=where)  # before minutes are spent on the weights
         check = partial(refuse_misfit, config, where=where)
+        rename = None if text is found else text_tensor
         if any(fetched.folder.glob("*.safetensors")):
             own = fetched.folder.is_relative_to(scratch)
-            rename = None if text is found else text_tensor
             merge_shards(fetched.folder, made / SAFETENSORS, check=check, link=own, rename=rename)
-            if text is not found:
-                facts["note"] = f"the model of texts in one of {found.get('model_type')!r}"
         else:
-            unpickle(fetched.folder, made / SAFETENSORS, check=check)
+            unpickle(fetched.folder, made / SAFETENSORS, check=check, rename=rename)
             facts["note"] = "converted from PyTorch .bin weights"
+        if text is not found:
+            facts["part"] = f"the model of texts in one of {found.get('model_type')!r}"
         shutil.copyfile(fetched.folder / CONFIG_FILE, made / CONFIG_FILE)
         _write_config(config, found, made)
         facts["tokenizer"] = save_tokenizer(fetched.folder, made, config, where)
@@ -129,7 +129,13 @@ def _prepare(source: Source, checkpoint: str, scratch: Path, made: Path) -> dict
     architecture = architecture_of(config, where=where)
     read_as = f", read as {config[READ_AS]}" if READ_AS in config else ""
     weights = Weights(made / SAFETENSORS)
-    rows = weights.shape(weights.find(architecture.embedding))[0]
+    rows, width = weights.shape(weights.find(architecture.embedding))
+    if width != architecture.width(config):
+        raise TokentrailsError(
+            f"its embedding has {width:,} dimensions, its stream {architecture.width(config):,}",
+            where=where,
+            hint="what states are compared with is a vector of the stream; choose another model.",
+        )
     refuse_unfit(made / TOKENIZER, rows, where)
     digest = sha256_of(made / SAFETENSORS)
     provenance = {
@@ -177,7 +183,14 @@ def _checked(made: Path, where: str) -> tuple[dict[str, Any], dict[str, Any]]:
             return found[-1]
     if not found:
         assert failed is not None
-        raise failed
+        if READ_AS not in reading:
+            raise failed
+        raise TokentrailsError(
+            f"model_type {config['model_type']!r} is not supported: read as {reading[READ_AS]}, "
+            f"{failed.problem}",
+            where=where,
+            hint="choose another model; docs/catalogue.md has those that are.",
+        )
     _write_config(found[0][0], config, made)
     return found[0]
 

@@ -25,7 +25,8 @@ from ..network.parts import Parts
 from ..network.trace import trace
 from .fit import TYPES, block_pattern, class_with_head
 
-TOKENS = 12
+TOKENS, WINDOW = 12, 8
+"""Of the text, and the most that a query then sees where the model has windows."""
 TOLERANCE = 1e-3
 """Of |found - own| / (0.1 + |own|)."""
 
@@ -148,7 +149,12 @@ def _few_blocks(checkpoint: Checkpoint, architecture: Architecture) -> PreTraine
         for key, value in config.items()
     }
     short[architecture.depth_key] = len(kept)
-    if "attention_layers" in short:  # GPT-Neo says the same twice
+    for key in ("sliding_window", "local_attention", "window_size"):
+        if type(short.get(key)) is int:
+            short[key] = min(short[key], WINDOW)
+    if "attention_types" in short:  # GPT-Neo says the same twice
+        types = CONFIG_MAPPING[config["model_type"]].from_dict(config).attention_layers
+        short["attention_layers"] = [types[i] for i in kept]
         short["attention_types"] = [[short["attention_layers"], 1]]
     block = block_pattern(architecture)
     tensors = {}

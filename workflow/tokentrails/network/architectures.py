@@ -6,6 +6,7 @@ module needs no torch: the metrics read embeddings by these names from the weigh
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -131,6 +132,7 @@ class Architecture:
         positions are vectors added to the stream.
     first_position: the row of the position embedding that is added at position 0; None for the one
         behind the padding token's.
+    alone: whether texts must not share a batch or be cut: rotations are those of the longest text.
     pooling: whether transformers builds a layer on top that nothing here needs.
     factors: configuration keys of what the `embedding`, every `branch` and the `logits` are
         multiplied by; `1/logits` divides.
@@ -155,6 +157,7 @@ class Architecture:
     sum_norm: str | None = None
     mlp_norm: bool = True
     first_position: int | None = 0
+    alone: bool = False
     pooling: bool = False
     factors: Mapping[str, str] = field(default_factory=dict)
     depth_key: str = "num_hidden_layers"
@@ -651,13 +654,15 @@ def is_known(model_type: object) -> TypeGuard[str]:
 def text_config(config: dict[str, Any]) -> dict[str, Any]:
     """The configuration of the model of texts, where one that sees images too has it inside.
 
-    What both say is taken from inside.
+    Whether the embedding is tied, and how weights are kept, the outer one says where it does.
     """
     inner = config.get("text_config") if isinstance(config, dict) else None
     if not isinstance(inner, dict) or not is_known(inner.get("model_type")):
         return config
+    if is_known(config.get("model_type")):
+        return config
     shared = ("dtype", "torch_dtype", "tie_word_embeddings", "quantization_config", "auto_map")
-    return {key: config[key] for key in shared if key in config} | inner
+    return inner | {key: config[key] for key in shared if key in config}
 
 
 def text_tensor(name: str) -> str | None:
@@ -712,9 +717,20 @@ def architecture_of(config: dict[str, Any], *, where: object) -> Architecture:
         architecture = replace(architecture, parallel_attention=None)
     if model_type == "stablelm" and config.get("use_parallel_residual"):
         architecture = replace(architecture, mid="input_layernorm", parallel_attention="self_attn")
+    architecture = replace(architecture, alone=_depends_on_length(config))
     if config.get("is_causal") is False:  # embedding models made of decoders
         architecture = replace(architecture, causal=False)
     return architecture
+
+
+def _depends_on_length(config: dict[str, Any]) -> bool:
+    """Whether the frequencies of rotations change where a text is longer than in training."""
+    given = [config.get(key) for key in ("rope_parameters", "rope_scaling")]
+    given += [inner for one in given if isinstance(one, dict) for inner in one.values()]
+    kinds = {
+        str(one.get(key)) for one in given if isinstance(one, dict) for key in ("rope_type", "type")
+    }
+    return not kinds.isdisjoint(("longrope", "su", "dynamic"))
 
 
 def _unsupported_variant(config: dict[str, Any], architecture: Architecture) -> str | None:
@@ -748,7 +764,7 @@ def _unsupported_variant(config: dict[str, Any], architecture: Architecture) -> 
         return "apply_residual_connection_post_layernorm is true"
     for key in architecture.factors.values():
         factor = config.get(key, 1.0)
-        if type(factor) not in (int, float) or factor == 0:
+        if type(factor) not in (int, float) or not math.isfinite(factor) or factor == 0:
             return f"{key} is {factor!r}"
     named = config.get("auto_map")
     if isinstance(named, dict) and any(str(key).startswith("AutoModel") for key in named):

@@ -59,10 +59,13 @@ def extract(
     ids = tokens["token_ids"].to_pylist()
     spans = zip(tokens["first"].to_pylist(), tokens["last"].to_pylist(), strict=True)
     positions = [target_positions(first, last, pooling) for first, last in spans]
-    texts = texts_to_run(ids, positions, causal=architecture.causal)
+    cut = architecture.causal and not architecture.alone
+    texts = texts_to_run(ids, positions, causal=cut)
     on_cpu = next(model.parameters()).device.type == "cpu"
     if on_cpu:
         token_budget = min(token_budget, cpu_budget(writer.row_bytes // len(writer.places)))
+    if architecture.alone:
+        token_budget = 1
     waiting = batches(texts, token_budget, max(1, STATES_BYTES // writer.row_bytes))
     labels = tokens["label"].to_pylist()
     # A GPU runs the next batch while the states of the last one are looked at and written.

@@ -308,7 +308,7 @@ def _window(attention: nn.Module, model: nn.Module, names: Attention) -> int | N
     if _layer_type(attention, model.config) in ("full_attention", "global"):
         return None
     if names.window_key is not None:
-        return getattr(model.config, names.window_key)
+        return getattr(model.config, names.window_key, None)
     return getattr(attention, "sliding_window", None)
 
 
