@@ -135,8 +135,7 @@ BYTE_LEVEL = ("gpt2", "gpt_neox", "qwen2", "qwen3", "opt", "roberta")
 WORD_PIECE = ("bert", "distilbert", "electra")
 EXPERTS = ("mixtral", "qwen3_moe", "olmoe", "gpt_oss")
 ROBERTA_LIKE = ("roberta", "xlm-roberta", "camembert", "data2vec-text")
-ENCODERS = ("bert", "ernie", "rembert", "mpnet", "distilbert", "electra", "modernbert")
-ENCODERS += ROBERTA_LIKE
+ENCODERS = (
     "bert",
     "ernie",
     "rembert",
