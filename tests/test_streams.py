@@ -268,7 +268,8 @@ def test_batching_changes_nothing(loaded, kind):
 def test_texts_whose_rotations_depend_on_the_longest_are_not_mixed(tmp_path):
     rope = {"rope_type": "longrope", "rope_theta": 100.0, "original_max_position_embeddings": 16}
     rope |= {"long_factor": [9.0] * 4, "short_factor": [1.0] * 4}
-    saved = tiny.save("phi3", tmp_path / "saved", rope_parameters=rope)
+    changes = {"rope_parameters": rope, "original_max_position_embeddings": 16}
+    saved = tiny.save("phi3", tmp_path / "saved", **changes)
     prepare(local_source("m", saved), "main", tmp_path / "made")
     model, architecture = load_model(tmp_path / "made", CPU)
     texts = random_texts([34, 11])
