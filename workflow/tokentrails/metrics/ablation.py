@@ -24,10 +24,10 @@ from ..statistics.settings import Statistics
 from ..texts.whole import WholeText, whole_texts
 from ..vocabulary.cosines import slices
 from .attribution_by_layer import PART_MEANINGS
-from .columns.frame import run_table
+from .columns.frame import run_table, word_rows
 from .columns.means import MEANINGS as MEAN_MEANINGS
 from .columns.means import mean_curves
-from .columns.whole_texts import each_text, word_rows
+from .columns.whole_texts import each_text
 from .own_token import Readout
 
 MEASURES = ("identity", "last_identity", "loss")

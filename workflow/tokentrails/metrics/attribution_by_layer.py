@@ -8,10 +8,9 @@ import polars as pl
 import pyarrow as pa
 
 from ..statistics.settings import Statistics
-from .columns.frame import run_table
+from .columns.frame import run_table, word_rows
 from .columns.means import MEANINGS as MEAN_MEANINGS
 from .columns.means import mean_curves
-from .columns.whole_texts import word_rows
 
 PART_MEANINGS = {
     "layer": "index of the block",

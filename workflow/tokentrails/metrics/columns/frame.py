@@ -111,3 +111,17 @@ def token_keys(
         "position": pa.array(np.repeat(np.arange(len(tokens)), rows_each), pa.int32()),
         "token": pa.array(np.repeat(np.array(tokens, dtype=object), rows_each), pa.string()),
     }
+
+
+def word_rows(table: pl.DataFrame, tokens: pa.Table) -> pl.DataFrame:
+    """The rows of a table of tokens that are of words or punctuation, without position 0.
+
+    Parameters
+    ----------
+    table: with the columns label and position.
+    tokens: of the same texts.
+    """
+    words = pl.DataFrame(pl.from_arrow(tokens.select(["label", "first", "word"])))
+    words = words.filter(pl.col("word").str.strip_chars() != "", pl.col("first") > 0)
+    places = words.select("label", position=pl.col("first").cast(pl.Int32))
+    return table.join(places, on=["label", "position"], how="semi", maintain_order="left")

@@ -1,12 +1,10 @@
-"""The loop over the whole texts of an experiment, and which of their tokens count."""
+"""The loop over the whole texts of an experiment."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
-import polars as pl
-import pyarrow as pa
 from jaxtyping import Float
 
 from ...files.states import places, refuse_non_finite
@@ -53,17 +51,3 @@ def refuse_stream(
     where = places(["resid"], len(resid) - 1)
     name = checkpoint_name(provenance)
     refuse_non_finite(resid, np.arange(n), where, [text.label] * n, name)
-
-
-def word_rows(table: pl.DataFrame, tokens: pa.Table) -> pl.DataFrame:
-    """The rows of a table of tokens that are of words or punctuation, without position 0.
-
-    Parameters
-    ----------
-    table: with the columns label and position.
-    tokens: of the same texts.
-    """
-    words = pl.DataFrame(pl.from_arrow(tokens.select(["label", "first", "word"])))
-    words = words.filter(pl.col("word").str.strip_chars() != "", pl.col("first") > 0)
-    places = words.select("label", position=pl.col("first").cast(pl.Int32))
-    return table.join(places, on=["label", "position"], how="semi", maintain_order="left")
