@@ -18,6 +18,9 @@ from .architectures import Architecture, Attention
 from .factored import Factored
 from .norms import AcrossHeads, Norm, gain, norm_at
 
+PositionBias = Callable[[int], Float[Tensor, "heads _ n"]]
+"""What is added to the logits of a text of n tokens by position: for each query, or for all."""
+
 
 @dataclass(frozen=True)
 class Rotary:
@@ -124,18 +127,7 @@ class Heads:
     causal: bool = True
     window: int | None = None
     sinks: Float[Tensor, " heads"] | None = None
-    position_bias: (
-        Callable[
-            [int],
-            Float[
-                Tensor,
-                (
-                    heads  # n n
-                ),
-            ],
-        ]
-        | None
-    ) = None
+    position_bias: PositionBias | None = None
 
     def visible(self, n: int) -> Bool[Tensor, "n n"]:
         """Which keys (columns) each query of a text of n tokens may attend to."""
@@ -244,20 +236,7 @@ def _scale(attention: nn.Module, names: Attention, d_head: int) -> float:
     )
 
 
-def _position_bias(
-    model: nn.Module, n_heads: int
-) -> (
-    Callable[
-        [int],
-        Float[
-            Tensor,
-            (
-                heads  # n n
-            ),
-        ],
-    ]
-    | None
-):
+def _position_bias(model: nn.Module, n_heads: int) -> PositionBias | None:
     """The model's own function of what it adds to logits by position."""
     device = next(model.parameters()).device
     encoder: Any = getattr(model, "encoder", None)
