@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float32, Int
 
 from ..files.states import Place, refuse_non_finite
-from ..network.batches import batches, texts_to_run
+from ..network.batches import model_batches
 from ..network.extract import run_batch
 from ..network.stream import StreamReader
 from .models import Loaded
@@ -31,9 +31,8 @@ def run(
     """
     model, architecture = loaded.readout.model, loaded.readout.architecture
     positions = [(position,) for position in tokens["last"].to_pylist()]
-    cut = architecture.causal and not architecture.alone
-    texts = texts_to_run(tokens["token_ids"].to_pylist(), positions, causal=cut)
-    for batch in batches(texts, 1 if architecture.alone else at_once, len(tokens)):
+    ids = tokens["token_ids"].to_pylist()
+    for batch in model_batches(architecture, ids, positions, at_once, len(tokens)):
         # Not around all of them: between two, the model may run for others.
         with torch.inference_mode(), StreamReader(model, architecture, read) as reader:
             rows, wait = run_batch(reader, batch, causal=architecture.causal)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from .architectures import Architecture
+
 # Enough tokens to keep matrix products busy; below this, padding costs less than a small batch.
 BUSY = 512
 MOST_PADDING = 0.125
@@ -16,6 +18,22 @@ class Text:
 
     token_ids: tuple[int, ...]
     targets: tuple[tuple[int, tuple[int, ...]], ...]
+
+
+def model_batches(
+    architecture: Architecture,
+    token_ids: Sequence[Sequence[int]],
+    positions: Sequence[Sequence[int]],
+    token_budget: int,
+    row_budget: int,
+) -> list[list[Text]]:
+    """The texts of a tokens table in batches, as `texts_to_run` and `batches` make them.
+
+    Where states depend on the longest text of a batch, every text is whole and alone.
+    """
+    alone = architecture.alone
+    texts = texts_to_run(token_ids, positions, causal=architecture.causal and not alone)
+    return batches(texts, 1 if alone else token_budget, row_budget)
 
 
 def texts_to_run(

@@ -15,7 +15,7 @@ from ..errors import TokentrailsError
 from ..files.states import StatesWriter, refuse_non_finite
 from ..progress import progress_bar
 from .architectures import Architecture
-from .batches import Text, batches, texts_to_run
+from .batches import Text, model_batches
 from .stream import StreamReader
 
 # Most bytes of a batch's stream on a CPU: what a block computes of more leaves the caches. That
@@ -59,14 +59,11 @@ def extract(
     ids = tokens["token_ids"].to_pylist()
     spans = zip(tokens["first"].to_pylist(), tokens["last"].to_pylist(), strict=True)
     positions = [target_positions(first, last, pooling) for first, last in spans]
-    cut = architecture.causal and not architecture.alone
-    texts = texts_to_run(ids, positions, causal=cut)
     on_cpu = next(model.parameters()).device.type == "cpu"
     if on_cpu:
         token_budget = min(token_budget, cpu_budget(writer.row_bytes // len(writer.places)))
-    if architecture.alone:
-        token_budget = 1
-    waiting = batches(texts, token_budget, max(1, STATES_BYTES // writer.row_bytes))
+    most_rows = max(1, STATES_BYTES // writer.row_bytes)
+    waiting = model_batches(architecture, ids, positions, token_budget, most_rows)
     labels = tokens["label"].to_pylist()
     # A GPU runs the next batch while the states of the last one are looked at and written.
     running: deque[tuple[list[Text], np.ndarray, Callable[[], np.ndarray]]] = deque()
