@@ -11,7 +11,6 @@ from pytest import approx
 from tokentrails.files.states import Layer
 from tokentrails.metrics import geometry as module
 from tokentrails.metrics.geometry import MEANS, Tokens, geometry
-from tokentrails.statistics.alignment import compact
 from tokentrails.statistics.spectrum import (
     effective_rank,
     isoscore,
@@ -50,8 +49,9 @@ def spread(layers, tokens):
     return moved(layers, lambda x: x.hidden + x.layer * far)
 
 
-def table(states, tokens):
-    made = geometry(states, tokens, statistics=STATISTICS, provenance=measures.PROVENANCE)
+def table(states, tokens, threads=1):
+    options = {"statistics": STATISTICS, "provenance": measures.PROVENANCE, "threads": threads}
+    made = geometry(states, tokens, **options)
     return measures.frame(made)
 
 
@@ -80,7 +80,7 @@ def test_the_entropy_of_a_geometric_spectrum():
 def test_isotropic_states_are_nearly_isotropic():
     draw = np.random.default_rng(1)
     x = draw.normal(size=(40_000, 20))
-    found, _ = spectra(compact(x), np.full(len(x), fill_value=True))
+    found, _ = spectra(x, np.full(len(x), fill_value=True))
     assert shape(found) == approx((20, 20, 1), rel=0.01)
     assert found == approx(np.ones(20), rel=0.06)
 
@@ -120,11 +120,25 @@ def test_spectra_are_those_of_the_covariance(n):
     draw = np.random.default_rng(3)
     x, later = draw.normal(size=(n, 14)) * np.geomspace(1, 1e-3, 14), np.arange(n) % 4 > 0
     x[~later] += 1e4
-    for found, part in zip(spectra(compact(x), later), (x, x[later]), strict=True):
+    for found, part in zip(spectra(x, later), (x, x[later]), strict=True):
         wanted = np.linalg.svd(part - part.mean(0), compute_uv=False) ** 2 / (len(part) - 1)
         k = min(len(found), len(wanted))
         assert found[:k] == approx(wanted[:k], rel=1e-6, abs=1e-7)
         assert found[k:] == approx(0, abs=1e-7)
+
+
+def test_large_dimensions_do_not_drown_the_others_in_float32():
+    # Lengths of ten million to one in the first tokens, of ten thousand to one in two dimensions.
+    draw = np.random.default_rng(4)
+    x, later = draw.normal(size=(3000, 40)), np.arange(3000) % 50 > 0
+    x[:, [3, 17]] *= 1e4
+    x[:, 3] += 1e5
+    x[~later] *= 1e3
+    narrow = x.astype(np.float32)
+    for found, wanted in zip(
+        spectra(narrow, later), spectra(narrow.astype(float), later), strict=True
+    ):
+        assert found == approx(wanted, rel=1e-4)
 
 
 # The table
@@ -263,12 +277,13 @@ def test_intervals_are_of_texts():
     assert not made["few"].any() and alone["few"].all()
 
 
-def test_the_order_of_texts_changes_no_number():
+def test_the_order_of_texts_and_threads_change_no_number():
     of = tokens()
     states = layers(len(of.text))
     turned = np.concatenate([np.flatnonzero(of.text == t) for t in (3, 0, 5, 1, 4, 2)])
     other = Tokens(of.text[turned], of.position[turned], [of.token[i] for i in turned])
     one, two = table(states, of), table(moved(states, lambda x: x.hidden[turned]), other)
+    assert table(states, of, threads=3).equals(one)
     for name in ("length", "effective_rank", "curvature", "largest"):
         assert two[name].to_numpy() == approx(one[name].to_numpy(), rel=1e-5)
 

@@ -1,6 +1,7 @@
 """What all benchmarks share: measured numbers, times of works that compete, memory, processes."""
 
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -46,9 +47,13 @@ def fastest(*works: Callable[[], object], times: int = 3) -> list[float]:
 
 
 def own_process(file: str, *arguments: object) -> Any:
-    """What a benchmark prints as JSON when it runs by itself, with a memory of its own."""
+    """What a benchmark prints as JSON when it runs by itself, with a memory of its own.
+
+    It has numpy's threads as jobs have them: one.
+    """
     command = [sys.executable, file, *map(str, arguments)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    environment = os.environ | {"OPENBLAS_NUM_THREADS": "1"}
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment)
     return json.loads(done.stdout.splitlines()[-1])
 
 

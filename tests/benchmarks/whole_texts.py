@@ -1,5 +1,6 @@
 """What is measured of every token of whole texts, against their extraction and against a bound."""
 
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,7 @@ from tokentrails.statistics.permutation import Permutation
 from tokentrails.statistics.settings import Statistics
 
 LENGTH, TOKENS, LAYERS = 128, 20_000, 31
+GEOMETRY_TOKENS = 5 * 1024
 PROVENANCE = {"model": "m", "checkpoint": "c", "experiment": "e"}
 STATISTICS = Statistics(Bootstrap(1000, 0.95, 0), Permutation(1000, 0), 10, {})
 
@@ -58,6 +60,25 @@ def decoded(layers: int) -> None:
     decodability.decodability(found, len(ids), STATISTICS.bootstrap, provenance=PROVENANCE)
 
 
+def extraction_and_geometry() -> list[float]:
+    """Seconds of both, of every token at all places of smollm2."""
+    model, architecture = load_model(MODEL, torch.device("cpu"), "float32")
+    tokens = tokens_of(GEOMETRY_TOKENS, model.config.vocab_size)
+    with scratch_folder() as folder:
+        path = Path(folder) / "states.parquet"
+        return fastest(
+            lambda: run_extraction(model, architecture, tokens, path),
+            lambda: geometry(
+                StatesReader(path),
+                Tokens.from_table(tokens, "last"),
+                statistics=STATISTICS,
+                provenance=PROVENANCE,
+                threads=torch.get_num_threads(),
+            ),
+            times=2,
+        )
+
+
 def results() -> Iterator[Measured]:
     needed(MODEL)
     start, two = fastest(lambda: decoded(1), lambda: decoded(3), times=1)
@@ -68,22 +89,9 @@ def results() -> Iterator[Measured]:
         at_most=180,
     )
     yield Measured("peak memory of decodability", own_process(__file__, 2), "MB", at_most=2000)
-    model, architecture = load_model(MODEL, torch.device("cpu"), "float32")
-    tokens = tokens_of(5 * 1024, model.config.vocab_size)
-    with scratch_folder() as folder:
-        path = Path(folder) / "states.parquet"
-        extraction, shape = fastest(
-            lambda: run_extraction(model, architecture, tokens, path),
-            lambda: geometry(
-                StatesReader(path),
-                Tokens.from_table(tokens, "last"),
-                statistics=STATISTICS,
-                provenance=PROVENANCE,
-            ),
-            times=1,
-        )
+    extraction, shape = own_process(__file__, "geometry")
     yield Measured(
-        f"geometry of {len(tokens):,} tokens, against extracting them",
+        f"geometry of {GEOMETRY_TOKENS:,} tokens, against extracting them",
         shape / extraction,
         "of its time",
         at_most=0.3,
@@ -91,5 +99,8 @@ def results() -> Iterator[Measured]:
 
 
 if __name__ == "__main__":
-    decoded(int(sys.argv[1]))
-    print(peak_memory())
+    if sys.argv[1] == "geometry":
+        print(json.dumps(extraction_and_geometry()))
+    else:
+        decoded(int(sys.argv[1]))
+        print(peak_memory())

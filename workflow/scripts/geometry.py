@@ -15,5 +15,6 @@ with job(snakemake):
         Tokens.from_table(read_table(snakemake.input.tokens), provenance["pooling"]),
         statistics=Statistics.from_config(snakemake.params.statistics),
         provenance=provenance,
+        threads=snakemake.threads,
     )
     write_table(table, snakemake.output.table, snakemake.output.csv)

@@ -8,7 +8,9 @@ and without: there attention rests, and one state of a great length decides the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +20,7 @@ import pyarrow as pa
 from jaxtyping import Bool, Float, Float32, Float64, Int
 
 from ..files.states import Layer
-from ..statistics.alignment import cka, compact, hsic
+from ..statistics.alignment import kernel, kernel_cka
 from ..statistics.ratio import ratio
 from ..statistics.settings import Statistics
 from ..statistics.spectrum import (
@@ -143,30 +145,31 @@ def geometry(
     *,
     statistics: Statistics,
     provenance: Mapping[str, str],
+    threads: int = 1,
 ) -> pa.Table:
     """The table `geometry`: a row per place with all tokens, and one without first ones.
 
     Parameters
     ----------
-    layers: the states, sorted by site and layer; two places are in memory at a time.
+    layers: the states, sorted by site and layer; two places for each thread are in memory at a
+        time.
     provenance: of the states; gives the key columns too.
+    threads: how many places are looked at side by side.
     """
     rows: list[dict[str, Any]] = []
     sums: list[dict[str, tuple[np.ndarray, np.ndarray]]] = []
     subsets = {f: kept for f in (False, True) if (kept := tokens.rows(with_first=f)).any()}
     before: _Place | None = None
-    for layer in layers:
-        here = _Place.of(layer, tokens)
-        follows = before is not None and before.key == (layer.site, layer.layer - 1)
+    for here in _places(layers, tokens, threads):
+        follows = before is not None and before.key == (here.key[0], here.key[1] - 1)
         values = here.values(before if follows else None)
-        spectrum = dict(zip((True, False), spectra(here.compact, tokens.position > 0), strict=True))
         aligned = here.aligned(before) if follows and before else {}
         for with_first, kept in subsets.items():
             n, texts = int(kept.sum()), len(np.unique(tokens.text[kept]))
-            row = {"site": layer.site, "layer": layer.layer, "with_first": with_first}
+            row = dict(zip(("site", "layer"), here.key, strict=True)) | {"with_first": with_first}
             row |= {"n": n, "n_texts": texts, "few": texts < statistics.few}
-            row |= _largest(layer.hidden, here.peaks, kept, tokens)
-            row |= _shape(spectrum[with_first], n, layer.hidden.shape[1])
+            row |= _largest(here.hidden, here.peaks, kept, tokens)
+            row |= _shape(here.spectrum[with_first], n, here.hidden.shape[1])
             rows.append(row | {"cka": aligned.get(with_first)})
             sums.append({name: tokens.sums(values[name], kept) for name in MEANS})
         before = here
@@ -188,32 +191,29 @@ class _Place:
 
     Attributes
     ----------
-    compact: centred, in as many dimensions as they need.
-    some: of these the states that CKA is of, and which of them are first tokens.
-    own: the alignment of `some` with itself, of all of them and without first tokens.
+    spectrum, kernels: by whether first tokens take part; kernels of the states that CKA is of.
     peaks: largest absolute value of each state.
     """
 
     key: tuple[str, int]
     hidden: Float32[np.ndarray, "n d"]
-    compact: Float64[np.ndarray, "n k"]
-    some: tuple[Float64[np.ndarray, "s k"], Int[np.ndarray, " first"]]
-    own: Float64[np.ndarray, " 2"]
+    spectrum: dict[bool, Float64[np.ndarray, " k"]]
+    kernels: dict[bool, Float64[np.ndarray, "s s"]]
     lengths: Float64[np.ndarray, " n"]
     peaks: Float32[np.ndarray, " n"]
     angles: Float64[np.ndarray, " n"]
 
     @classmethod
     def of(cls, layer: Layer, tokens: Tokens) -> _Place:
-        hidden = layer.hidden
-        centred, some = compact(hidden), tokens.evenly_spaced(CKA_STATES)
-        first = np.flatnonzero(tokens.position[some] == 0)
+        hidden, later = layer.hidden, tokens.position > 0
+        chosen = tokens.evenly_spaced(CKA_STATES)
+        some = hidden[chosen].astype(np.float64)
+        products, kept = kernel(some - some.mean(axis=0)), np.flatnonzero(later[chosen])
         return cls(
             layer.place,
             hidden,
-            centred,
-            (centred[some], first),
-            hsic(centred[some], centred[some], [first]),
+            dict(zip((True, False), spectra(hidden, later), strict=True)),
+            {True: products, False: products[np.ix_(kept, kept)]},
             lengths_of(hidden),
             np.maximum(hidden.max(axis=1), -hidden.min(axis=1)),
             tokens.angles(hidden),
@@ -221,9 +221,7 @@ class _Place:
 
     def aligned(self, before: _Place) -> dict[bool, float]:
         """CKA with the layer before, of all tokens and without the first ones."""
-        (own, first), (other, _) = self.some, before.some
-        found = cka(hsic(own, other, [first]), self.own, before.own)
-        return dict(zip((True, False), map(float, found), strict=True))
+        return {f: float(kernel_cka(k, before.kernels[f])) for f, k in self.kernels.items()}
 
     def values(self, before: _Place | None) -> dict[str, Float64[np.ndarray, " n"]]:
         """What means are of, by name; NaN where there is none."""
@@ -232,6 +230,18 @@ class _Place:
             dots = _dots(self.hidden, before.hidden)
             cosine = np.clip(ratio(dots, self.lengths * before.lengths), -1, 1)
         return {"length": self.lengths, "curvature": self.angles, "cosine": cosine}
+
+
+def _places(layers: Iterable[Layer], tokens: Tokens, threads: int) -> Iterator[_Place]:
+    """What is needed at each place, in their order, worked out by some threads."""
+    waiting: deque[Future[_Place]] = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        for layer in layers:
+            waiting.append(pool.submit(_Place.of, layer, tokens))
+            if len(waiting) > threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 def _dots(

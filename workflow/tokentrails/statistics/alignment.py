@@ -101,19 +101,42 @@ def hsic(
 ) -> Float64[np.ndarray, " 1+parts"]:
     """HSIC_1 of the linear kernels K = XX' and L = YY', neither of which is formed.
 
-    With zeroed diagonals: [tr(KL) + sum(K) sum(L) / ((n-1)(n-2)) - 2 sum(KL) / (n-2)] / (n(n-3)).
     NaN for fewer than 4 words.
     """
     values = []
     for kept_x, kept_y, product in _kept(x, y, parts):
-        n = len(kept_x)
-        if n < FEWEST_WORDS:
-            values.append(np.nan)
-            continue
         k_diagonal, l_diagonal = (np.einsum("nd,nd->n", s, s) for s in (kept_x, kept_y))
         k_sums = kept_x @ kept_x.sum(axis=0) - k_diagonal
         l_sums = kept_y @ kept_y.sum(axis=0) - l_diagonal
         trace = np.square(product).sum() - k_diagonal @ l_diagonal
-        sums = k_sums.sum() * l_sums.sum() / ((n - 1) * (n - 2))
-        values.append((trace + sums - 2 * (k_sums @ l_sums) / (n - 2)) / (n * (n - 3)))
+        values.append(_hsic(float(trace), k_sums, l_sums))
     return np.array(values)
+
+
+def kernel(x: Float64[np.ndarray, "n d"]) -> Float64[np.ndarray, "n n"]:
+    """Inner products of states, with zeros on the diagonal: cheap where states are few."""
+    products = x @ x.T
+    np.fill_diagonal(products, 0)
+    return products
+
+
+def kernel_cka(
+    k: Float64[np.ndarray, "n n"], other: Float64[np.ndarray, "n n"]
+) -> Float64[np.ndarray, ""]:
+    """`debiased_cka` of two sets of states by their kernels, for sets that are compared often."""
+    pairs = ((k, other), (k, k), (other, other))
+    return cka(*(np.array(_hsic(np.vdot(a, b), a.sum(axis=0), b.sum(axis=0))) for a, b in pairs))
+
+
+def _hsic(
+    trace: float, k_sums: Float64[np.ndarray, " n"], l_sums: Float64[np.ndarray, " n"]
+) -> float:
+    """HSIC_1 from tr(KL) and the sums of rows, all with zeroed diagonals.
+
+    [tr(KL) + sum(K) sum(L) / ((n-1)(n-2)) - 2 sum(KL) / (n-2)] / (n(n-3)).
+    """
+    n = len(k_sums)
+    if n < FEWEST_WORDS:
+        return float("nan")
+    sums = k_sums.sum() * l_sums.sum() / ((n - 1) * (n - 2))
+    return float((trace + sums - 2 * (k_sums @ l_sums) / (n - 2)) / (n * (n - 3)))

@@ -7,8 +7,9 @@ them at one number of states.
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Bool, Float64
+from jaxtyping import Bool, Float, Float64
 
+from .alignment import compact
 from .ratio import ratio
 
 SLOPE_RANGE = 11, 100
@@ -19,23 +20,31 @@ FEWEST_INDICES = 10
 
 
 def spectra(
-    states: Float64[np.ndarray, "n k"], later: Bool[np.ndarray, " n"]
+    states: Float[np.ndarray, "n d"], later: Bool[np.ndarray, " n"]
 ) -> tuple[Float64[np.ndarray, " k"], Float64[np.ndarray, " k"]]:
     """Eigenvalues of the covariance of all states, and of the later ones alone, the largest first.
 
-    Both from one product of the later ones, which are most. NaN of fewer than two states.
+    Both from one product of the later ones, which are most; k = min(n, d). The product is made in
+    the states' own precision: what it rounds is small beside the lengths of its two columns, so a
+    few large dimensions do not drown the others. First tokens, which may be many times longer, are
+    added in float64. NaN of fewer than two states.
 
     Parameters
     ----------
-    states: centred, as `alignment.compact` gives them.
     later: which ones are left without the first tokens of texts.
     """
-    rest, first = states[later], states[~later]
-    mean = rest.mean(axis=0) if len(rest) else np.zeros(states.shape[1])
-    rest -= mean
-    scatter = rest.T @ rest
-    everything = scatter + len(rest) * np.outer(mean, mean) + first.T @ first
-    return _eigenvalues(everything, len(states)), _eigenvalues(scatter, len(rest))
+    if len(states) < states.shape[1]:
+        states = compact(states)
+    first, m = states[~later].astype(np.float64), int(later.sum())
+    total, beginnings = states.sum(axis=0, dtype=np.float64), first.sum(axis=0)
+    everywhere, mean = total / max(len(states), 1), (total - beginnings) / max(m, 1)
+    rest = states - mean.astype(states.dtype)
+    rest[~later] = 0
+    scatter = (rest.T @ rest).astype(np.float64)
+    first -= everywhere
+    mean -= everywhere
+    everything = scatter + m * np.outer(mean, mean) + first.T @ first
+    return _eigenvalues(everything, len(states)), _eigenvalues(scatter, m)
 
 
 def _eigenvalues(scatter: Float64[np.ndarray, "k k"], n: int) -> Float64[np.ndarray, " k"]:
