@@ -1,11 +1,15 @@
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
+import hub as stand_in
 import pytest
 import tiny
 import torch
+from hub import Hub
+from huggingface_hub import constants
+from huggingface_hub.utils import close_session
 from transformers import AutoTokenizer
 
 from tokentrails.models.prepare import prepare
@@ -102,3 +106,16 @@ def local_source(name: str, path: Path) -> Source:
         file=None,
         allow_pickle=False,
     )
+
+
+@pytest.fixture
+def hub(monkeypatch) -> Iterator[Hub]:
+    """A hub on loopback, which is the only one."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    close_session()  # of a test before, which read other proxies
+    with stand_in.running() as hub:
+        # huggingface_hub reads its address when it is imported.
+        monkeypatch.setattr(constants, "ENDPOINT", hub.url)
+        files = f"{hub.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", files)
+        yield hub

@@ -63,18 +63,21 @@ def test_a_control_has_the_architecture_of_another_model_and_its_draws_are_check
     [
         (
             {"models.r.source": "random:mm"},
-            ["models.r.source", "'mm' of 'random:mm' is not in", "own: m."],
+            ["models.r.source", "'mm', which this one is made of, is not in", "own: m."],
         ),
         (
             {"models.r.source": "random:r"},
-            ["models.r.source", "'r' of 'random:r' has random weights itself"],
+            ["models.r.source", "'r', which this one is made of, has no weights of its own"],
         ),
-        ({"models.s": {"source": "random:r"}}, ["models.s.source", "has random weights", ": m."]),
+        (
+            {"models.s": {"source": "random:r"}},
+            ["models.s.source", "has no weights", ": m."],
+        ),
         (
             {"models.m.checkpoints": ["step0"], "models.m.keep_weights": False},
             [
                 "models.r.source",
-                "weights of 'm', of which",
+                "weights of 'm', which",
                 "not kept",
                 "add a model of the same source",
             ],

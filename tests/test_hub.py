@@ -7,19 +7,15 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import hub as stand_in
 import pytest
 import tiny
 import torch
 import workflow as wf
-from hub import Hub
-from huggingface_hub import constants
-from huggingface_hub.utils import close_session
 from safetensors.torch import load_file
 from transformers import GPT2LMHeadModel
 
@@ -30,18 +26,6 @@ from tokentrails.settings import Source
 MODEL = "owner/model"
 NEEDED = {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"}
 SOURCE = Source("m", f"hub:{MODEL}", "hub", MODEL, None, "main", False, None, None, False)
-
-
-@pytest.fixture
-def hub(monkeypatch) -> Iterator[Hub]:
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    close_session()  # of a test before, which read other proxies
-    with stand_in.running() as hub:
-        # huggingface_hub reads its address when it is imported.
-        monkeypatch.setattr(constants, "ENDPOINT", hub.url)
-        files = f"{hub.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", files)
-        yield hub
 
 
 @pytest.fixture(scope="module")

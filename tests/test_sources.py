@@ -217,8 +217,11 @@ def test_a_gguf_file_of_ones_own_is_a_source(tmp_path):
     file.write_bytes(b"GGUF")
     source = local_source("m", file)
     assert local.files(source, "main") == [file]
+    (tmp_path / "adapter_config.json").write_text('{"base_model_name_or_path": "owner/other"}')
+    (tmp_path / "scratch").mkdir()
     fetched = local.fetch(source, "main", tmp_path / "scratch")
-    assert (fetched.folder, fetched.gguf) == (tmp_path, "mine.gguf")
+    assert fetched.gguf == "mine.gguf"  # alone, or transformers would look for the adapter's base
+    assert [f.read_bytes() for f in fetched.folder.iterdir()] == [b"GGUF"]
     with pytest.raises(TokentrailsError, match=r"cut short"):
         prepare(source, "main", tmp_path / "made")
     file.unlink()

@@ -254,7 +254,7 @@ def interrupted(small, tmp_path_factory) -> Path:
     # The log is opened before torch is loaded, seconds before anything is made.
     wf.wait_until((folder / "results/logs/model/gpt2/main.log").exists, first)
     kill(first)
-    left = folder / "resources/models/gpt2/main/.fetch/made/model.safetensors"
+    left = folder / "resources/models/gpt2/main/.fetch/work/made/model.safetensors"
     assert not left.exists()  # it was too early for that; what a later kill leaves is put there
     left.parent.mkdir(parents=True)
     left.write_bytes(b"half a file")

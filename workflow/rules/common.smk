@@ -396,10 +396,13 @@ def checkpoint_files(*keys, user=get_own_name):
 
 
 def get_user(wildcards):
-    """The name of the first experiment that a model is used in; there must be one."""
-    for experiment in CONFIG.experiments.values():
-        if wildcards.model in experiment.models:
-            return experiment.name
+    """The name of the first experiment that a model is used in, or else one that is made of it."""
+    models = {wildcards.model}
+    for _ in range(3):  # random weights of an adapter of a base
+        for experiment in CONFIG.experiments.values():
+            if not models.isdisjoint(experiment.models):
+                return experiment.name
+        models |= {each.name for each in CONFIG.models.values() if each.made_of in models}
     raise WorkflowError(f"no experiment uses the model {wildcards.model}.")
 
 
@@ -460,6 +463,12 @@ def get_provenances(wildcards):
         local(f"{get_folder(model, checkpoint, user)}/provenance.json")
         for checkpoint in model.checkpoints
     ]
+
+
+def get_source(wildcards):
+    """Where a model comes from; without 'base' where there is none, as it was before that key."""
+    keys = asdict(get_model(wildcards).source)
+    return {key: value for key, value in keys.items() if (key, value) != ("base", None)}
 
 
 def get_source_files(wildcards):

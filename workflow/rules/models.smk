@@ -20,7 +20,7 @@ rule model:
     conda:
         "../../envs/torch.yaml"
     params:
-        source=lambda wildcards: asdict(get_model(wildcards).source),
+        source=get_source,
         form=FORM,
     message:
         "Fetching {wildcards.model}, checkpoint {wildcards.checkpoint}"

@@ -59,6 +59,7 @@ class Source:
     kind, location, version: the parts of `spec`.
     revision: of a hub model; of random weights, the checkpoint that gives the rest of the model.
     has_checkpoints: whether there is a list of them.
+    base: of an adapter, the folder of the checkpoint that it changes, as `model` prepares it.
     """
 
     model: str
@@ -71,6 +72,7 @@ class Source:
     allow_pickle: bool
     sha256: str | None = None
     file: str | None = None
+    base: str | None = None
 
 
 @dataclass(frozen=True)
@@ -129,6 +131,11 @@ class Model:
     def control_of(self) -> str | None:
         """The model whose architecture this one has, with random weights; None for all others."""
         return self.source.location if self.source.kind == "random" else None
+
+    @property
+    def made_of(self) -> str | None:
+        """Another model of the configuration, which is prepared first; None for most."""
+        return self.source.base.split("/")[-2] if self.source.base else self.control_of
 
     @property
     def tokenizer_checkpoint(self) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Any
 
+from ..catalogue import MODEL_FOLDER
 from ..errors import TokentrailsError
 from ..files.schema import closest
 from ..files.yaml_file import Where
@@ -34,6 +35,7 @@ def load_model(name: str, entries: Mapping[str, dict[str, Any]], where: Where) -
     kind, _, location = entry["source"].partition(":")
     location, _, version = location.partition("==") if kind == "package" else (location, "", "")
     listed = "checkpoints" in entry
+    trained = [key for key, each in entries.items() if not each["source"].startswith("random:")]
     if kind == "random" and not listed:
         entry = entry | {"checkpoints": ["draw0"]}
     training = _training(entry, location, where) if kind == "train" else None
@@ -65,7 +67,18 @@ def load_model(name: str, entries: Mapping[str, dict[str, Any]], where: Where) -
     revision = entry["revision"]
     if kind == "random":
         _check_draws(checkpoints, where)
-        revision = _original(location, entries, models, where).tokenizer_checkpoint
+        original = _other(location, trained, entries, models, where / "source")
+        revision = original.tokenizer_checkpoint
+    base = None
+    if "base" in entry:
+        if kind not in ("hub", "path"):
+            raise (where / "base").error(
+                f"'base' is a key of adapters from a hub or a folder, not of {entry['source']!r}",
+                "remove it, or name the adapter as the source.",
+            )
+        whole = [key for key in trained if "base" not in entries[key]]
+        named = _other(entry["base"], whole, entries, models, where / "base")
+        base = MODEL_FOLDER.format(model=named.name, checkpoint=named.reference)
     source = build(
         Source,
         entry,
@@ -76,6 +89,7 @@ def load_model(name: str, entries: Mapping[str, dict[str, Any]], where: Where) -
         version=version or None,
         revision=revision,
         has_checkpoints=listed,
+        base=base,
     )
     return build(
         Model,
@@ -160,7 +174,7 @@ _ALIKE: dict[str, Callable[[Model], object]] = {
 def _weights(model: Model) -> tuple[object, ...]:
     """What decides the weights of a model's checkpoints."""
     source = model.source
-    return source.spec, source.revision, source.file, model.training
+    return source.spec, source.revision, source.file, source.base, model.training
 
 
 def _training(entry: dict[str, Any], size: str, where: Where) -> Training:
@@ -274,26 +288,34 @@ def _check_order(checkpoints: tuple[str, ...], where: Where) -> None:
             )
 
 
-def _original(
-    name: str, entries: Mapping[str, dict[str, Any]], models: Where, where: Where
+def _other(
+    name: str,
+    known: Collection[str],
+    entries: Mapping[str, dict[str, Any]],
+    models: Where,
+    key: Where,
 ) -> Model:
-    """The model that random weights are drawn for."""
-    where = where / "source"
-    others = [key for key, entry in entries.items() if not entry["source"].startswith("random:")]
-    if name not in others:
-        wrong = "has random weights itself" if name in entries else "is not in the configuration"
-        guess = closest(name, others) or ", ".join(others) or "add it under 'models'"
-        raise where.error(
-            f"the model {name!r} of 'random:{name}' {wrong}",
+    """Another model, which one is made of.
+
+    Parameters
+    ----------
+    known: names of those that it may be.
+    models, key: the list of models, and what names this one, for messages.
+    """
+    if name not in known:
+        wrong = "has no weights of its own" if name in entries else "is not in the configuration"
+        guess = closest(name, list(known)) or ", ".join(known) or "add it under 'models'"
+        raise key.error(
+            f"the model {name!r}, which this one is made of, {wrong}",
             f"name one that has weights of its own: {guess}.",
         )
-    original = load_model(name, entries, models)
-    if not original.keep_weights:
-        raise where.error(
-            f"the weights of {name!r}, of which random ones are to be drawn, are not kept",
+    other = load_model(name, entries, models)
+    if not other.keep_weights:
+        raise key.error(
+            f"the weights of {name!r}, which this model is made of, are not kept",
             "add a model of the same source with one checkpoint, and name that one.",
         )
-    return original
+    return other
 
 
 def _check_draws(checkpoints: tuple[str, ...], where: Where) -> None:

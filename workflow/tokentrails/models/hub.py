@@ -32,6 +32,7 @@ from ..errors import TokentrailsError, is_disk_full, one_line
 from ..files.json_file import read_object
 from ..network.architectures import architecture_of
 from ..settings import Model, Source, step_of
+from .adapter import refuse_unmergeable
 from .derive import derived
 from .size import Expected, size_from_config
 from .source import CONFIG_FILE, WEIGHTS, Fetched, model_files, sha256_of
@@ -111,9 +112,13 @@ def fetch(source: Source, checkpoint: str, scratch: Path) -> Fetched:
         folder = scratch / str(info.sha)  # files of two commits must not meet in one folder
         for abandoned in folder.rglob("*.incomplete"):  # huggingface_hub starts such a file anew
             abandoned.unlink()
-        file = hf_hub_download(source.location, CONFIG_FILE, revision=info.sha, local_dir=folder)
-        config = derived(read_object(Path(file)))
-        architecture_of(config, where=f"models.{source.model}")  # before gigabytes
+        first, *_ = names
+        file = hf_hub_download(source.location, first, revision=info.sha, local_dir=folder)
+        described = read_object(Path(file))  # before gigabytes
+        if source.base is not None:
+            refuse_unmergeable(described, source)
+        else:
+            architecture_of(derived(described), where=f"models.{source.model}")
         snapshot_download(
             source.location,
             revision=info.sha,

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..errors import TokentrailsError
+from ..files.json_file import read_object
 from ..settings import Model, Source
+from .adapter import refuse_unmergeable
 from .size import Expected, size_from_config
 from .source import Fetched, model_files
 
@@ -45,6 +47,8 @@ def files(source: Source, checkpoint: str) -> list[Path]:
                 where=f"models.{source.model}.source",
                 hint="put the model's own file in its place.",
             )
+    if source.base is not None:
+        refuse_unmergeable(read_object(found[0]), source)
     return found
 
 
@@ -70,7 +74,11 @@ def fetch(source: Source, checkpoint: str, scratch: Path) -> Fetched:
     """The checkpoint's folder as it is; its content hash is its revision."""
     (first, *_) = files(source, checkpoint)
     if _is_gguf(first):
-        return Fetched(first.parent, revision="", gguf=first.name)
+        # Alone: with an adapter beside it, transformers would load that one's base instead.
+        alone = scratch / "gguf"
+        alone.mkdir()
+        (alone / first.name).symlink_to(first.resolve())
+        return Fetched(alone, revision="", gguf=first.name)
     return Fetched(_folder(source, checkpoint), revision="")
 
 

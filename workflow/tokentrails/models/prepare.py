@@ -24,14 +24,13 @@ from .source import (
     CONFIG_FILE,
     FORM,
     KINDS,
+    PROVENANCE,
     SAFETENSORS,
     TOKENIZER,
     TOKENIZER_CONFIG,
     sha256_of,
 )
 from .tokenizer import refuse_unfit, save_tokenizer
-
-PROVENANCE = "provenance.json"
 
 
 def prepare(
@@ -56,10 +55,10 @@ def prepare(
     """
     scratch = target / ".fetch"
     # What has arrived of a commit is kept when something fails: it need not be fetched again.
-    unfinished = scratch / "made" if KINDS[source.kind].by_commit else scratch
+    unfinished = scratch / "work" if KINDS[source.kind].by_commit else scratch
     shutil.rmtree(unfinished, ignore_errors=True)
     try:
-        made = scratch / "made"
+        made = scratch / "work" / "made"
         made.mkdir(parents=True)
         provenance = _borrow(source, checkpoint, siblings, made) or _prepare(
             source, checkpoint, scratch, made
@@ -77,7 +76,7 @@ def _borrow(
 ) -> dict[str, Any] | None:
     """Take the files of a sibling and give its provenance; None if no sibling has them."""
     kind = KINDS[source.kind]
-    if not kind.by_commit or not siblings:
+    if not kind.by_commit or not siblings or source.base is not None:
         return None
     wanted = {
         "source": source.spec,
@@ -105,6 +104,10 @@ def _borrow(
 def _prepare(source: Source, checkpoint: str, scratch: Path, made: Path) -> dict[str, Any]:
     fetched = KINDS[source.kind].load().fetch(source, checkpoint, scratch)
     where = f"models.{source.model}"
+    if source.base is not None:
+        from .merge import merge  # needs seconds for that
+
+        fetched = merge(fetched, source, made.parent / "merged")
     facts = dict(fetched.facts)
     if fetched.gguf is not None:
         facts |= dequantise_gguf(fetched.folder, fetched.gguf, made)

@@ -85,7 +85,7 @@ def errors_of(checkpoint: Checkpoint) -> dict[str, float]:
     model = _few_blocks(checkpoint, architecture)
     base = model.base_model
     parts = Parts.from_model(base, checkpoint.folder)
-    ids = _text(checkpoint, len(parts.embedding))
+    ids = trial_ids(checkpoint, len(parts.embedding))
     run = trace(base, architecture, ids)
     found: dict[str, float] = {}
     if not (run.resid.isfinite().all() and run.resid_mid.isfinite().all()):
@@ -132,7 +132,7 @@ def _weights(heads: Heads, x_hat: Float[Tensor, "t d"]) -> Float[Tensor, "heads 
     return heads.weights(logits)
 
 
-def _text(checkpoint: Checkpoint, rows: int) -> list[int]:
+def trial_ids(checkpoint: Checkpoint, rows: int) -> list[int]:
     """Tokens of all parts of the vocabulary, always the same; none is padding."""
     length = min(TOKENS, checkpoint.architecture.context_length(checkpoint.config))
     drawn = np.random.default_rng(0).integers(rows, size=length + TOKENS).tolist()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import TokentrailsError
@@ -44,14 +44,36 @@ def expected(model: Model, folders: Iterable[Path]) -> Expected:
     ------
     TokentrailsError: if the source cannot be reached, or says nothing before it is fetched.
     """
-    kind = KINDS[model.source.kind]
+    kind, base = KINDS[model.source.kind], model.source.base
     for folder in folders:
         try:
             size = ModelSize.from_folder(folder)
         except FileNotFoundError:
             continue
         return Expected(size, 0.0 if kind.on_disk else size.weights_mb)
-    return kind.load().size(model)
+    return kind.load().size(model) if base is None else size_of_other(model, Path(base))
+
+
+def size_of_other(model: Model, folder: Path) -> Expected:
+    """The size that another model has in float32, which one is made of.
+
+    Parameters
+    ----------
+    folder: of the other's checkpoint.
+
+    Raises
+    ------
+    TokentrailsError: if it is not there yet.
+    """
+    try:
+        other = ModelSize.from_folder(folder)
+    except FileNotFoundError:
+        raise TokentrailsError(
+            f"it is as large as {folder.parent.name!r}, which is not fetched yet",
+            where=f"models.{model.name}",
+            hint="fetch it first: snakemake --cores 1 models.",
+        ) from None
+    return Expected(replace(other, weights_mb=4 * other.parameters / 1e6), 0.0)
 
 
 def size_from_config(source: Source, folder: Path, sizes: Mapping[str, int]) -> ModelSize:

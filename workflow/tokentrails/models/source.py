@@ -12,6 +12,7 @@ from typing import Any
 
 from ..errors import TokentrailsError
 from ..settings import Source
+from .adapter import ADAPTER_CONFIG, adapter_files
 
 FORM = 3
 """Raised when the folders' form changes, which makes every model be fetched and converted again."""
@@ -58,7 +59,8 @@ def source_files(source: Source, checkpoint: str) -> list[Path]:
     TokentrailsError: if they should be there and are not.
     """
     kind = KINDS[source.kind]
-    return kind.load().files(source, checkpoint) if kind.on_disk else []
+    own = kind.load().files(source, checkpoint) if kind.on_disk else []
+    return own + [Path(source.base or "") / name for name in PREPARED if source.base]
 
 
 @dataclass(frozen=True)
@@ -125,6 +127,9 @@ _SENTENCEPIECE = ("tokenizer.model", "spiece.model", "sentencepiece.bpe.model")
 CONFIG_FILE = "config.json"
 SAFETENSORS = "model.safetensors"
 SAFETENSORS_INDEX = "model.safetensors.index.json"
+PROVENANCE = "provenance.json"
+PREPARED = (SAFETENSORS, CONFIG_FILE, TOKENIZER, TOKENIZER_CONFIG, PROVENANCE)
+"""What a checkpoint's folder holds when it is in its final form."""
 PICKLE = "pytorch_model.bin"
 PICKLE_INDEX = "pytorch_model.bin.index.json"
 WEIGHTS = (".safetensors", ".bin")
@@ -134,7 +139,7 @@ def model_files(names: Sequence[str], source: Source, place: str) -> list[str]:
     """Names of the files that make a model: configuration, tokenizer and weights.
 
     The weights are one file of safetensors, or else its shards; pickles only where the source
-    allows them and there is nothing else.
+    allows them and there is nothing else. An adapter has its own, and its base's tokenizer.
 
     Parameters
     ----------
@@ -145,7 +150,16 @@ def model_files(names: Sequence[str], source: Source, place: str) -> list[str]:
     ------
     TokentrailsError: if there is no configuration, there are no weights, or there is no tokenizer.
     """
+    if source.base is not None:
+        adapter = adapter_files(names, source, place)
+        return adapter + [name for name in names if name == TOKENIZER]  # to be compared
     weights = _weights(names, SAFETENSORS, SAFETENSORS_INDEX)
+    if not weights and ADAPTER_CONFIG in names:
+        raise TokentrailsError(
+            f"{place} holds an adapter, not a model",
+            where=f"models.{source.model}.base",
+            hint="name the model of this configuration that it was trained on: base: NAME.",
+        )
     if not weights and source.allow_pickle:
         weights = _weights(names, PICKLE, PICKLE_INDEX)
     if not weights or CONFIG_FILE not in names:

@@ -6,7 +6,6 @@ What such a model does too, training did not bring about: it is the control of e
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -14,12 +13,10 @@ import transformers
 from transformers import AutoConfig
 
 from ..catalogue import MODEL_FOLDER
-from ..errors import TokentrailsError
 from ..network.checkpoint import Checkpoint
 from ..network.load import language_model_class
-from ..network.size import ModelSize
 from ..settings import Model, Source
-from .size import Expected
+from .size import Expected, size_of_other
 from .source import CONFIG_FILE, TOKENIZER, TOKENIZER_CONFIG, Fetched
 
 
@@ -35,15 +32,7 @@ def size(model: Model) -> Expected:
     ------
     TokentrailsError: if that one is not there yet.
     """
-    try:
-        other = ModelSize.from_folder(_folder(model.source))
-    except FileNotFoundError:
-        raise TokentrailsError(
-            f"it is as large as {model.source.location!r}, which is not fetched yet",
-            where=f"models.{model.name}",
-            hint="fetch it first: snakemake --cores 1 models.",
-        ) from None
-    return Expected(replace(other, weights_mb=4 * other.parameters / 1e6), 0.0)
+    return size_of_other(model, _folder(model.source))
 
 
 def fetch(source: Source, checkpoint: str, scratch: Path) -> Fetched:
