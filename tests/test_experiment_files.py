@@ -251,6 +251,7 @@ NO_TEXTS = [3, None, True, ["a"], {"a": "b"}]
         (key, value, ("not of type string",))
         for key in ("label", "prompt", "word", "token")
         for value in NO_TEXTS
+        if (key, value) != ("prompt", ["a"])  # a list of messages, which is wrong in itself
     ],
 )
 def test_a_bad_value_of_a_prompt_is_shown_with_its_key(key, value, parts):

@@ -78,7 +78,13 @@ with job(snakemake):
             tokens, skipped = tokenize(experiment, files, context_length, **about)
         for row in skipped.to_pylist():
             logging.info("skipped %s: %s", row["label"], row["reason"])
-        provenance["special_tokens"] = experiment.special_tokens
+        if experiment.chat_template and files.chat_template is not None:
+            provenance |= {
+                "chat_template_sha256": files.chat_template.sha256,
+                "generation_prompt": experiment.generation_prompt,
+            }
+        else:
+            provenance["special_tokens"] = experiment.special_tokens
     write_table(
         describe(
             tokens,

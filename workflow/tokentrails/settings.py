@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from itertools import chain
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from .catalogue import CATALOGUE, Catalogue, Figure, Kind, Table
 
@@ -189,6 +189,13 @@ OWN = "group_"
 """What the names of an experiment's own columns begin with in tables, and no others do."""
 
 
+class Message(NamedTuple):
+    """What one side says in a chat."""
+
+    role: str
+    content: str
+
+
 @dataclass(frozen=True)
 class Prompt:
     """One text with one target, or a whole text, which has neither `token` nor `word`.
@@ -197,6 +204,9 @@ class Prompt:
     ----------
     groups: the experiment's own columns, as they are named in its file.
     stands_for: the word whose place the target has taken, and by which tables name it.
+    role: of the message that `prompt` is, which has the target if there is one; None: the file has
+        a text and no messages.
+    before, after: the other messages.
     """
 
     label: str
@@ -206,6 +216,14 @@ class Prompt:
     occurrence: int = 1
     groups: dict[str, Any] = field(default_factory=dict)
     stands_for: str | None = None
+    role: str | None = None
+    before: tuple[Message, ...] = ()
+    after: tuple[Message, ...] = ()
+
+    @property
+    def chat(self) -> tuple[Message, ...]:
+        """All messages; a text is one of a user."""
+        return (*self.before, Message(self.role or "user", self.prompt), *self.after)
 
     @property
     def is_whole(self) -> bool:
@@ -407,6 +425,8 @@ class Experiment(_Texts):
 
     Attributes
     ----------
+    chat_template: whether prompts are put into the model's own chat format.
+    generation_prompt: whether the beginning of an answer follows there.
     template: the text around each word, where there are words and no contexts or sentences.
     shuffle: the seed of the order that the words of `prompts` were put into; None: as in the file.
     contexts_from: a text whose sentences become those of the words.
@@ -428,6 +448,8 @@ class Experiment(_Texts):
     analyses: tuple[str, ...]
     prompts: tuple[Prompt, ...]
     words: Words | None = None
+    chat_template: bool = False
+    generation_prompt: bool = False
     template: str = "{bos}{space}{word}"
     contexts: tuple[str, ...] = ()
     sentences: tuple[Sentences, ...] = ()
@@ -451,9 +473,12 @@ class Experiment(_Texts):
         """
         prompts = [asdict(prompt) for prompt in self.prompts]
         for prompt in prompts:
-            if prompt["stands_for"] is None:  # so that what was made without any such is not stale
-                del prompt["stands_for"]
+            for key in ("stands_for", "role", "before", "after"):
+                if not prompt[key]:  # so that what was made without any such is not stale
+                    del prompt[key]
         content: tuple[Any, ...] = prompts, self.special_tokens
+        if self.chat_template:
+            content += "chat", self.generation_prompt
         if self.words:
             content += asdict(self.words), self.template, self.contexts, self.others
         if self.kind is Kind.SENTENCES:
@@ -484,7 +509,11 @@ class Experiment(_Texts):
             return {"file": self.file}
         if self.kind is Kind.WORDS:
             return {"file": self.file, "template": self.template}
-        cut: dict[str, Any] = {"file": self.file, "special_tokens": self.special_tokens}
+        cut: dict[str, Any] = {"file": self.file}
+        if self.chat_template:
+            cut |= {"chat_template": True, "generation_prompt": self.generation_prompt}
+        else:
+            cut["special_tokens"] = self.special_tokens
         if self.shuffle is not None:
             cut["shuffle"] = self.shuffle
         if self.replace:

@@ -21,6 +21,7 @@ from ..settings import (
     Corpus,
     Experiment,
     ExperimentFile,
+    Message,
     Prompt,
     Ranks,
     Sentences,
@@ -71,6 +72,7 @@ def load_experiment(
         )
     has_circuits = not set(_INSIDE).isdisjoint(content.analyses)
     _refuse_unused(entry, content, has_circuits, here)
+    _check_chat(entry, filled, content, here)
     Template.parse(filled["template"], here / "template")
     if "shuffle" in entry:
         content = _shuffled(content, file, entry["shuffle"], here / "shuffle")
@@ -105,6 +107,11 @@ def _refuse_unused(
             f"the file {file} has words, to which no special tokens are added",
             "remove 'special_tokens'; {bos} in the template or the contexts puts a BOS in front.",
         ),
+        "chat_template": (
+            bool(content.prompts),
+            f"the file {file} has {content.kind}, and what a chat template takes are prompts",
+            "remove 'chat_template', or write the texts as prompts.",
+        ),
         "pooling": (
             not content.splits or entry.get("pooling") == "last",
             f"the file {file} has splits, of which the last token is compared with the whole word",
@@ -136,6 +143,29 @@ def _refuse_unused(
             raise (where / key).error(problem, hint)
 
 
+def _check_chat(
+    entry: dict[str, Any], filled: dict[str, Any], content: ExperimentFile, where: Where
+) -> None:
+    """Refuse messages that are put into no format, and keys that go with only one of both."""
+    is_chat, messages = filled["chat_template"], [p for p in content.prompts if p.role is not None]
+    if messages and not is_chat:
+        raise (where / "chat_template").error(
+            f"the prompt {messages[0].label!r} of the file {entry['file']} has messages, and no "
+            "chat format is asked for",
+            "write 'chat_template: true', or make the prompts texts.",
+        )
+    if is_chat and "special_tokens" in entry:
+        raise (where / "special_tokens").error(
+            "chat_template is true, and a chat template has its own special tokens, the BOS too",
+            "remove 'special_tokens'.",
+        )
+    if filled["generation_prompt"] and not is_chat:
+        raise (where / "generation_prompt").error(
+            "the beginning of an answer is a part of the chat format, which is not asked for",
+            "write 'chat_template: true', or remove it.",
+        )
+
+
 def _only_baseline(content: ExperimentFile, file: str, where: Where) -> ExperimentFile:
     """Whole texts without the analyses that their file asks for."""
     if not content.has_whole_texts:
@@ -150,6 +180,12 @@ def _shuffled(content: ExperimentFile, file: str, seed: int, where: Where) -> Ex
     """The same prompts with their words in random order."""
     prompts = []
     for prompt in content.prompts:
+        if prompt.is_whole and len(prompt.chat) > 1:
+            raise where.error(
+                f"the text {prompt.label!r} of the file {file} has several messages and no target, "
+                "and what is shuffled is the message with the target",
+                "mark a target in it, or remove 'shuffle'.",
+            )
         text = shuffled(prompt, seed)
         if text is None:
             raise where.error(
@@ -280,8 +316,6 @@ def load_experiment_file(
             f"the file has {key}, and {min(extra)!r} goes with words",
             "write two files, one of prompts and one of words.",
         )
-    if "splits" in data:
-        _check_splits(data, where)
     if "others" in data and data.keys().isdisjoint(("contexts", "sentences", "contexts_from")):
         raise (where / "others").error(
             "'others' says how many contexts and words to compare with, but there are no contexts",
@@ -313,6 +347,8 @@ def load_experiment_file(
         corpus=build(Corpus, filled["corpus"]) if "corpus" in data else None,
         splits=build(Splits, filled["splits"]) if "splits" in data else None,
     )
+    if content.splits:
+        _check_splits(content.splits, content.prompts, where / "splits")
     names, named = asked or (data.get("analyses"), where / "analyses")
     analyses = _analyses(names, content.kind, named)
     if "senses" in analyses:
@@ -361,15 +397,14 @@ def _check_text(data: dict[str, Any], where: Where) -> None:
         )
 
 
-def _check_splits(data: dict[str, Any], where: Where) -> None:
+def _check_splits(splits: Splits, prompts: Sequence[Prompt], where: Where) -> None:
     """Refuse splits without targets, and a word list that is not there."""
-    prompts = data.get("prompts", [])
-    if not any("token" in prompt or "word" in prompt for prompt in prompts):
-        raise (where / "splits").error(
+    if all(prompt.is_whole for prompt in prompts):
+        raise where.error(
             "'splits' says how the targets of prompts are cut up, and there is none",
             "give every prompt a 'word', which is one token.",
         )
-    _check_list(data["splits"].get("list", WORDFREQ), where / "splits" / "list")
+    _check_list(splits.list, where / "list")
 
 
 def _check_corpus(data: dict[str, Any], where: Where) -> None:
@@ -426,6 +461,7 @@ def _analyses(names: Sequence[str] | None, kind: Kind, where: Where) -> tuple[st
 def _prompts(entries: Sequence[dict[str, Any]], where: Where) -> tuple[Prompt, ...]:
     rules = schema("experiment")["properties"]["prompts"]["items"]
     known = list(rules["properties"])
+    chats = [_chat(entry, where / index) for index, entry in enumerate(entries)]
     for index, entry in enumerate(entries):
         for name in entry.keys() - set(known):
             _check_group(name, entry[name], known, where / index / name)
@@ -436,15 +472,50 @@ def _prompts(entries: Sequence[dict[str, Any]], where: Where) -> tuple[Prompt, .
                 f"the label {entry['label']!r} is used {labels[entry['label']]} times",
                 "give every prompt a label of its own.",
             )
-    _check_targets(entries, where)
+    _check_targets(chats, where)
     return tuple(
         build(
             Prompt,
-            with_defaults(entry, rules),
+            with_defaults(chat, rules),
             groups={k: v for k, v in entry.items() if k not in known},
         )
-        for entry in entries
+        for entry, chat in zip(entries, chats, strict=True)
     )
+
+
+def _chat(entry: dict[str, Any], where: Where) -> dict[str, Any]:
+    """A prompt with one of its messages as its text: that with the target, else the last."""
+    messages = entry["prompt"]
+    if isinstance(messages, str):
+        return entry
+    for key in _TARGET & entry.keys():
+        raise (where / key).error(
+            f"the prompt {entry['label']!r} has messages, and {key!r} does not say of which one",
+            "write it into the message that has the target.",
+        )
+    marked = [index for index, each in enumerate(messages) if _TARGET & each.keys()]
+    if len(marked) > 1:
+        raise (where / "prompt" / marked[1]).error(
+            f"the prompt {entry['label']!r} has targets in {len(marked)} of its messages",
+            "mark one; a second one is a prompt of its own.",
+        )
+    at = marked[0] if marked else len(messages) - 1
+    own = messages[at]
+    if "occurrence" in own and not {"word", "token"} & own.keys():
+        raise (where / "prompt" / at / "occurrence").error(
+            "'occurrence' says which target is meant, but the message has none",
+            "remove it, or give the message a 'word' or a 'token'.",
+        )
+    chat = [Message(each["role"], each["content"]) for each in messages]
+    return (
+        {key: value for key, value in entry.items() if key != "prompt"}
+        | {key: own[key] for key in _TARGET & own.keys()}
+        | {"prompt": own["content"], "role": own["role"]}
+        | {"before": chat[:at], "after": chat[at + 1 :]}
+    )
+
+
+_TARGET = {"word", "token", "occurrence"}
 
 
 def _check_group(name: Any, value: Any, known: list[str], where: Where) -> None:

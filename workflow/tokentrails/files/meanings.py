@@ -9,7 +9,7 @@ MEANINGS = {
     "label": "label of the prompt in the experiment file, or the drawn word",
     "word": "the target as it is written in the text; of whole texts the word, number or mark that "
     "the token is part of, empty for special and unknown tokens and for spaces alone",
-    "text": "the text, without special tokens",
+    "text": "the text, without special tokens; with chat_template as the model is given it",
     "token_ids": "vocabulary indices of the whole text, special tokens included",
     "tokens": "vocabulary entries of the whole text",
     "first": "position of the target's first token, from 0",

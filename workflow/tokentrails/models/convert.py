@@ -279,7 +279,7 @@ def dequantise_gguf(folder: Path, gguf: str, target_folder: Path) -> dict[str, A
             raise _no_model(
                 f"{len(names)} of its tensors are {kind}, among them {names[0]!r}", folder / gguf
             )
-    tokenizer.save_pretrained(target_folder)
+    tokenizer.save_pretrained(target_folder, save_jinja_files=False)  # as `save_tokenizer` does
     state = model.state_dict()
     for tied in model.all_tied_weights_keys if model.config.tie_word_embeddings else ():
         state.pop(tied, None)

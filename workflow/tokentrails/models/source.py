@@ -114,6 +114,7 @@ TOKENIZER = "tokenizer.json"
 TOKENIZER_CONFIG = "tokenizer_config.json"
 SPECIAL_TOKENS = "special_tokens_map.json"
 ADDED_TOKENS = "added_tokens.json"
+CHAT_TEMPLATE = "chat_template.jinja"
 VOCABULARIES = (("vocab.json", "merges.txt"), ("vocab.txt",))
 """Files that transformers makes a tokenizer of, where there is no `tokenizer.json`."""
 TOKENIZER_FILES = (
@@ -121,6 +122,7 @@ TOKENIZER_FILES = (
     TOKENIZER_CONFIG,
     SPECIAL_TOKENS,
     ADDED_TOKENS,
+    CHAT_TEMPLATE,
     *(name for files in VOCABULARIES for name in files),
 )
 _SENTENCEPIECE = ("tokenizer.model", "spiece.model", "sentencepiece.bpe.model")

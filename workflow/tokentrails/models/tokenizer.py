@@ -15,9 +15,11 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from ..errors import TokentrailsError, one_line, rust_errors
 from ..files.json_file import read_object
+from ..texts.mining import read_text
 from ..texts.tokenization import read_tokenizer
 from .source import (
     ADDED_TOKENS,
+    CHAT_TEMPLATE,
     SPECIAL_TOKENS,
     TOKENIZER,
     TOKENIZER_CONFIG,
@@ -45,7 +47,9 @@ log = logging.getLogger(__name__)
 def save_tokenizer(
     folder: Path, target: Path, config: Mapping[str, Any], where: str
 ) -> dict[str, Any]:
-    """Save the tokenizer of a model's folder as `tokenizer.json`, and its special tokens.
+    """Save the tokenizer of a model's folder as `tokenizer.json`, and what goes with it.
+
+    That is its special tokens and its chat template, in `tokenizer_config.json`.
 
     A `tokenizer.json` cuts texts as it says itself. transformers would rebuild many of them by the
     rules of a class, which may cut otherwise; files older than that are converted by transformers.
@@ -76,7 +80,7 @@ def save_tokenizer(
     tokenizer.no_padding()
     tokenizer.save(str(target / TOKENIZER))
     # The class that takes the file as it is, for those who read the folder with transformers.
-    settings = {"tokenizer_class": "PreTrainedTokenizerFast", **names}
+    settings = {"tokenizer_class": "PreTrainedTokenizerFast", **names, **_chat_template(folder)}
     (target / TOKENIZER_CONFIG).write_text(
         json.dumps(settings, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
     )
@@ -128,6 +132,15 @@ def _special_tokens(
             hint=_AGAIN,
         )
     return {k: t for k, t in texts.items() if t and tokenizer.token_to_id(t) is not None}
+
+
+def _chat_template(folder: Path) -> dict[str, Any]:
+    """The chat template by transformers' key, if there is one; a file of its own comes first."""
+    if os.path.lexists(folder / CHAT_TEMPLATE):
+        return {"chat_template": read_text(folder / CHAT_TEMPLATE)}
+    if _states(folder, "chat_template"):
+        return {"chat_template": read_object(folder / TOKENIZER_CONFIG)["chat_template"]}
+    return {}
 
 
 def _against_transformers(folder: Path, tokenizer: Tokenizer, where: str) -> dict[str, Any]:

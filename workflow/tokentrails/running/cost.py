@@ -33,6 +33,12 @@ BYTES_PER_TOKEN = 3
 AROUND = 2
 """Special tokens that a tokenizer puts around a text."""
 
+AROUND_MESSAGE = 10
+"""Tokens that a chat template puts around a message."""
+
+AROUND_CHAT = 100
+"""Tokens that a chat template puts around all of them, such as a system message of its own."""
+
 MOST_LEFT = 100
 """Tokens left of a word in a sentence of a text: it is at most some fifty words."""
 
@@ -45,10 +51,14 @@ def tokens_of(experiment: Experiment) -> int:
     if corpus := experiment.corpus:
         return math.ceil(corpus.tokens * corpus.length / (corpus.length - SPARE)) + corpus.length
     if experiment.words is None:
-        lengths = [len(prompt.prompt.encode()) for prompt in experiment.prompts]
-        text = sum(math.ceil(length / BYTES_PER_TOKEN) + AROUND for length in lengths)
+        prompts = experiment.prompts
+        contents = [message.content for prompt in prompts for message in prompt.chat]
+        around = AROUND_MESSAGE if experiment.chat_template else AROUND
+        text = sum(math.ceil(len(each.encode()) / BYTES_PER_TOKEN) + around for each in contents)
+        if experiment.chat_template:
+            text += AROUND_CHAT * len(prompts)
         if experiment.splits:
-            return (text + MOST_ENDING * len(lengths)) * experiment.splits.texts
+            return (text + MOST_ENDING * len(prompts)) * experiment.splits.texts
         return text
     words = experiment.words
     if experiment.contexts_from:

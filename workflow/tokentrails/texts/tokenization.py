@@ -17,6 +17,7 @@ from tokenizers.models import Unigram
 from ..catalogue import BASELINE
 from ..errors import TokentrailsError, rust_errors
 from ..settings import Experiment, Prompt
+from .chat import ChatTemplate, Rendering
 from .entries import entries, target
 from .spans import (
     NotAligned,
@@ -50,11 +51,15 @@ class Encoded:
 
 @dataclass(frozen=True)
 class TokenizerFiles:
-    """A tokenizer: how it cuts, its BOS, and the entry for what its vocabulary does not have."""
+    """A tokenizer: how it cuts, its BOS, and the entry for what its vocabulary does not have.
+
+    The chat template is the model's, not the tokenizer's, but comes in the same files.
+    """
 
     tokenizer: Tokenizer
     bos: str | None
     unknown: str | None = None
+    chat_template: ChatTemplate | None = None
 
     @classmethod
     def load(cls, folder: Path) -> TokenizerFiles:
@@ -62,8 +67,11 @@ class TokenizerFiles:
         hint = f"delete the folder '{folder}' and run the same command again."
         tokenizer = read_tokenizer(folder / "tokenizer.json", hint=hint)
         settings = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
-        bos = settings.get("bos_token")
-        return cls(tokenizer, bos["content"] if isinstance(bos, dict) else bos, _unknown(tokenizer))
+        named = {k: v for k, v in settings.items() if k.endswith("_token")}
+        tokens = {k: v["content"] if isinstance(v, dict) else v for k, v in named.items() if v}
+        source = _default(settings.get("chat_template"))
+        chat = None if source is None else ChatTemplate(source, tokens)
+        return cls(tokenizer, tokens.get("bos_token"), _unknown(tokenizer), chat)
 
     @property
     def bos_id(self) -> int | None:
@@ -129,6 +137,13 @@ class TokenizerFiles:
         if self.unknown_id in encoding.ids[span.first : span.last + 1]:
             raise NotAligned(UNKNOWN)
         return span
+
+
+def _default(templates: Any) -> str | None:
+    """The chat template out of several, with names; those others are for tools and the like."""
+    if isinstance(templates, list):
+        templates = {each["name"]: each["template"] for each in templates}.get("default")
+    return templates if isinstance(templates, str) else None
 
 
 def _is_dummy(token: str, characters: str) -> bool:
@@ -212,19 +227,23 @@ def cut(
     TokentrailsError: for a target that is not in its prompt, and if the tokenizer does not know
         most of the words.
     """
-    texts = [prompt.prompt for prompt in experiment.prompts]
+    made = _renderings(experiment, files, model)
+    texts = ["" if isinstance(each, NotAligned) else each.text for each in made]
     encodings = encode_as_asked(experiment, files, texts, model)
     rows: list[dict[str, Any]] = []
     skipped: list[dict[str, Any]] = []
     unknown: list[str] = []
     around: list[str] = []  # unknown words of prompts with targets
     asked = words = 0
-    for index, (prompt, encoding) in enumerate(zip(experiment.prompts, encodings, strict=True)):
+    each = zip(experiment.prompts, made, encodings, strict=True)
+    for index, (prompt, text, encoding) in enumerate(each):
         where = f"{experiment.file}, label {prompt.label!r}, model {model!r}"
         try:
+            if isinstance(text, NotAligned):
+                raise text
             refuse_longer(encoding.ids, context_length)
             if prompt.is_whole:
-                targets, strange = _all_tokens(prompt, encoding, files.unknown_id)
+                targets, strange = _all_tokens(text, encoding, files.unknown_id)
                 unknown += strange
                 asked += len(strange) + sum(part is not None for *_, part in targets)
                 if strange:
@@ -233,10 +252,10 @@ def cut(
             else:
                 asked += 1
                 if encoding.ids:
-                    others, strange = _all_tokens(prompt, encoding, files.unknown_id)
+                    others, strange = _all_tokens(text, encoding, files.unknown_id)
                     around += strange
                     words += len(strange) + sum(part is not None for *_, part in others)
-                targets = [(*_find(prompt, encoding, files, where), None)]
+                targets = [(*_find(prompt, text, encoding, files, where), None)]
         except NotAligned as error:
             skipped.append({"occurrence": index, "label": prompt.label, "reason": str(error)})
             if str(error) == UNKNOWN:
@@ -245,7 +264,7 @@ def cut(
         for span, word, part in targets:
             occurrence = len(rows) if prompt.is_whole else index
             word = prompt.stands_for or word
-            row = token_row(occurrence, prompt.label, word, prompt.prompt, encoding, span)
+            row = token_row(occurrence, prompt.label, word, text.text, encoding, span)
             rows.append(row | prompt.columns | {"word_part": part})
     refuse_unknown_words(unknown, asked, model, experiment.file)
     refuse_unknown_words(around, words, model, experiment.file)
@@ -256,16 +275,40 @@ def cut(
     return tokens, pa.Table.from_pylist(skipped, schema=SKIPPED)
 
 
+def _renderings(
+    experiment: Experiment, files: TokenizerFiles, model: str
+) -> list[Rendering | NotAligned]:
+    """The texts of the prompts as the model is given them."""
+    if not experiment.chat_template:
+        return [Rendering.plain(prompt.prompt) for prompt in experiment.prompts]
+    where = f"experiments.{experiment.name}.chat_template"
+    if files.chat_template is None:
+        raise TokentrailsError(
+            f"it is true, and the model {model!r} has no chat template",
+            where=where,
+            hint="leave this model out of the experiment's 'models': a base model knows no chats; "
+            "one that was prepared before templates were kept has its own when its folder in "
+            "resources/models is deleted and the same command run again.",
+        )
+    return files.chat_template.render(
+        experiment.prompts,
+        generation_prompt=experiment.generation_prompt,
+        where=f"{where}, model {model!r}",
+    )
+
+
 def encode_as_asked(
     experiment: Experiment, files: TokenizerFiles, texts: Sequence[str], model: str
 ) -> list[Encoded]:
     """Cut texts into tokens, with the special tokens that an experiment asks for.
 
+    A chat template has put its own in.
+
     Raises
     ------
     TokentrailsError: if it asks for a BOS and the tokenizer has none, or that fails.
     """
-    mode = experiment.special_tokens
+    mode = "none" if experiment.chat_template else experiment.special_tokens
     if mode == "bos" and files.bos_id is None:
         raise TokentrailsError(
             f"the tokenizer of {model!r} has no beginning-of-sequence token",
@@ -346,18 +389,19 @@ def _as_text(value: object) -> str:
 
 
 def _all_tokens(
-    prompt: Prompt, encoding: Encoded, unknown_id: int | None
+    text: Rendering, encoding: Encoded, unknown_id: int | None
 ) -> tuple[list[tuple[Span, str, WordPart | None]], list[str]]:
     """Each token of a whole text, special ones too, its word, and which part of that it is.
 
-    Also the words, or pieces of them, that the tokenizer does not know; their tokens are no word's.
+    Also the words, or pieces of them, that the tokenizer does not know; their tokens are no word's,
+    nor are those of a chat's format.
     """
     if not encoding.ids:
         raise NotAligned(NO_TOKEN)
     found: list[tuple[Span, str, WordPart | None]] = []
-    dropped = list(dropped_words(prompt.prompt, encoding.offsets))
+    dropped = list(dropped_words(text.words, encoding.offsets))
     strange = dropped.copy()
-    parts = words_and_parts(prompt.prompt, encoding.offsets)
+    parts = words_and_parts(text.words, encoding.offsets)
     for i, (word, part) in enumerate(parts):
         is_unknown = encoding.ids[i] == unknown_id and part is not None
         is_strange = is_unknown or word in dropped
@@ -367,27 +411,33 @@ def _all_tokens(
     return found, strange
 
 
-def _find(prompt: Prompt, encoding: Encoded, files: TokenizerFiles, where: str) -> tuple[Span, str]:
+def _find(
+    prompt: Prompt, made: Rendering, encoding: Encoded, files: TokenizerFiles, where: str
+) -> tuple[Span, str]:
     """The target's span, and how it is written in the text."""
-    text, offsets = prompt.prompt, encoding.offsets
+    text, offsets, (begin, stop) = made.text, encoding.offsets, made.own
     if prompt.token is not None and files.tokenizer.token_to_id(prompt.token) is not None:
-        positions = [i for i, token in enumerate(encoding.tokens) if token == prompt.token]
+        positions = [
+            position
+            for position, (token, (_, end)) in enumerate(zip(encoding.tokens, offsets, strict=True))
+            if token == prompt.token and (begin < end <= stop or end == 0)
+        ]
         if len(positions) >= prompt.occurrence:
             position = positions[prompt.occurrence - 1]
             start, end = offsets[position]
             return Span(position, position), text[start:end].strip() or prompt.token
         if prompt.word is None:
-            raise _not_there(prompt, prompt.token, len(positions), encoding, where)
+            raise _not_there(prompt, prompt.token, len(positions), made, encoding, where)
     word = target(prompt)
-    places = find_words(text, word) if word.strip() else []
+    places = find_words(prompt.prompt, word) if word.strip() else []
     if len(places) < prompt.occurrence:
-        raise _not_there(prompt, word, len(places), encoding, where)
-    start, end = places[prompt.occurrence - 1]
+        raise _not_there(prompt, word, len(places), made, encoding, where)
+    start, end = (made.begins + place for place in places[prompt.occurrence - 1])
     return files.span(text, encoding, start, end), text[start:end]
 
 
 def _not_there(
-    prompt: Prompt, target: str, found: int, encoding: Encoded, where: str
+    prompt: Prompt, target: str, found: int, made: Rendering, encoding: Encoded, where: str
 ) -> TokentrailsError:
     how_often = "is not" if found == 0 else f"is only {found} time{'s' * (found > 1)}"
     nth = f" (occurrence {prompt.occurrence} is asked for)" if prompt.occurrence > 1 else ""
@@ -398,7 +448,7 @@ def _not_there(
         hint = f"it is there only inside {longer!r}, and targets are whole words; {hint}"
     return TokentrailsError(
         f"the target {target!r} {how_often} in the prompt {prompt.prompt!r}{nth}; "
-        f"its tokens are {_shown(prompt.prompt, encoding)}",
+        f"its tokens are {_shown(made.text, encoding)}",
         where=where,
         hint=hint,
     )
