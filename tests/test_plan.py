@@ -1,6 +1,8 @@
 """The plan of a run: what is counted, against what the workflow would do and against plain sums."""
 
+import json
 import re
+import shutil
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -178,6 +180,30 @@ def test_the_size_of_a_folder_is_that_of_its_files(config, saved, prepared):
     assert found.size.weights_mb == (saved["gpt2"] / "model.safetensors").stat().st_size / 1e6
     assert found.size.parameters == pytest.approx(there.parameters, rel=0.05)  # and the header
     assert (found.size.depth, found.size.d_model) == (there.depth, there.d_model)
+
+
+def test_an_adapter_is_as_large_as_its_base_in_float32(config, prepared, tmp_path):
+    model = config.models["kept"]
+    tuned = replace(model, source=replace(model.source, base=str(prepared["gpt2"])))
+    there = ModelSize.from_folder(prepared["gpt2"])
+    found = expected(tuned, [])
+    assert (found.download_mb, found.size.parameters) == (0, there.parameters)
+    assert found.size.weights_mb == 4 * there.parameters / 1e6
+    missing = replace(model, source=replace(model.source, base=str(tmp_path / "m/main")))
+    with pytest.raises(TokentrailsError, match="as large as 'm', which is not fetched yet"):
+        expected(missing, [])
+
+
+def test_quantised_weights_have_another_size_before_they_are_read(config, saved, tmp_path):
+    model = config.models["kept"]
+    folder = shutil.copytree(saved["gpt2"], tmp_path / "gpt2")
+    described = json.loads((folder / "config.json").read_text())
+    described["quantization_config"] = {"quant_method": "fp8"}
+    (folder / "config.json").write_text(json.dumps(described))
+    here = replace(model.source, kind="path", location=str(folder), has_checkpoints=False)
+    for source in (here, replace(model.source, kind="hub", file="m.gguf")):
+        with pytest.raises(TokentrailsError, match="not known before they are read"):
+            expected(replace(model, source=source), [])
 
 
 def test_a_package_says_nothing_before_it_is_fetched(config):

@@ -60,6 +60,9 @@ _AS_GPT2 = {"gpt-2", "smollm"}
 """Of `tokenizer.ggml.pre`, what is cut as GPT-2 cuts. SmolLM cuts digits apart first; its merges
 join none with anything: only several spaces before a digit may be cut otherwise."""
 
+DEQUANTISED = "the weights were quantised; they are de-quantised values, not the original ones"
+"""What `provenance.json` says of them."""
+
 PROBE = "Once upon a time, in 1845, a small boat reached the bank of a wide river."
 
 
@@ -86,10 +89,7 @@ def merge_shards(
     ------
     TokentrailsError: if a shard is missing or cut short, or a tensor is there twice.
     """
-    if (folder / SAFETENSORS).is_file():
-        shards = [folder / SAFETENSORS]
-    else:
-        shards = _shards(folder, SAFETENSORS_INDEX) or sorted(folder.glob("*.safetensors"))
+    shards = shards_of(folder)
     entries: dict[str, Entry] = {}
     sources: dict[str, tuple[Weights, str]] = {}
     offset = 0
@@ -128,6 +128,13 @@ def merge_shards(
                 for at in range(entry.begin, entry.end, _CHUNK):
                     data.seek(part.start + at)
                     out.write(data.read(min(_CHUNK, entry.end - at)))
+
+
+def shards_of(folder: Path) -> list[Path]:
+    """The safetensors of a folder, one file or several."""
+    if (folder / SAFETENSORS).is_file():
+        return [folder / SAFETENSORS]
+    return _shards(folder, SAFETENSORS_INDEX) or sorted(folder.glob("*.safetensors"))
 
 
 def link_or_copy(file: Path, target: Path) -> None:
@@ -308,7 +315,7 @@ def dequantise_gguf(folder: Path, gguf: str, target_folder: Path) -> dict[str, A
     return {
         "quantisation": _quantisation(reader),
         "tokenizer": {"files": [gguf], "pre_tokenizer": pre and pre.contents()},
-        "note": "the weights were quantised; they are de-quantised values, not the original ones",
+        "note": DEQUANTISED,
         "conversion": {"logits_max_difference": difference, "logits_compared": before.numel()},
     }
 

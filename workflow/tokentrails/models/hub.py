@@ -35,7 +35,7 @@ from ..settings import Model, Source, step_of
 from .adapter import refuse_unmergeable
 from .derive import derived
 from .size import Expected, size_from_config
-from .source import CONFIG_FILE, WEIGHTS, Fetched, model_files, sha256_of
+from .source import CONFIG_FILE, WEIGHTS, Fetched, is_gguf, model_files, sha256_of
 
 _LONGEST_WAIT = 600
 """Seconds that a hub may ask to wait for. Its own limits are of five minutes."""
@@ -113,12 +113,9 @@ def fetch(source: Source, checkpoint: str, scratch: Path) -> Fetched:
         for abandoned in folder.rglob("*.incomplete"):  # huggingface_hub starts such a file anew
             abandoned.unlink()
         first, *_ = names
-        file = hf_hub_download(source.location, first, revision=info.sha, local_dir=folder)
-        described = read_object(Path(file))  # before gigabytes
-        if source.base is not None:
-            refuse_unmergeable(described, source)
-        else:
-            architecture_of(derived(described), where=f"models.{source.model}")
+        if not is_gguf(source):
+            file = hf_hub_download(source.location, first, revision=info.sha, local_dir=folder)
+            _refuse(read_object(Path(file)), source)  # before gigabytes
         snapshot_download(
             source.location,
             revision=info.sha,
@@ -136,7 +133,16 @@ def fetch(source: Source, checkpoint: str, scratch: Path) -> Fetched:
                 hint="run the same command again; if that does not help, the hub is broken.",
             )
     _check_hashes(info, folder, names, f"models.{source.model}")
-    return Fetched(folder, revision=info.sha or revision, facts=facts)
+    gguf = first if is_gguf(source) else None
+    return Fetched(folder, revision=info.sha or revision, gguf=gguf, facts=facts)
+
+
+def _refuse(config: dict[str, Any], source: Source) -> None:
+    """Raise for what can be known of a model or an adapter from its configuration."""
+    if source.base is not None:
+        refuse_unmergeable(config, source)
+    else:
+        architecture_of(derived(config), where=f"models.{source.model}")
 
 
 def commit_of(source: Source, checkpoint: str) -> str | None:

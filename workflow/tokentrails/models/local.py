@@ -9,7 +9,7 @@ from ..files.json_file import read_object
 from ..settings import Model, Source
 from .adapter import refuse_unmergeable
 from .size import Expected, size_from_config
-from .source import Fetched, model_files
+from .source import GGUF, Fetched, model_files
 
 
 def files(source: Source, checkpoint: str) -> list[Path]:
@@ -53,18 +53,7 @@ def files(source: Source, checkpoint: str) -> list[Path]:
 
 
 def size(model: Model) -> Expected:
-    """The size that the files of the reference checkpoint have.
-
-    Raises
-    ------
-    TokentrailsError: for a GGUF file, whose weights have other sizes when they are de-quantised.
-    """
-    if _is_gguf(_folder(model.source, model.reference)):
-        raise TokentrailsError(
-            "how large the weights of a GGUF file are is not known before it is read",
-            where=f"models.{model.name}",
-            hint="have it read first: snakemake --cores 1 models.",
-        )
+    """The size that the files of the reference checkpoint have."""
     sizes = {file.name: file.stat().st_size for file in files(model.source, model.reference)}
     folder = _folder(model.source, model.reference)
     return Expected(size_from_config(model.source, folder, sizes), 0.0)
@@ -83,7 +72,7 @@ def fetch(source: Source, checkpoint: str, scratch: Path) -> Fetched:
 
 
 def _is_gguf(path: Path) -> bool:
-    return path.suffix == ".gguf"
+    return path.suffix == GGUF
 
 
 def _folder(source: Source, checkpoint: str) -> Path:

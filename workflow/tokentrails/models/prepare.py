@@ -16,9 +16,10 @@ from ..files.json_file import read_object
 from ..network.architectures import READ_AS, architecture_of, text_config, text_tensor
 from ..network.weights import Weights
 from ..settings import Source
-from .convert import dequantise_gguf, link_or_copy, merge_shards, unpickle
+from .convert import DEQUANTISED, dequantise_gguf, link_or_copy, merge_shards, unpickle
 from .derive import derived, readings
 from .fit import complete, refuse_misfit
+from .quantised import dequantise
 from .self_check import self_check
 from .source import (
     CONFIG_FILE,
@@ -115,9 +116,16 @@ def _prepare(source: Source, checkpoint: str, scratch: Path, made: Path) -> dict
         found = read_object(fetched.folder / CONFIG_FILE)
         text = text_config(found)
         config = complete(derived(text), where=where)  # before minutes are spent on the weights
+        quantisation = config.pop("quantization_config", None)
         check = partial(refuse_misfit, config, where=where)
         rename = None if text is found else text_tensor
-        if any(fetched.folder.glob("*.safetensors")):
+        if quantisation and any(fetched.folder.glob("*.safetensors")):
+            target = made / SAFETENSORS
+            facts["quantisation"] = dequantise(
+                fetched.folder, quantisation, target, check=check, rename=rename
+            )
+            facts["note"] = DEQUANTISED
+        elif any(fetched.folder.glob("*.safetensors")):
             own = fetched.folder.is_relative_to(scratch)
             merge_shards(fetched.folder, made / SAFETENSORS, check=check, link=own, rename=rename)
         else:

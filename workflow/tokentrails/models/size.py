@@ -11,7 +11,7 @@ from ..files.json_file import read_object
 from ..network.architectures import architecture_of, is_known, text_config
 from ..network.size import ModelSize
 from ..settings import Model, Source
-from .source import CONFIG_FILE, KINDS, WEIGHTS
+from .source import CONFIG_FILE, KINDS, WEIGHTS, is_gguf
 
 BYTES = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}
 """Of a number, by the name that a model's configuration has for its type."""
@@ -45,6 +45,8 @@ def expected(model: Model, folders: Iterable[Path]) -> Expected:
     TokentrailsError: if the source cannot be reached, or says nothing before it is fetched.
     """
     kind, base = KINDS[model.source.kind], model.source.base
+    if is_gguf(model.source):
+        raise unread(model.source)
     for folder in folders:
         try:
             size = ModelSize.from_folder(folder)
@@ -52,6 +54,15 @@ def expected(model: Model, folders: Iterable[Path]) -> Expected:
             continue
         return Expected(size, 0.0 if kind.on_disk else size.weights_mb)
     return kind.load().size(model) if base is None else size_of_other(model, Path(base))
+
+
+def unread(source: Source) -> TokentrailsError:
+    """Of weights that have other sizes when they are de-quantised."""
+    return TokentrailsError(
+        "how large de-quantised weights are is not known before they are read",
+        where=f"models.{source.model}",
+        hint="have it read first: snakemake --cores 1 models.",
+    )
 
 
 def size_of_other(model: Model, folder: Path) -> Expected:
@@ -84,6 +95,8 @@ def size_from_config(source: Source, folder: Path, sizes: Mapping[str, int]) -> 
     TokentrailsError: if `config.json` cannot be read, or does not say how large the model is.
     """
     config = text_config(read_object(folder / CONFIG_FILE))
+    if config.get("quantization_config"):
+        raise unread(source)
     if not is_known(config.get("model_type")):
         from .derive import derived  # loads torch
 

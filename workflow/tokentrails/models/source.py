@@ -134,7 +134,8 @@ PREPARED = (SAFETENSORS, CONFIG_FILE, TOKENIZER, TOKENIZER_CONFIG, PROVENANCE)
 """What a checkpoint's folder holds when it is in its final form."""
 PICKLE = "pytorch_model.bin"
 PICKLE_INDEX = "pytorch_model.bin.index.json"
-WEIGHTS = (".safetensors", ".bin")
+GGUF = ".gguf"
+WEIGHTS = (".safetensors", ".bin", GGUF)
 
 
 def model_files(names: Sequence[str], source: Source, place: str) -> list[str]:
@@ -152,6 +153,8 @@ def model_files(names: Sequence[str], source: Source, place: str) -> list[str]:
     ------
     TokentrailsError: if there is no configuration, there are no weights, or there is no tokenizer.
     """
+    if is_gguf(source):
+        return [_gguf_file(names, source, place)]
     if source.base is not None:
         adapter = adapter_files(names, source, place)
         return adapter + [name for name in names if name == TOKENIZER]  # to be compared
@@ -167,16 +170,35 @@ def model_files(names: Sequence[str], source: Source, place: str) -> list[str]:
     if not weights or CONFIG_FILE not in names:
         missing = SAFETENSORS if CONFIG_FILE in names else CONFIG_FILE
         pickled = missing == SAFETENSORS and any(name.endswith(".bin") for name in names)
+        quantised = [name for name in names if name.endswith(GGUF)]
         raise TokentrailsError(
             f"{place} holds no {missing}",
             where=f"models.{source.model}.source",
             hint="set allow_pickle: true to have its .bin weights converted."
             if pickled
+            else f"name one of its GGUF files: file: {', '.join(quantised)}"
+            if quantised
             else "take a model that transformers has saved, with save_pretrained().",
         )
     for name in weights:
         file_name(name, place)
     return [CONFIG_FILE, *tokenizer_files(names, source, place), *weights]
+
+
+def is_gguf(source: Source) -> bool:
+    """Whether the weights are one GGUF file, which has configuration and tokenizer inside."""
+    whole = source.location if source.kind == "path" else ""
+    return (source.file or whole).endswith(GGUF)
+
+
+def _gguf_file(names: Sequence[str], source: Source, place: str) -> str:
+    if source.file in names:
+        return file_name(source.file, f"models.{source.model}.file")
+    raise TokentrailsError(
+        f"{place} holds no {source.file}",
+        where=f"models.{source.model}.file",
+        hint=f"name one of: {', '.join(n for n in names if n.endswith(GGUF)) or 'none is there'}.",
+    )
 
 
 def tokenizer_files(names: Sequence[str], source: Source, place: str) -> list[str]:

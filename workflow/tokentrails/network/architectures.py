@@ -642,6 +642,9 @@ ARCHITECTURES = {
 READ_AS = "tokentrails_read_as"
 """In the configuration of a type outside the table: the row by which it is read."""
 
+DEQUANTISED = ("fp8", "mxfp4")
+"""By `quant_method`: what `models.quantised` makes plain numbers of when a model is prepared."""
+
 _OTHER_STREAMS = ("gemma3n", "gemma4", "deepseek_v4")
 """Types whose stream is not one vector for each token, or is rescaled on the way."""
 
@@ -706,6 +709,7 @@ def architecture_of(config: dict[str, Any], *, where: object) -> Architecture:
             hint=f"the supported architectures are {supported}, and those with the same modules.",
         )
     architecture = replace(ARCHITECTURES[read_as], model_type=model_type)
+    _refuse_quantised(config, where)
     variant = _unsupported_variant(config, architecture)
     if variant:
         raise TokentrailsError(
@@ -723,6 +727,19 @@ def architecture_of(config: dict[str, Any], *, where: object) -> Architecture:
     return architecture
 
 
+def _refuse_quantised(config: dict[str, Any], where: object) -> None:
+    quantised = config.get("quantization_config")
+    method = quantised.get("quant_method") if isinstance(quantised, dict) else None
+    if quantised and method not in DEQUANTISED:
+        raise TokentrailsError(
+            "its weights are quantised (quantization_config), by "
+            + (f"{method!r:.80}" if method else "a method that it does not name"),
+            where=where,
+            hint=f"{', '.join(DEQUANTISED)} and GGUF files can be de-quantised here; else take the "
+            "model as it was before, which its page names.",
+        )
+
+
 def _depends_on_length(config: dict[str, Any]) -> bool:
     """Whether the frequencies of rotations change where a text is longer than in training."""
     given = [config.get(key) for key in ("rope_parameters", "rope_scaling")]
@@ -734,8 +751,6 @@ def _depends_on_length(config: dict[str, Any]) -> bool:
 
 
 def _unsupported_variant(config: dict[str, Any], architecture: Architecture) -> str | None:
-    if config.get("quantization_config"):
-        return "its weights are quantised (quantization_config)"
     # transformers has only this kind left, and leaves out the tensors of the others.
     if config.get("position_embedding_type") not in (None, "absolute"):
         return f"position_embedding_type is {config['position_embedding_type']!r}"
