@@ -67,15 +67,19 @@ def pair_slices(total: int, width: int, device: torch.device) -> Iterator[slice]
 def largest(
     scores: Float32[Tensor, "n w"], keep: int
 ) -> tuple[Float32[Tensor, "n k"], Int64[Tensor, "n k"]]:
-    """The largest scores of each row, and their columns. Their number is a multiple of `GROUP`.
+    """The largest scores of each row, and their columns; all of them if there are fewer.
 
     They lie in the groups with the largest maxima, so that most scores are looked at only once.
     """
-    groups = scores.view(len(scores), -1, GROUP)
-    best = groups.amax(dim=2).topk(min(keep, groups.shape[1]), dim=1).indices
-    inside = groups.gather(1, best[:, :, None].expand(-1, -1, GROUP)).flatten(1)
-    values, index = inside.topk(min(keep, inside.shape[1]), dim=1)
-    return values, best.gather(1, index // GROUP) * GROUP + index % GROUP
+    n, width = scores.shape
+    groups, columns = width // GROUP, torch.arange(width, device=scores.device)
+    inside = columns[: groups * GROUP]
+    best = scores[:, : len(inside)].unflatten(1, (-1, GROUP)).amax(dim=2)
+    best = best.topk(min(keep, groups), dim=1).indices
+    inside = inside.view(-1, GROUP)[best].flatten(1)
+    columns = torch.cat([inside, columns[groups * GROUP :].expand(n, -1)], dim=1)
+    values, index = scores.gather(1, columns).topk(min(keep, columns.shape[1]), dim=1)
+    return values, columns.gather(1, index)
 
 
 def in_order(

@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Float32, Float64, Int64
 from torch import Tensor
 
 from . import cosines
-from .cosines import directions, in_order, pair_slices, refuse_non_finite, rounding, slices
+from .cosines import directions, in_order, largest, pair_slices, refuse_non_finite, rounding, slices
 
 STATES_AT_ONCE = 2048
 # Most bytes of a tile of scores, and least rows in it: on a CPU it is looked at while in its cache,
@@ -109,19 +109,20 @@ class Matrix:
         self.rows, self.offset = rows, offset
         self.inverse = torch.empty(len(rows), 1, device=rows.device)
         for part in slices(len(rows), cosines.BLOCK_BYTES // (4 * rows.shape[1])):
-            lengths = torch.linalg.vector_norm(self._moved(part), dim=1, keepdim=True)
+            lengths = torch.linalg.vector_norm(self.moved(part), dim=1, keepdim=True)
             self.inverse[part] = torch.where(lengths > 0, 1 / lengths, 0)
         self.valid = valid & (self.inverse[:, 0] > 0)
 
     def unit(self, part: slice) -> Float32[Tensor, "part d"]:
         """Rows with length 1; those that do not take part may be anything finite."""
-        return self._moved(part) * self.inverse[part]
+        return self.moved(part) * self.inverse[part]
 
     def exact(self, index: Int64[Tensor, " p"]) -> Float64[Tensor, "p d"]:
         picked = self.rows.index_select(0, index).double()
         return picked if self.offset is None else picked + self.offset
 
-    def _moved(self, part: slice) -> Tensor:
+    def moved(self, part: slice) -> Float32[Tensor, "part d"]:
+        """Rows with the offset, as long as they are."""
         return self.rows[part] if self.offset is None else self.rows[part] + self.offset
 
 
@@ -172,13 +173,17 @@ def count_closer(
     # bytes are half the time.
     flag = torch.float32 if device.type == "cpu" else torch.float16
     rooms = [torch.empty(n_states * n_rows, dtype=t, device=device) for t in (torch.float32, flag)]
+    # A row or the scores of a row are scaled, whichever are fewer numbers.
+    few = n < states.shape[1]
     for part in slices(len(matrix.rows), n_rows):
-        unit = matrix.unit(part)
+        rows = matrix.moved(part) if few else matrix.unit(part)
         excluded = (~matrix.valid[part]).nonzero()[:, 0]
         for batch in slices(n, n_states):
-            shape = batch.stop - batch.start, len(unit)
+            shape = batch.stop - batch.start, len(rows)
             scores, flags = (room[: shape[0] * shape[1]].view(shape) for room in rooms)
-            torch.mm(states[batch], unit.T, out=scores)
+            torch.mm(states[batch], rows.T, out=scores)
+            if few:
+                scores.mul_(matrix.inverse[part].T)
             if len(excluded):
                 scores[:, excluded] = -2  # less than any cosine
             closer = torch.gt(scores, above[batch], out=flags).sum(dim=1, dtype=torch.float32)
@@ -216,7 +221,7 @@ class Best:
         keep = self.scores.shape[1]
         least = self.scores[first_state : first_state + len(scores), -1]
         states = (scores.amax(dim=1) > least).nonzero()[:, 0]
-        values, rows = scores.index_select(0, states).topk(min(keep, scores.shape[1]), dim=1)
+        values, rows = largest(scores.index_select(0, states), keep)
         states += first_state
         values = torch.cat([self.scores[states], values], dim=1)
         rows = torch.cat([self.rows[states], rows + first_row], dim=1)
