@@ -365,9 +365,12 @@ BAD_FILES = [
         (one() | {wrong: ["identity"]}, (f"unknown key '{wrong}'", f"did you mean '{meant}'"))
         for wrong, meant in [("analysis", "analyses"), ("promts", "prompts")]
     ],
-    ({}, ("none of prompts / words / sentences / corpus is given",)),
-    ({"analyses": ["identity"]}, ("none of prompts / words / sentences / corpus is given",)),
-    ({"contexts": CONTEXTS}, ("none of prompts / words / sentences / corpus is given",)),
+    ({}, ("none of prompts / table / words / sentences / corpus is given",)),
+    (
+        {"analyses": ["identity"]},
+        ("none of prompts / table / words / sentences / corpus is given",),
+    ),
+    ({"contexts": CONTEXTS}, ("none of prompts / table / words / sentences / corpus is given",)),
     ({"words": {}, "prompts": [PROMPT]}, ("line 1, words", "prompts", "two files")),
     ({"words": {}, "experiments": [PROMPT]}, ("line 1, words", "experiments")),
     (one() | {"contexts": CONTEXTS}, ("contexts", "goes with words")),

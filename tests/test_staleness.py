@@ -1,5 +1,6 @@
 """Only what is stale reruns, a killed run is taken up again, and equal input gives equal bytes."""
 
+import json
 import os
 import shutil
 import signal
@@ -176,6 +177,22 @@ EDITS: list[tuple[Callable[[Path], None], set[Job]]] = [
 def test_an_edit_reruns_what_depends_on_it_and_nothing_else(folder, change, stale):
     change(folder)
     assert jobs_to_run(folder) == stale
+
+
+def test_a_table_gives_the_same_bytes_as_prompts_and_its_edits_concern_it_alone(folder):
+    prompts = read_yaml(folder / "config/experiments/senses.yaml")["prompts"]
+    table = folder / "senses.jsonl"
+    table.write_text("".join(json.dumps(row) + "\n" for row in prompts))
+    keys = {"file": table.name, "text": "prompt", "word": "word", "label": "label"}
+    made = {"table": keys | {"sense": "sense"}}
+    write_yaml(folder / "config/experiments/senses.yaml", made)
+    expected = wf.contents(folder / "results/tokens/bert")
+    (folder / "results/tokens/bert/senses.parquet").unlink()
+    wf.run(folder, "results/tokens/bert/senses.parquet")
+    assert wf.contents(folder / "results/tokens/bert") == expected
+    with table.open("a") as file:
+        file.write("\n")
+    assert jobs_to_run(folder) == SENSES | {Job("texts", "senses")}
 
 
 def test_another_configuration_takes_the_place_of_the_default_one(folder):

@@ -11,7 +11,7 @@ from snakemake.exceptions import WorkflowError
 # The library lies beside the rules, or is installed; the scripts find it through scripts/_job.py.
 sys.path.insert(0, os.path.dirname(str(workflow.current_basedir)))
 
-from tokentrails.catalogue import BASELINE, COMPARED, MODEL_FOLDER, STATES, TOKENS, Scope
+from tokentrails.catalogue import BASELINE, COMPARED, MODEL_FOLDER, STATES, TEXTS, TOKENS, Scope
 from tokentrails.config.load import load_config
 from tokentrails.errors import TokentrailsError
 from tokentrails.files.locks import lock
@@ -41,9 +41,14 @@ CATALOGUE = CONFIG.catalogue
 TARGETS = Targets(CONFIG)
 
 
+def any_of(names):
+    """A pattern of these names, and of nothing where there are none."""
+    return "|".join(map(re.escape, names)) or "(?!)"
+
+
 # A set of replicates is a model in tables and figures across checkpoints alone.
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
-SETS = "|".join(map(re.escape, CONFIG.replicates)) or "(?!)"
+SETS = any_of(CONFIG.replicates)
 
 
 wildcard_constraints:
@@ -208,7 +213,7 @@ def figure_experiments(figure):
         return BASELINE
     if figure.scope is not Scope.MODELS:
         return NAME
-    return "|".join(map(re.escape, TARGETS.figure_experiments(figure))) or "(?!)"
+    return any_of(TARGETS.figure_experiments(figure))
 
 
 def get_title(figure):
@@ -310,6 +315,11 @@ def get_word_list(wildcards):
         return []
     files = [WORD_LIST if words.list == WORDFREQ else words.list, *([text] if text else [])]
     return local(files)
+
+
+def get_texts(wildcards):
+    """The prompts that were read from the experiment's table."""
+    return [TEXTS.format(**wildcards)] if get_experiment(wildcards).table else []
 
 
 # Checkpoints: where their weights lie, and when those that are not kept pass

@@ -1,7 +1,8 @@
 # Token ids of an experiment's texts, with the spans of their targets; and the list that words are sampled from.
 #
-# in:  the tokenizer of a model, an experiment file, and a list of words; the package wordfreq
-# out: results/tokens/{model}/{experiment}.parquet, and what was skipped; resources/words/wordfreq.txt
+# in:  the tokenizer of a model, an experiment file, its table, and a list of words; the package wordfreq
+# out: results/tokens/{model}/{experiment}.parquet, and what was skipped; results/texts/{experiment}.parquet, of tables;
+#      resources/words/wordfreq.txt
 
 
 # One word a line, the most frequent first.
@@ -20,10 +21,33 @@ rule word_list:
         "../scripts/word_list.py"
 
 
+# The rows of a table as prompts, whatever the model.
+rule texts:
+    input:
+        lambda wildcards: local(get_experiment(wildcards).table.file),
+    output:
+        texts=TEXTS,
+        skipped="results/texts/{experiment}.skipped.parquet",
+        skipped_csv="results/texts/{experiment}.skipped.csv",
+    log:
+        "<logs>/texts/{experiment}.log",
+    wildcard_constraints:
+        experiment=any_of(name for name, each in CONFIG.experiments.items() if each.table),
+    conda:
+        "../../envs/tokenize.yaml"
+    params:
+        table=lambda wildcards: asdict(get_experiment(wildcards).table),
+        senses=lambda wildcards: "senses" in get_experiment(wildcards).analyses,
+        code=fingerprint("texts"),
+    script:
+        "../scripts/texts.py"
+
+
 rule tokens:
     input:
         tokenizer=get_tokenizer,
         words=get_word_list,
+        texts=get_texts,
     output:
         tokens=TOKENS,
         skipped="results/tokens/{model}/{experiment}.skipped.parquet",

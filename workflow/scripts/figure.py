@@ -13,6 +13,10 @@ with job(snakemake):
     given, params = snakemake.input, snakemake.params
     draw = getattr(import_module(f"tokentrails.{params.module}"), params.function)
     frames = [read_frames(given.get(name)) for name in params.inputs]
+    options = dict(params.options)
+    if options.get("show", "") is None:  # the labels of a table are not known before it is read
+        labels = (frame["label"].min() for frame in frames if "label" in frame.columns)
+        options["show"] = next(labels, "")
     with debug_mode(False):  # Altair checks what this project wrote, at every step: for tests
-        chart = draw(*frames, title=params.title, **params.options)
+        chart = draw(*frames, title=params.title, **options)
         save(chart, snakemake.output, given.page_script)

@@ -9,13 +9,14 @@ from _job import job
 with job(snakemake):
     from tokentrails.config.experiments import load_experiment
     from tokentrails.errors import TokentrailsError
-    from tokentrails.files.tables import describe, write_table
+    from tokentrails.files.tables import describe, read_table, write_table
     from tokentrails.models.source import TOKENIZER, sha256_of
     from tokentrails.network.architectures import architecture_of
     from tokentrails.texts.corpus import with_pieces_of
     from tokentrails.texts.mining import read_text, with_sentences_of
     from tokentrails.texts.sentences import tokenize_sentences
     from tokentrails.texts.splits import tokenize_splits
+    from tokentrails.texts.table import prompts_of
     from tokentrails.texts.tokenization import TokenizerFiles, tokenize
     from tokentrails.texts.word_list import WordList
     from tokentrails.texts.words import MEANINGS, tokenize_words
@@ -28,6 +29,9 @@ with job(snakemake):
             where=experiment.file,
             hint="run the same command again.",
         )
+    if experiment.table:
+        prompts = prompts_of(read_table(snakemake.input.texts[0]))
+        experiment = load_experiment(wildcards.experiment, params.entry, prompts=prompts)
     folder = Path(snakemake.input.tokenizer[0]).parent
     config_file = folder / "config.json"
     config = json.loads(config_file.read_text(encoding="utf-8"))

@@ -39,6 +39,7 @@ class Scope(StrEnum):
 
 
 MODEL_FOLDER = "resources/models/{model}/{checkpoint}"
+TEXTS = "results/texts/{experiment}.parquet"
 TOKENS = "results/tokens/{model}/{experiment}.parquet"
 STATES = "results/hidden_states/{model}/{checkpoint}/{experiment}.parquet"
 

@@ -232,8 +232,71 @@ class Prompt:
 
     @property
     def columns(self) -> dict[str, Any]:
-        """Its groups by their columns in tables; `sense` is a column of all tables."""
-        return {k if k == "sense" else f"{OWN}{k}": value for k, value in self.groups.items()}
+        """Its groups by their columns in tables."""
+        return {column_of(name): value for name, value in self.groups.items()}
+
+
+def column_of(group: str) -> str:
+    """A group's column in tables: `sense` and `pair` mean something to measures."""
+    return group if group in ("sense", "pair") else f"{OWN}{group}"
+
+
+@dataclass(frozen=True)
+class TextTable:
+    """A file with a text, or two that are compared, in each row, and how it is read.
+
+    Attributes
+    ----------
+    columns: of a file without a header.
+    delimiter, quotes: None: as the name of the file says.
+    text: the column of the text, or those of the two.
+    word, token, occurrence, sense: columns as in a prompt, one for each text; empty without them.
+    start, end: columns with the target's place; one for two texts holds both, as in `2-5`.
+    unit: what they count: characters, or words between spaces.
+    same: the column that says of two texts whether their target has one sense.
+    groups: columns by the names of groups.
+    where: by column, the values that rows have.
+    most_skipped: largest share of rows that may be wrong.
+    """
+
+    file: str
+    text: tuple[str, ...]
+    delimiter: str | None = None
+    quotes: bool | None = None
+    columns: tuple[str, ...] = ()
+    word: tuple[str, ...] = ()
+    token: tuple[str, ...] = ()
+    occurrence: tuple[str, ...] = ()
+    start: tuple[str, ...] = ()
+    end: tuple[str, ...] = ()
+    unit: str = "characters"
+    label: str | None = None
+    sense: tuple[str, ...] = ()
+    same: str | None = None
+    groups: Mapping[str, str] = field(default_factory=dict)
+    where: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    limit: int | None = None
+    sample: int | None = None
+    seed: int = 0
+    most_skipped: float = 0.1
+
+    @property
+    def has_targets(self) -> bool:
+        """Whether its texts have one target each; else every token is one."""
+        return bool(self.word or self.token or self.start)
+
+    @property
+    def names(self) -> list[str]:
+        """The columns that are read."""
+        single = [self.label, self.same, *self.groups.values(), *self.where]
+        several = (self.text, self.word, self.token, self.occurrence, self.start, self.end)
+        return list(dict.fromkeys(filter(None, chain(*several, self.sense, single))))
+
+    @property
+    def group_columns(self) -> list[str]:
+        """The columns of groups in tables, in their order."""
+        pair = ["pair"] if len(self.text) > 1 else []
+        return ["sense", *pair, *map(column_of, self.groups)]
 
 
 WORDFREQ = "wordfreq"
@@ -314,6 +377,7 @@ class _Texts:
     """What follows from the texts of an experiment. The prompts of a file are all alike."""
 
     prompts: tuple[Prompt, ...]
+    table: TextTable | None
     contexts: tuple[str, ...]
     sentences: tuple[Sentences, ...]
     contexts_from: str | None
@@ -328,6 +392,8 @@ class _Texts:
             return Kind.SPLITS
         if self.sentences or self.contexts_from:
             return Kind.SENTENCES
+        if self.table:
+            return Kind.TARGETS if self.table.has_targets else Kind.WHOLE
         if not self.prompts:
             return Kind.CONTEXTS if self.contexts else Kind.WORDS
         return Kind.WHOLE if self.prompts[0].is_whole else Kind.TARGETS
@@ -344,6 +410,7 @@ class ExperimentFile(_Texts):
 
     analyses: tuple[str, ...]
     prompts: tuple[Prompt, ...]
+    table: TextTable | None
     words: Words | None
     contexts: tuple[str, ...]
     sentences: tuple[Sentences, ...]
@@ -360,14 +427,14 @@ class Ranks:
 
     Attributes
     ----------
-    show: label of the text that the figures of single tokens draw.
+    show: label of the text that the figures of single tokens draw; None: the first by the alphabet.
     """
 
     sites: tuple[str, ...]
     nearest: int
     positional: bool
     as_published: bool
-    show: str
+    show: str | None
 
     @property
     def table_settings(self) -> dict[str, Any]:
@@ -383,7 +450,7 @@ class Circuits:
     ----------
     layers, heads: which ones are looked at, in rising order; None for all.
     lists: the layers whose heads are listed in words; None for all that are looked at.
-    show: label of the text that the figures draw.
+    show: label of the text that the figures draw; None: the first by the alphabet.
     documents: whether each text has a workbook and a page.
     """
 
@@ -395,7 +462,7 @@ class Circuits:
     lists: tuple[int, ...] | None
     strongest: int
     ablate: int
-    show: str
+    show: str | None
     documents: bool
 
     @property
@@ -425,6 +492,7 @@ class Experiment(_Texts):
 
     Attributes
     ----------
+    table: a file whose rows become the prompts when a job reads it; planning reads no row.
     chat_template: whether prompts are put into the model's own chat format.
     generation_prompt: whether the beginning of an answer follows there.
     template: the text around each word, where there are words and no contexts or sentences.
@@ -447,6 +515,7 @@ class Experiment(_Texts):
     sites: tuple[str, ...]
     analyses: tuple[str, ...]
     prompts: tuple[Prompt, ...]
+    table: TextTable | None = None
     words: Words | None = None
     chat_template: bool = False
     generation_prompt: bool = False
@@ -469,7 +538,7 @@ class Experiment(_Texts):
     def hash(self) -> str:
         """Identifies the texts and how they are tokenized, and nothing else.
 
-        The content of a word list, and of a text in a file of its own, is not in it.
+        The content of a word list, of a table, and of a text in a file of its own, is not in it.
         """
         prompts = [asdict(prompt) for prompt in self.prompts]
         for prompt in prompts:
@@ -477,6 +546,8 @@ class Experiment(_Texts):
                 if not prompt[key]:  # so that what was made without any such is not stale
                     del prompt[key]
         content: tuple[Any, ...] = prompts, self.special_tokens
+        if self.table:
+            content += (asdict(self.table), self.shuffle, self.replace)
         if self.chat_template:
             content += "chat", self.generation_prompt
         if self.words:
@@ -527,7 +598,9 @@ class Experiment(_Texts):
 
     @property
     def group_columns(self) -> list[str]:
-        """`sense`, which every table has, and the experiment's own columns by their first use."""
+        """`sense`, which every table has, and others by their first use, or as a table has them."""
+        if self.table:
+            return self.table.group_columns
         own = (name for prompt in self.prompts for name in prompt.columns)
         return list(dict.fromkeys(["sense", *own]))
 

@@ -26,11 +26,13 @@ from ..settings import (
     Ranks,
     Sentences,
     Splits,
+    TextTable,
     Words,
     build,
 )
 from ..texts.replacement import replaced
 from ..texts.shuffle import shuffled
+from ..texts.table import DELIMITERS, FORMATS, suffix_of
 from ..texts.template import Template
 from ..texts.word_classes import plain
 from .senses import check_senses
@@ -42,7 +44,11 @@ _ON_STATES = {each.name for each in ANALYSES if each.on_states}
 
 
 def load_experiment(
-    name: str, entry: dict[str, Any], models: tuple[str, ...] = (), where: Where | None = None
+    name: str,
+    entry: dict[str, Any],
+    models: tuple[str, ...] = (),
+    where: Where | None = None,
+    prompts: Sequence[Prompt] = (),
 ) -> Experiment:
     """An experiment of the configuration, with its file.
 
@@ -51,6 +57,8 @@ def load_experiment(
     entry: its keys in the configuration; those that are not there have their defaults.
     models: the models it runs on, if `entry` names none.
     where: the configuration's top level, for messages.
+    prompts: those of the file's table, where a job has read it; the experiment is as if its file
+        listed them.
 
     Raises
     ------
@@ -63,6 +71,8 @@ def load_experiment(
     filled = with_defaults(entry, rules)
     asked = (filled["analyses"], here / "analyses") if "analyses" in entry else None
     content = load_experiment_file(file, asked)
+    if prompts:
+        content = replace(content, prompts=tuple(prompts), table=None)
     if name == BASELINE:
         content = _only_baseline(content, file, where / BASELINE / "file")
     if not _ON_STATES.isdisjoint(content.analyses) and "resid" not in filled["sites"]:
@@ -74,7 +84,7 @@ def load_experiment(
     _refuse_unused(entry, content, has_circuits, here)
     _check_chat(entry, filled, content, here)
     Template.parse(filled["template"], here / "template")
-    if "shuffle" in entry:
+    if "shuffle" in entry:  # of a table, when its rows are there
         content = _shuffled(content, file, entry["shuffle"], here / "shuffle")
     if "replace" in entry:
         content = _replaced(content, file, filled["replace"], here / "replace")
@@ -83,8 +93,8 @@ def load_experiment(
         filled | vars(content),
         name=name,
         models=entry.get("models", models),
-        ranks=_ranks(filled, content.prompts, here) if "ranks" in content.analyses else None,
-        circuits=_circuits(filled, content.prompts, here) if has_circuits else None,
+        ranks=_ranks(filled, content, here) if "ranks" in content.analyses else None,
+        circuits=_circuits(filled, content, here) if has_circuits else None,
     )
 
 
@@ -118,7 +128,7 @@ def _refuse_unused(
             "remove 'pooling', or write last.",
         ),
         "shuffle": (
-            bool(content.prompts),
+            bool(content.prompts or content.table),
             f"the file {file} has {content.kind}, and what is shuffled are the words of prompts",
             "remove 'shuffle'.",
         ),
@@ -217,7 +227,7 @@ def _replaced(
     return replace(content, prompts=tuple(prompts))
 
 
-def _ranks(entry: dict[str, Any], prompts: Sequence[Prompt], where: Where) -> Ranks:
+def _ranks(entry: dict[str, Any], content: ExperimentFile, where: Where) -> Ranks:
     """The settings of the analysis `ranks`, checked against the texts and the sites."""
     given, sites, here = entry["ranks"], entry["sites"], where / "ranks"
     own_sites = ".".join(map(str, (where / "sites").keys))
@@ -228,7 +238,7 @@ def _ranks(entry: dict[str, Any], prompts: Sequence[Prompt], where: Where) -> Ra
                 f"add {site} to {own_sites}, or choose other ranks.sites.",
             )
     if given["as_published"]:
-        if not prompts[0].is_whole:
+        if content.kind is not Kind.WHOLE:
             raise (here / "as_published").error(
                 "the published formula needs the states of all tokens of a text, but the prompts "
                 f"of the file {entry['file']} have single targets",
@@ -246,13 +256,13 @@ def _ranks(entry: dict[str, Any], prompts: Sequence[Prompt], where: Where) -> Ra
                 "lack",
                 "add resid_mid to ranks.sites, or remove it.",
             )
-    return build(Ranks, given, show=_shown(given, entry["file"], prompts, here / "show"))
+    return build(Ranks, given, show=_shown(given, entry["file"], content, here / "show"))
 
 
-def _circuits(entry: dict[str, Any], prompts: Sequence[Prompt], where: Where) -> Circuits:
+def _circuits(entry: dict[str, Any], content: ExperimentFile, where: Where) -> Circuits:
     """The settings of the analyses of heads and neurons; whether these exist, the model says."""
     given = entry["circuits"]
-    show = _shown(given, entry["file"], prompts, where / "circuits" / "show")
+    show = _shown(given, entry["file"], content, where / "circuits" / "show")
     every = {key: None for key in ("layers", "heads", "lists") if given[key] == "all"}
     circuits = build(Circuits, given | every, show=show)
     lacking = set(circuits.lists or ()) - set(circuits.layers or circuits.lists or ())
@@ -264,10 +274,12 @@ def _circuits(entry: dict[str, Any], prompts: Sequence[Prompt], where: Where) ->
     return circuits
 
 
-def _shown(given: dict[str, Any], file: str, prompts: Sequence[Prompt], where: Where) -> str:
-    """The label of the text that figures draw, by default the first."""
-    labels = [prompt.label for prompt in prompts]
-    show = given.get("show", labels[0])
+def _shown(given: dict[str, Any], file: str, content: ExperimentFile, where: Where) -> str | None:
+    """The label of the text that figures draw, by default the first; of a table None."""
+    if content.table:
+        return given.get("show")
+    labels = [prompt.label for prompt in content.prompts]
+    show: str = given.get("show", labels[0])
     if show not in labels:
         guess = closest(show, labels)
         raise where.error(
@@ -316,6 +328,7 @@ def load_experiment_file(
             f"the file has {key}, and {min(extra)!r} goes with words",
             "write two files, one of prompts and one of words.",
         )
+    table = _table(data, where / "table") if "table" in data else None
     if "others" in data and data.keys().isdisjoint(("contexts", "sentences", "contexts_from")):
         raise (where / "others").error(
             "'others' says how many contexts and words to compare with, but there are no contexts",
@@ -338,6 +351,7 @@ def load_experiment_file(
     content = ExperimentFile(
         analyses=(),
         prompts=_prompts(data.get("prompts", ()), where / "prompts"),
+        table=table,
         words=words,
         contexts=_contexts(data.get("contexts", ()), where / "contexts"),
         sentences=_sentences(data.get("sentences", {}), where / "sentences"),
@@ -348,10 +362,12 @@ def load_experiment_file(
         splits=build(Splits, filled["splits"]) if "splits" in data else None,
     )
     if content.splits:
-        _check_splits(content.splits, content.prompts, where / "splits")
+        _check_splits(content, content.splits, where / "splits")
     names, named = asked or (data.get("analyses"), where / "analyses")
     analyses = _analyses(names, content.kind, named)
-    if "senses" in analyses:
+    if "senses" in analyses and table:
+        _check_sense(table, where / "table")
+    elif "senses" in analyses:
         check_senses(content.prompts, where / "prompts")
     return replace(content, analyses=analyses)
 
@@ -397,9 +413,10 @@ def _check_text(data: dict[str, Any], where: Where) -> None:
         )
 
 
-def _check_splits(splits: Splits, prompts: Sequence[Prompt], where: Where) -> None:
+def _check_splits(content: ExperimentFile, splits: Splits, where: Where) -> None:
     """Refuse splits without targets, and a word list that is not there."""
-    if all(prompt.is_whole for prompt in prompts):
+    marked = (not prompt.is_whole for prompt in content.prompts)
+    if not (content.table.has_targets if content.table else any(marked)):
         raise where.error(
             "'splits' says how the targets of prompts are cut up, and there is none",
             "give every prompt a 'word', which is one token.",
@@ -552,6 +569,104 @@ def _check_targets(entries: Sequence[dict[str, Any]], where: Where) -> None:
                 "'occurrence' says which target is meant, but the prompt has none",
                 "remove it, or give every prompt a 'word' or a 'token'.",
             )
+
+
+def _table(data: dict[str, Any], where: Where) -> TextTable:
+    """A table as its keys say; no row of it is read."""
+    if extra := data.keys() - {"table", "analyses", "splits"}:
+        raise where.error(
+            f"the file has a table, whose rows are its texts, and {min(extra)!r}",
+            "write two files, one of each.",
+        )
+    filled = with_defaults(data["table"], schema("experiment")["properties"]["table"])
+    groups = filled.get("groups", ())
+    lists = {k: _as_list(filled[k]) for k in _OF_TEXTS if k in filled}
+    for key in lists.keys() & {"word", "token", "occurrence", "sense"}:  # one for both texts
+        lists[key] *= len(lists["text"]) // len(lists[key]) or 1
+    table: TextTable = build(
+        TextTable,
+        filled | lists,
+        groups=groups if isinstance(groups, dict) else {name: name for name in groups},
+        where={k: tuple(_as_list(v)) for k, v in filled.get("where", {}).items()},
+    )
+    if not Path(table.file).is_file():
+        raise (where / "file").error(
+            f"there is no file {table.file!r}",
+            "check the name; it is relative to the working directory.",
+        )
+    if suffix_of(table) not in FORMATS:
+        raise (where / "file").error(
+            f"the name {table.file!r} does not say how the file is read",
+            f"let it end in {', '.join(FORMATS)}, or give the 'delimiter' between cells.",
+        )
+    known = list(schema("experiment")["properties"]["prompts"]["items"]["properties"])
+    for name in table.groups:
+        _check_group(name, None, [*known, "sense", "pair"], where / "groups" / name)
+    _check_columns(table, where)
+    return table
+
+
+_OF_TEXTS = ("text", "word", "token", "occurrence", "start", "end", "sense")
+"""Keys of a table with a column for each text."""
+
+
+def _as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _check_columns(table: TextTable, where: Where) -> None:
+    """Refuse columns that do not go together."""
+    n = len(table.text)
+    for key in _OF_TEXTS[1:]:
+        columns = getattr(table, key)
+        if len(columns) > n:
+            raise (where / key).error(
+                f"{key!r} names {len(columns)} columns, and there is one text",
+                "name one column, or two columns of 'text'.",
+            )
+    delimited = suffix_of(table) in DELIMITERS
+    problems = (
+        ("start", table.start and (table.word or table.token), "the target's place and the target"),
+        ("end", table.end and not table.start, "the end of a target without its 'start'"),
+        (
+            "start",
+            table.start and not table.end and table.unit == "characters",
+            "the 'start' of a target in characters without its 'end'",
+        ),
+        ("unit", table.unit == "words" and not table.start, "a 'unit' of places, and no 'start'"),
+        (
+            "occurrence",
+            table.occurrence and not (table.word or table.token),
+            "which target is meant, and no 'word' or 'token'",
+        ),
+        ("same", table.same and n == 1, "whether two texts have one sense, and one text"),
+        ("same", table.same and table.sense, "both 'sense' and 'same'"),
+        ("text", n > 1 and not table.has_targets, "two texts without a target to compare"),
+        ("columns", table.columns and not delimited, "names for columns that have names"),
+        ("quotes", table.quotes is not None and not delimited, "'quotes', and no delimited file"),
+    )
+    for key, is_wrong, problem in problems:
+        if is_wrong:
+            raise (where / key).error(f"the table has {problem}", "remove or add one of them.")
+    if table.columns:
+        for name in table.names:
+            if table.columns.count(name) != 1:
+                raise (where / "columns").error(
+                    f"the column {name!r}, which is read, is named {table.columns.count(name)} "
+                    "times",
+                    "name each column of the file once, in their order.",
+                )
+
+
+def _check_sense(table: TextTable, where: Where) -> None:
+    """Refuse a table without senses that all its texts share."""
+    if not table.sense:
+        key = "same" if table.same else "text"
+        raise (where / key).error(
+            "the analysis senses compares all texts of a word by their sense, and the table has no "
+            "column 'sense'",
+            "name it, or ask for context, which compares the two texts of a row.",
+        )
 
 
 def _words(entry: dict[str, Any], where: Where) -> Words:

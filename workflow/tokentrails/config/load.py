@@ -114,7 +114,8 @@ def _check_paths(config: Config, where: Where) -> None:
     for name, experiment in config.experiments.items():
         lists = [given.list for given in (experiment.words, experiment.splits) if given]
         text = experiment.corpus.text if experiment.corpus else experiment.contexts_from
-        paths += [(where / "experiments" / name / "file", path) for path in (*lists, text)]
+        table = experiment.table.file if experiment.table else None
+        paths += [(where / "experiments" / name / "file", path) for path in (*lists, text, table)]
     for place, path in ((place, path) for place, path in paths if path):
         whole = Path(path).expanduser().resolve()
         for folder in _MADE:

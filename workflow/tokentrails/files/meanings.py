@@ -18,6 +18,7 @@ MEANINGS = {
     "word_part": "of whole texts, whether the token is the whole word, the first of its tokens, or "
     "a later one; null: the token of no word",
     "special_tokens": "how many tokens of the text were added by the tokenizer or the BOS setting",
+    "pair": "label of the two texts that are compared with each other",
     "words_before": "words of the text before that in which the target ends, as spaces part them; "
     "0 for special tokens",
     "token": "vocabulary entry whose embedding stands for the target",

@@ -9,12 +9,13 @@ from collections.abc import Iterable
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..catalogue import MODEL_FOLDER, STATES, TOKENS, Scope
+from ..catalogue import MODEL_FOLDER, STATES, TEXTS, TOKENS, Scope
 from ..errors import TokentrailsError
 from .json_file import read_object
 from .tables import Path, broken, provenance_of
 
 _PATTERNS = (
+    TEXTS,
     TOKENS,
     STATES,
     f"{MODEL_FOLDER}/provenance.json",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -167,6 +167,19 @@ class YamlFile:
         elif isinstance(node, yaml.SequenceNode):
             for value in node.value:
                 self._refuse_repeated_keys(value, visited)
+
+
+def plain_values(texts: Collection[str]) -> dict[str, Any]:
+    """What texts stand for as plain values of YAML, if all are numbers, or all true or false."""
+    loader = _Loader("")
+    tags = {text: loader.resolve(yaml.ScalarNode, text, (True, False)) for text in texts}
+    kinds = {tag.rpartition(":")[2] for tag in tags.values()}
+    if not (kinds <= {"int", "float"} or kinds == {"bool"}):
+        return {}
+    values = {
+        text: loader.construct_object(yaml.ScalarNode(tag, text)) for text, tag in tags.items()
+    }
+    return values if all(-(2**63) <= value < 2**63 for value in values.values()) else {}
 
 
 def _as_yaml(text: str) -> str:

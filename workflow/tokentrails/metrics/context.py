@@ -32,11 +32,14 @@ def same_token_pairs(tokens: pa.Table) -> list[tuple[int, int]]:
     """Rows of every two targets with the very same token ids, in the order of the table.
 
     A word that is cut differently, or written with a capital, is another token and makes no pair.
+    Where texts have a `pair`, those of one are compared and no others.
     """
-    rows: dict[tuple[int, ...], list[int]] = {}
-    spans = zip(*(tokens[name].to_pylist() for name in ("token_ids", "first", "last")), strict=True)
-    for row, (ids, first, last) in enumerate(spans):
-        rows.setdefault(tuple(ids[first : last + 1]), []).append(row)
+    rows: dict[tuple[object, ...], list[int]] = {}
+    names = ("token_ids", "first", "last", "pair")
+    columns = [tokens[name].to_pylist() for name in names if name in tokens.column_names]
+    for row, (ids, first, last, *pair) in enumerate(zip(*columns, strict=True)):
+        key = row if pair == [None] else tuple(pair)
+        rows.setdefault((key, *ids[first : last + 1]), []).append(row)
     return sorted(pair for group in rows.values() for pair in combinations(group, 2))
 
 

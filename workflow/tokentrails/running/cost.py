@@ -8,10 +8,11 @@ each retry. The planner adds up the same formulas.
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 from ..catalogue import ANALYSES, Kind, Products
 from ..network.size import ModelSize
-from ..settings import Experiment
+from ..settings import Experiment, TextTable
 from ..texts.corpus import SPARE
 
 START_MINUTES = 10
@@ -46,19 +47,30 @@ MOST_ENDING = 8
 """Tokens by which a word of a list may be longer than what it replaces, and all behind that."""
 
 
+ROW_BYTES = 60, 1_000
+"""Bytes of a row of a table: at least, in the mean, and at most, in the mean of those drawn."""
+
+COMPRESSION = 5
+"""How much larger a compressed table is than its file; two to four for sentences."""
+
+
 def tokens_of(experiment: Experiment) -> int:
     """An upper bound of the tokens that an experiment runs a model on, before tokenizing."""
     if corpus := experiment.corpus:
         return math.ceil(corpus.tokens * corpus.length / (corpus.length - SPARE)) + corpus.length
     if experiment.words is None:
-        prompts = experiment.prompts
-        contents = [message.content for prompt in prompts for message in prompt.chat]
         around = AROUND_MESSAGE if experiment.chat_template else AROUND
-        text = sum(math.ceil(len(each.encode()) / BYTES_PER_TOKEN) + around for each in contents)
+        if experiment.table:
+            n, size = _of_table(experiment.table)
+            text = math.ceil(size / BYTES_PER_TOKEN) + around * n
+        else:
+            n = len(experiment.prompts)
+            contents = [message.content for each in experiment.prompts for message in each.chat]
+            text = sum(math.ceil(len(c.encode()) / BYTES_PER_TOKEN) + around for c in contents)
         if experiment.chat_template:
-            text += AROUND_CHAT * len(prompts)
+            text += AROUND_CHAT * n
         if experiment.splits:
-            return (text + MOST_ENDING * len(prompts)) * experiment.splits.texts
+            return (text + MOST_ENDING * n) * experiment.splits.texts
         return text
     words = experiment.words
     if experiment.contexts_from:
@@ -84,11 +96,22 @@ def occurrences_of(experiment: Experiment) -> int:
     if experiment.has_whole_texts:
         return tokens_of(experiment)
     if experiment.words is None:
-        return len(experiment.prompts) * (experiment.splits.texts if experiment.splits else 1)
+        n = _of_table(experiment.table)[0] if experiment.table else len(experiment.prompts)
+        return n * (experiment.splits.texts if experiment.splits else 1)
     if experiment.kind is Kind.SENTENCES:
         return _sentences(experiment) * (1 + experiment.others)
     each = 1 + 2 * experiment.others if experiment.contexts else 1
     return len(experiment.words.n_tokens) * experiment.words.per_group * each
+
+
+def _of_table(table: TextTable) -> tuple[int, int]:
+    """Most texts of a table, and their bytes, from the size of its file: no row is read."""
+    size = Path(table.file).stat().st_size
+    if Path(table.file).suffix in (".gz", ".parquet"):
+        size *= COMPRESSION
+    asked = [n for n in (table.limit, table.sample) if n is not None]
+    rows = min([size // ROW_BYTES[0] + 1, *asked])
+    return rows * len(table.text), min(size, rows * ROW_BYTES[1])
 
 
 def _sentences(experiment: Experiment) -> int:

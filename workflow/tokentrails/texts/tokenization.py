@@ -375,13 +375,17 @@ def tokens_table(rows: Sequence[dict[str, Any]], group_columns: Sequence[str]) -
     """The tokens table of rows; a group column that a row lacks is null there."""
     columns = {n: pa.array([r[n] for r in rows], type=t) for n, t in _TOKENS.items()}
     for name in group_columns:
-        values = [row.get(name) for row in rows]
-        kinds = {type(value) for value in values if value is not None}
-        exact = all(abs(value) <= 2**53 for value in values if isinstance(value, int))
-        if len(kinds) > 1 and not (kinds == {int, float} and exact):
-            values = [None if value is None else _as_text(value) for value in values]
-        columns[name] = pa.array(values, type=None if kinds else pa.string())
+        columns[name] = column_of_values([row.get(name) for row in rows])
     return pa.table(columns)
+
+
+def column_of_values(values: Sequence[Any]) -> pa.Array:
+    """A group column: of texts where there are several kinds of values."""
+    kinds = {type(value) for value in values if value is not None}
+    exact = all(abs(value) <= 2**53 for value in values if isinstance(value, int))
+    if len(kinds) > 1 and not (kinds == {int, float} and exact):
+        values = [None if value is None else _as_text(value) for value in values]
+    return pa.array(values, type=None if kinds else pa.string())
 
 
 def _as_text(value: object) -> str:
