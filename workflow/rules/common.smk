@@ -444,9 +444,12 @@ def get_folders(wildcards):
 
 
 def get_prompts(wildcards):
-    """By experiment, its special tokens, and labels and texts of its prompts."""
+    """By experiment, its special tokens, and labels and texts of its prompts.
+
+    A chat format is of a model, which is chosen later: of chats it is the message with the target.
+    """
     return {
-        name: (
+        f"{name} (without its chat format)" if experiment.chat_template else name: (
             experiment.special_tokens,
             [(each.label, each.prompt) for each in experiment.prompts],
         )
