@@ -1,6 +1,7 @@
 """Adapters as PEFT saves them: merged into their base, or refused."""
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,10 +9,11 @@ import peft
 import pytest
 import tiny
 import torch
+import workflow as wf
 from config_files import CONFIG, PROMPT, changed, load, refused, written
 from conftest import local_source
 from pytest import approx
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import AutoModel, AutoModelForCausalLM, AutoModelForMaskedLM
 
@@ -206,6 +208,11 @@ def refuse(folder: Path, base: Path | None, tmp_path: Path, *parts: str) -> None
         ),
         ({"target_modules": ["q_proj", "down_proj", "k_proj"]}, ["6 of its tensors are missing"]),
         ({"r": 5}, ["models.tuned.base", "PEFT cannot load it", "size mismatch"]),
+        ({"r": 65}, ["models.tuned.base", "a rank is 65, its tensors have 64 rows at most"]),
+        (
+            {"rank_pattern": {"q_proj": 10**12}},
+            ["a rank is 1,000,000,000,000, "],
+        ),
         ({"modules_to_save": ["lm_head"]}, ["1 of its tensors are missing", "lm_head"]),
     ],
 )
@@ -226,6 +233,17 @@ def test_a_pickled_adapter_is_refused(bases, lora, tmp_path):
     torch.save(load_file(weights), lora / "adapter_model.bin")
     weights.unlink()
     refuse(lora, bases["llama"][1], tmp_path, "no adapter_model.safetensors", "are a pickle")
+
+
+def test_numbers_that_are_not_finite_are_refused(bases, lora, tmp_path):
+    weights = lora / "adapter_model.safetensors"
+    save_file({k: torch.full_like(v, torch.nan) for k, v in load_file(weights).items()}, weights)
+    refuse(lora, bases["llama"][1], tmp_path, "PEFT cannot merge it: NaNs detected")
+
+
+def test_weights_cut_short_are_refused(bases, lora, tmp_path):
+    os.truncate(lora / "adapter_model.safetensors", 3000)
+    refuse(lora, bases["llama"][1], tmp_path, "adapter_model.safetensors", "cut short")
 
 
 def test_an_adapter_of_another_model_is_refused(bases, lora, tmp_path):
@@ -309,3 +327,25 @@ def test_a_base_that_cannot_be_one_is_refused(here, changes, parts):
         data = changed(data, path, value)
     with refused("c.yaml, line ", *parts):
         load(data)
+
+
+def test_a_base_that_no_experiment_uses_is_prepared_first(bases, lora, tmp_path):
+    folder = wf.small(tmp_path / "run")
+    with wf.edited(folder / "config/config.yaml") as config:
+        config["models"] = {
+            "tuned": {"source": f"path:{lora}", "base": "whole"},
+            "blank": {"source": "random:tuned"},
+            "whole": {"source": f"path:{bases['llama'][0]}"},
+        }
+        config["experiments"] = {
+            "plain": config["experiments"]["plain"] | {"models": ["tuned", "blank"]}
+        }
+    found = wf.jobs_to_run(folder, "resources/models/blank/draw0/provenance.json")
+    assert found == {wf.Job("model", m) for m in ("whole/main", "tuned/main", "blank/draw0")}
+
+
+def test_checkpoints_of_an_adapter_are_folders(bases, lora, tmp_path):
+    lora.rename(tmp_path / "checkpoint-8")
+    several = replace(source(tmp_path, bases["llama"][1]), has_checkpoints=True)
+    facts = prepare(several, "checkpoint-8", tmp_path / "made")
+    assert facts["checkpoint"] == "checkpoint-8" and facts["adapter"]["peft_type"] == "LORA"

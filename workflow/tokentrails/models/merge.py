@@ -5,12 +5,12 @@ from __future__ import annotations
 import shutil
 from collections.abc import Collection
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import peft
 import torch
 from jaxtyping import Float
-from safetensors import safe_open
 from tokenizers import Tokenizer
 from torch import Tensor
 from transformers import PreTrainedModel
@@ -19,6 +19,7 @@ from ..errors import TokentrailsError, one_line
 from ..files.json_file import read_object
 from ..network.checkpoint import Checkpoint
 from ..network.load import language_model_class
+from ..network.weights import Weights
 from ..settings import Source
 from .adapter import ADAPTER_CONFIG, ADAPTER_WEIGHTS, refuse_unmergeable
 from .self_check import TOLERANCE, trial_ids
@@ -66,7 +67,10 @@ def merge(adapter: Fetched, source: Source, folder: Path) -> Fetched:
     alone = _logits(model, ids)
     wrapped = _adapted(model, adapter.folder, where)
     adapted = _logits(model, ids)
-    wrapped.merge_and_unload(safe_merge=True)
+    try:
+        wrapped.merge_and_unload(safe_merge=True)
+    except Exception as error:  # numbers that are not finite
+        raise _unfit(f"PEFT cannot merge it: {one_line(error)}", where) from error
     merged = _logits(model, ids)
     difference = float(((merged - adapted).abs() / (0.1 + adapted.abs())).max())
     if not difference <= TOLERANCE:
@@ -103,18 +107,18 @@ def merge(adapter: Fetched, source: Source, folder: Path) -> Fetched:
 
 def _adapted(model: PreTrainedModel, folder: Path, where: str) -> peft.PeftModel:
     """The model with the adapter in it, in place."""
-    with safe_open(folder / ADAPTER_WEIGHTS, framework="pt") as file:
-        held = set(file.keys())
+    held = Weights(folder / ADAPTER_WEIGHTS).entries
     inside = f"{_ROOT}{model.base_model_prefix}."
     whole = any(name.startswith(inside) for name in held)  # else of the model without its head
     try:
         config = peft.PeftConfig.from_pretrained(folder)
         config.task_type, config.inference_mode = None, True
+        _refuse_ranks(config, max(chain.from_iterable(e.shape for e in held.values()), default=0))
         wrapped = peft.PeftModel(model if whole else model.base_model, config, _NAME)
         wanted = peft.get_peft_model_state_dict(
             wrapped, adapter_name=_NAME, save_embedding_layers=False
         )
-        _refuse_any(wanted.keys() - held, "are missing", where)
+        _refuse_any(wanted.keys() - held.keys(), "are missing", where)
         found = wrapped.load_adapter(folder, _NAME, torch_device="cpu")
     except TokentrailsError:
         raise
@@ -122,6 +126,16 @@ def _adapted(model: PreTrainedModel, folder: Path, where: str) -> peft.PeftModel
         raise _unfit(f"PEFT cannot load it: {one_line(error)}", where) from error
     _refuse_any(found.unexpected_keys, "have no place in the base", where)
     return wrapped
+
+
+def _refuse_ranks(config: peft.PeftConfig, largest: int) -> None:
+    """Raise for matrices larger than any that is saved, before memory is asked for them."""
+    if config.peft_type == "LOKR":  # a rank beyond the sizes means no factors
+        return
+    ranks = [getattr(config, key, None) for key in ("r", "init_r")]
+    for rank in (*ranks, *(getattr(config, "rank_pattern", None) or {}).values()):
+        if isinstance(rank, int) and rank > largest:
+            raise ValueError(f"a rank is {rank:,}, its tensors have {largest:,} rows at most")
 
 
 def _refuse_any(names: Collection[str], problem: str, where: str) -> None:
