@@ -187,6 +187,9 @@ def test_a_model_without_a_template_is_refused(files):
         ({"chat_template": "A"}, None, "A"),
         ({"chat_template": "A"}, "B\n", "B\n"),
         ({"chat_template": [{"name": "tools", "template": "T"}]}, None, None),
+        ({"chat_template": ["default", {"template": "T"}]}, None, None),
+        ({"chat_template": {"default": 3}}, None, None),
+        ({"chat_template": "\ud800"}, None, "\ud800"),
         (
             {
                 "chat_template": [
@@ -213,6 +216,7 @@ def test_the_template_of_a_model_is_kept(tmp_path, settings, file, expected):
     files = TokenizerFiles.load(made)
     assert files.bos == "<s>"
     assert files.chat_template == (expected and ChatTemplate(expected, {"bos_token": "<s>"}))
+    assert expected is None or len(files.chat_template.sha256) == 64
 
 
 CHAT = [

@@ -81,9 +81,7 @@ def save_tokenizer(
     tokenizer.save(str(target / TOKENIZER))
     # The class that takes the file as it is, for those who read the folder with transformers.
     settings = {"tokenizer_class": "PreTrainedTokenizerFast", **names, **_chat_template(folder)}
-    (target / TOKENIZER_CONFIG).write_text(
-        json.dumps(settings, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
-    )
+    (target / TOKENIZER_CONFIG).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
     return facts
 
 

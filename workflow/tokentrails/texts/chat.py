@@ -18,7 +18,7 @@ from . import chat_renderer
 from .spans import NotAligned
 
 SECONDS = 120
-"""Longest time for all texts of an experiment: a thousand take one."""
+"""Longest time for all texts of an experiment. Ten thousand short chats took four."""
 
 # Characters for private use, which formats do not touch: no spaces, letters or capitals.
 _MARKS = [*map(chr, range(0xE000, 0xF900))]
@@ -71,7 +71,7 @@ class ChatTemplate:
 
     @property
     def sha256(self) -> str:
-        return hashlib.sha256(self.source.encode()).hexdigest()
+        return hashlib.sha256(self.source.encode("utf-8", "surrogatepass")).hexdigest()
 
     def render(
         self, prompts: Sequence[Prompt], *, generation_prompt: bool, where: str

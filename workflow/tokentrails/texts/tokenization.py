@@ -142,7 +142,8 @@ class TokenizerFiles:
 def _default(templates: Any) -> str | None:
     """The chat template out of several, with names; those others are for tools and the like."""
     if isinstance(templates, list):
-        templates = {each["name"]: each["template"] for each in templates}.get("default")
+        named = [each for each in templates if isinstance(each, dict)]
+        templates = next((t.get("template") for t in named if t.get("name") == "default"), None)
     return templates if isinstance(templates, str) else None
 
 
