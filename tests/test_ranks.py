@@ -69,7 +69,7 @@ def assert_as_sorted(found, states, rows, own, k, **options):
 def blocks(request, monkeypatch):
     """Everything at once, and in tiles of a few states and rows."""
     if request.param == "blocks":
-        monkeypatch.setattr(module, "STATES_AT_ONCE", 15)
+        monkeypatch.setattr(module, "STATES_AT_ONCE", {"cpu": 15})
         monkeypatch.setattr(module, "TILE_BYTES", {"cpu": 4 * 4 * 10})
         monkeypatch.setattr(module, "ROWS_AT_ONCE", 10)
         monkeypatch.setattr(cosines, "PAIR_BYTES", {"cpu": 3 * 8 * WIDTH})

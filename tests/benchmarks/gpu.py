@@ -47,7 +47,7 @@ from tokentrails.network.architectures import Architecture
 from tokentrails.network.device import choose_device
 from tokentrails.network.extract import extract
 from tokentrails.network.load import load_model
-from tokentrails.vocabulary.ranks import closest
+from tokentrails.vocabulary.ranks import Matrix, closest_in
 
 ROOT = Path(__file__).resolve().parents[2]
 SMOLLM2 = {
@@ -167,6 +167,7 @@ def ranks(device: torch.device, sizes: dict[str, int], n: int) -> Iterator[dict[
     """Time ranks of some states, and of ten times as many, against the product alone."""
     torch.manual_seed(0)
     rows = torch.randn(sizes["vocab_size"], sizes["hidden_size"]).to(device)
+    matrix = Matrix(rows, torch.ones(len(rows), dtype=torch.bool, device=device))  # once a job
     for many in (n, 10 * n):
         own = torch.randint(len(rows), (many,)).to(device)
         states = rows[own] + 3 * torch.randn(many, rows.shape[1]).to(device)
@@ -178,7 +179,7 @@ def ranks(device: torch.device, sizes: dict[str, int], n: int) -> Iterator[dict[
             wait(device)
 
         def ranked(k: int, states=states, own=own) -> None:
-            closest(states, rows, own, k=k)
+            closest_in(states, matrix, own, k=k)
             wait(device)
 
         # A product into some columns of a room is slow: widths divide the vocabulary.

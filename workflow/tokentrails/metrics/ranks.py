@@ -22,7 +22,7 @@ from ..files.tables import describe
 from ..statistics.baseline import EMBEDDING, Baseline
 from ..statistics.similarity import z_scores
 from ..vocabulary.cosines import known_rows
-from ..vocabulary.ranks import STATES_AT_ONCE, Matrix, closest_in
+from ..vocabulary.ranks import Matrix, closest_in, states_at_once
 from .columns.frame import metric_table, target_keys
 from .identity import own_token_ids
 
@@ -225,7 +225,8 @@ def _ranked(
 ) -> Iterator[tuple[Layer, Ranked]]:
     """Each place with its ranks; of few states several at once, which reads the rows once."""
     n, source = len(own), iter(layers)
-    while places := list(islice(source, max(1, STATES_AT_ONCE // max(1, n)))):
+    at_once = max(1, states_at_once(vocabulary.rows.device) // max(1, n))
+    while places := list(islice(source, at_once)):
         m = len(places)
         states = np.concatenate([place.hidden for place in places])
         shifts = None if offsets is None else np.tile(offsets, (m, 1))

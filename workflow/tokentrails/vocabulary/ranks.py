@@ -17,11 +17,10 @@ from torch import Tensor
 from . import cosines
 from .cosines import directions, in_order, largest, pair_slices, refuse_non_finite, rounding, slices
 
-STATES_AT_ONCE = 2048
+STATES_AT_ONCE = {"cpu": 2048, "cuda": 16_384}  # a GPU has to be asked rarely
 # Most bytes of a tile of scores, and least rows in it: on a CPU it is looked at while in its cache,
-# and is larger for more threads, which wait for each other at every step. A GPU has to be asked
-# rarely.
-TILE_BYTES = {"cpu": 4 << 20, "cuda": 256 << 20}
+# and is larger for more threads, which wait for each other at every step.
+TILE_BYTES = {"cpu": 4 << 20, "cuda": 1 << 30}
 ROWS_AT_ONCE = 1024
 # Further rows whose exact cosine is looked at, in case rounding has changed their order.
 SPARE = 8
@@ -88,12 +87,17 @@ def closest_in(
     most = min(k, int(matrix.valid.sum()))
     parts = [
         _closest(states[part], own[part], matrix, most)
-        for part in slices(len(states), STATES_AT_ONCE)
+        for part in slices(len(states), states_at_once(states.device))
     ]
     if not parts:
         none = torch.empty(0, dtype=torch.int64, device=states.device)
         parts = [Closest(none.double(), none, none[:, None], none[:, None].double())]
     return Closest(*map(torch.cat, zip(*parts, strict=True)))
+
+
+def states_at_once(device: torch.device) -> int:
+    """Most states that are ranked together."""
+    return STATES_AT_ONCE.get(device.type, STATES_AT_ONCE["cpu"])
 
 
 class Matrix:
