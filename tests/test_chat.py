@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from config_files import refused, written
@@ -277,6 +278,15 @@ def test_the_hash_is_of_messages_and_of_the_format(here):
 def test_what_makes_no_chat_is_refused(here, prompt, more, keys, parts):
     with refused(*parts):
         load_experiment("e", entry(prompt, more, keys))
+
+
+def test_rows_of_a_table_are_messages_of_a_user(here):
+    Path("t.csv").write_text("text,word\nThey lead.,lead\n", encoding="utf-8")
+    given = {"file": written({"table": {"file": "t.csv", "text": "text", "word": "word"}})}
+    prompts = (target("They lead.", word="lead"),)
+    made, plain = (load_experiment("e", given | keys, prompts=prompts) for keys in (ON, {}))
+    assert made.prompts[0].chat == (Message("user", "They lead."),)
+    assert made.hash != plain.hash
 
 
 @pytest.mark.parametrize(

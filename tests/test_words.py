@@ -520,7 +520,12 @@ def test_the_frequent_words_can_be_read_back(tmp_path):
 def test_tokens_of_words_are_made_from_the_command_line(tmp_path):
     folder = wf.checkout(tmp_path / "run")
     tiny.save("gpt_neox", folder / "models/neox/step0")
+    template = "{% for m in messages %}[{{ m.role }}] {{ m.content }} {% endfor %}"
+    (folder / "models/neox/step0/chat_template.jinja").write_text(template)
     shutil.copytree(folder / "models/neox/step0", folder / "models/neox/step1")
+    chat = [{"role": "system", "content": "lead"}, {"role": "user", "content": "We lead"}]
+    marked = {"label": "a", "prompt": [chat[0], chat[1] | {"word": "lead"}]}
+    wf.write_yaml(folder / "chats.yaml", {"prompts": [marked]})
     few = {"top": 400, "n_tokens": [2, 3], "per_group": 5}
     own = {"list": "own.txt", "n_tokens": [2, 3], "per_group": 3}
     (folder / "own.txt").write_text("\n".join(LIST) + "\n", encoding="utf-8")
@@ -536,14 +541,16 @@ def test_tokens_of_words_are_made_from_the_command_line(tmp_path):
         folder / "config/config.yaml",
         {
             "models": {"neox": {"source": "path:models/neox", "checkpoints": ["step0", "step1"]}},
-            "experiments": files | {"published": {"file": "published.json"}},
+            "experiments": files
+            | {"published": {"file": "published.json"}}
+            | {"chats": {"file": "chats.yaml", "chat_template": True}},
             "baseline": {"enabled": False},
         },
     )
-    names = ("words", "moved", "published", "mined")
+    names = ("words", "moved", "published", "mined", "chats")
     targets = [f"results/tokens/neox/{name}.parquet" for name in names]
     wf.run(folder, *targets)
-    words, moved, *natural = (pq.read_table(folder / target) for target in targets)
+    words, moved, *natural, chats = (pq.read_table(folder / target) for target in targets)
     listed = (folder / "resources/words/wordfreq.txt").read_text(encoding="utf-8").splitlines()
     assert len(listed) == 100_000
     assert words.num_rows == 10
@@ -566,6 +573,9 @@ def test_tokens_of_words_are_made_from_the_command_line(tmp_path):
     about = {k.decode(): v.decode() for k, v in natural[1].schema.metadata.items()}
     content = (folder / "own text.txt").read_bytes()
     assert about["text_sha256"] == hashlib.sha256(content).hexdigest()
+    about = {k.decode(): v.decode() for k, v in chats.schema.metadata.items()}
+    assert about["chat_template_sha256"] == hashlib.sha256(template.encode()).hexdigest()
+    assert chats["text"].to_pylist() == ["[system] lead [user] We lead "]
     log = (folder / "results/logs/tokens/neox/words.log").read_text()
     assert "n_tokens 2: " in log and "left out" in log
 
@@ -577,3 +587,7 @@ def test_tokens_of_words_are_made_from_the_command_line(tmp_path):
         file.write("He said that boats sink.\n")
     stale = {wf.Job("tokens", f"neox/{name}") for name in ("moved", "mined")}
     assert wf.jobs_to_run(folder, *targets) == stale
+    (kept,) = (folder / "resources/models/neox").glob("*/tokenizer_config.json")
+    kept.write_text(kept.read_text().replace("[{{", "<{{"))
+    every = {wf.Job("tokens", f"neox/{name}") for name in names}
+    assert wf.jobs_to_run(folder, *targets) == every

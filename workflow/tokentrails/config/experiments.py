@@ -118,7 +118,7 @@ def _refuse_unused(
             "remove 'special_tokens'; {bos} in the template or the contexts puts a BOS in front.",
         ),
         "chat_template": (
-            bool(content.prompts),
+            bool(content.prompts or content.table),
             f"the file {file} has {content.kind}, and what a chat template takes are prompts",
             "remove 'chat_template', or write the texts as prompts.",
         ),
