@@ -6,6 +6,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from typing import Literal
 
@@ -69,9 +70,12 @@ def find_words(text: str, word: str) -> list[tuple[int, int]]:
     found anywhere there. An accent may be a character of its own in one and not in the other. A
     space in front is required where `word` has one.
     """
-    wanted = [_composed(character) for character in _CHARACTER.findall(word.strip())]
-    places = [match.span() for match in _CHARACTER.finditer(text)]
-    characters = [_composed(text[slice(*place)]) for place in places]
+    _, wanted = _characters(word.strip())
+    places, characters = _characters(text)
+    n = len(wanted)
+    firsts = [i for i in range(len(places) - n + 1) if characters[i : i + n] == wanted]
+    if not firsts:
+        return []
     spaced = [place for place in words_in(text) if _HAS_SPACES.match(text, place[0])]
     inner = {place for start, end in spaced for place in range(start + 1, end)}
 
@@ -80,16 +84,23 @@ def find_words(text: str, word: str) -> list[tuple[int, int]]:
         return is_between_words and (outside.isspace() or not space.isspace())
 
     found: list[tuple[int, int]] = []
-    for first in range(len(places) - len(wanted) + 1):
-        start, end = places[first][0], places[first + len(wanted) - 1][1]
+    for first in firsts:
+        start, end = places[first][0], places[first + n - 1][1]
         if (
-            characters[first : first + len(wanted)] == wanted
-            and is_border(start, wanted[0], text[start - 1 : start], word[0])
+            is_border(start, wanted[0], text[start - 1 : start], word[0])
             and is_border(end, wanted[-1], text[end : end + 1], word[-1])
             and (not found or start >= found[-1][1])
         ):
             found.append((start, end))
     return found
+
+
+def _characters(text: str) -> tuple[Sequence[tuple[int, int]], list[str]]:
+    """The characters of a text as a reader sees them: where they are, and with accents composed."""
+    if text.isascii() and "\r" not in text:
+        return list(pairwise(range(len(text) + 1))), list(text)
+    places = [match.span() for match in _CHARACTER.finditer(text)]
+    return places, [_composed(text[slice(*place)]) for place in places]
 
 
 def span_of(text: str, offsets: Offsets, start: int, end: int) -> Span:
@@ -131,7 +142,8 @@ def span_of(text: str, offsets: Offsets, start: int, end: int) -> Span:
     return Span(first, last)
 
 
-def words_in(text: str) -> Iterator[tuple[int, int]]:
+@lru_cache(maxsize=8)  # of one text they are asked for several times
+def words_in(text: str) -> Sequence[tuple[int, int]]:
     """Character ranges of the words of a text, one after the other.
 
     A word is a run of letters and digits, each with the accents, vowel signs, points and unseen
@@ -140,11 +152,13 @@ def words_in(text: str) -> Iterator[tuple[int, int]]:
     ``'m`` at its end are words of their own, ``n't`` is not. So is each run of letters of scripts
     without spaces, of punctuation marks, and of other signs.
     """
+    found: list[tuple[int, int]] = []
     for match in _WORD.finditer(text):
         start, end = match.span()
         clitics = CLITICS.search(text, start, end)
         rest = range(clitics.start(), end) if clitics else ()
-        yield from pairwise([start, *(i for i in rest if text[i] in _APOSTROPHES), end])
+        found += pairwise([start, *(i for i in rest if text[i] in _APOSTROPHES), end])
+    return tuple(found)
 
 
 def words_and_parts(text: str, offsets: Offsets) -> list[tuple[str, WordPart | None]]:
