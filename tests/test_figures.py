@@ -227,6 +227,30 @@ def test_mean_lines_are_means_and_texts_are_drawn_under_them():
         assert row["cosine"] == pytest.approx(mean, abs=1e-6)
 
 
+def test_of_many_words_the_first_are_drawn_behind_the_means_over_all():
+    identity, context, table = tables({f"w{i}": ["a", "b"] for i in range(30)}, texts=2)
+    rows = [
+        (measure, None, site, layer, 0.5 + i / 10, 0.4, 0.7)
+        for i, measure in enumerate(("identity", "context_between", "context_within"))
+        for site, layer in identity.select("site", "layer").unique().rows()
+    ] + [("identity", "w0", "resid", 1, 0.1, 0.0, 0.2)]
+    names = ("measure", "word", "site", "layer", "mean", "ci_low", "ci_high")
+    curves = pl.DataFrame(rows, [*names], orient="row").with_columns(
+        pl.col("layer").cast(pl.Int32),
+        pl.lit("cosine").alias("similarity"),
+        pl.lit(None, pl.String).alias("series"),
+        *(pl.lit(identity[name][0]).alias(name) for name in ("model", "checkpoint")),
+    )
+    chart = identity_context(identity, context, curves, **BAND)
+    titles = [panel["title"]["text"] for panel in specification(chart)["concat"]]
+    assert titles == ["all words", *(f"w{i}" for i in range(23))]
+    overall, *_ = panels(chart).values()
+    drawn = {(row["series"], row["cosine"]) for row in line_points(overall, width=2.2)}
+    assert drawn == {("identity", 0.5), ("between senses", 0.6), ("within senses", 0.7)}
+    assert "the mean over 30 words" in " ".join(written(chart))
+    assert "The first 24 of 30 words." in " ".join(written(summary(table, title="t")))
+
+
 def test_without_senses_every_label_is_a_line_and_context_is_over_all_pairs():
     identity, context, _ = tables(TWO, texts=2)
     none = pl.lit(None, pl.String)

@@ -8,7 +8,13 @@ import altair as alt
 import polars as pl
 
 from ..statistics.forms import SOUND
-from .pieces.curves import context_curves, control_curves, identity_curves, intervals
+from .pieces.curves import (
+    context_curves,
+    control_curves,
+    identity_curves,
+    intervals,
+    over_all_words,
+)
 from .pieces.forms import SUFFIXES, VALUES
 from .pieces.lines import FRACTIONS, Frame, edges, layer_ticks, linear_x
 from .pieces.notes import band_note, control_notes, form_notes
@@ -19,6 +25,7 @@ from .pieces.theme import LINE_HEIGHT, colour, figure, message, nothing_to_show
 
 _COLUMNS = 3
 _WORDS_SHOWN = 8
+_PANELS = 24
 _NORM, _BEYOND = 1.05, 1.09  # where the final norm and the labels stand, as shares of the layers
 
 
@@ -35,15 +42,30 @@ def identity_context(
 
     `identity`, `context` and `curves` are metric tables of one model and checkpoint; `context` may
     be None or empty. Bands are the intervals in `curves`. `control` holds the tables identity of
-    the same with random weights, of all draws.
+    the same with random weights, of all draws. More than 24 words have one panel of their means,
+    and the first of them one each.
     """
     if identity.select("model", "checkpoint").n_unique() > 1:
         raise ValueError("identity_context draws one model and checkpoint; filter the table first.")
+    every_word = in_order(identity.drop_nulls("cosine")["word"])
+    overall = None
+    if len(every_word) > _PANELS and curves is not None:
+        overall = over_all_words(curves, len(every_word))
+        shown = pl.col("word").is_in(every_word[: _PANELS - 1])
+        identity = identity.filter(shown)
+        context = None if context is None else context.filter(shown)
+        control = None if control is None else control.filter(shown)
     means, texts = identity_curves(identity, curves)
     if means.is_empty():
         return nothing_to_show(title)
     means = _together(means, context_curves(context, curves))
     notes = _notes(means, texts, confidence)
+    if overall is not None:
+        means = pl.concat([overall.select(means.columns), means])
+        notes.append(
+            f"All words: the mean over {len(every_word):,} words, with the interval over words; "
+            f"the other panels are the first {_PANELS - 1} of them."
+        )
     if control is not None:
         means = _together(means, control_curves(control, means["run"][0]))
         notes += control_notes(control)

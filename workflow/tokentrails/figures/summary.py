@@ -10,6 +10,7 @@ from .pieces.points import in_order, readable_words
 from .pieces.theme import GREY, GRID, PALETTE, SHADE, figure, nothing_to_show, sized
 
 _MOST_LABELS = 40
+_MOST_WORDS = 24
 _MEASURES = {
     "half_life_layer": "half-life: identity falls below the threshold",
     "context_dominance_layer": "context dominance: context similarity falls below identity",
@@ -24,12 +25,15 @@ def summary(summary: pl.DataFrame, *, title: str) -> alt.TopLevelMixin:
 
     `summary` is the metric table of one model and checkpoint. A layer never reached stands in a
     column of its own. More than 40 labels are drawn by word and sense: the median over texts,
-    where a text that never gets there counts as later than every layer, and the range of the rest.
+    where a text that never gets there counts as later than every layer, and the range of the rest;
+    of more than 24 words the first.
     """
     if summary.is_empty():
         return nothing_to_show(title)
     many = summary["label"].n_unique() > _MOST_LABELS
     name = pl.coalesce("sense", pl.lit("all texts")) if many else pl.col("label")
+    words = in_order(summary["word"])
+    summary = summary.filter(pl.col("word").is_in(words[:_MOST_WORDS]))
     table = summary.with_columns(name=name)
     rows = _rows(table)
     marks = _marks(
@@ -47,6 +51,8 @@ def summary(summary: pl.DataFrame, *, title: str) -> alt.TopLevelMixin:
         notes.append(
             "Mark: median over texts. Bar: their range. Number: texts that never get there."
         )
+    if len(words) > _MOST_WORDS:
+        notes.append(f"The first {_MOST_WORDS} of {len(words):,} words.")
     return figure(chart, title=title, notes=notes, width=_WIDTH + 260)
 
 

@@ -121,6 +121,29 @@ def context_curves(
     )
 
 
+def over_all_words(curves: pl.DataFrame, n_words: int) -> pl.DataFrame:
+    """The means over words of the table `curves`, as those of a word that is called all words."""
+    rows = runs(curves.filter(pl.col("word").is_null(), similarity="cosine"))
+    style = mapped("measure", _INTERVALS)
+    tints = {"identity": colour(0), "within": GREY}
+    return rows.select(
+        "run",
+        "site",
+        "layer",
+        word=pl.lit("all words"),
+        style=style,
+        line=pl.lit(1, pl.UInt32),
+        series=style.replace({"identity": "identity", **_CONTEXT_LABELS}),
+        colour=style.replace_strict(tints, default=INK),
+        cosine=exact("mean").round(6),
+        low=exact("ci_low"),
+        high=exact("ci_high"),
+        sense=pl.lit(""),
+        label=pl.lit(f"mean of {n_words} words"),
+        text=pl.lit(""),
+    ).filter(pl.col("cosine").is_not_null(), pl.col("site").is_in([LINE, AFTER_NORM]))
+
+
 def control_curves(control: pl.DataFrame, run: str) -> pl.DataFrame:
     """A line per word: the mean over texts and draws, with the range of the draws.
 
