@@ -27,7 +27,9 @@ from tokentrails.files.yaml_file import YamlFile
 from tokentrails.models.fit import complete, refuse_misfit
 from tokentrails.models.source import file_name
 from tokentrails.network.weights import Weights
+from tokentrails.settings import TextTable
 from tokentrails.texts.spans import NotAligned, find_words, span_of, words_in
+from tokentrails.texts.table import prompts_of, prompts_table, read_prompts
 from tokentrails.texts.tokenization import TokenizerFiles, tokenize
 
 # The same inputs on every machine; a hang ends the test run instead of a single example.
@@ -275,6 +277,34 @@ def test_a_cell_of_a_table(cells):
     for cell, out in zip(cells, shown["text"], strict=True):
         assert out in (cell, f"'{cell}")
         assert not out.startswith(tuple("=+-@＝＋－＠\t\r\n"))
+
+
+CELLS = ['"', ",", "\t", "\n", "\r", "lead", " ", "a lead", "2", "2-3", "9" * 30, "é", "\0", "²"]
+CELLS += [
+    "{",
+    '{"t": "a lead", "w": "lead"}',
+    '{"t": "\\ud800", "w": "lead"}',
+    '{"t": 1e999}',
+    "[]",
+]
+
+
+@fuzz
+@given(
+    st.lists(st.sampled_from(CELLS), max_size=12).map("".join),
+    st.sampled_from(["csv", "tsv", "jsonl"]),
+    st.sampled_from([{"word": ("w",)}, {"start": ("s",), "unit": "words"}, {"label": "w"}]),
+    st.sampled_from([None, True, False]),
+)
+@example('{"t": "\\ud800", "w": "lead"}', "jsonl", {}, None)
+def test_rows_of_a_table(body, suffix, keys, quotes):
+    delimiter = "\t" if suffix == "tsv" else ","
+    header = "" if suffix == "jsonl" else delimiter.join("tws") + "\n"
+    Path(f"x.{suffix}").write_text(header + body, newline="")
+    table = TextTable(f"x.{suffix}", ("t",), quotes=quotes, most_skipped=1, **keys)
+    with right_or_refused():
+        prompts, lines, _ = read_prompts(table)
+        assert prompts_of(prompts_table(prompts, lines, table)) == prompts
 
 
 @pytest.fixture(scope="module")

@@ -321,6 +321,8 @@ def _value(cells: Row, name: str) -> Any:
     """A cell that may be a text, a number, true, false or None, which empty ones are."""
     value = cells[name]
     match value:
+        case str() if re.search("[\ud800-\udfff]", value):
+            raise Wrong(f"{name!r} has half a character, a single surrogate")
         case str():
             return value if value.strip() else None
         case float() if not math.isfinite(value):
