@@ -28,12 +28,13 @@ leases.SECONDS_BETWEEN_LOOKS = 0.01
 logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
 folder, record = Path(sys.argv[1]), Path(sys.argv[2])
 """
-HOLD = BEGIN + "held = leases.lease(sys.argv[3:], folder); print(held.index, flush=True)\n"
+HOLD = BEGIN + "held = leases.lease(sys.argv[3:], folder); print(*held.indices, flush=True)\n"
+TWO = HOLD.replace("folder)", "folder, n=2)")
 UNTIL_TOLD = HOLD + "sys.stdin.read()\n"
 FOR_A_MOMENT = (
     HOLD
     + """
-name, start = sys.argv[3 + held.index], time.monotonic_ns()
+name, start = sys.argv[3 + held.indices[0]], time.monotonic_ns()
 time.sleep(0.1)
 (record / f"{start}").write_text(f"{name} {start} {time.monotonic_ns()}")
 """
@@ -99,7 +100,7 @@ def test_a_process_says_whom_it_waits_for_and_goes_on_when_they_end(start):
     assert sorted(p.stdout.readline() for p in (first, second)) == ["0\n", "1\n"]
     third = start(HOLD, "a", "b")
     message = third.stdout.readline()
-    assert "all 2 GPUs are taken" in message and "waiting" in message
+    assert "2 of 2 GPUs are taken" in message and "waiting" in message
     assert f" {first.pid}" in message and f" {second.pid}" in message
     second.communicate()
     assert third.stdout.readline() in ("0\n", "1\n")
@@ -138,6 +139,28 @@ def test_other_gpus_are_free(start):
     assert holder.stdout.readline() == "0\n"
     assert start(UNTIL_TOLD, "a", "b").stdout.readline() == "1\n"
     assert start(UNTIL_TOLD, "c").stdout.readline() == "0\n"
+
+
+def test_several_are_taken_together_or_none(start, tmp_path):
+    """Who waits for two of three holds none, so that another one still gets its own."""
+    folder = tmp_path / "locks"
+    one = lease(["a", "b", "c"], folder, n=2)
+    assert one.indices == (0, 1)
+    second = start(TWO, "a", "b", "c")
+    message = second.stdout.readline()
+    assert "2 of 3 GPUs are taken" in message and "waiting for 2" in message
+    assert lease(["a", "b", "c"], folder).indices == (2,)
+    one.files[0].close()
+    other = lease(["a", "b", "c"], folder)
+    assert other.indices == (0,)
+    one.files[1].close()
+    other.files[0].close()
+    assert second.stdout.readline() == "0 1\n"
+
+
+def test_more_gpus_than_there_are_is_an_error(tmp_path):
+    with pytest.raises(TokentrailsError, match=r"device_map\.gpus: 3 GPUs .* there are 2\nHint"):
+        lease(["a", "b"], tmp_path, n=3)
 
 
 def test_every_job_of_a_user_looks_into_one_folder(monkeypatch, tmp_path):
@@ -185,9 +208,9 @@ def gpus(monkeypatch, tmp_path):
         monkeypatch.setattr(torch.cuda, name, stand_in)
     monkeypatch.setattr(leases, "folder_of_locks", lambda: tmp_path / "locks")
     monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # is set; put back afterwards
-    module._own_gpu.cache_clear()
+    module._own_gpus.cache_clear()
     yield tmp_path / "locks"
-    module._own_gpu.cache_clear()
+    module._own_gpus.cache_clear()
     torch.set_deterministic_debug_mode("default")
     torch.utils.deterministic.fill_uninitialized_memory = True
 
@@ -196,14 +219,14 @@ def test_a_process_keeps_its_gpu(gpus):
     assert choose_device("auto") == torch.device("cuda", 0)
     assert choose_device("cuda") == choose_device("auto") == torch.device("cuda", 0)
     assert [lock.name for lock in gpus.iterdir()] == ["a.lock"]
-    assert lease(["a", "b"], gpus).index == 1
+    assert lease(["a", "b"], gpus).indices == (1,)
 
 
 def test_cuda_is_set_to_the_gpu_that_is_free(gpus, monkeypatch):
     taken, chosen = lease(["a"], gpus), []
     monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
     assert choose_device("auto") == torch.device("cuda", 1)
-    assert chosen == [1] and not taken.file.closed
+    assert chosen == [1] and not taken.files[0].closed
 
 
 def test_gpus_are_asked_for_the_same_bits_again(gpus):

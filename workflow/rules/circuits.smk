@@ -23,7 +23,7 @@ rule head_tables:
         **gpu_needs("head_tables"),
     params:
         circuits=experiment_setting("circuits", "head_settings"),
-        device=CONFIG.extract["device"],
+        **DEVICES,
         code=fingerprint("heads"),
     message:
         "Reading the heads of {wildcards.model} ({wildcards.checkpoint}) on {wildcards.experiment} as words"
@@ -47,7 +47,7 @@ rule activations:
         **gpu_needs("activations"),
     params:
         circuits=experiment_setting("circuits", "activation_settings"),
-        device=CONFIG.extract["device"],
+        **DEVICES,
         code=fingerprint("activations"),
     message:
         "Watching the neurons of {wildcards.model} ({wildcards.checkpoint}) on {wildcards.experiment}"
@@ -71,7 +71,7 @@ rule neuron_table:
         **gpu_needs("neuron_table"),
     params:
         listing=lambda wildcards: CONFIG.neuron_settings(wildcards.model),
-        device=CONFIG.extract["device"],
+        **DEVICES,
         code=fingerprint("neurons"),
     message:
         "Reading the neurons of {wildcards.model} ({wildcards.checkpoint}) as words"
@@ -96,7 +96,7 @@ rule evolution_tables:
     params:
         top=experiment_setting("circuits", "top"),
         whole_words=experiment_setting("circuits", "whole_words"),
-        device=CONFIG.extract["device"],
+        **DEVICES,
         code=fingerprint("evolution"),
     message:
         "Reading the stream of {wildcards.model} ({wildcards.checkpoint}) on {wildcards.experiment} as words"
@@ -136,7 +136,7 @@ rule attribution_tables:
     resources:
         **gpu_needs("attribution_tables"),
     params:
-        device=CONFIG.extract["device"],
+        **DEVICES,
         code=fingerprint("attribution"),
     message:
         "Attributing the change of identity in {wildcards.model} ({wildcards.checkpoint}) on {wildcards.experiment}"
@@ -182,7 +182,7 @@ rule ablation_table:
     params:
         ablate=experiment_setting("circuits", "ablate"),
         statistics=CONFIG.statistics,
-        device=CONFIG.extract["device"],
+        **DEVICES,
         code=fingerprint("ablation"),
     message:
         "Setting heads and MLPs of {wildcards.model} ({wildcards.checkpoint}) on {wildcards.experiment} to their means"

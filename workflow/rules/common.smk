@@ -39,6 +39,9 @@ except TokentrailsError as error:
 
 CATALOGUE = CONFIG.catalogue
 TARGETS = Targets(CONFIG)
+# Where a model runs, and how many GPUs a job takes for it.
+DEVICES = {name: CONFIG.extract[name] for name in ("device", "device_map")}
+GPUS = 0 if DEVICES["device"] == "cpu" else (DEVICES["device_map"] or {"gpus": 1})["gpus"]
 
 
 def any_of(names):
@@ -515,8 +518,8 @@ def get_size(wildcards, input):
     return SIZES[wildcards.model]
 
 
-def gpu_needs(rule):
-    """Resources of a job that runs a model: one GPU, memory and minutes, doubled at each retry.
+def gpu_needs(rule, gpus=None):
+    """Resources of a job that runs a model: GPUs, memory and minutes, doubled at each retry.
 
     Unknown (to be determined) until the weights are there. The formulas are those of
     tokentrails/running/cost.py.
@@ -531,7 +534,7 @@ def gpu_needs(rule):
         return minutes(*work(rule, experiment, size, CONFIG.extract["store"]), attempt)
 
     return {
-        "gpu": 0 if CONFIG.extract["device"] == "cpu" else 1,
+        "gpu": GPUS if gpus is None else gpus,
         "mem_mb": mem_mb,
         "runtime": runtime,
         "passing_weights": get_passing,

@@ -22,6 +22,7 @@ rule hidden_states:
     params:
         sites=experiment_setting("sites"),
         pooling=experiment_setting("pooling"),
+        **DEVICES,
         extract=CONFIG.extract,
         code=fingerprint("hidden_states"),
     message:

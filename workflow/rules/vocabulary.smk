@@ -24,7 +24,7 @@ rule ranks:
         "../../envs/torch.yaml"
     threads: get_threads
     resources:
-        **gpu_needs("ranks"),
+        **gpu_needs("ranks", gpus=min(GPUS, 1)),
     params:
         ranks=experiment_setting("ranks", "table_settings"),
         groups=experiment_setting("group_columns"),
@@ -71,7 +71,7 @@ rule own_token_table:
     resources:
         **gpu_needs("own_token_table"),
     params:
-        device=CONFIG.extract["device"],
+        **DEVICES,
         lenses=lambda wildcards: [(lens.name, lens.kind) for lens in get_lenses(wildcards)],
         code=fingerprint("own_token"),
     message:
@@ -100,7 +100,7 @@ rule lens:
         file=lambda wildcards: get_model(wildcards).lens_texts.file,
         hash=lambda wildcards: get_model(wildcards).lens_texts.hash,
         seed=CONFIG.statistics["seed"],
-        device=CONFIG.extract["device"],
+        **DEVICES,
         code=fingerprint("lens"),
     message:
         "Fitting a lens of {wildcards.model} ({wildcards.checkpoint})"
@@ -163,7 +163,7 @@ rule splits_table:
         "../../envs/torch.yaml"
     threads: get_threads
     resources:
-        **gpu_needs("splits_table"),
+        **gpu_needs("splits_table", gpus=min(GPUS, 1)),
     params:
         device=CONFIG.extract["device"],
         statistics=CONFIG.statistics,
@@ -189,7 +189,7 @@ rule decodability_tables:
         "../../envs/torch.yaml"
     threads: get_threads
     resources:
-        **gpu_needs("decodability_tables"),
+        **gpu_needs("decodability_tables", gpus=min(GPUS, 1)),
     params:
         device=CONFIG.extract["device"],
         statistics=CONFIG.statistics,

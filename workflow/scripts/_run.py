@@ -12,20 +12,25 @@ from _torch import prepare_torch, quiet_transformers
 from tokentrails.files.tables import provenance_of, read_table
 from tokentrails.models.checkpoints import refuse_beyond, refuse_other_tokenizer
 from tokentrails.network.checkpoint import Checkpoint
-from tokentrails.network.device import choose_device, seconds_of
+from tokentrails.network.device import choose_devices, seconds_of
+from tokentrails.network.spread import MostBytes, most_bytes
 
 
 class Run(NamedTuple):
-    """A checkpoint, the device that it runs on, and the tokens of an experiment, if it has any."""
+    """A checkpoint, where it runs, and the tokens of an experiment, if it has any.
+
+    Its weights lie on the device, or are spread, each device with so many bytes at most.
+    """
 
     checkpoint: Checkpoint
     device: torch.device
+    spread: MostBytes | None
     tokens: pa.Table | None
     provenance: dict
 
 
-def prepare_run(snakemake, device):
-    """Set torch up, read the inputs, and take a device."""
+def prepare_run(snakemake):
+    """Set torch up, read the inputs, and take a device, or several."""
     prepare_torch(snakemake)
     quiet_transformers()
     checkpoint = Checkpoint(Path(snakemake.input.weights).parent)
@@ -35,8 +40,14 @@ def prepare_run(snakemake, device):
         refuse_other_tokenizer(provenance_of(tokens), checkpoint.facts)
         refuse_beyond(tokens, checkpoint.facts)
         provenance = provenance_of(tokens) | provenance
-    device = choose_device(device)  # the last thing that may fail, or wait
-    return Run(checkpoint, device, tokens, provenance | {"device": device.type})
+    device, spread = snakemake.params.device, snakemake.params.device_map
+    # The last thing that may fail, or wait.
+    devices = choose_devices(device, 1 if spread is None else spread["gpus"])
+    most, where = None, devices[0].type
+    if spread is not None:
+        most = most_bytes(devices, spread.get("gpu_mb"), spread.get("cpu_mb"))
+        where = f"{where} x {len(devices)}, spread"
+    return Run(checkpoint, devices[0], most, tokens, provenance | {"device": where})
 
 
 def announce(operations, run, hint):

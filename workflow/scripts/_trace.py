@@ -8,5 +8,5 @@ from tokentrails.network.trace import trace
 
 def load_tracer(run):
     """A function that traces a text's token ids, and the parts of the model that does."""
-    model, architecture, parts = load_parts(run.checkpoint.folder, run.device)
+    model, architecture, parts = load_parts(run.checkpoint.folder, run.device, run.spread)
     return partial(trace, model, architecture), parts

@@ -16,9 +16,9 @@ with job(snakemake, "torch"):
     statistics = Statistics.from_config(params.statistics)
     by_layer = read_frame(snakemake.input.by_layer)
     choices = choose(by_layer, params.ablate, statistics.bootstrap.seed)
-    run = prepare_run(snakemake, params.device)
+    run = prepare_run(snakemake)
     folder = run.checkpoint.folder
-    model, architecture, parts = load_parts(folder, run.device)
+    model, architecture, parts = load_parts(folder, run.device, run.spread)
     entries = TokenizerFiles.load(folder).entries(len(parts.embedding))
     announce(operations(run.tokens, choices, parts), run, "circuits.ablate takes fewer heads")
     table = attribution_causal(

@@ -12,7 +12,7 @@ with job(snakemake, "torch"):
     from tokentrails.texts.whole import whole_texts
 
     output, options = snakemake.output, snakemake.params.circuits
-    run = prepare_run(snakemake, snakemake.params.device)
+    run = prepare_run(snakemake)
     trace, parts = load_tracer(run)
     where = f"experiments.{snakemake.wildcards.experiment}.circuits, model {run.checkpoint.name}"
     activations = ActivationTables(

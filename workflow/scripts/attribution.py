@@ -11,7 +11,7 @@ with job(snakemake, "torch"):
     from tokentrails.texts.whole import whole_texts
 
     output = snakemake.output
-    run = prepare_run(snakemake, snakemake.params.device)
+    run = prepare_run(snakemake)
     by_part, of_cosine, sums = attribution(
         whole_texts(run.tokens),
         *load_tracer(run),

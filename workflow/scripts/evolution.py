@@ -16,9 +16,9 @@ with job(snakemake, "torch"):
     from tokentrails.vocabulary.spaces import Spaces
 
     output, params = snakemake.output, snakemake.params
-    run = prepare_run(snakemake, params.device)
+    run = prepare_run(snakemake)
     folder, name = run.checkpoint.folder, run.checkpoint.name
-    model, architecture = load_language_model(folder, run.device, name=name)
+    model, architecture = load_language_model(folder, run.device, name=name, spread=run.spread)
     parts = Parts.from_model(model.base_model, folder)
     files = TokenizerFiles.load(folder)
     names = files.entries(len(parts.embedding))

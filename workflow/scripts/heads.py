@@ -14,7 +14,7 @@ with job(snakemake, "torch"):
     from tokentrails.vocabulary.spaces import Spaces
 
     output, options = snakemake.output, snakemake.params.circuits
-    run = prepare_run(snakemake, snakemake.params.device)
+    run = prepare_run(snakemake)
     trace, parts = load_tracer(run)
     where = f"experiments.{snakemake.wildcards.experiment}.circuits, model {run.checkpoint.name}"
     names = TokenizerFiles.load(run.checkpoint.folder).entries(len(parts.embedding))

@@ -10,9 +10,9 @@ with job(snakemake, "torch"):
     from tokentrails.network.load import load_model
 
     settings, pooling = snakemake.params.extract, snakemake.params.pooling
-    run = prepare_run(snakemake, settings["device"])
+    run = prepare_run(snakemake)
     checkpoint = run.checkpoint
-    model, architecture = load_model(checkpoint.folder, run.device, settings["dtype"])
+    model, architecture = load_model(checkpoint.folder, run.device, settings["dtype"], run.spread)
     sites = [site for site in snakemake.params.sites if site in architecture.sites]
     with StatesWriter(
         snakemake.output[0],

@@ -19,7 +19,7 @@ with job(snakemake, "torch"):
     from tokentrails.training.lens import fit_lens, refuse_few
 
     params, path = snakemake.params, Path(snakemake.input.text[0])
-    run = prepare_run(snakemake, params.device)
+    run = prepare_run(snakemake)
     checkpoint, name = run.checkpoint, run.checkpoint.facts["model"]
     length = checkpoint.architecture.context_length(checkpoint.config)
     files = TokenizerFiles.load(checkpoint.folder)
@@ -28,7 +28,7 @@ with job(snakemake, "torch"):
     tokens, _ = tokenize(experiment, files, length, model=name)
     texts = whole_texts(tokens)
     refuse_few(texts, experiment)
-    model, architecture, parts = load_parts(checkpoint.folder, run.device)
+    model, architecture, parts = load_parts(checkpoint.folder, run.device, run.spread)
     readout = Readout(model, architecture, parts, files.entries(len(parts.embedding)))
     provenance = run.provenance | {"texts": params.file, "text_sha256": sha256_of(path)}
     lens, table = fit_lens(texts, readout, seed=params.seed, provenance=provenance)

@@ -13,8 +13,8 @@ with job(snakemake, "torch"):
     from tokentrails.vocabulary.spaces import Spaces
 
     options = snakemake.params.listing
-    run = prepare_run(snakemake, snakemake.params.device)
-    *_, parts = load_parts(run.checkpoint.folder, run.device)
+    run = prepare_run(snakemake)
+    *_, parts = load_parts(run.checkpoint.folder, run.device, run.spread)
     names = TokenizerFiles.load(run.checkpoint.folder).entries(len(parts.embedding))
     spaces = Spaces(parts, names, whole_words=options["whole_words"])
     where = f"circuits of an experiment, model {run.checkpoint.name}"

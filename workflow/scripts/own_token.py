@@ -14,13 +14,13 @@ with job(snakemake, "torch"):
     from tokentrails.network.parts import load_parts
     from tokentrails.texts.tokenization import TokenizerFiles
 
-    run = prepare_run(snakemake, snakemake.params.device)
+    run = prepare_run(snakemake)
     folder, provenance, lenses = run.checkpoint.folder, run.provenance, {}
     for (name, kind), file in zip(snakemake.params.lenses, snakemake.input.lenses, strict=True):
         path = Path(file)
         lenses[name] = AffineLens.read(path, kind, run.checkpoint.facts, run.device)
         provenance[f"lens_{name}"] = f"{kind}, sha256 {sha256_of(path)}"
-    model, architecture, parts = load_parts(folder, run.device)
+    model, architecture, parts = load_parts(folder, run.device, run.spread)
     entries = TokenizerFiles.load(folder).entries(len(parts.embedding))
     readout = Readout(model, architecture, parts, entries, lenses)
     table = own_token(run.tokens, readout, provenance=provenance)

@@ -14,6 +14,7 @@ from jaxtyping import Float, Float64
 from torch import Tensor, nn
 
 from .architectures import Architecture
+from .spread import device_of
 
 AT_ONCE = 4096
 """Most tokens that run together, those of a text once for each ablation."""
@@ -78,7 +79,8 @@ def mean_outputs(
         n += len(ids) * (length - 1)
     each = range(len(blocks))
     heads, mlp = (
-        torch.stack([sums[part, layer] / n for layer in each]) for part in ("heads", "mlp")
+        torch.stack([(sums[part, layer] / n).to(device_of(model)) for layer in each])
+        for part in ("heads", "mlp")
     )
     return heads.unflatten(1, (_n_heads(model, architecture), -1)), mlp
 
@@ -118,7 +120,8 @@ def ablated(
 
     def keep(rows: range, x: Tensor) -> None:
         intact = x[:1].expand(len(rows), -1, -1)
-        after.append(torch.stack([intact, x[rows.start : rows.stop]], dim=1).float())
+        pair = torch.stack([intact, x[rows.start : rows.stop]], dim=1)
+        after.append(pair.float().to(device_of(model)))
 
     first = 1
     with ExitStack() as hooks:
@@ -157,7 +160,7 @@ def _parts(block: nn.Module, architecture: Architecture) -> tuple[nn.Module, nn.
 def _run(model: nn.Module, ids: Sequence[Sequence[int]]) -> None:
     options = {"use_cache": False} if hasattr(model.config, "use_cache") else {}
     with torch.inference_mode():
-        model(input_ids=torch.tensor(ids, device=next(model.parameters()).device), **options)
+        model(input_ids=torch.tensor(ids, device=device_of(model)), **options)
 
 
 Change = Callable[[Tensor], Tensor | None]

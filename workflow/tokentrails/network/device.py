@@ -16,29 +16,35 @@ log = logging.getLogger(__name__)
 
 
 def choose_device(device: str) -> torch.device:
-    """The CPU, or a GPU that is this process's alone until it ends.
+    """The first of `choose_devices`."""
+    return choose_devices(device)[0]
 
-    Of several GPUs the first free one is taken; where none is free, this waits. From then on
+
+def choose_devices(device: str, n: int = 1) -> tuple[torch.device, ...]:
+    """The CPU, or GPUs that are this process's alone until it ends.
+
+    Of several GPUs the first free ones are taken; where too few are free, this waits. From then on
     float32 is multiplied as such, and a GPU gives the same bits for the same input.
 
     Parameters
     ----------
-    device: `cpu`, `cuda`, or `auto`: a GPU where there is one.
+    device: `cpu`, `cuda`, or `auto`: GPUs where there are any.
+    n: how many GPUs.
 
     Raises
     ------
-    TokentrailsError: if `cuda` is asked for and there is none.
+    TokentrailsError: if `cuda` is asked for and there is none, and for more GPUs than there are.
     """
     multiply_exactly()
     if device != "cpu" and torch.cuda.is_available():
-        return torch.device("cuda", _own_gpu().index)
+        return tuple(torch.device("cuda", index) for index in _own_gpus(n).indices)
     if device == "cuda":
         raise TokentrailsError(
             "device cuda was asked for, and there is none",
             where="extract.device",
             hint="use 'auto' or 'cpu', or run on a machine with a GPU.",
         )
-    return torch.device("cpu")
+    return (torch.device("cpu"),)
 
 
 def multiply_exactly() -> None:
@@ -53,16 +59,17 @@ def multiply_exactly() -> None:
 
 
 @cache  # a second lease in this process would wait for the first
-def _own_gpu() -> Lease:
-    """A GPU of those that CUDA shows this process, which CUDA_VISIBLE_DEVICES decides.
+def _own_gpus(n: int) -> Lease:
+    """GPUs of those that CUDA shows this process, which CUDA_VISIBLE_DEVICES decides.
 
     Their numbers mean other GPUs in other processes, so locks have the names of their UUIDs.
     """
     count = torch.cuda.device_count()
     uuids = [str(torch.cuda.get_device_properties(index).uuid) for index in range(count)]
-    taken = lease(uuids)
-    torch.cuda.set_device(taken.index)  # also for what does not say which GPU it means
-    log.info("running on GPU %d of %d, %s", taken.index, count, uuids[taken.index])
+    taken = lease(uuids, n=n)
+    torch.cuda.set_device(taken.indices[0])  # also for what does not say which GPU it means
+    for index in taken.indices:
+        log.info("running on GPU %d of %d, %s", index, count, uuids[index])
     repeat_exactly()
     return taken
 

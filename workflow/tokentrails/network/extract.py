@@ -16,6 +16,7 @@ from ..files.states import StatesWriter, refuse_non_finite
 from ..progress import progress_bar
 from .architectures import Architecture
 from .batches import Text, model_batches
+from .spread import device_of
 from .stream import StreamReader
 
 # Most bytes of a batch's stream on a CPU: what a block computes of more leaves the caches. That
@@ -59,7 +60,7 @@ def extract(
     ids = tokens["token_ids"].to_pylist()
     spans = zip(tokens["first"].to_pylist(), tokens["last"].to_pylist(), strict=True)
     positions = [target_positions(first, last, pooling) for first, last in spans]
-    on_cpu = next(model.parameters()).device.type == "cpu"
+    on_cpu = device_of(model).type == "cpu"
     if on_cpu:
         token_budget = min(token_budget, cpu_budget(writer.row_bytes // len(writer.places)))
     most_rows = max(1, STATES_BYTES // writer.row_bytes)
@@ -100,7 +101,7 @@ def run_batch(
     reader: StreamReader, batch: Sequence[Text], *, causal: bool
 ) -> tuple[np.ndarray, Callable[[], Float[np.ndarray, "places m d"]]]:
     """The table rows of a batch's targets, and what gives their pooled states at every place."""
-    device = next(reader.model.parameters()).device
+    device = device_of(reader.model)
     lengths = [len(text.token_ids) for text in batch]
     longest = max(lengths)
     # Right padding: learned positions then count from the text's own beginning. What is padded with

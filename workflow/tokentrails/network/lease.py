@@ -1,4 +1,4 @@
-"""One GPU for one process, on a machine where nobody hands them out."""
+"""GPUs for one process alone, on a machine where nobody hands them out."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ SECONDS_BETWEEN_LOOKS = 1.0
 
 @dataclass(frozen=True)
 class Lease:
-    """A GPU that is this process's alone.
+    """GPUs that are this process's alone.
 
     Attributes
     ----------
-    index: which of the names.
-    file: its lock; the GPU is free again when this is closed, or when the process has died.
+    indices: which of the names, ascending.
+    files: their locks; a GPU is free again when its own is closed, or when the process has died.
     """
 
-    index: int
-    file: IO[str]
+    indices: tuple[int, ...]
+    files: tuple[IO[str], ...]
 
 
 def folder_of_locks() -> Path:
@@ -42,39 +42,57 @@ def folder_of_locks() -> Path:
     return Path("/tmp") / f"tokentrails-gpus-{os.getuid()}"
 
 
-def lease(names: Sequence[str], folder: Path | None = None) -> Lease:
-    """Take the first GPU that is free; wait where none is.
+def lease(names: Sequence[str], folder: Path | None = None, *, n: int = 1) -> Lease:
+    """Take the first n GPUs that are free; wait where fewer are.
 
-    The kernel drops a lock when its process ends, however it ends.
+    Who waits holds none, so that no two wait for each other. The kernel drops a lock when its
+    process ends, however it ends.
 
     Parameters
     ----------
     names: of the GPUs to choose from, the same in all processes.
     folder: of the locks; by default that of `folder_of_locks`.
+    n: at most as many as there are names.
 
     Raises
     ------
-    TokentrailsError: if the folder is somebody else's, or there are no locks where it lies.
+    TokentrailsError: if there are fewer than n, the folder is somebody else's, or there are no
+        locks where it lies.
     """
+    if n > len(names):
+        raise TokentrailsError(
+            f"{n} GPUs were asked for, and there are {len(names)}",
+            where="extract.device_map.gpus",
+            hint="ask for fewer: what they cannot hold lies in the machine's memory.",
+        )
     folder = folder_of_locks() if folder is None else folder
     _own(folder)
     waiting = False
     while True:
+        free: dict[int, IO[str]] = {}
         holders = []
         for index, name in enumerate(names):
+            if len(free) == n:
+                break
             file = (folder / f"{name}.lock").open("a+", encoding="ascii")
-            if not lock(file):
-                with file:
-                    file.seek(0)
-                    holders.append(file.read().strip() or "?")
+            if lock(file):
+                free[index] = file
                 continue
-            file.truncate(0)
-            file.write(f"{os.getpid()}\n")  # for those who wait
-            file.flush()
-            return Lease(index, file)
+            with file:
+                file.seek(0)
+                holders.append(file.read().strip() or "?")
+        if len(free) == n:
+            for held in free.values():
+                held.truncate(0)
+                held.write(f"{os.getpid()}\n")  # for those who wait
+                held.flush()
+            return Lease(tuple(free), tuple(free.values()))
+        for held in free.values():
+            held.close()
         if not waiting:
             by = ", ".join(holders)
-            log.info("all %d GPUs are taken, by the processes %s; waiting for one", len(names), by)
+            text = "%d of %d GPUs are taken, by the processes %s; waiting for %d"
+            log.info(text, len(holders), len(names), by, n)
             waiting = True
         time.sleep(SECONDS_BETWEEN_LOOKS)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +15,22 @@ from ..errors import TokentrailsError, one_line
 from .architectures import Architecture, MaskedHead
 from .checkpoint import Checkpoint
 from .extract import is_out_of_memory
+from .spread import MostBytes, described, device_of
+
+log = logging.getLogger(__name__)
 
 
 def load_model(
-    folder: Path, device: torch.device, dtype: str = "float32"
+    folder: Path,
+    device: torch.device,
+    dtype: str = "float32",
+    spread: MostBytes | None = None,
 ) -> tuple[nn.Module, Architecture]:
     """The bare model of a checkpoint folder, without unembedding, ready to run.
+
+    Parameters
+    ----------
+    spread: where weights may lie; by default all on the device.
 
     Raises
     ------
@@ -27,14 +39,14 @@ def load_model(
     """
     architecture = Checkpoint(folder).architecture
     options = {"add_pooling_layer": False} if architecture.pooling else {}
-    model, bad = _load(AutoModel, folder, device, dtype, **options)
+    model, bad = _load(AutoModel, folder, device, dtype, spread, **options)
     _refuse_bad_tensors(bad, folder)
     _try(model, architecture, folder)
     return model, architecture
 
 
 def load_language_model(
-    folder: Path, device: torch.device, *, name: str
+    folder: Path, device: torch.device, *, name: str, spread: MostBytes | None = None
 ) -> tuple[nn.Module, Architecture]:
     """The model of a checkpoint folder with its unembedding, in float32.
 
@@ -51,7 +63,7 @@ def load_language_model(
     """
     architecture = Checkpoint(folder).architecture
     auto = language_model_class(architecture)
-    model, bad = _load(auto, folder, device, "float32")
+    model, bad = _load(auto, folder, device, "float32", spread)
     missing = [tensor for tensor in bad if not tensor.startswith(f"{model.base_model_prefix}.")]
     if missing and len(missing) == len(bad):
         head = "masked-token head" if auto is AutoModelForMaskedLM else "unembedding"
@@ -73,10 +85,20 @@ def language_model_class(architecture: Architecture) -> Any:
 
 
 def _load(
-    auto: Any, folder: Path, device: torch.device, dtype: str, **options: Any
+    auto: Any,
+    folder: Path,
+    device: torch.device,
+    dtype: str,
+    spread: MostBytes | None,
+    **options: Any,
 ) -> tuple[nn.Module, list[str]]:
     """A model as one of transformers' auto classes builds it, and the tensors that it lacks."""
     _ = Checkpoint(folder).weights  # refuses a file that is cut short
+    if spread is not None:
+        # Experts are stacked when they are loaded; on the disk they need a new file for that.
+        scratch = tempfile.TemporaryDirectory(prefix="tokentrails-")
+        options |= {"device_map": "auto", "max_memory": dict(spread)}
+        options |= {"offload_folder": scratch.name}
     try:
         model, loading = auto.from_pretrained(
             folder,
@@ -89,15 +111,19 @@ def _load(
             ignore_mismatched_sizes=True,  # they are refused, by name
             **options,
         )
-        model = model.eval().to(device)
+        model = model.eval() if spread else model.eval().to(device)
     except Exception as error:
         if not is_out_of_memory(error):
             raise _senseless(error, folder) from error
         raise TokentrailsError(
             f"the model does not fit in the memory of {device}",
             where=folder,
-            hint="use a larger machine, a smaller model, or extract.dtype: bfloat16.",
+            hint="use a larger machine, a smaller model, extract.dtype: bfloat16, or "
+            "extract.device_map.",
         ) from error
+    if spread:
+        model.scratch_folder = scratch  # is there as long as the model is
+        log.info("the model is spread: %s", described(model))
     bad = sorted(loading["missing_keys"]) + sorted(map(str, loading.get("mismatched_keys", ())))
     return model, bad
 
@@ -118,7 +144,7 @@ def _try(model: nn.Module, architecture: Architecture, folder: Path) -> None:
     Texts of causal models are cut behind their last target, and are padded without a mask.
     """
     length = min(8, architecture.context_length(Checkpoint(folder).config))
-    ids = torch.zeros(2, length, dtype=torch.long, device=model.device)
+    ids = torch.zeros(2, length, dtype=torch.long, device=device_of(model))
     ids[1, -1] = 1
     try:
         one, other = model(input_ids=ids).last_hidden_state[:, :-1].float()

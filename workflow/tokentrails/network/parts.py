@@ -6,6 +6,7 @@ and rotations are its own modules.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from .checkpoint import Checkpoint
 from .heads import Heads, weight_and_bias
 from .load import load_model
 from .norms import Factor, Norm, norm_at
+from .spread import MostBytes, device_of, gathered, is_spread
 from .unembedding import Unembedding
 
 
@@ -137,13 +139,34 @@ class Block:
         )
 
 
+class Blocks:
+    """The blocks of a model, each taken apart when it is asked for."""
+
+    def __init__(self, model: nn.Module, architecture: Architecture) -> None:
+        self._architecture = architecture
+        self._modules = list(model.get_submodule(architecture.blocks))
+        self._model = model
+
+    def __len__(self) -> int:
+        return len(self._modules)
+
+    def __iter__(self) -> Iterator[Block]:
+        return (self[index] for index in range(len(self)))
+
+    def __getitem__(self, index: int) -> Block:
+        block = self._modules[index]
+        if is_spread(self._model):
+            block = gathered(block, device_of(self._model))
+        return Block.from_module(block, self._model, self._architecture)
+
+
 @dataclass(frozen=True, eq=False)
 class Parts:
     """A model taken apart.
 
     Attributes
     ----------
-    blocks: in order.
+    blocks: in order; those of a spread model are gathered whenever one is asked for.
     embedding: E as it enters the stream (Gemma multiplies it by √d, Granite by a factor), with the
         padded rows.
     embedding_norm: what the sum of the embeddings goes through in post-norm encoders.
@@ -155,7 +178,7 @@ class Parts:
     logits_factor: what logits are multiplied by (Cohere, Granite).
     """
 
-    blocks: tuple[Block, ...]
+    blocks: Blocks | tuple[Block, ...]
     embedding: Float[Tensor, "v d"]
     embedding_norm: Norm | None
     unembedding: Float[Tensor, "v d"] | None
@@ -178,6 +201,12 @@ class Parts:
         model.requires_grad_(False)
         checkpoint = Checkpoint(folder)
         architecture = checkpoint.architecture
+        blocks: Blocks | tuple[Block, ...] = Blocks(model, architecture)
+        if is_spread(model):
+            listed = model.get_submodule(architecture.blocks)
+            model = gathered(model, device_of(model), apart=listed)
+        else:
+            blocks = tuple(blocks)
         embedding = model.get_submodule(architecture.embedding)
         rows = embedding.weight
         if rows.dtype != torch.float32:
@@ -191,10 +220,7 @@ class Parts:
             return norm_at(model, name) if name else None
 
         return cls(
-            blocks=tuple(
-                Block.from_module(block, model, architecture)
-                for block in model.get_submodule(architecture.blocks)
-            ),
+            blocks=blocks,
             embedding=rows if factor == 1 else factor * rows,
             embedding_norm=norm(architecture.embedding_norm),
             unembedding=head.weight,
@@ -217,7 +243,9 @@ class Parts:
         return logits
 
 
-def load_parts(folder: Path, device: torch.device) -> tuple[nn.Module, Architecture, Parts]:
+def load_parts(
+    folder: Path, device: torch.device, spread: MostBytes | None = None
+) -> tuple[nn.Module, Architecture, Parts]:
     """The bare model in float32 as `load_model` gives it, and its parts.
 
     Raises
@@ -235,5 +263,5 @@ def load_parts(folder: Path, device: torch.device) -> tuple[nn.Module, Architect
             hint="its states can be read; leave heads, neurons, evolution, attribution, ablation "
             "and own_token out of the analyses.",
         )
-    model, architecture = load_model(folder, device)
+    model, architecture = load_model(folder, device, spread=spread)
     return model, architecture, Parts.from_model(model, folder)

@@ -88,7 +88,10 @@ class StreamReader:
 
     def _gather(self, stream: Tensor) -> Tensor:
         # OPT flattens the batch inside its blocks; counting rows through fits both forms.
-        return stream.flatten(0, -2)[self._rows].float()
+        # The block of a model that is spread may run on another device than the rows are asked on.
+        rows = self._rows
+        assert rows is not None
+        return stream.flatten(0, -2)[rows.to(stream.device)].float().to(rows.device)
 
     def _keep(self, slot: int, stream: Tensor) -> None:
         self._store(slot, self._gather(stream))

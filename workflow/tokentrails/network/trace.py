@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ..files.states import Place
 from .architectures import Architecture
+from .spread import device_of
 from .stream import StreamReader
 
 log = logging.getLogger(__name__)
@@ -51,11 +52,11 @@ def trace(model: nn.Module, architecture: Architecture, token_ids: list[int]) ->
     depth = len(model.get_submodule(architecture.blocks))
     sites = {"resid": depth + 1, "resid_mid": depth, "attention_out": depth, "mlp_out": depth}
     wanted: list[Place] = [(site, layer) for site, n in sites.items() for layer in range(n)]
-    device = next(model.parameters()).device
+    device = device_of(model)
     ids = torch.tensor([token_ids], device=device)
     rows = torch.arange(len(token_ids), device=device)
     with StreamReader(model, architecture, wanted) as reader:
         states, output = reader.run(ids, rows, output_attentions=True)
     parts = dict(zip(sites, states.cpu().split(list(sites.values())), strict=True))
-    weights = torch.cat(output.attentions).float().cpu()
+    weights = torch.cat([each.float().cpu() for each in output.attentions])
     return Trace(attention=weights, **parts)
