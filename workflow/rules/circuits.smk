@@ -22,8 +22,8 @@ rule head_tables:
     resources:
         **gpu_needs("head_tables"),
     params:
-        circuits=experiment_setting("circuits", "head_settings"),
         **DEVICES,
+        circuits=experiment_setting("circuits", "head_settings"),
         code=fingerprint("heads"),
     message:
         "Reading the heads of {wildcards.model} ({wildcards.checkpoint}) on {wildcards.experiment} as words"
@@ -46,8 +46,8 @@ rule activations:
     resources:
         **gpu_needs("activations"),
     params:
-        circuits=experiment_setting("circuits", "activation_settings"),
         **DEVICES,
+        circuits=experiment_setting("circuits", "activation_settings"),
         code=fingerprint("activations"),
     message:
         "Watching the neurons of {wildcards.model} ({wildcards.checkpoint}) on {wildcards.experiment}"
@@ -70,8 +70,8 @@ rule neuron_table:
     resources:
         **gpu_needs("neuron_table"),
     params:
-        listing=lambda wildcards: CONFIG.neuron_settings(wildcards.model),
         **DEVICES,
+        listing=lambda wildcards: CONFIG.neuron_settings(wildcards.model),
         code=fingerprint("neurons"),
     message:
         "Reading the neurons of {wildcards.model} ({wildcards.checkpoint}) as words"
@@ -94,9 +94,9 @@ rule evolution_tables:
     resources:
         **gpu_needs("evolution_tables"),
     params:
+        **DEVICES,
         top=experiment_setting("circuits", "top"),
         whole_words=experiment_setting("circuits", "whole_words"),
-        **DEVICES,
         code=fingerprint("evolution"),
     message:
         "Reading the stream of {wildcards.model} ({wildcards.checkpoint}) on {wildcards.experiment} as words"
@@ -180,9 +180,9 @@ rule ablation_table:
     resources:
         **gpu_needs("ablation_table"),
     params:
+        **DEVICES,
         ablate=experiment_setting("circuits", "ablate"),
         statistics=CONFIG.statistics,
-        **DEVICES,
         code=fingerprint("ablation"),
     message:
         "Setting heads and MLPs of {wildcards.model} ({wildcards.checkpoint}) on {wildcards.experiment} to their means"

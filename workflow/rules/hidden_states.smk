@@ -20,9 +20,9 @@ rule hidden_states:
     resources:
         **gpu_needs("hidden_states"),
     params:
+        **DEVICES,
         sites=experiment_setting("sites"),
         pooling=experiment_setting("pooling"),
-        **DEVICES,
         extract=CONFIG.extract,
         code=fingerprint("hidden_states"),
     message:

@@ -97,10 +97,10 @@ rule lens:
     resources:
         **gpu_needs("lens"),
     params:
+        **DEVICES,
         file=lambda wildcards: get_model(wildcards).lens_texts.file,
         hash=lambda wildcards: get_model(wildcards).lens_texts.hash,
         seed=CONFIG.statistics["seed"],
-        **DEVICES,
         code=fingerprint("lens"),
     message:
         "Fitting a lens of {wildcards.model} ({wildcards.checkpoint})"
