@@ -96,9 +96,15 @@ def evolution_table(
             scores = [best / 2**i for i in range(5)]
         row = RUN | {"label": label, "position": position, "token": token, "layer": layer}
         row |= {"space": space, "top": words, "top_score": scores, "predicted": False}
+        most = (words[0], scores[0]) if space == "unembedding" else (None, None)
+        last = space == "unembedding" and layer == depth
+        if last and position == 1:  # what is no word is not listed
+            most = (";", scores[0] + 0.05)
+        row |= dict(zip(("most_probable", "probability"), most, strict=True))
         rows.append(row)
-        if space == "unembedding" and layer == depth:
-            rows.append(row | {"predicted": True})
+        if last:
+            top = {"top": [most[0], *words[1:]], "top_score": [most[1], *scores[1:]]}
+            rows.append(row | top | {"predicted": True})
     return frame(rows)
 
 
@@ -271,7 +277,9 @@ def test_each_measure_is_a_map_of_layer_by_head():
 
 def test_cells_hold_the_nearest_word_and_its_score():
     table, found = evolution_table(), coloured_cells(layers(spec_of("evolution")))
-    best = table.with_columns(score=pl.col("top_score").list.first())
+    comma = table["most_probable"].eq_missing(pl.Series([";"]))
+    first = pl.col("top_score").list.first()
+    best = table.with_columns(score=pl.when(comma).then("probability").otherwise(first))
     columns = ("position", "layer", "space", "predicted", "score")
     assert values(found, *columns) == exact(best, *columns)
     read = {"ĠÐ¼": "м"}
@@ -280,7 +288,40 @@ def test_cells_hold_the_nearest_word_and_its_score():
         words = [read.get(entry, entry.strip("Ġ")) for entry in here["top"]]
         pairs = zip(words, here["top_score"], strict=True)
         assert row["nearest"] == " · ".join(f"{word} {score:.3f}" for word, score in pairs)
-        assert row["word"] == words[0] and row["token"] == here["token"].strip("Ġ")
+        settled = here["most_probable"] == ";"  # in the last layer, and in what is predicted
+        assert row["word"] == (";" if settled else words[0])
+        assert row["token"] == here["token"].strip("Ġ")
+    assert sum(row["word"] == ";" for row in found) == 2
+
+
+def test_bytes_are_no_letters():
+    """`¥` of a byte-level vocabulary is the byte 0xA5, and a letter or sign of another one."""
+    for space, shown in (("Ġ", "<0xA5>"), ("▁", "¥")):
+        tokens = [f"{space}The", "¥", f"{space}bank"]
+        words = pl.col("top").list.eval(pl.element().str.replace("Ġ", space))
+        table = evolution_table(tokens, spaces=("embedding",), depth=1).with_columns(words)
+        made = specification(evolution(table, show="a", title="t"))
+        assert {row["token"] for row in coloured_cells(layers(made))} == {"The", shown, "bank"}
+        made = attention(attention_table(tokens), summary_table(), show="a", title="t")
+        written = {row.get("text") for d in specification(made)["datasets"].values() for row in d}
+        assert {"The", shown, "bank"} <= written
+        made = attribution(*attribution_tables(tokens), show="a", title="t")
+        assert shown in {
+            row.get("series") for _, rows in layers(specification(made)) for row in rows
+        }
+
+
+def test_the_figure_says_which_words_it_lists():
+    def said(*words: str) -> str:
+        table = evolution_table(["a"], depth=1).with_columns(
+            top=pl.when("predicted").then("top").otherwise(pl.lit([*words])),
+            top_score=pl.when("predicted").then("top_score").otherwise(pl.lit([0.1] * len(words))),
+        )
+        return notes(specification(evolution(table, show="a", title="t")))
+
+    assert "are whole ones alone, which begin with a space." in said("Ġthe", "Ġbank")
+    assert "are whole ones alone. " in said("the", "bank")
+    assert "whole ones" not in said("##s", "the") + said("Ġthe", "s")
 
 
 def test_layers_run_upwards_to_what_the_model_predicts():
@@ -295,13 +336,13 @@ def test_layers_run_upwards_to_what_the_model_predicts():
         assert {row["row"] for row in rows} == {top, *"0123"} - {" "}
     bold = [rows for unit, rows in left if unit["mark"].get("fontWeight") == "bold"]
     final = {
-        row["position"]: row["top"][0]
+        row["position"]: row["most_probable"]
         for row in evolution_table().filter("predicted").rows(named=True)
     }
     same = {
         (row["position"], row["layer"], row["predicted"])
         for row in evolution_table().filter(space="unembedding").rows(named=True)
-        if row["top"][0] == final[row["position"]]
+        if row["most_probable"] == final[row["position"]]
     }
     assert values(bold[0], "position", "layer", "predicted") == same
     assert len(same) < 5 * len(SENTENCE)

@@ -117,12 +117,14 @@ def test_the_stream_as_words(case, name):
             assert_lists(through, made, lens, made.listed)
             best = [made.names[row.argmax()] for row in lens]  # listed or not
             assert through["most_probable"].to_list() == best
+            np.testing.assert_allclose(through["probability"], lens.max(axis=1), rtol=2e-5)
             x = states.double().numpy()
             norms = np.linalg.norm(x, axis=1)[:, None] * np.linalg.norm(rows_of_E, axis=1)
             with np.errstate(invalid="ignore"):
                 cosines = x @ rows_of_E.T / norms
             assert_lists(own.filter(space="embedding"), made, cosines, made.listed)
             assert own.filter(space="embedding")["most_probable"].null_count() == len(x)
+            assert own.filter(space="embedding")["probability"].null_count() == len(x)
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -154,7 +156,8 @@ def test_a_row_for_each_list_in_the_order_of_the_keys(case):
     made = case("opt")
     evolved, predicted = made.tables()
     assert evolved.columns == [
-        *KEYS, "token", "layer", "space", "top", "top_score", "predicted", "most_probable"
+        *KEYS, "token", "layer", "space", "top", "top_score", "predicted", "most_probable",
+        "probability",
     ]  # fmt: skip
     assert predicted.columns == [
         *KEYS, "prefix", "token", "predicted", "probability", "top", "top_probability"

@@ -273,6 +273,11 @@ def test_words_by_layer_are_those_of_the_tables(inside, prepared, name):
     for position, layer in ((0, 0), (2, 1), (3, circuits.view.depth)):
         rows = table.filter(position=position, layer=layer)
         found = circuits.evolved(position, layer)
+        (most,) = [each["words"] for each in found if each["name"] == "most"]
+        through = rows.filter(~pl.col("predicted"), space="unembedding")
+        assert listed(most) == through["most_probable"].to_list()
+        assert most[0][1] == pytest.approx(through["probability"][0], abs=1e-6)
+        found = [each for each in found if each["name"] != "most"]
         assert [each["space"] for each in found] == rows["space"].to_list()
         assert [each["name"] == "predicted" for each in found] == rows["predicted"].to_list()
         for each, top, score in zip(found, rows["top"], rows["top_score"], strict=True):
@@ -320,7 +325,11 @@ def test_what_is_inside_is_answered(client, inside):
     ]
     assert len(answer(client, "attribution", **INSIDE)["parts"]) == 10
     assert answer(client, "evolution", **INSIDE)["figures"][0]["name"] == "evolution"
-    assert answer(client, "evolved", **INSIDE)["lists"][0]["space"] == "embedding"
+    evolved = answer(client, "evolved", **INSIDE)
+    assert evolved["lists"][0]["space"] == "embedding"
+    of_bert = answer(client, "evolved", **INSIDE | {"model": "bert"})
+    for said, spaced in ((evolved, True), (found, True), (of_bert, False)):
+        assert said["listed"] == "whole words" + " that begin with a space" * spaced
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from ..errors import TokentrailsError
 from ..figures.attribution import attribution as attribution_figure
 from ..figures.evolution import evolution as evolution_figure
+from ..figures.pieces.points import with_byte_marks
 from ..figures.pieces.save import specification
 from ..figures.pieces.text_tokens import MOST_TOKENS
 from ..figures.token_heads import token_heads
@@ -103,7 +104,8 @@ class Circuits:
         """The figure of a token's attention by layer and head: its specification and table."""
         table = self.attention(position)
         with debug_mode(False):
-            chart = token_heads(table, key=key, title=f"{self.view.run}: attention")
+            read = self._marked(table, "query_token", "key_token")
+            chart = token_heads(read, key=key, title=f"{self.view.run}: attention")
             return {"spec": specification(chart), "table": table}
 
     def head(self, position: int, layer: int, head: int) -> dict[str, Any]:
@@ -205,7 +207,8 @@ class Circuits:
         frames = [table.filter(position=position) for table in self._attribution]
         with debug_mode(False):
             title = f"{self.view.run}: what moves identity"
-            spec = specification(attribution_figure(*frames, show=LABEL, title=title))
+            read = (self._marked(frame, "token") for frame in frames)
+            spec = specification(attribution_figure(*read, show=LABEL, title=title))
         _, cosine, _ = frames
         most = cosine.drop_nulls("contribution").sort(
             pl.col("contribution").abs(), descending=True, maintain_order=True
@@ -243,23 +246,30 @@ class Circuits:
             `metrics.evolution.evolution` does.
         """
         with debug_mode(False):
-            drawn = evolution_figure(
-                self._evolved[0], show=LABEL, title=f"{self.view.run}: words by layer"
-            )
+            read = self._marked(self._evolved[0], "token", "top", "most_probable")
+            drawn = evolution_figure(read, show=LABEL, title=f"{self.view.run}: words by layer")
             return {"spec": specification(drawn), "table": self._evolved[0]}
 
     def evolved(self, position: int, layer: int) -> list[dict[str, Any]]:
-        """The words of a cell of that figure, in each space, and what the model predicts there."""
+        """The words of a cell of that figure, in each space, and what the model predicts there.
+
+        Those of a state are words alone, as `Loaded.listed` says; the most probable entry of all
+        is apart.
+        """
         cell = self._evolved[0].filter(position=position, layer=layer)
-        rows = cell.select("space", "predicted", _words("top_score")).iter_rows()
-        return [
-            {
-                "name": "predicted" if predicted else "state",
-                "space": space,
-                "words": self._readable(w),
-            }
-            for space, predicted, w in rows
-        ]
+        most = pl.struct(top=pl.concat_list("most_probable"), score=pl.concat_list("probability"))
+        columns = "space", "predicted", _words("top_score"), most.alias("most")
+        found = []
+        for space, predicted, words, one in cell.select(*columns).iter_rows():
+            name = "predicted" if predicted else "state"
+            found.append({"name": name, "space": space, "words": self._readable(words)})
+            if space == "unembedding" and not predicted:
+                found.append({"name": "most", "space": space, "words": self._readable(one)})
+        return found
+
+    def _marked(self, table: pl.DataFrame, *columns: str) -> pl.DataFrame:
+        """A table for a figure, which cannot always know that entries are byte-level."""
+        return with_byte_marks(table, *columns, byte_level=self.view.loaded.is_byte_level)
 
     def _readable(self, words: Mapping[str, Sequence[Any] | None]) -> Words:
         read = self.view.loaded.readable

@@ -132,6 +132,12 @@ class Loaded:
         """What words are listed of; raises a `TokentrailsError` where no entry is a whole word."""
         return Spaces(self.readout.parts, self.readout.entries)
 
+    @property
+    def listed(self) -> str:
+        """Which entries lists of words have, for people; raises as `spaces` does."""
+        spaced = self.spaces.surfaces[int(self.spaces.entries[0])].startswith(" ")
+        return "whole words" + " that begin with a space" * spaced
+
     @cached_property
     def words(self) -> Words:
         """What these are as words; raises as `spaces` does."""

@@ -336,6 +336,8 @@ async function showFigures(late, drawn, reference) {
 }
 
 const isSpaced = entry => /^[Ġ▁]./u.test(entry); // two entries may differ in the space alone
+// What would be zeros alone, as small probabilities, has its size.
+const short = value => (value > 0 && value < 0.005 ? value.toExponential(1) : decimals(value, 2));
 const decimals = (value, digits) => (value === null ? "–" : value.toFixed(digits).replace(/^-(0\.0*)$/, "$1"));
 
 // Entries with their scores; of two directions of writing none turns the row around.
@@ -344,7 +346,7 @@ function scored(entries, own = null) {
     const one = element("bdi", word, {title: entry});
     one.classList.toggle("own", entry === own);
     one.classList.toggle("spaced", isSpaced(entry));
-    return [...(i ? [" · "] : []), one, " ", element("small", decimals(score, 2))];
+    return [...(i ? [" · "] : []), one, " ", element("small", short(score))];
   });
 }
 

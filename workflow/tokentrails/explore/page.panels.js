@@ -247,14 +247,18 @@ export function panels({state, tokens, ask, attempt, element, draw, scored, toke
         `${each.readable} (${each.position})`, each.weight.toFixed(3), words(each.words)])),
       table(["the token", "compared with", "nearest words"], found.lists.map(each => [
         each.name, each.space.replace("_", " "), words(each.words)])),
-      element("h3", `Strongest neurons of layer ${layer}`), neurons);
+      element("h3", `Strongest neurons of layer ${layer}`), neurons,
+      element("p", `Listed here: only ${found.listed}.`, {className: "note"}));
     $("head").dataset.shown = `${position},${layer},${head}`;
   }
 
   // Words by layer
 
   let evolved = "";
-  const SPACES = {embedding: "nearest embeddings, by cosine", unembedding: "most probable, if the model ended here"};
+  const ended = of => `most probable of ${of}, if the model ended here`;
+  const LISTS = {embedding: of => `nearest embeddings of ${of}, by cosine`, unembedding: ended};
+  const nameOf = ({name, space}, listed) => ({predicted: "predicted by the model, of all entries",
+    most: ended("all entries"), state: LISTS[space](listed)})[name];
 
   const showEvolution = panel("evolution", "evolution-found", async late => {
     const wanted = textKey(state.text);
@@ -280,12 +284,11 @@ export function panels({state, tokens, ask, attempt, element, draw, scored, toke
   async function showCell(late) {
     writeLink();
     const [position, layer] = state.cell;
-    const {lists} = await ask("evolved", {position, layer});
+    const {lists, listed} = await ask("evolved", {position, layer});
     if (late() || `${[position, layer]}` !== `${state.cell}`) return;
     $("cell").replaceChildren(
       element("h3", `${tokens()[position].readable} (position ${position}), layer ${layer}`),
-      table(["list", "words"], lists.map(each => [
-        each.name === "predicted" ? "predicted by the model" : SPACES[each.space], words(each.words)])));
+      table(["list", "words"], lists.map(each => [nameOf(each, listed), words(each.words)])));
     $("cell").dataset.shown = String(state.cell);
   }
 

@@ -220,7 +220,8 @@ class Explorer:
         layer = _number(asked, "layer", len(blocks))
         head = _number(asked, "head", len(blocks[layer].heads.W_Q))
         neurons = circuits.neurons(position, layer) if circuits.has_neurons else None
-        return {**circuits.head(position, layer, head), "neurons": neurons}
+        listed = circuits.view.loaded.listed
+        return {**circuits.head(position, layer, head), "neurons": neurons, "listed": listed}
 
     def attribution(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         """The figure of what moves a token's identity, and the parts that do so most."""
@@ -237,7 +238,8 @@ class Explorer:
         """The words of a cell of that figure."""
         circuits, position = self._inside(asked)
         layer = _number(asked, "layer", circuits.view.depth + 1)
-        return {"lists": circuits.evolved(position, layer)}
+        lists = circuits.evolved(position, layer)
+        return {"lists": lists, "listed": circuits.view.loaded.listed}
 
     def _inside(self, asked: Mapping[str, Any]) -> tuple[Circuits, int]:
         view = self._view(asked)

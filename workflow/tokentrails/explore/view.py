@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from altair.utils.schemapi import debug_mode
 from jaxtyping import Float32
 
 from ..errors import TokentrailsError
+from ..figures.pieces.points import with_byte_marks
 from ..figures.pieces.save import specification
 from ..figures.pieces.text_tokens import text_tokens
 from ..figures.ranks import Reference, rank_layers, similarity_layers, token_layers
@@ -242,11 +242,7 @@ class View:
 
     def _read(self, ranks: pl.DataFrame) -> pl.DataFrame:
         """The same for figures, which cannot know what of an entry is a byte and what a letter."""
-        if not self.loaded.is_byte_level:
-            return ranks
-        read = partial(pl.Expr.map_elements, function=self.loaded.readable, return_dtype=pl.String)
-        nearest = pl.col("nearest").list.eval(read(pl.element()))
-        return ranks.with_columns(read(pl.col("token")), nearest)
+        return with_byte_marks(ranks, "token", "nearest", byte_level=self.loaded.is_byte_level)
 
     def measured(
         self, positions: Sequence[int], look: Look, chance: Chance | None

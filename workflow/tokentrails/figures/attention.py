@@ -6,7 +6,7 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from .pieces.points import readable_words
+from .pieces.points import readable_words, with_byte_marks
 from .pieces.text import readable, shorten
 from .pieces.text_tokens import token_names, token_notes
 from .pieces.theme import GREY, INK, figure, nothing_to_show, sized
@@ -28,7 +28,7 @@ def attention(
     The tables are those of the same names of one model and checkpoint, `show` is the label of the
     text. Of very many heads those are drawn that have the highest score in `head_summary`.
     """
-    rows = attention.filter(label=show)
+    rows = with_byte_marks(attention.filter(label=show), "query_token", "key_token")
     names = token_names(rows, "query", "query_token")
     if not names:
         return nothing_to_show(title)

@@ -8,7 +8,7 @@ import polars as pl
 from .pieces.heat import Grid, head_grid, head_heat, signed_colour
 from .pieces.lines import end_labels, layer_ticks, level, targets
 from .pieces.panel import cosine_range
-from .pieces.points import exact, mapped
+from .pieces.points import exact, mapped, with_byte_marks
 from .pieces.text import readable, shorten
 from .pieces.text_tokens import token_labels, token_names, token_notes
 from .pieces.theme import (
@@ -65,7 +65,7 @@ def attribution(
         # Most of today's decoders have none.
         (pl.col("part") != "attention_bias") | (pl.col("contribution") != 0).any().over("part")
     )
-    sums = attribution_sum.filter(label=show).sort("position", "layer")
+    sums = with_byte_marks(attribution_sum.filter(label=show), "token").sort("position", "layer")
     if parts.is_empty() or sums.is_empty():
         return nothing_to_show(title)
     names = token_names(sums)

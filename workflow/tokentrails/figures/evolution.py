@@ -3,8 +3,10 @@
 import altair as alt
 import polars as pl
 
+from ..texts.entries import surface
+from ..texts.spans import is_word
 from .pieces.heat import HEIGHT, WIDTH, text_lines, token_heat
-from .pieces.points import exact, readable_words
+from .pieces.points import exact, readable_words, with_byte_marks
 from .pieces.text_tokens import MOST_TOKENS, scored_words, token_names, token_notes
 from .pieces.theme import figure, nothing_to_show
 
@@ -23,7 +25,8 @@ _NOTES = {
     "the cell the likeliest word, colour: its probability.",
     "embedding": "Embedding: in the cell the word whose embedding is nearest to the state, "
     "colour: their cosine.",
-    _PREDICTED: "Top row: what the model itself predicts; bold: the same word.",
+    _PREDICTED: "Top row: what the model itself predicts, of all entries; bold: the most probable "
+    "of all is that one already.",
 }
 
 
@@ -35,6 +38,7 @@ def evolution(evolution: pl.DataFrame, *, show: str, title: str) -> alt.TopLevel
     are cut; a tooltip has them whole, and the next ones.
     """
     rows = evolution.filter(label=show)
+    rows = with_byte_marks(rows, "token", "top", "most_probable")
     names = token_names(rows)
     shown = list(names)[:MOST_TOKENS]
     cells = _cells(rows.filter(pl.col("position").is_in(shown)))
@@ -54,8 +58,8 @@ def evolution(evolution: pl.DataFrame, *, show: str, title: str) -> alt.TopLevel
         ]
         panels.append(alt.vconcat(*blocks, spacing=24))
     notes = [*token_notes(show, names, MOST_TOKENS), *(_NOTES[space] for space in spaces)]
-    colours = "Colours follow the square root."
-    notes.append(f"{_NOTES[_PREDICTED]} {colours}" if cells["predicted"].any() else colours)
+    notes += [_NOTES[_PREDICTED]] * bool(cells["predicted"].any())
+    notes.append(f"{_listed(rows)}Colours follow the square root.")
     if cells["score"].has_nulls():
         notes.append("Grey: not defined.")
     chart = alt.concat(*panels, columns=2 if abreast else 1, spacing=30)
@@ -63,19 +67,36 @@ def evolution(evolution: pl.DataFrame, *, show: str, title: str) -> alt.TopLevel
     return figure(chart.resolve_scale(color="independent"), title=title, notes=notes, width=width)
 
 
+def _listed(rows: pl.DataFrame) -> str:
+    """What the words of the layers have in common, which those of the vocabulary have not."""
+    entries = rows.filter(~pl.col("predicted"))["top"].explode().drop_nulls().unique().to_list()
+    spaced = {surface(entry).startswith(" ") for entry in entries}
+    words = (surface(entry)[1:] if True in spaced else entry for entry in entries)
+    if len(spaced) != 1 or not all(map(is_word, words)):
+        return ""
+    begin = ", which begin with a space" * (True in spaced)
+    return f"The words of the layers are whole ones alone{begin}. "
+
+
 def _cells(rows: pl.DataFrame) -> pl.DataFrame:
-    """One row per cell; `settled` where the nearest word is the one that the model predicts."""
-    first = pl.col("top").list.first()
-    final = first.filter("predicted").first().over("position")
+    """One row per cell; `settled` where the model predicts what is most probable there.
+
+    That need not be a word that is listed; there it stands in the place of these.
+    """
+    first, most = pl.col("top").list.first(), pl.col("most_probable")
+    final = most.filter("predicted").first().over("position")
+    settled = (most == final).fill_null(value=False)
+    score = pl.when(settled).then("probability").otherwise(pl.col("top_score").list.first())
     layer = pl.col("layer").cast(pl.String)
     return rows.sort("space", "position", "layer", "predicted").select(
         *("position", "space", "layer", "predicted"),
         token=readable_words("token"),
         row=pl.when("predicted").then(pl.lit(_PREDICTED)).otherwise(layer),
-        word=readable_words(first),
+        word=readable_words(pl.when(settled).then(most).otherwise(first)),
         nearest=scored_words("top", "top_score"),
-        score=exact(pl.col("top_score").list.first()),
-        settled=(first == final) & (pl.col("space") == "unembedding"),
+        most=scored_words(pl.concat_list(most), pl.concat_list("probability")),
+        score=exact(score),
+        settled=settled,
     )
 
 
@@ -105,13 +126,14 @@ def _panel(
         value="score",
         colour=alt.Color("score:Q", scale=scale, legend=legend),
         white=f"datum.score < {0.36 * high}",
-        bold=pl.col("settled").fill_null(value=False),
+        bold=pl.col("settled"),
         extent=_EXTENT,
         title=title,
         tooltip=[
             *(alt.Tooltip(name) for name in ("token:N", "position:Q")),
             alt.Tooltip("row:N", title="layer"),
             alt.Tooltip("nearest:N", title=f"nearest ({measure})"),
+            *([alt.Tooltip("most:N", title="of all entries")] if space == "unembedding" else []),
         ],
     )
     if predicted:

@@ -40,6 +40,7 @@ MEANINGS = {
     "top_score": "their cosines (embedding) or probabilities among all entries (unembedding)",
     "predicted": "whether the list comes from the model's own logits",
     "most_probable": "of all entries the most probable one; null: embedding",
+    "probability": "that of most_probable among all entries; null: embedding",
 }
 PREDICTION_MEANINGS = {
     "token": MEANINGS["token"],
@@ -60,12 +61,14 @@ TOLERANCE = 1e-3
 class Listed(NamedTuple):
     """The entries that score highest for each state, the highest first, and their scores.
 
-    `most_probable` is the one entry of all, listed or not; None in the embedding space.
+    `most_probable` is the one entry of all, listed or not, with its probability; None in the
+    embedding space.
     """
 
     entries: Int[np.ndarray, "n k"]
     scores: Float[np.ndarray, "n k"]
     most_probable: Int[np.ndarray, " n"] | None = None
+    probability: Float[np.ndarray, " n"] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,13 +161,15 @@ class Lens:
 
 def _most_probable(
     logits: Float32[Tensor, "n v"], listed: Int64[Tensor, " e"], k: int
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The k most probable of the listed entries, and the one of all; of equal ones the first."""
-    probabilities = logits.softmax(dim=1)[:, listed]
+    every = logits.softmax(dim=1)
+    most, probabilities = logits.argmax(dim=1), every[:, listed]
     best = probabilities.topk(min(k, len(listed)), dim=1).indices.sort(dim=1).values
     scores = probabilities.gather(1, best)
     order = scores.argsort(dim=1, descending=True, stable=True)
-    return listed[best.gather(1, order)], scores.gather(1, order), logits.argmax(dim=1)
+    found = listed[best.gather(1, order)], scores.gather(1, order)
+    return *found, most, every.gather(1, most[:, None])[:, 0]
 
 
 def _joined(parts: Iterable[tuple[Tensor, ...]]) -> Listed:
@@ -232,6 +237,7 @@ def _evolution_table(
     scores = [listed.scores.tolist() for listed in lists]
     nothing = np.full(n, None)
     best = [nothing if x.most_probable is None else entries[x.most_probable] for x in lists]
+    their = [nothing if x.probability is None else x.probability for x in lists]
     return pa.table(
         token_keys(provenance, text.label, text.tokens, each)
         | {
@@ -243,6 +249,7 @@ def _evolution_table(
             ),
             "predicted": pa.array(([False] * (each - 1) + [True]) * n),
             "most_probable": pa.array(np.stack(best, axis=1).ravel(), pa.string()),
+            "probability": pa.array(np.stack(their, axis=1).ravel(), pa.float32()),
         }
     )
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
+from ...texts.entries import surface, with_bytes
 from .text import readable, shorten
 
 WORD = 40
@@ -86,3 +87,27 @@ def readable_words(tokens: str | pl.Expr, length: int = WORD) -> pl.Expr:
     """Tokens as people read them, not too long."""
     column = pl.col(tokens) if isinstance(tokens, str) else tokens
     return column.map_elements(lambda t: shorten(readable(t), length), return_dtype=pl.String)
+
+
+def with_byte_marks(
+    rows: pl.DataFrame, *columns: str, byte_level: bool | None = None
+) -> pl.DataFrame:
+    """A table in whose columns of entries, or of lists of them, lone bytes read `<0xD7>`.
+
+    Parameters
+    ----------
+    byte_level: whether the tokenizer is; by default where an entry begins with its mark for the
+        space, or `¥` may be the letter.
+    """
+    found = {name: rows.schema[name] for name in columns if rows[name].null_count() < len(rows)}
+    entries = {e for name in found for e in rows[name].explode().drop_nulls().unique()}
+    if not (any(e.startswith("Ġ") for e in entries) if byte_level is None else byte_level):
+        return rows
+    lone = {e: shown for e in entries if (shown := with_bytes(e)) != surface(e)}
+    marked = {
+        name: pl.col(name).list.eval(pl.element().replace(lone))
+        if isinstance(kind, pl.List)
+        else pl.col(name).replace(lone)
+        for name, kind in found.items()
+    }
+    return rows.with_columns(**marked) if lone else rows

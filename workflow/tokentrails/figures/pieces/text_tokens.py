@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import altair as alt
 import polars as pl
 
-from .points import WORD, exact, mapped, readable_words
+from .points import WORD, exact, mapped, readable_words, with_byte_marks
 from .rank_axis import place
 from .text import readable, shorten
 from .theme import GREY, PALETTE
@@ -94,6 +94,7 @@ def text_tokens(ranks: pl.DataFrame, show: str) -> pl.DataFrame:
     `ranks` is the table of that name of one model and checkpoint.
     """
     rows = drawn_site(ranks.filter(label=show)).sort("position", "layer")
+    rows = with_byte_marks(rows, "token", "nearest")
     names = dict(list(token_names(rows).items())[:MOST_TOKENS])
     kind = pl.col("word_class").fill_null("special")
     return rows.filter(pl.col("position").is_in(list(names))).select(
@@ -125,18 +126,24 @@ def token_labels(tokens: Mapping[int, str]) -> dict[int, str]:
     }
 
 
-def scored_words(words: str, scores: str) -> pl.Expr:
+def scored_words(words: str | pl.Expr, scores: str | pl.Expr) -> pl.Expr:
     """A list of tokens with their scores, as a tooltip has it; both are columns of lists."""
 
     def text(row: dict[str, list]) -> str:
-        pairs = zip(row[words] or [], row[scores] or [], strict=True)
+        pairs = zip(row["words"] or [], row["scores"] or [], strict=True)
         return " · ".join(
-            f"{shorten(readable(word), WORD)} {score:.3f}"
+            f"{shorten(readable(word), WORD)} {_score(score)}"
             for word, score in pairs
             if score is not None
         )
 
-    return pl.struct(words, scores).map_elements(text, return_dtype=pl.String)
+    words, scores = (pl.col(c) if isinstance(c, str) else c for c in (words, scores))
+    return pl.struct(words=words, scores=scores).map_elements(text, return_dtype=pl.String)
+
+
+def _score(value: float) -> str:
+    """In three decimals, unless these would be zeros alone."""
+    return f"{value:.3f}" if abs(value) >= 0.0005 or not value else f"{value:.1e}"
 
 
 def _measures(prefix: str, cosine: str, rank: str) -> dict[str, pl.Expr]:
