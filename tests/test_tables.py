@@ -146,6 +146,7 @@ PLACES = "She saw the lead , and took the lead with lead-free paint ."
         (8, None, "words", ("lead", 2)),
         (7, 9, "words", ("the lead", 2)),
         (10, None, "words", ("lead-free", 1)),
+        (4, None, "words", (",", 1)),
         (42, 46, "characters", "'lead', at 42 to 46, is no whole word"),
         (11, 12, "characters", "is no whole word"),
         (59, 80, "characters", "the text has 59 characters"),
@@ -306,6 +307,17 @@ WIC_KEYS = {
     "label": ...,
     "sense": ...,
 }
+
+
+@pytest.mark.parametrize(
+    ("place", "word"),
+    [(0, "Lead"), (1, "bank"), (2, "—"), (3, "John's"), (4, "'s"), (5, "lead-free"), (6, "end")],
+)
+def test_punctuation_beside_a_word_between_spaces_is_no_part_of_it(place, word):
+    text = "“Lead (bank), — John's 's lead-free end...”"
+    keys = {"columns": ["at", "sentence", "sense"], "start": "at", "unit": "words"}
+    (made,), _ = read(f"{place}\t{text}\tx\n", "x.tsv", **keys, word=..., label=...)
+    assert made.word == word
 
 
 def test_two_texts_of_a_row_are_a_pair():

@@ -5,6 +5,7 @@ Token Identity Drift: context(l) = cos(x_l in text A, x_l in text B), over all p
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 
@@ -61,6 +62,8 @@ def context(
     provenance: of the states; gives the key columns too.
     """
     compared = same_token_pairs(tokens) if pairs is None else pairs
+    if "pair" in tokens.column_names:
+        logging.info("%d pairs of the very same tokens are compared", len(compared))
     a, b = np.asarray(compared, dtype=np.int64).reshape(-1, 2).T
     senses = tokens["sense"].cast(pa.string())
     keys = pa.table(

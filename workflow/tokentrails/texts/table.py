@@ -24,6 +24,7 @@ from typing import IO, Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import regex
 
 from ..errors import TokentrailsError
 from ..files.yaml_file import plain_values
@@ -40,6 +41,11 @@ _TRUTH = {
     **dict.fromkeys(("t", "true", "1", "yes"), True),
     **dict.fromkeys(("f", "false", "0", "no"), False),
 }
+
+# A word between spaces, without the punctuation around it unless that is all; apostrophes may be
+# of the word ('s).
+_AROUND = r"[\p{P}--['’＇]]"
+_BETWEEN_SPACES = regex.compile(rf"{_AROUND}*+(\S*[\S--{_AROUND}]){_AROUND}*|(\S+)", regex.V1)
 
 SKIPPED = pa.schema([("line", pa.int64()), ("label", pa.string()), ("reason", pa.string())])
 _PROMPTS = ("label", "prompt", "token", "word", "occurrence", "line")
@@ -416,7 +422,7 @@ def _number(given: str, least: int) -> int:
 def _at(text: str, start: int, end: int | None, unit: str) -> dict[str, Any]:
     """The word at a place, and which one it is of those that look alike."""
     if unit == "words":
-        words = [match.span() for match in re.finditer(r"\S+", text)]
+        words = [match.span(match.lastindex) for match in _BETWEEN_SPACES.finditer(text)]
         end = start + 1 if end is None else end
         if not start < end <= len(words):
             raise Wrong(f"there is no target at words {start} to {end}: the text has {len(words)}")
