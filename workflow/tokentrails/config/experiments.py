@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -26,16 +25,15 @@ from ..settings import (
     Ranks,
     Sentences,
     Splits,
-    TextTable,
     Words,
     build,
 )
 from ..texts.replacement import replaced
 from ..texts.shuffle import shuffled
-from ..texts.table import DELIMITERS, FORMATS, suffix_of
 from ..texts.template import Template
 from ..texts.word_classes import plain
 from .senses import check_senses
+from .tables import check_group, check_sense, load_table
 
 # The analyses that look inside the blocks.
 _INSIDE = [each.name for each in ANALYSES if each.inside]
@@ -328,7 +326,7 @@ def load_experiment_file(
             f"the file has {key}, and {min(extra)!r} goes with words",
             "write two files, one of prompts and one of words.",
         )
-    table = _table(data, where / "table") if "table" in data else None
+    table = load_table(data, where / "table") if "table" in data else None
     if "others" in data and data.keys().isdisjoint(("contexts", "sentences", "contexts_from")):
         raise (where / "others").error(
             "'others' says how many contexts and words to compare with, but there are no contexts",
@@ -366,7 +364,7 @@ def load_experiment_file(
     names, named = asked or (data.get("analyses"), where / "analyses")
     analyses = _analyses(names, content.kind, named)
     if "senses" in analyses and table:
-        _check_sense(table, where / "table")
+        check_sense(table, where / "table")
     elif "senses" in analyses:
         check_senses(content.prompts, where / "prompts")
     return replace(content, analyses=analyses)
@@ -481,7 +479,7 @@ def _prompts(entries: Sequence[dict[str, Any]], where: Where) -> tuple[Prompt, .
     chats = [_chat(entry, where / index) for index, entry in enumerate(entries)]
     for index, entry in enumerate(entries):
         for name in entry.keys() - set(known):
-            _check_group(name, entry[name], known, where / index / name)
+            check_group(name, entry[name], known, where / index / name)
     labels = Counter(entry["label"] for entry in entries)
     for index, entry in enumerate(entries):
         if labels[entry["label"]] > 1:
@@ -535,24 +533,6 @@ def _chat(entry: dict[str, Any], where: Where) -> dict[str, Any]:
 _TARGET = {"word", "token", "occurrence"}
 
 
-def _check_group(name: Any, value: Any, known: list[str], where: Where) -> None:
-    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,63}", name):
-        raise where.error(
-            f"{name!r} cannot be the name of a group column",
-            "use letters, digits and '_', beginning with a letter.",
-        )
-    if isinstance(value, int) and not -(2**63) <= value < 2**63:
-        raise where.error(
-            f"the value {value} has more than 64 bits",
-            "put it in quotes to group by it as a text.",
-        )
-    if guess := closest(name, known):
-        raise where.error(
-            f"unknown key {name!r}",
-            f"did you mean {guess!r}? If it is a group column, choose a name less alike.",
-        )
-
-
 def _check_targets(entries: Sequence[dict[str, Any]], where: Where) -> None:
     """Refuse a file of which some prompts have targets, and others are whole texts."""
     marked = ["token" in entry or "word" in entry for entry in entries]
@@ -569,104 +549,6 @@ def _check_targets(entries: Sequence[dict[str, Any]], where: Where) -> None:
                 "'occurrence' says which target is meant, but the prompt has none",
                 "remove it, or give every prompt a 'word' or a 'token'.",
             )
-
-
-def _table(data: dict[str, Any], where: Where) -> TextTable:
-    """A table as its keys say; no row of it is read."""
-    if extra := data.keys() - {"table", "analyses", "splits"}:
-        raise where.error(
-            f"the file has a table, whose rows are its texts, and {min(extra)!r}",
-            "write two files, one of each.",
-        )
-    filled = with_defaults(data["table"], schema("experiment")["properties"]["table"])
-    groups = filled.get("groups", ())
-    lists = {k: _as_list(filled[k]) for k in _OF_TEXTS if k in filled}
-    for key in lists.keys() & {"word", "token", "occurrence", "sense"}:  # one for both texts
-        lists[key] *= len(lists["text"]) // len(lists[key]) or 1
-    table: TextTable = build(
-        TextTable,
-        filled | lists,
-        groups=groups if isinstance(groups, dict) else {name: name for name in groups},
-        where={k: tuple(_as_list(v)) for k, v in filled.get("where", {}).items()},
-    )
-    if not Path(table.file).is_file():
-        raise (where / "file").error(
-            f"there is no file {table.file!r}",
-            "check the name; it is relative to the working directory.",
-        )
-    if suffix_of(table) not in FORMATS:
-        raise (where / "file").error(
-            f"the name {table.file!r} does not say how the file is read",
-            f"let it end in {', '.join(FORMATS)}, or give the 'delimiter' between cells.",
-        )
-    known = list(schema("experiment")["properties"]["prompts"]["items"]["properties"])
-    for name in table.groups:
-        _check_group(name, None, [*known, "sense", "pair"], where / "groups" / name)
-    _check_columns(table, where)
-    return table
-
-
-_OF_TEXTS = ("text", "word", "token", "occurrence", "start", "end", "sense")
-"""Keys of a table with a column for each text."""
-
-
-def _as_list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
-
-
-def _check_columns(table: TextTable, where: Where) -> None:
-    """Refuse columns that do not go together."""
-    n = len(table.text)
-    for key in _OF_TEXTS[1:]:
-        columns = getattr(table, key)
-        if len(columns) > n:
-            raise (where / key).error(
-                f"{key!r} names {len(columns)} columns, and there is one text",
-                "name one column, or two columns of 'text'.",
-            )
-    delimited = suffix_of(table) in DELIMITERS
-    problems = (
-        ("start", table.start and (table.word or table.token), "the target's place and the target"),
-        ("end", table.end and not table.start, "the end of a target without its 'start'"),
-        (
-            "start",
-            table.start and not table.end and table.unit == "characters",
-            "the 'start' of a target in characters without its 'end'",
-        ),
-        ("unit", table.unit == "words" and not table.start, "a 'unit' of places, and no 'start'"),
-        (
-            "occurrence",
-            table.occurrence and not (table.word or table.token),
-            "which target is meant, and no 'word' or 'token'",
-        ),
-        ("same", table.same and n == 1, "whether two texts have one sense, and one text"),
-        ("same", table.same and table.sense, "both 'sense' and 'same'"),
-        ("text", n > 1 and not table.has_targets, "two texts without a target to compare"),
-        ("columns", table.columns and not delimited, "names for columns that have names"),
-        ("quotes", table.quotes is not None and not delimited, "'quotes', and no delimited file"),
-    )
-    for key, is_wrong, problem in problems:
-        if is_wrong:
-            raise (where / key).error(f"the table has {problem}", "remove or add one of them.")
-    if table.columns:
-        for name in table.names:
-            if table.columns.count(name) != 1:
-                raise (where / "columns").error(
-                    f"the column {name!r}, which is read, is named {table.columns.count(name)} "
-                    "times",
-                    "name each column of the file once, in their order.",
-                )
-
-
-def _check_sense(table: TextTable, where: Where) -> None:
-    """Refuse a table without senses that all its texts share."""
-    if not table.sense:
-        key = "same" if table.same else "text"
-        raise (where / key).error(
-            "the analysis senses compares all texts of a word by their sense, and the table has no "
-            "column 'sense'",
-            "name it, or ask for context, which compares the two texts of a row.",
-        )
 
 
 def _words(entry: dict[str, Any], where: Where) -> Words:

@@ -16,6 +16,7 @@ from tokenizers.models import Unigram
 
 from ..catalogue import BASELINE
 from ..errors import TokentrailsError, rust_errors
+from ..files.rows import as_text
 from ..settings import Experiment, Prompt
 from .chat import ChatTemplate, Rendering
 from .entries import entries, target
@@ -385,12 +386,8 @@ def column_of_values(values: Sequence[Any]) -> pa.Array:
     kinds = {type(value) for value in values if value is not None}
     exact = all(abs(value) <= 2**53 for value in values if isinstance(value, int))
     if len(kinds) > 1 and not (kinds == {int, float} and exact):
-        values = [None if value is None else _as_text(value) for value in values]
+        values = [None if value is None else as_text(value) for value in values]
     return pa.array(values, type=None if kinds else pa.string())
-
-
-def _as_text(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _all_tokens(

@@ -1,0 +1,219 @@
+"""Rows of a file: CSV, TSV, JSON Lines or Parquet, one at a time.
+
+They are read by the standard library and not by Polars, which neither knows on which line a row
+stands, nor goes on behind a wrong one, nor draws a sample without holding the whole file.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+import math
+import re
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, time
+from decimal import Decimal
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ..errors import TokentrailsError
+from ..settings import TextTable
+
+DELIMITERS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
+FORMATS = (*DELIMITERS, ".jsonl", ".ndjson", ".parquet")
+"""What the name of a file may end in, with `.gz` behind it but for Parquet."""
+
+Row = Mapping[str, Any]
+
+
+class Wrong(Exception):
+    """A row cannot be used; the message says why."""
+
+
+class Numbered(NamedTuple):
+    """A row with its line, or why there is none."""
+
+    line: int
+    cells: Row | Wrong
+
+
+@dataclass(frozen=True)
+class Reader:
+    """The rows of a table, and what is said where one cannot go on."""
+
+    table: TextTable
+
+    def rows(self) -> Iterator[Numbered]:
+        """Every row with what is read of it; Parquet counts rows, the others count lines, from 1.
+
+        Raises
+        ------
+        TokentrailsError: for a column that is not there, and what is no file of its kind.
+        """
+        suffix = suffix_of(self.table)
+        try:
+            if suffix == ".parquet":
+                yield from self._parquet()
+                return
+            path = Path(self.table.file)
+            opened = gzip.open if path.suffix == ".gz" else open
+            with opened(path, "rt", encoding="utf-8-sig", newline="") as lines:
+                yield from self._json(lines) if suffix in FORMATS[3:5] else self._cells(lines)
+        except UnicodeDecodeError as error:
+            raise self.error(f"the file is not UTF-8 text: {error}", "save it as UTF-8.") from error
+        except (OSError, EOFError, zlib.error, pa.ArrowException) as error:
+            problem = f"the file cannot be read: {error}"
+            raise self.error(problem, "check that it is whole.") from None
+
+    def error(self, problem: str, hint: str, line: int | None = None) -> TokentrailsError:
+        where = f"{self.table.file}, line {line}" if line else self.table.file
+        return TokentrailsError(problem, where=where, hint=hint)
+
+    def _parquet(self) -> Iterator[Numbered]:
+        with pq.ParquetFile(self.table.file) as file:
+            self._check(file.schema_arrow.names)
+            line = 0
+            for batch in file.iter_batches(columns=self.table.names):
+                for row in batch.to_pylist():
+                    yield Numbered(line := line + 1, row)
+
+    def _json(self, lines: IO[str]) -> Iterator[Numbered]:
+        seen: set[str] = set()
+        for line, content in enumerate(lines, 1):
+            if not content.strip():
+                continue
+            try:
+                row = json.loads(content)
+            except (ValueError, RecursionError) as error:
+                yield Numbered(line, Wrong(f"it is no JSON: {error}"))
+                continue
+            if not isinstance(row, dict):
+                yield Numbered(line, Wrong("it is no JSON object"))
+                continue
+            seen |= row.keys()
+            yield Numbered(line, {name: row.get(name) for name in self.table.names})
+        self._check(list(seen))
+
+    def _cells(self, lines: IO[str]) -> Iterator[Numbered]:
+        table = self.table
+        delimiter = table.delimiter or DELIMITERS[suffix_of(table)]
+        quotes = delimiter != "\t" if table.quotes is None else table.quotes
+        reader = csv.reader(
+            lines,
+            delimiter=delimiter,
+            quoting=csv.QUOTE_MINIMAL if quotes else csv.QUOTE_NONE,
+            strict=True,
+        )
+        header: Sequence[str] = table.columns
+        line = 0
+        while True:
+            begins, wrong = line + 1, None
+            try:
+                cells = next(reader)
+            except StopIteration:
+                break
+            except csv.Error as error:
+                if not header or "expected after" not in str(error):
+                    raise self.error(
+                        f"the cells cannot be parted: {error}",
+                        "a quote is never closed, or stands for itself: write 'quotes: false'; or "
+                        "give the right 'delimiter'.",
+                        begins,
+                    ) from None
+                cells, wrong = [""], "a quote ends within a cell; quotes in quotes are doubled"
+            line = reader.line_num
+            if not cells:
+                continue
+            if not header:
+                self._check(cells)
+                header = cells
+                continue
+            if not wrong and len(cells) != len(header):
+                wrong = f"it has {len(cells)} cells, and there are {len(header)} columns"
+            if wrong:
+                yield Numbered(begins, Wrong(wrong))
+                continue
+            row = dict(zip(header, cells, strict=True))
+            found = {name: row[name] for name in table.names}
+            if table.quotes is None and not quotes and any(v[:1] == '"' for v in found.values()):
+                raise self.error(
+                    "a cell begins with a quote",
+                    "write 'quotes: true' if cells are quoted, as spreadsheets do; 'quotes: false' "
+                    "if it is part of the text.",
+                    begins,
+                )
+            yield Numbered(begins, found)
+        if not header:
+            raise self.error("the file is empty", "give one with rows.")
+
+    def _check(self, columns: Sequence[str]) -> None:
+        """Refuse a column that is not there, or is there twice."""
+        for name in self.table.names:
+            if columns.count(name) == 1:
+                continue
+            there = ", ".join(map(repr, columns[:20])) or "none"
+            how = "is there twice" if name in columns else "is not there"
+            raise self.error(
+                f"the column {name!r} {how}; the columns are {there}",
+                "check its spelling; 'columns' names those of a file without a header, and "
+                "'delimiter' what parts them.",
+            )
+
+
+def suffix_of(table: TextTable) -> str:
+    """What says how a file is read: its suffix, that of a delimited text where one is given."""
+    if table.delimiter:
+        return ".csv"
+    path = Path(table.file)
+    return Path(path.stem).suffix.lower() if path.suffix == ".gz" else path.suffix.lower()
+
+
+def text_in(cells: Row, name: str) -> str:
+    """A cell that must not be empty, as a text; raises `Wrong`."""
+    value = value_in(cells, name)
+    if value is None:
+        raise Wrong(f"{name!r} is empty")
+    return as_text(value)
+
+
+def value_in(cells: Row, name: str) -> Any:
+    """A cell that is a text, a number, true, false, or None if it is empty; raises `Wrong`."""
+    value = cells[name]
+    match value:
+        case str() if re.search("[\ud800-\udfff]", value):
+            raise Wrong(f"{name!r} has half a character, a single surrogate")
+        case str():
+            return value if value.strip() else None
+        case float() if not math.isfinite(value):
+            return None
+        case int() if not -(2**63) <= value < 2**63:
+            raise Wrong(f"{name!r} has more than 64 bits")
+        case bool() | int() | float() | None:
+            return value
+        case date() | time() | Decimal():
+            return str(value)
+    raise Wrong(f"{name!r} is of type {type(value).__name__}, and no text, number or truth value")
+
+
+def as_text(value: object) -> str:
+    """A value as files have it: 1, "1" and true in a configuration are what they look like."""
+    if value is None:
+        return ""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def number_of(given: str, least: int) -> int:
+    """A whole number that is not too small; raises `Wrong`."""
+    try:
+        number = int(given)
+    except ValueError:
+        raise Wrong(f"{given!r} is no whole number") from None
+    if number < least:
+        raise Wrong(f"the number {number} is below {least}")
+    return number
