@@ -6,6 +6,7 @@ import json
 import socket
 import time
 import weakref
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
@@ -22,12 +23,13 @@ from test_metrics import PROVENANCE
 from tokentrails.config.experiments import load_experiment, load_experiment_file
 from tokentrails.errors import TokentrailsError
 from tokentrails.explore import server as module
-from tokentrails.explore.chance import FORMS, PAIRS, Chance
+from tokentrails.explore.chance import PAIRS, Chance
 from tokentrails.explore.chance import _pairs as random_pairs
 from tokentrails.explore.keep import FOLDER, text_file
-from tokentrails.explore.models import MOST_LOADED, VIEWS, Models, Recent
+from tokentrails.explore.look import FORMS, Look
+from tokentrails.explore.models import VIEWS, Models, Recent
 from tokentrails.explore.server import HEADER, HEADERS, Explorer, application, listen
-from tokentrails.explore.view import MOST_SHOWN, NEAREST, Look, View, nearest_lists
+from tokentrails.explore.view import MOST_SHOWN, NEAREST, View, nearest_lists
 from tokentrails.files.states import StatesReader, StatesWriter, places
 from tokentrails.metrics.as_published import position_rows, published_states
 from tokentrails.metrics.baseline import Sample, baseline, baseline_dimensions, chances
@@ -223,23 +225,33 @@ def test_every_form_is_that_of_the_tables(explorer, stored, prepared, tmp_path, 
     expected = expected.sort(*keys)
     standardised = pl.DataFrame(pl.from_arrow(ranked)).sort(*keys)["rank_standardised"]
     positions = list(range(len(view.ids)))
-    chance = Chance(view.loaded, name, site, "embedding", BASELINE)
-    while chance.piece("standardised"):
+    chance = Chance(view.loaded, name, BASELINE)
+    last = Look(site, "embedding", "standardised")
+    while chance.piece(last):
         assert chance.doing
     for form in FORMS:
-        found = view.measured(positions, Look(site, "embedding", form), chance)["ranks"]
+        found = view.ranks(positions, Look(site, "embedding", form), chance)
         np.testing.assert_allclose(found["cosine"], expected[form], atol=2e-5)
         if form == "standardised":
             assert found["rank"].equals(standardised.alias("rank"))
-    band = chance.bands("standardised")
+    raw, scaled = (
+        view.ranks(positions, Look(site, "embedding", form), chance).select(
+            "layer", nearest=pl.col("nearest_cosine").list.first()
+        )
+        for form in FORMS[:2]
+    )
+    b = np.array([how["baseline"].chance_of("embedding", (site, n)) for n in raw["layer"]])
+    np.testing.assert_allclose(scaled["nearest"], (raw["nearest"] - b) / (1 - b), atol=2e-5)
+    band = chance.bands(last)
     assert set(band["measure"]) == {"cosine", "rank", "length", "own_logprob"}
     assert (band["low"] <= band["value"]).all() and (band["value"] <= band["high"]).all()
 
 
 def test_the_band_of_chance_is_of_another_token(explorer):
     view = view_of(explorer, "gpt2")
-    chance = Chance(view.loaded, "gpt2", "resid", "embedding", BASELINE)
-    while chance.piece("cosine"):
+    chance = Chance(view.loaded, "gpt2", BASELINE)
+    positional = replace(RESID, positional=True)
+    while chance.piece(RESID) or chance.piece(positional):
         pass
     texts, _ = tokenize(BASELINE, view.loaded.files, 64, model="gpt2")
     sample = Sample.from_tokens(texts, "baseline.yaml")
@@ -250,30 +262,61 @@ def test_the_band_of_chance_is_of_another_token(explorer):
     words = view.loaded.readout.parts.embedding.numpy()[sample.token_ids[others]]
     states = chance.loaded.readout.parts.embedding.numpy()[sample.token_ids[own]]
     positions = texts["last"].to_numpy()[sample.rows][own]
-    states = states + position_rows(view.loaded.checkpoint, positions)
-    cosine = (
-        (states * words).sum(1) / np.linalg.norm(states, axis=1) / np.linalg.norm(words, axis=1)
-    )
-    band = chance.bands("cosine").filter(measure="cosine", layer=0)
-    assert band.select("low", "value", "high").row(0) == pytest.approx(
-        np.quantile(cosine, (0.1, 0.5, 0.9)), abs=1e-5
-    )
-    scaled = chance.bands("scaled").filter(measure="cosine", layer=0)
-    mean = chance.baseline.chance_of("embedding", ("resid", 0))
+    offsets = position_rows(view.loaded.checkpoint, positions)
+    states = states + offsets
+    own, middle = sample.token_ids[others], (0.1, 0.5, 0.9)
+    for look, moved in ((positional, offsets), (RESID, None)):
+        found = view.loaded.matrices["embedding"].rank(states, own, 0, moved)
+        for measure, values in (("cosine", found.cosine), ("rank", found.rank)):
+            band = chance.bands(look).filter(measure=measure, layer=0)
+            expected = pytest.approx(np.quantile(values, middle), abs=1e-5)
+            assert band.select("low", "value", "high").row(0) == expected
+    against = words / np.linalg.norm(words, axis=1)[:, None]
+    cosine = (states * against).sum(1) / np.linalg.norm(states, axis=1)
+    band = chance.bands(RESID).filter(measure="cosine", layer=0)
+    assert band["value"][0] == pytest.approx(np.median(cosine), abs=1e-5)
+    scaled = chance.bands(replace(RESID, form="scaled")).filter(measure="cosine", layer=0)
+    mean = chance.baselines["embedding"].chance_of("embedding", ("resid", 0))
     assert scaled["value"][0] == pytest.approx((band["value"][0] - mean) / (1 - mean))
+
+
+def test_the_texts_run_once_for_each_checkpoint(explorer, monkeypatch):
+    view = view_of(explorer, "gpt2")
+    chance = Chance(view.loaded, "gpt2", BASELINE)
+    while chance.piece(RESID):
+        pass
+    monkeypatch.setattr("tokentrails.explore.chance.run", None)
+    monkeypatch.setattr(Readout, "logprob", None)
+    other = Look("resid_mid", "unembedding", "centred")
+    assert set(chance.bands(other)["measure"]) == {"cosine", "length", "own_logprob"}  # at once
+    while chance.piece(other):
+        pass
+    assert set(chance.bands(other)["measure"]) == {"cosine", "rank", "length", "own_logprob"}
+
+
+def test_a_correction_waits_for_its_own_model_alone(prepared):
+    explorer = made_of(prepared)
+    asked = {**ASKED, **PLACE, "form": "standardised"}
+    while explorer.chance({**asked, "wanted": "form"})["doing"]:
+        pass
+    assert explorer.nearest(asked)["tokens"] and explorer.figures({**asked, "chance": True})
+    assert len(explorer.models._loaded) == 1
+    (chance,) = explorer.models.get("gpt2", "main").chance._kept.values()
+    assert "rank" not in set(chance.bands(Look("resid", "embedding", "standardised"))["measure"])
 
 
 def test_figures_have_chance_and_control(client, explorer):
     more = {**PLACE, "site": "resid_mid", "form": "centred"}
-    while doing := answer(client, "chance", **more)["doing"]:
-        assert "layer" in doing or "texts" in doing
-    answered = answer(client, "figures", **more, reference=True)["figures"]
+    for wanted in ("form", "bands", "control"):
+        while doing := answer(client, "chance", **more, wanted=wanted)["doing"]:
+            assert any(word in doing for word in ("layer", "texts", "part"))
+    answered = answer(client, "figures", **more, chance=True, control=True)["figures"]
     found = {figure["name"]: figure for figure in answered}
     figures = {name: figure["spec"] for name, figure in found.items()}
     look = Look("resid_mid", "embedding", "centred")
     control = view_of(explorer, "llama")
-    chance = Chance(control.loaded, "llama", "resid_mid", "embedding", BASELINE)
-    while chance.piece("centred", bands=False):
+    chance = Chance(control.loaded, "llama", BASELINE)
+    while chance.piece(look, bands=False):
         pass
     expected = control.measured([1, 3], look, chance)["ranks"]
     rows = [r for data in figures["similarity"]["datasets"].values() for r in data]
@@ -474,14 +517,24 @@ def test_only_the_last_values_stay():
     assert made == [1, 2, 3, 2] and len(recent) == 2
 
 
+def test_large_values_are_fewer_but_two():
+    gone = []
+    recent = Recent(10, gone.append, size=lambda key: key, least=2)
+    for key in (4, 5, 1, 6, 20, 30):
+        recent.get(key, lambda key=key: key)
+    # 6 finds room beside 1 alone; the largest stay beside one other.
+    assert gone == [4, 5, 1, 6] and len(recent) == 2
+
+
 def test_models_and_texts_are_few(client, explorer):
     for index in range(6 * len(MODELS)):
         answer(client, "tokens", text=f"{TEXT} {index}", model=MODELS[index // 6])
-    assert len(explorer.models._loaded) == MOST_LOADED
+    assert len(explorer.models._loaded) == len(MODELS)
     assert len(explorer.models.get(MODELS[-1], "main").views) == VIEWS
 
 
-def test_a_checkpoint_that_is_let_go_is_free_at_once(prepared):
+def test_a_checkpoint_that_is_let_go_is_free_at_once(prepared, monkeypatch):
+    monkeypatch.setattr("tokentrails.explore.models.MOST_BYTES", 1)  # which leaves two
     folders = {name: {"main": prepared[name]} for name in MODELS}
     explorer = Explorer(Models(folders, torch.device("cpu")), {}, BASELINE)
     gc.collect()
@@ -489,7 +542,7 @@ def test_a_checkpoint_that_is_let_go_is_free_at_once(prepared):
     try:
         asked = {**ASKED, **PLACE, "form": "centred"}
         explorer.nearest(asked)
-        explorer.chance(asked)  # and is not done
+        explorer.chance({**asked, "wanted": "bands"})  # and is not done
         gone = weakref.ref(explorer.models.get("gpt2", "main"))
         assert gone() is not None
         for name in MODELS[1:]:
@@ -899,11 +952,14 @@ def test_the_page_in_a_browser(page, explorer):
     page.wait(f"{LAYERS.format(1)}[2].cells[1].textContent === '{cosine}'")
 
     page.wait("document.body.dataset.reference === 'true'")
-    chance = Chance(view.loaded, "gpt2", "resid", "unembedding", BASELINE)
-    while chance.piece("standardised", bands=False):
+    chance, look = (
+        Chance(view.loaded, "gpt2", BASELINE),
+        Look("resid", "unembedding", "standardised"),
+    )
+    while chance.piece(look, bands=False):
         pass
     choose(page, "form", "standardised")
-    turned = view.ranks([1], Look("resid", "unembedding", "standardised"), chance)["cosine"][2]
+    turned = view.ranks([1], look, chance)["cosine"][2]
     page.wait(f"{LAYERS.format(1)}[2].cells[1].textContent === '{turned:.3f}'")
     choose(page, "form", "cosine")
 

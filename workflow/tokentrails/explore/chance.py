@@ -1,12 +1,14 @@
 """What the baseline's texts say of a checkpoint: chance, and the forms that leave it out.
 
-It takes seconds, once for each checkpoint, and is computed in pieces, so that other questions are
+The texts run once for each checkpoint, which takes seconds; what is kept are chance and moments of
+every place, and the states of some pairs. All is computed in pieces, so that other questions are
 answered in between.
 """
 
 from __future__ import annotations
 
 import tempfile
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,63 +16,62 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 import torch
 from jaxtyping import Float32, Int
 
 from ..errors import TokentrailsError
 from ..files.states import Layer, Place, StatesReader, StatesWriter, places
-from ..metrics.baseline import Chance as RandomPairs
-from ..metrics.baseline import Sample, chances
+from ..metrics.as_published import position_rows
+from ..metrics.baseline import Sample
+from ..metrics.columns.similarities import Side, similarities
 from ..metrics.geometry import lengths_of
 from ..metrics.ranks import Vocabulary
 from ..settings import Experiment
 from ..statistics.baseline import EMBEDDING, NO_BASELINE, Baseline, moments
-from ..statistics.bootstrap import Bootstrap
-from ..statistics.forms import MATCHED, SOUND
-from ..statistics.similarity import z_scores
+from ..statistics.pairs import Pairs
+from ..statistics.similarity import Moments, row_cosine, unit, z_scores
 from ..texts.tokenization import tokenize
-from .models import Loaded
+from .look import FORMS, TURNED, Look
+from .models import Loaded, Recent
 from .run import run
 
 PAIRS = 64
 """Tokens that are each compared with another one."""
 MIDDLE = (0.1, 0.5, 0.9)
 """Between the outer two lie what the band has, the other is its line."""
-_PLACES_AT_ONCE = 2
-_NO_INTERVALS = Bootstrap(draws=1, confidence=0.95, seed=0)  # of means, which nothing here shows
+_TOKENS_AT_ONCE = 128
+_STATES_AT_ONCE = 128
 
-FORMS = tuple(form for form in SOUND if form != MATCHED)
-TURNED = ("centred", "standardised")
-"""Forms in which states and rows are other vectors: ranks and nearest entries differ too."""
+_Key = tuple[str | bool, ...]
+"""What a band or a piece of work is of, the measure first."""
 
 
 class Chance:
-    """What random pairs of the baseline's texts give at the layers of a site.
+    """What random pairs of the baseline's texts give at every place of a checkpoint.
 
     Attributes
     ----------
-    baseline: as the workflow's tables have it, but of rows of the chosen matrix; nothing so far
-        where it is not computed yet.
+    baselines: by matrix, as the workflow's tables have it, but of the rows of that one; none until
+        the texts have run.
     doing: what is computed now, in words.
     """
 
-    def __init__(
-        self, loaded: Loaded, name: str, site: str, matrix: str, texts: Experiment
-    ) -> None:
-        self.loaded, self.name, self.site, self.texts = loaded, name, site, texts
-        self.vocabulary = loaded.matrices[matrix]
-        self.baseline, self.doing = NO_BASELINE, "texts"
+    def __init__(self, loaded: Loaded, name: str, texts: Experiment) -> None:
+        self.loaded, self.name, self.texts = loaded, name, texts
+        self.baselines: dict[str, Baseline] = {}
+        self.doing = "texts"
         self._depth: int = loaded.checkpoint.facts["depth"]
         self._states: dict[Place, Float32[np.ndarray, "pairs d"]] = {}
         self._others: Int[np.ndarray, " pairs"] = np.empty(0, int)
-        self._lengths: list[dict[str, Any]] = []
-        self._turned: tuple[str, Vocabulary] | None = None
-        self._bands: dict[str, pl.DataFrame] = {}
+        self._positions: Int[np.ndarray, " pairs"] = np.empty(0, int)
+        self._turned: Recent[tuple[str, str], Vocabulary] = Recent(len(TURNED))
+        self._bands: dict[_Key, list[dict[str, Any]]] = {}
         self._problem: TokentrailsError | None = None
-        self._work: dict[str, Iterator[None]] = {"moments": self._compute()}
+        self._work: dict[_Key, Iterator[None]] = {}
 
-    def piece(self, form: str, *, bands: bool = True) -> bool:
-        """Compute a piece of what a form needs, with or without bands; whether there was one.
+    def piece(self, look: Look, *, bands: bool = True) -> bool:
+        """Compute a piece of what a look needs, with or without bands; whether there was one.
 
         Raises
         ------
@@ -78,12 +79,12 @@ class Chance:
         """
         if self._problem is not None:
             raise self._problem
-        form = form if form in TURNED else "cosine"
+        wanted: dict[_Key, Iterator[None]] = {("texts",): self._run()}
         if bands:
-            self._work.setdefault(form, self._compare(form))
-        names = ("moments", form) if bands else ("moments",)
+            wanted |= {_ranks(look): self._rank(look), _LOGPROB: self._read_out()}
+        work = (self._work.setdefault(key, made) for key, made in wanted.items())
         try:
-            return any(next(self._work[name], self) is None for name in names)
+            return any(next(each, self) is None for each in work)
         except TokentrailsError as error:
             self._problem = error
             raise
@@ -92,92 +93,134 @@ class Chance:
         """Stop what is under way, which refers back to this."""
         self._work.clear()
 
-    def bands(self, form: str) -> pl.DataFrame | None:
-        """Layer, measure, and low, value and high of its band; None if it is not computed yet."""
-        found = self._bands.get(form if form in TURNED else "cosine")
-        if found is None or form != "scaled":
-            return found
-        ends = {name: self.scaled(pl.col(name)) for name in _ENDS}
-        cosine = found.filter(measure="cosine").with_columns(**ends)
-        return pl.concat([cosine, found.filter(pl.col("measure") != "cosine")])
+    def bands(self, look: Look) -> pl.DataFrame:
+        """Layer, measure, and low, value and high of its band, of what is computed so far."""
+        return self._frame(_cosines(look), _ranks(look), ("length", look.site), _LOGPROB)
 
-    def scaled(self, cosine: pl.Expr) -> pl.Expr:
+    def pair_bands(self, site: str, form: str) -> pl.DataFrame:
+        """The same of the tables `identity` and `context`."""
+        return self._frame(_cosines(Look(site, "embedding", form)), ("context", site, form))
+
+    def _frame(self, *keys: _Key) -> pl.DataFrame:
+        return pl.DataFrame([row for key in keys for row in self._bands.get(key, ())], _BANDS)
+
+    def scaled(self, look: Look, cosine: pl.Expr) -> pl.Expr:
         """(c - b) / (1 - b) with chance b of the layer."""
+        known = self.baselines[look.matrix].chance
         chance = pl.col("layer").replace_strict(
-            {layer: b for (_, (_, layer)), b in self.baseline.chance.items()},
+            {
+                layer: b
+                for (kind, (site, layer)), b in known.items()
+                if (kind, site) == ("embedding", look.site)
+            },
             return_dtype=pl.Float64,
         )
         return (cosine - chance) / (1 - chance)
 
-    def turned(self, form: str) -> tuple[Baseline, Vocabulary]:
+    def turned(self, form: str, matrix: str) -> tuple[Baseline, Vocabulary]:
         """The baseline of a form, whose moments turn states, and the rows as it has them."""
-        shape = self.baseline
+        shape = self.baselines[matrix]
         if form == "centred":
             ones = {p: (mean, np.ones_like(mean)) for p, (mean, _) in shape.moments.items()}
             shape = replace(shape, moments=ones)
-        if self._turned is None or self._turned[0] != form:
-            self._turned = None  # before the next one is made, so that there is room
-            vocabulary = self.vocabulary.standardised(shape)
-            assert vocabulary is not None
-            self._turned = form, vocabulary
-        return shape, self._turned[1]
 
-    def _compute(self) -> Iterator[None]:
-        """The baseline, a batch of texts and then a layer at a time."""
+        def make() -> Vocabulary:
+            vocabulary = self.loaded.matrices[matrix].standardised(shape)
+            assert vocabulary is not None
+            return vocabulary
+
+        return shape, self._turned.get((form, matrix), make)
+
+    def _run(self) -> Iterator[None]:
+        """The baselines and the bands of cosines, a batch of texts and then a place at a time."""
         loaded, experiment = self.loaded, self.texts
         tokens, _ = tokenize(experiment, loaded.files, loaded.context_length, model=self.name)
         sample = Sample.from_tokens(tokens, experiment.file)
-        own, others = _pairs(tokens["label"].to_numpy()[sample.rows], sample.token_ids)
-        self._others = sample.token_ids[others]
-        ids = torch.from_numpy(sample.token_ids).to(self.vocabulary.rows.device)
-        rows = self.vocabulary.rows[ids].cpu().numpy()
-        read = places(sorted({self.site, "resid"}), self._depth)
-        found: list[RandomPairs] = []
+        tokens, ids = tokens.filter(sample.rows), sample.token_ids
+        # Of one kind, since the mean over all of them is what is wanted.
+        pairs = Pairs(sample.pairs.kind, ids, np.zeros_like(ids))
+        own, others = compared = _pairs(tokens["label"].to_numpy(), ids)
+        self._others, self._positions = ids[others], tokens["last"].to_numpy()[own]
+        index, rows = torch.from_numpy(ids), {}
+        for name, vocabulary in loaded.matrices.items():
+            of_ids = vocabulary.rows[index.to(vocabulary.rows.device)].cpu().numpy()
+            rows[name] = Side(of_ids, moments(of_ids)), unit(of_ids)
+        alike: dict[str, dict[tuple[str, Place], float]] = {name: {} for name in rows}
+        spread: dict[Place, Moments] = {}
+        bands: dict[_Key, list[dict[str, Any]]] = defaultdict(list)
+        unmatched = np.full(len(own), np.nan)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "states.parquet"
-            with StatesWriter(
-                path, read, tokens["occurrence"].to_pylist(), rows.shape[1]
-            ) as writer:
-                for numbers, hidden in run(loaded, tokens, read, self.name, at_once=64):
-                    writer.add(numbers, hidden)
-                    yield
-                writer.finish({})
+            yield from self._store(tokens, path)
             states = StatesReader(path)
-            for place in read:
-                layer = states.layer(*place)
-                here = layer.hidden[sample.rows]
-                self._states[place] = here[own]
-                if place[0] == self.site:
-                    self.doing = f"random pairs, layer {place[1]} of {self._depth}"
-                    found += chances([layer], sample, rows, _NO_INTERVALS)
-                    self._lengths.append(_band(place[1], "length", lengths_of(here)))
-                    yield
-        self.baseline = Baseline(
-            {("embedding", chance.place): chance.cosine["embedding"][0] for chance in found},
-            {EMBEDDING: moments(rows)} | {chance.place: chance.moments for chance in found},
-        )
-
-    def _compare(self, form: str) -> Iterator[None]:
-        """The bands, some layers at a time."""
-        shape, vocabulary = self.turned(form) if form in TURNED else (NO_BASELINE, self.vocabulary)
-        rows = [*self._lengths]
-        here = [place for place in self._states if place[0] == self.site]
-        for part in (here[i : i + _PLACES_AT_ONCE] for i in range(0, len(here), _PLACES_AT_ONCE)):
-            self.doing = f"ranks by chance, layer {part[0][1]} of {self._depth}"
-            states = [turn(Layer(*p, np.arange(0), self._states[p]), shape).hidden for p in part]
-            found = vocabulary.rank(np.concatenate(states), np.tile(self._others, len(part)))
-            for i, (_, layer) in enumerate(part):
-                mine = slice(i * len(self._others), (i + 1) * len(self._others))
-                rank = np.where(found.rank[mine] < 0, np.nan, found.rank[mine])
-                rows.append(_band(layer, "cosine", found.cosine[mine]))
-                rows.append(_band(layer, "rank", rank))
-            yield
-        if self.loaded.readout.parts.unembedding is not None:
-            for layer in range(self._depth + 1):
-                self.doing = f"log-probabilities by chance, layer {layer} of {self._depth}"
-                rows.append(_band(layer, "own_logprob", self._logprobs(layer)))
+            for site, layer in states.places:
+                self.doing = f"random pairs, {site}, layer {layer} of {self._depth}"
+                place, here = (site, layer), states.layer(site, layer).hidden
+                self._states[place], spread[place] = here[own], moments(here)
+                side, direction = Side(here, spread[place]), unit(here)
+                mean = pairs.mean(direction, direction)
+                forms = similarities(side, side, mean, unmatched, compared)
+                for form in FORMS:
+                    bands["context", site, form].append(_band(layer, "context", forms[form]))
+                for name, (of_ids, directions) in rows.items():
+                    chance = pairs.mean(direction, directions)
+                    alike[name] |= {("states", place): mean, ("embedding", place): chance}
+                    forms = similarities(side, of_ids, chance, unmatched, compared)
+                    looks = {Look(site, name, form): forms[form] for form in FORMS}
+                    if loaded.has_positions:
+                        moved = of_ids.rows[others] + self._offsets
+                        looks[Look(site, name, positional=True)] = row_cosine(here[own], moved)
+                    for look, cosine in looks.items():
+                        bands[_cosines(look)].append(_band(layer, "cosine", cosine))
+                bands["length", site].append(_band(layer, "length", lengths_of(here)))
                 yield
-        self._bands[form] = pl.DataFrame(rows, _BANDS)
+        self._bands |= bands
+        self.baselines = {
+            name: Baseline(alike[name], {EMBEDDING: moments(of_ids.rows)} | spread)
+            for name, (of_ids, _) in rows.items()
+        }
+
+    def _store(self, tokens: pa.Table, path: Path) -> Iterator[None]:
+        """Write the states of all sites, a batch of texts at a time."""
+        facts = self.loaded.checkpoint.facts
+        read, numbers = places(self.loaded.sites, self._depth), range(len(tokens))
+        with StatesWriter(path, read, numbers, facts["d_model"]) as writer:
+            for found in run(self.loaded, tokens, read, self.name, at_once=_TOKENS_AT_ONCE):
+                writer.add(*found)
+                yield
+            writer.finish({})
+
+    @property
+    def _offsets(self) -> Float32[np.ndarray, "pairs d"]:
+        return position_rows(self.loaded.checkpoint, self._positions.tolist())
+
+    def _rank(self, look: Look) -> Iterator[None]:
+        """The band of ranks, some states at a time; of one position where its row is added."""
+        shape, vocabulary = NO_BASELINE, self.loaded.matrices[look.matrix]
+        if look.form in TURNED:
+            shape, vocabulary = self.turned(look.form, look.matrix)
+        read = [place for place in self._states if place[0] == look.site]
+        layers = [turn(Layer(*p, np.arange(PAIRS), self._states[p]), shape).hidden for p in read]
+        states, own = np.concatenate(layers), np.tile(self._others, len(read))
+        offsets, part = None, np.arange(len(own)) // _STATES_AT_ONCE
+        if look.positional:
+            offsets, part = (
+                np.tile(self._offsets, (len(read), 1)),
+                np.tile(self._positions, len(read)),
+            )
+        ranks = np.empty(len(own))
+        for index, number in enumerate(numbers := np.unique(part)):
+            self.doing = f"ranks by chance, part {index + 1} of {len(numbers)}"
+            mine = part == number
+            moved = None if offsets is None else offsets[mine]
+            ranks[mine] = vocabulary.rank(states[mine], own[mine], 0, moved).rank
+            yield
+        ranks[ranks < 0] = np.nan
+        by_layer = ranks.reshape(len(read), -1)
+        self._bands[_ranks(look)] = [
+            _band(layer, "rank", of_layer)
+            for (_, layer), of_layer in zip(read, by_layer, strict=True)
+        ]
 
     @torch.inference_mode()
     def _logprobs(self, layer: int) -> np.ndarray:
@@ -186,12 +229,31 @@ class Chance:
         states = torch.from_numpy(self._states["resid", layer]).to(device)
         return readout.logprob(states, torch.from_numpy(self._others).to(device)).cpu().numpy()
 
+    def _read_out(self) -> Iterator[None]:
+        """The band of log-probabilities, which are the same of every look, a layer at a time."""
+        found = []
+        if self.loaded.readout.parts.unembedding is not None:
+            for layer in range(self._depth + 1):
+                self.doing = f"log-probabilities by chance, layer {layer} of {self._depth}"
+                found.append(_band(layer, "own_logprob", self._logprobs(layer)))
+                yield
+        self._bands[_LOGPROB] = found
 
+
+_LOGPROB = ("own_logprob",)
 _ENDS = ("low", "value", "high")
 _BANDS: dict[str, Any] = {
     **{"layer": pl.Int32, "measure": pl.String},
     **dict.fromkeys(_ENDS, pl.Float64),
 }
+
+
+def _cosines(look: Look) -> _Key:
+    return "cosine", look.site, look.matrix, look.form, look.positional
+
+
+def _ranks(look: Look) -> _Key:
+    return "rank", look.site, look.matrix, look.shape, look.positional
 
 
 def turn(layer: Layer, shape: Baseline) -> Layer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
@@ -24,35 +25,45 @@ from ..network.parts import load_parts
 from ..texts.tokenization import TokenizerFiles
 from ..vocabulary.spaces import Spaces
 
-MOST_LOADED = 2
-"""Checkpoints that are in memory at a time."""
+MOST_BYTES = 2 << 30
+"""Bytes of the weights that are in memory at a time."""
+LEAST_LOADED = 2
+"""Checkpoints that are, however large: one and its control."""
 VIEWS = 4
 """Texts whose states are kept of each."""
-CHANCES = 2
-"""Sites and matrices whose chance is kept of each."""
 
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
 
 
 class Recent(Generic[Key, Value]):
-    """The values that were used last, at most so many; others are made again."""
+    """The values that were used last, as many as there is room for; others are made again."""
 
-    def __init__(self, most: int, drop: Callable[[Value], object] = lambda value: None) -> None:
-        """`drop` is told of each value that is let go."""
-        self.most, self.drop = most, drop
+    def __init__(
+        self,
+        most: int,
+        drop: Callable[[Value], object] = lambda value: None,
+        size: Callable[[Key], int] = lambda key: 1,
+        least: int = 1,
+    ) -> None:
+        """`drop` is told of each value that is let go.
+
+        There is room for sizes that are `most` together, and for `least` values of any size.
+        """
+        self.most, self.drop, self.size, self.least = most, drop, size, least
         self._kept: OrderedDict[Key, Value] = OrderedDict()
 
     def get(self, key: Key, make: Callable[[], Value]) -> Value:
         if key not in self._kept:
-            self.keep(self.most - 1)  # before, so that there is room for the new one
+            # Before, so that there is room for the new one.
+            self.keep(self.most - self.size(key), self.least - 1)
             self._kept[key] = make()
         self._kept.move_to_end(key)
         return self._kept[key]
 
-    def keep(self, most: int) -> None:
-        """Let go of those that were used first, until there are at most so many."""
-        while len(self._kept) > most:
+    def keep(self, most: int, least: int = 0) -> None:
+        """Let go of those that were used first, until they are at most so large, or so few."""
+        while len(self._kept) > least and sum(map(self.size, self._kept)) > most:
             self.drop(self._kept.popitem(last=False)[1])
 
     def __len__(self) -> int:
@@ -66,15 +77,15 @@ class Loaded:
     Attributes
     ----------
     readout: its model, and the parts of it.
-    views, chances: what was computed with it last, which goes with it.
+    views, chance: what was computed with it last, which goes with it.
     """
 
     checkpoint: Checkpoint
     files: TokenizerFiles
     readout: Readout
     views: Recent[Hashable, Any] = field(default_factory=lambda: Recent(VIEWS))
-    chances: Recent[Hashable, Any] = field(
-        default_factory=lambda: Recent(CHANCES, lambda chance: chance.close())
+    chance: Recent[str, Any] = field(
+        default_factory=lambda: Recent(1, lambda chance: chance.close())
     )
 
     @classmethod
@@ -88,7 +99,7 @@ class Loaded:
     def forget(self) -> None:
         """Let go of what refers back to it, so that its memory is free at once."""
         self.views.keep(0)
-        self.chances.keep(0)
+        self.chance.keep(0)
 
     @property
     def sites(self) -> list[str]:
@@ -163,7 +174,9 @@ class Models:
     def __init__(self, folders: Mapping[str, Mapping[str, Path]], device: torch.device) -> None:
         """`folders` are of each model's checkpoints, in their order."""
         self.folders, self.device = folders, device
-        self._loaded: Recent[tuple[str, str], Loaded] = Recent(MOST_LOADED, Loaded.forget)
+        self._loaded: Recent[tuple[str, str], Loaded] = Recent(
+            MOST_BYTES, Loaded.forget, self._bytes, LEAST_LOADED
+        )
 
     def get(self, model: str, checkpoint: str) -> Loaded:
         """Raises a `TokentrailsError` for a name that is not in the configuration."""
@@ -173,6 +186,12 @@ class Models:
         return self._loaded.get(
             (model, checkpoint), lambda: Loaded.from_folder(checkpoints[checkpoint], self.device)
         )
+
+    def _bytes(self, key: tuple[str, str]) -> int:
+        """Those of the weights, which are loaded in float32."""
+        model, checkpoint = key
+        entries = Checkpoint(self.folders[model][checkpoint]).weights.entries
+        return 4 * sum(math.prod(entry.shape) for entry in entries.values())
 
 
 def _refuse_unknown(kind: str, name: str, known: Mapping[str, object]) -> None:

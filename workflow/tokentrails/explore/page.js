@@ -11,6 +11,11 @@ const $ = id => document.getElementById(id);
 const MATRICES = {embedding: "input embedding", unembedding: "unembedding"};
 const FORMS = {cosine: "raw", scaled: "scaled by chance", centred: "centred", standardised: "standardised"};
 const SWITCHES = ["positional", "as_published", "reference"];
+// What else must be chosen for a switch to change anything, and how the page says so.
+const FITS = {positional: () => state.form === "cosine",
+  as_published: () => FITS.positional() && state.site === "resid_mid" && state.matrix === "embedding"};
+const ONLY = {positional: "of raw cosines alone",
+  as_published: "of raw cosines at resid_mid, compared with the input embedding, alone"};
 const state = {model: "", checkpoint: "", text: "", special: "default", current: null, pinned: [],
   site: "resid", matrix: "embedding", form: "cosine", positional: false, as_published: false,
   reference: true, other: "", place: null, control: "thing", both: false,
@@ -18,8 +23,8 @@ const state = {model: "", checkpoint: "", text: "", special: "default", current:
 const loading = {serial: 0, status: $("status"), problem: $("problem")};
 const top = {serial: 0, status: $("top-status"), problem: $("top-problem"), area: $("paths")};
 const keeping = {serial: 0, status: $("kept"), problem: $("keep-problem")};
-// What the text's model has, and of which question chance and control are computed.
-let token = "", choices = null, tokens = [], comparable = false, compared = "";
+// What the text's model has, and of which question chance and control are shown.
+let token = "", choices = null, tokens = [], comparable = false, control = null, compared = "";
 
 class Problem extends Error {}
 
@@ -91,8 +96,14 @@ async function ahead(late) {
     await new Promise(done => setTimeout(done, 500));
     if (late() || $("cut").inert || !tokens.length) return;
     if (state.reference && comparable && compared !== comparison()) {
-      if (!(await compare(late))) return;
-      await showFigures(late, ask("figures", {positions: shown(), reference: true, ...look()}), true);
+      const wanted = comparison(), pieces = await compare(late, "bands");
+      if (pieces === null) return;
+      if (control !== null) {
+        if (pieces) await showFigures(late, ask("figures", chosen()));
+        if (await compare(late, "control") === null) return;
+      }
+      compared = wanted;
+      await showFigures(late, ask("figures", chosen()));
     }
     while (!late() && !$("cut").inert && (await ask("ahead", look())).more);
   } catch (error) {
@@ -106,16 +117,19 @@ const look = () => ({site: state.site, matrix: state.matrix, form: state.form,
 
 const comparison = () => JSON.stringify([state.model, state.checkpoint, state.text, state.special, look()]);
 
-// Chance takes seconds, once for each checkpoint; false if something else is asked meanwhile.
-async function compare(late) {
-  while (compared !== comparison()) {
-    const wanted = comparison();
-    const {doing} = await ask("chance", {positions: shown(), ...look()});
-    if (late() || $("cut").inert) return false;
-    $("progress").textContent = doing ? `Computing what to compare with: ${doing} …` : "";
-    if (!doing) compared = wanted;
+// What is shown of the tokens: of chance what is known so far, and the control once it is computed.
+const chosen = () => ({positions: shown(), chance: state.reference,
+  control: state.reference && compared === comparison(), ...look()});
+
+// How many pieces there were to compute, of which most are of the checkpoint and stay; null if
+// something else is asked meanwhile.
+async function compare(late, wanted, status = $("progress")) {
+  for (let pieces = 0; ; pieces++) {
+    const {doing} = await ask("chance", {wanted, ...look()});
+    if (late() || $("cut").inert) return null;
+    status.textContent = doing ? `Computing what to compare with: ${doing} …` : "";
+    if (!doing) return pieces;
   }
-  return true;
 }
 
 const shown = () => [...new Set([...state.pinned, ...(state.current === null ? [] : [state.current])])]
@@ -224,7 +238,8 @@ function showText(wanted, found, link, known, missing) {
   if (!found.sites.includes(state.site)) state.site = found.sites[0];
   if (!found.matrices.includes(state.matrix)) state.matrix = found.matrices[0];
   if (!found.forms.includes(state.form)) state.form = "cosine";
-  comparable = found.forms.length > 1 || found.control !== null;
+  ({control} = found);
+  comparable = found.forms.length > 1 || control !== null;
   const offered = {positional: found.positional, as_published: found.as_published, reference: comparable};
   for (const key of SWITCHES) {
     if (link && key in link) state[key] = link[key];
@@ -307,31 +322,31 @@ async function showPaths(late) {
   $("matrix").value = state.matrix;
   $("form").value = state.form;
   for (const key of SWITCHES) {
-    $(key).checked = state[key];
-    $(key).disabled = key !== "reference" && state.form !== "cosine";
+    const fits = !FITS[key] || FITS[key]();
+    $(key).checked = state[key] && fits;
+    $(key).disabled = !fits;
+    $(key).closest("label").title = fits ? "" : ONLY[key];
   }
   $("progress").textContent = "";
   writeLink();
   shownPanels.wait();
-  if (state.form !== "cosine" && !(await compare(late))) return;
-  const reference = state.reference && comparable && compared === comparison();
-  const chosen = {positions: shown(), reference, ...look()};
-  const listed = ask("nearest", chosen), drawn = ask("figures", chosen);
+  if (state.form !== "cosine" && await compare(late, "form", top.status) === null) return;
+  const asked = chosen(), listed = ask("nearest", asked), drawn = ask("figures", asked);
   drawn.catch(() => {}); // where the lists have the same problem, that says it
   const lists = await listed;
   if (late()) return;
   $("lists").replaceChildren(...lists.tokens.map(list));
-  document.body.dataset.lists = chosen.positions.join(",");
-  await showFigures(late, drawn, reference);
+  document.body.dataset.lists = asked.positions.join(",");
+  await showFigures(late, drawn);
   if (!late()) shownPanels.refresh();
 }
 
-async function showFigures(late, drawn, reference) {
+async function showFigures(late, drawn) {
   const {figures} = await drawn;
   if (late()) return;
   await drawAll(figures, late, $("figures"));
   if (late()) return;
-  document.body.dataset.reference = String(reference);
+  document.body.dataset.reference = String(state.reference && compared === comparison());
   document.body.dataset.figures = shown().join(",");
 }
 
@@ -357,7 +372,8 @@ function list(each) {
   const head = element("tr");
   const published = each.layers.some(row => row.published[1] !== null);
   const beside = published ? ["published cosine", "published rank"] : [];
-  head.append(...["layer", "cosine", "rank", ...beside, "nearest entries"].map(name => element("th", name)));
+  const cosine = state.form === "cosine" ? "cosine" : `${state.form} cosine`;
+  head.append(...["layer", cosine, "rank", ...beside, "nearest entries"].map(name => element("th", name)));
   const body = element("tbody");
   for (const row of each.layers) {
     const line = element("tr");

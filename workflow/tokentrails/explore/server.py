@@ -35,13 +35,14 @@ from ..errors import TokentrailsError
 from ..figures.pieces.page_script import page_script
 from ..figures.pieces.text_tokens import MATRICES
 from ..settings import Experiment
-from .chance import FORMS, Chance
+from .chance import Chance
 from .circuits import Circuits
 from .keep import config_entry, experiment_file, path_of, text_file, write
+from .look import FORMS, Look
 from .models import Models, Recent
 from .sheets import csv
 from .two_texts import Chosen, Pair, is_one_token, named, pooling, side_by_side
-from .view import MOST_SHOWN, NEAREST, Look, View, nearest_lists
+from .view import MOST_SHOWN, NEAREST, View, nearest_lists
 
 HOST = "127.0.0.1"
 HEADER = "x-tokentrails-token"
@@ -52,6 +53,7 @@ MOST_CHARACTERS = 4000
 MOST_REQUESTS = 8
 """Requests that wait or are answered at a time; one is computed at a time."""
 SPECIAL_TOKENS = ("default", "bos", "none")
+WANTED = ("form", "bands", "control")
 
 POLICY = "; ".join(
     (
@@ -158,31 +160,36 @@ class Explorer:
         return {"tokens": nearest_lists(ranks, view.loaded.readable)}
 
     def figures(self, asked: Mapping[str, Any]) -> dict[str, Any]:
-        """Specifications of the figures across layers."""
+        """Specifications of the figures across layers.
+
+        With `chance` they have its bands as far as they are computed, with `control` the control.
+        """
         view = self._view(asked)
         positions, look = _places(asked, view), _look(asked, view)
+        known = asked.get("chance") is True and self.baseline
+        bands = self._chance(view).bands(look) if known else None
+        control = self._control(asked, look) if asked.get("control") is True else None
         chance = self._known_chance(view, look)
-        if asked.get("reference") is not True:
-            return {"figures": view.figures(positions, look, chance)}
-        if self.baseline:
-            chance = self._chance(view, look)
-            _finish(chance, look.form)
-        return {"figures": view.figures(positions, look, chance, self._control(asked, look))}
+        return {"figures": view.figures(positions, look, chance, bands, control)}
 
     def chance(self, asked: Mapping[str, Any]) -> dict[str, Any]:
-        """Compute a piece of what tokens are compared with; what it was, or null for none."""
+        """Compute a piece of what tokens are compared with; what it was, or null for none.
+
+        `wanted` is what is needed: what the form is made with, bands of chance, or the control.
+        """
         view = self._view(asked)
-        look = _look(asked, view)
-        if self.baseline:
-            chance = self._chance(view, look)
-            if chance.piece(look.form):
-                return {"doing": chance.doing}
-        if (control := self._control_view(asked)) is not None and look.form != "cosine":
-            chance = self._chance(control, look)
-            if chance.piece(look.form, bands=False):
-                return {"doing": f"{control.name}, {chance.doing}"}
-        self._control(asked, look)
-        return {"doing": None}
+        look, wanted = _look(asked, view), _choice(asked, "wanted", WANTED)
+        if wanted == "control":
+            found = self._control_view(asked)
+            if found is None or look.form == "cosine":
+                return {"doing": None}
+            view = found
+        if self.baseline is None:
+            return {"doing": None}
+        chance = self._chance(view)
+        more = chance.piece(look, bands=wanted == "bands")
+        named = f"{view.name}, " if wanted == "control" else ""
+        return {"doing": f"{named}{chance.doing}" if more else None}
 
     def control(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         """The text with a control word in the place of a token's word, and that one's position."""
@@ -306,10 +313,10 @@ class Explorer:
         )
         return view
 
-    def _chance(self, view: View, look: Look) -> Chance:
+    def _chance(self, view: View) -> Chance:
         assert self.baseline is not None
-        about = (view.loaded, view.name, look.site, look.matrix, self.baseline)
-        found: Chance = view.loaded.chances.get(about[2:4], lambda: Chance(*about))
+        about = view.loaded, view.name, self.baseline
+        found: Chance = view.loaded.chance.get(view.name, lambda: Chance(*about))
         return found
 
     def _known_chance(self, view: View, look: Look) -> Chance | None:
@@ -318,8 +325,9 @@ class Explorer:
             return None
         if self.baseline is None:
             raise Refused(400, "there is no baseline", hint="the configuration switches it off.")
-        chance = self._chance(view, look)
-        _finish(chance, look.form, bands=False)
+        chance = self._chance(view)
+        while chance.piece(look, bands=False):
+            pass
         return chance
 
     def _control_view(self, asked: Mapping[str, Any]) -> View | None:
@@ -337,11 +345,6 @@ class Explorer:
             return {}
         chance = self._known_chance(view, look)
         return view.measured(_places(asked, view), replace(look, as_published=False), chance)
-
-
-def _finish(chance: Chance, form: str, *, bands: bool = True) -> None:
-    while chance.piece(form, bands=bands):
-        pass
 
 
 def refuse_text(text: str) -> None:

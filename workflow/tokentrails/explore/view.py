@@ -31,7 +31,8 @@ from ..settings import Experiment, Prompt
 from ..statistics.baseline import NO_BASELINE
 from ..texts.tokenization import NO_TOKEN, cut
 from ..texts.word_classes import word_class
-from .chance import TURNED, Chance, turn
+from .chance import Chance, turn
+from .look import TURNED, Look
 from .models import Loaded
 from .run import run
 
@@ -41,30 +42,6 @@ MOST_TOKENS = 256
 MOST_SHOWN = 6
 """Tokens that are compared."""
 NEAREST = 10
-
-
-@dataclass(frozen=True)
-class Look:
-    """How states are looked at.
-
-    Attributes
-    ----------
-    matrix: one of `MATRICES`.
-    form: one of `chance.FORMS`.
-    positional: whether the embedding of the token's own position is added to every row.
-    as_published: whether there is beside it what the study's formula gives.
-    """
-
-    site: str
-    matrix: str
-    form: str = "cosine"
-    positional: bool = False
-    as_published: bool = False
-
-    @property
-    def shape(self) -> str:
-        """The form as far as ranks differ by it."""
-        return self.form if self.form in TURNED else "cosine"
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,25 +133,32 @@ class View:
     def ranks(
         self, positions: Sequence[int], look: Look, chance: Chance | None = None
     ) -> pl.DataFrame:
-        """Rows of the table `ranks` for some tokens at a site.
+        """Rows of the table `ranks` for some tokens at a site, with cosines in the look's form.
 
         Parameters
         ----------
-        chance: of the site and the matrix; there must be one for forms that turn states.
+        chance: there must be one for other forms than the cosine, whose texts have run.
         """
         kept = replace(look, form=look.shape)
         new = [p for p in positions if (p, kept) not in self._kept]
         if new:
             found = self._rank(new, look, chance).partition_by("position", as_dict=True)
             self._kept.update({(p, kept): rows for (p,), rows in found.items()})
-        return pl.concat(self._kept[p, kept] for p in positions)
+        rows = pl.concat(self._kept[p, kept] for p in positions)
+        if look.form != "scaled":
+            return rows
+        assert chance is not None
+        # Of the nearest entries too: their rows are of the same matrix, as is chance.
+        known = {name: pl.col(name) for name in ("cosine", "nearest_cosine")}
+        scaled = {n: chance.scaled(look, c).cast(rows.schema[n]) for n, c in known.items()}
+        return rows.with_columns(**scaled)
 
     def _rank(self, positions: Sequence[int], look: Look, chance: Chance | None) -> pl.DataFrame:
         rows, checkpoint = np.array(positions), self.loaded.checkpoint
         shape, vocabulary = NO_BASELINE, self.loaded.matrices[look.matrix]
         if look.form in TURNED:
             assert chance is not None
-            shape, vocabulary = chance.turned(look.form)
+            shape, vocabulary = chance.turned(look.form, look.matrix)
         layers = (
             turn(Layer(*place, rows, states[rows]), shape)
             for place, states in self.states.items()
@@ -249,9 +233,6 @@ class View:
     ) -> dict[str, pl.DataFrame]:
         """By measure, a tokens frame with a column of its name."""
         ranks = self.ranks(positions, look, chance)
-        if look.form == "scaled":
-            assert chance is not None
-            ranks = ranks.with_columns(cosine=chance.scaled(pl.col("cosine")).cast(pl.Float32))
         tokens = stream = text_tokens(self._read(ranks), LABEL)
         if look.site != "resid":
             of_resid = self.ranks(positions, Look("resid", look.matrix))
@@ -266,19 +247,17 @@ class View:
         positions: Sequence[int],
         look: Look,
         chance: Chance | None = None,
+        bands: pl.DataFrame | None = None,
         control: Mapping[str, pl.DataFrame] | None = None,
     ) -> list[dict[str, Any]]:
         """Identity, rank, own-token log-probability and length by layer, as specifications.
 
         Parameters
         ----------
-        control: what `measured` gives of the model with random weights, nothing without one; it
-            and the bands of chance are shown unless it is None.
+        bands: those of chance that are shown.
+        control: what `measured` gives of the model with random weights.
         """
         found, run = self.measured(positions, look, chance), self.run
-        bands = None if chance is None or control is None else chance.bands(look.form)
-        if bands is not None and look.positional:  # which chance is without
-            bands = bands.filter(~pl.col("measure").is_in(["cosine", "rank"]))
 
         def reference(measure: str, key: str | None = None) -> Reference:
             lines = None if control is None else control.get(key or measure)
