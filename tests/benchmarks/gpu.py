@@ -11,7 +11,8 @@ object per line:
 - `extraction` of 512 texts of 64 and of 512 tokens at all places, on the GPU in every precision and
   by token budget: `seconds` (the shortest of three, taken in turns), `tokens_per_second`, `bare`
   (the seconds of the forward pass alone, with the budget that is best for it), `of_bare` (its share
-  of the speed of that pass), `peak_gpu_mb`; of the short texts also `cpu_seconds`, `error` (root
+  of the speed of that pass), `reading_of_bare` (the same of what comes before the states' file is
+  written, with the states in memory), `peak_gpu_mb`; of the short texts also `cpu_seconds`, `error` (root
   mean square of the difference from the CPU's states at the worst place, as a share of the states'
   own);
 - `ranks` of 2,000 and 20,000 states among 49,152 rows: `bare` seconds of the product alone, in the
@@ -92,7 +93,13 @@ def tokens_of(n: int, length: int, vocabulary: int) -> pa.Table:
 
 
 def run(
-    model: nn.Module, architecture: Architecture, tokens: pa.Table, path: Path, budget: int
+    model: nn.Module,
+    architecture: Architecture,
+    tokens: pa.Table,
+    path: Path,
+    budget: int,
+    *,
+    written: bool = True,
 ) -> None:
     depth, width = model.config.num_hidden_layers, model.config.hidden_size
     at = places(architecture.sites, depth)
@@ -100,7 +107,8 @@ def run(
         extract(
             model, architecture, tokens, writer, pooling="last", token_budget=budget, name="bench"
         )
-        writer.finish({})
+        if written:
+            writer.finish({})
 
 
 @torch.inference_mode()
@@ -140,9 +148,12 @@ def extraction(device: torch.device, sizes: dict[str, int], n: int) -> Iterator[
             model, architecture = load_model(folder, device, dtype)
             works = [partial(bare_forward, model, tokens, budget) for budget in BUDGETS]
             ours = [partial(run, model, architecture, tokens, path, budget) for budget in BUDGETS]
-            times = fastest(*works, *ours)
-            bare = min(times[: len(BUDGETS)])
-            for budget, work, seconds in zip(BUDGETS, ours, times[len(BUDGETS) :], strict=True):
+            reading = [partial(work, written=False) for work in ours]
+            times = fastest(*works, *ours, *reading)
+            n_budgets = len(BUDGETS)
+            bare = min(times[:n_budgets])
+            timed = zip(BUDGETS, ours, times[n_budgets:], times[2 * n_budgets :], strict=False)
+            for budget, work, seconds, read in timed:
                 if device.type == "cuda":
                     torch.cuda.reset_peak_memory_stats()
                 work()
@@ -155,6 +166,7 @@ def extraction(device: torch.device, sizes: dict[str, int], n: int) -> Iterator[
                     "tokens_per_second": round(n * length / seconds),
                     "bare": round(bare, 3),
                     "of_bare": round(bare / seconds, 3),
+                    "reading_of_bare": round(bare / read, 3),
                     "peak_gpu_mb": round(peak / 1e6),
                 }
                 if length == LENGTHS[0]:

@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 from functools import cache
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from test_metrics import PROVENANCE
 from test_parts import IDS, assert_adds_up
 from test_ranks import made, with_ties
 from test_streams import random_texts, rms, states_of
-from tiny import CONFIGS
+from tiny import CONFIGS, EXPERTS, MORE
 
 from tokentrails.files.states import Layer
 from tokentrails.metrics import decodability
@@ -31,6 +32,7 @@ from tokentrails.metrics.ranks import Vocabulary
 from tokentrails.network.device import multiply_exactly, repeat_exactly
 from tokentrails.network.load import load_model
 from tokentrails.network.parts import Parts, load_parts
+from tokentrails.network.spread import device_of, is_spread
 from tokentrails.network.trace import Trace, trace
 from tokentrails.vocabulary.ranks import closest
 
@@ -66,8 +68,10 @@ def largest_error(states, expected):
     return max(rms(a - b) / rms(b) for a, b in zip(states, expected, strict=True))
 
 
-@pytest.mark.parametrize("dtype", ERROR)
-@pytest.mark.parametrize("kind", CONFIGS)
+@pytest.mark.parametrize(
+    "kind, dtype",
+    [*product(CONFIGS, ERROR), *((kind, "float32") for kind in (*MORE, *EXPERTS))],
+)
 def test_states_are_those_of_the_cpu(on, kind, dtype):
     expected = states_of(*on(kind, CPU), TEXTS, TARGETS, pooling="mean")
     states = states_of(*on(kind, GPU, dtype), TEXTS, TARGETS, pooling="mean")
@@ -88,6 +92,25 @@ def test_the_same_run_gives_the_same_bits(on, kind, dtype):
     runs = [states_of(*on(kind, GPU, dtype), TEXTS, TARGETS, pooling="mean") for _ in range(3)]
     np.testing.assert_array_equal(runs[0], runs[1])
     np.testing.assert_array_equal(runs[0], runs[2])
+
+
+@pytest.mark.parametrize("kind", [*CONFIGS, *EXPERTS])
+def test_a_model_half_on_the_gpu_gives_what_it_gives_in_one_piece(prepared, kind):
+    """The other half lies in the machine's memory, or on the disk."""
+    folder = prepared[kind]
+    model, architecture, parts = load_parts(folder, GPU)
+    half = (folder / "model.safetensors").stat().st_size // 2
+    other, _, gathered = load_parts(folder, GPU, {0: half, "cpu": half // 2})
+    assert device_of(other).type == "cuda" and is_spread(other)
+    expected, found = (states_of(m, architecture, TEXTS, TARGETS) for m in (model, other))
+    assert largest_error(found, expected) < ERROR["float32"]
+    of_gpu = trace(other, architecture, IDS)
+    run = Trace(*(getattr(of_gpu, name).to(GPU) for name in Trace.__dataclass_fields__))
+    with torch.no_grad():
+        for layer, block in enumerate(gathered.blocks):
+            assert block.heads.W_Q.device.type == "cuda"
+            assert_adds_up(layer, block, run)
+    torch.testing.assert_close(gathered.embedding, parts.embedding)
 
 
 # --- ranks ------------------------------------------------------------------------------------
@@ -122,7 +145,7 @@ def assert_same_ranks(problem, k):
 # --- heads, MLPs, attribution -----------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", CONFIGS)
+@pytest.mark.parametrize("kind", [*CONFIGS, *MORE, *EXPERTS])
 @torch.no_grad()
 def test_parts_add_up_to_the_model_again(on, saved, kind):
     model, architecture = on(kind, GPU)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +123,7 @@ def _load(
             "extract.device_map.",
         ) from error
     if spread:
-        model.scratch_folder = scratch  # is there as long as the model is
+        weakref.finalize(model, scratch.cleanup)
         log.info("the model is spread: %s", described(model))
     bad = sorted(loading["missing_keys"]) + sorted(map(str, loading.get("mismatched_keys", ())))
     return model, bad
