@@ -12,9 +12,9 @@ object per line:
   by token budget: `seconds` (the shortest of three, taken in turns), `tokens_per_second`, `bare`
   (the seconds of the forward pass alone, with the budget that is best for it), `of_bare` (its share
   of the speed of that pass), `reading_of_bare` (the same of what comes before the states' file is
-  written, with the states in memory), `peak_gpu_mb`; of the short texts also `cpu_seconds`, `error` (root
-  mean square of the difference from the CPU's states at the worst place, as a share of the states'
-  own);
+  written, with the states in memory), `peak_gpu_mb`; of the short texts also `cpu_seconds`, `error`
+  (root mean square of the difference from the CPU's states at the worst place, as a share of the
+  states' own);
 - `ranks` of 2,000 and 20,000 states among 49,152 rows: `bare` seconds of the product alone, in the
   best of several block sizes, `seconds` and `of_bare`, without and with the five nearest entries.
 
