@@ -872,9 +872,10 @@ def test_pins_stay_where_the_same_token_is_there_again(page):
     settled(page, "the boat bank")
     pinned = "[...document.querySelectorAll('#tokens .pinned')].map(b => b.dataset.position)"
     assert page.evaluate(pinned) == ["0"]
-    page.click("#tokens [data-position='0']")
-    page.click("#tokens [data-position='2']", shift=True)
-    page.wait("document.body.dataset.figures === '0,1,2'")
+    last = len(page.evaluate("[...document.querySelectorAll('#tokens li')].map(() => 0)")) - 1
+    page.click(f"#tokens [data-position='{last - 1}']")
+    page.click(f"#tokens [data-position='{last}']", shift=True)
+    page.wait(f"document.body.dataset.figures === '{','.join(map(str, {0, last - 1, last}))}'")
 
 
 @pytest.mark.slow
@@ -886,7 +887,7 @@ def test_a_link_in_an_open_page(page, address, explorer):
     gone = link.replace("llama", "gpt9") + "&site=middle&pinned=1,70"
     page.evaluate(f"location.href = {json.dumps(gone)}")
     assert problem(page) == (
-        "Not found: model “gpt9”, token 70, site “middle”.\n"
+        "Not shown: model “gpt9”, token 70, site “middle”.\n"
         "Hint: the page shows what there is instead."
     )
     settled_on = page.evaluate("document.body.dataset.figures")
@@ -898,10 +899,80 @@ def test_a_link_in_an_open_page(page, address, explorer):
         page.evaluate(f"location.href = {json.dumps(f'{link}&ids={given}')}")
         page.wait("document.body.dataset.figures === '0' && !document.querySelector('[inert]')")
         if said:
-            assert problem(page).startswith("Not found: the token ids (the text is cut")
+            assert problem(page).startswith("Not shown: the token ids (the text is cut")
         else:
             assert page.evaluate("document.getElementById('problem').hidden")
         page.evaluate("document.body.dataset.figures = ''")
+
+
+@pytest.mark.slow
+def test_what_of_a_link_cannot_be_is_said(page, address):
+    link = (
+        f"{address}&text={'+'.join('abcdefgh')}&current=-1&pinned=0,1,2,3,4,5,6&special=weird&x=1"
+        "&both=maybe&open=foo,two&other=the+river&place=77"
+    )
+    page.evaluate(f"location.href = {json.dumps(link)}")
+    page.wait("document.getElementById('two').dataset.shown && !document.querySelector('[inert]')")
+    assert problem(page).splitlines()[0] == (
+        "Not shown: “x”, current “-1”, both “maybe”, pinned “6”, open “foo”, special “weird”, "
+        "more than 5 pinned tokens."
+    ).replace("pinned “6”, ", "")
+    assert value(page, "special") == "default"
+    assert page.evaluate("document.body.dataset.figures").startswith("0,1,2,3,4")
+    panel = "document.querySelector('#two .problem').textContent"
+    assert page.wait(panel).startswith("Not shown: token 77 of the second text.")
+    page.evaluate("document.getElementById('two').dataset.shown = ''")
+    page.evaluate(f"location.href = {json.dumps(link.replace('77', '78'))}")  # the same, now open
+    page.wait("document.getElementById('two').dataset.shown && !document.querySelector('[inert]')")
+    assert page.evaluate(panel).startswith("Not shown: token 78 of the second text.")
+    page.click("#unpin")
+    page.wait("document.querySelectorAll('#tokens .pinned').length === 0")
+
+
+def last_of(explorer, name, text, word, special="default") -> int:
+    """The position of a word's last token."""
+    view = View.of(explorer.models.get(name, "main"), name, text, special)
+    return max(i for i, each in enumerate(view.tokens["word"].to_pylist()) if each == word)
+
+
+@pytest.mark.slow
+def test_the_same_words_stay_chosen_however_the_text_is_cut(page, explorer):
+    first, second = "the boat reached the river bank", "the river bank"
+    show(page, first)
+    settled(page, first)
+    page.click(f"#tokens [data-position='{last_of(explorer, 'gpt2', first, 'boat')}']")
+    page.click("#pin")
+    page.click(f"#tokens [data-position='{last_of(explorer, 'gpt2', first, 'river')}']")
+    page.wait("document.body.dataset.figures.includes(',') && !document.querySelector('[inert]')")
+    page.click("#two summary")
+    page.click("#other")
+    page.type(second)
+    page.press_enter()
+    place = last_of(explorer, "gpt2", second, "river")
+    page.wait(f"document.querySelector('#other-tokens [data-position=\"{place}\"]') !== null")
+    page.click(f"#other-tokens [data-position='{place}']")
+    for name, special in (("gpt2", "default"), ("bert", "default"), ("bert", "none")):
+        choose(page, "model", name)
+        choose(page, "special", special)
+        words = ((first, "boat"), (first, "river"), (second, "river"))
+        boat, river, other = (last_of(explorer, name, *each, special) for each in words)
+        shown = "document.getElementById('two').dataset.shown === '{},{},false'"
+        page.wait(f"{shown.format(river, other)} && !document.querySelector('[inert]')")
+        pinned = "[...document.querySelectorAll('#tokens .pinned')].map(b => b.dataset.position)"
+        assert page.evaluate(pinned) == [str(boat)]
+    choose(page, "special", "default")
+    page.wait("!document.querySelector('[inert]')")
+    page.click("#tokens [data-position='0']")  # [CLS]
+    choose(page, "special", "none")
+    assert problem(page).startswith("Not shown: the token “[CLS]”.")
+
+    page.wait("!document.querySelector('[inert]')")
+    page.click(f"#tokens [data-position='{river}']")
+    page.wait("!document.querySelector('[inert]')")
+    page.click("#replace")
+    page.wait("document.getElementById('other').value.includes('thing')")
+    page.click("#before")
+    assert value(page, "other") == second
 
 
 @pytest.mark.slow

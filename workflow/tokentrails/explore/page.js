@@ -137,19 +137,31 @@ const shown = () => [...new Set([...state.pinned, ...(state.current === null ? [
 
 // Links: the fragment never leaves the browser.
 
-function readLink() {
+// What it has that can be nothing goes to `missing`.
+function readLink(missing = []) {
   const link = Object.fromEntries(new URLSearchParams(location.hash.slice(1)));
-  const number = text => (/^\d{1,4}$/.test(text) ? Number(text) : null);
-  const numbers = text => (text || "").split(",").map(number).filter(n => n !== null);
-  const flags = SWITCHES.filter(key => key in link).map(key => [key, link[key] === "true"]);
-  return {...link, ...Object.fromEntries(flags), pinned: numbers(link.pinned), current: number(link.current),
-    place: number(link.place), both: link.both === "true", key: number(link.key), head: numbers(link.head),
-    cell: numbers(link.cell), open: (link.open || "").split(",")};
+  const good = (key, isOne) => {
+    const parts = (link[key] || "").split(",").filter(Boolean);
+    missing.push(...parts.filter(part => !isOne(part)).map(part => `${key} “${part}”`));
+    return parts.filter(isOne);
+  };
+  const numbers = key => good(key, part => /^\d{1,4}$/.test(part)).map(Number);
+  const one = key => numbers(key)[0] ?? null;
+  const flag = key => good(key, part => ["true", "false"].includes(part))[0] === "true";
+  const flags = SWITCHES.filter(key => link[key]).map(key => [key, flag(key)]);
+  missing.push(...Object.keys(link).filter(key => !(key in state || ["token", "ids"].includes(key))).map(key => `“${key}”`));
+  return {...link, ...Object.fromEntries(flags), pinned: numbers("pinned"), current: one("current"),
+    place: one("place"), both: flag("both"), key: one("key"), head: numbers("head"),
+    cell: numbers("cell"), open: good("open", id => [...$("panels").children].some(each => each.id === id))};
+}
+
+function sayMissing(missing, problem = $("problem")) {
+  if (missing.length) say(problem, `Not shown: ${[...new Set(missing)].join(", ")}.\nHint: the page shows what there is instead.`);
 }
 
 // Show what the link of the address has; one line says what of it there is not.
 async function follow() {
-  const link = readLink(), before = token, missing = [];
+  const missing = [], link = readLink(missing), before = token;
   const found = (kind, known, otherwise) => {
     if (!link[kind] || known.includes(link[kind])) return link[kind] || otherwise;
     missing.push(`${kind} “${link[kind]}”`);
@@ -159,7 +171,8 @@ async function follow() {
   const model = found("model", choices.models.map(each => each.name), $("model").value);
   const checkpoints = checkpointsOf(model);
   const checkpoint = found("checkpoint", checkpoints, checkpoints[checkpoints.length - 1]);
-  showControls({model, checkpoint, special: link.special || "default"});
+  const special = found("special", [...$("special").options].map(each => each.value), "default");
+  showControls({model, checkpoint, special});
   if (link.text) {
     $("text").value = link.text;
     if (await load(link, found, missing) === false) {
@@ -167,7 +180,7 @@ async function follow() {
       return;
     }
   }
-  if (missing.length) say($("problem"), `Not found: ${missing.join(", ")}.\nHint: the page shows what there is instead.`);
+  sayMissing(missing);
 }
 
 function writeLink() {
@@ -212,17 +225,23 @@ async function load(link = null, known = kind => state[kind], missing = []) {
   if (isLate()) return undefined;
   if (!isShown && tokens.length) showControls(state);
   for (const each of sections) each.inert = false;
+  if (!link) sayMissing(missing);
   if (isShown) await attempt("computing …", showPaths);
   return isShown;
 }
 
 function showText(wanted, found, link, known, missing) {
-  // Without a link a token stays chosen where the same one is there again.
-  const same = position => link || tokens[position].entry === found.tokens[position].entry;
-  const stays = position => position < found.tokens.length && same(position);
-  const {pinned, current} = link || state;
-  if (link) missing.push(...[...pinned, ...(current === null ? [] : [current])]
-    .filter(position => !stays(position)).map(position => `token ${position}`));
+  const moved = position => (link ? found.tokens[position]?.position
+    : sameToken(tokens[position], found.tokens, wanted.text === state.text));
+  const all = positions => [...new Set(positions.map(moved))].filter(position => position !== undefined);
+  const {current, key} = link || state, most = choices.most_shown - 1, pinned = all((link || state).pinned);
+  // Of another text it is no news that another token stands there.
+  if (link || wanted.text === state.text) {
+    missing.push(...[...(link || state).pinned, current, key]
+      .filter(position => position !== null && moved(position) === undefined)
+      .map(position => (link ? `token ${position}` : `the token “${tokens[position].readable}”`)));
+  }
+  if (pinned.length > most) missing.push(`more than ${most} pinned tokens`);
   if (link && link.ids && link.ids !== idsOf(found.tokens)) {
     missing.push("the token ids (the text is cut into others)");
   }
@@ -231,9 +250,11 @@ function showText(wanted, found, link, known, missing) {
     site: known("site", found.sites, found.sites[0]),
     matrix: known("matrix", found.matrices, found.matrices[0]),
     form: known("form", found.forms, "cosine"),
-    pinned: pinned.filter(stays).slice(0, choices.most_shown - 1),
-    current: current !== null && stays(current) ? current
-      : (words.pop() || found.tokens[found.tokens.length - 1]).position,
+    pinned: pinned.slice(0, most),
+    current: all(current === null ? [] : [current])[0]
+      ?? (words.pop() || found.tokens[found.tokens.length - 1]).position,
+    key: all(key === null ? [] : [key])[0] ?? null,
+    cell: link || !tokens.length ? state.cell : [moved(state.cell[0]) ?? 0, state.cell[1]],
   });
   if (!found.sites.includes(state.site)) state.site = found.sites[0];
   if (!found.matrices.includes(state.matrix)) state.matrix = found.matrices[0];
@@ -260,11 +281,22 @@ function showText(wanted, found, link, known, missing) {
   showTokens();
 }
 
+// Where a token is in another list: in the same text by its last character, however that is cut, in
+// another one at the same place; undefined where it is not.
+function sameToken(token, others, isSameText) {
+  const there = others[token.position], [start, end] = token.ends;
+  if (there?.entry === token.entry && (!isSameText || String(there.ends) === String(token.ends))) return there.position;
+  if (!isSameText) return undefined;
+  const over = ({ends: [from, to], entry}) => (start < end ? from < end && end <= to : from === to && entry === token.entry);
+  return others.findLast(over)?.position;
+}
+
 function showTokens() {
   say($("pin-problem"), "");
   const {current} = state;
   replaceTokens($("tokens"), tokens.map(each =>
     tokenButton(each, each.position === current, state.pinned.includes(each.position), choose)));
+  $("unpin").hidden = state.pinned.length < 2;
   const named = tokens[current].readable;
   $("pin").textContent = state.pinned.includes(current) ? `Unpin “${named}”` : `Pin “${named}”`;
 }
@@ -296,12 +328,19 @@ function replaceTokens(list, items) {
 function choose(position, isEnd = false) {
   if (isEnd) { // of a span, which begins at the token before
     const [first, last] = [state.current, position].sort((a, b) => a - b);
-    if (last - first >= choices.most_shown) {
-      return say($("pin-problem"), `The span has ${last - first + 1} tokens.\nHint: up to ${choices.most_shown} can be compared.`);
+    const span = tokens.slice(first, last + 1).map(each => each.position), all = new Set([...state.pinned, ...span]);
+    if (all.size > choices.most_shown) {
+      return say($("pin-problem"), `The span and what is pinned are ${all.size} tokens.\nHint: up to ${choices.most_shown} can be compared.`);
     }
-    state.pinned = tokens.slice(first, last + 1).map(each => each.position).filter(each => each !== position);
+    state.pinned = [...all].filter(each => each !== position);
   }
   state.current = position;
+  showTokens();
+  return attempt("computing …", showPaths);
+}
+
+function unpin() {
+  state.pinned = [];
   showTokens();
   return attempt("computing …", showPaths);
 }
@@ -471,7 +510,7 @@ async function copy(text, copied, otherwise) {
 }
 
 const shownPanels = panels({state, tokens: () => tokens, ask, attempt, element, options, draw: drawAll, scored, tokenButton, replaceTokens,
-  writeLink});
+  writeLink, sameToken, sayMissing});
 
 const showKeptText = () => (tokens.length || $("text").value.trim() ? load() : undefined);
 
@@ -529,6 +568,7 @@ async function start() {
     });
   }
   $("pin").addEventListener("click", pin);
+  $("unpin").addEventListener("click", unpin);
   $("show").addEventListener("click", () => keep(false));
   $("write").addEventListener("click", () => keep(true));
   $("name").addEventListener("input", () => { if (!$("file").hidden || !$("keep-problem").hidden) keep(false); });

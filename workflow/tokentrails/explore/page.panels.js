@@ -3,8 +3,8 @@
 const $ = id => document.getElementById(id);
 
 export function panels({state, tokens, ask, attempt, element, draw, scored, tokenButton, replaceTokens, options,
-  writeLink}) {
-  let ready = false, others = [], cut = "";
+  writeLink, sameToken, sayMissing}) {
+  let ready = false, others = [], cut = "", cutText = "";
 
   // `place` is what it shows, which goes away with a problem.
   function panel(id, place, work, detail = id) {
@@ -44,16 +44,19 @@ export function panels({state, tokens, ask, attempt, element, draw, scored, toke
       const found = await ask("tokens", {text: state.other});
       if (late()) return;
       $("keep-pair").hidden = false;
-      [others, cut] = [found.tokens, wanted];
-      if (state.place === null || state.place >= others.length) state.place = alike();
-      showOthers();
+      if (cutText === state.other && state.place in others) state.place = sameToken(others[state.place], found.tokens, true) ?? null;
+      [others, cut, cutText] = [found.tokens, wanted, state.other];
     }
+    const missing = state.place === null || state.place in others ? [] : [`token ${state.place} of the second text`];
+    if (missing.length || state.place === null) state.place = alike();
+    showOthers();
     writeLink();
     const {figures} = await ask("two_texts", {site: state.site, ...pairOf()});
     if (late()) return;
     $("two-figure").hidden = false;
     await draw(figures, late, $("two-figure"));
     $("two").dataset.shown = `${state.current},${state.place},${state.both}`;
+    sayMissing(missing, $("two").querySelector(".problem"));
   });
 
   const pairOf = () => ({position: state.current, other: state.other, place: state.place,
@@ -87,6 +90,10 @@ export function panels({state, tokens, ask, attempt, element, draw, scored, toke
   const replaceWord = () => showTwo("replacing …", async late => {
     const found = await ask("control", {position: state.current, control: state.control});
     if (late()) return;
+    const before = $("other").value;
+    if (before.trim() && before !== found.text) {
+      Object.assign($("before"), {hidden: false, onclick: () => { $("before").hidden = true; showOther(before); }});
+    }
     state.both = $("both").checked = false; // the control is in one of them already
     showOther(found.text, found.position);
   });
@@ -197,7 +204,6 @@ export function panels({state, tokens, ask, attempt, element, draw, scored, toke
 
   const showInside = panel("inside", "inside-found", async late => {
     const position = state.current;
-    if (state.key >= tokens().length) state.key = null;
     const {figures} = await ask("heads", {position, key: state.key});
     if (late()) return;
     $("inside-found").hidden = false;
@@ -312,8 +318,9 @@ export function panels({state, tokens, ask, attempt, element, draw, scored, toke
       });
     },
     // What a link has of them.
-    follow({other = "", place, control = state.control, both, key, head, cell, open}) {
-      Object.assign(state, {other, place, control, both, key});
+    follow({other = "", place, control = state.control, both, head, cell, open}) {
+      cutText = "";
+      Object.assign(state, {other, place, control, both});
       if (head.length === 2) state.head = head;
       if (cell.length === 2) state.cell = cell;
       evolved = "";

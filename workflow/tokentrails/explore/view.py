@@ -29,7 +29,7 @@ from ..metrics.ranks import Published, ranks
 from ..network.checkpoint import checkpoint_name
 from ..settings import Experiment, Prompt
 from ..statistics.baseline import NO_BASELINE
-from ..texts.tokenization import NO_TOKEN, cut
+from ..texts.tokenization import NO_TOKEN, cut, encode_as_asked
 from ..texts.word_classes import word_class
 from .chance import Chance, turn
 from .look import TURNED, Look
@@ -52,12 +52,14 @@ class View:
     ----------
     name: of the model.
     tokens: the tokens table; every token is a target.
+    ends: where each token begins and ends in the text, in characters.
     states: of every token at each place, as the workflow stores them.
     """
 
     loaded: Loaded
     name: str
     tokens: pa.Table
+    ends: Sequence[tuple[int, int]]
     states: dict[Place, Float32[np.ndarray, "t d"]]
     _kept: dict[tuple[int, Look], pl.DataFrame] = field(default_factory=dict)
     _logprobs: dict[int, Float32[np.ndarray, " layers"]] = field(default_factory=dict)
@@ -93,7 +95,8 @@ class View:
                 reason if reason == NO_TOKEN else f"the text has more than {longest} tokens",
                 hint="change it; an experiment of the workflow takes longer ones.",
             )
-        return cls(loaded, name, tokens, _states(loaded, tokens, name))
+        (encoded,) = encode_as_asked(experiment, loaded.files, [text], name)
+        return cls(loaded, name, tokens, encoded.offsets, _states(loaded, tokens, name))
 
     @property
     def depth(self) -> int:
@@ -109,7 +112,7 @@ class View:
         return self.tokens["token_ids"][0].as_py()
 
     def token_list(self) -> list[dict[str, Any]]:
-        """Each token: its entry, how people read it, its word, and whether it is a special one."""
+        """Each token: its entry, how people read it, its place in the text, its word, its kind."""
         entries = self.tokens["tokens"][0].as_py()
         words = self.tokens["word"].to_pylist()
         return [
@@ -118,6 +121,7 @@ class View:
                 "id": index,
                 "entry": entry,
                 "readable": self.loaded.readable(entry),
+                "ends": self.ends[position],
                 "word": word,
                 "special": index in self.loaded.special_ids,
             }
