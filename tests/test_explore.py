@@ -454,6 +454,7 @@ def test_figures_have_their_tables(client, explorer):
         assert table["checkpoint"].unique().to_list() == ["main"]
         assert table["text"].unique().to_list() == ["'" + text]  # no formula in a spreadsheet
         assert table["token"][0] == "'" + word
+        assert table["token_shown"][0] == "'" + view_of(explorer, "gpt2").loaded.readable(word)
         assert table["site"].unique().to_list() == [site]
         assert table.get_column("matrix", default=pl.Series([None]))[0] == matrix
         both = table.join(
@@ -484,6 +485,12 @@ def test_bytes_are_told_from_letters(client):
     nearest = listed["layers"][0]["nearest"]
     assert [each["readable"], each["entry"]] in [[word, entry] for word, _, entry in nearest]
     figures = answer(client, "figures", **more)["figures"]
+    more = {"text": "本 the", "position": 1, "key": None}  # its byte 0x9C is no letter Ń
+    inside = [answer(client, name, **more)["figures"][0] for name in ("heads", "evolution")]
+    for figure, column in zip(inside, ("key_token", "token"), strict=True):
+        table = pl.read_csv(StringIO(figure["csv"]))
+        assert set(table[f"{column}_shown"]) >= {"<0x9C>"}
+    assert all("<0x9C>" in json.dumps(figure["spec"]) for figure in inside)
     drawn = [row for f in figures for d in f["spec"]["datasets"].values() for row in d]
     assert {row["series"] for row in drawn if "series" in row} == {each["readable"]}
 
@@ -733,6 +740,25 @@ def test_the_saved_experiment_loads(client, tmp_path, monkeypatch, text):
     assert again == (422, f"{path}: the file is there already")
 
 
+@pytest.mark.parametrize("name", ["baseline", "weights", "seen.skipped"])
+def test_a_name_of_the_workflow_is_refused(client, name):
+    assert refusal(client, "experiment", name=name)[1].startswith(f"the name '{name}' is taken: ")
+
+
+def test_the_name_of_the_entry_with_a_control_is_refused_too(client, monkeypatch, explorer):
+    pair = {"pair": True, "position": 1, "other": TEXT, "place": 1, "control": "thing"}
+    assert (
+        "_replaced' cannot be the name"
+        in refusal(client, "experiment", name="abcdefghij" * 6, **pair)[1]
+    )
+    monkeypatch.setattr(
+        explorer, "texts", {"seen_replaced (without its chat format)": ("default", [])}
+    )
+    taken = ["the configuration has an experiment 'seen_replaced'"]
+    assert answer(client, "experiment", name="seen", **pair)["taken"] == taken
+    assert answer(client, "experiment", name="seen", **pair | {"control": ""})["taken"] == []
+
+
 @pytest.mark.parametrize("name", ["", "../seen", "a/b", ".hidden", "a" * 65, "a\n"])
 def test_a_name_that_is_none_is_refused(name):
     with pytest.raises(TokentrailsError, match=r"cannot be the name .*\nHint: use the letters a-z"):
@@ -747,7 +773,7 @@ def test_the_entry_names_the_checkpoint(prepared, tmp_path, monkeypatch):
     found = explorer.experiment(ASKED | more)
     (entry,) = yaml.safe_load(found["entry"])["experiments"].values()
     assert load_experiment("words", entry).checkpoints == ("step0",)
-    assert found["taken"] == ["the configuration has an experiment of this name"]
+    assert found["taken"] == ["the configuration has an experiment 'words'"]
 
 
 # In a browser
@@ -986,7 +1012,7 @@ def test_a_text_is_taken_from_an_experiment_and_kept(page, tmp_path, monkeypatch
     page.evaluate("document.getElementById('name').value = 'words'")
     page.click("#show")
     said = "document.getElementById('keep-problem').textContent"
-    assert page.wait(said).startswith("Not free: the configuration has an experiment of this name.")
+    assert page.wait(said).startswith("Not free: the configuration has an experiment 'words'.")
     page.click("#name")
     page.type("_2")
     page.wait("document.getElementById('path').textContent.endsWith('words_2.yaml')")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..catalogue import ANALYSES, BASELINE, COMPARED, Kind
+from ..errors import TokentrailsError
 from ..files.schema import check, closest, schema, with_defaults
 from ..files.yaml_file import KeyPath, Where, YamlFile
 from ..project import PROJECT
@@ -39,6 +40,20 @@ from .tables import check_group, check_sense, load_table
 _INSIDE = [each.name for each in ANALYSES if each.inside]
 
 _ON_STATES = {each.name for each in ANALYSES if each.on_states}
+
+# What the workflow writes under a name of its own.
+_TAKEN = {
+    "weights": "what belongs to the weights alone",
+    BASELINE: "what others are compared with, of random pairs,",
+}
+
+
+def refuse_taken(name: str, where: Where | None = None) -> None:
+    """Raise for a name that no experiment may have."""
+    skips = "what another experiment leaves out" if name.endswith(".skipped") else None
+    if taken := _TAKEN.get(name, skips):
+        problem = f"the name {name!r} is taken: {taken} lies under it"
+        raise TokentrailsError(problem, where=where, hint="call the experiment otherwise.")
 
 
 def load_experiment(

@@ -12,16 +12,10 @@ from ..files.schema import check, closest, schema, with_defaults
 from ..files.yaml_file import KeyPath, Where, YamlFile, show_keys
 from ..project import PROJECT
 from ..settings import Config, Experiment, Model, single_models
-from .experiments import load_experiment
+from .experiments import load_experiment, refuse_taken
 from .measures import add_measures, load_measures
 from .models import load_model, load_replicates
 from .titles import check_title, refuse_scripts
-
-# Names that no experiment may have.
-_TAKEN = {
-    "weights": "what belongs to the weights alone",
-    BASELINE: "what others are compared with, of random pairs,",
-}
 
 _MADE = ("results", str(Path(MODEL_FOLDER).parent.parent))
 
@@ -61,12 +55,7 @@ def load_config(data: dict[str, Any], files: Sequence[str] = ()) -> Config:
     experiments = {}
     for name, entry in data["experiments"].items():
         here = where / "experiments" / name
-        skips = "what another experiment leaves out" if name.endswith(".skipped") else None
-        if taken := _TAKEN.get(name, skips):
-            raise here.error(
-                f"the name {name!r} is taken: {taken} lies under it",
-                "call the experiment otherwise.",
-            )
+        refuse_taken(name, here)
         named = entry.get("models", list(data["models"]))
         for model in named:
             if model not in data["models"]:

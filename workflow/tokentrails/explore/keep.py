@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from ..config.experiments import load_experiment_file
+from ..config.experiments import load_experiment_file, refuse_taken
 from ..errors import TokentrailsError
 from ..files.schema import schema
 from ..settings import Prompt
@@ -41,14 +41,10 @@ def experiment_file(name: str, analyses: Sequence[str], prompts: Sequence[Prompt
 
     Raises
     ------
-    TokentrailsError: for a name that no file can have, and for a text that no YAML file holds.
+    TokentrailsError: for a name that no experiment can have, and for a text that no YAML file
+        holds.
     """
-    rule = schema("config")["$defs"]["name"]
-    if not re.search(rule["pattern"], name):
-        allowed, _, _ = rule["description"].partition(";")
-        raise TokentrailsError(
-            f"{name!r} cannot be the name of an experiment", hint=f"use {allowed}."
-        )
+    _refuse(name)
     keys = ("label", "word", "occurrence", "prompt")
     texts = [
         {key: value for key in keys if (value := getattr(prompt, key)) not in (None, 1)}
@@ -75,10 +71,17 @@ def config_entry(
     control: str | None = None,
     **more: Any,
 ) -> str:
-    """How the configuration names the experiment, and that with a control word beside it."""
+    """How the configuration names the experiment, and that with a control word beside it.
+
+    Raises
+    ------
+    TokentrailsError: for a name that no experiment can have.
+    """
     changes = {name: more}
     if control:
-        changes[f"{name}_replaced"] = more | {"replace": [control]}
+        changes[replaced_name(name)] = more | {"replace": [control]}
+    for each in changes:
+        _refuse(each)
     entries = {
         each: {
             "file": str(path_of(name)),
@@ -90,6 +93,21 @@ def config_entry(
         for each, change in changes.items()
     }
     return _yaml({"experiments": entries})
+
+
+def _refuse(name: str) -> None:
+    rule = schema("config")["$defs"]["name"]
+    if not re.search(rule["pattern"], name):
+        allowed, _, _ = rule["description"].partition(";")
+        raise TokentrailsError(
+            f"{name!r} cannot be the name of an experiment", hint=f"use {allowed}."
+        )
+    refuse_taken(name)
+
+
+def replaced_name(name: str) -> str:
+    """What the experiment with a control word in the word's place is called."""
+    return f"{name}_replaced"
 
 
 def path_of(name: str) -> Path:

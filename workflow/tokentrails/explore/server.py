@@ -37,7 +37,7 @@ from ..figures.pieces.text_tokens import MATRICES
 from ..settings import Experiment
 from .chance import Chance
 from .circuits import Circuits
-from .keep import config_entry, experiment_file, path_of, text_file, write
+from .keep import config_entry, experiment_file, path_of, replaced_name, text_file, write
 from .look import FORMS, Look
 from .models import Models, Recent
 from .sheets import csv
@@ -122,7 +122,8 @@ class Explorer:
         found: dict[str, Any] = getattr(self, name)(asked)
         about = {key: asked[key] for key in ("model", "checkpoint", "text") if key in asked}
         for figure in found.get("figures", ()):
-            figure["csv"] = csv(figure.pop("table"), about)
+            read = self._view(asked).loaded.readable
+            figure["csv"] = csv(figure.pop("table"), about, read)
         return found
 
     def choices(self, asked: Mapping[str, Any]) -> dict[str, Any]:
@@ -270,7 +271,7 @@ class Explorer:
     def experiment(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         """The experiment file; written only where that is asked for."""
         view, name = self._view(asked), _text(asked, "name")
-        special_tokens = asked["special_tokens"]
+        special_tokens, names = asked["special_tokens"], [name]
         about = (name, view.name, special_tokens, view.loaded.sites)
         several = len(self.models.folders[view.name]) > 1
         checkpoints: dict[str, Any] = {"checkpoints": [asked["checkpoint"]]} if several else {}
@@ -284,6 +285,7 @@ class Explorer:
             analyses = ["identity", *(["context"] if alike else [])]
             content = experiment_file(name, analyses, prompts)
             control = _text(asked, "control") or None
+            names += [replaced_name(name)] if control else []
             entry = config_entry(
                 *about, control, **checkpoints, pooling=pooling(pair, special_tokens)
             )
@@ -294,8 +296,9 @@ class Explorer:
             ranks = {"sites": view.loaded.sites, "nearest": NEAREST}
             entry = config_entry(*about, **checkpoints, ranks=ranks)
         path = path_of(name)
+        known = {label.partition(" ")[0] for label in self.texts}  # which may say more
         taken = [
-            *(["the configuration has an experiment of this name"] if name in self.texts else []),
+            *(f"the configuration has an experiment {n!r}" for n in names if n in known),
             *(["the file is there already"] if path.exists() else []),
         ]
         written = asked.get("write") is True and str(write(name, content))
