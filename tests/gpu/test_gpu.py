@@ -101,16 +101,18 @@ def test_a_model_half_on_the_gpu_gives_what_it_gives_in_one_piece(prepared, kind
     model, architecture, parts = load_parts(folder, GPU)
     half = (folder / "model.safetensors").stat().st_size // 2
     other, _, gathered = load_parts(folder, GPU, {0: half, "cpu": half // 2})
-    assert device_of(other).type == "cuda" and is_spread(other)
+    # The embedding of two of the tiny models is more than half of them; they run on the CPU.
+    device = CPU if kind in ("opt", "roberta") else GPU
+    assert device_of(other).type == device.type and is_spread(other)
     expected, found = (states_of(m, architecture, TEXTS, TARGETS) for m in (model, other))
     assert largest_error(found, expected) < ERROR["float32"]
     of_gpu = trace(other, architecture, IDS)
-    run = Trace(*(getattr(of_gpu, name).to(GPU) for name in Trace.__dataclass_fields__))
+    run = Trace(*(getattr(of_gpu, name).to(device) for name in Trace.__dataclass_fields__))
     with torch.no_grad():
         for layer, block in enumerate(gathered.blocks):
-            assert block.heads.W_Q.device.type == "cuda"
+            assert block.heads.W_Q.device.type == device.type
             assert_adds_up(layer, block, run)
-    torch.testing.assert_close(gathered.embedding, parts.embedding)
+    torch.testing.assert_close(gathered.embedding.to(GPU), parts.embedding)
 
 
 # --- ranks ------------------------------------------------------------------------------------
