@@ -42,6 +42,7 @@ from tokentrails.network.load import load_model
 from tokentrails.settings import Experiment, Prompt
 from tokentrails.statistics.baseline import NO_BASELINE, Baseline
 from tokentrails.statistics.bootstrap import Bootstrap
+from tokentrails.statistics.similarity import row_cosine
 from tokentrails.texts.tokenization import tokenize
 from tokentrails.texts.word_classes import word_class
 
@@ -240,6 +241,11 @@ def test_every_form_is_that_of_the_tables(explorer, stored, prepared, tmp_path, 
         )
         for form in FORMS[:2]
     )
+    for kind in ("states", "embedding"):
+        for place in ((site, layer) for layer in range(view.depth)):
+            ours, table = chance.baselines["embedding"], how["baseline"]
+            expected = pytest.approx(table.chance_of(kind, place), abs=1e-6)
+            assert ours.chance_of(kind, place) == expected
     b = np.array([how["baseline"].chance_of("embedding", (site, n)) for n in raw["layer"]])
     np.testing.assert_allclose(scaled["nearest"], (raw["nearest"] - b) / (1 - b), atol=2e-5)
     band = chance.bands(last)
@@ -275,6 +281,13 @@ def test_the_band_of_chance_is_of_another_token(explorer):
     cosine = (states * against).sum(1) / np.linalg.norm(states, axis=1)
     band = chance.bands(RESID).filter(measure="cosine", layer=0)
     assert band["value"][0] == pytest.approx(np.median(cosine), abs=1e-5)
+    both = chance.loaded.readout.parts.embedding.numpy()[sample.token_ids[others]]
+    both = both + position_rows(
+        view.loaded.checkpoint, texts["last"].to_numpy()[sample.rows][others]
+    )
+    pairs = chance.pair_bands(RESID).filter(measure="context", layer=0)
+    expected = pytest.approx(np.quantile(row_cosine(states, both), middle), abs=1e-5)
+    assert pairs.select("low", "value", "high").row(0) == expected
     scaled = chance.bands(replace(RESID, form="scaled")).filter(measure="cosine", layer=0)
     mean = chance.baselines["embedding"].chance_of("embedding", ("resid", 0))
     assert scaled["value"][0] == pytest.approx((band["value"][0] - mean) / (1 - mean))
@@ -310,7 +323,7 @@ def test_figures_have_chance_and_control(client, explorer):
     for wanted in ("form", "bands", "control"):
         while doing := answer(client, "chance", **more, wanted=wanted)["doing"]:
             assert any(word in doing for word in ("layer", "texts", "part"))
-    answered = answer(client, "figures", **more, chance=True, control=True)["figures"]
+    answered = answer(client, "figures", **more, chance=True, random=True)["figures"]
     found = {figure["name"]: figure for figure in answered}
     figures = {name: figure["spec"] for name, figure in found.items()}
     look = Look("resid_mid", "embedding", "centred")

@@ -4,6 +4,7 @@
 
 from dataclasses import replace
 from functools import cache, partial
+from io import StringIO
 
 import numpy as np
 import polars as pl
@@ -11,14 +12,27 @@ import pyarrow as pa
 import pytest
 import torch
 import yaml
-from test_explore import MODELS, PROVENANCE, TEXT, answer, client, explorer, refusal, view_of  # noqa: F401
+from test_explore import (  # noqa: F401
+    BASELINE,
+    MODELS,
+    PLACE,
+    PROVENANCE,
+    TEXT,
+    answer,
+    client,
+    explorer,
+    refusal,
+    view_of,
+)
 
 from tokentrails.config.experiments import load_experiment, load_experiment_file
 from tokentrails.errors import TokentrailsError
+from tokentrails.explore.chance import Chance
 from tokentrails.explore.circuits import Circuits
+from tokentrails.explore.look import Look
 from tokentrails.explore.models import Models
 from tokentrails.explore.server import Explorer
-from tokentrails.explore.two_texts import Chosen, tables
+from tokentrails.explore.two_texts import Chosen, measured, tables
 from tokentrails.files.states import StatesReader, StatesWriter, places
 from tokentrails.metrics.activations import ActivationTables
 from tokentrails.metrics.attribution import attribution
@@ -119,6 +133,50 @@ def test_the_control_is_drawn_beside_the_word(client, explorer):
     assert panels(found) == ["bank", "boat (control)"]
     found = answer(client, "two_texts", **ASKED | at | {"position": 1})
     assert panels(found) == ["boat / bank"]
+
+
+@pytest.mark.parametrize("form", ["cosine", "scaled", "standardised"])
+def test_two_texts_have_every_form_with_chance_and_control(client, explorer, form):
+    look, at = Look("resid_mid", "embedding", form), positions(explorer)
+    asked = ASKED | at | {"site": look.site, "form": form, "chance": True, "random": True}
+    while answer(client, "chance", **PLACE, form=form, wanted="form")["doing"]:
+        pass
+    (figure,) = answer(client, "two_texts", **asked)["figures"]
+    found = pl.read_csv(StringIO(figure["csv"])).sort("measure", "label", "layer")
+    pair = tuple(chosen_of(explorer, "gpt2", text, "bank") for text in BOTH)
+    expected = {}
+    for name, views in (
+        ("gpt2", pair),
+        ("llama", [Chosen(view_of(explorer, "llama", c.text), c.position) for c in pair]),
+    ):
+        chance = Chance(views[0].view.loaded, name, BASELINE)
+        while chance.piece(look, bands=False):
+            pass
+        expected[name] = measured({"bank": tuple(views)}, look, chance)
+        if name == "gpt2":
+            bands = chance.pair_bands(look)
+    for index, measure in enumerate(("identity", "context")):
+        rows = found.filter(measure=measure)
+        for name, column in (("gpt2", form), ("llama", "control")):
+            table = expected[name][index]
+            table = table.sort("label" if "label" in table.columns else "label_a", "layer")
+            assert rows[column].to_list() == pytest.approx(table[form].to_list(), abs=1e-5)
+        band = bands.filter(measure={"identity": "cosine"}.get(measure, measure))
+        ends = rows.filter(label="text 1").select("chance_low", "chance", "chance_high")
+        assert ends.to_numpy() == pytest.approx(band.select("low", "value", "high").to_numpy())
+    # Every row says which token of which text, those of context of both.
+    assert found["text"].unique(maintain_order=True).to_list() == list(BOTH)
+    context_rows = found.filter(measure="context").select(
+        "position", "other_text", "other_position"
+    )
+    assert set(context_rows.rows()) == {(at["position"], BOTH[1], at["place"])}
+    said = "".join(figure["spec"]["title"]["subtitle"])
+    for number, text in enumerate(BOTH, 1):
+        assert f"text {number}: " in said and text[:30] in said
+    assert ("Standardised:" in said) == (form == "standardised")
+    drawn = [row for data in figure["spec"]["datasets"].values() for row in data]
+    of_chance = {row.get("cosine") for row in drawn if row.get("style") == "chance"}
+    assert of_chance >= {round(value, 6) for value in bands["value"]}
 
 
 def test_a_word_is_replaced_as_experiments_do(client, explorer):

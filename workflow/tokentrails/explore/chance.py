@@ -97,9 +97,9 @@ class Chance:
         """Layer, measure, and low, value and high of its band, of what is computed so far."""
         return self._frame(_cosines(look), _ranks(look), ("length", look.site), _LOGPROB)
 
-    def pair_bands(self, site: str, form: str) -> pl.DataFrame:
-        """The same of the tables `identity` and `context`."""
-        return self._frame(_cosines(Look(site, "embedding", form)), ("context", site, form))
+    def pair_bands(self, look: Look) -> pl.DataFrame:
+        """The same of identity, as `cosine`, and of context similarity."""
+        return self._frame(_cosines(look), ("context", look.site, look.form))
 
     def _frame(self, *keys: _Key) -> pl.DataFrame:
         return pl.DataFrame([row for key in keys for row in self._bands.get(key, ())], _BANDS)

@@ -99,17 +99,22 @@ async function ahead(late) {
       const wanted = comparison(), pieces = await compare(late, "bands");
       if (pieces === null) return;
       if (control !== null) {
-        if (pieces) await showFigures(late, ask("figures", chosen()));
+        if (pieces) await showCompared(late);
         if (await compare(late, "control") === null) return;
       }
       compared = wanted;
-      await showFigures(late, ask("figures", chosen()));
+      await showCompared(late);
     }
     while (!late() && !$("cut").inert && (await ask("ahead", look())).more);
   } catch (error) {
     if (!(error instanceof Problem)) throw error;
     if (!late()) $("progress").textContent = error.message;
   }
+}
+
+async function showCompared(late) {
+  await showFigures(late, ask("figures", chosen()));
+  if (!late()) shownPanels.compare();
 }
 
 const look = () => ({site: state.site, matrix: state.matrix, form: state.form,
@@ -119,7 +124,7 @@ const comparison = () => JSON.stringify([state.model, state.checkpoint, state.te
 
 // What is shown of the tokens: of chance what is known so far, and the control once it is computed.
 const chosen = () => ({positions: shown(), chance: state.reference,
-  control: state.reference && compared === comparison(), ...look()});
+  random: state.reference && compared === comparison(), ...look()});
 
 // How many pieces there were to compute, of which most are of the checkpoint and stay; null if
 // something else is asked meanwhile.
@@ -510,7 +515,7 @@ async function copy(text, copied, otherwise) {
 }
 
 const shownPanels = panels({state, tokens: () => tokens, ask, attempt, element, options, draw: drawAll, scored, tokenButton, replaceTokens,
-  writeLink, sameToken, sayMissing});
+  writeLink, sameToken, sayMissing, chosen});
 
 const showKeptText = () => (tokens.length || $("text").value.trim() ? load() : undefined);
 

@@ -3,7 +3,7 @@
 const $ = id => document.getElementById(id);
 
 export function panels({state, tokens, ask, attempt, element, draw, scored, tokenButton, replaceTokens, options,
-  writeLink, sameToken, sayMissing}) {
+  writeLink, sameToken, sayMissing, chosen}) {
   let ready = false, others = [], cut = "", cutText = "";
 
   // `place` is what it shows, which goes away with a problem.
@@ -37,7 +37,10 @@ export function panels({state, tokens, ask, attempt, element, draw, scored, toke
 
   // Two texts
 
+  let outdated = false; // by chance or a control that came meanwhile
+
   const showTwo = panel("two", "two-figure", async late => {
+    outdated = false;
     if (!state.other.trim()) return;
     const wanted = textKey(state.other);
     if (cut !== wanted) {
@@ -51,12 +54,13 @@ export function panels({state, tokens, ask, attempt, element, draw, scored, toke
     if (missing.length || state.place === null) state.place = alike();
     showOthers();
     writeLink();
-    const {figures} = await ask("two_texts", {site: state.site, ...pairOf()});
+    const {figures} = await ask("two_texts", {...chosen(), ...pairOf()});
     if (late()) return;
     $("two-figure").hidden = false;
     await draw(figures, late, $("two-figure"));
     $("two").dataset.shown = `${state.current},${state.place},${state.both}`;
     sayMissing(missing, $("two").querySelector(".problem"));
+    if (outdated) showTwo();
   });
 
   const pairOf = () => ({position: state.current, other: state.other, place: state.place,
@@ -302,6 +306,11 @@ export function panels({state, tokens, ask, attempt, element, draw, scored, toke
     // Until then what is shown does not fit.
     wait() {
       for (const figure of $("panels").querySelectorAll("figure")) figure.inert = true;
+    },
+    // What chance and control add, once nothing else is under way.
+    compare() {
+      outdated = true;
+      if ($("two").ariaBusy !== "true") showTwo();
     },
     // What the text, the model or the token changes.
     refresh() {

@@ -34,6 +34,7 @@ from starlette.routing import Route
 from ..errors import TokentrailsError
 from ..figures.pieces.page_script import page_script
 from ..figures.pieces.text_tokens import MATRICES
+from ..figures.two_texts import Tables
 from ..settings import Experiment
 from .chance import Chance
 from .circuits import Circuits
@@ -41,7 +42,7 @@ from .keep import config_entry, experiment_file, path_of, replaced_name, text_fi
 from .look import FORMS, Look
 from .models import Models, Recent
 from .sheets import csv
-from .two_texts import Chosen, Pair, is_one_token, named, pooling, side_by_side
+from .two_texts import Chosen, Pair, is_one_token, measured, named, pooling, side_by_side
 from .view import MOST_SHOWN, NEAREST, View, nearest_lists
 
 HOST = "127.0.0.1"
@@ -163,13 +164,12 @@ class Explorer:
     def figures(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         """Specifications of the figures across layers.
 
-        With `chance` they have its bands as far as they are computed, with `control` the control.
+        With `chance` they have its bands as far as they are computed, with `random` the control.
         """
         view = self._view(asked)
         positions, look = _places(asked, view), _look(asked, view)
-        known = asked.get("chance") is True and self.baseline
-        bands = self._chance(view).bands(look) if known else None
-        control = self._control(asked, look) if asked.get("control") is True else None
+        bands = self._chance(view).bands(look) if self._has_bands(asked) else None
+        control = self._control(asked, look) if asked.get("random") is True else None
         chance = self._known_chance(view, look)
         return {"figures": view.figures(positions, look, chance, bands, control)}
 
@@ -200,9 +200,13 @@ class Explorer:
         return {"text": text, "position": position}
 
     def two_texts(self, asked: Mapping[str, Any]) -> dict[str, Any]:
-        """The figure of a token in each of two texts; with a control, of that in both too."""
+        """The figure of a token in each of two texts; with a control, of that in both too.
+
+        `chance` and `random` are as in `figures`.
+        """
         pair = self._pair(asked)
-        site = _choice(asked, "site", pair[0].view.loaded.sites)
+        view = pair[0].view
+        look = Look(_choice(asked, "site", view.loaded.sites), "embedding", _form(asked))
         pairs = {named(pair): pair}
         if control := _text(asked, "control"):
             one, other = (
@@ -211,7 +215,27 @@ class Explorer:
                 for text, position in [chosen.replaced(control, asked["special_tokens"])]
             )
             pairs[f"{control} (control)"] = (one, other)
-        return {"figures": [{"name": "two_texts", **side_by_side(pairs, site)}]}
+        chance = self._known_chance(view, look)
+        bands = self._chance(view).pair_bands(look) if self._has_bands(asked) else None
+        of_control = self._pairs_of_control(asked, pairs, look)
+        figure = side_by_side(pairs, look, chance, bands, of_control)
+        return {"figures": [{"name": "two_texts", **figure}]}
+
+    def _pairs_of_control(
+        self, asked: Mapping[str, Any], pairs: Mapping[str, Pair], look: Look
+    ) -> Tables | None:
+        """What is measured of the same pairs in the control, where that is asked for."""
+
+        def of_control(chosen: Chosen) -> Chosen:
+            view = self._control_view({**asked, "text": chosen.text})
+            assert view is not None
+            return Chosen(view, chosen.position)
+
+        if asked.get("random") is not True or _text(asked, "model") not in self.controls:
+            return None
+        found = {name: (of_control(one), of_control(other)) for name, (one, other) in pairs.items()}
+        (first, _), *_ = found.values()
+        return measured(found, look, self._known_chance(first.view, look))
 
     def heads(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         """The figure of a token's attention, in general or to another token."""
@@ -316,6 +340,9 @@ class Explorer:
         )
         return view
 
+    def _has_bands(self, asked: Mapping[str, Any]) -> bool:
+        return asked.get("chance") is True and self.baseline is not None
+
     def _chance(self, view: View) -> Chance:
         assert self.baseline is not None
         about = view.loaded, view.name, self.baseline
@@ -386,11 +413,15 @@ def _look(asked: Mapping[str, Any], view: View) -> Look:
         raise TokentrailsError(
             "the weights have no unembedding", hint="compare with the input embedding."
         )
-    form = _choice({"form": "cosine", **asked}, "form", FORMS)
+    form = _form(asked)
     # As in the workflow's tables, in which no corrected form has either.
     options = ("positional", "as_published") if form == "cosine" else ()
     further = {name: asked.get(name) is True for name in options}
     return Look(_choice(asked, "site", view.loaded.sites), matrix, form, **further)
+
+
+def _form(asked: Mapping[str, Any]) -> str:
+    return _choice({"form": "cosine", **asked}, "form", FORMS)
 
 
 def _places(asked: Mapping[str, Any], view: View) -> list[int]:

@@ -12,20 +12,26 @@ import pyarrow as pa
 from altair.utils.schemapi import debug_mode
 
 from ..errors import TokentrailsError
-from ..figures.identity import identity_context
 from ..figures.pieces.points import LINE
 from ..figures.pieces.save import specification
+from ..figures.pieces.text import shorten
+from ..figures.two_texts import Tables, two_texts
 from ..files.states import Layer
 from ..metrics.context import context
 from ..metrics.identity import identity, own_token_ids
 from ..settings import Prompt
+from ..statistics.baseline import NO_BASELINE, Baseline
 from ..texts.replacement import replaced
 from ..texts.spans import NotAligned, Span, find_words, is_word, words_in
 from ..texts.tokenization import Encoded
 from ..texts.word_classes import plain
+from .chance import Chance
+from .look import Look
 from .view import LABEL, View
 
 _POOLING = "last"
+LABELS = ("text 1", "text 2")
+_TEXT = 160  # most characters in a figure
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +50,13 @@ class Chosen:
         """The word that it is part of, or what it is itself."""
         tokens = self.view.tokens.slice(self.position, 1)
         return tokens["word"][0].as_py() or tokens["tokens"][0].as_py()[self.position]
+
+    @property
+    def said(self) -> str:
+        """The token and its text, as figures name them."""
+        entry = self.view.tokens["tokens"][0].as_py()[self.position]
+        token = self.view.loaded.readable(entry)
+        return f"{token} (position {self.position}) in “{shorten(self.text, _TEXT)}”"
 
     def replaced(self, control: str, special_tokens: str) -> tuple[str, int]:
         """The text with another word in the place of the token's own, and the position of that.
@@ -140,7 +153,9 @@ def is_one_token(pair: Pair, special_tokens: str) -> bool:
     return first == second
 
 
-def tables(pair: Pair, site: str, word: str) -> tuple[pa.Table, pa.Table]:
+def tables(
+    pair: Pair, site: str, word: str, baseline: Baseline = NO_BASELINE
+) -> tuple[pa.Table, pa.Table]:
     """The tables `identity` and `context` of two tokens at a site, by the name `word`.
 
     Other than in the workflow the two may be different tokens.
@@ -149,7 +164,7 @@ def tables(pair: Pair, site: str, word: str) -> tuple[pa.Table, pa.Table]:
     rows = [chosen.view.tokens.slice(chosen.position, 1) for chosen in pair]
     columns = {
         "occurrence": pa.array([0, 1], pa.int32()),
-        "label": pa.array(["text 1", "text 2"]),
+        "label": pa.array(LABELS),
         "word": pa.array([word] * 2),
         "sense": pa.nulls(2, pa.string()),
     }
@@ -163,7 +178,7 @@ def tables(pair: Pair, site: str, word: str) -> tuple[pa.Table, pa.Table]:
     ]
     checkpoint = views[0].loaded.checkpoint
     provenance = checkpoint.provenance | {"experiment": LABEL}
-    how: dict[str, Any] = {"pooling": _POOLING, "provenance": provenance}
+    how: dict[str, Any] = {"baseline": baseline, "pooling": _POOLING, "provenance": provenance}
     own = checkpoint.embedding_rows(own_token_ids(tokens, _POOLING))
     return (
         identity(layers, tokens, own, groups=["sense"], **how),
@@ -171,21 +186,88 @@ def tables(pair: Pair, site: str, word: str) -> tuple[pa.Table, pa.Table]:
     )
 
 
-def side_by_side(pairs: Mapping[str, Pair], site: str) -> dict[str, Any]:
-    """The figure of identity and context similarity, a panel for each pair; and its table."""
-    found = [tables(pair, site, word) for word, pair in pairs.items()]
-    identities, contexts = (
-        pl.DataFrame(pl.from_arrow(pa.concat_tables(tables))) for tables in zip(*found, strict=True)
+def measured(pairs: Mapping[str, Pair], look: Look, chance: Chance | None) -> Tables:
+    """Both tables of several pairs, in every form if the texts of chance have run."""
+    baseline = NO_BASELINE if chance is None else chance.baselines["embedding"]
+    found = [tables(pair, look.site, word, baseline) for word, pair in pairs.items()]
+    one, other = (
+        pl.DataFrame(pl.from_arrow(pa.concat_tables(t))) for t in zip(*found, strict=True)
     )
-    run = next(iter(pairs.values()))[0].view.run
-    about: dict[str, Any] = {"title": f"{run}: two texts, at {site}", "confidence": 0.95}
+    return one, other
+
+
+def side_by_side(
+    pairs: Mapping[str, Pair],
+    look: Look,
+    chance: Chance | None = None,
+    bands: pl.DataFrame | None = None,
+    control: Tables | None = None,
+) -> dict[str, Any]:
+    """The figure of identity and context similarity, a panel for each pair; and its table.
+
+    Parameters
+    ----------
+    chance: of another form than the cosine.
+    bands: those of chance that are shown.
+    control: what `measured` gives of the same in the model with random weights.
+    """
+    found = measured(pairs, look, chance)
+    first = next(iter(pairs.values()))
+    title = f"{first[0].view.run}: two texts, at {look.site}"
     # The figure has lines of one site, and that is the one that was chosen.
-    one, other = (frame.with_columns(site=pl.lit(LINE)) for frame in (identities, contexts))
+    drawn = _at_line(found)
     with debug_mode(False):
-        spec = specification(identity_context(one, other, None, **about))
-    measured = {"identity": identities, "context": contexts}
-    named = [frame.select(pl.lit(n).alias("measure"), pl.all()) for n, frame in measured.items()]
-    return {"spec": spec, "table": pl.concat(named, how="diagonal")}
+        spec = specification(
+            two_texts(
+                drawn,
+                form=look.form,
+                texts=[f"{n}: {chosen.said}" for n, chosen in zip(LABELS, first, strict=True)],
+                chance=bands,
+                control=None if control is None else _at_line(control),
+                title=title,
+            )
+        )
+    table = _table(found, pairs, look.form)
+    keys = ["measure", "word", "label", "layer"]
+    if bands is not None:
+        names = {"value": "chance", "low": "chance_low", "high": "chance_high"}
+        measure = pl.col("measure").replace({"cosine": "identity"})
+        of_chance = bands.rename(names).with_columns(measure)
+        table = table.join(of_chance, on=["measure", "layer"], how="left", maintain_order="left")
+    if control is not None:
+        of_control = _table(control, pairs, look.form).select(*keys, control=look.form)
+        table = table.join(of_control, on=keys, how="left", maintain_order="left")
+    return {"spec": spec, "table": table}
+
+
+def _at_line(tables: Tables) -> Tables:
+    one, other = (frame.with_columns(site=pl.lit(LINE)) for frame in tables)
+    return one, other
+
+
+def _table(tables: Tables, pairs: Mapping[str, Pair], form: str) -> pl.DataFrame:
+    """Rows of both, of context with both texts and positions."""
+    texts = pl.DataFrame(
+        {
+            "word": word,
+            "text": one.text,
+            "position": one.position,
+            "other_text": other.text,
+            "other_position": other.position,
+        }
+        for word, (one, other) in pairs.items()
+    )
+    identities, contexts = tables
+    contexts = contexts.rename({"label_a": "label", "label_b": "other_label"})
+    both = {
+        "identity": identities,
+        "context": contexts.join(texts, on="word", maintain_order="left"),
+    }
+    parts = [frame.select(pl.lit(name).alias("measure"), pl.all()) for name, frame in both.items()]
+    rows = pl.concat(parts, how="diagonal_relaxed").drop(
+        "chance", "sense", "n_tokens", strict=False
+    )
+    return rows.with_columns(form=pl.lit(form))
 
 
 def named(pair: Pair) -> str:

@@ -69,6 +69,18 @@ def identity_context(
     if control is not None:
         means = _together(means, control_curves(control, means["run"][0]))
         notes += control_notes(control)
+    return word_panels(means, texts, title=title, notes=notes)
+
+
+def word_panels(
+    means: pl.DataFrame,
+    texts: pl.DataFrame,
+    *,
+    title: str,
+    notes: list[str],
+    form: str = "cosine",
+) -> alt.TopLevelMixin:
+    """A panel for each word of curves frames of one model and checkpoint, in one form."""
     depth: int = means.filter(site=LINE).select(pl.col("layer").max()).item()
     layer = pl.col("layer").cast(pl.Float64)
     after = pl.col("site") == AFTER_NORM
@@ -81,7 +93,8 @@ def identity_context(
     right = depth * _BEYOND
     x = linear_x("x", right, layer_ticks(depth), title="layer", number=".2~f")
     limits = cosine_range(means, texts)
-    frame = Frame(x, right, "cosine", *limits, width, _height(means, at_least=height))
+    height = _height(means, at_least=height)
+    frame = Frame(x, right, VALUES[form], *limits, width, height)
     panels = [
         panel(
             means.filter(word=word),

@@ -1,9 +1,9 @@
 """Similarity curves by layer: from metric tables to the lines of a figure.
 
 A *curves* frame has one row per point: run, word, style (identity | between | within | context |
-control), line (its number within word and style), series (its direct label), colour, site, layer,
-cosine, and for tooltips label, sense and text. Means also have the ends of their intervals as low
-and high, null where there is none.
+control | control_context | chance), line (its number within word and style), series (its direct
+label), colour, site, layer, cosine, and for tooltips label, sense and text. Means also have the
+ends of their intervals as low and high, null where there is none.
 """
 
 from collections.abc import Sequence
@@ -144,16 +144,17 @@ def over_all_words(curves: pl.DataFrame, n_words: int) -> pl.DataFrame:
     ).filter(pl.col("cosine").is_not_null(), pl.col("site").is_in([LINE, AFTER_NORM]))
 
 
-def control_curves(control: pl.DataFrame, run: str) -> pl.DataFrame:
+def control_curves(control: pl.DataFrame, run: str, *, measure: str = "cosine") -> pl.DataFrame:
     """A line per word: the mean over texts and draws, with the range of the draws.
 
     Parameters
     ----------
     control: the tables identity of all draws.
     run: that of the model which the control is drawn with.
+    measure: the column that is drawn.
     """
     of_draw = (
-        _points(control, "cosine")
+        _points(control, measure)
         .filter(site=LINE)
         .group_by("run", "word", "site", "layer", maintain_order=True)
         .agg(pl.col("cosine").mean())
@@ -166,6 +167,49 @@ def control_curves(control: pl.DataFrame, run: str) -> pl.DataFrame:
         colour=pl.lit(GREY),
         sense=pl.lit(""),
         label=pl.lit(CONTROL),
+        text=pl.lit(""),
+    )
+
+
+def control_context_curves(
+    context: pl.DataFrame | None, run: str, *, measure: str = "cosine"
+) -> pl.DataFrame | None:
+    """The same of the table context of one draw, of words without senses."""
+    found = context_curves(context, None, measure=measure)
+    if found is None:
+        return None
+    return found.with_columns(
+        run=pl.lit(run),
+        style=pl.lit("control_context"),
+        series=pl.lit("random, between texts"),
+        colour=pl.lit(GREY),
+    )
+
+
+_CHANCE = {"cosine": "chance", "context": "chance, between texts"}
+
+
+def chance_curves(chance: pl.DataFrame, means: pl.DataFrame) -> pl.DataFrame:
+    """Lines of chance with their bands, the same for every word of a curves frame.
+
+    Parameters
+    ----------
+    chance: measure (cosine: of identity; context), layer, low, value and high.
+    """
+    words = means.select("run", "word").unique(maintain_order=True)
+    return words.join(chance, how="cross").select(
+        "run",
+        "word",
+        "layer",
+        *(exact(name) for name in ("low", "high")),
+        style=pl.lit("chance"),
+        line=pl.col("measure").rank("dense"),
+        series=mapped("measure", _CHANCE),
+        colour=pl.lit(GREY),
+        site=pl.lit(LINE),
+        cosine=exact("value"),
+        label=pl.lit("random pairs"),
+        sense=pl.lit(""),
         text=pl.lit(""),
     )
 

@@ -13,6 +13,8 @@ _DASHES: dict[str, list[float]] = {
     "within": [2, 2.5],
     "context": [6, 3],
     "control": [1, 0],
+    "control_context": [6, 3],
+    "chance": [1.5, 2.5],
 }
 _LINE = ["style", "line"]  # the key of a line
 
