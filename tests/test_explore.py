@@ -901,6 +901,24 @@ def test_what_cannot_be_shown_leaves_what_is_shown(page):
 
 
 @pytest.mark.slow
+def test_a_switch_that_would_change_nothing_is_grey_and_empty(page):
+    choose(page, "model", "bert")
+    show(page, "the river bank")
+    page.wait("document.body.dataset.figures && !document.querySelector('[inert]')")
+    page.click("#positional")
+    is_on = "[positional, as_published].map(e => [e.disabled, e.checked])"
+    assert page.evaluate(is_on) == [[False, True], [True, False]]
+    choose(page, "site", "resid_mid")
+    page.click("#as_published")
+    assert page.evaluate(is_on) == [[False, True], [False, True]]
+    choose(page, "form", "scaled")
+    assert page.evaluate(is_on) == [[True, False], [True, False]]
+    page.wait("document.querySelector('.list th:nth-child(2)').textContent === 'scaled cosine'")
+    choose(page, "form", "cosine")  # what was chosen is again
+    assert page.evaluate(is_on) == [[False, True], [False, True]]
+
+
+@pytest.mark.slow
 def test_pins_stay_where_the_same_token_is_there_again(page):
     show(page, "the river bank")
     settled(page, "the river bank")
@@ -1080,6 +1098,8 @@ def test_the_page_in_a_browser(page, explorer):
     page.wait("document.getElementById('two').dataset.shown")
     page.click("#both")
     page.wait("document.getElementById('two').dataset.shown.endsWith('true')")
+    drawn = "JSON.stringify(document.querySelector('#two-figure figure').made.spec)"
+    page.wait(f"{drawn}.includes('Grey bands') && {drawn}.includes('random weights')")
 
     page.click("#pair")
     page.click("#show")

@@ -56,6 +56,8 @@ def _measured(browser: Browser, address: str) -> Iterator[Measured]:
     first = [_text(browser, f"{TEXT[:-1]}{end}") for end in ".!?;:"]
     browser.wait("document.body.dataset.reference === 'true'", 300)
     clicks = [_click(browser, position) for position in (3, 9, 5, 11, 7)]
+    forms = [_choose(browser, "form", form) for form in ("standardised", "centred", "scaled")]
+    _choose(browser, "form", "cosine")
     _choose(browser, "model", "nano")
     steps = [_checkpoint(browser, index) for index in range(TURNS)]
     lists, drawn = zip(*clicks, strict=True)
@@ -63,6 +65,7 @@ def _measured(browser: Browser, address: str) -> Iterator[Measured]:
         ("first view of a text of 16 tokens, with figures", first, 1.0),
         ("lists of another token", lists, 0.15),
         ("figures of another token, beside chance", drawn, None),
+        ("another form of cosines, with figures", forms, 2.0),
         ("another checkpoint of nano, with figures", steps, 0.5),
     ):
         yield Measured(f"the explorer, {what}", sorted(times)[len(times) // 2], "s", at_most=most)

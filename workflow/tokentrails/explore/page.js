@@ -24,7 +24,7 @@ const loading = {serial: 0, status: $("status"), problem: $("problem")};
 const top = {serial: 0, status: $("top-status"), problem: $("top-problem"), area: $("paths")};
 const keeping = {serial: 0, status: $("kept"), problem: $("keep-problem")};
 // What the text's model has, and of which question chance and control are shown.
-let token = "", choices = null, tokens = [], comparable = false, control = null, compared = "";
+let token = "", choices = null, tokens = [], comparable = false, compared = "";
 
 class Problem extends Error {}
 
@@ -96,14 +96,13 @@ async function ahead(late) {
     await new Promise(done => setTimeout(done, 500));
     if (late() || $("cut").inert || !tokens.length) return;
     if (state.reference && comparable && compared !== comparison()) {
-      const wanted = comparison(), pieces = await compare(late, "bands");
-      if (pieces === null) return;
-      if (control !== null) {
-        if (pieces) await showCompared(late);
-        if (await compare(late, "control") === null) return;
+      const wanted = comparison();
+      for (const stage of ["form", "bands", "control"]) {
+        const pieces = await compare(late, stage);
+        if (pieces === null) return;
+        if (stage === "control") compared = wanted;
+        if (pieces || stage === "control") await showCompared(late);
       }
-      compared = wanted;
-      await showCompared(late);
     }
     while (!late() && !$("cut").inert && (await ask("ahead", look())).more);
   } catch (error) {
@@ -264,8 +263,7 @@ function showText(wanted, found, link, known, missing) {
   if (!found.sites.includes(state.site)) state.site = found.sites[0];
   if (!found.matrices.includes(state.matrix)) state.matrix = found.matrices[0];
   if (!found.forms.includes(state.form)) state.form = "cosine";
-  ({control} = found);
-  comparable = found.forms.length > 1 || control !== null;
+  comparable = found.forms.length > 1 || found.control !== null;
   const offered = {positional: found.positional, as_published: found.as_published, reference: comparable};
   for (const key of SWITCHES) {
     if (link && key in link) state[key] = link[key];
