@@ -8,6 +8,8 @@ import torch
 from config_files import refused
 from conftest import local_source
 
+from tokentrails.figures.pieces.notes import derived_notes
+from tokentrails.figures.pieces.theme import annotated, nothing_to_show
 from tokentrails.models.derive import readings
 from tokentrails.models.prepare import prepare
 from tokentrails.network.architectures import READ_AS, architecture_of
@@ -63,3 +65,17 @@ def test_a_type_with_other_modules_is_refused(kind):
 def test_streams_of_another_kind_are_refused_by_name(kind):
     with refused("x", kind, "do not add to one stream"):
         architecture_of({"model_type": kind, READ_AS: "llama"}, where="x")
+
+
+def test_figures_say_which_models_are_derived():
+    provenances = [
+        {"model": "mine", "architecture": "cwm, read as llama"},
+        {"model": "mine", "architecture": "cwm, read as llama"},
+        {"model": "other", "architecture": "llama"},
+        {},
+    ]
+    notes = derived_notes(provenances)
+    assert notes == ["mine: derived, its type is not supported by itself (cwm, read as llama)."]
+    chart = annotated(nothing_to_show("t"), notes)
+    assert chart.to_dict()["title"]["subtitle"] == notes
+    assert annotated(nothing_to_show("t", ["w"]), notes).to_dict()["title"]["subtitle"][1:] == notes

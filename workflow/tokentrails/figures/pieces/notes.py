@@ -1,6 +1,6 @@
 """What figures say under their titles."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import polars as pl
 
@@ -16,6 +16,16 @@ _FORMS = {
     "centred": "Centred: without the mean over the baseline's tokens.",
     "standardised": "Standardised: every dimension as a z-score over the baseline's tokens.",
 }
+
+
+def derived_notes(provenances: Iterable[Mapping[str, str]]) -> list[str]:
+    """Which models are of a type that is not in the table, by the row that they are read as."""
+    found = {(p.get("model", ""), p.get("architecture", "")) for p in provenances}
+    return [
+        f"{model}: derived, its type is not supported by itself ({architecture})."
+        for model, architecture in sorted(found)
+        if ", read as " in architecture
+    ]
 
 
 def form_notes(forms: Iterable[str]) -> list[str]:

@@ -171,6 +171,14 @@ def figure(
     return whole
 
 
+def annotated(chart: alt.TopLevelMixin, notes: Sequence[str]) -> alt.TopLevelMixin:
+    """A figure with further lines below its title."""
+    whole: Any = chart
+    lines = [] if whole.title.subtitle is alt.Undefined else whole.title.subtitle
+    whole.title.subtitle = [*lines, *(line for note in notes for line in textwrap.wrap(note, 100))]
+    return whole
+
+
 def _wrapped(notes: Sequence[str], width: int) -> list[str]:
     return [line for note in notes for line in textwrap.wrap(visible(note), int(width / 5.7))]
 
