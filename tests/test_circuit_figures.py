@@ -194,7 +194,7 @@ def test_a_cell_stands_for_each_weight_that_can_be_seen():
     assert values(found, *columns) == exact(seen, *columns, digits=4)
     words = {(row["query_token"], row["key_token"]) for row in found if row["query"] == 2}
     assert words == {("player", token) for token in ("The", "baseball", "player")}
-    assert "a: The baseball player hit a home run ." in notes(spec_of("attention"))
+    assert "a, token by token: The baseball player hit a home run ." in notes(spec_of("attention"))
 
 
 def test_queries_run_down_and_keys_to_the_right_in_the_map_of_their_head():

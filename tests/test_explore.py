@@ -49,7 +49,7 @@ from tokentrails.texts.word_classes import word_class
 TEXT = "The boat reached the river bank."
 TOKEN, HOST = "a-token", "127.0.0.1:8765"
 ASKED = {"model": "gpt2", "checkpoint": "main", "text": TEXT, "special_tokens": "default"}
-TEXTS = {"boats": ("none", [("boat", TEXT)]), "words": ("default", [])}
+TEXTS = {"boats": ("none", [("boat", TEXT, " river", 1)]), "words": ("default", [])}
 PLACE = {"positions": [1, 3], "site": "resid", "matrix": "embedding"}
 SENTENCES = [
     f"{who} {did} {what} by the river."
@@ -67,6 +67,7 @@ BASELINE = Experiment(
     analyses=("baseline",),
     prompts=tuple(Prompt(f"s{i}", text) for i, text in enumerate(SENTENCES)),
 )
+LINE = {"position", "layer", "cosine", "colour"}
 RESID = Look("resid", "embedding")
 MODELS = ("gpt2", "bert", "llama")
 
@@ -333,18 +334,18 @@ def test_figures_have_chance_and_control(client, explorer):
         pass
     expected = control.measured([1, 3], look, chance)["ranks"]
     rows = [r for data in figures["similarity"]["datasets"].values() for r in data]
-    lines = {
-        (r["position"], r["layer"]): r["cosine"]
-        for r in rows
-        if set(r) == {"position", "layer", "cosine"}
-    }
+    lines = {(r["position"], r["layer"]): r["cosine"] for r in rows if set(r) == LINE}
     assert len(lines) == len(expected)
     for position, layer, cosine in expected.select("position", "layer", "cosine").iter_rows():
         assert lines[position, layer] == pytest.approx(cosine, abs=1e-5)
     table = pl.read_csv(StringIO(found["similarity"]["csv"]))
     assert table["control"].to_list() == pytest.approx(expected["cosine"].to_list(), abs=1e-5)
     assert (table["chance_low"] < table["chance_high"]).all() and (table["form"] == "centred").all()
+    colours = {r["position"]: r["colour"] for r in rows if "series" in r}
+    dashed = {(r["position"], r["colour"]) for r in rows if set(r) == LINE}
+    assert dashed == set(colours.items()) and len(set(colours.values())) == 2
     for spec in figures.values():
+        assert TEXT in "".join(spec["title"]["subtitle"])
         assert "Grey band" in json.dumps(spec) and "random weights" in json.dumps(spec)
     plain = answer(client, "figures", **more)["figures"]
     assert "Grey band" not in json.dumps(plain)
@@ -522,7 +523,11 @@ def test_tokens_have_colours_of_their_own_and_lengths_a_log_axis(client, explore
 def test_choices_are_those_of_the_configuration(client):
     found = answer(client, "choices")
     assert found["models"] == [{"name": name, "checkpoints": ["main"]} for name in MODELS]
-    boats = {"experiment": "boats", "special_tokens": "none", "prompts": [["boat", TEXT]]}
+    boats = {
+        "experiment": "boats",
+        "special_tokens": "none",
+        "prompts": [["boat", TEXT, TEXT.index(" bank")]],
+    }
     assert found["texts"] == [boats]
 
 
@@ -895,6 +900,10 @@ def test_what_cannot_be_shown_leaves_what_is_shown(page):
     assert value(page, "special") == "default"
     show(page, " ")
     page.wait("document.getElementById('problem').textContent.startsWith('there is no text')")
+    assert page.evaluate("document.querySelectorAll('section.stale').length") == 4
+    page.evaluate("document.getElementById('text').select()")
+    page.type("the river bank")
+    assert page.evaluate("document.querySelectorAll('section.stale').length") == 0
     assert page.evaluate("document.getElementById('tokens').textContent") == chips
     assert page.evaluate("document.querySelectorAll('#tokens .pinned').length") == 1
     assert not any("Error" in error for error in page.errors)
@@ -1033,13 +1042,21 @@ def test_the_same_words_stay_chosen_however_the_text_is_cut(page, explorer):
 
 
 @pytest.mark.slow
-def test_a_text_is_taken_from_an_experiment_and_kept(page, tmp_path, monkeypatch):
+def test_a_text_is_taken_from_an_experiment_and_kept(page, explorer, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     groups = "[...document.querySelectorAll('#texts optgroup')].map(g => g.label + g.innerText)"
     assert page.evaluate(groups) == [f"boatsboat: {TEXT}"]
     choose(page, "texts", TEXT)
     page.wait("document.body.dataset.figures && !document.querySelector('[inert]')")
     assert value(page, "special") == "none"
+    river = last_of(explorer, "gpt2", TEXT, "river", "none")
+    assert page.evaluate("document.body.dataset.figures") == str(river)
+    page.click("#search")
+    page.type("BOATS, none")
+    assert page.evaluate(groups) == []
+    page.evaluate("document.getElementById('search').select()")
+    page.type("BOATS river")
+    assert page.evaluate(groups) == [f"boatsboat: {TEXT}"]
     page.evaluate("document.getElementById('name').value = 'words'")
     page.click("#show")
     said = "document.getElementById('keep-problem').textContent"

@@ -318,6 +318,9 @@ def test_what_moves_identity_is_in_the_tables(inside, name):
         wanted["contribution"].to_list(), abs=1e-6
     )
     titles = [panel.get("title", {}).get("text") for panel in figure["spec"]["vconcat"]]
+    (of_one,) = [t for t in figure["spec"]["title"]["subtitle"] if t.startswith("text: ")]
+    entry = circuits.view.loaded.readable(texts[0].tokens[2])
+    assert of_one == f"text: the token {entry} at position 2."
     assert "contribution to identity" in titles and not any("mean" in str(t) for t in titles)
 
 

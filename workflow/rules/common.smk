@@ -25,6 +25,7 @@ from tokentrails.running.orphans import cancel_orphans
 from tokentrails.running.targets import DOCUMENT, Targets
 from tokentrails.settings import PLAYS, WORDFREQ
 from tokentrails.texts import word_classes
+from tokentrails.texts.entries import target as target_of
 
 try:
     CONFIG = load_config(config, list(map(str, workflow.configfiles)))
@@ -429,11 +430,12 @@ def get_neurons_user(wildcards):
 
 def get_models(wildcards):
     """The weights that are kept; the others are not fetched before they are used."""
-    return [
-        local(f"{get_folder(model, checkpoint, experiment.name)}/provenance.json")
+    folders = {
+        get_folder(model, checkpoint, experiment.name)
         for model, checkpoint, experiment in CONFIG.runs()
         if model.keep_weights
-    ]
+    }
+    return [local(f"{folder}/provenance.json") for folder in sorted(folders)]
 
 
 def get_folders(wildcards):
@@ -447,14 +449,17 @@ def get_folders(wildcards):
 
 
 def get_prompts(wildcards):
-    """By experiment, its special tokens, and labels and texts of its prompts.
+    """By experiment, its special tokens, and of its prompts label, text and which word is meant.
 
     A chat format is of a model, which is chosen later: of chats it is the message with the target.
     """
     return {
         f"{name} (without its chat format)" if experiment.chat_template else name: (
             experiment.special_tokens,
-            [(each.label, each.prompt) for each in experiment.prompts],
+            [
+                (each.label, each.prompt, target_of(each), each.occurrence)
+                for each in experiment.prompts
+            ],
         )
         for name, experiment in CONFIG.experiments.items()
         if name != BASELINE

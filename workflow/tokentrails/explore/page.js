@@ -198,6 +198,11 @@ function writeLink() {
 
 // The text
 
+// A text that was refused is not the one whose tokens are shown.
+function showWhetherStale() {
+  for (const each of document.querySelectorAll("main > section")) each.classList.toggle("stale", $("text").value !== state.text);
+}
+
 const idsOf = tokens => tokens.map(each => each.id).join(",");
 const checkpointsOf = name => choices.models.find(model => model.name === name).checkpoints;
 
@@ -213,7 +218,7 @@ function showControls({model, checkpoint, special}) {
 
 // Show the text as the controls say, and the rest as a link says if there is one: whether it could
 // be shown; undefined where another question came between. `known` is what is chosen of a kind.
-async function load(link = null, known = kind => state[kind], missing = []) {
+async function load(link = null, known = kind => state[kind], missing = [], end = null) {
   const wanted = {model: $("model").value, checkpoint: $("step").textContent,
     text: $("text").value, special: $("special").value};
   const sections = document.querySelectorAll("main > section");
@@ -223,18 +228,19 @@ async function load(link = null, known = kind => state[kind], missing = []) {
     isLate = late;
     const found = await ask("tokens", {...wanted, special_tokens: wanted.special});
     if (late()) return;
-    showText(wanted, found, link, known, missing);
+    showText(wanted, found, link, known, missing, end);
     isShown = true;
   }, loading);
   if (isLate()) return undefined;
   if (!isShown && tokens.length) showControls(state);
   for (const each of sections) each.inert = false;
+  showWhetherStale();
   if (!link) sayMissing(missing);
   if (isShown) await attempt("computing …", showPaths);
   return isShown;
 }
 
-function showText(wanted, found, link, known, missing) {
+function showText(wanted, found, link, known, missing, end) {
   const moved = position => (link ? found.tokens[position]?.position
     : sameToken(tokens[position], found.tokens, wanted.text === state.text));
   const all = positions => [...new Set(positions.map(moved))].filter(position => position !== undefined);
@@ -255,7 +261,7 @@ function showText(wanted, found, link, known, missing) {
     matrix: known("matrix", found.matrices, found.matrices[0]),
     form: known("form", found.forms, "cosine"),
     pinned: pinned.slice(0, most),
-    current: all(current === null ? [] : [current])[0]
+    current: endingAt(end, found.tokens) ?? all(current === null ? [] : [current])[0]
       ?? (words.pop() || found.tokens[found.tokens.length - 1]).position,
     key: all(key === null ? [] : [key])[0] ?? null,
     cell: link || !tokens.length ? state.cell : [moved(state.cell[0]) ?? 0, state.cell[1]],
@@ -290,9 +296,13 @@ function sameToken(token, others, isSameText) {
   const there = others[token.position], [start, end] = token.ends;
   if (there?.entry === token.entry && (!isSameText || String(there.ends) === String(token.ends))) return there.position;
   if (!isSameText) return undefined;
-  const over = ({ends: [from, to], entry}) => (start < end ? from < end && end <= to : from === to && entry === token.entry);
-  return others.findLast(over)?.position;
+  return start < end ? endingAt(end, others)
+    : others.findLast(({ends: [from, to], entry}) => from === to && entry === token.entry)?.position;
 }
+
+// The position of the token that has the character before such an end; undefined without one.
+const endingAt = (end, tokens) => (end === null ? undefined
+  : tokens.findLast(({ends: [from, to]}) => from < end && end <= to)?.position);
 
 function showTokens() {
   say($("pin-problem"), "");
@@ -513,17 +523,41 @@ async function copy(text, copied, otherwise) {
 }
 
 const shownPanels = panels({state, tokens: () => tokens, ask, attempt, element, options, draw: drawAll, scored, tokenButton, replaceTokens,
-  writeLink, sameToken, sayMissing, chosen});
+  writeLink, sameToken, endingAt, sayMissing, fillTexts, chosen});
 
 const showKeptText = () => (tokens.length || $("text").value.trim() ? load() : undefined);
 
-// The texts of each experiment.
-function textGroups() {
+// A menu of the texts of each experiment, of which a search leaves those that have all its words.
+function fillTexts(menu, search) {
+  const [own] = menu.children, named = own.textContent;
+  const fill = () => {
+    const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
+    const groups = textGroups(name => words.every(word => name.toLowerCase().includes(word)));
+    const n = groups.reduce((sum, group) => sum + group.children.length, 0);
+    own.textContent = words.length ? `found: ${n}` : named;
+    menu.replaceChildren(own, ...groups);
+  };
+  search.addEventListener("input", fill);
+  search.addEventListener("keydown", event => {
+    if (event.key !== "Enter") return; // which would show the text above
+    event.preventDefault();
+    menu.focus();
+  });
+  fill();
+}
+
+function textGroups(isWanted) {
   return choices.texts.map(({experiment, special_tokens, prompts}) => {
+    const wanted = prompts.filter(([label, text]) => isWanted(`${experiment} ${label} ${text}`));
+    return {experiment, special_tokens, prompts: wanted};
+  }).filter(({prompts}) => prompts.length).map(({experiment, special_tokens, prompts}) => {
     const group = element("optgroup", undefined, {label: experiment});
     group.dataset.special = special_tokens;
-    group.append(...prompts.map(([label, text]) =>
-      element("option", `${label}: ${text.length > 50 ? `${text.slice(0, 49)}…` : text}`, {value: text})));
+    group.append(...prompts.map(([label, text, end]) => {
+      const option = element("option", `${label}: ${text.length > 50 ? `${text.slice(0, 49)}…` : text}`, {value: text});
+      option.end = end;
+      return option;
+    }));
     return group;
   });
 }
@@ -533,8 +567,8 @@ async function start() {
   await attempt("asking for the models …", async () => {
     choices = await ask("choices");
     options($("model"), choices.models.map(model => model.name));
-    $("texts").append(...textGroups());
-    shownPanels.start(textGroups);
+    fillTexts($("texts"), $("search"));
+    shownPanels.start();
   }, loading);
   addEventListener("hashchange", () => (choices ? follow() : location.reload()));
   if (!choices) return;
@@ -545,12 +579,16 @@ async function start() {
       load();
     }
   });
-  $("text").addEventListener("input", () => { $("texts").value = ""; });
+  $("text").addEventListener("input", () => {
+    $("texts").value = "";
+    if ($("text").value === state.text) showWhetherStale();
+  });
   $("texts").addEventListener("change", () => {
     if (!$("texts").value) return;
     $("text").value = $("texts").value;
-    $("special").value = $("texts").selectedOptions[0].parentElement.dataset.special;
-    load();
+    const [option] = $("texts").selectedOptions;
+    $("special").value = option.parentElement.dataset.special;
+    load(null, undefined, undefined, option.end);
   });
   const chooseModel = () => {
     const model = $("model").value, checkpoints = checkpointsOf(model), before = $("step").textContent;

@@ -3,8 +3,8 @@
 const $ = id => document.getElementById(id);
 
 export function panels({state, tokens, ask, attempt, element, draw, scored, tokenButton, replaceTokens, options,
-  writeLink, sameToken, sayMissing, chosen}) {
-  let ready = false, others = [], cut = "", cutText = "";
+  writeLink, sameToken, endingAt, sayMissing, fillTexts, chosen}) {
+  let ready = false, others = [], cut = "", cutText = "", aim = null;
 
   // `place` is what it shows, which goes away with a problem.
   function panel(id, place, work, detail = id) {
@@ -66,12 +66,12 @@ export function panels({state, tokens, ask, attempt, element, draw, scored, toke
   const pairOf = () => ({position: state.current, other: state.other, place: state.place,
     control: state.both ? state.control : ""});
 
-  // The same token, or the last one of a word.
+  // The target of an experiment's text, the same token, or the last one of a word.
   function alike() {
     const own = document.querySelector("#tokens [aria-current]");
     const same = others.find(each => own && String(each.id) === own.dataset.id);
     const words = others.filter(each => !each.special && /\p{L}/u.test(each.word));
-    return (same || words[words.length - 1] || others[others.length - 1]).position;
+    return endingAt(aim, others) ?? (same || words[words.length - 1] || others[others.length - 1]).position;
   }
 
   function showOthers() {
@@ -85,7 +85,8 @@ export function panels({state, tokens, ask, attempt, element, draw, scored, toke
     $("other-cut").hidden = false;
   }
 
-  function showOther(text, place = null) {
+  function showOther(text, place = null, end = null) {
+    aim = end;
     Object.assign(state, {other: text, place});
     $("other").value = text;
     return showTwo();
@@ -102,8 +103,8 @@ export function panels({state, tokens, ask, attempt, element, draw, scored, toke
     showOther(found.text, found.position);
   });
 
-  function startTwo(textGroups) {
-    $("other-texts").append(...textGroups());
+  function startTwo() {
+    fillTexts($("other-texts"), $("other-search"));
     $("other-form").addEventListener("submit", event => {
       event.preventDefault();
       showOther($("other").value);
@@ -115,7 +116,8 @@ export function panels({state, tokens, ask, attempt, element, draw, scored, toke
       }
     });
     $("other-texts").addEventListener("change", () => {
-      if ($("other-texts").value) showOther($("other-texts").value);
+      const [option] = $("other-texts").selectedOptions;
+      if (option.value) showOther(option.value, null, option.end);
     });
     $("control").addEventListener("input", () => { state.control = $("control").value.trim(); });
     $("control").addEventListener("change", () => { if (state.both) showTwo(); });
@@ -319,8 +321,8 @@ export function panels({state, tokens, ask, attempt, element, draw, scored, toke
       showInside();
       showEvolution();
     },
-    start(textGroups) {
-      startTwo(textGroups);
+    start() {
+      startTwo();
       $("key").addEventListener("change", () => {
         state.key = $("key").value === "" ? null : Number($("key").value);
         showInside();

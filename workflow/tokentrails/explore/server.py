@@ -36,6 +36,7 @@ from ..figures.pieces.page_script import page_script
 from ..figures.pieces.text_tokens import MATRICES
 from ..figures.two_texts import Tables
 from ..settings import Experiment
+from ..texts.spans import find_words
 from .chance import Chance
 from .circuits import Circuits
 from .keep import config_entry, experiment_file, path_of, replaced_name, text_file, write
@@ -84,8 +85,11 @@ FILES = {
 
 _EMBED = "window.vegaEmbed = vegaEmbed;"
 
-Texts = Mapping[str, tuple[str, Sequence[tuple[str, str]]]]
-"""By experiment, its special tokens, and label and text of its prompts."""
+Texts = Mapping[str, tuple[str, Sequence[tuple[str, str, str, int]]]]
+"""By experiment, its special tokens, and of its prompts label, text, target and which one is meant.
+
+The target is empty where every token is one.
+"""
 
 
 class Refused(TokentrailsError):
@@ -128,13 +132,17 @@ class Explorer:
         return found
 
     def choices(self, asked: Mapping[str, Any]) -> dict[str, Any]:
-        """Models with their checkpoints, and texts of experiments."""
+        """Models with their checkpoints, and texts of experiments with the end of their target."""
         models = [
             {"name": name, "checkpoints": list(folders)}
             for name, folders in self.models.folders.items()
         ]
         texts = [
-            {"experiment": name, "special_tokens": special_tokens, "prompts": prompts}
+            {
+                "experiment": name,
+                "special_tokens": special_tokens,
+                "prompts": [(label, text, _end(text, word, n)) for label, text, word, n in prompts],
+            }
             for name, (special_tokens, prompts) in self.texts.items()
             if prompts
         ]
@@ -375,6 +383,12 @@ class Explorer:
             return {}
         chance = self._known_chance(view, look)
         return view.measured(_places(asked, view), replace(look, as_published=False), chance)
+
+
+def _end(text: str, target: str, occurrence: int) -> int | None:
+    """Where a target ends in a text, in characters; None for an empty one."""
+    places = find_words(text, target) if target.strip() else []
+    return places[occurrence - 1][1] if len(places) >= occurrence else None
 
 
 def refuse_text(text: str) -> None:

@@ -20,7 +20,7 @@ from jaxtyping import Float32
 from ..errors import TokentrailsError
 from ..figures.pieces.points import with_byte_marks
 from ..figures.pieces.save import specification
-from ..figures.pieces.text_tokens import text_tokens
+from ..figures.pieces.text_tokens import text_notes, text_tokens
 from ..figures.ranks import Reference, rank_layers, similarity_layers, token_layers
 from ..files.states import Layer, Place, places
 from ..metrics.as_published import position_rows, published_states
@@ -290,12 +290,16 @@ class View:
                     ("rank", rank_layers, "rank"),
                 )
             }
+            text, *_ = text_notes(ranks, LABEL)
             if "own_logprob" in found:
                 drawn["own_token"] = token_layers(
                     found["own_logprob"],
                     "own_logprob",
                     name="log-probability (nats)",
-                    notes=["Of the token itself, read through the final norm and the unembedding."],
+                    notes=[
+                        text,
+                        "Of the token itself, read through the final norm and the unembedding.",
+                    ],
                     title=f"{run}: own token",
                     reference=compared["own_token"],
                     tinted=True,
@@ -304,7 +308,7 @@ class View:
                 found["length"],
                 "length",
                 name="length (model units)",
-                notes=[f"Euclidean length of the state at {look.site}."],
+                notes=[text, f"Euclidean length of the state at {look.site}."],
                 title=f"{run}: length",
                 reference=compared["length"],
                 tinted=True,

@@ -81,7 +81,7 @@ def attribution(
         _curves(sums, names, grid),
     ]
     notes = [
-        *token_notes(show, names, len(names)),
+        *(token_notes(show, names, len(names)) if several else [_only(show, names)]),
         "Contribution: e · output, where e is the token's own embedding at length 1; below zero it "
         "turns the stream away. Contribution to identity: to the cosine with e, on the straight "
         "path from before the block to after it; all parts add up to the change. Colours follow "
@@ -93,6 +93,11 @@ def attribution(
     notes += _dominant(parts, names)
     chart = alt.vconcat(*panels, spacing=24).resolve_scale(color="independent")
     return figure(chart, title=title, notes=notes, width=max(grid.width, 420) + 100)
+
+
+def _only(show: str, names: Mapping[int, str]) -> str:
+    ((position, token),) = names.items()
+    return f"{show}: the token {readable(token)} at position {position}."
 
 
 def _dominant(parts: pl.DataFrame, names: Mapping[int, str]) -> list[str]:

@@ -67,7 +67,7 @@ class Reference:
                 + ("texts, each with another token in its place." if self.pairs else "texts.")
             )
         if self.control is not None:
-            found.append(f"Dashed grey: the same tokens with {CONTROL}, before any training.")
+            found.append(f"Dashed: the same tokens with {CONTROL}, before any training.")
         return found
 
 
@@ -299,7 +299,7 @@ def _panel(
     lines = alt.Chart(tokens, name=f"lines_{index}").mark_line(strokeCap="butt")
     layers = [
         *([level(y)] if measure.low <= 0 <= measure.high and measure.column != "log" else []),
-        *(_reference(measure, x, y) if index == 0 else []),  # which is of the right formula
+        *(_reference(tokens, measure, x, y) if index == 0 else []),  # which is of the right formula
         lines.encode(
             x=x, y=y, color=TINT, detail=alt.Detail("position:N"), strokeWidth=width, opacity=seen
         ),
@@ -314,7 +314,7 @@ def _panel(
     return sized(layers, _WIDTH, height, title)
 
 
-def _reference(measure: _Measure, x: alt.X, y: alt.Y) -> list[alt.Chart]:
+def _reference(tokens: pl.DataFrame, measure: _Measure, x: alt.X, y: alt.Y) -> list[alt.Chart]:
     """Chance as a band with a line, and a line for each control."""
     chance, control = (
         None if part is None else part.rename({"value": measure.column})
@@ -326,8 +326,12 @@ def _reference(measure: _Measure, x: alt.X, y: alt.Y) -> list[alt.Chart]:
         line = alt.Chart(chance).mark_line(color=GREY, strokeWidth=1.2, strokeDash=[1.5, 2.5])
         layers += [*band, line.encode(x=x, y=y)]
     if control is not None:
-        line = alt.Chart(control).mark_line(color=GREY, strokeWidth=1.2, strokeDash=[5, 3])
-        layers.append(line.encode(x=x, y=y, detail=alt.Detail("position:N")))
+        colours = dict(tokens.select("position", "colour").iter_rows()) if measure.tinted else {}
+        control = control.with_columns(
+            colour=pl.col("position").replace_strict(colours, default=GREY, return_dtype=pl.String)
+        )
+        line = alt.Chart(control).mark_line(strokeWidth=1.2, strokeDash=[5, 3])
+        layers.append(line.encode(x=x, y=y, color=TINT, detail=alt.Detail("position:N")))
     return layers
 
 
@@ -336,7 +340,12 @@ def _ends(tokens: pl.DataFrame, *, tinted: bool) -> alt.Chart:
     kinds = [kind for kind in COLOURS if kind in set(tokens["kind"])]
     colours = alt.Scale(domain=kinds, range=[COLOURS[kind] for kind in kinds])
     shapes = alt.Scale(domain=kinds, range=[_SHAPES[kind] for kind in kinds])
-    legend = alt.Legend(orient="top", symbolOpacity=1)
+    grey: dict[str, Any] = {
+        "title": "word class",
+        "symbolFillColor": GREY,
+        "symbolStrokeColor": GREY,
+    }
+    legend = alt.Legend(orient="top", symbolOpacity=1, **(grey if tinted else {}))
     ends = alt.Chart(tokens.group_by("position", maintain_order=True).last())
     return ends.mark_point(filled=True, size=40).encode(
         color=TINT if tinted else alt.Color("kind:N", scale=colours, legend=legend),

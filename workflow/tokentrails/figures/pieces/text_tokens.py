@@ -59,7 +59,7 @@ def token_names(
 def token_notes(show: str, names: Mapping[int, str], most: int) -> list[str]:
     """Which text is drawn, token by token, and how much of it where only the first `most` are."""
     text = shorten(" ".join(map(readable, names.values())), _TEXT)
-    return [f"{show}: {text}", *_cut_note(len(names), most)]
+    return [f"{show}, token by token: {text}", *_cut_note(len(names), most)]
 
 
 def text_notes(ranks: pl.DataFrame, show: str, row: str = "embedding") -> list[str]:
