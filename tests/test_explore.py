@@ -1028,9 +1028,12 @@ def test_the_same_words_stay_chosen_however_the_text_is_cut(page, explorer):
         assert page.evaluate(pinned) == [str(boat)]
     choose(page, "special", "default")
     page.wait("!document.querySelector('[inert]')")
-    page.click("#tokens [data-position='0']")  # [CLS]
+    page.click("#other-tokens [data-position='0']")  # [CLS]
+    page.click("#tokens [data-position='0']")
     choose(page, "special", "none")
     assert problem(page).startswith("Not shown: the token “[CLS]”.")
+    said = page.wait("document.querySelector('#two .problem').textContent")
+    assert said.startswith("Not shown: the token “[CLS]” of the second text.")
 
     page.wait("!document.querySelector('[inert]')")
     page.click(f"#tokens [data-position='{river}']")

@@ -42,16 +42,18 @@ export function panels({state, tokens, ask, attempt, element, draw, scored, toke
   const showTwo = panel("two", "two-figure", async late => {
     outdated = false;
     if (!state.other.trim()) return;
-    const wanted = textKey(state.other);
+    const missing = [], wanted = textKey(state.other);
     if (cut !== wanted) {
       const found = await ask("tokens", {text: state.other});
       if (late()) return;
       $("keep-pair").hidden = false;
-      if (cutText === state.other && state.place in others) state.place = sameToken(others[state.place], found.tokens, true) ?? null;
+      const before = cutText === state.other ? others[state.place] : undefined; // cut otherwise
+      if (before) state.place = sameToken(before, found.tokens, true) ?? null;
+      if (before && state.place === null) missing.push(`the token “${before.readable}” of the second text`);
       [others, cut, cutText] = [found.tokens, wanted, state.other];
     }
-    const missing = state.place === null || state.place in others ? [] : [`token ${state.place} of the second text`];
-    if (missing.length || state.place === null) state.place = alike();
+    if (state.place !== null && !(state.place in others)) missing.push(`token ${state.place} of the second text`);
+    if (!(state.place in others)) state.place = alike();
     showOthers();
     writeLink();
     const {figures} = await ask("two_texts", {...chosen(), ...pairOf()});
