@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sqlglot
-from sqlglot import exp
-from sqlglot.optimizer.scope import traverse_scope
+from functools import partial
+from importlib.metadata import version
 
 from ..errors import TokentrailsError
+from ..files.memo import Memo
 
 CHARACTERS = 20_000
 
@@ -24,6 +24,18 @@ def tables_of(sql: str, where: object) -> set[str]:
             where=where,
             hint=f"at most {CHARACTERS:,} are read; let a measure of your own compute it.",
         )
+    return set(_named(sql, partial(_tables_of, where=where)))
+
+
+_named = Memo("formulas", f"1, sqlglot {version('sqlglot')}")
+"""Importing the parser and parsing all formulas takes as long as all else that a start checks."""
+
+
+def _tables_of(sql: str, *, where: object) -> list[str]:
+    import sqlglot
+    from sqlglot import exp
+    from sqlglot.optimizer.scope import traverse_scope
+
     try:
         # No dialect knows all that polars does; the default one parses what formulas need.
         trees = sqlglot.parse(sql)
@@ -55,4 +67,4 @@ def tables_of(sql: str, where: object) -> set[str]:
             hint="name the table under 'tables'; its provenance is then known.",
         )
     sources = (source for scope in scopes for source in scope.sources.values())
-    return {source.name for source in sources if isinstance(source, exp.Table)}
+    return sorted({source.name for source in sources if isinstance(source, exp.Table)})

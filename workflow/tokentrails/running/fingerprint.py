@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import sys
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
+from ..files.memo import Memo
 from ..project import LIBRARY, SCRIPTS
 
 PACKAGE = "tokentrails"
@@ -27,6 +30,7 @@ WITHOUT_EFFECT = {
     "errors.py": "makes messages",
     "files/atomic.py": "moves a finished file into its place",
     "files/meanings.py": "describes columns",
+    "files/memo.py": "keeps what was worked out of a text",
     "network/lease.py": "waits for a free GPU",
     "progress.py": "draws bars",
     "project.py": "says where files lie",
@@ -69,15 +73,22 @@ def _name(file: Path) -> str:
 
 @cache
 def _read(file: Path) -> tuple[str, list[Path]]:
-    """What counts of one file, and which files it imports.
+    """What counts of one file, and which files it imports."""
+    code, imports = _parsed(file.read_text(encoding="utf-8"), _parse)
+    return code + _data_files(file), _files(imports, file)
 
-    Many rules share a module, and parsing takes most of the time of a start.
-    """
-    tree = ast.parse(file.read_text(encoding="utf-8"))
+
+_parsed = Memo("code", f"1, Python {sys.version}")
+"""Parsing all files would take most of the time of a start."""
+
+
+def _parse(source: str) -> list[Any]:
+    """A hash of the code of a file, and each of its imports: dots, module and names."""
+    tree = ast.parse(source)
     nodes = list(ast.walk(tree))
-    imports = _imports(nodes, file)
+    imports = _imports(nodes)
     _remove_docstrings(nodes)
-    return ast.dump(tree) + _data_files(file), imports
+    return [hashlib.sha256(ast.dump(tree).encode()).hexdigest(), imports]
 
 
 def _source(module: str) -> Path:
@@ -91,14 +102,22 @@ def _data_files(file: Path) -> str:
     return "".join(data.read_text(encoding="utf-8") for data in files if data.is_file())
 
 
-def _imports(nodes: list[ast.AST], importer: Path) -> list[Path]:
-    names: set[str] = set()
+def _imports(nodes: list[ast.AST]) -> list[tuple[int, str, list[str]]]:
+    found: list[tuple[int, str, list[str]]] = []
     for node in nodes:
         if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
+            found += [(0, alias.name, []) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            module = ".".join(filter(None, [_package(importer, node.level), node.module]))
-            names |= {module, *(f"{module}.{alias.name}" for alias in node.names)}
+            found.append((node.level, node.module or "", [alias.name for alias in node.names]))
+    return found
+
+
+def _files(imports: Iterable[tuple[int, str, list[str]]], importer: Path) -> list[Path]:
+    """The files of this project that a file imports."""
+    names: set[str] = set()
+    for level, module, members in imports:
+        whole = ".".join(filter(None, [_package(importer, level), module]))
+        names |= {whole, *(f"{whole}.{member}" for member in members)}
     ours = {_source(name) for name in names if name.split(".")[0] == PACKAGE}
     helpers = {SCRIPTS / f"{name}.py" for name in names if name.startswith("_")}
     return [file for file in ours | helpers if file.is_file()]
