@@ -104,7 +104,8 @@ def ablated(
     """
     blocks = list(model.get_submodule(architecture.blocks))
     length, n_heads = len(token_ids), _n_heads(model, architecture)
-    grows = not hasattr(model, "build_alibi_tensor")
+    bias = architecture.attention.position_bias
+    grows = bias is None or bias[1] != "rows"
     after: list[Tensor] = []
     last: list[Tensor] = []
 

@@ -33,6 +33,8 @@ class Attention:
         text; None where their modules know it, or there is none.
     capped: whether attn_logit_softcapping is heeded (Gemma 3 has the key, but no cap).
     unscaled: whether logits are not divided by √d_head (GPT-Neo).
+    position_bias: the model's function of what is added to logits by position, and what it takes:
+        the `rows` of a batch, of which each gets its own; the number of `heads`; or one `text`.
     norm: LN_l, which the block reads the stream through; None in post-norm encoders.
     query_norm, key_norm: norms of queries and keys, of each head's or of all heads' together.
     post_norm: norm of the output before it is added.
@@ -50,6 +52,7 @@ class Attention:
     window_key: str | None = None
     capped: bool = False
     unscaled: bool = False
+    position_bias: tuple[str, Literal["rows", "heads", "text"]] | None = None
     norm: str | None = None
     query_norm: str | None = None
     key_norm: str | None = None
@@ -527,6 +530,7 @@ ARCHITECTURES = {
                 "self_attention",
                 "query_key_value query_key_value query_key_value dense",
                 fused="heads",
+                position_bias=("build_alibi_tensor", "rows"),
                 norm="input_layernorm",
             ),
             mlp=Mlp("mlp.dense_h_to_4h", "mlp.dense_4h_to_h", "mlp.gelu_impl"),
@@ -543,7 +547,13 @@ ARCHITECTURES = {
             "norm_2",
             "norm_f",
             family="MPT",
-            attention=_attention("attn", "Wqkv Wqkv Wqkv out_proj", fused="parts", norm="norm_1"),
+            attention=_attention(
+                "attn",
+                "Wqkv Wqkv Wqkv out_proj",
+                fused="parts",
+                position_bias=("build_mpt_alibi_tensor", "heads"),
+                norm="norm_1",
+            ),
             mlp=Mlp("ffn.up_proj", "ffn.down_proj", "ffn.act"),
             unembedding="lm_head",
             depth_key="n_layers",
@@ -557,7 +567,11 @@ ARCHITECTURES = {
             model_type="mpnet",
             family="MPNet",
             mid="attention.LayerNorm",
-            attention=_attention("attention.attn", "q k v o"),
+            attention=_attention(
+                "attention.attn",
+                "q k v o",
+                position_bias=("encoder.compute_position_bias", "text"),
+            ),
             first_position=None,
             unembedding=_ROBERTA_HEAD,
         ),

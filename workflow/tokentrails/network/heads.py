@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from inspect import signature
+from operator import attrgetter
 from typing import Any, Literal
 
 import torch
@@ -222,7 +223,7 @@ class Heads:
             causal=architecture.causal,
             window=_window(attention, model, names),
             sinks=getattr(attention, "sinks", None),
-            position_bias=_position_bias(model, n_heads),
+            position_bias=_position_bias(model, names, n_heads),
         )
 
 
@@ -236,20 +237,18 @@ def _scale(attention: nn.Module, names: Attention, d_head: int) -> float:
     )
 
 
-def _position_bias(model: nn.Module, n_heads: int) -> PositionBias | None:
+def _position_bias(model: nn.Module, names: Attention, n_heads: int) -> PositionBias | None:
     """The model's own function of what it adds to logits by position."""
-    device = next(model.parameters()).device
-    encoder: Any = getattr(model, "encoder", None)
-    own: Any = model
-    if hasattr(model, "build_alibi_tensor"):
-        return lambda n: own.build_alibi_tensor(
-            torch.ones(1, n, device=device), n_heads, torch.float32
-        )
-    if hasattr(model, "build_mpt_alibi_tensor"):
-        return lambda n: own.build_mpt_alibi_tensor(n_heads, n, device=device)
-    if hasattr(encoder, "compute_position_bias"):
-        return lambda n: encoder.compute_position_bias(torch.zeros(1, n, device=device))[0]
-    return None
+    if names.position_bias is None:
+        return None
+    path, takes = names.position_bias
+    device, own = next(model.parameters()).device, attrgetter(path)(model)
+    given: dict[str, PositionBias] = {
+        "rows": lambda n: own(torch.ones(1, n, device=device), n_heads, torch.float32),
+        "heads": lambda n: own(n_heads, n, device=device),
+        "text": lambda n: own(torch.zeros(1, n, device=device))[0],
+    }
+    return given[takes]
 
 
 def _norm(block: nn.Module, name: str | None, d_head: int) -> Norm:
