@@ -16,7 +16,7 @@ from stand_in_gpus import never_two_at_once
 from tokentrails.errors import TokentrailsError
 from tokentrails.network import device as module
 from tokentrails.network import lease as leases
-from tokentrails.network.device import choose_device
+from tokentrails.network.device import choose_device, choose_devices
 from tokentrails.network.lease import folder_of_locks, lease
 
 ROOT = Path(__file__).parent.parent
@@ -245,6 +245,9 @@ def test_auto_is_the_cpu_where_there_is_no_gpu_and_cuda_an_error(gpus, monkeypat
     assert choose_device("auto") == torch.device("cpu")
     with pytest.raises(TokentrailsError, match=r"extract\.device: .*there is none\nHint"):
         choose_device("cuda")
+    assert choose_devices("cpu", 4) == (torch.device("cpu"),)
+    with pytest.raises(TokentrailsError, match=r"gpus: 4 GPUs .* there is none\nHint"):
+        choose_devices("auto", 4)
     assert not gpus.exists()
 
 

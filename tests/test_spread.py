@@ -8,8 +8,9 @@ from test_streams import random_texts, states_of
 from tiny import CONFIGS, EXPERTS
 
 from tokentrails.network.ablation import mean_outputs
+from tokentrails.network.load import load_model
 from tokentrails.network.parts import load_parts
-from tokentrails.network.spread import device_of, is_spread
+from tokentrails.network.spread import device_of, is_spread, most_bytes
 from tokentrails.network.trace import Trace, trace
 
 CPU = torch.device("cpu")
@@ -21,6 +22,21 @@ TARGETS = [(text, length // 2, length - 1) for text, length in enumerate(LENGTHS
 def spread(folder):
     """Half of the weights in memory."""
     return {"cpu": (folder / "model.safetensors").stat().st_size // 2}
+
+
+@pytest.mark.parametrize("most", [most_bytes((CPU,), None, None), {"cpu": 10**20}])
+def test_a_model_that_fits_into_memory_is_in_one_piece(prepared, most):
+    model, _ = load_model(prepared["llama"], CPU, spread=most)
+    assert not is_spread(model)
+    assert {weight.device for weight in model.parameters()} == {CPU}
+
+
+def test_nothing_in_memory_is_all_on_the_disk(prepared):
+    model, architecture = load_model(prepared["llama"], CPU, spread={"cpu": 0})
+    assert {weight.device.type for weight in model.parameters()} == {"meta"}
+    expected = states_of(*load_model(prepared["llama"], CPU), TEXTS, TARGETS)
+    found = states_of(model, architecture, TEXTS, TARGETS)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", [*CONFIGS, *EXPERTS])

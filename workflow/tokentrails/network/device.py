@@ -38,6 +38,12 @@ def choose_devices(device: str, n: int = 1) -> tuple[torch.device, ...]:
     multiply_exactly()
     if device != "cpu" and torch.cuda.is_available():
         return tuple(torch.device("cuda", index) for index in _own_gpus(n).indices)
+    if device != "cpu" and n > 1:
+        raise TokentrailsError(
+            f"{n} GPUs were asked for, and there is none",
+            where="extract.device_map.gpus",
+            hint="leave it out, use extract.device: cpu, or run on a machine with GPUs.",
+        )
     if device == "cuda":
         raise TokentrailsError(
             "device cuda was asked for, and there is none",

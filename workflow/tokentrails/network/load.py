@@ -16,7 +16,7 @@ from ..errors import TokentrailsError, one_line
 from .architectures import Architecture, MaskedHead
 from .checkpoint import Checkpoint
 from .extract import is_out_of_memory
-from .spread import MostBytes, described, device_of
+from .spread import MostBytes, described, device_of, is_spread
 
 log = logging.getLogger(__name__)
 
@@ -112,7 +112,9 @@ def _load(
             ignore_mismatched_sizes=True,  # they are refused, by name
             **options,
         )
-        model = model.eval() if spread else model.eval().to(device)
+        model = model.eval()
+        if not is_spread(model):  # nor is one whose weights fit on one device
+            model = model.to(device)
     except Exception as error:
         if not is_out_of_memory(error):
             raise _senseless(error, folder) from error
@@ -122,7 +124,7 @@ def _load(
             hint="use a larger machine, a smaller model, extract.dtype: bfloat16, or "
             "extract.device_map.",
         ) from error
-    if spread:
+    if spread is not None:
         weakref.finalize(model, scratch.cleanup)
         log.info("the model is spread: %s", described(model))
     bad = sorted(loading["missing_keys"]) + sorted(map(str, loading.get("mismatched_keys", ())))

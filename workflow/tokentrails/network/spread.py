@@ -9,6 +9,7 @@ import copy
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import psutil
 import torch
 from accelerate.utils import align_module_device
 from torch import nn
@@ -19,7 +20,7 @@ whenever it is needed."""
 
 MB = 10**6
 FREE = 0.9
-"""Share of a GPU's free memory that weights may take; the rest is for what is computed."""
+"""Share of the free memory that weights may take; the rest is for what is computed."""
 
 _HOOKED = ("forward", "_old_forward", "_hf_hook")
 """What accelerate puts into a module; without them its class's own `forward` is back."""
@@ -28,13 +29,14 @@ _HOOKED = ("forward", "_old_forward", "_hf_hook")
 def most_bytes(
     devices: Sequence[torch.device], gpu_mb: int | None, cpu_mb: int | None
 ) -> MostBytes:
-    """How much of a model each device may hold; without a number, what is free there."""
+    """How much of a model each device may hold; without a number, nine tenths of what is free."""
     most: dict[int | str, int] = {
         gpu.index: int(FREE * torch.cuda.mem_get_info(gpu)[0]) if gpu_mb is None else gpu_mb * MB
         for gpu in devices
         if gpu.type == "cuda"
     }
-    return most if cpu_mb is None else most | {"cpu": cpu_mb * MB}
+    free = int(FREE * psutil.virtual_memory().available)
+    return most | {"cpu": free if cpu_mb is None else cpu_mb * MB}
 
 
 def device_of(model: nn.Module) -> torch.device:
@@ -84,6 +86,9 @@ def _frozen(module: nn.Module, device: torch.device) -> Iterator[tuple[str, Any]
 
 
 def described(model: nn.Module) -> str:
-    """Which devices hold how many modules of a spread model, for a log."""
+    """Which devices hold how many modules of a model, for a log."""
+    if not is_spread(model):
+        return f"all of it is on {device_of(model)}"
     places = [str(place) for place in model.hf_device_map.values()]
-    return ", ".join(f"{places.count(place)} parts on {place}" for place in dict.fromkeys(places))
+    counts = {place: places.count(place) for place in dict.fromkeys(places)}
+    return ", ".join(f"{n} module{'s' * (n > 1)} on {place}" for place, n in counts.items())
