@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import AutoModel, AutoModelForCausalLM, AutoModelForMaskedLM
 
+from tokentrails.models import merge
 from tokentrails.models.adapter import MERGED
 from tokentrails.models.prepare import prepare
 from tokentrails.models.source import source_files
@@ -239,6 +240,58 @@ def test_numbers_that_are_not_finite_are_refused(bases, lora, tmp_path):
     weights = lora / "adapter_model.safetensors"
     save_file({k: torch.full_like(v, torch.nan) for k, v in load_file(weights).items()}, weights)
     refuse(lora, bases["llama"][1], tmp_path, "PEFT cannot merge it: NaNs detected")
+
+
+def edit(lora: Path, change) -> None:
+    """Change the tensors of an adapter."""
+    weights = lora / "adapter_model.safetensors"
+    save_file(change(load_file(weights)), weights)
+
+
+def test_tensors_that_replace_the_base_unasked_are_refused(bases, lora, tmp_path):
+    name = "model.norm.weight"
+    own = load_file(bases["llama"][1] / "model.safetensors")[name]
+    edit(lora, lambda t: t | {f"base_model.model.{name}": own})  # nothing is replaced
+    prepare(source(lora, bases["llama"][1]), "main", tmp_path / "made")
+    edit(lora, lambda t: t | {f"base_model.model.{name}": own * 0})
+    said = f"1 of its tensors replace the base's, of which {ADAPTER[0]} says nothing"
+    refuse(lora, bases["llama"][1], tmp_path, said, f"'base_model.model.{name}'")
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"target_modules": "(([a-z_.0-9]+)+)+!"},
+        {"exclude_modules": "(([a-z_.0-9]+)+)+!"},
+        {"rank_pattern": {"(([a-z_.0-9]+)+)+!": 4}},
+        {"modules_to_save": ["(([a-z_.0-9]+)+)+!"]},
+    ],
+)
+def test_expressions_that_do_not_end_are_stopped(bases, lora, tmp_path, monkeypatch, keys):
+    monkeypatch.setattr(merge, "SECONDS", 0.3)
+    config = lora / "adapter_config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | keys))
+    refuse(lora, bases["llama"][1], tmp_path, "has not put the adapter", "0.3 seconds", ADAPTER[0])
+
+
+@pytest.mark.parametrize(
+    ("change", "part"),
+    [
+        (lambda t: {k: v * 1e25 for k, v in t.items()}, "NaNs detected"),
+        (lambda t: {k: v * 1e17 for k, v in t.items()}, "broken: all of its logits are the same"),
+        (lambda t: {k: v.mul(100).to(torch.int8) for k, v in t.items()}, "has type I8"),
+    ],
+)
+def test_adapters_that_break_the_base_are_refused(bases, lora, tmp_path, change, part):
+    edit(lora, change)
+    refuse(lora, bases["llama"][1], tmp_path, part)
+
+
+def test_an_adapter_that_changes_nothing_is_said_to(bases, lora, tmp_path, caplog):
+    edit(lora, lambda t: {k: v * 0 if "lora_B" in k else v for k, v in t.items()})
+    facts = prepare(source(lora, bases["llama"][1]), "main", tmp_path / "made")
+    assert "models.tuned: the adapter changes no logit" in caplog.text
+    assert facts["merge"]["logits_changed_by_adapter"] == 0
 
 
 def test_weights_cut_short_are_refused(bases, lora, tmp_path):

@@ -19,6 +19,7 @@ from tokentrails.models.quantised import by_block
 
 BLOCK = 24
 FP8 = {"quant_method": "fp8", "weight_block_size": [BLOCK, BLOCK], "activation_scheme": "dynamic"}
+Q = "model.layers.1.self_attn.q_proj.weight"
 E2M1 = (0, 0.5, 1, 1.5, 2, 3, 4, 6)
 
 
@@ -129,7 +130,17 @@ def test_mxfp4_is_two_numbers_of_each_byte_times_a_power_of_two(tmp_path):
         (
             lambda t: {k: v for k, v in t.items() if "q_proj.weight_s" not in k},
             {},
-            "float8",
+            r"layers\.\d\.self_attn\.q_proj\.weight_scale_inv is missing",
+        ),
+        (
+            lambda t: t | {Q + "_scale_inv": t[Q + "_scale_inv"].fill_(math.nan)},
+            {},
+            r"layers\.1\.self_attn\.q_proj\.weight_scale_inv is not finite",
+        ),
+        (
+            lambda t: t | {Q: t[Q].fill_(math.nan)},
+            {},
+            r"layers\.1\.self_attn\.q_proj\.weight is not finite",
         ),
         (lambda t: {k: v for k, v in t.items() if not k.endswith("q_proj.weight")}, {}, "missing"),
         (lambda t: t, {"weight_block_size": [16, 16]}, "scales are there for"),

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
-from collections.abc import Collection
+import signal
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -11,6 +14,7 @@ from pathlib import Path
 import peft
 import torch
 from jaxtyping import Float
+from safetensors import safe_open
 from tokenizers import Tokenizer
 from torch import Tensor
 from transformers import PreTrainedModel
@@ -19,11 +23,17 @@ from ..errors import TokentrailsError, one_line
 from ..files.json_file import read_object
 from ..network.checkpoint import Checkpoint
 from ..network.load import language_model_class
-from ..network.weights import Weights
+from ..network.weights import Entry, Weights
 from ..settings import Source
 from .adapter import ADAPTER_CONFIG, ADAPTER_WEIGHTS, refuse_unmergeable
+from .fit import TYPES
 from .self_check import TOLERANCE, trial_ids
 from .source import PROVENANCE, TOKENIZER, TOKENIZER_CONFIG, Fetched, sha256_of
+
+log = logging.getLogger(__name__)
+
+SECONDS = 300
+"""For PEFT to put an adapter in: the regular expressions in its configuration may never end."""
 
 _NAME = "default"
 """Of the only adapter."""
@@ -47,7 +57,8 @@ def merge(adapter: Fetched, source: Source, folder: Path) -> Fetched:
     Raises
     ------
     TokentrailsError: if the adapter is not one of this base, cannot be merged, or has another
-        vocabulary; or if logits change when it is merged.
+        vocabulary; if its tensors are no floats, or replace the base's without its configuration
+        saying so; if what it makes is not finite; or if logits change when it is merged.
     """
     where, base = f"models.{source.model}", Path(source.base or "")
     described = read_object(adapter.folder / ADAPTER_CONFIG)
@@ -70,8 +81,11 @@ def merge(adapter: Fetched, source: Source, folder: Path) -> Fetched:
     try:
         wrapped.merge_and_unload(safe_merge=True)
     except Exception as error:  # numbers that are not finite
-        raise _unfit(f"PEFT cannot merge it: {one_line(error)}", where) from error
+        raise _broken(f"PEFT cannot merge it: {one_line(error)}", where) from error
     merged = _logits(model, ids)
+    _refuse_broken(model, merged, where)
+    if torch.equal(adapted, alone):
+        log.warning(f"{where}: the adapter changes no logit of the trial text")
     difference = float(((merged - adapted).abs() / (0.1 + adapted.abs())).max())
     if not difference <= TOLERANCE:
         raise TokentrailsError(
@@ -107,25 +121,89 @@ def merge(adapter: Fetched, source: Source, folder: Path) -> Fetched:
 
 def _adapted(model: PreTrainedModel, folder: Path, where: str) -> peft.PeftModel:
     """The model with the adapter in it, in place."""
-    held = Weights(folder / ADAPTER_WEIGHTS).entries
+    path = folder / ADAPTER_WEIGHTS
+    held = Weights(path).entries
+    _refuse_integers(held, path)
     inside = f"{_ROOT}{model.base_model_prefix}."
     whole = any(name.startswith(inside) for name in held)  # else of the model without its head
     try:
         config = peft.PeftConfig.from_pretrained(folder)
         config.task_type, config.inference_mode = None, True
         _refuse_ranks(config, max(chain.from_iterable(e.shape for e in held.values()), default=0))
-        wrapped = peft.PeftModel(model if whole else model.base_model, config, _NAME)
-        wanted = peft.get_peft_model_state_dict(
-            wrapped, adapter_name=_NAME, save_embedding_layers=False
-        )
-        _refuse_any(wanted.keys() - held.keys(), "are missing", where)
-        found = wrapped.load_adapter(folder, _NAME, torch_device="cpu")
+        with _limited(where):
+            wrapped = peft.PeftModel(model if whole else model.base_model, config, _NAME)
+            wanted = peft.get_peft_model_state_dict(
+                wrapped, adapter_name=_NAME, save_embedding_layers=False
+            )
+            _refuse_any(wanted.keys() - held.keys(), "are missing", where)
+            own = wrapped.state_dict()
+            with safe_open(path, framework="pt") as file:
+                changed = {
+                    name
+                    for name in (held.keys() - wanted.keys()) & own.keys()
+                    if not torch.equal(file.get_tensor(name).float(), own[name])
+                }
+            _refuse_any(
+                changed, f"replace the base's, of which {ADAPTER_CONFIG} says nothing", where
+            )
+            found = wrapped.load_adapter(folder, _NAME, torch_device="cpu")
     except TokentrailsError:
         raise
     except Exception as error:  # whatever PEFT makes of settings and shapes that do not fit
         raise _unfit(f"PEFT cannot load it: {one_line(error)}", where) from error
     _refuse_any(found.unexpected_keys, "have no place in the base", where)
     return wrapped
+
+
+@contextmanager
+def _limited(where: str) -> Iterator[None]:
+    """Raise where the inside has not ended after `SECONDS`; Python's matching heeds signals."""
+
+    def stop(*_: object) -> None:
+        raise TokentrailsError(
+            f"PEFT has not put the adapter into its base after {SECONDS:g} seconds",
+            where=f"{where}.source",
+            hint=f"look at the regular expressions in its {ADAPTER_CONFIG} (target_modules and the "
+            "like): one with repeats inside of repeats may never end.",
+        )
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, SECONDS)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def _refuse_integers(held: Mapping[str, Entry], path: Path) -> None:
+    """Raise for tensors that torch would cast into weights, whatever they were meant to be."""
+    for name, entry in held.items():
+        if entry.dtype not in TYPES:
+            raise TokentrailsError(
+                f"the tensor {name!r} has type {entry.dtype}",
+                where=path,
+                hint=f"save the adapter as plain numbers; types are {', '.join(TYPES)}.",
+            )
+
+
+def _refuse_broken(model: PreTrainedModel, logits: Float[Tensor, "1 t v"], where: str) -> None:
+    """Raise for a merged model of which nothing is left: not finite, or all logits the same."""
+    broken = next((n for n, w in model.state_dict().items() if not w.isfinite().all()), None)
+    if broken is not None:
+        raise _broken(f"{broken!r} is not finite", where)
+    if not logits.isfinite().all():
+        raise _broken("its logits are not finite", where)
+    if (logits == logits[0, 0, 0]).all():
+        raise _broken("all of its logits are the same", where)
+
+
+def _broken(problem: str, where: str) -> TokentrailsError:
+    return TokentrailsError(
+        f"the merged model is broken: {problem}",
+        where=f"{where}.source",
+        hint="the adapter's weights, or its lora_alpha, are far too large; train or save it again.",
+    )
 
 
 def _refuse_ranks(config: peft.PeftConfig, largest: int) -> None:

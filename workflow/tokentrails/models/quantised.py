@@ -65,6 +65,8 @@ def dequantise(
     try:
         for own, tensor, was_quantised in _PLAIN[method](files, read, quantisation):
             count += was_quantised
+            if was_quantised and not tensor.isfinite().all():
+                raise ValueError(f"{own} is not finite")
             if (name := own if rename is None else rename(own)) is not None:
                 state[name] = tensor
     except Exception as error:  # whatever is made of shapes and types that do not fit
@@ -88,9 +90,16 @@ def _fp8(names: Collection[str], read: Read, quantisation: dict[str, Any]) -> _P
     for name in names:
         if name.endswith((_SCALE, *_OF_ACTIVATIONS)):
             continue
-        scaled = f"{name}{_SCALE}" in names
-        value = read(name)
-        yield name, by_block(value, read(f"{name}{_SCALE}"), block) if scaled else value, scaled
+        value, scale = read(name), f"{name}{_SCALE}"
+        if scale not in names:
+            if value.dtype.is_floating_point and value.element_size() == 1:
+                raise ValueError(f"{scale} is missing")
+            yield name, value, False
+            continue
+        scales = read(scale)
+        if not scales.float().isfinite().all():
+            raise ValueError(f"{scale} is not finite")
+        yield name, by_block(value, scales, block), True
 
 
 def _mxfp4(names: Collection[str], read: Read, quantisation: dict[str, Any]) -> _Plain:
