@@ -183,6 +183,12 @@ def test_it_is_made_of_the_files_of_both(bases, lora):
     assert source_files(replace(source(lora, base), kind="hub"), "main") == others
 
 
+def set_in(lora: Path, **keys) -> None:
+    """Change the settings of an adapter."""
+    config = lora / "adapter_config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | keys))
+
+
 def refuse(folder: Path, base: Path | None, tmp_path: Path, *parts: str) -> None:
     with refused(*parts):
         named = replace(source(folder, folder), base=base and str(base))
@@ -201,7 +207,6 @@ def refuse(folder: Path, base: Path | None, tmp_path: Path, *parts: str) -> None
             {"init_lora_weights": "pissa"},
             ["init_lora_weights is 'pissa'", "convert it"],
         ),
-        ({"r": "four"}, ["models.tuned.base", "PEFT cannot load it"]),
         ({"target_modules": ["nowhere"]}, ["models.tuned.base", "PEFT cannot load it"]),
         (
             {"target_modules": ["down_proj"]},
@@ -218,9 +223,52 @@ def refuse(folder: Path, base: Path | None, tmp_path: Path, *parts: str) -> None
     ],
 )
 def test_what_cannot_be_merged_is_refused(bases, lora, tmp_path, keys, parts):
-    config = lora / "adapter_config.json"
-    config.write_text(json.dumps(json.loads(config.read_text()) | keys))
+    set_in(lora, **keys)
     refuse(lora, bases["llama"][1], tmp_path, *parts)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "should"),
+    [
+        ("r", "four", "a whole number from 1 on"),
+        ("r", 4.5, "a whole number from 1 on"),
+        ("r", True, "a whole number from 1 on"),
+        ("r", 0, "a whole number from 1 on"),
+        ("lora_alpha", None, "a finite number"),
+        ("lora_alpha", "8", "a finite number"),
+        ("lora_alpha", float("nan"), "a finite number"),
+        ("lora_dropout", 5, "a number from 0 to 1"),
+        ("target_modules", "(((", "a regular expression or a list of names"),
+        ("target_modules", [1, 2], "a regular expression or a list of names"),
+        ("exclude_modules", "a" * 10_001, "a regular expression or a list of names"),
+        ("modules_to_save", "lm_head", "a list of names"),
+        ("rank_pattern", {"q_proj": 2.5}, "ranks by regular expressions"),
+        ("alpha_pattern", {"(": 2}, "finite numbers by regular expressions"),
+        ("base_model_name_or_path", 7, "a text"),
+    ],
+)
+def test_wrong_settings_are_named_before_the_base_is_there(lora, tmp_path, key, value, should):
+    set_in(lora, **{key: value})
+    said = f"{key} in adapter_config.json is {value!r:.80}, not {should}"
+    with refused("models.tuned.source: ", said):
+        source_files(source(lora, tmp_path / "not fetched"), "main")
+
+
+def test_another_base_than_the_one_it_was_trained_on(bases, lora, tmp_path, caplog):
+    base, made = bases["llama"][1], tmp_path / "made"
+    name = json.loads((base / "provenance.json").read_text())["source"].rpartition("/")[2]
+    set_in(lora, base_model_name_or_path=f"Meta/{name.upper()}")
+    merged = prepare(source(lora, base), "main", made)["merge"]
+    assert merged["warnings"] == [] and "trained on" not in caplog.text
+    set_in(lora, base_model_name_or_path="owner/other" + "r" * 1000)
+    facts = prepare(source(lora, base), "main", made)
+    (doubt,) = facts["merge"]["warnings"]
+    assert doubt.startswith("the adapter was trained on 'owner/otherrr") and name in doubt
+    assert f"models.tuned: {doubt}" in caplog.text and len(doubt) < 500
+    assert facts["adapter"]["base_model_name_or_path"] == "owner/other" + "r" * 189
+    library = "transformers.models.gemma3.modeling_gemma3"
+    set_in(lora, auto_mapping={"base_model_class": "Gemma3ForCausalLM", "parent_library": library})
+    refuse(lora, base, tmp_path, "it was trained on a model of gemma3, not of llama")
 
 
 def test_an_adapter_without_a_base_and_a_base_without_an_adapter(bases, lora, tmp_path):
@@ -269,8 +317,7 @@ def test_tensors_that_replace_the_base_unasked_are_refused(bases, lora, tmp_path
 )
 def test_expressions_that_do_not_end_are_stopped(bases, lora, tmp_path, monkeypatch, keys):
     monkeypatch.setattr(merge, "SECONDS", 0.3)
-    config = lora / "adapter_config.json"
-    config.write_text(json.dumps(json.loads(config.read_text()) | keys))
+    set_in(lora, **keys)
     refuse(lora, bases["llama"][1], tmp_path, "has not put the adapter", "0.3 seconds", ADAPTER[0])
 
 
@@ -292,6 +339,7 @@ def test_an_adapter_that_changes_nothing_is_said_to(bases, lora, tmp_path, caplo
     facts = prepare(source(lora, bases["llama"][1]), "main", tmp_path / "made")
     assert "models.tuned: the adapter changes no logit" in caplog.text
     assert facts["merge"]["logits_changed_by_adapter"] == 0
+    assert "the adapter changes no logit of the trial text" in facts["merge"]["warnings"]
 
 
 def test_weights_cut_short_are_refused(bases, lora, tmp_path):

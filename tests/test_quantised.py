@@ -211,3 +211,6 @@ def test_a_gguf_file_of_a_hub_is_named(saved, tmp_path, hub):
         with refused("a-Q8_0.gguf: the GGUF file is cut short, or"):
             prepare(replace(source, file="a-Q8_0.gguf"), "main", tmp_path / "made")
     assert set(hub.downloaded()) == {"a-Q8_0.gguf"}
+    own = local_source("m", folder / "a-Q8_0.gguf")
+    with refused(f"{folder}/a-Q8_0.gguf: the GGUF file is cut short, or"):
+        prepare(own, "main", tmp_path / "made")

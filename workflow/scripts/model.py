@@ -1,5 +1,6 @@
 """Fetch a checkpoint and bring it into its final form."""
 
+import sys
 from pathlib import Path
 
 from _job import job
@@ -13,9 +14,11 @@ with job(snakemake, "torch"):
     quiet_transformers()
     target = Path(snakemake.output.provenance).parent
     passing = hasattr(snakemake.wildcards, "experiment")
-    prepare(
+    provenance = prepare(
         Source(**snakemake.params.source),
         snakemake.wildcards.checkpoint,
         target,
         siblings=sorted(target.parent.iterdir()) if passing else (),
     )
+    for doubt in provenance.get("merge", {}).get("warnings", ()):
+        print(f"\nWarning: models.{provenance['model']}: {doubt}\n", file=sys.stderr)

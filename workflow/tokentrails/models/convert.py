@@ -258,13 +258,15 @@ def dequantise_gguf(folder: Path, gguf: str, target_folder: Path) -> dict[str, A
     ------
     TokentrailsError: if the file is not what its header says, or a single logit differs.
     """
+    path = folder / gguf
+    path = path.readlink() if path.is_symlink() else path  # to the user's own
     try:
         with rust_errors():
-            reader = GGUFReader(folder / gguf)
-            _refuse_header(reader, folder / gguf)
+            reader = GGUFReader(path)
+            _refuse_header(reader, path)
             config = AutoConfig.from_pretrained(folder, gguf_file=gguf)
-            architecture_of(config.to_dict(), where=folder / gguf)
-            _refuse_misfit(reader, config, folder / gguf)
+            architecture_of(config.to_dict(), where=path)
+            _refuse_misfit(reader, config, path)
             model, loading = AutoModelForCausalLM.from_pretrained(
                 folder,
                 gguf_file=gguf,
@@ -278,13 +280,13 @@ def dequantise_gguf(folder: Path, gguf: str, target_folder: Path) -> dict[str, A
     except Exception as error:
         raise TokentrailsError(
             f"the GGUF file is cut short, or transformers cannot read it: {one_line(error)}",
-            where=folder / gguf,
+            where=path,
             hint="fetch it again, or take the model as safetensors.",
         ) from error
     for kind in ("missing", "mismatched", "unexpected"):
         if names := sorted(map(str, loading[f"{kind}_keys"])):
             raise _no_model(
-                f"{len(names)} of its tensors are {kind}, among them {names[0]!r}", folder / gguf
+                f"{len(names)} of its tensors are {kind}, among them {names[0]!r}", path
             )
     tokenizer.save_pretrained(target_folder, save_jinja_files=False)  # as `save_tokenizer` does
     state = model.state_dict()
@@ -308,7 +310,7 @@ def dequantise_gguf(folder: Path, gguf: str, target_folder: Path) -> dict[str, A
     if difference != 0:
         raise TokentrailsError(
             f"the logits changed by up to {difference} when the model was saved",
-            where=folder / gguf,
+            where=path,
             hint="the conversion is wrong for this model; please report it.",
         )
     pre = reader.fields.get("tokenizer.ggml.pre")  # transformers has rules for many such names

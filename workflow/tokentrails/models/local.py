@@ -66,7 +66,7 @@ def fetch(source: Source, checkpoint: str, scratch: Path) -> Fetched:
         # Alone: with an adapter beside it, transformers would load that one's base instead.
         alone = scratch / "gguf"
         alone.mkdir()
-        (alone / first.name).symlink_to(first.resolve())
+        (alone / first.name).symlink_to(first.absolute())
         return Fetched(alone, revision="", gguf=first.name)
     return Fetched(_folder(source, checkpoint), revision="")
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import peft
 import torch
@@ -22,6 +23,7 @@ from transformers import PreTrainedModel
 from ..errors import TokentrailsError, one_line
 from ..files.json_file import read_object
 from ..network.checkpoint import Checkpoint
+from ..network.lens import last_name
 from ..network.load import language_model_class
 from ..network.weights import Entry, Weights
 from ..settings import Source
@@ -52,7 +54,7 @@ def merge(adapter: Fetched, source: Source, folder: Path) -> Fetched:
     Returns
     -------
     The merged model. Its facts name both, with their hashes, and tell the largest difference of
-    logits before and after the merge, and what the adapter changes in them.
+    logits before and after the merge, what the adapter changes in them, and what is doubtful.
 
     Raises
     ------
@@ -74,6 +76,7 @@ def merge(adapter: Fetched, source: Source, folder: Path) -> Fetched:
         trust_remote_code=False,
         output_loading_info=True,
     )
+    _refuse_other_type(described, model, where)
     ids = torch.tensor([trial_ids(checkpoint, model.get_input_embeddings().num_embeddings)])
     alone = _logits(model, ids)
     wrapped = _adapted(model, adapter.folder, where)
@@ -84,8 +87,6 @@ def merge(adapter: Fetched, source: Source, folder: Path) -> Fetched:
         raise _broken(f"PEFT cannot merge it: {one_line(error)}", where) from error
     merged = _logits(model, ids)
     _refuse_broken(model, merged, where)
-    if torch.equal(adapted, alone):
-        log.warning(f"{where}: the adapter changes no logit of the trial text")
     difference = float(((merged - adapted).abs() / (0.1 + adapted.abs())).max())
     if not difference <= TOLERANCE:
         raise TokentrailsError(
@@ -99,11 +100,23 @@ def merge(adapter: Fetched, source: Source, folder: Path) -> Fetched:
     for name in (TOKENIZER, TOKENIZER_CONFIG):
         shutil.copyfile(base / name, folder / name)
     of_base = read_object(base / PROVENANCE)
+    trained_on = described.get("base_model_name_or_path")
+    doubts = []
+    if torch.equal(adapted, alone):
+        doubts.append("the adapter changes no logit of the trial text")
+    if trained_on and last_name(trained_on) not in {
+        last_name(of_base[key]) for key in ("model", "source")
+    }:
+        doubts.append(
+            f"the adapter was trained on {trained_on!r:.200}, its base is {of_base['source']}"
+        )
+    for doubt in doubts:
+        log.warning(f"{where}: {doubt}")
     keys = ("model", "checkpoint", "source", "revision", "sha256", "tensors_sha256")
     facts = {
         "adapter": {
             "peft_type": described["peft_type"],
-            "base_model_name_or_path": described.get("base_model_name_or_path"),
+            "base_model_name_or_path": trained_on and trained_on[:200],
             "sha256": {
                 name: sha256_of(adapter.folder / name) for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS)
             },
@@ -113,10 +126,19 @@ def merge(adapter: Fetched, source: Source, folder: Path) -> Fetched:
             "logits_max_relative_difference": difference,
             "logits_changed_by_adapter": float((adapted - alone).abs().max()),
             "peft_version": peft.__version__,
+            "warnings": doubts,
         },
         "note": "an adapter merged into its base, in float32",
     }
     return replace(adapter, folder=folder, facts=adapter.facts | facts)
+
+
+def _refuse_other_type(described: dict[str, Any], model: PreTrainedModel, where: str) -> None:
+    """Raise for an adapter that names another module of transformers than the base's."""
+    named = str((described.get("auto_mapping") or {}).get("parent_library"))
+    theirs, own = (path.split(".")[:3] for path in (named, type(model).__module__))
+    if theirs[:2] == own[:2] == ["transformers", "models"] and theirs != own:
+        raise _unfit(f"it was trained on a model of {theirs[2]}, not of {own[2]}", where)
 
 
 def _adapted(model: PreTrainedModel, folder: Path, where: str) -> peft.PeftModel:

@@ -107,12 +107,12 @@ def _refuse_other_model(file: LensFile, model: Mapping[str, Any]) -> None:
             problem = f"it was fitted on weights {facts['weights_sha256']!s:.12}"
             raise _misfit(problem, model, file.path)
     elif name := facts.get("base_model_name_or_path"):
-        known = {_last(model["model"]), _last(model["source"])}
-        if _last(str(name)) not in known:
+        known = {last_name(model["model"]), last_name(model["source"])}
+        if last_name(str(name)) not in known:
             raise _misfit(f"it was fitted on the model {name!r}", model, file.path)
 
 
-def _last(name: str) -> str:
+def last_name(name: str) -> str:
     """What a model is called: without its owner, its folder and its version."""
     return re.split(r"[/:]", name.partition("==")[0].rstrip("/"))[-1].casefold()
 
