@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from transformers import AutoModel, AutoModelForCausalLM, AutoModelForMaskedLM
 from tokentrails.models import merge
 from tokentrails.models.adapter import MERGED
 from tokentrails.models.prepare import prepare
-from tokentrails.models.source import source_files
+from tokentrails.models.source import files_of_all, source_files
 
 ADAPTER = ("adapter_config.json", "adapter_model.safetensors")
 TYPES = ("gpt2", "llama", "bert")
@@ -387,6 +388,7 @@ def test_an_adapter_on_the_hub(bases, lora, tmp_path, hub):
 
 # The configuration
 
+
 TUNED = changed(CONFIG, "models.t", {"source": "path:lora", "base": "m"})
 
 
@@ -404,6 +406,22 @@ def test_a_base_is_the_reference_checkpoint_of_a_model_of_the_configuration(here
     control = load(changed(TUNED, "models.r", {"source": "random:t"})).models["r"]
     assert control.control_of == control.made_of == "t"
     assert load(TUNED).models["t"].made_of == "m" and load(TUNED).models["m"].made_of is None
+
+
+def test_all_models_that_cannot_be_made_are_named_at_once(here, bases, lora, tmp_path):
+    other = shutil.copytree(lora, tmp_path / "other")
+    set_in(lora, peft_type="P_TUNING")
+    set_in(other, r=0)
+    whole = bases["llama"][0]
+    adapters = {f.name: {"source": f"path:{f}", "base": "whole"} for f in (lora, other)}
+    data = CONFIG | {"models": {"whole": {"source": f"path:{whole}"}} | adapters}
+    models = load(data).models
+    with refused("2 models cannot be made", "- models.adapter.source: ", "- models.other.source: "):
+        files_of_all(models.values())
+    files = files_of_all([models["whole"]])
+    assert files == {
+        ("whole", "main"): list(map(str, source_files(models["whole"].source, "main")))
+    }
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from torch import Tensor
 from tokentrails.errors import TokentrailsError
 from tokentrails.models.prepare import prepare
 from tokentrails.models.quantised import by_block
+from tokentrails.models.source import source_files
 
 BLOCK = 24
 FP8 = {"quant_method": "fp8", "weight_block_size": [BLOCK, BLOCK], "activation_scheme": "dynamic"}
@@ -190,7 +191,7 @@ METHODS = {
 def test_other_methods_are_refused_by_name(saved, tmp_path, method):
     source = quantised(saved["llama"], tmp_path / "q", lambda t: t, METHODS[method])
     with refused("models.m: ", f"quantised (quantization_config), by {method}", "fp8, mxfp4"):
-        prepare(local_source("m", source), "main", tmp_path / "made")
+        source_files(local_source("m", source), "main")  # before a job starts
 
 
 # GGUF files of a hub

@@ -15,7 +15,7 @@ from tokentrails.catalogue import BASELINE, COMPARED, MODEL_FOLDER, STATES, TEXT
 from tokentrails.config.load import load_config
 from tokentrails.errors import TokentrailsError
 from tokentrails.files.locks import lock
-from tokentrails.models.source import KINDS, source_files
+from tokentrails.models.source import KINDS, files_of_all
 from tokentrails.models.trained import FOLDER as TRAINED
 from tokentrails.network.size import ModelSize
 from tokentrails.running.cost import memory_mb, minutes, work
@@ -30,11 +30,7 @@ from tokentrails.texts.entries import target as target_of
 try:
     CONFIG = load_config(config, list(map(str, workflow.configfiles)))
     # Here and not in an input function, whose errors Snakemake shows with a traceback.
-    SOURCE_FILES = {
-        (model.name, checkpoint): list(map(str, source_files(model.source, checkpoint)))
-        for model in CONFIG.models.values()
-        for checkpoint in (*model.checkpoints, model.tokenizer_checkpoint)
-    }
+    SOURCE_FILES = files_of_all(CONFIG.models.values())
 except TokentrailsError as error:
     raise WorkflowError(str(error)) from None
 

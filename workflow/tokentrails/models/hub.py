@@ -30,12 +30,9 @@ from huggingface_hub.utils._http import default_client_factory
 
 from ..errors import TokentrailsError, is_disk_full, one_line
 from ..files.json_file import read_object
-from ..network.architectures import architecture_of
 from ..settings import Model, Source, step_of
-from .adapter import refuse_unmergeable
-from .derive import derived
 from .size import Expected, size_from_config
-from .source import CONFIG_FILE, WEIGHTS, Fetched, is_gguf, model_files, sha256_of
+from .source import CONFIG_FILE, WEIGHTS, Fetched, is_gguf, model_files, refuse_config, sha256_of
 
 _LONGEST_WAIT = 600
 """Seconds that a hub may ask to wait for. Its own limits are of five minutes."""
@@ -115,7 +112,7 @@ def fetch(source: Source, checkpoint: str, scratch: Path) -> Fetched:
         first, *_ = names
         if not is_gguf(source):
             file = hf_hub_download(source.location, first, revision=info.sha, local_dir=folder)
-            _refuse(read_object(Path(file)), source)  # before gigabytes
+            refuse_config(read_object(Path(file)), source)  # before gigabytes
         snapshot_download(
             source.location,
             revision=info.sha,
@@ -135,14 +132,6 @@ def fetch(source: Source, checkpoint: str, scratch: Path) -> Fetched:
     _check_hashes(info, folder, names, f"models.{source.model}")
     gguf = first if is_gguf(source) else None
     return Fetched(folder, revision=info.sha or revision, gguf=gguf, facts=facts)
-
-
-def _refuse(config: dict[str, Any], source: Source) -> None:
-    """Raise for what can be known of a model or an adapter from its configuration."""
-    if source.base is not None:
-        refuse_unmergeable(config, source)
-    else:
-        architecture_of(derived(config), where=f"models.{source.model}")
 
 
 def commit_of(source: Source, checkpoint: str) -> str | None:

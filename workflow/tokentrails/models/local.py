@@ -7,9 +7,8 @@ from pathlib import Path
 from ..errors import TokentrailsError
 from ..files.json_file import read_object
 from ..settings import Model, Source
-from .adapter import refuse_unmergeable
 from .size import Expected, size_from_config
-from .source import GGUF, Fetched, model_files
+from .source import GGUF, Fetched, model_files, refuse_config
 
 
 def files(source: Source, checkpoint: str) -> list[Path]:
@@ -20,7 +19,8 @@ def files(source: Source, checkpoint: str) -> list[Path]:
     Raises
     ------
     TokentrailsError: if the folder is not there, or holds no model, or one of its files is none: a
-        folder, a pipe (which would be waited for), a broken link.
+        folder, a pipe (which would be waited for), a broken link; or if the configuration says
+        that the model is not supported, or the adapter cannot be merged.
     """
     folder = _folder(source, checkpoint)
     if _is_gguf(folder) and folder.is_file():
@@ -47,8 +47,8 @@ def files(source: Source, checkpoint: str) -> list[Path]:
                 where=f"models.{source.model}.source",
                 hint="put the model's own file in its place.",
             )
-    if source.base is not None:
-        refuse_unmergeable(read_object(found[0]), source)
+    if not _is_gguf(found[0]):
+        refuse_config(read_object(found[0]), source)
     return found
 
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from ..errors import TokentrailsError
-from ..settings import Source
-from .adapter import ADAPTER_CONFIG, adapter_files
+from .. import __version__
+from ..errors import TokentrailsError, refuse_all
+from ..files.memo import Memo
+from ..network.architectures import architecture_of, is_known, text_config
+from ..settings import Model, Source
+from .adapter import ADAPTER_CONFIG, adapter_files, refuse_unmergeable
 
 FORM = 3
 """Raised when the folders' form changes, which makes every model be fetched and converted again."""
@@ -61,6 +65,52 @@ def source_files(source: Source, checkpoint: str) -> list[Path]:
     kind = KINDS[source.kind]
     own = kind.load().files(source, checkpoint) if kind.on_disk else []
     return own + [Path(source.base or "") / name for name in PREPARED if source.base]
+
+
+def files_of_all(models: Iterable[Model]) -> dict[tuple[str, str], list[str]]:
+    """The files of this machine that checkpoints are made from, by model and checkpoint.
+
+    Raises
+    ------
+    TokentrailsError: with what is wrong with each of the models.
+    """
+    found, errors = {}, []
+    for model in models:
+        try:
+            for checkpoint in (*model.checkpoints, model.tokenizer_checkpoint):
+                files = source_files(model.source, checkpoint)
+                found[model.name, checkpoint] = list(map(str, files))
+        except TokentrailsError as error:
+            errors.append(error)
+    refuse_all(errors, "models cannot be made")
+    return found
+
+
+_FITTING = Memo("fitting", __version__)
+"""Configurations of types outside the table that a row of it fits, which needs torch to be seen."""
+
+
+def refuse_config(config: dict[str, Any], source: Source) -> None:
+    """Raise for what can be known of a model or an adapter from its configuration.
+
+    Parameters
+    ----------
+    config: its `config.json` or `adapter_config.json`.
+    """
+    if source.base is not None:
+        refuse_unmergeable(config, source)
+        return
+    where, inner = f"models.{source.model}", text_config(config)
+    if is_known(inner.get("model_type")):
+        architecture_of(inner, where=where)
+        return
+
+    def fits(_: str) -> bool:
+        from .derive import derived  # loads torch
+
+        return bool(architecture_of(derived(config), where=where))
+
+    _FITTING(json.dumps(config, sort_keys=True), fits)
 
 
 @dataclass(frozen=True)
