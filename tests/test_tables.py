@@ -228,7 +228,7 @@ def test_wrong_lines_of_json_are_left_out():
         (as_csv(ROWS), "x.csv", {"where": {"id": "r9"}}, ("no row is read", "where")),
         (as_csv(ROWS).encode("utf-16"), "x.csv", {}, ("not UTF-8",)),
         (as_csv(ROWS)[:-3], "x.csv", {}, ("line 5", "never closed")),
-        (gzip.compress(b"x" * 9999)[:-9], "y.gz", {"delimiter": ","}, ("cannot be read",)),
+        (gzip.compress(b"x" * 9999, mtime=0)[:-9], "y.gz", {"delimiter": ","}, ("cannot be read",)),
         (b"no parquet", "x.parquet", {}, ("cannot be read",)),
         (as_csv([r | {"target": "x"} for r in ROWS]), "x.csv", {}, ("3 of 3 rows",)),
     ],
