@@ -32,7 +32,8 @@ from ..errors import TokentrailsError, is_disk_full, one_line
 from ..files.json_file import read_object
 from ..settings import Model, Source, step_of
 from .size import Expected, size_from_config
-from .source import CONFIG_FILE, WEIGHTS, Fetched, is_gguf, model_files, refuse_config, sha256_of
+from .source import CONFIG_FILE, WEIGHTS, Fetched, is_gguf, model_files, sha256_of
+from .supported import refuse_config
 
 _LONGEST_WAIT = 600
 """Seconds that a hub may ask to wait for. Its own limits are of five minutes."""

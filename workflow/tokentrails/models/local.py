@@ -8,7 +8,8 @@ from ..errors import TokentrailsError
 from ..files.json_file import read_object
 from ..settings import Model, Source
 from .size import Expected, size_from_config
-from .source import GGUF, Fetched, model_files, refuse_config
+from .source import GGUF, Fetched, model_files
+from .supported import refuse_config
 
 
 def files(source: Source, checkpoint: str) -> list[Path]:

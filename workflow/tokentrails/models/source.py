@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -11,12 +10,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from .. import __version__
 from ..errors import TokentrailsError, refuse_all
-from ..files.memo import Memo
-from ..network.architectures import architecture_of, is_known, text_config
 from ..settings import Model, Source
-from .adapter import ADAPTER_CONFIG, adapter_files, refuse_unmergeable
+from .adapter import ADAPTER_CONFIG, adapter_files
 
 FORM = 3
 """Raised when the folders' form changes, which makes every model be fetched and converted again."""
@@ -84,33 +80,6 @@ def files_of_all(models: Iterable[Model]) -> dict[tuple[str, str], list[str]]:
             errors.append(error)
     refuse_all(errors, "models cannot be made")
     return found
-
-
-_FITTING = Memo("fitting", __version__)
-"""Configurations of types outside the table that a row of it fits, which needs torch to be seen."""
-
-
-def refuse_config(config: dict[str, Any], source: Source) -> None:
-    """Raise for what can be known of a model or an adapter from its configuration.
-
-    Parameters
-    ----------
-    config: its `config.json` or `adapter_config.json`.
-    """
-    if source.base is not None:
-        refuse_unmergeable(config, source)
-        return
-    where, inner = f"models.{source.model}", text_config(config)
-    if is_known(inner.get("model_type")):
-        architecture_of(inner, where=where)
-        return
-
-    def fits(_: str) -> bool:
-        from .derive import derived  # loads torch
-
-        return bool(architecture_of(derived(config), where=where))
-
-    _FITTING(json.dumps(config, sort_keys=True), fits)
 
 
 @dataclass(frozen=True)
