@@ -79,3 +79,9 @@ def test_figures_say_which_models_are_derived():
     chart = annotated(nothing_to_show("t"), notes)
     assert chart.to_dict()["title"]["subtitle"] == notes
     assert annotated(nothing_to_show("t", ["w"]), notes).to_dict()["title"]["subtitle"][1:] == notes
+
+
+def test_a_type_cannot_turn_the_text_of_a_figure_around():
+    notes = derived_notes([{"model": "m", "architecture": "a\u202eb, read as llama"}])
+    (line,) = annotated(nothing_to_show("t"), notes).to_dict()["title"]["subtitle"]
+    assert "\u202e" not in line and "read as llama" in line

@@ -150,9 +150,9 @@ def extraction(device: torch.device, sizes: dict[str, int], n: int) -> Iterator[
             ours = [partial(run, model, architecture, tokens, path, budget) for budget in BUDGETS]
             reading = [partial(work, written=False) for work in ours]
             times = fastest(*works, *ours, *reading)
-            n_budgets = len(BUDGETS)
-            bare = min(times[:n_budgets])
-            timed = zip(BUDGETS, ours, times[n_budgets:], times[2 * n_budgets :], strict=False)
+            some = len(BUDGETS)
+            bare, written, unwritten = min(times[:some]), times[some : 2 * some], times[2 * some :]
+            timed = zip(BUDGETS, ours, written, unwritten, strict=True)
             for budget, work, seconds, read in timed:
                 if device.type == "cuda":
                     torch.cuda.reset_peak_memory_stats()

@@ -5,19 +5,18 @@ from _job import job
 with job(snakemake):
     from importlib import import_module
 
-    import pyarrow.parquet as pq
     from altair.utils.schemapi import debug_mode
 
     from tokentrails.figures.pieces.notes import derived_notes
     from tokentrails.figures.pieces.save import save
     from tokentrails.figures.pieces.theme import annotated
-    from tokentrails.files.tables import provenance_of, read_frames
+    from tokentrails.files.tables import read_frames, read_provenance
 
     given, params = snakemake.input, snakemake.params
     draw = getattr(import_module(f"tokentrails.{params.module}"), params.function)
     frames = [read_frames(given.get(name)) for name in params.inputs]
     paths = [path for name in params.inputs for path in given.get(name)]
-    derived = derived_notes(provenance_of(pq.read_schema(path)) for path in paths)
+    derived = derived_notes(map(read_provenance, paths))
     options = dict(params.options)
     if options.get("show", "") is None:  # the labels of a table are not known before it is read
         labels = (frame["label"].min() for frame in frames if "label" in frame.columns)

@@ -6,13 +6,10 @@ import pathlib
 import re
 from collections.abc import Iterable
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from ..catalogue import MODEL_FOLDER, STATES, TEXTS, TOKENS, Scope
 from ..errors import TokentrailsError
 from .json_file import read_object
-from .tables import Path, broken, provenance_of
+from .tables import Path, read_provenance
 
 _PATTERNS = (
     TEXTS,
@@ -82,10 +79,7 @@ def _origin(path: str) -> dict[str, str]:
         return about | {"weights_sha256": weights} if weights else {}
     if not path.endswith(".parquet"):
         return {}
-    try:
-        return provenance_of(pq.read_schema(path))
-    except (pa.ArrowException, OSError) as error:
-        raise broken(path, error) from error
+    return read_provenance(path)
 
 
 def _stranger(path: Path, problem: str) -> TokentrailsError:

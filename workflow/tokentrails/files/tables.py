@@ -60,6 +60,14 @@ def provenance_of(table: pa.Table | pa.Schema) -> dict[str, str]:
     return {k.decode(): v.decode() for k, v in metadata.items() if k.decode() not in own}
 
 
+def read_provenance(path: Path) -> dict[str, str]:
+    """The provenance of a table, of which nothing else is read. Raises what `read_table` raises."""
+    try:
+        return provenance_of(pq.read_schema(path))
+    except (pa.ArrowException, OSError) as error:
+        raise broken(path, error) from error
+
+
 def write_table(table: pa.Table, path: Path, csv: Path | None = None) -> None:
     """Write a table, whole or not at all.
 

@@ -77,9 +77,9 @@ def mean_outputs(
             for start in range(0, len(ids), most):
                 _run(model, ids[start : start + most])
         n += len(ids) * (length - 1)
-    each = range(len(blocks))
+    each, device = range(len(blocks)), device_of(model)
     heads, mlp = (
-        torch.stack([(sums[part, layer] / n).to(device_of(model)) for layer in each])
+        torch.stack([(sums[part, layer] / n).to(device) for layer in each])
         for part in ("heads", "mlp")
     )
     return heads.unflatten(1, (_n_heads(model, architecture), -1)), mlp
@@ -104,7 +104,7 @@ def ablated(
     """
     blocks = list(model.get_submodule(architecture.blocks))
     length, n_heads = len(token_ids), _n_heads(model, architecture)
-    bias = architecture.attention.position_bias
+    bias, device = architecture.attention.position_bias, device_of(model)
     grows = bias is None or bias[1] != "rows"
     after: list[Tensor] = []
     last: list[Tensor] = []
@@ -122,7 +122,7 @@ def ablated(
     def keep(rows: range, x: Tensor) -> None:
         intact = x[:1].expand(len(rows), -1, -1)
         pair = torch.stack([intact, x[rows.start : rows.stop]], dim=1)
-        after.append(pair.float().to(device_of(model)))
+        after.append(pair.float().to(device))
 
     first = 1
     with ExitStack() as hooks:

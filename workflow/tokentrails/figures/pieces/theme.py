@@ -175,7 +175,7 @@ def annotated(chart: alt.TopLevelMixin, notes: Sequence[str]) -> alt.TopLevelMix
     """A figure with further lines below its title."""
     whole: Any = chart
     lines = [] if whole.title.subtitle is alt.Undefined else whole.title.subtitle
-    whole.title.subtitle = [*lines, *(line for note in notes for line in textwrap.wrap(note, 100))]
+    whole.title.subtitle = [*lines, *_wrapped(notes, 570)]
     return whole
 
 
