@@ -5,6 +5,7 @@ import fcntl
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -154,12 +155,6 @@ def sharded(model: Path, folder: Path) -> Path:
     return folder
 
 
-def test_shards_are_merged(hub, model, target, tmp_path):
-    hub.add(MODEL, sharded(model, tmp_path / "sharded"))
-    fetch(target)
-    assert same_weights(target, model)
-
-
 def test_files_of_another_model_that_failed_do_not_get_in(hub, model, other, target, tmp_path):
     """What a hub has sent is kept for the next run, which may be told to fetch another model."""
     wrong = tmp_path / "wrong"
@@ -233,14 +228,19 @@ def test_a_download_that_is_cut_goes_on_where_it_was(hub, large, target):
 FETCH = "import sys, pathlib, test_hub; test_hub.fetch(pathlib.Path(sys.argv[1]))"
 
 
+def run(script: str, hub: Any, target: Path, home: Path) -> subprocess.Popen[bytes]:
+    """A process that runs a script, whose argument is the target."""
+    return subprocess.Popen(
+        [sys.executable, "-c", script, str(target)],
+        env=wf.environment(HF_ENDPOINT=hub.url, HF_HOME=str(home), NO_PROXY="127.0.0.1")
+        | {"PYTHONPATH": f"{wf.ROOT / 'workflow'}:{wf.ROOT / 'tests'}"},
+    )
+
+
 def test_after_a_killed_download_only_what_is_not_there_is_fetched(hub, large, target, tmp_path):
     hub.add(MODEL, large)
     hub.stall.add("model.safetensors")
-    process = subprocess.Popen(
-        [sys.executable, "-c", FETCH, str(target)],
-        env=wf.environment(HF_ENDPOINT=hub.url, HF_HOME=str(tmp_path), NO_PROXY="127.0.0.1")
-        | {"PYTHONPATH": f"{wf.ROOT / 'workflow'}:{wf.ROOT / 'tests'}"},
-    )
+    process = run(FETCH, hub, target, tmp_path)
     arrived = {"model.safetensors"} ^ NEEDED
     arrived |= {f"{name}.metadata" for name in arrived}  # written behind each file
     wf.wait_until(lambda: _largest(target) > 0 and _names(target) >= arrived, process)
@@ -258,6 +258,96 @@ def test_after_a_killed_download_only_what_is_not_there_is_fetched(hub, large, t
     hub.lies.clear()
     fetch(target)
     assert same_weights(target, large)
+
+
+def shards(folder: Path) -> list[Path]:
+    return sorted(folder.rglob("model-*.safetensors"))
+
+
+@pytest.fixture
+def in_shards(hub, model, tmp_path) -> Path:
+    """The folder of a model in several files, which the hub has."""
+    folder = sharded(model, tmp_path / "sharded")
+    hub.add(MODEL, folder)
+    return folder
+
+
+@pytest.fixture(params=["in the kernel", "not here", "not between these files"])
+def copying(request, monkeypatch) -> None:
+    """The ways in which bytes of files are copied."""
+
+    def refuse(*_):
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+
+    if request.param == "not here":
+        monkeypatch.delattr(os, "copy_file_range", raising=False)
+    elif request.param != "in the kernel":
+        monkeypatch.setattr(os, "copy_file_range", refuse, raising=False)
+
+
+def test_shards_are_merged(copying, in_shards, model, target):
+    fetch(target)
+    assert same_weights(target, model)
+    assert shards(in_shards) and not shards(target)
+
+
+def test_the_disk_never_holds_more_than_a_model_and_its_largest_shard(
+    in_shards, target, monkeypatch
+):
+    held, unlink = [], Path.unlink
+
+    def watched(path: Path, *args: Any, **options: Any) -> None:
+        if path in shards(target):
+            held.append(sum(file.stat().st_size for file in target.rglob("*.safetensors")))
+        unlink(path, *args, **options)
+
+    monkeypatch.setattr(Path, "unlink", watched)
+    sizes = [file.stat().st_size for file in shards(in_shards)]
+    fetch(target)
+    assert len(held) == len(sizes)
+    header = int.from_bytes((target / "model.safetensors").read_bytes()[:8], "little") + 8
+    assert sum(sizes) < max(held) <= sum(sizes) + max(sizes) + header
+
+
+KILLED = f"""
+import os, pathlib, signal, sys
+unlink, target = pathlib.Path.unlink, pathlib.Path(sys.argv[1])
+
+def killed(path, *args, **options):
+    unlink(path, *args, **options)
+    if path.name.startswith("model-00001") and list(target.rglob("made/model.safetensors")):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+pathlib.Path.unlink = killed
+{FETCH}
+"""
+
+
+def test_of_a_merge_that_was_killed_only_what_is_gone_is_fetched_again(
+    hub, in_shards, model, target, tmp_path
+):
+    assert run(KILLED, hub, target, tmp_path).wait() == -signal.SIGKILL
+    (first, *others) = (file.name for file in shards(in_shards))
+    assert [file.name for file in shards(target)] == others
+    hub.log.clear()
+    fetch(target)
+    assert hub.downloaded() == [first]
+    assert same_weights(target, model)
+
+
+def test_too_little_room_for_a_merge_is_said_before_any_shard_is_removed(
+    hub, in_shards, model, target, monkeypatch
+):
+    free = max(file.stat().st_size for file in shards(in_shards))
+    usage = shutil.disk_usage(in_shards)
+    with monkeypatch.context() as small:
+        small.setattr(shutil, "disk_usage", lambda _: usage._replace(free=free))
+        refused(target, "too little room to join its", f"needed, {free:,} are free", "make room")
+    assert [f.name for f in shards(target)] == [f.name for f in shards(in_shards)]
+    hub.log.clear()
+    fetch(target)
+    assert hub.downloaded() == []
+    assert same_weights(target, model)
 
 
 def _names(folder: Path) -> set[str]:

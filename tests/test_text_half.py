@@ -37,7 +37,8 @@ def both(tmp_path_factory):
 
 def test_its_states_are_those_of_the_whole_model(both, tmp_path):
     folder, model = both
-    assert len(list(folder.glob("*.safetensors"))) > 1
+    shards = {file: file.read_bytes() for file in folder.glob("*.safetensors")}
+    assert len(shards) > 1
     facts = prepare(local_source("m", folder), "main", tmp_path / "made")
     assert facts["architecture"] == "gemma3_text"
     assert facts["self_check"]["grade"] == "full"
@@ -48,6 +49,18 @@ def test_its_states_are_those_of_the_whole_model(both, tmp_path):
         own = model(input_ids=ids, output_hidden_states=True).hidden_states[2]
         found = bare(input_ids=ids, output_hidden_states=True).hidden_states[2]
     np.testing.assert_allclose(found, own, atol=1e-5)
+    assert shards == {file: file.read_bytes() for file in folder.glob("*.safetensors")}
+
+
+def test_of_a_download_only_the_tensors_of_texts_take_room(both, hub, tmp_path):
+    """Its shards, some of which have none of them, are removed one after the other."""
+    folder, _ = both
+    hub.add("owner/both", folder)
+    source = replace(local_source("m", "owner/both"), spec="hub:owner/both", kind="hub")
+    prepare(source, "main", tmp_path / "fetched")
+    prepare(local_source("m", folder), "main", tmp_path / "made")
+    fetched, made = (tmp_path / name / "model.safetensors" for name in ("fetched", "made"))
+    assert fetched.read_bytes() == made.read_bytes()
 
 
 def test_its_tensors_are_copied_as_they_are_and_those_of_images_left_out(both, tmp_path):

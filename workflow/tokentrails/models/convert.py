@@ -6,10 +6,10 @@ import json
 import os
 import shutil
 import zipfile
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from gguf import GGUFReader
@@ -23,7 +23,7 @@ from transformers.modeling_gguf_pytorch_utils import (
     get_gguf_hf_weights_map,
 )
 
-from ..errors import TokentrailsError, one_line, rust_errors
+from ..errors import TokentrailsError, is_disk_full, one_line, rust_errors
 from ..files.json_file import read_object
 from ..network.architectures import architecture_of
 from ..network.extract import is_out_of_memory
@@ -71,7 +71,7 @@ def merge_shards(
     target: Path,
     *,
     check: Check,
-    link: bool = False,
+    consume: bool = False,
     rename: Rename | None = None,
 ) -> None:
     """Write the safetensors of a folder, one file or several, as one file.
@@ -81,29 +81,32 @@ def merge_shards(
     Parameters
     ----------
     check: looks at the tensors before any is copied.
-    link: let a single file be one with the target, which saves the room of a copy; for a folder
-        that is thrown away afterwards.
+    consume: whether the folder is thrown away afterwards. A single file is then linked to, and each
+        of several is removed as soon as it is copied: all that is needed besides them is the room
+        of the largest.
     rename: gives the new name of a tensor; None for one that is left out.
 
     Raises
     ------
-    TokentrailsError: if a shard is missing or cut short, or a tensor is there twice.
+    TokentrailsError: if a shard is missing or cut short, or a tensor is there twice; if there is
+        too little room, before any shard is removed.
     """
     shards = shards_of(folder)
     entries: dict[str, Entry] = {}
     sources: dict[str, tuple[Weights, str]] = {}
+    kept: list[tuple[Weights, list[Entry]]] = []
     offset = 0
     for part in map(Weights, shards):
-        names = {own: own if rename is None else rename(own) for own in part.entries}
-        begin = {}
-        for own in sorted(names, key=lambda name: part.entries[name].begin):
-            if (name := names[own]) is not None:
-                _refuse_second(name, sources, part.path)
-                sources[name], begin[name] = (part, own), offset
-                offset += part.entries[own].end - part.entries[own].begin
-        for name, at in begin.items():
-            entry = part.entries[sources[name][1]]
-            entries[name] = replace(entry, begin=at, end=at + entry.end - entry.begin)
+        kept.append((part, []))
+        for own in sorted(part.entries, key=lambda name: part.entries[name].begin):
+            if (name := own if rename is None else rename(own)) is None:
+                continue
+            _refuse_second(name, sources, part.path)
+            entry = part.entries[own]
+            end = offset + entry.end - entry.begin
+            sources[name], entries[name] = (part, own), replace(entry, begin=offset, end=end)
+            kept[-1][1].append(entry)
+            offset = end
 
     def read(name: str) -> torch.Tensor:
         part, own = sources[name]
@@ -112,7 +115,7 @@ def merge_shards(
 
     check(entries, read)
     if len(shards) == 1 and rename is None:
-        link_or_copy(shards[0], target) if link else shutil.copyfile(shards[0], target)
+        link_or_copy(shards[0], target) if consume else shutil.copyfile(shards[0], target)
         return
     merged: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     for name, entry in entries.items():
@@ -120,14 +123,54 @@ def merge_shards(
         merged[name] = {"dtype": entry.dtype, "shape": entry.shape, "data_offsets": place}
     text = json.dumps(merged, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
+    if consume:
+        _refuse_lack_of_room(target.parent, len(text), kept)
     with target.open("wb") as out:
         out.write(len(text).to_bytes(8, "little") + text)
-        for part, own in sources.values():
-            entry = part.entries[own]
+        for part, own_entries in kept:
             with part.path.open("rb") as data:
-                for at in range(entry.begin, entry.end, _CHUNK):
-                    data.seek(part.start + at)
-                    out.write(data.read(min(_CHUNK, entry.end - at)))
+                for entry in own_entries:
+                    _append(data, out, part.start + entry.begin, entry.end - entry.begin)
+            if consume:
+                part.path.unlink()
+
+
+def _refuse_lack_of_room(
+    folder: Path, header: int, kept: Sequence[tuple[Weights, Sequence[Entry]]]
+) -> None:
+    """Raise unless shards can be copied into a folder, each removed before the next is copied."""
+    needed = held = header + 8
+    for part, entries in kept:
+        held += sum(entry.end - entry.begin for entry in entries)
+        needed = max(needed, held)
+        held -= part.path.stat().st_size
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise TokentrailsError(
+            f"too little room to join its {len(kept)} files of weights: {needed:,} bytes are "
+            f"needed, {free:,} are free",
+            where=folder,
+            hint="make room on this disk, then run the same command again.",
+        )
+
+
+def _append(source: BinaryIO, target: BinaryIO, start: int, length: int) -> None:
+    """Copy a part of a file to the end of another, within the kernel where that can be had.
+
+    File systems that copy by themselves, or share blocks, then move no byte through memory.
+    """
+    target.flush()
+    try:
+        while length and (n := os.copy_file_range(source.fileno(), target.fileno(), length, start)):
+            start, length = start + n, length - n
+    except AttributeError:  # not on this system
+        pass
+    except OSError as error:  # not on this file system, or not between two
+        if is_disk_full(error):
+            raise
+    source.seek(start)
+    while length and (chunk := source.read(min(length, _CHUNK))):
+        length -= target.write(chunk)
 
 
 def shards_of(folder: Path) -> list[Path]:

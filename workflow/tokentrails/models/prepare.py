@@ -119,6 +119,8 @@ def _prepare(source: Source, checkpoint: str, scratch: Path, made: Path) -> dict
         quantisation = config.pop("quantization_config", None)
         check = partial(refuse_misfit, config, where=where)
         rename = None if text is found else text_tensor
+        # Before the weights, whose files may be gone afterwards.
+        facts["tokenizer"] = save_tokenizer(fetched.folder, made, config, where)
         if quantisation and any(fetched.folder.glob("*.safetensors")):
             target = made / SAFETENSORS
             facts["quantisation"] = dequantise(
@@ -126,8 +128,9 @@ def _prepare(source: Source, checkpoint: str, scratch: Path, made: Path) -> dict
             )
             facts["note"] = DEQUANTISED
         elif any(fetched.folder.glob("*.safetensors")):
-            own = fetched.folder.is_relative_to(scratch)
-            merge_shards(fetched.folder, made / SAFETENSORS, check=check, link=own, rename=rename)
+            consume = fetched.folder.is_relative_to(scratch)
+            target = made / SAFETENSORS
+            merge_shards(fetched.folder, target, check=check, consume=consume, rename=rename)
         else:
             unpickle(fetched.folder, made / SAFETENSORS, check=check, rename=rename)
             facts["note"] = "converted from PyTorch .bin weights"
@@ -135,7 +138,6 @@ def _prepare(source: Source, checkpoint: str, scratch: Path, made: Path) -> dict
             facts["part"] = f"the model of texts in one of {found.get('model_type')!r}"
         shutil.copyfile(fetched.folder / CONFIG_FILE, made / CONFIG_FILE)
         _write_config(config, found, made)
-        facts["tokenizer"] = save_tokenizer(fetched.folder, made, config, where)
     config, checked = _checked(made, where)
     architecture = architecture_of(config, where=where)
     read_as = f", read as {config[READ_AS]}" if READ_AS in config else ""
