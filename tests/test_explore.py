@@ -39,6 +39,7 @@ from tokentrails.metrics.ranks import Published, ranks
 from tokentrails.network.checkpoint import Checkpoint
 from tokentrails.network.extract import extract
 from tokentrails.network.load import load_model
+from tokentrails.network.spread import Placement
 from tokentrails.settings import Experiment, Prompt
 from tokentrails.statistics.baseline import NO_BASELINE, Baseline
 from tokentrails.statistics.bootstrap import Bootstrap
@@ -79,7 +80,7 @@ def explorer(prepared) -> Explorer:
 
 def made_of(prepared) -> Explorer:
     folders = {name: {"main": prepared[name]} for name in MODELS}
-    models = Models(folders, torch.device("cpu"))
+    models = Models(folders, Placement((torch.device("cpu"),)))
     # The control is another model with the same tokenizer.
     return Explorer(models, TEXTS, BASELINE, {"gpt2": "llama"})
 
@@ -561,7 +562,7 @@ def test_models_and_texts_are_few(client, explorer):
 def test_a_checkpoint_that_is_let_go_is_free_at_once(prepared, monkeypatch):
     monkeypatch.setattr("tokentrails.explore.models.MOST_BYTES", 1)  # which leaves two
     folders = {name: {"main": prepared[name]} for name in MODELS}
-    explorer = Explorer(Models(folders, torch.device("cpu")), {}, BASELINE)
+    explorer = Explorer(Models(folders, Placement((torch.device("cpu"),))), {}, BASELINE)
     gc.collect()
     gc.disable()
     try:
@@ -786,7 +787,7 @@ def test_a_name_that_is_none_is_refused(name):
 def test_the_entry_names_the_checkpoint(prepared, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     folders = {"gpt2": {"step0": prepared["gpt2"], "step1": prepared["gpt2"]}}
-    explorer = Explorer(Models(folders, torch.device("cpu")), TEXTS)
+    explorer = Explorer(Models(folders, Placement((torch.device("cpu"),))), TEXTS)
     more = {"checkpoint": "step0", "name": "words", "write": True}
     found = explorer.experiment(ASKED | more)
     (entry,) = yaml.safe_load(found["entry"])["experiments"].values()

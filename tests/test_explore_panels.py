@@ -2,6 +2,7 @@
 
 # ruff: noqa: F811 - fixtures of the other file
 
+import json
 from dataclasses import replace
 from functools import cache, partial
 from io import StringIO
@@ -44,6 +45,7 @@ from tokentrails.metrics.neurons import neurons
 from tokentrails.network.extract import extract
 from tokentrails.network.load import load_language_model, load_model
 from tokentrails.network.parts import load_parts
+from tokentrails.network.spread import Placement, is_spread
 from tokentrails.network.trace import trace
 from tokentrails.settings import Experiment, Prompt
 from tokentrails.texts.replacement import replaced
@@ -462,8 +464,43 @@ def test_the_middle_of_a_word_is_no_target(client, explorer):
     assert status == 422 and said.startswith("the tokens are not both the first of their words")
 
 
+@pytest.mark.parametrize("name", [*MODELS, "mixtral"])
+def test_a_model_that_is_not_in_memory_answers_the_same(prepared, name):
+    """Its weights are read from the disk."""
+    folders, cpu = {name: {"main": prepared[name]}}, (torch.device("cpu"),)
+    places = (Placement(cpu), Placement(cpu, {"gpus": 1, "cpu_mb": 0}))
+    whole, apart = (Explorer(Models(folders, place), {}) for place in places)
+    asked = {"model": name, "checkpoint": "main", "text": TEXT, "special_tokens": "default"}
+    (token,) = [i for i, word in enumerate(_words(whole, asked)) if word == "bank"]
+    asked |= PLACE | INSIDE | {"positions": [token], "position": token}
+    asked |= {"other": TEXT, "place": 1, "control": ""}
+    is_on_disk = [is_spread(each.models.get(name, "main").readout.model) for each in (whole, apart)]
+    assert is_on_disk == [False, True]
+    for method in ("nearest", "figures", "two_texts", "heads", "head", "attribution", "evolution"):
+        one, two = (json.loads(json.dumps(each.answer(method, asked))) for each in (whole, apart))
+        assert_alike(one, two)
+
+
+def _words(explorer, asked) -> list[str]:
+    return explorer._view(asked).tokens["word"].to_pylist()
+
+
+def assert_alike(one, other):
+    """Two answers have the same words, and the same numbers but for rounding."""
+    assert type(one) is type(other)
+    if isinstance(one, dict | list):
+        assert len(one) == len(other)
+        for key in one if isinstance(one, dict) else range(len(one)):
+            if key != "csv":
+                assert_alike(one[key], other[key])
+    elif isinstance(one, float):
+        assert one == pytest.approx(other, rel=1e-4, abs=1e-5)
+    else:
+        assert one == other
+
+
 def test_experts_have_heads_and_no_neurons(prepared):
-    models = Models({"mixtral": {"main": prepared["mixtral"]}}, torch.device("cpu"))
+    models = Models({"mixtral": {"main": prepared["mixtral"]}}, Placement((torch.device("cpu"),)))
     explorer = Explorer(models, {})
     asked = {"model": "mixtral", "checkpoint": "main", "text": TEXT, "special_tokens": "default"}
     found = explorer.head(asked | INSIDE)

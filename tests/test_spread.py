@@ -5,7 +5,7 @@ import pytest
 import torch
 from test_parts import IDS, assert_adds_up
 from test_streams import random_texts, states_of
-from tiny import CONFIGS, EXPERTS
+from tiny import CONFIGS, MORE
 
 from tokentrails.network.ablation import mean_outputs
 from tokentrails.network.load import load_model
@@ -39,7 +39,7 @@ def test_nothing_in_memory_is_all_on_the_disk(prepared):
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("kind", [*CONFIGS, *EXPERTS])
+@pytest.mark.parametrize("kind", [*CONFIGS, *MORE])
 def test_states_and_parts_are_those_of_the_model_in_one_piece(prepared, kind):
     folder = prepared[kind]
     model, architecture, parts = load_parts(folder, CPU)

@@ -13,6 +13,7 @@ from tokentrails.catalogue import BASELINE
 from tokentrails.config.experiments import load_experiment
 from tokentrails.explore.models import Models
 from tokentrails.explore.server import Explorer, application
+from tokentrails.network.spread import Placement
 from tokentrails.settings import BASELINE_TEXTS
 
 sys.path.append(str(ROOT / "tests"))  # last, since both folders have a checkpoints.py
@@ -31,7 +32,7 @@ def results() -> Iterator[Measured]:
     needed(MODEL, NANO)
     if CHROMIUM is None:
         raise Skipped("there is no Chromium")
-    models = Models({SMOLLM2: {"main": MODEL}, "nano": steps}, torch.device("cpu"))
+    models = Models({SMOLLM2: {"main": MODEL}, "nano": steps}, Placement((torch.device("cpu"),)))
     texts = load_experiment(BASELINE, {"file": BASELINE_TEXTS})
     explorer = Explorer(models, {}, texts)
     with (

@@ -15,11 +15,11 @@ rule explore:
     # All that there are: it is alone, and answers one question at a time.
     threads: 64
     params:
+        **DEVICES,
         folders=get_folders,
         texts=get_prompts,
         baseline=get_baseline_texts,
         controls=get_controls,
-        device=CONFIG.extract["device"],
         port=CONFIG.explore["port"],
     message:
         "Starting the explorer"

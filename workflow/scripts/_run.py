@@ -12,8 +12,8 @@ from _torch import prepare_torch, quiet_transformers
 from tokentrails.files.tables import provenance_of, read_table
 from tokentrails.models.checkpoints import refuse_beyond, refuse_other_tokenizer
 from tokentrails.network.checkpoint import Checkpoint
-from tokentrails.network.device import choose_devices, seconds_of
-from tokentrails.network.spread import MostBytes, most_bytes
+from tokentrails.network.device import seconds_of
+from tokentrails.network.spread import MostBytes, Placement
 
 
 class Run(NamedTuple):
@@ -40,14 +40,10 @@ def prepare_run(snakemake):
         refuse_other_tokenizer(provenance_of(tokens), checkpoint.facts)
         refuse_beyond(tokens, checkpoint.facts)
         provenance = provenance_of(tokens) | provenance
-    device, spread = snakemake.params.device, snakemake.params.device_map
     # The last thing that may fail, or wait.
-    devices = choose_devices(device, 1 if spread is None else spread["gpus"])
-    most, where = None, devices[0].type
-    if spread is not None:
-        most = most_bytes(devices, spread.get("gpu_mb"), spread.get("cpu_mb"))
-        where = f"{where} x {len(devices)}, spread"
-    return Run(checkpoint, devices[0], most, tokens, provenance | {"device": where})
+    place = Placement.choose(snakemake.params.device, snakemake.params.device_map)
+    provenance |= {"device": str(place)}
+    return Run(checkpoint, place.device, place.spread, tokens, provenance)
 
 
 def announce(operations, run, hint):

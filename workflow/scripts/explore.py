@@ -10,7 +10,7 @@ with job(snakemake, libraries=None):
     from tokentrails.catalogue import BASELINE
     from tokentrails.config.experiments import load_experiment
     from tokentrails.explore.server import serve
-    from tokentrails.network.device import choose_device
+    from tokentrails.network.spread import Placement
 
     prepare_torch(snakemake)
     quiet_transformers()
@@ -21,5 +21,5 @@ with job(snakemake, libraries=None):
     }
     entry = params.baseline
     baseline = None if entry is None else load_experiment(BASELINE, entry)
-    device = choose_device(params.device)
-    serve(folders, params.texts, device, params.port, baseline, params.controls)
+    place = Placement.choose(params.device, params.device_map)
+    serve(folders, params.texts, place, params.port, baseline, params.controls)

@@ -10,7 +10,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-import torch
 from jaxtyping import Float32
 from torch import Tensor
 
@@ -22,13 +21,14 @@ from ..metrics.own_token import Readout
 from ..metrics.ranks import Vocabulary
 from ..network.checkpoint import Checkpoint
 from ..network.parts import load_parts
+from ..network.spread import Placement
 from ..texts.tokenization import TokenizerFiles
 from ..vocabulary.spaces import Spaces
 
 MOST_BYTES = 2 << 30
 """Bytes of the weights that are in memory at a time."""
 LEAST_LOADED = 2
-"""Checkpoints that are, however large: one and its control."""
+"""Checkpoints that are, however large: one and its control; one alone that is spread."""
 VIEWS = 4
 """Texts whose states are kept of each."""
 
@@ -89,9 +89,9 @@ class Loaded:
     )
 
     @classmethod
-    def from_folder(cls, folder: Path, device: torch.device) -> Loaded:
+    def from_folder(cls, folder: Path, place: Placement) -> Loaded:
         """Load a checkpoint; raises a `TokentrailsError` as `network.load.load_model` does."""
-        model, architecture, parts = load_parts(folder, device)
+        model, architecture, parts = load_parts(folder, place.device, place.spread)
         files = TokenizerFiles.load(folder)
         entries = files.entries(len(parts.embedding))
         return cls(Checkpoint(folder), files, Readout(model, architecture, parts, entries))
@@ -171,11 +171,12 @@ class Loaded:
 class Models:
     """The checkpoints of a configuration."""
 
-    def __init__(self, folders: Mapping[str, Mapping[str, Path]], device: torch.device) -> None:
+    def __init__(self, folders: Mapping[str, Mapping[str, Path]], place: Placement) -> None:
         """`folders` are of each model's checkpoints, in their order."""
-        self.folders, self.device = folders, device
+        self.folders, self.place = folders, place
+        least = LEAST_LOADED if place.device_map is None else 1
         self._loaded: Recent[tuple[str, str], Loaded] = Recent(
-            MOST_BYTES, Loaded.forget, self._bytes, LEAST_LOADED
+            MOST_BYTES, Loaded.forget, self._bytes, least
         )
 
     def get(self, model: str, checkpoint: str) -> Loaded:
@@ -184,7 +185,7 @@ class Models:
         checkpoints = self.folders[model]
         _refuse_unknown(f"checkpoint of {model}", checkpoint, checkpoints)
         return self._loaded.get(
-            (model, checkpoint), lambda: Loaded.from_folder(checkpoints[checkpoint], self.device)
+            (model, checkpoint), lambda: Loaded.from_folder(checkpoints[checkpoint], self.place)
         )
 
     def _bytes(self, key: tuple[str, str]) -> int:

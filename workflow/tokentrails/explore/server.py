@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 import polars as pl
-import torch
 import uvicorn
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -35,6 +34,7 @@ from ..errors import TokentrailsError
 from ..figures.pieces.page_script import page_script
 from ..figures.pieces.text_tokens import MATRICES
 from ..figures.two_texts import Tables
+from ..network.spread import Placement
 from ..settings import Experiment
 from ..texts.spans import find_words
 from .chance import Chance
@@ -639,7 +639,7 @@ def listen(port: int) -> socket.socket:
 def serve(
     folders: Mapping[str, Mapping[str, Path]],
     texts: Texts,
-    device: torch.device,
+    place: Placement,
     port: int,
     baseline: Experiment | None,
     controls: Mapping[str, str],
@@ -660,7 +660,7 @@ def serve(
         token = secrets.token_urlsafe(16)
         port = listener.getsockname()[1]
         app = application(
-            Explorer(Models(folders, device), texts, baseline, controls),
+            Explorer(Models(folders, place), texts, baseline, controls),
             token,
             [f"{host}:{port}" for host in (HOST, "localhost")],
         )

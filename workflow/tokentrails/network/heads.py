@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from .architectures import Architecture, Attention
 from .factored import Factored
 from .norms import AcrossHeads, Norm, gain, norm_at
+from .spread import device_of
 
 PositionBias = Callable[[int], Float[Tensor, "heads _ n"]]
 """What is added to the logits of a text of n tokens by position: for each query, or for all."""
@@ -242,7 +243,7 @@ def _position_bias(model: nn.Module, names: Attention, n_heads: int) -> Position
     if names.position_bias is None:
         return None
     path, takes = names.position_bias
-    device, own = next(model.parameters()).device, attrgetter(path)(model)
+    device, own = device_of(model), attrgetter(path)(model)
     given: dict[str, PositionBias] = {
         "rows": lambda n: own(torch.ones(1, n, device=device), n_heads, torch.float32),
         "heads": lambda n: own(n_heads, n, device=device),

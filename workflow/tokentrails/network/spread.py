@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import psutil
 import torch
 from accelerate.utils import align_module_device
 from torch import nn
+
+from .device import choose_devices
 
 MostBytes = Mapping[int | str, int]
 """Most bytes of weights by device: by number of a GPU, and `cpu`. The rest is read from the disk
@@ -24,6 +27,42 @@ FREE = 0.9
 
 _HOOKED = ("forward", "_old_forward", "_hf_hook")
 """What accelerate puts into a module; without them its class's own `forward` is back."""
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where models run, and where their weights lie.
+
+    Attributes
+    ----------
+    devices: the first takes token ids.
+    device_map: most megabytes of weights, `gpu_mb` and `cpu_mb`; None where all weights lie on the
+        first device.
+    """
+
+    devices: tuple[torch.device, ...]
+    device_map: Mapping[str, int] | None = None
+
+    @classmethod
+    def choose(cls, device: str, device_map: Mapping[str, int] | None) -> Placement:
+        """By `extract.device` and `extract.device_map`; waits and raises as `choose_devices`."""
+        return cls(choose_devices(device, (device_map or {"gpus": 1})["gpus"]), device_map)
+
+    @property
+    def device(self) -> torch.device:
+        return self.devices[0]
+
+    @property
+    def spread(self) -> MostBytes | None:
+        """Most bytes by device, of what is free now; None where a model is in one piece."""
+        most = self.device_map
+        if most is None:
+            return None
+        return most_bytes(self.devices, most.get("gpu_mb"), most.get("cpu_mb"))
+
+    def __str__(self) -> str:
+        spread = "" if self.device_map is None else f" x {len(self.devices)}, spread"
+        return self.device.type + spread
 
 
 def most_bytes(
