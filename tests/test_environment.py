@@ -81,6 +81,9 @@ def missing_requirements(pinned: dict[str, str]) -> set[str]:
     return missing
 
 
+providers = cache(importlib.metadata.packages_distributions)
+
+
 @cache
 def imported_names(path: Path) -> set[str]:
     """Top-level names of the absolute imports in a file."""
@@ -149,15 +152,14 @@ def test_torch_is_in_the_conda_environments_that_run_models_only():
 def test_workflow_imports_are_locked_and_declared(lock):
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     declared = {canonicalize_name(Requirement(line).name) for line in project["dependencies"]}
-    distributions = importlib.metadata.packages_distributions()
     imports = workflow_imports()
     assert "numpy" in imports
     for name in imports:
         if CUDA.match(name):
             continue
-        providers = {canonicalize_name(provider) for provider in distributions.get(name, [])}
-        assert providers & lock.keys(), f"no pin for `import {name}`"
-        assert providers & declared, f"pyproject.toml has no dependency for `import {name}`"
+        offered = {canonicalize_name(provider) for provider in providers().get(name, [])}
+        assert offered & lock.keys(), f"no pin for `import {name}`"
+        assert offered & declared, f"pyproject.toml has no dependency for `import {name}`"
 
 
 def test_pyproject_ranges_admit_the_locks(lock, dev_lock):
@@ -187,7 +189,6 @@ def scripts_and_environments() -> list[tuple[str, str]]:
 @pytest.mark.parametrize(("script", "environment"), scripts_and_environments())
 def test_the_environment_of_a_rule_has_what_its_script_imports(script, environment, monkeypatch):
     monkeypatch.setattr(fingerprint, "WITHOUT_EFFECT", {})  # they are imported all the same
-    distributions = importlib.metadata.packages_distributions()
     pinned = pins(env_lines(ROOT / environment))
     files = fingerprint.closure([ROOT / "workflow" / script])
     names = set().union(*map(imported_names, files)) - sys.stdlib_module_names
@@ -195,5 +196,5 @@ def test_the_environment_of_a_rule_has_what_its_script_imports(script, environme
     for name in sorted(names - ours):
         if CUDA.match(name):
             continue
-        offered = {canonicalize_name(d) for d in distributions[name]}
+        offered = {canonicalize_name(d) for d in providers()[name]}
         assert offered & pinned.keys(), f"{name}, imported through {script}"
