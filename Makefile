@@ -7,6 +7,7 @@ CORES ?= all
 # Only .venv counts: nothing from the caller's Python reaches it.
 unexport PYTHONPATH
 unexport PYTHONHOME
+unexport PYTHONDONTWRITEBYTECODE
 export PYTHONNOUSERSITE = 1
 
 # Snakemake starts `python` for its scripts, so .venv/bin comes first. Set for each command and not

@@ -1,7 +1,6 @@
 """Ablation against hooks of its own in transformers' modules; what changes nothing; its choices."""
 
 from dataclasses import replace
-from functools import cache
 
 import numpy as np
 import polars as pl
@@ -28,11 +27,6 @@ CHOICES = [
 ]
 
 
-@pytest.fixture(scope="module")
-def model(prepared, files):
-    return cache(lambda name: TinyModel(name, prepared[name], files(name)))
-
-
 def table(made, **parts):
     readout = Readout(made.model, made.architecture, replace(made.parts, **parts), made.names)
     given = (made.tokens, made.tokens, CHOICES, readout, made.own, statistics(few=3))
@@ -56,8 +50,8 @@ def outputs(made, token_ids):
 
 
 @pytest.mark.parametrize("name", [*CONFIGS, *MORE])
-def test_means_are_over_all_tokens_but_the_first(model, name):
-    made = model(name)
+def test_means_are_over_all_tokens_but_the_first(tiny_model, name):
+    made = tiny_model(name)
     ids = [text.token_ids for text in made.texts]
     ids.append([*ids[0][:-1], 5])  # as long as another one
     heads, mlp = mean_outputs(made.model, made.architecture, ids)
@@ -70,8 +64,8 @@ def test_means_are_over_all_tokens_but_the_first(model, name):
 
 
 @pytest.mark.parametrize("name", [*CONFIGS, *MORE])
-def test_a_part_that_gives_what_it_gives_changes_nothing(model, name):
-    made = model(name)
+def test_a_part_that_gives_what_it_gives_changes_nothing(tiny_model, name):
+    made = tiny_model(name)
     token_ids = made.texts[1].token_ids
     own = outputs(made, token_ids)
     parts = [
@@ -95,8 +89,8 @@ def assert_states(found, wanted):
 
 
 @pytest.mark.parametrize("name", ["gpt2", "gpt_neox", "bert"])
-def test_each_ablation_is_alone_and_leaves_position_0_and_what_is_before(model, name):
-    made = model(name)
+def test_each_ablation_is_alone_and_leaves_position_0_and_what_is_before(tiny_model, name):
+    made = tiny_model(name)
     token_ids = made.texts[1].token_ids
     parts = [
         Ablation(layer, head, torch.ones(8 if head else 32))
@@ -135,9 +129,9 @@ def test_a_head_that_is_zero_changes_nothing(prepared, files, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["gpt2", "bert"])
-def test_differences_are_those_of_a_plain_loop(model, name):
+def test_differences_are_those_of_a_plain_loop(tiny_model, name):
     """With hooks of its own, a text at a time, on the model with its unembedding."""
-    made = model(name)
+    made = tiny_model(name)
     language_model, blocks = made.language_model, made.model.get_submodule(made.architecture.blocks)
     seen = [outputs(made, text.token_ids) for text in made.texts]
     known = [i for i, entry in enumerate(made.names) if entry is not None]
@@ -208,8 +202,8 @@ def test_differences_are_those_of_a_plain_loop(model, name):
     assert rows["loss_difference"].abs().max() > 1e-3
 
 
-def test_the_table_has_a_row_for_each_choice(model):
-    found = table(model("llama"))
+def test_the_table_has_a_row_for_each_choice(tiny_model):
+    found = table(tiny_model("llama"))
     keys = ("layer", "head", "control", "contribution")
     assert sorted(found.select(keys).rows(), key=str) == sorted(
         [(c[0], c[1], c[2], c[3]) for c in CHOICES], key=str
@@ -225,15 +219,15 @@ def test_the_table_has_a_row_for_each_choice(model):
     assert found["few"].all() and (found["n_texts"] == 2).all()
 
 
-def test_without_a_head_for_words_there_is_no_loss(model):
-    found = table(model("bert"), unembedding=None)
+def test_without_a_head_for_words_there_is_no_loss(tiny_model):
+    found = table(tiny_model("bert"), unembedding=None)
     assert found["loss_difference"].null_count() == len(found) == found["n_loss"].eq(0).sum()
     assert found["identity_difference"].null_count() == 0
 
 
 @pytest.mark.parametrize("length", [1, 2])
-def test_a_short_text_has_no_loss(model, length):
-    made = model("gpt2")
+def test_a_short_text_has_no_loss(tiny_model, length):
+    made = tiny_model("gpt2")
     tokens = made.tokens.filter(pc.equal(made.tokens["label"], made.texts[0].label))
     ids = made.texts[0].token_ids[:length]
     tokens = tokens.slice(0, length)
@@ -246,18 +240,18 @@ def test_a_short_text_has_no_loss(model, length):
     assert found["identity_difference"].null_count() == (len(found) if length == 1 else 0)
 
 
-def test_texts_without_a_word_behind_the_first_position_are_refused(model):
-    made = model("gpt2")
+def test_texts_without_a_word_behind_the_first_position_are_refused(tiny_model):
+    made = tiny_model("gpt2")
     readout = Readout(made.model, made.architecture, made.parts, made.names)
     given = (made.tokens, made.tokens, [], readout, made.own, statistics(few=3))
     with refused("no text has a word behind its first position"):
         attribution_causal(*given, provenance=PROVENANCE)
 
 
-def test_few_at_once_is_all_at_once(model, monkeypatch):
-    at_once = table(model("gpt2"))
+def test_few_at_once_is_all_at_once(tiny_model, monkeypatch):
+    at_once = table(tiny_model("gpt2"))
     monkeypatch.setattr(module, "AT_ONCE", 20)
-    again = table(model("gpt2"))
+    again = table(tiny_model("gpt2"))
     floats = pl.selectors.float()
     assert again.select(~floats).equals(at_once.select(~floats))
     wanted = at_once.select(floats).fill_null(0).to_numpy()

@@ -7,7 +7,7 @@ from functools import cache
 
 import polars as pl
 import pytest
-from drawn import ODD, coloured_cells, grey_cells, layers, made_twice_alike, marks, notes, values
+from drawn import ODD, coloured_cells, grey_cells, layers, marks, notes, values
 
 from tokentrails.figures import attention as attention_module
 from tokentrails.figures.attention import attention
@@ -499,13 +499,3 @@ def test_without_values_a_figure_says_so(name):
     else:
         chart = draw(name, show="c")
     assert chart.mark.text == "nothing to show"
-
-
-def test_files_are_the_same_bytes_in_every_process(tmp_path):
-    # How charts become files is tested elsewhere; this one adds up the most.
-    code = (
-        "import test_circuit_figures as t\n"
-        "chart = t.draw('attribution', 'abab', depth=2, heads=2, norms=True)\n"
-        "save(chart, [out / 'figure.json'])\n"
-    )
-    assert made_twice_alike(code, tmp_path) == ["figure.json"]

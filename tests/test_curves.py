@@ -229,12 +229,12 @@ def test_mean_curves_by_sense_are_the_curves_of_identity():
 
 @pytest.mark.parametrize("texts", [6, 10])
 def test_intervals_hold_the_truth_where_independent_pairs_would_not(texts):
-    """95 % ± 2 of 1,000 words; every text has a quality of its own, which its pairs share.
+    """95 % ± 3 of 500 words; every text has a quality of its own, which its pairs share.
 
     Of six texts a little less for means over texts, and more for pairs.
     """
     rng = np.random.default_rng(5)
-    words = [f"w{i}" for i in range(1000)]
+    words = [f"w{i}" for i in range(500)]
     first, second = np.triu_indices(2 * texts, 1)
     within = (first < texts) == (second < texts)
     relation = np.where(within, "within", "between")
@@ -269,7 +269,7 @@ def test_intervals_hold_the_truth_where_independent_pairs_would_not(texts):
         ((pl.col("ci_low") <= 0) & (pl.col("ci_high") >= 0)).mean().alias("held")
     )
     held = dict(held.iter_rows())
-    least, most = (0.91, 0.98) if texts == 6 else (0.93, 0.97)
+    least, most = (0.91, 0.98) if texts == 6 else (0.92, 0.98)
     assert set(held) == {"identity", "context_between", "context_within"}
     assert all(least <= share <= most for share in held.values()), held
     between = pairs[:, ~within]

@@ -94,7 +94,7 @@ def tables(
 
 TWO = {"lead": ["guide", "metal"], "bank": ["money", "river"]}
 FOUR = TWO | {"spring": ["season", "coil"], "light": ["lamp", "weight"]}
-MODELS = {"gpt-like": (12, True), "deep": (30, True), "encoder": (6, False)}
+MODELS = {"gpt-like": (4, True), "deep": (10, True), "encoder": (2, False)}
 
 
 def several(words: dict[str, list[str]], texts: int) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -228,7 +228,7 @@ def test_mean_lines_are_means_and_texts_are_drawn_under_them():
 
 
 def test_of_many_words_the_first_are_drawn_behind_the_means_over_all():
-    identity, context, table = tables({f"w{i}": ["a", "b"] for i in range(30)}, texts=2)
+    identity, context, table = tables({f"w{i}": ["a", "b"] for i in range(30)}, texts=2, depth=2)
     rows = [
         (measure, None, site, layer, 0.5 + i / 10, 0.4, 0.7)
         for i, measure in enumerate(("identity", "context_between", "context_within"))
@@ -277,7 +277,8 @@ def test_lines_whose_names_shorten_alike_stay_apart():
 
 @pytest.mark.parametrize("count", [1, 2, 3, 24])
 def test_labels_of_a_panel_do_not_overlap(count):
-    identity, context, _ = tables({f"w{i}": ["a", "b", "c"] for i in range(count)}, texts=1)
+    words = {f"w{i}": ["a", "b", "c"] for i in range(count)}
+    identity, context, _ = tables(words, texts=1, depth=3)
     spec = specification(identity_context(identity, context, None, **BAND))
     assert len(spec["concat"]) == count
     for part in spec["concat"]:
@@ -323,7 +324,7 @@ def test_composites_use_each_models_own_depth():
             for row in rows
             if row.get("site") == "resid"
         ]
-        for depth in (12, 30, 6):
+        for depth, _ in MODELS.values():
             expected = {layer / depth for layer in range(depth + 1)}
             assert expected <= {row["x"] for row in drawn}
         assert max(row["x"] for row in drawn) == 1
@@ -441,7 +442,7 @@ def test_many_labels_are_drawn_by_sense_with_never_later_than_every_layer():
 
 
 def test_the_byte_level_space_mark_is_never_shown():
-    identity, context, table = tables(TWO, texts=2)
+    identity, context, table = tables(TWO, texts=2, depth=2)
     marked = pl.lit("Ġ") + pl.col("word")
     identity = identity.with_columns(word=marked, sense=pl.lit(None, pl.String), label=marked)
     table = table.with_columns(word=marked, label=pl.lit("Ġ") + pl.col("label"))
@@ -577,16 +578,24 @@ def test_a_figure_is_the_same_whether_altair_checks_it_or_not():
 
 def test_files_are_the_same_bytes_in_every_process(tmp_path):
     code = (
-        "import test_figures as t\n"
+        "import test_figures as t, test_checkpoint_figures as c, test_circuit_figures as i\n"
+        "import test_vocabulary_figures as v\n"
         "identity, context, table = t.tables(t.TWO, texts=2)\n"
+        "steps = c.perturbed(depth=1, steps=[0, 8, 64])\n"
         "charts = {'a': t.identity_context(identity, context, None, **t.BAND),\n"
         "          'b': t.composite_senses(*t.several(t.TWO, 2), None, **t.BAND),\n"
         "          'c': t.composite_depth(*t.several(t.TWO, 2), None, **t.BAND),\n"
-        "          'd': t.summary(table, title='D')}\n"
+        "          'd': t.summary(table, title='D'),\n"
+        "          'e': c.perturbation(steps, c.warned('w'), **t.BAND)}\n"
         "for name, chart in charts.items():\n"
         "    save(chart, [out / (name + s) for s in t.FORMATS])\n"
+        # One with selections, and one that adds up the most.
+        "chart = v.rank_layers(v.ranks(depth=3, published=True), show='a', title='T')\n"
+        "save(chart, [out / 'f.json'])\n"
+        "chart = i.draw('attribution', 'abab', depth=2, heads=2, norms=True)\n"
+        "save(chart, [out / 'g.json'])\n"
     )
-    assert len(made_twice_alike(code, tmp_path)) == 4 * len(FORMATS)
+    assert len(made_twice_alike(code, tmp_path)) == 5 * len(FORMATS) + 2
 
 
 def test_no_font_of_this_machine_is_drawn_with(tmp_path):

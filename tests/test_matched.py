@@ -4,7 +4,7 @@ import measures
 import numpy as np
 import pyarrow as pa
 import pytest
-from measures import PROVENANCE, cosine, frame
+from measures import PROVENANCE, frame
 
 from tokentrails.files.states import Layer
 from tokentrails.metrics.columns.similarities import matched_pairs
@@ -32,20 +32,15 @@ def band(position):
 
 def slow(text, token, rows, columns, kinds, members):
     """Mean cosine over pairs of the kinds of i and j, from the finest level that has enough."""
-    n = len(text)
-    cosines = [[cosine(a, b) for b in columns] for a in rows]
+    cosines = unit(rows) @ unit(columns).T
+    apart = (text[:, None] != text) & (token[:, None] != token)
     found = []
     for i, j in members:
         for left, right in kinds:
-            values = [
-                cosines[a][b]
-                for a in range(n)
-                if left[a] == left[i]
-                for b in range(n)
-                if right[b] == right[j] and text[a] != text[b] and token[a] != token[b]
-            ]
+            alike = np.outer([k == left[i] for k in left], [k == right[j] for k in right])
+            values = cosines[alike & apart]
             if len(values) >= LEAST_PAIRS:
-                found.append(np.mean(values))
+                found.append(values.mean())
                 break
         else:
             found.append(np.nan)

@@ -6,6 +6,7 @@ Where a tensor were on the wrong device, a GPU would refuse it, and so does the 
 import measures
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 import torch
 from other_device import move, other_device
@@ -79,7 +80,8 @@ def test_ranks(problem, k):
 
 def circuit_tables(made):
     """Every table of heads, neurons, evolution, attribution and own tokens, by name."""
-    parts, texts = Parts.from_model(made.model, made.folder), made.texts
+    parts, texts = Parts.from_model(made.model, made.folder), made.texts[:1]
+    tokens = made.tokens.filter(pc.equal(made.tokens["label"], texts[0].label))
     spaces = Spaces(parts, made.names)
     heads = HeadTables(spaces, (0, 2), (1, 3), (0, 2), 4, 0.9, PROVENANCE)
     attention, lists = zip(*heads.tables(texts, made.trace), strict=True)
@@ -90,15 +92,15 @@ def circuit_tables(made):
     by_part, of_cosine, sums = attribution(
         texts, made.trace, parts, made.own, provenance=PROVENANCE
     )
-    listed = neurons(spaces, layers=range(3), top=4, high_bias=0.9, provenance=PROVENANCE)
+    listed = neurons(spaces, layers=[1], top=4, high_bias=0.9, provenance=PROVENANCE)
     rows = parts.embedding[:32] / 10
     maps = AffineLens(rows.expand(3, 32, 32), rows[:3], "tuned")
     readout = Readout(made.model, made.architecture, parts, made.names, {"maps": maps})
     choices = [Choice(0, None, False, None), Choice(1, 2, False, None)]
-    given = (made.tokens, made.tokens, choices, readout, made.own, measures.statistics())
+    given = (tokens, tokens, choices, readout, made.own, measures.statistics())
     return {
         "attribution_causal": attribution_causal(*given, provenance=PROVENANCE),
-        "own_token": own_token(made.tokens, readout, provenance=PROVENANCE),
+        "own_token": own_token(tokens, readout, provenance=PROVENANCE),
         "attention": pa.concat_tables(attention),
         "heads": pa.concat_tables(lists),
         "head_summary": heads.summary.table(),

@@ -30,7 +30,7 @@ CLAIMS = load_claims(Path(__file__).parent.parent / "config/claims.yaml", CATALO
 WIDTH, TEXTS = 12, 4
 COMMON = 4 * np.random.default_rng(0).standard_normal(WIDTH)
 SCALE = np.r_[8.0, 5.0, np.ones(WIDTH - 2)]
-FEW_DRAWS = Statistics(Bootstrap(2, 0.95, 0), Permutation(999, 0), 5, {})  # of texts
+FEW_DRAWS = Statistics(Bootstrap(2, 0.95, 0), Permutation(199, 0), 5, {})  # of texts
 OVER_WORDS = Statistics(Bootstrap(400, 0.95, 0), Permutation(999, 0), 5, {})
 
 

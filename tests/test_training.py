@@ -4,9 +4,8 @@ import dataclasses
 import hashlib
 import json
 import math
+import os
 import signal
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
@@ -216,43 +215,31 @@ def test_training_does_not_disturb_the_random_numbers_of_others(tmp_path):
     assert torch.equal(torch.rand(3), expected)
 
 
-KILLED = """
-import os, signal, sys
-sys.path[:0] = sys.argv[2:4]
-import test_training as t, torch
-from pathlib import Path
-
-torch.set_num_threads(1)
-folder, moment = Path(sys.argv[1]), sys.argv[4]
-write_text, write_bytes = Path.write_text, Path.write_bytes
-
-def die(path):
-    os.kill(os.getpid(), signal.SIGKILL)
-
-def in_second_state(path, data):
-    if path.with_name("state.pt").exists():
-        write_bytes(path, data[: len(data) // 2])
-        die(path)
-    write_bytes(path, data)
-
-def in_checkpoint(path, *args):
-    write_text(path, *args)
-    if path.parent.name == ".part-step128":
-        die(path)
-
-if moment == "state":
-    Path.write_bytes = in_second_state
-else:
-    Path.write_text = in_checkpoint
-t.train(t.SMALL, 0, t.STEPS, t.TEXT, folder, facts=t.FROM)
-"""
-
-
 def killed(folder: Path, moment: str) -> None:
     """Run a training in a process of its own that is killed at a moment."""
-    command = [sys.executable, "-c", KILLED, folder, ROOT / "workflow", ROOT / "tests", moment]
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
-    assert done.returncode == -signal.SIGKILL, done.stderr
+    if (process := os.fork()) == 0:
+        write_text, write_bytes = Path.write_text, Path.write_bytes
+
+        def in_second_state(path, data):
+            if path.with_name("state.pt").exists():
+                write_bytes(path, data[: len(data) // 2])
+                os.kill(os.getpid(), signal.SIGKILL)
+            write_bytes(path, data)
+
+        def in_checkpoint(path, *args):
+            write_text(path, *args)
+            if path.parent.name == ".part-step128":
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        if moment == "state":
+            Path.write_bytes = in_second_state
+        else:
+            Path.write_text = in_checkpoint
+        try:
+            train(SMALL, 0, STEPS, TEXT, folder, facts=FROM)
+        finally:
+            os._exit(1)
+    assert os.waitpid(process, 0)[1] == signal.SIGKILL
 
 
 def test_a_killed_training_goes_on_and_gives_the_same_bytes(trained_model, tmp_path, counted):

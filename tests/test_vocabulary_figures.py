@@ -17,7 +17,6 @@ from drawn import (
     labels,
     layers,
     line_points,
-    made_twice_alike,
     of_kind,
     values,
 )
@@ -505,13 +504,3 @@ def test_the_composite_has_a_column_for_each_model_over_its_own_depth():
         assert shares == {i: round(i / max(depth - 1, 1), 6) for i in range(depth)}
     assert labels(figure.panels[2]) == labels(figure.panels[5]) == set(TOKENS)
     assert composite_ranks(published, **BAND).mark.text == "nothing to show"
-
-
-def test_files_are_the_same_bytes_in_every_process(tmp_path):
-    # How charts become files is tested elsewhere; this one has selections, too.
-    code = (
-        "import test_vocabulary_figures as t\n"
-        "chart = t.rank_layers(t.ranks(depth=3, published=True), show='a', title='T')\n"
-        "save(chart, [out / 'figure.json'])\n"
-    )
-    assert made_twice_alike(code, tmp_path) == ["figure.json"]
