@@ -548,6 +548,9 @@ def test_a_word_does_not_end_before_a_combining_accent():
         ("ինչո՞ւ մ՚ան բառ֊բառ սա՛", ["ինչո՞ւ", "մ՚ան", "բառ֊բառ", "սա", "՛"]),
         ("ที่\u200bดี", ["ที่", "ดี"]),  # a space without width
         ("می\u200cخواهم col·lega 👍🏽!", ["می\u200cخواهم", "col·lega", "👍🏽", "!"]),
+        # Directions of writing, a soft hyphen, a joiner of words, a byte order mark.
+        ("\ufeff\u202elead\u202c \u2060 \u200e!\u200f", ["lead", "!"]),
+        ("אב\u200f. co\u00adop\u00ad it\u202c's\u202c", ["אב", ".", "co\u00adop", "it", "'s"]),
     ],
 )
 def test_words_of_any_script(text, words):
@@ -585,7 +588,7 @@ def test_a_target_in_a_longer_word_is_an_error_that_shows_this_word(files, text,
         run(files("gpt2"), target(text, word=word))
 
 
-@pytest.mark.parametrize("part", ["'s", "a-", "a\u0301", "ﾞ", "天\u0301", "1,", "a_"])
+@pytest.mark.parametrize("part", ["'s", "a-", "a\u0301", "ﾞ", "天\u0301", "1,", "a_", "\u202e", "a\u00ad"])
 def test_long_runs_take_no_more_than_their_length(part):
     text = part * 20_000
     began = time.process_time()

@@ -39,9 +39,12 @@ _WORD = regex.compile(
     rf"{_BOTH}(?:(?:{_JOINER}|\p{{Pc}}|{_POINT}){_BOTH})*+"  # don't, 1,845.5
     rf"|{_UNSPACED}"
     rf"|(?:\p{{P}}{_MARKS})++"
-    rf"|(?:[^\s\u200b\p{{L}}\p{{N}}\p{{P}}]{_MARKS})++",  # other signs; U+200B is a space, too
+    # Other signs, but none that is not seen; U+200B is a space, too.
+    rf"|(?:[^\s\u200b\p{{WB=Format}}\p{{L}}\p{{N}}\p{{P}}]{_MARKS})++",
     regex.V1,
 )
+# Directions, soft hyphens and the like: within a word they are part of it, at its end they are not.
+_UNSEEN_END = regex.compile(r"\p{WB=Format}++$", regex.REVERSE)
 _ONE_WORD = regex.compile(rf"{_LETTERS}(?:{_JOINER}{_LETTERS})*+|{_UNSPACED}", regex.V1)
 _HAS_SPACES = regex.compile(rf"[{_LETTER}{_DIGIT}]", regex.V1)
 _CHARACTER = regex.compile(r"\X")  # as a reader sees it, with all its marks
@@ -150,15 +153,23 @@ def words_in(text: str) -> Sequence[tuple[int, int]]:
     joiners that follow it, with an apostrophe, a hyphen or a low line only between them, or a full
     stop or comma between digits. The English clitics ``'s``, ``'re``, ``'ve``, ``'ll``, ``'d`` and
     ``'m`` at its end are words of their own, ``n't`` is not. So is each run of letters of scripts
-    without spaces, of punctuation marks, and of other signs.
+    without spaces, of punctuation marks, and of other signs. Format characters, such as those that
+    turn the direction of writing, are in no word but between two of its letters.
     """
     found: list[tuple[int, int]] = []
     for match in _WORD.finditer(text):
-        start, end = match.span()
+        start, end = _seen(text, *match.span())
         clitics = CLITICS.search(text, start, end)
         rest = range(clitics.start(), end) if clitics else ()
-        found += pairwise([start, *(i for i in rest if text[i] in _APOSTROPHES), end])
+        borders = [start, *(i for i in rest if text[i] in _APOSTROPHES), end]
+        found += (_seen(text, *word) for word in pairwise(borders))
     return tuple(found)
+
+
+def _seen(text: str, start: int, end: int) -> tuple[int, int]:
+    """A character range without the format characters at its end."""
+    unseen = _UNSEEN_END.search(text, start, end)
+    return start, unseen.start() if unseen else end
 
 
 def words_and_parts(text: str, offsets: Offsets) -> list[tuple[str, WordPart | None]]:
@@ -206,7 +217,7 @@ def dropped_words(text: str, offsets: Offsets) -> Iterator[str]:
 
 def is_word(text: str) -> bool:
     """Whether a text is one word of letters, and apostrophes or hyphens only between them."""
-    return _ONE_WORD.fullmatch(text) is not None
+    return _ONE_WORD.fullmatch(text) is not None and _UNSEEN_END.search(text) is None
 
 
 def _composed(text: str) -> str:
