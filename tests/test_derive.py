@@ -7,12 +7,18 @@ import tiny
 import torch
 from config_files import refused
 from conftest import local_source
+from transformers import CONFIG_MAPPING
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+    MODEL_FOR_MASKED_LM_MAPPING_NAMES,
+)
 
 from tokentrails.figures.pieces.notes import derived_notes
 from tokentrails.figures.pieces.theme import annotated, nothing_to_show
-from tokentrails.models.derive import readings
+from tokentrails.models.derive import derived, readings
 from tokentrails.models.prepare import prepare
-from tokentrails.network.architectures import READ_AS, architecture_of
+from tokentrails.models.supported import refuse_config
+from tokentrails.network.architectures import READ_AS, architecture_of, refuse_absurd
 from tokentrails.network.checkpoint import Checkpoint
 from tokentrails.network.parts import load_parts
 
@@ -50,15 +56,47 @@ def test_an_embedding_of_another_width_than_the_stream_is_refused(tmp_path):
 
 def test_a_known_type_is_read_as_it_is(saved):
     config = json.loads((saved["llama"] / "config.json").read_text())
-    assert list(readings(config)) == [config]
+    assert list(readings(config, where="x")) == [config]
     assert architecture_of(config | {READ_AS: "gpt2"}, where="x").blocks == "layers"
 
 
 @pytest.mark.parametrize("kind", ["xlnet", "nosuch"])
 def test_a_type_with_other_modules_is_refused(kind):
-    (config,) = readings({"model_type": kind, READ_AS: "llama"})
+    (config,) = readings({"model_type": kind, READ_AS: "llama"}, where="x")
     with refused("x", f"{kind!r} is not supported"):
         architecture_of(config, where="x")
+
+
+ABSURD = {
+    "num_hidden_layers": 10**8,
+    "hidden_size": 10**12,
+    "vocab_size": 10**12,
+    "num_attention_heads": 10**9,
+    "num_local_experts": 10**9,
+    "num_labels": 10**9,
+}
+
+
+@pytest.mark.parametrize("kind", ["llama", "cwm", "minimax", "nosuch"])
+@pytest.mark.parametrize("key", ABSURD)
+@pytest.mark.parametrize("inside", [False, True])
+def test_sizes_that_no_model_has_are_refused_before_one_is_built(kind, key, inside):
+    """Building one of a hundred million blocks would take days."""
+    config = {"model_type": kind, **GROUPED}
+    absurd = {key: ABSURD[key]}
+    config |= {"vision_config": absurd} if inside else absurd
+    part = f"{key} is {ABSURD[key]:,}, and no model has more than"
+    with refused("models.m", part, "save or fetch it again"):
+        refuse_config(config, local_source("m", "nowhere"))
+    with refused("models.m", part):
+        derived(config, where="models.m")
+
+
+def test_the_models_of_transformers_are_not_absurd():
+    kinds = [*MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, *MODEL_FOR_MASKED_LM_MAPPING_NAMES]
+    for kind in set(kinds) - {"gemma4_assistant"}:  # which has no defaults
+        refuse_absurd(CONFIG_MAPPING[kind]().to_dict(), where=kind)
+    assert len(kinds) > 200
 
 
 @pytest.mark.parametrize("kind", ["gemma3n_text", "gemma4_text", "deepseek_v4"])

@@ -588,7 +588,9 @@ def test_a_target_in_a_longer_word_is_an_error_that_shows_this_word(files, text,
         run(files("gpt2"), target(text, word=word))
 
 
-@pytest.mark.parametrize("part", ["'s", "a-", "a\u0301", "ﾞ", "天\u0301", "1,", "a_", "\u202e", "a\u00ad"])
+@pytest.mark.parametrize(
+    "part", ["'s", "a-", "a\u0301", "ﾞ", "天\u0301", "1,", "a_", "\u202e", "a\u00ad"]
+)
 def test_long_runs_take_no_more_than_their_length(part):
     text = part * 20_000
     began = time.process_time()

@@ -14,16 +14,29 @@ import torch
 from torch import nn
 from transformers import CONFIG_MAPPING, AutoModel, PreTrainedConfig
 
-from ..network.architectures import ARCHITECTURES, READ_AS, Architecture, is_known, text_config
+from ..network.architectures import (
+    ARCHITECTURES,
+    READ_AS,
+    Architecture,
+    is_known,
+    refuse_absurd,
+    text_config,
+)
 
 
-def readings(config: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def readings(config: dict[str, Any], *, where: object) -> Iterator[dict[str, Any]]:
     """The configuration with each row that may fit an unknown type, the plainest first.
 
     One of a known type as it is, and one that no row fits too: `architecture_of` then refuses it.
+
+    Raises
+    ------
+    TokentrailsError: for sizes that no model has; `where` names the configuration.
     """
-    config = text_config(config)
-    if isinstance(config, dict):  # what a file says there itself counts for nothing
+    if isinstance(config, dict):
+        refuse_absurd(config, where=where)
+        config = text_config(config)
+        # What a file says there itself counts for nothing.
         config = {key: value for key, value in config.items() if key != READ_AS}
     known = not isinstance(config, dict) or is_known(config.get("model_type"))
     rows = [] if known else _fitting(config)
@@ -33,9 +46,9 @@ def readings(config: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield config | {READ_AS: row.model_type}
 
 
-def derived(config: dict[str, Any]) -> dict[str, Any]:
-    """The first of the readings."""
-    return next(readings(config))
+def derived(config: dict[str, Any], *, where: object) -> dict[str, Any]:
+    """The first of the readings; raises as they do."""
+    return next(readings(config, where=where))
 
 
 def _fitting(config: dict[str, Any]) -> list[Architecture]:

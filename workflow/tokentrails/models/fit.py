@@ -51,9 +51,6 @@ Read = Callable[[str], Shaped[Tensor, "..."]]
 _MOST_COMPUTED = 1 << 26
 """Numbers in tables of positions. Those of a million positions have a million."""
 
-_MOST_LABELS = 1 << 20
-"""Classes of a classifier's head, each of which transformers names."""
-
 
 def complete(config: dict[str, Any], *, where: str) -> dict[str, Any]:
     """A configuration with the sizes that it leaves to its class's defaults, as transformers does.
@@ -240,10 +237,7 @@ def _refuse_sizes(
 
 
 def _parsed(config: dict[str, Any], where: str) -> PreTrainedConfig:
-    labels = config.get("num_labels")
     try:
-        if isinstance(labels, int) and labels > _MOST_LABELS:
-            raise ValueError(f"num_labels is {labels:,}")
         return CONFIG_MAPPING[config["model_type"]].from_dict(config)
     except Exception as error:
         raise TokentrailsError(

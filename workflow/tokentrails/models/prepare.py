@@ -115,7 +115,7 @@ def _prepare(source: Source, checkpoint: str, scratch: Path, made: Path) -> dict
     else:
         found = read_object(fetched.folder / CONFIG_FILE)
         text = text_config(found)
-        config = complete(derived(text), where=where)  # before minutes are spent on the weights
+        config = complete(derived(text, where=where), where=where)
         quantisation = config.pop("quantization_config", None)
         check = partial(refuse_misfit, config, where=where)
         rename = None if text is found else text_tensor
@@ -185,7 +185,7 @@ def _checked(made: Path, where: str) -> tuple[dict[str, Any], dict[str, Any]]:
     config = read_object(made / CONFIG_FILE)
     found: list[tuple[dict[str, Any], dict[str, Any]]] = []
     failed: TokentrailsError | None = None
-    for reading in readings(config):
+    for reading in readings(config, where=where):
         _write_config(reading, config, made)
         try:
             found.append((reading, self_check(made, where)))

@@ -100,7 +100,7 @@ def size_from_config(source: Source, folder: Path, sizes: Mapping[str, int]) -> 
     if not is_known(config.get("model_type")):
         from .derive import derived  # loads torch
 
-        config = derived(config)
+        config = derived(config, where=f"models.{source.model}")
     architecture = architecture_of(config, where=f"models.{source.model}")
     for key in set(architecture.size_keys) - config.keys():
         raise TokentrailsError(

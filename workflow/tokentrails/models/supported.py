@@ -33,6 +33,6 @@ def refuse_config(config: dict[str, Any], source: Source) -> None:
     def fits(_: str) -> bool:
         from .derive import derived  # loads torch
 
-        return bool(architecture_of(derived(config), where=where))
+        return bool(architecture_of(derived(config, where=where), where=where))
 
     _FITTING(json.dumps(config, sort_keys=True), fits)

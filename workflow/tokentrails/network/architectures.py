@@ -692,6 +692,39 @@ def text_tensor(name: str) -> str | None:
     return f"lm_head{name[found.end(1) :]}" if found[1] else f"model.{found[2]}"
 
 
+_MOST = (
+    (re.compile(r"(^|_)(layers?|blocks?|depths?)$"), 1_000, "blocks"),
+    (re.compile(r"(^|_)experts$"), 100_000, "experts in a block"),
+    (re.compile(r"(^|_)heads?$"), 10_000, "heads in a block"),
+    (re.compile(r"(^|_)vocab_size$"), 1 << 24, "entries in its vocabulary"),
+    (re.compile(r"(^|_)(size|dim|model|embd|inner|ff)$"), 1 << 24, "dimensions"),
+    (re.compile(r"^num_labels$"), 1 << 20, "classes"),
+)
+"""By keys of configurations, what no model has more of, by several times. transformers makes a
+module, or a name, of each block, of some experts and of each class: of far more it would not end.
+"""
+
+
+def refuse_absurd(config: Mapping[str, Any], *, where: object) -> None:
+    """Raise for sizes that no model has, whatever its type calls them, before one is built.
+
+    Parameters
+    ----------
+    config: with those of its parts, such as the one of images.
+    """
+    for key, value in config.items():
+        if isinstance(value, dict):
+            refuse_absurd(value, where=where)
+        elif type(value) is int and isinstance(key, str):
+            for pattern, most, what in _MOST:
+                if value > most and pattern.search(key):
+                    raise TokentrailsError(
+                        f"{key} is {value:,}, and no model has more than {most:,} {what}",
+                        where=where,
+                        hint="its config.json says how large it is; save or fetch it again.",
+                    )
+
+
 def architecture_of(config: dict[str, Any], *, where: object) -> Architecture:
     """The row of the table for a model's parsed `config.json`, which `where` names in an error.
 
@@ -705,6 +738,7 @@ def architecture_of(config: dict[str, Any], *, where: object) -> Architecture:
             where=where,
             hint="save or fetch the model again.",
         )
+    refuse_absurd(config, where=where)
     config = text_config(config)
     model_type = config.get("model_type")
     supported = ", ".join(sorted(ARCHITECTURES))
