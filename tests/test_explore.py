@@ -395,7 +395,7 @@ def test_what_a_model_has_is_offered(client):
         assert (found["positional"], found["as_published"]) == (positional, published)
         assert found["forms"] == ["cosine", "scaled", "centred", "standardised"]
     found = refusal(client, "nearest", model="llama", **PLACE, positional=True)
-    assert "needs learned positions" in found[1]
+    assert "adds no learned vector" in found[1]
     assert refusal(client, "nearest", **PLACE, form="matched")[0] == 400
 
 

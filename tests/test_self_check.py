@@ -146,7 +146,12 @@ def test_the_parts_of_a_model_that_failed_are_not_given(prepared, tmp_path):
     facts = json.loads((folder / "provenance.json").read_text())
     facts["self_check"] = {"grade": "states", "errors": {"heads": 0.25, "neurons": 1e-7}}
     (folder / "provenance.json").write_text(json.dumps(facts))
-    with refused("provenance.json", "heads are off by up to 0.25", "leave heads, neurons"):
+    with refused(
+        "provenance.json",
+        "apart: its parts do not add up",
+        "heads are off by up to 0.25",
+        "leave heads, neurons",
+    ):
         load_parts(folder, torch.device("cpu"))
 
 

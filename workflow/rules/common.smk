@@ -16,6 +16,7 @@ from tokentrails.config.load import load_config
 from tokentrails.errors import TokentrailsError
 from tokentrails.files.locks import lock
 from tokentrails.models.source import KINDS, files_of_all
+from tokentrails.models.supported import refuse_analyses
 from tokentrails.models.trained import FOLDER as TRAINED
 from tokentrails.network.size import ModelSize
 from tokentrails.running.cost import memory_mb, minutes, work
@@ -31,6 +32,7 @@ try:
     CONFIG = load_config(config, list(map(str, workflow.configfiles)))
     # Here and not in an input function, whose errors Snakemake shows with a traceback.
     SOURCE_FILES = files_of_all(CONFIG.models.values())
+    refuse_analyses(CONFIG)
 except TokentrailsError as error:
     raise WorkflowError(str(error)) from None
 

@@ -17,6 +17,7 @@ with job(snakemake, "torch"):
 
     output, params = snakemake.output, snakemake.params
     run = prepare_run(snakemake)
+    run.checkpoint.refuse_parts()
     folder, name = run.checkpoint.folder, run.checkpoint.name
     model, architecture = load_language_model(folder, run.device, name=name, spread=run.spread)
     parts = Parts.from_model(model.base_model, folder)

@@ -68,6 +68,8 @@ class Analysis:
     similarity: whether it compares states with those of random pairs, the baseline.
     several_checkpoints: whether a model with one checkpoint is left out of it.
     inside: whether it looks inside the blocks and takes the settings `circuits`.
+    needs: the part that a model has to be taken apart into, `heads`, `neurons` or `logits`; empty
+        for what its stream is enough for.
     """
 
     name: str
@@ -80,6 +82,7 @@ class Analysis:
     similarity: bool = False
     several_checkpoints: bool = False
     inside: bool = False
+    needs: str = ""
 
 
 @dataclass(frozen=True)
@@ -211,18 +214,19 @@ ANALYSES = (
         gpu_rule="ranks", products=Products(per_layer=4),  # at two sites, raw and standardised
         similarity=True),
     Analysis("own_token", (Kind.WHOLE,), target="own_token", gpu_rule="own_token_table",
-        products=Products(per_layer=3)),  # in two spaces, in one for two tokens
+        needs="logits", products=Products(per_layer=3)),  # in two spaces, in one for two tokens
     Analysis("matched_groups", (Kind.WHOLE,), target="matched_groups"),
     Analysis("geometry", (Kind.TARGETS, Kind.WHOLE, Kind.WORDS), target="geometry", on_states=True),
     Analysis("heads", (Kind.WHOLE,), target="heads", gpu_rule="head_tables",
-        products=Products(per_head=3), inside=True),  # two patterns and a message
+        needs="heads", products=Products(per_head=3), inside=True),  # two patterns and a message
     Analysis("neurons", (Kind.WHOLE,), target="neurons", gpu_rule="activations",
-        products=Products(constant=1), inside=True),
+        needs="neurons", products=Products(constant=1), inside=True),
     Analysis("evolution", (Kind.WHOLE,), target="evolution", gpu_rule="evolution_tables",
-        products=Products(per_layer=2), inside=True),  # in two spaces
+        needs="logits", products=Products(per_layer=2), inside=True),  # in two spaces
     Analysis("attribution", (Kind.WHOLE,), target="attribution", gpu_rule="attribution_tables",
-        products=Products(constant=1), inside=True),
+        needs="heads", products=Products(constant=1), inside=True),
     Analysis("ablation", (Kind.WHOLE,), target="ablation", gpu_rule="ablation_table",
+        needs="heads",
         products=Products(per_layer=3), inside=True),  # a run each of a head, another one, the MLP
     Analysis("splits", (Kind.SPLITS,), (Kind.SPLITS,), target="splits", on_states=True,
         gpu_rule="splits_table", products=Products(per_layer=2),  # raw and standardised

@@ -15,7 +15,6 @@ from torch import Tensor
 
 from ..errors import TokentrailsError
 from ..figures.pieces.text import readable
-from ..metrics.as_published import ROBERTA_LIKE
 from ..metrics.head_summary import Words
 from ..metrics.own_token import Readout
 from ..metrics.ranks import Vocabulary
@@ -129,7 +128,7 @@ class Loaded:
     @property
     def is_roberta_like(self) -> bool:
         """Whether there is a published formula of it."""
-        return self.readout.architecture.model_type in ROBERTA_LIKE
+        return "as_published" not in self.readout.architecture.lacks
 
     @property
     def is_tied(self) -> bool:

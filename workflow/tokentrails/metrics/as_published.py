@@ -23,7 +23,6 @@ from ..errors import TokentrailsError
 from ..files.states import Layer
 from ..network.checkpoint import Checkpoint
 
-ROBERTA_LIKE = ("bert", "roberta")
 """The architectures whose blocks the published formula was made for."""
 
 
@@ -67,12 +66,7 @@ def attention_weights(checkpoint: Checkpoint, layer: int) -> AttentionWeights:
     TokentrailsError: for an architecture that the published formula is not made for.
     """
     architecture, weights = checkpoint.architecture, checkpoint.weights
-    if architecture.model_type not in ROBERTA_LIKE:
-        raise TokentrailsError(
-            f"as_published: true is for RoBERTa-type models, not for {architecture.model_type!r}",
-            where="ranks.as_published",
-            hint="leave the option out, or name the experiment's models: bert or roberta ones.",
-        )
+    _refuse_option("as_published", checkpoint)
 
     def linear(module: str) -> Linear:
         path = f"{architecture.blocks}.{layer}.{module}"
@@ -153,15 +147,19 @@ def position_rows(checkpoint: Checkpoint, positions: Sequence[int]) -> Float32[n
     TokentrailsError: for models without learned positions.
     """
     architecture, weights = checkpoint.architecture, checkpoint.weights
-    if architecture.position_embedding is None:
-        raise TokentrailsError(
-            f"positional: true needs learned positions, and {architecture.model_type!r} has none: "
-            "its positions are rotations",
-            where="ranks.positional",
-            hint="set it to false, or name the experiment's models: those with learned positions.",
-        )
+    _refuse_option("positional", checkpoint)
+    assert architecture.position_embedding is not None
     rows = np.asarray(positions, np.int64) + architecture.position_offset(checkpoint.config)
     return weights.rows(weights.find(architecture.position_embedding), rows)
+
+
+def _refuse_option(name: str, checkpoint: Checkpoint) -> None:
+    if reason := checkpoint.architecture.lacks.get(name):
+        raise TokentrailsError(
+            f"{name}: true cannot be had of {checkpoint.architecture.model_type!r}: {reason}",
+            where=f"ranks.{name}",
+            hint="leave the option out, or name other models for the experiment.",
+        )
 
 
 def _by_head(

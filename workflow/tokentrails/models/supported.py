@@ -3,16 +3,33 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from .. import __version__
+from ..catalogue import ANALYSES, MODEL_FOLDER
+from ..config.selection import existing
+from ..errors import TokentrailsError, refuse_all
+from ..files.json_file import read_object
 from ..files.memo import Memo
-from ..network.architectures import architecture_of, is_known, text_config
-from ..settings import Source
+from ..network.architectures import (
+    READ_AS,
+    Architecture,
+    architecture_of,
+    is_known,
+    size_of,
+    text_config,
+)
+from ..network.checkpoint import Checkpoint
+from ..settings import Config, Experiment, Model, Source
 from .adapter import refuse_unmergeable
+from .source import KINDS, is_gguf, source_files
 
-_FITTING = Memo("fitting", __version__)
-"""Configurations of types outside the table that a row of it fits, which needs torch to be seen."""
+_ROWS = Memo("rows", __version__)
+"""Of configurations of types outside the table, the row of it that fits; torch is needed for it."""
 
 
 def refuse_config(config: dict[str, Any], source: Source) -> None:
@@ -24,15 +41,100 @@ def refuse_config(config: dict[str, Any], source: Source) -> None:
     """
     if source.base is not None:
         refuse_unmergeable(config, source)
-        return
-    where, inner = f"models.{source.model}", text_config(config)
-    if is_known(inner.get("model_type")):
-        architecture_of(inner, where=where)
-        return
+    else:
+        _architecture(config, f"models.{source.model}")
 
-    def fits(_: str) -> bool:
+
+def _architecture(config: dict[str, Any], where: str) -> Architecture:
+    inner = text_config(config)
+    if is_known(inner.get("model_type")):
+        return architecture_of(config, where=where)
+
+    def row(_: str) -> str:
         from .derive import derived  # loads torch
 
-        return bool(architecture_of(derived(config, where=where), where=where))
+        found = derived(config, where=where)
+        architecture_of(found, where=where)
+        return str(found[READ_AS])
 
-    _FITTING(json.dumps(config, sort_keys=True), fits)
+    found = _ROWS(json.dumps(config, sort_keys=True), row)
+    return architecture_of(inner | {READ_AS: found}, where=where)
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What is known of a model before it runs: its configuration, row, and what it lacks."""
+
+    config: dict[str, Any]
+    architecture: Architecture
+    lacks: dict[str, str]
+
+
+def refuse_analyses(config: Config) -> None:
+    """Raise for what experiments ask of models that cannot give it, as far as that is known.
+
+    Known are models in folders of the user, and those that were prepared from the same source.
+    """
+    known = {name: _known(model, config.models) for name, model in config.models.items()}
+    errors = []
+    for experiment in config.experiments.values():
+        for name in experiment.models:
+            if (model := known[name]) is not None:
+                try:
+                    _refuse_lacking(experiment, name, model)
+                except TokentrailsError as error:
+                    errors.append(error)
+    refuse_all(errors, "analyses cannot be made")
+
+
+def _refuse_lacking(experiment: Experiment, name: str, model: _Known) -> None:
+    where = f"experiments.{experiment.name}"
+    for what, needed in _asked(experiment):
+        if reason := model.lacks.get(needed):
+            raise TokentrailsError(
+                f"{what} cannot be had of {name!r} ({model.architecture.model_type}): {reason}",
+                where=where,
+                hint="leave it out, or name other models for the experiment.",
+            )
+    if (circuits := experiment.circuits) is None:
+        return
+    row, of_model = model.architecture, f"{where}.circuits, model {name}"
+    for what, key, chosen in (
+        ("layers", row.depth_key, (*(circuits.layers or ()), *(circuits.lists or ()))),
+        ("heads", row.heads_key, circuits.heads),
+    ):
+        if key in model.config:  # else it is that of its class
+            existing(chosen, size_of(model.config, key), what, where=of_model)
+
+
+def _asked(experiment: Experiment) -> Iterator[tuple[str, str]]:
+    """What an experiment asks for, and the part that it needs for that, or the option."""
+    for analysis in ANALYSES:
+        if analysis.needs and analysis.name in experiment.analyses:
+            yield analysis.name, analysis.needs
+    if (ranks := experiment.ranks) is not None:
+        for option in ("positional", "as_published"):
+            if getattr(ranks, option):
+                yield f"ranks with {option}: true", option
+
+
+def _known(model: Model, models: Mapping[str, Model]) -> _Known | None:
+    """None for a model of which nothing lies on this disk, or nothing that can be read."""
+    source = model.source
+    with suppress(TokentrailsError, OSError):  # whoever makes the model says what is wrong
+        if model.made_of is not None:
+            return _known(models[model.made_of], models)
+        if KINDS[source.kind].on_disk and not is_gguf(source) and not model.training:
+            (first, *_) = source_files(source, model.reference)
+            return _described(read_object(first))
+        folder = Path(MODEL_FOLDER.format(model=model.name, checkpoint=model.reference))
+        checkpoint = Checkpoint(folder)
+        if checkpoint.facts["source"] == source.spec:
+            row = checkpoint.architecture
+            return _Known(checkpoint.config, row, checkpoint.lacks)
+    return None
+
+
+def _described(config: dict[str, Any]) -> _Known:
+    architecture = _architecture(config, "config.json")
+    return _Known(text_config(config), architecture, architecture.lacks)

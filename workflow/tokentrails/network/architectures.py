@@ -102,6 +102,14 @@ class MaskedHead:
     biased: bool = True
 
 
+PARTS = ("heads", "neurons", "logits")
+"""What a model is taken apart into."""
+
+EXPERTS = "its MLPs are experts, whose neurons are not listed"
+
+ROBERTA_LIKE = ("bert", "roberta")
+"""Types that the published formula of ranks is made for."""
+
 ANY_LENGTH = 1 << 20
 """Tokens of a text where the model sets no limit."""
 
@@ -167,6 +175,18 @@ class Architecture:
     width_key: str = "hidden_size"
     heads_key: str = "num_attention_heads"
     context_key: str | None = "max_position_embeddings"
+
+    @property
+    def lacks(self) -> dict[str, str]:
+        """What it cannot be asked for, and why: parts, and options of ranks."""
+        found: dict[str, str] = {}
+        if self.mlp.experts:
+            found["neurons"] = EXPERTS
+        if self.position_embedding is None:
+            found["positional"] = "it adds no learned vector of a position to the stream"
+        if self.model_type not in ROBERTA_LIKE:
+            found["as_published"] = f"the formula is that of {' and '.join(ROBERTA_LIKE)} models"
+        return found
 
     @property
     def sites(self) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from jaxtyping import Float32, Int
 
 from ..errors import TokentrailsError
 from ..files.json_file import read_object
-from .architectures import Architecture, architecture_of
+from .architectures import PARTS, Architecture, architecture_of
 from .weights import Weights
 
 _FACTS = ("model", "checkpoint", "source", "revision", "sha256", "architecture", "depth", "d_model")
@@ -63,6 +63,29 @@ class Checkpoint:
     @property
     def _again(self) -> str:
         return f"delete the folder '{self.folder}' and run the same command again."
+
+    @property
+    def lacks(self) -> dict[str, str]:
+        """What it cannot be asked for, and why: by its architecture, and by the check of it."""
+        found = self.facts.get("self_check", {})
+        if found.get("grade") != "states":
+            return self.architecture.lacks
+        worst = max(found["errors"], key=found["errors"].__getitem__)
+        reason = (
+            f"its parts do not add up to what it gives: {worst} are off by up to "
+            f"{found['errors'][worst]:.2g} of their size"
+        )
+        return self.architecture.lacks | dict.fromkeys(PARTS, reason)
+
+    def refuse_parts(self) -> None:
+        """Raise a `TokentrailsError` for a model of which the stream alone can be read."""
+        if reason := self.lacks.get("logits"):
+            raise TokentrailsError(
+                f"{self.name} cannot be taken apart: {reason}",
+                where=self.folder / "provenance.json",
+                hint="its states can be read; leave heads, neurons, evolution, attribution, "
+                "ablation and own_token out of the analyses.",
+            )
 
     @property
     def name(self) -> str:

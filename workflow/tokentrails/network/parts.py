@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..errors import TokentrailsError
-from .architectures import Architecture
+from .architectures import EXPERTS, Architecture
 from .checkpoint import Checkpoint
 from .heads import Heads, weight_and_bias
 from .load import load_model
@@ -106,7 +106,7 @@ class Block:
         """Raises a `TokentrailsError` for an MLP of experts."""
         if self.dense_mlp is None:
             raise TokentrailsError(
-                "the MLPs of this model are experts, whose neurons this version does not list",
+                f"the model has no neurons to list: {EXPERTS}",
                 hint="leave neurons out of the analyses; heads, evolution, attribution and "
                 "ablation are of the whole MLP.",
             )
@@ -252,16 +252,6 @@ def load_parts(
     ------
     TokentrailsError: for a model whose parts did not add up when it was prepared.
     """
-    checkpoint = Checkpoint(folder)
-    found = checkpoint.facts.get("self_check", {})
-    if found.get("grade") == "states":
-        worst = max(found["errors"], key=found["errors"].__getitem__)
-        raise TokentrailsError(
-            f"the parts of {checkpoint.name} do not add up to what it gives: {worst} are off by up "
-            f"to {found['errors'][worst]:.2g} of their size",
-            where=folder / "provenance.json",
-            hint="its states can be read; leave heads, neurons, evolution, attribution, ablation "
-            "and own_token out of the analyses.",
-        )
+    Checkpoint(folder).refuse_parts()
     model, architecture = load_model(folder, device, spread=spread)
     return model, architecture, Parts.from_model(model, folder)
