@@ -24,7 +24,7 @@ TORCH := $(shell grep '^torch==' requirements.lock)
 COMPOSITES := find results/composites -name '*.svg' 2>/dev/null | sort
 FIGURES := find results/figures -name '*.svg' 2>/dev/null | sort
 
-.PHONY: all tour explore env report manual numbers check test test-all bench clean help
+.PHONY: all tour explore env report manual docs numbers check test test-all bench clean help
 
 all: $(ENV)  ## run the whole workflow, then list the report and the figures (default)
 	@echo "== Workflow"
@@ -38,7 +38,7 @@ all: $(ENV)  ## run the whole workflow, then list the report and the figures (de
 
 env: $(ENV)  ## build .venv from requirements.lock
 
-tour:  ## the same with config/tour.yaml: more texts, checkpoints and layers, what README.md shows
+tour:  ## the same with config/tour.yaml: more texts, checkpoints and layers, what docs/tour.md shows
 	@$(MAKE) --no-print-directory CONFIG=config/tour.yaml
 
 explore: $(ENV)  ## start the explorer: type a text, choose a token, see its path; Ctrl-C ends it
@@ -48,9 +48,12 @@ report: $(ENV)  ## write results/report.html from the results there are
 	@echo "== Report"
 	$(SNAKEMAKE) --report results/report.html
 
-manual: $(ENV)  ## write docs/catalogue.md from the catalogue
-	@PYTHONPATH=workflow .venv/bin/python -c 'from tokentrails.documents.manual import manual; print(manual(), end="")' \
-		> docs/catalogue.md
+manual: $(ENV)  ## write the pages of the manual that come from the catalogue and the schemas
+	@PYTHONPATH=workflow .venv/bin/python -m tokentrails.documents.manual
+
+docs: $(DEV)  ## build the manual into site/: open site/index.html, it needs no network
+	@.venv/bin/mkdocs --quiet build --strict
+	@ls site/index.html
 
 # The run whose numbers the manual quotes, of config/tour.yaml; and `make bench`.
 QUOTED ?= results

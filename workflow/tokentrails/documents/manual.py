@@ -1,16 +1,20 @@
-"""The page of the manual: what the workflow makes, and of which models, from their rows."""
+"""Pages of the manual that are written from the catalogue and the schemas: `make manual`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
 from ..catalogue import CATALOGUE, FIGURE_SUFFIXES, Analysis, Figure, Table
+from ..files.atomic import write_text
 from ..network.architectures import ARCHITECTURES, Architecture
+from ..project import PROJECT
+from .licences import licences
+from .reference import reference
 
 _PAGE = """# What the workflow makes
 
 Written by `make manual` from `workflow/tokentrails/catalogue.py`; do not edit it by hand.
-[Measures of your own](../config/README.md#measures) come on top.
+[Measures of your own](measure.md) come on top.
 
 ## Analyses
 
@@ -22,14 +26,14 @@ as in `snakemake --cores 8 senses`.
 ## Tables
 
 Each is a Parquet file with a CSV twin; the meaning of every column is in the metadata of the
-Parquet file. [Replicates](../config/README.md#replicates-several-trainings-as-one-model) have
+Parquet file. [Replicates](training.md#replicates-several-trainings-as-one-model) have
 {replicated}.
 
 {tables}
 
 ## Figures
 
-[`figures`](../config/README.md#figures) says which of {suffixes} each is written
+[`figures`](configuration.md#figures) says which of {suffixes} each is written
 as, and there the name is the key of its title.
 
 {figures}
@@ -50,9 +54,43 @@ one whose rotations change with the length of the text (Phi-3 with 128k tokens) 
 {models}
 """
 
+_BY_HAND = "Written by `make manual` from `{schema}`; do not edit it by hand."
+_SCHEMAS = {
+    "configuration": (
+        "config",
+        "Keys of the configuration",
+        "What `config/config.yaml`, or the file after `--configfile`, may say. A key that is not "
+        "listed here is an error, and so is a key that appears twice. Paths are relative to the "
+        "working directory. [Your own models](models.md), [your own texts](texts.md) and "
+        "[controls](controls.md) show how the keys are used.",
+    ),
+    "experiments": (
+        "experiment",
+        "Keys of an experiment file",
+        "An experiment file has texts and the analyses to run on them. Which keys go together: "
+        "[prompts](texts.md), [a table](tables.md), or [words](words.md).",
+    ),
+    "claims-files": (
+        "claims",
+        "Keys of a claims file",
+        "A claims file says what a study states and how each statement is tested. "
+        "[Your own claim](claim.md) explains it by an example.",
+    ),
+}
+
+
+def pages() -> dict[str, str]:
+    """Every page that is written, as Markdown, by its path in the project."""
+    made = {"docs/catalogue.md": manual()}
+    for page, (name, title, introduction) in _SCHEMAS.items():
+        by_hand = _BY_HAND.format(schema=f"workflow/schemas/{name}.schema.yaml")
+        made[f"docs/{page}.md"] = reference(name, title, f"{introduction}\n\n{by_hand}")
+    made["docs/licences.md"] = licences(PROJECT / "requirements.lock")
+    return made
+
 
 def manual() -> str:
-    """The page, as Markdown."""
+    """What the workflow makes, and of which models, from their rows."""
     return _PAGE.format(
         analyses=_table(
             ("analysis", "of", "default of", "target", "tables"),
@@ -103,3 +141,8 @@ def _code(names: Iterable[str]) -> str:
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+if __name__ == "__main__":
+    for path, text in pages().items():
+        write_text(PROJECT / path, text)
