@@ -52,7 +52,7 @@ manual: $(ENV)  ## write the pages of the manual that come from the catalogue an
 	@PYTHONPATH=workflow .venv/bin/python -m tokentrails.documents.manual
 
 docs: $(DEV)  ## build the manual into site/: open site/index.html, it needs no network
-	@.venv/bin/mkdocs --quiet build --strict
+	@NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs --quiet build --strict
 	@ls site/index.html
 
 # The run whose numbers the manual quotes, of config/tour.yaml; and `make bench`.

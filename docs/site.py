@@ -55,6 +55,6 @@ def outside(page: str, markdown: str) -> list[str]:
 
 
 def resolved(page: str, target: str) -> str:
-    """A link of a page as a path from the root; pages of the root lie there, all others in docs/."""
+    """A link of a page as a path from the root, where some pages lie; all others are in docs/."""
     folder = "" if page in PAGES else "docs"
     return posixpath.normpath(posixpath.join(folder, target))

@@ -1,17 +1,13 @@
 """What the repository says about itself, and what must not be in it."""
 
 import re
-import subprocess
 from collections import defaultdict
-from pathlib import Path
 
-import pytest
 import yaml
+from repository import ROOT, repository_texts
 
 import tokentrails
 from tokentrails.catalogue import CATALOGUE
-
-ROOT = Path(__file__).parent.parent
 
 # Paths of somebody's machine, and the hosts of package registries. Written in pieces, so that this
 # file passes its own test.
@@ -29,23 +25,6 @@ FORBIDDEN = re.compile(
         ]
     )
 )
-
-
-def repository_texts() -> dict[str, str]:
-    """Every text file that is tracked, or new and not ignored, by its path."""
-    command = ["git", "ls-files", "-z", "-co", "--exclude-standard"]
-    try:
-        listing = subprocess.run(command, cwd=ROOT, capture_output=True, check=True, text=True)
-    except (OSError, subprocess.CalledProcessError):
-        pytest.skip("not a git checkout")
-    texts = {}
-    for name in filter(None, listing.stdout.split("\0")):
-        path = ROOT / name
-        if path.is_file():
-            content = path.read_bytes()
-            if b"\0" not in content:
-                texts[name] = content.decode()
-    return texts
 
 
 def test_no_machine_path_and_no_registry_host():

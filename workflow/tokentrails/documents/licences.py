@@ -8,9 +8,9 @@ from pathlib import Path
 
 _PAGE = """# Licences of the packages
 
-What `requirements.lock` pins, with the licence that each package states of itself. tokentrails is under the MIT licence, see
-[LICENSE](../LICENSE); the list of words that `wordfreq` gives is under CC BY-SA 4.0. Models that you name have licences of
-their own.
+What `requirements.lock` pins, with the licence that each package states of itself. tokentrails is
+under the MIT licence, see [LICENSE](../LICENSE); the list of words that `wordfreq` gives is under
+CC BY-SA 4.0. Models that you name have licences of their own.
 
 Written by `make manual` from the metadata of the installed packages; do not edit it by hand.
 

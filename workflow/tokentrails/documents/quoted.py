@@ -28,7 +28,7 @@ from ..project import PROJECT
 SOURCES = PROJECT / "docs/numbers"
 """What the texts quote: files of `results/`, kept since a checkout has no results."""
 
-PAGES = ("README.md", "config/README.md")
+PAGES = ("README.md", *sorted(f"docs/{page.name}" for page in (PROJECT / "docs").glob("*.md")))
 PUBLISHED = "published"
 
 _FILES = ("numbers.json", "bench.csv")
