@@ -64,9 +64,8 @@ def test_the_search_works_from_the_disk(site, tmp_path):
     browser = Browser(tmp_path / "profile")
     try:
         browser.open((site / "index.html").as_uri())
-        browser.wait(
-            "document.readyState === 'complete' && !!document.querySelector('.md-search__input')"
-        )
+        browser.wait("document.readyState === 'complete'")
+        browser.evaluate("document.querySelector('#__search').click()")
         browser.evaluate("document.querySelector('.md-search__input').focus()")
         browser.type("Kaplan-Meier")
         found = browser.wait("document.querySelector('.md-search-result__link')?.href")
