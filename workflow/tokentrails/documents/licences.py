@@ -37,8 +37,8 @@ def licences(lock: Path) -> str:
 def licence(package: str) -> str:
     """What an installed package says of its licence: an SPDX expression, or in its own words."""
     metadata = importlib.metadata.metadata(package)
-    if expression := metadata.get("License-Expression"):
-        return expression
+    if "License-Expression" in metadata:
+        return metadata["License-Expression"]
     prefix = "License :: "
     classifiers = [
         each.rpartition(" :: ")[2]
@@ -47,7 +47,7 @@ def licence(package: str) -> str:
     ]
     if classifiers:
         return " or ".join(classifiers)
-    named = (metadata.get("License") or "").strip()
+    named = metadata["License"].strip() if "License" in metadata else ""
     if named and "\n" not in named:
         return named
     for file in importlib.metadata.files(package) or []:
