@@ -64,10 +64,14 @@ def test_the_search_works_from_the_disk(site, tmp_path):
     browser = Browser(tmp_path / "profile")
     try:
         browser.open((site / "index.html").as_uri())
-        browser.wait("document.readyState === 'complete'")
+        browser.wait("document.readyState === 'complete' && !!document.querySelector('#__search')")
         browser.evaluate("document.querySelector('#__search').click()")
         browser.evaluate("document.querySelector('.md-search__input').focus()")
-        browser.type("Kaplan-Meier")
+        browser.wait(
+            "/^Type/.test(document.querySelector('.md-search-result__meta').textContent.trim())"
+        )
+        browser.type("Kaplan-Meie")
+        browser.press("r", text="r")  # the page listens to keys
         found = browser.wait("document.querySelector('.md-search-result__link')?.href")
         assert Path(found.partition("?")[0].partition("#")[0]).name == "measures.html"
         assert browser.errors == []
