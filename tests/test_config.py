@@ -289,6 +289,12 @@ def test_of_several_files_the_last_that_has_the_key_is_named():
         ("experiments.e.sites", ["resid", "resid"], ("'resid' stands more than once", "remove")),
         ("experiments.e.checkpoints", [], ("[] is empty", "'all', 'reference', or a list")),
         ("models.m.lenses", [{"file": "l"}], ("not of type object", "Write a mapping")),
+        ("extract.device_map", 4, ("object or null", "Write a mapping, 'KEY: VALUE'.")),
+        ("extract.device_map.cpu_mb", 1.5, ("1.5 is not of type integer", "Write a whole number.")),
+        ("extract.device_map.cpu_mb", "2.5", ("of type integer", "Write a whole number.")),
+        ("extract.device_map.cpu_mb", "20", ("of type integer", "Write 20 without quotes")),
+        ("extract.device_map.gpus", True, ("True is not", "Write a number", "on and off are true")),
+        ("extract.device_map.gpus", 0, ("below the minimum of 1", "give 1 or more: how many GPUs")),
     ],
 )
 def test_what_yaml_or_snakemake_take_for_something_else_is_refused_with_the_cause(

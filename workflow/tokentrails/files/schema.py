@@ -156,19 +156,27 @@ def _explain(error: ValidationError) -> tuple[str, str, KeyPath]:
 
 def _cause(value: Any, wanted: str) -> str:
     """Why a value that looks right is of another type: what YAML and Snakemake make of it."""
-    if wanted == "object" and isinstance(value, list):
-        return " Write a mapping, 'KEY: VALUE', without the dashes or brackets of a list."
-    if "string" in wanted and isinstance(value, bool | int | float | date):
+    kinds = set(wanted.split(" or "))
+    if "object" in kinds:
+        brackets = ", without the dashes or brackets of a list" * isinstance(value, list)
+        return f" Write a mapping, 'KEY: VALUE'{brackets}."
+    if "string" in kinds and isinstance(value, bool | int | float | date):
         return (
             " Put it in quotes: YAML takes numbers and true and false for what they are, and in a "
             "configuration yes, no, on, off, times and dates, too."
         )
+    if kinds.isdisjoint(("integer", "number")):
+        return ""
+    if isinstance(value, bool):
+        return " Write a number: in a configuration yes, no, on and off are true and false, too."
     try:
-        number = float(value) if wanted in ("integer", "number") else math.nan
+        number = float(value)
     except (TypeError, ValueError):
         return ""
-    if math.isnan(number):
+    if not math.isfinite(number):
         return ""
+    if "number" not in kinds and not number.is_integer():
+        return " Write a whole number."
     return (
         f" Write {number:.15g} without quotes, in a file: in a configuration 1e-1 is a text, as is "
         "everything in the braces of --config."
