@@ -122,6 +122,23 @@ def test_ablations_are_those_of_the_mlp_the_strongest_head_and_another():
     assert heads == {1}
 
 
+@pytest.mark.parametrize("scale", [1.0, 0.001, 0.0])
+def test_axes_of_ablations_are_as_wide_as_the_effects_and_0_and_not_wider(scale):
+    effects = [f"{kind}_difference" for kind in ("identity", "last_identity", "loss")]
+    names = [name for name in causal().columns if name.startswith(("contribution", *effects))]
+    drawn = panels(ablation(causal().with_columns(pl.col(names) * scale), **BAND))
+    for panel in drawn.values():
+        low, high = next(
+            spec["encoding"]["y"]["scale"]["domain"]
+            for spec, _ in panel
+            if "scale" in spec["encoding"].get("y", {})
+        )
+        places = [point[end] for point in line_points(panel) for end in ("low", "high", "value")]
+        places = [0.0, *(place for place in places if place is not None)]
+        assert low <= min(places) and max(places) <= high
+        assert high - low <= max(1.1 * (max(places) - min(places)), 0.03)
+
+
 def test_ablations_of_controls_are_means_over_draws_of_the_mlp_and_the_strongest_head():
     draws = [causal().with_columns(pl.lit(name).alias("checkpoint")) for name in ("draw0", "draw1")]
     draws[1] = draws[1].with_columns(pl.col("loss_difference") * 2)

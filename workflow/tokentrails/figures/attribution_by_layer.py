@@ -4,10 +4,10 @@ import altair as alt
 import polars as pl
 
 from .pieces.heat import head_grid, head_heat, signed_colour
-from .pieces.lines import edges, line_panel, value_range
+from .pieces.lines import edges, line_panel
 from .pieces.notes import CONTROL, band_note, control_notes, dashed_note
 from .pieces.points import exact, in_order, mapped, over_draws, points_frame, runs
-from .pieces.roots import block_frame, rooted
+from .pieces.roots import block_frame, root_range, rooted
 from .pieces.theme import GREY, INK, PALETTE, figure, nothing_to_show
 
 _PARTS = {
@@ -76,7 +76,7 @@ def identity_parts(by_layer: pl.DataFrame, *, title: str, confidence: float) -> 
         return nothing_to_show(title)
     names = in_order(points["run"])
     columns = min(3, len(names))
-    low, high = value_range(points)
+    low, high = root_range(points)
     panels = [
         line_panel(here, block_frame(here, _CHANGE, 270, _HEIGHT, low, high), title=name, **edge)
         for name, edge in zip(names, edges(len(names), columns), strict=True)

@@ -11,6 +11,8 @@ import polars as pl
 from .lines import Frame, layer_ticks, value_range
 
 _TICKS = [step * 10.0**power for power in range(-4, 3) for step in (1, 2, 5)]
+_SPAN = 0.02
+"""At least so wide are axes, from a ten-thousandth to its negative: less is nothing to look at."""
 _APART = 22  # pixels between two ticks
 _EXTENT = 46  # pixels: lines up panels above one another
 _LABEL = "format(datum.value * abs(datum.value), '.2~g')"
@@ -24,6 +26,12 @@ def rooted(points: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+def root_range(points: pl.DataFrame) -> tuple[float, float]:
+    """The least and largest place on the axis of a rooted points frame, and of 0."""
+    low, high = value_range(points, top=0.0, span=_SPAN)
+    return min(low, 0.0), high
+
+
 def block_frame(points: pl.DataFrame, name: str, width: int, height: int, *limits: float) -> Frame:
     """The frame of a rooted points frame over blocks, each as wide as a cell of a heat map.
 
@@ -32,7 +40,7 @@ def block_frame(points: pl.DataFrame, name: str, width: int, height: int, *limit
     name: of the values.
     limits: places of the least and largest value; by default those of the points.
     """
-    low, high = limits or value_range(points)
+    low, high = limits or root_range(points)
     last: int = points.select(pl.col("layer").max()).item()
     x = alt.X(
         "layer:Q",
