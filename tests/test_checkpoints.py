@@ -260,25 +260,20 @@ def test_doubts_are_printed_and_in_the_table(run):
 
 
 @pytest.mark.e2e
-def test_another_checkpoint_is_measured_and_the_others_are_left(folder):
-    """Behind the others of one model; and of another one, whose weights are not kept."""
-    shutil.copytree(folder / "models/m/step32", folder / "models/kept/step9")
-    edit_model(folder, "kept", checkpoints=[*KEPT, "step9"])
+def test_other_checkpoints_are_measured_and_the_rest_is_left(folder):
+    """Behind and between those of one model; new and changed ones of weights that are not kept."""
+    for step in ("step2", "step9"):
+        shutil.copytree(folder / "models/m/step32", folder / f"models/kept/{step}")
+    edit_model(folder, "kept", checkpoints=["step0", "step2", "step4", "step8", "step9"])
     shutil.copytree(folder / "models/m/step32", folder / "models/m/step64")
     edit_model(folder, "m", checkpoints=[*STEPS, "step64"])
-    fetched = {Job("model", "kept/step9"), Job("passing_model", "m/step64/alone")}
-    tables = {Job("checkpoints", "kept"), Job("checkpoints", "m")}
-    assert stale(folder) == fetched | tables | measured("kept", "step9") | measured("m", "step64")
-
-
-@pytest.mark.e2e
-def test_a_checkpoint_between_others_and_changed_weights_that_are_not_kept(folder):
-    shutil.copytree(folder / "models/m/step32", folder / "models/kept/step2")
-    edit_model(folder, "kept", checkpoints=["step0", "step2", "step4", "step8"])
     checkpoints.change(folder / "models/m/step2", seed=9)
-    fetched = {Job("model", "kept/step2"), Job("passing_model", "m/step2/alone")}
-    tables = {Job("checkpoints", "kept"), Job("checkpoints", "m")}
-    assert stale(folder) == fetched | tables | measured("kept", "step2") | measured("m", "step2")
+    expected = {Job("checkpoints", "kept"), Job("checkpoints", "m")}
+    for step in ("step2", "step9"):
+        expected |= {Job("model", f"kept/{step}")} | measured("kept", step)
+    for step in ("step2", "step64"):
+        expected |= {Job("passing_model", f"m/{step}/alone")} | measured("m", step)
+    assert stale(folder) == expected
 
 
 @pytest.mark.e2e

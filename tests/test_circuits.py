@@ -156,10 +156,3 @@ def test_a_layer_that_is_not_there_is_refused_by_name(folder, tmp_path):
     path = "results/metrics/llama/main/inside/heads.parquet"
     wf.one_message(wf.snakemake(copy, path), "layer", "7", "llama")
     assert not wf.half_written(copy)
-
-
-def test_an_experiment_may_not_be_called_weights(folder, tmp_path):
-    copy = wf.copy_of(folder, tmp_path / "run")
-    with edited(copy / "config/config.yaml") as config:
-        config["experiments"]["weights"] = config["experiments"].pop("inside")
-    wf.one_message(wf.snakemake(copy, "-n"), "'weights' is taken")

@@ -10,7 +10,6 @@ from workflow import (
     copy_of,
     edited,
     finished,
-    jobs_to_run,
     one_message,
     rules_to_run,
     run,
@@ -50,7 +49,9 @@ def edit(folder, path, change):
 def done(tmp_path_factory):
     """The finished run, with a claim of its own, one number and a paper of two items."""
     folder = copy_of(finished(tmp_path_factory), tmp_path_factory.mktemp("claims") / "run")
-    write_yaml(folder / "config/mine.yaml", {"claims": [CLAIM], "numbers": [NUMBER]})
+    assert not (folder / "results/claims.parquet").exists()  # they were switched off
+    claims = [CLAIM, CLAIM | {"id": "elsewhere", "tables": {"identity": "elsewhere/identity"}}]
+    write_yaml(folder / "config/mine.yaml", {"claims": claims, "numbers": [NUMBER]})
 
     def ask(config):
         config["claims"] = {"file": "config/mine.yaml"}
@@ -66,14 +67,18 @@ def done(tmp_path_factory):
 
 
 def test_claims_are_made_for_every_model_of_the_configuration(done):
-    table = pl.read_parquet(done / "results/claims.parquet")
+    every = pl.read_parquet(done / "results/claims.parquet")
+    table = every.filter(claim="identity-gone")
     assert table["verdict"].to_list() == ["holds", "holds"]
     assert sorted(table["model"]) == ["bert", "gpt2"]
+    elsewhere = every.filter(claim="elsewhere")
+    assert set(elsewhere["verdict"]) == {"not testable here"}
+    assert "elsewhere/identity" in elsewhere["reason"][0]
     assert "Identity is below 2." in (done / "results/claims.html").read_text()
     assert (done / "results/claims.csv").read_text().startswith("claim,study,statement,")
     data = json.loads((done / "results/numbers.json").read_text())
     assert data["numbers"]["texts"] == {"bert": 4, "gpt2": 4}
-    assert data["verdicts"] == {"holds": 2, "all": 2}
+    assert data["verdicts"] == {"holds": 2, "not testable here": len(elsewhere), "all": len(every)}
     quoted = filled("0<!--=texts/gpt2-->", load(done / "results"), "page")
     assert quoted == "4<!--=texts/gpt2-->"
 
@@ -95,16 +100,6 @@ def test_nothing_is_stale_and_a_changed_claim_reruns_claims_alone(done, tmp_path
     assert rules_to_run(folder, *ONE_THREAD) == {"claims": 1}
 
 
-def test_a_claim_about_an_experiment_that_is_not_run_says_so(done, tmp_path):
-    folder = copy_of(done, tmp_path)
-    elsewhere = CLAIM | {"tables": {"identity": "elsewhere/identity"}}
-    write_yaml(folder / "config/mine.yaml", {"claims": [elsewhere]})
-    run(folder, "claims", *ONE_THREAD)
-    table = pl.read_parquet(folder / "results/claims.parquet")
-    assert set(table["verdict"]) == {"not testable here"}
-    assert "elsewhere/identity" in table["reason"][0]
-
-
 def test_what_is_wrong_with_a_claim_is_said_in_one_message(done, tmp_path):
     folder = copy_of(done, tmp_path)
     broken = CLAIM | {"as_published": "SELECT label AS unit, cosin AS value FROM identity"}
@@ -115,17 +110,8 @@ def test_what_is_wrong_with_a_claim_is_said_in_one_message(done, tmp_path):
         *("config/mine.yaml, line ", "identity-gone", "as_published", "cosin", "cosine"),
         *("2 formulas of the claims file fail", "(other)", "no column 'unit'"),
     )
-    write_yaml(folder / "config/mine.yaml", {"claims": [CLAIM | {"claimd": 1}]})
-    one_message(snakemake(folder, "-n"), "config/mine.yaml", "claimd")
     edit(folder, CONFIG, lambda c: c.update(claims={"file": "config/none.yaml"}))
     one_message(snakemake(folder, "-n"), "config/none.yaml")
-
-
-def test_claims_can_be_switched_off(done, tmp_path):
-    folder = copy_of(done, tmp_path)
-    edit(folder, CONFIG, lambda c: c.update(claims={"enabled": False}))
-    (folder / "results/claims.parquet").unlink()
-    assert "claims" not in {job.rule for job in jobs_to_run(folder, *ONE_THREAD)}
 
 
 def test_the_claims_of_the_workflow_are_found_from_any_configuration(done, tmp_path):

@@ -69,12 +69,6 @@ def refused_at_once(folder: Path, *parts: str) -> None:
     assert "Job " not in text
 
 
-def test_misspelt_config_key(fresh):
-    with edited(fresh / CONFIG) as config:
-        config["models"]["gpt2"] = {"sorce": "path:models/gpt2"}
-    refused_at_once(fresh, f"{CONFIG}, line 3, models.gpt2.sorce", "'sorce'", "mean 'source'?")
-
-
 def test_model_that_does_not_exist(fresh):
     change_config(fresh, models={"gpt2": {"source": "path:nowhere"}})
     refused_at_once(fresh, "models.gpt2.source", "no folder 'nowhere'")

@@ -96,16 +96,3 @@ def test_a_change_of_the_statistics_makes_no_states_again(folder, tmp_path):
         data["statistics"]["permutations"] = 300
     jobs = wf.rules_to_run(copy, "senses")
     assert jobs["senses_tables"] == 3 and "hidden_states" not in jobs
-
-
-def test_a_third_sense_is_refused_with_one_message(folder, tmp_path):
-    copy = wf.copy_of(folder, tmp_path / "run")
-    changed = analysed.sense_prompts()
-    changed[0]["sense"] = "other"
-    wf.write_yaml(copy / "own.yaml", {"analyses": ["senses"], "prompts": changed})
-    wf.one_message(
-        wf.snakemake(copy, "senses"), "'lead'", "3 senses (other, guide, metal)", "own.yaml"
-    )
-    del changed[0]["sense"]
-    wf.write_yaml(copy / "own.yaml", {"analyses": ["senses"], "prompts": changed})
-    wf.one_message(wf.snakemake(copy, "senses"), "'lead_guide_0'", "no sense", "own.yaml")

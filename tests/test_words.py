@@ -582,7 +582,6 @@ def test_tokens_of_words_are_made_from_the_command_line(tmp_path):
     assert wf.rules_to_run(folder, *targets) == {}
     with (folder / "own.txt").open("a", encoding="utf-8") as file:
         file.write("guidance\n")
-    assert wf.jobs_to_run(folder, *targets) == {wf.Job("tokens", "neox/moved")}
     with (folder / "own text.txt").open("a", encoding="utf-8") as file:
         file.write("He said that boats sink.\n")
     stale = {wf.Job("tokens", f"neox/{name}") for name in ("moved", "mined")}
