@@ -1,3 +1,4 @@
+import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -7,6 +8,7 @@ import hub as stand_in
 import pytest
 import tiny
 import torch
+import workflow as wf
 from hub import Hub
 from huggingface_hub import constants
 from huggingface_hub.utils import close_session
@@ -52,6 +54,19 @@ class Folders(dict[str, Path]):
     def __missing__(self, name: str) -> Path:
         self[name] = self._make(name)
         return self[name]
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory) -> Path:
+    """A finished run of `workflow.small`, which tests copy and leave as it is."""
+    return wf.finished(tmp_path_factory)
+
+
+@pytest.fixture
+def folder(small, tmp_path) -> Iterator[Path]:
+    """A copy of the finished run, to be edited or broken."""
+    yield wf.copy_of(small, tmp_path / "run")
+    shutil.rmtree(tmp_path / "run", ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

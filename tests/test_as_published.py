@@ -91,26 +91,6 @@ def known_block(folder, query_bias=0.0, key=0.0):
     return attention_weights(Checkpoint(folder), 0)
 
 
-def test_known_small_weights_with_attention_that_is_even(tmp_path):
-    """Every position sees the mean of the text, (2, 2, 2, 2)."""
-    block = known_block(tmp_path)
-    # (2, 2, 2, 2) VALUE = (0, 2, 4, 6); that OUTPUT = (2, 4, 6, 0).
-    published = TEXT + np.array([2, 4, 6, 0])
-    np.testing.assert_allclose(published_resid_mid(TEXT, block), published, rtol=1e-6)
-    # VALUE (2, 2, 2, 2) + (1, 0, 0, 0) = (3, 4, 6, 0); OUTPUT that + (0, 0, 0, 1) = (0, 3, 4, 7).
-    right = TEXT + np.array([0, 3, 4, 7])
-    corrected = published_resid_mid(TEXT, block, corrected=True)
-    np.testing.assert_allclose(corrected, right, rtol=1e-6)
-
-
-def test_known_small_weights_with_attention_from_query_and_key(tmp_path):
-    """q = (2 ln 3, 0, 0, 0) and k = (x_0 / 2, 0, 0, 0): q k / √4 = ln 3 (1/2, 3/2), so 1/4, 3/4."""
-    block = known_block(tmp_path, query_bias=2 * np.log(3), key=0.5)
-    # 1/4 (1, 2, 3, 4) + 3/4 (3, 2, 1, 0) = (5/2, 2, 3/2, 1), by VALUE (0, 5/2, 4, 9/2).
-    published = TEXT + np.array([2.5, 4, 4.5, 0])
-    np.testing.assert_allclose(published_resid_mid(TEXT, block), published, rtol=1e-6)
-
-
 def test_known_small_weights_with_attention_to_one_position_alone(tmp_path):
     """Scores of 250 and 750, beyond what a float32 exponential holds: all on the second token."""
     block = known_block(tmp_path, query_bias=1000, key=0.5)

@@ -101,13 +101,6 @@ def test_without_a_baseline_similarities_stay_as_they_are(folder, tmp_path):
     assert after.select(rest).equals(before.select(rest))
 
 
-def test_too_few_texts_are_one_message(folder, tmp_path):
-    copy = wf.copy_of(folder, tmp_path / "copy")
-    wf.write_yaml(copy / TEXTS, {"prompts": [{"label": "a", "prompt": "The bank."}]})
-    done = wf.snakemake(copy, "results/metrics/m/step0/baseline/baseline.parquet")
-    wf.one_message(done, TEXTS, "pairs of different tokens", "at least 1000", "add texts")
-
-
 def test_texts_longer_than_the_model_takes_are_left_out(folder, tmp_path):
     copy = wf.copy_of(folder, tmp_path / "copy")
     before = read(folder, "step0", "baseline/baseline")

@@ -9,7 +9,6 @@ from workflow import (
     ONE_THREAD,
     copy_of,
     edited,
-    finished,
     one_message,
     rules_to_run,
     run,
@@ -46,9 +45,9 @@ def edit(folder, path, change):
 
 
 @pytest.fixture(scope="module")
-def done(tmp_path_factory):
+def done(small, tmp_path_factory):
     """The finished run, with a claim of its own, one number and a paper of two items."""
-    folder = copy_of(finished(tmp_path_factory), tmp_path_factory.mktemp("claims") / "run")
+    folder = copy_of(small, tmp_path_factory.mktemp("claims") / "run")
     assert not (folder / "results/claims.parquet").exists()  # they were switched off
     claims = [CLAIM, CLAIM | {"id": "elsewhere", "tables": {"identity": "elsewhere/identity"}}]
     write_yaml(folder / "config/mine.yaml", {"claims": claims, "numbers": [NUMBER]})

@@ -434,15 +434,12 @@ def test_titles_with_known_placeholders_are_good(title):
     assert load(changed(CONFIG, "figures.senses", title)).figures["senses"] == title
 
 
-@pytest.mark.parametrize("title", ["a</script>", "{model} <!--", "<SCRIPT src=x>"])
-def test_titles_that_would_run_in_the_report_are_refused(title):
-    with refused("c.yaml", "figures.senses", repr(title), "of the report"):
-        load(changed(CONFIG, "figures.senses", title))
-
-
 @pytest.mark.parametrize(
     ("key", "value"),
     [
+        ("figures.senses", "a</script>"),
+        ("figures.senses", "{model} <!--"),
+        ("figures.senses", "<SCRIPT src=x>"),
         ("models.m.source", "path:a</b"),
         ("baseline", {"file": "a</script><script>x</script>.yaml"}),
         ("claims", {"file": "<!--.yaml"}),

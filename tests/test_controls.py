@@ -421,9 +421,7 @@ def test_what_cannot_be_replaced_is_refused(here, data, words, parts):
 
 
 @pytest.mark.e2e
-def test_controls_are_added_to_a_finished_run_and_nothing_is_made_again(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("controls") / "run"
-    shutil.copytree(wf.finished(tmp_path_factory), folder, symlinks=True)
+def test_controls_are_added_to_a_finished_run_and_nothing_is_made_again(folder):
     with wf.edited(folder / "config/config.yaml") as config:
         config["models"]["blank"] = {"source": "random:gpt2", "checkpoints": ["draw0", "draw1"]}
         mixed = {"file": "config/experiments/senses.yaml", "models": ["gpt2"], "shuffle": 0}

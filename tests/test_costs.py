@@ -62,17 +62,9 @@ def test_a_process_knows_what_it_took():
     assert 0.2 <= cost.seconds < 5 and cost.cpu_seconds > 0.1 and 5 < cost.max_rss_mb < 50_000
 
 
-def row(rule, n, seconds, mean, longest, cpu, memory, share) -> dict:
-    return {
-        "rule": rule,
-        "jobs": n,
-        "seconds": seconds,
-        "mean_seconds": mean,
-        "max_seconds": longest,
-        "cpu_seconds": cpu,
-        "max_rss_mb": memory,
-        "share": share,
-    }
+def row(*values) -> dict:
+    names = ("rule", "jobs", "seconds", "mean_seconds", "max_seconds", "cpu_seconds")
+    return dict(zip((*names, "max_rss_mb", "share"), values, strict=True))
 
 
 def test_without_logs_the_table_is_empty_and_says_what_it_would_hold(tmp_path):
@@ -90,11 +82,6 @@ def test_every_rule_has_a_log_under_its_own_name():
 
 
 # A run
-
-
-@pytest.fixture(scope="module")
-def small(tmp_path_factory) -> Path:
-    return wf.finished(tmp_path_factory)
 
 
 @pytest.mark.e2e
@@ -117,8 +104,7 @@ def test_the_table_of_a_run_is_the_sum_of_what_the_logs_say(small):
 
 
 @pytest.mark.e2e
-def test_costs_are_due_with_anything_else_and_never_alone(small, tmp_path):
-    folder = wf.copy_of(small, tmp_path / "run")
+def test_costs_are_due_with_anything_else_and_never_alone(small, folder):
     shutil.rmtree(folder / "results/logs/summary_figure")
     assert wf.rules_to_run(folder) == {}
     (folder / "results/figures/bert/main/plain/summary.svg").unlink()
@@ -133,8 +119,7 @@ COSTS = "results/costs.parquet"
 
 
 @pytest.mark.e2e
-def test_the_report_shows_the_table(small, tmp_path):
-    folder = wf.copy_of(small, tmp_path / "run")
+def test_the_report_shows_the_table(folder):
     wf.run(folder, "--report", "results/report.html")
     report = html.unescape((folder / "results/report.html").read_text())
     assert "results/costs.csv" in report and "What each rule took" in report

@@ -227,6 +227,7 @@ def test_mean_curves_by_sense_are_the_curves_of_identity():
     assert (whole["n"], whole["n_texts"]) == (16, 2) and whole["ci_low"] < whole["ci_high"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("texts", [6, 10])
 def test_intervals_hold_the_truth_where_independent_pairs_would_not(texts):
     """95 % ± 3 of 500 words; every text has a quality of its own, which its pairs share.

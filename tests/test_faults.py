@@ -20,18 +20,6 @@ CONFIG = Path("config/config.yaml")
 SENSES = Path("config/experiments/senses.yaml")
 
 
-@pytest.fixture(scope="module")
-def small(tmp_path_factory) -> Path:
-    return wf.finished(tmp_path_factory)
-
-
-@pytest.fixture
-def folder(small, tmp_path) -> Iterator[Path]:
-    """A copy of the finished run, to be broken."""
-    yield wf.copy_of(small, tmp_path / "run")
-    shutil.rmtree(tmp_path / "run", ignore_errors=True)
-
-
 @pytest.fixture
 def fresh(small, tmp_path) -> Iterator[Path]:
     """The same configuration on one model, with nothing made yet."""
@@ -99,16 +87,6 @@ def test_results_across_checkpoints_are_not_those_of_a_checkpoint_named_all(fres
     assert across["alignment_table"] == across["alignment_figure"] == 1
 
 
-@pytest.mark.slow
-def test_weights_of_a_made_model_cut_short(folder):
-    cut_short(folder / "resources/models/gpt2/main/model.safetensors")
-    args = ("results/hidden_states/gpt2/main/senses.parquet", "--forcerun", "hidden_states")
-    text = refused(
-        folder, "resources/models/gpt2/main/model.safetensors", "cut short", "delete", args=args
-    )
-    assert "hidden_states (model gpt2, checkpoint main, experiment senses)" in text
-
-
 STATES = "results/hidden_states/gpt2/main/senses.parquet"
 CONTEXT = "results/metrics/gpt2/main/senses/context.csv"
 
@@ -120,13 +98,6 @@ def test_states_cut_short(folder):
     refused(folder, STATES, "cut short", f"Hint: delete it (rm '{STATES}')", args=args)
     (folder / STATES).unlink()  # as the hint says
     wf.run(folder, CONTEXT, *wf.ONE_THREAD)
-
-
-@pytest.mark.slow
-def test_states_of_another_model(folder):
-    states = "results/hidden_states/{}/main/senses.parquet"
-    shutil.copyfile(folder / states.format("bert"), folder / states.format("gpt2"))
-    refused(folder, states.format("gpt2"), "of the model 'bert', not of 'gpt2'", "rm '")
 
 
 def test_states_that_are_not_finite(fresh):

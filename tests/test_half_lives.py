@@ -249,12 +249,6 @@ def test_intervals_of_medians_hold_the_true_one_as_often_as_they_say():
     assert 0.92 <= held / runs <= 0.98
 
 
-def test_the_share_lost_never_falls_and_ends_at_what_is_reached():
-    groups = half_life_groups(measured(random_tokens(np.random.default_rng(5))), STATISTICS)
-    for group in groups:
-        assert (np.diff(group.lost) >= 0).all() and (np.diff(group.draws, axis=1) >= 0).all()
-
-
 def test_tables_are_the_same_whatever_the_order_of_the_rows():
     tokens = random_tokens(np.random.default_rng(9))
     identity, parts = tables(tokens)

@@ -312,8 +312,7 @@ def _folder(tmp_path, monkeypatch) -> Path:
 
 
 @pytest.mark.e2e
-def test_the_examples_run_from_a_folder_of_ones_own(tmp_path_factory, tmp_path):
-    folder = wf.copy_of(wf.finished(tmp_path_factory), tmp_path / "run")
+def test_the_examples_run_from_a_folder_of_ones_own(folder, tmp_path):
     own = tmp_path / "mine"
     shutil.copytree(EXAMPLES, own)
     with wf.edited(folder / "config/config.yaml") as config:

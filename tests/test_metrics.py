@@ -150,37 +150,6 @@ def test_context_is_the_cosine_of_every_pair_with_the_same_tokens():
     assert len(rows) == expected == 6 * len(PLACES)
 
 
-@pytest.mark.parametrize("seed", range(6))
-def test_summary_follows_its_definitions(seed):
-    layers, begin = random_layers(seed)
-    labels = tokens_table()["label"].to_pylist()
-    rows = by_key(tables(layers, begin, threshold=0.5)[2], "label")
-    assert sorted(key for (key,) in rows) == sorted(labels)
-    stream = {at.layer: at.hidden for at in layers if at.site == "resid"}
-    normed = next(at.hidden for at in layers if at.site == "final_norm")
-    for i, (word, ids, sense) in enumerate(TARGETS):
-        others = [j for j in range(len(TARGETS)) if j != i and TARGETS[j][1] == ids]
-        rivals = [j for j in others if sense and TARGETS[j][2] and TARGETS[j][2] != sense]
-        half_life = dominance = None
-        for layer in range(DEPTH + 1):
-            own = slow_cosine(stream[layer][i], begin[i])
-            if half_life is None and own < 0.5:
-                half_life = layer
-            pairs = [slow_cosine(stream[layer][i], stream[layer][j]) for j in rivals or others]
-            if dominance is None and pairs and sum(pairs) / len(pairs) < own:
-                dominance = layer
-        row = rows[(labels[i],)]
-        assert row["half_life_layer"] == half_life
-        assert row["context_dominance_layer"] == dominance
-        final = slow_cosine(stream[DEPTH][i], begin[i])
-        assert row["final_similarity"] == pytest.approx(final, abs=1e-6)
-        assert row["final_norm_similarity"] == pytest.approx(
-            slow_cosine(normed[i], begin[i]), abs=1e-6
-        )
-        assert (row["word"], row["sense"], row["depth"]) == (word, sense, DEPTH)
-        assert row["half_life_threshold"] == 0.5
-
-
 def curve(*values):
     """An identity table and a context table of one label with given cosines on resid."""
     n = len(values)
@@ -215,6 +184,7 @@ def test_half_life_and_dominance_are_first_layers_or_null(values, half_life, dom
     assert row["context_dominance_layer"] == dominance
     assert row["final_similarity"] == pytest.approx(values[-1][0])
     assert row["final_norm_similarity"] is None
+    assert (row["word"], row["depth"], row["half_life_threshold"]) == ("w", 2, 0.1)
 
 
 def test_half_life_is_strictly_below_the_threshold():
@@ -248,21 +218,6 @@ def test_dominance_is_measured_against_other_senses_where_there_are_any():
 
 
 # --- what is known without computing ----------------------------------------------------------
-
-
-def test_scale_does_not_matter():
-    layers, begin = random_layers()
-    scaled = moved(layers, lambda at: at.hidden * np.float32(2.0 ** (at.layer - 5)))
-    for before, after in zip(tables(layers, begin), tables(scaled, begin * 1024), strict=True):
-        assert before.equals(after)
-
-
-def test_a_rotation_of_the_basis_does_not_matter():
-    layers, begin = random_layers()
-    turn = np.linalg.qr(np.random.default_rng(1).normal(size=(6, 6)))[0]
-    turned = tables(moved(layers, lambda at: at.hidden @ turn), begin @ turn)
-    for before, after in zip(tables(layers, begin)[:2], turned[:2], strict=True):
-        np.testing.assert_allclose(before["cosine"], after["cosine"], atol=1e-6)
 
 
 @pytest.mark.parametrize("scale", [1e-15, 1.0, 1e15])
@@ -468,21 +423,13 @@ def test_a_table_is_read_as_it_was_written(tmp_path):
     assert pq.read_schema(tmp_path / "t.parquet").field("cosine").metadata[b"unit"]
 
 
-def test_tables_and_twins_are_the_same_bytes_each_time(tmp_path):
-    for i in range(2):
-        table = tables(*random_layers())[0]
-        write_table(table, tmp_path / f"{i}.parquet", tmp_path / f"{i}.csv")
-    for suffix in ("parquet", "csv"):
-        assert (tmp_path / f"0.{suffix}").read_bytes() == (tmp_path / f"1.{suffix}").read_bytes()
-
-
 @pytest.mark.parametrize("begin", [*"=+-@＝＋－＠\t\r\n"])
 def test_no_text_in_a_csv_is_a_formula(tmp_path, begin):
     danger = f"{begin}HYPERLINK(1)"
     table = pa.table(
         {
             "text": [danger, f"safe {begin}", "", None],
-            "tokens": [[danger], [], ["a", '"'], None],
+            "tokens": [[danger], [], ["東", '"'], None],
             "cosine": [-0.5, 1.0, -1e-9, None],
         }
     )
@@ -494,16 +441,7 @@ def test_no_text_in_a_csv_is_a_formula(tmp_path, begin):
     assert [row["cosine"] for row in rows[:2]] == ["-0.5", "1.0"]
     assert float(rows[2]["cosine"]) == -1e-9 and rows[3]["cosine"] == ""
     lists = [json.loads(row["tokens"]) for row in rows[:3]]
-    assert lists == [[danger], [], ["a", '"']]
-
-
-def test_lists_are_json_in_a_csv(tmp_path):
-    table = pa.table({"tokens": [["Ġlead", 'a"b', "東"], []], "token_ids": [[1, 2], []]})
-    write_table(table, tmp_path / "t.parquet", tmp_path / "t.csv")
-    twin = pl.read_csv(tmp_path / "t.csv")
-    assert [json.loads(v) for v in twin["tokens"]] == table["tokens"].to_pylist()
-    assert [json.loads(v) for v in twin["token_ids"]] == table["token_ids"].to_pylist()
-    assert "東" in (tmp_path / "t.csv").read_text(encoding="utf-8")
+    assert lists == [[danger], [], ["東", '"']] and "東" in rows[2]["tokens"]
 
 
 def test_a_failed_write_leaves_nothing(tmp_path, monkeypatch):

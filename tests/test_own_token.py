@@ -85,19 +85,6 @@ def test_each_number_is_that_of_a_plain_lens(case, name):
                 assert closest[column].null_count() == len(closest)
 
 
-@pytest.mark.parametrize("name", ["gpt2", "llama", "gemma2"])
-def test_the_last_layer_is_the_model_itself(case, name):
-    made = case(name)
-    last = frame(table(made)).filter(layer=len(made.parts.blocks), space="unembedding")
-    assert last["kl"].to_list() == [0] * len(last)
-    for text in made.texts:
-        logits = made.language_model(torch.tensor([text.token_ids])).logits[0].detach()
-        following = text.token_ids[1:]
-        wanted = logs(made, logits)[range(len(following)), following]
-        found = last.filter(label=text.label)["next_logprob"].to_list()
-        assert found[:-1] == approx(wanted, abs=1e-4) and found[-1] is None
-
-
 @pytest.mark.parametrize("name", ["llama", "bert"])
 def test_blocks_change_nothing(case, monkeypatch, name):
     made = case(name)

@@ -17,7 +17,7 @@ from tokentrails.metrics.rank_classes import (
     ranks_gap,
     ranks_summary,
 )
-from tokentrails.statistics.bootstrap import Bootstrap, cluster_means, cluster_medians, means
+from tokentrails.statistics.bootstrap import cluster_means, cluster_medians, means
 
 BOOTSTRAP = statistics().bootstrap
 KEY = ["as_published", "positional", "site", "measure"]
@@ -130,26 +130,6 @@ def test_members_that_are_their_own_units_are_drawn_like_words():
     of_clusters = BOOTSTRAP.resample(cluster_means(values, np.arange(30)), 30, (3,))
     assert of_clusters == pytest.approx(expected, abs=1e-12)
     assert np.array_equal(BOOTSTRAP.resample(means(values), 30, (3,)), expected)
-
-
-def test_intervals_cover_the_truth_where_tokens_of_a_text_are_alike():
-    """The true mean and median are 0. Drawing tokens instead of texts would cover it far less."""
-    rng = np.random.default_rng(3)
-    bootstrap = Bootstrap(draws=150, confidence=0.9, seed=0)
-    unit = np.repeat(np.arange(40), 6)
-    covered = []
-    for run in range(120):
-        values = rng.standard_normal(40)[unit] + 0.5 * rng.standard_normal(240)
-        row = []
-        for statistic in (cluster_means, cluster_medians):
-            for owner, n in ((unit, 40), (np.arange(240), 240)):
-                draws = bootstrap.resample(statistic(values[None], owner), n, (run,))
-                low, high = bootstrap.interval(draws[:, 0])
-                row.append(low <= 0 <= high)
-        covered.append(row)
-    mean, mean_of_tokens, median, median_of_tokens = np.mean(covered, axis=0)
-    assert 0.82 <= mean <= 0.97 and 0.82 <= median <= 0.97
-    assert mean_of_tokens < 0.7 and median_of_tokens < 0.75
 
 
 # The tables
@@ -293,58 +273,6 @@ def assert_largest(row, of_layers):
         if not np.isnan(list(sizes.values())).any():
             hits.append(max(sizes, key=sizes.get) == layer)
     assert row["support"] == close(np.mean(hits))
-
-
-def test_a_planted_gap_and_jump_are_found_with_their_layers():
-    rng = np.random.default_rng(5)
-    tokens = [
-        {"label": f"t{text:02}", "position": i, "word_class": name}
-        for text in range(30)
-        for i, name in enumerate(["function", "content"] * 4)
-    ]
-    cosine = {"function": [0.8, 0.7, 0.6, 0.2, 0.1], "content": [0.8, 0.65, 0.1, 0.05, 0.0]}
-    rank = {"function": [0, 1, 3, 4, 5], "content": [0, 2, 5, 900, 2000]}
-    values = {
-        ("resid_mid", layer): [
-            (
-                cosine[token["word_class"]][layer] + rng.normal(0, 0.03),
-                int(rank[token["word_class"]][layer] * rng.uniform(0.8, 1.2)),
-            )
-            for token in tokens
-        ]
-        for layer in range(5)
-    }
-    curves = class_curves(ranks_table(tokens, values), BOOTSTRAP)
-    rows = summary_of(curves).drop("positional", "site")
-    found = {
-        (row["measure"], row["quantity"], row["word_class"]): row
-        for row in rows.iter_rows(named=True)
-    }
-    expected = {
-        ("cosine", "largest_gap", None): (2, 0.5),
-        ("cosine", "largest_jump", "function"): (3, -0.4),
-        ("cosine", "largest_jump", "content"): (2, -0.55),
-        ("log_rank", "largest_gap", None): (4, np.log10(6 / 2001)),
-        ("log_rank", "largest_jump", "content"): (3, np.log10(901 / 6)),
-    }
-    for key, (layer, value) in expected.items():
-        row = found[key]
-        assert row["layer"] == layer
-        assert row["value"] == pytest.approx(value, abs=0.1)
-        assert row["ci_low"] <= row["value"] <= row["ci_high"]
-        assert row["support"] > 0.95
-
-
-def test_the_first_position_takes_no_part():
-    rng = np.random.default_rng(12)
-    tokens = random_tokens(rng)
-    values = random_values(rng, tokens, PLACES)
-    without = by_class(class_curves(ranks_table(tokens, values), BOOTSTRAP))
-    for pairs in values.values():
-        for index, token in enumerate(tokens):
-            if token["position"] == 0:
-                pairs[index] = 1.0, 40_000
-    assert without.equals(by_class(class_curves(ranks_table(tokens, values), BOOTSTRAP)))
 
 
 def test_what_is_0_at_every_layer_has_no_largest_layer():

@@ -133,24 +133,6 @@ def test_a_state_without_a_direction_has_neither_rank_nor_neighbours():
     assert found.nearest_cosine[3].isnan().all() and not found.nearest_cosine[4].isnan().any()
 
 
-def test_no_row_is_closer_than_the_own_one_to_itself():
-    _, rows, _ = with_ties()
-    own = torch.arange(ROWS)
-    found = closest(rows * 5, rows, own, k=1)
-    assert (found.rank == 0).all()
-    np.testing.assert_allclose(found.nearest_cosine[:, 0], 1, atol=1e-13)
-
-
-def test_lengths_and_the_order_of_the_vocabulary_do_not_matter(blocks):
-    states, rows, own = with_ties()
-    found = closest(states, rows, own)
-    lengths = torch.logspace(-3, 3, STATES)[:, None]
-    assert torch.equal(closest(states * lengths, rows, own).rank, found.rank)
-    order = torch.randperm(ROWS)
-    moved = closest(states, rows[order], order.argsort()[own])
-    assert torch.equal(moved.rank, found.rank)
-
-
 def test_what_float32_cannot_tell_apart_is_decided_in_float64():
     """Rows around the own one, closer or further by a millionth of float32's last digit."""
     state = torch.zeros(1, 4)

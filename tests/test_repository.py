@@ -1,7 +1,6 @@
 """What the repository says about itself, and what must not be in it."""
 
 import re
-from collections import defaultdict
 
 import yaml
 from repository import ROOT, repository_texts
@@ -38,33 +37,6 @@ def test_version_is_the_same_everywhere():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     entries = re.findall(r"^## \[(.+?)\]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
     assert citation["version"] == entries[0] == tokentrails.__version__
-
-
-def test_polysemy_is_balanced():
-    """Position and length must not tell the two senses of a word apart."""
-    experiment = yaml.safe_load((ROOT / "config/experiments/polysemy.yaml").read_text())
-    shapes: dict[str, dict[str, list[tuple[int, int]]]] = defaultdict(lambda: defaultdict(list))
-    contexts = set()
-    for entry in experiment["prompts"]:
-        label, surface, sense, prompt = (entry[k] for k in ("label", "word", "sense", "prompt"))
-        assert re.fullmatch(r"[A-Za-z0-9_.-]+", label)
-        assert surface == f" {surface.strip()}"
-        word = surface.strip()
-        words = [token.strip(".,") for token in prompt.split()]
-        assert prompt.lower().count(word) == 1 and words.count(word) == 1, label
-        position = words.index(word) + 1
-        assert 3 <= position <= 8 and 7 <= len(words) <= 13, label
-        assert position < len(words), label
-        shapes[word][sense].append((position, len(words)))
-        contexts.add(tuple(words[: position - 1]))
-
-    assert len({entry["label"] for entry in experiment["prompts"]}) == len(experiment["prompts"])
-    assert len(contexts) == len(experiment["prompts"])
-    assert len(shapes) == 4
-    for word, senses in shapes.items():
-        first, second = senses.values()
-        assert len(first) == 4, word
-        assert sorted(first) == sorted(second), word
 
 
 def test_the_report_has_no_table_of_single_words_tokens_or_pairs():

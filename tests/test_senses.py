@@ -118,13 +118,6 @@ def test_senses_that_part_from_a_layer_on_are_found_there(study):
     assert (found["best_layer"] <= found["best_high"]).all()
 
 
-def test_senses_that_never_part_are_not_found():
-    words, by_layer, _ = tables(states(TOKENS, since=99))
-    assert (by_layer["p_holm"].drop_nulls() > 0.05).all()
-    assert cosines(by_layer)["auc"].is_between(0.45, 0.55).all()
-    assert 0.4 < cosines(words)["p"].mean() < 0.6
-
-
 def test_words_without_texts_that_differ_are_at_chance():
     """As at layer 0 of a rotary model: all states of a word are equal."""
     layers = states(TOKENS)
@@ -193,30 +186,6 @@ def test_the_other_forms_are_the_cosines_of_moved_states(study, form):
         got, wanted = got.filter(measure=form), cosines(wanted)
         for name in ("within", "gap", "gap_low", "auc_high", "p"):
             assert got[name].to_numpy() == pytest.approx(wanted[name].to_numpy(), abs=2e-3), name
-
-
-def test_rotation_and_length_do_not_matter(study):
-    layers, (words, by_layer, _) = study
-    rng = np.random.default_rng(3)
-
-    def turned(at):
-        rotation, _ = np.linalg.qr(rng.normal(size=(WIDTH, WIDTH)))
-        return (at.hidden @ rotation) * rng.uniform(0.5, 2, size=(len(at.hidden), 1))
-
-    same_words, same, _ = tables(moved(layers, turned))
-    for got, wanted in ((same_words, words), (same, by_layer)):
-        for name in ("within", "between", "gap", "gap_low", "auc", "auc_high", "p"):
-            a, b = (cosines(frame)[name].to_numpy() for frame in (got, wanted))
-            assert a == pytest.approx(b, abs=1e-3), name
-
-
-def test_the_order_of_the_texts_does_not_matter_to_the_means(study):
-    layers, (words, _, _) = study
-    order = np.random.default_rng(4).permutation(len(TOKENS))
-    shuffled = moved(layers, lambda at: at.hidden[order])
-    again, _, _ = tables(shuffled, TOKENS.take(pa.array(order)), baseline_of(layers))
-    for name in ("within", "between", "gap", "auc"):
-        assert again[name].to_numpy() == pytest.approx(words[name].to_numpy(), abs=1e-6)
 
 
 def test_intervals_over_words_are_those_of_a_plain_loop(study):
@@ -425,28 +394,25 @@ def test_figures_of_nothing_say_so(study):
 # The files
 
 
-def test_the_file_of_senses_is_balanced():
+@pytest.mark.parametrize(("name", "words", "texts"), [("senses", 24, 10), ("polysemy", 4, 4)])
+def test_files_of_senses_are_balanced(name, words, texts):
     """Position and length must not tell the two senses of a word apart."""
-    prompts = yaml.safe_load((ROOT / "config/experiments/senses.yaml").read_text())["prompts"]
+    path = ROOT / f"config/experiments/{name}.yaml"
+    prompts = yaml.safe_load(path.read_text())["prompts"]
     at = defaultdict(lambda: defaultdict(list))
-    lengths = defaultdict(lambda: defaultdict(list))
     for entry in prompts:
         word, sense, text = entry["word"].strip(), entry["sense"], entry["prompt"]
         assert entry["word"] == f" {word}" and entry["label"].startswith(f"{word}_{sense}_")
-        words = [part.strip(".,;") for part in text.split(" ")]
-        assert words.count(word) == 1 and text.lower().count(word) == 1, entry["label"]
-        at[word][sense].append(words.index(word))
-        lengths[word][sense].append(len(words))
-    assert len(at) >= 24
+        own = [part.strip(".,;") for part in text.split(" ")]
+        assert own.count(word) == 1 and text.lower().count(word) == 1, entry["label"]
+        at[word][sense].append((own.index(word), len(own)))
+    assert len(at) >= words
     for word, senses_of in at.items():
-        one, other = map(sorted, senses_of.values())
-        assert one == other and one[0] > 0 and len(one) == 10, word
-        mean, other_mean = map(np.mean, lengths[word].values())
+        one, other = (sorted(place for place, _ in each) for each in senses_of.values())
+        assert one == other and one[0] > 0 and len(one) == texts, word
+        mean, other_mean = (np.mean([n for _, n in each]) for each in senses_of.values())
         assert abs(mean - other_mean) <= 0.5, word
     assert len({entry["prompt"] for entry in prompts}) == len(prompts)
-    assert load_experiment_file(str(ROOT / "config/experiments/senses.yaml")).analyses == (
-        "senses",
-    )
 
 
 def prompts_of(*entries):

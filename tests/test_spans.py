@@ -1,6 +1,5 @@
 """Targets are found in every tokenizer's tokens, from character offsets."""
 
-import json
 import re
 import time
 from pathlib import Path
@@ -354,12 +353,6 @@ def test_cutting_and_padding_left_in_the_file_are_ignored(saved, files, tmp_path
     assert run(TokenizerFiles.load(tmp_path), prompt)[0].equals(run(files(name), prompt)[0])
 
 
-@pytest.mark.parametrize("name", CONFIGS)
-def test_a_prepared_tokenizer_neither_cuts_nor_pads(prepared, name):
-    kept = json.loads((prepared[name] / "tokenizer.json").read_text())
-    assert kept["truncation"] is None and kept["padding"] is None
-
-
 def test_a_broken_tokenizer_file_is_named(tmp_path):
     (tmp_path / "tokenizer.json").write_text("{")
     with pytest.raises(TokentrailsError, match=r"tokenizer\.json.*cannot be read"):
@@ -453,16 +446,6 @@ def test_surface(token, text):
     assert surface(token) == text
 
 
-def test_every_byte_has_its_own_entry():
-    entries = pre_tokenizers.ByteLevel.alphabet()
-    cut = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    assert len(entries) == 256
-    for first in range(0xC2, 0xE0):
-        for second in range(0x80, 0xC0):
-            text = bytes([first, second]).decode()
-            assert surface(cut.pre_tokenize_str(text)[0][0]) == text
-
-
 @pytest.mark.parametrize(
     ("text", "word", "places"),
     [
@@ -489,6 +472,7 @@ def test_every_byte_has_its_own_entry():
         ("我们的leader很好", "lead", []),
         ("a cafe\u0301 is", " café", [(2, 7)]),  # written in two ways
         ("a café is", "cafe\u0301", [(2, 6)]),
+        ("a cafe\u0301 and a cafe", "cafe", [(14, 18)]),
         ("👩\u200d💻 👩", "👩", [(4, 5)]),
         ("C++ and C and C+", "C++", [(0, 3)]),
         ("a.b axb", "a.b", [(0, 3)]),
@@ -517,20 +501,11 @@ def test_a_token_across_a_border_is_not_aligned(offsets):
         span_of("will lead the", offsets, 5, 9)
 
 
-def test_characters_that_no_token_covers_are_not_aligned():
-    with pytest.raises(NotAligned, match="no token"):
-        span_of("will lead the", [(0, 4), (10, 13)], 5, 9)
-
-
-@pytest.mark.parametrize("offsets", [[(5, 6), (7, 9)], [(6, 9)], [(5, 8)]])
+@pytest.mark.parametrize("offsets", [[(5, 6), (7, 9)], [(6, 9)], [(5, 8)], [(0, 4), (10, 13)]])
 def test_a_letter_that_no_token_covers_is_not_aligned(offsets):
-    with pytest.raises(NotAligned, match=r"no token covers its '[eld]'"):
+    with pytest.raises(NotAligned, match=r"no token covers it(s '[eld]')?$"):
         span_of("will lead the", offsets, 5, 9)
     assert span_of("will le\u0301d x", [(5, 7), (8, 9)], 5, 9) == Span(0, 1)
-
-
-def test_a_word_does_not_end_before_a_combining_accent():
-    assert find_words("a cafe\u0301 and a cafe", "cafe") == [(14, 18)]
 
 
 @pytest.mark.parametrize(

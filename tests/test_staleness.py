@@ -5,7 +5,7 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -15,18 +15,6 @@ from slow_loop import largest_difference, read_curves, slow_loop
 from workflow import Job, edited, jobs_to_run, read_yaml, rules_to_run, write_yaml
 
 pytestmark = pytest.mark.e2e
-
-
-@pytest.fixture(scope="module")
-def small(tmp_path_factory) -> Path:
-    return wf.finished(tmp_path_factory)
-
-
-@pytest.fixture
-def folder(small, tmp_path) -> Iterator[Path]:
-    """A copy of the finished run, to be edited."""
-    yield wf.copy_of(small, tmp_path / "run")
-    shutil.rmtree(tmp_path / "run")
 
 
 # What depends on what

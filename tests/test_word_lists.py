@@ -11,7 +11,6 @@ from torch.nn import functional
 
 from tokentrails.errors import TokentrailsError
 from tokentrails.network.factored import Factored
-from tokentrails.network.norms import gain
 from tokentrails.vocabulary import cosines
 from tokentrails.vocabulary import nearest as module
 from tokentrails.vocabulary.cosines import GROUP
@@ -266,36 +265,3 @@ def test_a_vector_that_is_not_finite_is_refused():
     vectors[1, 2] = torch.nan
     with pytest.raises(TokentrailsError, match="a vector has values that are not finite"):
         nearest(vectors, space_of(), K)
-
-
-@pytest.mark.parametrize("name", tiny.CONFIGS)
-@torch.no_grad()
-def test_lists_of_patterns_and_messages(parts_of, spaces_of, name):
-    """Patterns and messages of the plain formulas, compared with plain rows."""
-    parts, spaces = parts_of(name), spaces_of(name)
-    torch.manual_seed(1)
-    for layer, block in enumerate(parts.blocks[:2]):
-        heads = block.heads
-        x_hat = block.attention_norm(torch.randn(6, 32))
-        for vectors, formula, space in (
-            (heads.patterns(x_hat, "query")[0], query_patterns, spaces.attention_input(layer)),
-            (heads.patterns(x_hat, "key")[0], key_patterns, spaces.attention_input(layer)),
-            (heads.messages(x_hat), messages, spaces.embedding),
-        ):
-            torch.testing.assert_close(vectors.product(), formula(heads, x_hat))
-            assert_as_sorted(nearest(vectors, space, K), vectors.product().flatten(0, 1), space)
-
-
-def query_patterns(heads, x_hat):
-    at_home = heads._rotated(heads.queries(x_hat), 0) * gain(heads.key_norm, heads.W_K[0, :1])
-    return heads.scale * at_home @ heads.W_K[list(heads.kv_of)].mT
-
-
-def key_patterns(heads, x_hat):
-    at_home = heads._rotated(heads.keys(x_hat), 0) * gain(heads.query_norm, heads.W_K[0, :1])
-    return heads.scale * at_home[list(heads.kv_of)] @ heads.W_Q.mT
-
-
-def messages(heads, x_hat):
-    W_V, b_V = heads.W_V[list(heads.kv_of)], heads.b_V[list(heads.kv_of), None]
-    return (x_hat @ W_V + b_V) @ heads.W_O
