@@ -39,16 +39,16 @@ from tokentrails.statistics.similarity import ROWS_AT_ONCE, pair_cosines, unit
 BOOTSTRAP = measures.statistics(300, confidence=0.95, seed=0).bootstrap
 
 
-def texts_of(n_texts=30, length=12, vocabulary=40, seed=0, special=True):
-    """The tokens table of whole texts: [CLS], tokens at random, [SEP], a row for each token.
+def texts_of(n_texts=30, length=12, vocabulary=40, seed=0):
+    """The tokens table of whole texts of tokens at random, a row for each.
 
-    Without `special`, [CLS] and [SEP] are left out, so that the first token is a word.
+    Every other one stands between [CLS] and [SEP]; of the rest the first token is a word.
     """
     rng = np.random.default_rng(seed)
     rows = []
     for text in range(n_texts):
         ids = (2 + rng.integers(vocabulary, size=length + text % 3)).tolist()
-        ids = [1, *ids, 0] if special else ids
+        ids = ids if text % 2 else [1, *ids, 0]
         for position, token in enumerate(ids):
             word = f"w{token}" if token > 1 else ""
             row = {"label": f"t{(7 * text) % n_texts}", "word": word, "token_ids": ids}
@@ -103,7 +103,7 @@ def test_the_mean_is_that_of_a_double_loop_over_the_pairs(made):
         assert rows[kind]["cosine"] == pytest.approx(np.mean(expected), abs=1e-6)
         assert rows[kind]["n_pairs"] == len(expected)
         assert rows[kind]["ci_low"] < rows[kind]["cosine"] < rows[kind]["ci_high"]
-        assert rows[kind]["n_texts"] == 12 and rows[kind]["n_tokens"] == 12 * 13
+        assert rows[kind]["n_texts"] == 12 and rows[kind]["n_tokens"] == 6 * 13 + 6 * 12
     share = dimensions.filter(pl.col("site") == "resid")["share"].to_numpy()
     np.testing.assert_allclose(share, parts / parts.sum(), atol=1e-6)
     assert share.sum() == pytest.approx(1, abs=1e-6)

@@ -212,6 +212,7 @@ def test_the_prepared_folder_reads_alike_in_transformers(prepared):
     for folder in prepared.values():
         made = PreTrainedTokenizerFast.from_pretrained(folder)
         raw = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        assert raw.truncation is raw.padding is None  # though the file that it comes from has both
         assert [made(text).input_ids for text in PROBES] == [raw.encode(t).ids for t in PROBES]
         assert made.get_vocab() == raw.get_vocab()
 
