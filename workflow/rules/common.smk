@@ -11,7 +11,17 @@ from snakemake.exceptions import WorkflowError
 # The library lies beside the rules, or is installed; the scripts find it through scripts/_job.py.
 sys.path.insert(0, os.path.dirname(str(workflow.current_basedir)))
 
-from tokentrails.catalogue import BASELINE, COMPARED, MODEL_FOLDER, STATES, TEXTS, TOKENS, Scope
+from tokentrails.catalogue import (
+    BASELINE,
+    COMPARED,
+    MODEL_FOLDER,
+    STATES,
+    SUMS,
+    TEXTS,
+    TOKENS,
+    Kind,
+    Scope,
+)
 from tokentrails.config.load import load_config
 from tokentrails.errors import TokentrailsError
 from tokentrails.files.locks import lock
@@ -19,7 +29,7 @@ from tokentrails.models.source import KINDS, files_of_all
 from tokentrails.models.supported import refuse_analyses
 from tokentrails.models.trained import FOLDER as TRAINED
 from tokentrails.network.size import ModelSize
-from tokentrails.running.cost import memory_mb, minutes, work
+from tokentrails.running.cost import memory_mb, minutes, products_mb, shards_of, work
 from tokentrails.running.fingerprint import fingerprint
 from tokentrails.running.fork_server import start_servers
 from tokentrails.running.orphans import cancel_orphans
@@ -68,6 +78,9 @@ pathvars:
 
 # Of the workflow, wherever it lies.
 FUNCTION_WORDS = os.path.relpath(word_classes.FUNCTION_WORDS)
+
+# Experiments whose states are summed up, and not stored.
+STREAMED = [name for name, each in CONFIG.experiments.items() if each.kind is Kind.STREAMED]
 
 WORD_LIST = "resources/words/wordfreq.txt"
 HELD_OUT_PLAYS = "resources/texts/plays/held_out.txt"
@@ -311,7 +324,8 @@ def get_word_list(wildcards):
     """The list that the experiment's words are sampled from, and the text that has them, or that is cut; prompts need none."""
     experiment = get_experiment(wildcards)
     if experiment.corpus:
-        return get_text(experiment.corpus.text)
+        text = get_text(experiment.corpus.text)
+        return [*text, local(WORD_LIST)] if experiment.name in STREAMED else text
     words, text = experiment.words or experiment.splits, experiment.contexts_from
     if words is None:
         return []
@@ -529,12 +543,15 @@ def gpu_needs(rule, gpus=None):
     """
 
     def mem_mb(wildcards, input, attempt):
-        return memory_mb(get_size(wildcards, input).weights_mb, attempt)
+        size = get_size(wildcards, input)
+        return memory_mb(size.weights_mb, attempt) + (
+            products_mb(size) if rule == "corpus_sums" else 0
+        )
 
     def runtime(wildcards, input, attempt):
         size = get_size(wildcards, input)
         experiment = CONFIG.experiments.get(wildcards.get("experiment"))
-        return minutes(*work(rule, experiment, size, CONFIG.extract["store"]), attempt)
+        return minutes(*work(rule, experiment, size, CONFIG.extract), attempt)
 
     return {
         "gpu": GPUS if gpus is None else gpus,

@@ -65,3 +65,32 @@ rule tokens:
         code=fingerprint("tokens"),
     script:
         "../scripts/tokens.py"
+
+
+# The same of a running text of any size, whose states are not stored.
+rule streamed_tokens:
+    input:
+        tokenizer=get_tokenizer,
+        words=get_word_list,
+    output:
+        tokens=TOKENS,
+        skipped="results/tokens/{model}/{experiment}.skipped.parquet",
+        skipped_csv="results/tokens/{model}/{experiment}.skipped.csv",
+    log:
+        "<logs>/streamed_tokens/<across>.log",
+    wildcard_constraints:
+        experiment=any_of(STREAMED),
+    priority: get_turn(RUN + 1)
+    conda:
+        "../../envs/tokenize.yaml"
+    resources:
+        passing_weights=get_passing,
+    params:
+        entry=experiment_setting("token_settings"),
+        hash=experiment_setting("hash"),
+        code=fingerprint("streamed_tokens"),
+    script:
+        "../scripts/streamed_tokens.py"
+
+
+ruleorder: streamed_tokens > tokens

@@ -1,48 +1,30 @@
 """Tokenize an experiment's texts for one model."""
 
-import json
 import logging
 from pathlib import Path
 
 from _job import job
 
 with job(snakemake):
+    from _tokens import prepare_texts
+
     from tokentrails.config.experiments import load_experiment
-    from tokentrails.errors import TokentrailsError
     from tokentrails.files.tables import describe, read_table, write_table
-    from tokentrails.models.source import TOKENIZER, sha256_of
-    from tokentrails.network.architectures import architecture_of
+    from tokentrails.models.source import sha256_of
     from tokentrails.texts.corpus import with_pieces_of
     from tokentrails.texts.mining import read_text, with_sentences_of
     from tokentrails.texts.sentences import tokenize_sentences
     from tokentrails.texts.splits import tokenize_splits
     from tokentrails.texts.table import prompts_of
-    from tokentrails.texts.tokenization import TokenizerFiles, tokenize
+    from tokentrails.texts.tokenization import tokenize
     from tokentrails.texts.word_list import WordList
     from tokentrails.texts.words import MEANINGS, tokenize_words
 
-    wildcards, params = snakemake.wildcards, snakemake.params
-    experiment = load_experiment(wildcards.experiment, params.entry)
-    if experiment.hash != params.hash:
-        raise TokentrailsError(
-            "the file changed after this run had read it",
-            where=experiment.file,
-            hint="run the same command again.",
-        )
+    wildcards = snakemake.wildcards
+    experiment, files, context_length, provenance = prepare_texts(snakemake)
     if experiment.table:
         prompts = prompts_of(read_table(snakemake.input.texts[0]))
-        experiment = load_experiment(wildcards.experiment, params.entry, prompts=prompts)
-    folder = Path(snakemake.input.tokenizer[0]).parent
-    config_file = folder / "config.json"
-    config = json.loads(config_file.read_text(encoding="utf-8"))
-    context_length = architecture_of(config, where=config_file).context_length(config)
-    files = TokenizerFiles.load(folder)
-    provenance = {
-        "model": wildcards.model,
-        "experiment": experiment.name,
-        "experiment_hash": experiment.hash,
-        "tokenizer_sha256": sha256_of(folder / TOKENIZER),
-    }
+        experiment = load_experiment(wildcards.experiment, snakemake.params.entry, prompts=prompts)
     if experiment.words:
         word_list = WordList.read(Path(snakemake.input.words[0]))
         if experiment.contexts_from:

@@ -20,6 +20,7 @@ class Kind(StrEnum):
     CONTEXTS = "words in contexts"
     SENTENCES = "words in their own sentences"
     CORPUS = "running text"
+    STREAMED = "running text whose states are not stored"
     SPLITS = "words cut up"
 
 
@@ -42,6 +43,7 @@ MODEL_FOLDER = "resources/models/{model}/{checkpoint}"
 TEXTS = "results/texts/{experiment}.parquet"
 TOKENS = "results/tokens/{model}/{experiment}.parquet"
 STATES = "results/hidden_states/{model}/{checkpoint}/{experiment}.parquet"
+SUMS = "results/corpora/{model}/{checkpoint}/{experiment}/{shard}_of_{shards}.{kind}.parquet"
 
 
 @dataclass(frozen=True)
@@ -234,6 +236,8 @@ ANALYSES = (
     Analysis("decodability", (Kind.CORPUS,), (Kind.CORPUS,), target="decodability",
         on_states=True, gpu_rule="decodability_tables",
         products=Products(per_layer=1)),  # of a few of the tokens
+    Analysis("corpus", (Kind.STREAMED,), (Kind.STREAMED,), target="corpus",
+        gpu_rule="corpus_sums", similarity=True),
 )
 # fmt: on
 
@@ -288,6 +292,9 @@ TABLES = (
     Table("decodability", ("decodability",), category="Tables"),
     Table("decodability_half_lives", ("decodability",), category="Tables"),
     Table("decodability_types", ("decodability",)),
+    Table("corpus_by_layer", ("corpus",), category="Tables"),
+    Table("corpus_geometry", ("corpus",), category="Tables"),
+    Table("corpus_types", ("corpus",)),
     Table("neurons", ("neurons",), Scope.WEIGHTS, document=True),
     Table("parameters", scope=Scope.WEIGHTS),
     Table("lens", scope=Scope.WEIGHTS, suffixes=("parquet", "csv", "safetensors")),

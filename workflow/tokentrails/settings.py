@@ -343,14 +343,26 @@ class Corpus:
 
     Attributes
     ----------
-    text: a file of plain text, or `PLAYS`.
+    text: a file of plain text, or `PLAYS`; or a table, with a document in each row.
     tokens: how many are taken, from the beginning.
     length: most tokens of a piece.
+    column: of the table; None of a plain text.
+    states: whether states are `stored`, or summed up while the model runs: `stream`.
+    readout: of a streamed text, how many tokens of a piece are read out as distributions.
     """
 
     text: str
     tokens: int
     length: int
+    column: str | None = None
+    states: Literal["stored", "stream"] = "stored"
+    readout: int = 0
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What its pieces depend on."""
+        kept = {"text": self.text, "tokens": self.tokens, "length": self.length}
+        return kept | ({"column": self.column} if self.column else {})
 
 
 @dataclass(frozen=True)
@@ -387,7 +399,7 @@ class _Texts:
     @property
     def kind(self) -> Kind:
         if self.corpus:
-            return Kind.CORPUS
+            return Kind.STREAMED if self.corpus.states == "stream" else Kind.CORPUS
         if self.splits:
             return Kind.SPLITS
         if self.sentences or self.contexts_from:
@@ -557,7 +569,7 @@ class Experiment(_Texts):
         if self.contexts_from:
             content += self.contexts_from, self.left
         if self.corpus:
-            content += (asdict(self.corpus),)
+            content += (self.corpus.identity,)
         if self.splits:
             content += (asdict(self.splits),)
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]

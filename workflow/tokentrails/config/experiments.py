@@ -10,6 +10,7 @@ from typing import Any
 
 from ..catalogue import ANALYSES, BASELINE, COMPARED, Kind
 from ..errors import TokentrailsError
+from ..files.rows import FORMATS
 from ..files.schema import check, closest, schema, with_defaults
 from ..files.yaml_file import KeyPath, Where, YamlFile
 from ..project import PROJECT
@@ -444,14 +445,32 @@ def _check_corpus(data: dict[str, Any], where: Where) -> None:
             f"the file has a corpus, whose every token is a target, and {min(extra)!r}",
             "write two files, one of each.",
         )
-    text, here = data["corpus"].get("text", PLAYS), where / "corpus" / "text"
-    if text == PLAYS:
+    given, text = data["corpus"], data["corpus"].get("text", PLAYS)
+    here = where / "corpus" / "text"
+    is_streamed = given.get("states") == "stream"
+    for key in ("column", "readout"):
+        if key in given and not is_streamed:
+            raise (where / "corpus" / key).error(
+                f"{key!r} goes with a text whose states are not stored",
+                f"write 'states: stream', or remove {key!r}.",
+            )
+    if text == PLAYS and "column" not in given:
         return
     if not Path(text).is_file():
         raise here.error(
             f"there is no text {text!r}",
             f"write {PLAYS}, or a file of plain text, relative to the working directory.",
         )
+    is_table = Path(text.removesuffix(".gz")).suffix.lower() in FORMATS
+    if is_streamed and is_table != ("column" in given):
+        raise here.error(
+            f"the text {text!r} is {'a table' if is_table else 'no table'}, and "
+            f"{'no column is named' if is_table else 'a column is named'}",
+            f"{'give' if is_table else 'remove'} 'column', or give a name that ends in what the "
+            f"file is; tables end in {', '.join(FORMATS)}.",
+        )
+    if is_table or text.endswith(".gz"):  # whose size says little
+        return
     asked = with_defaults(data["corpus"], schema("experiment")["properties"]["corpus"])["tokens"]
     if (size := Path(text).stat().st_size) < asked:  # a token is a byte at least
         raise here.error(
@@ -471,7 +490,10 @@ def _analyses(names: Sequence[str] | None, kind: Kind, where: Where) -> tuple[st
     if names is None:
         return tuple(each.name for each in ANALYSES if kind in each.default)
     known = [each.name for each in ANALYSES if kind in each.kinds]
-    why = "only words in contexts are perturbed, only a corpus is decoded, and 'splits' cuts words"
+    why = (
+        "only words in contexts are perturbed, only a corpus is decoded, one with 'states: stream' "
+        "is summed up, and 'splits' cuts words"
+    )
     if kind is Kind.WHOLE:
         why = "others need a target, the 'word' or the 'token' of every prompt; or a corpus"
     for index, name in enumerate(names):

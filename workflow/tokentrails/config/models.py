@@ -9,7 +9,7 @@ from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Any
 
-from ..catalogue import MODEL_FOLDER
+from ..catalogue import MODEL_FOLDER, Kind
 from ..errors import TokentrailsError
 from ..files.schema import closest
 from ..files.yaml_file import Where
@@ -213,9 +213,10 @@ def _lens(name: str, entry: dict[str, Any], where: Where) -> Lens:
                 "remove it, or 'train': what is fitted is a tuned lens.",
             )
         texts = load_experiment(name, {"file": entry["train"]})
-        if texts.corpus is None:
+        if texts.kind is not Kind.CORPUS:
             raise (where / "train").error(
-                f"the experiment file {entry['train']!r} has no corpus to fit a lens to",
+                f"the experiment file {entry['train']!r} has no corpus to fit a lens to, but "
+                f"{texts.kind}",
                 "name one of a running text, such as config/experiments/plays.yaml.",
             )
         return Lens(name, "tuned", texts=texts)

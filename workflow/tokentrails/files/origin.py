@@ -6,7 +6,7 @@ import pathlib
 import re
 from collections.abc import Iterable
 
-from ..catalogue import MODEL_FOLDER, STATES, TEXTS, TOKENS, Scope
+from ..catalogue import MODEL_FOLDER, STATES, SUMS, TEXTS, TOKENS, Scope
 from ..errors import TokentrailsError
 from .json_file import read_object
 from .tables import Path, read_provenance
@@ -15,6 +15,7 @@ _PATTERNS = (
     TEXTS,
     TOKENS,
     STATES,
+    SUMS,
     f"{MODEL_FOLDER}/provenance.json",
     f"{MODEL_FOLDER}/for/{{user}}/provenance.json",
     # Runs come last: the paths of the others match their pattern too.

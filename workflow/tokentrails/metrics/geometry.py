@@ -286,11 +286,4 @@ def _interval(
     """The mean over tokens at every place, and the ends of its interval over texts."""
     totals, sizes = (np.array(each) for each in zip(*sums, strict=True))
     texts = np.flatnonzero(sizes.any(axis=0))  # those with any token that counts
-    totals, sizes = totals[:, texts], sizes[:, texts]
-    mean = ratio(totals.sum(axis=1), sizes.sum(axis=1))
-    if len(texts) < 2:
-        return mean, *np.full((2, len(mean)), np.nan)
-    draws = statistics.bootstrap.resample(
-        lambda counts: ratio(counts @ totals.T, counts @ sizes.T), len(texts), (0,)
-    )
-    return mean, *statistics.bootstrap.interval(draws, len(texts))
+    return statistics.bootstrap.ratios(totals[:, texts], sizes[:, texts])

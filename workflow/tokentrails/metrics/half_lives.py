@@ -21,14 +21,11 @@ from jaxtyping import Float64
 from ..statistics.bootstrap import Bootstrap, cluster_means
 from ..statistics.forms import FORMS
 from ..statistics.settings import Statistics
-from ..texts.spans import is_word
-from ..texts.word_classes import places, plain, word_class
+from ..texts.word_classes import BANDS, RAREST, class_and_band, places
 from ..texts.word_list import WordList
 from .columns.frame import run_table
 
 SITE = "resid"
-BANDS = {100: "1-100", 1_000: "101-1,000", 10_000: "1,001-10,000"}
-RAREST = "over 10,000"
 GROUPINGS = {
     "all": ["all words"],
     "word_class": ["function", "content"],
@@ -81,11 +78,6 @@ UNITS = {
 }
 
 
-def frequency_band(rank: int | None) -> str:
-    """The band of a word by its line in the list, from 1; None if it is not there."""
-    return next((name for last, name in BANDS.items() if rank and rank <= last), RAREST)
-
-
 def half_lives(
     identity: pa.Table,
     tokens: pa.Table,
@@ -110,7 +102,7 @@ def half_lives(
     parts = pl.DataFrame(pl.from_arrow(tokens.select(["label", "first", "word_part"])))
     rank = places(words)
     types = dict.fromkeys(("word", "word_class", "frequency_band"), pl.String)
-    classes = [_classified(word, rank) for word in frame["word"].unique().sort()]
+    classes = [(word, *class_and_band(word, rank)) for word in frame["word"].unique().sort()]
     counted = pl.col("word_class").is_in(["function", "content"]).fill_null(False)
     table = (
         frame.join(parts, left_on=["label", "position"], right_on=["label", "first"], how="left")
@@ -141,11 +133,6 @@ def _first_below(identity: pa.Table, keys: Sequence[str], threshold: float) -> p
         .with_columns(measure=pl.lit(form))
         for form in FORMS
     )
-
-
-def _classified(word: str, rank: Mapping[str, int]) -> tuple[str, str | None, str | None]:
-    band = frequency_band(rank.get(plain(word))) if is_word(word) else None
-    return word, word_class(word), band
 
 
 @dataclass(frozen=True)

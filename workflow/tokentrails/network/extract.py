@@ -101,6 +101,14 @@ def run_batch(
     reader: StreamReader, batch: Sequence[Text], *, causal: bool
 ) -> tuple[np.ndarray, Callable[[], Float[np.ndarray, "places m d"]]]:
     """The table rows of a batch's targets, and what gives their pooled states at every place."""
+    rows, states = batch_states(reader, batch, causal=causal)
+    return rows, copied(states)
+
+
+def batch_states(
+    reader: StreamReader, batch: Sequence[Text], *, causal: bool
+) -> tuple[np.ndarray, Float[Tensor, "places m d"]]:
+    """The table rows of a batch's targets, and their pooled states, on the model's device."""
     device = device_of(reader.model)
     lengths = [len(text.token_ids) for text in batch]
     longest = max(lengths)
@@ -120,7 +128,7 @@ def run_batch(
     if not causal and min(lengths) < longest:  # a causal model never looks at what comes behind
         mask = (torch.arange(longest) < torch.tensor(lengths)[:, None]).long().to(device)
     states = reader(input_ids.to(device), torch.tensor(flat, device=device), mask)
-    return np.asarray(rows), copied(mean_by_owner(states, owner, len(rows)))
+    return np.asarray(rows), mean_by_owner(states, owner, len(rows))
 
 
 def copied(states: Tensor) -> Callable[[], np.ndarray]:

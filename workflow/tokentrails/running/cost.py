@@ -8,7 +8,9 @@ each retry. The planner adds up the same formulas.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from ..catalogue import ANALYSES, Kind, Products
 from ..network.size import ModelSize
@@ -49,6 +51,9 @@ MOST_ENDING = 8
 
 ROW_BYTES = 60, 1_000
 """Bytes of a row of a table: at least, in the mean, and at most, in the mean of those drawn."""
+
+READ_OUT = 3
+"""Products with the vocabulary at each layer where a token is read out."""
 
 COMPRESSION = 5
 """How much larger a compressed table is than its file; two to four for sentences."""
@@ -93,6 +98,8 @@ def tokens_of(experiment: Experiment) -> int:
 
 def occurrences_of(experiment: Experiment) -> int:
     """An upper bound of the rows of its states at each place."""
+    if experiment.kind is Kind.STREAMED:
+        return 0
     if experiment.has_whole_texts:
         return tokens_of(experiment)
     if experiment.words is None:
@@ -128,7 +135,20 @@ def states_mb(experiment: Experiment, size: ModelSize, store: str = "float32") -
     return occurrences_of(experiment) * n * size.d_model * (4 if store == "float32" else 2) / 1e6
 
 
-def flop(rule: str, experiment: Experiment | None, size: ModelSize) -> float:
+def shards_of(experiment: Experiment, shard_tokens: int) -> int:
+    """How many jobs sum up a running text."""
+    assert experiment.corpus is not None
+    return math.ceil(experiment.corpus.tokens / shard_tokens)
+
+
+def products_mb(size: ModelSize) -> float:
+    """Memory of the sums of products of states, and of what rounding takes from them."""
+    return 2 * 8 * (size.depth + 1) * size.d_model**2 / 1e6
+
+
+def flop(
+    rule: str, experiment: Experiment | None, size: ModelSize, shard_tokens: int | None = None
+) -> float:
     """Floating-point operations of a job: the forward pass, and products with the vocabulary.
 
     A product of one vector with a vocabulary is taken as 2 x `parameters`, which are more than the
@@ -138,6 +158,7 @@ def flop(rule: str, experiment: Experiment | None, size: ModelSize) -> float:
     ----------
     rule: of the job.
     experiment: None for what is done to the weights alone.
+    shard_tokens: most tokens of a running text that one job sums up.
     """
     each = 2.0 * size.parameters
     if experiment is None:  # the MLP of a block has at most some 12 vectors per dimension
@@ -145,15 +166,24 @@ def flop(rule: str, experiment: Experiment | None, size: ModelSize) -> float:
     products = next((row.products for row in ANALYSES if row.gpu_rule == rule), Products())
     vectors = products.per_head * size.heads * size.depth
     vectors += products.per_layer * (size.depth + 1) + products.constant
-    return each * tokens_of(experiment) * (1 + vectors)
+    tokens = tokens_of(experiment)
+    if (corpus := experiment.corpus) and experiment.kind is Kind.STREAMED:
+        tokens //= shards_of(experiment, shard_tokens or tokens)
+        vectors += READ_OUT * (size.depth + 1) * corpus.readout / corpus.length
+    return each * tokens * (1 + vectors)
 
 
 def work(
-    rule: str, experiment: Experiment | None, size: ModelSize, store: str
+    rule: str, experiment: Experiment | None, size: ModelSize, extract: Mapping[str, Any]
 ) -> tuple[float, float]:
-    """The operations of a job, and the MB that it reads and writes: its weights and states."""
-    states = states_mb(experiment, size, store) if experiment is not None else 0.0
-    return flop(rule, experiment, size), size.weights_mb + states
+    """The operations of a job, and the MB that it reads and writes: its weights and states.
+
+    Parameters
+    ----------
+    extract: that section of the configuration.
+    """
+    states = states_mb(experiment, size, extract["store"]) if experiment is not None else 0.0
+    return flop(rule, experiment, size, extract["shard_tokens"]), size.weights_mb + states
 
 
 def seconds(operations: float, traffic_mb: float) -> float:

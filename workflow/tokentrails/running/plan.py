@@ -150,7 +150,8 @@ def needs(
         elif output.file.startswith(MODELS):  # MODEL/CHECKPOINT/…
             todo[parts[2]].checkpoints.add(parts[3])
         elif rules[output.rule].gpu:  # results/STAGE/MODEL/CHECKPOINT/EXPERIMENT[.parquet]
-            job = (output.rule, parts[3], parts[4].removesuffix(".parquet"))
+            shard = parts[5].partition(".")[0] if output.rule == "corpus_sums" else ""
+            job = (output.rule, parts[3], parts[4].removesuffix(".parquet"), shard)
             todo[parts[2]].on_gpu.add(job)
     return {
         name: _need(model, todo[name], config, expected) for name, model in config.models.items()
@@ -159,11 +160,11 @@ def needs(
 
 @dataclass
 class _Todo:
-    """What is to be done for a model: checkpoints, and (rule, checkpoint, experiment) on a GPU."""
+    """What is to be done for a model: checkpoints, and on a GPU (rule, checkpoint, experiment, shard)."""
 
     training: bool = False
     checkpoints: set[str] = field(default_factory=set)
-    on_gpu: set[tuple[str, str, str]] = field(default_factory=set)
+    on_gpu: set[tuple[str, str, str, str]] = field(default_factory=set)
 
 
 def _need(model: Model, todo: _Todo, config: Config, expected: Callable[[Model], Expected]) -> Need:
@@ -181,12 +182,11 @@ def _need(model: Model, todo: _Todo, config: Config, expected: Callable[[Model],
     if model.training is not None and todo.training:
         kept += len(checkpoint_names(model.training.steps))
     need.weights_mb = size.weights_mb * kept
-    store = config.extract["store"]
-    for rule, _, name in todo.on_gpu:
+    for rule, _, name, _ in todo.on_gpu:
         experiment: Experiment | None = config.experiments.get(name)  # none has the weights alone
         if experiment is not None and rule == "hidden_states":
-            need.states_mb += states_mb(experiment, size, store)
-        of_job = work(rule, experiment, size, store)
+            need.states_mb += states_mb(experiment, size, config.extract["store"])
+        of_job = work(rule, experiment, size, config.extract)
         need.work_hours += seconds(*of_job) / 3600
         need.asked_hours += minutes(*of_job) / 60
     return need

@@ -111,6 +111,28 @@ class Bootstrap:
             ]
         )
 
+    def ratios(
+        self,
+        totals: Float[np.ndarray, "curves units"],
+        sizes: Float[np.ndarray, "curves units"],
+    ) -> tuple[Float64[np.ndarray, " curves"], ...]:
+        """Means over members, from their sums and numbers by unit, and the ends of intervals.
+
+        Returns
+        -------
+        Mean, lower and upper end; NaN of a curve without members, and ends of one unit's.
+        """
+        mean = ratio(totals.sum(axis=1), sizes.sum(axis=1))
+        low, high = np.full((2, len(mean)), np.nan)
+        units = (sizes > 0).sum(axis=1)
+        if (units > 1).any():
+            draws = self.resample(
+                lambda counts: ratio(counts @ totals.T, counts @ sizes.T), totals.shape[1], (0,)
+            )
+            for n in np.unique(units[units > 1]):
+                low[units == n], high[units == n] = self.interval(draws[:, units == n], int(n))
+        return mean, low, high
+
     def interval(
         self,
         draws: Float[np.ndarray, " draws *curves"],

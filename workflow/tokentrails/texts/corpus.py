@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import accumulate, takewhile
 
 from ..errors import TokentrailsError
-from ..settings import Experiment, Prompt
+from ..settings import Corpus, Experiment, Prompt
 from .tokenization import TokenizerFiles
 
 SPARE = 8
@@ -32,9 +33,7 @@ def with_pieces_of(
     if corpus is None:
         raise ValueError(f"the experiment {experiment.name!r} has no corpus")
     words = text.split()[: 2 * corpus.tokens]
-    inside = [word if files.begins_with_space else f" {word}" for word in words]
-    counts = [len(e.ids) for e in files.encode(inside, add_special_tokens=False, bos=False)]
-    room = min(corpus.length, context_length) - SPARE
+    counts, room = _counts(words, files), room_of(corpus, context_length)
     given, asked, there = 0, corpus.tokens, sum(counts)
     # The first word of a piece, which has no space in front, may be fewer tokens than inside.
     while given < corpus.tokens:
@@ -55,15 +54,52 @@ def with_pieces_of(
 
 def _pieces(words: Sequence[str], counts: Sequence[int], tokens: int, room: int) -> list[str]:
     """The first words that have so many tokens, in pieces of at most `room`, by their counts."""
-    pieces: list[list[str]] = [[]]
-    taken = filled = 0
-    for word, count in zip(words, counts, strict=True):
-        if taken >= tokens:
-            break
-        if filled + count > room and pieces[-1]:
-            pieces.append([])
-            filled = 0
-        pieces[-1].append(word)
+    before = accumulate(counts, initial=0)
+    taken = takewhile(lambda each: each[2] < tokens, zip(words, counts, before, strict=False))
+    return list(_packed(((word, count) for word, count, _ in taken), room))
+
+
+def _packed(words: Iterable[tuple[str, int]], room: int) -> Iterator[str]:
+    """Words with their counts of tokens, joined into pieces of at most `room`, or of one word."""
+    piece: list[str] = []
+    filled = 0
+    for word, count in words:
+        if filled + count > room and piece:
+            yield " ".join(piece)
+            piece, filled = [], 0
+        piece.append(word)
         filled += count
-        taken += count
-    return [" ".join(piece) for piece in pieces]
+    if piece:
+        yield " ".join(piece)
+
+
+def room_of(corpus: Corpus, context_length: int) -> int:
+    """Most tokens of a piece, without what may come on top."""
+    return min(corpus.length, context_length) - SPARE
+
+
+def streamed_pieces(
+    documents: Iterable[Iterable[str]], files: TokenizerFiles, room: int
+) -> Iterator[tuple[int, str]]:
+    """The pieces of documents, each with its document's number, as they are read.
+
+    Parameters
+    ----------
+    documents: each as its parts, one behind the other; a part begins and ends between words.
+    room: most tokens of a piece, as `room_of` gives it.
+    """
+    for number, parts in enumerate(documents):
+        for piece in _packed(_counted(parts, files), room):
+            yield number, piece
+
+
+def _counted(parts: Iterable[str], files: TokenizerFiles) -> Iterator[tuple[str, int]]:
+    """The words of a document, with how many tokens each has inside a text."""
+    for part in parts:
+        words = part.split()
+        yield from zip(words, _counts(words, files), strict=True)
+
+
+def _counts(words: Sequence[str], files: TokenizerFiles) -> list[int]:
+    inside = [word if files.begins_with_space else f" {word}" for word in words]
+    return [len(e.ids) for e in files.encode(inside, add_special_tokens=False, bos=False)]

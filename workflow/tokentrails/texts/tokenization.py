@@ -245,7 +245,7 @@ def cut(
                 raise text
             refuse_longer(encoding.ids, context_length)
             if prompt.is_whole:
-                targets, strange = _all_tokens(text, encoding, files.unknown_id)
+                targets, strange = all_tokens(text, encoding, files.unknown_id)
                 unknown += strange
                 asked += len(strange) + sum(part is not None for *_, part in targets)
                 if strange:
@@ -254,7 +254,7 @@ def cut(
             else:
                 asked += 1
                 if encoding.ids:
-                    others, strange = _all_tokens(text, encoding, files.unknown_id)
+                    others, strange = all_tokens(text, encoding, files.unknown_id)
                     around += strange
                     words += len(strange) + sum(part is not None for *_, part in others)
                 targets = [(*_find(prompt, text, encoding, files, where), None)]
@@ -390,7 +390,7 @@ def column_of_values(values: Sequence[Any]) -> pa.Array:
     return pa.array(values, type=None if kinds else pa.string())
 
 
-def _all_tokens(
+def all_tokens(
     text: Rendering, encoding: Encoded, unknown_id: int | None
 ) -> tuple[list[tuple[Span, str, WordPart | None]], list[str]]:
     """Each token of a whole text, special ones too, its word, and which part of that it is.

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from ..files.schema import check
 from ..files.yaml_file import Where, YamlFile
@@ -14,6 +15,11 @@ from .spans import CLITICS, is_word
 from .word_list import WordList
 
 WordClass = Literal["function", "content", "punctuation", "other"]
+CLASSES: tuple[str, ...] = get_args(WordClass)
+
+BANDS = {100: "1-100", 1_000: "101-1,000", 10_000: "1,001-10,000"}
+"""Bands of frequency, by the last place in the list of words."""
+RAREST = "over 10,000"
 
 FUNCTION_WORDS = PROJECT / "resources/words/function_words.yaml"
 
@@ -67,6 +73,22 @@ def word_class(word: str) -> WordClass | None:
 def places(words: WordList) -> dict[str, int]:
     """The line of each word of a list, as it is looked up; of several spellings the first."""
     return {plain(entry.text): entry.rank for entry in reversed(words.entries)}
+
+
+def frequency_band(rank: int | None) -> str:
+    """The band of a word by its line in the list, from 1; None if it is not there."""
+    return next((name for last, name in BANDS.items() if rank and rank <= last), RAREST)
+
+
+def class_and_band(word: str, rank: Mapping[str, int]) -> tuple[WordClass | None, str | None]:
+    """Class of a word, and its band of frequency; None of what is no word of letters.
+
+    Parameters
+    ----------
+    rank: the lines of words, as `places` gives them.
+    """
+    band = frequency_band(rank.get(plain(word))) if is_word(word) else None
+    return word_class(word), band
 
 
 def plain(word: str) -> str:

@@ -1,0 +1,45 @@
+"""Tokenize a running text of any size for one model, a few pieces at a time."""
+
+from pathlib import Path
+
+from _job import job
+
+with job(snakemake):
+    from _tokens import prepare_texts
+
+    from tokentrails.files.documents import Documents
+    from tokentrails.files.tables import describe, writing_parts
+    from tokentrails.models.source import sha256_of
+    from tokentrails.texts.streamed import MEANINGS, tokenize_streamed
+    from tokentrails.texts.word_list import WordList
+
+    output = snakemake.output
+    experiment, files, context_length, provenance = prepare_texts(snakemake)
+    text, listed = map(Path, snakemake.input.words)
+    words = WordList.read(listed)
+    provenance |= {
+        "text_sha256": sha256_of(text),
+        "word_list_sha256": words.sha256,
+        "special_tokens": experiment.special_tokens,
+    }
+    parts = tokenize_streamed(
+        experiment,
+        Documents(experiment.corpus, text),
+        words,
+        files,
+        context_length,
+        model=snakemake.wildcards.model,
+    )
+    title = "token ids of the pieces of a running text"
+    left_out = "pieces of the text, and rows of its table, that are left out"
+    reason = {"reason": "why it is left out"}
+    with (
+        writing_parts(output.tokens) as write,
+        writing_parts(output.skipped, output.skipped_csv) as write_skipped,
+    ):
+        for tokens, skipped in parts:
+            write(
+                describe(tokens, "token ids of the pieces of a running text", provenance, MEANINGS)
+            )
+            reason = {"reason": "why it is left out"}
+            write_skipped(describe(skipped, left_out, provenance, MEANINGS | reason))

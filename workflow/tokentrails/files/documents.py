@@ -1,0 +1,70 @@
+"""Documents of any size, a part at a time: a plain text, or the cells of a table's column."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from ..errors import TokentrailsError
+from ..settings import Corpus, TextTable
+from .rows import Reader, Wrong, text_in
+
+PART = 1 << 18
+"""Characters of a plain text that are read at a time."""
+
+
+class Documents:
+    """The documents of a corpus, in their order.
+
+    Attributes
+    ----------
+    left_out: rows of a table that are no document, by line, with the reason; complete only when
+        all have been read.
+    """
+
+    def __init__(self, corpus: Corpus, path: Path) -> None:
+        self.left_out: list[tuple[int, str]] = []
+        self._column, self._path = corpus.column, path
+
+    def __iter__(self) -> Iterator[Iterator[str] | Sequence[str]]:
+        """Each document as its parts, which begin and end between words.
+
+        Raises
+        ------
+        TokentrailsError: for a file that cannot be read, or is no UTF-8 text, and for a table
+            without the column.
+        """
+        if self._column is None:
+            yield self._parts()
+            return
+        table = TextTable(str(self._path), text=(self._column,))
+        for line, cells in Reader(table).rows():
+            try:
+                if isinstance(cells, Wrong):
+                    raise cells
+                yield (text_in(cells, self._column),)
+            except Wrong as reason:
+                self.left_out.append((line, str(reason)))
+
+    def _parts(self) -> Iterator[str]:
+        opened = gzip.open if self._path.suffix == ".gz" else open
+        begun = ""
+        try:
+            with opened(self._path, "rt", encoding="utf-8-sig") as file:
+                while part := file.read(PART):
+                    part = begun + part
+                    begun = "" if part[-1].isspace() else part.split()[-1]
+                    yield part[: len(part) - len(begun)]
+            yield begun
+        except UnicodeDecodeError as error:
+            raise TokentrailsError(
+                f"the file is not UTF-8 text: {error}", where=self._path, hint="save it as UTF-8."
+            ) from error
+        except (OSError, EOFError, zlib.error) as error:
+            raise TokentrailsError(
+                f"the text cannot be read: {error}",
+                where=self._path,
+                hint="check that it is whole; its name is relative to the working directory.",
+            ) from error

@@ -1,0 +1,149 @@
+"""Token ids of a running text of any size, a row for each piece, written as they are made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+from itertools import islice
+from typing import Any
+
+import pyarrow as pa
+
+from ..errors import TokentrailsError
+from ..files.documents import Documents
+from ..settings import Experiment
+from .chat import Rendering
+from .corpus import room_of, streamed_pieces
+from .spans import NotAligned
+from .tokenization import (
+    SKIPPED,
+    Encoded,
+    TokenizerFiles,
+    all_tokens,
+    encode_as_asked,
+    refuse_longer,
+    refuse_unknown_words,
+)
+from .word_classes import class_and_band, places
+from .word_list import WordList
+
+AT_ONCE = 256
+"""Pieces that are cut and written together: a row group."""
+
+MOST_LEFT_OUT = 0.1
+"""Largest share of a table's rows that may be no documents."""
+
+SCHEMA = pa.schema(
+    {
+        "occurrence": pa.int32(),
+        "label": pa.string(),
+        "document": pa.int32(),
+        "word": pa.string(),
+        "text": pa.string(),
+        "token_ids": pa.list_(pa.int32()),
+        "tokens": pa.list_(pa.string()),
+        "word_class": pa.list_(pa.string()),
+        "frequency_band": pa.list_(pa.string()),
+        "first": pa.int32(),
+        "last": pa.int32(),
+        "n_tokens": pa.int32(),
+        "special_tokens": pa.int32(),
+    }
+)
+MEANINGS = {
+    "label": "the piece, in the order of the text",
+    "document": "number of the document that it is of, from 0",
+    "word": "empty: every token is a target",
+    "tokens": "the piece's tokens as vocabulary entries",
+    "word_class": "of the word that each token is part of; null: a special token, spaces, or what "
+    "the tokenizer does not know",
+    "frequency_band": "of the same word, by its place in the list of words; null: no word of letters",
+}
+
+
+def tokenize_streamed(
+    experiment: Experiment,
+    documents: Documents,
+    words: WordList,
+    files: TokenizerFiles,
+    context_length: int,
+    *,
+    model: str,
+) -> Iterator[tuple[pa.Table, pa.Table]]:
+    """Some pieces at a time, and what is left out of them, until there are tokens enough.
+
+    Parameters
+    ----------
+    words: those of which the frequency is known.
+    context_length: most tokens that the model takes.
+    model: named in messages.
+
+    Raises
+    ------
+    TokentrailsError: if there are fewer tokens than are asked for, or the tokenizer does not know
+        most of the words.
+    """
+    corpus = experiment.corpus
+    assert corpus is not None
+    rank = places(words)
+    about = lru_cache(maxsize=1 << 16)(lambda word: class_and_band(word, rank))
+    pieces = streamed_pieces(documents, files, room_of(corpus, context_length))
+    taken = number = left_out = n_documents = 0
+    while taken < corpus.tokens and (group := list(islice(pieces, AT_ONCE))):
+        rows: list[dict[str, Any]] = []
+        skipped: list[dict[str, Any]] = []
+        unknown: list[str] = []
+        asked = 0
+        encodings = encode_as_asked(experiment, files, [text for _, text in group], model)
+        for (document, text), encoding in zip(group, encodings, strict=True):
+            if taken >= corpus.tokens:
+                break
+            label, n_documents = f"piece{number:07}", document + 1
+            try:
+                refuse_longer(encoding.ids, context_length)
+                found, strange = all_tokens(Rendering.plain(text), encoding, files.unknown_id)
+            except NotAligned as reason:
+                skipped.append({"occurrence": number, "label": label, "reason": str(reason)})
+            else:
+                unknown += strange
+                asked += len(strange) + sum(part is not None for *_, part in found)
+                rows.append(_row(number, label, document, text, encoding))
+                classes, bands = zip(*(about(word) for _, word, _ in found), strict=True)
+                rows[-1] |= {"word_class": classes, "frequency_band": bands}
+                taken += len(encoding.ids) - encoding.special_tokens
+            number += 1
+        refuse_unknown_words(unknown, asked, model, experiment.file)
+        for line, reason in documents.left_out:
+            skipped.append({"occurrence": None, "label": f"line {line}", "reason": reason})
+            left_out += 1
+        documents.left_out.clear()
+        yield pa.Table.from_pylist(rows, SCHEMA), pa.Table.from_pylist(skipped, SKIPPED)
+    if left_out > MOST_LEFT_OUT * (left_out + n_documents):
+        raise TokentrailsError(
+            f"{left_out:,} of {left_out + n_documents:,} rows of {corpus.text!r} are no documents",
+            where=experiment.file,
+            hint="check corpus.column, and what it holds.",
+        )
+    if taken < corpus.tokens:
+        raise TokentrailsError(
+            f"the text {corpus.text!r} has {taken:,} tokens for {model!r}, and {corpus.tokens:,} "
+            "are asked for",
+            where=experiment.file,
+            hint="give a longer text, or lower corpus.tokens.",
+        )
+
+
+def _row(number: int, label: str, document: int, text: str, encoding: Encoded) -> dict[str, Any]:
+    return {
+        "occurrence": number,
+        "label": label,
+        "document": document,
+        "word": "",
+        "text": text,
+        "token_ids": encoding.ids,
+        "tokens": encoding.tokens,
+        "first": 0,
+        "last": len(encoding.ids) - 1,
+        "n_tokens": len(encoding.ids),
+        "special_tokens": encoding.special_tokens,
+    }
