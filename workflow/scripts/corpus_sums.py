@@ -8,7 +8,7 @@ with job(snakemake, "torch"):
     from _run import prepare_run
 
     from tokentrails.files.states import places
-    from tokentrails.files.tables import describe, write_table, writing_parts
+    from tokentrails.files.tables import describe, write_parts, write_table, writing_parts
     from tokentrails.metrics.corpus_sums import (
         CorpusSums,
         Pieces,
@@ -62,4 +62,5 @@ with job(snakemake, "torch"):
                 write(describe(part, "sums over pieces of a running text", provenance))
         title = "sums over a part of a running text"
         write_table(describe(sums.types(entries), title, provenance), snakemake.output.types)
-        write_table(describe(sums.geometry(entries), title, provenance), snakemake.output.products)
+        layers = (describe(layer, title, provenance) for layer in sums.geometry(entries))
+        write_parts(layers, snakemake.output.products)

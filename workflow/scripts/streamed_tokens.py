@@ -38,8 +38,5 @@ with job(snakemake):
         writing_parts(output.skipped, output.skipped_csv) as write_skipped,
     ):
         for tokens, skipped in parts:
-            write(
-                describe(tokens, "token ids of the pieces of a running text", provenance, MEANINGS)
-            )
-            reason = {"reason": "why it is left out"}
+            write(describe(tokens, title, provenance, MEANINGS))
             write_skipped(describe(skipped, left_out, provenance, MEANINGS | reason))

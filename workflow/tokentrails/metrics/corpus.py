@@ -13,19 +13,25 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pyarrow as pa
-from jaxtyping import Float64
+import pyarrow.parquet as pq
+from jaxtyping import Float64, Int
 
 from ..files.tables import read_frame
 from ..statistics.baseline import Baseline
 from ..statistics.fixed_point import from_fixed
 from ..statistics.settings import Statistics
 from ..statistics.spectrum import effective_rank, isoscore, participation_ratio, slope
+from ..texts.word_classes import BANDS, CLASSES, RAREST
 from .columns.frame import run_table
 from .columns.similarities import beyond_chance
 from .own_token_by_layer import MEASURES as READ_OUT
 from .own_token_by_layer import SPACE_MEANINGS
 
-GROUPINGS = ("word_class", "frequency_band")
+GROUPINGS: dict[str, Sequence[str]] = {
+    "all": ["all"],
+    "word_class": CLASSES,
+    "frequency_band": [*BANDS.values(), RAREST],
+}
 ENDS = ("mean", "ci_low", "ci_high")
 MEANINGS = {
     **SPACE_MEANINGS,
@@ -48,8 +54,8 @@ MEANINGS = {
 TYPE_MEANINGS = {
     "token_id": "index in the vocabulary",
     "token": "the entry; each of its tokens counts, but for the first one of a piece",
-    "cosine": "mean cosine of the states with the entry's own row of the input embedding matrix, of "
-    "entries with at least statistics.few tokens",
+    "cosine": "mean cosine of the states with the entry's own row of the input embedding matrix, "
+    "of entries with at least statistics.few tokens",
     "n": "how many tokens",
 }
 GEOMETRY_MEANINGS = {
@@ -87,13 +93,13 @@ def corpus_by_layer(
     baseline: for what is beyond chance.
     """
     sums = pl.concat([pl.scan_parquet(path) for path in paths])
-    texts = sums.select("document").unique().collect()["document"].sort()
+    documents = sums.select("document").unique().collect()["document"].sort().to_numpy()
     curves = sums.select("measure", "space").unique().collect().cast(pl.String)
     rows: list[dict[str, Any]] = []
     for measure, space in curves.sort("measure", "space").rows():
         of_space = pl.col("space").is_null() if space is None else pl.col("space") == space
-        here = sums.filter(of_space, measure=measure)
-        for row in _means(here, texts, statistics):
+        here = sums.filter(of_space, measure=measure).drop("measure", "space").collect()
+        for row in _means(here, documents, statistics):
             row |= {"measure": measure, "space": space}
             rows.append(row)
             chance = baseline.chance_of("embedding", (row["site"], row["layer"]))
@@ -109,34 +115,41 @@ def corpus_by_layer(
 
 
 def _means(
-    sums: pl.LazyFrame, texts: pl.Series, statistics: Statistics
+    sums: pl.DataFrame, documents: Int[np.ndarray, " texts"], statistics: Statistics
 ) -> Iterator[dict[str, Any]]:
     """The means of one measure in one space at every place, by group, with intervals."""
-    names: list[dict[str, Any]] = []
+    keys: list[dict[str, Any]] = []
     curves: list[tuple[np.ndarray, np.ndarray]] = []
-    for site, layer in sums.select("site", "layer").unique().sort("site", "layer").collect().rows():
-        here = sums.filter(site=site, layer=layer).sort("occurrence").collect()
-        for grouping in ("all", *GROUPINGS):
-            group = pl.lit("all") if grouping == "all" else pl.col(grouping).cast(pl.String)
-            by_text = (
-                here.with_columns(group=group)
-                .drop_nulls("group")
-                .group_by("group", "document", maintain_order=True)
-                .agg(pl.col("n", "sum").cast(pl.Float64).sum())
+    in_order = sums.cast({"site": pl.String}).sort("site", "layer", "occurrence")
+    for (site, layer), here in in_order.group_by("site", "layer", maintain_order=True):
+        text = np.searchsorted(documents, here["document"].to_numpy())
+        for grouping, names in GROUPINGS.items():
+            code = np.zeros(len(here), dtype=np.int64)
+            if grouping != "all":
+                code = here.select(_number_of(grouping, names)).to_series().to_numpy()
+            slot = (code * len(documents) + text)[code >= 0]
+            size = len(names) * len(documents)
+            total, n = (
+                np.bincount(slot, here[column].to_numpy()[code >= 0], size).reshape(len(names), -1)
+                for column in ("sum", "n")
             )
-            for (name,), part in by_text.group_by("group", maintain_order=True):
-                columns = texts.search_sorted(part["document"])
-                total, size = np.zeros((2, len(texts)))
-                total[columns], size[columns] = part["sum"], part["n"]
-                curves.append((total, size))
-                names.append({"site": site, "layer": layer, "grouping": grouping, "group": name})
+            for index in np.flatnonzero(n.any(axis=1)).tolist():
+                curves.append((total[index], n[index]))
+                key = {"site": site, "layer": layer, "grouping": grouping}
+                keys.append(key | {"group": names[index]})
     totals, sizes = (np.array(each) for each in zip(*curves, strict=True))
     found = statistics.bootstrap.ratios(totals, sizes)
-    units = (sizes > 0).sum(axis=1)
-    for index, name in enumerate(names):
-        ends = dict(zip(ENDS, (float(values[index]) for values in found), strict=True))
-        n = {"n": int(sizes[index].sum()), "n_texts": int(units[index])}
-        yield name | ends | n | {"few": n["n_texts"] < statistics.few}
+    for curve, (key, size) in enumerate(zip(keys, sizes, strict=True)):
+        ends = dict(zip(ENDS, (float(values[curve]) for values in found), strict=True))
+        n_texts = int((size > 0).sum())
+        few = {"few": n_texts < statistics.few}
+        yield key | ends | {"n": int(size.sum()), "n_texts": n_texts} | few
+
+
+def _number_of(column: str, names: Sequence[str]) -> pl.Expr:
+    """The numbers of a column's names; -1 for null."""
+    numbers = {name: index for index, name in enumerate(names)}
+    return pl.col(column).cast(pl.String).replace_strict(numbers, default=-1, return_dtype=pl.Int64)
 
 
 def _beyond(row: Mapping[str, Any], chance: float) -> Iterator[dict[str, Any]]:
@@ -160,10 +173,10 @@ def corpus_types(paths: Sequence[Path], few: int, *, provenance: Mapping[str, st
     """
     keys = ("token_id", "token", "site", "layer")
     sums = pl.concat([read_frame(path) for path in paths]).group_by(keys).agg(pl.all().sum())
+    sums = sums.filter(pl.col("n") >= few)
     frame = (
-        sums.filter(pl.col("n") >= few)
-        .with_columns(cosine=from_fixed(pl.col("fixed")) / pl.col("n"))
-        .with_columns(pl.col("cosine").cast(pl.Float32))
+        sums.with_columns(cosine=pl.Series(from_fixed(sums["fixed"].to_numpy())))
+        .with_columns((pl.col("cosine") / pl.col("n")).cast(pl.Float32))
         .select(*keys, "cosine", "n")
         .sort("token_id", "site", "layer")
     )
@@ -179,8 +192,11 @@ def corpus_geometry(paths: Sequence[Path], *, provenance: Mapping[str, str]) -> 
     paths: sums of states and of their products, of all shards.
     """
     rows = []
-    for layer in range(pl.scan_parquet(paths[0]).select(pl.len()).collect().item()):
-        shards = pl.concat([pl.scan_parquet(p).filter(layer=layer).collect() for p in paths])
+    files = [pq.ParquetFile(path) for path in paths]
+    for layer in range(files[0].num_row_groups):
+        shards = pl.DataFrame(
+            pl.from_arrow(pa.concat_tables(file.read_row_group(layer) for file in files))
+        )
         n = int(shards["n"].sum())
         total, scatter = (_sum_of(shards, name) for name in ("total", "scatter"))
         d = len(total)
@@ -200,9 +216,10 @@ def corpus_geometry(paths: Sequence[Path], *, provenance: Mapping[str, str]) -> 
             }
         )
     floats = ("effective_rank", "participation_ratio", "isoscore", "slope", "largest")
-    types = {"layer": pl.Int32, "n": pl.Int64, **dict.fromkeys(floats, pl.Float32)}
+    columns: dict[Any, Any] = {"layer": pl.Int32, "n": pl.Int64}
+    columns |= dict.fromkeys(floats, pl.Float32)
     numbers = ("largest_dimension", "largest_position", "largest_piece")
-    frame = pl.DataFrame(rows).cast({**types, **dict.fromkeys(numbers, pl.Int32)})
+    frame = pl.DataFrame(rows).cast(columns | dict.fromkeys(numbers, pl.Int32))
     title = "corpus: the shape of the states of a running text"
     return run_table(frame, title, provenance, GEOMETRY_MEANINGS, _UNITS)
 

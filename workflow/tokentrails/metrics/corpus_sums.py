@@ -1,9 +1,9 @@
 """Sums over the tokens of a running text while the model runs, so that no state is stored.
 
 A text of any size is cut into batches, and these are shared out among jobs. What is summed up does
-not depend on how: sums of floating-point numbers are of one piece each, so that they are added up in
-the order of the pieces; those of types are of whole numbers; and those of the states' products are
-kept with what rounding takes from them (Dekker 1971), which is far below the last digit of a table.
+not depend on how: sums of floating-point numbers are of one piece each, so that they are added up
+in the order of the pieces; those of types are of whole numbers; and those of the states' products
+are kept with what rounding takes from them (Dekker 1971), far below the last digit of a table.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ class Pieces:
         code = np.nan_to_num(code, nan=-1).astype(np.int64)
         code[0] = -1
         keys = ("occurrence", "document", "label", "token_ids")
-        return Piece(*(about[name].as_py() for name in keys), code)
+        return Piece(**{name: about[name].as_py() for name in keys}, group=code)
 
 
 _ABOUT = {"word_class": CLASSES, "frequency_band": BAND_NAMES}
@@ -204,7 +204,7 @@ class Running:
         resid = [i for i, (site, _) in enumerate(self.places) if site == "resid"]
         rows = torch.tensor(chosen, device=states.device)
         spaces = self.readout.spaces(states[resid][:, rows], own, following)
-        found = {}
+        found: dict[tuple[str, str], np.ndarray] = {}
         for space, numbers in spaces.items():
             values = {k: v.double().cpu().numpy() for k, v in numbers.items()}
             for kind in ("own", "next"):
@@ -348,7 +348,7 @@ class CorpusSums:
         places = self._running.places
         columns = {
             "token_id": np.tile(ids, len(places)).astype(np.int32),
-            "token": [entries[i] for i in ids] * len(places),
+            "token": [entries[i] for i in ids.tolist()] * len(places),
             "n": np.tile(self.type_n[ids], len(places)),
             "site": np.repeat([site for site, _ in places], len(ids)),
             "layer": np.repeat(np.array([layer for _, layer in places], np.int32), len(ids)),
@@ -356,10 +356,9 @@ class CorpusSums:
         }
         return pa.table(columns)
 
-    def geometry(self, entries: Sequence[str | None]) -> pa.Table:
-        """A row for each layer of `resid`: sums of states and of their products, and the largest."""
+    def geometry(self, entries: Sequence[str | None]) -> Iterator[pa.Table]:
+        """For each layer of `resid` the sums of states and of products, and the largest."""
         products = self.products
-        rows = []
         for layer, (value, occurrence, position, dimension, token) in enumerate(products.largest):
             row: dict[str, Any] = {"layer": layer, "n": products.n, "largest": value}
             row |= {"largest_occurrence": occurrence, "largest_position": position}
@@ -367,8 +366,7 @@ class CorpusSums:
             for name in ("total", "scatter"):
                 sums = getattr(products, name)
                 row |= {f"{name}_{part}": sums[i][layer].tobytes() for i, part in enumerate(_PARTS)}
-            rows.append(row)
-        return pa.Table.from_pylist(rows)
+            yield pa.Table.from_pylist([row])
 
 
 _PARTS = ("high", "low")
@@ -389,24 +387,24 @@ def _rows(
     """The sums of a measure, a row for each piece, group and place with any token."""
     size = len(pieces) * GROUPS
     parts: dict[str, list[np.ndarray]] = {name: [] for name in ("slot", "place", "n", "sum")}
-    for place, here in enumerate(values):
+    for index, here in enumerate(values):
         finite = np.isfinite(here)
         if not finite.any():
             continue
         n = np.bincount(slots[finite], minlength=size)
         there = np.flatnonzero(n)
         parts["slot"].append(there)
-        parts["place"].append(np.full(len(there), place))
+        parts["place"].append(np.full(len(there), index))
         parts["n"].append(n[there])
         parts["sum"].append(np.bincount(slots[finite], here[finite], size)[there])
-    slot, place, n, total = (
-        np.concatenate(part) if part else np.empty(0, int) for part in parts.values()
+    slot, place, number, total = (
+        np.concatenate(part or [np.empty(0, dtype=int)]) for part in parts.values()
     )
     piece, group = np.divmod(slot, GROUPS)
     word_class, band = np.divmod(group, len(BAND_NAMES) + 1)
     sites = list(dict.fromkeys(site for site, _ in places))
     about = np.array([(sites.index(site), layer) for site, layer in places])[place].reshape(-1, 2)
-    columns = {
+    columns: dict[str, Any] = {
         "occurrence": np.array([each.occurrence for each in pieces])[piece],
         "document": np.array([each.document for each in pieces])[piece],
         "measure": _named(np.zeros(len(slot)), [measure]),
@@ -415,7 +413,7 @@ def _rows(
         "layer": about[:, 1],
         "word_class": _named(word_class, CLASSES),
         "frequency_band": _named(band - 1, BAND_NAMES),
-        "n": n,
+        "n": number,
         "sum": total.astype(np.float64),
     }
     arrays = [

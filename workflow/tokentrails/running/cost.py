@@ -164,13 +164,13 @@ def flop(
     if experiment is None:  # the MLP of a block has at most some 12 vectors per dimension
         return each * 12 * size.d_model * size.depth
     products = next((row.products for row in ANALYSES if row.gpu_rule == rule), Products())
-    vectors = products.per_head * size.heads * size.depth
+    vectors: float = products.per_head * size.heads * size.depth
     vectors += products.per_layer * (size.depth + 1) + products.constant
-    tokens = tokens_of(experiment)
+    shards = 1
     if (corpus := experiment.corpus) and experiment.kind is Kind.STREAMED:
-        tokens //= shards_of(experiment, shard_tokens or tokens)
+        shards = shards_of(experiment, shard_tokens or corpus.tokens)
         vectors += READ_OUT * (size.depth + 1) * corpus.readout / corpus.length
-    return each * tokens * (1 + vectors)
+    return each * tokens_of(experiment) / shards * (1 + vectors)
 
 
 def work(

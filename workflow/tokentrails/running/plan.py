@@ -160,7 +160,10 @@ def needs(
 
 @dataclass
 class _Todo:
-    """What is to be done for a model: checkpoints, and on a GPU (rule, checkpoint, experiment, shard)."""
+    """What is to be done for a model: checkpoints, and jobs on a GPU.
+
+    Of a job its rule, checkpoint, experiment, and which part of a running text it is about.
+    """
 
     training: bool = False
     checkpoints: set[str] = field(default_factory=set)

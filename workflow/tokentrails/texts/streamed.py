@@ -52,12 +52,13 @@ SCHEMA = pa.schema(
 )
 MEANINGS = {
     "label": "the piece, in the order of the text",
-    "document": "number of the document that it is of, from 0",
+    "document": "number of the document that it is of, from 0; of a plain text that of the piece",
     "word": "empty: every token is a target",
     "tokens": "the piece's tokens as vocabulary entries",
     "word_class": "of the word that each token is part of; null: a special token, spaces, or what "
     "the tokenizer does not know",
-    "frequency_band": "of the same word, by its place in the list of words; null: no word of letters",
+    "frequency_band": "of the same word, by its place in the list of words; null: no word of "
+    "letters",
 }
 
 
@@ -107,14 +108,15 @@ def tokenize_streamed(
             else:
                 unknown += strange
                 asked += len(strange) + sum(part is not None for *_, part in found)
-                rows.append(_row(number, label, document, text, encoding))
+                unit = number if corpus.column is None else document
+                rows.append(_row(number, label, unit, text, encoding))
                 classes, bands = zip(*(about(word) for _, word, _ in found), strict=True)
                 rows[-1] |= {"word_class": classes, "frequency_band": bands}
                 taken += len(encoding.ids) - encoding.special_tokens
             number += 1
         refuse_unknown_words(unknown, asked, model, experiment.file)
-        for line, reason in documents.left_out:
-            skipped.append({"occurrence": None, "label": f"line {line}", "reason": reason})
+        for line, why in documents.left_out:
+            skipped.append({"occurrence": None, "label": f"line {line}", "reason": why})
             left_out += 1
         documents.left_out.clear()
         yield pa.Table.from_pylist(rows, SCHEMA), pa.Table.from_pylist(skipped, SKIPPED)

@@ -1,0 +1,123 @@
+"""A running text of any size: identity, the token itself and the next one, by layer and group."""
+
+from typing import NamedTuple
+
+import altair as alt
+import polars as pl
+
+from ..texts.word_classes import BANDS, CLASSES, RAREST
+from .pieces.lines import Frame, edges, line_panel, value_range
+from .pieces.notes import CONTROL, band_note, control_notes, dashed_note
+from .pieces.points import LINE, mapped, over_draws, points_frame
+from .pieces.rank_axis import place, rank_axis
+from .pieces.theme import GREY, colour, figure, nothing_to_show
+
+_CLASSES = {"all": "all", **{name: name for name in CLASSES if name != "other"}}
+_BANDS = {name: f"words {name}" for name in (*BANDS.values(), RAREST)}
+
+
+class _Panel(NamedTuple):
+    """What one panel shows: a measure, the space it is read in, and what its lines are."""
+
+    title: str
+    measure: str
+    space: str | None = None
+    by_band: bool = False
+
+    @property
+    def is_rank(self) -> bool:
+        return self.measure.endswith("rank")
+
+
+_PANELS = (
+    _Panel("identity", "identity"),
+    _Panel("identity, scaled", "identity_scaled"),
+    _Panel("identity by frequency", "identity", by_band=True),
+    _Panel("cosine with the layer before", "neighbour"),
+    _Panel("rank of the token itself", "own_log_rank", "unembedding"),
+    _Panel("rank of the next token", "next_log_rank", "unembedding"),
+    _Panel("log-probability of the next token", "next_logprob", "unembedding"),
+    _Panel("effective rank", "effective_rank"),
+)
+_COLUMNS = 4
+
+
+def corpus(
+    by_layer: pl.DataFrame,
+    geometry: pl.DataFrame,
+    control: pl.DataFrame | None = None,
+    *,
+    title: str,
+    confidence: float,
+) -> alt.TopLevelMixin:
+    """A panel per measure, with a line for each class of words, or band of frequency.
+
+    `by_layer` is the table corpus_by_layer of one model and checkpoint, `geometry` its
+    corpus_geometry, `control` the former of random weights, of all draws.
+    """
+    shape = geometry.select(
+        "layer",
+        "n",
+        pl.lit("effective_rank").alias("measure"),
+        *(pl.lit("all").alias(name) for name in ("grouping", "group")),
+        pl.col("effective_rank").alias("mean"),
+        pl.lit(value=False).alias("few"),
+        site=pl.lit(LINE),
+    )
+    table = pl.concat([by_layer, shape], how="diagonal_relaxed").filter(site=LINE)
+    parts = {panel: here for panel in _PANELS if len(here := _points(table, panel, control))}
+    if not parts:
+        return nothing_to_show(title)
+    last: int = table.select(pl.col("layer").max()).item()
+    panels: list[alt.LayerChart] = []
+    for (panel, here), edge in zip(parts.items(), edges(len(parts), _COLUMNS), strict=True):
+        largest = max(map(abs, here["value"].to_list()))
+        low, high = value_range(
+            here, top=place(1) if panel.is_rank else None, span=0.1 * largest or 1.0
+        )
+        frame = Frame.over_layers(
+            *(last, 1.05, panel.title, low, high, 190, 150, ("series", "n", "n_texts")),
+            axis=rank_axis(low, high) if panel.is_rank else alt.Axis(tickCount=5, minExtent=40),
+        )
+        panels.append(line_panel(here, frame, title=panel.title, **edge | {"y_title": False}))
+    whole = by_layer.filter(measure="identity", grouping="all", site=LINE)
+    n, texts = whole.select(pl.col("n").max(), pl.col("n_texts").max()).row(0)
+    notes = [
+        f"Means over {n:,} tokens of {texts:,} texts, without the first of each piece; ranks and "
+        "log-probabilities of some of them, through the final norm and the unembedding. Ranks: "
+        "means of log(1 + rank).",
+        band_note(confidence, "texts") + dashed_note(by_layer, "few texts"),
+        *control_notes(control),
+    ]
+    chart = alt.concat(*panels, columns=_COLUMNS)
+    return figure(chart, title=title, notes=notes, width=_COLUMNS * 300)
+
+
+def _points(table: pl.DataFrame, panel: _Panel, control: pl.DataFrame | None) -> pl.DataFrame:
+    space = pl.col("space").eq_missing(pl.lit(panel.space, pl.String))
+    wanted = table.filter(space, measure=panel.measure)
+    groups = _BANDS if panel.by_band else _CLASSES
+    rows = wanted.filter(
+        pl.col("group").is_in(list(groups)),
+        pl.col("grouping").is_in(["frequency_band"] if panel.by_band else ["all", "word_class"]),
+    )
+    tints = {name: colour(index) for index, name in enumerate(groups)}
+    kept = ("layer", "n", "n_texts")
+    points = points_frame(
+        rows,
+        "mean",
+        ("ci_low", "ci_high"),
+        *kept,
+        line="group",
+        series=mapped("group", groups),
+        colour=mapped("group", tints),
+    )
+    if control is None or points.is_empty():
+        return points
+    grey = control.filter(space, measure=panel.measure, grouping="all", site=LINE)
+    drawn = over_draws(grey, "mean", "layer")
+    own = {"line": pl.lit(CONTROL), "series": pl.lit(CONTROL), "colour": pl.lit(GREY)}
+    return pl.concat(
+        [points, points_frame(drawn, "mean", ("low", "high"), *kept, **own)],
+        how="vertical_relaxed",
+    )
