@@ -9,9 +9,6 @@ import workflow as wf
 from measures import PROVENANCE, frame, samples, statistics
 
 from tokentrails.metrics.half_lives import (
-    BANDS,
-    RAREST,
-    frequency_band,
     half_life_curve,
     half_life_groups,
     half_lives,
@@ -20,6 +17,7 @@ from tokentrails.metrics.half_lives import (
 )
 from tokentrails.statistics.forms import FORMS
 from tokentrails.texts.spans import words_and_parts
+from tokentrails.texts.word_classes import BANDS, RAREST, frequency_band
 from tokentrails.texts.word_list import Entry, WordList
 
 STATISTICS = statistics()

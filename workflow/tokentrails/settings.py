@@ -356,7 +356,7 @@ class Corpus:
     length: int
     column: str | None = None
     states: Literal["stored", "stream"] = "stored"
-    readout: int = 0
+    readout: int = 4
 
     @property
     def identity(self) -> dict[str, Any]:

@@ -202,7 +202,7 @@ def corpus_geometry(paths: Sequence[Path], *, provenance: Mapping[str, str]) -> 
         d = len(total)
         covariance = scatter.reshape(d, d) - np.outer(total, total) / max(n, 1)
         eigenvalues = np.maximum(np.linalg.eigvalsh(covariance)[::-1], 0) / max(n - 1, 1)
-        largest = shards.row(int(shards["largest"].arg_max() or 0), named=True)
+        largest = shards.row(int(shards["largest"].to_numpy().argmax()), named=True)
         rows.append(
             {
                 **{"site": "resid", "layer": layer, "n": n},

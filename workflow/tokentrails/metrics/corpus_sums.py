@@ -55,6 +55,21 @@ SUMS = pa.schema(
     }
 )
 
+TYPE_SUMS = pa.schema(
+    {
+        **{"token_id": pa.int32(), "token": pa.string(), "n": pa.int64(), "site": pa.string()},
+        **{"layer": pa.int32(), "fixed": pa.int64()},
+    }
+)
+PRODUCTS = pa.schema(
+    {
+        **{"layer": pa.int32(), "n": pa.int64(), "largest": pa.float64()},
+        **{"largest_occurrence": pa.int32(), "largest_position": pa.int32()},
+        **{"largest_dimension": pa.int32(), "largest_token": pa.string()},
+        **{f"{n}_{part}": pa.binary() for n in ("total", "scatter") for part in ("high", "low")},
+    }
+)
+
 
 class Piece(NamedTuple):
     """A piece of the text.
@@ -253,8 +268,8 @@ class Products:
         for layer, centre in enumerate(self.centre):
             here = states[layer, rows]
             peaks, at = here.abs().max(dim=1)
-            row = int(peaks.argmax())
-            if (value := float(peaks[row])) > self.largest[layer][0]:
+            if (value := float(peaks.max())) > self.largest[layer][0]:
+                row = int((peaks == value).nonzero()[0])  # of equal ones the first
                 occurrence, position, token = tokens[later[row]]
                 self.largest[layer] = value, occurrence, position, int(at[row]), token
             here = here - centre
@@ -354,7 +369,7 @@ class CorpusSums:
             "layer": np.repeat(np.array([layer for _, layer in places], np.int32), len(ids)),
             "fixed": self.type_sum[:, ids].ravel(),
         }
-        return pa.table(columns)
+        return pa.table(columns, TYPE_SUMS)
 
     def geometry(self, entries: Sequence[str | None]) -> Iterator[pa.Table]:
         """For each layer of `resid` the sums of states and of products, and the largest."""
@@ -366,7 +381,7 @@ class CorpusSums:
             for name in ("total", "scatter"):
                 sums = getattr(products, name)
                 row |= {f"{name}_{part}": sums[i][layer].tobytes() for i, part in enumerate(_PARTS)}
-            yield pa.Table.from_pylist([row])
+            yield pa.Table.from_pylist([row], PRODUCTS)
 
 
 _PARTS = ("high", "low")
@@ -433,6 +448,7 @@ def summed(
     sums: CorpusSums, pieces: Pieces, batches: Sequence[range], label: str
 ) -> Iterator[pa.Table]:
     """The sums of each batch, with a progress bar that counts tokens."""
+    yield SUMS.empty_table()  # all that there is of a shard without a batch
     total = sum(pieces.lengths[row] for batch in batches for row in batch)
     with progress_bar(total, label) as bar:
         for batch in batches:
