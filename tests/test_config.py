@@ -408,7 +408,7 @@ def test_defaults_are_filled_in():
     assert experiment.prompts[0].occurrence == 1 and experiment.group_columns == ["sense"]
     assert experiment.ranks is None and not experiment.has_whole_texts
     extract = {"device": "auto", "device_map": None, "dtype": "float32", "store": "float32"}
-    assert config.extract == extract | {"token_budget": 16384}
+    assert config.extract == extract | {"token_budget": 16384, "shard_tokens": 250_000}
     thresholds = [0.05, 0.1, 0.2, 0.3, 0.4, 0.5]
     assert config.summary == {"half_life_threshold": 0.1, "half_life_thresholds": thresholds}
     statistics = {"bootstrap": 1000, "permutations": 10000, "confidence": 0.95}

@@ -23,7 +23,8 @@ rule hidden_states:
         **DEVICES,
         sites=experiment_setting("sites"),
         pooling=experiment_setting("pooling"),
-        extract=CONFIG.extract,
+        # The others of its keys change no state, or reach the rule in another way.
+        extract={key: CONFIG.extract[key] for key in ("dtype", "store", "token_budget")},
         code=fingerprint("hidden_states"),
     message:
         "Running {wildcards.model} ({wildcards.checkpoint}) on the texts of {wildcards.experiment}"

@@ -25,6 +25,7 @@ with job(snakemake):
     if experiment.table:
         prompts = prompts_of(read_table(snakemake.input.texts[0]))
         experiment = load_experiment(wildcards.experiment, snakemake.params.entry, prompts=prompts)
+        provenance["experiment_hash"] = experiment.hash  # as if its file listed them
     if experiment.words:
         word_list = WordList.read(Path(snakemake.input.words[0]))
         if experiment.contexts_from:
