@@ -31,7 +31,6 @@ GROUPED = SIZES | {"num_key_value_heads": 2, "head_dim": 8}
     ("kind", "sizes", "row"),
     [
         ("cwm", GROUPED | {"sliding_window": 8}, "llama"),
-        ("ministral3", GROUPED | {"sliding_window": 16}, "mistral"),
         ("jais2", GROUPED, "arcee"),
         ("gpt_bigcode", {"n_embd": 32, "n_layer": 3, "n_head": 4}, "gpt2"),
         ("ernie", SIZES, "bert"),

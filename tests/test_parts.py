@@ -62,7 +62,7 @@ VARIANTS = {
 """What a configuration may ask for besides the sizes, by name."""
 
 WINDOWS = (
-    dict.fromkeys(("mistral", "mixtral", "starcoder2", "phi3"), "8 8 8")
+    dict.fromkeys(("mistral", "ministral3", "mixtral", "starcoder2", "phi3"), "8 8 8")
     | dict.fromkeys(("gemma3_text", "gemma3_text, capped", "smollm3", "ministral"), "8 8 -")
     | dict.fromkeys(("cohere2", "olmo3", "exaone4", "gpt_oss"), "8 8 -")
     | dict.fromkeys(("gemma2", "gemma2, uncapped"), "8 - 8")

@@ -8,7 +8,9 @@ import pytest
 import tiny
 import torch
 from config_files import refused
+from conftest import local_source
 
+from tokentrails.models.prepare import prepare
 from tokentrails.models.self_check import TOLERANCE, errors_of, self_check
 from tokentrails.network.architectures import ARCHITECTURES, architecture_of
 from tokentrails.network.checkpoint import Checkpoint
@@ -180,3 +182,38 @@ def test_a_model_that_cannot_run_is_said_in_one_message(prepared, tmp_path):
     (folder / "config.json").write_text(json.dumps(config | {"hidden_act": "nosuch"}))
     with refused("models.m", "transformers cannot run this model", "nosuch"):
         self_check(folder, "models.m")
+
+
+SCALED = {
+    "yarn": {"factor": 4.0},
+    "llama3": {"factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0},
+    "longrope": {"long_factor": [4.0] * 4, "short_factor": [1.0] * 4},
+    "dynamic": {"factor": 4.0},
+}
+
+
+@pytest.mark.parametrize("kind", SCALED)
+def test_rotations_that_change_in_long_texts_bound_the_heads(tmp_path, kind):
+    """Of a text that is longer, cosines and sines are other ones than those of an offset."""
+    rope = {"rope_type": kind, "rope_theta": 100.0, **SCALED[kind]}
+    rope |= {} if kind == "dynamic" else {"original_max_position_embeddings": 32}
+    saved = tiny.save("llama", tmp_path / "saved", rope_parameters=rope)
+    facts = prepare(local_source("m", saved), "main", tmp_path / "made")
+    assert facts["self_check"]["grade"] == "full"
+    within = {"longrope": 32, "dynamic": 64}.get(kind)
+    assert facts["self_check"].get("heads_within") == within
+    checkpoint = Checkpoint(tmp_path / "made")
+    checkpoint.refuse_far(within or 1_000)
+    if within:
+        with refused("the analysis heads", f"{within + 1} tokens", f"beyond {within}", "shorten"):
+            checkpoint.refuse_far(within + 1)
+
+
+@pytest.mark.parametrize(("beta", "within"), [(0.0, None), (2.0, 20)])
+def test_queries_that_grow_in_long_texts_bound_the_heads(tmp_path, beta, within):
+    rope = {"rope_type": "yarn", "rope_theta": 100.0, "factor": 2.0}
+    rope |= {"original_max_position_embeddings": 20, "llama_4_scaling_beta": beta}
+    saved = tiny.save("ministral3", tmp_path / "saved", rope_parameters=rope)
+    facts = prepare(local_source("m", saved), "main", tmp_path / "made")
+    assert facts["self_check"]["grade"] == "full"
+    assert facts["self_check"].get("heads_within") == within

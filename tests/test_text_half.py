@@ -9,12 +9,19 @@ import pytest
 import torch
 from conftest import local_source
 from safetensors import safe_open
-from tiny import MORE, tokenizer
-from transformers import Gemma3Config, Gemma3ForConditionalGeneration
+from tiny import CONFIGS, MORE, tokenizer
+from transformers import (
+    Gemma3Config,
+    Gemma3ForConditionalGeneration,
+    Mistral3Config,
+    Mistral3ForConditionalGeneration,
+    SmolVLMConfig,
+    SmolVLMForConditionalGeneration,
+)
 
 from tokentrails.models.prepare import prepare
 from tokentrails.network.architectures import text_tensor
-from tokentrails.network.load import load_model
+from tokentrails.network.load import load_language_model, load_model
 from tokentrails.network.weights import Weights
 
 VISION = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
@@ -107,3 +114,36 @@ def test_pickled_weights_and_an_embedding_that_is_tied_outside(both, tmp_path):
 )
 def test_names_of_both_generations_of_files(name, new):
     assert text_tensor(name) == new
+
+
+@pytest.mark.parametrize("inner", ["mistral", "ministral3"])
+def test_that_of_a_mistral_3(tmp_path, inner):
+    model = whole(tmp_path, Mistral3ForConditionalGeneration, Mistral3Config, inner)
+    assert_text_half(tmp_path, model, inner)
+
+
+def test_that_of_a_smolvlm(tmp_path):
+    model = whole(tmp_path, SmolVLMForConditionalGeneration, SmolVLMConfig, "llama")
+    assert_text_half(tmp_path, model, "llama")
+
+
+def whole(folder, kind, config, inner):
+    """A model of images and texts, saved with the tokenizer of its model of texts."""
+    cut = tokenizer(inner)
+    text = (CONFIGS | MORE)[inner] | {"vocab_size": len(cut) + 6, "max_position_embeddings": 64}
+    text |= {"model_type": inner, "pad_token_id": cut.pad_token_id}
+    torch.manual_seed(3)
+    model = kind(config(text_config=text, vision_config=VISION)).eval()
+    model.save_pretrained(folder / "saved")
+    cut.save_pretrained(folder / "saved")
+    return model
+
+
+def assert_text_half(folder, model, inner):
+    """What is prepared is the inner model, with its states and logits."""
+    facts = prepare(local_source("m", folder / "saved"), "main", folder / "made")
+    assert (facts["architecture"], facts["self_check"]["grade"]) == (inner, "full")
+    own, _ = load_language_model(folder / "made", torch.device("cpu"), name="m")
+    ids = torch.tensor([[5, 9, 60, 7, 33, 8, 21, 90, 14, 6, 77]])
+    with torch.no_grad():
+        torch.testing.assert_close(own(ids).logits, model(input_ids=ids).logits)

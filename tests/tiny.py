@@ -80,6 +80,7 @@ MORE = {
     "ernie4_5": _GROUPED,
     "olmo": _PAIRS,
     "ministral": {**_GROUPED, **_SLIDING, **_TYPES},
+    "ministral3": {**_GROUPED, **_SLIDING},
     "arcee": _GROUPED,
     "nemotron": _PAIRS,
     "granite": {

@@ -15,6 +15,8 @@ with job(snakemake, "torch"):
 
     output, options = snakemake.output, snakemake.params.circuits
     run = prepare_run(snakemake)
+    texts = whole_texts(run.tokens)
+    run.checkpoint.refuse_far(max((len(text.token_ids) for text in texts), default=0))
     trace, parts = load_tracer(run)
     where = f"experiments.{snakemake.wildcards.experiment}.circuits, model {run.checkpoint.name}"
     names = TokenizerFiles.load(run.checkpoint.folder).entries(len(parts.embedding))
@@ -32,7 +34,7 @@ with job(snakemake, "torch"):
         writing_parts(output.attention, output.attention_csv) as write_attention,
         writing_parts(output.heads, output.heads_csv) as write_heads,
     ):
-        for attention, lists in heads.tables(whole_texts(run.tokens), trace):
+        for attention, lists in heads.tables(texts, trace):
             write_attention(attention)
             if lists is not None:
                 write_heads(lists)

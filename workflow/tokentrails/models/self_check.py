@@ -17,7 +17,7 @@ from torch import Tensor
 from transformers import CONFIG_MAPPING, PreTrainedModel
 
 from ..errors import TokentrailsError, one_line
-from ..network.architectures import Architecture
+from ..network.architectures import Architecture, trained_length
 from ..network.checkpoint import Checkpoint
 from ..network.heads import Heads
 from ..network.norms import divisor
@@ -30,6 +30,9 @@ TOKENS, WINDOW = 12, 8
 TOLERANCE = 1e-3
 """Of |found - own| / (0.1 + |own|)."""
 
+FAR = 1e-2
+"""The same at far positions, whose angles are rounded more."""
+
 _STREAM = ("attention", "mlp")
 """Checks without which no state inside a block can be trusted."""
 
@@ -39,7 +42,8 @@ def self_check(folder: Path, where: str) -> dict[str, Any]:
 
     `full` is a model whose parts all add up; of one with the grade `states` the stream can be read,
     and heads, neurons or logits cannot. One whose states are not finite is `unchecked`: what reads
-    them says so.
+    them says so. Where patterns do not give the attention beyond the length of texts that rotations
+    were made for at first, `heads_within` is that length.
 
     Parameters
     ----------
@@ -50,8 +54,9 @@ def self_check(folder: Path, where: str) -> dict[str, Any]:
     ------
     TokentrailsError: if the branches of a block do not add up to what it gives.
     """
+    checkpoint = Checkpoint(folder)
     try:
-        errors = errors_of(Checkpoint(folder))
+        errors = errors_of(checkpoint)
     except TokentrailsError:
         raise
     except Exception as error:  # whatever transformers makes of senseless settings
@@ -72,7 +77,12 @@ def self_check(folder: Path, where: str) -> dict[str, Any]:
             "another model, or report it.",
         )
     grade = "states" if bad else "full"
-    return {"grade": grade, "errors": {n: float(f"{e:.2g}") for n, e in errors.items()}}
+    found: dict[str, Any] = {"grade": grade}
+    found["errors"] = {n: float(f"{e:.2g}") for n, e in errors.items()}
+    length = trained_length(checkpoint.config)
+    if length is not None and checkpoint.architecture.rotary and far_error(checkpoint) > FAR:
+        found["heads_within"] = length
+    return found
 
 
 @torch.inference_mode()
@@ -117,6 +127,21 @@ def errors_of(checkpoint: Checkpoint) -> dict[str, float]:
     if logits is not None:
         compare("logits", logits, model(torch.tensor([ids])).logits[0])
     return found
+
+
+@torch.inference_mode()
+def far_error(checkpoint: Checkpoint) -> float:
+    """The largest error of patterns in a text that begins where scaled rotations do."""
+    architecture, first = checkpoint.architecture, trained_length(checkpoint.config)
+    assert first is not None
+    base = _few_blocks(checkpoint, architecture).base_model
+    parts = Parts.from_model(base, checkpoint.folder)
+    run = trace(base, architecture, trial_ids(checkpoint, len(parts.embedding)), first=first)
+    errors = [
+        ((_weights(block.heads, block.attention_norm(x)) - own).abs() / (0.1 + own.abs())).max()
+        for block, x, own in zip(parts.blocks, run.resid[:-1], run.attention, strict=True)
+    ]
+    return float(torch.stack(errors).max().nan_to_num(torch.inf))
 
 
 def _weights(heads: Heads, x_hat: Float[Tensor, "t d"]) -> Float[Tensor, "heads t t"]:

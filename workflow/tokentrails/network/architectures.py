@@ -368,7 +368,10 @@ ARCHITECTURES = {
             parallel_attention="attention",
         ),
         _LLAMA,
-        replace(_LLAMA, model_type="mistral", family="Mistral", attention=_WINDOWED),
+        *(
+            replace(_LLAMA, model_type=name, family=family, attention=_WINDOWED)
+            for name, family in {"mistral": "Mistral", "ministral3": "Ministral 3"}.items()
+        ),
         *(
             replace(_LLAMA, model_type=name, family=family)
             for name, family in {
@@ -706,7 +709,8 @@ def text_tensor(name: str) -> str | None:
     """What a tensor of such a model is called in the model of texts; None for one of images."""
     if name.startswith("lm_head."):
         return name
-    found = re.match(r"(?:model\.)?language_model\.(?:(lm_head)|(?:model\.)?(.*))", name)
+    inside = r"(?:model\.)?(?:language_model|text_model)\."
+    found = re.match(rf"{inside}(?:(lm_head)|(?:model\.)?(.*))", name)
     if found is None:
         return None
     return f"lm_head{name[found.end(1) :]}" if found[1] else f"model.{found[2]}"
@@ -808,14 +812,35 @@ def _refuse_quantised(config: dict[str, Any], where: object) -> None:
         )
 
 
-def _depends_on_length(config: dict[str, Any]) -> bool:
+def _depends_on_length(config: Mapping[str, Any]) -> bool:
     """Whether the frequencies of rotations change where a text is longer than in training."""
+    kinds = {str(one.get(key)) for one in _rotations(config) for key in ("rope_type", "type")}
+    return not kinds.isdisjoint(("longrope", "su", "dynamic"))
+
+
+def trained_length(config: Mapping[str, Any]) -> int | None:
+    """How long texts were before rotations were scaled for longer ones; None if they were not."""
+    keys = ("original_max_position_embeddings", "max_position_embeddings")
+    found = [config.get(keys[0]), *(one.get(keys[0]) for one in _rotations(config))]
+    found += [config.get(keys[1]) if _depends_on_length(config) else None]
+    return next((n for n in found if type(n) is int and n > 0), None)
+
+
+def _rotations(config: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What a configuration says of rotations, of all types of blocks."""
     given = [config.get(key) for key in ("rope_parameters", "rope_scaling")]
     given += [inner for one in given if isinstance(one, dict) for inner in one.values()]
-    kinds = {
-        str(one.get(key)) for one in given if isinstance(one, dict) for key in ("rope_type", "type")
-    }
-    return not kinds.isdisjoint(("longrope", "su", "dynamic"))
+    return [one for one in given if isinstance(one, dict)]
+
+
+_MPT = {
+    "alibi": True,
+    "prefix_lm": False,
+    "attn_uses_sequence_id": False,
+    "attn_type": "multihead_attention",
+    "qk_ln": False,
+}
+"""Of `attn_config`: what the models of transformers do, whatever a configuration says."""
 
 
 def _unsupported_variant(config: dict[str, Any], architecture: Architecture) -> str | None:
@@ -840,9 +865,12 @@ def _unsupported_variant(config: dict[str, Any], architecture: Architecture) -> 
     if config.get("embedding_size", width) != width:
         return "embedding_size differs from hidden_size"
     of_attention = config.get("attn_config")
-    clip = of_attention.get("clip_qkv") if isinstance(of_attention, dict) else None
-    if config.get("clip_qkv", clip) is not None:
+    of_attention = of_attention if isinstance(of_attention, dict) else {}
+    if config.get("clip_qkv", of_attention.get("clip_qkv")) is not None:
         return "clip_qkv is set"
+    for key, kept in _MPT.items():  # transformers heeds none of them
+        if of_attention.get(key, kept) != kept:
+            return f"{key} is {of_attention[key]!r}"
     if config.get("apply_residual_connection_post_layernorm"):
         return "apply_residual_connection_post_layernorm is true"
     for key in architecture.factors.values():

@@ -87,6 +87,17 @@ class Checkpoint:
                 "ablation and own_token out of the analyses.",
             )
 
+    def refuse_far(self, length: int) -> None:
+        """Raise a `TokentrailsError` for a text in which patterns are not all of attention."""
+        within = self.facts.get("self_check", {}).get("heads_within", length)
+        if length > within:
+            raise TokentrailsError(
+                f"a text has {length:,} tokens, and beyond {within:,} the rotations of {self.name} "
+                "depend on more than how far two tokens are apart",
+                where="the analysis heads",
+                hint="shorten the text, or leave heads out of the analyses.",
+            )
+
     @property
     def name(self) -> str:
         return checkpoint_name(self.facts)

@@ -46,8 +46,15 @@ def eager(model: nn.Module) -> None:
 
 
 @torch.no_grad()
-def trace(model: nn.Module, architecture: Architecture, token_ids: list[int]) -> Trace:
-    """Run one text alone and keep what happens to it; the model is switched to eager attention."""
+def trace(
+    model: nn.Module, architecture: Architecture, token_ids: list[int], *, first: int = 0
+) -> Trace:
+    """Run one text alone and keep what happens to it; the model is switched to eager attention.
+
+    Parameters
+    ----------
+    first: position of the first token.
+    """
     eager(model)
     depth = len(model.get_submodule(architecture.blocks))
     sites = {"resid": depth + 1, "resid_mid": depth, "attention_out": depth, "mlp_out": depth}
@@ -56,7 +63,8 @@ def trace(model: nn.Module, architecture: Architecture, token_ids: list[int]) ->
     ids = torch.tensor([token_ids], device=device)
     rows = torch.arange(len(token_ids), device=device)
     with StreamReader(model, architecture, wanted) as reader:
-        states, output = reader.run(ids, rows, output_attentions=True)
+        places = {"position_ids": rows[None] + first} if first else {}
+        states, output = reader.run(ids, rows, output_attentions=True, **places)
     parts = dict(zip(sites, states.cpu().split(list(sites.values())), strict=True))
     weights = torch.cat([each.float().cpu() for each in output.attentions])
     return Trace(attention=weights, **parts)
