@@ -48,8 +48,9 @@ middle one and the last run a short text, and their errors stand in `provenance.
 or logits do not, they are (`grade: states`). A type that is not listed, but has the modules of
 one that is, is read as that one if all adds up; `architecture` says so in the provenance of its
 tables. Others are refused by name before anything is downloaded. Of a model that sees images too
-(Gemma 3 of 4 billion parameters and more, Mistral 3, SmolVLM, LLaVA, …) the model of texts inside is taken; texts of
-one whose rotations change with the length of the text (Phi-3 with 128k tokens) run one at a time.
+(Gemma 3 of 4 billion parameters and more, Mistral 3, SmolVLM, …) the model of texts inside is
+taken; texts of one whose rotations change with the length of the text (Phi-3 with 128k tokens)
+run one at a time.
 
 {models}
 """
