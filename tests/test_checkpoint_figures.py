@@ -264,35 +264,35 @@ def test_a_missing_value_is_not_drawn():
 
 
 @pytest.mark.parametrize(
-    ("draw", "columns", "form"),
+    ("draw", "columns", "forms"),
     [
-        *((convergence_aggregate, ("mean", "ci_low", "ci_high"), form) for form in SOUND),
-        (convergence_slope, ("per_doubling", "per_doubling_low", "per_doubling_high"), "cosine"),
+        (convergence_aggregate, ("mean", "ci_low", "ci_high"), SOUND),
+        (convergence_slope, ("per_doubling", "per_doubling_low", "per_doubling_high"), SOUND[:1]),
     ],
 )
-def test_panels_show_groups_over_layers_and_layers_over_words(draw, columns, form):
+def test_panels_show_groups_over_layers_and_layers_over_words(draw, columns, forms):
     table = by_group().filter(site="resid")
     shown = panels(draw(table, CALM, **BAND))
-    assert len(shown) == 2 * (1 if draw is convergence_slope else len(SOUND))
-    suffix = "" if form == "cosine" else f", {form}"
-    left, right = (shown[name + suffix] for name in ("mean over layers", "all words by layer"))
-    rows = in_form(table.drop_nulls(columns[0]), form)
-    over_layers = rows.filter(pl.col("layer").is_null()).drop_nulls("n_tokens")
-    all_words = rows.filter(pl.col("n_tokens").is_null()).drop_nulls("layer")
-    for panel, line, expected in ((left, "n_tokens", over_layers), (right, "layer", all_words)):
-        found = line_points(panel)
-        drawn = values(found, "step", "line", "value", "low", "high")
-        assert drawn == points(expected, "step", line, *columns)
-        ((_, band),) = of_kind(panel, "area")
-        assert {row["line"] for row in band} == {row["line"] for row in found}
-        if draw is convergence_slope:
-            assert panel[0][0]["mark"]["type"] == "rule" and panel[0][1] == [{"value": 0.0}]
-    last = draw is convergence_slope or form == SOUND[-1]
-    assert not last or labels(right) == {"layer 0", "layer 3", "layer 6"}
-    assert not last or labels(left) == {"1 token", "2 tokens", "3 tokens, n = 4"}
-    assert {row["line"]: row["colour"] for row in line_points(right)} == {
-        layer: ramp(layer / 6) for layer in range(7)
-    }
+    assert len(shown) == 2 * len(forms)
+    for form in forms:
+        suffix = "" if form == "cosine" else f", {form}"
+        left, right = (shown[n + suffix] for n in ("mean over layers", "all words by layer"))
+        rows = in_form(table.drop_nulls(columns[0]), form)
+        over_layers = rows.filter(pl.col("layer").is_null()).drop_nulls("n_tokens")
+        all_words = rows.filter(pl.col("n_tokens").is_null()).drop_nulls("layer")
+        for panel, line, expected in ((left, "n_tokens", over_layers), (right, "layer", all_words)):
+            found = line_points(panel)
+            drawn = values(found, "step", "line", "value", "low", "high")
+            assert drawn == points(expected, "step", line, *columns)
+            ((_, band),) = of_kind(panel, "area")
+            assert {row["line"] for row in band} == {row["line"] for row in found}
+            if draw is convergence_slope:
+                assert panel[0][0]["mark"]["type"] == "rule" and panel[0][1] == [{"value": 0.0}]
+        assert {row["line"]: row["colour"] for row in line_points(right)} == {
+            layer: ramp(layer / 6) for layer in range(7)
+        }
+    assert labels(right) == {"layer 0", "layer 3", "layer 6"}  # of the last form
+    assert labels(left) == {"1 token", "2 tokens", "3 tokens, n = 4"}
 
 
 def test_labels_of_a_panel_do_not_overlap():

@@ -588,14 +588,14 @@ def test_files_are_the_same_bytes_in_every_process(tmp_path):
         "          'd': t.summary(table, title='D'),\n"
         "          'e': c.perturbation(steps, c.warned('w'), **t.BAND)}\n"
         "for name, chart in charts.items():\n"
-        "    save(chart, [out / (name + s) for s in t.FORMATS])\n"
+        "    save(chart, [out / (name + s) for s in (t.FORMATS if name in 'ae' else ['.svg'])])\n"
         # One with selections, and one that adds up the most.
         "chart = v.rank_layers(v.ranks(depth=3, published=True), show='a', title='T')\n"
         "save(chart, [out / 'f.json'])\n"
         "chart = i.draw('attribution', 'abab', depth=2, heads=2, norms=True)\n"
         "save(chart, [out / 'g.json'])\n"
     )
-    assert len(made_twice_alike(code, tmp_path)) == 5 * len(FORMATS) + 2
+    assert len(made_twice_alike(code, tmp_path)) == 2 * len(FORMATS) + 5
 
 
 def test_no_font_of_this_machine_is_drawn_with(tmp_path):

@@ -93,23 +93,6 @@ def test_numbers_behind_a_lens_are_those_of_plain_loops(made, tmp_path, kind, bi
                 assert row == approx(wanted, abs=1e-4)
 
 
-def test_a_lens_undoes_a_rotation_of_the_stream(made, tmp_path):
-    """With the last state turned at every layer, what undoes it finds the model's own output."""
-    random = torch.Generator().manual_seed(1)
-    turns = [torch.linalg.qr(torch.randn(WIDTH, WIDTH, generator=random))[0] for _ in range(DEPTH)]
-    stream = Readout(made.model, made.architecture, made.parts, made.names).stream(made.texts[0])
-    states = torch.stack([*(stream[-1] @ turn.T for turn in turns), stream[-1]])
-    undone = {f"{layer}.weight": turn.T.contiguous() for layer, turn in enumerate(turns)}
-    undoing = read(tmp_path, undone, "affine")
-    readout = Readout(made.model, made.architecture, made.parts, made.names, {"back": undoing})
-    ids = made.texts[0].token_ids
-    with torch.inference_mode():
-        found = readout.spaces(states, ids, [*ids[1:], None])
-    assert found["unembedding"]["kl"][:-1].min() > 0.01
-    assert found["back"]["kl"].max() < 1e-5
-    assert (found["back"]["own_rank"] == found["unembedding"]["own_rank"][-1]).all()
-
-
 def test_a_lens_needs_a_head_behind_it(made, tmp_path):
     headless = replace(made.parts, unembedding=None)
     lenses = {"tuned": read(tmp_path, tensors())}

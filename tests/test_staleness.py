@@ -78,17 +78,6 @@ def change_titles_and_comments(folder: Path) -> None:
         path.write_text("# A remark.\n\n" + path.read_text() + "\n\n# Another.\n")
 
 
-def change_layout_and_messages(folder: Path) -> None:
-    """The same prompts in another layout, a docstring, the words of errors, a format less."""
-    edit_config(folder, figures={"formats": ["html", "svg"]})
-    os.utime(folder / "config/experiments/plain.yaml")
-    path = folder / "config/experiments/senses.yaml"
-    path.write_text("# Senses.\nanalyses: [context, identity]\n" + path.read_text())
-    similarity = library(folder, "statistics/similarity.py")
-    edit(similarity, "in double precision.", "in double precision, always.")
-    edit(library(folder, "errors.py"), r"\nHint: ", r"\nWhat to do: ")
-
-
 def add_a_format(folder: Path) -> None:
     """And have it for one figure of each run."""
     edit_config(folder, figures={"formats": ["html", "json", "png", "svg"]})
@@ -125,10 +114,17 @@ def add_model_and_experiment(folder: Path) -> None:
     edit_config(folder, experiments={"new": new})
 
 
-def drop_model_and_change_threshold(folder: Path) -> None:
+def drop_model_change_threshold_and_layout(folder: Path) -> None:
+    """And what makes nothing stale: layout, a docstring, the words of errors, a format less."""
     with edited(folder / "config/config.yaml") as config:
         del config["models"]["gpt2"]
-    edit_config(folder, summary={"half_life_threshold": 0.2})
+    edit_config(folder, summary={"half_life_threshold": 0.2}, figures={"formats": ["html", "svg"]})
+    os.utime(folder / "config/experiments/plain.yaml")
+    path = folder / "config/experiments/senses.yaml"
+    path.write_text("# Senses.\nanalyses: [context, identity]\n" + path.read_text())
+    similarity = library(folder, "statistics/similarity.py")
+    edit(similarity, "in double precision.", "in double precision, always.")
+    edit(library(folder, "errors.py"), r"\nHint: ", r"\nWhat to do: ")
 
 
 def change_weights(folder: Path) -> None:
@@ -141,7 +137,6 @@ def raise_form(folder: Path) -> None:
 
 # Edits in one run make different jobs stale, so that none hides what another lacks.
 EDITS: list[tuple[Callable[[Path], None], set[Job]]] = [
-    (change_layout_and_messages, set()),
     (
         change_titles_and_comments,
         jobs(RUNS, "identity_context_figure") | {Job("senses_figure", e) for _, e in RUNS},
@@ -155,7 +150,10 @@ EDITS: list[tuple[Callable[[Path], None], set[Job]]] = [
         add_model_and_experiment,
         {Job("model", "opt/main")} | everything("senses", "opt") | everything("new", "bert"),
     ),
-    (drop_model_and_change_threshold, jobs(RUNS[1:], *SUMMARISED) | composites("senses")),
+    (
+        drop_model_change_threshold_and_layout,
+        jobs(RUNS[1:], *SUMMARISED) | composites("senses"),
+    ),
     (change_weights, {Job("model", "gpt2/main")} | everything("senses", "gpt2")),
     (raise_form, SENSES | PLAIN | {Job("model", "gpt2/main"), Job("model", "bert/main")}),
 ]

@@ -6,7 +6,6 @@ from pathlib import Path
 import checkpoints
 import polars as pl
 import pytest
-import tiny
 import torch
 import transformers
 import workflow as wf
@@ -150,13 +149,3 @@ def test_another_checkpoint_is_extracted_alone(folder, tmp_path):
         *("checkpoints", "convergence_tables", "alignment_table", "perturbation_by_group"),
         *FIGURE_RULES,
     }
-
-
-def test_a_checkpoint_of_another_width_stops_before_the_comparison(folder, tmp_path):
-    copy = wf.copy_of(folder, tmp_path / "run")
-    wider = tiny.save("gpt_neox", copy / "models/neox/step9", hidden_size=40)
-    for name in ("tokenizer.json", "tokenizer_config.json"):
-        shutil.copy(copy / "models/neox/step0" / name, wider / name)
-    configure(copy, ["step0", "step8", "step9"])
-    done = wf.snakemake(copy, "convergence")
-    wf.one_message(done, "step9", "40", "32", "neox")

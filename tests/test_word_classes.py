@@ -1,9 +1,5 @@
 """Every word has one class, whichever way it is written."""
 
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import yaml
 from config_files import refused
@@ -102,18 +98,3 @@ def test_a_good_file_is_read_as_it_is(tmp_path):
     words = ["off", "'s", "vis-à-vis", "no-one"]
     path.write_text(yaml.safe_dump({name: words for name in GOOD}))
     assert function_words(path) == set(words)
-
-
-def test_the_file_is_kept_in_the_repository():
-    root = Path(__file__).parent.parent
-    name = FUNCTION_WORDS.relative_to(root)
-    ignored = subprocess.run(["git", "check-ignore", "-q", str(name)], cwd=root)
-    if ignored.returncode == 128:
-        pytest.skip("not a git checkout")
-    assert ignored.returncode == 1
-
-
-def test_word_classes_need_no_torch():
-    code = "import sys, tokentrails.texts.word_classes; sys.exit('torch' in sys.modules)"
-    folder = FUNCTION_WORDS.parents[2] / "workflow"
-    assert subprocess.run([sys.executable, "-c", code], cwd=folder).returncode == 0
