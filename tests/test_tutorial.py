@@ -46,6 +46,12 @@ def test_the_tutorial_leads_to_a_figure(saved, tmp_path):
         assert (folder / path).stat().st_size > 1000, path
     assert "untrained" in (folder / "figure.svg").read_text(encoding="utf-8")
 
+    done = run(f"python {ROOT / 'examples/notebooks/identity.py'}", folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    drawn = (folder / "identity.html").read_text(encoding="utf-8")
+    assert '"smollm2-135m"' in drawn and "identity (cosine)" in drawn
+    assert not re.search(r'<script[^>]*src="http', drawn)
+
 
 def run(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
