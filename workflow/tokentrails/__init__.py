@@ -2,5 +2,5 @@
 
 from .project import SNAKEFILE
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["SNAKEFILE"]

@@ -199,11 +199,12 @@ function start(data) {
     sheet.columns.forEach((column, i) => {
       const text = textOf(column, row);
       const cell = element("td", {}, element("div", { textContent: text }));
-      if (text === data.high_bias) cell.className = "grey";
+      const biased = text.startsWith(data.high_bias);
+      if (biased) cell.className = "grey";
       else if (!column.texts) cell.className = "number";
       freeze(cell, i, column.left);
       const tint = tintOf(column, row);
-      if (tint && text !== data.high_bias) cell.style.backgroundImage = `linear-gradient(${tint}, ${tint})`;
+      if (tint && !biased) cell.style.backgroundImage = `linear-gradient(${tint}, ${tint})`;
       made.append(cell);
     });
     return made;

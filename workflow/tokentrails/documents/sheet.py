@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import polars as pl
 
 HIGH_BIAS = "(high bias)"
-"""Stands in place of a word list that the vocabulary's bias alone would give."""
+"""Stands in front of a list of words, in grey, that the vocabulary's bias alone would give."""
 
 
 @dataclass(frozen=True)

@@ -89,7 +89,7 @@ def _readable_rows(table: pl.DataFrame, label: str) -> pl.DataFrame:
         word = pl.element().replace_strict(**_words(table["top"].explode()))
         words = pl.col("top").list.eval(word).list.join(", ")
         if "high_bias" in table.columns:
-            words = pl.when("high_bias").then(pl.lit(HIGH_BIAS)).otherwise(words)
+            words = pl.when("high_bias").then(pl.lit(f"{HIGH_BIAS} ") + words).otherwise(words)
         table = table.with_columns(words=words)
     for scores in {"top_cosine", "top_score"} & set(table.columns):
         table = table.with_columns(nearest=pl.col(scores).list.get(0, null_on_oob=True))
@@ -158,7 +158,7 @@ _POSITION = Column("Position", "of the token in the text, from 0")
 _TOKEN = Column("Token", "the token at this position", width=14, choices=True)
 _NEAREST = "cosine of the first word in the list"
 _ROTARY = "; with rotary positions, as from the token's own position (offset 0)"
-_BIAS = f"mean |z| of the listed words' bias; lists beyond the threshold read {HIGH_BIAS}"
+_BIAS = f"mean |z| of the listed words' bias; beyond the threshold it reads {HIGH_BIAS}, in grey"
 _SPACES = ("embedding", "unembedding")
 
 

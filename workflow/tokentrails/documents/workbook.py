@@ -97,8 +97,8 @@ class _Looks:
         properties: dict[str, object] = {"quote_prefix": True} | _TEXT
         if lines > 1:
             properties["text_wrap"] = True
-        if value == HIGH_BIAS:
-            properties |= {"font_color": "#8A8A8A", "bg_color": "#EDEDED", "italic": True}
+        if value.startswith(HIGH_BIAS):
+            properties |= {"font_color": "#6B6B6B", "bg_color": "#EDEDED", "italic": True}
         elif shade:
             properties["bg_color"] = _between(_WHITE, _BLUE, round(shade * _SHADES) / _SHADES)
         return self._format(**properties)
