@@ -39,7 +39,6 @@ from tokentrails.errors import TokentrailsError
 from tokentrails.files.tables import write_table
 from tokentrails.statistics.bootstrap import Bootstrap
 from tokentrails.statistics.forms import FORMS, SOUND
-from tokentrails.statistics.student import expanded_tail
 
 ROOT = Path(__file__).parent.parent
 BOOTSTRAP = Bootstrap(200, 0.95, 0)
@@ -493,23 +492,6 @@ def number(tables, sql="SELECT unit, value FROM t", statistic="mean", difference
         stream="s",
         where="here",
     )
-
-
-def test_the_mean_and_its_interval_are_those_of_a_plain_loop():
-    units = [*"aabcccdeef"]
-    values = [1.0, 2.0, 5.0, 0.0, 1.0, 8.0, 3.0, 4.0, 2.0, 6.0]
-    found = number({"unit": units, "value": values})
-    assert found.value == pytest.approx(np.mean(values)) and (found.n, found.units) == (10, 6)
-    rng = np.random.default_rng(1)
-    means = []
-    for _ in range(20_000):
-        drawn = rng.choice([*"abcdef"], 6)
-        means.append(
-            np.mean([v for d in drawn for u, v in zip(units, values, strict=True) if u == d])
-        )
-    tail = expanded_tail(0.95, 6)
-    low, high = np.quantile(means, [tail, 1 - tail])
-    assert found.low == pytest.approx(low, abs=0.3) and found.high == pytest.approx(high, abs=0.3)
 
 
 def test_intervals_of_few_units_hold_the_truth_about_as_often_as_they_say(monkeypatch):

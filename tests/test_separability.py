@@ -173,25 +173,19 @@ def test_an_interval_of_few_units_leaves_out_what_is_missing():
     assert np.isnan([low[2], high[2]]).all()
 
 
-# Coverage and size. Texts are numbers x, and a pair's similarity is the product of its two; the
-# first sense of a word is around θ, the second around -θ, so that the true gap is 2 θ².
-
-
-def simulate(rng, runs, words, texts, spread, noise):
-    """θ of every word, and the texts of its senses."""
-    theta = 1 + spread * rng.standard_normal((runs, words))
-    centre = np.stack([theta, -theta], axis=-1)[..., None]
-    return theta, centre + noise * rng.standard_normal((runs, words, 2, texts))
-
-
 def test_intervals_over_the_texts_of_a_word_cover_the_truth():
-    """95 % ± 2 for a single word of 10 and 10 texts, whose states are known."""
+    """95 % ± 2 for a single word of 10 and 10 texts.
+
+    Texts are numbers, and a pair's similarity is the product of its two; the first sense lies
+    around θ, the second around -θ, so that the true gap is 2 θ².
+    """
     runs, texts = 2_000, 10
     pairs = Pairs(texts, texts)
     rng = np.random.default_rng(7)
-    theta, x = simulate(rng, runs, 1, texts, 0.25, 1.0)
+    theta = 1 + 0.25 * rng.standard_normal(runs)
+    sense = np.repeat([1.0, -1.0], texts)
+    x = theta[:, None] * sense + rng.standard_normal((runs, 2 * texts))
     first, second = pairs.texts
-    x = x.reshape(runs, -1)
     cosine = (x[:, first] * x[:, second]).astype(np.float32)
     bootstrap = Bootstrap(draws=600, confidence=0.95, seed=1)
 
@@ -201,5 +195,5 @@ def test_intervals_over_the_texts_of_a_word_cover_the_truth():
 
     draws = bootstrap.resample_strata(gap, (texts, texts), (1,))
     low, high = bootstrap.interval(draws, texts)
-    truth = 2 * theta[:, 0] ** 2
+    truth = 2 * theta**2
     assert 0.93 <= ((low <= truth) & (truth <= high)).mean() <= 0.97
