@@ -98,9 +98,22 @@ def test_the_models_of_transformers_are_not_absurd():
     assert len(kinds) > 200
 
 
-@pytest.mark.parametrize("kind", ["gemma3n_text", "gemma4_text", "deepseek_v4"])
-def test_streams_of_another_kind_are_refused_by_name(kind):
-    with refused("x", kind, "do not add to one stream"):
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        *((kind, "do not add to one stream") for kind in ("gemma3n_text", "gemma4_text")),
+        ("deepseek_v4", "do not add to one stream"),
+        *((kind, "latent space") for kind in ("deepseek_v2", "deepseek_v3")),
+        *((kind, "a state from token to token") for kind in ("mamba", "mamba2", "qwen3_next")),
+        ("qwen3_5_text", "a state from token to token"),
+        ("deberta-v2", "three products"),
+        ("albert", "one block again and again"),
+        ("llama4_text", "scale queries by position"),
+        ("t5", "two stacks"),
+    ],
+)
+def test_models_of_another_kind_are_refused_by_name(kind, reason):
+    with refused("x", f"{kind!r} is not supported", reason):
         architecture_of({"model_type": kind, READ_AS: "llama"}, where="x")
 
 

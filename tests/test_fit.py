@@ -246,6 +246,7 @@ def test_biases_without_their_flag_are_refused(described):
         ("llama", {"architectures": 5}, "architectures names 5, which is no class"),
         ("qwen2", {"is_causal": None}, "is_causal is None"),
         ("bert", {"is_causal": True}, "is_causal is True"),
+        ("falcon", {"alibi": True}, "alibi is true"),
         ("mpt", {"attn_config": {"prefix_lm": True}}, "prefix_lm is True"),
         ("mpt", {"attn_config": {"alibi": False}}, "alibi is False"),
         ("mpt", {"attn_config": {"attn_type": "multiquery_attention"}}, "attn_type is 'multiq"),

@@ -56,6 +56,15 @@ VARIANTS = {
     "gptj, whole heads rotated": {"rotary_dim": 8},
     "phi3, no window": {"sliding_window": None, "rope_parameters": LONG},
     "olmo2, grouped": {"num_key_value_heads": 1, "attention_bias": True},
+    "falcon, one norm": {"num_ln_in_parallel_attn": 1},
+    "falcon, one key": {"new_decoder_architecture": False, "bias": True},
+    "falcon, in sequence": {
+        "new_decoder_architecture": False,
+        "multi_query": False,
+        "num_kv_heads": 4,
+        "parallel_attn": False,
+        "bias": True,
+    },
     "modernbert, biases": {"attention_bias": True, "mlp_bias": True, "norm_bias": True},
     "gemma3_text, capped": {"final_logit_softcapping": 5.0, "attn_logit_softcapping": 4.0},
 }
@@ -287,8 +296,9 @@ def test_what_each_architecture_has(taken):
     def those(has):
         return [kind for kind in KINDS if has(parts[kind])]
 
-    parallel = ["gpt_neox", "phi", "cohere", "cohere2", "gptj", "gpt_neox, tied"]
+    parallel = ["gpt_neox", "phi", "cohere", "cohere2", "gptj", "falcon", "gpt_neox, tied"]
     parallel += ["stablelm, parallel", "gptj, whole heads rotated"]
+    parallel += ["falcon, one norm", "falcon, one key"]
     assert those(lambda p: p.blocks[0].parallel) == parallel
     encoders = [kind for kind in KINDS if family(kind) in ENCODERS]
     assert set(those(lambda p: p.embedding_norm)) == {"bloom", *encoders}
@@ -319,7 +329,7 @@ def test_what_each_architecture_has(taken):
             r == "yes" for r in rotated.split()
         ], kind
     tied = {"gpt2", "gemma", "gemma2", "gemma3_text", "smollm3", "ernie4_5", "starcoder2"}
-    tied |= {"bloom", "mpt", "cohere", "cohere2", "gpt_neo", "opt", *ENCODERS}
+    tied |= {"bloom", "falcon", "mpt", "cohere", "cohere2", "gpt_neo", "opt", *ENCODERS}
     for kind in KINDS:
         assert is_tied(parts[kind], taken(kind)[1]) is (
             kind == "gpt_neox, tied" or family(kind) in tied

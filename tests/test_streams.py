@@ -37,6 +37,7 @@ ATTENTION = {
     **dict.fromkeys(("gpt2", "gptj", "gpt_neo", "modernbert", "mpt"), "attn"),
     "gpt_neox": "attention",
     "bloom": "self_attention.dense",
+    "falcon": "self_attention",
     "mpnet": "attention.attn",
     **dict.fromkeys(NORMED, "self_attn post_attention_layernorm"),
     "glm4": "self_attn post_self_attn_layernorm",
@@ -55,7 +56,7 @@ POST_NORM = {
     "distilbert": ("sa_layer_norm", "ffn"),
 }
 BLOCKS = {
-    **dict.fromkeys(("gpt2", "gptj", "gpt_neo", "bloom"), "h"),
+    **dict.fromkeys(("gpt2", "gptj", "gpt_neo", "bloom", "falcon"), "h"),
     "mpt": "blocks",
     "opt": "decoder.layers",
     **dict.fromkeys(("bert", "electra", "mpnet", *ROBERTA_LIKE), "encoder.layer"),

@@ -121,6 +121,7 @@ MORE = {
     "olmoe": {**_PAIRS, "num_experts": 4, "num_experts_per_tok": 2},
     "gpt_oss": {**_GROUPED, **_SLIDING, **_TYPES, "num_local_experts": 4},
     "bloom": {"hidden_size": 32, "n_layer": 3, "n_head": 4},
+    "falcon": {**_COMMON, "num_kv_heads": 2, "new_decoder_architecture": True},
     "mpt": {"d_model": 32, "n_layers": 3, "n_heads": 4, "expansion_ratio": 2, "max_seq_len": 64},
     "mpnet": _COMMON,
     "xlm-roberta": _COMMON,

@@ -25,7 +25,8 @@ class Attention:
     module: gives the attention weights, and knows the scale of the logits.
     query, key, value, output: the projections that hold W_Q, W_K, W_V and W_O.
     fused: how the outputs of one module lie that gives queries, keys and values. `parts`: all
-        queries, then all keys, then all values; `heads`: all of the first head, then of the next.
+        queries, then all keys, then all values; `heads`: all of the first key/value head, its
+        queries first, then of the next.
     rotated_pairs: whether rotations are of neighbouring dimensions, and not of two halves.
     rotary_once: whether the rotary module gives one cosine for both dimensions of a rotation.
     rotated_windows_only: whether blocks that see the whole text do not rotate.
@@ -564,6 +565,24 @@ ARCHITECTURES = {
             context_key=None,
         ),
         Architecture(
+            "falcon",
+            "word_embeddings",
+            "h",
+            "input_layernorm",
+            "ln_f",
+            family="Falcon",
+            attention=_attention(
+                "self_attention",
+                "query_key_value query_key_value query_key_value dense",
+                fused="heads",
+                norm="input_layernorm",
+            ),
+            mlp=Mlp("mlp.dense_h_to_4h", "mlp.dense_4h_to_h", "mlp.act"),
+            unembedding="lm_head",
+            rotary="rotary_emb",
+            parallel_attention="self_attention",
+        ),
+        Architecture(
             "mpt",
             "wte",
             "blocks",
@@ -682,8 +701,20 @@ READ_AS = "tokentrails_read_as"
 DEQUANTISED = ("fp8", "mxfp4")
 """By `quant_method`: what `models.quantised` makes plain numbers of when a model is prepared."""
 
-_OTHER_STREAMS = ("gemma3n", "gemma4", "deepseek_v4")
-"""Types whose stream is not one vector for each token, or is rescaled on the way."""
+_NO_STREAM = "its blocks do not add to one stream, and what would be read has another meaning"
+_LATENT = "its queries and keys are made in a latent space, and only parts of them are rotated"
+_RECURRENT = "its blocks keep a state from token to token in the place of attention"
+_UNSUPPORTED = {
+    **dict.fromkeys(("gemma3n", "gemma4", "deepseek_v4"), _NO_STREAM),
+    **dict.fromkeys(("deepseek_v2", "deepseek_v3", "kimi_k2"), _LATENT),
+    **dict.fromkeys(("qwen3_next", "qwen3_5", "mamba", "falcon_mamba", "rwkv"), _RECURRENT),
+    "deberta": "its attention compares tokens and distances in three products, not in one",
+    "albert": "it runs one block again and again, and its embedding has another width",
+    "llama4": "some of its blocks normalise and scale queries by position, and its experts scale "
+    "what they read",
+    **dict.fromkeys(("t5", "mt5", "umt5"), "it has two stacks, of which one reads the other"),
+}
+"""By how types begin, why none of their models is read."""
 
 
 def is_known(model_type: object) -> TypeGuard[str]:
@@ -766,13 +797,13 @@ def architecture_of(config: dict[str, Any], *, where: object) -> Architecture:
     config = text_config(config)
     model_type = config.get("model_type")
     supported = ", ".join(sorted(ARCHITECTURES))
-    if isinstance(model_type, str) and model_type.startswith(_OTHER_STREAMS):
-        raise TokentrailsError(
-            f"model_type {model_type!r} is not supported: its blocks do not add to one stream, and "
-            "what would be read has another meaning",
-            where=where,
-            hint=f"the supported architectures are {supported}.",
-        )
+    for beginning, reason in _UNSUPPORTED.items():
+        if isinstance(model_type, str) and model_type.startswith(beginning):
+            raise TokentrailsError(
+                f"model_type {model_type!r} is not supported: {reason}",
+                where=where,
+                hint=f"the supported architectures are {supported}.",
+            )
     read_as = model_type if is_known(model_type) else config.get(READ_AS)
     if not isinstance(model_type, str) or not is_known(read_as):
         raise TokentrailsError(
@@ -793,10 +824,22 @@ def architecture_of(config: dict[str, Any], *, where: object) -> Architecture:
         architecture = replace(architecture, parallel_attention=None)
     if model_type == "stablelm" and config.get("use_parallel_residual"):
         architecture = replace(architecture, mid="input_layernorm", parallel_attention="self_attn")
+    if model_type == "falcon":
+        architecture = _falcon(architecture, config)
     architecture = replace(architecture, alone=_depends_on_length(config))
     if config.get("is_causal") is False:  # embedding models made of decoders
         architecture = replace(architecture, causal=False)
     return architecture
+
+
+def _falcon(row: Architecture, config: Mapping[str, Any]) -> Architecture:
+    """Its three variants: one norm or two in parallel blocks, or blocks in sequence."""
+    new = config.get("new_decoder_architecture")
+    if new and config.get("num_ln_in_parallel_attn") in (None, 2):
+        row = replace(row, mid="ln_mlp", attention=replace(row.attention, norm="ln_attn"))
+    elif not new and not config.get("parallel_attn", True):
+        row = replace(row, mid="post_attention_layernorm", parallel_attention=None)
+    return row
 
 
 def _refuse_quantised(config: dict[str, Any], where: object) -> None:
@@ -868,6 +911,8 @@ def _unsupported_variant(config: dict[str, Any], architecture: Architecture) -> 
     of_attention = of_attention if isinstance(of_attention, dict) else {}
     if config.get("clip_qkv", of_attention.get("clip_qkv")) is not None:
         return "clip_qkv is set"
+    if config.get("model_type") == "falcon" and config.get("alibi"):
+        return "alibi is true: transformers adds it twice where weights of attention are asked for"
     for key, kept in _MPT.items():  # transformers heeds none of them
         if of_attention.get(key, kept) != kept:
             return f"{key} is {of_attention[key]!r}"

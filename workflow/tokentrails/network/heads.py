@@ -313,6 +313,8 @@ def _by_head(
                 n_kv = (heads.shape[-2] - n_heads) // 2
                 heads = heads.split([n_heads, n_kv, n_kv], dim=-2)[part]
             elif names.fused == "heads":
-                heads = heads.unflatten(-2, (-1, 3)).select(-2, part)
+                n_kv = (heads.shape[-2] - n_heads) // 2
+                groups = heads.unflatten(-2, (n_kv, -1)).split([n_heads // n_kv, 1, 1], dim=-2)
+                heads = groups[part].flatten(-3, -2)
             found[f"{kind}_{letter}"] = heads.movedim(-2, 0)
     return found

@@ -42,6 +42,7 @@ def eager(model: nn.Module) -> None:
     before = model.config._attn_implementation
     if before != "eager":
         model.set_attn_implementation("eager")
+        model.config._attn_implementation = "eager"  # Falcon's keeps the other one
         log.info("attention is computed by 'eager' instead of %r, to see its weights", before)
 
 
