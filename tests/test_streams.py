@@ -192,7 +192,7 @@ def test_states_are_the_models_own_at_every_place_and_position(every, kind):
 
 def test_only_parallel_blocks_are_called_parallel(loaded):
     parallel = [kind for kind in KINDS if loaded(kind)[1].parallel_attention is not None]
-    assert parallel == ["gpt_neox", "phi", "cohere", "cohere2", "gptj"]
+    assert parallel == ["gpt_neox", "phi", "cohere", "cohere2", "gptj", "falcon"]
 
 
 @pytest.mark.parametrize("kind", CONFIGS)
