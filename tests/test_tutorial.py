@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from repository import ROOT
-from workflow import environment
+from workflow import checkout, environment
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -51,6 +51,16 @@ def test_the_tutorial_leads_to_a_figure(saved, tmp_path):
     drawn = (folder / "identity.html").read_text(encoding="utf-8")
     assert '"smollm2-135m"' in drawn and "identity (cosine)" in drawn
     assert not re.search(r'<script[^>]*src="http', drawn)
+
+
+def test_the_small_configuration_is_planned(tmp_path):
+    """The run that continuous integration makes, up to its first job."""
+    folder = checkout(tmp_path / "checkout")
+    done = run("snakemake --cores 2 --directory .test --dry-run", folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    jobs = done.stdout + done.stderr
+    for figure in ("convergence", "ranks", "own_token", "senses", "identity_context"):
+        assert f"rule {figure}_figure:" in jobs, figure
 
 
 def run(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
