@@ -78,9 +78,10 @@ class Case(Blocks):
         self.about = pl.DataFrame(rows)
         self.places = places(["resid", "resid_mid"], len(self.parts.blocks))
 
-    def running(self, read_out=READ_OUT):
-        readout = Readout(self.model, self.architecture, self.parts, self.names)
-        E = self.parts.embedding
+    def running(self, read_out=READ_OUT, parts=None):
+        parts = parts or self.parts
+        readout = Readout(self.model, self.architecture, parts, self.names)
+        E = parts.embedding
         kept = readout if read_out else None
         return Running(
             self.model, self.architecture, self.places, E, kept, read_out, 0, "tiny (main)"

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 import pytest
 import torch
 from other_device import move, other_device
+from test_corpus_sums import Case as Pieces
 from test_metrics import PROVENANCE
 from test_ranks import made, with_ties
 from test_streams import random_texts, states_of
@@ -19,6 +20,7 @@ from tiny_models import TinyModel
 from tokentrails.metrics.ablation import Choice, attribution_causal
 from tokentrails.metrics.activations import ActivationTables
 from tokentrails.metrics.attribution import attribution
+from tokentrails.metrics.corpus_sums import CorpusSums
 from tokentrails.metrics.evolution import Lens, evolution
 from tokentrails.metrics.heads import HeadTables
 from tokentrails.metrics.neurons import neurons
@@ -63,6 +65,26 @@ def test_extraction(prepared, kind):
     with other_device():
         found = states_of(model.base_model, architecture, texts, targets, pooling="mean")
     np.testing.assert_allclose(found, of_cpu, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["llama", "roberta"])
+def test_sums_over_a_running_text(prepared, files, tmp_path, kind):
+    case = Pieces(kind, prepared[kind], files(kind), tmp_path)
+
+    def found(parts=None):
+        sums = CorpusSums(case.running(parts=parts), case.pieces[range(2)])
+        part = sums.add(case.pieces[range(1, 4)])
+        return part, sums.types(case.names), pa.concat_tables(sums.geometry(case.names))
+
+    of_cpu = found()
+    move(case.language_model)
+    with other_device():
+        there = found(Parts.from_model(case.model, case.folder))
+    for one, other in zip(of_cpu, there, strict=True):
+        assert one.num_rows == other.num_rows > 0
+        for name in ("sum", "n", "largest"):
+            if name in one.column_names:
+                np.testing.assert_allclose(one[name], other[name], rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("k", [0, 5])

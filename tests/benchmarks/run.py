@@ -27,6 +27,7 @@ PARTS = {
     "vocabulary": ("vocabulary", "results"),
     "circuits": ("circuits", "results"),
     "whole_texts": ("whole_texts", "results"),
+    "corpora": ("corpora", "results"),
     "senses": ("senses", "results"),
     "crossed": ("crossed", "results"),
     "memory": ("extraction", "memory"),

@@ -18,6 +18,7 @@ import pytest
 import stand_in_gpus
 import test_decodability
 import torch
+from test_corpus_sums import Case as Pieces
 from test_evolution import Case
 from test_metrics import PROVENANCE
 from test_parts import IDS, assert_adds_up
@@ -27,6 +28,7 @@ from tiny import CONFIGS, EXPERTS, MORE
 
 from tokentrails.files.states import Layer
 from tokentrails.metrics import decodability
+from tokentrails.metrics.corpus_sums import CorpusSums
 from tokentrails.metrics.own_token import Readout, own_token
 from tokentrails.metrics.ranks import Vocabulary
 from tokentrails.network.device import multiply_exactly, repeat_exactly
@@ -211,6 +213,21 @@ def test_the_lens_is_that_of_the_cpu(prepared, files, kind):
     for name in ("own_logprob", "next_logprob", "entropy", "kl"):
         expected, found = of_cpu[name].to_numpy(), of_gpu[name].to_numpy()
         np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_sums_over_a_running_text_are_those_of_the_cpu(prepared, files, tmp_path, kind):
+    case = Pieces(kind, prepared[kind], files(kind), tmp_path)
+    found = []
+    for device in (CPU, GPU):
+        case.model, _, parts = load_parts(prepared[kind], device)
+        sums = CorpusSums(case.running(parts=parts), case.pieces[range(2)])
+        found.append(sums.add(case.pieces[range(len(case.texts))]))
+    of_cpu, of_gpu = found
+    assert of_cpu.num_rows == of_gpu.num_rows > 0
+    exact = [name for name in of_cpu.column_names if name != "sum"]
+    assert of_cpu.select(exact).equals(of_gpu.select(exact))
+    np.testing.assert_allclose(of_gpu["sum"], of_cpu["sum"], rtol=1e-3, atol=1e-2)
 
 
 # --- a GPU for each job -----------------------------------------------------------------------
