@@ -176,6 +176,17 @@ def get_context(wildcards):
     return [table("context").format(**wildcards)]
 
 
+def get_sums(kind):
+    """An input function: sums of one kind, of all parts of a text."""
+
+    def get(wildcards):
+        shards = shards_of(get_experiment(wildcards), CONFIG.extract["shard_tokens"])
+        numbers = range(1, shards + 1)
+        return [SUMS.format(**wildcards, shard=n, shards=shards, kind=kind) for n in numbers]
+
+    return get
+
+
 def get_compared(wildcards):
     """The tables in which groups of words are compared, those of the experiment's analyses."""
     names = [name for name in COMPARED if name in get_experiment(wildcards).analyses]

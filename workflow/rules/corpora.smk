@@ -5,17 +5,6 @@
 #      results/metrics/{model}/{checkpoint}/{experiment}/{corpus_by_layer,corpus_geometry,corpus_types}.*
 
 
-def get_sums(kind):
-    """An input function: sums of one kind, of all parts of a text."""
-
-    def get(wildcards):
-        shards = shards_of(get_experiment(wildcards), CONFIG.extract["shard_tokens"])
-        numbers = range(1, shards + 1)
-        return [SUMS.format(**wildcards, shard=n, shards=shards, kind=kind) for n in numbers]
-
-    return get
-
-
 rule corpus_sums:
     input:
         **checkpoint_files("tokenizer", "weights", "config", "provenance"),
