@@ -247,6 +247,11 @@ def test_biases_without_their_flag_are_refused(described):
         ("qwen2", {"is_causal": None}, "is_causal is None"),
         ("bert", {"is_causal": True}, "is_causal is True"),
         ("falcon", {"alibi": True}, "alibi is true"),
+        (
+            "falcon",
+            {"new_decoder_architecture": True, "parallel_attn": False},
+            "parallel_attn false: no class has such blocks",
+        ),
         ("mpt", {"attn_config": {"prefix_lm": True}}, "prefix_lm is True"),
         ("mpt", {"attn_config": {"alibi": False}}, "alibi is False"),
         ("mpt", {"attn_config": {"attn_type": "multiquery_attention"}}, "attn_type is 'multiq"),
@@ -257,6 +262,25 @@ def test_biases_without_their_flag_are_refused(described):
 def test_senseless_sizes_and_unknown_variants_are_refused_at_once(described, kind, changes, part):
     config, entries = described(kind)
     refused(config | changes, entries, part)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("falcon", "modeling_falcon.FalconForCausalLM"),
+        ("mpt", "modeling_mpt.MPTForCausalLM"),
+        ("phi3", "microsoft/Phi-3--modeling_phi3.Phi3ForCausalLM"),
+        ("gpt_neox", "m.GPTNeoXForCausalLM"),
+    ],
+)
+def test_code_that_was_published_before_transformers_had_the_type_is_passed_over(
+    described, kind, name
+):
+    config, entries = described(kind)
+    code = {"AutoModelForCausalLM": name, "AutoConfig": "m.Config", "AutoTokenizer": [None, "t"]}
+    check(config | {"auto_map": code}, entries)
+    other = code | {"AutoModel": "m.BidirectionalModel"}
+    refused(config | {"auto_map": other}, entries, "'BidirectionalModel', whose code is not run")
 
 
 def test_quantised_tensors_are_refused_though_nothing_says_that_they_are(described):

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -14,9 +15,10 @@ from config_files import refused, written
 from tokentrails.config.experiments import load_experiment
 from tokentrails.files import documents as module
 from tokentrails.files.documents import Documents
+from tokentrails.files.origin import refuse_strangers
 from tokentrails.running.cost import flop, occurrences_of, shards_of, states_mb, tokens_of
 from tokentrails.settings import Corpus
-from tokentrails.texts.corpus import with_pieces_of
+from tokentrails.texts.corpus import SPARE, with_pieces_of
 from tokentrails.texts.streamed import tokenize_streamed
 from tokentrails.texts.word_classes import word_class
 from tokentrails.texts.word_list import WordList
@@ -74,7 +76,12 @@ def test_every_kind_of_table_gives_the_same_documents():
     Path("a.csv").write_bytes(b"\xef\xbb\xbf" + f"id,body\r\n{cells}".encode())
     pq.write_table(pa.table({"body": ROWS}), "a.parquet")
     wanted = [" ".join(row.split()) for row in ROWS]
-    for name in ("a.jsonl", "a.jsonl.gz", "a.csv", "a.parquet"):
+    refuse_strangers(["a.parquet"])  # it is of the user, and says nothing of where it is from
+    Path("b.parquet").write_bytes(b"junk")
+    refuse_strangers(["b.parquet"])
+    plain = "".join(f"{i}\t{' '.join(row.split())}\n" for i, row in enumerate(ROWS))
+    Path("a.tsv").write_text(f"id\tbody\n{plain}", encoding="utf-8")
+    for name in ("a.jsonl", "a.jsonl.gz", "a.csv", "a.tsv", "a.parquet"):
         assert texts_of(name, "body") == (wanted, [])
 
 
@@ -170,7 +177,11 @@ def test_bad_keys_are_refused_when_they_are_read(keys, problems):
         (b"one two", {"text": "a.txt.gz"}, ("a.txt.gz", "cannot be read")),
         (gzip.compress(TEXT.encode())[:-40], {"text": "a.txt.gz"}, ("a.txt.gz", "cannot be read")),
         (b"\xff\xfe", {"text": "a.txt.gz", "gz": True}, ("not UTF-8",)),
-        (b'{"other": "a"}\n' * 9, {"text": "a.jsonl", "column": "body"}, ("'body' is not there",)),
+        (
+            b'{"other": "a"}\n' * 9,
+            {"text": "a.jsonl", "column": "body"},
+            ("'body' is not there", "check corpus.column"),
+        ),
         (b'{"body": "a"}\n{"body": ""}\n' * 9, {"text": "a.jsonl", "column": "body"}, ("9 of 18",)),
         (b'{"body": "a b"}\n', {"text": "a.jsonl", "column": "body"}, ("5,000 are asked for",)),
     ],
@@ -183,12 +194,24 @@ def test_bad_texts_are_refused_with_one_message(files, content, keys, problems):
         cut(made, files("llama"))
 
 
-def test_a_text_that_is_too_long_for_the_model_is_left_out(files):
-    Path("t.txt").write_text("the " + "x1" * 300 + " " + TEXT, encoding="utf-8")
+@pytest.mark.parametrize("word", ["x1" * 300, "e\u0301" * 200 + "y"])
+def test_a_word_that_is_longer_than_a_piece_is_cut_between_characters(files, word):
+    Path("t.txt").write_text(f"the {word} lead {TEXT}", encoding="utf-8")
     pieces, skipped = cut(experiment(), files("llama"))
-    assert skipped["label"].to_list() == ["piece0000001"]
-    assert "the model takes 64" in skipped["reason"].item()
-    assert pieces["label"].to_list()[:2] == ["piece0000000", "piece0000002"]
+    assert skipped.is_empty() and pieces["n_tokens"].max() <= 40
+    texts = pieces["text"].to_list()
+    last = next(i for i, text in enumerate(texts) if " lead" in text)
+    assert last > 3 and texts[0] == "the"
+    assert "".join(texts[1 : last + 1]).startswith(f"{word} lead")
+    assert not any(text.startswith("\u0301") for text in texts)
+
+
+def test_a_piece_that_is_too_long_for_the_model_is_left_out(files):
+    """Special tokens, and a first word without its space, may come to more than was left free."""
+    made = replace(experiment(), corpus=replace(experiment().corpus, length=SPARE + 33))
+    found = parts(made, files("roberta"), SPARE + 33)
+    lengths = [n for table, _ in found for n in table["n_tokens"].to_pylist()]
+    assert max(lengths) <= SPARE + 33
 
 
 def test_no_room_is_planned_for_states_and_work_is_shared_out():

@@ -26,7 +26,7 @@ class _Panel(NamedTuple):
 
     @property
     def is_rank(self) -> bool:
-        return self.measure.endswith("rank")
+        return self.measure.endswith("log_rank")
 
 
 _PANELS = (

@@ -39,8 +39,9 @@ class Documents:
         if self._column is None:
             yield self._parts()
             return
-        table = TextTable(str(self._path), text=(self._column,))
-        for line, cells in Reader(table).rows():
+        suffix = Path(self._path.name.removesuffix(".gz")).suffix
+        table = TextTable(str(self._path), text=(self._column,), quotes=suffix == ".csv")
+        for line, cells in Reader(table, "check corpus.column.").rows():
             try:
                 if isinstance(cells, Wrong):
                     raise cells

@@ -49,8 +49,11 @@ def refuse_strangers(paths: Iterable[Path]) -> None:
     """
     seen: dict[tuple[str, ...], tuple[Path, str]] = {}
     for path in paths:
-        expected, found = _place(str(path)), _origin(str(path))
-        for key, name in expected.items():
+        expected = _place(str(path))
+        if expected is None and not str(path).endswith("/provenance.json"):  # a user's own table
+            continue
+        found = _origin(str(path))
+        for key, name in (expected or {}).items():
             if found.get(key) != name:
                 origin = repr(found[key]) if key in found else "one that it does not name"
                 raise _stranger(path, f"the file is of the {key} {origin}, not of {name!r}")
@@ -63,10 +66,12 @@ def refuse_strangers(paths: Iterable[Path]) -> None:
                     raise _stranger(path, f"{about}: one of them is not of this run")
 
 
-def _place(path: str) -> dict[str, str]:
-    """The model, checkpoint and experiment of a table's path, as far as it names them."""
+def _place(path: str) -> dict[str, str] | None:
+    """The model, checkpoint and experiment of a path that this workflow makes, as far as named."""
     match = next(filter(None, (pattern.fullmatch(path) for pattern in _PLACES)), None)
-    named = match.groupdict() if match else {}
+    if match is None:
+        return None
+    named = match.groupdict()
     return {key: name for key, name in named.items() if key in _KEYS}
 
 

@@ -48,6 +48,10 @@ class Reader:
     """The rows of a table, and what is said where one cannot go on."""
 
     table: TextTable
+    column_hint: str = (
+        "check its spelling; 'columns' names those of a file without a header, and 'delimiter' "
+        "what parts them."
+    )
 
     def rows(self) -> Iterator[Numbered]:
         """Every row with what is read of it; Parquet counts rows, the others count lines, from 1.
@@ -160,9 +164,7 @@ class Reader:
             there = ", ".join(map(repr, columns[:20])) or "none"
             how = "is there twice" if name in columns else "is not there"
             raise self.error(
-                f"the column {name!r} {how}; the columns are {there}",
-                "check its spelling; 'columns' names those of a file without a header, and "
-                "'delimiter' what parts them.",
+                f"the column {name!r} {how}; the columns are {there}", self.column_hint
             )
 
 

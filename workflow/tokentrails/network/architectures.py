@@ -886,6 +886,27 @@ _MPT = {
 """Of `attn_config`: what the models of transformers do, whatever a configuration says."""
 
 
+_NATIVE = ("", "model", "forcausallm", "formaskedlm", "lmheadmodel")
+"""What classes of transformers are called behind the name of their type, in small letters."""
+
+
+def _class_of_its_own(config: Mapping[str, Any]) -> str | None:
+    """A class of the model in its repository's code, unless it has the name of transformers' own.
+
+    Many a model whose type came into transformers later still names the code that it was published
+    with. One of another name, such as a Llama that sees both sides, computes something else.
+    """
+    named, model_type = config.get("auto_map"), str(config.get("model_type"))
+    native = {model_type.replace("_", "") + ending for ending in _NATIVE}
+    for key, value in named.items() if isinstance(named, dict) else ():
+        name = str(value).rpartition(".")[2]
+        if key in ("AutoModel", "AutoModelForCausalLM", "AutoModelForMaskedLM") and (
+            READ_AS in config or name.casefold() not in native
+        ):
+            return repr(name)
+    return None
+
+
 def _unsupported_variant(config: dict[str, Any], architecture: Architecture) -> str | None:
     # transformers has only this kind left, and leaves out the tensors of the others.
     if config.get("position_embedding_type") not in (None, "absolute"):
@@ -916,15 +937,17 @@ def _unsupported_variant(config: dict[str, Any], architecture: Architecture) -> 
     for key, kept in _MPT.items():  # transformers heeds none of them
         if of_attention.get(key, kept) != kept:
             return f"{key} is {of_attention[key]!r}"
+    parallel = config.get("parallel_attn", True)
+    if config.get("model_type") == "falcon" and config.get("new_decoder_architecture") > parallel:
+        return "new_decoder_architecture is true and parallel_attn false: no class has such blocks"
     if config.get("apply_residual_connection_post_layernorm"):
         return "apply_residual_connection_post_layernorm is true"
     for key in architecture.factors.values():
         factor = config.get(key, 1.0)
         if type(factor) not in (int, float) or not math.isfinite(factor) or factor == 0:
             return f"{key} is {factor!r}"
-    named = config.get("auto_map")
-    if isinstance(named, dict) and any(str(key).startswith("AutoModel") for key in named):
-        return "auto_map names a model class of its own, whose code is not run"
+    if (named := _class_of_its_own(config)) is not None:
+        return f"auto_map names a model class of its own, {named}, whose code is not run"
     scalar = config.get("query_pre_attn_scalar")  # its root divides the logits of attention
     if scalar is not None and not (type(scalar) in (int, float) and scalar > 0):
         return f"query_pre_attn_scalar is {scalar!r}"

@@ -162,6 +162,7 @@ class Weights:
         return TokentrailsError(
             f"the weights file is missing, cut short or not safetensors: {detail}",
             where=self.path,
-            hint=f"delete the folder '{self.path.parent}' and run again to fetch it anew; "
-            "for a local model, save it again.",
+            hint=f"delete the folder '{self.path.parent}' and run again to fetch it anew."
+            if self.path.is_relative_to("resources")
+            else "save the model again, or copy the file again from where it is whole.",
         )

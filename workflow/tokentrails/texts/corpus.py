@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import accumulate, takewhile
 
+import regex
+
 from ..errors import TokentrailsError
 from ..settings import Corpus, Experiment, Prompt
 from .tokenization import TokenizerFiles
@@ -89,15 +91,38 @@ def streamed_pieces(
     room: most tokens of a piece, as `room_of` gives it.
     """
     for number, parts in enumerate(documents):
-        for piece in _packed(_counted(parts, files), room):
+        for piece in _packed(_counted(parts, files, room), room):
             yield number, piece
 
 
-def _counted(parts: Iterable[str], files: TokenizerFiles) -> Iterator[tuple[str, int]]:
-    """The words of a document, with how many tokens each has inside a text."""
+def _counted(parts: Iterable[str], files: TokenizerFiles, room: int) -> Iterator[tuple[str, int]]:
+    """The words of a document, with how many tokens each has inside a text.
+
+    What is longer than a piece is cut between characters. All but the last part count as a whole
+    piece, so that none is joined with the next one by a space that is not there.
+    """
     for part in parts:
         words = part.split()
-        yield from zip(words, _counts(words, files), strict=True)
+        for word, count in zip(words, _counts(words, files), strict=True):
+            if count <= room:
+                yield word, count
+                continue
+            *cut, last = _cut(word, count, files, room)
+            yield from ((each, room) for each in cut)
+            yield last, _counts([last], files)[0]
+
+
+def _cut(word: str, count: int, files: TokenizerFiles, room: int) -> list[str]:
+    """A word in parts of at most `room` tokens, or of one character."""
+    characters = regex.findall(r"\X", word)
+    n = -(-count // room)
+    while True:
+        size = -(-len(characters) // n)
+        starts = range(0, len(characters), size)
+        parts = ["".join(characters[start : start + size]) for start in starts]
+        if size == 1 or max(_counts(parts, files)) <= room:
+            return parts
+        n += 1
 
 
 def _counts(words: Sequence[str], files: TokenizerFiles) -> list[int]:

@@ -89,7 +89,7 @@ def tokenize_streamed(
     rank = places(words)
     about = lru_cache(maxsize=1 << 16)(lambda word: class_and_band(word, rank))
     pieces = streamed_pieces(documents, files, room_of(corpus, context_length))
-    taken = number = left_out = n_documents = 0
+    taken = number = left_out = too_long = n_documents = 0
     while taken < corpus.tokens and (group := list(islice(pieces, AT_ONCE))):
         rows: list[dict[str, Any]] = []
         skipped: list[dict[str, Any]] = []
@@ -105,6 +105,7 @@ def tokenize_streamed(
                 found, strange = all_tokens(Rendering.plain(text), encoding, files.unknown_id)
             except NotAligned as reason:
                 skipped.append({"occurrence": number, "label": label, "reason": str(reason)})
+                too_long += 1
             else:
                 unknown += strange
                 asked += len(strange) + sum(part is not None for *_, part in found)
@@ -128,8 +129,8 @@ def tokenize_streamed(
         )
     if taken < corpus.tokens:
         raise TokentrailsError(
-            f"the text {corpus.text!r} has {taken:,} tokens for {model!r}, and {corpus.tokens:,} "
-            "are asked for",
+            f"the text {corpus.text!r} has {taken:,} tokens for {model!r}, without {too_long:,} "
+            f"pieces that it does not take, and {corpus.tokens:,} are asked for",
             where=experiment.file,
             hint="give a longer text, or lower corpus.tokens.",
         )
