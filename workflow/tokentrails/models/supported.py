@@ -89,11 +89,11 @@ def refuse_analyses(config: Config) -> None:
 
 def _refuse_lacking(experiment: Experiment, name: str, model: _Known) -> None:
     where = f"experiments.{experiment.name}"
-    for what, needed in _asked(experiment):
+    for key, what, needed in _asked(experiment):
         if reason := model.lacks.get(needed):
             raise TokentrailsError(
                 f"{what} cannot be had of {name!r} ({model.architecture.model_type}): {reason}",
-                where=where,
+                where=f"{where}.{key}",
                 hint="leave it out, or name other models for the experiment.",
             )
     if (circuits := experiment.circuits) is None:
@@ -107,15 +107,15 @@ def _refuse_lacking(experiment: Experiment, name: str, model: _Known) -> None:
             existing(chosen, size_of(model.config, key), what, where=of_model)
 
 
-def _asked(experiment: Experiment) -> Iterator[tuple[str, str]]:
-    """What an experiment asks for, and the part that it needs for that, or the option."""
+def _asked(experiment: Experiment) -> Iterator[tuple[str, str, str]]:
+    """What an experiment asks for, with its key, and the part that it needs, or the option."""
     for analysis in ANALYSES:
         if analysis.needs and analysis.name in experiment.analyses:
-            yield analysis.name, analysis.needs
+            yield "analyses", analysis.name, analysis.needs
     if (ranks := experiment.ranks) is not None:
         for option in ("positional", "as_published"):
             if getattr(ranks, option):
-                yield f"ranks with {option}: true", option
+                yield f"ranks.{option}", f"ranks with {option}: true", option
 
 
 def _known(model: Model, models: Mapping[str, Model]) -> _Known | None:
