@@ -33,7 +33,10 @@ def test_neurons_of_experts_are_refused_and_everything_else_is_not(saved, kind):
     others = [name for name in INSIDE if name != "neurons"]
     refuse_analyses(load(planned(saved[kind], *others)))
     with refused(
-        "experiments.e: neurons cannot be had of 'm'", f"({kind})", "its MLPs are experts", "leave"
+        "experiments.e.analyses: neurons cannot be had of 'm'",
+        f"({kind})",
+        "its MLPs are experts",
+        "leave",
     ):
         refuse_analyses(load(planned(saved[kind], *INSIDE)))
 
