@@ -191,7 +191,8 @@ def convert_gguf(folder, sizes, tensors, rules="gpt-2"):
     [
         ({"block_count": 1}, {}, "llama.block_count is 1, its tensors have 2 blocks"),
         ({"block_count": 10**9}, {}, "llama.block_count is 1,000,000,000"),
-        ({"embedding_length": 10**9}, {}, "tensors have other shapes"),
+        ({"embedding_length": 10**7}, {}, "tensors have other shapes"),
+        ({"embedding_length": 10**9}, {}, "no model has more than 16,777,216 dimensions"),
         *(({k: None}, {}, f"llama.{k} is missing") for k in GGUF_SIZES if k != "vocab_size"),
         ({"vocab_size": None}, {}, "1 of its tensors have other shapes.*'token_embd.weight'"),
         ({}, {"blk.1.ffn_up.weight": None}, "tensors are missing.*'blk.1.ffn_up.weight'"),
