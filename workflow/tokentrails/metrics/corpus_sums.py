@@ -3,7 +3,7 @@
 A text of any size is cut into batches, and these are shared out among jobs. What is summed up does
 not depend on how: sums of floating-point numbers are of one piece each, so that they are added up
 in the order of the pieces; those of types are of whole numbers; and those of the states' products
-are kept with what rounding takes from them (Dekker 1971), far below the last digit of a table.
+are kept with what rounding takes from them (Knuth 1969), far below the last digit of a table.
 """
 
 from __future__ import annotations
