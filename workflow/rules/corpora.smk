@@ -8,7 +8,7 @@
 rule corpus_sums:
     input:
         **checkpoint_files("tokenizer", "weights", "config", "provenance"),
-        tokens=TOKENS,
+        pieces=TOKENS,
     output:
         **{kind: SUMS.replace("{kind}", kind) for kind in ("pieces", "types", "products")},
     log:

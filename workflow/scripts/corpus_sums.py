@@ -8,7 +8,13 @@ with job(snakemake, "torch"):
     from _run import prepare_run
 
     from tokentrails.files.states import places
-    from tokentrails.files.tables import describe, write_parts, write_table, writing_parts
+    from tokentrails.files.tables import (
+        describe,
+        read_provenance,
+        write_parts,
+        write_table,
+        writing_parts,
+    )
     from tokentrails.metrics.corpus_sums import (
         CorpusSums,
         Pieces,
@@ -18,6 +24,7 @@ with job(snakemake, "torch"):
         summed,
     )
     from tokentrails.metrics.own_token import Readout
+    from tokentrails.models.checkpoints import refuse_beyond, refuse_other_tokenizer
     from tokentrails.network.extract import STATES_BYTES, cpu_budget
     from tokentrails.network.load import load_model
     from tokentrails.network.parts import load_parts
@@ -27,6 +34,8 @@ with job(snakemake, "torch"):
     run = prepare_run(snakemake)
     checkpoint, device = run.checkpoint, run.device
     number, shards = int(wildcards.shard), int(wildcards.shards)
+    of_text = read_provenance(snakemake.input.pieces)
+    refuse_other_tokenizer(of_text, checkpoint.facts)
     embedding = torch.from_numpy(checkpoint.embedding).to(device)
     entries, readout = TokenizerFiles.load(checkpoint.folder).entries(len(embedding)), None
     if params.readout:
@@ -51,12 +60,12 @@ with job(snakemake, "torch"):
         params.seed,
         checkpoint.name,
     )
-    with pq.ParquetFile(snakemake.input.tokens) as file:
-        pieces = Pieces(file)
+    with pq.ParquetFile(snakemake.input.pieces) as file:
+        pieces = Pieces(file, lambda table: refuse_beyond(table, checkpoint.facts))
         batches = piece_batches(pieces.lengths, 1 if architecture.alone else budget)
         sums = CorpusSums(running, pieces[batches[0]])
         label = f"{checkpoint.name}, {wildcards.experiment}, {number} of {shards}"
-        provenance = run.provenance | {"readout": params.readout}
+        provenance = of_text | run.provenance | {"readout": params.readout}
         with writing_parts(snakemake.output.pieces) as write:
             for part in summed(sums, pieces, shard_of(batches, number, shards), label):
                 write(describe(part, "sums over pieces of a running text", provenance))

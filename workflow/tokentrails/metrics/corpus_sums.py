@@ -8,7 +8,7 @@ are kept with what rounding takes from them (Knuth 1969), far below the last dig
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -111,10 +111,17 @@ def shard_of(batches: Sequence[range], number: int, shards: int) -> Sequence[ran
 
 
 class Pieces:
-    """The pieces of a tokens table; only those that are asked for are read."""
+    """The pieces of a tokens table; only those that are asked for are read.
 
-    def __init__(self, file: pq.ParquetFile) -> None:
-        self._file = file
+    Parameters
+    ----------
+    check: raises for rows that cannot be used; it sees those that are read.
+    """
+
+    def __init__(
+        self, file: pq.ParquetFile, check: Callable[[pa.Table], None] = lambda _: None
+    ) -> None:
+        self._file, self._check = file, check
         sizes = (file.metadata.row_group(i).num_rows for i in range(file.num_row_groups))
         self._starts = np.cumsum([0, *sizes])
         self._group, self._read = -1, pa.table({})
@@ -126,8 +133,9 @@ class Pieces:
     def _piece(self, row: int) -> Piece:
         group = int(np.searchsorted(self._starts, row, side="right")) - 1
         if group != self._group:
-            columns = ["occurrence", "document", "label", "token_ids", *_ABOUT]
+            columns = ["occurrence", "document", "label", "token_ids", "tokens", *_ABOUT]
             self._group, self._read = group, self._file.read_row_group(group, columns)
+            self._check(self._read)
         about = {
             name: self._read[name][row - self._starts[group]] for name in self._read.column_names
         }
@@ -454,8 +462,3 @@ def summed(
         for batch in batches:
             yield sums.add(pieces[batch])
             bar.update(sum(pieces.lengths[row] for row in batch))
-
-
-def provenance_of_sums(provenance: Mapping[str, str]) -> dict[str, str]:
-    """Of tables that are made of the sums of all shards."""
-    return {name: value for name, value in provenance.items() if name != "shard"}
