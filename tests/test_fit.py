@@ -19,7 +19,7 @@ from tokentrails.errors import TokentrailsError
 from tokentrails.files.states import places
 from tokentrails.models.fit import TYPES, complete, refuse_misfit
 from tokentrails.models.prepare import prepare
-from tokentrails.network.architectures import ARCHITECTURES
+from tokentrails.network.architectures import ARCHITECTURES, architecture_of
 from tokentrails.network.checkpoint import Checkpoint
 from tokentrails.network.heads import Heads
 from tokentrails.network.load import load_language_model, load_model
@@ -281,6 +281,14 @@ def test_code_that_was_published_before_transformers_had_the_type_is_passed_over
     check(config | {"auto_map": code}, entries)
     other = code | {"AutoModel": "m.BidirectionalModel"}
     refused(config | {"auto_map": other}, entries, "'BidirectionalModel', whose code is not run")
+
+
+@pytest.mark.parametrize("parallel", [True, False])
+def test_a_falcon_that_does_not_name_its_blocks_has_the_older_ones(described, parallel):
+    config, _ = described("falcon")
+    older = {k: v for k, v in config.items() if k != "new_decoder_architecture"}
+    found = architecture_of(older | {"parallel_attn": parallel}, where="models.m")
+    assert (found.parallel_attention is not None) is parallel
 
 
 def test_quantised_tensors_are_refused_though_nothing_says_that_they_are(described):

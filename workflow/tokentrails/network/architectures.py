@@ -937,8 +937,12 @@ def _unsupported_variant(config: dict[str, Any], architecture: Architecture) -> 
     for key, kept in _MPT.items():  # transformers heeds none of them
         if of_attention.get(key, kept) != kept:
             return f"{key} is {of_attention[key]!r}"
-    parallel = config.get("parallel_attn", True)
-    if config.get("model_type") == "falcon" and config.get("new_decoder_architecture") > parallel:
+    in_sequence = not config.get("parallel_attn", True)
+    if (
+        config.get("model_type") == "falcon"
+        and config.get("new_decoder_architecture")
+        and in_sequence
+    ):
         return "new_decoder_architecture is true and parallel_attn false: no class has such blocks"
     if config.get("apply_residual_connection_post_layernorm"):
         return "apply_residual_connection_post_layernorm is true"
