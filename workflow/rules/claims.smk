@@ -2,8 +2,8 @@
 #
 # in:  the claims file, and the metric tables that it names and this configuration makes; the files that the
 #      configuration lists under `paper`
-# out: results/claims.parquet, .csv and .html, results/claims_forms.parquet and .csv, results/numbers.json;
-#      results/paper/{study}/{number}_{name}.*, results/paper/index.html and .csv
+# out: results/claims.parquet, .csv and .html, results/findings.html, results/claims_forms.parquet and .csv,
+#      results/numbers.json; results/paper/{study}/{number}_{name}.*, results/paper/index.html and .csv
 
 from tokentrails.claims.file import load_claims
 from tokentrails.claims.sources import claim_sources
@@ -25,9 +25,23 @@ CLAIM_FILES = {
     "forms": "results/claims_forms.parquet",
     "forms_csv": "results/claims_forms.csv",
     "page": "results/claims.html",
+    "findings": "results/findings.html",
     "numbers": "results/numbers.json",
 }
-CLAIM_LABELS = {"page": "page", "csv": "table", "forms_csv": "table, every form of similarity"}
+CLAIMS_REPORTED = {
+    "findings": {
+        "caption": "findings.rst",
+        "category": Category.FINDINGS,
+        "labels": {"what": "page"},
+    },
+} | {
+    name: {"caption": "claims.rst", "category": Category.CLAIMS, "labels": {"what": what}}
+    for name, what in {
+        "page": "page",
+        "csv": "table",
+        "forms_csv": "table, every form of similarity",
+    }.items()
+}
 PAPER_INDEX = {"page": "results/paper/index.html", "table": "results/paper/index.csv"}
 # What is asked for: nothing where claims are switched off, or no figures of studies are listed.
 CLAIM_TARGETS = list(CLAIM_FILES.values()) if CLAIMS else []
@@ -52,14 +66,7 @@ if CLAIMS:
         output:
             **{
                 name: (
-                    report(
-                        path,
-                        caption="../report/claims.rst",
-                        category="Claims",
-                        labels={"what": CLAIM_LABELS[name]},
-                    )
-                    if name in CLAIM_LABELS
-                    else path
+                    reported(path, **CLAIMS_REPORTED[name]) if name in CLAIMS_REPORTED else path
                 )
                 for name, path in CLAIM_FILES.items()
             },

@@ -14,6 +14,7 @@ sys.path.insert(0, os.path.dirname(str(workflow.current_basedir)))
 from tokentrails.catalogue import (
     BASELINE,
     COMPARED,
+    Category,
     MODEL_FOLDER,
     STATES,
     SUMS,
@@ -33,6 +34,7 @@ from tokentrails.running.cost import memory_mb, minutes, products_mb, shards_of,
 from tokentrails.running.fingerprint import fingerprint
 from tokentrails.running.fork_server import start_servers
 from tokentrails.running.orphans import cancel_orphans
+from tokentrails.running.report_size import embedded
 from tokentrails.running.targets import DOCUMENT, Targets
 from tokentrails.settings import PLAYS, WORDFREQ
 from tokentrails.texts import word_classes
@@ -48,6 +50,10 @@ except TokentrailsError as error:
 
 CATALOGUE = CONFIG.catalogue
 TARGETS = Targets(CONFIG)
+# Only the process that was started by hand can write a report; the others need not look at what it would hold.
+REPORTED = embedded(
+    TARGETS.reported() if workflow.is_main_process else {}, CONFIG.report["megabytes"]
+)
 # Where a model runs, and how many GPUs a job takes for it.
 DEVICES = {name: CONFIG.extract[name] for name in ("device", "device_map")}
 GPUS = 0 if DEVICES["device"] == "cpu" else (DEVICES["device_map"] or {"gpus": 1})["gpus"]
@@ -108,11 +114,22 @@ def table(name, suffix="parquet"):
     return local(path) if row.scope is Scope.TRAINING else path
 
 
-def labels(scope, **more):
+def labels(scope, **first):
     """What the report lists a file of a scope by."""
-    wildcards = {Scope.RUN: ["model", "checkpoint"], Scope.MODELS: ["experiment"], Scope.ALL: []}
-    found = {name: f"{{{name}}}" for name in wildcards.get(scope, ["model"])}
-    return found | ({"checkpoint": "all"} if scope is Scope.ACROSS else {}) | more
+    names = {
+        Scope.RUN: ["experiment", "model", "checkpoint"],
+        Scope.ACROSS: ["experiment", "model"],
+        Scope.MODELS: ["experiment"],
+        Scope.ALL: [],
+    }
+    found = first | {name: f"{{{name}}}" for name in names.get(scope, ["model"])}
+    return found | ({"checkpoint": "all"} if scope is Scope.ACROSS else {})
+
+
+def reported(path, caption, **listed):
+    """An output that the report shows, where it has room for all files of the kind."""
+    shown = path in REPORTED.kinds
+    return report(path, caption=f"../report/{caption}", **listed) if shown else path
 
 
 def outputs(alone=None, **named):
@@ -124,14 +141,13 @@ def outputs(alone=None, **named):
     for key, name in (({"table": alone} if alone else {}) | named).items():
         row = CATALOGUE.tables[name]
         path = table(name, "csv")
-        if row.category:
-            in_experiment = row.scope in (Scope.RUN, Scope.ACROSS)
-            path = report(
+        if row.reported:
+            path = reported(
                 path,
-                caption=f"../report/tables/{row.caption or name}.rst",
-                category=row.category,
-                subcategory="{experiment}" if in_experiment else None,
-                labels=labels(row.scope, table=name.replace("_", " ")),
+                f"tables/{row.caption or name}.rst",
+                category=Category.TABLES,
+                subcategory=name.replace("_", " "),
+                labels=labels(row.scope),
             )
         found[key] = table(name)
         found["csv" if key == "table" else f"{key}_csv"] = path

@@ -28,7 +28,9 @@ rule costs:
         get_everything,
     output:
         table="results/costs.parquet",
-        csv=report("results/costs.csv", caption="../report/costs.rst", category="Costs"),
+        csv=reported(
+            "results/costs.csv", "costs.rst", category=Category.COSTS, labels={"what": "table"}
+        ),
     log:
         "<logs>/costs.log",
     localrule: True

@@ -10,11 +10,10 @@ rule document:
         tokens=TOKENS,
     output:
         workbook=f"{DOCUMENT}.xlsx",
-        page=report(
+        page=reported(
             f"{DOCUMENT}.html",
-            caption="../report/document.rst",
-            category="Tables that people read",
-            subcategory="{experiment}",
+            "document.rst",
+            category=Category.DOCUMENTS,
             labels=labels(Scope.RUN, text="{label}"),
         ),
     log:

@@ -33,11 +33,11 @@ for figure in CATALOGUE.figures.values():
             unpack(get_figure_tables(figure)),
             page_script=local(PAGE_SCRIPT),
         output:
-            report(
+            reported(
                 f"{figure.path}.svg",
-                caption=f"../report/figures/{figure.caption or figure.name}.rst",
+                f"figures/{figure.caption or figure.name}.rst",
                 category=figure.category,
-                subcategory="{experiment}" if figure.scope in (Scope.RUN, Scope.ACROSS) else None,
+                subcategory=figure.subject if figure.category is Category.FIGURES else None,
                 labels=labels(figure.scope, figure=figure.name.replace("_", " ")),
             ),
             [f"{figure.path}.{suffix}" for suffix in CONFIG.formats if suffix != "svg"],

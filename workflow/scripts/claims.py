@@ -9,6 +9,7 @@ with job(snakemake):
     import pyarrow.parquet as pq
 
     from tokentrails.claims.file import load_claims
+    from tokentrails.claims.findings import findings_page
     from tokentrails.claims.models import model_table
     from tokentrails.claims.numbers import numbers
     from tokentrails.claims.page import claims_page
@@ -62,5 +63,6 @@ with job(snakemake):
         run.refuse()
     write_table(table, output.table, output.csv)
     write_table(forms, output.forms, output.forms_csv)
+    write_text(output.findings, findings_page(table, file, statistics.bootstrap.confidence))
     write_text(output.page, claims_page(table, forms, file, statistics.bootstrap.confidence))
     write_text(output.numbers, quoted)

@@ -24,6 +24,18 @@ class Kind(StrEnum):
     SPLITS = "words cut up"
 
 
+class Category(StrEnum):
+    """What the report shows together, in this order: Snakemake sorts the names."""
+
+    FINDINGS = "1 Findings"
+    CLAIMS = "2 Claims"
+    COMPOSITES = "3 Composites"
+    FIGURES = "4 Figures"
+    DOCUMENTS = "5 Texts in words"
+    TABLES = "6 Tables"
+    COSTS = "7 Costs"
+
+
 class Scope(StrEnum):
     """What one file is about. The value is the folder of tables of this scope."""
 
@@ -96,7 +108,7 @@ class Table:
     analyses: those that make it; empty where others ask for it.
     kinds: experiments that it is made for; empty for all that have the analysis.
     suffixes: the files there are.
-    category: where the report shows its CSV; empty where it does not.
+    reported: whether the report shows its CSV: not if it grows with words, tokens or pairs.
     caption: a file of `report/tables`, by default its own name.
     document: whether the workbook and the page of a text show it.
     scaled: whether it is compared over the sizes of models.
@@ -108,7 +120,7 @@ class Table:
     scope: Scope = Scope.RUN
     kinds: tuple[Kind, ...] = ()
     suffixes: tuple[str, ...] = ("parquet", "csv")
-    category: str = ""
+    reported: bool = False
     caption: str = ""
     document: bool = False
     scaled: bool = False
@@ -139,7 +151,7 @@ class Figure:
         are all of theirs.
     about: what it shows, for the manual.
     title: the default; {model}, {checkpoint} and {experiment} are filled in.
-    category: where the report shows it.
+    subject: what it is listed under in the report; composites are listed all together.
     scope: RUN, ACROSS, TRAINING, MODELS or ALL.
     module, function: what draws it, below `tokentrails.figures`; by default those of its name.
     stem: name of its files, by default its own.
@@ -158,7 +170,7 @@ class Figure:
     tables: tuple[str, ...]
     about: str
     title: str
-    category: str = "Figures"
+    subject: str = "Identity"
     scope: Scope = Scope.RUN
     module: str = ""
     function: str = ""
@@ -181,6 +193,12 @@ class Figure:
     def path(self) -> str:
         """Pattern of its files, without the dot and the suffix."""
         return f"{_FIGURE_FOLDERS[self.scope]}{self.stem or self.name}"
+
+    @property
+    def category(self) -> Category:
+        """Where the report shows it."""
+        across = self.scope in (Scope.MODELS, Scope.ALL)
+        return Category.COMPOSITES if across else Category.FIGURES
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -245,39 +263,39 @@ _CURVES = ("identity", "context")
 
 # fmt: off
 TABLES = (
-    Table("baseline", (BASELINE,), category="Tables"),
+    Table("baseline", (BASELINE,), reported=True),
     Table("baseline_dimensions", (BASELINE,)),
     Table("identity", _CURVES),
     Table("context", ("context",)),
-    Table("summary", _CURVES, kinds=(Kind.TARGETS,), category="Tables"),
-    Table("curves", _CURVES, kinds=(Kind.TARGETS,), category="Tables"),
+    Table("summary", _CURVES, kinds=(Kind.TARGETS,), reported=True),
+    Table("curves", _CURVES, kinds=(Kind.TARGETS,), reported=True),
     Table("half_lives", ("identity",), kinds=(Kind.WHOLE,)),
-    Table("half_lives_by_group", ("identity",), kinds=(Kind.WHOLE,), category="Tables",
+    Table("half_lives_by_group", ("identity",), kinds=(Kind.WHOLE,), reported=True,
         scaled=True),
     Table("half_life_curve", ("identity",), kinds=(Kind.WHOLE,)),
-    Table("half_lives_by_threshold", ("identity",), kinds=(Kind.WHOLE,), category="Tables"),
-    Table("senses", ("senses",), category="Tables"),
-    Table("senses_by_layer", ("senses",), category="Tables", scaled=True),
-    Table("senses_best", ("senses",), category="Tables", scaled=True),
+    Table("half_lives_by_threshold", ("identity",), kinds=(Kind.WHOLE,), reported=True),
+    Table("senses", ("senses",), reported=True),
+    Table("senses_by_layer", ("senses",), reported=True, scaled=True),
+    Table("senses_best", ("senses",), reported=True, scaled=True),
     Table("convergence", ("convergence",), Scope.ACROSS),
-    Table("convergence_by_group", ("convergence",), Scope.ACROSS, category="Tables",
+    Table("convergence_by_group", ("convergence",), Scope.ACROSS, reported=True,
         replicated=True),
-    Table("alignment", ("convergence",), Scope.ACROSS, category="Tables", replicated=True),
+    Table("alignment", ("convergence",), Scope.ACROSS, reported=True, replicated=True),
     Table("perturbation", ("perturbation",)),
     Table("perturbation_contexts", ("perturbation",)),
-    Table("perturbation_by_group", ("perturbation",), Scope.ACROSS, category="Tables",
+    Table("perturbation_by_group", ("perturbation",), Scope.ACROSS, reported=True,
         replicated=True),
     Table("ranks", ("ranks",), scaled=True),
-    Table("ranks_by_class", ("ranks",), category="Tables"),
-    Table("ranks_gap", ("ranks",), category="Tables"),
-    Table("ranks_summary", ("ranks",), category="Tables"),
+    Table("ranks_by_class", ("ranks",), reported=True),
+    Table("ranks_gap", ("ranks",), reported=True),
+    Table("ranks_summary", ("ranks",), reported=True),
     Table("own_token", ("own_token",)),
-    Table("own_token_by_layer", ("own_token",), category="Tables"),
-    Table("matched_groups", ("matched_groups",), category="Tables"),
-    Table("geometry", ("geometry",), category="Tables"),
+    Table("own_token_by_layer", ("own_token",), reported=True),
+    Table("matched_groups", ("matched_groups",), reported=True),
+    Table("geometry", ("geometry",), reported=True),
     Table("attention", ("heads",), document=True),
     Table("heads", ("heads",), document=True),
-    Table("head_summary", ("heads",), category="Tables"),
+    Table("head_summary", ("heads",), reported=True),
     Table("activations", ("neurons",), document=True),
     Table("first_position_neurons", ("neurons",)),
     Table("evolution", ("evolution",), document=True),
@@ -285,22 +303,22 @@ TABLES = (
     Table("attribution", ("attribution",), document=True),
     Table("attribution_cosine", ("attribution",)),
     Table("attribution_sum", ("attribution",)),
-    Table("attribution_by_layer", ("attribution",), category="Tables"),
-    Table("attribution_causal", ("ablation",), category="Tables"),
+    Table("attribution_by_layer", ("attribution",), reported=True),
+    Table("attribution_causal", ("ablation",), reported=True),
     Table("splits", ("splits",)),
-    Table("splits_by_layer", ("splits",), category="Tables"),
-    Table("decodability", ("decodability",), category="Tables"),
-    Table("decodability_half_lives", ("decodability",), category="Tables"),
+    Table("splits_by_layer", ("splits",), reported=True),
+    Table("decodability", ("decodability",), reported=True),
+    Table("decodability_half_lives", ("decodability",), reported=True),
     Table("decodability_types", ("decodability",)),
-    Table("corpus_by_layer", ("corpus",), category="Tables"),
-    Table("corpus_geometry", ("corpus",), category="Tables"),
+    Table("corpus_by_layer", ("corpus",), reported=True),
+    Table("corpus_geometry", ("corpus",), reported=True),
     Table("corpus_types", ("corpus",)),
     Table("neurons", ("neurons",), Scope.WEIGHTS, document=True),
     Table("parameters", scope=Scope.WEIGHTS),
     Table("lens", scope=Scope.WEIGHTS, suffixes=("parquet", "csv", "safetensors")),
-    Table("checkpoints", scope=Scope.MODEL, category="Checkpoints"),
+    Table("checkpoints", scope=Scope.MODEL, reported=True),
     Table("loss", scope=Scope.TRAINING),
-    Table("scaling", scope=Scope.ALL, category="Tables"),
+    Table("scaling", scope=Scope.ALL, reported=True),
     Table("scaling_slopes", scope=Scope.ALL),
 )
 # fmt: on
@@ -422,35 +440,34 @@ FIGURES = (
     Figure("training", ("loss",), "the loss of a model that is trained here",
         "{model}: loss during training", "Training", scope=Scope.TRAINING),
     Figure("senses", _IDENTITY, "words by models",
-        _MODELS + "identity and context similarity of each sense", "Composites", scope=Scope.MODELS,
+        _MODELS + "identity and context similarity of each sense", scope=Scope.MODELS,
         module="identity", function="composite_senses", optional=("context",), options=_BAND),
     Figure("depth", _IDENTITY, "models over relative depth",
-        _MODELS + "identity and context similarity over depth", "Composites", scope=Scope.MODELS,
+        _MODELS + "identity and context similarity over depth", scope=Scope.MODELS,
         module="identity", function="composite_depth", optional=("context",), options=_BAND),
     Figure("half_lives", ("half_life_curve",),
         "tokens that have lost their identity over relative depth, by model",
-        _MODELS + "how fast tokens lose their identity, over depth", "Composites",
-        scope=Scope.MODELS, function="composite_half_lives", options=_LOSS_BAND,
-        target="half_life"),
+        _MODELS + "how fast tokens lose their identity, over depth", scope=Scope.MODELS,
+        function="composite_half_lives", options=_LOSS_BAND, target="half_life"),
     Figure("ranks", ("ranks_by_class",),
         "similarity and rank by class of words, a column per model",
-        _MODELS + "function words and content words over depth", "Composites", scope=Scope.MODELS,
+        _MODELS + "function words and content words over depth", scope=Scope.MODELS,
         module="rank_classes", function="composite_ranks", options=_BAND, target="vocabulary"),
     Figure("turned_and_lost", ("decodability",),
         "identity and what can be decoded over relative depth, a panel per model",
-        _MODELS + "what is turned, and what is lost", "Composites", scope=Scope.MODELS,
+        _MODELS + "what is turned, and what is lost", scope=Scope.MODELS,
         module="decodability", options=(*_BAND, "controls"), target="decodability"),
     Figure("identity_parts", ("attribution_by_layer",),
         "what heads and MLPs do to identity, a panel per model",
-        _MODELS + "what heads and MLPs do to identity", "Composites", scope=Scope.MODELS,
+        _MODELS + "what heads and MLPs do to identity", scope=Scope.MODELS,
         module="attribution_by_layer", options=_BAND, target="attribution"),
     Figure("separability", ("senses_by_layer", "senses_best"),
         "how separable senses are over relative depth",
-        _MODELS + "how well senses are told apart over depth", "Composites", scope=Scope.MODELS,
+        _MODELS + "how well senses are told apart over depth", scope=Scope.MODELS,
         function="composite_separability", options=_BAND, target="senses"),
     Figure("scaling", ("scaling", "scaling_slopes"),
         "measures by the size of the model, of all experiments",
-        "What changes with the size of the model", "Composites", scope=Scope.ALL, options=_BAND,
+        "What changes with the size of the model", scope=Scope.ALL, options=_BAND,
         target="half_life"),
 )
 # fmt: on
@@ -488,7 +505,7 @@ class Catalogue:
                 for name in titles
                 for table in (
                     Table(name, (name,)),
-                    Table(f"{name}_curves", (name,), category="Tables", caption="measure_curves"),
+                    Table(f"{name}_curves", (name,), reported=True, caption="measure_curves"),
                 )
             ),
             (
@@ -516,7 +533,7 @@ def _measure_figure(name: str, title: str, scope: Scope) -> Figure:
         (f"{name}_curves",),
         f"{title}, {'models over relative depth' if models else 'by layer'}",
         (_MODELS if models else _RUN) + title.replace("{", "{{").replace("}", "}}"),
-        "Composites" if models else "Figures",
+        "Measures of one's own",
         scope,
         module="measure",
         function=kind,

@@ -662,6 +662,7 @@ class Config:
     experiments: dict[str, Experiment]
     measures: dict[str, Measure]
     extract: dict[str, Any]
+    report: dict[str, Any]
     explore: dict[str, Any]
     summary: dict[str, Any]
     statistics: dict[str, Any]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -150,6 +150,12 @@ class ClaimsFile:
     claims: tuple[Claim, ...]
     numbers: tuple[Quoted, ...]
     studies: dict[str, tuple[str, ...]]
+
+    def studies_of(self, models: Iterable[str | None]) -> list[str]:
+        """All studies: those about one of these models, or about any, before those of others."""
+        names = set(models)
+        studies = dict.fromkeys(claim.study for claim in self.claims)
+        return sorted(studies, key=lambda study: names.isdisjoint(self.studies.get(study, names)))
 
     def elsewhere(self, claim: Claim, model: str) -> bool:
         """Whether the claim's study is about other models than this one."""

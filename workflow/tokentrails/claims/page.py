@@ -31,7 +31,7 @@ Rows = Sequence[dict[str, Any]]
 
 
 def claims_page(table: pa.Table, forms: pa.Table, file: ClaimsFile, confidence: float) -> str:
-    """HTML of the table `claims`, by study, in the order of the claims file.
+    """HTML of the table `claims`, by study, those about models of this run first.
 
     Parameters
     ----------
@@ -44,10 +44,10 @@ def claims_page(table: pa.Table, forms: pa.Table, file: ClaimsFile, confidence: 
     of_model = {(row["claim"], row["model"]): row for each in rows.values() for row in each}
     for form in forms.to_pylist():
         of_model[form["claim"], form["model"]]["forms"].append(form)
-    claims = file.claims
+    claims, studies = file.claims, file.studies_of(row["model"] for row in of_model.values())
     body = ["<h1>What the studies claim, and whether it holds here</h1>"]
-    body += [_introduction(confidence), _overview(claims, rows)]
-    for study in dict.fromkeys(claim.study for claim in claims):
+    body += [_introduction(confidence), _overview(studies, claims, rows)]
+    for study in studies:
         body.append(f"<h2>{escape(study)}</h2>")
         body += [_claim(claim, rows[claim.id], file) for claim in claims if claim.study == study]
     style = Path(__file__).with_suffix(".css").read_text(encoding="utf-8")
@@ -64,25 +64,25 @@ are corrected for the number of claims that are tested (Holm), so that with {sha
 said in error. Of a model that a study is not about, a verdict says whether its statement is
 replicated there.</p>
 <ul class="legend">
-<li>{_badge(HOLDS)} the corrected number is what is claimed, in every form</li>
-<li>{_badge(AS_PUBLISHED)} the number of the study's own way is what is claimed, the corrected one
+<li>{badge(HOLDS)} the corrected number is what is claimed, in every form</li>
+<li>{badge(AS_PUBLISHED)} the number of the study's own way is what is claimed, the corrected one
 is not, and the two differ significantly</li>
-<li>{_badge(FAILS)} the corrected number contradicts the claim, in every form</li>
-<li>{_badge(UNDECIDED)} neither, or the forms disagree: these data cannot tell</li>
-<li>{_badge(UNTESTABLE)} data are lacking</li>
+<li>{badge(FAILS)} the corrected number contradicts the claim, in every form</li>
+<li>{badge(UNDECIDED)} neither, or the forms disagree: these data cannot tell</li>
+<li>{badge(UNTESTABLE)} data are lacking</li>
 </ul>"""
 
 
-def _overview(claims: Sequence[Claim], rows: Mapping[str, Rows]) -> str:
+def _overview(studies: Sequence[str], claims: Sequence[Claim], rows: Mapping[str, Rows]) -> str:
     """How often each verdict was reached, by study."""
     lines = []
-    for study in dict.fromkeys(claim.study for claim in claims):
+    for study in studies:
         counts = Counter(
             row["verdict"] for claim in claims if claim.study == study for row in rows[claim.id]
         )
         cells = "".join(f"<td class='number'>{counts[verdict] or ''}</td>" for verdict in VERDICTS)
         lines.append(f"<tr><th scope='row'>{escape(study)}</th>{cells}</tr>")
-    head = "".join(f"<th scope='col'>{_badge(verdict)}</th>" for verdict in VERDICTS)
+    head = "".join(f"<th scope='col'>{badge(verdict)}</th>" for verdict in VERDICTS)
     return (
         f"<table class='overview'><thead><tr><th scope='col'>Claims × models</th>{head}</tr>"
         f"</thead><tbody>{''.join(lines)}</tbody></table>"
@@ -112,7 +112,7 @@ def _claim(claim: Claim, rows: Rows, file: ClaimsFile) -> str:
 def _results(claim: Claim, rows: Rows, file: ClaimsFile) -> str:
     """A line for each model; a sentence where the claim is about none of them."""
     if all(row["model"] is None for row in rows):
-        return f"<p>{_badge(rows[0]['verdict'])} {escape(rows[0]['reason'] or '')}</p>"
+        return f"<p>{badge(rows[0]['verdict'])} {escape(rows[0]['reason'] or '')}</p>"
     head = "".join(f"<th scope='col'>{name}</th>" for name in _HEAD)
     lines = "".join(_line(claim, row, file.elsewhere(claim, row["model"])) for row in rows)
     return f"<table class='models'><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table>"
@@ -120,10 +120,10 @@ def _results(claim: Claim, rows: Rows, file: ClaimsFile) -> str:
 
 def _line(claim: Claim, row: dict[str, Any], elsewhere: bool) -> str:
     units = f"{row['n']:,} ({row['units']:,})" if row["n"] else ""
-    published = _with_interval(
+    published = with_interval(
         row["value_as_published"], row["as_published_low"], row["as_published_high"]
     )
-    corrected = _with_interval(row["value_corrected"], row["ci_low"], row["ci_high"])
+    corrected = with_interval(row["value_corrected"], row["ci_low"], row["ci_high"])
     form = f"<br>{escape(row['form'])}" if row["form"] else ""
     return (
         f"<tr class='{_CLASS[row['verdict']]}'>"
@@ -131,16 +131,18 @@ def _line(claim: Claim, row: dict[str, Any], elsewhere: bool) -> str:
         f"<td class='number'>{published}</td>"
         f"<td class='number'>{corrected}{form}</td>"
         f"<td>{strip(row['forms'], claim.target)}</td><td class='number'>{units}</td>"
-        f"<td>{_badge(row['verdict'], elsewhere)}</td><td>{escape(row['reason'] or '')}</td></tr>"
+        f"<td>{badge(row['verdict'], elsewhere)}</td><td>{escape(row['reason'] or '')}</td></tr>"
     )
 
 
-def _badge(verdict: str, elsewhere: bool = False) -> str:
+def badge(verdict: str, elsewhere: bool = False) -> str:
+    """HTML of a verdict."""
     words = worded(verdict, elsewhere=elsewhere)
     return f"<span class='verdict {_CLASS[verdict]}'>{words}</span>"
 
 
-def _with_interval(value: float | None, low: float | None, high: float | None) -> str:
+def with_interval(value: float | None, low: float | None, high: float | None) -> str:
+    """A number with its interval, where it has one."""
     if value is None:
         return "none"
     interval = "" if low is None or high is None else f" [{_number(low)}, {_number(high)}]"

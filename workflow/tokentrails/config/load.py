@@ -80,8 +80,8 @@ def load_config(data: dict[str, Any], files: Sequence[str] = ()) -> Config:
     for figure, title in filled["figures"].items():
         check_title(title, where / "figures" / figure)
     filled["claims"] = {"file": _claims_file()} | filled["claims"]
-    sections = ("extract", "explore", "summary", "statistics", "figures", "claims", "paper")
-    settings = (filled[section] for section in (*sections, "formats"))
+    sections = ("extract", "report", "explore", "summary", "statistics", "figures", "claims")
+    settings = (filled[section] for section in (*sections, "paper", "formats"))
     config = Config(models, replicates, experiments, measures, *settings)
     _check_composites(config, where)
     _check_paper(config, where / "paper")

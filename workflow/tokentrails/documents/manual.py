@@ -120,7 +120,8 @@ def _analysis(row: Analysis) -> Sequence[str]:
 
 
 def _file(row: Table) -> Sequence[str]:
-    return _code([row.name]), _code([f"{row.path}.{{{','.join(row.suffixes)}}}"]), row.category
+    files = _code([f"{row.path}.{{{','.join(row.suffixes)}}}"])
+    return _code([row.name]), files, "yes" if row.reported else ""
 
 
 def _figure(row: Figure) -> Sequence[str]:

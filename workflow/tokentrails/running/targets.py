@@ -11,6 +11,12 @@ from ..settings import Config, Experiment, Model, Replicates
 DOCUMENT = "results/tables/{model}/{checkpoint}/{experiment}/{label}"
 """Pattern of the workbook and the page of a text, without the dot and the suffix."""
 
+REPORTED = (
+    *("results/findings.html", "results/claims.html", "results/claims.csv"),
+    *("results/claims_forms.csv", "results/costs.csv"),
+)
+"""What the report shows of a run as a whole."""
+
 Place = dict[str, str]
 """The wildcards of one file."""
 
@@ -65,6 +71,23 @@ class Targets:
             for prompt in run[-1].prompts
             for suffix in DOCUMENT_SUFFIXES
         ]
+
+    def reported(self) -> dict[str, list[str]]:
+        """What the report can show, first what says most: by its pattern, all files of a kind."""
+        order = [Scope.MODELS, Scope.ALL, Scope.ACROSS, Scope.RUN, Scope.TRAINING]
+        figures = sorted(self._catalogue.figures.values(), key=lambda row: order.index(row.scope))
+        kinds: dict[str, Iterable[Place]] = {
+            f"{row.path}.svg": self._figure_places(row) for row in figures
+        }
+        found = {path: [path] for path in REPORTED}
+        found |= {kind: [kind.format(**place) for place in kinds[kind]] for kind in kinds}
+        pages = [path for path in self.documents() if path.endswith(".html")]
+        found[f"{DOCUMENT}.html"] = pages
+        for table in self._catalogue.tables.values():
+            if table.reported:
+                kind = f"{table.path}.csv"
+                found[kind] = [kind.format(**place) for place in self._table_places(table, None)]
+        return found
 
     def figure_inputs(self, figure: Figure, wildcards: Mapping[str, str]) -> dict[str, list[str]]:
         """The tables of a figure by name; an empty list for one that is not made."""

@@ -88,11 +88,11 @@ def render(spec: dict[str, Any], suffix: str, script: str | Path | None = None) 
             allow = {"style-src": "'unsafe-inline'", "img-src": "data: blob:"}
             return html_page(_title(spec), body, style=_STYLE, script=made, allow=allow).encode()
         case ".svg":
-            return _svg(json.dumps(_still(spec))).encode()
+            return _svg(_still(spec)).encode()
         case ".png":
-            return vl_convert.svg_to_png(_svg(json.dumps(_still(spec))), scale=_PNG_SCALE)
+            return vl_convert.svg_to_png(_svg(_still(spec)), scale=_PNG_SCALE)
         case ".pdf":
-            return canonical(vl_convert.svg_to_pdf(_svg(json.dumps(_still(spec)))))
+            return canonical(vl_convert.svg_to_pdf(_svg(_still(spec))))
     raise ValueError(f"no figure format {suffix!r}.\nHint: use .html, .svg, .png, .pdf or .json.")
 
 
@@ -106,12 +106,24 @@ def _svg(spec: str) -> str:
     return vl_convert.vegalite_to_svg(exact, vl_version=VEGA_LITE, allowed_base_urls=[])
 
 
-def _still(node: Any) -> Any:
+def _still(spec: dict[str, Any]) -> str:
+    """JSON of a specification that is drawn without tooltips.
+
+    Its axes and legends say what they are, for those who do not see them; its marks do not, which
+    would be half of the file. Those of the interactive page do.
+    """
+    still = _without_tooltips(spec)
+    config = still.get("config", {})
+    mark = config.get("mark", {}) | {"aria": False}
+    return json.dumps(still | {"config": config | {"mark": mark}})
+
+
+def _without_tooltips(node: Any) -> Any:
     """`node` without its invisible layers: they only carry tooltips, yet would fill the file."""
     if isinstance(node, list):
-        return [_still(child) for child in node if not _is_invisible(child)]
+        return [_without_tooltips(child) for child in node if not _is_invisible(child)]
     if isinstance(node, dict):
-        return {key: v if key == "datasets" else _still(v) for key, v in node.items()}
+        return {key: v if key == "datasets" else _without_tooltips(v) for key, v in node.items()}
     return node
 
 

@@ -1,0 +1,80 @@
+"""What a run decides: the first page of the report, from the table of claims."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from ..files.pages import html_page
+from .file import Claim, ClaimsFile
+from .page import badge, with_interval
+from .verdict import UNDECIDED, UNTESTABLE
+
+Rows = Sequence[dict[str, Any]]
+
+
+def findings_page(table: pa.Table, file: ClaimsFile, confidence: float) -> str:
+    """HTML of the claims that have a verdict, each with its numbers, and of those left open.
+
+    Parameters
+    ----------
+    table: the table `claims`.
+    confidence: of the intervals, between 0 and 1.
+    """
+    rows = table.to_pylist()
+    counts = Counter(row["verdict"] for row in rows)
+    body = ["<h1>Findings</h1>", _introduction(counts, confidence)]
+    for study in file.studies_of(row["model"] for row in rows):
+        body += _study(study, [claim for claim in file.claims if claim.study == study], rows, file)
+    style = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
+    return html_page("Findings", "\n".join(body), style=style)
+
+
+def _introduction(counts: Counter[str], confidence: float) -> str:
+    undecided, lacking = counts[UNDECIDED], counts[UNTESTABLE]
+    decided = counts.total() - undecided - lacking
+    return f"""<p>Each statement is one number of this run, with its {100 * confidence:g} % interval
+over whole texts, words, heads or trainings, against what is claimed. Of {counts.total()} pairs of a
+claim and a model, {decided} have a verdict, {undecided} are undecided, and for {lacking} data are
+lacking. The number is that of the form of similarity that bears least
+on the verdict, and all verdicts together are corrected for how many claims are tested. The page of
+claims has every form, and the formulas.</p>"""
+
+
+def _study(study: str, claims: Sequence[Claim], rows: Rows, file: ClaimsFile) -> list[str]:
+    """The claims of a study that have a verdict, and the statements that stay open."""
+    found, undecided = [], []
+    for claim in claims:
+        of_claim = [row for row in rows if row["claim"] == claim.id]
+        decided = [row for row in of_claim if row["verdict"] not in (UNDECIDED, UNTESTABLE)]
+        if decided:
+            found.append(_finding(claim, decided, file))
+        if models := [row["model"] for row in of_claim if row["verdict"] == UNDECIDED]:
+            undecided.append(f"<li>{escape(claim.statement)} ({escape(', '.join(models))})</li>")
+    if undecided:
+        found.append(f"<h3>{badge(UNDECIDED)}</h3><ul>{''.join(undecided)}</ul>")
+    return [f"<h2>{escape(study)}</h2>", *found] if found else []
+
+
+def _finding(claim: Claim, rows: Rows, file: ClaimsFile) -> str:
+    lines = "".join(_line(row, file.elsewhere(claim, row["model"])) for row in rows)
+    control = f"<p>Corrected: {escape(claim.correction)}</p>" if claim.correction else ""
+    return (
+        f"<section class='finding'><h3>{escape(claim.statement)}</h3>"
+        f"<p>Claimed: {claim.target}. Measured: {escape(claim.measure)} ({claim.statistic}).</p>"
+        f"<ul>{lines}</ul>{control}</section>"
+    )
+
+
+def _line(row: dict[str, Any], elsewhere: bool) -> str:
+    number = with_interval(row["value_corrected"], row["ci_low"], row["ci_high"])
+    form = f", {escape(row['form'])}" if row["form"] else ""
+    return (
+        f"<li>{badge(row['verdict'], elsewhere)} in {escape(row['model'])}: "
+        f"<b>{number}</b>{form}; {row['n']:,} values of {row['units']:,} units</li>"
+    )

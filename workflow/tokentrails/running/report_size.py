@@ -1,0 +1,57 @@
+"""What the report embeds, so that it stays a page that a browser opens."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+MEGABYTE = 1_000_000
+PAGE = 4 * MEGABYTE
+"""Snakemake's own page and the code of the rules, in bytes."""
+ENTRY = 6_000
+"""A file's caption, labels and parameters."""
+UNKNOWN = 100_000
+"""What a file is taken for that is not on this disk: not made yet, or in a bucket."""
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """All files of a kind, which the page has no room for."""
+
+    pattern: str
+    files: int
+    megabytes: float
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """Patterns of the files that are embedded, and what is not."""
+
+    kinds: set[str] = field(default_factory=set)
+    left_out: list[LeftOut] = field(default_factory=list)
+
+
+def embedded(kinds: Mapping[str, Sequence[str]], megabytes: float) -> Embedded:
+    """The kinds for which there is room, tried in their order: all files of a kind, or none.
+
+    Parameters
+    ----------
+    kinds: by its pattern, the files of a kind.
+    megabytes: of the whole page.
+    """
+    room, found = megabytes * MEGABYTE - PAGE, Embedded()
+    for pattern, files in kinds.items():
+        size = sum(map(_embedded_size, files))
+        if size <= room:
+            found.kinds.add(pattern)
+            room -= size
+        else:
+            found.left_out.append(LeftOut(pattern, len(files), size / MEGABYTE))
+    return found
+
+
+def _embedded_size(path: str) -> int:
+    """Bytes of a file in the page: base64 has four for every three."""
+    size = os.path.getsize(path) if os.path.exists(path) else UNKNOWN
+    return ENTRY + 4 * size // 3
