@@ -8,6 +8,7 @@ from ..catalogue import CATALOGUE, FIGURE_SUFFIXES, Analysis, Figure, Table
 from ..files.atomic import write_text
 from ..network.architectures import ARCHITECTURES, Architecture
 from ..project import PROJECT
+from . import captions
 from .licences import licences
 from .reference import reference
 
@@ -81,11 +82,12 @@ _SCHEMAS = {
 
 
 def pages() -> dict[str, str]:
-    """Every page that is written, as Markdown, by its path in the project."""
-    made = {"docs/catalogue.md": manual()}
+    """Every page and caption that is written, by its path in the project."""
+    made = {"docs/catalogue.md": manual(), "docs/figures.md": captions.page()}
     for page, (name, title, introduction) in _SCHEMAS.items():
         by_hand = _BY_HAND.format(schema=f"workflow/schemas/{name}.schema.yaml")
         made[f"docs/{page}.md"] = reference(name, title, f"{introduction}\n\n{by_hand}")
+    made |= captions.captions()
     made["docs/licences.md"] = licences(PROJECT / "requirements.lock")
     return made
 
