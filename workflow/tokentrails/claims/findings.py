@@ -63,7 +63,10 @@ def _study(study: str, claims: Sequence[Claim], rows: Rows, file: ClaimsFile) ->
 
 def _finding(claim: Claim, rows: Rows, file: ClaimsFile) -> str:
     lines = "".join(_line(row, file.elsewhere(claim, row["model"])) for row in rows)
-    control = f"<p>Corrected: {escape(claim.correction)}</p>" if claim.correction else ""
+    control = ""
+    if claim.correction:
+        summary = "<summary>what is controlled for, beyond the study</summary>"
+        control = f"<details>{summary}{escape(claim.correction)}</details>"
     return (
         f"<section class='finding'><h3>{escape(claim.statement)}</h3>"
         f"<p>Claimed: {claim.target}. Measured: {escape(claim.measure)} ({claim.statistic}).</p>"

@@ -7,10 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 MEGABYTE = 1_000_000
-PAGE = 4 * MEGABYTE
-"""Snakemake's own page and the code of the rules, in bytes."""
-ENTRY = 6_000
-"""A file's caption, labels and parameters."""
+PAGE = 3_800_000
+"""Bytes of Snakemake's own page and the code of the rules."""
+ENTRY = 4_000
+"""Bytes of a file's caption, labels and parameters."""
+JOB = 200
+"""Bytes of the time that a job took, for each file, shown or not."""
 UNKNOWN = 100_000
 """What a file is taken for that is not on this disk: not made yet, or in a bucket."""
 
@@ -40,7 +42,8 @@ def embedded(kinds: Mapping[str, Sequence[str]], megabytes: float) -> Embedded:
     kinds: by its pattern, the files of a kind.
     megabytes: of the whole page.
     """
-    room, found = megabytes * MEGABYTE - PAGE, Embedded()
+    room = megabytes * MEGABYTE - PAGE - JOB * sum(map(len, kinds.values()))
+    found = Embedded()
     for pattern, files in kinds.items():
         size = sum(map(_embedded_size, files))
         if size <= room:
