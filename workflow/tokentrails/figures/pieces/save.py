@@ -19,6 +19,8 @@ from .pdf import canonical
 from .text import visible
 
 _PNG_SCALE = 2.0
+_EMPTY = re.compile(r'<path class="(?:background|foreground)"[^<>]* d="(?:M0,0h0v0h0Z)?"[^<>]*/>')
+"""What Vega draws behind and before each group, if it is nothing: a tenth of a file."""
 
 # Every machine has other fonts, and other versions of one font. vl-convert looks for them when it
 # draws first; with this it finds none, and takes those that it carries itself.
@@ -103,7 +105,8 @@ def _svg(spec: str) -> str:
     No base URL is allowed: a figure holds its data and never fetches any.
     """
     exact = json.loads(spec)  # vl-convert itself reads numbers of a text only nearly as they are
-    return vl_convert.vegalite_to_svg(exact, vl_version=VEGA_LITE, allowed_base_urls=[])
+    svg = vl_convert.vegalite_to_svg(exact, vl_version=VEGA_LITE, allowed_base_urls=[])
+    return _EMPTY.sub("", svg)
 
 
 def _still(spec: dict[str, Any]) -> str:
