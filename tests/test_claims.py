@@ -3,6 +3,7 @@
 import json
 import re
 from dataclasses import replace
+from html import escape
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from config_files import refused
 
 from tokentrails.claims import formula
 from tokentrails.claims.file import Spec, Target, load_claims
+from tokentrails.claims.findings import findings_page
 from tokentrails.claims.formula import Estimate, estimate
 from tokentrails.claims.models import model_table, unfit
 from tokentrails.claims.numbers import numbers
@@ -864,6 +866,44 @@ def test_holm_is_over_all_claims_and_models_of_a_run(tmp_path):
     assert with_one[0]["p_holm"] == alone[0]["p"]  # what is not tested is no test
 
 
+def findings(tmp_path, *claims, **more):
+    table, _, file, _ = evaluated(tmp_path, *claims, **more)
+    return findings_page(table, file, 0.95)
+
+
+def test_findings_are_the_claims_that_are_decided_each_with_its_numbers(tmp_path):
+    claims = (
+        {"statement": "It holds.", "claimed": {"above": 0.0}},
+        {"statement": "It does not.", "claimed": {"above": 2.0}},
+        {"statement": "Nobody knows.", "claimed": {"above": 0.5}},
+        {"statement": "Not here.", "applies_to": {"models": ["other"]}},
+    )
+    table, _, file, _ = evaluated(tmp_path, *claims)
+    html = findings_page(table, file, 0.95)
+    verdicts = [row["verdict"] for row in table.to_pylist()]
+    assert verdicts == ["holds", "does not hold", "undecided", "not testable here"]
+    first, second = html.split("<section")[1:]
+    for section, row, claimed in zip((first, second), table.to_pylist(), (0, 2), strict=False):
+        number, low, high = (row[k] for k in ("value_corrected", "ci_low", "ci_high"))
+        assert (
+            f"Claimed: above {claimed}." in section and f">{row['verdict']}</span> in m" in section
+        )
+        assert f"{number:.3f} [{low:.3f}, {high:.3f}]".replace("-", "−") in section
+    assert "<li>Nobody knows. (m)</li>" in html and "Not here." not in html
+    assert "4. With a verdict: 2. Undecided: 1. Lacking data: 1." in html
+
+
+def test_studies_of_models_of_the_run_come_first(tmp_path):
+    claims = ({"study": "Theirs"}, {"study": "Ours"}, {"study": "Anybody's"})
+    studies = {"Theirs": ["other"], "Ours": ["m"]}
+    for html in (
+        page(tmp_path, *claims, studies=studies),
+        findings(tmp_path, *claims, studies=studies),
+    ):
+        headings = re.findall("<h2>(.+?)</h2>", html)
+        assert headings == ["Ours", escape("Anybody's"), "Theirs"]
+
+
 def test_the_page_shows_every_form_and_says_where_a_claim_is_replicated(tmp_path):
     html = page(tmp_path, FORMS_OF | {"statement_is": "reading"}, studies={"S": ["other"]})
     assert html.count("<svg class='forms'") == 1 and html.count("<circle") == len(SOUND)
@@ -873,9 +913,14 @@ def test_the_page_shows_every_form_and_says_where_a_claim_is_replicated(tmp_path
 def test_untrusted_text_stays_text(tmp_path):
     claim = {key: NASTY for key in ("study", "statement", "source", "measure")}
     claim |= {"as_published": f"SELECT label AS unit, cosine AS value FROM identity -- {NASTY}"}
-    html = page(tmp_path, claim, studies={NASTY: [NASTY]})
-    assert "<script" not in html and html.count("</style>") == 1
-    assert not re.search(r"(src|href)=", html)  # nothing is fetched
+    decided = claim | {"correction": NASTY, "corrected": claim["as_published"]}
+    for html in (
+        page(tmp_path, claim, studies={NASTY: [NASTY]}),
+        findings(tmp_path, decided, studies={NASTY: [NASTY]}),
+    ):
+        assert "<script" not in html and html.count("</style>") == 1
+        assert escape(" ".join(NASTY.split())) in html
+        assert not re.search(r"<[^>]*(src|href)=", html)  # nothing is fetched
     table, *_ = evaluated(tmp_path, {"statement": "=1+1"})
     write_table(table, tmp_path / "c.parquet", tmp_path / "c.csv")
     assert "'=1+1" in (tmp_path / "c.csv").read_text()

@@ -39,11 +39,11 @@ def _introduction(counts: Counter[str], confidence: float) -> str:
     undecided, lacking = counts[UNDECIDED], counts[UNTESTABLE]
     decided = counts.total() - undecided - lacking
     return f"""<p>Each statement is one number of this run, with its {100 * confidence:g} % interval
-over whole texts, words, heads or trainings, against what is claimed. Of {counts.total()} pairs of a
-claim and a model, {decided} have a verdict, {undecided} are undecided, and for {lacking} data are
-lacking. The number is that of the form of similarity that bears least
-on the verdict, and all verdicts together are corrected for how many claims are tested. The page of
-claims has every form, and the formulas.</p>"""
+over whole texts, words, heads or trainings, against what is claimed. Pairs of a claim and a model:
+{counts.total()}. With a verdict: {decided}. Undecided: {undecided}. Lacking data: {lacking}.
+The number is that of the form of similarity that bears least on the verdict, and all verdicts
+together are corrected for how many claims are tested. The page of claims has every form, and the
+formulas.</p>"""
 
 
 def _study(study: str, claims: Sequence[Claim], rows: Rows, file: ClaimsFile) -> list[str]:
