@@ -7,8 +7,10 @@ import json
 import math
 import os
 import random
+import re
 import subprocess
 import sys
+from pathlib import Path
 from xml.etree import ElementTree
 
 import altair as alt
@@ -29,7 +31,9 @@ from drawn import (
     panels,
 )
 
+from tokentrails import figures
 from tokentrails.figures.identity import composite_depth, composite_senses, identity_context
+from tokentrails.figures.pieces.notes import counted
 from tokentrails.figures.pieces.page_script import page_script
 from tokentrails.figures.pieces.panel import cosine_range
 from tokentrails.figures.pieces.save import render, save, specification
@@ -509,6 +513,24 @@ def test_a_page_takes_its_script_from_a_file(tmp_path):
     assert render({}, ".html", file) == render({}, ".html")
     file.write_bytes(b"draw('\r\n')")
     assert b"<script>draw('\r\n')</script>" in render({}, ".html", file)
+
+
+def test_one_of_a_thing_is_no_plural():
+    said = [counted(n, "text") for n in (0, 1, 2, 1070)]
+    assert said == ["0 texts", "1 text", "2 texts", "1,070 texts"]
+    written = "".join(path.read_text() for path in Path(figures.__path__[0]).glob("*.py"))
+    assert "counted(texts, 'text')" in written
+    assert not re.search(r"\{\w*texts\w*(:,)?\} texts\b", written)
+
+
+def test_svg_says_what_its_axes_are_and_not_every_value_and_draws_nothing_empty():
+    identity, context, _ = tables(TWO, texts=2)
+    spec = specification(identity_context(identity, context, None, **BAND))
+    svg = render(spec, ".svg").decode()
+    assert "Y-axis titled 'cosine'" in svg and 'aria-label="cosine: ' not in svg
+    assert "<path" in svg and 'd="M0,0h0v0h0Z"' not in svg and ' d=""' not in svg
+    assert spec == specification(identity_context(identity, context, None, **BAND))
+    assert '"aria"' not in render(spec, ".json").decode()
 
 
 def test_svg_is_well_formed_and_has_no_invisible_marks_and_none_to_blend(tmp_path):

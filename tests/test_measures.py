@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -13,10 +14,13 @@ import pytest
 import workflow as wf
 from config_files import refused
 
-from tokentrails.catalogue import Kind
+from tokentrails.catalogue import CATALOGUE, Kind
 from tokentrails.config.load import load_config
 from tokentrails.config.measures import load_measure
 from tokentrails.errors import TokentrailsError
+from tokentrails.figures.measure import composite_measure
+from tokentrails.figures.measure import measure as measure_figure
+from tokentrails.figures.pieces.save import specification
 from tokentrails.files.states import Layer
 from tokentrails.files.yaml_file import Where
 from tokentrails.metrics.measure import (
@@ -244,6 +248,24 @@ def test_curves_are_means_of_groups_without_first_positions():
         if len(here) > 1:
             assert row["ci_low"].item() <= row["mean"].item() <= row["ci_high"].item()
     assert set(curves["quantity"]) == {"value"}  # without a baseline there is nothing else
+
+
+def test_the_axis_of_a_figure_says_the_unit_of_the_measure():
+    curve = {"model": "m", "checkpoint": "c", "site": "resid", "n": 5, "n_units": 5, "few": False}
+    rows = [
+        curve
+        | {"quantity": quantity, "layer": layer, "mean": 1.0 + layer, "group": None, "series": None}
+        | {"ci_low": None, "ci_high": None}
+        for quantity in ("value", "standardised")
+        for layer in (0, 1)
+    ]
+    curves = pl.DataFrame(rows, schema_overrides={"ci_low": pl.Float64, "ci_high": pl.Float64})
+    for draw in (measure_figure, composite_measure):
+        chart = draw(curves, title="t", confidence=0.95, unit="parsecs")
+        titles = set(re.findall(r'"title": "(mean[^"]*)"', json.dumps(specification(chart))))
+        assert titles == {"mean (parsecs)", "mean (standard deviations)"}
+    options = {f.options for f in CATALOGUE.with_measures({"own": "own"}).figures.values()}
+    assert ("confidence", "unit") in options
 
 
 @pytest.mark.parametrize(

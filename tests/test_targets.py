@@ -38,13 +38,15 @@ def targets(tmp_path, monkeypatch) -> Targets:
     return targets_in(tmp_path)
 
 
-def targets_in(tmp_path, *, texts=None, **settings) -> Targets:
+def targets_in(tmp_path, *, texts=None, words=True, **settings) -> Targets:
     experiments = {}
     for name, file in EXPERIMENTS.items():
         prompts = {} if "words" in file else {"prompts": SENSES if "prompts" in file else TEXTS}
         wf.write_yaml(tmp_path / f"{name}.yaml", file | prompts)
         experiments[name] = {"file": f"{name}.yaml"}
     experiments["words"]["models"] = ["nano"]
+    if not words:
+        del experiments["words"]
     experiments["texts"] |= texts or {}
     models = {
         "nano": {"source": "train:nano", "checkpoints": ["step0", "step1"]},
@@ -155,6 +157,15 @@ def test_figures_are_asked_for_in_the_formats_of_the_configuration(targets, tmp_
     assert {Path(path).suffix for path in few.figures()} == {".svg", ".pdf"}
     assert {Path(path).suffix for path in targets.figures()} == {".html", ".svg", ".png"}
     assert set(few.composites()) < set(few.figures())
+
+
+def test_of_one_model_nothing_is_drawn_over_sizes(targets, tmp_path):
+    one = targets_in(tmp_path, models={"one": {"source": "hub:owner/one"}}, words=False)
+    assert "results/scaling.csv" in one.tables()
+    assert ["results/composites/scaling.svg" in each.figures() for each in (targets, one)] == [
+        True,
+        False,
+    ]
 
 
 @pytest.mark.parametrize(

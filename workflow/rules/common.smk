@@ -273,6 +273,8 @@ def get_options(figure):
         "threshold": CONFIG.summary["half_life_threshold"],
         "controls": {n: m.control_of for n, m in CONFIG.models.items() if m.control_of},
     }
+    if figure.target in CONFIG.measures:
+        settings["unit"] = CONFIG.measures[figure.target].unit
     options = {name: settings[name] for name in figure.options}
     if not figure.show:
         return options

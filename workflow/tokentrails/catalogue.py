@@ -159,7 +159,7 @@ class Figure:
     optional: tables that may be missing; the function gets None.
     control: a table that the function takes of the model's controls too, behind the others; None
         where there are none.
-    options: settings that the function takes: confidence, threshold, controls.
+    options: settings that the function takes: confidence, threshold, controls, unit.
     show: the settings of the experiment, `ranks` or `circuits`, that name the one text it shows.
     target: the rule that makes it, besides those of all figures; empty for none.
     reference_only: whether it is drawn at the reference checkpoint alone.
@@ -539,7 +539,7 @@ def _measure_figure(name: str, title: str, scope: Scope) -> Figure:
         function=kind,
         stem=name,
         caption=kind,
-        options=_BAND,
+        options=(*_BAND, "unit"),
         target=name,
     )
 

@@ -79,5 +79,5 @@ def _line(row: dict[str, Any], elsewhere: bool) -> str:
     form = f", {escape(row['form'])}" if row["form"] else ""
     return (
         f"<li>{badge(row['verdict'], elsewhere)} in {escape(row['model'])}: "
-        f"<b>{number}</b>{form}; {row['n']:,} values of {row['units']:,} units</li>"
+        f"<b>{number}</b>{form} (values: {row['n']:,}, units: {row['units']:,})</li>"
     )

@@ -434,8 +434,8 @@ READINGS = {
         "few.",
     ),
     "measure": Reading(
-        _LAYER + "Upwards: mean of the measure; in panels named so, in standard deviations of the "
-        "baseline's tokens.",
+        _LAYER + "Upwards: mean of the measure, in its unit; in panels named so, in standard "
+        "deviations of the baseline's tokens.",
         "A row of panels for each way of grouping occurrences, a column for each site, a line for "
         "each group.",
         "What a high value means, the file of the measure says.",
@@ -443,8 +443,8 @@ READINGS = {
         "Bands: from a bootstrap over texts, or over words where all are together.",
     ),
     "composite_measure": Reading(
-        _DEPTH + "Upwards: mean of the measure over all occurrences; in panels named so, in "
-        "standard deviations of the baseline's tokens.",
+        _DEPTH + "Upwards: mean of the measure over all occurrences, in its unit; in panels named "
+        "so, in standard deviations of the baseline's tokens.",
         "A panel for each site, a line for each model.",
         "What a high value means, the file of the measure says.",
         "0 standard deviations: as the baseline's tokens at the same place.",

@@ -6,7 +6,7 @@ import altair as alt
 import polars as pl
 
 from .pieces.lines import edges, line_panel
-from .pieces.notes import CONTROL, band_note, control_notes, dashed_note
+from .pieces.notes import CONTROL, band_note, control_notes, counted, dashed_note
 from .pieces.points import mapped, over_draws, points_frame
 from .pieces.roots import block_frame, rooted
 from .pieces.theme import GREY, PALETTE, figure, nothing_to_show
@@ -72,7 +72,7 @@ def ablation(
         "at all positions but the first, and the model runs on: difference, with the mean minus as "
         "it is. Strongest: the head with the largest mean contribution to identity in its block, "
         "in the same texts; another head: drawn at random.",
-        f"Means over {n:,} tokens in {texts:,} texts, without position 0. {band} "
+        f"Means over {counted(n, 'token')} in {counted(texts, 'text')}, without position 0. {band} "
         "The scales follow the square root.",
         *control_notes(control, "Grey, solid of the MLP and dotted of the strongest head"),
     ]

@@ -5,7 +5,7 @@ import polars as pl
 
 from .pieces.heat import head_grid, head_heat, signed_colour
 from .pieces.lines import edges, line_panel
-from .pieces.notes import CONTROL, band_note, control_notes, dashed_note
+from .pieces.notes import CONTROL, band_note, control_notes, counted, dashed_note
 from .pieces.points import exact, in_order, mapped, over_draws, points_frame, runs
 from .pieces.roots import block_frame, root_range, rooted
 from .pieces.theme import GREY, INK, PALETTE, figure, nothing_to_show
@@ -119,4 +119,5 @@ def _units(table: pl.DataFrame, confidence: float) -> str:
     n, texts = table.select(pl.col("n").max(), pl.col("n_texts").max()).row(0)
     band = f" {band_note(confidence, 'texts')}" if texts > 1 else " One text has no interval."
     most = "at most " if table["model"].n_unique() > 1 else ""
-    return f"Means over {most}{n:,} tokens in {texts:,} texts, without position 0.{band}"
+    where = f"{counted(n, 'token')} in {counted(texts, 'text')}, without position 0."
+    return f"Means over {most}{where}{band}"

@@ -6,7 +6,7 @@ import altair as alt
 import polars as pl
 
 from .pieces.lines import Frame, line_panel, norm_marks, value_range
-from .pieces.notes import band_note
+from .pieces.notes import band_note, counted
 from .pieces.points import AFTER_NORM, LINE, mapped, points_frame
 from .pieces.theme import colour, figure, nothing_to_show, shaded
 
@@ -47,9 +47,9 @@ def baseline(
     has_norm = (points["site"] == AFTER_NORM).any()
     after = " Hollow diamond: the last layer after the final norm." if has_norm else ""
     notes = [
-        f"Pairs of tokens of different texts, and with different ids: {sample['n_tokens']:,} "
-        f"tokens of {sample['n_texts']:,} texts, without the first of each text. Layer of "
-        "resid_mid: the block." + after,
+        "Pairs of tokens of different texts, and with different ids: "
+        f"{counted(sample['n_tokens'], 'token')} of {counted(sample['n_texts'], 'text')}, without "
+        "the first of each text. Layer of resid_mid: the block." + after,
         "Share: the part of two states' mean cosine that one dimension makes, at resid; it may be "
         "below 0, and all dimensions together make 1. The dimensions with the largest ones are "
         "named by their index.",

@@ -7,7 +7,7 @@ import polars as pl
 
 from ..texts.word_classes import BANDS, CLASSES, RAREST
 from .pieces.lines import Frame, edges, line_panel, value_range
-from .pieces.notes import CONTROL, band_note, control_notes, dashed_note
+from .pieces.notes import CONTROL, band_note, control_notes, counted, dashed_note
 from .pieces.points import LINE, mapped, over_draws, points_frame
 from .pieces.rank_axis import place, rank_axis
 from .pieces.theme import GREY, colour, figure, nothing_to_show
@@ -83,9 +83,9 @@ def corpus(
     whole = by_layer.filter(measure="identity", grouping="all", site=LINE)
     n, texts = whole.select(pl.col("n").max(), pl.col("n_texts").max()).row(0)
     notes = [
-        f"Means over {n:,} tokens of {texts:,} texts, without the first of each piece; ranks and "
-        "log-probabilities of some of them, through the final norm and the unembedding. Ranks: "
-        "means of log(1 + rank).",
+        f"Means over {counted(n, 'token')} of {counted(texts, 'text')}, without the "
+        "first of each piece; ranks and log-probabilities of some of them, through the final norm "
+        "and the unembedding. Ranks: means of log(1 + rank).",
         band_note(confidence, "texts") + dashed_note(by_layer, "few texts"),
         *control_notes(control),
     ]

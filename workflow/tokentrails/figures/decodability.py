@@ -6,7 +6,7 @@ import altair as alt
 import polars as pl
 
 from .pieces.lines import Frame, line_panel, value_range
-from .pieces.notes import CONTROL, band_note, control_notes
+from .pieces.notes import CONTROL, band_note, control_notes, counted
 from .pieces.points import LINE, in_order, mapped, over_draws, points_frame, runs
 from .pieces.theme import GREY, colour, figure, nothing_to_show
 
@@ -62,7 +62,8 @@ def decodability(
     n, n_types, n_fit = stream.filter(target="own").select("n", "n_types", "n_fit").row(0)
     notes = [
         _note(),
-        f"Tested: {n:,} tokens of {n_types:,} types. Fitted: {n_fit:,} tokens of other types.",
+        f"Tested: {counted(n, 'token')} of {counted(n_types, 'type')}. "
+        f"Fitted: {counted(n_fit, 'token')} of other types.",
         f"{band_note(confidence, over='types')} Dashed grey: a ridge map fitted to types with "
         "shuffled targets.",
     ]

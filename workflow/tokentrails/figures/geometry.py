@@ -8,7 +8,15 @@ import polars as pl
 from ..settings import step_of
 from .pieces.heat import Tints, step_grid, step_heat
 from .pieces.lines import Frame, edges, line_panel, value_range
-from .pieces.notes import CONTROL, band_note, control_notes, dashed_note, left_out, warnings_of
+from .pieces.notes import (
+    CONTROL,
+    band_note,
+    control_notes,
+    counted,
+    dashed_note,
+    left_out,
+    warnings_of,
+)
 from .pieces.points import LINE, exact, over_draws, points_frame
 from .pieces.rank_axis import NUMBER_LABEL, number_axis, number_ticks
 from .pieces.theme import GREY, colour, figure, nothing_to_show
@@ -70,7 +78,7 @@ def geometry(
         "Lengths and largest activations on a logarithmic scale. Effective rank, IsoScore* and the "
         "slope are of the covariance's eigenvalues; curvature is the angle between the steps from "
         "token to token.",
-        f"{n:,} states of {texts:,} texts. {band_note(confidence, 'texts')}"
+        f"{counted(n, 'state')} of {counted(texts, 'text')}. {band_note(confidence, 'texts')}"
         + dashed_note(rows, "few texts"),
         *control_notes(control),
     ]

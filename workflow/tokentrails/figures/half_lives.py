@@ -7,7 +7,7 @@ import polars as pl
 
 from ..statistics.forms import SOUND
 from .pieces.lines import Frame, line_panel, linear_x
-from .pieces.notes import CONTROL, band_note, control_notes, dashed_note, form_notes
+from .pieces.notes import CONTROL, band_note, control_notes, counted, dashed_note, form_notes
 from .pieces.points import in_order, mapped, over_draws, points_frame, runs
 from .pieces.theme import GREY, colour, figure, nothing_to_show
 
@@ -53,8 +53,8 @@ def half_life(
     counts = points.filter(grouping="word_class").group_by("group", maintain_order=True)
     named = [f"{n:,} {group}" for group, n in counts.agg(pl.col("n").max()).rows()]
     texts = points.select(pl.col("n_texts").max()).item()
-    counted = f"Tokens: {', '.join(named)}; in {texts:,} text{'' if texts == 1 else 's'}."
-    notes = [_note(threshold), counted, *_scaled(points), _band(points, confidence)]
+    tokens = f"Tokens: {', '.join(named)}; in {counted(texts, 'text')}."
+    notes = [_note(threshold), tokens, *_scaled(points), _band(points, confidence)]
     notes += control_notes(control)
     chart = alt.concat(*panels, columns=2)
     return figure(chart, title=title, notes=notes, width=2 * (frame.width + 150))

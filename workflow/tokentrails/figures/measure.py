@@ -6,17 +6,24 @@ import polars as pl
 from .pieces.lines import Frame, line_panel, value_range
 from .pieces.notes import band_note, dashed_note
 from .pieces.points import in_order, mapped, runs
+from .pieces.text import shorten
 from .pieces.theme import colour, figure, nothing_to_show
 
 _QUANTITIES = {"value": "", "standardised": ", in deviations of the baseline"}
 _MOST_LINES = 10
 _FEW = "few texts or words"
+_LONGEST = 30  # characters of the title of an axis
 _NUMBERS = {"axis": alt.Axis(tickCount=6, format=".3~g"), "told": ("value", ".4~g")}
 _BEYOND = 1.05  # where labels stand, as a share of the layers
 
 
-def measure(curves: pl.DataFrame, *, title: str, confidence: float) -> alt.TopLevelMixin:
-    """Means by layer: a row of panels per group, a column per site, a line per series."""
+def measure(
+    curves: pl.DataFrame, *, title: str, confidence: float, unit: str = ""
+) -> alt.TopLevelMixin:
+    """Means by layer: a row of panels per group, a column per site, a line per series.
+
+    `unit` is that of the measure, in words of its file.
+    """
     curves = _drawable(curves)
     if curves.is_empty():
         return nothing_to_show(title)
@@ -32,7 +39,8 @@ def measure(curves: pl.DataFrame, *, title: str, confidence: float) -> alt.TopLe
             every = _points(curves.filter(site=site, quantity=quantity), "series", "layer")
             points = _points(here.filter(site=site, quantity=quantity), "series", "layer")
             last = curves.filter(site=site).select(pl.col("layer").max()).item()
-            frame = Frame.over_layers(last, _BEYOND, "mean", *_limits(every), 250, 190, **_NUMBERS)
+            y = _axis(quantity, unit)
+            frame = Frame.over_layers(last, _BEYOND, y, *_limits(every), 250, 190, **_NUMBERS)
             name = f"{group} · {site}{_QUANTITIES[quantity]}"
             panels.append(line_panel(points, frame, title=name))
     band = band_note(confidence, "texts, or words where all are together")
@@ -43,7 +51,9 @@ def measure(curves: pl.DataFrame, *, title: str, confidence: float) -> alt.TopLe
     return figure(chart, title=title, notes=notes, width=len(columns) * 400)
 
 
-def composite_measure(curves: pl.DataFrame, *, title: str, confidence: float) -> alt.TopLevelMixin:
+def composite_measure(
+    curves: pl.DataFrame, *, title: str, confidence: float, unit: str = ""
+) -> alt.TopLevelMixin:
     """The mean over all occurrences of several models: a line per model over relative depth."""
     curves = _drawable(curves).filter(group="all")
     if curves.is_empty():
@@ -55,13 +65,21 @@ def composite_measure(curves: pl.DataFrame, *, title: str, confidence: float) ->
     for site, quantity in _columns(curves):
         points = _points(curves.filter(site=site, quantity=quantity), "run", "share")
         frame = Frame.over_depth(
-            "share", "layer / depth", _BEYOND, "mean", *_limits(points), 300, 240, **_NUMBERS
+            *("share", "layer / depth", _BEYOND, _axis(quantity, unit)),
+            *(*_limits(points), 300, 240),
+            **_NUMBERS,
         )
         panels.append(line_panel(points, frame, title=f"{site}{_QUANTITIES[quantity]}"))
     notes = [band_note(confidence, "words or texts") + dashed_note(curves, _FEW)]
     return figure(
         alt.concat(*panels, columns=2), title=title, notes=notes, width=min(len(panels), 2) * 450
     )
+
+
+def _axis(quantity: str, unit: str) -> str:
+    """What the axis of a quantity says."""
+    unit = "standard deviations" if quantity == "standardised" else unit
+    return shorten(f"mean ({unit})" if unit else "mean", _LONGEST)
 
 
 def _drawable(curves: pl.DataFrame) -> pl.DataFrame:

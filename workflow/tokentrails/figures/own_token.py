@@ -4,7 +4,7 @@ import altair as alt
 import polars as pl
 
 from .pieces.lines import Frame, edges, line_panel, value_range
-from .pieces.notes import CONTROL, band_note, control_notes, dashed_note
+from .pieces.notes import CONTROL, band_note, control_notes, counted, dashed_note
 from .pieces.points import in_order, mapped, over_draws, points_frame
 from .pieces.rank_axis import place, rank_axis
 from .pieces.theme import GREY, colour, figure, nothing_to_show
@@ -75,7 +75,7 @@ def own_token(
         "As if the model ended at each layer: through the final norm and the unembedding, of "
         "encoders the masked-token head; by cosine among the embeddings. Ranks: means of "
         "log(1 + rank). Log-probabilities, entropy and divergence in nats.",
-        f"{n:,} tokens in {texts:,} texts, without position 0. "
+        f"{counted(n, 'token')} in {counted(texts, 'text')}, without position 0. "
         + band_note(confidence, "texts")
         + dashed_note(points, "few texts"),
     ]

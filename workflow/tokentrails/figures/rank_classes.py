@@ -8,7 +8,7 @@ import altair as alt
 import polars as pl
 
 from .pieces.lines import Frame, line_panel, value_range
-from .pieces.notes import band_note, dashed_note
+from .pieces.notes import band_note, counted, dashed_note
 from .pieces.points import in_order, mapped, points_frame, runs
 from .pieces.rank_axis import factor_axis, place, rank_axis
 from .pieces.text_tokens import COLOURS, PUBLISHED_NOTE, drawn_site, site_note
@@ -222,5 +222,5 @@ def _notes(by_class: pl.DataFrame, points: pl.DataFrame, confidence: float) -> l
     tokens = ", ".join(f"{counts[name]:,} {name}" for name in COLOURS if name in counts)
     texts = points.select(pl.col("texts").max()).item()
     band = band_note(confidence, over="texts") + dashed_note(points, "classes in few texts")
-    counted = f"Tokens: {tokens}; in {texts:,} text{'' if texts == 1 else 's'}."
-    return [counted, site_note(by_class), _NOTE, band]
+    classes = f"Tokens: {tokens}; in {counted(texts, 'text')}."
+    return [classes, site_note(by_class), _NOTE, band]

@@ -10,7 +10,7 @@ import polars as pl
 from ..statistics.forms import MATCHED, SOUND
 from .pieces.forms import SUFFIXES, TINTS
 from .pieces.lines import Frame, level, line_panel, value_range
-from .pieces.notes import REPLACED, band_note, dashed_note, form_notes
+from .pieces.notes import REPLACED, band_note, counted, dashed_note, form_notes
 from .pieces.points import LINE, exact, in_order, points_frame, runs
 from .pieces.theme import GREY, INK, PALETTE, TINT, colour, figure, nothing_to_show, shaded
 
@@ -49,8 +49,8 @@ def senses_by_layer(
     rows = alt.hconcat(*_similarity_panels(table, above)), alt.hconcat(*panels)
     words, texts = table.select(pl.col("n").max(), pl.col("n_texts").max()).row(0)
     notes = [
-        f"Same word in two texts: {words} words in {texts} texts. {band_note(confidence)} Below, "
-        "that of the cosine." + dashed_note(gaps, "few words"),
+        f"Same word in two texts: {counted(words, 'word')} in {counted(texts, 'text')}. "
+        f"{band_note(confidence)} Below, that of the cosine." + dashed_note(gaps, "few words"),
         _AUC_NOTE,
         f"Large dots: layers where the gap is above that of permuted senses (p < {_ALPHA} "
         "after Holm's correction over layers). Diamonds: the best layer; below the title its "

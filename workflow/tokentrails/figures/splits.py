@@ -5,7 +5,7 @@ import polars as pl
 
 from .pieces.forms import SUFFIXES
 from .pieces.lines import Frame, line_panel, value_range
-from .pieces.notes import CONTROL, band_note, control_notes, dashed_note, form_notes
+from .pieces.notes import CONTROL, band_note, control_notes, counted, dashed_note, form_notes
 from .pieces.points import LINE, mapped, over_draws, points_frame
 from .pieces.rank_axis import place, rank_axis
 from .pieces.theme import GREY, INK, colour, figure, nothing_to_show
@@ -68,9 +68,9 @@ def splits(
     notes = [
         "The last token of words that are cut up. Cosine with the state of the whole word in the "
         "same text; rank of the whole word's embedding among all, on an axis of log(1 + rank).",
-        f"Texts: {', '.join(of)}; of {words:,} words. Another's: of another word in the same "
-        "place. What is beyond that is of the word or of its letters, which are alike at layer 0 "
-        "already; the model puts together what comes on top.",
+        f"Texts: {', '.join(of)}; of {counted(words, 'word')}. Another's: of another word in the "
+        "same place. What is beyond that is of the word or of its letters, which are alike at "
+        "layer 0 already; the model puts together what comes on top.",
         *form_notes(form for form in SUFFIXES if form in set(points["measure"])),
         band_note(confidence) + dashed_note(points, "few words"),
         *control_notes(control),

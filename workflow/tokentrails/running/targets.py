@@ -189,7 +189,7 @@ class Targets:
         elif figure.scope is Scope.TRAINING:
             trained = {model.name for model, *_ in self._config.runs() if model.training}
             yield from ({"model": name} for name in sorted(trained))
-        else:
+        elif len(self.scaling_inputs["parameters"]) > 1:  # one model says nothing of size
             yield from self._scaling_places()
 
     def _scaling_places(self) -> list[Place]:

@@ -9,8 +9,9 @@ import altair as alt
 from .text import visible
 
 # vl-convert carries Liberation Sans, so static renders do not depend on installed fonts;
-# Arial and Helvetica have the same widths and stand in for it in a browser.
-FONT = "Liberation Sans, Arial, Helvetica, sans-serif"
+# Arial and Helvetica have the same widths and stand in for it in a browser. A Linux without any of
+# them has a sans-serif that is wider than the room of the labels; condensed it is as wide.
+FONT = "Liberation Sans, Arial, Helvetica, Nimbus Sans, DejaVu Sans Condensed, sans-serif"
 
 # Okabe and Ito's colour-blind-safe hues without black and yellow, then those of Tol's muted scheme
 # that differ from these; the light ones are darkened until text set in them reads on white.
