@@ -25,6 +25,7 @@ from drawn import (
 from tokentrails.figures.alignment import alignment
 from tokentrails.figures.convergence import convergence, convergence_aggregate, convergence_slope
 from tokentrails.figures.convergence_heatmap import convergence_heatmap
+from tokentrails.figures.perturbation import _limits as limits
 from tokentrails.figures.perturbation import perturbation, perturbation_steps
 from tokentrails.figures.pieces.notes import warnings_of
 from tokentrails.figures.pieces.save import render, specification
@@ -370,6 +371,14 @@ def test_the_heat_map_of_groups_has_a_panel_for_each():
 
 
 # --- perturbation -----------------------------------------------------------------------------
+
+
+def test_an_axis_of_states_that_hardly_change_holds_little_more_than_these():
+    near = pl.DataFrame({"value": [0.97, 1.0], "low": [0.96, 1.0], "high": [0.98, 1.0]})
+    low, high = limits(near)
+    assert 0.94 < low < 0.96 and 1.0 < high < 1.01
+    low, _ = limits(near.with_columns(low=pl.lit(0.2)))
+    assert 0.1 < low < 0.2
 
 
 def test_perturbation_shows_every_checkpoint_with_its_interval():

@@ -340,7 +340,8 @@ READINGS = {
         "P1: the word in other contexts. P2: the context with other words that end in the same "
         "token. A column for each number of tokens, a line for each checkpoint, the last one "
         "strong. Lowest row: the last one in every form of similarity.",
-        "Low P1: the context makes the state. Low P2: the word's earlier tokens make it.",
+        "Low P1: the context makes the state. Low P2: the word's earlier tokens make it. Where all "
+        "values are near 1, the axis holds little more than these: read its numbers.",
         "Words of one token have no P2: nothing of them stands before the last token. " + _RANDOM,
         "Bands: over words, those of one last token together, and over contexts that they share; "
         "of replicates over trainings.",
@@ -350,7 +351,8 @@ READINGS = {
         "Solid, P1: the word in other contexts. Dashed, P2: the context with other words that end "
         "in the same token. A panel for each of at most five layers, a colour for each number of "
         "tokens; below, the mean over layers in every form of similarity.",
-        "Low P1: the context makes the state. Low P2: the word's earlier tokens make it.",
+        "Low P1: the context makes the state. Low P2: the word's earlier tokens make it. Where all "
+        "values are near 1, the axis holds little more than these: read its numbers.",
         "Step 0 is the network before training. " + _RANDOM,
         "Bands: over words, those of one last token together, and over contexts that they share; "
         "of replicates over trainings.",

@@ -64,11 +64,8 @@ def composite_measure(
     panels = []
     for site, quantity in _columns(curves):
         points = _points(curves.filter(site=site, quantity=quantity), "run", "share")
-        frame = Frame.over_depth(
-            *("share", "layer / depth", _BEYOND, _axis(quantity, unit)),
-            *(*_limits(points), 300, 240),
-            **_NUMBERS,
-        )
+        panel = (_axis(quantity, unit), *_limits(points), 300, 240)
+        frame = Frame.over_depth("share", "layer / depth", _BEYOND, *panel, **_NUMBERS)
         panels.append(line_panel(points, frame, title=f"{site}{_QUANTITIES[quantity]}"))
     notes = [band_note(confidence, "words or texts") + dashed_note(curves, _FEW)]
     return figure(

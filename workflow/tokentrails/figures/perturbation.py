@@ -22,6 +22,7 @@ _VARIANTS = {
 _OVER = "words and the contexts that they share"
 _MEAN = ("mean", ("ci_low", "ci_high"))
 _COLUMNS = 3
+_LEAST_SPAN = 0.05  # of an axis: states that hardly change lie near 1
 _NARROW = 180  # width of one of five panels
 _VARIANTS_AT = "{}: P1, P2"
 _MOST_STEPS = 40  # of more, lines by layer would hide one another
@@ -117,7 +118,8 @@ def perturbation_steps(
 
 def _limits(*parts: pl.DataFrame) -> tuple[float, float]:
     """Limits of the values of all points frames."""
-    return value_range(pl.concat(part.select("value", "low", "high") for part in parts), top=1.0)
+    every = pl.concat(part.select("value", "low", "high") for part in parts)
+    return value_range(every, top=1.0, span=_LEAST_SPAN)
 
 
 def _label_height(*parts: pl.DataFrame) -> int:
