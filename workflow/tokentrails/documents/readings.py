@@ -127,7 +127,10 @@ READINGS = {
         "(between). Below, a line for each form. Large dots: a gap above that of permuted senses, "
         "after Holm's correction over layers. Diamonds: the best layer.",
         "A high gap: texts of one sense are more alike than texts of two. " + _AUC,
-        "Grey: " + _REPLACED[0].lower() + _REPLACED[1:] + "Chance is a gap of 0 and an AUC of 0.5.",
+        "Grey, where there is a control: "
+        + _REPLACED[0].lower()
+        + _REPLACED[1:]
+        + "Chance is a gap of 0 and an AUC of 0.5.",
         _WORDS + "Below, those of the cosine. The best layer has an interval below the title.",
     ),
     "senses_words": Reading(
@@ -421,7 +424,10 @@ READINGS = {
         _DEPTH + "Upwards: above, the gap (within minus between senses); below, the AUC.",
         "A column for each form of similarity, a line for each model. Diamonds: the best layers.",
         "A high gap: texts of one sense are more alike than texts of two. " + _AUC,
-        "Thin: " + _REPLACED[0].lower() + _REPLACED[1:] + "Chance is a gap of 0 and an AUC of 0.5.",
+        "Thin, where there is a control: "
+        + _REPLACED[0].lower()
+        + _REPLACED[1:]
+        + "Chance is a gap of 0 and an AUC of 0.5.",
         _WORDS,
     ),
     "scaling": Reading(
