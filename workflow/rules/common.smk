@@ -17,6 +17,7 @@ from tokentrails.catalogue import (
     Category,
     MODEL_FOLDER,
     STATES,
+    STATES_PART,
     SUMS,
     TEXTS,
     TOKENS,
@@ -30,7 +31,7 @@ from tokentrails.models.source import KINDS, files_of_all
 from tokentrails.models.supported import refuse_analyses
 from tokentrails.models.trained import FOLDER as TRAINED
 from tokentrails.network.size import ModelSize
-from tokentrails.running.cost import memory_mb, minutes, products_mb, shards_of, work
+from tokentrails.running.cost import memory_mb, minutes, products_mb, shards_of_all, work
 from tokentrails.running.fingerprint import fingerprint
 from tokentrails.running.fork_server import start_servers
 from tokentrails.running.orphans import cancel_orphans
@@ -45,6 +46,7 @@ try:
     # Here and not in an input function, whose errors Snakemake shows with a traceback.
     SOURCE_FILES = files_of_all(CONFIG.models.values())
     refuse_analyses(CONFIG)
+    SHARDS = shards_of_all(CONFIG)
 except TokentrailsError as error:
     raise WorkflowError(str(error)) from None
 
@@ -87,6 +89,8 @@ FUNCTION_WORDS = os.path.relpath(word_classes.FUNCTION_WORDS)
 
 # Experiments whose states are summed up, and not stored.
 STREAMED = [name for name, each in CONFIG.experiments.items() if each.kind is Kind.STREAMED]
+# Experiments whose states are stored, and come from several jobs.
+IN_PARTS = [name for name, shards in SHARDS.items() if shards > 1 and name not in STREAMED]
 
 WORD_LIST = "resources/words/wordfreq.txt"
 HELD_OUT_PLAYS = "resources/texts/plays/held_out.txt"
@@ -192,13 +196,13 @@ def get_context(wildcards):
     return [table("context").format(**wildcards)]
 
 
-def get_sums(kind):
-    """An input function: sums of one kind, of all parts of a text."""
+def get_parts(pattern, **more):
+    """An input function: a file of each part of an experiment's texts."""
 
     def get(wildcards):
-        shards = shards_of(get_experiment(wildcards), CONFIG.extract["shard_tokens"])
+        shards = SHARDS[wildcards.experiment]
         numbers = range(1, shards + 1)
-        return [SUMS.format(**wildcards, shard=n, shards=shards, kind=kind) for n in numbers]
+        return [pattern.format(**wildcards, shard=n, shards=shards, **more) for n in numbers]
 
     return get
 

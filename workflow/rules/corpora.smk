@@ -39,9 +39,9 @@ rule corpus_sums:
 rule corpus_tables:
     input:
         unpack(get_baseline),
-        pieces=get_sums("pieces"),
-        types=get_sums("types"),
-        products=get_sums("products"),
+        pieces=get_parts(SUMS, kind="pieces"),
+        types=get_parts(SUMS, kind="types"),
+        products=get_parts(SUMS, kind="products"),
     output:
         **outputs("corpus_by_layer", geometry="corpus_geometry", types="corpus_types"),
     log:

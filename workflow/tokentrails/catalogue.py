@@ -55,6 +55,7 @@ MODEL_FOLDER = "resources/models/{model}/{checkpoint}"
 TEXTS = "results/texts/{experiment}.parquet"
 TOKENS = "results/tokens/{model}/{experiment}.parquet"
 STATES = "results/hidden_states/{model}/{checkpoint}/{experiment}.parquet"
+STATES_PART = "results/hidden_states/{model}/{checkpoint}/{experiment}/{shard}_of_{shards}.arrow"
 SUMS = "results/corpora/{model}/{checkpoint}/{experiment}/{shard}_of_{shards}.{kind}.parquet"
 
 

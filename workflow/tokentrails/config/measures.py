@@ -27,6 +27,7 @@ _TAKEN = {
     *(row.target for row in CATALOGUE.analyses.values()),
     *("all", "claims", "composites", "costs", "figures", "metrics", "models", "paper", "plan"),
     *("predictions", "tokens", "hidden_states", "weights", "document", "model", "passing_model"),
+    *("partial_states", "joined_states"),
     *("texts", "training", "training_text", "word_list", "page_script", "predictions_text"),
     *("neuron_table", "alignment_table", "perturbation_table"),
     *(

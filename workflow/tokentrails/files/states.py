@@ -6,9 +6,10 @@ import errno
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -119,17 +120,7 @@ class StatesWriter:
         ------
         TokentrailsError: for a state beyond the range of the stored type.
         """
-        with np.errstate(over="ignore"):  # refused below
-            block = np.ascontiguousarray(hidden, dtype=self._dtype)
-        if self._dtype == np.float16 and not np.isfinite(block).all():
-            index = int(np.argwhere(~np.isfinite(block))[0, 0])
-            site, layer = self.places[index]
-            raise TokentrailsError(
-                f"a state at site {site}, layer {layer} is too large for float16: "
-                f"{np.abs(hidden[index]).max():.6g}",
-                where=self.path,
-                hint="use extract.store: float32.",
-            )
+        block = as_stored(hidden, self._dtype, self.places, self.path)
         self._order.append(np.asarray(rows))
         if self._scratch is None:
             self._waiting.append(block)
@@ -143,43 +134,10 @@ class StatesWriter:
     def finish(self, provenance: Mapping[str, str]) -> None:
         """Write the Parquet file, with the provenance in its metadata."""
         n = len(self._occurrences)
-        order = np.concatenate(self._order) if self._order else np.empty(0, dtype=int)
-        if not np.array_equal(np.sort(order), np.arange(n)):
-            raise ValueError(f"{len(order)} rows were added where {n} were announced")
-        tensor = pa.fixed_shape_tensor(pa.from_numpy_dtype(self._dtype), [self._d])
-        columns = {
-            "occurrence": pa.int32(),
-            "site": pa.string(),
-            "layer": pa.int32(),
-            "hidden": tensor,
-        }
-        schema = describe(
-            pa.schema(columns).empty_table(),
-            title="hidden states of the targets, one row group per site and layer",
-            provenance=provenance,
-            units={"hidden": "model units"},
-        ).schema
-        with (
-            replacing(self.path) as part,
-            pq.ParquetWriter(
-                part,
-                schema,
-                compression="none",
-                use_dictionary=["site"],
-                write_statistics=["site", "layer"],
-            ) as writer,
-        ):
-            for (site, layer), hidden in zip(self.places, self._layers(), strict=True):
-                table = pa.table(
-                    [
-                        pa.array(self._occurrences),
-                        pa.array([site] * n),
-                        pa.array(np.full(n, layer, dtype=np.int32)),
-                        pa.FixedShapeTensorArray.from_numpy_ndarray(hidden),
-                    ],
-                    schema=schema,
-                )
-                writer.write_table(table, row_group_size=max(n, 1))
+        if not each_once(self._order, n):
+            raise ValueError(f"{sum(map(len, self._order))} rows were added, {n} were announced")
+        tensor = tensor_type(self._dtype, self._d)
+        write_layers(self.path, self.places, self._occurrences, tensor, self._layers(), provenance)
 
     def _layers(self) -> Iterator[Shaped[np.ndarray, "n d"]]:
         """The states of each place, by row of the table; until the next ones are asked for."""
@@ -209,6 +167,84 @@ class StatesWriter:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+
+def as_stored(
+    hidden: Shaped[np.ndarray, "places m d"],
+    dtype: np.dtype[Any],
+    places: Sequence[Place],
+    path: Path,
+) -> Shaped[np.ndarray, "places m d"]:
+    """States in the type that is stored. Raises a `TokentrailsError` for one beyond its range."""
+    with np.errstate(over="ignore"):  # refused below
+        block = np.ascontiguousarray(hidden, dtype=dtype)
+    if dtype == np.float16 and not np.isfinite(block).all():
+        index = int(np.argwhere(~np.isfinite(block))[0, 0])
+        site, layer = places[index]
+        raise TokentrailsError(
+            f"a state at site {site}, layer {layer} is too large for float16: "
+            f"{np.abs(hidden[index]).max():.6g}",
+            where=path,
+            hint="use extract.store: float32.",
+        )
+    return block
+
+
+def tensor_type(dtype: np.dtype[Any], d_model: int) -> pa.DataType:
+    """What a column of states is made of."""
+    return pa.fixed_shape_tensor(pa.from_numpy_dtype(dtype), [d_model])
+
+
+def each_once(rows: Sequence[Int[np.ndarray, " m"]], n: int) -> bool:
+    """Whether these are all of n rows, in any order."""
+    order = np.concatenate(rows) if rows else np.empty(0, dtype=int)
+    return np.array_equal(np.sort(order), np.arange(n))
+
+
+def write_layers(
+    path: Path,
+    places: Sequence[Place],
+    occurrences: Int[np.ndarray, " n"],
+    tensor: pa.DataType,
+    layers: Iterable[Shaped[np.ndarray, "n d"]],
+    provenance: Mapping[str, str],
+) -> None:
+    """Write the states of an experiment, whole or not at all; one layer of them is held at a time.
+
+    Parameters
+    ----------
+    tensor: type of the states, as `tensor_type` gives it.
+    layers: the states at each of the places.
+    """
+    n = len(occurrences)
+    columns = {"occurrence": pa.int32(), "site": pa.string(), "layer": pa.int32()}
+    schema = describe(
+        pa.schema(columns | {"hidden": tensor}).empty_table(),
+        title="hidden states of the targets, one row group per site and layer",
+        provenance=provenance,
+        units={"hidden": "model units"},
+    ).schema
+    with (
+        replacing(path) as part,
+        pq.ParquetWriter(
+            part,
+            schema,
+            compression="none",
+            use_dictionary=["site"],
+            write_statistics=["site", "layer"],
+        ) as writer,
+    ):
+        for (site, layer), hidden in zip(places, layers, strict=True):
+            table = pa.table(
+                [
+                    pa.array(occurrences),
+                    pa.array([site] * n),
+                    pa.array(np.full(n, layer, dtype=np.int32)),
+                    pa.FixedShapeTensorArray.from_numpy_ndarray(hidden),
+                ],
+                schema=schema,
+            )
+            writer.write_table(table, row_group_size=max(n, 1))
 
 
 class StatesReader:

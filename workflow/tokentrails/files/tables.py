@@ -124,9 +124,9 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
 
 
 def broken(path: Path, error: Exception) -> TokentrailsError:
-    """The error for a Parquet file that cannot be read."""
+    """The error for a file of a table that cannot be read."""
     return TokentrailsError(
-        f"the Parquet file cannot be read, it may be cut short: {error}",
+        f"the file cannot be read, it may be cut short: {error}",
         where=path,
         hint=f"delete it (rm '{path}') and run the same command again; it will be made again.",
     )

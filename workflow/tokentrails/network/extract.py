@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..errors import TokentrailsError
+from ..files.state_parts import PartWriter
 from ..files.states import StatesWriter, refuse_non_finite
 from ..progress import progress_bar
 from .architectures import Architecture
@@ -35,14 +36,15 @@ def extract(
     model: nn.Module,
     architecture: Architecture,
     tokens: pa.Table,
-    writer: StatesWriter,
+    writer: StatesWriter | PartWriter,
     *,
     pooling: str,
     token_budget: int,
     name: str,
     label: str = "",
+    part: tuple[int, int] = (1, 1),
 ) -> None:
-    """Run every text and hand the targets' states to the writer.
+    """Run every text, or those of a part, and hand the targets' states to the writer.
 
     Parameters
     ----------
@@ -52,6 +54,8 @@ def extract(
         says. Halved when memory runs out.
     name: of the model and checkpoint, for messages.
     label: of the progress bar.
+    part: which of how many, from 1. Texts are cut into batches first, which are then shared out:
+        a batch is the same in however many parts.
 
     Raises
     ------
@@ -64,7 +68,10 @@ def extract(
     if on_cpu:
         token_budget = min(token_budget, cpu_budget(writer.row_bytes // len(writer.places)))
     most_rows = max(1, STATES_BYTES // writer.row_bytes)
+    number, parts = part
+    # By turns, since those of longer texts come later.
     waiting = model_batches(architecture, ids, positions, token_budget, most_rows)
+    waiting = waiting[number - 1 :: parts]
     labels = tokens["label"].to_pylist()
     # A GPU runs the next batch while the states of the last one are looked at and written.
     running: deque[tuple[list[Text], np.ndarray, Callable[[], np.ndarray]]] = deque()

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from ..catalogue import ANALYSES, Kind, Products
+from ..errors import TokentrailsError
 from ..network.size import ModelSize
-from ..settings import Experiment, TextTable
+from ..settings import Config, Experiment, TextTable
 from ..texts.corpus import SPARE
 
 START_MINUTES = 10
@@ -54,6 +55,12 @@ ROW_BYTES = 60, 1_000
 
 READ_OUT = 3
 """Products with the vocabulary at each layer where a token is read out."""
+
+IN_PARTS = ("corpus_sums", "partial_states")
+"""Rules of which a job runs a model on a part of an experiment's texts."""
+
+MOST_SHARDS = 10_000
+"""Parts that are planned of one experiment: with as many jobs, planning takes a minute."""
 
 COMPRESSION = 5
 """How much larger a compressed table is than its file; two to four for sentences."""
@@ -136,9 +143,23 @@ def states_mb(experiment: Experiment, size: ModelSize, store: str = "float32") -
 
 
 def shards_of(experiment: Experiment, shard_tokens: int) -> int:
-    """How many jobs sum up a running text."""
-    assert experiment.corpus is not None
-    return math.ceil(experiment.corpus.tokens / shard_tokens)
+    """How many jobs run a model on an experiment's texts, by what is known before they are read."""
+    corpus = experiment.corpus
+    return math.ceil((corpus.tokens if corpus else tokens_of(experiment)) / shard_tokens) or 1
+
+
+def shards_of_all(config: Config) -> dict[str, int]:
+    """By experiment, what `shards_of` says. Raises a `TokentrailsError` above `MOST_SHARDS`."""
+    shard_tokens = config.extract["shard_tokens"]
+    shards = {name: shards_of(each, shard_tokens) for name, each in config.experiments.items()}
+    for name, n in shards.items():
+        if n > MOST_SHARDS:
+            raise TokentrailsError(
+                f"{n:,} parts of {shard_tokens:,} tokens each are more than {MOST_SHARDS:,}",
+                where=f"experiments.{name}",
+                hint="raise extract.shard_tokens, or take fewer texts.",
+            )
+    return shards
 
 
 def products_mb(size: ModelSize) -> float:
@@ -146,10 +167,8 @@ def products_mb(size: ModelSize) -> float:
     return 2 * 8 * (size.depth + 1) * size.d_model**2 / 1e6
 
 
-def flop(
-    rule: str, experiment: Experiment | None, size: ModelSize, shard_tokens: int | None = None
-) -> float:
-    """Floating-point operations of a job: the forward pass, and products with the vocabulary.
+def flop(rule: str, experiment: Experiment | None, size: ModelSize) -> float:
+    """Floating-point operations on all texts: the forward pass, and products with the vocabulary.
 
     A product of one vector with a vocabulary is taken as 2 x `parameters`, which are more than the
     numbers in an embedding matrix.
@@ -158,7 +177,6 @@ def flop(
     ----------
     rule: of the job.
     experiment: None for what is done to the weights alone.
-    shard_tokens: most tokens of a running text that one job sums up.
     """
     each = 2.0 * size.parameters
     if experiment is None:  # the MLP of a block has at most some 12 vectors per dimension
@@ -166,11 +184,9 @@ def flop(
     products = next((row.products for row in ANALYSES if row.gpu_rule == rule), Products())
     vectors: float = products.per_head * size.heads * size.depth
     vectors += products.per_layer * (size.depth + 1) + products.constant
-    shards = 1
     if (corpus := experiment.corpus) and experiment.kind is Kind.STREAMED:
-        shards = shards_of(experiment, shard_tokens or corpus.tokens)
         vectors += READ_OUT * (size.depth + 1) * corpus.readout / corpus.length
-    return each * tokens_of(experiment) / shards * (1 + vectors)
+    return each * tokens_of(experiment) * (1 + vectors)
 
 
 def work(
@@ -182,8 +198,11 @@ def work(
     ----------
     extract: that section of the configuration.
     """
-    states = states_mb(experiment, size, extract["store"]) if experiment is not None else 0.0
-    return flop(rule, experiment, size, extract["shard_tokens"]), size.weights_mb + states
+    if experiment is None:
+        return flop(rule, experiment, size), size.weights_mb
+    shards = shards_of(experiment, extract["shard_tokens"]) if rule in IN_PARTS else 1
+    states = states_mb(experiment, size, extract["store"])
+    return flop(rule, experiment, size) / shards, size.weights_mb + states / shards
 
 
 def seconds(operations: float, traffic_mb: float) -> float:

@@ -15,9 +15,10 @@ from ..config.trainings import checkpoint_names
 from ..errors import TokentrailsError
 from ..models.size import Expected
 from ..settings import Config, Experiment, Model
-from .cost import minutes, seconds, states_mb, work
+from .cost import IN_PARTS, minutes, seconds, shards_of, states_mb, work
 
 MODELS, TRAININGS = "resources/models/", "resources/training/"
+HIDDEN_STATES = "results/hidden_states/"
 
 
 @dataclass(frozen=True)
@@ -150,7 +151,7 @@ def needs(
         elif output.file.startswith(MODELS):  # MODEL/CHECKPOINT/…
             todo[parts[2]].checkpoints.add(parts[3])
         elif rules[output.rule].gpu:  # results/STAGE/MODEL/CHECKPOINT/EXPERIMENT[.parquet]
-            shard = parts[5].partition(".")[0] if output.rule == "corpus_sums" else ""
+            shard = parts[5].partition(".")[0] if output.rule in IN_PARTS else ""
             job = (output.rule, parts[3], parts[4].removesuffix(".parquet"), shard)
             todo[parts[2]].on_gpu.add(job)
     return {
@@ -162,7 +163,7 @@ def needs(
 class _Todo:
     """What is to be done for a model: checkpoints, and jobs on a GPU.
 
-    Of a job its rule, checkpoint, experiment, and which part of a running text it is about.
+    Of a job its rule, checkpoint, experiment, and which part of its texts it is about.
     """
 
     training: bool = False
@@ -187,8 +188,9 @@ def _need(model: Model, todo: _Todo, config: Config, expected: Callable[[Model],
     need.weights_mb = size.weights_mb * kept
     for rule, _, name, _ in todo.on_gpu:
         experiment: Experiment | None = config.experiments.get(name)  # none has the weights alone
-        if experiment is not None and rule == "hidden_states":
-            need.states_mb += states_mb(experiment, size, config.extract["store"])
+        if experiment is not None and rule in ("hidden_states", "partial_states"):
+            jobs = shards_of(experiment, config.extract["shard_tokens"])
+            need.states_mb += states_mb(experiment, size, config.extract["store"]) / jobs
         of_job = work(rule, experiment, size, config.extract)
         need.work_hours += seconds(*of_job) / 3600
         need.asked_hours += minutes(*of_job) / 60
@@ -205,7 +207,7 @@ def tables(outputs: Sequence[Output], size_of: Callable[[str], int | None]) -> T
     others = [
         output
         for output in outputs
-        if output.rule != "hidden_states" and not output.file.startswith((MODELS, TRAININGS))
+        if not output.file.startswith((MODELS, TRAININGS, HIDDEN_STATES))
     ]
     sizes: dict[str, list[int]] = defaultdict(list)
     for output in others:
