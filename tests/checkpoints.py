@@ -1,6 +1,10 @@
 """Tiny models with several checkpoints, which share a tokenizer and differ in their weights."""
 
+import contextlib
+import os
 import shutil
+import subprocess
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -54,3 +58,33 @@ def write_config(folder: Path, models: dict[str, dict], experiments: Sequence[st
             "claims": {"enabled": False},
         },
     )
+
+
+def weight_files(folder: Path) -> set[int]:
+    """The files of tensors in a folder of checkpoints, those that are being made included."""
+    found = set()
+    for parent, _, names in os.walk(folder):  # passes over what has gone
+        for name in names:
+            if name.endswith(".safetensors"):
+                with contextlib.suppress(FileNotFoundError):
+                    # Several names of one file take the room of one.
+                    found.add(os.stat(os.path.join(parent, name)).st_ino)
+    return found
+
+
+def most_weights(folder: Path, process: subprocess.Popen[str]) -> tuple[int, str]:
+    """How many files of weights there are at most while a process runs, and what it prints."""
+    most, ended = 0, threading.Event()
+
+    def watch() -> None:
+        nonlocal most
+        while not ended.wait(0.002):
+            most = max(most, len(weight_files(folder)))
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    output, _ = process.communicate()
+    assert watching.is_alive()
+    ended.set()
+    watching.join()
+    return most, output

@@ -1,12 +1,10 @@
 """Models with many checkpoints: which step each is, what is asked of it, and what an edit makes."""
 
-import contextlib
 import csv
 import json
 import os
 import shutil
 import subprocess
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -163,18 +161,6 @@ def edit_model(folder: Path, name: str, **keys: object) -> None:
         config["models"][name] |= keys
 
 
-def weight_files(folder: Path) -> set[int]:
-    """The files of tensors of `m` on the disk, those that are being made included."""
-    found = set()
-    for parent, _, names in os.walk(folder / "resources/models/m"):  # passes over what has gone
-        for name in names:
-            if name.endswith(".safetensors"):
-                with contextlib.suppress(FileNotFoundError):
-                    # Several names of one file take the room of one.
-                    found.add(os.stat(os.path.join(parent, name)).st_ino)
-    return found
-
-
 @pytest.fixture(scope="module")
 def run(tmp_path_factory) -> tuple[Path, str, int]:
     """A finished run, what it printed, and how many files of weights of `m` there were at most."""
@@ -192,19 +178,7 @@ def run(tmp_path_factory) -> tuple[Path, str, int]:
         ["alone"],
     )
     process = wf.start(folder, *METRICS)
-    most, ended = 0, threading.Event()
-
-    def watch() -> None:
-        nonlocal most
-        while not ended.wait(0.002):
-            most = max(most, len(weight_files(folder)))
-
-    watching = threading.Thread(target=watch)
-    watching.start()
-    output, _ = process.communicate()
-    assert watching.is_alive()
-    ended.set()
-    watching.join()
+    most, output = checkpoints.most_weights(folder / "resources/models/m", process)
     assert process.returncode == 0, output
     return folder, output, most
 
@@ -230,7 +204,7 @@ def stale(folder: Path) -> set[Job]:
 def test_weights_that_are_not_kept_lie_there_one_at_a_time(run):
     folder, _, most = run
     assert most == 1
-    assert weight_files(folder) == set()
+    assert checkpoints.weight_files(folder / "resources/models/m") == set()
     assert len(list((folder / "results/hidden_states/m").iterdir())) == len(STEPS)
     assert len(list((folder / "resources/models/kept").glob("*/model.safetensors"))) == len(KEPT)
 

@@ -305,18 +305,27 @@ def test_what_yaml_or_snakemake_take_for_something_else_is_refused_with_the_caus
 
 
 @pytest.mark.parametrize(
-    "data",
+    ("data", "key"),
     [
-        {"words": {"list": "{a}.txt"}, "analyses": ["geometry"]},
-        {"splits": {"list": "{a}.txt"}, "prompts": [PROMPT]},
-        {"corpus": {"text": "{a}.txt"}},
-        {"words": {}, "contexts_from": "{a}.txt"},
+        ({"words": {"list": "PATH"}, "analyses": ["geometry"]}, "words.list"),
+        ({"splits": {"list": "PATH"}, "prompts": [PROMPT]}, "splits.list"),
+        ({"corpus": {"text": "PATH"}}, "corpus.text"),
+        ({"words": {}, "contexts_from": "PATH"}, "contexts_from"),
+        ({"table": {"file": "PATH", "text": "lead", "delimiter": ","}}, "table.file"),
     ],
 )
-def test_no_file_that_an_experiment_reads_is_a_wildcard(data):
-    written("lead\n" * 4000, "{a}.txt")
-    written(data)
-    with refused("experiments.e.file", "'{a}.txt' has {a} in it", "wildcard"):
+@pytest.mark.parametrize(
+    ("path", "parts"),
+    [
+        ("{a}.txt", ("'{a}.txt' has {a} in it", "wildcard")),
+        ("results/a.txt", ("lies in results/", "copy what you need")),
+    ],
+)
+def test_no_file_that_an_experiment_reads_is_made_here_or_a_wildcard(data, key, path, parts):
+    Path("results").mkdir()
+    written("lead\n" * 4000, path)
+    written(yaml.safe_dump(data, sort_keys=False).replace("PATH", path))
+    with refused("e.yaml, line ", f", {key}: ", *parts):
         load(CONFIG)
 
 

@@ -74,6 +74,7 @@ def test_one_part_gives_the_same_bytes_as_five(folder):
     assert not {"streamed_tokens", "model", "hidden_states"} & stale.keys()
     wf.run(folder, "--", *TARGETS)
     assert wf.contents(folder / TABLES, "*") == tables
+    assert len(list((folder / SUMS).iterdir())) == 3
 
 
 def test_tokens_are_those_of_the_text(folder):

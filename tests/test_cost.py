@@ -1,23 +1,31 @@
 """What jobs ask for: the formulas of the manual, and against what jobs really are."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import tiny
+import yaml
+from config_files import CONFIG, load, refused, written
 from safetensors.torch import load_file
 
 from tokentrails.config.experiments import load_experiment
+from tokentrails.config.load import load_config
 from tokentrails.network.size import ModelSize
 from tokentrails.running.cost import (
     BASE_MB,
     MOST_ENDING,
+    MOST_SHARDS,
     START_MINUTES,
     flop,
     memory_mb,
     minutes,
     occurrences_of,
+    shards_of,
+    shards_of_all,
     states_mb,
     tokens_of,
+    work,
 )
 from tokentrails.settings import Prompt, Sentences, Splits, Words
 
@@ -102,6 +110,39 @@ def test_operations_are_those_of_the_pass_and_of_the_vocabulary(experiment):
     assert flop("ranks", experiment, SIZE) == forward * (1 + 4 * 17)
     assert flop("head_tables", experiment, SIZE) == forward * (1 + 3 * 64 * 16)
     assert flop("neuron_table", None, SIZE) == 2 * 10**9 * 12 * 2_048 * 16
+
+
+def test_the_work_on_many_texts_is_shared_out(experiment):
+    many = replace(experiment, prompts=experiment.prompts * 100)
+    assert tokens_of(many) == 1_100
+    assert [shards_of(many, n) for n in (1_100, 1_099, 500, 1)] == [1, 2, 3, 1_100]
+    assert shards_of(replace(experiment, prompts=()), 1_000) == 1
+    extract = {"shard_tokens": 500, "store": "float32"}
+    operations, traffic = work("hidden_states", many, SIZE, extract)
+    part = work("partial_states", many, SIZE, extract)
+    assert part == (operations / 3, SIZE.weights_mb + states_mb(many, SIZE) / 3)
+    assert traffic == SIZE.weights_mb + states_mb(many, SIZE)
+    # Those that run the model for what is no state see all texts.
+    assert work("ranks", many, SIZE, extract)[0] == flop("ranks", many, SIZE)
+
+
+def test_no_experiment_of_the_project_is_in_parts():
+    for name in ("config", "paper", "tour"):
+        path = f"config/{name}.yaml"
+        config = load_config(yaml.safe_load(Path(path).read_text(encoding="utf-8")), [path])
+        assert set(shards_of_all(config).values()) == {1}
+
+
+def test_more_parts_than_can_be_planned_are_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    corpus = {"text": "t.txt", "tokens": MOST_SHARDS * 1_000, "states": "stream"}
+    Path("t.txt").write_text("few words", encoding="utf-8")
+    settings = CONFIG | {"extract": {"shard_tokens": 1_000}}
+    written({"corpus": corpus})
+    assert shards_of_all(load(settings))["e"] == MOST_SHARDS
+    with refused("experiments.e", "10,001 parts of 1,000 tokens", "raise extract.shard_tokens"):
+        written({"corpus": corpus | {"tokens": MOST_SHARDS * 1_000 + 1}})
+        shards_of_all(load(settings))
 
 
 def test_each_attempt_asks_for_twice_as_much():

@@ -566,6 +566,11 @@ def test_an_error_in_a_published_file_is_shown_at_its_own_key():
         (IN_SENTENCES, {"template": "{word}"}, ("template", "sentences of its own")),
         (one() | {"splits": {}}, {"pooling": "first"}, ("pooling: ", "last token", "write last")),
         (one() | {"splits": {}}, {"pooling": "mean"}, ("pooling: ", "e.yaml has splits")),
+        (
+            {"corpus": {"text": "e.yaml", "tokens": 9, "states": "stream"}},
+            {"pooling": "mean"},
+            ("pooling: ", "e.yaml has a streamed text", "every token"),
+        ),
         (one(), {"ranks": {}}, ("ranks: ", "does not ask for the analysis ranks")),
         (one(), {"circuits": {"top": 3}}, ("none of the analyses heads",)),
         (one(), {"analyses": ["heads"]}, ("experiments.e.analyses[0]", "'heads' is not an")),

@@ -17,6 +17,12 @@ BUCKET = "results-of-us"
 TARGETS = ("--", "metrics", "results/claims.csv", "results/paper/index.csv")
 NOT_REPRODUCED = ("results/logs/",)
 
+LONG = [
+    {"label": f"t{n}", "word": " bank", "prompt": "The boat reached the bank. " * (n % 5 + 1)}
+    for n in range(40)
+]
+"""An experiment in two parts."""
+
 CLAIM = {
     "id": "some-identity",
     "study": "Token Identity Drift",
@@ -30,11 +36,15 @@ CLAIM = {
 
 
 def checkout(folder: Path, models: Path | None = None) -> Path:
-    """`small` with one model, one claim and one published table."""
+    """`small` with one model, an experiment in parts, one claim and one published table."""
     wf.small(folder, models)
     config = read_yaml(folder / "config/config.yaml")
     del config["models"]["bert"]
     config["experiments"]["plain"]["models"] = ["gpt2"]
+    long = {"analyses": ["identity"], "prompts": LONG}
+    write_yaml(folder / "config/experiments/long.yaml", long)
+    config["experiments"]["long"] = {"file": "config/experiments/long.yaml", "models": ["gpt2"]}
+    config["extract"] |= {"shard_tokens": 1_000}
     config["claims"] = {"file": "config/own_claims.yaml"}
     config["paper"] = [
         {"study": "drift", "name": "identity", "file": "metrics/gpt2/main/senses/identity.csv"},
@@ -125,6 +135,8 @@ def test_results_in_the_bucket_are_those_of_a_local_run(storage, first, local):
     expected = contents(local, "results/**/*")
     assert set(found) == set(expected)
     assert made(found) == made(expected)
+    logs = [name for name in found if name.startswith("results/logs/partial_states/")]
+    assert len(logs) == 2 and not [name for name in found if name.endswith(".arrow")]
 
 
 def test_what_lies_on_the_machine_afterwards(first):

@@ -16,7 +16,7 @@ from tokentrails.config.experiments import load_experiment
 from tokentrails.files import documents as module
 from tokentrails.files.documents import Documents
 from tokentrails.files.origin import refuse_strangers
-from tokentrails.running.cost import flop, occurrences_of, shards_of, states_mb, tokens_of
+from tokentrails.running.cost import flop, occurrences_of, shards_of, states_mb, tokens_of, work
 from tokentrails.settings import Corpus
 from tokentrails.texts.corpus import SPARE, with_pieces_of
 from tokentrails.texts.streamed import tokenize_streamed
@@ -220,10 +220,11 @@ def test_no_room_is_planned_for_states_and_work_is_shared_out():
     made = experiment(tokens=5500, readout=0)
     assert states_mb(made, SIZE) == occurrences_of(made) == 0
     assert [shards_of(made, n) for n in (10_000, 5500, 5499, 1000)] == [1, 1, 2, 6]
-    whole = flop("corpus_sums", made, SIZE, 10_000)
+    whole = flop("corpus_sums", made, SIZE)
     assert whole == 2 * SIZE.parameters * tokens_of(made)
-    assert flop("corpus_sums", made, SIZE, 2000) == whole / 3
-    read_out = flop("corpus_sums", experiment(tokens=5500, readout=4), SIZE, 10_000)
+    extract = {"shard_tokens": 2000, "store": "float32"}
+    assert work("corpus_sums", made, SIZE, extract) == (whole / 3, SIZE.weights_mb)
+    read_out = flop("corpus_sums", experiment(tokens=5500, readout=4), SIZE)
     assert read_out == whole * (1 + 3 * (SIZE.depth + 1) * 4 / 40)
 
 

@@ -3,6 +3,7 @@
 from _job import job
 
 with job(snakemake):
+    from tokentrails.files.atomic import remove_other_parts
     from tokentrails.files.tables import read_provenance, read_table, write_table
     from tokentrails.metrics.corpus import corpus_by_layer, corpus_geometry, corpus_types
     from tokentrails.statistics.baseline import NO_BASELINE, Baseline
@@ -22,3 +23,4 @@ with job(snakemake):
     write_table(table, output.geometry, output.geometry_csv)
     table = corpus_types(given.types, statistics.few, provenance=provenance)
     write_table(table, output.types, output.types_csv)
+    remove_other_parts([*given.pieces, *given.types, *given.products])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -100,11 +100,8 @@ def _check_paths(config: Config, where: Where) -> None:
         if model.source.kind == "path":
             paths.append((here / "source", model.source.location))
         paths += [(here / "lenses" / lens.name / "file", lens.file) for lens in model.lenses]
-    for name, experiment in config.experiments.items():
-        lists = [given.list for given in (experiment.words, experiment.splits) if given]
-        text = experiment.corpus.text if experiment.corpus else experiment.contexts_from
-        table = experiment.table.file if experiment.table else None
-        paths += [(where / "experiments" / name / "file", path) for path in (*lists, text, table)]
+    for experiment in config.experiments.values():
+        paths += _paths_in_file(experiment)
     for place, path in ((place, path) for place, path in paths if path):
         whole = Path(path).expanduser().resolve()
         for folder in _MADE:
@@ -118,6 +115,20 @@ def _check_paths(config: Config, where: Where) -> None:
                 f"the path {path!r} has {wildcard[0]} in it, which Snakemake takes for a wildcard",
                 "rename the folder or the file, or name a link to it.",
             )
+
+
+def _paths_in_file(experiment: Experiment) -> Iterator[tuple[Where, str]]:
+    """The files that an experiment's own file names, and its keys."""
+
+    def show(keys: KeyPath) -> str:
+        return YamlFile(experiment.file).where(keys)
+
+    keys = (("words", "list"), ("splits", "list"), ("corpus", "text"), ("table", "file"))
+    for section, key in keys:
+        if given := getattr(experiment, section):
+            yield Where(show, (section, key)), getattr(given, key)
+    if experiment.contexts_from:
+        yield Where(show, ("contexts_from",)), experiment.contexts_from
 
 
 def _check_composites(config: Config, where: Where) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,6 +25,14 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def remove_other_parts(parts: Sequence[str]) -> None:
+    """Remove the parts of another number that an earlier run has left beside these."""
+    kept = {Path(part).name for part in parts}
+    for path in Path(parts[0]).parent.glob("[0-9]*_of_[0-9]*.*"):
+        if path.name not in kept:
+            path.unlink(missing_ok=True)
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

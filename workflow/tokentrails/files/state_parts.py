@@ -92,7 +92,8 @@ def join_parts(
         run alike: where batches were cut in two ways, rows are missing.
     """
     schemas = [_open(part).schema for part in parts]
-    rows = [batch["row"].to_numpy() for part in parts for batch in _read(part, "row")]
+    # Copied, since an array that is left in its batch holds room for all of that.
+    rows = [batch["row"].to_numpy().copy() for part in parts for batch in _read(part, "row")]
     alike = all(schema.equals(schemas[0], check_metadata=True) for schema in schemas)
     if not alike or not each_once(rows, len(occurrences)):
         raise TokentrailsError(

@@ -28,7 +28,7 @@ WITHOUT_EFFECT = {
         "what they read reaches a rule as params; of an experiment, its hash",
     ),
     "errors.py": "makes messages",
-    "files/atomic.py": "moves a finished file into its place",
+    "files/atomic.py": "moves a finished file into its place, and removes old parts",
     "files/meanings.py": "describes columns",
     "files/memo.py": "keeps what was worked out of a text",
     "network/lease.py": "waits for a free GPU",
