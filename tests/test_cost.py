@@ -135,8 +135,8 @@ def test_no_experiment_of_the_project_is_in_parts():
 
 def test_more_parts_than_can_be_planned_are_refused(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    corpus = {"text": "t.txt", "tokens": MOST_SHARDS * 1_000, "states": "stream"}
-    Path("t.txt").write_text("few words", encoding="utf-8")
+    corpus = {"text": "t.txt.gz", "tokens": MOST_SHARDS * 1_000, "states": "stream"}
+    Path("t.txt.gz").write_text("few words", encoding="utf-8")
     settings = CONFIG | {"extract": {"shard_tokens": 1_000}}
     written({"corpus": corpus})
     assert shards_of_all(load(settings))["e"] == MOST_SHARDS
