@@ -324,7 +324,7 @@ def test_what_yaml_or_snakemake_take_for_something_else_is_refused_with_the_caus
 def test_no_file_that_an_experiment_reads_is_made_here_or_a_wildcard(data, key, path, parts):
     Path("results").mkdir()
     written("lead\n" * 4000, path)
-    written(yaml.safe_dump(data, sort_keys=False).replace("PATH", path))
+    written(yaml.safe_dump(data, sort_keys=False).replace("PATH", f'"{path}"'))
     with refused("e.yaml, line ", f", {key}: ", *parts):
         load(CONFIG)
 

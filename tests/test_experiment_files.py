@@ -566,11 +566,6 @@ def test_an_error_in_a_published_file_is_shown_at_its_own_key():
         (IN_SENTENCES, {"template": "{word}"}, ("template", "sentences of its own")),
         (one() | {"splits": {}}, {"pooling": "first"}, ("pooling: ", "last token", "write last")),
         (one() | {"splits": {}}, {"pooling": "mean"}, ("pooling: ", "e.yaml has splits")),
-        (
-            {"corpus": {"text": "e.yaml", "tokens": 9, "states": "stream"}},
-            {"pooling": "mean"},
-            ("pooling: ", "e.yaml has a streamed text", "every token"),
-        ),
         (one(), {"ranks": {}}, ("ranks: ", "does not ask for the analysis ranks")),
         (one(), {"circuits": {"top": 3}}, ("none of the analyses heads",)),
         (one(), {"analyses": ["heads"]}, ("experiments.e.analyses[0]", "'heads' is not an")),
@@ -622,6 +617,15 @@ def test_an_error_in_a_published_file_is_shown_at_its_own_key():
 def test_keys_that_do_not_go_with_the_file(data, entry, parts):
     with refused("c.yaml, ", "experiments.e.", *parts):
         load(changed(CONFIG, "experiments.e", {"file": written(data)} | entry))
+
+
+def test_a_streamed_text_has_no_pooling():
+    written("water\n" * 4000, "t.txt")
+    corpus = {"text": "t.txt", "states": "stream", "tokens": 5000}
+    entry = {"file": written({"corpus": corpus})}
+    load_experiment("e", entry | {"pooling": "last"})
+    with refused("pooling: ", "e.yaml has a streamed text", "every token"):
+        load_experiment("e", entry | {"pooling": "mean"})
 
 
 def test_the_pooling_that_splits_have_may_be_said():
