@@ -2,10 +2,12 @@
 
 import hashlib
 import json
+import mmap
 import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -35,7 +37,7 @@ class Hub(ThreadingHTTPServer):
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
-        self.repos: dict[str, dict[str, dict[str, bytes]]] = {}
+        self.repos: dict[str, dict[str, dict[str, bytes | mmap.mmap]]] = {}
         self.log: list[tuple[str, str, str | None]] = []
         self.cut: dict[str, int] = {}
         self.stall: set[str] = set()
@@ -52,7 +54,7 @@ class Hub(ThreadingHTTPServer):
     def add(self, repo: str, folder: Path, revision: str = "main") -> str:
         """Put the files of a folder at a revision; the commit is given."""
         found = (f for f in folder.rglob("*") if f.is_file())
-        files = {str(f.relative_to(folder)): f.read_bytes() for f in found}
+        files = {str(f.relative_to(folder)): _content(f) for f in found}
         self.repos.setdefault(repo, {})[revision] = files
         return commit(files)
 
@@ -79,11 +81,29 @@ def running() -> Iterator[Hub]:
         hub.server_close()
 
 
-def commit(files: dict[str, bytes]) -> str:
+def commit(files: dict[str, bytes | mmap.mmap]) -> str:
     digest = hashlib.sha1()
     for name, data in sorted(files.items()):
-        digest.update(name.encode() + b"\0" + data)
+        digest.update(f"{name}\0{_sha256(data)}\n".encode())
     return digest.hexdigest()
+
+
+def _content(file: Path) -> bytes | mmap.mmap:
+    """What is in it; of a large one no copy in memory."""
+    if file.stat().st_size < 100e6:
+        return file.read_bytes()
+    with file.open("rb") as opened:
+        return mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
+
+
+@cache
+def _sha1(data: bytes | mmap.mmap) -> str:
+    return hashlib.sha1(data).hexdigest()
+
+
+@cache
+def _sha256(data: bytes | mmap.mmap) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -141,22 +161,17 @@ class _Handler(BaseHTTPRequestHandler):
         ]
         self._json({"branches": branches, "converts": [], "tags": []})
 
-    def _entry(self, name: str, data: bytes) -> dict:
-        entry = {
-            "type": "file",
-            "path": name,
-            "size": len(data),
-            "oid": hashlib.sha1(data).hexdigest(),
-        }
+    def _entry(self, name: str, data: bytes | mmap.mmap) -> dict:
+        entry = {"type": "file", "path": name, "size": len(data), "oid": _sha1(data)}
         if name.endswith(LARGE):
             entry["lfs"] = {"oid": self._sha256(name, data), "size": len(data), "pointerSize": 134}
         return entry
 
-    def _sha256(self, name: str, data: bytes) -> str:
-        return self.server.lies.get(name) or hashlib.sha256(data).hexdigest()
+    def _sha256(self, name: str, data: bytes | mmap.mmap) -> str:
+        return self.server.lies.get(name) or _sha256(data)
 
-    def _file(self, name: str, files: dict[str, bytes], with_body: bool) -> None:
-        data = files[name]
+    def _file(self, name: str, files: dict[str, bytes | mmap.mmap], with_body: bool) -> None:
+        data = memoryview(files[name])
         start = 0
         if asked := re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", "")):
             start = int(asked[1])
@@ -164,7 +179,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
         else:
             self.send_response(200)
-        tag = self._sha256(name, data) if name.endswith(LARGE) else hashlib.sha1(data).hexdigest()
+        tag = self._sha256(name, files[name]) if name.endswith(LARGE) else _sha1(files[name])
         self.send_header("ETag", f'"{tag}"')
         if name.endswith(LARGE):
             self.send_header("X-Linked-ETag", f'"{tag}"')

@@ -17,7 +17,18 @@ from tokentrails.errors import TokentrailsError
 from tokentrails.models.size import Expected, expected
 from tokentrails.network.size import ModelSize
 from tokentrails.running.cost import START_MINUTES, occurrences_of
-from tokentrails.running.plan import Need, Output, Rule, needs, read_summary, stages, tables, total
+from tokentrails.running.plan import (
+    Need,
+    Output,
+    Rule,
+    Tables,
+    needs,
+    page,
+    read_summary,
+    stages,
+    tables,
+    total,
+)
 from tokentrails.training.network import network
 
 RULES = {
@@ -158,6 +169,18 @@ def test_tables_are_as_large_as_those_of_the_same_rule():
     found = tables(listed, sizes.get)
     assert (found.files, found.mb) == (5, 8.0)
     assert found.unknown == {"claims": 1}
+
+
+def test_a_page_says_at_least_where_a_size_is_unknown():
+    need = Need(states_mb=1500.0, work_hours=0.51, asked_hours=2.34)
+    found = {"gpt2": need}
+    known, unknown = Tables(files=2, mb=500.0), Tables(files=3, unknown={"claims": 3})
+    text = page({}, found, need, known, 10**10)
+    assert "Disk: 2,000 MB more, 10 GB free." in text
+    assert "GPU: 31 min of work on a small GPU; jobs ask for 2.3 h together" in text
+    text = page({}, found, need, unknown, 10**9)
+    assert "no file is there of claims, so the size of 3 is unknown." in text
+    assert "Disk: at least 1,500 MB more, 1,000 MB free. NOT ENOUGH." in text
 
 
 def test_the_size_of_a_training_is_that_of_its_network(config):

@@ -6,6 +6,7 @@ What is not known is said to be so; nothing is guessed.
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -259,6 +260,7 @@ def page(
         for name, n in {**needs, "total": all_of}.items()
     ]
     least = "at least " if any(need.unknown for need in needs.values()) else ""
+    least_mb = "at least " if tables.unknown else least
     on_disk = all_of.weights_mb + all_of.states_mb + tables.mb
     lines = [
         *_aligned(("stage", "jobs", "local", "CPU", "GPU", "done already"), jobs),
@@ -268,19 +270,18 @@ def page(
         "Without Slurm all run here, GPU jobs on the CPU where there is no GPU.",
         "",
         *_aligned(
-            ("model", "checkpoints", "download", "weights", "states", "GPU hours", "GPU jobs"),
+            ("model", "checkpoints", "download", "weights", "states", "GPU time", "GPU jobs"),
             models,
         ),
         "",
         f"Tables and figures: {tables.files:,} files"
         + (f", {_mb(tables.mb)} if they are as large as those there" if tables.mb else "")
-        + (f"; no file is there of {', '.join(tables.unknown)}," if tables.unknown else "")
-        + (f" so the size of {sum(tables.unknown.values()):,} is unknown" if tables.unknown else "")
+        + (_unknown(tables.unknown) if tables.unknown else "")
         + ".",
-        f"Disk: {least}{_mb(on_disk)} more, {_mb(free / 1e6)} free."
+        f"Disk: {least_mb}{_mb(on_disk)} more, {_mb(free / 1e6)} free."
         + (" NOT ENOUGH." if on_disk * 1e6 > free else ""),
-        f"GPU: {least}{all_of.work_hours:,.1f} hours of work on a small GPU; jobs ask for "
-        f"{all_of.asked_hours:,.1f} hours together, with time to start.",
+        f"GPU: {least}{_time(all_of.work_hours)} of work on a small GPU; jobs ask for "
+        f"{_time(all_of.asked_hours)} together, with time to start.",
     ]
     unknown = [f"  {name}: {need.unknown}" for name, need in needs.items() if need.unknown]
     if unknown:
@@ -292,7 +293,17 @@ def _numbers(need: Need) -> tuple[str, ...]:
     if need.unknown:
         return ("unknown",) * 4
     disk = (need.download_mb, need.weights_mb, need.states_mb)
-    return (*map(_mb, disk), f"{need.work_hours:,.1f}")
+    return (*map(_mb, disk), _time(need.work_hours))
+
+
+def _unknown(files: Mapping[str, int]) -> str:
+    """Of rules without a file yet: how many files have no known size."""
+    rules = ", ".join(files) if len(files) < 6 else f"{len(files)} rules"
+    return f"; no file is there of {rules}, so the size of {sum(files.values()):,} is unknown"
+
+
+def _time(hours: float) -> str:
+    return f"{hours:,.1f} h" if hours >= 1 else f"{math.ceil(60 * hours)} min"
 
 
 def _mb(mb: float) -> str:
