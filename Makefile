@@ -24,7 +24,7 @@ TORCH := $(shell grep '^torch==' requirements.lock)
 COMPOSITES := find results/composites -name '*.svg' 2>/dev/null | sort
 FIGURES := find results/figures -name '*.svg' 2>/dev/null | sort
 
-.PHONY: all tour explore env report manual docs numbers check test test-all bench clean help
+.PHONY: all tour explore env report manual docs numbers check test test-all bench rehearsal clean help
 
 all: $(ENV)  ## run the whole workflow, then list the report and the figures (default)
 	@echo "== Workflow"
@@ -90,11 +90,17 @@ check: $(DEV)  ## check formats and types, and run the linters
 bench: $(ENV)  ## measure time and memory into results/bench.*; PARTS="disk senses": only these
 	@$(RUN) PYTHONPATH=workflow .venv/bin/python tests/benchmarks/run.py $(PARTS)
 
+# Models of the true sizes with random weights, from a stand-in for the hub. WORDS=0.1: a tenth of
+# the words of two experiments, for a first look.
+rehearsal: $(DEV)  ## run config/paper.yaml without a network in build/rehearsal (45 GB, hours)
+	@$(RUN) PYTHONPATH=workflow .venv/bin/python tests/rehearsal/run.py build/rehearsal \
+		$(if $(WORDS),--words $(WORDS))
+
 clean:  ## remove results/, and nothing else
 	rm -rf results
 
 help:  ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' Makefile
 	@echo
 	@echo "PYTHON=python3.12 picks the Python for .venv, CORES=8 limits the workflow,"
 	@echo "CONFIG=config/paper.yaml runs another configuration."
