@@ -177,7 +177,7 @@ def test_a_page_says_at_least_where_a_size_is_unknown():
     known, unknown = Tables(files=2, mb=500.0), Tables(files=3, unknown={"claims": 3})
     text = page({}, found, need, known, 10**10)
     assert "Disk: 2,000 MB more, 10 GB free." in text
-    assert "GPU: 31 min of work on a small GPU; jobs ask for 2.3 h together" in text
+    assert "GPU: at most 31 min of work on a small GPU; jobs ask for 2.3 h together" in text
     text = page({}, found, need, unknown, 10**9)
     assert "no file is there of claims, so the size of 3 is unknown." in text
     assert "Disk: at least 1,500 MB more, 1,000 MB free. NOT ENOUGH." in text

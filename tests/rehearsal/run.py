@@ -43,6 +43,8 @@ INCOMPLETE = "step1000"
 """The checkpoint that lacks its configuration in the first run."""
 BREAKING = ("model.safetensors", "pytorch_model.bin")
 """Files whose first download breaks off."""
+OF_LEARNT_WEIGHTS = ("gpt2-devil-neuron",)
+"""Claims that random weights cannot show: one neuron of GPT-2 is known by the words it stands for."""
 WITHIN = 1.5
 """The factor within which a plan is called right."""
 GPU_RULES = {"hidden_states", *filter(None, (row.gpu_rule for row in ANALYSES))}
@@ -191,10 +193,15 @@ def missing(run: Path, config: Config) -> list[str]:
 
 
 def untestable(run: Path) -> list[str]:
-    """Claims that could not be tested in the model that the study is about."""
+    """Claims that could be tested in no model of the configuration."""
     claims = pl.read_parquet(run / "results/claims.parquet")
-    found = claims.filter(pl.col("verdict") == UNTESTABLE)
-    return [f"claim {row['claim']} in {row['model']}: {row['reason']}" for row in found.to_dicts()]
+    untested = pl.col("verdict").eq(UNTESTABLE).all()
+    found = claims.group_by("claim", maintain_order=True).agg(untested, pl.col("reason").first())
+    return [
+        f"claim {row['claim']} is tested in no model: {row['reason']}"
+        for row in found.filter("verdict").to_dicts()
+        if row["claim"] not in OF_LEARNT_WEIGHTS
+    ]
 
 
 def compared(

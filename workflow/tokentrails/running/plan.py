@@ -280,8 +280,8 @@ def page(
         + ".",
         f"Disk: {least_mb}{_mb(on_disk)} more, {_mb(free / 1e6)} free."
         + (" NOT ENOUGH." if on_disk * 1e6 > free else ""),
-        f"GPU: {least}{_time(all_of.work_hours)} of work on a small GPU; jobs ask for "
-        f"{_time(all_of.asked_hours)} together, with time to start.",
+        f"GPU: {least or 'at most '}{_time(all_of.work_hours)} of work on a small GPU; jobs ask "
+        f"for {_time(all_of.asked_hours)} together, with time to start.",
     ]
     unknown = [f"  {name}: {need.unknown}" for name, need in needs.items() if need.unknown]
     if unknown:
