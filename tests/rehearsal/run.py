@@ -44,7 +44,7 @@ INCOMPLETE = "step1000"
 BREAKING = ("model.safetensors", "pytorch_model.bin")
 """Files whose first download breaks off."""
 OF_LEARNT_WEIGHTS = ("gpt2-devil-neuron",)
-"""Claims that random weights cannot show: one neuron of GPT-2 is known by the words it stands for."""
+"""Claims that random weights cannot show: a neuron of GPT-2 is known by what it stands for."""
 WITHIN = 1.5
 """The factor within which a plan is called right."""
 GPU_RULES = {"hidden_states", *filter(None, (row.gpu_rule for row in ANALYSES))}
