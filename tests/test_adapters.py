@@ -259,11 +259,11 @@ def test_another_base_than_the_one_it_was_trained_on(bases, lora, tmp_path, capl
     base, made = bases["llama"][1], tmp_path / "made"
     name = json.loads((base / "provenance.json").read_text())["source"].rpartition("/")[2]
     set_in(lora, base_model_name_or_path=f"Meta/{name.upper()}")
-    merged = prepare(source(lora, base), "main", made)["merge"]
+    merged = prepare(source(lora, base), "main", made)
     assert merged["warnings"] == [] and "trained on" not in caplog.text
     set_in(lora, base_model_name_or_path="owner/other" + "r" * 1000)
     facts = prepare(source(lora, base), "main", made)
-    (doubt,) = facts["merge"]["warnings"]
+    (doubt,) = facts["warnings"]
     assert doubt.startswith("the adapter was trained on 'owner/otherrr") and name in doubt
     assert f"models.tuned: {doubt}" in caplog.text and len(doubt) < 500
     assert facts["adapter"]["base_model_name_or_path"] == "owner/other" + "r" * 189
@@ -340,7 +340,7 @@ def test_an_adapter_that_changes_nothing_is_said_to(bases, lora, tmp_path, caplo
     facts = prepare(source(lora, bases["llama"][1]), "main", tmp_path / "made")
     assert "models.tuned: the adapter changes no logit" in caplog.text
     assert facts["merge"]["logits_changed_by_adapter"] == 0
-    assert "the adapter changes no logit of the trial text" in facts["merge"]["warnings"]
+    assert "the adapter changes no logit of the trial text" in facts["warnings"]
 
 
 def test_weights_cut_short_are_refused(bases, lora, tmp_path):

@@ -66,6 +66,20 @@ def test_a_type_with_other_modules_is_refused(kind):
         architecture_of(config, where="x")
 
 
+@pytest.mark.parametrize(
+    ("kind", "near"),
+    [("llamma", "llama"), ("gptneox", "gpt_neox"), ("qwen4", "qwen3"), ("zzz", None)],
+)
+def test_of_the_families_those_near_to_an_unknown_type_are_named(kind, near):
+    with refused(
+        "x", f"{kind!r} is not supported", "docs/catalogue.md lists the families"
+    ) as found:
+        architecture_of({"model_type": kind}, where="x")
+    text = str(found.value)
+    assert len(text) < 300 and ("did you mean" in text) is bool(near)
+    assert not near or near in text
+
+
 ABSURD = {
     "num_hidden_layers": 10**8,
     "hidden_size": 10**12,

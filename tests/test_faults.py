@@ -100,13 +100,13 @@ def test_states_cut_short(folder):
     wf.run(folder, CONTEXT, *wf.ONE_THREAD)
 
 
-def test_states_that_are_not_finite(fresh):
+def test_weights_that_are_not_finite(fresh):
     weights = fresh / "models/gpt2/model.safetensors"
     tensors = load_file(weights)
     name = next(name for name in tensors if name.endswith("h.1.mlp.c_proj.bias"))
     tensors[name][3] = float("nan")
     save_file(tensors, weights, {"format": "pt"})
-    refused(fresh, "gpt2 (main)", "not finite", "site resid, layer 2, label '")
+    refused(fresh, "models.gpt2", f"{name!r} is not finite: 1 of its 32 numbers", "Hint: ")
     assert not list((fresh / "results").rglob("hidden_states/**/*.parquet"))
 
 

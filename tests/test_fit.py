@@ -408,3 +408,64 @@ def test_a_causal_model_that_looks_ahead_is_refused(whole, monkeypatch):
 def test_a_model_that_cannot_be_run_is_refused_when_it_is_loaded(prepared, tmp_path, changes):
     with pytest.raises(TokentrailsError, match=r"config\.json: transformers cannot run the model"):
         load_model(edited(prepared["bert"], tmp_path / "made", **changes), CPU)
+
+
+@pytest.mark.parametrize(
+    ("kind", "tensor"),
+    [
+        ("gpt_neox", "embed_out.weight"),
+        ("bert", "cls.predictions.transform.dense.weight"),
+    ],
+)
+def test_a_model_without_its_unembedding_is_prepared_with_a_warning(
+    saved, tmp_path, caplog, kind, tensor
+):
+    prefix = {"gpt_neox": "gpt_neox.", "bert": "bert."}[kind]
+    bare = tiny.change(
+        saved[kind],
+        tmp_path / "bare",
+        lambda tensors: {n: t for n, t in tensors.items() if n.startswith(prefix)},
+    )
+    facts = prepare(local_source("m", bare), "main", tmp_path / "made")
+    (warning,) = facts["warnings"]
+    assert warning.startswith(f"its weights lack '{tensor}'") and "log-probabilities" in warning
+    assert f"models.m: {warning}" in caplog.text
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.float64])
+def test_a_tensor_that_is_not_finite_is_named_when_the_model_is_prepared(
+    saved, tmp_path, value, dtype
+):
+    name = "model.layers.1.mlp.down_proj.weight"
+
+    def edit(tensors):
+        tensors = {n: t.to(dtype) for n, t in tensors.items()}
+        tensors[name][3, 5:7] = value
+        return tensors
+
+    broken = tiny.change(saved["llama"], tmp_path / "broken", edit)
+    with config_files.refused(
+        "models.m", f"'{name}' is not finite: 2 of its 2,048 numbers", "earlier"
+    ):
+        prepare(local_source("m", broken), "main", tmp_path / "made")
+
+
+def test_the_largest_numbers_of_a_type_are_finite(saved, tmp_path):
+    name = "model.layers.1.mlp.down_proj.weight"
+    for number, dtype in enumerate(TYPES.values()):
+
+        def edit(tensors, dtype=dtype):
+            tensors = {n: t.to(dtype) for n, t in tensors.items()}
+            tensors[name][0, 0] = torch.finfo(dtype).max
+            return tensors
+
+        folder = tiny.change(saved["llama"], tmp_path / f"large{number}", edit)
+        assert Checkpoint(folder).weights.not_finite(name) == 0
+
+
+def test_a_mask_that_an_older_version_saved_may_be_infinite(saved, tmp_path):
+    mask = {"gpt_neox.layers.0.attention.masked_bias": torch.tensor(-torch.inf).half()}
+    older = tiny.change(saved["gpt_neox"], tmp_path / "older", lambda tensors: tensors | mask)
+    facts = prepare(local_source("m", older), "main", tmp_path / "made")
+    assert facts["self_check"]["grade"] == "full"

@@ -389,6 +389,36 @@ def test_what_is_not_supported_is_known_before_weights_are_fetched(hub, model, t
     assert hub.downloaded() == ["config.json"]
 
 
+SHARDS = {"transformer.wte.weight": "model-2.safetensors", "a": "model-3.safetensors"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "index", "parts"),
+    [
+        ({"activation_function": "nosuch"}, None, ["activation_function is 'nosuch'"]),
+        ({"n_head": 5}, None, ["n_head is 5", "divisible"]),
+        ({"n_embd": "32"}, None, ["n_embd is '32', not a number from 1 on"]),
+        ({"vocab_size": 20}, None, ["its tokenizer has the entry", "the 20 rows"]),
+        ({"torch_dtype": "nosuch", "dtype": None}, None, ["torch_dtype is 'nosuch'"]),
+        ({}, SHARDS, ["names 1 files", "'model-3.safetensors', with 1 tensors"]),
+    ],
+)
+def test_what_cannot_be_read_is_known_before_weights_are_fetched(
+    hub, model, target, tmp_path, changes, index, parts
+):
+    folder = shutil.copytree(model, tmp_path / "senseless")
+    config = json.loads((folder / "config.json").read_text()) | changes
+    config = {key: value for key, value in config.items() if value is not None}
+    (folder / "config.json").write_text(json.dumps(config))
+    if index:
+        (folder / "model.safetensors").rename(folder / "model-2.safetensors")
+        text = json.dumps({"weight_map": index})
+        (folder / "model.safetensors.index.json").write_text(text)
+    hub.add(MODEL, folder)
+    refused(target, "models.m: ", *parts)
+    assert not [name for name in hub.downloaded() if name.endswith(".safetensors")]
+
+
 def test_a_file_system_without_locks_is_no_network_without_a_hub(hub, model, target, monkeypatch):
     hub.add(MODEL, model)
 

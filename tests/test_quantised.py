@@ -90,6 +90,20 @@ def test_fp8_in_several_files_with_one_scale_for_each_matrix(saved, tmp_path):
     assert torch.equal(found[name], held[name].float() / 4)
 
 
+@pytest.mark.parametrize("method", ["fp8", "mxfp4"])
+def test_plain_numbers_that_are_said_to_be_quantised_are_taken_with_a_warning(
+    saved, tmp_path, caplog, method
+):
+    source = quantised(saved["llama"], tmp_path / "plain", dict, FP8 | {"quant_method": method})
+    facts, found = made(source, tmp_path)
+    own = load_file(saved["llama"] / "model.safetensors")
+    assert all(torch.equal(found[name], tensor) for name, tensor in own.items())
+    assert "quantisation" not in facts and "note" not in facts
+    (warning,) = facts["warnings"]
+    assert f"quantization_config says {method}" in warning and "none of its tensors" in warning
+    assert f"models.m: {warning}" in caplog.text
+
+
 def mxfp4(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """Experts as gpt-oss packs them, of random numbers: pairs of four bits, scales of 32."""
     made = {}

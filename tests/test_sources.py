@@ -54,7 +54,7 @@ def test_a_folder_that_is_not_there(tmp_path):
 def test_an_unsupported_architecture(model, target):
     config = model / "config.json"
     config.write_text(config.read_text().replace('"model_type": "gpt2"', '"model_type": "xlnet"'))
-    refuse(local_source("gpt2", model), target, "'xlnet' is not supported", "distilbert, electra, ")
+    refuse(local_source("gpt2", model), target, "'xlnet' is not supported", "docs/catalogue.md")
 
 
 def test_weights_cut_short(model, target):
@@ -85,6 +85,7 @@ def sharded(model: Path, weight_map: object) -> Path:
     return model
 
 
+FIRST, LAST = "transformer.h.0.ln_1.bias", "transformer.wte.weight"
 BOTH = {"a": "model-0.safetensors", "b": "model-1.safetensors"}
 
 
@@ -97,13 +98,19 @@ BOTH = {"a": "model-0.safetensors", "b": "model-1.safetensors"}
         ({"a": 1}, ["model.safetensors.index.json", "1 is no name of a file"]),
         (BOTH | {"c": "../model.safetensors"}, ["'../model.safetensors' is no name of a file"]),
         (BOTH | {"c": ".."}, ["'..' is no name of a file"]),
-        (BOTH | {"c": "model-2.safetensors"}, ["model-2.safetensors", "No such file"]),
-        ({"a": "model-1.safetensors"}, ["9 tensors are missing"]),
+        (
+            BOTH | {"c": "model-2.safetensors", "d": "model-2.safetensors"},
+            ["models.gpt2", "names 1 files", "'model-2.safetensors', with 2 tensors"],
+        ),
+        (BOTH, ["index.json", "2 of its tensors are not in the files", "'a' in 'model-0.safe"]),
+        ({FIRST: "model-1.safetensors"}, ["1 of its tensors", f"{FIRST!r} in 'model-1.safe"]),
+        ({LAST: "model-1.safetensors"}, ["9 tensors are missing"]),
     ],
 )
 def test_an_index_that_names_other_files_is_refused(model, target, weight_map, parts):
     refuse(local_source("gpt2", sharded(model, weight_map)), target, *parts)
-    (model / "model.safetensors.index.json").write_text(json.dumps({"weight_map": BOTH}))
+    right = {FIRST: "model-0.safetensors", LAST: "model-1.safetensors"}
+    (model / "model.safetensors.index.json").write_text(json.dumps({"weight_map": right}))
     prepare(local_source("gpt2", model), "main", target)
 
 
@@ -120,9 +127,6 @@ def test_pickles_older_than_torch_1_6_are_converted(saved, model, target):
     prepare(source, "main", target)
     made, own = (load_file(f / "model.safetensors") for f in (target, saved["gpt2"]))
     assert made.keys() == own.keys() and all(torch.equal(made[name], own[name]) for name in own)
-
-
-FIRST = "transformer.h.0.ln_1.bias"
 
 
 @pytest.mark.parametrize(

@@ -132,6 +132,35 @@ MORE = {
 }
 """Those of further families, whose identities alone are tested."""
 
+_LATENT = {
+    **_COMMON,
+    "num_key_value_heads": 4,
+    "kv_lora_rank": 16,
+    "q_lora_rank": 24,
+    "qk_rope_head_dim": 4,
+    "qk_nope_head_dim": 8,
+    "v_head_dim": 8,
+    "n_routed_experts": 4,
+    "num_experts_per_tok": 2,
+    "n_shared_experts": 1,
+    "first_k_dense_replace": 1,
+    "moe_intermediate_size": 16,
+}
+STATES = {
+    "deepseek_v2": {**_LATENT, "topk_method": "greedy"},
+    "deepseek_v3": {**_LATENT, "n_group": 2, "topk_group": 1},
+    "llama4_text": {
+        **_GROUPED,
+        "num_local_experts": 4,
+        "intermediate_size_mlp": 48,
+        "moe_layers": [1],
+        "no_rope_layers": [1, 1, 0],
+        "floor_scale": 4,
+        "attention_chunk_size": 8,
+    },
+}
+"""Those of which the stream alone is read."""
+
 CONTEXT = {"gpt2": "n_positions", "gptj": "n_positions"}
 BYTE_LEVEL = ("gpt2", "gpt_neox", "qwen2", "qwen3", "opt", "roberta")
 WORD_PIECE = ("bert", "distilbert", "electra")
@@ -208,7 +237,7 @@ def save(model_type: str, folder: Path, seed: int = 0, **changes: object) -> Pat
     Every parameter is random, biases and norms too: a part that is left out then shows.
     """
     cut = tokenizer(model_type)
-    sizes = (CONFIGS | MORE).get(model_type, {}) | changes
+    sizes = (CONFIGS | MORE | STATES).get(model_type, {}) | changes
     if model_type not in CONTEXT:
         sizes = {"max_position_embeddings": 64} | sizes
     pad = cut.convert_tokens_to_ids(cut.pad_token)

@@ -20,5 +20,5 @@ with job(snakemake, "torch"):
         target,
         siblings=sorted(target.parent.iterdir()) if passing else (),
     )
-    for doubt in provenance.get("merge", {}).get("warnings", ()):
+    for doubt in provenance.get("warnings", ()):
         print(f"\nWarning: models.{provenance['model']}: {doubt}\n", file=sys.stderr)

@@ -24,25 +24,22 @@ from transformers.modeling_gguf_pytorch_utils import (
 )
 
 from ..errors import TokentrailsError, is_disk_full, one_line, rust_errors
-from ..files.json_file import read_object
 from ..network.architectures import architecture_of
 from ..network.extract import is_out_of_memory
 from ..network.weights import Entry, Weights
 from .fit import TYPES, Read
+from .names import Rename
 from .source import (
     CONFIG_FILE,
     PICKLE,
     PICKLE_INDEX,
     SAFETENSORS,
     SAFETENSORS_INDEX,
-    file_name,
+    files_by_tensor,
 )
 
 Check = Callable[[Mapping[str, Entry], Read], None]
 """Raises if tensors, of which it sees what a header says and may read some, are not a model's."""
-
-Rename = Callable[[str], str | None]
-"""Gives the new name of a tensor; None for one that is left out."""
 
 _CHUNK = 1 << 22
 """Bytes that are copied at a time."""
@@ -71,8 +68,8 @@ def merge_shards(
     target: Path,
     *,
     check: Check,
+    rename: Rename,
     consume: bool = False,
-    rename: Rename | None = None,
 ) -> None:
     """Write the safetensors of a folder, one file or several, as one file.
 
@@ -81,27 +78,34 @@ def merge_shards(
     Parameters
     ----------
     check: looks at the tensors before any is copied.
+    rename: gives their names in the model.
     consume: whether the folder is thrown away afterwards. A single file is then linked to, and each
         of several is removed as soon as it is copied: all that is needed besides them is the room
         of the largest.
-    rename: gives the new name of a tensor; None for one that is left out.
 
     Raises
     ------
     TokentrailsError: if a shard is missing or cut short, or a tensor is there twice; if there is
         too little room, before any shard is removed.
     """
-    shards = shards_of(folder)
+    shards = [Weights(path) for path in shards_of(folder)]
+    held: dict[str, Weights] = {}
+    for part in shards:
+        for own in part.entries:
+            _refuse_second(own, held, part.path)
+            held[own] = part
+    if not (folder / SAFETENSORS).is_file():
+        _refuse_other_places(folder / SAFETENSORS_INDEX, held)
+    names = rename(held)
     entries: dict[str, Entry] = {}
     sources: dict[str, tuple[Weights, str]] = {}
     kept: list[tuple[Weights, list[Entry]]] = []
     offset = 0
-    for part in map(Weights, shards):
+    for part in shards:
         kept.append((part, []))
         for own in sorted(part.entries, key=lambda name: part.entries[name].begin):
-            if (name := own if rename is None else rename(own)) is None:
+            if (name := names.get(own)) is None:
                 continue
-            _refuse_second(name, sources, part.path)
             entry = part.entries[own]
             end = offset + entry.end - entry.begin
             sources[name], entries[name] = (part, own), replace(entry, begin=offset, end=end)
@@ -114,8 +118,9 @@ def merge_shards(
             return file.get_tensor(own)
 
     check(entries, read)
-    if len(shards) == 1 and rename is None:
-        link_or_copy(shards[0], target) if consume else shutil.copyfile(shards[0], target)
+    if len(shards) == 1 and all(names.get(own) == own for own in held):
+        path = shards[0].path
+        link_or_copy(path, target) if consume else shutil.copyfile(path, target)
         return
     merged: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     for name, entry in entries.items():
@@ -133,6 +138,19 @@ def merge_shards(
                     _append(data, out, part.start + entry.begin, entry.end - entry.begin)
             if consume:
                 part.path.unlink()
+
+
+def _refuse_other_places(index: Path, held: Mapping[str, Weights]) -> None:
+    """Raise for a tensor that is not in the file where an index has it."""
+    named = files_by_tensor(index) if index.is_file() else {}
+    wrong = [t for t, file in named.items() if t not in held or held[t].path.name != file]
+    if wrong:
+        raise TokentrailsError(
+            f"{len(wrong)} of its tensors are not in the files that it names, among them "
+            f"{wrong[0]!r} in {named[wrong[0]]!r}",
+            where=index,
+            hint="the files are not of one model; fetch or save it again.",
+        )
 
 
 def _refuse_lack_of_room(
@@ -200,23 +218,15 @@ def _shards(folder: Path, index: str) -> list[Path]:
     path = folder / index
     if not path.is_file():
         return []
-    named = read_object(path).get("weight_map")
-    if not isinstance(named, dict) or not named:
-        raise TokentrailsError(
-            "its weight_map does not say which tensor is in which file",
-            where=path,
-            hint="fetch or save the model again.",
-        )
-    return [folder / name for name in sorted({file_name(name, path) for name in named.values()})]
+    return [folder / name for name in sorted(set(files_by_tensor(path).values()))]
 
 
-def unpickle(folder: Path, target: Path, *, check: Check, rename: Rename | None = None) -> None:
+def unpickle(folder: Path, target: Path, *, check: Check, rename: Rename) -> None:
     """Convert PyTorch .bin weights, read with `weights_only`, which runs no code from the file.
 
     Parameters
     ----------
-    check: looks at the tensors before any is copied.
-    rename: as of `merge_shards`.
+    check, rename: as of `merge_shards`.
 
     Raises
     ------
@@ -227,10 +237,10 @@ def unpickle(folder: Path, target: Path, *, check: Check, rename: Rename | None 
         paths = _shards(folder, PICKLE_INDEX) or paths
     state: dict[str, torch.Tensor] = {}
     for path in paths:
-        for own, tensor in _tensors(path):
-            if (name := own if rename is None else rename(own)) is not None:
-                _refuse_second(name, state, path)
-                state[name] = tensor
+        for name, tensor in _tensors(path):
+            _refuse_second(name, state, path)
+            state[name] = tensor
+    state = {new: state[own] for own, new in rename(state).items()}
     types = {dtype: name for name, dtype in TYPES.items()}
     check(
         {

@@ -59,7 +59,7 @@ def _fitting(config: dict[str, Any]) -> list[Architecture]:
     except Exception:  # whatever a class makes of settings; the caller refuses the type by name
         return []
     rows = [row for row in ARCHITECTURES.values() if _fits(row, model, parsed)]
-    return sorted(rows, key=lambda row: row.mlp.experts)
+    return sorted(rows, key=lambda row: (bool(row.attention.opaque), row.mlp.experts))
 
 
 def _fits(row: Architecture, model: nn.Module, config: PreTrainedConfig) -> bool:
@@ -73,7 +73,7 @@ def _fits(row: Architecture, model: nn.Module, config: PreTrainedConfig) -> bool
         if not all(type(getattr(config, key, None)) is int for key in row.size_keys):
             return False
         block = model.get_submodule(f"{row.blocks}.0")
-        if mlp.experts:
+        if mlp.experts and not attention.opaque:  # whose first blocks may have none
             block.get_submodule(f"{mlp.output}.experts")
         for path in filter(None, top):
             model.get_submodule(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -11,17 +12,12 @@ import torch
 import transformers
 from jaxtyping import Shaped
 from torch import Tensor
-from transformers import (
-    CONFIG_MAPPING,
-    MODEL_FOR_CAUSAL_LM_MAPPING,
-    MODEL_FOR_MASKED_LM_MAPPING,
-    PreTrainedConfig,
-    PreTrainedModel,
-)
+from transformers import CONFIG_MAPPING, PreTrainedConfig, PreTrainedModel
 
 from ..errors import TokentrailsError, one_line
-from ..network.architectures import Architecture, MaskedHead, architecture_of, size_of
-from ..network.weights import Entry
+from ..network.architectures import Architecture, architecture_of
+from ..network.weights import Entry, Weights
+from .trial import base_name, class_with_head
 
 TYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 """Of weights, by safetensors' names."""
@@ -64,12 +60,7 @@ def complete(config: dict[str, Any], *, where: str) -> dict[str, Any]:
     if missing:
         own = _parsed(config, where)
         config = config | {key: getattr(own, key) for key in missing}
-    for size in (architecture.depth, architecture.width, architecture.heads):
-        size(config)
-    architecture.context_length(config)
-    for key in ("num_key_value_heads", "head_dim", "vocab_size"):
-        if config.get(key) is not None:
-            size_of(config, key)
+        architecture_of(config, where=where)
     named = config.get("architectures") or []
     for name in named if isinstance(named, list) else [named]:
         if not (isinstance(name, str) and hasattr(transformers, name)):
@@ -111,7 +102,9 @@ def refuse_misfit(
             where=where,
             hint="save or fetch the model again.",
         ) from error
-    inside = f"{model.base_model_prefix}."
+    base = model.get_submodule(base_name(model))
+    inside = f"{base_name(model)}."
+    _refuse_other_prefix(architecture, inside, entries, where)
     seen: dict[str, str] = {}
     for name in entries:
         bare = re.sub(r"LayerNorm\.gamma$", "LayerNorm.weight", name.removeprefix(inside))
@@ -122,7 +115,7 @@ def refuse_misfit(
         if not _is_computed(kind, entries[name], partial(read, name), model, architecture):
             raise _misfit(f"transformers computes other values of {name!r}", where)
     prefixed = any(name.startswith(inside) for name in entries)
-    parts = {name for name, _ in model.base_model.named_children()}
+    parts = {name for name, _ in base.named_children()}
     block = block_pattern(architecture)
     own = model.state_dict().keys()
     unnamed = {n for n in tensors if _UNNAMED.search(n)} - {
@@ -153,6 +146,32 @@ def refuse_misfit(
             f"{len(other)} tensors have other shapes, among them {name!r}: {list(held)} where "
             f"config.json wants {list(wanted)}",
             where,
+        )
+
+
+def refuse_not_finite(config: dict[str, Any], weights: Weights, *, where: str) -> None:
+    """Raise for a tensor with NaN or infinite numbers, unless transformers computes it anew."""
+    architecture = architecture_of(config, where=where)
+    for name in weights.entries:
+        if _computed(name, architecture) is None and (count := weights.not_finite(name)):
+            raise TokentrailsError(
+                f"its tensor {name!r} is not finite: {count:,} of its "
+                f"{math.prod(weights.shape(name)):,} numbers are NaN or infinite",
+                where=where,
+                hint="a training that diverged leaves such weights; take an earlier checkpoint, or "
+                "save or fetch the model again.",
+            )
+
+
+def _refuse_other_prefix(
+    architecture: Architecture, inside: str, entries: Mapping[str, Entry], where: str
+) -> None:
+    """Raise where the embedding is there, under a prefix by which no model finds it."""
+    ending = f"{architecture.embedding}.weight"
+    found = [name for name in entries if f".{name}".endswith(f".{ending}")]
+    if found and not {ending, inside + ending} & set(found):
+        raise _misfit(
+            f"its embedding is named {found[0]!r}, where {inside + ending!r} is expected", where
         )
 
 
@@ -198,7 +217,7 @@ def _is_computed(
         return torch.equal(seen, causal) or torch.equal(seen, local)
     if kind == _POSITIONS:
         return entry.shape == (1, length) and torch.equal(read()[0].long(), torch.arange(length))
-    rotary = model.base_model.get_submodule(architecture.rotary or "")
+    rotary = model.get_submodule(f"{base_name(model)}.{architecture.rotary}")
     own = type(rotary).compute_default_rope_parameters(model.config)[0]  # without any scaling
     rounding = 8 * torch.finfo(TYPES.get(entry.dtype, torch.float32)).eps
     return entry.shape == tuple(own.shape) and torch.allclose(
@@ -245,24 +264,6 @@ def _parsed(config: dict[str, Any], where: str) -> PreTrainedConfig:
             where=where,
             hint="save or fetch the model again.",
         ) from error
-
-
-def class_with_head(config: PreTrainedConfig, architecture: Architecture) -> Any:
-    """Transformers' class of a model with its unembedding, or its masked-token head.
-
-    Raises
-    ------
-    TokentrailsError: if there is none.
-    """
-    masked = isinstance(architecture.unembedding, MaskedHead)
-    known = MODEL_FOR_MASKED_LM_MAPPING if masked else MODEL_FOR_CAUSAL_LM_MAPPING
-    if type(config) not in known:
-        raise TokentrailsError(
-            f"model_type {config.model_type!r} is not supported: transformers has no such model "
-            "with an unembedding",
-            hint="choose another model.",
-        )
-    return known[type(config)]
 
 
 def _loaded(

@@ -114,13 +114,12 @@ def fetch(source: Source, checkpoint: str, scratch: Path) -> Fetched:
         if not is_gguf(source):
             file = hf_hub_download(source.location, first, revision=info.sha, local_dir=folder)
             refuse_config(read_object(Path(file)), source)  # before gigabytes
-        snapshot_download(
-            source.location,
-            revision=info.sha,
-            allow_patterns=names,
-            local_dir=folder,
-            max_workers=2,
-        )
+        if not is_gguf(source) and source.base is None:
+            from .readable import refuse_unreadable  # loads torch
+
+            _download(source, info, [n for n in names if not n.endswith(WEIGHTS)], folder)
+            refuse_unreadable(folder, names, where=f"models.{source.model}")
+        _download(source, info, names, folder)
         if source.has_checkpoints:
             facts |= _compared_with_main(source, info, names)
     for name in names:
@@ -133,6 +132,12 @@ def fetch(source: Source, checkpoint: str, scratch: Path) -> Fetched:
     _check_hashes(info, folder, names, f"models.{source.model}")
     gguf = first if is_gguf(source) else None
     return Fetched(folder, revision=info.sha or revision, gguf=gguf, facts=facts)
+
+
+def _download(source: Source, info: ModelInfo, names: list[str], folder: Path) -> None:
+    snapshot_download(
+        source.location, revision=info.sha, allow_patterns=names, local_dir=folder, max_workers=2
+    )
 
 
 def commit_of(source: Source, checkpoint: str) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import shutil
 import signal
 from collections.abc import Collection, Iterator, Mapping
@@ -31,8 +30,6 @@ from .adapter import ADAPTER_CONFIG, ADAPTER_WEIGHTS, refuse_unmergeable
 from .fit import TYPES
 from .self_check import TOLERANCE, trial_ids
 from .source import PROVENANCE, TOKENIZER, TOKENIZER_CONFIG, Fetched, sha256_of
-
-log = logging.getLogger(__name__)
 
 SECONDS = 300
 """For PEFT to put an adapter in: the regular expressions in its configuration may never end."""
@@ -110,8 +107,6 @@ def merge(adapter: Fetched, source: Source, folder: Path) -> Fetched:
         doubts.append(
             f"the adapter was trained on {trained_on!r:.200}, its base is {of_base['source']}"
         )
-    for doubt in doubts:
-        log.warning(f"{where}: {doubt}")
     keys = ("model", "checkpoint", "source", "revision", "sha256", "tensors_sha256")
     facts = {
         "adapter": {
@@ -126,8 +121,8 @@ def merge(adapter: Fetched, source: Source, folder: Path) -> Fetched:
             "logits_max_relative_difference": difference,
             "logits_changed_by_adapter": float((adapted - alone).abs().max()),
             "peft_version": peft.__version__,
-            "warnings": doubts,
         },
+        "warnings": doubts,
         "note": "an adapter merged into its base, in float32",
     }
     return replace(adapter, folder=folder, facts=adapter.facts | facts)

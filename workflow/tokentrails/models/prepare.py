@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 from collections.abc import Sequence
@@ -13,13 +14,15 @@ from typing import Any
 from .. import __version__
 from ..errors import TokentrailsError
 from ..files.json_file import read_object
-from ..network.architectures import READ_AS, architecture_of, text_config, text_tensor
+from ..network.architectures import READ_AS, architecture_of, text_config
 from ..network.weights import Weights
 from ..settings import Source
 from .convert import DEQUANTISED, dequantise_gguf, link_or_copy, merge_shards, unpickle
-from .derive import derived, readings
-from .fit import complete, refuse_misfit
+from .derive import readings
+from .fit import refuse_misfit, refuse_not_finite
+from .names import unwrapping
 from .quantised import dequantise
+from .readable import refuse_unreadable
 from .self_check import self_check
 from .source import (
     CONFIG_FILE,
@@ -32,6 +35,8 @@ from .source import (
     sha256_of,
 )
 from .tokenizer import refuse_unfit, save_tokenizer
+
+log = logging.getLogger(__name__)
 
 
 def prepare(
@@ -110,36 +115,55 @@ def _prepare(source: Source, checkpoint: str, scratch: Path, made: Path) -> dict
 
         fetched = merge(fetched, source, made.parent / "merged")
     facts = dict(fetched.facts)
+    warnings = list(facts.pop("warnings", ()))
     if fetched.gguf is not None:
         facts |= dequantise_gguf(fetched.folder, fetched.gguf, made)
     else:
         found = read_object(fetched.folder / CONFIG_FILE)
-        text = text_config(found)
-        config = complete(derived(text, where=where), where=where)
+        is_half = text_config(found) is not found
+        names = [file.name for file in fetched.folder.iterdir()]
+        config, base = refuse_unreadable(fetched.folder, names, where=where)
         quantisation = config.pop("quantization_config", None)
         check = partial(refuse_misfit, config, where=where)
-        rename = None if text is found else text_tensor
+        wrappers: set[str] = set()
+        rename = unwrapping(
+            architecture_of(config, where=where),
+            base,
+            half=is_half,
+            removed=wrappers,
+            where=where,
+        )
         # Before the weights, whose files may be gone afterwards.
         facts["tokenizer"] = save_tokenizer(fetched.folder, made, config, where)
-        if quantisation and any(fetched.folder.glob("*.safetensors")):
-            target = made / SAFETENSORS
-            facts["quantisation"] = dequantise(
-                fetched.folder, quantisation, target, check=check, rename=rename
-            )
-            facts["note"] = DEQUANTISED
-        elif any(fetched.folder.glob("*.safetensors")):
-            consume = fetched.folder.is_relative_to(scratch)
-            target = made / SAFETENSORS
-            merge_shards(fetched.folder, target, check=check, consume=consume, rename=rename)
-        else:
-            unpickle(fetched.folder, made / SAFETENSORS, check=check, rename=rename)
+        plain = made / SAFETENSORS
+        counts: dict[str, int] = {}
+        if not any(fetched.folder.glob("*.safetensors")):
+            unpickle(fetched.folder, plain, check=check, rename=rename)
             facts["note"] = "converted from PyTorch .bin weights"
-        if text is not found:
+        elif quantisation:
+            counts = dequantise(fetched.folder, quantisation, plain, check=check, rename=rename)
+        else:
+            consume = fetched.folder.is_relative_to(scratch)
+            merge_shards(fetched.folder, plain, check=check, consume=consume, rename=rename)
+        if any(counts.values()):
+            facts |= {"quantisation": counts, "note": DEQUANTISED}
+        elif quantisation:
+            warnings.append(
+                f"quantization_config says {quantisation['quant_method']}, and none of its tensors "
+                "is quantised: they are taken as they are"
+            )
+        if wrappers:
+            facts["wrappers"] = sorted(wrappers)
+        if is_half:
             facts["part"] = f"the model of texts in one of {found.get('model_type')!r}"
         shutil.copyfile(fetched.folder / CONFIG_FILE, made / CONFIG_FILE)
         _write_config(config, found, made)
+    refuse_not_finite(read_object(made / CONFIG_FILE), Weights(made / SAFETENSORS), where=where)
     config, checked = _checked(made, where)
     architecture = architecture_of(config, where=where)
+    if "logits" not in checked.get("errors", {"logits": 0.0}):
+        lacking = architecture.unembedding_tensor
+        warnings.append(f"its weights lack {lacking!r}: there are no log-probabilities")
     read_as = f", read as {config[READ_AS]}" if READ_AS in config else ""
     weights = Weights(made / SAFETENSORS)
     rows, width = weights.shape(weights.find(architecture.embedding))
@@ -167,8 +191,11 @@ def _prepare(source: Source, checkpoint: str, scratch: Path, made: Path) -> dict
         "tokentrails_version": __version__,
         "form": FORM,
         "self_check": checked,
+        "warnings": warnings,
         **facts,
     }
+    for warning in warnings:
+        log.warning("%s: %s", where, warning)
     (made / PROVENANCE).write_text(
         json.dumps(provenance, indent=2, sort_keys=True, ensure_ascii=False) + "\n",
         encoding="utf-8",

@@ -15,8 +15,9 @@ from transformers.integrations.mxfp4 import convert_moe_packed_tensors
 
 from ..errors import TokentrailsError, one_line
 from ..network.weights import Entry, Weights
-from .convert import Check, Rename, shards_of
+from .convert import Check, shards_of
 from .fit import TYPES, Read
+from .names import Rename
 
 _NAMES = {dtype: name for name, dtype in TYPES.items()}
 
@@ -33,7 +34,7 @@ def dequantise(
     target: Path,
     *,
     check: Check,
-    rename: Rename | None = None,
+    rename: Rename,
 ) -> dict[str, int]:
     """Write quantised safetensors as plain ones.
 
@@ -67,14 +68,14 @@ def dequantise(
             count += was_quantised
             if was_quantised and not tensor.isfinite().all():
                 raise ValueError(f"{own} is not finite")
-            if (name := own if rename is None else rename(own)) is not None:
-                state[name] = tensor
+            state[own] = tensor
     except Exception as error:  # whatever is made of shapes and types that do not fit
         raise TokentrailsError(
             f"its weights are no {method} as its quantization_config says: {one_line(error)}",
             where=folder,
             hint="fetch it again, or take the model as it was before it was quantised.",
         ) from error
+    state = {new: state[own] for own, new in rename(state).items()}
     types = {name: _NAMES.get(tensor.dtype, str(tensor.dtype)) for name, tensor in state.items()}
     check({k: Entry(types[k], tuple(v.shape), 0, 0) for k, v in state.items()}, state.__getitem__)
     save_file({k: v.contiguous() for k, v in state.items()}, target, {"format": "pt"})

@@ -23,7 +23,8 @@ from ..network.heads import Heads
 from ..network.norms import divisor
 from ..network.parts import Parts
 from ..network.trace import trace
-from .fit import TYPES, block_pattern, class_with_head
+from .fit import TYPES, block_pattern
+from .trial import base_name, class_with_head, of_blocks
 
 TOKENS, WINDOW = 12, 8
 """Of the text, and the most that a query then sees where the model has windows."""
@@ -41,9 +42,10 @@ def self_check(folder: Path, where: str) -> dict[str, Any]:
     """What `provenance.json` says of the check: the grade, and the largest error of each part.
 
     `full` is a model whose parts all add up; of one with the grade `states` the stream can be read,
-    and heads, neurons or logits cannot. One whose states are not finite is `unchecked`: what reads
-    them says so. Where patterns do not give the attention beyond the length of texts that rotations
-    were made for at first, `heads_within` is that length.
+    and heads, neurons or logits cannot: they do not add up, or are not taken apart. One whose
+    states are not finite is `unchecked`: what reads them says so. Where patterns do not give the
+    attention beyond the length of texts that rotations were made for at first, `heads_within` is
+    that length.
 
     Parameters
     ----------
@@ -76,10 +78,13 @@ def self_check(folder: Path, where: str) -> dict[str, Any]:
             hint="its config.json asks for something that this version does not know; choose "
             "another model, or report it.",
         )
-    grade = "states" if bad else "full"
+    opaque = checkpoint.architecture.attention.opaque
+    grade = "states" if bad or opaque else "full"
     found: dict[str, Any] = {"grade": grade}
     found["errors"] = {n: float(f"{e:.2g}") for n, e in errors.items()}
     length = trained_length(checkpoint.config)
+    if opaque:
+        return found
     if length is not None and checkpoint.architecture.rotary and far_error(checkpoint) > FAR:
         found["heads_within"] = length
     return found
@@ -93,7 +98,7 @@ def errors_of(checkpoint: Checkpoint) -> dict[str, float]:
     """
     architecture = checkpoint.architecture
     model = _few_blocks(checkpoint, architecture)
-    base = model.base_model
+    base = model.get_submodule(base_name(model))
     parts = Parts.from_model(base, checkpoint.folder)
     ids = trial_ids(checkpoint, len(parts.embedding))
     run = trace(base, architecture, ids)
@@ -109,9 +114,13 @@ def errors_of(checkpoint: Checkpoint) -> dict[str, float]:
         norm = parts.embedding_norm
         rows = parts.embedding[ids]
         compare("embedding", rows if norm is None else norm(rows), run.resid[0])
-    for layer, block in enumerate(parts.blocks):
-        x, mid = run.resid[layer], run.resid_mid[layer]
+    for layer, mid in enumerate(run.resid_mid):
+        x = run.resid[layer]
         compare("attention", x + run.attention_out[layer], mid)
+        if architecture.attention.opaque:
+            compare("mlp", mid + run.mlp_out[layer], run.resid[layer + 1])
+            continue
+        block = parts.blocks[layer]
         after = block.sum_norm_mlp(block.sum_norm_attention(mid) + run.mlp_out[layer])
         compare("mlp", after, run.resid[layer + 1])
         x_hat = block.attention_norm(x)
@@ -134,7 +143,8 @@ def far_error(checkpoint: Checkpoint) -> float:
     """The largest error of patterns in a text that begins where scaled rotations do."""
     architecture, first = checkpoint.architecture, trained_length(checkpoint.config)
     assert first is not None
-    base = _few_blocks(checkpoint, architecture).base_model
+    model = _few_blocks(checkpoint, architecture)
+    base = model.get_submodule(base_name(model))
     parts = Parts.from_model(base, checkpoint.folder)
     run = trace(base, architecture, trial_ids(checkpoint, len(parts.embedding)), first=first)
     errors = [
@@ -169,18 +179,10 @@ def _few_blocks(checkpoint: Checkpoint, architecture: Architecture) -> PreTraine
     config, weights = checkpoint.config, checkpoint.weights
     depth = architecture.depth(config)
     kept = sorted({0, depth // 2, depth - 1})
-    short = {
-        key: [value[i] for i in kept] if isinstance(value, list) and len(value) == depth else value
-        for key, value in config.items()
-    }
-    short[architecture.depth_key] = len(kept)
+    short = of_blocks(config, architecture, kept)
     for key in ("sliding_window", "local_attention", "window_size"):
         if type(short.get(key)) is int:
             short[key] = min(short[key], WINDOW)
-    if "attention_types" in short:  # GPT-Neo says the same twice
-        types = CONFIG_MAPPING[config["model_type"]].from_dict(config).attention_layers
-        short["attention_layers"] = [types[i] for i in kept]
-        short["attention_types"] = [[short["attention_layers"], 1]]
     block = block_pattern(architecture)
     tensors = {}
     for name, entry in weights.entries.items():

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import TokentrailsError, refuse_all
+from ..files.json_file import read_object
 from ..settings import Model, Source
 from .adapter import ADAPTER_CONFIG, adapter_files
 
@@ -115,6 +116,23 @@ def file_name(name: object, where: object) -> str:
             "digit; whoever sent another one may not be trusted.",
         )
     return name
+
+
+def files_by_tensor(index: Path) -> dict[str, str]:
+    """The file that each tensor is in, as an index says.
+
+    Raises
+    ------
+    TokentrailsError: if it does not say so.
+    """
+    named = read_object(index).get("weight_map")
+    if not isinstance(named, dict) or not named:
+        raise TokentrailsError(
+            "its weight_map does not say which tensor is in which file",
+            where=index,
+            hint="fetch or save the model again.",
+        )
+    return {tensor: file_name(name, index) for tensor, name in named.items()}
 
 
 def sha256_of(path: Path) -> str:

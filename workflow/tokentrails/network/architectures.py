@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from typing import Any, Literal, TypeGuard
 
 from ..errors import TokentrailsError
@@ -39,6 +40,8 @@ class Attention:
     norm: LN_l, which the block reads the stream through; None in post-norm encoders.
     query_norm, key_norm: norms of queries and keys, of each head's or of all heads' together.
     post_norm: norm of the output before it is added.
+    opaque: why it is not taken apart into heads; of the others `module` and `output` alone are then
+        there, and of the model the stream alone is read.
     """
 
     module: str
@@ -58,6 +61,7 @@ class Attention:
     query_norm: str | None = None
     key_norm: str | None = None
     post_norm: str | None = None
+    opaque: str = ""
 
 
 @dataclass(frozen=True)
@@ -102,6 +106,9 @@ class MaskedHead:
     activation: str | None = None
     biased: bool = True
 
+
+Values = Mapping[str, tuple[object, ...]]
+"""Of configuration keys, some values."""
 
 PARTS = ("heads", "neurons", "logits")
 """What a model is taken apart into."""
@@ -148,6 +155,9 @@ class Architecture:
     pooling: whether transformers builds a layer on top that nothing here needs.
     factors: configuration keys of what the `embedding`, every `branch` and the `logits` are
         multiplied by; `1/logits` divides.
+    allowed: of configuration keys, the values that the row describes; of one inside of another, the
+        names are joined by a point. A key that is not there is no matter.
+    variants: what is otherwise where keys have one of these values; None stands for no key, too.
     depth_key, width_key, heads_key, context_key: configuration keys of the number of blocks, of
         dimensions, of attention heads and of positions; None where texts may have any length.
     """
@@ -172,6 +182,8 @@ class Architecture:
     alone: bool = False
     pooling: bool = False
     factors: Mapping[str, str] = field(default_factory=dict)
+    allowed: Values = field(default_factory=dict)
+    variants: tuple[tuple[Values, Mapping[str, Any]], ...] = ()
     depth_key: str = "num_hidden_layers"
     width_key: str = "hidden_size"
     heads_key: str = "num_attention_heads"
@@ -183,11 +195,19 @@ class Architecture:
         found: dict[str, str] = {}
         if self.mlp.experts:
             found["neurons"] = EXPERTS
+        if self.attention.opaque:
+            found |= dict.fromkeys(PARTS, self.attention.opaque)
         if self.position_embedding is None:
             found["positional"] = "it adds no learned vector of a position to the stream"
         if self.model_type not in ROBERTA_LIKE:
             found["as_published"] = f"the formula is that of {' and '.join(ROBERTA_LIKE)} models"
         return found
+
+    @property
+    def unembedding_tensor(self) -> str:
+        """The tensor without which there are no logits, unless it is the embedding's own."""
+        head = self.unembedding
+        return f"{head.dense if isinstance(head, MaskedHead) else head}.weight"
 
     @property
     def sites(self) -> tuple[str, ...]:
@@ -197,6 +217,18 @@ class Architecture:
     def size_keys(self) -> tuple[str, ...]:
         keys = (self.depth_key, self.width_key, self.heads_key, self.context_key)
         return tuple(key for key in keys if key is not None)
+
+    def refuse_sizes(self, config: dict[str, Any], *, where: object) -> None:
+        """Raise for sizes that are no numbers from 1 on; those that are missing are the class's."""
+        for key in (*self.size_keys, "num_key_value_heads", "head_dim", "vocab_size"):
+            if config.get(key) is not None or (key in config and key in self.size_keys):
+                size_of(config, key, where=where)
+        if config.get(self.context_key or "") is not None and self.context_length(config) < 1:
+            raise TokentrailsError(
+                f"{self.context_key} is {config[self.context_key or '']}, and no text has a place",
+                where=where,
+                hint="its config.json says how long a text may be; save or fetch it again.",
+            )
 
     def depth(self, config: dict[str, Any]) -> int:
         return size_of(config, self.depth_key)
@@ -230,14 +262,14 @@ class Architecture:
         return 1 / float(config[self.factors[inverse]]) if inverse in self.factors else 1.0
 
 
-def size_of(config: dict[str, Any], key: str) -> int:
+def size_of(config: dict[str, Any], key: str, *, where: object = "config.json") -> int:
     """A size that a configuration gives; raises for what is no number from 1 on."""
     value = config.get(key)
     if type(value) is not int or value < 1:
         raise TokentrailsError(
-            f"{key} is {value!r}, not a number from 1 on",
-            where="config.json",
-            hint="the file says how large the model is; save or fetch the model again.",
+            f"{key} is {value!r:.80}, not a number from 1 on",
+            where=where,
+            hint="its config.json says how large the model is; save or fetch the model again.",
         )
     return value
 
@@ -270,6 +302,17 @@ _LLAMA = Architecture(
     mlp=_LLAMA_MLP,
     unembedding="lm_head",
     rotary="rotary_emb",
+)
+_FALCON_ATTENTION = _attention(
+    "self_attention",
+    "query_key_value query_key_value query_key_value dense",
+    fused="heads",
+    norm="input_layernorm",
+)
+_LATENT = Attention(
+    *("self_attn", "", "", "", "self_attn"),
+    norm="input_layernorm",
+    opaque="its queries and keys are made in a latent space, and only parts of them are rotated",
 )
 _GEMMA2 = replace(
     _LLAMA,
@@ -367,6 +410,7 @@ ARCHITECTURES = {
             unembedding="embed_out",
             rotary="rotary_emb",
             parallel_attention="attention",
+            variants=(({"use_parallel_residual": (False,)}, {"parallel_attention": None}),),
         ),
         _LLAMA,
         *(
@@ -443,7 +487,17 @@ ARCHITECTURES = {
             final_norm="final_layernorm",
             parallel_attention="self_attn",
         ),
-        replace(_LLAMA, model_type="stablelm", family="StableLM"),
+        replace(
+            _LLAMA,
+            model_type="stablelm",
+            family="StableLM",
+            variants=(
+                (
+                    {"use_parallel_residual": (True,)},
+                    {"mid": "input_layernorm", "parallel_attention": "self_attn"},
+                ),
+            ),
+        ),
         replace(_LLAMA, model_type="helium", family="Helium", attention=_PAIRED),
         replace(_LLAMA, model_type="glm", family="GLM-4 (2024)", attention=_PAIRED, mlp=_FUSED_MLP),
         replace(
@@ -474,6 +528,25 @@ ARCHITECTURES = {
             family="gpt-oss",
             attention=replace(_LLAMA_ATTENTION, rotary_once=True),
             mlp=_EXPERTS,
+        ),
+        *(
+            replace(_LLAMA, model_type=name, family=family, attention=_LATENT, mlp=_EXPERTS)
+            for name, family in {
+                "deepseek_v2": "DeepSeek-V2",
+                "deepseek_v3": "DeepSeek-V3, DeepSeek-R1, Moonlight",
+            }.items()
+        ),
+        replace(
+            _LLAMA,
+            model_type="llama4_text",
+            family="Llama 4 (text models)",
+            attention=replace(
+                _LATENT,
+                opaque="some of its blocks normalise queries and keys behind their rotation, and "
+                "scale queries by position",
+            ),
+            mlp=replace(_EXPERTS, output="feed_forward"),
+            allowed={"use_qk_norm": (True, False)},
         ),
         _COHERE,
         replace(
@@ -542,6 +615,7 @@ ARCHITECTURES = {
             unembedding="lm_head",
             position_embedding="decoder.embed_positions",
             first_position=2,
+            allowed={"do_layer_norm_before": (True,)},
         ),
         Architecture(
             "bloom",
@@ -571,16 +645,28 @@ ARCHITECTURES = {
             "input_layernorm",
             "ln_f",
             family="Falcon",
-            attention=_attention(
-                "self_attention",
-                "query_key_value query_key_value query_key_value dense",
-                fused="heads",
-                norm="input_layernorm",
-            ),
+            attention=_FALCON_ATTENTION,
             mlp=Mlp("mlp.dense_h_to_4h", "mlp.dense_4h_to_h", "mlp.act"),
             unembedding="lm_head",
             rotary="rotary_emb",
             parallel_attention="self_attention",
+            # transformers adds ALiBi's bias twice where weights of attention are asked for.
+            allowed={"alibi": (False,)},
+            variants=(
+                (  # two norms, or one as the row has it
+                    {"new_decoder_architecture": (True,), "num_ln_in_parallel_attn": (None, 2)},
+                    {"mid": "ln_mlp", "attention": replace(_FALCON_ATTENTION, norm="ln_attn")},
+                ),
+                (
+                    {"new_decoder_architecture": (None, False), "parallel_attn": (False,)},
+                    {"mid": "post_attention_layernorm", "parallel_attention": None},
+                ),
+                # No class has such blocks.
+                (
+                    {"new_decoder_architecture": (True,), "parallel_attn": (False,)},
+                    {"allowed": {"parallel_attn": (True,)}},
+                ),
+            ),
         ),
         Architecture(
             "mpt",
@@ -602,6 +688,15 @@ ARCHITECTURES = {
             width_key="d_model",
             heads_key="n_heads",
             context_key="max_seq_len",
+            # What transformers does, whatever a configuration says.
+            allowed={
+                "attn_config.alibi": (True,),
+                "attn_config.prefix_lm": (False,),
+                "attn_config.attn_uses_sequence_id": (False,),
+                "attn_config.attn_type": ("multihead_attention",),
+                "attn_config.qk_ln": (False,),
+                "attn_config.clip_qkv": (None,),
+            },
         ),
         _BERT,
         replace(
@@ -702,19 +797,18 @@ DEQUANTISED = ("fp8", "mxfp4")
 """By `quant_method`: what `models.quantised` makes plain numbers of when a model is prepared."""
 
 _NO_STREAM = "its blocks do not add to one stream, and what would be read has another meaning"
-_LATENT = "its queries and keys are made in a latent space, and only parts of them are rotated"
 _RECURRENT = "its blocks keep a state from token to token in the place of attention"
 _UNSUPPORTED = {
     **dict.fromkeys(("gemma3n", "gemma4", "deepseek_v4"), _NO_STREAM),
-    **dict.fromkeys(("deepseek_v2", "deepseek_v3", "kimi_k2"), _LATENT),
     **dict.fromkeys(("qwen3_next", "qwen3_5", "mamba", "falcon_mamba", "rwkv"), _RECURRENT),
     "deberta": "its attention compares tokens and distances in three products, not in one",
     "albert": "it runs one block again and again, and its embedding has another width",
-    "llama4": "some of its blocks normalise and scale queries by position, and its experts scale "
-    "what they read",
     **dict.fromkeys(("t5", "mt5", "umt5"), "it has two stacks, of which one reads the other"),
 }
 """By how types begin, why none of their models is read."""
+
+
+_LISTED = "docs/catalogue.md lists the families that can be read, under Models"
 
 
 def is_known(model_type: object) -> TypeGuard[str]:
@@ -796,50 +890,36 @@ def architecture_of(config: dict[str, Any], *, where: object) -> Architecture:
     refuse_absurd(config, where=where)
     config = text_config(config)
     model_type = config.get("model_type")
-    supported = ", ".join(sorted(ARCHITECTURES))
     for beginning, reason in _UNSUPPORTED.items():
         if isinstance(model_type, str) and model_type.startswith(beginning):
             raise TokentrailsError(
                 f"model_type {model_type!r} is not supported: {reason}",
                 where=where,
-                hint=f"the supported architectures are {supported}.",
+                hint=f"choose another model; {_LISTED}.",
             )
     read_as = model_type if is_known(model_type) else config.get(READ_AS)
     if not isinstance(model_type, str) or not is_known(read_as):
+        near = ", ".join(get_close_matches(str(model_type), ARCHITECTURES, n=4, cutoff=0.7))
         raise TokentrailsError(
-            f"model_type {model_type!r} is not supported",
+            f"model_type {model_type!r:.80} is not supported",
             where=where,
-            hint=f"the supported architectures are {supported}, and those with the same modules.",
+            hint=(f"did you mean {near}? " if near else "")
+            + f"{_LISTED}; others with the same modules are read too.",
         )
-    architecture = replace(ARCHITECTURES[read_as], model_type=model_type)
+    architecture = _of_variant(replace(ARCHITECTURES[read_as], model_type=model_type), config)
     _refuse_quantised(config, where)
     variant = _unsupported_variant(config, architecture)
     if variant:
         raise TokentrailsError(
             f"this variant of {model_type!r} is not supported: {variant}",
             where=where,
-            hint=f"choose another model; the supported architectures are {supported}.",
+            hint=f"choose another model; {_LISTED}.",
         )
-    if model_type == "gpt_neox" and not config.get("use_parallel_residual", True):
-        architecture = replace(architecture, parallel_attention=None)
-    if model_type == "stablelm" and config.get("use_parallel_residual"):
-        architecture = replace(architecture, mid="input_layernorm", parallel_attention="self_attn")
-    if model_type == "falcon":
-        architecture = _falcon(architecture, config)
+    architecture.refuse_sizes(config, where=where)
     architecture = replace(architecture, alone=_depends_on_length(config))
     if config.get("is_causal") is False:  # embedding models made of decoders
         architecture = replace(architecture, causal=False)
     return architecture
-
-
-def _falcon(row: Architecture, config: Mapping[str, Any]) -> Architecture:
-    """Its three variants: one norm or two in parallel blocks, or blocks in sequence."""
-    new = config.get("new_decoder_architecture")
-    if new and config.get("num_ln_in_parallel_attn") in (None, 2):
-        row = replace(row, mid="ln_mlp", attention=replace(row.attention, norm="ln_attn"))
-    elif not new and not config.get("parallel_attn", True):
-        row = replace(row, mid="post_attention_layernorm", parallel_attention=None)
-    return row
 
 
 def _refuse_quantised(config: dict[str, Any], where: object) -> None:
@@ -876,14 +956,18 @@ def _rotations(config: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [one for one in given if isinstance(one, dict)]
 
 
-_MPT = {
-    "alibi": True,
-    "prefix_lm": False,
-    "attn_uses_sequence_id": False,
-    "attn_type": "multihead_attention",
-    "qk_ln": False,
+_ALLOWED: Values = {
+    # transformers has only this kind left, and leaves out the tensors of the others.
+    "position_embedding_type": (None, "absolute"),
+    "use_bidirectional_attention": (None, False),
+    # Norms of queries and keys that each head has of its own.
+    "qk_layernorm": (None, False),
+    "use_qk_norm": (None, False),
+    "clip_qkv": (None,),
+    "apply_residual_connection_post_layernorm": (None, False),
+    "add_cross_attention": (None, False),
 }
-"""Of `attn_config`: what the models of transformers do, whatever a configuration says."""
+"""What rows describe that say nothing else."""
 
 
 _NATIVE = ("", "model", "forcausallm", "formaskedlm", "lmheadmodel")
@@ -907,46 +991,31 @@ def _class_of_its_own(config: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _unsupported_variant(config: dict[str, Any], architecture: Architecture) -> str | None:
-    # transformers has only this kind left, and leaves out the tensors of the others.
-    if config.get("position_embedding_type") not in (None, "absolute"):
-        return f"position_embedding_type is {config['position_embedding_type']!r}"
-    if architecture.first_position is None:  # positions are numbered from there
+def _of_variant(row: Architecture, config: Mapping[str, Any]) -> Architecture:
+    """The row as it is of the models whose configuration has such values."""
+    for when, changes in row.variants:
+        if all(config.get(key) in values for key, values in when.items()):
+            row = replace(row, **changes)
+    return row
+
+
+def _unsupported_variant(config: dict[str, Any], row: Architecture) -> str | None:
+    for key, values in {**_ALLOWED, **row.allowed}.items():
+        *outer, last = key.split(".")
+        given: Any = config
+        for name in outer:
+            given = given.get(name)
+        if isinstance(given, dict) and last in given and given[last] not in values:
+            return f"{key} is {given[last]!r:.80}"
+    if row.first_position is None:  # positions are numbered from there
         pad = config.get("pad_token_id", 1)
         if type(pad) is not int or pad < 0:
             return f"pad_token_id is {pad!r}"
-    if config.get("use_bidirectional_attention"):
-        return "use_bidirectional_attention is true"
-    if config.get("model_type") == "opt":
-        width = config.get("hidden_size")
-        if config.get("word_embed_proj_dim", width) != width:
-            return "word_embed_proj_dim differs from hidden_size"
-        if not config.get("do_layer_norm_before", True):
-            return "do_layer_norm_before is false"
-    if config.get("qk_layernorm") or config.get("use_qk_norm"):
-        return "each head has a norm of queries and keys of its own (qk_layernorm, use_qk_norm)"
-    width = config.get("hidden_size")
-    if config.get("embedding_size", width) != width:
-        return "embedding_size differs from hidden_size"
-    of_attention = config.get("attn_config")
-    of_attention = of_attention if isinstance(of_attention, dict) else {}
-    if config.get("clip_qkv", of_attention.get("clip_qkv")) is not None:
-        return "clip_qkv is set"
-    if config.get("model_type") == "falcon" and config.get("alibi"):
-        return "alibi is true: transformers adds it twice where weights of attention are asked for"
-    for key, kept in _MPT.items():  # transformers heeds none of them
-        if of_attention.get(key, kept) != kept:
-            return f"{key} is {of_attention[key]!r}"
-    in_sequence = not config.get("parallel_attn", True)
-    if (
-        config.get("model_type") == "falcon"
-        and config.get("new_decoder_architecture")
-        and in_sequence
-    ):
-        return "new_decoder_architecture is true and parallel_attn false: no class has such blocks"
-    if config.get("apply_residual_connection_post_layernorm"):
-        return "apply_residual_connection_post_layernorm is true"
-    for key in architecture.factors.values():
+    width = config.get(row.width_key)
+    for key in ("embedding_size", "word_embed_proj_dim"):
+        if config.get(key, width) != width:
+            return f"{key} differs from {row.width_key}"
+    for key in row.factors.values():
         factor = config.get(key, 1.0)
         if type(factor) not in (int, float) or not math.isfinite(factor) or factor == 0:
             return f"{key} is {factor!r}"
@@ -955,11 +1024,9 @@ def _unsupported_variant(config: dict[str, Any], architecture: Architecture) -> 
     scalar = config.get("query_pre_attn_scalar")  # its root divides the logits of attention
     if scalar is not None and not (type(scalar) in (int, float) and scalar > 0):
         return f"query_pre_attn_scalar is {scalar!r}"
-    causal = config.get("is_causal", architecture.causal)  # transformers hands it on as it is
-    if type(causal) is not bool or causal > architecture.causal:
+    causal = config.get("is_causal", row.causal)  # transformers hands it on as it is
+    if type(causal) is not bool or causal > row.causal:
         return f"is_causal is {causal!r}"
-    if config.get("is_decoder") and not architecture.causal:
+    if config.get("is_decoder") and not row.causal:
         return "is_decoder is true (an encoder architecture run as a decoder)"
-    if config.get("add_cross_attention"):
-        return "add_cross_attention is true"
     return None

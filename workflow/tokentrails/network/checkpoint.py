@@ -68,7 +68,7 @@ class Checkpoint:
     def lacks(self) -> dict[str, str]:
         """What it cannot be asked for, and why: by its architecture, and by the check of it."""
         found = self.facts.get("self_check", {})
-        if found.get("grade") != "states":
+        if found.get("grade") != "states" or self.architecture.attention.opaque:
             return self.architecture.lacks
         worst = max(found["errors"], key=found["errors"].__getitem__)
         reason = (

@@ -166,7 +166,8 @@ class Parts:
 
     Attributes
     ----------
-    blocks: in order; those of a spread model are gathered whenever one is asked for.
+    blocks: in order; those of a spread model are gathered whenever one is asked for. None are
+        there where attention is not taken apart.
     embedding: E as it enters the stream (Gemma multiplies it by √d, Granite by a factor), with the
         padded rows.
     embedding_norm: what the sum of the embeddings goes through in post-norm encoders.
@@ -206,7 +207,7 @@ class Parts:
             listed = model.get_submodule(architecture.blocks)
             model = gathered(model, device_of(model), apart=listed)
         else:
-            blocks = tuple(blocks)
+            blocks = () if architecture.attention.opaque else tuple(blocks)
         embedding = model.get_submodule(architecture.embedding)
         rows = embedding.weight
         if rows.dtype != torch.float32:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -25,7 +26,8 @@ class Trace:
     ----------
     resid: the stream before each block, and after the last.
     resid_mid: block input plus attention output, in each block.
-    attention: the model's own weights, after the softmax; from query (row) to key.
+    attention: the model's own weights, after the softmax; from query (row) to key; of no layer
+        where attention is not taken apart.
     attention_out, mlp_out: what each branch of a block adds to the stream: after Gemma 2's
         post-norms, before the norm of the sum in post-norm encoders.
     """
@@ -64,8 +66,13 @@ def trace(
     ids = torch.tensor([token_ids], device=device)
     rows = torch.arange(len(token_ids), device=device)
     with StreamReader(model, architecture, wanted) as reader:
-        places = {"position_ids": rows[None] + first} if first else {}
-        states, output = reader.run(ids, rows, output_attentions=True, **places)
+        options: dict[str, Any] = {"position_ids": rows[None] + first} if first else {}
+        if not architecture.attention.opaque:
+            options["output_attentions"] = True
+        states, output = reader.run(ids, rows, **options)
     parts = dict(zip(sites, states.cpu().split(list(sites.values())), strict=True))
+    if architecture.attention.opaque:
+        n = len(token_ids)
+        return Trace(attention=states.new_empty(0, 0, n, n), **parts)
     weights = torch.cat([each.float().cpu() for each in output.attentions])
     return Trace(attention=weights, **parts)

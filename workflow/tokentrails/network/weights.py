@@ -11,6 +11,7 @@ import json
 import math
 import os
 import stat
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import EllipsisType
@@ -23,6 +24,14 @@ from ..errors import TokentrailsError
 _TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
 _BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I8": 1, "U8": 1, "BOOL": 1}
 _CHUNK = 1 << 22
+_EXPONENTS = {
+    "F64": ("<u8", 0x7FF << 52),
+    "F32": ("<u4", 0xFF << 23),
+    "F16": ("<u2", 0x1F << 10),
+    "BF16": ("<u2", 0xFF << 7),
+}
+"""Bits that are all set in NaN and in infinite numbers alone."""
+
 _MOST_HEADER = 100_000_000
 """Bytes of a header, by the format."""
 
@@ -123,16 +132,30 @@ class Weights:
         Two files with the same weights have the same hash though their headers differ.
         """
         digest = hashlib.sha256()
-        with self.path.open("rb") as file:
-            for name in sorted(self.entries):
-                entry = self.entries[name]
-                left = entry.end - entry.begin
-                digest.update(json.dumps([name, entry.dtype, entry.shape, left]).encode())
-                file.seek(self.start + entry.begin)
-                while left > 0 and (chunk := file.read(min(left, _CHUNK))):
-                    digest.update(chunk)
-                    left -= len(chunk)
+        for name in sorted(self.entries):
+            entry = self.entries[name]
+            length = entry.end - entry.begin
+            digest.update(json.dumps([name, entry.dtype, entry.shape, length]).encode())
+            for chunk in self._chunks(entry):
+                digest.update(chunk)
         return digest.hexdigest()
+
+    def not_finite(self, name: str) -> int:
+        """How many numbers of a tensor are NaN or infinite."""
+        entry = self.entries[name]
+        if entry.dtype not in _EXPONENTS:
+            return 0
+        dtype, mask = _EXPONENTS[entry.dtype]
+        bits = (np.frombuffer(chunk, dtype) for chunk in self._chunks(entry))
+        return sum(int(np.count_nonzero((part & mask) == mask)) for part in bits)
+
+    def _chunks(self, entry: Entry) -> Iterator[bytes]:
+        left = entry.end - entry.begin
+        with self.path.open("rb") as file:
+            file.seek(self.start + entry.begin)
+            while left > 0 and (chunk := file.read(min(left, _CHUNK))):
+                yield chunk
+                left -= len(chunk)
 
     def rows(self, name: str, index: np.ndarray) -> Float32[np.ndarray, "n d"]:
         """Rows of a matrix by their numbers, as float32."""
