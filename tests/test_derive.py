@@ -46,6 +46,21 @@ def test_a_type_with_known_modules_is_read_by_their_row(tmp_path, kind, sizes, r
     assert Checkpoint(tmp_path / "made").config[READ_AS] == row
 
 
+@pytest.mark.parametrize("kind", ["diffllama", "bitnet"])
+def test_of_a_type_with_another_attention_the_stream_is_read(tmp_path, kind):
+    saved = tiny.save(kind, tmp_path / "saved", **GROUPED)
+    facts = prepare(local_source("m", saved), "main", tmp_path / "made")
+    assert facts["self_check"]["grade"] == "states"
+    assert facts["architecture"] == f"{kind}, read as deepseek_v2"
+    assert "no form known here" in Checkpoint(tmp_path / "made").lacks["heads"]
+
+
+def test_a_type_whose_branches_are_scaled_in_its_blocks_is_refused(tmp_path):
+    saved = tiny.save("minicpm3", tmp_path / "saved", **tiny.STATES["deepseek_v2"])
+    with refused("models.m", "minicpm3", "attention is off by up to"):
+        prepare(local_source("m", saved), "main", tmp_path / "made")
+
+
 def test_an_embedding_of_another_width_than_the_stream_is_refused(tmp_path):
     sizes = SIZES | {"input_embedding_size": 16, "output_embedding_size": 16}
     saved = tiny.save("rembert", tmp_path / "saved", **sizes)
@@ -117,12 +132,10 @@ def test_the_models_of_transformers_are_not_absurd():
     [
         *((kind, "do not add to one stream") for kind in ("gemma3n_text", "gemma4_text")),
         ("deepseek_v4", "do not add to one stream"),
-        *((kind, "latent space") for kind in ("deepseek_v2", "deepseek_v3")),
         *((kind, "a state from token to token") for kind in ("mamba", "mamba2", "qwen3_next")),
         ("qwen3_5_text", "a state from token to token"),
         ("deberta-v2", "three products"),
         ("albert", "one block again and again"),
-        ("llama4_text", "scale queries by position"),
         ("t5", "two stacks"),
     ],
 )

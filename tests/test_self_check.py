@@ -28,6 +28,14 @@ def test_every_family_passes_and_its_provenance_says_so(prepared, kind):
     assert max(found["errors"].values()) < 2e-5
 
 
+@pytest.mark.parametrize("kind", tiny.STATES)
+def test_of_those_whose_attention_is_not_taken_apart_the_stream_adds_up(prepared, kind):
+    found = json.loads((prepared[kind] / "provenance.json").read_text())["self_check"]
+    assert found["grade"] == "states"
+    assert found["errors"].keys() == {"embedding", "attention", "mlp", "logits"}
+    assert max(found["errors"].values()) < 2e-5
+
+
 def attention(**changes):
     return lambda row: replace(row, attention=replace(row.attention, **changes))
 
@@ -100,6 +108,10 @@ MISTAKES = [
     ("bert", activation_of_the_head, "logits"),
     ("roberta", row(causal=True), "patterns"),
     ("modernbert", attention(norm="mlp_norm"), "heads"),
+    ("deepseek_v3", row(mid="input_layernorm"), "attention"),
+    ("deepseek_v2", attention(output="self_attn.kv_b_proj"), "attention"),
+    ("deepseek_v2", mlp(output="self_attn"), "mlp"),
+    ("llama4_text", row(final_norm="layers.0.input_layernorm"), "logits"),
     ("modernbert", mlp(gate=None), "neurons"),
 ]
 

@@ -42,16 +42,17 @@ as, and there the name is the key of its title.
 ## Models
 
 Families by the `model_type` of a model's `config.json`. Every analysis is exact in all of them,
-but that neurons of experts are not listed: the tests add heads, neurons and norms up to each
-model's own states and logits. So does the workflow when it prepares a model: its first block, the
-middle one and the last run a short text, and their errors stand in `provenance.json`, under
-`self_check`. Where branches do not add up to a block, the model is refused; where heads, neurons
-or logits do not, they are (`grade: states`). A type that is not listed, but has the modules of
-one that is, is read as that one if all adds up; `architecture` says so in the provenance of its
-tables. Others are refused by name before anything is downloaded. Of a model that sees images too
-(Gemma 3 of 4 billion parameters and more, Mistral 3, SmolVLM, …) the model of texts inside is
-taken; texts of one whose rotations change with the length of the text (Phi-3 with 128k tokens)
-run one at a time.
+but that neurons of experts are not listed, and that of some the stream alone is read, not its
+heads, neurons and logits: the tests add heads, neurons and norms up to each model's own states
+and logits. So does the workflow when it prepares a model: its first block, the middle one and the
+last run a short text, and their errors stand in `provenance.json`, under `self_check`. Where
+branches do not add up to a block, the model is refused; where heads, neurons or logits do not,
+they are (`grade: states`). A type that is not listed, but has the modules of one that is, or at
+least such a stream, is read as that one if all adds up; `architecture` says so in the provenance
+of its tables. Others are refused by name before anything is downloaded. Of a model that sees
+images too (Gemma 3 of 4 billion parameters and more, Mistral 3, SmolVLM, …) the model of texts
+inside is taken; texts of one whose rotations change with the length of the text (Phi-3 with
+128k tokens) run one at a time.
 
 {models}
 """
@@ -135,6 +136,7 @@ def _model(row: Architecture) -> Sequence[str]:
     rotary = row.rotary or row.attention.rotated_pairs
     positions = "learned" if row.position_embedding else "rotary" if rotary else "ALiBi"
     neurons = "no: experts" if row.mlp.experts else "yes"
+    neurons = "no: the stream alone" if row.attention.opaque else neurons
     return _code([row.model_type]), row.family, kind, positions, _code(row.sites), neurons
 
 

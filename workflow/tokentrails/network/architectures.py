@@ -907,6 +907,9 @@ def architecture_of(config: dict[str, Any], *, where: object) -> Architecture:
             + f"{_LISTED}; others with the same modules are read too.",
         )
     architecture = _of_variant(replace(ARCHITECTURES[read_as], model_type=model_type), config)
+    if READ_AS in config and architecture.attention.opaque:
+        unknown = replace(architecture.attention, opaque="its attention has no form known here")
+        architecture = replace(architecture, attention=unknown)
     _refuse_quantised(config, where)
     variant = _unsupported_variant(config, architecture)
     if variant:
