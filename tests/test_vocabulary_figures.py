@@ -438,6 +438,20 @@ def test_classes_and_their_gap_are_drawn_as_the_tables_say(published):
     assert "90 % interval, bootstrap over texts" in figure.notes
 
 
+def test_a_measure_that_the_published_formula_lacks_has_no_empty_panel():
+    by_class, gap, summary = class_tables(published=True)
+    more = pl.col("measure").replace("log_rank", "log_rank_standardised")
+    right = pl.col("measure").eq("log_rank") & ~pl.col("as_published")
+    by_class = pl.concat([by_class, by_class.filter(right).with_columns(more)])
+    gap = pl.concat([gap, gap.filter(right).with_columns(more)])
+    figure = shown(rank_classes(by_class, gap, summary, **BAND))
+    titles = [panel["title"]["text"] for panel in figure.spec["concat"]]
+    own = ["mean cosine", "median rank", "median rank, standardised"]
+    assert titles[:5] == [*own, "mean cosine, as published", "median rank, as published"]
+    assert len(titles) == 10 and all(map(line_points, figure.panels))
+    assert "not defined" not in figure.svg
+
+
 def test_the_largest_changes_and_gaps_are_marked():
     figure = class_figure(False)
     cosine, rank, gap, factor = (panel["title"]["subtitle"] for panel in figure.spec["concat"])

@@ -49,7 +49,13 @@ def rank_classes(
     base = Frame.over_layers(last, _BEYOND, "", 0.0, 1.0, 250, 200, ("word_class", "n", "texts"))
     frames = {m: _class_frame(points.filter(measure=m), m, base) for m in measures}
     gap_frames = {m: _gap_frame(gaps.filter(measure=m), m, frames[m]) for m in measures}
-    places = list(itertools.product(sorted(set(points["as_published"])), measures))
+    # The published formula has no standardised ranks.
+    there = set(points.select("as_published", "measure").iter_rows())
+    places = [
+        each
+        for each in itertools.product(sorted(set(points["as_published"])), measures)
+        if each in there
+    ]
     above = [
         _class_panel(
             points.filter(as_published=formula, measure=measure),
