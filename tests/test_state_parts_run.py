@@ -188,7 +188,7 @@ def test_the_plan_counts_parts_as_jobs_of_one_experiment(folder):
         shutil.rmtree(folder / "results", ignore_errors=True)
         plans.append(wf.run(folder, "plan").stdout)
     # Of all: states to be stored in MB, and jobs on a GPU.
-    total = r"^total +2 .* ([\d.]+) MB +[\d.]+ +(\d+)$"
+    total = r"^total +2 .* ([\d.]+) MB +[\d.]+ \w+ +(\d+)$"
     in_parts, whole = (re.search(total, plan, re.MULTILINE).groups() for plan in plans)
     assert in_parts[0] == whole[0] != "0.0"
     assert int(whole[1]) == 7
