@@ -129,8 +129,6 @@ def hub(monkeypatch) -> Iterator[Hub]:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     close_session()  # of a test before, which read other proxies
     with stand_in.running() as hub:
-        # huggingface_hub reads its address when it is imported.
-        monkeypatch.setattr(constants, "ENDPOINT", hub.url)
-        files = f"{hub.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", files)
+        for name, value in hub.constants.items():
+            monkeypatch.setattr(constants, name, value)
         yield hub

@@ -51,6 +51,12 @@ class Hub(ThreadingHTTPServer):
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_port}"
 
+    @property
+    def constants(self) -> dict[str, str]:
+        """What huggingface_hub has read of its address when it was imported."""
+        files = f"{self.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+        return {"ENDPOINT": self.url, "HUGGINGFACE_CO_URL_TEMPLATE": files}
+
     def add(self, repo: str, folder: Path, revision: str = "main") -> str:
         """Put the files of a folder at a revision; the commit is given."""
         found = (f for f in folder.rglob("*") if f.is_file())

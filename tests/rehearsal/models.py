@@ -166,7 +166,11 @@ def _pythia(seed: int) -> tuple[dict[str, Any], dict[str, Tensor]]:
     return about, weights
 
 
-def _merges(folder: Path) -> tuple[dict[str, int], list[tuple[str, str]]]:
+Merges = tuple[dict[str, int], list[tuple[str, str]]]
+"""The ids of a byte-level vocabulary, and its merges."""
+
+
+def _merges(folder: Path) -> Merges:
     """GPT-2's vocabulary and merges."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / PACKAGE
@@ -205,9 +209,6 @@ def _files(tokenizer: Tokenizer, kind: str, **settings: Any) -> dict[str, str]:
         "tokenizer.json": tokenizer.to_str(pretty=False),
         "tokenizer_config.json": json.dumps(config, indent=2),
     }
-
-
-Merges = tuple[dict[str, int], list[tuple[str, str]]]
 
 
 def _gpt2_tokenizer(learned: Merges) -> dict[str, str]:

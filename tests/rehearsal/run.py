@@ -43,7 +43,7 @@ INCOMPLETE = "step1000"
 """The checkpoint that lacks its configuration in the first run."""
 BREAKING = ("model.safetensors", "pytorch_model.bin")
 """Files whose first download breaks off."""
-OF_LEARNT_WEIGHTS = ("gpt2-devil-neuron",)
+LEARNT_CLAIMS = ("gpt2-devil-neuron",)
 """Claims that random weights cannot show: a neuron of GPT-2 is known by what it stands for."""
 WITHIN = 1.5
 """The factor within which a plan is called right."""
@@ -87,9 +87,7 @@ def main() -> None:
             for revision, path in revisions.items():
                 hub.add(name, path, revision)
         env = {"HF_ENDPOINT": hub.url, "HF_HOME": str(run / "home"), "NO_PROXY": "127.0.0.1"}
-        constants.ENDPOINT = hub.url
-        files = f"{hub.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
-        constants.HUGGINGFACE_CO_URL_TEMPLATE = files
+        vars(constants).update(hub.constants)
         print("== Plan", flush=True)
         planned = plan(run, env)
         jobs = wf.jobs_to_run(run, *CONFIG)
@@ -200,7 +198,7 @@ def untestable(run: Path) -> list[str]:
     return [
         f"claim {row['claim']} is tested in no model: {row['reason']}"
         for row in found.filter("verdict").to_dicts()
-        if row["claim"] not in OF_LEARNT_WEIGHTS
+        if row["claim"] not in LEARNT_CLAIMS
     ]
 
 

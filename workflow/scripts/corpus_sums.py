@@ -34,8 +34,8 @@ with job(snakemake, "torch"):
     run = prepare_run(snakemake)
     checkpoint, device = run.checkpoint, run.device
     number, shards = int(wildcards.shard), int(wildcards.shards)
-    of_text = read_provenance(snakemake.input.pieces)
-    refuse_other_tokenizer(of_text, checkpoint.facts)
+    text_provenance = read_provenance(snakemake.input.pieces)
+    refuse_other_tokenizer(text_provenance, checkpoint.facts)
     embedding = torch.from_numpy(checkpoint.embedding).to(device)
     entries, readout = TokenizerFiles.load(checkpoint.folder).entries(len(embedding)), None
     if params.readout:
@@ -65,7 +65,7 @@ with job(snakemake, "torch"):
         batches = piece_batches(pieces.lengths, 1 if architecture.alone else budget)
         sums = CorpusSums(running, pieces[batches[0]])
         label = f"{checkpoint.name}, {wildcards.experiment}, {number} of {shards}"
-        provenance = of_text | run.provenance | {"readout": params.readout}
+        provenance = text_provenance | run.provenance | {"readout": params.readout}
         with writing_parts(snakemake.output.pieces) as write:
             for part in summed(sums, pieces, shard_of(batches, number, shards), label):
                 write(describe(part, "sums over pieces of a running text", provenance))

@@ -50,11 +50,11 @@ def _study(study: str, claims: Sequence[Claim], rows: Rows, file: ClaimsFile) ->
     """The claims of a study that have a verdict, and the statements that stay open."""
     found, undecided = [], []
     for claim in claims:
-        of_claim = [row for row in rows if row["claim"] == claim.id]
-        decided = [row for row in of_claim if row["verdict"] not in (UNDECIDED, UNTESTABLE)]
+        claim_rows = [row for row in rows if row["claim"] == claim.id]
+        decided = [row for row in claim_rows if row["verdict"] not in (UNDECIDED, UNTESTABLE)]
         if decided:
             found.append(_finding(claim, decided, file))
-        if models := [row["model"] for row in of_claim if row["verdict"] == UNDECIDED]:
+        if models := [row["model"] for row in claim_rows if row["verdict"] == UNDECIDED]:
             undecided.append(f"<li>{escape(claim.statement)} ({escape(', '.join(models))})</li>")
     if undecided:
         found.append(f"<h3>{badge(UNDECIDED)}</h3><ul>{''.join(undecided)}</ul>")

@@ -24,7 +24,7 @@ from ..network.norms import divisor
 from ..network.parts import Parts
 from ..network.trace import trace
 from .fit import TYPES, block_pattern
-from .trial import base_name, class_with_head, of_blocks
+from .trial import base_name, class_with_head, shortened
 
 TOKENS, WINDOW = 12, 8
 """Of the text, and the most that a query then sees where the model has windows."""
@@ -179,7 +179,7 @@ def _few_blocks(checkpoint: Checkpoint, architecture: Architecture) -> PreTraine
     config, weights = checkpoint.config, checkpoint.weights
     depth = architecture.depth(config)
     kept = sorted({0, depth // 2, depth - 1})
-    short = of_blocks(config, architecture, kept)
+    short = shortened(config, architecture, kept)
     for key in ("sliding_window", "local_attention", "window_size"):
         if type(short.get(key)) is int:
             short[key] = min(short[key], WINDOW)

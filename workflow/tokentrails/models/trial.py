@@ -24,7 +24,7 @@ _MOST_NAMED = 3
 """Keys that a message names."""
 
 
-def of_blocks(config: dict[str, Any], row: Architecture, kept: Collection[int]) -> dict[str, Any]:
+def shortened(config: dict[str, Any], row: Architecture, kept: Collection[int]) -> dict[str, Any]:
     """The configuration of a model of some of the blocks.
 
     Parameters
@@ -111,7 +111,7 @@ def _works_without(key: str, config: dict[str, Any], row: Architecture) -> bool:
 
 @torch.inference_mode()
 def _tried(config: dict[str, Any], row: Architecture) -> PreTrainedModel:
-    parsed = CONFIG_MAPPING[config["model_type"]].from_dict(of_blocks(config, row, [0]))
+    parsed = CONFIG_MAPPING[config["model_type"]].from_dict(shortened(config, row, [0]))
     if not isinstance(parsed.dtype, torch.dtype) and parsed.dtype not in (None, "auto"):
         raise ValueError(f"{parsed.dtype!r} is no type of numbers")
     parsed._experts_implementation = "eager"  # others want bfloat16
