@@ -4,6 +4,8 @@ import ast
 from graphlib import TopologicalSorter
 from pathlib import Path
 
+import pytest
+
 import tokentrails
 
 LIBRARY = Path(tokentrails.__file__).parent
@@ -47,27 +49,30 @@ def imported(name: str) -> set[str]:
     return found & PATHS.keys() - {"tokentrails"}
 
 
-GRAPH = {name: imported(name) for name in PATHS if name != "tokentrails"}
+@pytest.fixture(scope="module")
+def graph() -> dict[str, set[str]]:
+    """What each module imports."""
+    return {name: imported(name) for name in PATHS if name != "tokentrails"}
 
 
 def room(name: str) -> str:
     return name.split(".")[1]
 
 
-def test_every_room_has_its_layer():
+def test_every_room_has_its_layer(graph):
     assert {room(name) for name in PATHS if name != "tokentrails"} <= LAYER.keys()
-    assert sum(map(len, GRAPH.values())) > 200
+    assert sum(map(len, graph.values())) > 200
 
 
-def test_no_import_runs_up():
+def test_no_import_runs_up(graph):
     up = {
         f"{name} -> {other}"
-        for name, others in GRAPH.items()
+        for name, others in graph.items()
         for other in others
         if room(name) != room(other) and LAYER[room(name)] <= LAYER[room(other)] != 0
     }
     assert up == set()
 
 
-def test_no_modules_import_each_other_in_a_circle():
-    TopologicalSorter(GRAPH).prepare()  # CycleError names the circle
+def test_no_modules_import_each_other_in_a_circle(graph):
+    TopologicalSorter(graph).prepare()  # CycleError names the circle

@@ -19,7 +19,6 @@ from tokentrails.models import tokenizer
 from tokentrails.models.source import sha256_of
 from tokentrails.models.tokenizer import PROBES, save_tokenizer
 from tokentrails.settings import Experiment, Message, Prompt, Words
-from tokentrails.texts.frequent_words import frequent_words
 from tokentrails.texts.tokenization import TokenizerFiles, tokenize
 from tokentrails.texts.word_list import Entry, WordList
 from tokentrails.texts.words import tokenize_words
@@ -94,6 +93,8 @@ def sentences() -> tuple[Prompt, ...]:
 
 @pytest.mark.parametrize("add", [True, False])
 def test_ids_are_those_of_the_library_alone(real, sentences, add):
+    from tokentrails.texts.frequent_words import frequent_words  # slow to load
+
     words = frequent_words(1_000)
     texts = [*PROBES, *(p.prompt for p in sentences), *words, *(f" {word}" for word in words)]
     made = real.files.encode(texts, add_special_tokens=add, bos=False)

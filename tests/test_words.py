@@ -20,7 +20,6 @@ from tokenizers.models import BPE
 
 from tokentrails.errors import TokentrailsError
 from tokentrails.settings import Experiment, Words
-from tokentrails.texts.frequent_words import frequent_words
 from tokentrails.texts.spans import is_word
 from tokentrails.texts.template import Template
 from tokentrails.texts.tokenization import TokenizerFiles
@@ -506,6 +505,8 @@ def test_word_lists_are_read(tmp_path):
 
 
 def test_the_frequent_words_can_be_read_back(tmp_path):
+    from tokentrails.texts.frequent_words import frequent_words  # slow to load
+
     listed = frequent_words(100_000)
     assert listed[:4] == ["the", "to", "and", "of"] and len(set(listed)) == 100_000
     (tmp_path / "l.txt").write_text("\n".join(listed) + "\n", encoding="utf-8")

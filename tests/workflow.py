@@ -18,6 +18,8 @@ import pytest
 import tiny
 import yaml
 
+from tokentrails.running import fork_server
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -66,11 +68,20 @@ def environment(**changes: str) -> dict[str, str]:
     return kept | {"PATH": path, "HF_HUB_DISABLE_TELEMETRY": "1"} | changes
 
 
+@cache
+def servers() -> dict[str, str]:
+    """The variable of servers of jobs for many runs, which each would load the libraries anew."""
+    fork_server.start_servers()
+    return {fork_server.VARIABLE: os.environ.pop(fork_server.VARIABLE, "")}
+
+
 def snakemake(folder: Path, *args: str, **env: str) -> subprocess.CompletedProcess[str]:
-    """Run Snakemake in a folder on two cores, and wait for it."""
-    return subprocess.run(
-        command(*args), cwd=folder, env=environment(**env), capture_output=True, text=True
-    )
+    """Run Snakemake in a folder on two cores, and wait for it.
+
+    Jobs are forks of the servers of all tests, unless variables are given, which servers may read.
+    """
+    changed = environment(**(env or servers()))
+    return subprocess.run(command(*args), cwd=folder, env=changed, capture_output=True, text=True)
 
 
 def run(folder: Path, *args: str, **env: str) -> subprocess.CompletedProcess[str]:
