@@ -12,7 +12,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import NamedTuple
+from unittest.mock import patch
 
 import pytest
 import tiny
@@ -68,20 +70,36 @@ def environment(**changes: str) -> dict[str, str]:
     return kept | {"PATH": path, "HF_HUB_DISABLE_TELEMETRY": "1"} | changes
 
 
+PLUGINS = {"PYTHONPATH": str(Path(__file__).parent / "plugins")}
+
+
 @cache
-def servers() -> dict[str, str]:
-    """The variable of servers of jobs for many runs, which each would load the libraries anew."""
-    fork_server.start_servers()
-    return {fork_server.VARIABLE: os.environ.pop(fork_server.VARIABLE, "")}
+def servers() -> str:
+    """Servers for all runs of this process, which each would load the libraries anew."""
+    loaded = {"snakemake": ("snakemake.cli", "jsonschema", "yaml")}
+    with patch.dict(fork_server.LIBRARIES, loaded), patch.dict(os.environ, PLUGINS):
+        fork_server.start_servers()
+        return os.environ.get(fork_server.VARIABLE, "")
 
 
 def snakemake(folder: Path, *args: str, **env: str) -> subprocess.CompletedProcess[str]:
     """Run Snakemake in a folder on two cores, and wait for it.
 
-    Jobs are forks of the servers of all tests, unless variables are given, which servers may read.
+    It and its jobs are forks of servers, unless variables are given, which libraries may read.
     """
-    changed = environment(**(env or servers()))
-    return subprocess.run(command(*args), cwd=folder, env=changed, capture_output=True, text=True)
+    line = command(*args)
+    if not env and servers():
+        argv = [str(Path(sys.executable).parent / "snakemake"), *line[3:]]
+        environ = environment(**{fork_server.VARIABLE: servers()})
+        request = {"argv": argv, "cwd": str(folder), "environ": environ}
+        with TemporaryFile("w+") as out, TemporaryFile("w+") as err, open(os.devnull) as nothing:
+            files = [file.fileno() for file in (nothing, out, err)]
+            status = fork_server.fork_status(servers(), "snakemake", request, files)
+            assert status is not None
+            said = [file.seek(0) or file.read() for file in (out, err)]
+        return subprocess.CompletedProcess(line, status, *said)
+    changed = environment(**PLUGINS | env)
+    return subprocess.run(line, cwd=folder, env=changed, capture_output=True, text=True)
 
 
 def run(folder: Path, *args: str, **env: str) -> subprocess.CompletedProcess[str]:
@@ -145,8 +163,7 @@ def jobs_to_run(folder: Path, *args: str) -> set[Job]:
 
 def priorities(folder: Path, *args: str) -> dict[Job, int]:
     """The jobs that a dry run would run, and which goes first."""
-    plugin = {"PYTHONPATH": str(Path(__file__).parent / "plugins")}
-    done = run(folder, "--logger", "jobs", "--dry-run", *args, **plugin)
+    done = run(folder, "--logger", "jobs", "--dry-run", *args)
     found = {Job(*job): priority for job, priority in map(json.loads, done.stdout.splitlines())}
     assert bool(found) != ("Nothing to be done" in done.stderr), done.stderr
     return {job: priority for job, priority in found.items() if job.rule != "costs"}

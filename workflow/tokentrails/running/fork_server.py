@@ -89,25 +89,43 @@ def run_in_fork(name: str) -> None:
 
     Returns if there is no such server, or one of another Python; then nothing was done.
     """
-    prefix, _, word = os.environ.pop(VARIABLE, "").rpartition(os.pathsep)
-    if prefix != sys.prefix:
+    request = {"argv": sys.argv, "cwd": os.getcwd()}
+    servers = os.environ.pop(VARIABLE, "")
+    status = fork_status(servers, name, request | {"environ": dict(os.environ)}, [0, 1, 2])
+    if status is None:
         return
+    if status < 0:  # a job that was killed by a signal ends by that signal
+        os.kill(os.getpid(), -status)
+    os._exit(abs(status))
+
+
+def fork_status(servers: str, name: str, request: dict[str, Any], files: list[int]) -> int | None:
+    """How a script ended in a fork of a server: its exit status, or a signal below zero.
+
+    Parameters
+    ----------
+    servers: the value of the variable.
+    request: the script with its arguments as argv, its cwd, and its environ.
+    files: what is its standard input, output and error.
+
+    Returns
+    -------
+    None if there is no such server, or one of another Python; then nothing was done.
+    """
+    prefix, _, word = servers.rpartition(os.pathsep)
+    if prefix != sys.prefix:
+        return None
     with socket.socket(socket.AF_UNIX) as connection:
         try:
             connection.connect(_address(word, name))
             if connection.recv(1) != _READY:
-                return
+                return None
         except OSError:
-            return
-        request = {"argv": sys.argv, "cwd": os.getcwd(), "environ": dict(os.environ)}
-        socket.send_fds(connection, [_READY], [0, 1, 2])
+            return None
+        socket.send_fds(connection, [_READY], files)
         connection.sendall(json.dumps(request).encode())
         connection.shutdown(socket.SHUT_WR)
-        answer = connection.recv(16)
-    status = int(answer or 1)  # no answer: the process between was killed
-    if status < 0:  # a job that was killed by a signal ends by that signal
-        os.kill(os.getpid(), -status)
-    os._exit(abs(status))
+        return int(connection.recv(16) or 1)  # no answer: the process between was killed
 
 
 def _address(word: str, name: str) -> str:
