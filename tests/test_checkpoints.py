@@ -311,11 +311,7 @@ def test_full_disk_while_weights_are_fetched(small_disk, tmp_path):
     checkpoints.write_config(small_disk, {"m": {"source": "hub:o/m"}}, ["alone"])
     with stand_in.running() as hub:
         hub.add("o/m", large)
-        env = {
-            "HF_ENDPOINT": hub.url,
-            "HF_HOME": str(tmp_path / "home"),
-            "NO_PROXY": "127.0.0.1",
-        }
+        env = wf.from_hub(hub.url, tmp_path / "home")
         done = wf.snakemake(small_disk, "models", **env)
         wf.one_message(done, "model (model m, checkpoint main)", "the disk is full", "make room")
         assert not (small_disk / "resources/models/m/main/model.safetensors").exists()

@@ -64,8 +64,7 @@ def test_model_that_does_not_exist(fresh):
 
 def test_hub_that_does_not_answer(fresh):
     change_config(fresh, models={"gpt2": {"source": "hub:owner/model"}})
-    away = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(fresh / "home")}
-    done = wf.snakemake(fresh, "models", NO_PROXY="127.0.0.1", **away)
+    done = wf.snakemake(fresh, "models", **wf.from_hub("http://127.0.0.1:9", fresh / "home"))
     wf.one_message(done, "model gpt2", "the hub cannot be reached", "check the network")
     assert not list((fresh / "resources/models").rglob("*.json"))
 

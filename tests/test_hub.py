@@ -232,7 +232,7 @@ def run(script: str, hub: Any, target: Path, home: Path) -> subprocess.Popen[byt
     """A process that runs a script, whose argument is the target."""
     return subprocess.Popen(
         [sys.executable, "-c", script, str(target)],
-        env=wf.environment(HF_ENDPOINT=hub.url, HF_HOME=str(home), NO_PROXY="127.0.0.1")
+        env=wf.environment(**wf.from_hub(hub.url, home))
         | {"PYTHONPATH": f"{wf.ROOT / 'workflow'}:{wf.ROOT / 'tests'}"},
     )
 
@@ -547,9 +547,7 @@ def test_the_paper_is_made_from_the_hub(hub, paper, tmp_path):
         paper,
         *(f"results/composites/drift_{name}.pdf" for name in ("senses", "depth")),
         *PAPER,
-        HF_ENDPOINT=hub.url,
-        HF_HOME=str(tmp_path / "home"),
-        NO_PROXY="127.0.0.1",
+        **wf.from_hub(hub.url, tmp_path / "home"),
     )
     for name, sha in shas.items():
         folder = paper / "resources/models" / name / "main"

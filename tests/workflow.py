@@ -70,6 +70,11 @@ def environment(**changes: str) -> dict[str, str]:
     return kept | {"PATH": path, "HF_HUB_DISABLE_TELEMETRY": "1"} | changes
 
 
+def from_hub(url: str, home: Path) -> dict[str, str]:
+    """Variables by which this is the only hub, whose files are cached in a folder."""
+    return {"HF_ENDPOINT": url, "HF_HOME": str(home), "NO_PROXY": "127.0.0.1"}
+
+
 PLUGINS = {"PYTHONPATH": str(Path(__file__).parent / "plugins")}
 
 

@@ -86,7 +86,7 @@ def main() -> None:
         for name, revisions in repositories.items():
             for revision, path in revisions.items():
                 hub.add(name, path, revision)
-        env = {"HF_ENDPOINT": hub.url, "HF_HOME": str(run / "home"), "NO_PROXY": "127.0.0.1"}
+        env = wf.from_hub(hub.url, run / "home")
         vars(constants).update(hub.constants)
         print("== Plan", flush=True)
         planned = plan(run, env)
