@@ -12,15 +12,18 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-LARGE = (".safetensors", ".bin")  # kept outside git on the hub, with a sha256
+LARGE = (".safetensors", ".bin", ".parquet")  # kept outside git on the hub, with a sha256
 
-API = re.compile(r"/api/models/(?P<repo>.+?)(?:/(?P<what>revision|tree)/(?P<revision>[^/]+))?/?")
+API = re.compile(
+    r"/api/(?:models/)?(?P<repo>.+?)"
+    r"(?:/(?P<what>revision|tree)/(?P<revision>refs/[^/]+/[^/]+|[^/]+))?/?"
+)
 REFS = re.compile(r"/api/models/(?P<repo>.+?)/refs")
 FILE = re.compile(r"/(?P<repo>.+?)/resolve/(?P<revision>[^/]+)/(?P<name>.+)")
 
 
 class Hub(ThreadingHTTPServer):
-    """Repositories by name, each with its files by revision.
+    """Repositories by name, each with its files by revision; data sets as `datasets/OWNER/NAME`.
 
     Attributes
     ----------

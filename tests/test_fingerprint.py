@@ -205,8 +205,9 @@ def test_where_the_project_lies_does_not_count(copy, monkeypatch):
 def test_the_code_of_a_rule_is_that_of_its_own_script():
     rules = {rule.name: rule.params for rule in wf.rules()}
     scripts = {rule.name: Path(rule.script).stem for rule in wf.rules()} | {"plan": "plan"}
-    # Weights are expensive to fetch: models.source.FORM says when to.
-    assert {name for name in rules if "code" not in rules[name]} == {"model", "passing_model"}
+    # What is fetched is expensive: of weights models.source.FORM says when to.
+    fetching = {"model", "passing_model", "hub_table"}
+    assert {name for name in rules if "code" not in rules[name]} == fetching
     for name, params in rules.items():
         if "code" in params:
             loaded = [params["module"]] if "module" in params else []

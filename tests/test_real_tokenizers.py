@@ -15,8 +15,8 @@ from tokenizers import Tokenizer
 from transformers.utils.chat_template_utils import render_jinja_template
 
 from tokentrails.config.experiments import load_experiment_file
+from tokentrails.files.hashes import sha256_of
 from tokentrails.models import tokenizer
-from tokentrails.models.source import sha256_of
 from tokentrails.models.tokenizer import PROBES, save_tokenizer
 from tokentrails.settings import Experiment, Message, Prompt, Words
 from tokentrails.texts.tokenization import TokenizerFiles, tokenize

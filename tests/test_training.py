@@ -24,9 +24,9 @@ from tokentrails.config.trainings import SIZES, checkpoint_names, schedule
 from tokentrails.errors import TokentrailsError
 from tokentrails.figures.pieces.save import specification
 from tokentrails.figures.training import training as training_figure
+from tokentrails.files.hashes import sha256_of
 from tokentrails.models import trained
 from tokentrails.models.prepare import prepare
-from tokentrails.models.source import sha256_of
 from tokentrails.network.load import load_model
 from tokentrails.settings import Source
 from tokentrails.texts.tokenization import TokenizerFiles

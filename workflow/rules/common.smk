@@ -26,6 +26,7 @@ from tokentrails.catalogue import (
 )
 from tokentrails.config.load import load_config
 from tokentrails.errors import TokentrailsError
+from tokentrails.files.hashes import DATA_PROVENANCE
 from tokentrails.files.locks import lock
 from tokentrails.models.source import KINDS, files_of_all
 from tokentrails.models.supported import refuse_analyses
@@ -37,7 +38,7 @@ from tokentrails.running.fork_server import start_servers
 from tokentrails.running.orphans import cancel_orphans
 from tokentrails.running.report_size import embedded
 from tokentrails.running.targets import DOCUMENT, Targets
-from tokentrails.settings import PLAYS, WORDFREQ
+from tokentrails.settings import HUB_FOLDER, PLAYS, WORDFREQ, local_path
 from tokentrails.texts import word_classes
 from tokentrails.texts.entries import target as target_of
 
@@ -350,7 +351,7 @@ def get_token_counts(wildcards):
 
 def get_text(name):
     """The file of a running text."""
-    return local([HELD_OUT_PLAYS if name == PLAYS else name])
+    return local([HELD_OUT_PLAYS if name == PLAYS else local_path(name)])
 
 
 def get_word_list(wildcards):
@@ -584,7 +585,10 @@ def gpu_needs(rule, gpus=None):
     def runtime(wildcards, input, attempt):
         size = get_size(wildcards, input)
         experiment = CONFIG.experiments.get(wildcards.get("experiment"))
-        return minutes(*work(rule, experiment, size, CONFIG.extract), attempt)
+        try:
+            return minutes(*work(rule, experiment, size, CONFIG.extract), attempt)
+        except FileNotFoundError as error:  # the table is not fetched, nor cut yet
+            raise FileNotFoundError(*error.args, input[0]) from None
 
     return {
         "gpu": GPUS if gpus is None else gpus,

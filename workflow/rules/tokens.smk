@@ -1,8 +1,8 @@
 # Token ids of an experiment's texts, with the spans of their targets; and the list that words are sampled from.
 #
-# in:  the tokenizer of a model, an experiment file, its table, and a list of words; the package wordfreq
+# in:  the tokenizer of a model, an experiment file, its table, and a list of words; the package wordfreq; a hub
 # out: results/tokens/{model}/{experiment}.parquet, and what was skipped; results/texts/{experiment}.parquet, of tables;
-#      resources/words/wordfreq.txt
+#      resources/words/wordfreq.txt; resources/texts/hub/, of tables and running texts in data sets
 
 
 # One word a line, the most frequent first.
@@ -21,10 +21,28 @@ rule word_list:
         "../scripts/word_list.py"
 
 
+# A file of a data set: OWNER/NAME@REVISION/FILE. No fingerprint of its code, as for weights: it is fetched once.
+rule hub_table:
+    output:
+        file=local(f"{HUB_FOLDER}/{{hub}}"),
+        provenance=local(DATA_PROVENANCE.format(f"{HUB_FOLDER}/{{hub}}")),
+    log:
+        "<logs>/hub_table/{hub}.log",
+    wildcard_constraints:
+        hub=r"[^/@]+/[^/@]+@[^/]+/.+(?<!\.provenance\.json)",
+    localrule: True
+    conda:
+        "../../envs/tokenize.yaml"
+    message:
+        "Fetching {wildcards.hub}"
+    script:
+        "../scripts/hub_table.py"
+
+
 # The rows of a table as prompts, whatever the model.
 rule texts:
     input:
-        lambda wildcards: local(get_experiment(wildcards).table.file),
+        lambda wildcards: local(local_path(get_experiment(wildcards).table.file)),
     output:
         texts=TEXTS,
         skipped="results/texts/{experiment}.skipped.parquet",

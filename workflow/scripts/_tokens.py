@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 from tokentrails.config.experiments import load_experiment
 from tokentrails.errors import TokentrailsError
-from tokentrails.models.source import TOKENIZER, sha256_of
+from tokentrails.files.hashes import sha256_of
+from tokentrails.models.source import TOKENIZER
 from tokentrails.network.architectures import architecture_of
 from tokentrails.settings import Experiment
 from tokentrails.texts.tokenization import TokenizerFiles

@@ -8,9 +8,9 @@ with job(snakemake, "torch"):
     from _run import prepare_run
 
     from tokentrails.config.experiments import load_experiment
+    from tokentrails.files.hashes import facts_of
     from tokentrails.files.tables import provenance_of, write_table
     from tokentrails.metrics.own_token import Readout
-    from tokentrails.models.source import sha256_of
     from tokentrails.network.parts import load_parts
     from tokentrails.texts.corpus import with_pieces_of
     from tokentrails.texts.mining import read_text
@@ -30,7 +30,7 @@ with job(snakemake, "torch"):
     refuse_few(texts, experiment)
     model, architecture, parts = load_parts(checkpoint.folder, run.device, run.spread)
     readout = Readout(model, architecture, parts, files.entries(len(parts.embedding)))
-    provenance = run.provenance | {"texts": params.file, "text_sha256": sha256_of(path)}
+    provenance = run.provenance | {"texts": params.file} | facts_of(path, "text")
     lens, table = fit_lens(texts, readout, seed=params.seed, provenance=provenance)
     said = {name: table[name].to_pylist() for name in ("kl_plain", "kl_fitted", "kept")}
     said |= {"d_model": checkpoint.facts["d_model"], "num_hidden_layers": len(lens.weights)}

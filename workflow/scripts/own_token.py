@@ -7,9 +7,9 @@ from _job import job
 with job(snakemake, "torch"):
     from _run import prepare_run
 
+    from tokentrails.files.hashes import sha256_of
     from tokentrails.files.tables import write_table
     from tokentrails.metrics.own_token import Readout, own_token
-    from tokentrails.models.source import sha256_of
     from tokentrails.network.lens import AffineLens
     from tokentrails.network.parts import load_parts
     from tokentrails.texts.tokenization import TokenizerFiles

@@ -8,8 +8,8 @@ with job(snakemake):
     from _tokens import prepare_texts
 
     from tokentrails.files.documents import Documents
+    from tokentrails.files.hashes import facts_of
     from tokentrails.files.tables import describe, writing_parts
-    from tokentrails.models.source import sha256_of
     from tokentrails.texts.streamed import MEANINGS, tokenize_streamed
     from tokentrails.texts.word_list import WordList
 
@@ -18,7 +18,7 @@ with job(snakemake):
     text, listed = map(Path, snakemake.input.words)
     words = WordList.read(listed)
     provenance |= {
-        "text_sha256": sha256_of(text),
+        **facts_of(text, "text"),
         "word_list_sha256": words.sha256,
         "special_tokens": experiment.special_tokens,
     }

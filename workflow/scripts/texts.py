@@ -7,14 +7,15 @@ from _job import job
 
 with job(snakemake):
     from tokentrails.config.senses import check_senses
+    from tokentrails.files.hashes import facts_of
     from tokentrails.files.tables import describe, write_table
     from tokentrails.files.yaml_file import Where
-    from tokentrails.models.source import sha256_of
     from tokentrails.settings import TextTable
     from tokentrails.texts.table import prompts_table, read_prompts
 
     params = snakemake.params
     table = TextTable(**params.table)
+    facts = facts_of(Path(snakemake.input[0]), "table")
     prompts, lines, skipped = read_prompts(table, needs_sense=params.senses)
     logging.info("%d texts are read, %d rows are left out", len(prompts), skipped.num_rows)
     if params.senses:
@@ -22,7 +23,7 @@ with job(snakemake):
     provenance = {
         "experiment": snakemake.wildcards.experiment,
         "table": table.file,
-        "table_sha256": sha256_of(Path(table.file)),
+        **facts,
     }
     meanings = {"line": "line of the table, from 1; of Parquet the row"}
     write_table(

@@ -9,8 +9,8 @@ with job(snakemake):
     from _tokens import prepare_texts
 
     from tokentrails.config.experiments import load_experiment
+    from tokentrails.files.hashes import facts_of, sha256_of
     from tokentrails.files.tables import describe, read_table, write_table
-    from tokentrails.models.source import sha256_of
     from tokentrails.texts.corpus import with_pieces_of
     from tokentrails.texts.mining import read_text, with_sentences_of
     from tokentrails.texts.sentences import tokenize_sentences
@@ -51,10 +51,10 @@ with job(snakemake):
     else:
         if experiment.corpus:
             path = Path(snakemake.input.words[0])
+            provenance |= facts_of(path, "text")
             experiment = with_pieces_of(
                 read_text(path), experiment, files, context_length, model=wildcards.model
             )
-            provenance["text_sha256"] = sha256_of(path)
         about = {"model": wildcards.model}
         if experiment.splits:
             word_list = WordList.read(Path(snakemake.input.words[0]))

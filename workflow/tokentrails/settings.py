@@ -241,12 +241,24 @@ def column_of(group: str) -> str:
     return group if group in ("sense", "pair") else f"{OWN}{group}"
 
 
+HUB = "hub:"
+"""What a source on the hub begins with."""
+
+HUB_FOLDER = "resources/texts/hub"
+
+
+def local_path(file: str) -> str:
+    """Where a table or a text is read: one of a data set of the hub, where it is fetched to."""
+    return f"{HUB_FOLDER}/{file.removeprefix(HUB)}" if file.startswith(HUB) else file
+
+
 @dataclass(frozen=True)
 class TextTable:
     """A file with a text, or two that are compared, in each row, and how it is read.
 
     Attributes
     ----------
+    file: on this machine, or of a data set: `hub:OWNER/NAME@REVISION/FILE`, the revision quoted.
     columns: of a file without a header.
     delimiter, quotes: None: as the name of the file says.
     text: the column of the text, or those of the two.
@@ -279,6 +291,15 @@ class TextTable:
     sample: int | None = None
     seed: int = 0
     most_skipped: float = 0.1
+
+    @property
+    def on_hub(self) -> bool:
+        return self.file.startswith(HUB)
+
+    @property
+    def most_rows(self) -> int | None:
+        """How many rows are read at most; None: all that pass `where`."""
+        return min((n for n in (self.limit, self.sample) if n is not None), default=None)
 
     @property
     def has_targets(self) -> bool:
@@ -343,7 +364,8 @@ class Corpus:
 
     Attributes
     ----------
-    text: a file of plain text, or `PLAYS`; or a table, with a document in each row.
+    text: a file of plain text, or `PLAYS`; or a table, with a document in each row; on this machine
+        or of a data set, as a table's.
     tokens: how many are taken, from the beginning.
     length: most tokens of a piece.
     column: of the table; None of a plain text.

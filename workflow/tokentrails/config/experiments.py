@@ -16,6 +16,7 @@ from ..files.yaml_file import KeyPath, Where, YamlFile
 from ..project import PROJECT
 from ..settings import (
     BASELINE_TEXTS,
+    HUB,
     PLAYS,
     WORDFREQ,
     Circuits,
@@ -34,6 +35,7 @@ from ..texts.replacement import replaced
 from ..texts.shuffle import shuffled
 from ..texts.template import Template
 from ..texts.word_classes import plain
+from .data_sets import with_revision
 from .senses import check_senses
 from .tables import check_group, check_sense, load_table
 
@@ -374,7 +376,7 @@ def load_experiment_file(
         contexts_from=data.get("contexts_from"),
         left=filled["left"],
         others=filled["others"],
-        corpus=build(Corpus, filled["corpus"]) if "corpus" in data else None,
+        corpus=_corpus(filled["corpus"], where / "corpus") if "corpus" in data else None,
         splits=build(Splits, filled["splits"]) if "splits" in data else None,
     )
     if content.splits:
@@ -440,6 +442,11 @@ def _check_splits(content: ExperimentFile, splits: Splits, where: Where) -> None
     _check_list(splits.list, where / "list")
 
 
+def _corpus(filled: dict[str, Any], where: Where) -> Corpus:
+    corpus: Corpus = build(Corpus, filled, text=with_revision(filled, "text", where))
+    return corpus
+
+
 def _check_corpus(data: dict[str, Any], where: Where) -> None:
     """Refuse a running text that is not there, or beside other texts."""
     if extra := data.keys() - {"corpus", "analyses"}:
@@ -458,7 +465,8 @@ def _check_corpus(data: dict[str, Any], where: Where) -> None:
             )
     if text == PLAYS and "column" not in given:
         return
-    if not Path(text).is_file():
+    is_here = not text.startswith(HUB)
+    if is_here and not Path(text).is_file():
         raise here.error(
             f"there is no text {text!r}",
             f"write {PLAYS}, or a file of plain text, relative to the working directory.",
@@ -471,7 +479,7 @@ def _check_corpus(data: dict[str, Any], where: Where) -> None:
             f"{'give' if is_table else 'remove'} 'column', or give a name that ends in what the "
             f"file is; tables end in {', '.join(FORMATS)}.",
         )
-    if is_table or text.endswith(".gz"):  # whose size says little
+    if is_table or text.endswith(".gz") or not is_here:  # whose size says little
         return
     asked = with_defaults(data["corpus"], schema("experiment")["properties"]["corpus"])["tokens"]
     if (size := Path(text).stat().st_size) < asked:  # a token is a byte at least

@@ -10,6 +10,7 @@ from ..files.rows import DELIMITERS, FORMATS, suffix_of
 from ..files.schema import closest, schema, with_defaults
 from ..files.yaml_file import Where
 from ..settings import TextTable, build
+from .data_sets import with_revision
 
 
 def load_table(data: dict[str, Any], where: Where) -> TextTable:
@@ -36,11 +37,11 @@ def load_table(data: dict[str, Any], where: Where) -> TextTable:
         lists[key] *= len(lists["text"]) // len(lists[key]) or 1
     table: TextTable = build(
         TextTable,
-        filled | lists,
+        filled | lists | {"file": with_revision(filled, "file", where)},
         groups=groups if isinstance(groups, dict) else {name: name for name in groups},
         where={k: tuple(_as_list(v)) for k, v in filled.get("where", {}).items()},
     )
-    if not Path(table.file).is_file():
+    if not table.on_hub and not Path(table.file).is_file():
         raise (where / "file").error(
             f"there is no file {table.file!r}",
             "check the name; it is relative to the working directory.",

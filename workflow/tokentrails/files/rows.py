@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..errors import TokentrailsError
-from ..settings import TextTable
+from ..settings import TextTable, local_path
 
 DELIMITERS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
 FORMATS = (*DELIMITERS, ".jsonl", ".ndjson", ".parquet")
@@ -65,7 +65,7 @@ class Reader:
             if suffix == ".parquet":
                 yield from self._parquet()
                 return
-            path = Path(self.table.file)
+            path = Path(local_path(self.table.file))
             opened = gzip.open if path.suffix == ".gz" else open
             with opened(path, "rt", encoding="utf-8-sig", newline="") as lines:
                 yield from self._json(lines) if suffix in FORMATS[3:5] else self._cells(lines)
@@ -80,7 +80,7 @@ class Reader:
         return TokentrailsError(problem, where=where, hint=hint)
 
     def _parquet(self) -> Iterator[Numbered]:
-        with pq.ParquetFile(self.table.file) as file:
+        with pq.ParquetFile(local_path(self.table.file)) as file:
             self._check(file.schema_arrow.names)
             line = 0
             for batch in file.iter_batches(columns=self.table.names):

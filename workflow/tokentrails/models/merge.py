@@ -20,6 +20,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from ..errors import TokentrailsError, one_line
+from ..files.hashes import sha256_of
 from ..files.json_file import read_object
 from ..network.checkpoint import Checkpoint
 from ..network.lens import last_name
@@ -29,7 +30,7 @@ from ..settings import Source
 from .adapter import ADAPTER_CONFIG, ADAPTER_WEIGHTS, refuse_unmergeable
 from .fit import TYPES
 from .self_check import TOLERANCE, trial_ids
-from .source import PROVENANCE, TOKENIZER, TOKENIZER_CONFIG, Fetched, sha256_of
+from .source import PROVENANCE, TOKENIZER, TOKENIZER_CONFIG, Fetched
 
 SECONDS = 300
 """For PEFT to put an adapter in: the regular expressions in its configuration may never end."""

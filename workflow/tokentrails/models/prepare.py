@@ -13,6 +13,7 @@ from typing import Any
 
 from .. import __version__
 from ..errors import TokentrailsError
+from ..files.hashes import sha256_of
 from ..files.json_file import read_object
 from ..network.architectures import READ_AS, architecture_of, text_config
 from ..network.weights import Weights
@@ -32,7 +33,6 @@ from .source import (
     SAFETENSORS,
     TOKENIZER,
     TOKENIZER_CONFIG,
-    sha256_of,
 )
 from .tokenizer import refuse_unfit, save_tokenizer
 

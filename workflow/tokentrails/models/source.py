@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -133,12 +132,6 @@ def files_by_tensor(index: Path) -> dict[str, str]:
             hint="fetch or save the model again.",
         )
     return {tensor: file_name(name, index) for tensor, name in named.items()}
-
-
-def sha256_of(path: Path) -> str:
-    """The sha256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 _MOST_JSON = 100_000_000

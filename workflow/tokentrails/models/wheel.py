@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from ..errors import TokentrailsError
-from .source import sha256_of
+from ..files.hashes import sha256_of
 
 
 def download_wheel(requirement: str, folder: Path, *, where: str) -> Path:

@@ -15,7 +15,7 @@ from typing import Any
 from ..catalogue import ANALYSES, Kind, Products
 from ..errors import TokentrailsError
 from ..network.size import ModelSize
-from ..settings import Config, Experiment, TextTable
+from ..settings import Config, Experiment, TextTable, local_path
 from ..texts.corpus import SPARE
 
 START_MINUTES = 10
@@ -119,12 +119,20 @@ def occurrences_of(experiment: Experiment) -> int:
 
 
 def _of_table(table: TextTable) -> tuple[int, int]:
-    """Most texts of a table, and their bytes, from the size of its file: no row is read."""
-    size = Path(table.file).stat().st_size
-    if Path(table.file).suffix in (".gz", ".parquet"):
-        size *= COMPRESSION
-    asked = [n for n in (table.limit, table.sample) if n is not None]
-    rows = min([size // ROW_BYTES[0] + 1, *asked])
+    """Most texts of a table, and their bytes, from the size of its file: no row is read.
+
+    Of one of the hub, from how many rows are asked for: the same before and after it is fetched.
+
+    Raises
+    ------
+    FileNotFoundError: for one of the hub that is not fetched, and of which all rows are asked for.
+    """
+    if table.on_hub and table.most_rows is not None:
+        return table.most_rows * len(table.text), table.most_rows * ROW_BYTES[1]
+    path = Path(local_path(table.file))
+    size = path.stat().st_size * (COMPRESSION if path.suffix in (".gz", ".parquet") else 1)
+    rows = size // ROW_BYTES[0] + 1
+    rows = rows if table.most_rows is None else min(rows, table.most_rows)
     return rows * len(table.text), min(size, rows * ROW_BYTES[1])
 
 
@@ -144,7 +152,9 @@ def states_mb(experiment: Experiment, size: ModelSize, store: str = "float32") -
 
 def shards_of(experiment: Experiment, shard_tokens: int) -> int:
     """How many jobs run a model on an experiment's texts, by what is known before they are read."""
-    corpus = experiment.corpus
+    corpus, table = experiment.corpus, experiment.table
+    if table and table.on_hub and table.most_rows is None:
+        return 1
     return math.ceil((corpus.tokens if corpus else tokens_of(experiment)) / shard_tokens) or 1
 
 

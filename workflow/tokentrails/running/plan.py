@@ -189,10 +189,14 @@ def _need(model: Model, todo: _Todo, config: Config, expected: Callable[[Model],
     need.weights_mb = size.weights_mb * kept
     for rule, _, name, _ in todo.on_gpu:
         experiment: Experiment | None = config.experiments.get(name)  # none has the weights alone
-        if experiment is not None and rule in ("hidden_states", "partial_states"):
-            jobs = shards_of(experiment, config.extract["shard_tokens"])
-            need.states_mb += states_mb(experiment, size, config.extract["store"]) / jobs
-        of_job = work(rule, experiment, size, config.extract)
+        try:
+            if experiment is not None and rule in ("hidden_states", "partial_states"):
+                jobs = shards_of(experiment, config.extract["shard_tokens"])
+                need.states_mb += states_mb(experiment, size, config.extract["store"]) / jobs
+            of_job = work(rule, experiment, size, config.extract)
+        except FileNotFoundError:
+            unknown = f"the table of {name} is not fetched yet, and has no 'limit'"
+            return Need(need.checkpoints, gpu_jobs=need.gpu_jobs, unknown=unknown)
         need.work_hours += seconds(*of_job) / 3600
         need.asked_hours += minutes(*of_job) / 60
     return need
