@@ -237,10 +237,6 @@ def test_a_revision_is_one_name_of_a_folder(revision, tmp_path, monkeypatch):
     assert not set(path.parts[4]) & set("{}<> ")
 
 
-def environment(hub, home: Path) -> dict[str, str]:
-    return {"HF_ENDPOINT": hub.url, "HF_HOME": str(home), "NO_PROXY": "127.0.0.1"}
-
-
 @pytest.mark.e2e
 def test_a_run_reads_it_as_its_prompts(hub, folder, tmp_path):
     path = folder / "config/experiments/senses.yaml"
@@ -252,7 +248,7 @@ def test_a_run_reads_it_as_its_prompts(hub, folder, tmp_path):
     keys = {"text": "prompt", "word": "word", "label": "label", "sense": "sense"}
     keys |= {"file": "hub:owner/set/senses.jsonl", "revision": "main"}
     wf.write_yaml(path, {"table": keys})
-    env = environment(hub, tmp_path / "home")
+    env = wf.from_hub(hub.url, tmp_path / "home")
     planned = wf.run(folder, "--dry-run", **env)
     assert "hub_table" in planned.stdout
     assert "the table of senses is not fetched yet" in wf.run(folder, "plan", **env).stdout
@@ -297,7 +293,7 @@ def test_a_running_text_is_read_as_the_same_file_here(hub, folder, tmp_path):
     paths = [
         f"results/metrics/gpt2/main/{name}/corpus_by_layer.parquet" for name in ("here", "there")
     ]
-    wf.run(folder, "--", *paths, **environment(hub, tmp_path / "home"))
+    wf.run(folder, "--", *paths, **wf.from_hub(hub.url, tmp_path / "home"))
     tables = [pl.read_parquet(folder / path).drop("experiment") for path in paths]
     assert tables[0].equals(tables[1]) and len(tables[0]) > 0
     facts = read_provenance(folder / "results/tokens/gpt2/there.parquet")
