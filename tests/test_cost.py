@@ -17,6 +17,7 @@ from tokentrails.running.cost import (
     MOST_ENDING,
     MOST_SHARDS,
     START_MINUTES,
+    Counts,
     flop,
     memory_mb,
     minutes,
@@ -29,7 +30,17 @@ from tokentrails.running.cost import (
 )
 from tokentrails.settings import Prompt, Sentences, Splits, Words
 
-SIZE = ModelSize(weights_mb=4_000, parameters=10**9, depth=16, d_model=2_048)
+SIZE = ModelSize(
+    weights_mb=4_000,
+    parameters=10**9,
+    depth=16,
+    d_model=2_048,
+    vocabulary=50_000,
+    tied=False,
+    causal=True,
+)
+IN_BLOCKS = 10**9 - 2 * 50_000 * 2_048
+READ_OUT = 2 * 50_000 * 2_048
 
 
 @pytest.fixture(scope="module")
@@ -105,11 +116,21 @@ def test_states_take_a_row_for_each_place(experiment):
 
 
 def test_operations_are_those_of_the_pass_and_of_the_vocabulary(experiment):
-    forward = 2 * 10**9 * 11
+    forward = 2 * IN_BLOCKS * 11
     assert flop("hidden_states", experiment, SIZE) == forward
-    assert flop("ranks", experiment, SIZE) == forward * (1 + 4 * 17)
-    assert flop("head_tables", experiment, SIZE) == forward * (1 + 3 * 64 * 16)
-    assert flop("neuron_table", None, SIZE) == 2 * 10**9 * 12 * 2_048 * 16
+    # Of two words, not of the texts around them.
+    assert flop("ranks", experiment, SIZE) == forward + READ_OUT * 2 * 4 * 17
+    assert flop("head_tables", experiment, SIZE) == forward + READ_OUT * 2 * 3 * 64 * 16
+    assert flop("ablation_table", experiment, SIZE) == forward * (1 + 3 * 16)
+    assert flop("neuron_table", None, SIZE) == READ_OUT * 12 * 2_048 * 16
+    assert flop("hidden_states", experiment, SIZE, Counts(7, 2)) == 2 * IN_BLOCKS * 7
+    assert states_mb(experiment, SIZE, counts=Counts(7, 1)) == states_mb(experiment, SIZE) / 2
+
+
+def test_an_embedding_that_is_the_unembedding_too_is_no_part_of_the_blocks():
+    tied = replace(SIZE, tied=True)
+    assert (SIZE.in_blocks, tied.in_blocks) == (IN_BLOCKS, 10**9 - 50_000 * 2_048)
+    assert replace(SIZE, parameters=10).in_blocks == 0
 
 
 def test_the_work_on_many_texts_is_shared_out(experiment):
@@ -123,7 +144,7 @@ def test_the_work_on_many_texts_is_shared_out(experiment):
     assert part == (operations / 3, SIZE.weights_mb + states_mb(many, SIZE) / 3)
     assert traffic == SIZE.weights_mb + states_mb(many, SIZE)
     # Those that run the model for what is no state see all texts.
-    assert work("ranks", many, SIZE, extract)[0] == flop("ranks", many, SIZE)
+    assert work("ranks", many, SIZE, extract) == (flop("ranks", many, SIZE), SIZE.weights_mb)
 
 
 def test_no_experiment_of_the_project_is_in_parts():

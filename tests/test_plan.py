@@ -7,6 +7,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import hub as stand_in
+import polars as pl
 import pytest
 import tiny
 import workflow as wf
@@ -16,12 +17,19 @@ from tokentrails.config.trainings import SIZES
 from tokentrails.errors import TokentrailsError
 from tokentrails.models.size import Expected, expected
 from tokentrails.network.size import ModelSize
-from tokentrails.running.cost import START_MINUTES, occurrences_of
+from tokentrails.running.cost import (
+    FLOP_PER_SECOND,
+    READ_MB_PER_SECOND,
+    START_MINUTES,
+    Counts,
+    occurrences_of,
+)
 from tokentrails.running.plan import (
     Need,
     Output,
     Rule,
     Tables,
+    counted,
     needs,
     page,
     read_summary,
@@ -39,7 +47,15 @@ RULES = {
     "identity": Rule("metrics", 2, local=False, gpu=False),
     "training": Rule("training", 3, local=False, gpu=False),
 }
-SIZE = ModelSize(weights_mb=400.0, parameters=10**8, depth=4, d_model=64)
+SIZE = ModelSize(
+    weights_mb=400.0,
+    parameters=10**8,
+    depth=4,
+    d_model=64,
+    vocabulary=10**5,
+    tied=True,
+    causal=True,
+)
 
 
 @pytest.fixture(scope="module")
@@ -82,9 +98,16 @@ def test_the_summary_is_read_without_its_header():
         "output_file\tdate\trule\tlog-file(s)\tstatus\tplan\n"
         "a b.csv\t-\tidentity\t-\tmissing\tupdate pending\n"
         "c\tMon\tmodel\t-\tok\tno update\n"
+        "d\tMon\ttokens\t-\tok\tupdate pending\n"
+        "e\tMon\ttokens\t-\tparams changed\tupdate pending\n"
         "a message\n"
     )
-    assert read_summary(text) == [Output("a b.csv", "identity", True), Output("c", "model", False)]
+    assert read_summary(text) == [
+        Output("a b.csv", "identity", True),
+        Output("c", "model", False, current=True),
+        Output("d", "tokens", True, current=True),
+        Output("e", "tokens", True),
+    ]
 
 
 def test_jobs_are_counted_by_stage_and_by_where_they_run():
@@ -120,6 +143,28 @@ def test_only_what_is_to_be_done_is_needed(config):
     assert need.states_mb == occurrences_of(experiment) * places * 64 * 4 / 1e6
     assert need.asked_hours > START_MINUTES / 60 > need.work_hours > 0
     assert found["other"] == Need()
+
+
+def test_texts_that_are_tokenized_are_counted(config, tmp_path):
+    """Each once, and in a causal model up to the last position that is read."""
+    rows = {"token_ids": [[1, 2, 3, 4], [1, 2, 3, 4], [1, 2, 5]], "last": [1, 2, 1]}
+    pl.DataFrame(rows).write_parquet(tmp_path / "tokens.parquet")
+    causal = counted(tmp_path / "tokens.parquet", SIZE)
+    assert causal == Counts(tokens=3 + 2, occurrences=3)
+    assert counted(tmp_path / "tokens.parquet", replace(SIZE, causal=False)) == Counts(4 + 3, 3)
+
+    listed = [*states("kept", "step1"), *states("kept", "step2")]
+    listed += outputs("ranks", "results/metrics/kept/step1/polysemy/ranks.parquet")
+    unread = needs(listed, RULES, config, lambda model: Expected(SIZE, 0.0))
+    read = needs(listed, RULES, config, lambda model: Expected(SIZE, 0.0), lambda *_: causal)
+    assert (unread["kept"].bounded, read["kept"].bounded) == (3, 0)
+    assert read["kept"].states_mb == 2 * 3 * (5 + 4 + 1) * 64 * 4 / 1e6
+    passes = 3 * 2 * (10**8 - 64 * 10**5) * 5
+    products = 2 * 64 * 10**5 * 3 * 4 * 5
+    traffic = 3 * 400 + read["kept"].states_mb
+    expected_hours = (passes + products) / FLOP_PER_SECOND + traffic / READ_MB_PER_SECOND
+    assert read["kept"].work_hours == pytest.approx(expected_hours / 3600)
+    assert read["kept"].asked_hours == unread["kept"].asked_hours  # Slurm is asked for the bound
 
 
 def test_weights_that_are_not_kept_take_the_room_of_one_checkpoint(config):
@@ -172,12 +217,15 @@ def test_tables_are_as_large_as_those_of_the_same_rule():
 
 
 def test_a_page_says_at_least_where_a_size_is_unknown():
-    need = Need(states_mb=1500.0, work_hours=0.51, asked_hours=2.34)
+    need = Need(states_mb=1500.0, work_hours=0.51, asked_hours=2.34, bounded=2)
     found = {"gpt2": need}
     known, unknown = Tables(files=2, mb=500.0), Tables(files=3, unknown={"claims": 3})
     text = page({}, found, need, known, 10**10)
     assert "Disk: 2,000 MB more, 10 GB free." in text
     assert "GPU: at most 31 min of work on a small GPU; jobs ask for 2.3 h together" in text
+    assert "Texts of 2 GPU jobs are not tokenized" in text
+    counted_all = replace(need, bounded=0)
+    assert "GPU: about 31 min of work" in page({}, found, counted_all, known, 10**10)
     text = page({}, found, need, unknown, 10**9)
     assert "no file is there of claims, so the size of 3 is unknown." in text
     assert "Disk: at least 1,500 MB more, 1,000 MB free. NOT ENOUGH." in text
@@ -196,6 +244,7 @@ def test_the_size_of_a_training_is_that_of_its_network(config):
 def test_the_size_of_a_folder_is_that_of_its_files(config, saved, prepared):
     model = config.models["kept"]
     there = ModelSize.from_folder(prepared["gpt2"])
+    assert (there.tied, there.causal) == (True, True)
     assert expected(model, [prepared["gpt2"]]) == Expected(there, there.weights_mb)
     source = replace(model.source, kind="path", location=str(saved["gpt2"]), has_checkpoints=False)
     found = expected(replace(model, source=source), [saved["gpt2"]])

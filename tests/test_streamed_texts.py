@@ -221,11 +221,12 @@ def test_no_room_is_planned_for_states_and_work_is_shared_out():
     assert states_mb(made, SIZE) == occurrences_of(made) == 0
     assert [shards_of(made, n) for n in (10_000, 5500, 5499, 1000)] == [1, 1, 2, 6]
     whole = flop("corpus_sums", made, SIZE)
-    assert whole == 2 * SIZE.parameters * tokens_of(made)
+    assert whole == 2 * SIZE.in_blocks * tokens_of(made)
     extract = {"shard_tokens": 2000, "store": "float32"}
     assert work("corpus_sums", made, SIZE, extract) == (whole / 3, SIZE.weights_mb)
     read_out = flop("corpus_sums", experiment(tokens=5500, readout=4), SIZE)
-    assert read_out == whole * (1 + 3 * (SIZE.depth + 1) * 4 / 40)
+    vectors = tokens_of(made) * 3 * (SIZE.depth + 1) * 4 / 40
+    assert read_out == whole + 2 * SIZE.vocabulary * SIZE.d_model * vectors
 
 
 def test_a_tokenizer_that_does_not_know_the_words_is_refused(files):

@@ -23,6 +23,7 @@ from typing import NamedTuple
 import polars as pl
 import torch
 from huggingface_hub import constants
+from safetensors.torch import load_file
 
 sys.path[:0] = [str(Path(__file__).parent.parent)]
 
@@ -30,12 +31,13 @@ import hub as stand_in  # noqa: E402
 import workflow as wf  # noqa: E402
 from rehearsal import models  # noqa: E402
 
-from tokentrails.catalogue import ANALYSES  # noqa: E402
+from tokentrails.catalogue import ANALYSES, TOKENS  # noqa: E402
 from tokentrails.claims.verdict import UNTESTABLE  # noqa: E402
 from tokentrails.config.load import load_config  # noqa: E402
 from tokentrails.models.size import expected  # noqa: E402
 from tokentrails.network.size import ModelSize  # noqa: E402
-from tokentrails.running.cost import READ_MB_PER_SECOND, memory_mb, work  # noqa: E402
+from tokentrails.running.cost import memory_mb, work  # noqa: E402
+from tokentrails.running.plan import counted  # noqa: E402
 from tokentrails.settings import Config  # noqa: E402
 
 CONFIG = ("--configfile", "config/paper.yaml")
@@ -88,8 +90,10 @@ def main() -> None:
                 hub.add(name, path, revision)
         env = wf.from_hub(hub.url, run / "home")
         vars(constants).update(hub.constants)
-        print("== Plan", flush=True)
-        planned = plan(run, env)
+        print("== Plan, before and after texts are tokenized", flush=True)
+        all_jobs = {"jobs": plan(run, env)["jobs"]}
+        wf.run(run, "--until", "tokens", *CONFIG, **env)
+        planned = plan(run, env) | all_jobs
         jobs = wf.jobs_to_run(run, *CONFIG)
         config = load_config(wf.read_yaml(run / "config/paper.yaml"))
         sizes = {name: expected(model, ()).size for name, model in config.models.items()}
@@ -213,14 +217,16 @@ def compared(
     """What the plan said, and what it was."""
     costs = pl.read_parquet(run / "results/costs.parquet")
     took = {row["rule"]: row for row in costs.to_dicts()}
-    speed = flop_per_second()
-    print(f"float32 products of this machine: {speed / 1e9:.0f} GFLOP/s")
+    speed, reading = flop_per_second(), mb_per_second(run)
+    print(f"This machine: products at {speed / 1e9:.0f} GFLOP/s, weights at {reading:.0f} MB/s")
     seconds: dict[str, float] = {}
     for rule, wildcards in jobs:
         if rule in GPU_RULES:
             model, _, experiment = wildcards.split("/")
-            flop, mb = work(rule, config.experiments[experiment], sizes[model], config.extract)
-            seconds[rule] = seconds.get(rule, 0.0) + flop / speed + mb / READ_MB_PER_SECOND
+            counts = counted(run / TOKENS.format(model=model, experiment=experiment), sizes[model])
+            made = config.experiments[experiment]
+            flop, mb = work(rule, made, sizes[model], config.extract, counts)
+            seconds[rule] = seconds.get(rule, 0.0) + flop / speed + mb / reading
     largest = max(size.weights_mb for size in sizes.values())
     asked = memory_mb(largest)
     memory = took["hidden_states"]["max_rss_mb"]
@@ -246,6 +252,15 @@ def flop_per_second() -> float:
         left @ right
         times += 1
     return times * 2 * 512 * 2048 * 8192 / (time.perf_counter() - start)
+
+
+def mb_per_second(run: Path) -> float:
+    """Of the weights that are kept, read into float32."""
+    files = sorted((run / "resources/models").rglob("model.safetensors"))
+    start = time.perf_counter()
+    for file in files:
+        sum(tensor.float().sum() for tensor in load_file(file).values())
+    return sum(file.stat().st_size for file in files) / 1e6 / (time.perf_counter() - start)
 
 
 if __name__ == "__main__":

@@ -565,7 +565,7 @@ def get_size(wildcards, input):
         try:
             SIZES[wildcards.model] = ModelSize.from_folder(Path(input.weights).parent)
         except TokentrailsError:
-            return ModelSize(0, 0, 0, 0)
+            return ModelSize(0, 0, 0, 0, 0, tied=True, causal=True)
     return SIZES[wildcards.model]
 
 

@@ -10,10 +10,11 @@ from pathlib import Path
 import yaml
 from _job import job
 
+from tokentrails.catalogue import TOKENS
 from tokentrails.config.load import load_config
 from tokentrails.errors import TokentrailsError
 from tokentrails.models.size import expected
-from tokentrails.running.plan import Rule, needs, page, read_summary, stages, tables, total
+from tokentrails.running.plan import Rule, counted, needs, page, read_summary, stages, tables, total
 
 
 def summary(snakefile, config):
@@ -39,6 +40,16 @@ def folders(model):
     return [file.parent for file in Path("resources/models", model.name).rglob("provenance.json")]
 
 
+def counts_of(current):
+    """Counts the texts of an experiment, where their table is among the files that are current."""
+
+    def of(model, experiment, size):
+        file = TOKENS.format(model=model, experiment=experiment)
+        return counted(Path(file), size) if file in current else None
+
+    return of
+
+
 def size_of(file):
     path = Path(file)
     return path.stat().st_size if path.is_file() else None
@@ -54,7 +65,14 @@ with job(snakemake):
         replace(output, rule=output.rule.removeprefix(prefix))
         for output in summary(snakemake.params.snakefile, snakemake.params.main_config)
     ]
-    by_model = needs(outputs, rules, config, lambda model: expected(model, folders(model)))
+    current = {output.file for output in outputs if output.current}
+    by_model = needs(
+        outputs,
+        rules,
+        config,
+        lambda model: expected(model, folders(model)),
+        counts_of(current),
+    )
     print(
         page(
             stages(outputs, rules),

@@ -60,12 +60,19 @@ SUMS = "results/corpora/{model}/{checkpoint}/{experiment}/{shard}_of_{shards}.{k
 
 
 @dataclass(frozen=True)
-class Products:
-    """Products of a vector with the vocabulary, for each token, beyond one forward pass."""
+class Extra:
+    """What an analysis computes beyond one forward pass.
+
+    Attributes
+    ----------
+    per_head, per_layer, constant: products of a vector with the vocabulary, for each occurrence.
+    passes_per_layer: forward passes on all texts.
+    """
 
     per_head: int = 0
     per_layer: int = 0
     constant: int = 0
+    passes_per_layer: int = 0
 
 
 @dataclass(frozen=True)
@@ -79,7 +86,7 @@ class Analysis:
     target: the rule that makes its tables, figures and documents alone; empty for none.
     on_states: whether it reads the states that are stored for it; the others run the model, or
         have sites of their own.
-    gpu_rule, products: the rule that runs the model for it, and what that costs.
+    gpu_rule, extra: the rule that runs the model for it, and what that costs.
     similarity: whether it compares states with those of random pairs, the baseline.
     several_checkpoints: whether a model with one checkpoint is left out of it.
     inside: whether it looks inside the blocks and takes the settings `circuits`.
@@ -93,7 +100,7 @@ class Analysis:
     target: str = ""
     on_states: bool = False
     gpu_rule: str = ""
-    products: Products = Products()
+    extra: Extra = Extra()
     similarity: bool = False
     several_checkpoints: bool = False
     inside: bool = False
@@ -232,29 +239,29 @@ ANALYSES = (
     Analysis("perturbation", (Kind.CONTEXTS, Kind.SENTENCES), (Kind.CONTEXTS, Kind.SENTENCES),
         target="perturbation", on_states=True, similarity=True),
     Analysis("ranks", (Kind.TARGETS, Kind.WHOLE), (Kind.WHOLE,), target="vocabulary",
-        gpu_rule="ranks", products=Products(per_layer=4),  # at two sites, raw and standardised
+        gpu_rule="ranks", extra=Extra(per_layer=4),  # at two sites, raw and standardised
         similarity=True),
     Analysis("own_token", (Kind.WHOLE,), target="own_token", gpu_rule="own_token_table",
-        needs="logits", products=Products(per_layer=3)),  # in two spaces, in one for two tokens
+        needs="logits", extra=Extra(per_layer=3)),  # in two spaces, in one for two tokens
     Analysis("matched_groups", (Kind.WHOLE,), target="matched_groups"),
     Analysis("geometry", (Kind.TARGETS, Kind.WHOLE, Kind.WORDS), target="geometry", on_states=True),
     Analysis("heads", (Kind.WHOLE,), target="heads", gpu_rule="head_tables",
-        needs="heads", products=Products(per_head=3), inside=True),  # two patterns and a message
+        needs="heads", extra=Extra(per_head=3), inside=True),  # two patterns and a message
     Analysis("neurons", (Kind.WHOLE,), target="neurons", gpu_rule="activations",
-        needs="neurons", products=Products(constant=1), inside=True),
+        needs="neurons", extra=Extra(constant=1), inside=True),
     Analysis("evolution", (Kind.WHOLE,), target="evolution", gpu_rule="evolution_tables",
-        needs="logits", products=Products(per_layer=2), inside=True),  # in two spaces
+        needs="logits", extra=Extra(per_layer=2), inside=True),  # in two spaces
     Analysis("attribution", (Kind.WHOLE,), target="attribution", gpu_rule="attribution_tables",
-        needs="heads", products=Products(constant=1), inside=True),
+        needs="heads", extra=Extra(constant=1), inside=True),
     Analysis("ablation", (Kind.WHOLE,), target="ablation", gpu_rule="ablation_table",
         needs="heads",
-        products=Products(per_layer=3), inside=True),  # a run each of a head, another one, the MLP
+        extra=Extra(passes_per_layer=3), inside=True),  # a run each of a head, another one, the MLP
     Analysis("splits", (Kind.SPLITS,), (Kind.SPLITS,), target="splits", on_states=True,
-        gpu_rule="splits_table", products=Products(per_layer=2),  # raw and standardised
+        gpu_rule="splits_table", extra=Extra(per_layer=2),  # raw and standardised
         similarity=True),
     Analysis("decodability", (Kind.CORPUS,), (Kind.CORPUS,), target="decodability",
         on_states=True, gpu_rule="decodability_tables",
-        products=Products(per_layer=1)),  # of a few of the tokens
+        extra=Extra(per_layer=1)),  # of a few of the tokens
     Analysis("corpus", (Kind.STREAMED,), (Kind.STREAMED,), target="corpus",
         gpu_rule="corpus_sums", similarity=True),
 )

@@ -110,9 +110,5 @@ def size_from_config(source: Source, folder: Path, sizes: Mapping[str, int]) -> 
         )
     weights = sum(size for name, size in sizes.items() if name.endswith(WEIGHTS))
     dtype = config.get("dtype") or config.get("torch_dtype") or "float32"
-    return ModelSize(
-        weights / 1e6,
-        weights // BYTES.get(str(dtype), 4),
-        architecture.depth(config),
-        architecture.width(config),
-    )
+    parameters = weights // BYTES.get(str(dtype), 4)
+    return ModelSize.from_config(config, architecture, weights / 1e6, parameters)

@@ -29,7 +29,10 @@ def size(model: Model) -> Expected:
     parameters = (
         2 * shape.vocabulary * shape.width + shape.layers * block + 2 * shape.width  # final norm
     )
-    return Expected(ModelSize(4 * parameters / 1e6, parameters, shape.layers, shape.width), 0.0)
+    made = (shape.layers, shape.width, shape.vocabulary)
+    return Expected(
+        ModelSize(4 * parameters / 1e6, parameters, *made, tied=False, causal=True), 0.0
+    )
 
 
 def fetch(source: Source, checkpoint: str, scratch: Path) -> Fetched:

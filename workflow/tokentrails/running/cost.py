@@ -2,7 +2,7 @@
 
 Slurm kills a job that takes more than it asked for, and lets one wait that asks for too much. These
 are upper bounds for the machines named below, in plain formulas; what was not enough is doubled at
-each retry. The planner adds up the same formulas.
+each retry. The planner adds up the same formulas, with the tokens themselves where they are there.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from ..catalogue import ANALYSES, Kind, Products
+from ..catalogue import ANALYSES, Extra, Kind
 from ..errors import TokentrailsError
 from ..network.size import ModelSize
 from ..settings import Config, Experiment, TextTable, local_path
@@ -59,11 +59,26 @@ READ_OUT = 3
 IN_PARTS = ("corpus_sums", "partial_states")
 """Rules of which a job runs a model on a part of an experiment's texts."""
 
+STORED = ("hidden_states", "partial_states")
+"""Rules that write states."""
+
 MOST_SHARDS = 10_000
 """Parts that are planned of one experiment: with as many jobs, planning takes a minute."""
 
 COMPRESSION = 5
 """How much larger a compressed table is than its file; two to four for sentences."""
+
+
+class Counts(NamedTuple):
+    """Tokens that a model is run on, and rows of states at each place."""
+
+    tokens: int
+    occurrences: int
+
+
+def bounds(experiment: Experiment) -> Counts:
+    """Upper bounds, before tokenizing."""
+    return Counts(tokens_of(experiment), occurrences_of(experiment))
 
 
 def tokens_of(experiment: Experiment) -> int:
@@ -143,11 +158,22 @@ def _sentences(experiment: Experiment) -> int:
     return sum(len(each.sentences) for each in experiment.sentences)
 
 
-def states_mb(experiment: Experiment, size: ModelSize, store: str = "float32") -> float:
-    """Disk of an experiment's states, in MB: occurrences x places x width x bytes."""
+def states_mb(
+    experiment: Experiment,
+    size: ModelSize,
+    store: str = "float32",
+    counts: Counts | None = None,
+) -> float:
+    """Disk of an experiment's states, in MB: occurrences x places x width x bytes.
+
+    Parameters
+    ----------
+    counts: of its texts; the upper bounds where they are not given.
+    """
     places = {"resid": size.depth + 1, "resid_mid": size.depth, "final_norm": 1}
     n = sum(places[site] for site in experiment.sites)
-    return occurrences_of(experiment) * n * size.d_model * (4 if store == "float32" else 2) / 1e6
+    occurrences = (counts or bounds(experiment)).occurrences
+    return occurrences * n * size.d_model * (4 if store == "float32" else 2) / 1e6
 
 
 def shards_of(experiment: Experiment, shard_tokens: int) -> int:
@@ -177,42 +203,56 @@ def products_mb(size: ModelSize) -> float:
     return 2 * 8 * (size.depth + 1) * size.d_model**2 / 1e6
 
 
-def flop(rule: str, experiment: Experiment | None, size: ModelSize) -> float:
-    """Floating-point operations on all texts: the forward pass, and products with the vocabulary.
+def flop(
+    rule: str, experiment: Experiment | None, size: ModelSize, counts: Counts | None = None
+) -> float:
+    """Floating-point operations on all texts: passes of the model, products with the vocabulary.
 
-    A product of one vector with a vocabulary is taken as 2 x `parameters`, which are more than the
-    numbers in an embedding matrix.
+    A pass takes 2 operations for each parameter of the blocks (Kaplan et al. 2020), and attention
+    to short texts little beside that. A mixture of experts is taken as if it ran them all.
 
     Parameters
     ----------
     rule: of the job.
     experiment: None for what is done to the weights alone.
+    counts: of its texts; the upper bounds where they are not given.
     """
-    each = 2.0 * size.parameters
+    read_out = 2.0 * size.vocabulary * size.d_model
     if experiment is None:  # the MLP of a block has at most some 12 vectors per dimension
-        return each * 12 * size.d_model * size.depth
-    products = next((row.products for row in ANALYSES if row.gpu_rule == rule), Products())
-    vectors: float = products.per_head * size.heads * size.depth
-    vectors += products.per_layer * (size.depth + 1) + products.constant
+        return read_out * 12 * size.d_model * size.depth
+    tokens, occurrences = counts or bounds(experiment)
+    extra = next((row.extra for row in ANALYSES if row.gpu_rule == rule), Extra())
+    vectors: float = extra.per_head * size.heads * size.depth
+    vectors += extra.per_layer * (size.depth + 1) + extra.constant
+    vectors *= occurrences
     if (corpus := experiment.corpus) and experiment.kind is Kind.STREAMED:
-        vectors += READ_OUT * (size.depth + 1) * corpus.readout / corpus.length
-    return each * tokens_of(experiment) * (1 + vectors)
+        vectors += tokens * READ_OUT * (size.depth + 1) * corpus.readout / corpus.length
+    passes = 1 + extra.passes_per_layer * size.depth
+    return 2.0 * size.in_blocks * tokens * passes + read_out * vectors
 
 
 def work(
-    rule: str, experiment: Experiment | None, size: ModelSize, extract: Mapping[str, Any]
+    rule: str,
+    experiment: Experiment | None,
+    size: ModelSize,
+    extract: Mapping[str, Any],
+    counts: Counts | None = None,
 ) -> tuple[float, float]:
     """The operations of a job, and the MB that it reads and writes: its weights and states.
 
     Parameters
     ----------
     extract: that section of the configuration.
+    counts: of the experiment's texts; the upper bounds where they are not given.
     """
+    operations = flop(rule, experiment, size, counts)
     if experiment is None:
-        return flop(rule, experiment, size), size.weights_mb
+        return operations, size.weights_mb
     shards = shards_of(experiment, extract["shard_tokens"]) if rule in IN_PARTS else 1
-    states = states_mb(experiment, size, extract["store"])
-    return flop(rule, experiment, size) / shards, size.weights_mb + states / shards
+    states = 0.0
+    if rule in STORED:
+        states = states_mb(experiment, size, extract["store"], counts)
+    return operations / shards, size.weights_mb + states / shards
 
 
 def seconds(operations: float, traffic_mb: float) -> float:

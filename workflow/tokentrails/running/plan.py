@@ -12,11 +12,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import polars as pl
+
 from ..config.trainings import checkpoint_names
 from ..errors import TokentrailsError
 from ..models.size import Expected
+from ..network.batches import texts_to_run
+from ..network.size import ModelSize
 from ..settings import Config, Experiment, Model
-from .cost import IN_PARTS, minutes, seconds, shards_of, states_mb, work
+from .cost import IN_PARTS, STORED, Counts, minutes, seconds, shards_of, states_mb, work
 
 MODELS, TRAININGS = "resources/models/", "resources/training/"
 HIDDEN_STATES = "results/hidden_states/"
@@ -29,11 +33,14 @@ class Output:
     Attributes
     ----------
     pending: whether its job is to run.
+    current: whether it is there and as the configuration wants it, though its job may have to run
+        because that of its input does.
     """
 
     file: str
     rule: str
     pending: bool
+    current: bool = False
 
 
 @dataclass(frozen=True)
@@ -77,6 +84,7 @@ class Need:
     checkpoints: to fetch, to convert or to train.
     weights_mb: of checkpoints that are kept; of one, where they are not.
     gpu_jobs, work_hours, asked_hours: jobs on a GPU, how long they work, and what they ask for.
+    bounded: GPU jobs on texts that are not tokenized yet, of which the work is an upper bound.
     unknown: why the numbers are not known; empty where they are.
     """
 
@@ -87,6 +95,7 @@ class Need:
     gpu_jobs: int = 0
     work_hours: float = 0.0
     asked_hours: float = 0.0
+    bounded: int = 0
     unknown: str = ""
 
 
@@ -105,13 +114,27 @@ class Tables:
     unknown: dict[str, int] = field(default_factory=dict)
 
 
+def counted(tokens: Path, size: ModelSize) -> Counts:
+    """What a model is run on, out of its table of tokens: each text once, and to its last target.
+
+    Raises
+    ------
+    FileNotFoundError: if the table is not there.
+    """
+    table = pl.read_parquet(tokens, columns=["token_ids", "last"])
+    last = [[position] for position in table["last"]]
+    texts = texts_to_run(table["token_ids"].to_list(), last, causal=size.causal)
+    return Counts(sum(len(text.token_ids) for text in texts), len(table))
+
+
 def read_summary(text: str) -> list[Output]:
     """The outputs out of what `snakemake --summary` prints."""
     outputs = []
     for line in text.splitlines():
         columns = line.split("\t")
         if len(columns) == 6 and columns[0] != "output_file":
-            outputs.append(Output(columns[0], columns[2], columns[5] == "update pending"))
+            pending, current = columns[5] == "update pending", columns[4] == "ok"
+            outputs.append(Output(columns[0], columns[2], pending, current))
     return outputs
 
 
@@ -135,12 +158,14 @@ def needs(
     rules: Mapping[str, Rule],
     config: Config,
     expected: Callable[[Model], Expected],
+    counted: Callable[[str, str, ModelSize], Counts | None] = lambda *_: None,
 ) -> dict[str, Need]:
     """What each model takes.
 
     Parameters
     ----------
     expected: the size of a model's checkpoints; it is asked where something is to be done.
+    counted: the texts of a model's experiment, by their names; None where they are not tokenized.
     """
     todo: dict[str, _Todo] = defaultdict(_Todo)
     for output in outputs:
@@ -156,7 +181,8 @@ def needs(
             job = (output.rule, parts[3], parts[4].removesuffix(".parquet"), shard)
             todo[parts[2]].on_gpu.add(job)
     return {
-        name: _need(model, todo[name], config, expected) for name, model in config.models.items()
+        name: _need(model, todo[name], config, expected, counted)
+        for name, model in config.models.items()
     }
 
 
@@ -172,7 +198,13 @@ class _Todo:
     on_gpu: set[tuple[str, str, str, str]] = field(default_factory=set)
 
 
-def _need(model: Model, todo: _Todo, config: Config, expected: Callable[[Model], Expected]) -> Need:
+def _need(
+    model: Model,
+    todo: _Todo,
+    config: Config,
+    expected: Callable[[Model], Expected],
+    counted: Callable[[str, str, ModelSize], Counts | None],
+) -> Need:
     need = Need(checkpoints=len(todo.checkpoints), gpu_jobs=len(todo.on_gpu))
     if todo == _Todo():
         return need
@@ -187,18 +219,28 @@ def _need(model: Model, todo: _Todo, config: Config, expected: Callable[[Model],
     if model.training is not None and todo.training:
         kept += len(checkpoint_names(model.training.steps))
     need.weights_mb = size.weights_mb * kept
+    of_texts = {
+        name: counted(model.name, name, size)
+        for name in {name for _, _, name, _ in todo.on_gpu}
+        if name in config.experiments
+    }
     for rule, _, name, _ in todo.on_gpu:
         experiment: Experiment | None = config.experiments.get(name)  # none has the weights alone
+        counts = of_texts.get(name)
         try:
-            if experiment is not None and rule in ("hidden_states", "partial_states"):
-                jobs = shards_of(experiment, config.extract["shard_tokens"])
-                need.states_mb += states_mb(experiment, size, config.extract["store"]) / jobs
-            of_job = work(rule, experiment, size, config.extract)
+            if experiment is not None:
+                need.bounded += counts is None
+                if rule in STORED:
+                    jobs = shards_of(experiment, config.extract["shard_tokens"])
+                    states = states_mb(experiment, size, config.extract["store"], counts)
+                    need.states_mb += states / jobs
+            of_job = work(rule, experiment, size, config.extract, counts)
+            asked = minutes(*work(rule, experiment, size, config.extract))
         except FileNotFoundError:
             unknown = f"the table of {name} is not fetched yet, and has no 'limit'"
             return Need(need.checkpoints, gpu_jobs=need.gpu_jobs, unknown=unknown)
         need.work_hours += seconds(*of_job) / 3600
-        need.asked_hours += minutes(*of_job) / 60
+        need.asked_hours += asked / 60
     return need
 
 
@@ -234,7 +276,15 @@ def total(needs: Mapping[str, Need], config: Config) -> Need:
     Of weights that are not kept, no more than one checkpoint is on the disk, whichever model's.
     """
     added = Need()
-    for key in ("checkpoints", "download_mb", "states_mb", "gpu_jobs", "work_hours", "asked_hours"):
+    for key in (
+        "checkpoints",
+        "download_mb",
+        "states_mb",
+        "gpu_jobs",
+        "work_hours",
+        "asked_hours",
+        "bounded",
+    ):
         setattr(added, key, sum(getattr(need, key) for need in needs.values()))
     kept = [n.weights_mb for name, n in needs.items() if config.models[name].keep_weights]
     passing = [n.weights_mb for name, n in needs.items() if not config.models[name].keep_weights]
@@ -265,6 +315,7 @@ def page(
     ]
     least = "at least " if any(need.unknown for need in needs.values()) else ""
     least_mb = "at least " if tables.unknown else least
+    most = least or ("at most " if all_of.bounded else "about ")
     on_disk = all_of.weights_mb + all_of.states_mb + tables.mb
     lines = [
         *_aligned(("stage", "jobs", "local", "CPU", "GPU", "done already"), jobs),
@@ -284,9 +335,14 @@ def page(
         + ".",
         f"Disk: {least_mb}{_mb(on_disk)} more, {_mb(free / 1e6)} free."
         + (" NOT ENOUGH." if on_disk * 1e6 > free else ""),
-        f"GPU: {least or 'at most '}{_time(all_of.work_hours)} of work on a small GPU; jobs ask "
-        f"for {_time(all_of.asked_hours)} together, with time to start.",
+        f"GPU: {most}{_time(all_of.work_hours)} of work on a small GPU; jobs ask for "
+        f"{_time(all_of.asked_hours)} together, with time to start.",
     ]
+    if all_of.bounded:
+        lines.append(
+            f"Texts of {all_of.bounded:,} GPU jobs are not tokenized, so their states and time are "
+            "upper bounds: the option --until tokens makes what they are counted from."
+        )
     unknown = [f"  {name}: {need.unknown}" for name, need in needs.items() if need.unknown]
     if unknown:
         lines += ["", "Unknown, and in no sum above:", *unknown]
