@@ -31,6 +31,7 @@ from tokentrails.claims.verdict import (
     UNDECIDED,
     UNTESTABLE,
     evidence,
+    p_as_published,
     p_value,
     verdict,
     weakest,
@@ -657,12 +658,13 @@ OVER, UNDER, ACROSS = normal(2, 0.2, 1), normal(0, 0.2, 2), normal(1, 0.2, 3)
 SAME = Estimate(1, 1, 1, 9, 9, 9, np.ones(20_000))
 
 
-def judged(target, published, corrected, holm=1.0):
-    """The verdict, with p multiplied by what Holm's correction may make of it."""
+def judged(target, published, corrected, holm=1.0, holm_published=1.0):
+    """The verdict, with each p multiplied by what Holm's correction may make of it."""
     forms = corrected if isinstance(corrected, dict) else {"": corrected}
-    p = p_value(target, forms)
+    p, p_published = p_value(target, forms), p_as_published(target, published, forms)
     p = None if p is None else min(1.0, p * holm)
-    return verdict(target, published, forms, p=p, alpha=0.05)
+    p_published = None if p_published is None else min(1.0, p_published * holm_published)
+    return verdict(target, published, forms, p=p, p_published=p_published, alpha=0.05)
 
 
 @pytest.mark.parametrize(
@@ -685,7 +687,7 @@ def judged(target, published, corrected, holm=1.0):
         (BELOW, UNDER, UNDER, HOLDS),
         (BELOW, UNDER, OVER, AS_PUBLISHED),
         (BELOW, OVER, OVER, FAILS),
-        (ABOVE, SAME, SAME, FAILS),  # what is claimed is strictly above
+        (ABOVE, SAME, SAME, UNDECIDED),  # at the threshold it speaks for neither side
         # Values: one text has the number that it has; of several, the interval counts.
         (NEAR, Estimate(0.509, n=1, units=1), Estimate(0.509, n=1, units=1), HOLDS),
         (NEAR, Estimate(0.509, n=1, units=1), Estimate(0.6, n=1, units=1), AS_PUBLISHED),
@@ -699,6 +701,54 @@ def judged(target, published, corrected, holm=1.0):
 )
 def test_verdicts(target, published, corrected, expected):
     assert judged(target, published, corrected)[0] == expected
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (0.0, UNDECIDED),
+        (1e-12, UNDECIDED),  # sums in another order
+        (normal(0, 1e-3, 8).draws, UNDECIDED),
+        (normal(0.7, 0.1, 8).draws, AS_PUBLISHED),
+        (normal(-0.7, 0.1, 8).draws, HOLDS),
+    ],
+    ids=["the same", "the same to a last bit", "nearly the same", "less", "more"],
+)
+def test_a_claim_holds_only_as_published_where_the_two_ways_differ(change, expected):
+    """Of the same number twice, Holm's correction may leave one clear and the other not."""
+    published = normal(1.5, 0.2, 7)
+    corrected = replace(published, draws=published.draws - change)
+    open_among_many = 1.0 if expected == HOLDS else 50.0
+    assert judged(ABOVE, published, corrected, holm=open_among_many)[0] == expected
+    mirrored = [replace(found, draws=2 - found.draws) for found in (published, corrected)]
+    assert judged(BELOW, *mirrored, holm=open_among_many)[0] == expected
+
+
+def test_what_holds_only_as_published_is_corrected_for_all_of_the_run_too(tmp_path):
+    assert judged(ABOVE, OVER, UNDER)[0] == AS_PUBLISHED
+    assert judged(ABOVE, OVER, UNDER, holm_published=1000)[0] == FAILS
+    assert judged(ABOVE, OVER, ACROSS, holm_published=1000)[0] == UNDECIDED
+    corrected = UNITS.replace("- 0.3", "- 0.6")
+    claim = {"as_published": UNITS.replace("0.3", "0.48"), "corrected": corrected}
+    one = claim | {"correction": "c"}
+    without = {"as_published": UNITS}  # is no test of this
+    _, (alone, other), *_ = evaluated(tmp_path, one, without)
+    assert other.p_as_published is None and 0.001 < alone.p_as_published < 0.05
+    models = [f"m{i}" for i in range(1 + int(0.05 / alone.p_as_published))]
+    found = {
+        n: [row["verdict"] for row in evaluated(tmp_path, one, models=models[:n])[0].to_pylist()]
+        for n in (1, len(models))
+    }
+    assert set(found[1]) == {AS_PUBLISHED} and AS_PUBLISHED not in found[len(models)]
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_draws_at_a_threshold_lie_on_the_wrong_side_of_both(sign):
+    """One value of many that differs from the threshold is no evidence for its side."""
+    values = [0.0] * 23 + [sign * 0.1]
+    found = number({"unit": [f"u{i}" for i in range(24)], "value": values})
+    said = evidence(Target(above=0.0), found)
+    assert min(said.favour, said.against) > 0.2
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -12,13 +11,11 @@ import polars as pl
 
 from ..errors import TokentrailsError
 from ..statistics.bootstrap import UNITS, Bootstrap, cluster_means, cluster_medians
+from ..statistics.permutation import TIE
 from ..statistics.student import p_of_mean, p_of_tail, t_interval
 
 DRAWS = 20_000
 """At least; Holm's correction over hundreds of claims asks for the far ends of the draws."""
-
-Side = Callable[[np.ndarray, float], np.ndarray]
-"""A comparison of numbers with a threshold, of the module `operator`."""
 
 
 @dataclass(frozen=True)
@@ -55,22 +52,24 @@ class Estimate:
     def has_interval(self) -> bool:
         return len(self.draws) > 0 or len(self.trainings) > 0
 
-    def p(self, wrong: Side, threshold: float) -> float:
-        """One-sided p of the number's lying on the right side of a threshold.
+    def p_above(self, threshold: float) -> float:
+        """One-sided p of the number's lying above a threshold: see `_p`."""
+        return self._p(1.0, threshold)
 
-        By Student's t over trainings; else by how many of the draws lie on the wrong side, with the
-        data as one draw.
+    def p_below(self, threshold: float) -> float:
+        """The same of its lying below."""
+        return self._p(-1.0, threshold)
 
-        Parameters
-        ----------
-        wrong: how a number on the wrong side compares with the threshold.
+    def _p(self, sign: float, threshold: float) -> float:
+        """By Student's t over trainings; else by how many of the draws lie on the wrong side.
+
+        The data count as one draw. Draws at the threshold lie on the wrong side of both.
         """
         if len(self.trainings):
-            above = self.trainings - threshold
-            return p_of_mean(above if wrong in (operator.lt, operator.le) else -above)
+            return p_of_mean(sign * (self.trainings - threshold))
         known = self.draws[~np.isnan(self.draws)]
-        share = (1 + int(wrong(known, threshold).sum())) / (2 + len(known))
-        return p_of_tail(share, self.fewest)
+        wrong = int((sign * (known - threshold) <= TIE).sum())
+        return p_of_tail((1 + wrong) / (2 + len(known)), self.fewest)
 
     def minus(self, other: Estimate) -> Estimate:
         """The difference of two numbers; draws of the same units are paired."""

@@ -20,7 +20,7 @@ from .formula import Estimate, estimate, over_trainings
 from .models import unfit
 from .sources import Source
 from .sql import tables_of
-from .verdict import Forms, evidence, p_value, verdict, weakest
+from .verdict import Forms, evidence, p_as_published, p_value, verdict, weakest
 
 MEANINGS = {
     "claim": "identifier of the claim in the claims file",
@@ -142,6 +142,13 @@ class Tested:
         return p_value(self.claim.target, self.corrected)
 
     @property
+    def p_as_published(self) -> float | None:
+        """Of the study's own number and its difference; None too where nothing was wrong."""
+        if self.claim.corrected is None:
+            return None
+        return p_as_published(self.claim.target, self.published, self.corrected)
+
+    @property
     def form(self) -> str:
         """The one that is shown: where all have an interval, the one that says least."""
         found = weakest(self.claim.target, self.corrected)
@@ -181,13 +188,13 @@ def claims_table(
     Parameters
     ----------
     found: as `measured_claims` gives it; Holm's correction is over all of them.
-    confidence: 1 minus how often a run may err in one of its verdicts or more.
+    confidence: 1 minus how often a run may err in one of its verdicts or more. What holds only as
+        published is a second question, which takes no power from the first: its tests are corrected
+        among themselves.
     """
-    p = np.array([np.nan if tested.p is None else tested.p for tested in found])
-    rows = [
-        _row(tested, run, None if np.isnan(corrected) else float(corrected), 1 - confidence)
-        for tested, corrected in zip(found, holm(p), strict=True)
-    ]
+    p = _corrected([tested.p for tested in found])
+    p_published = _corrected([tested.p_as_published for tested in found])
+    rows = [_row(*each, run, 1 - confidence) for each in zip(found, p, p_published, strict=True)]
     title = "What the published studies claim, and whether it holds in this run"
     units = {"n": "values", "units": "units", "p": "probability", "p_holm": "probability"}
     return describe(pa.Table.from_pylist(rows, schema=SCHEMA), title, provenance, MEANINGS, units)
@@ -240,9 +247,19 @@ def _tested(claim: Claim, model: str, run: Run, bootstrap: Bootstrap) -> Tested:
     return Tested(claim, model, published, corrected)
 
 
-def _row(tested: Tested, run: Run, p: float | None, alpha: float) -> dict[str, object]:
+def _corrected(p: Sequence[float | None]) -> list[float | None]:
+    """After Holm's correction; None is no test."""
+    found = holm(np.array([np.nan if each is None else each for each in p]))
+    return [None if np.isnan(each) else float(each) for each in found]
+
+
+def _row(
+    tested: Tested, p: float | None, p_published: float | None, run: Run, alpha: float
+) -> dict[str, object]:
     claim, published = tested.claim, tested.published
-    answer, reason = verdict(claim.target, published, tested.corrected, p=p, alpha=alpha)
+    answer, reason = verdict(
+        claim.target, published, tested.corrected, p=p, p_published=p_published, alpha=alpha
+    )
     about = ("study", "statement", "statement_is", "measure", "correction", "statistic", "source")
     row = {key: getattr(claim, key) for key in about} | {
         "claim": claim.id,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -54,22 +53,21 @@ def evidence(target: Target, found: Estimate) -> Evidence | None:
     """Of one number; None without an interval.
 
     A direction is tested on both sides of its threshold. A value is tested for equivalence, with
-    both ends of its tolerance (Schuirmann 1987), and for lying beyond one of them.
+    both ends of its tolerance (Schuirmann 1987), and for lying beyond one of them. A number at a
+    threshold speaks for neither side.
     """
     if not found.has_interval:
         return None
     if target.value is not None:
         low, high = target.value - target.tolerance, target.value + target.tolerance
         low, high = low - _SLACK, high + _SLACK
-        inside = found.p(operator.lt, low), found.p(operator.gt, high)
-        outside = found.p(operator.ge, low), found.p(operator.le, high)
+        inside = found.p_above(low), found.p_below(high)
+        outside = found.p_below(low), found.p_above(high)
         return Evidence(max(inside), min(outside))
     threshold = target.threshold
     assert threshold is not None
-    # Exactly at the threshold is not strictly above or below it, which is what is claimed.
-    if target.above is not None:
-        return Evidence(found.p(operator.le, threshold), found.p(operator.gt, threshold))
-    return Evidence(found.p(operator.ge, threshold), found.p(operator.lt, threshold))
+    above, below = found.p_above(threshold), found.p_below(threshold)
+    return Evidence(above, below) if target.above is not None else Evidence(below, above)
 
 
 def weakest(target: Target, forms: Forms) -> str | None:
@@ -92,12 +90,30 @@ def p_value(target: Target, forms: Forms) -> float | None:
     return None if said is None else said.two_sided
 
 
+def p_as_published(target: Target, published: Estimate, corrected: Forms) -> float | None:
+    """p of the study's own number's being what is claimed, and another one than the corrected one.
+
+    Both have to be so, and the larger p is that of both (Berger 1982). Of the first alone where no
+    corrected number has an interval; None where the study's has none.
+    """
+    said = evidence(target, published)
+    if said is None:
+        return None
+    own = said.two_sided if said.favour <= said.against else 1.0
+    form = weakest(target, corrected)
+    if form is None:
+        return own
+    between = evidence(Target(above=0.0), published.minus(corrected[form]))
+    return own if between is None else max(own, between.two_sided)
+
+
 def verdict(
     target: Target,
     published: Estimate,
     corrected: Forms,
     *,
     p: float | None,
+    p_published: float | None,
     alpha: float,
 ) -> tuple[str, str]:
     """The verdict and its reason in words, which is empty where the numbers say it all.
@@ -109,10 +125,14 @@ def verdict(
     Parameters
     ----------
     p: that of the claim, corrected for all claims of the run; None where `p_value` is.
+    p_published: the same of `p_as_published`.
     alpha: an error of one claim of the run or more is accepted so often.
     """
     notes = [] if published.value is not None else [f"no number as published: {published.reason}"]
-    before = published.value is not None and _alone(target, published, alpha) == "yes"
+    if p_published is not None:
+        before = p_published < alpha
+    else:
+        before = published.is_exact and _alone(target, published, alpha) == "yes"
     lacking = next((found for found in corrected.values() if found.value is None), None)
     first = next(iter(corrected.values()))
     if lacking is None and p is None and _alone(target, first, alpha) == "unknown":
@@ -121,17 +141,17 @@ def verdict(
         return UNTESTABLE, lacking.reason + ("; as published it holds" if before else "")
     if p is None:  # one text, measured and not sampled
         after = _alone(target, first, alpha)
-        shown = first
+        before = before and published.is_exact and published.value != first.value
     else:
-        form = weakest(target, corrected)
         said = _together(target, corrected)
-        assert form is not None and said is not None
-        shown, after = corrected[form], said.answer(p, alpha)
+        assert said is not None
+        after = said.answer(p, alpha)
+        before = before and published.has_interval
         if after == "undecided":
             notes.insert(0, _why(target, corrected, said, p, alpha))
     if after == "yes":
         return HOLDS, "; ".join(notes)
-    if before and _differ(published, shown, alpha):
+    if before:
         return AS_PUBLISHED, "; ".join(notes)
     return FAILS if after == "no" else UNDECIDED, "; ".join(notes)
 
@@ -167,15 +187,6 @@ def _alone(target: Target, found: Estimate, alpha: float) -> Answer:
         inside = abs(found.value - target.value) <= target.tolerance + _SLACK
         return "yes" if inside else "no"
     return "unknown"
-
-
-def _differ(published: Estimate, corrected: Estimate, alpha: float) -> bool:
-    """Whether the two ways give different numbers."""
-    if published.is_exact and corrected.is_exact:
-        return published.value != corrected.value
-    between = published.minus(corrected)
-    said = evidence(Target(above=0.0), between)
-    return said is not None and said.two_sided < alpha
 
 
 def _why(target: Target, forms: Forms, said: Evidence, p: float, alpha: float) -> str:
