@@ -57,7 +57,8 @@ def sense_prompts() -> list[dict]:
     ]
 
 
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run, made once for all tests; they copy it and leave it as it is."""
     return wf.shared(tmp_path_factory, "analysed", _run)
 
@@ -105,8 +106,7 @@ def _run(folder: Path) -> None:
             "inside": {"file": "inside.yaml", "models": ["llama"], "circuits": {"top": 3}},
         },
         "statistics": {"bootstrap": 100, "permutations": 200},
-        "baseline": {"enabled": False},  # its texts are too long for tiny models
-        "claims": {"enabled": False},  # they read nearly every table
+        **wf.ALONE,
     }
     wf.write_yaml(folder / "config/config.yaml", config)
     wf.run(

@@ -11,7 +11,7 @@ from pathlib import Path
 import tiny
 import torch
 from safetensors.torch import load_file, save_file
-from workflow import write_yaml
+from workflow import ALONE, write_yaml
 
 PROMPTS = {
     "alone": ("water", "A spring of cold water ran down the hill."),
@@ -54,8 +54,7 @@ def write_config(folder: Path, models: dict[str, dict], experiments: Sequence[st
             "experiments": {
                 name: {"file": f"config/experiments/{name}.yaml"} for name in experiments
             },
-            "baseline": {"enabled": False},
-            "claims": {"enabled": False},
+            **ALONE,
         },
     )
 

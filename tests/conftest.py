@@ -9,6 +9,7 @@ import pytest
 import tiny
 import torch
 import workflow as wf
+from config_files import PROMPT, written
 from hub import Hub
 from huggingface_hub import constants
 from huggingface_hub.utils import close_session
@@ -121,6 +122,14 @@ def local_source(name: str, path: Path) -> Source:
         file=None,
         allow_pickle=False,
     )
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch) -> Path:
+    """A working directory with one good experiment file, e.yaml."""
+    monkeypatch.chdir(tmp_path)
+    written({"prompts": [PROMPT]})
+    return tmp_path
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 import tiny
 import torch
 import workflow as wf
-from config_files import CONFIG, PROMPT, changed, load, refused, written
+from config_files import CONFIG, changed, load, refused
 from conftest import local_source
 from pytest import approx
 from safetensors.torch import load_file, save_file
@@ -390,12 +390,6 @@ def test_an_adapter_on_the_hub(bases, lora, tmp_path, hub):
 
 
 TUNED = changed(CONFIG, "models.t", {"source": "path:lora", "base": "m"})
-
-
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    written({"prompts": [PROMPT]})
 
 
 def test_a_base_is_the_reference_checkpoint_of_a_model_of_the_configuration(here):

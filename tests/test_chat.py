@@ -227,11 +227,6 @@ CHAT = [
 ]
 
 
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
-
 ON, ANSWER = {"chat_template": True}, {"generation_prompt": True}
 
 

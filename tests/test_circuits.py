@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 import torch
 import workflow as wf
+from analysed import folder as folder  # a fixture
 from safetensors import safe_open
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from workflow import edited
@@ -20,11 +21,6 @@ TABLES += ("attribution_by_layer", "attribution_causal")
 TABLES += ("geometry", "own_token", "own_token_by_layer")
 FIGURES = ("attention", "head_summary", "evolution", "attribution", "attribution_by_layer")
 FIGURES += analysed.SHAPES
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return analysed.finished(tmp_path_factory)
 
 
 def table(folder, name, experiment="inside"):

@@ -20,11 +20,7 @@ ROOT = Path(__file__).parent.parent
 INSIDE = [each.name for each in ANALYSES if each.inside]
 
 
-@pytest.fixture(autouse=True)
-def here(tmp_path, monkeypatch):
-    """A working directory with one good experiment file, e.yaml."""
-    monkeypatch.chdir(tmp_path)
-    written({"prompts": [PROMPT]})
+pytestmark = pytest.mark.usefixtures("here")
 
 
 def model(**entry):

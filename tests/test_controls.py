@@ -34,14 +34,6 @@ from tokentrails.texts.spans import find_words
 RANDOM = changed(CONFIG, "models.r", {"source": "random:m"})
 
 
-@pytest.fixture
-def here(tmp_path, monkeypatch) -> Path:
-    """A working directory with one good experiment file, e.yaml."""
-    monkeypatch.chdir(tmp_path)
-    written({"prompts": [PROMPT]})
-    return tmp_path
-
-
 # --- random weights: the configuration -----------------------------------------------------------
 
 

@@ -35,8 +35,7 @@ def _make(folder: Path) -> None:
         "experiments": {"long": {"file": "long.yaml", "sites": ["resid"]}},
         "extract": {"shard_tokens": 1000, "token_budget": 200},
         "statistics": {"bootstrap": 100},
-        "baseline": {"enabled": False},
-        "claims": {"enabled": False},
+        **wf.ALONE,
     }
     wf.write_yaml(folder / "config/config.yaml", config)
 

@@ -29,9 +29,7 @@ INSIDE = tuple(each.name for each in ANALYSES if each.inside)
 EXPERIMENTS = Path(__file__).parent.parent / "config/experiments"
 
 
-@pytest.fixture(autouse=True)
-def here(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("here")
 
 
 def read(data):

@@ -1,7 +1,6 @@
 """Lenses that the workflow fits itself: what they gain on texts held out, and their bytes."""
 
 import hashlib
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +8,7 @@ import tiny
 import torch
 from config_files import refused, written
 from pytest import approx
-from test_own_token import logs
+from test_own_token import logs, readout
 from test_training import SMALL, TEXT
 from tiny_models import CPU, TinyModel, frame
 
@@ -43,10 +42,6 @@ def made(folder):
     drawn = np.random.default_rng(0).choice(ids, (300, SMALL.context)).tolist()
     made.texts = [WholeText(f"t{i:03}", row, [""] * len(row)) for i, row in enumerate(drawn)]
     return made
-
-
-def readout(made, **parts):
-    return Readout(made.model, made.architecture, replace(made.parts, **parts), made.names)
 
 
 def fit(made, seed=0):

@@ -1,7 +1,6 @@
 """The logit lens against transformers' own modules and plain loops; its means by layer."""
 
 from dataclasses import replace
-from functools import cache
 
 import measures
 import numpy as np
@@ -9,7 +8,7 @@ import polars as pl
 import pytest
 import torch
 from pytest import approx
-from test_evolution import Case
+from test_evolution import case as case  # a fixture
 from test_metrics import PROVENANCE
 from tiny import CONFIGS
 from tiny_models import TinyModel, frame
@@ -21,11 +20,6 @@ from tokentrails.metrics.own_token_by_layer import own_token_by_layer
 
 KEYS = ["label", "position", "layer", "space"]
 NUMBERS = ["own_rank", "own_logprob", "next_rank", "next_logprob", "entropy", "kl"]
-
-
-@pytest.fixture(scope="module")
-def case(prepared, files):
-    return cache(lambda name: Case(name, prepared[name], files(name)))
 
 
 def readout(made, **parts):

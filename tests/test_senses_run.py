@@ -9,15 +9,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import workflow as wf
+from analysed import folder as folder  # a fixture
 
 from tokentrails.files.tables import provenance_of
 
 pytestmark = pytest.mark.e2e
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
-    return analysed.finished(tmp_path_factory)
 
 
 def read(folder: Path, name: str, model: str = "llama") -> pl.DataFrame:

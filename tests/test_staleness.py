@@ -186,8 +186,7 @@ def test_another_configuration_takes_the_place_of_the_default_one(folder):
     other = {
         "models": {"gpt2": {"source": "path:models/gpt2"}},
         "experiments": {"plain": {"file": str(experiment.relative_to(folder))}},
-        "baseline": {"enabled": False},
-        "claims": {"enabled": False},
+        **wf.ALONE,
     }
     write_yaml(folder / "other.yaml", other)
     stale = jobs_to_run(folder, "--configfile", "other.yaml")

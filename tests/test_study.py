@@ -32,9 +32,7 @@ FIGURE_RULES = {f"{name}_figure" for names in FIGURES.values() for name in names
 def configure(folder: Path, steps: list[str]) -> None:
     models = {"neox": {"source": "path:models/neox", "checkpoints": steps, "threads": 1}}
     experiments = {name: {"file": f"{name}.yaml"} for name in TABLES}
-    data = {"models": models, "experiments": experiments}
-    data["baseline"] = {"enabled": False}  # its texts are too long for tiny models
-    data["claims"] = {"enabled": False}  # they read nearly every table
+    data = {"models": models, "experiments": experiments, **wf.ALONE}
     data["statistics"] = {"bootstrap": 100, "few": 3}
     wf.write_yaml(folder / "config/config.yaml", data)
 

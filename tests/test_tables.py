@@ -29,9 +29,7 @@ ROWS = [
 KEYS = {"text": "sentence", "word": "target", "label": "id", "sense": "sense"}
 
 
-@pytest.fixture(autouse=True)
-def here(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("here")
 
 
 def table_of(content, name="data.csv", **keys):

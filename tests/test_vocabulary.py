@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 import torch
 import workflow as wf
+from analysed import folder as folder  # a fixture
 from safetensors.torch import load_file
 from transformers import AutoModel, AutoTokenizer
 from workflow import edited, read_yaml, write_yaml
@@ -15,11 +16,6 @@ from workflow import edited, read_yaml, write_yaml
 from tokentrails.texts.word_classes import word_class
 
 pytestmark = pytest.mark.e2e
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return analysed.finished(tmp_path_factory)
 
 
 def ranks_of(folder, model, experiment):

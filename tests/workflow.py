@@ -19,11 +19,9 @@ from unittest.mock import patch
 import pytest
 import tiny
 import yaml
+from repository import ROOT, repository_files
 
 from tokentrails.running import fork_server
-
-ROOT = Path(__file__).parent.parent
-
 
 # The last bit of a state may depend on the number of threads; and for tiny models one is fastest.
 ONE_THREAD = ("--set-threads", "hidden_states=1")
@@ -37,17 +35,11 @@ class Job(NamedTuple):
 
 
 def checkout(target: Path) -> Path:
-    """A copy of what a clone would hold: files that are tracked, or new and not ignored."""
-    command = ["git", "ls-files", "-z", "-co", "--exclude-standard"]
-    try:
-        listing = subprocess.run(command, cwd=ROOT, capture_output=True, check=True, text=True)
-    except (OSError, subprocess.CalledProcessError):
-        pytest.skip("not a git checkout")
-    for name in filter(None, listing.stdout.split("\0")):
-        source, copy = ROOT / name, target / name
-        if source.is_symlink() or source.exists():  # a deleted file is still listed
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(source, copy, follow_symlinks=False)
+    """A copy of what a clone would hold."""
+    for source in repository_files():
+        copy = target / source.relative_to(ROOT)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(source, copy, follow_symlinks=False)
     return target
 
 
@@ -224,6 +216,12 @@ def half_written(folder: Path) -> list[str]:
     )
 
 
+ALONE = {
+    "baseline": {"enabled": False},  # its texts are too long for tiny models
+    "claims": {"enabled": False},  # they read nearly every table
+}
+"""Of a configuration whose experiments are made, and nothing else."""
+
 SENSES = {
     "lead_guide": ("lead", "guide", "She will lead the team through the transition."),
     "lead_metal": ("lead", "metal", "The pipes were contaminated with lead."),
@@ -270,8 +268,7 @@ def small(folder: Path, models: Path | None = None) -> Path:
             },
             "extract": {"token_budget": 24},
             "statistics": {"bootstrap": 100},
-            "baseline": {"enabled": False},  # its texts are too long for tiny models
-            "claims": {"enabled": False},  # they read nearly every table
+            **ALONE,
         },
     )
     return folder
