@@ -57,6 +57,24 @@ def test_what_makes_no_sense_is_named(saved, tmp_path, kind, key, value):
         refuse_unreadable(folder, ["config.json", "model.safetensors"], where="models.m")
 
 
+@pytest.mark.parametrize(
+    ("kind", "key", "value", "said"),
+    [
+        ("gpt2", "n_head", 5, "n_embd is 32 and n_head is 5, which does not divide it"),
+        (
+            "llama",
+            "num_key_value_heads",
+            3,
+            "num_attention_heads is 4 and num_key_value_heads is 3",
+        ),
+        ("llama", "hidden_act", "nosuch", "hidden_act is 'nosuch', which it does not know"),
+    ],
+)
+def test_what_is_wrong_with_it_is_said(saved, kind, key, value, said):
+    with refused(said):
+        tried(config_of(saved[kind]) | {key: value}, where="models.m")
+
+
 @pytest.mark.parametrize("kind", [*tiny.CONFIGS, *tiny.MORE])
 def test_what_makes_sense_is_not_refused(saved, kind):
     config = config_of(saved[kind])

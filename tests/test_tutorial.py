@@ -40,9 +40,10 @@ def test_the_tutorial_leads_to_a_figure(saved, tmp_path):
                     line = "snakemake --cores 2 --dry-run"
                 else:
                     line = f"snakemake --cores 2 {' '.join(named)}"
+            line = line.replace("snakemake --report", f"snakemake {' '.join(named)} --report")
             done = run(line, folder)
             assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
-    for path in (*named, "figure.svg"):
+    for path in (*named, "figure.svg", "results/report.html"):
         assert (folder / path).stat().st_size > 1000, path
     assert "untrained" in (folder / "figure.svg").read_text(encoding="utf-8")
 

@@ -89,14 +89,34 @@ def tried(config: dict[str, Any], *, where: str) -> PreTrainedModel:
     except TokentrailsError:
         raise
     except Exception as error:  # whatever a class makes of senseless settings
-        named = [key for key in config if _works_without(key, config, row)][:_MOST_NAMED]
-        named = named or [key for key in row.size_keys if key in config]
-        said = "".join(f"{key} is {config[key]!r:.80}; " for key in named)
         raise TokentrailsError(
-            f"transformers cannot run the model of its config.json: {said}{one_line(error):.150}",
+            "transformers cannot run the model of its config.json: "
+            + (_uneven(config, row) or _named(config, row, error)),
             where=where,
-            hint="save or fetch the model again.",
+            hint="correct config.json, or save or fetch the model again.",
         ) from error
+
+
+def _uneven(config: dict[str, Any], row: Architecture) -> str:
+    """Which size is no multiple of another that it is shared out among; empty where all are."""
+    pairs = [(row.heads_key, "num_key_value_heads")]
+    if "head_dim" not in config:
+        pairs.insert(0, (row.width_key, row.heads_key))
+    for whole, parts in pairs:
+        n, divisor = config.get(whole), config.get(parts)
+        if isinstance(n, int) and isinstance(divisor, int) and divisor > 0 and n % divisor:
+            return f"{whole} is {n} and {parts} is {divisor}, which does not divide it"
+    return ""
+
+
+def _named(config: dict[str, Any], row: Architecture, error: Exception) -> str:
+    """The keys without which the model can be run, their values, and what transformers said."""
+    named = [key for key in config if _works_without(key, config, row)][:_MOST_NAMED]
+    if isinstance(error, KeyError) and len(named) == 1 and config[named[0]] in error.args:
+        return f"{named[0]} is {config[named[0]]!r:.80}, which it does not know"
+    named = named or [key for key in row.size_keys if key in config]
+    said = "".join(f"{key} is {config[key]!r:.80}; " for key in named)
+    return f"{said}{one_line(error):.150}"
 
 
 def _works_without(key: str, config: dict[str, Any], row: Architecture) -> bool:
