@@ -100,6 +100,8 @@ def evolution_table(
         last = space == "unembedding" and layer == depth
         if last and position == 1:  # what is no word is not listed
             most = (";", scores[0] + 0.05)
+        if space == "unembedding" and layer == 0 and position == 2:  # nor what is said at last
+            most, scores = ("Ċ", 0.99), [1e-21] * 5
         row |= dict(zip(("most_probable", "probability"), most, strict=True))
         rows.append(row)
         if last:
@@ -275,23 +277,25 @@ def test_each_measure_is_a_map_of_layer_by_head():
 # --- token evolution --------------------------------------------------------------------------
 
 
-def test_cells_hold_the_nearest_word_and_its_score():
+def test_cells_hold_the_most_probable_entry_or_the_nearest_word_and_its_score():
     table, found = evolution_table(), coloured_cells(layers(spec_of("evolution")))
-    comma = table["most_probable"].eq_missing(pl.Series([";"]))
     first = pl.col("top_score").list.first()
-    best = table.with_columns(score=pl.when(comma).then("probability").otherwise(first))
+    best = table.with_columns(score=pl.coalesce("probability", first))
     columns = ("position", "layer", "space", "predicted", "score")
     assert values(found, *columns) == exact(best, *columns)
-    read = {"ĠÐ¼": "м"}
+    read = {"ĠÐ¼": "м", "Ċ": "\\n"}
     for row in found:
         here = table.filter(**{name: row[name] for name in columns[:4]}).row(0, named=True)
         words = [read.get(entry, entry.strip("Ġ")) for entry in here["top"]]
         pairs = zip(words, here["top_score"], strict=True)
-        assert row["nearest"] == " · ".join(f"{word} {score:.3f}" for word, score in pairs)
-        settled = here["most_probable"] == ";"  # in the last layer, and in what is predicted
-        assert row["word"] == (";" if settled else words[0])
+        if row["score"] < 0.99:
+            assert row["nearest"] == " · ".join(f"{word} {score:.3f}" for word, score in pairs)
+        most = here["most_probable"] or here["top"][0]
+        assert row["word"] == read.get(most, most.strip("Ġ"))
         assert row["token"] == here["token"].strip("Ġ")
-    assert sum(row["word"] == ";" for row in found) == 2
+    assert sum(row["word"] == ";" for row in found) == 2  # the last layer, and what is predicted
+    (unlisted,) = (row for row in found if row["word"] == "\\n")
+    assert unlisted["score"] == 0.99 and not unlisted["settled"]
 
 
 def test_bytes_are_no_letters():

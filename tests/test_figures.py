@@ -33,11 +33,13 @@ from drawn import (
 
 from tokentrails import figures
 from tokentrails.figures.identity import composite_depth, composite_senses, identity_context
+from tokentrails.figures.pieces.lines import layer_ticks
 from tokentrails.figures.pieces.notes import counted
 from tokentrails.figures.pieces.page_script import page_script
 from tokentrails.figures.pieces.panel import cosine_range
 from tokentrails.figures.pieces.save import render, save, specification
 from tokentrails.figures.pieces.text import readable, shorten, spread
+from tokentrails.figures.pieces.text_tokens import COLOURS, group_colours
 from tokentrails.figures.summary import summary
 from tokentrails.statistics.forms import FORMS, SOUND
 
@@ -513,6 +515,36 @@ def test_a_page_takes_its_script_from_a_file(tmp_path):
     assert render({}, ".html", file) == render({}, ".html")
     file.write_bytes(b"draw('\r\n')")
     assert b"<script>draw('\r\n')</script>" in render({}, ".html", file)
+
+
+@pytest.mark.parametrize(
+    ("depth", "ticks"),
+    [
+        (0, [0]),
+        (1, [0, 1]),
+        (11, [0, 3, 6, 9, 11]),
+        (12, [0, 2, 4, 6, 8, 10, 12]),
+        (30, [0, 5, 10, 15, 20, 25, 30]),
+        (32, [0, 4, 8, 12, 16, 20, 24, 28, 32]),
+    ],
+)
+def test_layers_are_marked_up_to_the_last_without_a_jump(depth, ticks):
+    assert layer_ticks(depth) == ticks
+
+
+def test_no_axis_of_layers_leaves_out_the_tick_before_the_last():
+    for depth in range(1, 130):
+        gaps = np.diff(layer_ticks(depth))
+        assert len(gaps) <= 8 and gaps[-1] <= gaps[0], depth
+
+
+def test_classes_of_words_have_the_same_colours_everywhere():
+    found = group_colours(["all words", "content", "function", "whole", "later"])
+    assert {name: found[name] for name in ("function", "content")} == {
+        name: COLOURS[name] for name in ("function", "content")
+    }
+    assert len(set(found.values())) == 5
+    assert found | group_colours(["function", "all"]) == found | {"all": found["all words"]}
 
 
 def test_one_of_a_thing_is_no_plural():

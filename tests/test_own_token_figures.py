@@ -3,10 +3,11 @@
 import itertools
 
 import polars as pl
-from drawn import BAND, line_points, notes, panels
+from drawn import BAND, line_points, notes, of_kind, panels
 from pytest import approx
 
 from tokentrails.figures.own_token import _PANELS, own_token
+from tokentrails.figures.pieces.text_tokens import COLOURS
 
 CLASSES = {None: "all words", "content": "content words", "function": "function words"}
 TYPES = {"layer": pl.Int32, "word_class": pl.String}
@@ -38,6 +39,25 @@ def test_each_line_is_a_group_of_the_table():
     dashed = {p["series"] for p in line_points(drawn["entropy"]) if p["dashed"]}
     assert dashed == {"content words"} and "Dashed: few texts." in notes(chart)
     assert "Dashed" not in notes(own_token(rows.with_columns(few=pl.lit(False)), **BAND))
+
+
+def test_rank_0_is_on_top_and_the_classes_have_their_colours():
+    drawn = panels(own_token(table(), **BAND))
+    for title, panel in drawn.items():
+        domains = [unit["encoding"]["y"]["scale"]["domain"] for unit, _ in of_kind(panel, "circle")]
+        assert {low > high for low, high in domains} == {title.startswith("rank")}
+        tints = {point["line"]: point["colour"] for point in line_points(panel)}
+        assert {name: tints[name] for name in ("function", "content")} == {
+            name: COLOURS[name] for name in ("function", "content")
+        }
+
+
+def test_bands_are_named_only_where_they_are_drawn():
+    bare = table().with_columns(
+        pl.lit(None, pl.Float64).alias(end) for end in ("ci_low", "ci_high")
+    )
+    assert "No bands: too few texts for an interval." in notes(own_token(bare, **BAND))
+    assert "Band: 90 % interval, bootstrap over texts." in notes(own_token(table(), **BAND))
 
 
 def test_a_model_without_a_head_has_two_panels():

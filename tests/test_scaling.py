@@ -16,6 +16,7 @@ from tokentrails.figures.scaling import scaling as draw
 from tokentrails.metrics.parameters import parameters
 from tokentrails.metrics.scaling import (
     COLUMNS,
+    distinct_sizes,
     fitted_line,
     half_life_measures,
     rank_measures,
@@ -143,7 +144,7 @@ def models(n, slope=0.2):
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 4, 7])
-def test_a_trend_is_fitted_from_four_models_on(n):
+def test_a_trend_is_fitted_from_four_sizes_on(n):
     table = scaling(*models(n), provenance={})
     frame = pl.DataFrame(pl.from_arrow(table))
     assert frame["model"].to_list() == [f"model-{i}" for i in range(n)]  # the smallest first
@@ -152,11 +153,28 @@ def test_a_trend_is_fitted_from_four_models_on(n):
     written = json.dumps(specification(chart))
     if n < 4:
         assert slopes.num_rows == 0
-        assert ("One model" if n == 1 else f"Only {n} models") in written
+        assert ("One model" if n == 1 else "No trend is fitted") in written
     else:
         (row,) = slopes.to_pylist()
         assert row["n"] == n and row["ci_low"] < 0.2 < row["ci_high"]
-        assert "per tenfold size" in written
+        assert "per tenfold size" in written and "No trend" not in written
+
+
+def test_models_of_nearly_the_same_size_are_one_size():
+    measured, parameters = models(6)
+    three = [10**6, 10**6, 1_200_000, 10**7, 10**8, 110_000_000]  # two of them an adapter's
+    table = scaling(measured, parameters.with_columns(n_parameters=pl.Series(three)), provenance={})
+    frame = pl.DataFrame(pl.from_arrow(table))
+    assert scaling_slopes(frame, confidence=0.95, provenance={}).num_rows == 0
+    assert [distinct_sizes(three), distinct_sizes([*three, 10**9]), distinct_sizes([])] == [3, 4, 0]
+
+
+def test_bars_are_named_only_where_they_are_drawn():
+    table = pl.DataFrame(pl.from_arrow(scaling(*models(2), provenance={})))
+    slopes = pl.DataFrame(pl.from_arrow(scaling_slopes(table, confidence=0.95, provenance={})))
+    bare = table.with_columns(pl.lit(None, pl.Float32).alias(end) for end in ("ci_low", "ci_high"))
+    assert "Bars: 90 %" in notes(draw(table, slopes, **BAND))
+    assert "Bars" not in notes(draw(bare, slopes, **BAND))
 
 
 def test_a_panel_has_every_form_of_its_measure_and_the_trend_of_each():
@@ -191,7 +209,7 @@ def test_a_panel_has_every_form_of_its_measure_and_the_trend_of_each():
     assert first.startswith(f"{slope:+.2g} [") and double == pytest.approx(2 * slope)
     assert second.startswith(f"standardised: {double:+.2g} [")
     assert len(of_kind(panel, "line")) == 3  # two trends, and hairlines of labels
-    assert "Circle: cosine, diamond: standardised." in notes(chart)
+    assert "Circle: cosine, diamond: standardised. The forms of a model" in notes(chart)
 
 
 def test_slopes_and_their_intervals_are_those_of_least_squares():

@@ -456,12 +456,12 @@ def test_the_largest_changes_and_gaps_are_marked():
     figure = class_figure(False)
     cosine, rank, gap, factor = (panel["title"]["subtitle"] for panel in figure.spec["concat"])
     assert cosine == [
-        "function: layer 1 (87 %), −0.21 [−0.23, −0.19]",
-        "content: layer 1 (87 %), −0.21 [−0.23, −0.19]",
+        "function: block 1 (87 %), −0.21 [−0.23, −0.19]",
+        "content: block 1 (87 %), −0.21 [−0.23, −0.19]",
     ]
-    assert rank[0] == "function: layer 1 (87 %), ×6.9 [×4.9, ×9.8]"
-    assert gap == ["largest: layer 6 (87 %), +0.14 [+0.12, +0.16]"]
-    assert factor == ["largest: layer 6 (87 %), ×0.28 [×0.19, ×0.39]"]
+    assert rank[0] == "function: block 1 (87 %), ×6.9 [×4.9, ×9.8]"
+    assert gap == ["largest: block 6 (87 %), +0.14 [+0.12, +0.16]"]
+    assert factor == ["largest: block 6 (87 %), ×0.28 [×0.19, ×0.39]"]
     for panel in figure.panels[:2]:
         thick = [rows for unit, rows in panel if unit["mark"].get("strokeWidth") == 7]
         assert [values(rows, "line", "layer") for rows in thick] == [

@@ -31,7 +31,7 @@ _LAYER = (
     "Across: layer of the residual stream, from 0, the embedding, to the depth, the last block's "
     "output. "
 )
-_SITE = "Across: layer; of states inside the blocks, which the figure's note then says, the block. "
+_SITE = "Across: layer, or block where states are inside the blocks; the axis says which. "
 _BLOCK = "Across: block, from 0; block l turns layer l into layer l + 1. "
 _DEPTH = (
     "Across: layer as a fraction of the model's depth, so that models of different depth can be "
@@ -84,7 +84,8 @@ READINGS = {
     "summary": Reading(
         _LAYER + "Downwards: a row for each text, or for each sense where there are many texts.",
         "One mark for the half-life, the first layer at which identity is below the threshold; one "
-        "for context dominance, the first at which context similarity is below identity. A column "
+        "for context dominance, the first at which context similarity is below identity: states of "
+        "the token in two texts are then less alike than each is to its embedding. A column "
         "of its own is for layers that are never reached. At the right: identity at the last "
         "layer.",
         "Far left: identity is lost at once. Far right: late, or never.",
@@ -101,7 +102,7 @@ READINGS = {
         "High: any two tokens look alike, and a high similarity of two states of interest says "
         "little. A share near 1: one dimension makes almost all of it.",
         "This is the baseline that *scaled* similarities are beyond.",
-        _TEXTS + "Shares are of these texts, without one.",
+        _TEXTS + "Shares are of these texts, without an interval.",
     ),
     "half_life": Reading(
         _LAYER + "Upwards: share of tokens that have lost their identity, from 0 to 100 %.",
@@ -157,8 +158,8 @@ READINGS = {
         _ONE_TEXT + "Medians over texts are in rank_classes.",
     ),
     "rank_heatmap": Reading(
-        "Across: tokens of one text, in their order. Upwards: layer; of states inside the blocks, "
-        "which the figure's note then says, the block.",
+        "Across: tokens of one text, in their order. Upwards: layer, or block where states are "
+        "inside the blocks; the axis says which.",
         "Colour of a cell: rank of the token's own embedding. Word in it: the nearest entry of the "
         "vocabulary.",
         _NEAR + "The word in the cell is then the token itself.",
@@ -187,11 +188,12 @@ READINGS = {
         _TEXTS,
     ),
     "matched_groups": Reading(
-        _LAYER + "Upwards: difference of two groups of words, of ranks as a factor.",
+        _LAYER + "Upwards: difference of two groups of words, of ranks as a factor, with "
+        "small ones on top.",
         "A block for each comparison, a panel for each measure. Black: all words. In colour: words "
         "with a counterpart of the same frequency and position in the other group.",
-        "0, or a factor of 1: no difference. What is gone in colour was of frequency or position, "
-        "or of words without a counterpart.",
+        "Up is closer to the own embedding. 0, or a factor of 1: no difference. What is gone in "
+        "colour was of frequency or position, or of words without a counterpart.",
         "The black line, beside which the coloured one is read. " + _GREY,
         "Bands: over words crossed with texts. None under five of either.",
     ),
@@ -202,7 +204,9 @@ READINGS = {
         "Effective rank: how many directions states fill; IsoScore: 1 where they fill all alike. "
         "Cosine and CKA with the layer before near 1: the block changes little; CKA alone does "
         "not mind a rotation.",
-        "The two lines: what only one has is of first tokens, on which attention rests. " + _GREY,
+        "The two lines: what only one has is of first tokens, on which attention rests. "
+        + _GREY
+        + "It is without the first tokens.",
         _TEXTS,
     ),
     "geometry_steps": Reading(
@@ -261,10 +265,11 @@ READINGS = {
     "evolution": Reading(
         "Across: tokens of one text, in their order. Upwards: layer of the residual stream; the "
         "top row is what the model predicts.",
-        "Word in a cell: the likeliest through the final norm and the unembedding, or the nearest "
-        "among the embeddings. Colour: its probability, or its cosine. Bold: the model's final "
-        "answer, already.",
-        "A high probability: the layer is sure of that word.",
+        "In a cell: of all entries of the vocabulary the most probable one through the final norm "
+        "and the unembedding, or of the listed words, which are whole ones unless all are asked "
+        "for, the one with the nearest embedding. Colour: its probability, or its cosine. Bold: "
+        "the model's final answer, already.",
+        "A high probability: the layer is sure of that entry.",
         "A column in bold from some layer upwards: what the model says is settled there.",
         _ONE_TEXT,
     ),
@@ -434,12 +439,13 @@ READINGS = {
         "Across: parameters without embeddings, on a logarithmic axis. Upwards: the measure in the "
         "panel's title.",
         "A panel for each experiment and measure, a colour for each model, a shape for each form "
-        "of similarity. Line: least squares over models, with four or more.",
+        "of similarity. Grey line: least squares over models, with four sizes or more, each at "
+        "least a quarter above the one before. Dotted: from a model to its name.",
         "A rising line: larger models have more of it.",
-        "Models differ in more than size: family, data and tokenizer. With fewer than four no "
-        "trend is fitted.",
-        "Bars: over texts or words of one model. That of a slope is over models, and wide with "
-        "few.",
+        "Models differ in more than size: family, data and tokenizer. With fewer than four sizes "
+        "no trend is fitted.",
+        "Bars: over texts or words of one model; none where these are too few. That of a slope "
+        "is over models, and wide with few.",
     ),
     "measure": Reading(
         _LAYER + "Upwards: mean of the measure, in its unit; in panels named so, in standard "

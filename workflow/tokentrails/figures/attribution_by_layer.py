@@ -57,7 +57,6 @@ def attribution_by_layer(
         signed_colour("heads", cells["change"]),
         tooltip,
         title="the heads by themselves",
-        x_title="block",
     )
     panels = [
         line_panel(points, block_frame(points, _CHANGE, grid.width, _HEIGHT), title="by part"),

@@ -7,10 +7,11 @@ import polars as pl
 
 from ..texts.word_classes import BANDS, CLASSES, RAREST
 from .pieces.lines import Frame, edges, line_panel, value_range
-from .pieces.notes import CONTROL, band_note, control_notes, counted, dashed_note
+from .pieces.notes import CONTROL, control_notes, counted, dashed_note, drawn_bands
 from .pieces.points import LINE, mapped, over_draws, points_frame
 from .pieces.rank_axis import place, rank_axis
-from .pieces.theme import GREY, colour, figure, nothing_to_show
+from .pieces.text_tokens import group_colours
+from .pieces.theme import GREY, figure, nothing_to_show
 
 _CLASSES = {"all": "all", **{name: name for name in CLASSES if name != "other"}}
 _BANDS = {name: f"words {name}" for name in (*BANDS.values(), RAREST)}
@@ -79,14 +80,16 @@ def corpus(
             *(last, 1.05, panel.title, low, high, 190, 150, ("series", "n", "n_texts")),
             axis=rank_axis(low, high) if panel.is_rank else alt.Axis(tickCount=5, minExtent=40),
         )
+        frame = frame.turned() if panel.is_rank else frame
         panels.append(line_panel(here, frame, title=panel.title, **edge | {"y_title": False}))
     whole = by_layer.filter(measure="identity", grouping="all", site=LINE)
     n, texts = whole.select(pl.col("n").max(), pl.col("n_texts").max()).row(0)
     notes = [
         f"Means over {counted(n, 'token')} of {counted(texts, 'text')}, without the "
         "first of each piece; ranks and log-probabilities of some of them, through the final norm "
-        "and the unembedding. Ranks: means of log(1 + rank).",
-        band_note(confidence, "texts") + dashed_note(by_layer, "few texts"),
+        "and the unembedding. Ranks: means of log(1 + rank), rank 0 on top.",
+        drawn_bands(pl.concat(parts.values()), confidence, "texts")
+        + dashed_note(by_layer, "few texts"),
         *control_notes(control),
     ]
     chart = alt.concat(*panels, columns=_COLUMNS)
@@ -101,7 +104,6 @@ def _points(table: pl.DataFrame, panel: _Panel, control: pl.DataFrame | None) ->
         pl.col("group").is_in(list(groups)),
         pl.col("grouping").is_in(["frequency_band"] if panel.by_band else ["all", "word_class"]),
     )
-    tints = {name: colour(index) for index, name in enumerate(groups)}
     kept = ("layer", "n", "n_texts")
     points = points_frame(
         rows,
@@ -110,7 +112,7 @@ def _points(table: pl.DataFrame, panel: _Panel, control: pl.DataFrame | None) ->
         *kept,
         line="group",
         series=mapped("group", groups),
-        colour=mapped("group", tints),
+        colour=mapped("group", group_colours(groups)),
     )
     if control is None or points.is_empty():
         return points

@@ -22,16 +22,16 @@ _EXTENT = 52  # pixels that the word for the top row needs
 
 _NOTES = {
     "unembedding": "Unembedding: the state through the final norm and the unembedding matrix; in "
-    "the cell the likeliest word, colour: its probability.",
+    "the cell the most probable of all entries, colour: its probability.",
     "embedding": "Embedding: in the cell the word whose embedding is nearest to the state, "
     "colour: their cosine.",
-    _PREDICTED: "Top row: what the model itself predicts, of all entries; bold: the most probable "
-    "of all is that one already.",
+    _PREDICTED: "Top row: what the model itself predicts; bold: the most probable entry is that "
+    "one already.",
 }
 
 
 def evolution(evolution: pl.DataFrame, *, show: str, title: str) -> alt.TopLevelMixin:
-    """The nearest word of each token's state by layer, a panel for each space of words.
+    """What each token's state says by layer, a panel for each space of words.
 
     `evolution` is the table of that name of one model and checkpoint, `show` the label of the text.
     Layers run upwards; above the last one stands what the model predicts. Words longer than a cell
@@ -68,31 +68,31 @@ def evolution(evolution: pl.DataFrame, *, show: str, title: str) -> alt.TopLevel
 
 
 def _listed(rows: pl.DataFrame) -> str:
-    """What the words of the layers have in common, which those of the vocabulary have not."""
+    """What the listed words have in common, which those of the vocabulary have not."""
     entries = rows.filter(~pl.col("predicted"))["top"].explode().drop_nulls().unique().to_list()
     spaced = {surface(entry).startswith(" ") for entry in entries}
     words = (surface(entry)[1:] if True in spaced else entry for entry in entries)
     if len(spaced) != 1 or not all(map(is_word, words)):
         return ""
     begin = ", which begin with a space" * (True in spaced)
-    return f"The words of the layers are whole ones alone{begin}. "
+    return f"Nearest words, and those that tooltips list, are whole ones alone{begin}. "
 
 
 def _cells(rows: pl.DataFrame) -> pl.DataFrame:
-    """One row per cell; `settled` where the model predicts what is most probable there.
+    """One row per cell, with the most probable of all entries, or else the first that is listed.
 
-    That need not be a word that is listed; there it stands in the place of these.
+    `settled`: where that is what the model predicts.
     """
     first, most = pl.col("top").list.first(), pl.col("most_probable")
     final = most.filter("predicted").first().over("position")
     settled = (most == final).fill_null(value=False)
-    score = pl.when(settled).then("probability").otherwise(pl.col("top_score").list.first())
+    score = pl.coalesce("probability", pl.col("top_score").list.first())
     layer = pl.col("layer").cast(pl.String)
     return rows.sort("space", "position", "layer", "predicted").select(
         *("position", "space", "layer", "predicted"),
         token=readable_words("token"),
         row=pl.when("predicted").then(pl.lit(_PREDICTED)).otherwise(layer),
-        word=readable_words(pl.when(settled).then(most).otherwise(first)),
+        word=readable_words(pl.coalesce(most, first)),
         nearest=scored_words("top", "top_score"),
         most=scored_words(pl.concat_list(most), pl.concat_list("probability")),
         score=exact(score),

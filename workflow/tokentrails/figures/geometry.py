@@ -80,7 +80,7 @@ def geometry(
         "token to token.",
         f"{counted(n, 'state')} of {counted(texts, 'text')}. {band_note(confidence, 'texts')}"
         + dashed_note(rows, "few texts"),
-        *control_notes(control),
+        *control_notes(control, "Solid grey, without position 0"),
     ]
     chart = alt.concat(*panels, columns=_COLUMNS)
     return figure(chart, title=title, notes=notes, width=_COLUMNS * 240 + 120)

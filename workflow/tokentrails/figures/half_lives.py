@@ -7,8 +7,9 @@ import polars as pl
 
 from ..statistics.forms import SOUND
 from .pieces.lines import Frame, line_panel, linear_x
-from .pieces.notes import CONTROL, band_note, control_notes, counted, dashed_note, form_notes
+from .pieces.notes import CONTROL, control_notes, counted, dashed_note, drawn_bands, form_notes
 from .pieces.points import in_order, mapped, over_draws, points_frame, runs
+from .pieces.text_tokens import group_colours
 from .pieces.theme import GREY, colour, figure, nothing_to_show
 
 _GROUPINGS = {
@@ -107,7 +108,7 @@ def half_life_thresholds(
         grey = _medians(every, pl.lit(CONTROL), pl.lit(GREY), ("low", "high"))
     at = alt.Chart(pl.DataFrame({"threshold": [threshold]}))
     rule = at.mark_rule(color=GREY, strokeDash=[2, 3]).encode(x=x)
-    tints = {group: colour(i) for i, group in enumerate(in_order(medians["group"]))}
+    tints = group_colours(in_order(medians["group"]))
     points = points.with_columns(colour=mapped("line", tints))
     panels, forms = [], [form for form in SOUND if form in set(points["measure"])]
     for form in forms:
@@ -166,14 +167,18 @@ def _panels(
     lines: Sequence[str] | None = None,
     control: pl.DataFrame | None = None,
 ) -> list[alt.LayerChart]:
-    """A row per measure; colours follow the order of `lines`, by default that of each panel."""
+    """A row per measure; colours follow the order of `lines`, without them they are of groups."""
     panels = []
     measures = [measure for measure in _MEASURES if measure in set(points["measure"])]
     for measure in measures:
         suffix = ", scaled" if measure == "scaled" and len(measures) > 1 else ""
         for key in [name for name in names if name in set(points[by])]:
             here = points.filter(pl.col(by) == key, measure=measure).drop(_KEYS)
-            tints = {line: colour(i) for i, line in enumerate(lines or in_order(here["line"]))}
+            tints = (
+                {line: colour(i) for i, line in enumerate(lines)}
+                if lines
+                else group_colours(in_order(here["line"]))
+            )
             here = here.with_columns(colour=mapped("line", tints))
             if control is not None:
                 here = pl.concat([here, control.filter(measure=measure).select(here.columns)])
@@ -194,6 +199,4 @@ def _scaled(points: pl.DataFrame) -> list[str]:
 
 
 def _band(points: pl.DataFrame, confidence: float) -> str:
-    banded = points["low"].is_not_null().any()
-    band = band_note(confidence, over="texts") if banded else "No bands: there is one text."
-    return band + dashed_note(points, "groups in few texts")
+    return drawn_bands(points, confidence, "texts") + dashed_note(points, "groups in few texts")

@@ -1,4 +1,4 @@
-"""What kinds of heads there are: how often each head does what, by layer and head."""
+"""What kinds of heads there are: how often each head does what, by block and head."""
 
 import altair as alt
 import polars as pl
@@ -18,7 +18,7 @@ _ROOM, _NARROW = 430, 290  # pixels of a panel, and of one of three in a row
 
 
 def head_summary(head_summary: pl.DataFrame, *, title: str) -> alt.TopLevelMixin:
-    """A heat map of layer by head for each measure; `head_summary` is the table of that name."""
+    """A heat map of block by head for each measure; `head_summary` is the table of that name."""
     measures = [m for m in _MEASURES if head_summary[m].is_not_null().any()]
     if not measures:
         return nothing_to_show(title)
@@ -39,7 +39,8 @@ def head_summary(head_summary: pl.DataFrame, *, title: str) -> alt.TopLevelMixin
             value=measure,
             colour=alt.Color(f"{measure}:Q", scale=scale, legend=legend),
             tooltip=[
-                *map(alt.Tooltip, ("layer:Q", "head:Q", "n:Q")),
+                alt.Tooltip("layer:Q", title="block"),
+                *map(alt.Tooltip, ("head:Q", "n:Q")),
                 alt.Tooltip(f"{measure}:Q", title=name, format=".3f"),
             ],
             title=name,

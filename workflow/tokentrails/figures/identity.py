@@ -291,8 +291,8 @@ def _band_note(means: pl.DataFrame, confidence: float, over: str) -> str:
     """What the bands are; a line of one text, or of a pair, has none."""
     banded = means["low"].is_not_null()
     if not banded.any():
-        return "No bands: too few texts for an interval."
-    rest = "" if banded.all() else " Lines without one: too few texts."
+        return f"No bands: too few {over.split()[0]} for an interval."
+    rest = "" if banded.all() else f" Lines without one: too few {over.split()[0]}."
     return band_note(confidence, over=over) + rest
 
 

@@ -5,7 +5,7 @@ import polars as pl
 
 from .pieces.forms import SUFFIXES
 from .pieces.lines import Frame, edges, line_panel, value_range
-from .pieces.notes import CONTROL, band_note, control_notes, dashed_note, form_notes
+from .pieces.notes import CONTROL, control_notes, dashed_note, drawn_bands, form_notes
 from .pieces.points import LINE, mapped, over_draws, points_frame
 from .pieces.rank_axis import factor_axis
 from .pieces.theme import GREY, INK, colour, figure, nothing_to_show
@@ -58,6 +58,7 @@ def matched_groups(
                 *(last, 1.05, name, low, high, 190, 150, ("series", "n", "n_other", "cells")),
                 axis=factor_axis(low, high) if is_rank else alt.Axis(tickCount=5, minExtent=40),
             )
+            frame = frame.turned() if is_rank else frame
             labels = len(panels) % _COLUMNS == min(_COLUMNS, len(parts)) - 1
             at = edge | {"y_title": False}
             panels.append(line_panel(here, frame, title=name, labels=labels, **at))
@@ -66,9 +67,10 @@ def matched_groups(
         *_counts(table),
         "Black: all words. In colour, at equal frequency: words with a counterpart at the same "
         "place of the list of frequent words and at the same position of its text, each within a "
-        "factor of two. Ranks as factors.",
+        "factor of two. Ranks as factors, "
+        "small ones on top: up is closer.",
         *form_notes(form for form in SUFFIXES if form in set(points["measure"])),
-        band_note(confidence, "words and texts") + dashed_note(points, "few of either"),
+        drawn_bands(points, confidence, "words and texts") + dashed_note(points, "few of either"),
         *control_notes(control),
     ]
     chart = alt.vconcat(*blocks)

@@ -1,5 +1,7 @@
 """Any measure that has a table of mean curves: by layer and group, and over models."""
 
+from typing import Any
+
 import altair as alt
 import polars as pl
 
@@ -13,7 +15,7 @@ _QUANTITIES = {"value": "", "standardised": ", in deviations of the baseline"}
 _MOST_LINES = 10
 _FEW = "few texts or words"
 _LONGEST = 30  # characters of the title of an axis
-_NUMBERS = {"axis": alt.Axis(tickCount=6, format=".3~g"), "told": ("value", ".4~g")}
+_NUMBERS: dict[str, Any] = {"axis": alt.Axis(tickCount=6, format=".3~g"), "told": ("value", ".4~g")}
 _BEYOND = 1.05  # where labels stand, as a share of the layers
 
 

@@ -4,9 +4,10 @@ import altair as alt
 import polars as pl
 
 from .pieces.lines import Frame, edges, line_panel, value_range
-from .pieces.notes import CONTROL, band_note, control_notes, counted, dashed_note
+from .pieces.notes import CONTROL, control_notes, counted, dashed_note, drawn_bands
 from .pieces.points import in_order, mapped, over_draws, points_frame
 from .pieces.rank_axis import place, rank_axis
+from .pieces.text_tokens import group_colours
 from .pieces.theme import GREY, colour, figure, nothing_to_show
 
 _PANELS = {
@@ -67,6 +68,7 @@ def own_token(
             *(last, 1.05, name, low, high, 190, 150, ("series", "n", "n_texts")),
             axis=rank_axis(low, high) if is_rank else alt.Axis(tickCount=5, minExtent=40),
         )
+        frame = frame.turned() if is_rank else frame
         labels = len(panels) % _COLUMNS == min(_COLUMNS, len(parts)) - 1
         at = edge | {"y_title": False}
         panels.append(line_panel(here, frame, title=name, labels=labels, **at))
@@ -74,9 +76,9 @@ def own_token(
     notes = [
         "As if the model ended at each layer: through the final norm and the unembedding, of "
         "encoders the masked-token head; by cosine among the embeddings. Ranks: means of "
-        "log(1 + rank). Log-probabilities, entropy and divergence in nats.",
+        "log(1 + rank), rank 0 on top. Log-probabilities, entropy and divergence in nats.",
         f"{counted(n, 'token')} in {counted(texts, 'text')}, without position 0. "
-        + band_note(confidence, "texts")
+        + drawn_bands(points, confidence, "texts")
         + dashed_note(points, "few texts"),
     ]
     if lenses:
@@ -89,7 +91,6 @@ def own_token(
 def _points(table: pl.DataFrame, interval: tuple[str, str]) -> pl.DataFrame:
     rows = table.with_columns(pl.col("word_class").fill_null("all"))
     rows = rows.filter(pl.col("word_class").is_in(list(_LINES)))
-    tints = {name: colour(index) for index, name in enumerate(_LINES)}
     return points_frame(
         rows,
         "mean",
@@ -97,5 +98,5 @@ def _points(table: pl.DataFrame, interval: tuple[str, str]) -> pl.DataFrame:
         *("space", "measure", "layer", "n", "n_texts"),
         line="word_class",
         series=mapped("word_class", _LINES),
-        colour=mapped("word_class", tints),
+        colour=mapped("word_class", group_colours(_LINES)),
     )

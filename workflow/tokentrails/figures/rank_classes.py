@@ -8,10 +8,10 @@ import altair as alt
 import polars as pl
 
 from .pieces.lines import Frame, line_panel, value_range
-from .pieces.notes import band_note, counted, dashed_note
+from .pieces.notes import counted, dashed_note, drawn_bands
 from .pieces.points import in_order, mapped, points_frame, runs
 from .pieces.rank_axis import factor_axis, place, rank_axis
-from .pieces.text_tokens import COLOURS, PUBLISHED_NOTE, drawn_site, site_note
+from .pieces.text_tokens import AXES, COLOURS, PUBLISHED_NOTE, axis_name, drawn_site, site_note
 from .pieces.theme import INK, TINT, figure, nothing_to_show, shaded
 
 _RANKS = {"log_rank": "median rank", "log_rank_standardised": "median rank, standardised"}
@@ -46,7 +46,10 @@ def rank_classes(
     found = drawn_site(summary).drop_nulls(["layer", "value"])
     measures = _measures(points)
     last: int = points.select(pl.col("layer").max()).item()
-    base = Frame.over_layers(last, _BEYOND, "", 0.0, 1.0, 250, 200, ("word_class", "n", "texts"))
+    name = axis_name(by_class)
+    base = Frame.over_layers(
+        last, _BEYOND, "", 0.0, 1.0, 250, 200, ("word_class", "n", "texts"), title=name
+    )
     frames = {m: _class_frame(points.filter(measure=m), m, base) for m in measures}
     gap_frames = {m: _gap_frame(gaps.filter(measure=m), m, frames[m]) for m in measures}
     # The published formula has no standardised ranks.
@@ -77,8 +80,8 @@ def rank_classes(
     ]
     notes = [
         *_notes(by_class, points, confidence),
-        "Thick, and below the titles: the largest change from one layer to the next. Dotted rule: "
-        "the largest gap. Per cent: of the bootstrap's draws, how many find the same layer.",
+        f"Thick, and below the titles: the largest change from one {name} to the next. Dotted "
+        "rule: the largest gap. Per cent: of the bootstrap's draws, how many find the same one.",
     ]
     if points["as_published"].any():
         notes.append(PUBLISHED_NOTE)
@@ -99,7 +102,8 @@ def composite_ranks(by_class: pl.DataFrame, *, title: str, confidence: float) ->
     points = points.with_columns(share=(pl.col("layer") / last).round(6))
     names, measures = in_order(points["run"]), _measures(points)
     panel = ("", 0.0, 1.0, 220, 200, ("word_class", "n", "texts"))
-    base = Frame.over_depth("share", "layer / last layer", _BEYOND, *panel)
+    name = axis_name(by_class)
+    base = Frame.over_depth("share", f"{name} / last {name}", _BEYOND, *panel)
     frames = {m: _class_frame(points.filter(measure=m), m, base) for m in measures}
     panels = [
         line_panel(
@@ -156,7 +160,7 @@ def _class_frame(points: pl.DataFrame, measure: str, base: Frame) -> Frame:
     frame = replace(base, value=_MEASURES[measure], low=low, high=high)
     if measure in _RANKS:
         axis = rank_axis(low, high)
-        return replace(frame, low=high, high=low, axis=axis, told=("rank", ",.1f"))
+        return replace(frame, axis=axis, told=("rank", ",.1f")).turned()
     return replace(frame, axis=alt.Axis(tickCount=6, minExtent=40))
 
 
@@ -169,7 +173,7 @@ def _gap_frame(gaps: pl.DataFrame, measure: str, frame: Frame) -> Frame:
     low = min(low, -0.04 * (high - low))
     if measure in _RANKS:
         axis = factor_axis(low, high)
-        return replace(frame, low=high, high=low, axis=axis, told=("factor", ".3~g"))
+        return replace(frame, low=low, high=high, axis=axis, told=("factor", ".3~g")).turned()
     return replace(frame, low=low, high=high, axis=alt.Axis(tickCount=4, minExtent=40))
 
 
@@ -212,7 +216,7 @@ def _summary(row: dict[str, Any]) -> str:
     )
     support = "" if row["support"] is None else f" ({100 * row['support']:.0f} %)"
     size = f"{value} [{', '.join(interval)}]" if interval else value
-    return f"layer {row['layer']}{support}, {size}"
+    return f"{AXES[row['site']]} {row['layer']}{support}, {size}"
 
 
 def _number(value: float, measure: str) -> str:
@@ -227,6 +231,6 @@ def _notes(by_class: pl.DataFrame, points: pl.DataFrame, confidence: float) -> l
     counts = dict(points.group_by("word_class").agg(pl.col("n").max()).rows())
     tokens = ", ".join(f"{counts[name]:,} {name}" for name in COLOURS if name in counts)
     texts = points.select(pl.col("texts").max()).item()
-    band = band_note(confidence, over="texts") + dashed_note(points, "classes in few texts")
+    band = drawn_bands(points, confidence, "texts") + dashed_note(points, "classes in few texts")
     classes = f"Tokens: {tokens}; in {counted(texts, 'text')}."
     return [classes, site_note(by_class), _NOTE, band]

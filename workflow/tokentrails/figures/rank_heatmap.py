@@ -5,7 +5,7 @@ import polars as pl
 
 from .pieces.heat import HEIGHT, WIDTH, text_lines, token_heat
 from .pieces.rank_axis import RANK_LABEL, next_tick, rank_ticks
-from .pieces.text_tokens import TOOLTIP, text_notes, text_tokens
+from .pieces.text_tokens import TOOLTIP, axis_name, text_notes, text_tokens
 from .pieces.theme import figure, nothing_to_show
 
 _LEGEND = 150  # its least height
@@ -21,8 +21,9 @@ def rank_heatmap(ranks: pl.DataFrame, *, show: str, title: str) -> alt.TopLevelM
     if tokens["place"].is_null().all():
         return nothing_to_show(title)
     high = next_tick(tokens.select(pl.col("place").max()).item())
+    name = axis_name(ranks.filter(label=show))
     lines = text_lines(tokens["position"].unique().sort().to_list())
-    panels = [_panel(tokens.filter(pl.col("position").is_in(line)), high) for line in lines]
+    panels = [_panel(tokens.filter(pl.col("position").is_in(line)), high, name) for line in lines]
     notes = [
         *text_notes(ranks, show),
         "Colour: rank, the number of vocabulary entries that are closer to the state than the "
@@ -34,7 +35,7 @@ def rank_heatmap(ranks: pl.DataFrame, *, show: str, title: str) -> alt.TopLevelM
     return figure(alt.vconcat(*panels, spacing=24), title=title, notes=notes, width=width)
 
 
-def _panel(tokens: pl.DataFrame, high: float) -> alt.LayerChart:
+def _panel(tokens: pl.DataFrame, high: float, y_title: str) -> alt.LayerChart:
     """The layers of some tokens, the first at the bottom; places run from 0 to `high`."""
     layers = tokens["layer"].unique().sort(descending=True).to_list()
     legend = alt.Legend(
@@ -54,4 +55,5 @@ def _panel(tokens: pl.DataFrame, high: float) -> alt.LayerChart:
         colour=alt.Color("place:Q", scale=scale, legend=legend),
         white=f"datum.place > {0.4 * high}",
         tooltip=TOOLTIP,
+        y_title=y_title,
     )

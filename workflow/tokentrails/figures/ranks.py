@@ -16,7 +16,14 @@ from .pieces.lines import bands, end_labels, layer_ticks, level, linear_x, targe
 from .pieces.notes import CONTROL, form_notes
 from .pieces.points import mapped
 from .pieces.rank_axis import place, rank_axis
-from .pieces.text_tokens import COLOURS, PUBLISHED_NOTE, TOOLTIP, text_notes, text_tokens
+from .pieces.text_tokens import (
+    COLOURS,
+    PUBLISHED_NOTE,
+    TOOLTIP,
+    axis_name,
+    text_notes,
+    text_tokens,
+)
 from .pieces.theme import GREY, LINE_HEIGHT, TINT, beside, colour, figure, nothing_to_show, sized
 
 _WIDTH = 400
@@ -83,6 +90,7 @@ class _Measure:
     reverse: whether small values are on top.
     tinted: whether each token has a colour of its own, and not that of its kind.
     told: the column that tooltips have, where the axis shows another.
+    x: what the columns of the axis across are, layers or blocks.
     """
 
     column: str
@@ -94,6 +102,7 @@ class _Measure:
     reference: Reference = NO_REFERENCE
     tinted: bool = False
     told: str | None = None
+    x: str = "layer"
 
 
 def similarity_layers(
@@ -224,6 +233,7 @@ def _figure(
         published = tokens.drop(*plain, "nearest").rename({f"published_{n}": n for n in plain})
         parts = {"right formula": tokens, "as published": published}
         notes.append(PUBLISHED_NOTE)
+    measure = replace(measure, x=axis_name(ranks.filter(label=show)))
     return _drawn(parts, measure, notes, title)
 
 
@@ -276,7 +286,7 @@ def _panel(
     """A line per token, labelled at its end; the layers run from 0 to `last`."""
     known = tokens.drop_nulls(measure.column)
     right = max(last, 1) * 1.09
-    x = linear_x("layer", right, layer_ticks(last), title="layer")
+    x = linear_x("layer", right, layer_ticks(last), title=measure.x)
     limits = (measure.low, measure.high)
     y = alt.Y(
         f"{measure.column}:Q",

@@ -29,7 +29,6 @@ _FORMS = pl.DataFrame(
 """What the measures of the tables are, and in which form."""
 _SHAPES = dict(zip(SOUND, ("circle", "square", "cross", "triangle-up", "diamond"), strict=True))
 _COLUMNS = 3
-_MANY = 4
 _WIDTH, _HEIGHT = 210, 170
 _APART = 6  # pixels from one form to the next
 
@@ -53,8 +52,9 @@ def scaling(
     room = max((high / low) ** 0.08, 1.3)
     right = high * room
     apart = (right * room / low) ** (_APART / _WIDTH)
-    number = pl.col("form").replace_strict({form: i for i, form in enumerate(SOUND)})
-    points = points.with_columns(at=pl.col("n_parameters") * apart ** (number - len(SOUND) // 2))
+    forms = [form for form in SOUND if form in set(points["form"])]
+    aside = {form: apart ** (i - (len(forms) - 1) / 2) for i, form in enumerate(forms)}
+    points = points.with_columns(at=pl.col("n_parameters") * pl.col("form").replace_strict(aside))
     x = alt.X(
         "at:Q",
         scale=alt.Scale(type="log", domain=[low / room, right], nice=False),
@@ -75,16 +75,20 @@ def scaling(
         for experiment in in_order(points.filter(measure=measure)["experiment"])
     ]
     columns = min(_COLUMNS, len(panels))
-    notes = [_few(len(names)), f"Bars: {100 * confidence:g} % intervals over texts or words."]
-    forms = [form for form in SOUND if form in set(points["form"])]
+    notes = [_models(len(names), fitted=len(trends) > 0)]
+    if points["ci_low"].count():
+        notes.append(f"Bars: {100 * confidence:g} % intervals over texts or words.")
     if len(forms) > 1:
         named = (f"{_SHAPES[form].removesuffix('-up')}: {form}" for form in forms)
-        notes.append(", ".join(named).capitalize() + ".")
+        beside = " The forms of a model, which have one size, stand beside each other."
+        notes.append(", ".join(named).capitalize() + "." + beside)
     if lacking:
         notes.append("Not drawn: a median half-life that is never reached.")
     notes += form_notes(forms)
     if len(trends):
-        notes.append("Line: least squares over models; its slope and interval below the titles.")
+        notes.append(
+            "Grey line: least squares over models; its slope and interval below the titles."
+        )
     chart = alt.concat(*panels, columns=columns).resolve_scale(y="independent")
     return figure(chart, title=title, notes=notes, width=max(columns, 2) * 330)
 
@@ -140,7 +144,7 @@ def _panel(
     lines = last.select("at", "value", "colour", series="name", line="model")
     gap = LINE_HEIGHT * (high - low + 2 * room) / _HEIGHT
     limits = (low - room, high + room)
-    layers += end_labels(lines, ["line"], x, y, right, limits, gap)
+    layers += end_labels(lines, ["line"], x, y, right, limits, gap, dotted=True)
     return sized(layers, _WIDTH, _HEIGHT).properties(title=heading)
 
 
@@ -159,9 +163,8 @@ def _slope(slope: dict) -> str:
     return f"{of_form}{numbers[0]} [{numbers[1]}, {numbers[2]}] per tenfold size"
 
 
-def _few(models: int) -> str:
+def _models(models: int, *, fitted: bool) -> str:
     if models == 1:
         return "One model: nothing is said of size."
-    if models < _MANY:
-        return f"Only {models} models, which differ in more than size: no trend is fitted."
-    return f"{models} models, which may differ in more than size."
+    none = "" if fitted else " No trend is fitted: that takes four sizes, each a quarter apart."
+    return f"{models} models, which may differ in more than size.{none}"

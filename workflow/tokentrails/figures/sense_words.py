@@ -11,6 +11,7 @@ from .pieces.theme import figure, nothing_to_show
 _MOST_WORDS = 60
 _TOOLTIP = ("auc", "auc_low", "auc_high", "gap", "p")
 _LONGEST = 34  # characters of a word with its senses
+_LEGEND = 60  # its least height
 
 
 def senses_words(senses: pl.DataFrame, *, title: str) -> alt.TopLevelMixin:
@@ -43,11 +44,17 @@ def senses_words(senses: pl.DataFrame, *, title: str) -> alt.TopLevelMixin:
         cells,
         grid,
         value="auc",
+        x_title="layer",
         y_title=None,
         colour=alt.Color(
             "auc:Q",
             scale=alt.Scale(scheme="purpleorange", domain=[0, 1], domainMid=0.5),
-            legend=alt.Legend(gradientLength=min(grid.height, 200), tickCount=5, format=".2~f"),
+            legend=alt.Legend(
+                title="AUC",
+                gradientLength=min(max(grid.height, _LEGEND), 200),
+                values=[0, 0.5, 1],
+                format=".2~f",
+            ),
         ),
         tooltip=[
             alt.Tooltip("row:N", title="word"),

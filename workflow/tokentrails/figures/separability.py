@@ -10,7 +10,7 @@ import polars as pl
 from ..statistics.forms import MATCHED, SOUND
 from .pieces.forms import SUFFIXES, TINTS
 from .pieces.lines import Frame, level, line_panel, value_range
-from .pieces.notes import REPLACED, band_note, counted, dashed_note, form_notes
+from .pieces.notes import REPLACED, counted, dashed_note, drawn_bands, form_notes
 from .pieces.points import LINE, exact, in_order, points_frame, runs
 from .pieces.theme import GREY, INK, PALETTE, TINT, colour, figure, nothing_to_show, shaded
 
@@ -22,6 +22,11 @@ _CHANCE = {"gap": 0.0, "auc": 0.5}
 _AXIS = alt.Axis(tickCount=5, minExtent=40)
 _TOOLTIP = ("line", "n", "p_holm")
 _REPLACED = f"the same texts with {REPLACED} in the word's place"
+_DIAMONDS = "Diamonds: the best layer, of equally good ones the first"
+_DOTS = (
+    f"Large dots: layers where the gap is above that of permuted senses (p < {_ALPHA} after Holm's "
+    "correction over layers). "
+)
 _AUC_NOTE = (
     "AUC: the probability that two texts of one sense are more alike than two of different senses; "
     "0.5 is chance."
@@ -48,14 +53,14 @@ def senses_by_layer(
     ]
     rows = alt.hconcat(*_similarity_panels(table, above)), alt.hconcat(*panels)
     words, texts = table.select(pl.col("n").max(), pl.col("n_texts").max()).row(0)
+    below_it = " Below, that of the cosine." if gaps["low"].count() else ""
+    interval = "; below the title its interval." if best["best_low"].count() else "."
     notes = [
         f"Same word in two texts: {counted(words, 'word')} in {counted(texts, 'text')}. "
-        f"{band_note(confidence)} Below, that of the cosine." + dashed_note(gaps, "few words"),
+        f"{drawn_bands(gaps, confidence)}{below_it}" + dashed_note(gaps, "few words"),
         _AUC_NOTE,
-        f"Large dots: layers where the gap is above that of permuted senses (p < {_ALPHA} "
-        "after Holm's correction over layers). Diamonds: the best layer; below the title its "
-        "interval.",
-        *form_notes(gaps["line"].unique(maintain_order=True)),
+        _DOTS * bool((gaps["p_holm"] < _ALPHA).any()) + _DIAMONDS + interval,
+        *form_notes(TINTS),
     ]
     if table["gap_control"].count():
         notes.append(f"Grey: {_REPLACED}, by the cosine.")
@@ -112,8 +117,8 @@ def composite_separability(
         )
 
     cells = [cell(criterion, form) for criterion in _CRITERIA for form in forms]
-    band = band_note(confidence) + dashed_note(drawn, "few words")
-    notes = [f"Mean over words. {band} Diamonds: the best layers.", _AUC_NOTE, *form_notes(forms)]
+    band = drawn_bands(drawn.select(low="gap_low"), confidence) + dashed_note(drawn, "few words")
+    notes = [f"Mean over words. {band} {_DIAMONDS}.", _AUC_NOTE, *form_notes(forms)]
     if drawn["gap_control"].count():
         notes.insert(1, f"Thin, in the colour of the model: {_REPLACED}.")
     chart = alt.concat(*cells, columns=len(forms))
@@ -162,7 +167,12 @@ def _criterion_panel(
         points,
         frame,
         title=_CRITERIA[criterion],
-        subtitle=[_best(row) for row in best.rows(named=True)],
+        subtitle=[
+            _best(row, table.filter(measure=row["measure"])[criterion])
+            if row["measure"] in tints
+            else f"{row['measure']}: the same as of the cosine"
+            for row in best.rows(named=True)
+        ],
         y_title=False,
         marks=[
             *_chance(criterion),
@@ -184,9 +194,11 @@ def _line(table: pl.DataFrame, value: str, name: str, tint: str = INK) -> pl.Dat
     )
 
 
-def _best(row: dict[str, Any]) -> str:
+def _best(row: dict[str, Any], values: pl.Series) -> str:
+    """The best layer, of the `values` of all, with its interval."""
+    best = "best" if (values.fill_nan(None) == values.max()).sum() == 1 else "first"
     interval = "" if row["best_low"] is None else f" [{row['best_low']}, {row['best_high']}]"
-    return f"{row['measure']}: best at layer {row['best_layer']}{interval}, {row['value']:.3f}"
+    return f"{row['measure']}: {best} at layer {row['best_layer']}{interval}, {row['value']:.3f}"
 
 
 def _y(frame: Frame) -> alt.Y:

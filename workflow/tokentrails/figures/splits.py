@@ -5,7 +5,7 @@ import polars as pl
 
 from .pieces.forms import SUFFIXES
 from .pieces.lines import Frame, line_panel, value_range
-from .pieces.notes import CONTROL, band_note, control_notes, counted, dashed_note, form_notes
+from .pieces.notes import CONTROL, control_notes, counted, dashed_note, drawn_bands, form_notes
 from .pieces.points import LINE, mapped, over_draws, points_frame
 from .pieces.rank_axis import place, rank_axis
 from .pieces.theme import GREY, INK, colour, figure, nothing_to_show
@@ -67,12 +67,13 @@ def splits(
     words = max(n for _, n in named.values())
     notes = [
         "The last token of words that are cut up. Cosine with the state of the whole word in the "
-        "same text; rank of the whole word's embedding among all, on an axis of log(1 + rank).",
+        "same text; rank of the whole word's embedding among all, on an axis of log(1 + rank), "
+        "with rank 0 on top.",
         f"Texts: {', '.join(of)}; of {counted(words, 'word')}. Another's: of another word in the "
         "same place. What is beyond that is of the word or of its letters, which are alike at "
         "layer 0 already; the model puts together what comes on top.",
         *form_notes(form for form in SUFFIXES if form in set(points["measure"])),
-        band_note(confidence) + dashed_note(points, "few words"),
+        drawn_bands(points, confidence) + dashed_note(points, "few words"),
         *control_notes(control),
     ]
     warnings = [
@@ -91,6 +92,7 @@ def _panel(name: str, points: pl.DataFrame, last: int, *, is_last: bool) -> alt.
         *(last, 1.05, name, low, high, 165, 150, ("series", "n", "n_texts")),
         axis=rank_axis(low, high) if is_rank else alt.Axis(tickCount=5, minExtent=34),
     )
+    frame = frame.turned() if is_rank else frame
     return line_panel(points, frame, title=name, y_title=False, labels=is_last)
 
 

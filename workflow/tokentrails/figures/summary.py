@@ -45,7 +45,9 @@ def summary(summary: pl.DataFrame, *, title: str) -> alt.TopLevelMixin:
     chart = _draw(rows, marks, depth=depth, step=30 if many else 24)
     notes = [
         f"Threshold: a cosine of {summary['half_life_threshold'][0]:g}. "
-        "Final similarity: cosine with the own input embedding at the last layer."
+        "Final similarity: cosine with the own input embedding at the last layer.",
+        "Context dominance, the study's name: from that layer on, states of the token in two texts "
+        "are less alike than each is to the token's embedding, since texts have set them apart.",
     ]
     if many:
         notes.append(

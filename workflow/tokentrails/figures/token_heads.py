@@ -1,4 +1,4 @@
-"""How much one token attends to others, by layer and head."""
+"""How much one token attends to others, by block and head."""
 
 import altair as alt
 import polars as pl
@@ -30,7 +30,8 @@ def token_heads(attention: pl.DataFrame, *, key: int | None, title: str) -> alt.
     layers, heads = (cells[name].unique().sort().cast(pl.Int64) for name in ("layer", "head"))
     grid = head_grid(layers.to_list(), heads.cast(pl.String).to_list(), room=_ROOM)
     tooltip = [
-        *map(alt.Tooltip, ("layer:Q", "head:Q")),
+        alt.Tooltip("layer:Q", title="block"),
+        alt.Tooltip("head:Q"),
         alt.Tooltip("weight:Q", format=".3f"),
         alt.Tooltip("tokens:N", title="most"),
     ]

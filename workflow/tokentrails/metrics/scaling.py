@@ -1,13 +1,14 @@
 """What changes with a model's size: one number per model and measure, and a trend of many models.
 
-Models differ in more than size, and two or three of them lie on a line by chance. A trend is
-therefore only given for four models or more: the slope of the measure on log10 of the parameters,
+Models differ in more than size, and two or three sizes lie on a line by chance. A trend is
+therefore only given over four sizes or more, where those that are less than a quarter apart, such
+as of a model and its adapter, are one: the slope of the measure on log10 of the parameters,
 by least squares, with Student's interval.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,9 @@ from ..statistics.forms import FORMS, SOUND
 from ..statistics.student import t_quantile
 from .columns.frame import RUN, describe_frame
 
-FEWEST_MODELS = 4
+FEWEST_SIZES, APART = 4, 1.25
+"""How many sizes a trend takes, and the factor from which on two of them are not the same."""
+
 SITE = "resid"
 _HALF_LIVES = {
     "half_life": "median half-life over tokens of words, in layers; null: half of them never lose "
@@ -66,7 +69,7 @@ MEANINGS = {
 SLOPE_MEANINGS = {
     "slope": "change of the measure per tenfold number of parameters, by least squares over models",
     "ci_low": "lower end of its interval, of Student's t: models as independent draws",
-    "n": "how many models",
+    "n": "how many models, of at least four sizes",
 }
 
 
@@ -157,7 +160,7 @@ def scaling(
 def scaling_slopes(
     table: pl.DataFrame, *, confidence: float, provenance: Mapping[str, str]
 ) -> pa.Table:
-    """The table `scaling_slopes`: a trend wherever at least `FEWEST_MODELS` models have a value."""
+    """The table `scaling_slopes`: a trend wherever at least `FEWEST_SIZES` sizes have a value."""
     columns = {
         **dict.fromkeys(("experiment", "measure"), pl.String),
         **dict.fromkeys(("slope", "intercept", "ci_low", "ci_high"), pl.Float32),
@@ -175,12 +178,21 @@ def _slopes(table: pl.DataFrame, confidence: float) -> Iterator[tuple[Any, ...]]
     known = table.drop_nulls("value")
     for (experiment, measure), here in known.group_by("experiment", "measure", maintain_order=True):
         x = here["n_parameters"].log10().to_numpy()
-        if len(here) < FEWEST_MODELS or np.ptp(x) == 0:
+        if distinct_sizes(here["n_parameters"]) < FEWEST_SIZES:
             continue
         slope, intercept, half = fitted_line(
             x, here["value"].cast(pl.Float64).to_numpy(), confidence
         )
         yield experiment, measure, slope, intercept, slope - half, slope + half, len(here)
+
+
+def distinct_sizes(parameters: Iterable[int]) -> int:
+    """How many sizes there are, of which each is at least `APART` times the one before."""
+    count, last = 0, 0.0
+    for n in sorted(parameters):
+        if n >= APART * last:
+            count, last = count + 1, n
+    return count
 
 
 def fitted_line(

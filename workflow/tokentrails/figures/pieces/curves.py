@@ -113,7 +113,7 @@ def context_curves(
             *("cosine", "low", "high"),
             line=pl.lit(1, pl.UInt32),
             series=pl.col("style").replace_strict(_CONTEXT_LABELS),
-            colour=pl.when(style="within").then(pl.lit(GREY)).otherwise(pl.lit(INK)),
+            colour=pl.lit(INK),
             sense=pl.lit(""),
             label=pl.format("mean of {} pairs", "pairs"),
             text=pl.lit(""),
@@ -125,7 +125,6 @@ def over_all_words(curves: pl.DataFrame, n_words: int) -> pl.DataFrame:
     """The means over words of the table `curves`, as those of a word that is called all words."""
     rows = runs(curves.filter(pl.col("word").is_null(), similarity="cosine"))
     style = mapped("measure", _INTERVALS)
-    tints = {"identity": colour(0), "within": GREY}
     return rows.select(
         "run",
         "site",
@@ -134,7 +133,7 @@ def over_all_words(curves: pl.DataFrame, n_words: int) -> pl.DataFrame:
         style=style,
         line=pl.lit(1, pl.UInt32),
         series=style.replace({"identity": "identity", **_CONTEXT_LABELS}),
-        colour=style.replace_strict(tints, default=INK),
+        colour=style.replace_strict({"identity": colour(0)}, default=INK),
         cosine=exact("mean").round(6),
         low=exact("ci_low"),
         high=exact("ci_high"),

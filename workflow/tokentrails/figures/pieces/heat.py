@@ -170,10 +170,13 @@ def head_heat(
     *,
     title: str | None = None,
     subtitle: str | None = None,
-    x_title: str | None = "layer",
+    x_title: str | None = "block",
     y_title: str | None = "head",
 ) -> alt.LayerChart:
-    """One heat map of the column row by layer; `cells` has the column `value`, nulls are grey."""
+    """One heat map of the column row by block, or by what `x_title` says it is.
+
+    `cells` has the column `value`, whose nulls are grey.
+    """
     axis = alt.Axis(
         domain=False,
         ticks=False,
@@ -207,6 +210,7 @@ def token_heat(
     bold: pl.Expr | None = None,
     extent: int = 0,
     title: str | None = None,
+    y_title: str = "layer",
 ) -> alt.LayerChart:
     """Words by token and layer; a word that is longer than its cell is cut.
 
@@ -222,7 +226,7 @@ def token_heat(
     positions = cells["position"].unique().sort().to_list()
     x = alt.X("position:O", scale=cell_scale(positions), axis=None)
     axis = alt.Axis(domain=False, ticks=False, labelOverlap=True, minExtent=extent)
-    y = alt.Y(f"{row}:O", scale=cell_scale(rows), axis=axis, title="layer")
+    y = alt.Y(f"{row}:O", scale=cell_scale(rows), axis=axis, title=y_title)
     height = HEIGHT * len(rows)
     known = cells.drop_nulls(value)
     ink = alt.when(white).then(alt.value("white")).otherwise(alt.value(INK))

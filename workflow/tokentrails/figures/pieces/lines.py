@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import altair as alt
@@ -34,8 +34,14 @@ def linear_x(
 
 
 def layer_ticks(depth: int) -> list[float]:
-    """At most nine whole layers, always with the first and the last."""
-    step = math.ceil(depth / 8) or 1
+    """At most nine whole layers, always with the first and the last.
+
+    Where a tick stands too near to the last one and is left out, an axis looks as if it jumped: if
+    there is a step without such a tick, that is taken.
+    """
+    least = math.ceil(depth / 8) or 1
+    steps = range(least, math.ceil(depth / 3) + 1)
+    step = next((n for n in steps if not 0 < depth % n <= n / 2), least)
     inner = [tick for tick in range(0, depth, step) if depth - tick > step / 2]
     return [float(tick) for tick in [*inner, depth]]
 
@@ -61,10 +67,12 @@ class Frame:
     told: tuple[str, str] = ("value", ".4f")
 
     @classmethod
-    def over_layers(cls, last: int, share: float, *rest: Any, **more: Any) -> Self:
+    def over_layers(
+        cls, last: int, share: float, *rest: Any, title: str = "layer", **more: Any
+    ) -> Self:
         """x is the layer; labels stand at `share` of the last one."""
         right = max(last, 1) * share
-        return cls(linear_x("layer", right, layer_ticks(last), title="layer"), right, *rest, **more)
+        return cls(linear_x("layer", right, layer_ticks(last), title=title), right, *rest, **more)
 
     @classmethod
     def over_depth(cls, column: str, title: str, share: float, *rest: Any, **more: Any) -> Self:
@@ -80,6 +88,10 @@ class Frame:
         steps = list(steps)
         right = beyond(max(steps), 0.05)
         return cls(step_axis(steps, width, right=right), right, value, low, high, width, *rest)
+
+    def turned(self) -> Self:
+        """The same with small values on top, as ranks have them: up is closer."""
+        return replace(self, low=self.high, high=self.low)
 
     @property
     def scale(self) -> alt.Scale:
@@ -214,6 +226,7 @@ def end_labels(
     gap: float,
     *,
     inside: bool = True,
+    dotted: bool = False,
 ) -> list[alt.Chart]:
     """The series of every line at its end in its colour, and a hairline to it.
 
@@ -223,6 +236,7 @@ def end_labels(
     right: where the labels stand on the x axis.
     limits: ends of the y axis; `gap` is the least distance of two labels on it.
     inside: whether whole labels stay within them, lest one above a panel push its title up.
+    dotted: whether hairlines are, lest they look like lines of the figure.
     """
     along, up = column(x), column(y)
     by_line = lines.sort(along, maintain_order=True).group_by(keys, maintain_order=True)
@@ -237,7 +251,7 @@ def end_labels(
     hairlines = pl.concat([ends.select(names.columns), names], how="vertical_relaxed")
     return [
         alt.Chart(hairlines)
-        .mark_line(strokeWidth=0.7, strokeOpacity=0.6)
+        .mark_line(strokeWidth=0.7, strokeOpacity=0.6, strokeDash=[1, 3] if dotted else [1, 0])
         .encode(x=x, y=y, color=TINT, detail=[alt.Detail(f"{key}:N") for key in keys]),
         alt.Chart(names)
         .mark_text(align="left", baseline="middle", dx=4)

@@ -98,6 +98,13 @@ def band_note(confidence: float, over: str = "words", method: str = "bootstrap")
     return f"Band: {100 * confidence:g} % interval, {method} over {over}."
 
 
+def drawn_bands(points: pl.DataFrame, confidence: float, over: str = "words") -> str:
+    """What the bands of a points frame are, or why there are none."""
+    if points["low"].is_not_null().any():
+        return band_note(confidence, over)
+    return f"No bands: too few {over} for an interval."
+
+
 def trainings_note(table: pl.DataFrame) -> list[str]:
     """How many trainings the means of a set of replicates are over."""
     several = TRAININGS in table.columns

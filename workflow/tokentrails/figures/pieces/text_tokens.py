@@ -6,7 +6,7 @@ token, word, kind (the class of its word, or special), colour, layer, cosine, ra
 formula gives as published_cosine, published_rank and published_place. What is not defined is null.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import altair as alt
 import polars as pl
@@ -14,13 +14,24 @@ import polars as pl
 from .points import WORD, exact, mapped, readable_words, with_byte_marks
 from .rank_axis import place
 from .text import readable, shorten
-from .theme import GREY, PALETTE
+from .theme import GREY, INK, PALETTE
 
 COLOURS = {
     **dict(zip(("function", "content", "punctuation", "other"), PALETTE[:4], strict=True)),
     "special": GREY,
 }
 """The colour of each kind of token."""
+
+EVERY = ("all", "all words")
+"""The names of groups that hold words of every class."""
+
+
+def group_colours(names: Iterable[str]) -> dict[str, str]:
+    """The colour of each group of words: that of its class, all words black, others in order."""
+    free = (tint for tint in PALETTE if tint not in COLOURS.values())
+    known = COLOURS | dict.fromkeys(EVERY, INK)
+    return {name: known[name] if name in known else next(free, GREY) for name in names}
+
 
 PUBLISHED_NOTE = (
     "As published: the study's own formula, with value and output weights not transposed, without "
@@ -38,6 +49,9 @@ TOOLTIP = [
 
 MOST_TOKENS = 40
 """Tokens that are drawn of a text."""
+
+AXES = {"resid_mid": "block", "resid": "layer"}
+"""What a number of the column layer is at each site that is drawn."""
 
 MATRICES = {"embedding": "the input embedding matrix", "unembedding": "the unembedding matrix"}
 """What states are compared with, by what a row of it is called."""
@@ -77,6 +91,11 @@ def drawn_site(table: pl.DataFrame) -> pl.DataFrame:
     """The rows of the one site that is drawn: inside the blocks, if that was measured."""
     measured = [site for site in _SITES if site in set(table["site"])]
     return table.filter(pl.col("site").is_in(measured[:1]))
+
+
+def axis_name(table: pl.DataFrame) -> str:
+    """What the axis of the drawn site is over: blocks, where states are inside them."""
+    return AXES[drawn_site(table)["site"][0]]
 
 
 def site_note(table: pl.DataFrame, row: str = "embedding") -> str:
