@@ -40,6 +40,7 @@ from tokentrails.figures.pieces.panel import cosine_range
 from tokentrails.figures.pieces.save import render, save, specification
 from tokentrails.figures.pieces.text import readable, shorten, spread
 from tokentrails.figures.pieces.text_tokens import COLOURS, group_colours
+from tokentrails.figures.pieces.theme import GREY
 from tokentrails.figures.summary import summary
 from tokentrails.statistics.forms import FORMS, SOUND
 
@@ -345,6 +346,29 @@ def test_composite_senses_shows_eight_words_and_says_so():
     assert "The first 8 of 10 words." in written(chart)
 
 
+def seven(table: pl.DataFrame) -> pl.DataFrame:
+    """The rows of one model as those of seven."""
+    one = table.filter(pl.col("model") == table["model"][0])
+    return pl.concat(one.with_columns(model=pl.lit(f"model-{i}")) for i in range(7))
+
+
+def test_composites_of_seven_models_have_at_most_four_panels_in_a_row():
+    identity, context = (seven(with_baseline(table)) for table in several(TWO, 1))
+    chart = composite_senses(identity, context, None, **BAND)
+    words = specification(chart)["vconcat"]
+    assert [(len(word["concat"]), word["columns"]) for word in words] == [(14, 4)] * len(TWO)
+    titles = [panel["title"]["text"] for panel in words[0]["concat"]]
+    assert titles[:3] == ["lead · model-0", "lead · model-0, scaled", "lead · model-1"]
+    named = [
+        {unit["encoding"]["x"].get("title") for unit in panel["layer"] if "x" in unit["encoding"]}
+        for panel in words[0]["concat"]
+    ]
+    assert named == [{None}] * 10 + [{"layer / depth"}] * 4
+    picture = render(chart, ".png")
+
+    assert int.from_bytes(picture[16:20], "big") <= 3200
+
+
 def test_composite_senses_marks_a_word_that_a_model_lacks():
     identity, context = several(TWO, 1)
     gone = (pl.col("model") == "encoder") & (pl.col("word") == "bank")
@@ -545,6 +569,9 @@ def test_classes_of_words_have_the_same_colours_everywhere():
     }
     assert len(set(found.values())) == 5
     assert found | group_colours(["function", "all"]) == found | {"all": found["all words"]}
+    many = list(group_colours(f"group {i}" for i in range(8)).values())
+    assert len(set(many)) == 8 and GREY not in many  # which is the controls'
+    assert not set(many[:6]) & set(COLOURS.values())
 
 
 def test_one_of_a_thing_is_no_plural():

@@ -11,7 +11,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 import yaml
-from drawn import BAND, labels, line_points, of_kind, panels
+from drawn import BAND, labels, line_points, notes, of_kind, panels
 from measures import PROVENANCE, frame, moved, samples, statistics
 
 from tokentrails.config.experiments import load_experiment_file
@@ -379,6 +379,42 @@ def test_figures_have_the_control_beside_the_senses(study):
         composite_separability(alone, best, **BAND),
     ):
         assert "another word" not in json.dumps(specification(drawn))
+
+
+def test_a_best_layer_among_equally_good_ones_is_the_first_and_scaled_has_no_auc_of_its_own(study):
+    _, (_, by_layer, best) = study
+    for value, word in ((None, "best"), (0.9, "first")):
+        auc = pl.col("auc") if value is None else pl.lit(value, pl.Float32)
+        chart = by_layer_figure(by_layer.with_columns(auc=auc), best, **BAND)
+        said = json.dumps(specification(chart))
+        row = best.filter(site="resid", measure="cosine", criterion="auc").row(0, named=True)
+        assert f"cosine: {word} at layer {row['best_layer']} " in said
+        assert "scaled: the same as of the cosine" in said and "Matched: with the" in said
+
+
+def test_marks_that_are_not_drawn_are_not_named(study):
+    _, (_, by_layer, best) = study
+    ends = [n for n in by_layer.columns if n.endswith(("_low", "_high"))]
+    bare = by_layer.with_columns(pl.lit(None, pl.Float32).alias(n) for n in ends)
+    bare = bare.with_columns(p_holm=pl.lit(1.0, pl.Float32))
+    alone = best.with_columns(best_low=pl.lit(None, pl.Int32), best_high=pl.lit(None, pl.Int32))
+    said = notes(by_layer_figure(bare, alone, **BAND))
+    assert "No bands: too few words for an interval." in said
+    assert not any(each in said for each in ("Large dots", "Below, that", "its interval"))
+    said = notes(by_layer_figure(by_layer, best, **BAND))
+    assert all(each in said for each in ("Band: 90 %", "Large dots", "Below, that", "its interval"))
+
+
+def test_the_key_of_one_word_has_room_for_its_numbers(study):
+    words = study[1][0]
+    one = words.filter(pl.col("word") == words["word"][0])
+    (cells,) = (
+        unit
+        for unit in specification(senses_words(one, title="t"))["layer"]
+        if "color" in unit["encoding"]
+    )
+    legend = cells["encoding"]["color"]["legend"]
+    assert legend["title"] == "AUC" and legend["gradientLength"] >= 14 * len(legend["values"])
 
 
 def test_figures_of_nothing_say_so(study):

@@ -518,3 +518,11 @@ def test_the_composite_has_a_column_for_each_model_over_its_own_depth():
         assert shares == {i: round(i / max(depth - 1, 1), 6) for i in range(depth)}
     assert labels(figure.panels[2]) == labels(figure.panels[5]) == set(TOKENS)
     assert composite_ranks(published, **BAND).mark.text == "nothing to show"
+
+
+def test_the_composite_of_seven_models_is_wrapped():
+    tables = [class_tables(depth=3, model=f"m{i}")[0] for i in range(7)]
+    grids = specification(composite_ranks(pl.concat(tables), **BAND))["vconcat"]
+    assert [grid["columns"] for grid in grids] == [4, 3]
+    titles = [panel["title"]["text"] for grid in grids for panel in grid["concat"]]
+    assert [title for title in titles if title] == [f"m{i}" for i in range(7)]

@@ -10,10 +10,10 @@ from .pieces.heat import Tints, step_grid, step_heat
 from .pieces.lines import Frame, edges, line_panel, value_range
 from .pieces.notes import (
     CONTROL,
-    band_note,
     control_notes,
     counted,
     dashed_note,
+    drawn_bands,
     left_out,
     warnings_of,
 )
@@ -74,11 +74,13 @@ def geometry(
         at = edge | {"y_title": False, "zero": not _PANELS[name].is_log, "labels": labels}
         panels.append(line_panel(points, frame, title=frame.value, **at))
     n, texts = rows.select(pl.col("n").max(), pl.col("n_texts").max()).row(0)
+    ends = rows.select(low=pl.coalesce(pl.col("^.*_ci_low$"), pl.lit(None, pl.Float64)))
     notes = [
         "Lengths and largest activations on a logarithmic scale. Effective rank, IsoScore* and the "
         "slope are of the covariance's eigenvalues; curvature is the angle between the steps from "
         "token to token.",
-        f"{counted(n, 'state')} of {counted(texts, 'text')}. {band_note(confidence, 'texts')}"
+        f"{counted(n, 'state')} of {counted(texts, 'text')}. "
+        + drawn_bands(ends, confidence, "texts")
         + dashed_note(rows, "few texts"),
         *control_notes(control, "Solid grey, without position 0"),
     ]

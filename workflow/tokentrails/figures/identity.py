@@ -16,7 +16,7 @@ from .pieces.curves import (
     over_all_words,
 )
 from .pieces.forms import SUFFIXES, VALUES
-from .pieces.lines import FRACTIONS, Frame, edges, layer_ticks, linear_x
+from .pieces.lines import FRACTIONS, Frame, edges, layer_ticks, linear_x, stacked
 from .pieces.notes import band_note, control_notes, form_notes
 from .pieces.panel import cosine_range, panel
 from .pieces.points import AFTER_NORM, LINE, in_order, mapped
@@ -26,6 +26,7 @@ from .pieces.theme import LINE_HEIGHT, colour, figure, message, nothing_to_show
 _COLUMNS = 3
 _WORDS_SHOWN = 8
 _PANELS = 24
+_ABREAST = 4  # most panels in a row of a composite
 _NORM, _BEYOND = 1.05, 1.09  # where the final norm and the labels stand, as shares of the layers
 
 
@@ -117,9 +118,10 @@ def composite_senses(
     title: str,
     confidence: float,
 ) -> alt.TopLevelMixin:
-    """The same for several models side by side: a row per word, a column per model.
+    """The same for several models side by side: a row per word, a column per model and form.
 
-    x is the layer as a fraction of each model's depth. Of more than 8 words the first 8 are drawn.
+    Of more than four columns each word has several rows. x is the layer as a fraction of each
+    model's depth. Of more than 8 words the first 8 are drawn.
     """
     every_mean, _ = identity_curves(identity, None)
     if every_mean.is_empty():
@@ -138,7 +140,12 @@ def composite_senses(
     limits = cosine_range(*itertools.chain(*views.values()))
     frame = _depth_frame(*limits, 230, _height(means, at_least=170))
 
-    def cell(word: str, run: str, measure: str) -> alt.LayerChart | alt.Chart:
+    columns = list(itertools.product(names, views))
+    abreast = min(len(columns), _ABREAST)
+    wrapped = len(columns) > abreast
+
+    def cell(word: str, index: int) -> alt.LayerChart | alt.Chart:
+        run, measure = columns[index]
         own_means, own_texts = (lines.filter(word=word, run=run) for lines in views[measure])
         heading = f"{shorten(readable(word), 14)} · {shorten(run, 20)}{SUFFIXES[measure]}"
         if own_means.is_empty():
@@ -150,17 +157,18 @@ def composite_senses(
             own_texts,
             replace(frame, value=VALUES[measure]),
             title=heading,
-            x_title=word == words[-1],
-            y_title=run == names[0] or len(views) > 1,
+            x_title=index + abreast >= len(columns) and (wrapped or word == words[-1]),
+            y_title=index % abreast == 0 or len(views) > 1,
         )
 
-    columns = list(itertools.product(names, views))
-    cells = (cell(word, *column) for word in words for column in columns)
-    chart = alt.concat(*cells, columns=len(columns))
+    rows = [[cell(word, index) for index in range(len(columns))] for word in words]
+    # Where a word has several rows, its last one need not be full.
+    grids = rows if wrapped else [list(itertools.chain(*rows))]
+    chart = stacked([alt.concat(*grid, columns=abreast) for grid in grids])
     notes = _notes(means, texts, confidence) + form_notes(views)
     if len(every_word) > len(words):
         notes.append(f"The first {len(words)} of {len(every_word)} words.")
-    return figure(chart, title=title, notes=notes, width=len(columns) * (frame.width + 140))
+    return figure(chart, title=title, notes=notes, width=abreast * (frame.width + 140))
 
 
 def composite_depth(

@@ -7,7 +7,7 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from .pieces.lines import Frame, line_panel, value_range
+from .pieces.lines import Frame, line_panel, stacked, value_range
 from .pieces.notes import counted, dashed_note, drawn_bands
 from .pieces.points import in_order, mapped, points_frame, runs
 from .pieces.rank_axis import factor_axis, place, rank_axis
@@ -17,6 +17,7 @@ from .pieces.theme import INK, TINT, figure, nothing_to_show, shaded
 _RANKS = {"log_rank": "median rank", "log_rank_standardised": "median rank, standardised"}
 _MEASURES = {"cosine": "mean cosine", **_RANKS, "own_closest": "share of rank 0"}
 _GAPS = {"cosine": "function − content", **dict.fromkeys(_RANKS, "function / content")}
+_ABREAST = 4  # most models in a row of the composite
 _BEYOND = 1.06  # where labels stand, as a share of the layers
 _INTERVAL = ("ci_low", "ci_high")
 _NOTE = (
@@ -105,20 +106,24 @@ def composite_ranks(by_class: pl.DataFrame, *, title: str, confidence: float) ->
     name = axis_name(by_class)
     base = Frame.over_depth("share", f"{name} / last {name}", _BEYOND, *panel)
     frames = {m: _class_frame(points.filter(measure=m), m, base) for m in measures}
-    panels = [
-        line_panel(
-            points.filter(measure=measure, run=name),
-            frames[measure],
-            title=name if measure == measures[0] else "",
-            x_title=measure == measures[-1],
-            y_title=name == names[0],
-            labels=name == names[-1],
-        )
-        for measure, name in itertools.product(measures, names)
-    ]
-    chart = alt.concat(*panels, columns=len(names))
+    grids = []
+    for abreast in (names[i : i + _ABREAST] for i in range(0, len(names), _ABREAST)):
+        panels = [
+            line_panel(
+                points.filter(measure=measure, run=run),
+                frames[measure],
+                title=run if measure == measures[0] else "",
+                x_title=measure == measures[-1],
+                y_title=run == abreast[0],
+                labels=run == abreast[-1],
+            )
+            for measure, run in itertools.product(measures, abreast)
+        ]
+        grids.append(alt.concat(*panels, columns=len(abreast)))
+    chart = stacked(grids)
     notes = _notes(by_class, points, confidence)
-    return figure(chart, title=title, notes=notes, width=max(len(names), 2) * 265 + 80)
+    width = min(max(len(names), 2), _ABREAST) * 265 + 80
+    return figure(chart, title=title, notes=notes, width=width)
 
 
 def _class_points(by_class: pl.DataFrame) -> pl.DataFrame:

@@ -18,7 +18,7 @@ import polars as pl
 import pyarrow as pa
 from jaxtyping import Float64, Int, Shaped
 
-from ..statistics.bootstrap import Bootstrap, cluster_means, cluster_medians
+from ..statistics.bootstrap import UNITS, Bootstrap, cluster_means, cluster_medians
 from .columns.frame import run_table
 
 CLASSES = ("content", "function", "punctuation")
@@ -45,7 +45,8 @@ MEANINGS = {
     "texts": "how many texts they come from",
     "few": "whether there are fewer texts than statistics.few: too few to lean on",
     "value": "the measure over the tokens of the class",
-    "ci_low": "lower end of the interval: percentile bootstrap over texts; null: one text",
+    "ci_low": "lower end of the interval: percentile bootstrap over texts; null: under "
+    f"{UNITS} texts",
     "ci_high": "upper end of it",
 }
 GAP_MEANINGS = {
@@ -57,7 +58,8 @@ SUMMARY_MEANINGS = {
     "largest_jump: of a class, the change from one layer to the next that is",
     "word_class": "whose jump it is; null: a gap is between two",
     "layer": "where the gap is, or the layer that the jump leads to; of equal ones the first",
-    "support": "share of the draws of texts in which it is at the same layer; null: one text",
+    "support": "share of the draws of texts in which it is at the same layer; null: under "
+    f"{UNITS} texts",
     "value": "the gap or the jump, with its sign",
     "ci_low": "lower end of the interval of the value at that layer, as of means and medians",
 }
@@ -79,7 +81,7 @@ class ClassCurves:
     n, texts: tokens of each class that have a value, and the texts they come from.
     value: NaN for a class without tokens.
     draws: the same of resampled texts; NaN where no token is drawn, and for a class that comes from
-        fewer than two texts.
+        fewer than `UNITS` texts.
     """
 
     key: dict[str, Any]
@@ -161,7 +163,7 @@ def _curves(
         texts.append(np.array([len(np.unique(owner[tokens])) for tokens in known]))
         value.append(statistic(np.ones((1, n_texts)))[0])
         draws.append(bootstrap.resample(statistic, n_texts, ()))
-        draws[-1][:, texts[-1] < 2] = np.nan
+        draws[-1][:, texts[-1] < UNITS] = np.nan
     arrays = np.stack(n), np.stack(texts), np.stack(value), np.stack(draws, axis=1)
     return ClassCurves(key, layers, *arrays, bootstrap)
 

@@ -285,6 +285,11 @@ def panel_grid(
     return alt.concat(*panels, columns=columns)
 
 
+def stacked(grids: Sequence[alt.ConcatChart]) -> alt.ConcatChart | alt.VConcatChart:
+    """Grids of panels above one another; a single one as it is."""
+    return grids[0] if len(grids) == 1 else alt.vconcat(*grids, spacing=30)
+
+
 def evenly(values: Sequence[int], most: int) -> list[int]:
     """At most `most` of the values, evenly spaced, with the first and the last."""
     if len(values) <= most:

@@ -6,6 +6,7 @@ token, word, kind (the class of its word, or special), colour, layer, cosine, ra
 formula gives as published_cosine, published_rank and published_place. What is not defined is null.
 """
 
+import itertools
 from collections.abc import Iterable, Mapping
 
 import altair as alt
@@ -27,10 +28,16 @@ EVERY = ("all", "all words")
 
 
 def group_colours(names: Iterable[str]) -> dict[str, str]:
-    """The colour of each group of words: that of its class, all words black, others in order."""
-    free = (tint for tint in PALETTE if tint not in COLOURS.values())
+    """The colour of each group of words: that of its class, all words black, others in order.
+
+    Others have those of classes only where no more are left.
+    """
+    names = list(names)
     known = COLOURS | dict.fromkeys(EVERY, INK)
-    return {name: known[name] if name in known else next(free, GREY) for name in names}
+    taken = {known[name] for name in names if name in known}
+    free = sorted((tint for tint in PALETTE if tint not in taken), key=[*COLOURS.values()].count)
+    others = itertools.cycle(free)
+    return {name: known[name] if name in known else next(others) for name in names}
 
 
 PUBLISHED_NOTE = (
