@@ -364,7 +364,7 @@ def test_composites_of_seven_models_have_at_most_four_panels_in_a_row():
         for panel in words[0]["concat"]
     ]
     assert named == [{None}] * 10 + [{"layer / depth"}] * 4
-    picture = render(chart, ".png")
+    picture = render(specification(chart), ".png")
 
     assert int.from_bytes(picture[16:20], "big") <= 3200
 
@@ -385,6 +385,14 @@ def test_composite_depth_averages_words_not_texts():
     chart = composite_depth(identity, None, None, **BAND)
     rows = [r for _, rows in marks(chart, "line") for r in rows if r.get("layer") == 5]
     assert [r["cosine"] for r in rows] == [pytest.approx(expected, abs=2e-6)]
+
+
+def test_means_over_words_without_bands_lack_words_and_not_texts():
+    identity, context = several(TWO, 1)
+    said = written(composite_depth(identity, context, None, **BAND))
+    assert any("No bands: too few words for an interval." in line for line in said)
+    said = written(identity_context(*tables(TWO, texts=2)[:2], None, **BAND))
+    assert any("No bands: too few texts for an interval." in line for line in said)
 
 
 def test_checkpoints_of_one_model_are_told_apart():

@@ -48,6 +48,7 @@ _RANDOM = (
     "as alike as these are, and 1 where states are equal. "
 )
 _TEXTS = "Bands: from a bootstrap over whole texts. "
+_FIVE = "None of a class in under five of them. "
 _WORDS = "Bands: from a bootstrap over words. "
 _CONVERGED = (
     "Over words, from a bootstrap; of replicates over trainings, by Student's t. Groups of few "
@@ -170,12 +171,14 @@ READINGS = {
         _SITE + f"Upwards: mean cosine with the own embedding, or median {_RANK_AXIS}; below, the "
         "difference of function and content words, of ranks as a factor.",
         "A line for each class of word. Thick: the largest change from one layer to the next. "
-        "Dotted rule: the layer of the largest difference.",
+        "Dotted rule: where the largest difference is.",
         "Up is closer to the own embedding. A difference of 0, a factor of 1: the classes are "
         "alike.",
         "*Standardised* leaves out single dimensions that make any two tokens alike. Frequency and "
         "position are held equal in matched_groups alone.",
-        _TEXTS + "Per cent below a title: how many of the bootstrap's draws find the same layer.",
+        _TEXTS
+        + _FIVE
+        + "Per cent below a title: how many of the bootstrap's draws find the same layer.",
     ),
     "own_token": Reading(
         _LAYER + f"Upwards: {_RANK_AXIS}; or log-probability, entropy and divergence, in nats.",
@@ -405,7 +408,7 @@ READINGS = {
         "A column for each model, a line for each class of words.",
         "Up is closer to the own embedding. " + _NEAR,
         "*Standardised* leaves out single dimensions that make any two tokens alike.",
-        _TEXTS,
+        _TEXTS + _FIVE,
     ),
     "turned_and_lost": Reading(
         _DEPTH + "Upwards: identity and share decoded, each relative to layer 0.",
