@@ -379,9 +379,9 @@ READINGS = {
     ),
     "senses": Reading(
         _DEPTH + "Upwards: cosine, and beside it the same beyond chance (scaled).",
-        "A row for each word, two columns for each model. Solid: identity, one line for each "
-        "sense. Dashed: similarity of the word in texts of different senses; dotted: of one "
-        "sense. Hollow diamond: after the final norm.",
+        "A row for each word, or several of many models; two columns for each model. Solid: "
+        "identity, one line for each sense. Dashed: similarity of the word in texts of different "
+        "senses; dotted: of one sense. Hollow diamond: after the final norm.",
         _IDENTITY + "Dotted above dashed: senses have parted.",
         _RANDOM,
         _TEXTS,
@@ -405,7 +405,7 @@ READINGS = {
     "ranks": Reading(
         _DEPTH + f"Upwards: mean cosine with the own embedding, median {_RANK_AXIS}, and the share "
         "of tokens of rank 0.",
-        "A column for each model, a line for each class of words.",
+        "A column for each model, of many in several rows; a line for each class of words.",
         "Up is closer to the own embedding. " + _NEAR,
         "*Standardised* leaves out single dimensions that make any two tokens alike.",
         _TEXTS + _FIVE,
