@@ -540,17 +540,92 @@ def test_few_units_have_no_interval():
     for n in (1, 4):
         found = number({"unit": [f"u{i}" for i in range(n)] * 2, "value": [1.0, 2.0] * n})
         assert found.value == 1.5 and found.low is None and not len(found.draws)
-    assert number({"unit": list("abcde"), "value": [1.0] * 5}).low == 1.0
+    assert number({"unit": list("abcde"), "value": [1.0, 2.0] * 2 + [1.0]}).low is not None
     rows = {"unit": [f"u{i}" for i in range(9)], "value": [1.0] * 9, "g": ["x"] * 5 + ["y"] * 4}
     found = number(rows, 'SELECT unit, value, g AS "group" FROM t', difference=("x", "y"))
     assert found.low is None and (found.units, found.fewest) == (9, 4)
 
 
+def of_units(n, value, statistic="mean", members=1):
+    """The number of so many units; `value` is of each of them, or of all."""
+    values = value if isinstance(value, list) else [value] * n
+    rows = {"unit": [f"u{i}" for i in range(n)] * members, "value": values * members}
+    return number(rows, statistic=statistic)
+
+
+def test_a_share_of_units_has_an_exact_interval():
+    none = of_units(16, False)
+    assert (none.value, none.low, none.high) == (0.0, 0.0, pytest.approx(1 - 0.025 ** (1 / 16)))
+    said = evidence(Target(above=0.02), none)
+    assert (said.favour, said.against) == (1.0, pytest.approx(0.98**16))  # 0.72
+    assert evidence(Target(above=0.3), none).against == pytest.approx(0.7**16)
+    every = of_units(16, True)
+    assert (every.low, every.high) == (pytest.approx(0.025 ** (1 / 16)), 1.0)
+    assert evidence(Target(below=0.98), every).against == pytest.approx(0.98**16)
+    # Of numbers that are all 0 or 1, both occur.
+    one = of_units(16, [1.0] + [0.0] * 15)
+    assert evidence(Target(above=0.2), one).against == pytest.approx(0.8**16 + 16 * 0.2 * 0.8**15)
+    assert one.low == pytest.approx(1 - 0.975 ** (1 / 16))
+
+
+def test_a_share_of_tokens_is_as_sure_as_its_texts_are():
+    assert replace(of_units(8, False, members=50), n=8) == of_units(8, False)
+    mixed = of_units(8, [True] + [False] * 7, members=2)
+    mixed_within = number(
+        {"unit": [f"u{i % 8}" for i in range(32)], "value": [i % 3 == 0 for i in range(32)]}
+    )
+    assert mixed.yes is None and mixed_within.yes is None  # drawn by unit
+    assert mixed_within.low < mixed_within.value < mixed_within.high
+
+
+@pytest.mark.parametrize("members", [1, 7])
+@pytest.mark.parametrize("value", [0.0, 0.1, 1 / 3])
+def test_equal_values_say_nothing_about_how_uncertain_their_mean_is(value, members):
+    found = of_units(50, value, members=members)
+    assert found.value == pytest.approx(value) and found.low is None
+    for threshold in (-1.0, 0.0, value, 2.0):
+        for target in (Target(above=threshold), Target(value=threshold, tolerance=0.1)):
+            said = evidence(target, found)
+            assert (said.favour, said.against) == (1.0, 1.0)
+    answer, why = judged(Target(above=-1.0), found, found)
+    assert answer == UNDECIDED and "every resample gives the same number" in why
+
+
+@pytest.mark.parametrize(("n", "expected"), [(5, UNDECIDED), (6, FAILS), (74, FAILS)])
+def test_a_median_of_equal_values_is_as_sure_as_a_sign_test(n, expected):
+    found = of_units(n, 1.2, "median")
+    answer, why = judged(Target(below=0.5), found, found)
+    assert answer == expected and ("median of 5 units" in why) == (n == 5)
+    assert found.low == (None if n == 5 else 1.2)
+    assert evidence(Target(below=0.5), found).against >= 0.5**n
+
+
+def test_trainings_that_all_give_one_number_say_nothing():
+    found = formula.over_trainings({str(i): Estimate(0.3, n=1) for i in range(9)}, 0.95)
+    assert found.low is None and judged(Target(above=0.0), found, found)[0] == UNDECIDED
+    spread = {str(i): Estimate(0.3 + i / 100, n=1) for i in range(9)}
+    found = formula.over_trainings(spread, 0.95)
+    assert judged(Target(above=0.0), found, found)[0] == HOLDS
+
+
+def test_a_difference_that_every_resample_has_is_as_sure_as_the_two_numbers():
+    def p_of(first, second):
+        return evidence(Target(above=0.0), first.minus(second)).two_sided
+
+    for n, differs in ((5, False), (20, True)):
+        values = list(np.random.default_rng(0).normal(1, 0.1, n))
+        found, less = of_units(n, values), of_units(n, [value - 1 for value in values])
+        assert p_of(found, found) == 1.0 and (p_of(found, less) < 0.05) == differs
+        medians = [of_units(n, value, "median") for value in (5.0, 4.0)]
+        assert (p_of(*medians) < 0.05) == differs
+        assert p_of(of_units(n, 5.0), of_units(n, 4.0)) == 1.0
+
+
 def test_p_is_below_alpha_exactly_where_the_interval_is_clear():
     """The inverse of the interval: it is clear of a bit less, and not of a bit more."""
     rng = np.random.default_rng(4)
-    for n in (5, 9, 60):
-        found = number({"unit": [f"u{i}" for i in range(n)], "value": rng.normal(1, 1, n)})
+    numbers = [of_units(n, list(rng.normal(1, 1, n))) for n in (5, 9, 60)]
+    for found in (*numbers, of_units(40, list(rng.random(40) < 0.3))):
         for end, above in ((found.low, True), (found.high, False)):
             for step, clear in ((-0.02, above), (0.02, not above)):
                 x = end + step

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from ..errors import TokentrailsError
+from ..statistics.binomial import p_of_share, share_interval
 from ..statistics.bootstrap import UNITS, Bootstrap, cluster_means, cluster_medians
 from ..statistics.permutation import TIE
 from ..statistics.student import p_of_mean, p_of_tail, t_interval
@@ -25,12 +26,16 @@ class Estimate:
     Attributes
     ----------
     value: None where `reason` says why.
-    low, high: ends of the interval; None with fewer than `UNITS` units.
+    low, high: ends of the interval; None with fewer than `UNITS` units, and where every resample
+        gives the same number, unless that says enough.
     n: rows that have a value.
     units: texts, words or other clusters that they come from.
     fewest: the same in the smaller of two groups.
     draws: the number in every resample; empty where there is no interval.
     trainings: where these are the units, the number in each of them; empty as `draws` is.
+    yes: of a share of units that say yes or no, how many say yes: p and the interval are exact.
+    least_p: no one-sided p is smaller. 1 where every resample gives the same number: resampling
+        what is equal says nothing about what was not seen.
     """
 
     value: float | None = None
@@ -41,6 +46,8 @@ class Estimate:
     fewest: int = 0
     draws: np.ndarray = field(default_factory=lambda: np.empty(0), compare=False, repr=False)
     trainings: np.ndarray = field(default_factory=lambda: np.empty(0), compare=False, repr=False)
+    yes: int | None = None
+    least_p: float = 0.0
     reason: str = ""
 
     @property
@@ -63,13 +70,18 @@ class Estimate:
     def _p(self, sign: float, threshold: float) -> float:
         """By Student's t over trainings; else by how many of the draws lie on the wrong side.
 
-        The data count as one draw. Draws at the threshold lie on the wrong side of both.
+        The data count as one draw. Draws at the threshold lie on the wrong side of both. Shares of
+        units are exact.
         """
+        if self.yes is not None:
+            above = sign > 0
+            yes, share = (self.yes, threshold) if above else (self.units - self.yes, 1 - threshold)
+            return p_of_share(yes, self.units, share)
         if len(self.trainings):
-            return p_of_mean(sign * (self.trainings - threshold))
+            return max(self.least_p, p_of_mean(sign * (self.trainings - threshold)))
         known = self.draws[~np.isnan(self.draws)]
         wrong = int((sign * (known - threshold) <= TIE).sum())
-        return p_of_tail((1 + wrong) / (2 + len(known)), self.fewest)
+        return max(self.least_p, p_of_tail((1 + wrong) / (2 + len(known)), self.fewest))
 
     def minus(self, other: Estimate) -> Estimate:
         """The difference of two numbers; draws of the same units are paired."""
@@ -78,12 +90,16 @@ class Estimate:
         if not (self.has_interval and other.has_interval):
             return Estimate(reason="no interval")
         fewest = min(self.fewest, other.fewest)
+        draws, trainings = self.draws - other.draws, self.trainings - other.trainings
+        # That of numbers which vary together is a sign test's, in which all units agree.
+        alike = max(self.least_p, other.least_p, 0.5**fewest)
         return Estimate(
             self.value - other.value,
             units=fewest,
             fewest=fewest,
-            draws=self.draws - other.draws,
-            trainings=self.trainings - other.trainings,
+            draws=draws,
+            trainings=trainings,
+            least_p=alike if _are_alike(draws) and _are_alike(trainings) else 0.0,
         )
 
 
@@ -134,8 +150,20 @@ def estimate(
     bootstrap = replace(bootstrap, draws=max(bootstrap.draws, DRAWS))
     number = int.from_bytes(hashlib.sha256(stream.encode()).digest()[:4])
     draws = _number(bootstrap.resample(summed, len(names), [number]))
+    found_here = replace(found_here, draws=draws)
+    alike = _are_alike(draws)
+    if statistic == "median":
+        # That of a sign test in which all units agree, of either group.
+        found_here = replace(found_here, least_p=len(groups) * 0.5**fewest)
+    elif difference is None and (yes := _yes(found, values, unit)) is not None:
+        ends = share_interval(yes, len(names), bootstrap.confidence)
+        return replace(found_here, low=ends[0], high=ends[1], yes=yes)
+    elif alike:
+        found_here = replace(found_here, least_p=1.0)
+    if alike and 2 * found_here.least_p >= 1 - bootstrap.confidence:
+        return found_here
     low, high = bootstrap.interval(draws, fewest)
-    return replace(found_here, low=float(low), high=float(high), draws=draws)
+    return replace(found_here, low=float(low), high=float(high))
 
 
 def over_trainings(found: Mapping[str, Estimate], confidence: float) -> Estimate:
@@ -153,8 +181,29 @@ def over_trainings(found: Mapping[str, Estimate], confidence: float) -> Estimate
     mean = Estimate(float(numbers.mean()), n=n, units=units, fewest=units)
     if units < UNITS:
         return replace(mean, reason=f"an interval takes {UNITS} trainings; here {units}")
+    if _are_alike(numbers):
+        return replace(mean, trainings=numbers, least_p=1.0)
     low, high = t_interval(numbers, confidence)
     return replace(mean, low=float(low), high=float(high), trainings=numbers)
+
+
+def _yes(found: pl.DataFrame, values: np.ndarray, unit: np.ndarray) -> int | None:
+    """How many units say yes; None where values are no yes or no, or units are of two minds.
+
+    Values that are all 0 may be of anything: true and false, or both 0 and 1, are yes and no. Where
+    all members of all units agree, a share of members is at most as sure as one of units.
+    """
+    if found.schema["value"] != pl.Boolean and set(np.unique(values)) != {0.0, 1.0}:
+        return None
+    sizes, yes = np.bincount(unit), np.bincount(unit, values)
+    agreed = (sizes == 1).all() or yes.sum() in (0, len(values))
+    return int((yes == sizes).sum()) if agreed else None
+
+
+def _are_alike(numbers: np.ndarray) -> bool:
+    """Whether all are the same but for rounding; a NaN takes no part."""
+    known = numbers[~np.isnan(numbers)]
+    return not len(known) or float(np.ptp(known)) <= TIE
 
 
 def _number(curves: np.ndarray) -> np.ndarray:

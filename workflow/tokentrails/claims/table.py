@@ -34,7 +34,8 @@ MEANINGS = {
     "value_corrected": "the number in this run with what was wrong put right, in the form of "
     "similarity that bears least on the verdict; the same as published where nothing was wrong; "
     "null: see reason",
-    "ci_low": f"lower end of the interval of value_corrected; null: under {UNITS} units",
+    "ci_low": "lower end of the interval of value_corrected; null: "
+    f"under {UNITS} units, or every resample gives the same number",
     "ci_high": "upper end of the same",
     "verdict": "holds: value_corrected is what is claimed, in every form of similarity, after "
     "Holm's correction; does not hold: it is clear of that in every form; undecided: neither; "
@@ -62,7 +63,8 @@ FORM_MEANINGS = {
     **{name: MEANINGS[name] for name in ("claim", "model")},
     "form": "form of similarity, and variant",
     "value": "the corrected number in this form",
-    "ci_low": f"lower end of its interval; null: under {UNITS} units",
+    "ci_low": f"lower end of its interval; null: under {UNITS} units, or every resample gives the "
+    "same number",
     "ci_high": "upper end of the same",
     "favour": "one-sided p of the claim by this form alone; null: nothing is tested",
     "against": "one-sided p of its contrary",

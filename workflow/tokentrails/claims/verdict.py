@@ -198,6 +198,11 @@ def _why(target: Target, forms: Forms, said: Evidence, p: float, alpha: float) -
             for side in ("yes", "no")
         }
         return f"the forms of similarity disagree: {sides['yes']} for it, {sides['no']} against"
+    if (least := max(found.least_p for found in forms.values())) == 1.0:
+        return "every resample gives the same number, which says nothing about how uncertain it is"
+    if 2 * least >= alpha:
+        few = min(found.fewest for found in forms.values())
+        return f"no median of {few} units can be told from another number"
     if said.two_sided < alpha:
         return f"clear alone, but not among all claims of the run (p = {p:.2g} after Holm)"
     open_forms = [form for form, each in answers.items() if each == "undecided" and form]

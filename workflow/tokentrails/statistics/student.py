@@ -69,9 +69,9 @@ def t_interval(
 
 
 def p_of_mean(values: Float[np.ndarray, " units"]) -> float:
-    """One-sided p of a mean above 0, by Student's t over two units or more."""
+    """One-sided p of a mean above 0, by Student's t over two units or more; 1 of equal values."""
     from scipy.special import stdtr
 
     error = float(values.std(ddof=1)) / math.sqrt(len(values))
     mean = float(values.mean())
-    return float(stdtr(len(values) - 1, -mean / error)) if error else float(mean <= 0)
+    return float(stdtr(len(values) - 1, -mean / error)) if error else 1.0
