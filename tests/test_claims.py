@@ -1005,17 +1005,47 @@ def test_findings_are_the_claims_that_are_decided_each_with_its_numbers(tmp_path
     )
     table, _, file, _ = evaluated(tmp_path, *claims)
     html = findings_page(table, file, 0.95)
-    verdicts = [row["verdict"] for row in table.to_pylist()]
+    rows = table.to_pylist()
+    verdicts = [row["verdict"] for row in rows]
     assert verdicts == ["holds", "does not hold", "undecided", "not testable here"]
     first, second = html.split("<section")[1:]
-    for section, row, claimed in zip((first, second), table.to_pylist(), (0, 2), strict=False):
+    for section, row, claimed in zip((first, second), rows, (0, 2), strict=False):
         number, low, high = (row[k] for k in ("value_corrected", "ci_low", "ci_high"))
         assert (
             f"Claimed: above {claimed}." in section and f">{row['verdict']}</span> in m" in section
         )
         assert f"{number:.3f} [{low:.3f}, {high:.3f}]".replace("-", "−") in section
-    assert "<li>Nobody knows. (m)</li>" in html and "Not here." not in html
+    assert "<li>Nobody knows. Claimed: above 0.5.<ul>" in html and "Not here." not in html
+    assert "the interval reaches over 0.5" in html
+    assert f"({rows[0]['n']} values from {rows[0]['units']} units)" in first
     assert "4. With a verdict: 2. Undecided: 1. Lacking data: 1." in html
+
+
+def test_findings_say_where_another_table_stands_in(tmp_path):
+    table, _, file, run = evaluated(tmp_path, FORMS_OF)
+    assert "Of the tables of first choice" not in findings_page(table, file, 0.95)
+    run.sources["claim-0"]["m"]["identity"] = Source("identity", "drift/identity for lack of a/b")
+    found = measured_claims(file.claims, run, BOOTSTRAP)
+    html = findings_page(claims_table(found, run, 0.95, provenance={}), file, 0.95)
+    for way in ("as published", "corrected"):
+        assert f"{way}, of drift/identity for lack of a/b" in html
+    assert "Of the tables of first choice" in html
+
+
+@pytest.mark.parametrize(("models", "too_few"), [("m", 0), ("mn", 2), ("mnopq", 5)])
+def test_findings_say_how_many_claims_so_few_units_could_not_have_decided(
+    tmp_path, models, too_few
+):
+    """Five units give no p below 0.025: one is decided alone, and two or more are not."""
+    few = {"as_published": "SELECT layer AS unit, cosine AS value FROM identity WHERE layer < 5"}
+    table, _, file, _ = evaluated(tmp_path, few, models=tuple(models))
+    rows = table.to_pylist()
+    assert sum("5 units could not have" in (row["reason"] or "") for row in rows) == too_few
+    html = findings_page(table, file, 0.95)
+    assert (f"{too_few} could not have been decided with so few units" in html) == bool(too_few)
+    many = {"as_published": UNITS, "claimed": {"above": 0.226}}
+    (row,) = evaluated(tmp_path, many)[0].to_pylist()
+    assert row["verdict"] == UNDECIDED and "could not have" not in row["reason"]
 
 
 def test_studies_of_models_of_the_run_come_first(tmp_path):

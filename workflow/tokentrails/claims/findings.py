@@ -13,6 +13,7 @@ import pyarrow as pa
 from ..files.pages import html_page
 from .file import Claim, ClaimsFile
 from .page import badge, with_interval
+from .table import CORRECTED, TOO_FEW
 from .verdict import UNDECIDED, UNTESTABLE
 
 Rows = Sequence[dict[str, Any]]
@@ -28,22 +29,24 @@ def findings_page(table: pa.Table, file: ClaimsFile, confidence: float) -> str:
     """
     rows = table.to_pylist()
     counts = Counter(row["verdict"] for row in rows)
-    body = ["<h1>Findings</h1>", _introduction(counts, confidence)]
+    too_few = sum(TOO_FEW in (row["reason"] or "") for row in rows)
+    body = ["<h1>Findings</h1>", _introduction(counts, too_few, confidence)]
     for study in file.studies_of(row["model"] for row in rows):
         body += _study(study, [claim for claim in file.claims if claim.study == study], rows, file)
     style = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
     return html_page("Findings", "\n".join(body), style=style)
 
 
-def _introduction(counts: Counter[str], confidence: float) -> str:
+def _introduction(counts: Counter[str], too_few: int, confidence: float) -> str:
     undecided, lacking = counts[UNDECIDED], counts[UNTESTABLE]
     decided = counts.total() - undecided - lacking
+    bound = f", of which {too_few} could not have been decided with so few units" if too_few else ""
     return f"""<p>Each statement is one number of this run, with its {100 * confidence:g} % interval
 over whole texts, words, heads or trainings, against what is claimed. Pairs of a claim and a model:
-{counts.total()}. With a verdict: {decided}. Undecided: {undecided}. Lacking data: {lacking}.
-The number is that of the form of similarity that bears least on the verdict, and all verdicts
-together are corrected for how many claims are tested. The page of claims has every form, and the
-formulas.</p>"""
+{counts.total()}. With a verdict: {decided}. Undecided: {undecided}{bound}. Lacking data: {lacking}.
+Of several forms of similarity, the number is that of the one that supports the verdict least.
+Verdicts are corrected for how many claims are tested. The page of claims, claims.html, has every
+form, and the formulas.</p>"""
 
 
 def _study(study: str, claims: Sequence[Claim], rows: Rows, file: ClaimsFile) -> list[str]:
@@ -54,30 +57,39 @@ def _study(study: str, claims: Sequence[Claim], rows: Rows, file: ClaimsFile) ->
         decided = [row for row in claim_rows if row["verdict"] not in (UNDECIDED, UNTESTABLE)]
         if decided:
             found.append(_finding(claim, decided, file))
-        if models := [row["model"] for row in claim_rows if row["verdict"] == UNDECIDED]:
-            undecided.append(f"<li>{escape(claim.statement)} ({escape(', '.join(models))})</li>")
+        if rest := [row for row in claim_rows if row["verdict"] == UNDECIDED]:
+            claimed = f"{escape(claim.statement)} Claimed: {claim.target}."
+            undecided.append(f"<li>{claimed}<ul>{_lines(claim, rest, file)}</ul></li>")
     if undecided:
         found.append(f"<h3>{badge(UNDECIDED)}</h3><ul>{''.join(undecided)}</ul>")
     return [f"<h2>{escape(study)}</h2>", *found] if found else []
 
 
 def _finding(claim: Claim, rows: Rows, file: ClaimsFile) -> str:
-    lines = "".join(_line(row, file.elsewhere(claim, row["model"])) for row in rows)
     control = ""
     if claim.correction:
         summary = "<summary>what is controlled for, beyond the study</summary>"
-        control = f"<details>{summary}{escape(claim.correction)}</details>"
+        stand_in = any(f"{CORRECTED}, of" in (row["reason"] or "") for row in rows)
+        meant = "Of the tables of first choice, which this run does not have: "
+        control = f"{meant if stand_in else ''}{escape(claim.correction)}"
+        control = f"<details>{summary}{control}</details>"
     return (
         f"<section class='finding'><h3>{escape(claim.statement)}</h3>"
         f"<p>Claimed: {claim.target}. Measured: {escape(claim.measure)} ({claim.statistic}).</p>"
-        f"<ul>{lines}</ul>{control}</section>"
+        f"<ul>{_lines(claim, rows, file)}</ul>{control}</section>"
     )
+
+
+def _lines(claim: Claim, rows: Rows, file: ClaimsFile) -> str:
+    """An item for each model, with its number, and why where it takes words."""
+    return "".join(_line(row, file.elsewhere(claim, row["model"])) for row in rows)
 
 
 def _line(row: dict[str, Any], elsewhere: bool) -> str:
     number = with_interval(row["value_corrected"], row["ci_low"], row["ci_high"])
     form = f", {escape(row['form'])}" if row["form"] else ""
+    why = f": {escape(row['reason'])}" if row["reason"] else ""
     return (
         f"<li>{badge(row['verdict'], elsewhere)} in {escape(row['model'])}: "
-        f"<b>{number}</b>{form} (values: {row['n']:,}, units: {row['units']:,})</li>"
+        f"<b>{number}</b>{form} ({row['n']:,} values from {row['units']:,} units){why}</li>"
     )

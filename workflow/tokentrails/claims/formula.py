@@ -59,6 +59,17 @@ class Estimate:
     def has_interval(self) -> bool:
         return len(self.draws) > 0 or len(self.trainings) > 0
 
+    @property
+    def attainable_p(self) -> float:
+        """No one-sided p of so many units is smaller, whatever their values are.
+
+        Of shares and trainings, whose p has no such bound for all thresholds, 0.
+        """
+        if self.yes is not None or len(self.trainings):
+            return 0.0
+        tail = p_of_tail(1 / (2 + len(self.draws)), self.fewest)
+        return max(tail, self.least_p) if self.least_p < 1 else tail
+
     def p_above(self, threshold: float) -> float:
         """One-sided p of the number's lying above a threshold: see `_p`."""
         return self._p(1.0, threshold)

@@ -59,10 +59,10 @@ def _introduction(confidence: float) -> str:
     return f"""<p>Each claim is one number of this run, computed twice: in the study's own way, and
 with what was wrong put right. In brackets are {share} intervals from a bootstrap over whole units
 (texts, words or heads), or Student's over trainings. Similarities are computed in every form that
-is sound to compare, and the one that bears least on the verdict is the corrected number. Verdicts
-are corrected for the number of claims that are tested (Holm), so that with {share} none of them is
-said in error. Of a model that a study is not about, a verdict says whether its statement is
-replicated there.</p>
+is sound to compare, and the one that supports the verdict least is the corrected number. Verdicts
+are corrected for the number of claims that are tested (Holm), so that with {share} no "holds" and
+no "does not hold" is said in error. Of a model that a study is not about, a verdict says whether
+its statement is replicated there.</p>
 <ul class="legend">
 <li>{badge(HOLDS)} the corrected number is what is claimed, in every form</li>
 <li>{badge(AS_PUBLISHED)} the number of the study's own way is what is claimed, the corrected one

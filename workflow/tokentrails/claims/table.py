@@ -20,7 +20,7 @@ from .formula import Estimate, estimate, over_trainings
 from .models import unfit
 from .sources import Source
 from .sql import tables_of
-from .verdict import Forms, evidence, p_as_published, p_value, verdict, weakest
+from .verdict import UNDECIDED, Forms, evidence, p_as_published, p_value, verdict, weakest
 
 MEANINGS = {
     "claim": "identifier of the claim in the claims file",
@@ -32,7 +32,7 @@ MEANINGS = {
     "claim's statistic; null: it gives none",
     "value_as_published": "the number in this run by the study's own way; null: see reason",
     "value_corrected": "the number in this run with what was wrong put right, in the form of "
-    "similarity that bears least on the verdict; the same as published where nothing was wrong; "
+    "similarity that supports the verdict least; the same as published where nothing was wrong; "
     "null: see reason",
     "ci_low": "lower end of the interval of value_corrected; null: "
     f"under {UNITS} units, or every resample gives the same number",
@@ -71,6 +71,10 @@ FORM_MEANINGS = {
     "claimed": MEANINGS["claimed"],
     "shown": "whether value_corrected of the table claims is this one",
 }
+CORRECTED = "corrected"
+TOO_FEW = "units could not have decided it among so many claims"
+"""In the reason of a claim that no values of its units could have decided."""
+
 _NUMBERS = {
     **dict.fromkeys(("published_value", "value_as_published", "value_corrected"), pa.float64()),
     **dict.fromkeys(("ci_low", "ci_high", "as_published_low", "as_published_high"), pa.float64()),
@@ -144,6 +148,13 @@ class Tested:
         return p_value(self.claim.target, self.corrected)
 
     @property
+    def attainable_p(self) -> float | None:
+        """No p of so many units is smaller; None where nothing is tested."""
+        if self.p is None:
+            return None
+        return min(1.0, 2 * max(found.attainable_p for found in self.corrected.values()))
+
+    @property
     def p_as_published(self) -> float | None:
         """Of the study's own number and its difference; None too where nothing was wrong."""
         if self.claim.corrected is None:
@@ -196,7 +207,10 @@ def claims_table(
     """
     p = _corrected([tested.p for tested in found])
     p_published = _corrected([tested.p_as_published for tested in found])
-    rows = [_row(*each, run, 1 - confidence) for each in zip(found, p, p_published, strict=True)]
+    least = _corrected([tested.attainable_p for tested in found])
+    rows = [
+        _row(*each, run, 1 - confidence) for each in zip(found, p, p_published, least, strict=True)
+    ]
     title = "What the published studies claim, and whether it holds in this run"
     units = {"n": "values", "units": "units", "p": "probability", "p_holm": "probability"}
     return describe(pa.Table.from_pylist(rows, schema=SCHEMA), title, provenance, MEANINGS, units)
@@ -256,7 +270,12 @@ def _corrected(p: Sequence[float | None]) -> list[float | None]:
 
 
 def _row(
-    tested: Tested, p: float | None, p_published: float | None, run: Run, alpha: float
+    tested: Tested,
+    p: float | None,
+    p_published: float | None,
+    least: float | None,
+    run: Run,
+    alpha: float,
 ) -> dict[str, object]:
     claim, published = tested.claim, tested.published
     answer, reason = verdict(
@@ -276,14 +295,18 @@ def _row(
     corrected = tested.corrected[tested.form]
     of_claim, members = run.sources[claim.id], run.members(tested.model)
     files = [file for member in members for file in of_claim[member].values()]
-    study = tables_of(claim.as_published, claim.where)
+    ways = {"as published": claim.as_published}
+    if claim.corrected is not None:
+        ways[CORRECTED] = next(iter(claim.corrected_formulas().values()))
     others = {
-        file.reason
+        f"{way}, of {file.reason}": None
+        for way, sql in ways.items()
+        for name in sorted(tables_of(sql, claim.where))
         for member in members
-        for name, file in of_claim[member].items()
-        if name in study and file.path and file.reason
+        if (file := of_claim[member].get(name)) and file.path and file.reason
     }
-    notes = [reason, *(f"as published, of {other}" for other in sorted(others))]
+    too_few = answer == UNDECIDED and least is not None and least >= alpha
+    notes = [reason, f"{corrected.fewest} {TOO_FEW}" if too_few else "", *others]
     return row | {
         "reason": "; ".join(filter(None, notes)) or None,
         "value_as_published": published.value,
