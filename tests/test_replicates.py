@@ -210,7 +210,7 @@ def test_two_ways_are_compared_training_by_training():
 def test_few_trainings_and_one_without_a_number_have_no_verdict():
     few = over_trainings(numbers(1, 1.1, 1.2, 1.3), 0.95)
     assert few.low is None and few.value == pytest.approx(1.15)
-    assert verdict(ABOVE, few, {"": few}, p=None, alpha=0.05) == (
+    assert verdict(ABOVE, few, {"": few}, p=None, p_published=None, alpha=0.05) == (
         UNTESTABLE,
         "an interval takes 5 trainings; here 4",
     )
@@ -218,7 +218,7 @@ def test_few_trainings_and_one_without_a_number_have_no_verdict():
     assert lacking.value is None and lacking.reason == "m2: no table"
     many = over_trainings(numbers(1, 1.1, 1.2, 1.3, 1.4), 0.95)
     p = evidence(ABOVE, many).two_sided
-    assert verdict(ABOVE, many, {"": many}, p=p, alpha=0.05)[0] == HOLDS
+    assert verdict(ABOVE, many, {"": many}, p=p, p_published=None, alpha=0.05)[0] == HOLDS
 
 
 # --- the workflow -----------------------------------------------------------------------------
