@@ -33,6 +33,7 @@ from tokentrails.models.supported import refuse_analyses
 from tokentrails.models.trained import FOLDER as TRAINED
 from tokentrails.network.size import ModelSize
 from tokentrails.running.cost import memory_mb, minutes, products_mb, shards_of_all, work
+from tokentrails.running.failures import failures
 from tokentrails.running.fingerprint import fingerprint
 from tokentrails.running.fork_server import start_servers
 from tokentrails.running.orphans import cancel_orphans
@@ -662,3 +663,9 @@ onstart:
             "lie on the disk at a time.\n"
             "Hint: add passing_weights=1 to --resources; the default profile says it otherwise."
         )
+
+
+# What failed may have scrolled out of sight while the other jobs went on.
+onerror:
+    if messages := failures("".join(Path(file).read_text() for file in log)):
+        logger.error("\n".join(["Failed, and what rests on it was not made:", *messages]))

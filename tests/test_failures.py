@@ -1,0 +1,58 @@
+"""What failed is said again at the end of a run, where it may be out of sight."""
+
+from pathlib import Path
+
+import pytest
+import workflow as wf
+
+from tokentrails.running.failures import failures
+
+FAILED = """Error in rule {rule}:
+    message: None
+    input: a
+    log: {file} (check log file(s) for error details)
+"""
+GOES_ON = "Finished jobid: 3 (Rule: tokens)\n" * 40
+
+
+@pytest.fixture
+def logs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("a.log").write_text("A warning.\nmodel (model m): it is wrong\nHint: mend it.\n")
+    Path("b.log").write_text("tokens (model m): tried\ntokens (model m): tried again\n")
+
+
+@pytest.mark.usefixtures("logs")
+def test_messages_are_those_of_the_logs_of_jobs():
+    first, second = (
+        FAILED.format(rule=r, file=f) for r, f in [("model", "a.log"), ("tokens", "b.log")]
+    )
+    said = ["model (model m): it is wrong\nHint: mend it.", "tokens (model m): tried again"]
+    assert failures(first + GOES_ON) == said[:1]
+    assert failures(first + second + GOES_ON) == said
+    assert failures(second + GOES_ON + second) == said[1:]  # tried twice
+    assert failures(FAILED.format(rule="ranks", file="c.log") + GOES_ON) == [
+        "ranks: its log is c.log"
+    ]
+    many = "".join(FAILED.format(rule="ranks", file=f"{i}.log") for i in range(13)) + GOES_ON
+    assert len(failures(many)) == 11 and failures(many)[-1] == "and 3 more"
+
+
+@pytest.mark.usefixtures("logs")
+def test_what_stands_just_above_is_not_said_again():
+    assert failures("") == []
+    assert failures(GOES_ON + FAILED.format(rule="model", file="a.log")) == []
+
+
+@pytest.mark.e2e
+def test_a_run_ends_with_what_failed(tmp_path):
+    folder = wf.small(tmp_path / "run")
+    with wf.edited(folder / "config/config.yaml") as config:
+        config["experiments"]["strange"] = {"file": "config/experiments/strange.yaml"}
+    experiment = wf.read_yaml(folder / "config/experiments/polysemy.yaml")
+    experiment["prompts"][0]["word"] = " absent"
+    wf.write_yaml(folder / "config/experiments/strange.yaml", experiment)
+    done = wf.snakemake(folder, "--until", "identity")
+    assert done.returncode == 1
+    end = done.stderr[done.stderr.rindex("Failed, and what rests on it was not made:") :]
+    assert end.count("absent") == end.count("Hint: ") == 2  # one of each model
