@@ -165,6 +165,39 @@ def test_an_edit_reruns_what_depends_on_it_and_nothing_else(folder, change, stal
     assert jobs_to_run(folder) == stale
 
 
+def strange_prompt(folder: Path) -> None:
+    edit(folder / "config/experiments/plain.yaml", "word: words", "word: absent")
+
+
+def weights_that_are_not_finite(folder: Path) -> None:
+    def spoil(tensors: dict) -> dict:
+        tensors["transformer.wte.weight"][0] = float("nan")
+        return tensors
+
+    model = folder / "models/gpt2"
+    tiny.change(model, folder / "spoilt", spoil)
+    shutil.copy(folder / "spoilt/model.safetensors", model)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "rule"), [(strange_prompt, "tokens"), (weights_that_are_not_finite, "model")]
+)
+def test_a_job_that_failed_is_stale_until_it_succeeds(folder, spoil, rule):
+    """Its outputs are gone, while what rests on them is there from before."""
+    config, models = (
+        shutil.copytree(folder / n, folder / f"{n}.kept") for n in ("config", "models")
+    )
+    assert jobs_to_run(folder) == set()
+    spoil(folder)
+    stale = jobs_to_run(folder)
+    for _ in range(2):
+        wf.one_message(wf.snakemake(folder), f"Error in rule {rule}:")
+        assert jobs_to_run(folder) == stale
+    for kept in (config, models):
+        shutil.copytree(kept, kept.with_suffix(""), dirs_exist_ok=True)
+    assert jobs_to_run(folder) == set()  # what is there is of what the configuration is again
+
+
 def test_a_table_gives_the_same_bytes_as_prompts_and_its_edits_concern_it_alone(folder):
     prompts = read_yaml(folder / "config/experiments/senses.yaml")["prompts"]
     table = folder / "senses.jsonl"

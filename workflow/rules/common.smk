@@ -37,6 +37,7 @@ from tokentrails.running.failures import failures
 from tokentrails.running.fingerprint import fingerprint
 from tokentrails.running.fork_server import start_servers
 from tokentrails.running.orphans import cancel_orphans
+from tokentrails.running.records import keep_records_of_failed_jobs
 from tokentrails.running.report_size import embedded
 from tokentrails.running.targets import DOCUMENT, Targets
 from tokentrails.settings import HUB_FOLDER, PLAYS, WORDFREQ, local_path
@@ -51,6 +52,8 @@ try:
     SHARDS = shards_of_all(CONFIG)
 except TokentrailsError as error:
     raise WorkflowError(str(error)) from None
+
+keep_records_of_failed_jobs()
 
 CATALOGUE = CONFIG.catalogue
 TARGETS = Targets(CONFIG)

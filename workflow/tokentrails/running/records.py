@@ -1,4 +1,4 @@
-"""Records of how results were made, for machines that share these in a bucket.
+"""Records of how results were made: of failed jobs, and those that machines share in a bucket.
 
 Snakemake keeps a record of every output in a folder: its parameters, its inputs and their
 checksums. By it, and not by time alone, it knows what is stale. `--persistence-backend db` cannot
@@ -21,7 +21,45 @@ FOLDER = Path(".snakemake/metadata")
 """Holds a file for each output, named after it in base64, which is cut into folders where it is too
 long for one name."""
 
+_PATCHED = "tokentrails_patched"
+"""An attribute that tells a class of Snakemake's that was changed already."""
+
 _NAME = re.compile(r"(?:@[\w=-]+/)*[\w=-]+", re.ASCII)
+
+
+def keep_records_of_failed_jobs() -> None:
+    """Let a job that failed leave the records of its outputs as they were.
+
+    Snakemake 9 records inputs and parameters of a failed job too, as if its outputs had
+    been made of them, and removes the outputs. Where what rests on them is there from before, the
+    same command then finds nothing to do, and old tables pass for new ones
+    (https://github.com/snakemake/snakemake/issues/3808). With the records of before, the job is
+    stale until it succeeds.
+    """
+    from snakemake.jobs import Job  # here: of all that read records, the main process alone has it
+    from snakemake.persistence import PersistenceBase
+
+    if hasattr(Job, _PATCHED):
+        return
+    setattr(Job, _PATCHED, True)
+    postprocess, finished = Job.postprocess, PersistenceBase.finished
+    failed: set[Any] = set()
+
+    async def postprocess_(self: Any, *args: Any, error: bool = False, **kwargs: Any) -> None:
+        if error:
+            failed.add(self)
+        try:
+            await postprocess(self, *args, error=error, **kwargs)
+        finally:
+            failed.discard(self)
+
+    async def finished_(self: Any, job: Any) -> None:
+        if job not in failed:
+            return await finished(self, job)
+        for file in job.output:
+            self._unmark_incomplete(self._get_key(file))
+
+    Job.postprocess, PersistenceBase.finished = postprocess_, finished_
 
 
 def pack_records(folder: Path) -> bytes:
