@@ -100,6 +100,12 @@ def test_quotes_delimiters_and_ends_of_lines_are_as_the_keys_say():
         read(raw, "x.tsv", columns=columns)
 
 
+def test_a_cell_may_hold_a_book():
+    book = "lead pipe " * 20_000
+    (made,), skipped = read(as_csv([ROWS[0] | {"sentence": book}]))
+    assert made.prompt == book and not skipped
+
+
 def test_groups_of_delimited_files_are_what_yaml_takes_them_for():
     rows = zip(("1", "2"), ("1.5", "2"), ("007", "1"), ("true", ""), ("x", "3"), strict=True)
     body = "".join(f"a b,{','.join(row)}\n" for row in rows)
@@ -204,10 +210,12 @@ def test_wrong_rows_are_left_out_with_line_and_reason():
 def test_wrong_lines_of_json_are_left_out():
     lines = [json.dumps(ROWS[0]), "{", "[1]", json.dumps(ROWS[2] | {"sentence": 7})]
     lines += [json.dumps(ROWS[2] | {"sense": [1]}), json.dumps(ROWS[2] | {"sense": 2**64})]
+    lines += [json.dumps(ROWS[2] | {"sense": float("inf")}), '{"id": "r9", ' + lines[0][1:]]
     prompts, skipped = read("\n".join(lines), "x.jsonl", most_skipped=0.9)
     assert [each.label for each in prompts] == ["r1"]
-    assert [line for line, _ in skipped] == [2, 3, 4, 5, 6]
-    reasons = ["no JSON", "no JSON object", "is no text", "of type list", "64 bits"]
+    assert [line for line, _ in skipped] == [2, 3, 4, 5, 6, 7, 8]
+    reasons = ["no JSON", "no JSON object", "is no text", "of type list", "64 bits", "infinite"]
+    reasons += ["'id' is in it twice"]
     assert all(part in reason for part, (_, reason) in zip(reasons, skipped, strict=True))
 
 

@@ -12,6 +12,9 @@ from ..settings import HUB
 
 _PART = "[A-Za-z0-9][A-Za-z0-9_.-]*"
 _NAME = re.compile(rf"{HUB}({_PART}/{_PART})/([^\x00-\x1f\x7f\\<>{{}}*?]+)")
+_STRANGE = {"", ".", ".."}
+_MOST_BYTES = 255 - len(".provenance.json")
+"""Of a part of a path: file systems take 255, and a file has others of longer names beside it."""
 
 
 def with_revision(given: Mapping[str, Any], key: str, where: Where) -> str:
@@ -36,7 +39,7 @@ def with_revision(given: Mapping[str, Any], key: str, where: Where) -> str:
             )
         return file
     match = _NAME.fullmatch(file)
-    if match is None or not {"", ".", ".."}.isdisjoint(match[2].split("/")):
+    if match is None or match[2][1:2] == ":" or not _STRANGE.isdisjoint(match[2].split("/")):
         raise (where / key).error(
             f"{file!r} names no file of a data set",
             "write hub:OWNER/NAME/FILE, such as hub:OWNER/NAME/data/test.parquet.",
@@ -51,4 +54,10 @@ def with_revision(given: Mapping[str, Any], key: str, where: Where) -> str:
             f"{file!r} has no revision",
             "add 'revision' beside it: a branch such as main, a tag, or a commit.",
         )
-    return f"{HUB}{match[1]}@{quote(given['revision'], safe='')}/{match[2]}"
+    name = f"{match[1]}@{quote(given['revision'], safe='')}/{match[2]}"
+    if long := [part for part in name.split("/") if len(part.encode()) > _MOST_BYTES]:
+        raise (where / key).error(
+            f"{long[0]!r:.80} is longer than {_MOST_BYTES} bytes, and no file here can be named so",
+            "take the data set's Parquet files, or download it and name the file on this machine.",
+        )
+    return f"{HUB}{name}"

@@ -29,6 +29,9 @@ DELIMITERS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
 FORMATS = (*DELIMITERS, ".jsonl", ".ndjson", ".parquet")
 """What the name of a file may end in, with `.gz` behind it but for Parquet."""
 
+_MOST_CHARACTERS = 2**31 - 1
+"""Of a cell; a book may lie in one."""
+
 Row = Mapping[str, Any]
 
 
@@ -93,7 +96,7 @@ class Reader:
             if not content.strip():
                 continue
             try:
-                row = json.loads(content)
+                row = json.loads(content, object_pairs_hook=_once)
             except (ValueError, RecursionError) as error:
                 yield Numbered(line, Wrong(f"it is no JSON: {error}"))
                 continue
@@ -108,6 +111,7 @@ class Reader:
         table = self.table
         delimiter = table.delimiter or DELIMITERS[suffix_of(table)]
         quotes = delimiter != "\t" if table.quotes is None else table.quotes
+        csv.field_size_limit(_MOST_CHARACTERS)
         reader = csv.reader(
             lines,
             delimiter=delimiter,
@@ -184,6 +188,16 @@ def text_in(cells: Row, name: str) -> str:
     return as_text(value)
 
 
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object; raises a `ValueError` for a key that it has twice."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the key {twice!r} is in it twice")
+    return found
+
+
 def value_in(cells: Row, name: str) -> Any:
     """A cell that is a text, a number, true, false, or None if it is empty; raises `Wrong`."""
     value = cells[name]
@@ -192,8 +206,10 @@ def value_in(cells: Row, name: str) -> Any:
             raise Wrong(f"{name!r} has half a character, a single surrogate")
         case str():
             return value if value.strip() else None
-        case float() if not math.isfinite(value):
+        case float() if math.isnan(value):
             return None
+        case float() if math.isinf(value):
+            raise Wrong(f"{name!r} is infinite")
         case int() if not -(2**63) <= value < 2**63:
             raise Wrong(f"{name!r} has more than 64 bits")
         case bool() | int() | float() | None:
