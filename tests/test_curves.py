@@ -3,6 +3,7 @@
 import numpy as np
 import polars as pl
 import pytest
+from config_files import refused
 from measures import PROVENANCE, cosine, frame, samples, statistics
 
 from tokentrails.metrics.columns.means import mean_curves
@@ -118,6 +119,13 @@ def test_a_single_text_has_no_interval_nor_have_pairs_of_fewer_than_three_of_a_s
         ("context_between", None): False,
         ("context_within", None): False,
     }
+
+
+def test_a_model_whose_embeddings_have_no_length_is_one_clear_error():
+    identity, _ = tables(SENSES, np.random.default_rng(0))
+    nothing = identity.with_columns(cosine=None, adjusted=None).cast({"cosine": pl.Float64})
+    with refused("no text has an identity", "all zero"):
+        made(nothing, None)
 
 
 def test_texts_without_a_sense_are_lines_of_their_own_and_pairs_together():

@@ -17,6 +17,8 @@ import polars as pl
 import pyarrow as pa
 from jaxtyping import Float64, Int
 
+from ..errors import TokentrailsError
+from ..network.checkpoint import checkpoint_name
 from ..statistics.bootstrap import DRAWS_AT_ONCE, Bootstrap, known_mean, means
 from ..statistics.forms import FORMS, RESAMPLED
 from ..statistics.settings import Statistics
@@ -80,11 +82,21 @@ def curves(
     ----------
     context: None where it was not asked for.
     provenance: of the identity table.
+
+    Raises
+    ------
+    TokentrailsError: if no text has an identity.
     """
     frame = pl.DataFrame(pl.from_arrow(identity)).with_columns(pl.col("sense").cast(pl.String))
     series = pl.coalesce("sense", "label")
     frame = frame.with_columns(series=series, sense=pl.col("sense").fill_null(""))
     known = frame.filter(pl.any_horizontal(pl.col("^(" + "|".join(RESAMPLED) + ")$").is_not_null()))
+    if known.is_empty():
+        raise TokentrailsError(
+            "no text has an identity: its states, or the embeddings of its words, have no length",
+            where=checkpoint_name(provenance),
+            hint="look at its weights: are those of the embedding all zero?",
+        )
     texts = known.select("word", "sense", "label").unique().sort("word", "sense", "label")
     number = {label: i for i, label in enumerate(texts["label"])}
     made = _curves(frame, "series", ["label"], number)
