@@ -133,6 +133,11 @@ def check_group(name: Any, value: Any, known: list[str], where: Where) -> None:
             f"the value {value} has more than 64 bits",
             "put it in quotes to group by it as a text.",
         )
+    if name in known:
+        raise where.error(
+            f"{name!r} is something else than a group already",
+            f"give the group another name, such as {name}_group.",
+        )
     if guess := closest(name, known):
         raise where.error(
             f"unknown key {name!r}",
