@@ -396,7 +396,7 @@ SHARDS = {"transformer.wte.weight": "model-2.safetensors", "a": "model-3.safeten
     ("changes", "index", "parts"),
     [
         ({"activation_function": "nosuch"}, None, ["activation_function is 'nosuch'"]),
-        ({"n_head": 5}, None, ["n_head is 5", "divisible"]),
+        ({"n_head": 5}, None, ["n_head is 5", "does not divide"]),
         ({"n_embd": "32"}, None, ["n_embd is '32', not a number from 1 on"]),
         ({"vocab_size": 20}, None, ["its tokenizer has the entry", "the 20 rows"]),
         ({"torch_dtype": "nosuch", "dtype": None}, None, ["torch_dtype is 'nosuch'"]),
