@@ -144,7 +144,10 @@ def test_the_work_on_many_texts_is_shared_out(experiment):
     assert part == (operations / 3, SIZE.weights_mb + states_mb(many, SIZE) / 3)
     assert traffic == SIZE.weights_mb + states_mb(many, SIZE)
     # Those that run the model for what is no state see all texts.
-    assert work("ranks", many, SIZE, extract) == (flop("ranks", many, SIZE), SIZE.weights_mb)
+    assert work("ranks", many, SIZE, extract) == (
+        flop("ranks", many, SIZE),
+        traffic,
+    )  # it reads them
 
 
 def test_no_experiment_of_the_project_is_in_parts():

@@ -59,9 +59,6 @@ READ_OUT = 3
 IN_PARTS = ("corpus_sums", "partial_states")
 """Rules of which a job runs a model on a part of an experiment's texts."""
 
-STORED = ("hidden_states", "partial_states")
-"""Rules that write states."""
-
 MOST_SHARDS = 10_000
 """Parts that are planned of one experiment: with as many jobs, planning takes a minute."""
 
@@ -249,9 +246,7 @@ def work(
     if experiment is None:
         return operations, size.weights_mb
     shards = shards_of(experiment, extract["shard_tokens"]) if rule in IN_PARTS else 1
-    states = 0.0
-    if rule in STORED:
-        states = states_mb(experiment, size, extract["store"], counts)
+    states = states_mb(experiment, size, extract["store"], counts)
     return operations / shards, size.weights_mb + states / shards
 
 

@@ -20,7 +20,7 @@ from ..models.size import Expected
 from ..network.batches import texts_to_run
 from ..network.size import ModelSize
 from ..settings import Config, Experiment, Model
-from .cost import IN_PARTS, STORED, Counts, minutes, seconds, shards_of, states_mb, work
+from .cost import IN_PARTS, Counts, minutes, seconds, shards_of, states_mb, work
 
 MODELS, TRAININGS = "resources/models/", "resources/training/"
 HIDDEN_STATES = "results/hidden_states/"
@@ -230,7 +230,7 @@ def _need(
         try:
             if experiment is not None:
                 need.bounded += counts is None
-                if rule in STORED:
+                if rule in ("hidden_states", "partial_states"):
                     jobs = shards_of(experiment, config.extract["shard_tokens"])
                     states = states_mb(experiment, size, config.extract["store"], counts)
                     need.states_mb += states / jobs
