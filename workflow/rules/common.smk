@@ -670,5 +670,6 @@ onstart:
 
 # What failed may have scrolled out of sight while the other jobs went on.
 onerror:
-    if messages := failures("".join(Path(file).read_text() for file in log)):
+    said = [Path(file).read_text(encoding="utf-8", errors="replace") for file in log]
+    if messages := failures("".join(said)):
         logger.error("\n".join(["Failed, and what rests on it was not made:", *messages]))

@@ -30,6 +30,7 @@ from huggingface_hub.utils._http import default_client_factory
 
 from ..errors import TokentrailsError, is_disk_full, one_line
 from ..settings import HUB
+from .atomic import write_text
 from .hashes import sha256_of
 
 _LONGEST_WAIT = 600
@@ -117,8 +118,13 @@ class Repository:
             max_workers=2,
         )
 
-    def check(self, info: Info, names: Collection[str], folder: Path) -> None:
-        """Refuse files that did not come, and those with another hash than the hub announces."""
+    def check(self, info: Info, names: Collection[str], folder: Path) -> dict[str, str]:
+        """Refuse files that did not come, and those with another hash than the hub announces.
+
+        Returns
+        -------
+        By name, the announced hashes that were found right.
+        """
         hashes = {each.rfilename: each.lfs.sha256 for each in info.siblings or [] if each.lfs}
         for name in names:
             path = folder / name
@@ -135,6 +141,7 @@ class Repository:
                     where=self.where,
                     hint="the damaged file was removed; run the same command again.",
                 )
+        return {name: hashes[name] for name in names if name in hashes}
 
 
 @contextmanager
@@ -235,14 +242,14 @@ def fetch_data(file: str, target: Path, provenance: Path) -> None:
             )
         folder = scratch / str(info.sha)
         repository.download(info, [name], folder)
-    repository.check(info, [name], folder)
+    hashes = repository.check(info, [name], folder)
     about = {
         "source": f"{HUB}{repository.name}",
         "file": name,
         "requested_revision": repository.revision,
         "revision": info.sha,
-        "sha256": sha256_of(folder / name),
+        "sha256": hashes.get(name) or sha256_of(folder / name),
     }
     os.replace(folder / name, target)
-    provenance.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+    write_text(provenance, json.dumps(about, indent=2) + "\n")
     shutil.rmtree(scratch)
