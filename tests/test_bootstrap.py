@@ -44,6 +44,22 @@ def test_a_factor_of_one_unit_changes_nothing():
         assert bootstrap.resample_crossed(means(values), each, ()) == pytest.approx(alone)
 
 
+@pytest.mark.parametrize("expanded", [True, False])
+def test_an_interval_takes_five_units(expanded):
+    """Of each curve by itself, where not every one has a value of every unit."""
+    bootstrap, values = Bootstrap(100, 0.95, 1), np.random.default_rng(1).standard_normal((3, 7))
+    for n in (1, 4, 5, 7):
+        draws = bootstrap.means(values[:, :n], ())
+        ends = np.stack(bootstrap.interval(draws, n, expanded=expanded))
+        assert (np.isnan(ends) == (n < 5)).all()
+    sizes = np.array([[1] * 7, [1] * 5 + [0] * 2, [1] * 4 + [0] * 3])
+    mean, low, high = bootstrap.ratios(values * sizes, sizes)
+    assert not np.isnan(mean).any() and (low[:2] < high[:2]).all()
+    assert np.isnan([low[2], high[2]]).all()
+    alone = bootstrap.interval(bootstrap.means(values[:1], (0,)), 7)
+    assert np.stack(alone)[:, 0] == pytest.approx([low[0], high[0]])
+
+
 WORDS, CONTEXTS, TIMES = 40, 12, 600
 
 

@@ -20,6 +20,7 @@ from tokentrails.metrics.convergence import (
 )
 from tokentrails.metrics.perturbation import perturbation, perturbation_by_group
 from tokentrails.statistics.alignment import compact, debiased_cka, procrustes
+from tokentrails.statistics.bootstrap import FEWEST_UNITS
 from tokentrails.statistics.forms import FORMS
 from tokentrails.statistics.jackknife import Jackknife
 
@@ -137,7 +138,7 @@ def test_intervals_beyond_chance_are_those_of_resampled_words(tmp_path):
     words = Words(PLACES, STATISTICS.bootstrap, (1,), np.ones(chosen.sum()))
     for form, values in zip(FORMS[1:], similarities(siblings)[1:, ..., chosen], strict=True):
         curves = words.curves(values)
-        low, high = STATISTICS.bootstrap.interval(curves.draws)
+        low, high = curves.interval(curves.draws)
         for name, expected in ((form, curves.mean), (f"{form}_low", low), (f"{form}_high", high)):
             by_row = [
                 table.filter(pl.col("layer").eq_missing(layer), checkpoint=checkpoint, site=site)[
@@ -459,21 +460,19 @@ def test_perturbation_by_group_means_over_words():
             assert row["mean"] is None
             continue
         assert row["mean"] == pytest.approx(here["cosine"].cast(pl.Float64).mean(), abs=1e-6)
-        if row["n"] < 2:
-            assert row["ci_low"] is None and row["ci_high"] is None
-        else:
-            assert row["ci_low"] <= row["mean"] <= row["ci_high"]
+        assert row["n"] < FEWEST_UNITS and row["ci_low"] is row["ci_high"] is None
 
 
 @pytest.mark.parametrize("variant", ["P1", "P2"])
 def test_perturbation_resamples_last_tokens_and_contexts(variant):
-    """Four words with three last tokens, in three contexts, by a slow second way."""
-    last, of_base = {"ab": 5, "cb": 5, "ad": 6, "ae": 8}, {"ab": 0, "cb": 1, "ad": 2, "ae": 0}
+    """Six words with five last tokens, in five contexts, by a slow second way."""
+    last = {"ab": 5, "cb": 5, "ad": 6, "ae": 7, "af": 8, "ag": 9}
+    of_base = {"ab": 0, "cb": 1, "ad": 2, "ae": 0, "af": 3, "ag": 4}
     rows = []
     for word, context in of_base.items():
         base = len(rows)
         rows.append((word, "base", base, context))
-        others = [c for c in range(3) if c != context and (word != "ad" or c == 0)]
+        others = [c for c in range(5) if c != context and (word != "ad" or c == 0)]
         rows += [(word, "P1", base, c) for c in others]
         rows += [(f"{word}{i}", "P2", base, context) for i in range(1 + (word == "ab"))]
     words, variants, bases, contexts = zip(*rows, strict=True)
@@ -498,12 +497,12 @@ def test_perturbation_resamples_last_tokens_and_contexts(variant):
     numbers = {token: i for i, token in enumerate(sorted({f"t{n}" for n in last.values()}))}
     stream = 1 + (variant == "P2"), 2
     draws = zip(
-        measures.samples(settings.bootstrap, 3, *stream, 0),
-        measures.samples(settings.bootstrap, 3, *stream, 1),
+        measures.samples(settings.bootstrap, 5, *stream, 0),
+        measures.samples(settings.bootstrap, 5, *stream, 1),
         strict=True,
     )
     means = []
-    for token_sample, context_sample in [(range(3), range(3)), *draws]:
+    for token_sample, context_sample in [(range(5), range(5)), *draws]:
         total = size = 0.0
         for index, row in enumerate(rows):
             if row[1] != variant:
@@ -518,8 +517,8 @@ def test_perturbation_resamples_last_tokens_and_contexts(variant):
             total += weight * cosine(states[0][index], states[0][base])
             size += weight
         means.append(total / size if size else np.nan)
-    assert made["n"].item() == 4
+    assert made["n"].item() == 6
     assert made["mean"].item() == pytest.approx(means[0], abs=1e-6)
-    low, high = settings.bootstrap.interval(np.array(means[1:]), 3)
+    low, high = settings.bootstrap.interval(np.array(means[1:]), 5)
     assert made["ci_low"].item() == pytest.approx(low, abs=1e-6)
     assert made["ci_high"].item() == pytest.approx(high, abs=1e-6)

@@ -8,6 +8,7 @@ from measures import PROVENANCE, cosine, frame, samples, statistics
 
 from tokentrails.metrics.columns.means import mean_curves
 from tokentrails.metrics.curves import KEYS, MEANS, curves
+from tokentrails.statistics.bootstrap import FEWEST_UNITS
 from tokentrails.statistics.student import expanded_tail
 
 STATISTICS = statistics(few=5)
@@ -47,7 +48,7 @@ def made(identity, context, settings=STATISTICS):
     return frame(curves(identity.to_arrow(), context, statistics=settings, provenance=PROVENANCE))
 
 
-SENSES = {("bank", "money"): 4, ("bank", "river"): 5, ("lead", "guide"): 3, ("lead", "metal"): 4}
+SENSES = {("bank", "money"): 5, ("bank", "river"): 6, ("lead", "guide"): 4, ("lead", "metal"): 5}
 
 
 def test_means_and_intervals_are_those_of_a_plain_loop():
@@ -81,6 +82,9 @@ def test_means_and_intervals_are_those_of_a_plain_loop():
 
         everything = [(s, f"{word}_{s}_{i}") for s in chosen for i in range(SENSES[word, s])]
         assert row["mean"] == pytest.approx(value(everything), abs=1e-6)
+        if min(SENSES[word, s] for s in chosen) < FEWEST_UNITS:
+            assert row["ci_low"] is row["ci_high"] is None
+            continue
         means = [
             value([(s, f"{word}_{s}_{i}") for s in chosen for i in drawn[word, s][draw]])
             for draw in range(BOOTSTRAP.draws)
@@ -91,7 +95,8 @@ def test_means_and_intervals_are_those_of_a_plain_loop():
 
 
 def test_the_mean_over_words_counts_each_word_once_and_draws_words():
-    identity, context = tables({**SENSES, ("oar", "one"): 2}, np.random.default_rng(1))
+    words = {(word, "one"): 2 for word in ("oar", "pin", "row")}
+    identity, context = tables(SENSES | words, np.random.default_rng(1))
     row = (
         made(identity, context)
         .filter(pl.col("word").is_null(), measure="identity", similarity="cosine", layer=1)
@@ -100,24 +105,26 @@ def test_the_mean_over_words_counts_each_word_once_and_draws_words():
     at = identity.filter(layer=1)
     by_sense = at.group_by("word", "sense").agg(pl.col("cosine").mean())
     by_word = by_sense.group_by("word").agg(pl.col("cosine").mean()).sort("word")["cosine"]
-    assert row["n"] == 3 and row["few"]
+    assert row["n"] == 5 and not row["few"]
     assert row["mean"] == pytest.approx(by_word.mean(), abs=1e-6)
-    low, high = BOOTSTRAP.interval(BOOTSTRAP.means(by_word.to_numpy()[None], ())[:, 0], 3)
+    low, high = BOOTSTRAP.interval(BOOTSTRAP.means(by_word.to_numpy()[None], ())[:, 0], 5)
     assert (row["ci_low"], row["ci_high"]) == pytest.approx((low, high), abs=1e-6)
 
 
-def test_a_single_text_has_no_interval_nor_have_pairs_of_fewer_than_three_of_a_sense():
+def test_too_few_texts_of_a_sense_or_words_have_no_interval():
+    few = FEWEST_UNITS - 1
     identity, context = tables(
-        {("a", "x"): 1, ("a", "y"): 2, ("a", "z"): 3}, np.random.default_rng(2)
+        {("a", "x"): 1, ("a", "y"): few, ("a", "z"): few + 1}, np.random.default_rng(2)
     )
-    table = made(identity, context).filter(pl.col("word").is_not_null(), similarity="cosine")
-    known = {(r["measure"], r["series"]): r["ci_low"] is not None for r in table.to_dicts()}
+    table = made(identity, context).filter(similarity="cosine").to_dicts()
+    known = {(r["measure"], r["word"], r["series"]): r["ci_low"] is not None for r in table}
+    pairs = ("context_between", "context_within")
     assert known == {
-        ("identity", "x"): False,
-        ("identity", "y"): True,
-        ("identity", "z"): True,
-        ("context_between", None): False,
-        ("context_within", None): False,
+        ("identity", "a", "x"): False,
+        ("identity", "a", "y"): False,
+        ("identity", "a", "z"): True,
+        **{(measure, word, None): False for measure in pairs for word in ("a", None)},
+        ("identity", None, None): False,
     }
 
 
@@ -129,11 +136,11 @@ def test_a_model_whose_embeddings_have_no_length_is_one_clear_error():
 
 
 def test_texts_without_a_sense_are_lines_of_their_own_and_pairs_together():
-    identity, context = tables({("a", None): 4}, np.random.default_rng(3), layers=1)
+    identity, context = tables({("a", None): 5}, np.random.default_rng(3), layers=1)
     table = made(identity, context).filter(pl.col("word").is_not_null(), similarity="cosine")
-    assert table.filter(measure="identity")["n"].to_list() == [1] * 4
+    assert table.filter(measure="identity")["n"].to_list() == [1] * 5
     row = table.filter(measure="context").to_dicts()[0]
-    assert (row["n"], row["n_texts"]) == (6, 4) and row["ci_low"] < row["mean"] < row["ci_high"]
+    assert (row["n"], row["n_texts"]) == (10, 5) and row["ci_low"] < row["mean"] < row["ci_high"]
 
 
 def test_curves_beyond_chance_are_the_same_shifted_and_scaled():
@@ -199,6 +206,9 @@ def test_mean_curves_of_any_measure_are_those_of_a_plain_loop():
         n = len({(r["label"], r["position"]) for r in here})
         assert (row["n"], row["n_texts"], row["few"]) == (n, len(texts), len(texts) < 5)
         assert row["mean"] == pytest.approx(np.mean([value for _, value in values]), abs=1e-6)
+        if len(texts) < FEWEST_UNITS:
+            assert row["ci_low"] is row["ci_high"] is None
+            continue
         stream = ["x", "y", None].index(row["kind"])
         means = []
         for sample in samples(BOOTSTRAP, len(texts), stream):
@@ -207,6 +217,7 @@ def test_mean_curves_of_any_measure_are_those_of_a_plain_loop():
         tail = expanded_tail(0.9, len(texts))
         ends = np.nanquantile(means, [tail, 1 - tail])
         assert (row["ci_low"], row["ci_high"]) == pytest.approx(tuple(ends), abs=1e-6)
+    assert 0 < made["ci_low"].null_count() < len(made)
     order = table.sample(fraction=1, shuffle=True, seed=1)
     again = mean_curves(order, by=["kind"], values=["norm", "angle"], statistics=STATISTICS)
     assert made.equals(again)
@@ -225,14 +236,15 @@ def test_mean_curves_by_sense_are_the_curves_of_identity():
         identity.with_columns(position=0), by=["label"], values=["cosine"], statistics=STATISTICS
     )
     assert alone["ci_low"].null_count() == len(alone) > 0 == alone["mean"].null_count()
+    words = {(f"w{number}", "one"): 1 + number for number in range(5)}
     (whole,) = mean_curves(
-        identity.with_columns(position=0).filter(layer=0),
+        tables(words, np.random.default_rng(7))[0].with_columns(position=0).filter(layer=0),
         by=[],
         values=["cosine"],
         statistics=STATISTICS,
         unit="word",
     ).to_dicts()
-    assert (whole["n"], whole["n_texts"]) == (16, 2) and whole["ci_low"] < whole["ci_high"]
+    assert (whole["n"], whole["n_texts"]) == (15, 5) and whole["ci_low"] < whole["ci_high"]
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ from measures import PROVENANCE, frame, samples, statistics
 
 from tokentrails.figures.matched_groups import matched_groups as drawn
 from tokentrails.metrics.matched_groups import matched_groups
-from tokentrails.statistics.bootstrap import UNITS
+from tokentrails.statistics.bootstrap import FEWEST_UNITS
 from tokentrails.statistics.forms import SOUND
 from tokentrails.statistics.matching import matched_difference, shared_cells
 from tokentrails.texts.word_classes import function_words
@@ -194,13 +194,13 @@ def test_words_count_at_their_last_token_behind_the_first_position():
 
 
 def test_few_words_or_texts_have_no_interval():
-    for n in (UNITS - 1, UNITS):
+    for n in (FEWEST_UNITS - 1, FEWEST_UNITS):
         words = dict(enumerate([*FUNCTION[:n], *CONTENT[:n]], start=128))
         own = [["x", f, c] for f, c in zip(FUNCTION[:n], CONTENT[:n], strict=True)]
         found = compared(texts(own), words, lambda w, _: len(w))
         assert (found["units"].max(), found["n"].max()) == (n, n)
         classes = found.filter(comparison="word_class")
-        assert classes["ci_low"].is_null().all() == (n < UNITS)
+        assert classes["ci_low"].is_null().all() == (n < FEWEST_UNITS)
         assert found.filter(comparison="n_tokens")["ci_low"].is_null().all()
 
 
@@ -213,7 +213,7 @@ def test_words_that_end_in_the_same_token_are_one_unit():
         found = compared(texts(own), words, lambda w, _: len(w))
         found = found.filter(comparison="n_tokens", matched_on="nothing")
         assert set(found["units"]) == {units}
-        assert found["ci_low"].is_null().all() == (units < UNITS)
+        assert found["ci_low"].is_null().all() == (units < FEWEST_UNITS)
 
 
 def test_ranks_and_own_tokens_are_compared_too():

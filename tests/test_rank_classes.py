@@ -17,7 +17,7 @@ from tokentrails.metrics.rank_classes import (
     ranks_gap,
     ranks_summary,
 )
-from tokentrails.statistics.bootstrap import UNITS, cluster_means, cluster_medians, means
+from tokentrails.statistics.bootstrap import FEWEST_UNITS, cluster_means, cluster_medians, means
 
 BOOTSTRAP = statistics().bootstrap
 KEY = ["as_published", "positional", "site", "measure"]
@@ -207,7 +207,7 @@ def test_classes_are_those_of_plain_loops(study, curves):
         assert row["value"] == close(slow_curve(study, row, row["word_class"], labels))
         draws = slow_draws(study, row, row["word_class"])
         with_gaps += np.isnan(draws).any()
-        ends = slow_ends(draws) if row["texts"] >= UNITS else [None, None]
+        ends = slow_ends(draws) if row["texts"] >= FEWEST_UNITS else [None, None]
         assert [row["ci_low"], row["ci_high"]] == close(ends)
         assert (row["model"], row["checkpoint"], row["experiment"]) == ("m", "main", "e")
     # Two texts have punctuation, and some draws miss both.
@@ -313,13 +313,13 @@ def test_a_class_of_one_text_has_no_interval_among_many():
     alone = rows.filter(pl.col("texts") == 1)
     assert "function" in alone["word_class"] and "content" not in alone["word_class"]
     assert alone["ci_low"].null_count() == len(alone)
-    assert rows.filter(pl.col("texts") >= UNITS)["ci_low"].null_count() == 0
+    assert rows.filter(pl.col("texts") >= FEWEST_UNITS)["ci_low"].null_count() == 0
     gaps = gaps_of(curves)
     assert gaps["texts"].unique().to_list() == [1]
     assert gaps["ci_low"].null_count() == len(gaps) and gaps["gap"].null_count() == 0
 
 
-@pytest.mark.parametrize("n_texts", [UNITS - 1, UNITS])
+@pytest.mark.parametrize("n_texts", [FEWEST_UNITS - 1, FEWEST_UNITS])
 def test_under_five_texts_there_is_no_interval(n_texts):
     rng = np.random.default_rng(8)
     tokens = [
@@ -329,8 +329,8 @@ def test_under_five_texts_there_is_no_interval(n_texts):
     ]
     curves = class_curves(ranks_table(tokens, random_values(rng, tokens, PLACES)), BOOTSTRAP)
     for table in (by_class(curves), gaps_of(curves)):
-        enough = table.filter(pl.col("texts") >= UNITS)
-        assert bool(len(enough)) == (n_texts >= UNITS)
+        enough = table.filter(pl.col("texts") >= FEWEST_UNITS)
+        assert bool(len(enough)) == (n_texts >= FEWEST_UNITS)
         assert table["ci_low"].null_count() == len(table) - len(enough)
 
 

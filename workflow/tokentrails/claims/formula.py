@@ -11,7 +11,7 @@ import polars as pl
 
 from ..errors import TokentrailsError
 from ..statistics.binomial import p_of_share, share_interval
-from ..statistics.bootstrap import UNITS, Bootstrap, cluster_means, cluster_medians
+from ..statistics.bootstrap import FEWEST_UNITS, Bootstrap, cluster_means, cluster_medians
 from ..statistics.permutation import TIE
 from ..statistics.student import p_of_mean, p_of_tail, t_interval
 
@@ -26,8 +26,8 @@ class Estimate:
     Attributes
     ----------
     value: None where `reason` says why.
-    low, high: ends of the interval; None with fewer than `UNITS` units, and where every resample
-        gives the same number, unless that says enough.
+    low, high: ends of the interval; None under `FEWEST_UNITS`, and where every resample gives the
+        same number, unless that says enough.
     n: rows that have a value.
     units: texts, words or other clusters that they come from.
     fewest: the same in the smaller of two groups.
@@ -156,7 +156,7 @@ def estimate(
     # A sample may lack one of two groups, and the smaller one decides how far it can be trusted.
     fewest = min(len(np.unique(unit[group == name])) for name in groups)
     found_here = Estimate(value, n=known.height, units=len(names), fewest=fewest)
-    if bootstrap is None or fewest < UNITS:
+    if bootstrap is None or fewest < FEWEST_UNITS:
         return found_here
     bootstrap = replace(bootstrap, draws=max(bootstrap.draws, DRAWS))
     number = int.from_bytes(hashlib.sha256(stream.encode()).digest()[:4])
@@ -190,8 +190,8 @@ def over_trainings(found: Mapping[str, Estimate], confidence: float) -> Estimate
     numbers = np.array([each.value for each in found.values()], dtype=np.float64)
     n, units = sum(each.n for each in found.values()), len(numbers)
     mean = Estimate(float(numbers.mean()), n=n, units=units, fewest=units)
-    if units < UNITS:
-        return replace(mean, reason=f"an interval takes {UNITS} trainings; here {units}")
+    if units < FEWEST_UNITS:
+        return replace(mean, reason=f"an interval takes {FEWEST_UNITS} trainings; here {units}")
     if _are_alike(numbers):
         return replace(mean, trainings=numbers, least_p=1.0)
     low, high = t_interval(numbers, confidence)

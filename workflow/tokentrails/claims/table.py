@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from ..errors import TokentrailsError, refuse_all
 from ..files.tables import describe
-from ..statistics.bootstrap import UNITS, Bootstrap
+from ..statistics.bootstrap import FEWEST_UNITS, Bootstrap
 from ..statistics.forms import MATCHED
 from ..statistics.permutation import holm
 from .file import Claim
@@ -35,7 +35,7 @@ MEANINGS = {
     "similarity that supports the verdict least; the same as published where nothing was wrong; "
     "null: see reason",
     "ci_low": "lower end of the interval of value_corrected; null: "
-    f"under {UNITS} units, or every resample gives the same number",
+    f"under {FEWEST_UNITS} units, or every resample gives the same number",
     "ci_high": "upper end of the same",
     "verdict": "holds: value_corrected is what is claimed, in every form of similarity, after "
     "Holm's correction; does not hold: it is clear of that in every form; undecided: neither; "
@@ -63,8 +63,8 @@ FORM_MEANINGS = {
     **{name: MEANINGS[name] for name in ("claim", "model")},
     "form": "form of similarity, and variant",
     "value": "the corrected number in this form",
-    "ci_low": f"lower end of its interval; null: under {UNITS} units, or every resample gives the "
-    "same number",
+    "ci_low": f"lower end of its interval; null: under {FEWEST_UNITS} units, or every resample "
+    "gives the same number",
     "ci_high": "upper end of the same",
     "favour": "one-sided p of the claim by this form alone; null: nothing is tested",
     "against": "one-sided p of its contrary",

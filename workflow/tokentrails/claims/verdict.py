@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from ..statistics.bootstrap import UNITS
+from ..statistics.bootstrap import FEWEST_UNITS
 from .file import Target
 from .formula import Estimate
 
@@ -158,7 +158,7 @@ def verdict(
 
 def _few_units(found: Estimate) -> str:
     """Why a number has no interval."""
-    return f"an interval takes {UNITS} units in each group; here {found.fewest}"
+    return f"an interval takes {FEWEST_UNITS} units in each group; here {found.fewest}"
 
 
 def _together(target: Target, forms: Forms) -> Evidence | None:

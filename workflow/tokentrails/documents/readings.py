@@ -47,12 +47,12 @@ _RANDOM = (
     "The forms beside the cosine are beyond random pairs of tokens: *scaled* is 0 where a pair is "
     "as alike as these are, and 1 where states are equal. "
 )
-_TEXTS = "Bands: from a bootstrap over whole texts. "
-_FIVE = "None of a class in under five of them. "
-_WORDS = "Bands: from a bootstrap over words. "
+_FIVE = "none under five of them. "
+_TEXTS = f"Bands: from a bootstrap over whole texts; {_FIVE}"
+_WORDS = f"Bands: from a bootstrap over words; {_FIVE}"
 _CONVERGED = (
-    "Over words, from a bootstrap; of replicates over trainings, by Student's t. Groups of few "
-    "words are marked. "
+    "Over words, from a bootstrap, none under five of them; of replicates over trainings, by "
+    "Student's t. Groups of few words are marked. "
 )
 _ONE_TEXT = "None: it shows one text, and says nothing of others. "
 _COSINE = "1: the same direction; 0: orthogonal. "
@@ -80,7 +80,7 @@ READINGS = {
         _IDENTITY + "Context similarity of 1: the state is the same in both texts.",
         _GREY + "A high context similarity says little where random pairs are as alike: see the "
         "figure baseline.",
-        _TEXTS + "A line of one text has none.",
+        _TEXTS,
     ),
     "summary": Reading(
         _LAYER + "Downwards: a row for each text, or for each sense where there are many texts.",
@@ -176,9 +176,7 @@ READINGS = {
         "alike.",
         "*Standardised* leaves out single dimensions that make any two tokens alike. Frequency and "
         "position are held equal in matched_groups alone.",
-        _TEXTS
-        + _FIVE
-        + "Per cent below a title: how many of the bootstrap's draws find the same layer.",
+        _TEXTS + "Per cent below a title: how many of the bootstrap's draws find the same layer.",
     ),
     "own_token": Reading(
         _LAYER + f"Upwards: {_RANK_AXIS}; or log-probability, entropy and divergence, in nats.",
@@ -198,7 +196,7 @@ READINGS = {
         "Up is closer to the own embedding. 0, or a factor of 1: no difference. What is gone in "
         "colour was of frequency or position, or of words without a counterpart.",
         "The black line, beside which the coloured one is read. " + _GREY,
-        "Bands: over words crossed with texts. None under five of either.",
+        "Bands: over words crossed with texts; none under five of either.",
     ),
     "geometry": Reading(
         _LAYER + "Upwards: the measure in the panel's title; lengths and largest activations on a "
@@ -226,7 +224,7 @@ READINGS = {
         "frequency.",
         _IDENTITY + _NEAR + "A cosine with the layer before near 1: the block turns little.",
         "*Scaled* is beyond random pairs. " + _GREY,
-        "Bands: over whole documents, or over pieces where there is one document.",
+        f"Bands: over whole documents, or over pieces where there is one document; {_FIVE}",
     ),
     "splits": Reading(
         _LAYER + "Upwards: above, cosine with the state of the whole word in the same text; below, "
@@ -354,8 +352,8 @@ READINGS = {
         "Low P1: the context makes the state. Low P2: the word's earlier tokens make it. Where all "
         "values are near 1, the axis holds little more than these: read its numbers.",
         "Words of one token have no P2: nothing of them stands before the last token. " + _RANDOM,
-        "Bands: over words, those of one last token together, and over contexts that they share; "
-        "of replicates over trainings.",
+        "Bands: over words, those of one last token together, and over contexts that they share, "
+        "none under five of either; of replicates over trainings.",
     ),
     "perturbation_steps": Reading(
         _STEP + "Upwards: cosine of a word's last state with the same under a change.",
@@ -365,8 +363,8 @@ READINGS = {
         "Low P1: the context makes the state. Low P2: the word's earlier tokens make it. Where all "
         "values are near 1, the axis holds little more than these: read its numbers.",
         "Step 0 is the network before training. " + _RANDOM,
-        "Bands: over words, those of one last token together, and over contexts that they share; "
-        "of replicates over trainings.",
+        "Bands: over words, those of one last token together, and over contexts that they share, "
+        "none under five of either; of replicates over trainings.",
     ),
     "training": Reading(
         _STEP + "Upwards: loss, in nats per token.",
@@ -392,7 +390,7 @@ READINGS = {
         "the final norm.",
         _IDENTITY + "Context similarity of 1: the state does not depend on the text.",
         _RANDOM,
-        "Bands: from a bootstrap over words with all their texts.",
+        f"Bands: from a bootstrap over words with all their texts; {_FIVE}",
     ),
     "half_lives": Reading(
         _DEPTH + "Upwards: share of tokens that have lost their identity, from 0 to 100 %.",
@@ -408,7 +406,7 @@ READINGS = {
         "A column for each model, of many in several rows; a line for each class of words.",
         "Up is closer to the own embedding. " + _NEAR,
         "*Standardised* leaves out single dimensions that make any two tokens alike.",
-        _TEXTS + _FIVE,
+        _TEXTS,
     ),
     "turned_and_lost": Reading(
         _DEPTH + "Upwards: identity and share decoded, each relative to layer 0.",
@@ -447,8 +445,8 @@ READINGS = {
         "A rising line: larger models have more of it.",
         "Models differ in more than size: family, data and tokenizer. With fewer than four sizes "
         "no trend is fitted.",
-        "Bars: over texts or words of one model; none where these are too few. That of a slope "
-        "is over models, and wide with few.",
+        f"Bars: over texts or words of one model; {_FIVE}That of a slope is "
+        "over models, and wide with few.",
     ),
     "measure": Reading(
         _LAYER + "Upwards: mean of the measure, in its unit; in panels named so, in standard "
@@ -457,7 +455,7 @@ READINGS = {
         "each group.",
         "What a high value means, the file of the measure says.",
         "0 standard deviations: as the baseline's tokens at the same place.",
-        "Bands: from a bootstrap over texts, or over words where all are together.",
+        f"Bands: from a bootstrap over texts, or over words where all are together; {_FIVE}",
     ),
     "composite_measure": Reading(
         _DEPTH + "Upwards: mean of the measure over all occurrences, in its unit; in panels named "
@@ -465,7 +463,7 @@ READINGS = {
         "A panel for each site, a line for each model.",
         "What a high value means, the file of the measure says.",
         "0 standard deviations: as the baseline's tokens at the same place.",
-        "Bands: from a bootstrap over words, or over texts.",
+        f"Bands: from a bootstrap over words, or over texts; {_FIVE}",
     ),
 }
 """By the name of the caption."""

@@ -48,7 +48,7 @@ def alignment(
         "rotation between the two lowers the mean cosine, but neither CKA nor Procrustes "
         "similarity. Dashed: what Procrustes similarity finds in words matched at random.",
         f"Words: {points.item(0, 'n')}." + (few if points["few"].any() else ""),
-        interval_note(table, confidence, method="jackknife"),
+        interval_note(table, points, confidence, "words", "jackknife"),
         *left_out(table),
         *thinned,
     ]

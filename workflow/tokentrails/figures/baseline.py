@@ -6,7 +6,7 @@ import altair as alt
 import polars as pl
 
 from .pieces.lines import Frame, line_panel, norm_marks, value_range
-from .pieces.notes import counted, drawn_bands
+from .pieces.notes import band_note, counted
 from .pieces.points import AFTER_NORM, LINE, mapped, points_frame
 from .pieces.theme import colour, figure, nothing_to_show, shaded
 
@@ -53,7 +53,7 @@ def baseline(
         "Share: the part of two states' mean cosine that one dimension makes, at resid; it may be "
         "below 0, and all dimensions together make 1. The dimensions with the largest ones are "
         "named by their index.",
-        drawn_bands(points, confidence, "texts") + " Shares are those of these texts, "
+        band_note(points, confidence, "texts") + " Shares are those of these texts, "
         "without an interval.",
     ]
     chart = alt.hconcat(*panels, spacing=34)

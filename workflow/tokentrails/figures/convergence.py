@@ -45,7 +45,7 @@ def convergence(
         "mean over words with the same number of tokens. Thin: the standardised cosine.",
         *form_notes([_THIN]),
         *words_note(rows),
-        interval_note(table, confidence),
+        interval_note(table, points, confidence),
         *left_out(table),
         *thinned,
     ]
@@ -114,7 +114,7 @@ def _overview(
     notes = [
         about.format(reference_name(table)),
         *words_note(rows),
-        interval_note(table, confidence),
+        interval_note(table, pl.concat(parts.values(), how="vertical_relaxed"), confidence),
     ]
     notes += [*form_notes(forms), *left_out(table)]
     width = max(2, len(forms)) * (size[0] + 40) + 90

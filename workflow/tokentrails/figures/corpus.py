@@ -7,7 +7,7 @@ import polars as pl
 
 from ..texts.word_classes import BANDS, CLASSES, RAREST
 from .pieces.lines import Frame, edges, line_panel, value_range
-from .pieces.notes import CONTROL, control_notes, counted, dashed_note, drawn_bands
+from .pieces.notes import CONTROL, band_note, control_notes, counted, dashed_note
 from .pieces.points import LINE, mapped, over_draws, points_frame
 from .pieces.rank_axis import place, rank_axis
 from .pieces.text_tokens import group_colours
@@ -84,12 +84,12 @@ def corpus(
         panels.append(line_panel(here, frame, title=panel.title, **edge | {"y_title": False}))
     whole = by_layer.filter(measure="identity", grouping="all", site=LINE)
     n, texts = whole.select(pl.col("n").max(), pl.col("n_texts").max()).row(0)
+    resampled = [here for panel, here in parts.items() if panel.measure != "effective_rank"]
     notes = [
         f"Means over {counted(n, 'token')} of {counted(texts, 'text')}, without the "
         "first of each piece; ranks and log-probabilities of some of them, through the final norm "
         "and the unembedding. Ranks: means of log(1 + rank), rank 0 on top.",
-        drawn_bands(pl.concat(parts.values()), confidence, "texts")
-        + dashed_note(by_layer, "few texts"),
+        band_note(pl.concat(resampled), confidence, "texts") + dashed_note(by_layer, "few texts"),
         *control_notes(control),
     ]
     chart = alt.concat(*panels, columns=_COLUMNS)

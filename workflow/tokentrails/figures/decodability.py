@@ -64,8 +64,8 @@ def decodability(
         _note(),
         f"Tested: {counted(n, 'token')} of {counted(n_types, 'type')}. "
         f"Fitted: {counted(n_fit, 'token')} of other types.",
-        f"{band_note(confidence, over='types')} Dashed grey: a ridge map fitted to types with "
-        "shuffled targets.",
+        f"{band_note(_by_map(stream), confidence, 'types')} Dashed grey: a ridge map fitted to "
+        "types with shuffled targets.",
     ]
     notes += [*_few(stream), *control_notes(control, _GREYS)]
     chart = alt.concat(*panels, columns=3)
@@ -103,7 +103,8 @@ def turned_and_lost(
     columns = min(3, len(panels))
     chart = alt.concat(*panels, columns=columns)
     width = max(columns, 2) * (frame.width + 110)
-    notes = [_note(), band_note(confidence, over="types"), *_few(stream)]
+    decoded = points.filter(pl.col("line") != _TURNED)
+    notes = [_note(), band_note(decoded, confidence, "types"), *_few(stream)]
     if len(grey):
         first = grey["panel"][0]
         untrained = [run for run, own in panel.items() if own == first != run]

@@ -10,10 +10,10 @@ from .pieces.heat import Tints, step_grid, step_heat
 from .pieces.lines import Frame, edges, line_panel, value_range
 from .pieces.notes import (
     CONTROL,
+    band_note,
     control_notes,
     counted,
     dashed_note,
-    drawn_bands,
     left_out,
     warnings_of,
 )
@@ -80,7 +80,7 @@ def geometry(
         "slope are of the covariance's eigenvalues; curvature is the angle between the steps from "
         "token to token.",
         f"{counted(n, 'state')} of {counted(texts, 'text')}. "
-        + drawn_bands(ends, confidence, "texts")
+        + band_note(ends, confidence, "texts")
         + dashed_note(rows, "few texts"),
         *control_notes(control, "Solid grey, without position 0"),
     ]

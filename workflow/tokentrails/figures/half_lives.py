@@ -7,7 +7,7 @@ import polars as pl
 
 from ..statistics.forms import SOUND
 from .pieces.lines import Frame, line_panel, linear_x
-from .pieces.notes import CONTROL, control_notes, counted, dashed_note, drawn_bands, form_notes
+from .pieces.notes import CONTROL, band_note, control_notes, counted, dashed_note, form_notes
 from .pieces.points import in_order, mapped, over_draws, points_frame, runs
 from .pieces.text_tokens import group_colours
 from .pieces.theme import GREY, colour, figure, nothing_to_show
@@ -199,4 +199,4 @@ def _scaled(points: pl.DataFrame) -> list[str]:
 
 
 def _band(points: pl.DataFrame, confidence: float) -> str:
-    return drawn_bands(points, confidence, "texts") + dashed_note(points, "groups in few texts")
+    return band_note(points, confidence, "texts") + dashed_note(points, "groups in few texts")

@@ -216,7 +216,9 @@ def composite_depth(
         )
         for heading, measure, part in parts
     ]
-    bands = [_band_note(part, confidence, "words with all their texts") for *_, part in parts]
+    bands = [
+        band_note(part, confidence, "words with all their texts", few="words") for *_, part in parts
+    ]
     notes = [f"Line: mean over words. {max(bands, key=len)}", *_norm_note(means)]
     notes += form_notes(views)
     columns = len({heading for heading, *_ in parts})
@@ -292,16 +294,7 @@ def _notes(means: pl.DataFrame, texts: pl.DataFrame, confidence: float) -> list[
         notes.append("Dashed: cosine of the states in two texts.")
     if "within" in styles:
         notes.append("Dotted: the same in texts of one sense.")
-    return [" ".join(notes), _band_note(means, confidence, "texts"), *_norm_note(means)]
-
-
-def _band_note(means: pl.DataFrame, confidence: float, over: str) -> str:
-    """What the bands are; a line of one text, or of a pair, has none."""
-    banded = means["low"].is_not_null()
-    if not banded.any():
-        return f"No bands: too few {over.split()[0]} for an interval."
-    rest = "" if banded.all() else f" Lines without one: too few {over.split()[0]}."
-    return band_note(confidence, over=over) + rest
+    return [" ".join(notes), band_note(means, confidence, "texts"), *_norm_note(means)]
 
 
 def _norm_note(means: pl.DataFrame) -> list[str]:

@@ -5,7 +5,7 @@ import polars as pl
 
 from .pieces.forms import SUFFIXES
 from .pieces.lines import Frame, edges, line_panel, value_range
-from .pieces.notes import CONTROL, control_notes, dashed_note, drawn_bands, form_notes
+from .pieces.notes import CONTROL, band_note, control_notes, dashed_note, form_notes
 from .pieces.points import LINE, mapped, over_draws, points_frame
 from .pieces.rank_axis import factor_axis
 from .pieces.theme import GREY, INK, colour, figure, nothing_to_show
@@ -70,7 +70,8 @@ def matched_groups(
         "factor of two. Ranks as factors, "
         "small ones on top: up is closer.",
         *form_notes(form for form in SUFFIXES if form in set(points["measure"])),
-        drawn_bands(points, confidence, "words and texts") + dashed_note(points, "few of either"),
+        band_note(points, confidence, "words and texts", few="words or texts")
+        + dashed_note(points, "few of either"),
         *control_notes(control),
     ]
     chart = alt.vconcat(*blocks)

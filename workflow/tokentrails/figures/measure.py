@@ -13,7 +13,6 @@ from .pieces.theme import colour, figure, nothing_to_show
 
 _QUANTITIES = {"value": "", "standardised": ", in deviations of the baseline"}
 _MOST_LINES = 10
-_FEW = "few texts or words"
 _LONGEST = 30  # characters of the title of an axis
 _NUMBERS: dict[str, Any] = {"axis": alt.Axis(tickCount=6, format=".3~g"), "told": ("value", ".4~g")}
 _BEYOND = 1.05  # where labels stand, as a share of the layers
@@ -45,8 +44,7 @@ def measure(
             frame = Frame.over_layers(last, _BEYOND, y, *_limits(every), 250, 190, **_NUMBERS)
             name = f"{group} · {site}{_QUANTITIES[quantity]}"
             panels.append(line_panel(points, frame, title=name))
-    band = band_note(confidence, "texts, or words where all are together")
-    notes = [band + dashed_note(curves, _FEW)]
+    notes = [_band(curves, confidence)]
     if cut:
         notes.append(f"The first {_MOST_LINES} lines of each panel.")
     chart = alt.concat(*panels, columns=len(columns))
@@ -69,10 +67,17 @@ def composite_measure(
         panel = (_axis(quantity, unit), *_limits(points), 300, 240)
         frame = Frame.over_depth("share", "layer / depth", _BEYOND, *panel, **_NUMBERS)
         panels.append(line_panel(points, frame, title=f"{site}{_QUANTITIES[quantity]}"))
-    notes = [band_note(confidence, "words or texts") + dashed_note(curves, _FEW)]
+    notes = [_band(curves, confidence)]
     return figure(
         alt.concat(*panels, columns=2), title=title, notes=notes, width=min(len(panels), 2) * 450
     )
+
+
+def _band(curves: pl.DataFrame, confidence: float) -> str:
+    """What the bands are, over the units that there are."""
+    units = " or ".join(f"{unit}s" for unit in in_order(curves["unit"].sort()))
+    ends = curves.select(low="ci_low")
+    return band_note(ends, confidence, units) + dashed_note(curves, f"few {units}")
 
 
 def _axis(quantity: str, unit: str) -> str:

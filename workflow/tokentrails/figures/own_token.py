@@ -4,7 +4,7 @@ import altair as alt
 import polars as pl
 
 from .pieces.lines import Frame, edges, line_panel, value_range
-from .pieces.notes import CONTROL, control_notes, counted, dashed_note, drawn_bands
+from .pieces.notes import CONTROL, band_note, control_notes, counted, dashed_note
 from .pieces.points import in_order, mapped, over_draws, points_frame
 from .pieces.rank_axis import place, rank_axis
 from .pieces.text_tokens import group_colours
@@ -78,7 +78,7 @@ def own_token(
         "encoders the masked-token head; by cosine among the embeddings. Ranks: means of "
         "log(1 + rank), rank 0 on top. Log-probabilities, entropy and divergence in nats.",
         f"{counted(n, 'token')} in {counted(texts, 'text')}, without position 0. "
-        + drawn_bands(points, confidence, "texts")
+        + band_note(points, confidence, "texts")
         + dashed_note(points, "few texts"),
     ]
     if lenses:

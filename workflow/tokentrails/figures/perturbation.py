@@ -19,7 +19,7 @@ _VARIANTS = {
     "P1": "the same word in other contexts",
     "P2": "the same context with other words that end in the same token",
 }
-_OVER = "words and the contexts that they share"
+_OVER, _FEW = "words and the contexts that they share", "words or contexts"
 _MEAN = ("mean", ("ci_low", "ci_high"))
 _COLUMNS = 3
 _LEAST_SPAN = 0.05  # of an axis: states that hardly change lie near 1
@@ -71,7 +71,8 @@ def perturbation(
     chart = alt.vconcat(chart, panel_grid(at_last, below, len(at_last)), spacing=24)
     if points["checkpoint"].n_unique() == 1:
         lines = f"Checkpoint: {last}."
-    notes = [*_variant_notes(rows), lines, interval_note(table, confidence, _OVER)]
+    band = interval_note(table, points, confidence, _OVER, few=_FEW)
+    notes = [*_variant_notes(rows), lines, band]
     notes += ["Lowest row: groups by colour. Solid: P1. Dashed: P2.", *form_notes(by_form(rows))]
     if len(spaced) < len(steps):
         notes.append(f"Drawn: {len(spaced)} of {len(steps)} steps, evenly spaced on a log scale.")
@@ -110,8 +111,13 @@ def perturbation_steps(
     size = (_NARROW, _label_height(*parts))
     frame = Frame.over_steps(rows["step"].unique(), "cosine", *_limits(*parts), *size, tooltip)
     chart = alt.vconcat(*(panel_grid(grid, frame, len(grid)) for grid in drawn if grid), spacing=24)
-    band = f"Solid: P1. Dashed: P2. {interval_note(table, confidence, _OVER)}"
-    notes = [*_variant_notes(rows), band, *form_notes(forms), *left_out(table)]
+    every = pl.concat(parts, how="vertical_relaxed")
+    notes = [
+        *_variant_notes(rows),
+        f"Solid: P1. Dashed: P2. {interval_note(table, every, confidence, _OVER, few=_FEW)}",
+        *form_notes(forms),
+        *left_out(table),
+    ]
     width = max(map(len, drawn)) * (frame.width + 45) + 110
     return figure(chart, title=title, notes=notes, width=width, warnings=warnings)
 

@@ -8,7 +8,7 @@ import altair as alt
 import polars as pl
 
 from .pieces.lines import Frame, line_panel, stacked, value_range
-from .pieces.notes import counted, dashed_note, drawn_bands
+from .pieces.notes import band_note, counted, dashed_note
 from .pieces.points import in_order, mapped, points_frame, runs
 from .pieces.rank_axis import factor_axis, place, rank_axis
 from .pieces.text_tokens import AXES, COLOURS, PUBLISHED_NOTE, axis_name, drawn_site, site_note
@@ -236,6 +236,6 @@ def _notes(by_class: pl.DataFrame, points: pl.DataFrame, confidence: float) -> l
     counts = dict(points.group_by("word_class").agg(pl.col("n").max()).rows())
     tokens = ", ".join(f"{counts[name]:,} {name}" for name in COLOURS if name in counts)
     texts = points.select(pl.col("texts").max()).item()
-    band = drawn_bands(points, confidence, "texts") + dashed_note(points, "classes in few texts")
+    band = band_note(points, confidence, "texts") + dashed_note(points, "classes in few texts")
     classes = f"Tokens: {tokens}; in {counted(texts, 'text')}."
     return [classes, site_note(by_class), _NOTE, band]

@@ -10,7 +10,7 @@ import polars as pl
 from ..statistics.forms import MATCHED, SOUND
 from .pieces.forms import SUFFIXES, TINTS
 from .pieces.lines import Frame, level, line_panel, value_range
-from .pieces.notes import REPLACED, counted, dashed_note, drawn_bands, form_notes
+from .pieces.notes import REPLACED, band_note, counted, dashed_note, form_notes
 from .pieces.points import LINE, exact, in_order, points_frame, runs
 from .pieces.theme import GREY, INK, PALETTE, TINT, colour, figure, nothing_to_show, shaded
 
@@ -57,7 +57,7 @@ def senses_by_layer(
     interval = "; below the title its interval." if best["best_low"].count() else "."
     notes = [
         f"Same word in two texts: {counted(words, 'word')} in {counted(texts, 'text')}. "
-        f"{drawn_bands(gaps, confidence)}{below_it}" + dashed_note(gaps, "few words"),
+        f"{band_note(gaps, confidence)}{below_it}" + dashed_note(gaps, "few words"),
         _AUC_NOTE,
         _DOTS * bool((gaps["p_holm"] < _ALPHA).any()) + _DIAMONDS + interval,
         *form_notes(TINTS),
@@ -117,7 +117,7 @@ def composite_separability(
         )
 
     cells = [cell(criterion, form) for criterion in _CRITERIA for form in forms]
-    band = drawn_bands(drawn.select(low="gap_low"), confidence) + dashed_note(drawn, "few words")
+    band = band_note(drawn.select(low="gap_low"), confidence) + dashed_note(drawn, "few words")
     notes = [f"Mean over words. {band} {_DIAMONDS}.", _AUC_NOTE, *form_notes(forms)]
     if drawn["gap_control"].count():
         notes.insert(1, f"Thin, in the colour of the model: {_REPLACED}.")

@@ -5,7 +5,7 @@ import polars as pl
 
 from .pieces.forms import SUFFIXES
 from .pieces.lines import Frame, line_panel, value_range
-from .pieces.notes import CONTROL, control_notes, counted, dashed_note, drawn_bands, form_notes
+from .pieces.notes import CONTROL, band_note, control_notes, counted, dashed_note, form_notes
 from .pieces.points import LINE, mapped, over_draws, points_frame
 from .pieces.rank_axis import place, rank_axis
 from .pieces.theme import GREY, INK, colour, figure, nothing_to_show
@@ -73,7 +73,7 @@ def splits(
         "same place. What is beyond that is of the word or of its letters, which are alike at "
         "layer 0 already; the model puts together what comes on top.",
         *form_notes(form for form in SUFFIXES if form in set(points["measure"])),
-        drawn_bands(points, confidence) + dashed_note(points, "few words"),
+        band_note(points, confidence) + dashed_note(points, "few words"),
         *control_notes(control),
     ]
     warnings = [

@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float32, Float64, Int
 from ..errors import TokentrailsError
 from ..files.states import Layer, Place
 from ..statistics.baseline import EMBEDDING, Kind, moments
-from ..statistics.bootstrap import Bootstrap
+from ..statistics.bootstrap import FEWEST_UNITS, Bootstrap
 from ..statistics.pairs import Pairs
 from ..statistics.ratio import ratio
 from ..statistics.similarity import Moments, unit
@@ -31,7 +31,8 @@ MEANINGS = {
     "the input embedding matrix",
     "cosine": "mean cosine over all pairs of tokens of different texts and with different ids; "
     "left out are the first token of a text, special tokens and spaces alone",
-    "ci_low": "lower end of its interval: percentile bootstrap over texts; null: too few texts",
+    "ci_low": "lower end of its interval: percentile bootstrap over texts; null: under "
+    f"{FEWEST_UNITS} texts",
     "ci_high": "upper end of it",
     "n_pairs": "how many pairs",
     "n_tokens": "how many tokens they are made of",
@@ -149,7 +150,8 @@ def mean_interval(
         total, n = (((drawn @ m) * drawn).sum(axis=1) for m in (sums, counts))
         return ratio(total, n)[:, None]
 
-    low, high = bootstrap.interval(bootstrap.resample(mean, len(sums), _STREAM)[:, 0])
+    draws = bootstrap.resample(mean, len(sums), _STREAM)[:, 0]
+    low, high = bootstrap.interval(draws, len(sums), expanded=False)
     return float(sums.sum() / counts.sum()), float(low), float(high)
 
 

@@ -182,6 +182,6 @@ def slopes(curves: Curves, steps: Mapping[str, int | None]) -> pl.DataFrame:
         wide = doublings[now] - doublings[since]
         filled["per_doubling"][now] = (curves.mean[now] - curves.mean[since]) / wide
         change = curves.draws[:, now] - curves.draws[:, since]
-        low, high = curves.bootstrap.interval(change / wide)
+        low, high = curves.interval(change / wide)
         filled["per_doubling_low"][now], filled["per_doubling_high"][now] = low, high
     return pl.DataFrame({name: single(values) for name, values in filled.items()})

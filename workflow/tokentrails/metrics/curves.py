@@ -19,7 +19,7 @@ from jaxtyping import Float64, Int
 
 from ..errors import TokentrailsError
 from ..network.checkpoint import checkpoint_name
-from ..statistics.bootstrap import DRAWS_AT_ONCE, Bootstrap, known_mean, means
+from ..statistics.bootstrap import DRAWS_AT_ONCE, FEWEST_UNITS, Bootstrap, known_mean, means
 from ..statistics.forms import FORMS, RESAMPLED
 from ..statistics.settings import Statistics
 from .columns.frame import run_table
@@ -28,8 +28,6 @@ from .columns.similarities import beyond_chance
 
 IDENTITY = "identity"
 PAIRS = {"between": "context_between", "within": "context_within", None: "context"}
-FEWEST = {1: 2, 2: 3}
-"""Texts of each sense that an interval needs: of means over texts, and over pairs of texts."""
 
 MEANS = ("mean", "ci_low", "ci_high")
 KEYS = ("measure", "similarity", "word", "series", "site", "layer")
@@ -42,8 +40,8 @@ MEANINGS = {
     "similarity": f"the column of identity or context that is meant: {', '.join(FORMS)}",
     "mean": "over texts, over pairs of texts, or over words",
     "ci_low": "lower end of the mean's interval: bootstrap over texts, of means over words over "
-    "words with all their texts, with percentiles expanded by Student's t; null: one word, one "
-    "text, or pairs of fewer than three texts of a sense",
+    "words with all their texts, with percentiles expanded by Student's t; null: under "
+    f"{FEWEST_UNITS} words, or texts of a sense",
     "ci_high": "upper end of it",
     "n": "how many texts, pairs or words the mean is over",
     "n_texts": "how many texts they come from",
@@ -172,7 +170,7 @@ def _rows(
 ) -> list[dict[str, Any]]:
     """The mean at every place, with its interval where every sense has texts enough for one."""
     ends = None
-    if (fewest := sizes[curve.texts].min()) >= FEWEST[curve.texts.shape[1]]:
+    if (fewest := sizes[curve.texts].min()) >= FEWEST_UNITS:
         over_members = means(curve.group.values)
         draws = [
             over_members(counts[start : start + DRAWS_AT_ONCE, curve.texts].prod(axis=2))
@@ -202,7 +200,7 @@ def _word_rows(made: Sequence[Curve], statistics: Statistics) -> list[dict[str, 
                 series[[places.index(place) for place in curve.group.places], i] = curve.mean
             values[:, column] = known_mean(series)
         ends = None
-        if len(words) > 1:
+        if len(words) >= FEWEST_UNITS:
             bootstrap = statistics.bootstrap
             ends = bootstrap.interval(bootstrap.means(values, ()), len(words))
         about = _about(parts, None, None, len(words)) | {"few": len(words) < statistics.few}

@@ -363,9 +363,11 @@ def decodability_half_lives(
         for measure in MEASURES if rows else ():
             values = np.array([[found.rows[row][measure] for row in rows]])
             draws = found.draws(rows, measure, bootstrap)
-            ends = bootstrap.interval(_half_life(draws), method="inverted_cdf")
-            reached = (each if np.isfinite(each) else None for each in (*_half_life(values), *ends))
             depth, n_types = found.rows[rows[-1]]["layer"], found.rows[rows[0]]["n_types"]
+            ends = bootstrap.interval(
+                _half_life(draws), n_types, method="inverted_cdf", expanded=False
+            )
+            reached = (each if np.isfinite(each) else None for each in (*_half_life(values), *ends))
             frames.append([name, measure, *reached, depth, n_types])
     layers = ("half_life_layer", "half_life_low", "half_life_high", "depth", "n_types")
     types: dict[str, Any] = {"map": pl.String, "measure": pl.String}

@@ -18,7 +18,7 @@ import polars as pl
 import pyarrow as pa
 from jaxtyping import Float64
 
-from ..statistics.bootstrap import Bootstrap, cluster_means
+from ..statistics.bootstrap import FEWEST_UNITS, Bootstrap, cluster_means
 from ..statistics.forms import FORMS
 from ..statistics.settings import Statistics
 from ..texts.word_classes import BANDS, RAREST, class_and_band, places
@@ -65,9 +65,9 @@ MEANINGS = {
     **{
         f"{name}_{end}": f"{which} end of its interval: percentile bootstrap over texts; {null}"
         for name, null in (
-            ("reached", "null: one text"),
-            ("median_layer", "null: one text, or never"),
-            ("lost", "null: one text"),
+            ("reached", f"null: under {FEWEST_UNITS} texts"),
+            ("median_layer", f"null: under {FEWEST_UNITS} texts, or never"),
+            ("lost", f"null: under {FEWEST_UNITS} texts"),
         )
         for end, which in (("low", "lower"), ("high", "upper"))
     },
@@ -143,22 +143,23 @@ class Group:
     ----------
     key: measure, grouping, group, n, n_texts and few.
     lost: share by each layer, from 0 to the model's depth.
-    draws: the same of resampled texts, without samples that hold no token of the group; none for a
-        group of one text.
+    draws: the same of resampled texts, without samples that hold no token of the group.
+    n_texts: that the tokens come from.
     """
 
     key: dict[str, object]
     lost: Float64[np.ndarray, " layers"]
     draws: Float64[np.ndarray, "draws layers"]
+    n_texts: int
     bootstrap: Bootstrap
 
     def interval(
         self, draws: Float64[np.ndarray, " draws *rest"]
     ) -> Float64[np.ndarray, " two *rest"]:
         """Both ends, of values that are drawn as they are: a median of layers is a layer."""
-        if not len(draws):
-            return np.full((2, *draws.shape[1:]), np.nan)
-        return np.stack(self.bootstrap.interval(draws, method="inverted_cdf"))
+        return np.stack(
+            self.bootstrap.interval(draws, self.n_texts, method="inverted_cdf", expanded=False)
+        )
 
 
 def half_life_groups(
@@ -203,7 +204,8 @@ def half_life_groups(
             Group(
                 key={**key, "n_texts": n_texts, "few": n_texts < statistics.few},
                 lost=lost.mean(axis=1),
-                draws=draws[~np.isnan(draws[:, 0])] if n_texts > 1 else draws[:0],
+                draws=draws[~np.isnan(draws[:, 0])],
+                n_texts=n_texts,
                 bootstrap=statistics.bootstrap,
             )
         )

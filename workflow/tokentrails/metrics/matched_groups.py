@@ -18,7 +18,7 @@ import polars as pl
 import pyarrow as pa
 from jaxtyping import Float64
 
-from ..statistics.bootstrap import UNITS, Crossing
+from ..statistics.bootstrap import FEWEST_UNITS, Crossing
 from ..statistics.forms import SOUND
 from ..statistics.matching import matched_difference, shared_cells
 from ..statistics.settings import Statistics
@@ -73,10 +73,10 @@ MEANINGS = {
     "difference": "mean of the group minus that of the other; null: no cell holds both",
     "ci_low": "lower end of its interval: bootstrap over words (those of several tokens by their "
     "last one) crossed with texts, with percentiles expanded by Student's t; null: under "
-    f"{UNITS} units",
+    f"{FEWEST_UNITS} units",
     "ci_high": "upper end of it",
     "units": "how many different words (last tokens), or texts, the group has with the fewest: "
-    f"under {UNITS} it is not testable",
+    f"under {FEWEST_UNITS} it is not testable",
     "few": "whether units is below statistics.few: too few to lean on",
     "n": "how many words of the group are compared, each at its last token, none at position 0",
     "n_other": "the same of the other",
@@ -197,7 +197,7 @@ def _rows(
         statistic = matched_difference(values[:, members], first[members], cells[members])
         value = statistic(np.ones((1, sum(n))))[0]
         ends = np.full((2, len(values)), np.nan)
-        if units >= UNITS:
+        if units >= FEWEST_UNITS:
             crossing = Crossing([[_numbers(words[unit].filter(members))] for unit in _RESAMPLED])
             draws = statistics.bootstrap.resample_crossed(statistic, crossing, ())
             ends = np.stack(statistics.bootstrap.interval(draws, units))

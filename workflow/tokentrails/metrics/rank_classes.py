@@ -18,7 +18,7 @@ import polars as pl
 import pyarrow as pa
 from jaxtyping import Float64, Int, Shaped
 
-from ..statistics.bootstrap import UNITS, Bootstrap, cluster_means, cluster_medians
+from ..statistics.bootstrap import FEWEST_UNITS, Bootstrap, cluster_means, cluster_medians
 from .columns.frame import run_table
 
 CLASSES = ("content", "function", "punctuation")
@@ -46,7 +46,7 @@ MEANINGS = {
     "few": "whether there are fewer texts than statistics.few: too few to lean on",
     "value": "the measure over the tokens of the class",
     "ci_low": "lower end of the interval: percentile bootstrap over texts; null: under "
-    f"{UNITS} texts",
+    f"{FEWEST_UNITS} texts",
     "ci_high": "upper end of it",
 }
 GAP_MEANINGS = {
@@ -59,7 +59,7 @@ SUMMARY_MEANINGS = {
     "word_class": "whose jump it is; null: a gap is between two",
     "layer": "where the gap is, or the layer that the jump leads to; of equal ones the first",
     "support": "share of the draws of texts in which it is at the same layer; null: under "
-    f"{UNITS} texts",
+    f"{FEWEST_UNITS} texts",
     "value": "the gap or the jump, with its sign",
     "ci_low": "lower end of the interval of the value at that layer, as of means and medians",
 }
@@ -81,7 +81,7 @@ class ClassCurves:
     n, texts: tokens of each class that have a value, and the texts they come from.
     value: NaN for a class without tokens.
     draws: the same of resampled texts; NaN where no token is drawn, and for a class that comes from
-        fewer than `UNITS` texts.
+        fewer than `FEWEST_UNITS` texts.
     """
 
     key: dict[str, Any]
@@ -96,9 +96,8 @@ class ClassCurves:
         self, draws: Float64[np.ndarray, "draws layers"]
     ) -> Float64[np.ndarray, "layers 2"]:
         """Both ends for every layer; a draw without a value is left out."""
-        known = [column[~np.isnan(column)] for column in draws.T]
-        none = np.nan, np.nan
-        return np.array([self.bootstrap.interval(k) if len(k) else none for k in known])
+        most = int(self.texts.max(initial=0))  # a class of too few has no draws
+        return np.stack(self.bootstrap.interval(draws, most, expanded=False), axis=1)
 
 
 def class_curves(ranks: pa.Table, bootstrap: Bootstrap) -> list[ClassCurves]:
@@ -163,7 +162,7 @@ def _curves(
         texts.append(np.array([len(np.unique(owner[tokens])) for tokens in known]))
         value.append(statistic(np.ones((1, n_texts)))[0])
         draws.append(bootstrap.resample(statistic, n_texts, ()))
-        draws[-1][:, texts[-1] < UNITS] = np.nan
+        draws[-1][:, texts[-1] < FEWEST_UNITS] = np.nan
     arrays = np.stack(n), np.stack(texts), np.stack(value), np.stack(draws, axis=1)
     return ClassCurves(key, layers, *arrays, bootstrap)
 

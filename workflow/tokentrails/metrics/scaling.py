@@ -116,10 +116,9 @@ def rank_measures(ranks: pl.DataFrame, bootstrap: Bootstrap) -> pl.DataFrame:
     closest = (frame["rank"] == 0).cast(pl.Float64).fill_null(float("nan"))
     statistic = cluster_means(closest.to_numpy().reshape(-1, len(tokens)), text)
     n_texts = int(text.max()) + 1
-    values = [float(statistic(np.ones((1, n_texts))).mean()), None, None]
-    if n_texts > 1:
-        draws = bootstrap.resample(statistic, n_texts, ()).mean(axis=1)
-        values[1:] = map(float, bootstrap.interval(draws))
+    values = [float(statistic(np.ones((1, n_texts))).mean())]
+    draws = bootstrap.resample(statistic, n_texts, ()).mean(axis=1)
+    values += map(float, bootstrap.interval(draws, n_texts, expanded=False))
     return pl.DataFrame([_row(frame.row(0, named=True), "rank", values, len(tokens))], COLUMNS)
 
 

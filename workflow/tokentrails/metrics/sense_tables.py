@@ -15,7 +15,7 @@ import polars as pl
 import pyarrow as pa
 from jaxtyping import Float64
 
-from ..statistics.bootstrap import known_mean
+from ..statistics.bootstrap import FEWEST_UNITS, known_mean
 from ..statistics.permutation import holm, p_values
 from ..statistics.settings import Statistics
 from .columns.frame import run_table
@@ -52,7 +52,8 @@ MEANINGS = {
     "few": "whether there are fewer words than statistics.few: too few to lean on",
     "criterion": "what is largest at the best layer: gap or auc, as means over words",
     "best_layer": "the layer where it is largest, the first of several",
-    "best_low": "lower end of the interval of the best layer: percentiles over samples of words",
+    "best_low": "lower end of the interval of the best layer: percentiles over samples of words; "
+    f"null: under {FEWEST_UNITS} words",
     "best_high": "upper end of it",
     "value": "the largest gap or auc",
 }
@@ -88,7 +89,7 @@ class OverWords:
     ----------
     n: how many words have a value.
     means: by statistic.
-    draws: by statistic, over resampled words, which bring their controls; NaN for a single word.
+    draws: by statistic, over resampled words, which bring their controls.
     """
 
     def __init__(self, separated: Senses, statistics: Statistics) -> None:
@@ -98,14 +99,12 @@ class OverWords:
         self.n = (~np.isnan(values["gap"])).sum(axis=1)
         self.means = {name: known_mean(value) for name, value in values.items()}
         drawn = self.bootstrap.means(np.concatenate([*values.values()]), (_WORDS,))
-        if len(separated.words) < 2:
-            drawn[:] = np.nan
         self.draws = dict(zip(values, np.split(drawn, len(values), axis=1), strict=True))
 
     @property
     def ends(self) -> Values:
         """The lower and the upper ends, such as `gap_low`."""
-        units = max(len(self.separated.words), 2)
+        units = len(self.separated.words)
         ends = {name: self.bootstrap.interval(draws, units) for name, draws in self.draws.items()}
         return {
             f"{name}_{end}": values
@@ -166,7 +165,7 @@ def senses_best(over: OverWords, *, provenance: Mapping[str, str]) -> pa.Table:
 
 def _best_ends(over: OverWords, criterion: str, family: np.ndarray) -> dict[str, int]:
     """The interval of the best layer: the layers at the percentiles of that of every sample."""
-    if len(over.separated.words) < 2:
+    if len(over.separated.words) < FEWEST_UNITS:
         return {}
     layers = over.separated.keys["layer"].to_numpy()[family]
     best = layers[_first_largest(over.draws[criterion][:, family])]
@@ -204,7 +203,7 @@ def _described(
 ) -> pa.Table:
     ends = {
         f"{name}_{end}": f"{side} end of its interval: bootstrap over {over}, percentiles expanded "
-        "by Student's t; null: too few of them"
+        f"by Student's t; null: under {FEWEST_UNITS} of them"
         for name in _MEANS
         for end, side in zip(_ENDS, ("lower", "upper"), strict=True)
     }

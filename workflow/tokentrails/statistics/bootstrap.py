@@ -16,7 +16,7 @@ from .student import expanded_tail
 DRAWS_AT_ONCE = 64
 STRATA_AT_ONCE = 512  # of few units each: fewer, larger blocks
 
-UNITS = 5
+FEWEST_UNITS = 5
 """Fewer resampled units than this, in any group, say nothing about others: no interval is given."""
 
 Statistic = Callable[[Float64[np.ndarray, "samples units"]], Float64[np.ndarray, "samples curves"]]
@@ -120,43 +120,46 @@ class Bootstrap:
 
         Returns
         -------
-        Mean, lower and upper end; NaN of a curve without members, and ends of one unit's.
+        Mean, lower and upper end; NaN of a curve without members, and ends under `FEWEST_UNITS`.
         """
         mean = ratio(totals.sum(axis=1), sizes.sum(axis=1))
         low, high = np.full((2, len(mean)), np.nan)
         units = (sizes > 0).sum(axis=1)
-        if (units > 1).any():
+        if (units >= FEWEST_UNITS).any():
             draws = self.resample(
                 lambda counts: ratio(counts @ totals.T, counts @ sizes.T), totals.shape[1], (0,)
             )
-            for n in np.unique(units[units > 1]):
+            for n in np.unique(units):
                 low[units == n], high[units == n] = self.interval(draws[:, units == n], int(n))
         return mean, low, high
 
     def interval(
         self,
         draws: Float[np.ndarray, " draws *curves"],
-        units: int | None = None,
+        units: int,
         method: Literal["linear", "inverted_cdf"] = "linear",
+        *,
+        expanded: bool = True,
     ) -> tuple[Float64[np.ndarray, " *curves"], Float64[np.ndarray, " *curves"]]:
-        """Lower and upper end: percentiles of the draws (Efron 1979).
+        """Lower and upper end: percentiles of the draws (Efron 1979); NaN under `FEWEST_UNITS`.
 
         Parameters
         ----------
-        draws: with `units`, a NaN among them takes no part.
-        units: how many were resampled, two or more: percentiles are then expanded by Student's t
-            (see `student.expanded_tail`), without which intervals of few units are too short.
+        draws: a NaN among them takes no part.
+        units: how many were resampled.
         method: of `numpy.quantile`; ``"inverted_cdf"`` gives values that were drawn, such as whole
             layers, or infinity for what is never reached.
+        expanded: whether percentiles are those of a mean, which Student's t expands (see
+            `student.expanded_tail`): without, intervals of few units are too short.
         """
-        if units is None:
-            tail = (1 - self.confidence) / 2
-            low, high = np.quantile(draws, [tail, 1 - tail], axis=0, method=method)
-            return low, high
-        tail = expanded_tail(self.confidence, units)
+        ends = np.full((2, *draws.shape[1:]), np.nan)
+        if units < FEWEST_UNITS:
+            return ends[0], ends[1]
+        tail = (1 - self.confidence) / 2
+        if expanded:
+            tail = expanded_tail(self.confidence, units)
         missing = np.isnan(draws)
         known = ~missing.all(axis=0)
-        ends = np.full((2, *draws.shape[1:]), np.nan)
         quantile = np.nanquantile if missing[:, known].any() else np.quantile
         ends[:, known] = quantile(draws[:, known], [tail, 1 - tail], axis=0, method=method)
         return ends[0], ends[1]

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 import polars as pl
 
 from .groups import group_name, sizes
+from .theme import GREY
 
 _MOST_WARNINGS = 5
 _MOST_NAMES = 5
@@ -93,16 +94,29 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def band_note(confidence: float, over: str = "words", method: str = "bootstrap") -> str:
-    """What the band around a line is; `over` is what is resampled."""
-    return f"Band: {100 * confidence:g} % interval, {method} over {over}."
+def band_note(
+    points: pl.DataFrame,
+    confidence: float,
+    over: str = "words",
+    method: str = "bootstrap",
+    *,
+    few: str | None = None,
+) -> str:
+    """What the band around a line is, and why lines have none.
 
-
-def drawn_bands(points: pl.DataFrame, confidence: float, over: str = "words") -> str:
-    """What the bands of a points frame are, or why there are none."""
-    if points["low"].is_not_null().any():
-        return band_note(confidence, over)
-    return f"No bands: too few {over} for an interval."
+    Parameters
+    ----------
+    points: those that may have an interval, with the column low. Grey ones are passed over: what
+        lies around a line of controls is a range.
+    over: what is resampled; `few` is what there is too little of, where that is said otherwise.
+    """
+    if "colour" in points.columns:
+        points = points.filter(pl.col("colour") != GREY)
+    few = f"too few {few or over}"
+    if points["low"].is_null().all():
+        return f"No bands: {few} for an interval."
+    rest = f" Lines without one: {few}." if points["low"].has_nulls() else ""
+    return f"Band: {100 * confidence:g} % interval, {method} over {over}.{rest}"
 
 
 def trainings_note(table: pl.DataFrame) -> list[str]:
@@ -112,13 +126,16 @@ def trainings_note(table: pl.DataFrame) -> list[str]:
 
 
 def interval_note(
-    table: pl.DataFrame, confidence: float, over: str = "words", method: str = "bootstrap"
+    table: pl.DataFrame, points: pl.DataFrame, confidence: float, *over: str, **few: str
 ) -> str:
-    """What the band around a line is, of one training or of replicates."""
+    """What the band around a line is, of one training or, by the `table`, of replicates.
+
+    The others are those of `band_note`.
+    """
     trainings = trainings_note(table)
     if trainings:
-        over, method = "trainings", "Student's t"
-    return " ".join([*trainings, band_note(confidence, over, method)])
+        over, few = ("trainings", "Student's t"), {}
+    return " ".join([*trainings, band_note(points, confidence, *over, **few)])
 
 
 CONTROL = "random weights"

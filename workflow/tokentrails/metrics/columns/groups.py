@@ -11,7 +11,7 @@ import pyarrow as pa
 from jaxtyping import Float, Float64
 
 from ...files.states import Place
-from ...statistics.bootstrap import Bootstrap, Crossing, known_mean, means
+from ...statistics.bootstrap import FEWEST_UNITS, Bootstrap, Crossing, known_mean, means
 from ...statistics.forms import FORMS, RESAMPLED, UNITS
 from ...statistics.settings import Statistics
 from .similarities import beyond_chance
@@ -23,7 +23,8 @@ GROUP_MEANINGS = {
     "n": "how many words",
     "few": "whether there are fewer words than statistics.few: too few to lean on",
     "mean": "mean over the words",
-    "ci_low": "lower end of the mean's interval: percentile bootstrap over words; null: one word",
+    "ci_low": "lower end of the mean's interval: percentile bootstrap over words; null: under "
+    f"{FEWEST_UNITS} words",
     "ci_high": "upper end of it",
     **{
         f"{form}{end}": meaning
@@ -47,19 +48,27 @@ class Curves:
     Attributes
     ----------
     mean: at the places, then of each site over its layers; NaN where no word has a value.
-    draws: the same over resampled words; NaN for less than two units of any kind.
-    units: for intervals, as `Bootstrap.interval` takes them.
+    draws: the same over resampled words; NaN under `FEWEST_UNITS` units of any kind.
+    units: how many of the kind with the fewest.
+    expanded: as `Bootstrap.interval` takes it.
     """
 
     mean: Float64[np.ndarray, "checkpoints rows"]
     draws: Float64[np.ndarray, "draws checkpoints rows"]
     bootstrap: Bootstrap
-    units: int | None
+    units: int
+    expanded: bool
 
     def columns(self, mean: str, low: str, high: str) -> dict[str, pl.Series]:
         """Mean and ends of its interval by these names, by checkpoint and curve."""
-        values = (self.mean, *self.bootstrap.interval(self.draws, self.units))
+        values = (self.mean, *self.interval(self.draws))
         return dict(zip((mean, low, high), map(single, values), strict=True))
+
+    def interval(
+        self, draws: Float64[np.ndarray, " draws *curves"]
+    ) -> tuple[Float64[np.ndarray, " *curves"], Float64[np.ndarray, " *curves"]]:
+        """Lower and upper end of what is made of the draws."""
+        return self.bootstrap.interval(draws, self.units, expanded=self.expanded)
 
 
 @dataclass(frozen=True)
@@ -102,7 +111,7 @@ class Words:
         """The means of a value of each member, NaN where it has none."""
         curves = _curves(values)
         statistic = means(curves, self.weights)
-        if self.units < 2:
+        if self.units < FEWEST_UNITS:
             draws = np.full((1, len(curves)), np.nan)
         elif self.crossing is None:
             draws = self.bootstrap.resample(statistic, self.n, self.stream)
@@ -121,8 +130,7 @@ class Words:
             np.concatenate([v, *(v[..., at == s].mean(-1, keepdims=True) for s in self.sites)], -1)
             for v in (mean, draws)
         )
-        units = None if self.crossing is None or self.units < 2 else self.units
-        return Curves(mean, draws, self.bootstrap, units)
+        return Curves(mean, draws, self.bootstrap, self.units, expanded=self.crossing is not None)
 
 
 def group_frame(

@@ -11,7 +11,7 @@ import polars as pl
 from jaxtyping import Float64
 
 from ...files.states import Place
-from ...statistics.bootstrap import cluster_means, known_mean
+from ...statistics.bootstrap import FEWEST_UNITS, cluster_means, known_mean
 from ...statistics.settings import Statistics
 
 MEAN_TYPES: dict[str, type[pl.DataType]] = {
@@ -22,7 +22,7 @@ MEANINGS = {
     "measure": "the column that the mean is of",
     "mean": "over the occurrences of the group",
     "ci_low": "lower end of the mean's interval: bootstrap over texts, with percentiles expanded "
-    "by Student's t; null: one text",
+    f"by Student's t; null: under {FEWEST_UNITS} texts",
     "ci_high": "upper end of it",
     "n": "how many occurrences the mean is over",
     "n_texts": "how many texts they come from",
@@ -74,7 +74,8 @@ def mean_curves(
     Returns
     -------
     measure (a name of `values`), the columns of `by`, site, layer, n (occurrences), n_texts
-    (units), few, mean, ci_low and ci_high, sorted by the keys; the interval is null for one unit.
+    (units), few, mean, ci_low and ci_high, sorted by the keys; the interval is null
+    under `FEWEST_UNITS` units.
     """
     rows: list[dict[str, Any]] = []
     streams: dict[tuple[Any, ...], int] = {}
@@ -82,7 +83,7 @@ def mean_curves(
         names, index = np.unique([str(member[0]) for member in group.members], return_inverse=True)
         n, stream = len(names), streams.setdefault(tuple(group.key.values()), len(streams))
         ends = None
-        if n > 1:
+        if n >= FEWEST_UNITS:
             draws = statistics.bootstrap.resample(cluster_means(group.values, index), n, (stream,))
             ends = statistics.bootstrap.interval(draws, n)
         about = {"measure": group.value, **group.key, "n": len(index), "n_texts": n}
