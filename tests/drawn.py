@@ -45,6 +45,15 @@ def of_kind(found: Iterable[Mark], kind: str) -> list[Mark]:
     return [mark for mark in found if mark[0]["mark"]["type"] == kind]
 
 
+def layer_names(found: Iterable[Mark]) -> set[str]:
+    """What tooltips call the column layer."""
+    told = [unit["encoding"].get("tooltip", []) for unit, _ in found]
+    listed = [each for each in told if isinstance(each, list)]
+    return {
+        each.get("title", "layer") for every in listed for each in every if each["field"] == "layer"
+    }
+
+
 def panels(chart: alt.TopLevelMixin) -> dict[str, list[Mark]]:
     """The marks of every panel by its title."""
     found = {}

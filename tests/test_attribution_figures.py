@@ -4,7 +4,7 @@ import itertools
 
 import polars as pl
 import pytest
-from drawn import BAND, coloured_cells, line_points, marks, notes, panels
+from drawn import BAND, coloured_cells, layer_names, line_points, marks, notes, panels
 from pytest import approx
 
 from tokentrails.figures.ablation import ablation
@@ -76,11 +76,6 @@ def test_each_model_has_a_panel():
     found = {name: {p["series"] for p in line_points(panel)} for name, panel in drawn.items()}
     assert found["other"] - found["m"] == {"attention bias"}
     assert "at most 90 tokens in 9 texts" in notes(chart)
-
-
-def test_one_text_has_no_interval():
-    chart = attribution_by_layer(table(texts=1), **BAND)
-    assert "no interval" in notes(chart) and not marks(chart, "area")
 
 
 def causal(texts=7, loss=True):
@@ -161,12 +156,28 @@ def test_dashed_lines_are_explained_where_there_are_any(draw, made):
         assert ("Dashed: few texts." in notes(chart)) is few
 
 
+def test_what_lies_in_blocks_is_told_by_block():
+    for chart in (attribution_by_layer(table(), **BAND), ablation(causal(), **BAND)):
+        found = [mark for panel in panels(chart).values() for mark in panel]
+        assert layer_names(found) == {"block"}
+
+
 def test_solid_grey_is_solid_of_few_texts_too():
     few = table().with_columns(few=pl.lit(True))
     chart = attribution_by_layer(few, few.with_columns(model=pl.lit("r")), **BAND)
     dashed = {p["line"]: p["dashed"] for p in line_points(panels(chart)["by part"])}
     assert dashed == dict.fromkeys(NAMES.values(), True) | {"random weights": False}
     assert "Solid grey: the same architecture with random weights" in notes(chart)
+
+
+@pytest.mark.parametrize(
+    ("draw", "made"), [(attribution_by_layer, table), (identity_parts, table), (ablation, causal)]
+)
+def test_bands_are_named_only_where_they_are_drawn(draw, made):
+    for texts, words in ((7, "Band: 90 % interval, bootstrap over texts. "), (1, "No bands: ")):
+        chart = draw(made(texts=texts), **BAND)
+        assert words in notes(chart) and bool(marks(chart, "area")) == (texts > 1)
+        assert "Lines without" not in notes(chart)
 
 
 def test_a_model_without_a_head_for_words_has_no_loss():

@@ -486,6 +486,17 @@ def test_figures_of_replicates_say_that_trainings_are_the_unit(name):
     assert "trainings" not in notes(draw(few, CALM, **options))
 
 
+@pytest.mark.parametrize("name", [name for name in ALL if ALL[name][2] is BAND])
+def test_bands_are_named_only_where_they_are_drawn(name):
+    draw, made, options = ALL[name]
+    table = made(depth=1, steps=[0, 8, 64])
+    ends = pl.col("^.*_(low|high)$")
+    chart = draw(table.with_columns(pl.when(False).then(ends)), CALM, **options)
+    assert "No bands: too few words" in notes(chart) and not marks(chart, "area")
+    chart = draw(table, CALM, **options)
+    assert "Band: 90 % interval, " in notes(chart) and marks(chart, "area")
+
+
 @pytest.mark.parametrize("name", ALL)
 def test_an_empty_table_gives_a_figure_that_says_so(name):
     draw, made, options = ALL[name]

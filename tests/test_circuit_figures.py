@@ -7,7 +7,7 @@ from functools import cache
 
 import polars as pl
 import pytest
-from drawn import ODD, coloured_cells, grey_cells, layers, marks, notes, values
+from drawn import ODD, coloured_cells, grey_cells, layer_names, layers, marks, notes, values
 
 from tokentrails.figures import attention as attention_module
 from tokentrails.figures.attention import attention
@@ -183,6 +183,11 @@ def exact(table: pl.DataFrame, *columns: str, digits: int = 6) -> set[tuple]:
     """Rows of a table in the digits of a figure."""
     floats = pl.selectors.float().cast(pl.Float64).round(digits)
     return set(table.with_columns(floats).select(columns).iter_rows())
+
+
+@pytest.mark.parametrize("name", ["attention", "head_summary", "attribution"])
+def test_what_lies_in_blocks_is_told_by_block(name):
+    assert layer_names(layers(spec_of(name))) == {"block"}
 
 
 # --- attention --------------------------------------------------------------------------------

@@ -19,10 +19,10 @@ from tokentrails.claims.findings import findings_page
 from tokentrails.claims.formula import Estimate, estimate
 from tokentrails.claims.models import model_table, unfit
 from tokentrails.claims.numbers import numbers
-from tokentrails.claims.page import claims_page
+from tokentrails.claims.page import claims_page, sample
 from tokentrails.claims.query import Queries, run_sql
 from tokentrails.claims.sources import Source, sources
-from tokentrails.claims.sql import tables_of
+from tokentrails.claims.sql import tables_of, unit_of
 from tokentrails.claims.table import Run, claims_table, forms_table, measured_claims
 from tokentrails.claims.verdict import (
     AS_PUBLISHED,
@@ -1017,8 +1017,56 @@ def test_findings_are_the_claims_that_are_decided_each_with_its_numbers(tmp_path
         assert f"{number:.3f} [{low:.3f}, {high:.3f}]".replace("-", "−") in section
     assert "<li>Nobody knows. Claimed: above 0.5.<ul>" in html and "Not here." not in html
     assert "the interval reaches over 0.5" in html
-    assert f"({rows[0]['n']} values from {rows[0]['units']} units)" in first
+    assert f"({rows[0]['n']} values from {rows[0]['units']} texts)" in first
+    assert '<a href="claims.html">' in html
     assert "4. With a verdict: 2. Undecided: 1. Lacking data: 1." in html
+
+
+@pytest.mark.parametrize(
+    ("sql", "unit"),
+    [
+        ("SELECT label AS unit, cosine AS value FROM identity", "text"),
+        (
+            "WITH a AS (SELECT word, 1 AS unit FROM t) SELECT a.word AS unit, 2 AS value FROM a",
+            "word",
+        ),
+        ("SELECT CONCAT(layer, '-', head) AS unit, 1 AS value FROM heads", "head"),
+        ("SELECT a.last_token AS unit, a.cosine AS value FROM a JOIN b ON a.w = b.w", "last token"),
+        ("SELECT site AS unit, cosine AS value FROM baseline", None),
+        ("SELECT 1 AS unit, cosine AS value FROM baseline", None),
+        ("SELECT * FROM t", None),
+        ("SELECT label AS unit, 1 AS value FROM a UNION ALL SELECT label, 2 FROM b", "text"),
+    ],
+)
+def test_a_formula_says_what_its_units_are(sql, unit):
+    assert unit_of(sql) == unit
+
+
+def test_every_claim_of_several_units_says_what_they_are():
+    claims = SHIPPED.claims
+    silent = [
+        claim.id
+        for claim in claims
+        for sql in claim.corrected_formulas().values()
+        if not unit_of(sql)
+    ]
+    assert all(name.startswith("ethayarajh-") for name in silent), silent
+
+
+@pytest.mark.parametrize(
+    ("n", "units", "unit", "words"),
+    [
+        (90, 8, "text", "90 values from 8 texts"),
+        (1200, 1200, "word", "1,200 words"),
+        (1, 1, "text", "1 text"),
+        (1, 1, None, "1 value"),
+        (7, 3, None, "7 values from 3 units"),
+        (None, None, None, ""),
+        (0, 0, "text", ""),
+    ],
+)
+def test_a_sample_is_told_with_its_noun(n, units, unit, words):
+    assert sample({"n": n, "units": units, "unit": unit}) == words
 
 
 def test_findings_say_where_another_table_stands_in(tmp_path):

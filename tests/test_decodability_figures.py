@@ -4,7 +4,7 @@ from functools import partial
 
 import polars as pl
 import pytest
-from drawn import BAND, labels, line_points, notes, panels, values
+from drawn import BAND, labels, line_points, marks, notes, panels, values
 
 from tokentrails.figures.decodability import decodability, turned_and_lost
 from tokentrails.figures.pieces.lines import DASHES
@@ -71,6 +71,16 @@ def test_turned_and_lost_are_relative_to_layer_0_and_maps_are_as_they_are():
             points = [row for panel in panels(chart).values() for row in line_points(panel)]
             assert {row["dashed"] for row in points if row["colour"] != GREY} == {few}
             assert ("Dashed, in colour: few tokens" in notes(chart)) is few
+
+
+@pytest.mark.parametrize("draw", [decodability, partial(turned_and_lost, controls={})])
+def test_bands_are_named_only_where_they_are_drawn(draw):
+    bare = table(ci_low=None, ci_high=None).cast({"ci_low": pl.Float64, "ci_high": pl.Float64})
+    chart, without = draw(table(), **BAND), draw(bare, **BAND)
+    assert "Band: 90 % interval, bootstrap over types. " in notes(chart) and marks(chart, "area")
+    assert "Lines without" not in notes(chart)
+    assert "No bands: too few types for an interval." in notes(without)
+    assert not marks(without, "area")
 
 
 def test_random_weights_are_grey_with_the_range_of_their_draws():

@@ -38,7 +38,7 @@ from tokentrails.figures.pieces.notes import counted
 from tokentrails.figures.pieces.page_script import page_script
 from tokentrails.figures.pieces.panel import cosine_range
 from tokentrails.figures.pieces.save import render, save, specification
-from tokentrails.figures.pieces.text import readable, shorten, spread
+from tokentrails.figures.pieces.text import readable, shorten, spread, visible
 from tokentrails.figures.pieces.text_tokens import COLOURS, group_colours
 from tokentrails.figures.pieces.theme import GREY
 from tokentrails.figures.summary import summary
@@ -152,10 +152,22 @@ def written(chart: alt.TopLevelMixin) -> list[str]:
         ("日本", "日本"),
         ("a\u202eb\x00", "a\\u202eb\\x00"),
         ("<b>&", "<b>&"),
+        ("ĠÂł", "\\xa0"),  # a space that does not break
+        ("ãĢĢ", "\\u3000"),
+        ("a\u2003b", "a\\u2003b"),
+        ("\u0301", "\\u0301"),
+        ("e\u0301", "e\u0301"),
+        ("\u3164", "\\u3164"),
+        ("\U000e0001", "\\U000e0001"),
     ],
+    ids=ascii,
 )
 def test_tokens_are_readable(token, word):
     assert readable(token) == word
+
+
+def test_spaces_of_texts_stay_as_they_are():
+    assert visible("a\u3000b\u2028") == "a\u3000b\\u2028"
 
 
 @pytest.mark.parametrize(

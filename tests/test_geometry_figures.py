@@ -27,7 +27,7 @@ CHECKPOINTS = pl.DataFrame({"model": "m", "checkpoint": "a", "warning": [None]})
 
 @cache
 def made(seed=0, checkpoint="main"):
-    of = tokens((20,) * 4)
+    of = tokens((16,) * 5)
     found = table(layers(80, d=60, seed=seed), of)
     return found.with_columns(checkpoint=pl.lit(checkpoint))
 

@@ -13,6 +13,8 @@ import pyarrow as pa
 import pytest
 import workflow as wf
 from config_files import refused
+from drawn import layer_names, notes
+from drawn import layers as layers_of
 
 from tokentrails.catalogue import CATALOGUE, Kind
 from tokentrails.config.load import load_config
@@ -251,9 +253,17 @@ def test_curves_are_means_of_groups_without_first_positions():
 
 
 def test_the_axis_of_a_figure_says_the_unit_of_the_measure():
-    curve = {"model": "m", "checkpoint": "c", "site": "resid", "n": 5, "n_units": 5, "few": False}
+    curve = {
+        "model": "m",
+        "checkpoint": "c",
+        "site": "resid_mid",
+        "n": 5,
+        "n_units": 5,
+        "few": False,
+    }
     rows = [
         curve
+        | {"unit": "word"}
         | {"quantity": quantity, "layer": layer, "mean": 1.0 + layer, "group": None, "series": None}
         | {"ci_low": None, "ci_high": None}
         for quantity in ("value", "standardised")
@@ -264,6 +274,13 @@ def test_the_axis_of_a_figure_says_the_unit_of_the_measure():
         chart = draw(curves, title="t", confidence=0.95, unit="parsecs")
         titles = set(re.findall(r'"title": "(mean[^"]*)"', json.dumps(specification(chart))))
         assert titles == {"mean (parsecs)", "mean (standard deviations)"}
+        assert draw is composite_measure or layer_names(layers_of(specification(chart))) == {
+            "block"
+        }
+        assert "No bands: too few words for an interval." in notes(chart)
+        banded = curves.with_columns(ci_low=pl.col("mean") - 0.1, ci_high=pl.col("mean") + 0.1)
+        said = notes(draw(banded, title="t", confidence=0.95))
+        assert "Band: 95 % interval, bootstrap over words." in said
     options = {f.options for f in CATALOGUE.with_measures({"own": "own"}).figures.values()}
     assert ("confidence", "unit") in options
 

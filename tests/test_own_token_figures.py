@@ -56,7 +56,10 @@ def test_bands_are_named_only_where_they_are_drawn():
     bare = table().with_columns(
         pl.lit(None, pl.Float64).alias(end) for end in ("ci_low", "ci_high")
     )
-    assert "No bands: too few texts for an interval." in notes(own_token(bare, **BAND))
+    draws = pl.concat([table(2, "r", "draw0"), table(3, "r", "draw1")])
+    for control in (None, draws):  # whose range is no interval
+        chart = own_token(bare, control, **BAND)
+        assert "No bands: too few texts for an interval." in notes(chart)
     assert "Band: 90 % interval, bootstrap over texts." in notes(own_token(table(), **BAND))
 
 

@@ -168,7 +168,11 @@ def test_an_interval_of_few_units_leaves_out_what_is_missing():
     bootstrap = Bootstrap(1000, 0.9, 0)
     low, high = bootstrap.interval(draws, 8)
     tail = expanded_tail(0.9, 8)
-    assert low[0] == np.quantile(draws[:, 0], tail) < bootstrap.interval(draws[:, 0])[0]
+    assert (
+        low[0]
+        == np.quantile(draws[:, 0], tail)
+        < bootstrap.interval(draws[:, 0], 8, expanded=False)[0]
+    )
     assert high[1] == np.quantile(draws[1::2, 1], 1 - tail)
     assert np.isnan([low[2], high[2]]).all()
 

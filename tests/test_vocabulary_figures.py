@@ -15,6 +15,7 @@ from drawn import (
     grey_cells,
     label_gaps,
     labels,
+    layer_names,
     layers,
     line_points,
     of_kind,
@@ -323,6 +324,16 @@ def test_the_pointer_marks_a_token_in_every_panel(published):
     # Vega answers only for marks that have a selection or a tooltip.
     for unit, rows in figure.of_kind("text") + figure.of_kind("circle"):
         assert "tooltip" in unit["encoding"] and all("position" in row for row in rows)
+
+
+@pytest.mark.parametrize("draw", TEXT_FIGURES)
+@pytest.mark.parametrize(("site", "name"), [("resid_mid", "block"), ("resid", "layer")])
+def test_tooltips_name_what_the_axis_does(draw, site, name):
+    table = ranks(depth=2, sites=[site])
+    found = layers(specification(draw(table, show="a", title="t")))
+    assert layer_names(found) == {name}
+    axes = {unit["encoding"].get(axis, {}).get("title") for unit, _ in found for axis in "xy"}
+    assert name in axes and {"block", "layer"} & axes == {name}
 
 
 def test_tooltips_hold_the_nearest_words_with_their_cosines():

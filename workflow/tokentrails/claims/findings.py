@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from ..files.pages import html_page
 from .file import Claim, ClaimsFile
-from .page import badge, with_interval
+from .page import badge, sample, with_interval
 from .table import CORRECTED, TOO_FEW
 from .verdict import UNDECIDED, UNTESTABLE
 
@@ -45,8 +45,8 @@ def _introduction(counts: Counter[str], too_few: int, confidence: float) -> str:
 over whole texts, words, heads or trainings, against what is claimed. Pairs of a claim and a model:
 {counts.total()}. With a verdict: {decided}. Undecided: {undecided}{bound}. Lacking data: {lacking}.
 Of several forms of similarity, the number is that of the one that supports the verdict least.
-Verdicts are corrected for how many claims are tested. The page of claims, claims.html, has every
-form, and the formulas.</p>"""
+Verdicts are corrected for how many claims are tested. The page of claims,
+<a href="claims.html">claims.html</a>, has every form, and the formulas.</p>"""
 
 
 def _study(study: str, claims: Sequence[Claim], rows: Rows, file: ClaimsFile) -> list[str]:
@@ -91,5 +91,5 @@ def _line(row: dict[str, Any], elsewhere: bool) -> str:
     why = f": {escape(row['reason'])}" if row["reason"] else ""
     return (
         f"<li>{badge(row['verdict'], elsewhere)} in {escape(row['model'])}: "
-        f"<b>{number}</b>{form} ({row['n']:,} values from {row['units']:,} units){why}</li>"
+        f"<b>{number}</b>{form} ({sample(row)}){why}</li>"
     )

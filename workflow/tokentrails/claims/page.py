@@ -24,7 +24,7 @@ _CLASS = {
 }
 _HEAD = (
     *("Model", "As published, here", "Corrected, here"),
-    *("Every form of similarity", "Values (units)", "Verdict", "Reason"),
+    *("Every form of similarity", "Values", "Verdict", "Reason"),
 )
 
 Rows = Sequence[dict[str, Any]]
@@ -119,7 +119,6 @@ def _results(claim: Claim, rows: Rows, file: ClaimsFile) -> str:
 
 
 def _line(claim: Claim, row: dict[str, Any], elsewhere: bool) -> str:
-    units = f"{row['n']:,} ({row['units']:,})" if row["n"] else ""
     published = with_interval(
         row["value_as_published"], row["as_published_low"], row["as_published_high"]
     )
@@ -130,7 +129,7 @@ def _line(claim: Claim, row: dict[str, Any], elsewhere: bool) -> str:
         f"<th scope='row'>{escape(row['model'])}</th>"
         f"<td class='number'>{published}</td>"
         f"<td class='number'>{corrected}{form}</td>"
-        f"<td>{strip(row['forms'], claim.target)}</td><td class='number'>{units}</td>"
+        f"<td>{strip(row['forms'], claim.target)}</td><td>{sample(row)}</td>"
         f"<td>{badge(row['verdict'], elsewhere)}</td><td>{escape(row['reason'] or '')}</td></tr>"
     )
 
@@ -139,6 +138,19 @@ def badge(verdict: str, elsewhere: bool = False) -> str:
     """HTML of a verdict."""
     words = worded(verdict, elsewhere=elsewhere)
     return f"<span class='verdict {_CLASS[verdict]}'>{words}</span>"
+
+
+def sample(row: Mapping[str, Any]) -> str:
+    """How many values a number sums up, of what; nothing where there is none."""
+    unit = row["unit"] or "unit"
+    units, values = _counted(row["units"] or 0, unit), _counted(row["n"] or 0, "value")
+    if row["n"] == row["units"]:
+        return (units if row["unit"] else values) if row["n"] else ""
+    return f"{values} from {units}"
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def with_interval(value: float | None, low: float | None, high: float | None) -> str:

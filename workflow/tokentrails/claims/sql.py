@@ -10,6 +10,11 @@ from ..files.memo import Memo
 
 CHARACTERS = 20_000
 
+_NOUNS = {"label": "text", "last_token": "last token"} | {
+    name: name for name in ("word", "token", "type", "head", "neuron", "layer")
+}
+"""What the units are, by the last of the columns that name them."""
+
 
 def tables_of(sql: str, where: object) -> set[str]:
     """The names of the tables that a query reads; those that it defines itself are none.
@@ -29,6 +34,22 @@ def tables_of(sql: str, where: object) -> set[str]:
 
 _named = Memo("formulas", f"1, sqlglot {version('sqlglot')}")
 """Importing the parser and parsing all formulas takes as long as all else that a start checks."""
+
+
+def unit_of(sql: str) -> str | None:
+    """What a formula's units are, such as `text` or `head`; None where its columns do not say."""
+    import sqlglot
+    from sqlglot import exp
+
+    (tree,) = sqlglot.parse(sql)
+    selected = tree.selects if isinstance(tree, exp.Query) else []
+    columns = [
+        column.name
+        for each in selected
+        if each.alias_or_name == "unit"
+        for column in each.find_all(exp.Column)
+    ]
+    return _NOUNS.get(columns[-1]) if columns else None
 
 
 def _tables_of(sql: str, *, where: object) -> list[str]:

@@ -19,7 +19,7 @@ from .file import Claim
 from .formula import Estimate, estimate, over_trainings
 from .models import unfit
 from .sources import Source
-from .sql import tables_of
+from .sql import tables_of, unit_of
 from .verdict import UNDECIDED, Forms, evidence, p_as_published, p_value, verdict, weakest
 
 MEANINGS = {
@@ -50,6 +50,7 @@ MEANINGS = {
     "reason": "why the claim is undecided or not testable, or what else is to be known",
     "n": "how many values value_corrected sums up",
     "units": "how many texts, words, heads or trainings these come from; the interval is over them",
+    "unit": "what one of these is; null: the formula does not say",
     "as_published_low": "lower end of the interval of value_as_published",
     "as_published_high": "upper end of the same",
     "claimed": "what the number must be for the claim to hold",
@@ -295,9 +296,10 @@ def _row(
     corrected = tested.corrected[tested.form]
     of_claim, members = run.sources[claim.id], run.members(tested.model)
     files = [file for member in members for file in of_claim[member].values()]
+    formula = next(iter(claim.corrected_formulas().values()))
     ways = {"as published": claim.as_published}
     if claim.corrected is not None:
-        ways[CORRECTED] = next(iter(claim.corrected_formulas().values()))
+        ways[CORRECTED] = formula
     others = {
         f"{way}, of {file.reason}": None
         for way, sql in ways.items()
@@ -320,6 +322,7 @@ def _row(
         "p_holm": p,
         "n": corrected.n,
         "units": corrected.units,
+        "unit": "training" if tested.model in run.replicates else unit_of(formula),
         "tables": ", ".join(sorted({file.path for file in files if file.path})) or None,
     }
 

@@ -65,7 +65,8 @@ def ablation(
         )
     ]
     n, texts = rows.select(pl.col("n").max(), pl.col("n_texts").max()).row(0)
-    band = band_note(pl.concat(parts.values()), confidence, "texts")
+    lows = rows.select(low=pl.coalesce("^.*_difference_low$"))
+    band = band_note(lows, confidence, "texts")
     band += dashed_note(rows, "few texts")
     notes = [
         "The output of a part is set to its mean (over the baseline's texts, where there are any), "

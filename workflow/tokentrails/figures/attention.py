@@ -62,7 +62,7 @@ def _highest(heads: pl.DataFrame, head_summary: pl.DataFrame, most: int) -> pl.D
 
 
 class _Grid:
-    """Where the maps stand, in pixels: a row per layer and a column per head that is drawn."""
+    """Where the maps stand, in pixels: a row per block and a column per head that is drawn."""
 
     def __init__(self, heads: pl.DataFrame, tokens: int) -> None:
         self.layers = heads["layer"].unique().sort().to_list()
@@ -98,7 +98,8 @@ def _chart(rows: pl.DataFrame, grid: _Grid, names: dict[int, str]) -> alt.LayerC
     weights = weights.encode(
         color=weight_colour(min(max(grid.height, 80), 200)),
         tooltip=[
-            *map(alt.Tooltip, ("layer:Q", "head:Q")),
+            alt.Tooltip("layer:Q", title="block"),
+            alt.Tooltip("head:Q"),
             alt.Tooltip("query_token:N", title="query"),
             alt.Tooltip("query:Q", title="its position"),
             alt.Tooltip("key_token:N", title="key"),
@@ -139,7 +140,7 @@ def _boxes(corners: pl.DataFrame, side: int, **mark: Any) -> alt.Chart:
 
 
 def _labels(grid: _Grid, names: dict[int, str]) -> list[alt.Chart]:
-    """Tokens, layers and heads at the left and upper edge."""
+    """Tokens, blocks and heads at the left and upper edge."""
     tokens = [shorten(readable(token), _MOST_LETTERS) for token in names.values()]
     written = [(tokens[i], (i + 0.5) * grid.cell) for i in grid.labelled]
     beyond = 14 + _LETTER * max(len(token) for token, _ in written)
@@ -151,7 +152,7 @@ def _labels(grid: _Grid, names: dict[int, str]) -> list[alt.Chart]:
         _texts([(x + left, -4, token) for left in lefts for token, x in written], angle=270),
         _texts(layers, align="right", fontSize=11),
         _texts(heads, align="center", fontSize=11),
-        _texts([(-beyond - 24, grid.height / 2, "layer")], align="center", angle=270, fontSize=12),
+        _texts([(-beyond - 24, grid.height / 2, "block")], align="center", angle=270, fontSize=12),
         _texts([(grid.width / 2, -beyond - 18, "head")], align="center", fontSize=12),
     ]
 

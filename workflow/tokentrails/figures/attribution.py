@@ -163,7 +163,7 @@ def _heat(cells: pl.DataFrame, value: str, grid: Grid, *, title: str) -> alt.Lay
     """
     is_head = pl.col("row").str.contains(r"^\d+$")
     tooltip = [
-        alt.Tooltip("layer:Q"),
+        alt.Tooltip("layer:Q", title="block"),
         alt.Tooltip("row:N", title="part"),
         alt.Tooltip("total:Q", title="sum over tokens", format=".4f"),
         alt.Tooltip("change:Q", title="change of identity", format=".4f"),
@@ -207,11 +207,12 @@ def _bars(changes: pl.DataFrame, sums: pl.DataFrame, grid: Grid, *, title: str) 
     bars = alt.Chart(changes).mark_bar(width=max(grid.cell[0] - 3, 4))
     points = alt.Chart(dots).mark_circle(size=22, color=INK, opacity=1)
     tint = alt.Color("group:N", scale=scale, legend=alt.Legend(symbolType="square"))
-    tooltip = [alt.Tooltip("layer:Q"), alt.Tooltip("group:N", title="part"), value]
+    block = alt.Tooltip("layer:Q", title="block")
+    tooltip = [block, alt.Tooltip("group:N", title="part"), value]
     layers = [
         bars.encode(x=x, y=y, y2=alt.Y2("end:Q"), color=tint, tooltip=tooltip),
         level(y),
-        points.encode(x=x, y=alt.Y("value:Q", axis=axis), tooltip=[alt.Tooltip("layer:Q"), value]),
+        points.encode(x=x, y=alt.Y("value:Q", axis=axis), tooltip=[block, value]),
     ]
     return sized(layers, grid.width, _BARS, title)
 

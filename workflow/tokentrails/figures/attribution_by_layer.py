@@ -46,7 +46,8 @@ def attribution_by_layer(
         grey = _roots(drawn, ("low", "high"), line=pl.lit(CONTROL), colour=pl.lit(GREY))
         points = pl.concat([points, grey], how="diagonal_relaxed")
     tooltip = [
-        *map(alt.Tooltip, ("layer:Q", "row:N")),
+        alt.Tooltip("layer:Q", title="block"),
+        alt.Tooltip("row:N", title="head"),
         alt.Tooltip("change:Q", title=_CHANGE, format=".4f"),
         *(alt.Tooltip(f"{end}:Q", format=".4f") for end in _ENDS.values()),
     ]

@@ -6,7 +6,7 @@ import polars as pl
 from .pieces.forms import SUFFIXES
 from .pieces.lines import Frame, edges, line_panel, value_range
 from .pieces.notes import CONTROL, band_note, control_notes, dashed_note, form_notes
-from .pieces.points import LINE, mapped, over_draws, points_frame
+from .pieces.points import LINE, layer_name, mapped, over_draws, points_frame
 from .pieces.rank_axis import factor_axis
 from .pieces.theme import GREY, INK, colour, figure, nothing_to_show
 
@@ -56,6 +56,7 @@ def matched_groups(
             low, high = min(low, -0.02), max(high, 0.75 if is_rank else 0.02)
             frame = Frame.over_layers(
                 *(last, 1.05, name, low, high, 190, 150, ("series", "n", "n_other", "cells")),
+                title=layer_name(here["site"][0]),
                 axis=factor_axis(low, high) if is_rank else alt.Axis(tickCount=5, minExtent=40),
             )
             frame = frame.turned() if is_rank else frame
@@ -87,7 +88,7 @@ def _points(table: pl.DataFrame, interval: tuple[str, str]) -> pl.DataFrame:
         rows,
         "difference",
         interval,
-        *("comparison", "space", "measure", "layer", "n", "n_other", "cells"),
+        *("comparison", "space", "measure", "site", "layer", "n", "n_other", "cells"),
         line="matched_on",
         series=mapped("matched_on", _LINES),
         colour=mapped("matched_on", _TINTS),

@@ -7,7 +7,7 @@ import polars as pl
 
 from .pieces.lines import Frame, line_panel, value_range
 from .pieces.notes import band_note, dashed_note
-from .pieces.points import in_order, mapped, runs
+from .pieces.points import in_order, layer_name, mapped, runs
 from .pieces.text import shorten
 from .pieces.theme import colour, figure, nothing_to_show
 
@@ -41,7 +41,8 @@ def measure(
             points = _points(here.filter(site=site, quantity=quantity), "series", "layer")
             last = curves.filter(site=site).select(pl.col("layer").max()).item()
             y = _axis(quantity, unit)
-            frame = Frame.over_layers(last, _BEYOND, y, *_limits(every), 250, 190, **_NUMBERS)
+            x, panel = layer_name(site), (y, *_limits(every), 250, 190)
+            frame = Frame.over_layers(last, _BEYOND, *panel, title=x, **_NUMBERS)
             name = f"{group} · {site}{_QUANTITIES[quantity]}"
             panels.append(line_panel(points, frame, title=name))
     notes = [_band(curves, confidence)]

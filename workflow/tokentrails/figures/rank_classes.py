@@ -9,9 +9,9 @@ import polars as pl
 
 from .pieces.lines import Frame, line_panel, stacked, value_range
 from .pieces.notes import band_note, counted, dashed_note
-from .pieces.points import in_order, mapped, points_frame, runs
+from .pieces.points import in_order, layer_name, mapped, points_frame, runs
 from .pieces.rank_axis import factor_axis, place, rank_axis
-from .pieces.text_tokens import AXES, COLOURS, PUBLISHED_NOTE, axis_name, drawn_site, site_note
+from .pieces.text_tokens import COLOURS, PUBLISHED_NOTE, axis_name, drawn_site, site_note
 from .pieces.theme import INK, TINT, figure, nothing_to_show, shaded
 
 _RANKS = {"log_rank": "median rank", "log_rank_standardised": "median rank, standardised"}
@@ -221,7 +221,7 @@ def _summary(row: dict[str, Any]) -> str:
     )
     support = "" if row["support"] is None else f" ({100 * row['support']:.0f} %)"
     size = f"{value} [{', '.join(interval)}]" if interval else value
-    return f"{AXES[row['site']]} {row['layer']}{support}, {size}"
+    return f"{layer_name(row['site'])} {row['layer']}{support}, {size}"
 
 
 def _number(value: float, measure: str) -> str:

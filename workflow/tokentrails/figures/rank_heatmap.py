@@ -5,7 +5,7 @@ import polars as pl
 
 from .pieces.heat import HEIGHT, WIDTH, text_lines, token_heat
 from .pieces.rank_axis import RANK_LABEL, next_tick, rank_ticks
-from .pieces.text_tokens import TOOLTIP, axis_name, text_notes, text_tokens
+from .pieces.text_tokens import axis_name, text_notes, text_tokens, tooltips
 from .pieces.theme import figure, nothing_to_show
 
 _LEGEND = 150  # its least height
@@ -54,6 +54,6 @@ def _panel(tokens: pl.DataFrame, high: float, y_title: str) -> alt.LayerChart:
         value="place",
         colour=alt.Color("place:Q", scale=scale, legend=legend),
         white=f"datum.place > {0.4 * high}",
-        tooltip=TOOLTIP,
+        tooltip=tooltips(y_title),
         y_title=y_title,
     )

@@ -12,17 +12,17 @@ import altair as alt
 import polars as pl
 
 from .pieces.forms import VALUES
-from .pieces.lines import bands, end_labels, layer_ticks, level, linear_x, targets
+from .pieces.lines import bands, column, end_labels, layer_ticks, level, linear_x, targets
 from .pieces.notes import CONTROL, form_notes
 from .pieces.points import mapped
 from .pieces.rank_axis import place, rank_axis
 from .pieces.text_tokens import (
     COLOURS,
     PUBLISHED_NOTE,
-    TOOLTIP,
     axis_name,
     text_notes,
     text_tokens,
+    tooltips,
 )
 from .pieces.theme import GREY, LINE_HEIGHT, TINT, beside, colour, figure, nothing_to_show, sized
 
@@ -302,7 +302,7 @@ def _panel(
     ordered = known.reverse() if measure.reverse else known
     gap = LINE_HEIGHT * (measure.high - measure.low) / height
     labels = end_labels(ordered, ["position"], x, y, right, limits, gap)
-    tooltip = [each for each in TOOLTIP if each.shorthand.split(":")[0] in tokens.columns]
+    tooltip = [each for each in tooltips(measure.x) if column(each) in tokens.columns]
     if measure.told:
         tooltip.append(alt.Tooltip(f"{measure.told}:Q", title=measure.name, format=".4f"))
     # With what is not defined, where a line is to break.

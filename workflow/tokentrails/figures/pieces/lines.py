@@ -139,7 +139,7 @@ def line_panel(
     style: dict[str, Any] = {"color": TINT, "strokeDash": dash, "detail": _LINE}
     tooltip = [
         *(alt.Tooltip(f"{name}:N") for name in frame.tooltip),
-        alt.Tooltip(f"{column(x)}:Q"),
+        alt.Tooltip(f"{column(x)}:Q", title=frame.x["title"]),
         alt.Tooltip(f"{told}:Q", title=frame.value, format=number),
     ]
     layers: list[alt.Chart] = [*marks]
@@ -166,7 +166,7 @@ def line_panel(
     return sized(layers, frame.width, frame.height, title, subtitle)
 
 
-def column(channel: alt.X | alt.Y) -> str:
+def column(channel: alt.X | alt.Y | alt.Tooltip) -> str:
     """The column that a channel shows."""
     return channel["shorthand"].split(":")[0]
 

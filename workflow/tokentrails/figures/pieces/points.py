@@ -19,6 +19,11 @@ WORD = 40
 LINE, AFTER_NORM = "resid", "final_norm"
 
 
+def layer_name(site: str) -> str:
+    """What a number of the column layer is at a site: a layer, or the block that it lies in."""
+    return "block" if site == "resid_mid" else "layer"
+
+
 def exact(column: str | pl.Expr) -> pl.Expr:
     """Float64, NaN as null, in six decimals: what a figure shows, and the same everywhere."""
     column = pl.col(column) if isinstance(column, str) else column

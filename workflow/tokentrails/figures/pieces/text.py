@@ -5,6 +5,9 @@ from collections.abc import Sequence
 
 from ...texts.entries import surface, with_bytes
 
+_BLANK = "\u115f\u1160\u3164\uffa0\u2800"
+"""Fillers of Hangul and the blank of Braille, which Unicode calls letters and a symbol."""
+
 _ESCAPES = {"\n": "\\n", "\t": "\\t", "\r": "\\r"}
 
 
@@ -13,7 +16,8 @@ def readable(token: str, *, byte_level: bool = False) -> str:
 
     Byte-level entries are decoded (`Ċ` -> `\\n`, `cafÃ©` -> `café`) where their bytes are whole
     characters; spaces alone read `[space]`. Plain words pass unchanged. Bytes that are no whole
-    character read `<0xD7>` if the entry is known to be `byte_level`: else it may be a letter.
+    character read `<0xD7>` if the entry is known to be `byte_level`: else it may be a letter. Other
+    spaces, and marks without a letter, are escapes.
     """
     if token.startswith("##") and len(token) > 2:
         return visible("-" + token[2:])
@@ -22,23 +26,30 @@ def readable(token: str, *, byte_level: bool = False) -> str:
     token = plain.replace("Ġ", " ").replace("Ċ", "\n")
     if token and not token.strip(" "):
         return "[space]"
-    return visible(token.strip(" "))
+    token = token.strip(" ")
+    kinds = [unicodedata.category(c) for c in token]
+    bare = all(kind[0] in "CZ" or kind in ("Mn", "Me") for kind in kinds)  # nothing to stand on
+    return "".join(
+        _escape(c) if (bare or kind == "Zs") and c != " " else visible(c)
+        for c, kind in zip(token, kinds, strict=True)
+    )
 
 
 def visible(text: str) -> str:
     """`text` with control, format and other invisible characters written as escapes."""
-    return "".join(_ESCAPES.get(c) or (_escape(c) if _is_invisible(c) else c) for c in text)
+    return "".join(_escape(c) if _is_invisible(c) else c for c in text)
 
 
 def _is_invisible(character: str) -> bool:
     # C*: control, format (bidirectional marks too), unassigned; Zl, Zp: line and paragraph ends.
     category = unicodedata.category(character)
-    return category[0] == "C" or category in ("Zl", "Zp")
+    return category[0] == "C" or category in ("Zl", "Zp") or character in _BLANK
 
 
 def _escape(character: str) -> str:
     code = ord(character)
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+    form = "\\x{:02x}" if code < 0x100 else "\\u{:04x}" if code < 0x10000 else "\\U{:08x}"
+    return _ESCAPES.get(character) or form.format(code)
 
 
 def shorten(text: str, length: int = 24) -> str:

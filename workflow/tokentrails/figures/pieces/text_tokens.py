@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 import altair as alt
 import polars as pl
 
-from .points import WORD, exact, mapped, readable_words, with_byte_marks
+from .points import WORD, exact, layer_name, mapped, readable_words, with_byte_marks
 from .rank_axis import place
 from .text import readable, shorten
 from .theme import GREY, INK, PALETTE
@@ -45,20 +45,22 @@ PUBLISHED_NOTE = (
     "biases, and with the embedding of position 0 added to every row."
 )
 
-TOOLTIP = [
-    *(alt.Tooltip(name) for name in ("token:N", "word:N")),
-    alt.Tooltip("kind:N", title="class"),
-    *(alt.Tooltip(name) for name in ("position:Q", "layer:Q")),
-    alt.Tooltip("cosine:Q", format=".4f"),
-    alt.Tooltip("rank:Q", format=","),
-    alt.Tooltip("nearest:N"),
-]
+
+def tooltips(axis: str) -> list[alt.Tooltip]:
+    """Those of a tokens frame, whose column layer holds what `axis` says."""
+    return [
+        *(alt.Tooltip(name) for name in ("token:N", "word:N")),
+        alt.Tooltip("kind:N", title="class"),
+        alt.Tooltip("position:Q"),
+        alt.Tooltip("layer:Q", title=axis),
+        alt.Tooltip("cosine:Q", format=".4f"),
+        alt.Tooltip("rank:Q", format=","),
+        alt.Tooltip("nearest:N"),
+    ]
+
 
 MOST_TOKENS = 40
 """Tokens that are drawn of a text."""
-
-AXES = {"resid_mid": "block", "resid": "layer"}
-"""What a number of the column layer is at each site that is drawn."""
 
 MATRICES = {"embedding": "the input embedding matrix", "unembedding": "the unembedding matrix"}
 """What states are compared with, by what a row of it is called."""
@@ -102,7 +104,7 @@ def drawn_site(table: pl.DataFrame) -> pl.DataFrame:
 
 def axis_name(table: pl.DataFrame) -> str:
     """What the axis of the drawn site is over: blocks, where states are inside them."""
-    return AXES[drawn_site(table)["site"][0]]
+    return layer_name(drawn_site(table)["site"][0])
 
 
 def site_note(table: pl.DataFrame, row: str = "embedding") -> str:
