@@ -20,6 +20,8 @@ STORM = {"label": "storm", "prompt": "The storm is over."}
 CONTEXTS = ["a {word}", "the {word}"]
 CONFIG = {"models": {"m": {"source": "path:somewhere"}}, "experiments": {"e": {"file": "e.yaml"}}}
 """Of a working directory that has a file e.yaml."""
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + 64 * b"0" + b"\nsize 9\n"
+"""What Git LFS puts in the place of a file until it is fetched."""
 
 
 def written(data: Any, path: str = "e.yaml") -> str:

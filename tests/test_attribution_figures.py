@@ -174,7 +174,7 @@ def test_solid_grey_is_solid_of_few_texts_too():
     ("draw", "made"), [(attribution_by_layer, table), (identity_parts, table), (ablation, causal)]
 )
 def test_bands_are_named_only_where_they_are_drawn(draw, made):
-    for texts, words in ((7, "Band: 90 % interval, bootstrap over texts. "), (1, "No bands: ")):
+    for texts, words in ((7, "Band: 90 % interval, bootstrap over texts."), (1, "No bands: ")):
         chart = draw(made(texts=texts), **BAND)
         assert words in notes(chart) and bool(marks(chart, "area")) == (texts > 1)
         assert "Lines without" not in notes(chart)

@@ -102,6 +102,9 @@ OWN_RULES = f"""
 onstart:
     tokentrails.onstart()
 
+onsuccess:
+    tokentrails.onsuccess()
+
 rule all:
     default_target: True
     input: {CURVES!r}, {LENGTH!r}
@@ -116,13 +119,15 @@ def test_a_module_works_in_the_folder_of_its_user(source, folder):
         folder / "config/config.yaml", config | {"measures": {"length": {"file": "mine.py"}}}
     )
     before = files(source.library)
-    run(folder, **source.env)
+    done = run(folder, **source.env)
+    assert "\nLook at results/metrics/ (tables).\nAll in one page: " in done.stdout + done.stderr
     assert (folder / CURVES).is_file() and (folder / LENGTH).is_file()
     assert (folder / "resources/models/bert/main/model.safetensors").is_file()
     assert files(source.library) == before
 
     done = run(folder, "--dry-run", **source.env)
     assert "Nothing to be done" in done.stdout + done.stderr
+    assert "Look at" not in done.stdout + done.stderr
     identity = source.library / "metrics/identity.py"
     identity.write_bytes(before[identity] + b"\nANOTHER = 1\n")
     done = run(folder, "--dry-run", **source.env)

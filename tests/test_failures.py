@@ -1,4 +1,4 @@
-"""What failed is said again at the end of a run, where it may be out of sight."""
+"""What is said at the end of a run: where to look, and what failed out of sight."""
 
 from pathlib import Path
 
@@ -6,6 +6,7 @@ import pytest
 import workflow as wf
 
 from tokentrails.running.failures import failures
+from tokentrails.running.made import where_to_look
 
 FAILED = """Error in rule {rule}:
     message: None
@@ -56,3 +57,19 @@ def test_a_run_ends_with_what_failed(tmp_path):
     assert done.returncode == 1
     end = done.stderr[done.stderr.rindex("Failed, and what rests on it was not made:") :]
     assert end.count("absent") == end.count("Hint: ") == 2  # one of each model
+
+
+def test_where_to_look_is_what_was_made_and_is_there(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    tables = ["results/metrics/m/main/e/curves.parquet", "results/metrics/m/main/e/curves.csv"]
+    figure, findings = "results/composites/e_senses.svg", "results/findings.html"
+    assert where_to_look([*tables, findings]) == []  # on another disk
+    for path in (*tables, figure, findings):
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).touch()
+    report = "All in one page: the same command with --report results/report.html."
+    assert where_to_look(tables) == ["Look at results/metrics/ (tables).", report]
+    found = "results/findings.html (what the claims come to), results/composites/ (figures across "
+    found += "models), results/metrics/ (tables)"
+    assert where_to_look([*tables, figure, findings]) == [f"Look at {found}.", report]
+    assert where_to_look(["resources/models/m/main/model.safetensors"]) == where_to_look([]) == []

@@ -1,6 +1,6 @@
 """Sentences of a plain text: where they end, which words they are of, and which are taken."""
 
-from config_files import refused
+from config_files import POINTER, refused
 from test_sentences import cut as cut  # a fixture
 from test_words import word_list
 
@@ -83,4 +83,7 @@ def test_a_text_that_cannot_be_read_is_named(tmp_path):
         read_text(tmp_path / "gone.txt")
     (tmp_path / "t.txt").write_bytes(b"na\xefve")
     with refused("t.txt", "UTF-8"):
+        read_text(tmp_path / "t.txt")
+    (tmp_path / "t.txt").write_bytes(POINTER)
+    with refused("t.txt", "git lfs pull"):
         read_text(tmp_path / "t.txt")

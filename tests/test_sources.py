@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import tiny
 import torch
-from config_files import refused
+from config_files import POINTER, refused
 from conftest import local_source
 from gguf import GGUFWriter
 from safetensors.torch import load_file, save_file
@@ -71,6 +71,12 @@ def test_what_has_a_files_name_and_is_none_is_refused(model, target, name, make)
     (model / name).unlink()
     make(model / name)
     refuse(local_source("gpt2", model), target, "models.gpt2.source", name, "is no file, but")
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json"])
+def test_what_git_lfs_has_not_fetched_is_refused(model, target, name):
+    (model / name).write_bytes(POINTER)
+    refuse(local_source("gpt2", model), target, name, "pointer of Git LFS", "git lfs pull")
 
 
 def sharded(model: Path, weight_map: object) -> Path:

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 import tiny
 import yaml
-from config_files import refused, written
+from config_files import POINTER, refused, written
 
 from tokentrails.config.experiments import load_experiment, load_experiment_file
 from tokentrails.config.senses import check_senses
@@ -230,7 +230,9 @@ def test_wrong_lines_of_json_are_left_out():
         (pa.Table.from_pylist(ROWS), "x.parquet", {"word": "w"}, ("'w' is not there",)),
         ("sentence,sentence\na,b\n", "x.csv", {}, ("'sentence' is there twice",)),
         ("", "x.csv", {}, ("the file is empty",)),
-        ("id,sentence,target,sense\n", "x.csv", {}, ("no row is read",)),
+        ("id,sentence,target,sense\n", "x.csv", {}, ("no row is read", "below the header")),
+        (POINTER, "x.csv", {}, ("pointer of Git LFS", "git lfs pull")),
+        (POINTER, "x.parquet", {}, ("pointer of Git LFS", "git lfs pull")),
         (as_csv(ROWS), "x.csv", {"where": {"id": "r9"}}, ("no row is read", "where")),
         (as_csv(ROWS).encode("utf-16"), "x.csv", {}, ("not UTF-8",)),
         (as_csv(ROWS)[:-3], "x.csv", {}, ("line 5", "never closed")),

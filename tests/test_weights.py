@@ -211,10 +211,14 @@ def test_a_wrong_header_is_refused(tmp_path, header):
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"PK\x03\x04" * 40, b"\xff" * 100, b"version https://git-lfs"]
+    ("content", "words"),
+    [
+        *((content, "not safetensors") for content in (b"", b"PK\x03\x04" * 40, b"\xff" * 100)),
+        (config_files.POINTER, "git lfs pull"),
+    ],
 )
-def test_another_kind_of_file_is_refused(tmp_path, content):
-    refused(tmp_path, lambda _: content, "not safetensors")
+def test_another_kind_of_file_is_refused(tmp_path, content, words):
+    refused(tmp_path, lambda _: content, words)
 
 
 def test_a_shape_that_does_not_fit_the_bytes_is_refused(tmp_path):

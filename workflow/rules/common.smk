@@ -36,6 +36,7 @@ from tokentrails.running.cost import memory_mb, minutes, products_mb, shards_of_
 from tokentrails.running.failures import failures
 from tokentrails.running.fingerprint import fingerprint
 from tokentrails.running.fork_server import start_servers
+from tokentrails.running.made import where_to_look
 from tokentrails.running.orphans import cancel_orphans
 from tokentrails.running.records import keep_records_of_failed_jobs
 from tokentrails.running.report_size import embedded
@@ -668,8 +669,23 @@ onstart:
         )
 
 
+# What else is done at the end of a run, whether it failed or not. A second handler would take the
+# place of the first.
+AT_END = []
+
+
+onsuccess:
+    made = [str(path) for job in workflow.dag.finished_jobs for path in job.output]
+    if messages := where_to_look(made):
+        logger.info("\n".join(messages))
+    for each in AT_END:
+        each()
+
+
 # What failed may have scrolled out of sight while the other jobs went on.
 onerror:
     said = [Path(file).read_text(encoding="utf-8", errors="replace") for file in log]
     if messages := failures("".join(said)):
         logger.error("\n".join(["Failed, and what rests on it was not made:", *messages]))
+    for each in AT_END:
+        each()

@@ -10,7 +10,7 @@ if workflow.storage_settings.default_storage_provider == "s3" and workflow.is_ma
     from tokentrails.running.bucket import Bucket
     from tokentrails.running.records import FOLDER as RECORDS, merge_records, pack_records
 
-    def exchange_records(give=False):
+    def exchange_records(give=True):
         """Take over the records of what other machines have made, and give them those of this one."""
         name = "records.json.gz"
         try:
@@ -30,10 +30,5 @@ if workflow.storage_settings.default_storage_provider == "s3" and workflow.is_ma
     if BUCKET.name:  # Snakemake says itself that a prefix is missing
         # This also stops, with one message, where the bucket does not answer or is not there: the
         # storage plugin would make it.
-        exchange_records()
-
-        onsuccess:
-            exchange_records(give=True)
-
-        onerror:
-            exchange_records(give=True)
+        exchange_records(give=False)
+        AT_END.append(exchange_records)

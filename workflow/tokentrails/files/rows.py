@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 
 from ..errors import TokentrailsError
 from ..settings import TextTable, local_path
+from .lfs import refuse_pointer
 
 DELIMITERS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
 FORMATS = (*DELIMITERS, ".jsonl", ".ndjson", ".parquet")
@@ -64,6 +65,7 @@ class Reader:
         TokentrailsError: for a column that is not there, and what is no file of its kind.
         """
         suffix = suffix_of(self.table)
+        refuse_pointer(Path(local_path(self.table.file)))
         try:
             if suffix == ".parquet":
                 yield from self._parquet()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ..errors import TokentrailsError
 from ..files.json_file import read_object
+from ..files.lfs import refuse_pointer
 from ..settings import Model, Source
 from .size import Expected, size_from_config
 from .source import GGUF, Fetched, model_files
@@ -20,11 +21,12 @@ def files(source: Source, checkpoint: str) -> list[Path]:
     Raises
     ------
     TokentrailsError: if the folder is not there, or holds no model, or one of its files is none: a
-        folder, a pipe (which would be waited for), a broken link; or if the configuration says
-        that the model is not supported, or the adapter cannot be merged.
+        folder, a pipe (which would be waited for), a broken link, a pointer of Git LFS; or if
+        the configuration says that the model is not supported, or the adapter cannot be merged.
     """
     folder = _folder(source, checkpoint)
     if _is_gguf(folder) and folder.is_file():
+        refuse_pointer(folder)
         return [folder]
     if not folder.is_dir():
         if _is_gguf(folder):
@@ -48,6 +50,7 @@ def files(source: Source, checkpoint: str) -> list[Path]:
                 where=f"models.{source.model}.source",
                 hint="put the model's own file in its place.",
             )
+        refuse_pointer(file)
     if not _is_gguf(found[0]):
         refuse_config(read_object(found[0]), source)
     return found

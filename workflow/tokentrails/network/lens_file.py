@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 
 from ..errors import TokentrailsError, one_line
 from ..files.json_file import read_object
+from ..files.lfs import refuse_pointer
 
 FACTS = "lens"
 """The key of a file's metadata that says what the lens was fitted on, as a JSON object."""
@@ -100,6 +101,7 @@ class LensFile:
 
 def _header(path: Path) -> tuple[dict[str, tuple[tuple[int, ...], str]], dict[str, Any]]:
     """The shape and type of each tensor, and what is said of them."""
+    refuse_pointer(path)
     beside = path.with_name("config.json")
     facts = read_object(beside, hint="mend or remove it.") if beside.exists() else {}
     if "base_model_name_or_path" not in facts:  # the config of something else

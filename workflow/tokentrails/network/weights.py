@@ -20,6 +20,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from ..errors import TokentrailsError
+from ..files.lfs import refuse_pointer
 
 _TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
 _BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I8": 1, "U8": 1, "BOOL": 1}
@@ -62,6 +63,7 @@ class Weights:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
+        refuse_pointer(self.path)
         try:
             found = self.path.stat()
             size = found.st_size

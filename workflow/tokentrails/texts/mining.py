@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import TokentrailsError
+from ..files.lfs import refuse_pointer
 from ..settings import Experiment, Sentences
 from .spans import is_word, words_in
 from .tokenization import TokenizerFiles
@@ -35,6 +36,7 @@ def read_text(path: Path) -> str:
     ------
     TokentrailsError: if it cannot be read, or is no UTF-8 text.
     """
+    refuse_pointer(path)
     try:
         return path.read_text(encoding="utf-8-sig")
     except OSError as error:

@@ -140,9 +140,10 @@ def _refuse_few(reader: Reader, n: int, skipped: Sequence[Row]) -> None:
     """Refuse a table without rows, or with more wrong ones than it may have."""
     table = reader.table
     if not n:
-        raise reader.error(
-            "no row is read", "check 'where', and that the file has more than a header."
+        hint = (
+            "check 'where'." if reader.table.where else "add rows below the header, if it has one."
         )
+        raise reader.error("no row is read", hint)
     if len(skipped) > table.most_skipped * n or len(skipped) == n:
         shown = "; ".join(f"line {row['line']}: {row['reason']}" for row in skipped[:3])
         raise reader.error(
