@@ -24,6 +24,7 @@ from tokentrails.running.cost import (
     occurrences_of,
     shards_of,
     shards_of_all,
+    size_in_words,
     states_mb,
     tokens_of,
     work,
@@ -177,3 +178,12 @@ def test_each_attempt_asks_for_twice_as_much():
         assert memory_mb(4_000, attempt) == 2 * memory_mb(4_000, attempt - 1)
         assert minutes(1e15, 1e4, attempt) == 2 * minutes(1e15, 1e4, attempt - 1)
     assert all(isinstance(asked, int) for asked in (minutes(1e13, 1.5), memory_mb(1.5)))
+
+
+@pytest.mark.parametrize(
+    ("mb", "words"),
+    [(0, "0 kB"), (0.0121, "13 kB"), (1, "1.0 MB"), (9.94, "9.9 MB"), (9999, "9,999 MB")]
+    + [(12_000, "12 GB")],
+)
+def test_sizes_are_in_the_unit_that_shows_them(mb, words):
+    assert size_in_words(mb) == words

@@ -151,12 +151,12 @@ def test_kinds_are_embedded_whole_and_in_order_as_long_as_there_is_room(tmp_path
     found = embedded(kinds, 10)
     assert found.kinds == {"first", "small", "missing"}
     (left,) = found.left_out
-    assert (left.pattern, left.files) == ("large", 40)
+    assert (left.pattern, left.files, left.size) == ("large", 40, "16 MB")
     assert left.megabytes == pytest.approx(40 * (ENTRY + 400_000) / 1e6)
     room = PAGE + 54 * JOB + ENTRY + 2_000_000  # for the first kind, to the byte
     assert embedded(kinds, room / 1e6).kinds == {"first"}
     assert embedded(kinds, (room - 1) / 1e6).kinds == {"small", "missing"}
-    (left,) = embedded({"missing": ["none"] * 99}, 10).left_out
+    (left,) = embedded({"missing": ["none"] * 99, "empty": []}, 1).left_out
     assert left.megabytes == pytest.approx(99 * (ENTRY + 4 * UNKNOWN // 3) / 1e6)
 
 
@@ -201,7 +201,10 @@ def test_a_report_of_many_models_stays_small_and_says_what_is_not_in_it(large):
     order = ["<h1>Findings</h1>", "2 Claims", "3 Composites", "4 Figures", "Not embedded"]
     assert sorted(order, key=first.index) == order
     assert data(file, "categories").keys() <= set(Category)
-    named = set(re.findall(r'<span class="pre">(results/[^<]+)</span></tt>: \d+ file', first))
+    listed = re.findall(r'<span class="pre">(results/[^<]+)</span></tt>: ([^<]*)', first)
+    assert all(re.fullmatch(r"[1-9]\d* files?, [1-9][\d,.]* [kM]B", size) for _, size in listed)
+    named = {pattern for pattern, _ in listed}
+    assert len(listed) == len(named)
     kinds = {pattern: set(files) for pattern, files in targets.reported().items() if files}
     assert named and named < kinds.keys()
     for pattern, files in kinds.items():

@@ -255,6 +255,15 @@ def seconds(operations: float, traffic_mb: float) -> float:
     return operations / FLOP_PER_SECOND + traffic_mb / READ_MB_PER_SECOND
 
 
+def size_in_words(mb: float) -> str:
+    """A size in MB as people read it: in GB, MB or kB."""
+    if mb >= 10_000:
+        return f"{mb / 1000:,.0f} GB"
+    if mb >= 1:
+        return f"{mb:,.0f} MB" if mb >= 10 else f"{mb:.1f} MB"
+    return f"{math.ceil(1000 * mb)} kB"
+
+
 def minutes(operations: float, traffic_mb: float, attempt: int = 1) -> int:
     """Minutes to ask for.
 

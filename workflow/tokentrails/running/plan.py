@@ -20,7 +20,7 @@ from ..models.size import Expected
 from ..network.batches import texts_to_run
 from ..network.size import ModelSize
 from ..settings import Config, Experiment, Model
-from .cost import IN_PARTS, Counts, minutes, seconds, shards_of, states_mb, work
+from .cost import IN_PARTS, Counts, minutes, seconds, shards_of, size_in_words, states_mb, work
 
 MODELS, TRAININGS = "resources/models/", "resources/training/"
 HIDDEN_STATES = "results/hidden_states/"
@@ -330,10 +330,10 @@ def page(
         ),
         "",
         f"Tables and figures: {tables.files:,} files"
-        + (f", {_mb(tables.mb)} if they are as large as those there" if tables.mb else "")
+        + (f", {size_in_words(tables.mb)} if they are as large as those there" if tables.mb else "")
         + (_unknown(tables.unknown) if tables.unknown else "")
         + ".",
-        f"Disk: {least_mb}{_mb(on_disk)} more, {_mb(free / 1e6)} free."
+        f"Disk: {least_mb}{size_in_words(on_disk)} more, {size_in_words(free / 1e6)} free."
         + (" NOT ENOUGH." if on_disk * 1e6 > free else ""),
         f"GPU: {most}{_time(all_of.work_hours)} of work on a small GPU; jobs ask for "
         f"{_time(all_of.asked_hours)} together, with time to start.",
@@ -353,7 +353,7 @@ def _numbers(need: Need) -> tuple[str, ...]:
     if need.unknown:
         return ("unknown",) * 4
     disk = (need.download_mb, need.weights_mb, need.states_mb)
-    return (*map(_mb, disk), _time(need.work_hours))
+    return (*map(size_in_words, disk), _time(need.work_hours))
 
 
 def _unknown(files: Mapping[str, int]) -> str:
@@ -364,12 +364,6 @@ def _unknown(files: Mapping[str, int]) -> str:
 
 def _time(hours: float) -> str:
     return f"{hours:,.1f} h" if hours >= 1 else f"{math.ceil(60 * hours)} min"
-
-
-def _mb(mb: float) -> str:
-    if mb >= 10_000:
-        return f"{mb / 1000:,.0f} GB"
-    return f"{mb:,.0f} MB" if mb >= 10 else f"{mb:.1f} MB"
 
 
 def _aligned(header: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:

@@ -6,6 +6,8 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from .cost import size_in_words
+
 MEGABYTE = 1_000_000
 PAGE = 3_800_000
 """Bytes of Snakemake's own page and the code of the rules."""
@@ -24,6 +26,10 @@ class LeftOut:
     pattern: str
     files: int
     megabytes: float
+
+    @property
+    def size(self) -> str:
+        return size_in_words(self.megabytes)
 
 
 @dataclass(frozen=True)
@@ -46,7 +52,7 @@ def embedded(kinds: Mapping[str, Sequence[str]], megabytes: float) -> Embedded:
     found = Embedded()
     for pattern, files in kinds.items():
         size = sum(map(_embedded_size, files))
-        if size <= room:
+        if size <= room or not files:
             found.kinds.add(pattern)
             room -= size
         else:
