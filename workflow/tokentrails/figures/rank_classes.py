@@ -25,6 +25,7 @@ _NOTE = (
     "closer than that: median over tokens, on an axis of log(1 + rank). Up is closer. "
     "Standardised: of states and rows with every dimension as a z-score over the baseline's tokens."
 )
+_SUPPORT = " Per cent: of the bootstrap's draws, how many find the same one."
 
 
 def rank_classes(
@@ -82,7 +83,7 @@ def rank_classes(
     notes = [
         *_notes(by_class, points, confidence),
         f"Thick, and below the titles: the largest change from one {name} to the next. Dotted "
-        "rule: the largest gap. Per cent: of the bootstrap's draws, how many find the same one.",
+        "rule: the largest gap." + _SUPPORT * bool(found["support"].count()),
     ]
     if points["as_published"].any():
         notes.append(PUBLISHED_NOTE)
