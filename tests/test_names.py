@@ -119,7 +119,12 @@ def test_a_wrapper_of_some_tensors_is_none(saved, tmp_path):
 
 def test_two_tensors_of_one_name_are_refused():
     rename = unwrapping(
-        ARCHITECTURES["gpt2"], "transformer", half=False, removed=set(), where="models.m"
+        ARCHITECTURES["gpt2"],
+        "transformer",
+        half=False,
+        removed=set(),
+        left_out=set(),
+        where="models.m",
     )
     with refused("models.m", "'h.0._orig_mod.a' and 'h.0.a' are the same tensor", "save the model"):
         rename(["wte.weight", "h.0._orig_mod.a", "h.0.a"])

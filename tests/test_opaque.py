@@ -7,11 +7,13 @@ import pytest
 import tiny
 import torch
 from config_files import load, refused
+from conftest import local_source
 from test_streams import random_texts, states_of
 from test_supported import INSIDE, planned
 from transformers import AutoModelForCausalLM
 
 from tokentrails.files.states import places
+from tokentrails.models.prepare import prepare
 from tokentrails.models.supported import refuse_analyses
 from tokentrails.network.architectures import PARTS, architecture_of
 from tokentrails.network.checkpoint import Checkpoint
@@ -56,6 +58,29 @@ def test_every_site_is_that_of_the_models_own_pass(prepared, kind):
             stream = own[text][site]
             expected = (stream if site == "final_norm" else stream[layer])[position]
             np.testing.assert_allclose(state, expected, rtol=1e-4, atol=1e-5)
+
+
+def further_ahead(tensors):
+    """A model's tensors with those of one block more, as DeepSeek-V3 is published."""
+    depth = 1 + max(int(n.split(".")[2]) for n in tensors if n.startswith("model.layers."))
+    last, new = f"model.layers.{depth - 1}.", f"model.layers.{depth}."
+    more = {name.replace(last, new): t.clone() for name, t in tensors.items() if last in name}
+    more |= {new + "embed_tokens.weight": tensors["model.embed_tokens.weight"].clone()}
+    return tensors | more | {new + "eh_proj.weight": torch.ones(4, 8)}
+
+
+def test_a_block_that_predicts_further_ahead_is_left_out(saved, prepared, tmp_path):
+    folder = tiny.change(saved["deepseek_v3"], tmp_path / "published", further_ahead)
+    file = folder / "config.json"
+    config = json.loads(file.read_text())
+    file.write_text(json.dumps(config | {"num_nextn_predict_layers": 0}))
+    with refused("models.m", "num_hidden_layers is 3, the weights have 4 blocks"):
+        prepare(local_source("m", folder), "main", tmp_path / "unsaid")
+    file.write_text(json.dumps(config | {"num_nextn_predict_layers": 1}))
+    facts = prepare(local_source("m", folder), "main", tmp_path / "made")
+    assert facts["left_out"] == ["model.layers.3."]
+    own = json.loads((prepared["deepseek_v3"] / "provenance.json").read_text())
+    assert facts["tensors_sha256"] == own["tensors_sha256"] and "left_out" not in own
 
 
 @pytest.mark.parametrize("kind", tiny.STATES)

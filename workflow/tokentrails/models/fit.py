@@ -180,6 +180,15 @@ def block_pattern(architecture: Architecture) -> re.Pattern[str]:
     return re.compile(rf"(?:^|\.){re.escape(architecture.blocks)}\.(\d{{1,9}})\.")
 
 
+def blocks_ahead(config: dict[str, Any], architecture: Architecture) -> range:
+    """The blocks behind the model's own that predict tokens further ahead, as in DeepSeek-V3.
+
+    They are in its files, and transformers has no place for them.
+    """
+    depth, ahead = architecture.depth(config), config.get("num_nextn_predict_layers")
+    return range(depth, depth + (ahead if isinstance(ahead, int) else 0))
+
+
 def _computed(name: str, architecture: Architecture) -> str | None:
     """Which of the tensors that transformers computes has this name, if one has."""
     attention = (

@@ -9,7 +9,7 @@ from ..files.json_file import read_object
 from ..files.lfs import refuse_pointer
 from ..settings import Model, Source
 from .size import Expected, size_from_config
-from .source import GGUF, Fetched, model_files
+from .source import GGUF, Fetched, model_files, refuse_missing_shards
 from .supported import refuse_config
 
 
@@ -53,6 +53,7 @@ def files(source: Source, checkpoint: str) -> list[Path]:
         refuse_pointer(file)
     if not _is_gguf(found[0]):
         refuse_config(read_object(found[0]), source)
+        refuse_missing_shards(folder, names, where=f"models.{source.model}")
     return found
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Container
 
 from ..errors import TokentrailsError
 from ..network.architectures import Architecture, text_tensor
+from .fit import block_pattern
 
 Rename = Callable[[Collection[str]], dict[str, str]]
 """Gives the new names of tensors, by those in a file; those that are left out have none."""
@@ -38,19 +39,29 @@ def wrapped_in(names: Collection[str], architecture: Architecture, base: str, ha
 
 
 def unwrapping(
-    architecture: Architecture, base: str, *, half: bool, removed: set[str], where: str
+    architecture: Architecture,
+    base: str,
+    *,
+    half: bool,
+    ahead: Container[int] = (),
+    removed: set[str],
+    left_out: set[str],
+    where: str,
 ) -> Rename:
     """Names without those of wrappers; of a half of texts, as in a model of texts.
 
     Parameters
     ----------
     base, half: as of `wrapped_in`.
+    ahead: blocks that are left out.
     removed: gets what was taken away.
+    left_out: gets how the names of the blocks begin that were left out.
 
     Raises
     ------
     TokentrailsError: where two tensors get one name.
     """
+    block = block_pattern(architecture)
 
     def rename(names: Collection[str]) -> dict[str, str]:
         removed.update(match[0] for name in names for match in _INSIDE.finditer(name))
@@ -61,6 +72,10 @@ def unwrapping(
         if half:
             texts = {name: text_tensor(bare) for name, bare in new.items()}
             new = {name: text for name, text in texts.items() if text is not None}
+        blocks = {name: block.search(short) for name, short in new.items()}
+        dropped = {name: m for name, m in blocks.items() if m and int(m[1]) in ahead}
+        left_out.update(m.string[: m.end()] for m in dropped.values())
+        new = {name: short for name, short in new.items() if name not in dropped}
         owners: dict[str, str] = {}
         for name, short in new.items():
             if (first := owners.setdefault(short, name)) != name:

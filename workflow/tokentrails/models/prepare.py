@@ -20,7 +20,7 @@ from ..network.weights import Weights
 from ..settings import Source
 from .convert import DEQUANTISED, dequantise_gguf, link_or_copy, merge_shards, unpickle
 from .derive import readings
-from .fit import refuse_misfit, refuse_not_finite
+from .fit import blocks_ahead, refuse_misfit, refuse_not_finite
 from .names import unwrapping
 from .quantised import dequantise
 from .readable import refuse_unreadable
@@ -126,11 +126,15 @@ def _prepare(source: Source, checkpoint: str, scratch: Path, made: Path) -> dict
         quantisation = config.pop("quantization_config", None)
         check = partial(refuse_misfit, config, where=where)
         wrappers: set[str] = set()
+        left_out: set[str] = set()
+        architecture = architecture_of(config, where=where)
         rename = unwrapping(
-            architecture_of(config, where=where),
+            architecture,
             base,
             half=is_half,
+            ahead=blocks_ahead(config, architecture),
             removed=wrappers,
+            left_out=left_out,
             where=where,
         )
         # Before the weights, whose files may be gone afterwards.
@@ -154,6 +158,8 @@ def _prepare(source: Source, checkpoint: str, scratch: Path, made: Path) -> dict
             )
         if wrappers:
             facts["wrappers"] = sorted(wrappers)
+        if left_out:
+            facts["left_out"] = sorted(left_out)
         if is_half:
             facts["part"] = f"the model of texts in one of {found.get('model_type')!r}"
         shutil.copyfile(fetched.folder / CONFIG_FILE, made / CONFIG_FILE)

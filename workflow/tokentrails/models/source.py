@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -252,6 +252,28 @@ def tokenizer_files(names: Sequence[str], source: Source, place: str) -> list[st
         hint=f"put the model's own {TOKENIZER} beside its weights; save_pretrained() of its fast "
         "tokenizer in transformers writes one.",
     )
+
+
+def refuse_missing_shards(folder: Path, names: Collection[str], *, where: str) -> None:
+    """Raise for an index of weights that names files which are not there.
+
+    Parameters
+    ----------
+    folder: with the index, if there is one; the weights may be elsewhere.
+    names: of all files.
+    """
+    safe = any(name.endswith(".safetensors") for name in names)
+    whole, index = (SAFETENSORS, SAFETENSORS_INDEX) if safe else (PICKLE, PICKLE_INDEX)
+    if index not in names or whole in names:
+        return
+    indexed = files_by_tensor(folder / index)
+    if missing := sorted(set(indexed.values()) - set(names)):
+        raise TokentrailsError(
+            f"{index} names {len(missing)} files that are not there, among them {missing[0]!r}, "
+            f"with {sum(f in missing for f in indexed.values()):,} tensors",
+            where=where,
+            hint="fetch or save the model again, with all files of its weights.",
+        )
 
 
 def _weights(names: Sequence[str], whole: str, index: str) -> list[str]:
