@@ -182,7 +182,7 @@ def test_each_attempt_asks_for_twice_as_much():
 
 @pytest.mark.parametrize(
     ("mb", "words"),
-    [(0, "0 kB"), (0.0121, "13 kB"), (1, "1.0 MB"), (9999, "9,999 MB"), (12_000, "12 GB")],
+    [(0, "0 kB"), (0.0121, "12 kB"), (1, "1.0 MB"), (9999, "9,999 MB"), (12_000, "12 GB")],
 )
 def test_sizes_are_in_the_unit_that_shows_them(mb, words):
     assert size_in_words(mb) == words

@@ -308,5 +308,5 @@ def test_the_plan_is_what_a_dry_run_would_do_and_asks_the_hub_once(tmp_path):
     figures = re.search(r"^figures +(\d+) +(\d+) ", done.stdout, re.MULTILINE)
     assert figures[1] == figures[2] != "0"
     size = sum(f.stat().st_size for f in model.iterdir() if f.name != "generation_config.json")
-    far = re.search(r"^far +3 +([\d.]+) MB", done.stdout, re.MULTILINE)
-    assert far[1] == f"{3 * size / 1e6:.1f}"
+    far = re.search(r"^far +3 +([\d,]+ kB) ", done.stdout, re.MULTILINE)
+    assert far[1] == f"{3 * size / 1e3:,.0f} kB"

@@ -261,7 +261,7 @@ def size_in_words(mb: float) -> str:
         return f"{mb / 1000:,.0f} GB"
     if mb >= 1:
         return f"{mb:,.0f} MB" if mb >= 10 else f"{mb:.1f} MB"
-    return f"{math.ceil(1000 * mb)} kB"
+    return f"{1000 * mb:,.0f} kB"
 
 
 def minutes(operations: float, traffic_mb: float, attempt: int = 1) -> int:
