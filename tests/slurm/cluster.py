@@ -1,5 +1,6 @@
 """A real Slurm on this machine: a controller and two nodes with one stand-in GPU each.
 
+Where slurmdbd is installed, it keeps accounts, which sacct reads, in a database of its own.
 Everything but two links in /etc/slurm lies in one folder. Nothing here knows of tokentrails.
 """
 
@@ -17,6 +18,8 @@ from typing import NamedTuple
 
 ETC = Path("/etc/slurm")
 NEEDED = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scontrol", "scancel")
+CONTROL = {"slurmctld", "slurmdbd"}
+ACCOUNTING = ("slurmdbd", "mariadbd", "mariadb-install-db", "sacct")
 NODES = ("n1", "n2")
 CPUS, MEMORY_MB = 16, 16_000
 """What each node says that it has; Slurm believes it (config_overrides)."""
@@ -58,6 +61,11 @@ def why_not() -> str | None:
     return None
 
 
+def keeps_accounts() -> bool:
+    """Whether clusters here have an accounting database."""
+    return all(map(_found, ACCOUNTING))
+
+
 class Cluster:
     """A running cluster; `stop` ends it.
 
@@ -75,6 +83,9 @@ class Cluster:
         self._write_configuration()
         try:
             self._start_munge()
+            if keeps_accounts():
+                self._start_database()
+                self._start_accounting()
             self._start("slurmctld", "-D", "-c", "-f", str(folder / "slurm.conf"))
             for node in NODES:
                 self.start_node(node)
@@ -89,6 +100,16 @@ class Cluster:
             self._end(name)
         for name in ("slurm.conf", "gres.conf"):
             (ETC / name).unlink(missing_ok=True)
+
+    def stop_control(self) -> None:
+        """As when the machine of the controller and of the accounts goes down: jobs run on."""
+        for name in CONTROL & self._processes.keys():
+            self._end(name)
+
+    def start_control(self) -> None:
+        if keeps_accounts():
+            self._start_accounting()
+        self._start("slurmctld", "-D", "-f", str(self.folder / "slurm.conf"))
 
     def start_node(self, node: str) -> None:
         (self.folder / node).mkdir(exist_ok=True)
@@ -118,7 +139,8 @@ class Cluster:
 
     def _write_configuration(self) -> None:
         folder = self.folder
-        ports = _free_ports(1 + len(NODES))
+        accounts = keeps_accounts()
+        *ports, accounting_port = _free_ports(2 + len(NODES))
         nodes = "\n".join(
             f"NodeName={node} NodeHostname=localhost NodeAddr=127.0.0.1 Port={port} CPUs={CPUS} "
             f"RealMemory={MEMORY_MB} Gres=gpu:1"
@@ -151,7 +173,9 @@ GresTypes=gpu
 JobAcctGatherType=jobacct_gather/linux
 JobAcctGatherFrequency=task=1
 JobAcctGatherParams=OverMemoryKill
-AccountingStorageType=accounting_storage/none
+AccountingStorageType=accounting_storage/{"slurmdbd" if accounts else "none"}
+AccountingStoragePort={accounting_port}
+AccountingStoragePass={folder}/munge.socket
 ReturnToService=2
 MinJobAge={MANY}
 JobRequeue=0
@@ -163,6 +187,23 @@ SchedulerParameters=sched_min_interval=0,sched_interval=1,bf_interval=1,batch_sc
 PartitionName=all Nodes={",".join(NODES)} Default=YES MaxTime=INFINITE State=UP
 """
         )
+        database = folder / "slurmdbd.conf"
+        database.write_text(
+            f"""\
+DbdHost=localhost
+DbdAddr=127.0.0.1
+DbdPort={accounting_port}
+CommunicationParameters=NoInAddrAny
+SlurmUser=root
+AuthType=auth/munge
+AuthInfo=socket={folder}/munge.socket
+StorageType=accounting_storage/mysql
+StorageUser=root
+PidFile={folder}/slurmdbd.pid
+LogFile={folder}/slurmdbd.log
+"""
+        )
+        database.chmod(0o600)
         devices = "".join(f"NodeName={node} Name=gpu File=/dev/null\n" for node in NODES)
         (folder / "gres.conf").write_text(f"AutoDetect=off\n{devices}")
         ETC.mkdir(exist_ok=True)
@@ -182,7 +223,27 @@ PartitionName=all Nodes={",".join(NODES)} Default=YES MaxTime=INFINITE State=UP
         self._start("munged", "--foreground", "--force", *options)
         wait_for(socket_file.exists, "munged to listen", self._logs)
 
-    def _start(self, name: str, *options: str) -> None:
+    def _start_database(self) -> None:
+        data, listening = self.folder / "database", self.folder / "mariadb.socket"
+        install = _found("mariadb-install-db")
+        as_root = "--auth-root-authentication-method=normal"
+        self.say(install, "--no-defaults", "--skip-test-db", as_root, f"--datadir={data}")
+        only = ("--user=root", "--skip-networking", f"--socket={listening}")
+        self._start("mariadbd", "--no-defaults", f"--datadir={data}", *only)
+        wait_for(listening.exists, "mariadbd to listen", self._logs)
+
+    def _start_accounting(self) -> None:
+        """Start slurmdbd; it looks for its configuration beside that of Slurm."""
+        files = {"SLURM_CONF": "slurm.conf", "MYSQL_UNIX_PORT": "mariadb.socket"}
+        self._start("slurmdbd", "-D", **{key: self.folder / name for key, name in files.items()})
+        ask = ["sacctmgr", "--noheader", "list", "cluster"]
+        wait_for(
+            lambda: subprocess.run(ask, capture_output=True).returncode == 0,
+            "slurmdbd to answer",
+            self._logs,
+        )
+
+    def _start(self, name: str, *options: str, **variables: Path) -> None:
         program = _found(name.split("-")[0])
         assert program is not None
         with (self.folder / f"{name}.out").open("ab") as out:
@@ -192,6 +253,7 @@ PartitionName=all Nodes={",".join(NODES)} Default=YES MaxTime=INFINITE State=UP
                 stdout=out,
                 stderr=out,
                 start_new_session=True,
+                env=os.environ | {name: str(value) for name, value in variables.items()},
             )
 
     def _end(self, name: str) -> None:

@@ -11,18 +11,21 @@ from pathlib import Path
 
 import pytest
 import workflow as wf
-from cluster import LIVE, NODES, Cluster, Job, wait_for, why_not
+from cluster import LIVE, NODES, Cluster, Job, keeps_accounts, wait_for, why_not
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.slurm]
 
 PROFILE = (
     *("--profile", "slurm"),
-    # This cluster keeps no accounts, so its queue is asked, and more often than a real one.
-    *("--slurm-status-command", "squeue", "--slurm-no-account"),
+    # It is asked more often than a real cluster.
     *("--slurm-init-seconds-before-status-checks", "5"),
     *("--latency-wait", "5"),
 )
-LIMIT = 600
+SQUEUE = ("--slurm-status-command", "squeue", "--slurm-no-account")
+SACCT = () if keeps_accounts() else SQUEUE
+"""As the profile has it, where there are accounts."""
+
+LIMIT = 300
 """Seconds after which a run counts as hanging."""
 
 GPU_RULES = {"hidden_states"}
@@ -48,11 +51,11 @@ def jobs(cluster) -> Iterator:
             cluster.say("scancel", str(job.number))
 
 
-def start(folder: Path, *args: str) -> subprocess.Popen[str]:
+def start(folder: Path, *args: str, asking: tuple[str, ...] = SQUEUE) -> subprocess.Popen[str]:
     """Start a run on the cluster, in a session of its own; its words go to the file `said`."""
     with (folder / "said").open("a") as said:
         return subprocess.Popen(
-            [sys.executable, "-m", "snakemake", *PROFILE, *args],
+            [sys.executable, "-m", "snakemake", *PROFILE, *asking, *args],
             cwd=folder,
             env=wf.environment(),
             stdin=subprocess.DEVNULL,
@@ -78,12 +81,15 @@ def finish(process: subprocess.Popen[str], folder: Path) -> str:
 
 STATES = [f"results/hidden_states/gpt2/main/{name}.parquet" for name in ("senses", "plain")]
 
-# What a job of hidden_states does first in these tests, before anything else.
+# What a job of hidden states, or of a part of them, does first in these tests.
 HOLD = """
 import time
 from pathlib import Path
-hold = Path(f"hold-{snakemake.wildcards.experiment}")
-Path(f"begun-{snakemake.wildcards.experiment}").touch()
+whose = snakemake.wildcards.experiment
+if part := snakemake.wildcards.get("shard"):
+    whose += f"_{part}"
+hold = Path(f"hold-{whose}")
+Path(f"begun-{whose}").touch()
 while hold.exists():
     time.sleep(0.1)
 """
@@ -124,7 +130,7 @@ def replace(file: Path, old: str, new: str) -> None:
 
 
 def running(jobs, experiment: str, folder: Path) -> Job:
-    """The running job of an experiment's states; waits until its script has begun."""
+    """The running job of an experiment's states, or of a part; waits until its script has begun."""
     begun = folder / f"begun-{experiment}"
     wait_for(begun.exists, f"{begun.name}", lambda: (folder / "said").read_text())
     begun.unlink()
@@ -133,13 +139,14 @@ def running(jobs, experiment: str, folder: Path) -> Job:
 
 
 def states_of(jobs, experiment: str) -> list[Job]:
-    """The jobs of an experiment's states, in their order."""
-    return [j for j in jobs() if j.rule == "hidden_states" and experiment in j.wildcards]
+    """The jobs of an experiment's states, or of a part, in their order."""
+    rules = ("hidden_states", "partial_states")
+    return [j for j in jobs() if j.rule in rules and experiment in j.wildcards]
 
 
 def test_the_whole_run_is_the_same_as_without_slurm(cluster, jobs, finished_small, tmp_path):
     folder = wf.small(tmp_path / "run", finished_small / "models")
-    finish(start(folder, *wf.ONE_THREAD), folder)
+    finish(start(folder, *wf.ONE_THREAD, asking=SACCT), folder)
 
     kinds = ("results/**/*.parquet", "results/**/*.csv", "results/figures/**/*")
     kinds += ("results/composites/*",)
@@ -168,7 +175,7 @@ def test_the_whole_run_is_the_same_as_without_slurm(cluster, jobs, finished_smal
 
 def test_a_cancelled_job_is_done_again(cluster, jobs, folder):
     (folder / "hold-senses").touch()
-    run = start(folder, *STATES)
+    run = start(folder, *STATES, asking=SACCT)
     job = running(jobs, "senses", folder)
     cluster.say("scancel", str(job.number))
     (folder / "hold-senses").unlink()
@@ -211,19 +218,40 @@ def test_a_job_over_its_memory_gets_more(cluster, jobs, folder):
     assert second.memory_mb == 2 * first.memory_mb
 
 
-def test_a_lost_node_loses_nothing(cluster, jobs, folder):
-    (folder / "hold-senses").touch()
-    run = start(folder, *STATES)
-    job = running(jobs, "senses", folder)
+def test_a_lost_node_loses_one_part_alone(cluster, jobs, folder, tmp_path):
+    prompt = " ".join(["The bank approved the loan."] * 4)
+    prompts = [{"label": f"p{n}", "word": " bank", "prompt": prompt} for n in range(70)]
+    many = {"analyses": ["identity"], "prompts": prompts}
+    file = "config/experiments/many.yaml"
+    wf.write_yaml(folder / file, many)
+    with wf.edited(folder / "config/config.yaml") as config:
+        config["experiments"]["many"] = {"file": file, "models": ["gpt2"]}
+        config["extract"]["shard_tokens"] = 1000
+    states = "results/hidden_states/gpt2/main/many.parquet"
+    table = "results/metrics/gpt2/main/many/identity.parquet"
+    one_thread = ("--set-threads", "partial_states=1")
+    alone = wf.copy_of(folder, tmp_path / "alone")
+    wf.run(alone, *one_thread, "--", table)
+
+    wf.run(folder, "--until", "tokens", "--", states)
+    (folder / "hold-many_2").touch()
+    run = start(folder, *one_thread, "--", states)
+    job = running(jobs, "many_2", folder)
     cluster.set_down(job.node)  # until its daemon registers again
-    (folder / "hold-senses").unlink()
+    (folder / "hold-many_2").unlink()
     finish(run, folder)
 
-    *lost, last = states_of(jobs, "senses")
-    assert [(j.number, j.state) for j in lost] == [(job.number, "NODE_FAIL")]
-    assert last.state == "COMPLETED"
-    assert lost[0].end <= last.start  # on whichever node: this one comes back by itself
-    assert all((folder / states).exists() for states in STATES)
+    lost, last = states_of(jobs, "many_2")
+    assert (lost.number, lost.state, last.state) == (job.number, "NODE_FAIL", "COMPLETED")
+    assert lost.end <= last.start
+    if keeps_accounts():  # else it may come to the same one, which comes back by itself
+        assert lost.node != last.node
+    others = [states_of(jobs, f"many_{part}") for part in (1, 3)]
+    assert [[j.state for j in tries] for tries in others] == [["COMPLETED"]] * 2
+    wf.run(folder, *one_thread, "--", table)
+    made = [wf.contents(each, states, f"{Path(table).parent}/*") for each in (folder, alone)]
+    assert len(made[0]) == 3
+    assert made[0] == made[1]
 
 
 def test_a_killed_run_leaves_no_orphan_beside_its_successor(cluster, jobs, folder):
@@ -276,3 +304,19 @@ def test_jobs_of_other_folders_are_left_alone(cluster, jobs, folder, tmp_path):
     states = {job.number: job.state for job in jobs()}
     assert states[int(mine)] == "CANCELLED"
     assert states[int(theirs)] == states[int(unlike)] == "RUNNING"
+
+
+# Last, since it takes the controller long to see that the node is free again.
+def test_an_outage_of_slurm_is_waited_for(cluster, jobs, folder):
+    (folder / "hold-senses").touch()
+    run = start(folder, STATES[0], asking=SACCT)
+    job = running(jobs, "senses", folder)
+    cluster.stop_control()
+    (folder / "hold-senses").unlink()
+    said = folder / "said"
+    wait_for(lambda: "Slurm does not answer" in said.read_text(), "a look", said.read_text)
+    cluster.start_control()
+    finish(run, folder)
+
+    assert [j.number for j in states_of(jobs, "senses")] == [job.number]
+    assert (folder / STATES[0]).exists()

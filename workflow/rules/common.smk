@@ -36,6 +36,7 @@ from tokentrails.running.cost import memory_mb, minutes, products_mb, shards_of_
 from tokentrails.running.failures import failures
 from tokentrails.running.fingerprint import fingerprint
 from tokentrails.running.fork_server import start_servers
+from tokentrails.running.job_states import correct_job_states
 from tokentrails.running.made import where_to_look
 from tokentrails.running.orphans import cancel_orphans
 from tokentrails.running.records import keep_records_of_failed_jobs
@@ -654,6 +655,7 @@ onstart:
         # all that could start once a second more for each time that it has started something.
         workflow.scheduler.job_rate_limiter = None
     elif workflow.executor_plugin.name == "slurm":
+        correct_job_states()
         try:
             orphans = cancel_orphans(Path.cwd())
         except TokentrailsError as error:
