@@ -295,7 +295,9 @@ def test_the_plan_is_what_a_dry_run_would_do_and_asks_the_hub_once(tmp_path):
         for step in steps:
             hub.add("owner/far", model, step)
         before = set(wf.contents(folder))
-        done = wf.run(folder, "plan", **wf.from_hub(hub.url, tmp_path / "home"))
+        # As profiles/slurm has it of jobs that say nothing of a GPU.
+        no_gpu = ("--default-resources", "gpu=0")
+        done = wf.run(folder, "plan", *no_gpu, **wf.from_hub(hub.url, tmp_path / "home"))
         assert hub.downloaded() == ["config.json"]
         assert sum("/api/models/" in path for _, path, _ in hub.log) == 1
     found = wf.contents(folder)

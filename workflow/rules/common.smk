@@ -614,7 +614,7 @@ def get_rules(wildcards):
             Path(str(each.snakefile)).stem,
             len(each.output),
             each.name in workflow._localrules,
-            "gpu" in each.resources and CONFIG.extract["device"] != "cpu",
+            "gpu" in each.resources and each.resources["gpu"].value != 0,
         )
         for each in workflow.rules
         if each.output
