@@ -25,7 +25,7 @@ SQUEUE = ("--slurm-status-command", "squeue", "--slurm-no-account")
 SACCT = () if keeps_accounts() else SQUEUE
 """As the profile has it, where there are accounts."""
 
-LIMIT = 300
+LIMIT = 600
 """Seconds after which a run counts as hanging."""
 
 GPU_RULES = {"hidden_states"}
