@@ -29,6 +29,7 @@ from tokentrails.metrics.corpus_sums import (
 )
 from tokentrails.metrics.own_token import Readout
 from tokentrails.statistics.baseline import Baseline
+from tokentrails.statistics.bootstrap import FEWEST_UNITS
 from tokentrails.statistics.fixed_point import from_fixed, to_fixed
 from tokentrails.statistics.spectrum import effective_rank, isoscore, participation_ratio
 from tokentrails.texts.streamed import SCHEMA
@@ -193,7 +194,7 @@ def test_means_are_those_of_a_plain_loop(case, name, measure, tmp_path):
             texts = here["document"].n_unique()
             assert (row["n"], row["n_texts"], row["few"]) == (len(here), texts, texts < 2)
             assert row["mean"] == approx(here[measure].mean(), rel=1e-5, abs=1e-5)
-            if texts > 1:
+            if texts >= FEWEST_UNITS:
                 assert row["ci_low"] <= row["mean"] + 1e-6 and row["mean"] <= row["ci_high"] + 1e-6
             else:
                 assert row["ci_low"] is row["ci_high"] is None
