@@ -42,7 +42,7 @@ from tokentrails.running.orphans import cancel_orphans
 from tokentrails.running.records import keep_records_of_failed_jobs
 from tokentrails.running.report_size import embedded
 from tokentrails.running.targets import DOCUMENT, Targets
-from tokentrails.settings import HUB_FOLDER, PLAYS, WORDFREQ, local_path
+from tokentrails.settings import ENGLISH, HUB_FOLDER, PLAYS, WORDFREQ, local_path
 from tokentrails.texts import word_classes
 from tokentrails.texts.entries import target as target_of
 
@@ -99,7 +99,8 @@ STREAMED = [name for name, each in CONFIG.experiments.items() if each.kind is Ki
 # Experiments whose states are stored, and come from several jobs.
 IN_PARTS = [name for name, shards in SHARDS.items() if shards > 1 and name not in STREAMED]
 
-WORD_LIST = "resources/words/wordfreq.txt"
+# Of a language; of English the file has no code in its name.
+WORD_LIST = "resources/words/wordfreq{code}.txt"
 HELD_OUT_PLAYS = "resources/texts/plays/held_out.txt"
 PAGE_SCRIPT = "resources/figures/page.js"
 KEPT = MODEL_FOLDER
@@ -365,12 +366,32 @@ def get_word_list(wildcards):
     experiment = get_experiment(wildcards)
     if experiment.corpus:
         text = get_text(experiment.corpus.text)
-        return [*text, local(WORD_LIST)] if experiment.name in STREAMED else text
+        return [*text, *get_frequency_list(wildcards)] if experiment.name in STREAMED else text
     words, text = experiment.words or experiment.splits, experiment.contexts_from
     if words is None:
         return []
-    files = [WORD_LIST if words.list == WORDFREQ else words.list, *([text] if text else [])]
-    return local(files)
+    return [*named_list(experiment, words.list), *(local([text]) if text else [])]
+
+
+def named_list(experiment, name):
+    """The file of a word list; none without a name."""
+    if name == WORDFREQ:
+        code = "" if experiment.language == ENGLISH else f".{experiment.language}"
+        name = WORD_LIST.format(code=code)
+    return local([name]) if name else []
+
+
+def get_frequency_list(wildcards):
+    """The list that bands of frequency are of, if there is one of the experiment's language."""
+    experiment = get_experiment(wildcards)
+    return named_list(experiment, experiment.frequency_list)
+
+
+def get_function_words(wildcards):
+    """The words of the closed classes of the experiment's language, if they are known."""
+    experiment = get_experiment(wildcards)
+    known = experiment.function_words or FUNCTION_WORDS
+    return local([known]) if experiment.has_classes else []
 
 
 def get_texts(wildcards):

@@ -36,7 +36,7 @@ rule identity:
         **checkpoint_files("weights", "config"),
         states=STATES,
         tokens=TOKENS,
-        classes=local(FUNCTION_WORDS),
+        classes=get_function_words,
     output:
         **outputs("identity"),
     log:
@@ -58,7 +58,7 @@ rule context:
         unpack(get_baseline),
         states=STATES,
         tokens=TOKENS,
-        classes=local(FUNCTION_WORDS),
+        classes=get_function_words,
     output:
         **outputs("context"),
     log:
@@ -112,8 +112,8 @@ rule half_lives:
     input:
         identity=table("identity"),
         tokens=TOKENS,
-        words=local(WORD_LIST),
-        classes=local(FUNCTION_WORDS),
+        words=get_frequency_list,
+        classes=get_function_words,
     output:
         **outputs(
             "half_lives",
@@ -141,7 +141,7 @@ rule senses_tables:
         control=get_replaced("senses"),
         states=STATES,
         tokens=TOKENS,
-        classes=local(FUNCTION_WORDS),
+        classes=get_function_words,
     output:
         **outputs(senses="senses", by_layer="senses_by_layer", best="senses_best"),
     log:
@@ -163,7 +163,7 @@ rule convergence_tables:
     input:
         states=get_all_checkpoints(STATES),
         tokens=TOKENS,
-        classes=local(FUNCTION_WORDS),
+        classes=get_function_words,
     output:
         **outputs("convergence", by_group="convergence_by_group"),
     log:
@@ -233,7 +233,7 @@ rule perturbation_table:
         unpack(get_baseline),
         states=STATES,
         tokens=TOKENS,
-        classes=local(FUNCTION_WORDS),
+        classes=get_function_words,
     output:
         **outputs("perturbation", contexts="perturbation_contexts"),
     log:

@@ -2,20 +2,23 @@
 #
 # in:  the tokenizer of a model, an experiment file, its table, and a list of words; the package wordfreq; a hub
 # out: results/tokens/{model}/{experiment}.parquet, and what was skipped; results/texts/{experiment}.parquet, of tables;
-#      resources/words/wordfreq.txt; resources/texts/hub/, of tables and running texts in data sets
+#      resources/words/wordfreq*.txt; resources/texts/hub/, of tables and running texts in data sets
 
 
-# One word a line, the most frequent first.
+# One word a line, the most frequent first; a file for each language.
 rule word_list:
     output:
         ensure(local(WORD_LIST), non_empty=True),
     log:
-        "<logs>/word_list.log",
+        "<logs>/word_list{code}.log",
+    wildcard_constraints:
+        code=r"(\.[a-z]+)?",
     localrule: True
     conda:
         "../../envs/tokenize.yaml"
     params:
         n=100_000,
+        language=lambda wildcards: wildcards.code.removeprefix(".") or ENGLISH,
         code=fingerprint("word_list"),
     script:
         "../scripts/word_list.py"
@@ -90,6 +93,7 @@ rule streamed_tokens:
     input:
         tokenizer=get_tokenizer,
         words=get_word_list,
+        classes=get_function_words,
     output:
         tokens=TOKENS,
         skipped="results/tokens/{model}/{experiment}.skipped.parquet",

@@ -14,7 +14,7 @@ rule ranks:
         **checkpoint_files("tokenizer", "weights", "config"),
         states=STATES,
         tokens=TOKENS,
-        classes=local(FUNCTION_WORDS),
+        classes=get_function_words,
     output:
         **outputs("ranks"),
     log:
@@ -57,7 +57,7 @@ rule own_token_table:
     input:
         **checkpoint_files("tokenizer", "weights", "config", "provenance"),
         tokens=TOKENS,
-        classes=local(FUNCTION_WORDS),
+        classes=get_function_words,
         lenses=get_lens_files,
         lens_facts=get_lens_facts,
     output:
@@ -110,7 +110,8 @@ rule lens:
 
 rule own_token_by_layer:
     input:
-        table("own_token"),
+        own_token=table("own_token"),
+        tokens=TOKENS,
     output:
         **outputs("own_token_by_layer"),
     log:
@@ -130,8 +131,8 @@ rule matched_groups_table:
     input:
         unpack(get_compared),
         tokens=TOKENS,
-        words=local(WORD_LIST),
-        classes=local(FUNCTION_WORDS),
+        words=get_frequency_list,
+        classes=get_function_words,
     output:
         **outputs("matched_groups"),
     log:
@@ -153,7 +154,7 @@ rule splits_table:
         **checkpoint_files("tokenizer", "weights", "config"),
         states=STATES,
         tokens=TOKENS,
-        classes=local(FUNCTION_WORDS),
+        classes=get_function_words,
     output:
         **outputs("splits", by_layer="splits_by_layer"),
     log:

@@ -9,7 +9,7 @@ from tokentrails.errors import TokentrailsError
 from tokentrails.files.hashes import sha256_of
 from tokentrails.models.source import TOKENIZER
 from tokentrails.network.architectures import architecture_of
-from tokentrails.settings import Experiment
+from tokentrails.settings import ENGLISH, Experiment
 from tokentrails.texts.tokenization import TokenizerFiles
 
 
@@ -36,7 +36,8 @@ def prepare_texts(snakemake):
     config_file = folder / "config.json"
     config = json.loads(config_file.read_text(encoding="utf-8"))
     context_length = architecture_of(config, where=config_file).context_length(config)
-    provenance = {
+    language = {} if experiment.language == ENGLISH else {"language": experiment.language}
+    provenance = language | {
         "model": wildcards.model,
         "experiment": experiment.name,
         "experiment_hash": experiment.hash,

@@ -2,15 +2,16 @@
 
 from _job import job
 from _states import read_states
+from _words import read_tokens
 
 with job(snakemake):
-    from tokentrails.files.tables import read_table, write_table
+    from tokentrails.files.tables import write_table
     from tokentrails.metrics.context import context
 
     states, baseline, provenance = read_states(snakemake)
     table = context(
         states,
-        read_table(snakemake.input.tokens),
+        read_tokens(snakemake),
         baseline=baseline,
         pooling=provenance["pooling"],
         provenance=provenance,

@@ -1,10 +1,11 @@
 """The convergence tables."""
 
 from _job import job
+from _words import read_tokens
 
 with job(snakemake):
     from tokentrails.files.siblings import Siblings
-    from tokentrails.files.tables import read_table, write_parts, write_table
+    from tokentrails.files.tables import write_parts, write_table
     from tokentrails.metrics.convergence import (
         convergence,
         convergence_by_group,
@@ -15,7 +16,7 @@ with job(snakemake):
     params = snakemake.params
     statistics = Statistics.from_config(params.statistics)
     siblings = Siblings.open(params.steps, snakemake.input.states, params.reference)
-    tokens = read_table(snakemake.input.tokens)
+    tokens = read_tokens(snakemake)
     provenance = siblings.provenance | statistics.provenance
     similarities = convergence_similarities(siblings, tokens, provenance["pooling"])
     n_tokens = tokens["n_tokens"].to_pylist()

@@ -1,8 +1,7 @@
 """Half-lives of the tokens of whole texts, one by one and by group."""
 
-from pathlib import Path
-
 from _job import job
+from _words import read_tokens, read_word_list
 
 with job(snakemake):
     import pyarrow.compute as pc
@@ -10,17 +9,18 @@ with job(snakemake):
     from tokentrails.files.tables import provenance_of, read_table, write_table
     from tokentrails.metrics import half_lives
     from tokentrails.statistics.settings import Statistics
-    from tokentrails.texts.word_list import WordList
 
     output, params = snakemake.output, snakemake.params
     statistics, threshold = Statistics.from_config(params.statistics), params.threshold
     identity = read_table(snakemake.input.identity, [*half_lives.COLUMNS])
-    words = WordList.read(Path(snakemake.input.words))
+    words = read_word_list(snakemake.input.words)
     stream = identity.filter(pc.equal(identity["site"], half_lives.SITE))
-    provenance = provenance_of(identity) | {"word_list_sha256": words.sha256}
+    provenance = provenance_of(identity)
+    if words:
+        provenance |= {"word_list_sha256": words.sha256}
     tokens = half_lives.half_lives(
         identity,
-        read_table(snakemake.input.tokens),
+        read_tokens(snakemake),
         words,
         depth=pc.max(stream["layer"]).as_py(),
         threshold=threshold,

@@ -4,14 +4,15 @@ from pathlib import Path
 
 from _job import job
 from _states import read_states
+from _words import read_tokens
 
 with job(snakemake):
-    from tokentrails.files.tables import read_table, write_table
+    from tokentrails.files.tables import write_table
     from tokentrails.metrics.identity import identity, own_token_ids
     from tokentrails.network.checkpoint import Checkpoint
 
     states, baseline, provenance = read_states(snakemake)
-    tokens = read_table(snakemake.input.tokens)
+    tokens = read_tokens(snakemake)
     checkpoint = Checkpoint(Path(snakemake.input.weights).parent)
     pooling = provenance["pooling"]
     table = identity(

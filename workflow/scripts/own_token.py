@@ -3,12 +3,14 @@
 from pathlib import Path
 
 from _job import job
+from _words import read_classes
 
 with job(snakemake, "torch"):
     from _run import prepare_run
 
     from tokentrails.files.hashes import sha256_of
     from tokentrails.files.tables import write_table
+    from tokentrails.metrics.columns.frame import with_classes
     from tokentrails.metrics.own_token import Readout, own_token
     from tokentrails.network.lens import AffineLens
     from tokentrails.network.parts import load_parts
@@ -23,5 +25,6 @@ with job(snakemake, "torch"):
     model, architecture, parts = load_parts(folder, run.device, run.spread)
     entries = TokenizerFiles.load(folder).entries(len(parts.embedding))
     readout = Readout(model, architecture, parts, entries, lenses)
-    table = own_token(run.tokens, readout, provenance=provenance)
+    tokens = with_classes(run.tokens, read_classes(snakemake))
+    table = own_token(tokens, readout, provenance=provenance)
     write_table(table, snakemake.output.table, snakemake.output.csv)

@@ -7,9 +7,10 @@ with job(snakemake):
     from tokentrails.metrics.own_token_by_layer import own_token_by_layer
     from tokentrails.statistics.settings import Statistics
 
-    table = read_table(snakemake.input[0])
+    table = read_table(snakemake.input.own_token)
     means = own_token_by_layer(
         table,
+        read_table(snakemake.input.tokens, ["label", "first", "word"]),
         Statistics.from_config(snakemake.params.statistics),
         provenance=provenance_of(table),
     )

@@ -4,23 +4,23 @@ from pathlib import Path
 
 from _job import job
 from _states import read_states
+from _words import read_tokens
 
 with job(snakemake, "torch"):
     import torch
     from _torch import prepare_torch
 
-    from tokentrails.files.tables import read_table, write_table
+    from tokentrails.files.tables import write_table
     from tokentrails.metrics.as_published import position_rows, published_states
     from tokentrails.metrics.ranks import Published, Vocabulary, ranks
     from tokentrails.network.checkpoint import Checkpoint
     from tokentrails.network.device import choose_device
     from tokentrails.texts.tokenization import TokenizerFiles
-    from tokentrails.texts.word_classes import word_class
 
     prepare_torch(snakemake)
     options = snakemake.params.ranks
     states, baseline, provenance = read_states(snakemake)
-    tokens = read_table(snakemake.input.tokens)
+    tokens = read_tokens(snakemake)
     pooling = provenance["pooling"]
     checkpoint = Checkpoint(Path(snakemake.input.weights).parent)
     embedding = torch.from_numpy(checkpoint.embedding)
@@ -40,7 +40,6 @@ with job(snakemake, "torch"):
             TokenizerFiles.load(checkpoint.folder).entries(len(embedding)),
             embedding.to(choose_device(snakemake.params.device)),
         ),
-        word_classes=[word_class(word) for word in tokens["word"].to_pylist()],
         nearest=options["nearest"],
         baseline=baseline,
         offsets=offsets,

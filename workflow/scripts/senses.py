@@ -2,6 +2,7 @@
 
 from _job import job
 from _states import read_states
+from _words import read_tokens
 
 with job(snakemake):
     import polars as pl
@@ -14,7 +15,7 @@ with job(snakemake):
     output = snakemake.output
     statistics = Statistics.from_config(snakemake.params.statistics)
     states, baseline, provenance = read_states(snakemake)
-    tokens = read_table(snakemake.input.tokens)
+    tokens = read_tokens(snakemake)
     control, pooling = None, provenance["pooling"]
     provenance |= statistics.provenance
     for path in snakemake.input.get("control"):

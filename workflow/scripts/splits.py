@@ -4,12 +4,13 @@ from pathlib import Path
 
 from _job import job
 from _states import read_states
+from _words import read_tokens
 
 with job(snakemake, "torch"):
     import torch
     from _torch import prepare_torch
 
-    from tokentrails.files.tables import read_table, write_table
+    from tokentrails.files.tables import write_table
     from tokentrails.metrics.ranks import Vocabulary
     from tokentrails.metrics.splits import splits, splits_by_layer
     from tokentrails.network.checkpoint import Checkpoint
@@ -24,7 +25,7 @@ with job(snakemake, "torch"):
     embedding = torch.from_numpy(checkpoint.embedding)
     table = splits(
         states,
-        read_table(snakemake.input.tokens),
+        read_tokens(snakemake),
         Vocabulary(
             TokenizerFiles.load(checkpoint.folder).entries(len(embedding)),
             embedding.to(choose_device(snakemake.params.device)),

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from _job import job
+from _words import read_classes, read_word_list
 
 with job(snakemake):
     from _tokens import prepare_texts
@@ -11,21 +12,21 @@ with job(snakemake):
     from tokentrails.files.hashes import facts_of
     from tokentrails.files.tables import describe, writing_parts
     from tokentrails.texts.streamed import MEANINGS, tokenize_streamed
-    from tokentrails.texts.word_list import WordList
 
     output = snakemake.output
     experiment, files, context_length, provenance = prepare_texts(snakemake)
-    text, listed = map(Path, snakemake.input.words)
-    words = WordList.read(listed)
+    text, *listed = snakemake.input.words
+    words, text = read_word_list(listed), Path(text)
     provenance |= {
         **facts_of(text, "text"),
-        "word_list_sha256": words.sha256,
+        **({"word_list_sha256": words.sha256} if words else {}),
         "special_tokens": experiment.special_tokens,
     }
     parts = tokenize_streamed(
         experiment,
         Documents(experiment.corpus, text),
         words,
+        read_classes(snakemake),
         files,
         context_length,
         model=snakemake.wildcards.model,

@@ -321,7 +321,9 @@ class TextTable:
 
 
 WORDFREQ = "wordfreq"
-"""The name of the word list that the workflow makes itself."""
+"""The name of the word list that the workflow makes itself, one for each language."""
+
+ENGLISH = "en"
 
 
 @dataclass(frozen=True)
@@ -417,6 +419,14 @@ class _Texts:
     contexts_from: str | None
     corpus: Corpus | None
     splits: Splits | None
+    language: str
+    function_words: str | None
+    frequency_list: str | None
+
+    @property
+    def has_classes(self) -> bool:
+        """Whether there are function words and content words in its language."""
+        return self.language == ENGLISH or self.function_words is not None
 
     @property
     def kind(self) -> Kind:
@@ -453,6 +463,9 @@ class ExperimentFile(_Texts):
     others: int
     corpus: Corpus | None
     splits: Splits | None
+    language: str
+    function_words: str | None
+    frequency_list: str | None
 
 
 @dataclass(frozen=True)
@@ -534,6 +547,10 @@ class Experiment(_Texts):
     contexts_from: a text whose sentences become those of the words.
     corpus: a text whose pieces become the prompts.
     splits: how the targets of `prompts` are cut up; None: not at all.
+    language: code of the language of its texts and words.
+    function_words: a file of them; None: those of English, and of another language none.
+    frequency_list: the words that bands of frequency are of: a file, or `WORDFREQ`; None: that has
+        no list of the language, so that no band is known.
     replace: words that stand in the place of the targets, in turn; empty: those of the file.
     ranks: of the analysis of that name; None without it.
     circuits: of the analyses that look inside the blocks; None without any of them.
@@ -561,6 +578,9 @@ class Experiment(_Texts):
     others: int = 4
     corpus: Corpus | None = None
     splits: Splits | None = None
+    language: str = ENGLISH
+    function_words: str | None = None
+    frequency_list: str | None = WORDFREQ
     shuffle: int | None = None
     replace: tuple[str, ...] = ()
     ranks: Ranks | None = None
@@ -594,6 +614,8 @@ class Experiment(_Texts):
             content += (self.corpus.identity,)
         if self.splits:
             content += (asdict(self.splits),)
+        if self.language != ENGLISH:
+            content += (self.language,)
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
     def checkpoints_of(self, model: Model | Replicates) -> tuple[str, ...]:

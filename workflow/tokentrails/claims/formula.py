@@ -14,6 +14,7 @@ from ..statistics.binomial import p_of_share, share_interval
 from ..statistics.bootstrap import FEWEST_UNITS, Bootstrap, cluster_means, cluster_medians
 from ..statistics.permutation import TIE
 from ..statistics.student import p_of_mean, p_of_tail, t_interval
+from ..texts.word_classes import NO_CLASSES
 
 DRAWS = 20_000
 """At least; Holm's correction over hundreds of claims asks for the far ends of the draws."""
@@ -145,6 +146,8 @@ def estimate(
             return Estimate(reason=f"the value is {kind} in {n:,} of {rows.height:,} rows")
     groups = list(difference or ("",))
     if lacking := set(groups) - set(known["group"]):
+        if lacking == {"function", "content"}:
+            return Estimate(reason=f"there are no function and content words: {NO_CLASSES}")
         return Estimate(reason=f"no row has a value in the group {min(lacking)!r}")
     # Queries give rows in no fixed order; sums must not depend on it.
     known = known.filter(pl.col("group").is_in(groups)).sort("unit", "group", "value")

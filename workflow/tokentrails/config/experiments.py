@@ -31,10 +31,11 @@ from ..settings import (
     Words,
     build,
 )
+from ..texts.languages import LANGUAGES, WITH_LIST
 from ..texts.replacement import replaced
 from ..texts.shuffle import shuffled
 from ..texts.template import Template
-from ..texts.word_classes import plain
+from ..texts.word_classes import NO_CLASSES, function_words, plain
 from .data_sets import with_revision
 from .senses import check_senses
 from .tables import check_group, check_sense, load_table
@@ -363,7 +364,10 @@ def load_experiment_file(
         _check_sentences(data, where)
         data = {"words": {}} | data
     filled = with_defaults(data, schema("experiment"))
-    words = _words(filled["words"], where / "words" / "list") if "words" in data else None
+    language = _language(filled, where)
+    words = build(Words, filled["words"]) if "words" in data else None
+    if words:
+        _check_list(words.list, language, where / "words" / "list")
     if words and "sentences" in data:
         words = replace(words, n_tokens=())
     content = ExperimentFile(
@@ -378,11 +382,21 @@ def load_experiment_file(
         others=filled["others"],
         corpus=_corpus(filled["corpus"], where / "corpus") if "corpus" in data else None,
         splits=build(Splits, filled["splits"]) if "splits" in data else None,
+        language=language,
+        function_words=data.get("function_words"),
+        frequency_list=_frequency_list(data, language, where / "frequency_list"),
     )
+    if "frequency_list" in data and content.kind not in _WITH_BANDS:
+        raise (where / "frequency_list").error(
+            f"bands of frequency are of the words of whole texts, and the file has {content.kind}",
+            "remove 'frequency_list'.",
+        )
     if content.splits:
         _check_splits(content, content.splits, where / "splits")
     names, named = asked or (data.get("analyses"), where / "analyses")
     analyses = _analyses(names, content.kind, named)
+    if "matched_groups" in analyses:
+        _check_groups(content, named / analyses.index("matched_groups"))
     if "senses" in analyses and table:
         check_sense(table, where / "table")
     elif "senses" in analyses:
@@ -390,6 +404,8 @@ def load_experiment_file(
     return replace(content, analyses=analyses)
 
 
+_WITH_BANDS = (Kind.WHOLE, Kind.STREAMED)
+_OF_LANGUAGE = {"language", "function_words", "frequency_list"}
 _OF_WORDS = {"words", "contexts", "sentences", "contexts_from", "left", "others"}
 
 
@@ -439,7 +455,7 @@ def _check_splits(content: ExperimentFile, splits: Splits, where: Where) -> None
             "'splits' says how the targets of prompts are cut up, and there is none",
             "give every prompt a 'word', which is one token.",
         )
-    _check_list(splits.list, where / "list")
+    _check_list(splits.list, content.language, where / "list")
 
 
 def _corpus(filled: dict[str, Any], where: Where) -> Corpus:
@@ -449,7 +465,7 @@ def _corpus(filled: dict[str, Any], where: Where) -> Corpus:
 
 def _check_corpus(data: dict[str, Any], where: Where) -> None:
     """Refuse a running text that is not there, or beside other texts."""
-    if extra := data.keys() - {"corpus", "analyses"}:
+    if extra := data.keys() - {"corpus", "analyses", *_OF_LANGUAGE}:
         raise (where / min(extra)).error(
             f"the file has a corpus, whose every token is a target, and {min(extra)!r}",
             "write two files, one of each.",
@@ -598,13 +614,60 @@ def _check_targets(entries: Sequence[dict[str, Any]], where: Where) -> None:
             )
 
 
-def _words(entry: dict[str, Any], where: Where) -> Words:
-    _check_list(entry["list"], where)
-    return build(Words, entry)
+def _language(filled: dict[str, Any], where: Where) -> str:
+    """The language of a file, of which there is such a code, and its function words, if given."""
+    code: str = filled["language"]
+    if code not in LANGUAGES:
+        raise (where / "language").error(
+            f"{code!r} is no code of a language", f"write one of {', '.join(LANGUAGES)}."
+        )
+    if file := filled.get("function_words"):
+        if not Path(file).is_file():
+            raise (where / "function_words").error(
+                f"there is no file {file!r}",
+                "give a file with the words of each closed class; its name is relative to the "
+                "working directory.",
+            )
+        function_words(Path(file))
+    return code
 
 
-def _check_list(name: str, where: Where) -> None:
-    if name != WORDFREQ and not Path(name).is_file():
+def _frequency_list(data: dict[str, Any], language: str, where: Where) -> str | None:
+    """The list that bands are of; None where none is named and wordfreq has none."""
+    if "frequency_list" not in data and language not in WITH_LIST:
+        return None
+    name: str = data.get("frequency_list", WORDFREQ)
+    _check_list(name, language, where)
+    return name
+
+
+def _check_groups(content: ExperimentFile, where: Where) -> None:
+    """Refuse to match groups of words without classes, or without a list."""
+    if not content.has_classes:
+        raise where.error(
+            "matched_groups compares function words with content words, and there are "
+            f"{NO_CLASSES}, {content.language!r}",
+            "add 'function_words', a file with the words of its closed classes, or remove "
+            "matched_groups.",
+        )
+    if content.frequency_list is None:
+        raise where.error(
+            "matched_groups compares words of the same frequency, and the package wordfreq has no "
+            f"list of the language {content.language!r}",
+            "add 'frequency_list', a file with one word a line, the most frequent first, or remove "
+            "matched_groups.",
+        )
+
+
+def _check_list(name: str, language: str, where: Where) -> None:
+    if name == WORDFREQ:
+        if language not in WITH_LIST:
+            raise where.error(
+                f"the package wordfreq has no list of the language {language!r}",
+                "give a file, with one word a line, the most frequent first; there are lists of "
+                f"{', '.join(WITH_LIST)}.",
+            )
+    elif not Path(name).is_file():
         raise where.error(
             f"there is no word list {name!r}",
             f"write {WORDFREQ}, or a file; its name is relative to the working directory.",

@@ -24,13 +24,14 @@ from ..figures.pieces.text_tokens import text_notes, text_tokens
 from ..figures.ranks import Reference, rank_layers, similarity_layers, token_layers
 from ..files.states import Layer, Place, places
 from ..metrics.as_published import position_rows, published_states
+from ..metrics.columns.frame import with_classes
 from ..metrics.geometry import lengths_of
 from ..metrics.ranks import Published, ranks
 from ..network.checkpoint import checkpoint_name
 from ..settings import Experiment, Prompt
 from ..statistics.baseline import NO_BASELINE
 from ..texts.tokenization import NO_TOKEN, cut, encode_as_asked
-from ..texts.word_classes import word_class
+from ..texts.word_classes import WordClasses, function_words
 from .chance import Chance, turn
 from .look import TURNED, Look
 from .models import Loaded
@@ -51,7 +52,7 @@ class View:
     Attributes
     ----------
     name: of the model.
-    tokens: the tokens table; every token is a target.
+    tokens: the tokens table, with the classes of English; every token is a target.
     ends: where each token begins and ends in the text, in characters.
     states: of every token at each place, as the workflow stores them.
     """
@@ -95,6 +96,7 @@ class View:
                 reason if reason == NO_TOKEN else f"the text has more than {longest} tokens",
                 hint="change it; an experiment of the workflow takes longer ones.",
             )
+        tokens = with_classes(tokens, WordClasses(function_words()))
         (encoded,) = encode_as_asked(experiment, loaded.files, [text], name)
         return cls(loaded, name, tokens, encoded.offsets, _states(loaded, tokens, name))
 
@@ -177,7 +179,6 @@ class View:
             layers,
             tokens,
             vocabulary,
-            word_classes=[word_class(word) for word in tokens["word"].to_pylist()],
             nearest=NEAREST,
             baseline=NO_BASELINE,
             offsets=position_rows(checkpoint, positions) if look.positional else None,

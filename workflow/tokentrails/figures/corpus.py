@@ -7,7 +7,7 @@ import polars as pl
 
 from ..texts.word_classes import BANDS, CLASSES, RAREST
 from .pieces.lines import Frame, edges, line_panel, value_range
-from .pieces.notes import CONTROL, band_note, control_notes, counted, dashed_note
+from .pieces.notes import CONTROL, band_note, class_notes, control_notes, counted, dashed_note
 from .pieces.points import LINE, mapped, over_draws, points_frame
 from .pieces.rank_axis import place, rank_axis
 from .pieces.text_tokens import group_colours
@@ -86,6 +86,7 @@ def corpus(
     n, texts = whole.select(pl.col("n").max(), pl.col("n_texts").max()).row(0)
     resampled = [here for panel, here in parts.items() if panel.measure != "effective_rank"]
     notes = [
+        *class_notes(by_layer["group"]),
         f"Means over {counted(n, 'token')} of {counted(texts, 'text')}, without the "
         "first of each piece; ranks and log-probabilities of some of them, through the final norm "
         "and the unembedding. Ranks: means of log(1 + rank), rank 0 on top.",

@@ -7,7 +7,15 @@ import polars as pl
 
 from ..statistics.forms import SOUND
 from .pieces.lines import Frame, line_panel, linear_x
-from .pieces.notes import CONTROL, band_note, control_notes, counted, dashed_note, form_notes
+from .pieces.notes import (
+    CONTROL,
+    band_note,
+    class_notes,
+    control_notes,
+    counted,
+    dashed_note,
+    form_notes,
+)
 from .pieces.points import in_order, mapped, over_draws, points_frame, runs
 from .pieces.text_tokens import group_colours
 from .pieces.theme import GREY, colour, figure, nothing_to_show
@@ -51,11 +59,13 @@ def half_life(
     depth: int = points.select(pl.col("layer").max()).item()
     frame = Frame.over_layers(depth, _BEYOND, *_PANEL)
     panels = _panels(points, "grouping", _GROUPINGS, frame, control=_control(control))
-    counts = points.filter(grouping="word_class").group_by("group", maintain_order=True)
+    without = class_notes(points["group"])
+    named_by = "word_part" if without else "word_class"
+    counts = points.filter(grouping=named_by).group_by("group", maintain_order=True)
     named = [f"{n:,} {group}" for group, n in counts.agg(pl.col("n").max()).rows()]
     texts = points.select(pl.col("n_texts").max()).item()
     tokens = f"Tokens: {', '.join(named)}; in {counted(texts, 'text')}."
-    notes = [_note(threshold), tokens, *_scaled(points), _band(points, confidence)]
+    notes = [*without, _note(threshold), tokens, *_scaled(points), _band(points, confidence)]
     notes += control_notes(control)
     chart = alt.concat(*panels, columns=2)
     return figure(chart, title=title, notes=notes, width=2 * (frame.width + 150))
@@ -76,7 +86,8 @@ def composite_half_lives(
         return nothing_to_show(title)
     frame = Frame.over_depth("share", "layer / depth", _BEYOND, *_PANEL)
     panels = _panels(points, "group", _GROUPS, frame, in_order(points["line"]))
-    notes = [_note(threshold), *_scaled(points), _band(points, confidence)]
+    without = class_notes(points["group"])
+    notes = [*without, _note(threshold), *_scaled(points), _band(points, confidence)]
     chart = alt.concat(*panels, columns=3)
     return figure(chart, title=title, notes=notes, width=3 * (frame.width + 130))
 
@@ -117,6 +128,7 @@ def half_life_thresholds(
             here = pl.concat([here, grey.filter(measure=form)], how="vertical_relaxed")
         panels.append(line_panel(here, frame, title=form, marks=[rule]))
     notes = [
+        *class_notes(medians["group"]),
         "The first layer by which half of the tokens were below the threshold; no point: half "
         f"never are. Dotted: {threshold:g}, the threshold of the other figures. Tokens of words; "
         "position 0 is left out.",

@@ -4,7 +4,7 @@ import altair as alt
 import polars as pl
 
 from .pieces.lines import Frame, edges, line_panel, value_range
-from .pieces.notes import CONTROL, band_note, control_notes, counted, dashed_note
+from .pieces.notes import CONTROL, band_note, class_notes, control_notes, counted, dashed_note
 from .pieces.points import in_order, mapped, over_draws, points_frame
 from .pieces.rank_axis import place, rank_axis
 from .pieces.text_tokens import group_colours
@@ -74,6 +74,7 @@ def own_token(
         panels.append(line_panel(here, frame, title=name, labels=labels, **at))
     n, texts = points.select(pl.col("n").max(), pl.col("n_texts").max()).row(0)
     notes = [
+        *class_notes(points["line"]),
         "As if the model ended at each layer: through the final norm and the unembedding, of "
         "encoders the masked-token head; by cosine among the embeddings. Ranks: means of "
         "log(1 + rank), rank 0 on top. Log-probabilities, entropy and divergence in nats.",

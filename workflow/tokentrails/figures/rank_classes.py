@@ -8,7 +8,7 @@ import altair as alt
 import polars as pl
 
 from .pieces.lines import Frame, line_panel, stacked, value_range
-from .pieces.notes import band_note, counted, dashed_note
+from .pieces.notes import band_note, class_notes, counted, dashed_note
 from .pieces.points import in_order, layer_name, mapped, points_frame, runs
 from .pieces.rank_axis import factor_axis, place, rank_axis
 from .pieces.text_tokens import COLOURS, PUBLISHED_NOTE, axis_name, drawn_site, site_note
@@ -43,7 +43,7 @@ def rank_classes(
     """
     points = _class_points(by_class.filter(pl.col("measure").is_in(list(_GAPS))))
     if points.is_empty():
-        return nothing_to_show(title)
+        return nothing_to_show(title, notes=class_notes([]))
     gaps = _gap_points(gap)
     found = drawn_site(summary).drop_nulls(["layer", "value"])
     measures = _measures(points)
@@ -99,7 +99,7 @@ def composite_ranks(by_class: pl.DataFrame, *, title: str, confidence: float) ->
     """
     points = _class_points(by_class.filter(~pl.col("as_published")))
     if points.is_empty():
-        return nothing_to_show(title)
+        return nothing_to_show(title, notes=class_notes([]))
     last = pl.max_horizontal(pl.col("layer").max().over("run"), 1)
     points = points.with_columns(share=(pl.col("layer") / last).round(6))
     names, measures = in_order(points["run"]), _measures(points)
@@ -239,4 +239,5 @@ def _notes(by_class: pl.DataFrame, points: pl.DataFrame, confidence: float) -> l
     texts = points.select(pl.col("texts").max()).item()
     band = band_note(points, confidence, "texts") + dashed_note(points, "classes in few texts")
     classes = f"Tokens: {tokens}; in {counted(texts, 'text')}."
-    return [classes, site_note(by_class), _NOTE, band]
+    without = class_notes(counts)
+    return [*without, classes, site_note(by_class), _NOTE, band]

@@ -27,7 +27,8 @@ from .pieces.text_tokens import (
 from .pieces.theme import GREY, LINE_HEIGHT, TINT, beside, colour, figure, nothing_to_show, sized
 
 _WIDTH = 400
-_SHAPES = dict(zip(COLOURS, ("circle", "square", "triangle-up", "diamond", "cross"), strict=True))
+_NAMES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down")
+_SHAPES = dict(zip(COLOURS, _NAMES, strict=True))
 
 # In a browser: the line under the pointer, and the token that was clicked, in all panels.
 _OVER = alt.selection_point(name="over", fields=["position"], on="pointerover", clear="pointerout")

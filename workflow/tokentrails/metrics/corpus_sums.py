@@ -34,7 +34,8 @@ from .own_token import Readout
 from .own_token_by_layer import MEASURES as READ_OUT
 
 BAND_NAMES = (*BANDS.values(), RAREST)
-GROUPS = len(CLASSES) * (len(BAND_NAMES) + 1)
+GROUPS = (len(CLASSES) + 1) * (len(BAND_NAMES) + 1)
+"""Classes and none, by bands and none."""
 """Classes of words, each with its bands of frequency, behind that of no band."""
 
 MEASURES = ("identity", "length", "neighbour")
@@ -143,8 +144,10 @@ class Pieces:
             pc.index_in(about[name].values, pa.array(names)).to_numpy(zero_copy_only=False)
             for name, names in _ABOUT.items()
         )
-        code = classes * (len(BAND_NAMES) + 1) + np.nan_to_num(bands + 1)
-        code = np.nan_to_num(code, nan=-1).astype(np.int64)
+        classes = np.nan_to_num(classes.astype(float), nan=len(CLASSES))
+        code = (classes * (len(BAND_NAMES) + 1) + np.nan_to_num(bands + 1)).astype(np.int64)
+        of_words = [about[name].values.is_valid().to_numpy(zero_copy_only=False) for name in _ABOUT]
+        code[~np.logical_or(*of_words)] = -1
         code[0] = -1
         keys = ("occurrence", "document", "label", "token_ids")
         return Piece(**{name: about[name].as_py() for name in keys}, group=code)
@@ -434,7 +437,7 @@ def _rows(
         "space": _named(np.full(len(slot), 0 if space else -1), [space or ""]),
         "site": _named(about[:, 0], sites),
         "layer": about[:, 1],
-        "word_class": _named(word_class, CLASSES),
+        "word_class": _named(np.where(word_class < len(CLASSES), word_class, -1), CLASSES),
         "frequency_band": _named(band - 1, BAND_NAMES),
         "n": number,
         "sum": total.astype(np.float64),

@@ -21,9 +21,9 @@ from jaxtyping import Float64
 from ..statistics.bootstrap import FEWEST_UNITS, Bootstrap, cluster_means
 from ..statistics.forms import FORMS
 from ..statistics.settings import Statistics
-from ..texts.word_classes import BANDS, RAREST, class_and_band, places
+from ..texts.word_classes import BANDS, RAREST, band_of, places
 from ..texts.word_list import WordList
-from .columns.frame import run_table
+from .columns.frame import is_of_letters, run_table
 
 SITE = "resid"
 GROUPINGS = {
@@ -45,11 +45,12 @@ COLUMNS = ("label", "position", "token", "word", "site", "layer", *FORMS)
 
 MEANINGS = {
     "word_class": "function (closed classes), content (all other alphabetic words), punctuation, "
-    "other; null: a special token",
-    "frequency_band": "place of the word among the most frequent English words (wordfreq); words "
-    "that are not listed are the rarest; null: no word of letters",
-    "counted": "whether the token takes part in groups: it belongs to a function word or a content "
-    "word, and does not stand at position 0",
+    "other; null: a special token, or a word of no known class",
+    "frequency_band": "place of the word among the most frequent ones of the language; words that "
+    "are not listed are the rarest; unknown: there is no list, or it lacks a run of letters of a "
+    "script without spaces; null: no word of letters",
+    "counted": "whether the token takes part in groups: it belongs to a function word, a content "
+    "word or one of no known class, and does not stand at position 0",
     "measure": f"the column of identity that is meant: {', '.join(FORMS)}",
     "half_life_layer": "first layer of resid where the measure is below the threshold; null: never",
     "grouping": "what tokens are grouped by; word_class_in_band: class and frequency band",
@@ -81,7 +82,7 @@ UNITS = {
 def half_lives(
     identity: pa.Table,
     tokens: pa.Table,
-    words: WordList,
+    words: WordList | None,
     *,
     depth: int,
     threshold: float,
@@ -92,28 +93,28 @@ def half_lives(
     Parameters
     ----------
     identity: the table of that name, or its `COLUMNS`.
-    tokens: the tokens table; gives the part of its word that each token is.
-    words: the most frequent words first.
+    tokens: the tokens table, with classes; gives the part of its word that each token is, too.
+    words: the most frequent words first; None without a list.
     threshold: a cosine; below it identity counts as lost.
     provenance: of the identity table.
     """
     keys = ["label", "position", "token", "word"]
     frame = _first_below(identity, keys, threshold)
-    parts = pl.DataFrame(pl.from_arrow(tokens.select(["label", "first", "word_part"])))
+    columns = ["label", "first", "word_part", "word_class"]
+    parts = pl.DataFrame(pl.from_arrow(tokens.select(columns)))
     rank = places(words)
-    types = dict.fromkeys(("word", "word_class", "frequency_band"), pl.String)
-    classes = [(word, *class_and_band(word, rank)) for word in frame["word"].unique().sort()]
-    counted = pl.col("word_class").is_in(["function", "content"]).fill_null(False)
+    bands = [(word, band_of(word, rank)) for word in frame["word"].unique().sort()]
+    types = dict.fromkeys(("word", "frequency_band"), pl.String)
     table = (
         frame.join(parts, left_on=["label", "position"], right_on=["label", "first"], how="left")
-        .join(pl.DataFrame(classes, types, orient="row"), on="word", how="left")
+        .join(pl.DataFrame(bands, types, orient="row"), on="word", how="left")
         .sort("measure", "label", "position")
         .select(
             *keys,
             "word_class",
             "frequency_band",
             "word_part",
-            counted=counted & (pl.col("position") > 0),
+            counted=is_of_letters() & (pl.col("position") > 0),
             site=pl.lit(SITE),
             measure="measure",
             half_life_layer="half_life_layer",

@@ -22,7 +22,7 @@ from ..statistics.bootstrap import FEWEST_UNITS, Crossing
 from ..statistics.forms import SOUND
 from ..statistics.matching import matched_difference, shared_cells
 from ..statistics.settings import Statistics
-from ..texts.word_classes import places, plain, word_class
+from ..texts.word_classes import places, plain
 from ..texts.word_list import WordList
 from .columns.frame import run_table
 from .columns.means import groups
@@ -102,7 +102,7 @@ def matched_groups(
     Parameters
     ----------
     tables: identity, ranks and own_token, those that there are, of whole texts.
-    tokens: the tokens table.
+    tokens: the tokens table, with classes.
     words: the most frequent words first.
     """
     found = _words(tokens, words)
@@ -130,9 +130,8 @@ def matched_groups(
 def _words(tokens: pa.Table, words: WordList) -> pl.DataFrame:
     """Every word at its last token: label, position, word, word_class, tokens and cell."""
     line = places(words)
-    frame = pl.DataFrame(
-        pl.from_arrow(tokens.select(["label", "first", "word", "word_part", "token_ids"]))
-    ).sort("label", "first")
+    columns = ["label", "first", "word", "word_class", "word_part", "token_ids"]
+    frame = pl.DataFrame(pl.from_arrow(tokens.select(columns))).sort("label", "first")
     goes_on = (pl.col("word_part").shift(-1).over("label") == "later").fill_null(value=False)
     last = frame.filter(~goes_on, pl.col("word_part").is_not_null(), pl.col("first") > 0)
     whole = pl.col("word_part") == "whole"
@@ -143,7 +142,7 @@ def _words(tokens: pa.Table, words: WordList) -> pl.DataFrame:
         "label",
         pl.col("first").alias("position"),
         pl.Series("word", [plain(word) for word in last["word"]], pl.String),
-        pl.Series("word_class", [word_class(word) for word in last["word"]], pl.String),
+        "word_class",
         tokens=pl.when(whole).then(pl.lit("one token")).otherwise(pl.lit("several tokens")),
         # Words that end in the same token have the same embedding, and nearly the same state.
         unit=pl.when(whole)
@@ -182,6 +181,7 @@ def _rows(
     """A row for every place, compared as they are and within cells."""
     column, equal = comparison.equal
     kept = (words[column] == equal) & words[comparison.by].is_in(comparison[1:3])
+    kept = kept.fill_null(value=False)
     words, values = words.filter(kept), values[:, kept.to_numpy()]
     first = (words[comparison.by] == comparison.group).to_numpy()
     cell = words["cell"].to_numpy()

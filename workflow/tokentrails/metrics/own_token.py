@@ -27,7 +27,6 @@ from ..network.lens import AffineLens
 from ..network.parts import Parts
 from ..network.stream import StreamReader
 from ..texts.whole import WholeText, whole_texts
-from ..texts.word_classes import word_class
 from ..vocabulary.cosines import known_rows, slices
 from ..vocabulary.ranks import closest
 from .columns.frame import run_table
@@ -246,12 +245,8 @@ def own_token(tokens: pa.Table, readout: Readout, *, provenance: Mapping[str, st
             for space, numbers in spaces.items()
             for layer in range(len(states))
         ]
-    words = pl.DataFrame(pl.from_arrow(tokens.select(["label", "first", "word"])))
-    classes = words.select(
-        "label",
-        position=pl.col("first").cast(pl.Int32),
-        word_class=pl.Series([word_class(word) for word in words["word"]], dtype=pl.String),
-    )
+    words = pl.DataFrame(pl.from_arrow(tokens.select(["label", "first", "word_class"])))
+    classes = words.select("label", "word_class", position=pl.col("first").cast(pl.Int32))
     frame = pl.concat(parts).join(classes, on=["label", "position"], how="left")
     columns = ("label", "position", "token", "word_class", "layer", "space")
     order = ("own_rank", "own_logprob", "next_rank", "next_logprob", "entropy", "kl")

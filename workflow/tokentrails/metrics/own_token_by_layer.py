@@ -39,16 +39,23 @@ MEANINGS = {
 
 
 def own_token_by_layer(
-    table: pa.Table, statistics: Statistics, *, provenance: Mapping[str, str]
+    table: pa.Table, tokens: pa.Table, statistics: Statistics, *, provenance: Mapping[str, str]
 ) -> pa.Table:
     """The table `own_token_by_layer`: means over the tokens of words, all and by class.
 
     Parameters
     ----------
     table: `own_token`.
+    tokens: the tokens table; says which tokens are of words.
     """
-    frame = pl.DataFrame(pl.from_arrow(table)).filter(
-        pl.col("position") > 0, pl.col("word_class").is_not_null()
+    words = pl.DataFrame(pl.from_arrow(tokens.select(["label", "first", "word"])))
+    words = words.filter(pl.col("first") > 0, pl.col("word") != "")
+    frame = pl.DataFrame(pl.from_arrow(table)).join(
+        words.with_columns(pl.col("first").cast(pl.Int32)),
+        left_on=["label", "position"],
+        right_on=["label", "first"],
+        how="semi",
+        maintain_order="left",
     )
     values = frame.select(
         *("label", "position", "layer", "space", "word_class", *NATS),
@@ -63,8 +70,8 @@ def own_token_by_layer(
         site=pl.lit("resid"),
     )
     curves = [
-        mean_curves(values, by=["space", *by], values=list(MEASURES), statistics=statistics)
-        for by in ([], ["word_class"])
+        mean_curves(rows, by=["space", *by], values=list(MEASURES), statistics=statistics)
+        for rows, by in ((values, []), (values.drop_nulls("word_class"), ["word_class"]))
     ]
     curves[0] = curves[0].with_columns(word_class=pl.lit(None, pl.String))
     found = pl.concat(curves, how="diagonal").drop("site")

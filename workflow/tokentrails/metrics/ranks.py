@@ -30,7 +30,7 @@ MEANINGS = {
     "word": "the whole word, as written, that the token is part of; empty for special tokens",
     "word_class": "function (closed classes: determiners, pronouns, prepositions, conjunctions, "
     "auxiliaries, particles), content (all other alphabetic words), punctuation, other (numbers "
-    "and signs); null: a special token",
+    "and signs); null: a special token, or a word of no known class",
     "positional": "whether the embedding of the token's own position was added to every row",
     "cosine": "cosine of the state with the token's own row; null: one of them has no direction",
     "rank": "how many vocabulary rows are strictly closer to the state than the token's own row; "
@@ -150,7 +150,6 @@ def ranks(
     tokens: pa.Table,
     vocabulary: Vocabulary,
     *,
-    word_classes: Sequence[str | None],
     nearest: int,
     baseline: Baseline,
     offsets: Float32[np.ndarray, "n d"] | None,
@@ -163,7 +162,7 @@ def ranks(
 
     Parameters
     ----------
-    layers: the states, one place at a time; their rows are those of `tokens`.
+    layers: the states, one place at a time; their rows are those of `tokens`, which have classes.
     nearest: how many of the closest entries are given.
     baseline: gives the moments that states and rows are standardised by.
     offsets: with `positional`, the embedding of each target's own position.
@@ -173,9 +172,8 @@ def ranks(
     provenance: of the states; gives the key columns too.
     """
     own = own_token_ids(tokens, pooling)
-    classed = tokens.append_column("word_class", pa.array(word_classes, pa.string()))
     names = ("label", "position", "token", "word", "word_class", "text", "n_tokens", *groups)
-    keys = target_keys(classed, pooling, names)
+    keys = target_keys(tokens, pooling, names)
     entries = np.array(vocabulary.entries, dtype=object)
     z_vocabulary = vocabulary.standardised(baseline)
     parts = []

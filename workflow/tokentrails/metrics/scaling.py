@@ -19,7 +19,7 @@ from jaxtyping import Float64
 from ..statistics.bootstrap import Bootstrap, cluster_means
 from ..statistics.forms import FORMS, SOUND
 from ..statistics.student import t_quantile
-from .columns.frame import RUN, describe_frame
+from .columns.frame import RUN, describe_frame, is_of_letters
 
 FEWEST_SIZES, APART = 4, 1.25
 """How many sizes a trend takes, and the factor from which on two of them are not the same."""
@@ -47,7 +47,10 @@ MEASURES = {
     "rank": "share of tokens of words whose own embedding is the closest one (rank 0), mean over "
     "the layers of resid_mid",
 }
-RANK_COLUMNS = (*RUN, "label", "position", "word_class", "site", "layer", "positional", "rank")
+RANK_COLUMNS = (
+    *RUN,
+    *("label", "position", "word", "word_class", "site", "layer", "positional", "rank"),
+)
 """The columns of the table `ranks` that `rank_measures` needs."""
 
 ENDS = ("value", "ci_low", "ci_high")
@@ -107,7 +110,7 @@ def rank_measures(ranks: pl.DataFrame, bootstrap: Bootstrap) -> pl.DataFrame:
     frame = ranks.filter(
         pl.col("site") == "resid_mid",
         ~pl.col("positional"),
-        pl.col("word_class").is_in(["function", "content"]),
+        is_of_letters(),
     ).sort("layer", "label", "position")
     if frame.is_empty():
         return pl.DataFrame(schema=COLUMNS)

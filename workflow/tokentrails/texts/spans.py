@@ -220,5 +220,10 @@ def is_word(text: str) -> bool:
     return _ONE_WORD.fullmatch(text) is not None and _UNSEEN_END.search(text) is None
 
 
+def is_spaceless(word: str) -> bool:
+    """Whether a word, as `words_in` has them, is of a script without spaces between words."""
+    return _HAS_SPACES.match(word.lstrip(_APOSTROPHES)) is None
+
+
 def _composed(text: str) -> str:
     return unicodedata.normalize("NFC", text)

@@ -24,7 +24,7 @@ from .tokenization import (
     refuse_longer,
     refuse_unknown_words,
 )
-from .word_classes import class_and_band, places
+from .word_classes import WordClasses, band_of, places
 from .word_list import WordList
 
 AT_ONCE = 256
@@ -55,17 +55,18 @@ MEANINGS = {
     "document": "number of the document that it is of, from 0; of a plain text that of the piece",
     "word": "empty: every token is a target",
     "tokens": "the piece's tokens as vocabulary entries",
-    "word_class": "of the word that each token is part of; null: a special token, spaces, or what "
-    "the tokenizer does not know",
-    "frequency_band": "of the same word, by its place in the list of words; null: no word of "
-    "letters",
+    "word_class": "of the word that each token is part of; null: a special token, spaces, what "
+    "the tokenizer does not know, or a word of no known class",
+    "frequency_band": "of the same word, by its place in the list of words; unknown: there is no "
+    "list, or it lacks a run of letters of a script without spaces; null: no word of letters",
 }
 
 
 def tokenize_streamed(
     experiment: Experiment,
     documents: Documents,
-    words: WordList,
+    words: WordList | None,
+    classes: WordClasses,
     files: TokenizerFiles,
     context_length: int,
     *,
@@ -75,7 +76,7 @@ def tokenize_streamed(
 
     Parameters
     ----------
-    words: those of which the frequency is known.
+    words: those of which the frequency is known; None without a list.
     context_length: most tokens that the model takes.
     model: named in messages.
 
@@ -87,7 +88,7 @@ def tokenize_streamed(
     corpus = experiment.corpus
     assert corpus is not None
     rank = places(words)
-    about = lru_cache(maxsize=1 << 16)(lambda word: class_and_band(word, rank))
+    about = lru_cache(maxsize=1 << 16)(lambda word: (classes.of(word), band_of(word, rank)))
     pieces = streamed_pieces(documents, files, room_of(corpus, context_length))
     taken = number = left_out = too_long = n_documents = 0
     while taken < corpus.tokens and (group := list(islice(pieces, AT_ONCE))):
@@ -111,8 +112,8 @@ def tokenize_streamed(
                 asked += len(strange) + sum(part is not None for *_, part in found)
                 unit = number if corpus.column is None else document
                 rows.append(_row(number, label, unit, text, encoding))
-                classes, bands = zip(*(about(word) for _, word, _ in found), strict=True)
-                rows[-1] |= {"word_class": classes, "frequency_band": bands}
+                own, bands = zip(*(about(word) for _, word, _ in found), strict=True)
+                rows[-1] |= {"word_class": own, "frequency_band": bands}
                 taken += len(encoding.ids) - encoding.special_tokens
             number += 1
         refuse_unknown_words(unknown, asked, model, experiment.file)

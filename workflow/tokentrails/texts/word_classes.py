@@ -1,36 +1,46 @@
-"""Function words and content words: which words belong to the closed classes of English."""
+"""Function words and content words: which words belong to the closed classes of a language."""
 
 from __future__ import annotations
 
 import unicodedata
 from collections.abc import Mapping
-from functools import cache
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal, get_args
+
+import regex
 
 from ..files.schema import check
 from ..files.yaml_file import Where, YamlFile
 from ..project import PROJECT
-from .spans import CLITICS, is_word
+from .spans import CLITICS, is_spaceless, is_word
 from .word_list import WordList
 
 WordClass = Literal["function", "content", "punctuation", "other"]
 CLASSES: tuple[str, ...] = get_args(WordClass)
+NO_CLASSES = "no classes for this language"
 
 BANDS = {100: "1-100", 1_000: "101-1,000", 10_000: "1,001-10,000"}
 """Bands of frequency, by the last place in the list of words."""
 RAREST = "over 10,000"
+UNKNOWN = "unknown"
+"""The frequency of words without a list, and of a run of words that are not cut apart."""
 
 FUNCTION_WORDS = PROJECT / "resources/words/function_words.yaml"
+"""Those of English."""
+
+# Letters of one script, and not of several, such as the micro sign.
+_OF_A_SCRIPT = regex.compile(r"[\p{L}--\p{Script=Common}--\p{Script=Inherited}]", regex.V1)
 
 
-@cache
 def function_words(path: Path = FUNCTION_WORDS) -> frozenset[str]:
     """The words of all closed classes, in small letters and with straight apostrophes.
 
     Raises
     ------
-    TokentrailsError: if the file breaks its schema, or a word is not written as it is looked up.
+    TokentrailsError: if the file breaks its schema, or a word is not written as it is looked up,
+        or is of a script without spaces, of which texts are not cut into words.
     """
     file = YamlFile(path)
     check(file.data, "function_words", file.where)
@@ -40,39 +50,71 @@ def function_words(path: Path = FUNCTION_WORDS) -> frozenset[str]:
             where = Where(file.where) / name / index
             if word != plain(word):
                 raise where.error(
-                    f"the word {word!r} has capitals",
+                    f"the word {word!r} has capitals, or other apostrophes or accents than texts "
+                    "are searched for",
                     f"write {plain(word)!r}; it stands for every spelling.",
+                )
+            if not is_word(word.removeprefix("'")):
+                raise where.error(
+                    f"{word!r} is no word",
+                    "write letters, with hyphens and straight apostrophes between them only.",
+                )
+            if is_spaceless(word):
+                raise where.error(
+                    f"the word {word!r} is of a script without spaces between words, and texts in "
+                    "it are not cut into words",
+                    "leave 'function_words' out; such texts have no classes.",
                 )
             if word in words[:index]:
                 raise where.error(f"the word {word!r} is listed twice", "remove one of them.")
     return frozenset(word for words in file.data.values() for word in words)
 
 
-def word_class(word: str) -> WordClass | None:
-    """The class of a word as `spans.words_in` finds them; with clitics, that of what they lean on.
+@dataclass(frozen=True)
+class WordClasses:
+    """The closed classes of a language; a language of which none are known has no such words.
 
-    Capitals do not count, and a curly apostrophe is a straight one.
-
-    Returns
-    -------
-    ``"function"`` for the words of `FUNCTION_WORDS`, ``"content"`` for all other words of letters,
-    ``"punctuation"`` for punctuation marks, ``"other"`` for numbers, words with digits and other
-    signs, and None where there is no word.
+    A word has a class if it is in the script of these words: of others they say nothing.
     """
-    if not word.strip():
-        return None
-    if {plain(word), plain(CLITICS.sub("", word))} & function_words():
-        return "function"
-    if is_word(word):
-        return "content"
-    if all(unicodedata.category(c)[0] == "P" for c in word):
-        return "punctuation"
-    return "other"
+
+    function: frozenset[str] = frozenset()
+
+    @cached_property
+    def _scripts(self) -> frozenset[str]:
+        return frozenset().union(*map(_scripts, self.function))
+
+    def of(self, word: str) -> WordClass | None:
+        """The class of a word as `spans.words_in` finds them; with clitics, of what they lean on.
+
+        Capitals do not count, and a curly apostrophe is a straight one.
+
+        Returns
+        -------
+        ``"function"`` for the words of the closed classes, ``"content"`` for all other words of
+        letters of their script, ``"punctuation"`` for punctuation marks, ``"other"`` for numbers,
+        words with digits and other signs, and None for words of letters without a class, and where
+        there is no word.
+        """
+        if not word.strip():
+            return None
+        if {plain(word), plain(CLITICS.sub("", word))} & self.function:
+            return "function"
+        if is_word(word):
+            return "content" if self.function and _scripts(word) <= self._scripts else None
+        if all(unicodedata.category(c)[0] == "P" for c in word):
+            return "punctuation"
+        return "other"
 
 
-def places(words: WordList) -> dict[str, int]:
+def _scripts(word: str) -> frozenset[str]:
+    """The scripts of a word's letters, as Unicode's names of letters begin with them."""
+    letters = (unicodedata.normalize("NFKC", letter)[0] for letter in _OF_A_SCRIPT.findall(word))
+    return frozenset(unicodedata.name(letter, "").split(" ")[0] for letter in letters)
+
+
+def places(words: WordList | None) -> dict[str, int]:
     """The line of each word of a list, as it is looked up; of several spellings the first."""
-    return {plain(entry.text): entry.rank for entry in reversed(words.entries)}
+    return {plain(entry.text): entry.rank for entry in reversed(words.entries if words else ())}
 
 
 def frequency_band(rank: int | None) -> str:
@@ -80,15 +122,24 @@ def frequency_band(rank: int | None) -> str:
     return next((name for last, name in BANDS.items() if rank and rank <= last), RAREST)
 
 
-def class_and_band(word: str, rank: Mapping[str, int]) -> tuple[WordClass | None, str | None]:
-    """Class of a word, and its band of frequency; None of what is no word of letters.
+def band_of(word: str, rank: Mapping[str, int]) -> str | None:
+    """The band of frequency of a word; None of what is no word of letters.
 
     Parameters
     ----------
-    rank: the lines of words, as `places` gives them.
+    rank: the lines of words, as `places` gives them; none without a list.
+
+    Returns
+    -------
+    `UNKNOWN` without a list, and for what the list lacks of a script without spaces: it may be
+    several words.
     """
-    band = frequency_band(rank.get(plain(word))) if is_word(word) else None
-    return word_class(word), band
+    if not is_word(word):
+        return None
+    line = rank.get(plain(word))
+    if line is None and (not rank or is_spaceless(word)):
+        return UNKNOWN
+    return frequency_band(line)
 
 
 def plain(word: str) -> str:

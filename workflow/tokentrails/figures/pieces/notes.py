@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 
 import polars as pl
 
+from ...texts.word_classes import NO_CLASSES
 from .groups import group_name, sizes
 from .theme import GREY
 
@@ -74,6 +75,13 @@ def dashed_note(points: pl.DataFrame, few: str) -> str:
     """
     column = "dashed" if "dashed" in points.columns else "few"
     return f" Dashed: {few}." if points[column].any() else ""
+
+
+def class_notes(groups: Iterable[str]) -> list[str]:
+    """That there is neither function word nor content word among these groups, if so."""
+    if {"function", "content"} & set(groups):
+        return []
+    return [f"Function and content words are not told apart: {NO_CLASSES}."]
 
 
 def words_note(table: pl.DataFrame, few: str | None = None) -> list[str]:

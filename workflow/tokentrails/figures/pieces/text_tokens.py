@@ -1,8 +1,8 @@
 """The tokens of one text: their names, and what figures of similarity and rank draw of them.
 
 A *tokens* frame has one row per token and layer: position, series (the token's direct label),
-token, word, kind (the class of its word, or special), colour, layer, cosine, rank, place (see
-`rank_axis`), nearest_word, nearest (all of them with their cosines), and what the published
+token, word, kind (the class of its word, no class, or special), colour, layer, cosine, rank, place
+(see `rank_axis`), nearest_word, nearest (all of them with their cosines), and what the published
 formula gives as published_cosine, published_rank and published_place. What is not defined is null.
 """
 
@@ -20,6 +20,7 @@ from .theme import GREY, INK, PALETTE
 COLOURS = {
     **dict(zip(("function", "content", "punctuation", "other"), PALETTE[:4], strict=True)),
     "special": GREY,
+    "no class": INK,
 }
 """The colour of each kind of token."""
 
@@ -124,7 +125,8 @@ def text_tokens(ranks: pl.DataFrame, show: str) -> pl.DataFrame:
     rows = drawn_site(ranks.filter(label=show)).sort("position", "layer")
     rows = with_byte_marks(rows, "token", "nearest")
     names = dict(list(token_names(rows).items())[:MOST_TOKENS])
-    kind = pl.col("word_class").fill_null("special")
+    without = pl.when(pl.col("word") == "").then(pl.lit("special")).otherwise(pl.lit("no class"))
+    kind = pl.col("word_class").fill_null(without)
     return rows.filter(pl.col("position").is_in(list(names))).select(
         "position",
         "layer",

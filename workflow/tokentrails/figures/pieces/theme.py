@@ -184,7 +184,9 @@ def _wrapped(notes: Sequence[str], width: int) -> list[str]:
     return [line for note in notes for line in textwrap.wrap(visible(note), int(width / 5.7))]
 
 
-def nothing_to_show(title: str, warnings: Sequence[str] = ()) -> alt.TopLevelMixin:
+def nothing_to_show(
+    title: str, warnings: Sequence[str] = (), notes: list[str] | None = None
+) -> alt.TopLevelMixin:
     """A figure for an empty table: it says so, and the workflow goes on."""
     words = message("nothing to show", 320, 120)
-    return figure(words, title=title, notes=[], width=320, warnings=warnings)
+    return figure(words, title=title, notes=notes or [], width=320, warnings=warnings)

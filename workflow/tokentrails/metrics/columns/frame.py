@@ -10,6 +10,7 @@ import polars.selectors as cs
 import pyarrow as pa
 
 from ...files.tables import describe
+from ...texts.word_classes import WordClasses
 
 RUN = ("model", "checkpoint", "experiment")
 """The key columns that every table of a run begins with; provenance gives their values."""
@@ -71,6 +72,20 @@ def metric_table(
     for name, column in values.items():  # NaN becomes null
         columns[name] = pa.array(column.astype(np.float32), from_pandas=True)
     return pa.table(columns | {name: constant(value, n) for name, value in about.items()})
+
+
+def with_classes(tokens: pa.Table, classes: WordClasses) -> pa.Table:
+    """The tokens table with the column `word_class`, of its `word`."""
+    words = tokens["word"].to_pylist()
+    known = {word: classes.of(word) for word in set(words)}
+    return tokens.append_column(
+        "word_class", pa.array([known[word] for word in words], pa.string())
+    )
+
+
+def is_of_letters() -> pl.Expr:
+    """Whether `word` is one of letters, from its `word_class`: other words are never without."""
+    return pl.col("word_class").is_in(["function", "content"]).fill_null(pl.col("word") != "")
 
 
 def target_keys(tokens: pa.Table, pooling: str, names: Iterable[str]) -> pa.Table:

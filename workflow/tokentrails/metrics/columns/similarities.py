@@ -14,7 +14,6 @@ from ...statistics.forms import FORMS
 from ...statistics.matched import Kinds, Matched
 from ...statistics.ratio import ratio
 from ...statistics.similarity import Moments, pair_cosines, unit
-from ...texts.word_classes import word_class
 from .frame import own_token, target_keys
 
 Similarities = dict[str, Float[np.ndarray, " p"]]
@@ -73,13 +72,15 @@ def matched_pairs(tokens: pa.Table, pooling: str) -> Matched:
 
     Parameters
     ----------
-    tokens: the tokens table.
+    tokens: the tokens table, with classes. Words without one are of a kind, which special tokens
+        are not of.
     pooling: which token stands for a target of several.
     """
     text = next(name for name in ("context", "base", "label") if name in tokens.column_names)
     keys = target_keys(tokens, pooling, [text, "position"])
     _, texts = np.unique(list(map(str, keys[text].to_pylist())), return_inverse=True)
-    classes = [word_class(word) for word in tokens["word"].to_pylist()]
+    words, known = (tokens[name].to_pylist() for name in ("word", "word_class"))
+    classes = [c or ("word" if word.strip() else "") for word, c in zip(words, known, strict=True)]
     ids = own_token(tokens, "token_ids", pooling).to_numpy(zero_copy_only=False)
     return Matched(texts, ids, Kinds.of(classes, keys["position"].to_numpy()))
 
