@@ -6,9 +6,11 @@ import pyarrow as pa
 
 from tokentrails.files.siblings import Siblings
 from tokentrails.files.states import Layer, StatesReader, StatesWriter
+from tokentrails.metrics.columns.frame import with_classes
 from tokentrails.statistics.bootstrap import DRAWS_AT_ONCE, Bootstrap
 from tokentrails.statistics.permutation import Permutation
 from tokentrails.statistics.settings import Statistics
+from tokentrails.texts.word_classes import WordClasses, function_words
 
 PROVENANCE = {"model": "m", "checkpoint": "main", "experiment": "e"}
 
@@ -22,10 +24,18 @@ def frame(table):
     return pl.DataFrame(pl.from_arrow(table))
 
 
+ENGLISH = WordClasses(function_words())
+
+
+def classed(tokens):
+    """A tokens table with the classes of English."""
+    return with_classes(tokens, ENGLISH)
+
+
 def tokens_table(words, ids, labels=None, **columns):
     """The table `tokens` of texts with one target each: its `ids` between two other tokens."""
     n = len(words)
-    return pa.table(
+    tokens = pa.table(
         {
             "occurrence": pa.array(range(n), pa.int32()),
             "label": labels or [f"l{i}" for i in range(n)],
@@ -41,6 +51,7 @@ def tokens_table(words, ids, labels=None, **columns):
             **columns,
         }
     )
+    return classed(tokens)
 
 
 def cosine(a, b):

@@ -53,7 +53,7 @@ def texts_of(n_texts=30, length=12, vocabulary=40, seed=0):
             word = f"w{token}" if token > 1 else ""
             row = {"label": f"t{(7 * text) % n_texts}", "word": word, "token_ids": ids}
             rows.append(row | {"first": position, "last": position})
-    return pa.Table.from_pylist(rows)
+    return measures.classed(pa.Table.from_pylist(rows))
 
 
 def slow(tokens, states, embedding):

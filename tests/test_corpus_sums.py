@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from measures import statistics
+from measures import ENGLISH, classed, statistics
 from pytest import approx
 from test_evolution import Case as Blocks
 from test_metrics import PROVENANCE
@@ -35,7 +35,7 @@ from tokentrails.statistics.spectrum import effective_rank, isoscore, participat
 from tokentrails.texts.streamed import SCHEMA
 from tokentrails.texts.tokenization import tokenize
 from tokentrails.texts.whole import whole_texts
-from tokentrails.texts.word_classes import class_and_band
+from tokentrails.texts.word_classes import band_of
 
 TEXTS = [
     "The lead pipes are cold.",
@@ -59,12 +59,12 @@ class Case(Blocks):
 
     def __init__(self, name, folder, files, target):
         super().__init__(name, folder, files)
-        self.tokens = tokenize(whole(*TEXTS), files, 64, model=name)[0]
+        self.tokens = classed(tokenize(whole(*TEXTS), files, 64, model=name)[0])
         self.texts = whole_texts(self.tokens)
         rows = []
         for number, text in enumerate(self.texts):
             words = self.tokens.filter(pa.compute.equal(self.tokens["label"], text.label))
-            about = [class_and_band(word, RANK) for word in words["word"].to_pylist()]
+            about = [(ENGLISH.of(w), band_of(w, RANK)) for w in words["word"].to_pylist()]
             row = dict.fromkeys(SCHEMA.names) | {
                 "occurrence": number,
                 "label": text.label,

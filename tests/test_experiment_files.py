@@ -18,12 +18,12 @@ from config_files import (
     refused,
     written,
 )
+from measures import ENGLISH
 
 from tokentrails.catalogue import ANALYSES, Kind
 from tokentrails.config.experiments import load_experiment, load_experiment_file
 from tokentrails.settings import Corpus, Experiment, Prompt, Ranks, Sentences, Splits, Words
 from tokentrails.texts.spans import words_in
-from tokentrails.texts.word_classes import word_class
 
 INSIDE = tuple(each.name for each in ANALYSES if each.inside)
 EXPERIMENTS = Path(__file__).parent.parent / "config/experiments"
@@ -206,7 +206,7 @@ def test_the_sentences_of_the_repository_mix_function_and_content_words():
         assert prompt.is_whole and len(prompt.label) <= 14 and prompt.groups == {}
         assert 8 <= len(prompt.prompt.split()) <= 22, prompt.label
         words = [prompt.prompt[a:b] for a, b in words_in(prompt.prompt)]
-        classes = [word_class(word) for word in words]
+        classes = [ENGLISH.of(word) for word in words]
         assert classes.count("function") >= 3 and classes.count("content") >= 3, prompt.label
         own = {w.lower() for w, c in zip(words, classes, strict=True) if c == "content"}
         content_words |= own

@@ -45,7 +45,6 @@ from tokentrails.statistics.baseline import NO_BASELINE, Baseline
 from tokentrails.statistics.bootstrap import Bootstrap
 from tokentrails.statistics.similarity import row_cosine
 from tokentrails.texts.tokenization import tokenize
-from tokentrails.texts.word_classes import word_class
 
 TEXT = "The boat reached the river bank."
 TOKEN, HOST = "a-token", "127.0.0.1:8765"
@@ -146,14 +145,12 @@ def stored_states(weights: Path, tokens: pa.Table, folder: Path) -> StatesReader
 def test_ranks_and_identity_are_those_of_the_tables(explorer, stored, name):
     reader, view = stored(name)
     positions = list(range(len(view.ids)))
-    words = [word_class(word) for word in view.tokens["word"].to_pylist()]
     for matrix, vocabulary in view.loaded.matrices.items():
         for site in ("resid", "resid_mid"):
             table = ranks(
                 (reader.layer(*place) for place in reader.places if place[0] == site),
                 view.tokens,
                 vocabulary,
-                word_classes=words,
                 nearest=NEAREST,
                 baseline=NO_BASELINE,
                 offsets=None,
@@ -218,7 +215,6 @@ def test_every_form_is_that_of_the_tables(explorer, stored, prepared, tmp_path, 
         layers,
         view.tokens,
         view.loaded.matrices["embedding"],
-        word_classes=[None] * len(view.ids),
         nearest=NEAREST,
         offsets=None,
         published=None,
@@ -364,7 +360,6 @@ def test_positions_and_the_published_formula_are_those_of_the_table(stored, name
         (reader.layer("resid_mid", layer) for layer in range(view.depth)),
         view.tokens,
         view.loaded.matrices["embedding"],
-        word_classes=[None] * len(positions),
         nearest=NEAREST,
         baseline=NO_BASELINE,
         offsets=position_rows(checkpoint, positions),

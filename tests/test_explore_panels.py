@@ -13,6 +13,7 @@ import pyarrow as pa
 import pytest
 import torch
 import yaml
+from measures import classed
 from test_explore import (  # noqa: F401
     BASELINE,
     MODELS,
@@ -91,6 +92,7 @@ def test_two_texts_have_the_numbers_of_the_tables(explorer, prepared, tmp_path, 
     )
     view = pair[0].view
     tokens, _ = tokenize(experiment, view.loaded.files, 64, model=name)
+    tokens = classed(tokens)
     model, architecture = load_model(prepared[name], torch.device("cpu"))
     width = len(view.states["resid", 0][0])
     path = tmp_path / "states.parquet"

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 import tiny
 import workflow as wf
-from measures import PROVENANCE, frame, samples, statistics
+from measures import ENGLISH, PROVENANCE, frame, samples, statistics
 
 from tokentrails.metrics.half_lives import (
     half_life_curve,
@@ -49,7 +49,8 @@ def tables(tokens, *, chance=None):
     identity = pl.DataFrame(rows, schema_overrides=types, infer_schema_length=None).to_arrow()
     parts = {"label": [t[0] for t in tokens], "first": [t[1] for t in tokens]}
     parts["word_part"] = [t[3] for t in tokens]
-    types = {"first": pl.Int32, "word_part": pl.String}
+    parts["word_class"] = [ENGLISH.of(t[2]) for t in tokens]
+    types = {"first": pl.Int32, "word_part": pl.String, "word_class": pl.String}
     return identity, pl.DataFrame(parts, schema_overrides=types).to_arrow()
 
 

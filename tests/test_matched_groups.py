@@ -7,7 +7,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 from drawn import BAND, line_points, notes, panels
-from measures import PROVENANCE, frame, samples, statistics
+from measures import PROVENANCE, classed, frame, samples, statistics
 
 from tokentrails.figures.matched_groups import matched_groups as drawn
 from tokentrails.metrics.matched_groups import matched_groups
@@ -66,7 +66,7 @@ def texts(words):
         for first, (word, part) in enumerate(tokens):
             row = {"label": f"t{text:02}", "first": first, "word": word, "word_part": part}
             rows.append(row | {"token_ids": ids})
-    return pa.Table.from_pylist(rows)
+    return classed(pa.Table.from_pylist(rows))
 
 
 def parts(word):

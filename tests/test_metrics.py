@@ -302,6 +302,7 @@ def measured(prepared, tmp_path_factory):
             experiment = Experiment("e", "e", (), "last", "default", (), (), tuple(PROMPTS))
             files = TokenizerFiles.load(prepared[name])
             tokens, skipped = tokenize(experiment, files, 64, model=name)
+            tokens = measures.classed(tokens)
             assert skipped.num_rows == 0
             where = places(architecture.sites, 3)
             path = folder / f"{name}.parquet"

@@ -111,7 +111,9 @@ def test_states_that_are_not_finite_are_refused(prepared, files):
 def test_means_are_of_words_behind_the_first_position(case):
     made = case("llama")
     every = table(made)
-    means = frame(own_token_by_layer(every, measures.statistics(few=3), provenance=PROVENANCE))
+    means = frame(
+        own_token_by_layer(every, made.tokens, measures.statistics(few=3), provenance=PROVENANCE)
+    )
     tokens = frame(every).filter(pl.col("position") > 0).drop_nulls("word_class")
     for group in (None, "content", "function"):
         rows = tokens.filter(layer=2, space="unembedding")

@@ -1,6 +1,7 @@
 """Ranks in the vocabulary against sorting it in float64, and what must leave them alone."""
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from test_metrics import PROVENANCE, by_key, random_layers, slow_cosine, tokens_table
@@ -201,7 +202,6 @@ def vocabulary(v=16, d=6, unused=(12, 13, 14, 15)):
 
 def table_of(layers, **changes):
     options = {
-        "word_classes": ["content"] * 11 + [None],
         "nearest": 3,
         "baseline": NO_BASELINE,
         "offsets": None,
@@ -210,7 +210,9 @@ def table_of(layers, **changes):
         "groups": ["sense"],
         "provenance": PROVENANCE,
     } | changes
-    return ranks(layers, tokens_table(), vocabulary(), **options)
+    tokens, classes = tokens_table(), pa.array(["content"] * 11 + [None])
+    at = tokens.schema.get_field_index("word_class")
+    return ranks(layers, tokens.set_column(at, "word_class", classes), vocabulary(), **options)
 
 
 def slow_rank(hidden, own, offset=0.0, scale=1.0):

@@ -104,24 +104,23 @@ def test_the_gap_is_that_of_its_best_layer_at_resid():
 
 def test_ranks_are_a_share_over_layers_with_texts_drawn_again():
     rng = np.random.default_rng(0)
+    kinds = {"the": "function", "oak": "content", ",": "punctuation", "": None, "где": None}
     rows = [
         RUN
         | {"label": f"t{text}", "position": position, "word_class": kind, "layer": layer}
-        | {"site": site, "positional": False, "rank": int(rng.integers(3))}
+        | {"site": site, "positional": False, "rank": int(rng.integers(3)), "word": word}
         for text in range(8)
-        for position, kind in enumerate(("function", "content", "punctuation", None))
+        for position, (word, kind) in enumerate(kinds.items())
         for layer in range(3)
         for site in ("resid_mid", "resid")
     ]
     bootstrap = Bootstrap(draws=150, confidence=0.9, seed=3)
     (found,) = rank_measures(pl.DataFrame(rows, infer_schema_length=None), bootstrap).to_dicts()
-    kept = [
-        r for r in rows if r["site"] == "resid_mid" and r["word_class"] in ("function", "content")
-    ]
+    kept = [r for r in rows if r["site"] == "resid_mid" and r["word"] in ("the", "oak", "где")]
     shares = np.array(
         [np.mean([r["rank"] == 0 for r in kept if r["label"] == f"t{text}"]) for text in range(8)]
     )
-    assert found["value"] == pytest.approx(shares.mean()) and found["n"] == 16
+    assert found["value"] == pytest.approx(shares.mean()) and found["n"] == 24
     drawn = bootstrap.means(shares[None], ())[:, 0]
     assert (found["ci_low"], found["ci_high"]) == pytest.approx(
         bootstrap.interval(drawn, 8, expanded=False)

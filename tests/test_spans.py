@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from config_files import refused
+from measures import ENGLISH
 from texts import experiment, plain, target, whitespace_tokenizer
 from tiny import BYTE_LEVEL, CONFIGS, WORD_PIECE
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
@@ -15,7 +16,6 @@ from tokentrails.errors import TokentrailsError
 from tokentrails.texts.entries import surface
 from tokentrails.texts.spans import NotAligned, Span, find_words, is_word, span_of, words_in
 from tokentrails.texts.tokenization import UNKNOWN, TokenizerFiles, tokenize
-from tokentrails.texts.word_classes import word_class
 
 PUBLISHED = Path(__file__).parent.parent / "config/experiments/token_identity_drift.yaml"
 LEAD = "She will lead the team through the transition."
@@ -540,7 +540,7 @@ def test_words_of_any_script(text, words):
     ],
 )
 def test_a_word_of_any_script_is_one_in_prompts_in_lists_and_in_texts(word):
-    assert is_word(word) and word_class(word) == "content"
+    assert is_word(word)
     first, second = find_words(f"{word} {word}.", word)
     assert list(words_in(f"{word} {word}.")) == [first, second, (second[1], second[1] + 1)]
 
@@ -572,5 +572,5 @@ def test_long_runs_take_no_more_than_their_length(part):
     for end in ("", "x", "1"):
         list(words_in(text + end))
         is_word(text + end)
-        word_class(text + end)
+        ENGLISH.of(text + end)
     assert time.process_time() - began < 5

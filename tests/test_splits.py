@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 import torch
 from drawn import BAND, labels, line_points, notes, of_kind, panels
-from measures import PROVENANCE, cosine, frame, statistics
+from measures import PROVENANCE, classed, cosine, frame, statistics
 from test_words import word_list
 from tokenizers.models import WordPiece
 
@@ -239,7 +239,7 @@ def case(layers=2):
     embedding[:N] = states[1, :: len(VARIANTS)]  # at layer 1 whole words are their own rows
     made = [Layer("resid", layer, np.arange(len(rows)), states[layer]) for layer in range(layers)]
     vocabulary = Vocabulary([f"t{i}" for i in range(ENTRIES)], torch.from_numpy(embedding))
-    return made, tokens, vocabulary, embedding
+    return made, classed(tokens), vocabulary, embedding
 
 
 def made_table():

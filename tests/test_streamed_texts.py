@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import tiny
 from config_files import refused, written
+from measures import ENGLISH
 
 from tokentrails.config.experiments import load_experiment
 from tokentrails.files import documents as module
@@ -20,7 +21,6 @@ from tokentrails.running.cost import flop, occurrences_of, shards_of, states_mb,
 from tokentrails.settings import Corpus
 from tokentrails.texts.corpus import SPARE, with_pieces_of
 from tokentrails.texts.streamed import tokenize_streamed
-from tokentrails.texts.word_classes import word_class
 from tokentrails.texts.word_list import WordList
 
 TEXT = " ".join([*tiny.CORPUS] * 200)
@@ -40,10 +40,11 @@ def experiment(**keys):
     return load_experiment("e", {"file": written(data)}, models=("m",))
 
 
-def parts(made, files, context_length=64):
+def parts(made, files, context_length=64, classes=ENGLISH):
     corpus, words = made.corpus, WordList.read(Path("words.txt"))
     documents = Documents(corpus, Path(corpus.text))
-    return list(tokenize_streamed(made, documents, words, files, context_length, model="m"))
+    given = classes, files, context_length
+    return list(tokenize_streamed(made, documents, words, *given, model="m"))
 
 
 def cut(made, files, context_length=64):
@@ -129,9 +130,9 @@ def test_rows_have_ids_words_and_frequencies(files, name):
     seen = dict(of_class.select("tokens", "word_class").drop_nulls().rows())
     for word in ("the", "lead", "pipes"):
         entries = [e for e in seen if e.strip("▁Ġ#").casefold() == word]
-        assert {seen[e] for e in entries} <= {word_class(word)}
+        assert {seen[e] for e in entries} <= {ENGLISH.of(word)}
     bands = set(of_class["frequency_band"].unique().drop_nulls())
-    assert bands == {"1-100", "over 10,000"}
+    assert bands == {"1-100", "over 10,000", "unknown"}  # of 天气 nothing is known
 
 
 def test_memory_does_not_hold_the_whole_text(files):
@@ -148,7 +149,7 @@ def test_memory_does_not_hold_the_whole_text(files):
             yield part
 
     words = WordList.read(Path("words.txt"))
-    for _ in tokenize_streamed(made, monitor(), words, files("llama"), 64, model="m"):
+    for _ in tokenize_streamed(made, monitor(), words, ENGLISH, files("llama"), 64, model="m"):
         pass
     assert sum(read) <= 2 * module.PART
 

@@ -9,11 +9,10 @@ import pytest
 import torch
 import workflow as wf
 from analysed import folder as folder  # a fixture
+from measures import ENGLISH
 from safetensors.torch import load_file
 from transformers import AutoModel, AutoTokenizer
 from workflow import edited, read_yaml, write_yaml
-
-from tokentrails.texts.word_classes import word_class
 
 pytestmark = pytest.mark.e2e
 
@@ -137,7 +136,7 @@ def test_groups_of_words_are_compared_by_rank(folder):
     one = tokens.filter(pl.col("first") > 0, word_part="whole")
     words = plain.filter(comparison="word_class").select("n", "n_other").row(0)
     assert words == tuple(
-        sum(word_class(word) == name for word in one["word"]) for name in ("function", "content")
+        sum(ENGLISH.of(word) == name for word in one["word"]) for name in ("function", "content")
     )
     assert (folder / analysed.GROUPS).is_file()
 

@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 import torch
+from measures import classed
 from pytest import approx
 from test_whole_texts import whole
 
@@ -31,7 +32,7 @@ class TinyModel:
         self.parts = Parts.from_model(self.model, folder)
         self.names = files.entries(len(self.parts.embedding))
         self.spaces = Spaces(self.parts, self.names)
-        self.tokens = tokenize(whole(*TEXTS), files, 64, model=name)[0]
+        self.tokens = classed(tokenize(whole(*TEXTS), files, 64, model=name)[0])
         self.texts = whole_texts(self.tokens)
         self.rows = cache(self._rows)
 

@@ -16,6 +16,7 @@ from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 
 from tokentrails.files.siblings import Siblings
 from tokentrails.files.tables import write_parts, write_table
+from tokentrails.metrics.columns.frame import with_classes
 from tokentrails.metrics.convergence import (
     convergence,
     convergence_by_group,
@@ -27,6 +28,7 @@ from tokentrails.statistics.bootstrap import Bootstrap
 from tokentrails.statistics.permutation import Permutation
 from tokentrails.statistics.settings import Statistics
 from tokentrails.texts.tokenization import TokenizerFiles
+from tokentrails.texts.word_classes import WordClasses, function_words
 from tokentrails.texts.word_list import WordList
 from tokentrails.texts.words import tokenize_words
 
@@ -56,7 +58,7 @@ def tokenized(word_list: WordList, top: int, per_group: int) -> pa.Table:
     )
     files = TokenizerFiles.load(checkpoints(1)[0])
     table, _ = tokenize_words(experiment, word_list, files, 256, model="nano")
-    return table
+    return with_classes(table, WordClasses(function_words()))
 
 
 def run(chosen: list[str], folders: list[Path], scratch: Path) -> None:

@@ -24,7 +24,7 @@ from .tokenization import (
     refuse_longer,
     refuse_unknown_words,
 )
-from .word_classes import WordClasses, band_of, places
+from .word_classes import UNKNOWN, WordClasses, band_of, places
 from .word_list import WordList
 
 AT_ONCE = 256
@@ -88,7 +88,13 @@ def tokenize_streamed(
     corpus = experiment.corpus
     assert corpus is not None
     rank = places(words)
-    about = lru_cache(maxsize=1 << 16)(lambda word: (classes.of(word), band_of(word, rank)))
+
+    @lru_cache(maxsize=1 << 16)
+    def about(word: str) -> tuple[str | None, str | None]:
+        own, band = classes.of(word), band_of(word, rank)
+        # What has neither is no word.
+        return own, UNKNOWN if word and own is None and band is None else band
+
     pieces = streamed_pieces(documents, files, room_of(corpus, context_length))
     taken = number = left_out = too_long = n_documents = 0
     while taken < corpus.tokens and (group := list(islice(pieces, AT_ONCE))):

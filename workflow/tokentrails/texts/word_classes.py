@@ -101,6 +101,8 @@ class WordClasses:
             return "function"
         if is_word(word):
             return "content" if self.function and _scripts(word) <= self._scripts else None
+        if CLITICS.fullmatch(word):
+            return None
         if all(unicodedata.category(c)[0] == "P" for c in word):
             return "punctuation"
         return "other"
