@@ -95,7 +95,7 @@ def sentences() -> tuple[Prompt, ...]:
 def test_ids_are_those_of_the_library_alone(real, sentences, add):
     from tokentrails.texts.frequent_words import frequent_words  # slow to load
 
-    words = frequent_words(1_000)
+    words = frequent_words(1_000, "en")
     texts = [*PROBES, *(p.prompt for p in sentences), *words, *(f" {word}" for word in words)]
     made = real.files.encode(texts, add_special_tokens=add, bos=False)
     alone = real.raw.encode_batch(texts, add_special_tokens=add)

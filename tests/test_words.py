@@ -507,7 +507,7 @@ def test_word_lists_are_read(tmp_path):
 def test_the_frequent_words_can_be_read_back(tmp_path):
     from tokentrails.texts.frequent_words import frequent_words  # slow to load
 
-    listed = frequent_words(100_000)
+    listed = frequent_words(100_000, "en")
     assert listed[:4] == ["the", "to", "and", "of"] and len(set(listed)) == 100_000
     (tmp_path / "l.txt").write_text("\n".join(listed) + "\n", encoding="utf-8")
     read = WordList.read(tmp_path / "l.txt").entries

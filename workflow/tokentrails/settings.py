@@ -324,6 +324,8 @@ WORDFREQ = "wordfreq"
 """The name of the word list that the workflow makes itself, one for each language."""
 
 ENGLISH = "en"
+OF_LANGUAGE = ("language", "function_words", "frequency_list")
+"""The keys of an experiment file that go with texts and words of any kind."""
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from ..project import PROJECT
 from ..settings import (
     BASELINE_TEXTS,
     HUB,
+    OF_LANGUAGE,
     PLAYS,
     WORDFREQ,
     Circuits,
@@ -405,7 +406,6 @@ def load_experiment_file(
 
 
 _WITH_BANDS = (Kind.WHOLE, Kind.STREAMED)
-_OF_LANGUAGE = {"language", "function_words", "frequency_list"}
 _OF_WORDS = {"words", "contexts", "sentences", "contexts_from", "left", "others"}
 
 
@@ -465,7 +465,7 @@ def _corpus(filled: dict[str, Any], where: Where) -> Corpus:
 
 def _check_corpus(data: dict[str, Any], where: Where) -> None:
     """Refuse a running text that is not there, or beside other texts."""
-    if extra := data.keys() - {"corpus", "analyses", *_OF_LANGUAGE}:
+    if extra := data.keys() - {"corpus", "analyses", *OF_LANGUAGE}:
         raise (where / min(extra)).error(
             f"the file has a corpus, whose every token is a target, and {min(extra)!r}",
             "write two files, one of each.",

@@ -9,7 +9,7 @@ from typing import Any
 from ..files.rows import DELIMITERS, FORMATS, suffix_of
 from ..files.schema import closest, schema, with_defaults
 from ..files.yaml_file import Where
-from ..settings import TextTable, build
+from ..settings import OF_LANGUAGE, TextTable, build
 from .data_sets import with_revision
 
 
@@ -25,7 +25,7 @@ def load_table(data: dict[str, Any], where: Where) -> TextTable:
     ------
     TokentrailsError: for a file that is not there, and keys and columns that do not go together.
     """
-    if extra := data.keys() - {"table", "analyses", "splits"}:
+    if extra := data.keys() - {"table", "analyses", "splits", *OF_LANGUAGE}:
         raise where.error(
             f"the file has a table, whose rows are its texts, and {min(extra)!r}",
             "write two files, one of each.",
