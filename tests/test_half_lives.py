@@ -17,7 +17,8 @@ from tokentrails.metrics.half_lives import (
 )
 from tokentrails.statistics.forms import FORMS
 from tokentrails.texts.spans import words_and_parts
-from tokentrails.texts.word_classes import BANDS, RAREST, frequency_band
+from tokentrails.texts.word_classes import frequency_band
+from tokentrails.texts.word_groups import BANDS, RAREST
 from tokentrails.texts.word_list import Entry, WordList
 
 STATISTICS = statistics()

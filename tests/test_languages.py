@@ -22,14 +22,8 @@ from tokentrails.metrics.half_lives import half_life_groups, half_lives
 from tokentrails.metrics.rank_classes import class_curves, ranks_by_class, ranks_gap, ranks_summary
 from tokentrails.texts.languages import LANGUAGES, WITH_LIST
 from tokentrails.texts.streamed import SCHEMA
-from tokentrails.texts.word_classes import (
-    NO_CLASSES,
-    UNKNOWN,
-    WordClasses,
-    band_of,
-    function_words,
-    places,
-)
+from tokentrails.texts.word_classes import WordClasses, band_of, function_words, places
+from tokentrails.texts.word_groups import NO_CLASSES, UNKNOWN
 from tokentrails.texts.word_list import Entry, WordList
 
 GERMAN = {

@@ -294,7 +294,17 @@ def test_colours_and_shapes_follow_the_class_of_the_word():
     ((unit, _),) = figure.of_kind("point")
     for channel in ("color", "shape"):
         scale = unit["encoding"][channel]["scale"]
-        assert scale["domain"] == [*COLOURS] and len(set(scale["range"])) == 5
+        assert scale["domain"] == [*COLOURS][:5] and len(set(scale["range"])) == 5
+
+
+def test_a_word_without_a_class_is_no_special_token():
+    table = ranks(depth=3)
+    classless = pl.when(pl.col("word_class") != "content").then("word_class")
+    table = table.with_columns(word_class=classless)
+    figure = shown(similarity_layers(table, show="a", title="t"))
+    named = {"content": "no class", None: "special"}
+    found = {row["position"]: row["kind"] for row in figure.lines}
+    assert found == {i: named.get(kind(token), kind(token)) for i, token in enumerate(SENTENCE)}
 
 
 @pytest.mark.parametrize("draw", LINES)

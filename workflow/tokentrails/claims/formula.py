@@ -14,7 +14,7 @@ from ..statistics.binomial import p_of_share, share_interval
 from ..statistics.bootstrap import FEWEST_UNITS, Bootstrap, cluster_means, cluster_medians
 from ..statistics.permutation import TIE
 from ..statistics.student import p_of_mean, p_of_tail, t_interval
-from ..texts.word_classes import NO_CLASSES
+from ..texts.word_groups import NO_CLASSES
 
 DRAWS = 20_000
 """At least; Holm's correction over hundreds of claims asks for the far ends of the draws."""

@@ -36,7 +36,8 @@ from ..texts.languages import LANGUAGES, WITH_LIST
 from ..texts.replacement import replaced
 from ..texts.shuffle import shuffled
 from ..texts.template import Template
-from ..texts.word_classes import NO_CLASSES, function_words, plain
+from ..texts.word_classes import function_words, plain
+from ..texts.word_groups import NO_CLASSES
 from .data_sets import with_revision
 from .senses import check_senses
 from .tables import check_group, check_sense, load_table

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import altair as alt
 import polars as pl
 
-from ..texts.word_classes import BANDS, CLASSES, RAREST
+from ..texts.word_groups import BANDS, CLASSES, RAREST
 from .pieces.lines import Frame, edges, line_panel, value_range
 from .pieces.notes import CONTROL, band_note, class_notes, control_notes, counted, dashed_note
 from .pieces.points import LINE, mapped, over_draws, points_frame

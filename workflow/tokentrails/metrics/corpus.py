@@ -22,7 +22,7 @@ from ..statistics.bootstrap import FEWEST_UNITS
 from ..statistics.fixed_point import from_fixed
 from ..statistics.settings import Statistics
 from ..statistics.spectrum import effective_rank, isoscore, participation_ratio, slope
-from ..texts.word_classes import BANDS, CLASSES, RAREST
+from ..texts.word_groups import BANDS, CLASSES, RAREST
 from .columns.frame import run_table
 from .columns.similarities import beyond_chance
 from .own_token_by_layer import MEASURES as READ_OUT

@@ -29,7 +29,7 @@ from ..network.extract import batch_states, is_out_of_memory
 from ..network.stream import StreamReader
 from ..progress import progress_bar
 from ..statistics.fixed_point import to_fixed
-from ..texts.word_classes import BANDS, CLASSES, RAREST
+from ..texts.word_groups import BANDS, CLASSES, RAREST
 from .own_token import Readout
 from .own_token_by_layer import MEASURES as READ_OUT
 

@@ -21,7 +21,8 @@ from jaxtyping import Float64
 from ..statistics.bootstrap import FEWEST_UNITS, Bootstrap, cluster_means
 from ..statistics.forms import FORMS
 from ..statistics.settings import Statistics
-from ..texts.word_classes import BANDS, RAREST, band_of, places
+from ..texts.word_classes import band_of, places
+from ..texts.word_groups import BANDS, RAREST
 from ..texts.word_list import WordList
 from .columns.frame import is_of_letters, run_table
 

@@ -24,7 +24,8 @@ from .tokenization import (
     refuse_longer,
     refuse_unknown_words,
 )
-from .word_classes import UNKNOWN, WordClasses, band_of, places
+from .word_classes import WordClasses, band_of, places
+from .word_groups import UNKNOWN
 from .word_list import WordList
 
 AT_ONCE = 256

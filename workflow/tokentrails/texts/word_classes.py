@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, get_args
 
 import regex
 
@@ -15,17 +14,8 @@ from ..files.schema import check
 from ..files.yaml_file import Where, YamlFile
 from ..project import PROJECT
 from .spans import CLITICS, is_spaceless, is_word
+from .word_groups import BANDS, RAREST, UNKNOWN, WordClass
 from .word_list import WordList
-
-WordClass = Literal["function", "content", "punctuation", "other"]
-CLASSES: tuple[str, ...] = get_args(WordClass)
-NO_CLASSES = "no classes for this language"
-
-BANDS = {100: "1-100", 1_000: "101-1,000", 10_000: "1,001-10,000"}
-"""Bands of frequency, by the last place in the list of words."""
-RAREST = "over 10,000"
-UNKNOWN = "unknown"
-"""The frequency of words without a list, and of a run of words that are not cut apart."""
 
 FUNCTION_WORDS = PROJECT / "resources/words/function_words.yaml"
 """Those of English."""

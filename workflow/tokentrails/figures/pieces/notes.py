@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 
 import polars as pl
 
-from ...texts.word_classes import NO_CLASSES
+from ...texts.word_groups import NO_CLASSES
 from .groups import group_name, sizes
 from .theme import GREY
 
