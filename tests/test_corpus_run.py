@@ -80,8 +80,10 @@ def test_tokens_are_those_of_the_text(folder):
     tokens = pl.read_parquet(folder / "results/tokens/llama/long.parquet")
     table = pl.read_parquet(folder / TARGETS[0])
     whole = table.filter(measure="length", grouping="all", layer=0).row(0, named=True)
-    classes = tokens.explode("word_class").filter(
-        pl.int_range(pl.len()).over("occurrence") > 0, pl.col("word_class").is_not_null()
+    names = ("word_class", "frequency_band")
+    classes = tokens.explode(names).filter(
+        pl.int_range(pl.len()).over("occurrence") > 0,
+        pl.any_horizontal(pl.col(names).is_not_null()),
     )
     assert whole["n"] == len(classes) > 4000
     assert whole["n_texts"] == tokens["document"].n_unique() > 100
