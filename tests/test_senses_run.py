@@ -75,7 +75,8 @@ def test_the_control_of_replaced_targets_is_beside_the_senses(folder):
     assert both["auc_control"].equals(both["auc_o"].alias("auc_control"))
     assert both["auc_control"].null_count() < len(both) == len(other)
     by_layer = read(folder, "senses_by_layer").filter(measure="cosine")
-    assert by_layer["auc_difference_high"].null_count() == 0
+    assert by_layer["auc_difference"].null_count() == 0
+    assert by_layer["auc_difference_high"].null_count() == len(by_layer)  # of too few words
     for name in ("senses", "senses_by_layer"):  # of a control, and of a model without one
         frames = read(folder, name, "roberta"), other
         assert all(f["auc_difference"].null_count() == len(f) for f in frames)
