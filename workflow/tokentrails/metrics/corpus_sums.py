@@ -35,8 +35,7 @@ from .own_token_by_layer import MEASURES as READ_OUT
 
 BAND_NAMES = (*BANDS.values(), RAREST)
 GROUPS = (len(CLASSES) + 1) * (len(BAND_NAMES) + 1)
-"""Classes and none, by bands and none."""
-"""Classes of words, each with its bands of frequency, behind that of no band."""
+"""Classes of words and none, each with its bands of frequency behind that of no band."""
 
 MEASURES = ("identity", "length", "neighbour")
 """Cosine with the token's own embedding, length of the state, cosine with the layer before."""
