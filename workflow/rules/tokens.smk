@@ -10,7 +10,7 @@ rule word_list:
     output:
         ensure(local(WORD_LIST), non_empty=True),
     log:
-        "<logs>/word_list{code}.log",
+        "<logs>/word_list/wordfreq{code}.log",
     wildcard_constraints:
         code=r"(\.[a-z]+)?",
     localrule: True
