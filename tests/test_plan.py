@@ -231,6 +231,17 @@ def test_a_page_says_at_least_where_a_size_is_unknown():
     assert "Disk: at least 1,500 MB more, 1,000 MB free. NOT ENOUGH." in text
 
 
+def test_a_sum_of_unknown_numbers_is_no_zero():
+    known, packed = Need(states_mb=1500.0, gpu_jobs=1), Need(gpu_jobs=2, unknown="not fetched")
+    text = page({}, {"gpt2": known, "b": packed}, replace(known, gpu_jobs=3), Tables(), 10**10)
+    *_, line = (line for line in text.splitlines() if line.startswith("total"))
+    assert line.split("  ")[-1].strip() == "3" and "≥ 1,500 MB" in line
+    text = page({}, {"b": packed}, Need(gpu_jobs=2), Tables(), 10**10)
+    *_, line = (line for line in text.splitlines() if line.startswith("total"))
+    assert line.split() == ["total", "0", *["unknown"] * 4, "2"]
+    assert "Disk: unknown more, 10 GB free." in text and "GPU: unknown." in text
+
+
 def test_the_size_of_a_training_is_that_of_its_network(config):
     shape = SIZES["nano"]
     tokenizer = SimpleNamespace(bos_token_id=0, eos_token_id=0, pad_token_id=0)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import polars as pl
@@ -309,11 +309,15 @@ def page(
         (name.replace("_", " "), s.pending, s.local, s.cpu, s.gpu, s.done)
         for name, s in {**stages, "total": whole}.items()
     ]
-    models = [
-        (name, n.checkpoints, *_numbers(n), n.gpu_jobs)
-        for name, n in {**needs, "total": all_of}.items()
-    ]
-    least = "at least " if any(need.unknown for need in needs.values()) else ""
+    unknown = {name: need.unknown for name, need in needs.items() if need.unknown}
+    if unknown and len(unknown) == len(needs):
+        all_of = replace(all_of, unknown="all of it")
+    models = [(name, n.checkpoints, *_numbers(n), n.gpu_jobs) for name, n in needs.items()]
+    sums = _numbers(all_of)
+    if unknown and not all_of.unknown:
+        sums = tuple(f"≥ {number}" for number in sums)
+    models.append(("total", all_of.checkpoints, *sums, all_of.gpu_jobs))
+    least = "at least " if unknown else ""
     least_mb = "at least " if tables.unknown else least
     most = least or ("at most " if all_of.bounded else "about ")
     on_disk = all_of.weights_mb + all_of.states_mb + tables.mb
@@ -333,9 +337,12 @@ def page(
         + (f", {size_in_words(tables.mb)} if they are as large as those there" if tables.mb else "")
         + (_unknown(tables.unknown) if tables.unknown else "")
         + ".",
-        f"Disk: {least_mb}{size_in_words(on_disk)} more, {size_in_words(free / 1e6)} free."
+        f"Disk: {f'{least_mb}{size_in_words(on_disk)}' if on_disk or not least_mb else 'unknown'} "
+        f"more, {size_in_words(free / 1e6)} free."
         + (" NOT ENOUGH." if on_disk * 1e6 > free else ""),
-        f"GPU: {most}{_time(all_of.work_hours)} of work on a small GPU; jobs ask for "
+        "GPU: unknown."
+        if all_of.unknown
+        else f"GPU: {most}{_time(all_of.work_hours)} of work on a small GPU; jobs ask for "
         f"{_time(all_of.asked_hours)} together, with time to start.",
     ]
     if all_of.bounded:
@@ -343,9 +350,9 @@ def page(
             f"Texts of {all_of.bounded:,} GPU jobs are not tokenized, so their states and time are "
             "upper bounds: the option --until tokens makes what they are counted from."
         )
-    unknown = [f"  {name}: {need.unknown}" for name, need in needs.items() if need.unknown]
     if unknown:
-        lines += ["", "Unknown, and in no sum above:", *unknown]
+        about = [f"  {name}: {reason}" for name, reason in unknown.items()]
+        lines += ["", "Unknown, and in no sum above:", *about]
     return "\n".join(lines)
 
 
