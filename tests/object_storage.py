@@ -11,7 +11,7 @@ from pathlib import Path
 
 import boto3
 
-KEYS = {"ACCESS_KEY": "someone", "SECRET_KEY": "secret"}
+KEYS = {"ACCESS_KEY": "someone", "SECRET_KEY": "known-to-nobody"}
 
 
 class ObjectStorage:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
+import object_storage
 import pytest
 import workflow as wf
 from cluster import LIVE, NODES, Cluster, Job, keeps_accounts, wait_for, why_not
@@ -51,13 +52,15 @@ def jobs(cluster) -> Iterator:
             cluster.say("scancel", str(job.number))
 
 
-def start(folder: Path, *args: str, asking: tuple[str, ...] = SQUEUE) -> subprocess.Popen[str]:
+def start(
+    folder: Path, *args: str, asking: tuple[str, ...] = SQUEUE, **env: str
+) -> subprocess.Popen[str]:
     """Start a run on the cluster, in a session of its own; its words go to the file `said`."""
     with (folder / "said").open("a") as said:
         return subprocess.Popen(
             [sys.executable, "-m", "snakemake", *PROFILE, *asking, *args],
             cwd=folder,
-            env=wf.environment(),
+            env=wf.environment(**env),
             stdin=subprocess.DEVNULL,
             stdout=said,
             stderr=said,
@@ -171,6 +174,29 @@ def test_the_whole_run_is_the_same_as_without_slurm(cluster, jobs, finished_smal
 
     again = start(folder, *wf.ONE_THREAD)
     assert "Nothing to be done" in finish(again, folder)
+
+
+def test_results_in_a_bucket_are_those_of_a_local_run(cluster, jobs, finished_small, tmp_path):
+    folder = wf.small(tmp_path / "run", finished_small / "models")
+    expected = wf.contents(finished_small, "results/metrics/bert/main/plain/*")
+    assert {Path(name).stem for name in expected} >= {"identity", "curves"}
+    with object_storage.serving(tmp_path) as storage:
+        storage.make_bucket("ours")
+        # Keys reach the jobs from the environment; the endpoint from the command line.
+        keys = {name: value for name, value in storage.env.items() if name.endswith("_KEY")}
+        place = ("--default-storage-provider", "s3", "--default-storage-prefix", "s3://ours/trails")
+        typed = (*place, "--storage-s3-endpoint-url", storage.url, *wf.ONE_THREAD)
+        finish(start(folder, *typed, "--", *expected, **keys), folder)
+        found = storage.contents("ours", "trails")
+    assert {name: found.get(name) for name in expected} == expected
+    assert not (folder / "results").exists()
+
+    # One member of the group reads what another makes.
+    rules = ["tokens", "hidden_states", "tables_curves_identity"]
+    assert [(job.rule, job.state) for job in jobs()] == [(rule, "COMPLETED") for rule in rules]
+    secret = object_storage.KEYS["SECRET_KEY"].encode()
+    written = [file for file in folder.rglob("*") if file.is_file()]
+    assert [file for file in written if secret in file.read_bytes()] == []
 
 
 def test_a_cancelled_job_is_done_again(cluster, jobs, folder):

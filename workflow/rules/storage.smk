@@ -23,6 +23,8 @@ if workflow.storage_settings.default_storage_provider == "s3" and workflow.is_ma
         except TokentrailsError as error:
             raise WorkflowError(str(error)) from None
 
+    # What was typed, or stands in a profile: jobs on other machines look for it in their environment, and get this one.
+    os.environ.update(workflow.spawned_job_args_factory.get_storage_provider_envvars())
     BUCKET = Bucket(
         workflow.storage_registry.default_storage_provider.s3c.meta.client,
         workflow.storage_settings.default_storage_prefix or "",
