@@ -17,7 +17,9 @@ with job(snakemake):
     table = TextTable(**params.table)
     facts = facts_of(Path(snakemake.input[0]), "table")
     prompts, lines, skipped = read_prompts(table, needs_sense=params.senses)
-    logging.info("%d texts are read, %d rows are left out", len(prompts), skipped.num_rows)
+    logging.info(
+        "texts that are read: %d; rows that are left out: %d", len(prompts), skipped.num_rows
+    )
     if params.senses:
         check_senses(prompts, Where(lambda keys: f"{table.file}, line {lines[keys[0]]}"))
     provenance = {

@@ -619,8 +619,10 @@ def _language(filled: dict[str, Any], where: Where) -> str:
     """The language of a file, of which there is such a code, and its function words, if given."""
     code: str = filled["language"]
     if code not in LANGUAGES:
+        near = closest(code.lower()[:2], [*LANGUAGES])
         raise (where / "language").error(
-            f"{code!r} is no code of a language", f"write one of {', '.join(LANGUAGES)}."
+            f"{code!r} is no code of a language",
+            (f"did you mean {near!r}? " if near else "") + f"write one of {', '.join(LANGUAGES)}.",
         )
     if file := filled.get("function_words"):
         if not Path(file).is_file():

@@ -41,6 +41,11 @@ _PANELS = (
     _Panel("effective rank", "effective_rank"),
 )
 _COLUMNS = 4
+_UNITS = "documents, or pieces of a plain text"
+_READ_OUT = (
+    "Of {} ranks and log-probabilities, through the final norm and the unembedding. Ranks: means "
+    "of log(1 + rank), rank 0 on top."
+)
 
 
 def corpus(
@@ -85,12 +90,14 @@ def corpus(
     whole = by_layer.filter(measure="identity", grouping="all", site=LINE)
     n, texts = whole.select(pl.col("n").max(), pl.col("n_texts").max()).row(0)
     resampled = [here for panel, here in parts.items() if panel.measure != "effective_rank"]
+    read_out = max((here["n"].max() for panel, here in parts.items() if panel.space), default=None)
     notes = [
         *class_notes(by_layer["group"]),
-        f"Means over {counted(n, 'token')} of {counted(texts, 'text')}, without the "
-        "first of each piece; ranks and log-probabilities of some of them, through the final norm "
-        "and the unembedding. Ranks: means of log(1 + rank), rank 0 on top.",
-        band_note(pl.concat(resampled), confidence, "texts") + dashed_note(by_layer, "few texts"),
+        f"Means over {counted(n, 'token')} of {texts:,} {_UNITS}, without the first of each piece."
+        + (f" {_READ_OUT.format(counted(read_out, 'token'))}" if read_out else ""),
+        band_note(pl.concat(resampled), confidence, _UNITS)
+        + (" Effective rank has none." if len(resampled) < len(parts) else "")
+        + dashed_note(by_layer, "few texts"),
         *control_notes(control),
     ]
     chart = alt.concat(*panels, columns=_COLUMNS)

@@ -71,20 +71,26 @@ def rank_classes(
         )
         for formula, measure in places
     ]
-    below = [
-        _gap_panel(
-            gaps.filter(as_published=formula, measure=measure),
-            gap_frames[measure],
-            found.filter(as_published=formula, measure=measure, quantity="largest_gap"),
-            title=_GAPS[measure],
+    below = (
+        []
+        if gaps.is_empty()
+        else [
+            _gap_panel(
+                gaps.filter(as_published=formula, measure=measure),
+                gap_frames[measure],
+                found.filter(as_published=formula, measure=measure, quantity="largest_gap"),
+                title=_GAPS[measure],
+            )
+            for formula, measure in places
+        ]
+    )
+    notes = _notes(by_class, points, confidence)
+    if len(found):
+        notes.append(
+            f"Thick, and below the titles: the largest change from one {name} to the next."
+            + " Dotted rule: the largest gap." * bool(below)
+            + _SUPPORT * bool(found["support"].count())
         )
-        for formula, measure in places
-    ]
-    notes = [
-        *_notes(by_class, points, confidence),
-        f"Thick, and below the titles: the largest change from one {name} to the next. Dotted "
-        "rule: the largest gap." + _SUPPORT * bool(found["support"].count()),
-    ]
     if points["as_published"].any():
         notes.append(PUBLISHED_NOTE)
     chart = alt.concat(*above, *below, columns=len(above))

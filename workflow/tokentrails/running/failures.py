@@ -9,7 +9,7 @@ _FAILED = re.compile(r"^Error in rule (\S+):$(.*?)^    log: (\S+)", re.MULTILINE
 _MOST = 10
 """Messages that are repeated."""
 
-_SCREEN = 40
+_SCREEN = 20
 """Lines behind a message that leave it in sight."""
 
 

@@ -5,7 +5,10 @@ _WITH_LIST = """
     sh sk sl sv ta tr uk ur vi zh
 """
 
-WITH_LIST = tuple(_WITH_LIST.split())
+_OTHER_CODES = "no tl bs hr"
+"""Which wordfreq takes for `nb`, `fil` and `sh`, whose list is in Latin letters: without `sr`."""
+
+WITH_LIST = tuple(sorted(f"{_WITH_LIST} {_OTHER_CODES}".split()))
 """Those of the package wordfreq, which is not asked, since planning has to be quick."""
 
 _ISO_639_1 = """

@@ -137,8 +137,9 @@ def tokenize_streamed(
         )
     if taken < corpus.tokens:
         raise TokentrailsError(
-            f"the text {corpus.text!r} has {taken:,} tokens for {model!r}, without {too_long:,} "
-            f"pieces that it does not take, and {corpus.tokens:,} are asked for",
+            f"the text {corpus.text!r} has {taken:,} tokens for {model!r}"
+            + (f", without {too_long:,} pieces that are too long for it" if too_long else "")
+            + f", and {corpus.tokens:,} are asked for",
             where=experiment.file,
             hint="give a longer text, or lower corpus.tokens.",
         )

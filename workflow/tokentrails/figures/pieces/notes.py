@@ -13,8 +13,8 @@ _MOST_NAMES = 5
 _FORMS = {
     "scaled": "Scaled: (cosine − chance) / (1 − chance); chance is the mean cosine of random pairs "
     "at the same place (of identity: of states with embeddings of other tokens).",
-    "matched": "Matched: with the chance of the experiment's words of the same class and band of "
-    "positions.",
+    "matched": "Matched: with the chance of the experiment's words of the same class, if they "
+    "have one, and band of positions.",
     "centred": "Centred: without the mean over the baseline's tokens.",
     "standardised": "Standardised: every dimension as a z-score over the baseline's tokens.",
 }
