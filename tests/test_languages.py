@@ -110,7 +110,8 @@ def test_languages_are_those_of_the_package():
 
 
 @pytest.mark.parametrize(
-    ("language", "first"), [("de", "die"), ("no", "i"), ("hr", "je"), ("zh", "的"), ("ja", "の"), ("hi", "के")]
+    ("language", "first"),
+    [("de", "die"), ("no", "i"), ("hr", "je"), ("zh", "的"), ("ja", "の"), ("hi", "के")],
 )
 def test_each_language_has_its_frequent_words(tmp_path, language, first):
     from tokentrails.texts.frequent_words import frequent_words  # slow to load

@@ -1,5 +1,6 @@
 """A running text of any size: identity, the token itself and the next one, by layer and group."""
 
+import itertools
 from typing import NamedTuple
 
 import altair as alt
@@ -90,7 +91,8 @@ def corpus(
     whole = by_layer.filter(measure="identity", grouping="all", site=LINE)
     n, texts = whole.select(pl.col("n").max(), pl.col("n_texts").max()).row(0)
     resampled = [here for panel, here in parts.items() if panel.measure != "effective_rank"]
-    read_out = max((here["n"].max() for panel, here in parts.items() if panel.space), default=None)
+    counts = [here["n"].to_list() for panel, here in parts.items() if panel.space]
+    read_out: int = max(itertools.chain(*counts), default=0)
     notes = [
         *class_notes(by_layer["group"]),
         f"Means over {counted(n, 'token')} of {texts:,} {_UNITS}, without the first of each piece."
