@@ -90,16 +90,17 @@ def corpus(
         panels.append(line_panel(here, frame, title=panel.title, **edge | {"y_title": False}))
     whole = by_layer.filter(measure="identity", grouping="all", site=LINE)
     n, texts = whole.select(pl.col("n").max(), pl.col("n_texts").max()).row(0)
-    resampled = [here for panel, here in parts.items() if panel.measure != "effective_rank"]
+    ends = {panel: here for panel, here in parts.items() if panel.measure != "effective_rank"}
+    resampled = pl.concat(ends.values())
     counts = [here["n"].to_list() for panel, here in parts.items() if panel.space]
     read_out: int = max(itertools.chain(*counts), default=0)
     notes = [
         *class_notes(by_layer["group"]),
         f"Means over {counted(n, 'token')} of {texts:,} {_UNITS}, without the first of each piece."
         + (f" {_READ_OUT.format(counted(read_out, 'token'))}" if read_out else ""),
-        band_note(pl.concat(resampled), confidence, _UNITS)
-        + (" Effective rank has none." if len(resampled) < len(parts) else "")
-        + dashed_note(by_layer, "few texts"),
+        band_note(resampled, confidence, _UNITS)
+        + (" Effective rank has none." if len(ends) < len(parts) else "")
+        + dashed_note(resampled, "few of them"),
         *control_notes(control),
     ]
     chart = alt.concat(*panels, columns=_COLUMNS)
