@@ -34,11 +34,10 @@ from drawn import (
 from tokentrails import figures
 from tokentrails.figures.identity import composite_depth, composite_senses, identity_context
 from tokentrails.figures.pieces.lines import layer_ticks
-from tokentrails.figures.pieces.notes import counted
 from tokentrails.figures.pieces.page_script import page_script
 from tokentrails.figures.pieces.panel import cosine_range
 from tokentrails.figures.pieces.save import render, save, specification
-from tokentrails.figures.pieces.text import readable, shorten, spread, visible
+from tokentrails.figures.pieces.text import counted, readable, shorten, spread, visible
 from tokentrails.figures.pieces.text_tokens import COLOURS, group_colours
 from tokentrails.figures.pieces.theme import GREY
 from tokentrails.figures.summary import summary

@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from ..figures.pieces.text import counted
 from ..files.pages import html_page
 from .file import Claim, ClaimsFile
 from .strip import strip
@@ -143,14 +144,10 @@ def badge(verdict: str, elsewhere: bool = False) -> str:
 def sample(row: Mapping[str, Any]) -> str:
     """How many values a number sums up, of what; nothing where there is none."""
     unit = row["unit"] or "unit"
-    units, values = _counted(row["units"] or 0, unit), _counted(row["n"] or 0, "value")
+    units, values = counted(row["units"] or 0, unit), counted(row["n"] or 0, "value")
     if row["n"] == row["units"]:
         return (units if row["unit"] else values) if row["n"] else ""
     return f"{values} from {units}"
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def with_interval(value: float | None, low: float | None, high: float | None) -> str:

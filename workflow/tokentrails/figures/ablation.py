@@ -6,9 +6,10 @@ import altair as alt
 import polars as pl
 
 from .pieces.lines import edges, line_panel
-from .pieces.notes import CONTROL, band_note, control_notes, counted, dashed_note
+from .pieces.notes import CONTROL, band_note, control_notes, dashed_note
 from .pieces.points import mapped, over_draws, points_frame
 from .pieces.roots import block_frame, rooted
+from .pieces.text import counted
 from .pieces.theme import GREY, PALETTE, figure, nothing_to_show
 
 _PANELS = {

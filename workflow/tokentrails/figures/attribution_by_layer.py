@@ -5,9 +5,10 @@ import polars as pl
 
 from .pieces.heat import head_grid, head_heat, signed_colour
 from .pieces.lines import edges, line_panel
-from .pieces.notes import CONTROL, band_note, control_notes, counted, dashed_note
+from .pieces.notes import CONTROL, band_note, control_notes, dashed_note
 from .pieces.points import exact, in_order, mapped, over_draws, points_frame, runs
 from .pieces.roots import block_frame, root_range, rooted
+from .pieces.text import counted
 from .pieces.theme import GREY, INK, PALETTE, figure, nothing_to_show
 
 _PARTS = {

@@ -6,8 +6,9 @@ import altair as alt
 import polars as pl
 
 from .pieces.lines import Frame, line_panel, norm_marks, value_range
-from .pieces.notes import band_note, counted
+from .pieces.notes import band_note
 from .pieces.points import AFTER_NORM, LINE, mapped, points_frame
+from .pieces.text import counted
 from .pieces.theme import colour, figure, nothing_to_show, shaded
 
 _KINDS = {"states": "two states", "embedding": "a state and an embedding"}

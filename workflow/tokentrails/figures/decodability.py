@@ -6,8 +6,9 @@ import altair as alt
 import polars as pl
 
 from .pieces.lines import Frame, line_panel, value_range
-from .pieces.notes import CONTROL, band_note, control_notes, counted
+from .pieces.notes import CONTROL, band_note, control_notes
 from .pieces.points import LINE, in_order, mapped, over_draws, points_frame, runs
+from .pieces.text import counted
 from .pieces.theme import GREY, colour, figure, nothing_to_show
 
 _TURNED = "identity"

@@ -12,13 +12,13 @@ from .pieces.notes import (
     CONTROL,
     band_note,
     control_notes,
-    counted,
     dashed_note,
     left_out,
     warnings_of,
 )
 from .pieces.points import LINE, exact, over_draws, points_frame
 from .pieces.rank_axis import NUMBER_LABEL, number_axis, number_ticks
+from .pieces.text import counted
 from .pieces.theme import GREY, colour, figure, nothing_to_show
 
 

@@ -12,11 +12,11 @@ from .pieces.notes import (
     band_note,
     class_notes,
     control_notes,
-    counted,
     dashed_note,
     form_notes,
 )
 from .pieces.points import in_order, mapped, over_draws, points_frame, runs
+from .pieces.text import counted
 from .pieces.text_tokens import group_colours
 from .pieces.theme import GREY, colour, figure, nothing_to_show
 

@@ -4,9 +4,10 @@ import altair as alt
 import polars as pl
 
 from .pieces.lines import Frame, edges, line_panel, value_range
-from .pieces.notes import CONTROL, band_note, class_notes, control_notes, counted, dashed_note
+from .pieces.notes import CONTROL, band_note, class_notes, control_notes, dashed_note
 from .pieces.points import in_order, mapped, over_draws, points_frame
 from .pieces.rank_axis import place, rank_axis
+from .pieces.text import counted
 from .pieces.text_tokens import group_colours
 from .pieces.theme import GREY, colour, figure, nothing_to_show
 

@@ -10,8 +10,9 @@ import polars as pl
 from ..statistics.forms import MATCHED, SOUND
 from .pieces.forms import SUFFIXES, TINTS
 from .pieces.lines import Frame, level, line_panel, value_range
-from .pieces.notes import REPLACED, band_note, counted, dashed_note, form_notes
+from .pieces.notes import REPLACED, band_note, dashed_note, form_notes
 from .pieces.points import LINE, exact, in_order, points_frame, runs
+from .pieces.text import counted
 from .pieces.theme import GREY, INK, PALETTE, TINT, colour, figure, nothing_to_show, shaded
 
 _BEYOND = 1.05  # where labels stand, as a share of the layers

@@ -5,9 +5,10 @@ import polars as pl
 
 from .pieces.forms import SUFFIXES
 from .pieces.lines import Frame, line_panel, value_range
-from .pieces.notes import CONTROL, band_note, control_notes, counted, dashed_note, form_notes
+from .pieces.notes import CONTROL, band_note, control_notes, dashed_note, form_notes
 from .pieces.points import LINE, mapped, over_draws, points_frame
 from .pieces.rank_axis import place, rank_axis
+from .pieces.text import counted
 from .pieces.theme import GREY, INK, colour, figure, nothing_to_show
 
 _RANKS = {

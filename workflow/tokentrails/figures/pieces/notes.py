@@ -97,11 +97,6 @@ def words_note(table: pl.DataFrame, few: str | None = None) -> list[str]:
     return [" ".join(sentences)] if sentences else []
 
 
-def counted(number: int, noun: str) -> str:
-    """A number of things, such as `1 text` and `1,070 texts`."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
 def band_note(
     points: pl.DataFrame,
     confidence: float,

@@ -52,6 +52,11 @@ def _escape(character: str) -> str:
     return _ESCAPES.get(character) or form.format(code)
 
 
+def counted(number: int, noun: str) -> str:
+    """A number of things, such as `1 text` and `1,070 texts`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def shorten(text: str, length: int = 24) -> str:
     """`text` cut to `length` characters, the last one an ellipsis if anything was cut."""
     return text if len(text) <= length else text[: length - 1].rstrip() + "…"
