@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+from functools import cache, partial
 from importlib.metadata import version
 
 from ..errors import TokentrailsError
@@ -36,6 +36,7 @@ _named = Memo("formulas", f"1, sqlglot {version('sqlglot')}")
 """Importing the parser and parsing all formulas takes as long as all else that a start checks."""
 
 
+@cache
 def unit_of(sql: str) -> str | None:
     """What a formula's units are, such as `text` or `head`; None where its columns do not say."""
     import sqlglot

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -619,10 +620,11 @@ def _language(filled: dict[str, Any], where: Where) -> str:
     """The language of a file, of which there is such a code, and its function words, if given."""
     code: str = filled["language"]
     if code not in LANGUAGES:
-        near = closest(code.lower()[:2], [*LANGUAGES])
+        near = re.split("[-_]", code.lower())[0]  # of de_AT, or DE
         raise (where / "language").error(
             f"{code!r} is no code of a language",
-            (f"did you mean {near!r}? " if near else "") + f"write one of {', '.join(LANGUAGES)}.",
+            (f"did you mean {near!r}? " if near in LANGUAGES else "")
+            + f"write one of {', '.join(LANGUAGES)}.",
         )
     if file := filled.get("function_words"):
         if not Path(file).is_file():

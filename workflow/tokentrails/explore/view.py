@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -96,7 +97,7 @@ class View:
                 reason if reason == NO_TOKEN else f"the text has more than {longest} tokens",
                 hint="change it; an experiment of the workflow takes longer ones.",
             )
-        tokens = with_classes(tokens, WordClasses(function_words()))
+        tokens = with_classes(tokens, _english())
         (encoded,) = encode_as_asked(experiment, loaded.files, [text], name)
         return cls(loaded, name, tokens, encoded.offsets, _states(loaded, tokens, name))
 
@@ -381,6 +382,11 @@ def nearest_lists(ranks: pl.DataFrame, read: Callable[[str], str]) -> list[dict[
         named = {"position": position, "entry": token, "readable": read(str(token))}
         found.append({**named, "layers": layers})
     return found
+
+
+@cache
+def _english() -> WordClasses:
+    return WordClasses(function_words())
 
 
 def _states(loaded: Loaded, tokens: pa.Table, name: str) -> dict[Place, Float32[np.ndarray, "t d"]]:

@@ -1,6 +1,5 @@
 """A running text of any size: identity, the token itself and the next one, by layer and group."""
 
-import itertools
 from typing import NamedTuple
 
 import altair as alt
@@ -8,9 +7,10 @@ import polars as pl
 
 from ..texts.word_groups import BANDS, CLASSES, RAREST
 from .pieces.lines import Frame, edges, line_panel, value_range
-from .pieces.notes import CONTROL, band_note, class_notes, control_notes, counted, dashed_note
+from .pieces.notes import CONTROL, band_note, class_notes, control_notes, dashed_note
 from .pieces.points import LINE, mapped, over_draws, points_frame
 from .pieces.rank_axis import place, rank_axis
+from .pieces.text import counted
 from .pieces.text_tokens import group_colours
 from .pieces.theme import GREY, figure, nothing_to_show
 
@@ -44,8 +44,8 @@ _PANELS = (
 _COLUMNS = 4
 _UNITS = "documents, or pieces of a plain text"
 _READ_OUT = (
-    "Of {} ranks and log-probabilities, through the final norm and the unembedding. Ranks: means "
-    "of log(1 + rank), rank 0 on top."
+    "Ranks and log-probabilities are of {}, through the final norm and the unembedding. Ranks: "
+    "means of log(1 + rank), rank 0 on top."
 )
 
 
@@ -92,8 +92,9 @@ def corpus(
     n, texts = whole.select(pl.col("n").max(), pl.col("n_texts").max()).row(0)
     ends = {panel: here for panel, here in parts.items() if panel.measure != "effective_rank"}
     resampled = pl.concat(ends.values())
-    counts = [here["n"].to_list() for panel, here in parts.items() if panel.space]
-    read_out: int = max(itertools.chain(*counts), default=0)
+    read_out = max(
+        (n for panel, here in parts.items() if panel.space for n in here["n"].to_list()), default=0
+    )
     notes = [
         *class_notes(by_layer["group"]),
         f"Means over {counted(n, 'token')} of {texts:,} {_UNITS}, without the first of each piece."

@@ -8,9 +8,10 @@ import altair as alt
 import polars as pl
 
 from .pieces.lines import Frame, line_panel, stacked, value_range
-from .pieces.notes import band_note, class_notes, counted, dashed_note
+from .pieces.notes import band_note, class_notes, dashed_note
 from .pieces.points import in_order, layer_name, mapped, points_frame, runs
 from .pieces.rank_axis import factor_axis, place, rank_axis
+from .pieces.text import counted
 from .pieces.text_tokens import COLOURS, PUBLISHED_NOTE, axis_name, drawn_site, site_note
 from .pieces.theme import INK, TINT, figure, nothing_to_show, shaded
 
@@ -71,19 +72,15 @@ def rank_classes(
         )
         for formula, measure in places
     ]
-    below = (
-        []
-        if gaps.is_empty()
-        else [
-            _gap_panel(
-                gaps.filter(as_published=formula, measure=measure),
-                gap_frames[measure],
-                found.filter(as_published=formula, measure=measure, quantity="largest_gap"),
-                title=_GAPS[measure],
-            )
-            for formula, measure in places
-        ]
-    )
+    below = [
+        _gap_panel(
+            gaps.filter(as_published=formula, measure=measure),
+            gap_frames[measure],
+            found.filter(as_published=formula, measure=measure, quantity="largest_gap"),
+            title=_GAPS[measure],
+        )
+        for formula, measure in (places if len(gaps) else [])
+    ]
     notes = _notes(by_class, points, confidence)
     if len(found):
         notes.append(

@@ -21,7 +21,7 @@ def correct_job_states() -> None:
     if hasattr(query, _CORRECTED):
         return
 
-    async def query_(command: str, logger: Any) -> tuple[dict[str, str], float]:
+    async def corrected(command: str, logger: Any) -> tuple[dict[str, str], float]:
         states, seconds = await query(command, logger)
         if states is None:
             # Jobs of which nothing is said are taken for waiting ones, and looked for again.
@@ -29,5 +29,5 @@ def correct_job_states() -> None:
             return {}, 0.0
         return {job: state.partition(" ")[0] for job, state in states.items()}, seconds
 
-    setattr(query_, _CORRECTED, True)
-    executor.query_job_status = query_
+    setattr(corrected, _CORRECTED, True)
+    executor.query_job_status = corrected
