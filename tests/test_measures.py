@@ -18,7 +18,7 @@ from drawn import layers as layers_of
 
 from tokentrails.catalogue import CATALOGUE, Kind
 from tokentrails.config.load import load_config
-from tokentrails.config.measures import load_measure
+from tokentrails.config.measures import load_measure, load_measures
 from tokentrails.errors import TokentrailsError
 from tokentrails.figures.measure import composite_measure
 from tokentrails.figures.measure import measure as measure_figure
@@ -302,6 +302,16 @@ def test_entries_of_the_configuration_are_checked(tmp_path, monkeypatch, name, c
     config["measures"] = {name: {"file": str(EXAMPLES / "length.py")} | change}
     with refused(*parts):
         load_config(config)
+
+
+def test_no_measure_has_the_name_of_a_rule():
+    rules = {"explore", *(rule.name for rule in wf.rules())} - {
+        "length_curves"
+    }  # the example's own
+    assert {"corpus_sums", "decodability_tables", "hub_table", "length_measure"} < rules
+    for name in sorted(rules):
+        with refused(f"measures.{name}", "taken"):
+            load_measures({name: {"file": str(EXAMPLES / "length.py")}}, (), Where())
 
 
 def test_figures_of_two_experiments_do_not_have_one_name(tmp_path, monkeypatch):

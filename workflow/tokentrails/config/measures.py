@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import os
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -27,22 +28,13 @@ _TAKEN = {
     *(row.target for row in CATALOGUE.analyses.values()),
     *("all", "claims", "composites", "costs", "figures", "metrics", "models", "paper", "plan"),
     *("predictions", "tokens", "hidden_states", "weights", "document", "model", "passing_model"),
-    *("partial_states", "joined_states"),
+    *("partial_states", "joined_states", "streamed_tokens", "corpus_sums"),
     *("texts", "training", "training_text", "word_list", "page_script", "predictions_text"),
-    *("neuron_table", "alignment_table", "perturbation_table"),
-    *(
-        "geometry_table",
-        "own_token_table",
-        "matched_groups_table",
-        "splits_table",
-        "senses_tables",
-        "convergence_tables",
-        "head_tables",
-        "evolution_tables",
-    ),
-    *("attribution_tables", "ablation_table", "everything", "formats"),
-    *(f"{row.name}_of_replicates" for row in CATALOGUE.tables.values() if row.replicated),
+    *("everything", "explore", "formats"),
 }
+
+_RULE = re.compile(r".+_(tables?|figure|measure|of_replicates)")
+"""Names of rules that follow from those of analyses, tables, figures and measures."""
 
 
 def load_measures(
@@ -63,7 +55,7 @@ def load_measures(
     for name, entry in entries.items():
         here = where / "measures" / name
         others = {row for other in entries if other != name for row in _rows(other)}
-        if not _rows(name).isdisjoint(_TAKEN | others):
+        if _RULE.fullmatch(name) or not _rows(name).isdisjoint(_TAKEN | others):
             raise here.error(
                 f"the name {name!r} is taken by something that the workflow makes",
                 "call the measure otherwise.",
