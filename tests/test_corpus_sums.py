@@ -35,7 +35,8 @@ from tokentrails.statistics.spectrum import effective_rank, isoscore, participat
 from tokentrails.texts.streamed import SCHEMA
 from tokentrails.texts.tokenization import tokenize
 from tokentrails.texts.whole import whole_texts
-from tokentrails.texts.word_classes import band_of
+from tokentrails.texts.word_classes import FrequencyBands
+from tokentrails.texts.word_list import Entry, WordList
 
 TEXTS = [
     "The lead pipes are cold.",
@@ -47,7 +48,8 @@ TEXTS = [
     "In 1845 the bank was there.",
 ]
 NAMES = ("gpt2", "llama", "roberta", "gemma2")
-RANK = {"the": 1, "a": 2, "lead": 500, "water": 5000}
+LINES = {"the": 1, "a": 2, "lead": 500, "water": 5000, "yew": 10_000}
+BANDS = FrequencyBands(WordList(tuple(Entry(line, word) for word, line in LINES.items()), "x"))
 READ_OUT = 3
 GROUPED = ("word_class", "frequency_band")
 STATISTICS = statistics(50, few=2)
@@ -64,7 +66,7 @@ class Case(Blocks):
         rows = []
         for number, text in enumerate(self.texts):
             words = self.tokens.filter(pa.compute.equal(self.tokens["label"], text.label))
-            about = [(ENGLISH.of(w), band_of(w, RANK)) for w in words["word"].to_pylist()]
+            about = [(ENGLISH.of(w), BANDS.of(w)) for w in words["word"].to_pylist()]
             row = dict.fromkeys(SCHEMA.names) | {
                 "occurrence": number,
                 "label": text.label,

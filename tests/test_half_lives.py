@@ -25,7 +25,8 @@ STATISTICS = statistics()
 DEPTH = 4
 GROUPED = {"threshold": 0.1, "provenance": PROVENANCE}
 ABOUT = GROUPED | {"depth": DEPTH}
-WORDS = WordList((Entry(1, "the"), Entry(90, "of"), Entry(500, "river"), Entry(9_000, "oak")), "x")
+LINES = {"the": 1, "of": 90, "river": 500, "oak": 9_000, "yew": 10_000}
+WORDS = WordList(tuple(Entry(line, word) for word, line in LINES.items()), "x")
 
 
 def tables(tokens, *, chance=None):

@@ -22,7 +22,7 @@ from tokentrails.metrics.half_lives import half_life_groups, half_lives
 from tokentrails.metrics.rank_classes import class_curves, ranks_by_class, ranks_gap, ranks_summary
 from tokentrails.texts.languages import LANGUAGES, WITH_LIST
 from tokentrails.texts.streamed import SCHEMA
-from tokentrails.texts.word_classes import WordClasses, band_of, function_words, places
+from tokentrails.texts.word_classes import FrequencyBands, WordClasses, function_words
 from tokentrails.texts.word_groups import NO_CLASSES, UNKNOWN
 from tokentrails.texts.word_list import Entry, WordList
 
@@ -88,14 +88,17 @@ def test_a_file_of_another_script_is_read(tmp_path):
     assert WordClasses(function_words(path)) == classes(HINDI)
 
 
-def test_bands_are_those_of_the_list_or_unknown():
-    rank = places(WordList((Entry(3, "der"), Entry(400, "boot"), Entry(5, "的")), "x"))
-    found = {word: band_of(word, rank) for word in ("Der", "Boot", "Nixe", "的", "他的书", ",")}
+@pytest.mark.parametrize(("last", "unlisted"), [(10_000, "over 10,000"), (9_999, UNKNOWN)])
+def test_bands_are_those_of_the_list_or_unknown(last, unlisted):
+    """Of what it lacks a list says how rare it is only if it reaches the last band."""
+    entries = Entry(3, "der"), Entry(5, "的"), Entry(400, "boot"), Entry(last, "Der")
+    bands = FrequencyBands(WordList(entries, "x"))
+    found = {word: bands.of(word) for word in ("Der", "Boot", "Nixe", "的", "他的书", ",")}
     assert found == {
-        **{"Der": "1-100", "Boot": "101-1,000", "Nixe": "over 10,000"},
+        **{"Der": "1-100", "Boot": "101-1,000", "Nixe": unlisted},
         **{"的": "1-100", "他的书": UNKNOWN, ",": None},
     }
-    assert [band_of(word, places(None)) for word in ("der", ",")] == [UNKNOWN, None]
+    assert [FrequencyBands(None).of(word) for word in ("der", ",")] == [UNKNOWN, None]
 
 
 def test_languages_are_those_of_the_package():

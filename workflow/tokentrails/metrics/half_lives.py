@@ -21,7 +21,7 @@ from jaxtyping import Float64
 from ..statistics.bootstrap import FEWEST_UNITS, Bootstrap, cluster_means
 from ..statistics.forms import FORMS
 from ..statistics.settings import Statistics
-from ..texts.word_classes import band_of, places
+from ..texts.word_classes import FrequencyBands
 from ..texts.word_groups import BANDS, RAREST
 from ..texts.word_list import WordList
 from .columns.frame import is_of_letters, run_table
@@ -48,8 +48,9 @@ MEANINGS = {
     "word_class": "function (closed classes), content (all other alphabetic words), punctuation, "
     "other; null: a special token, or a word of no known class",
     "frequency_band": "place of the word among the most frequent ones of the language; words that "
-    "are not listed are the rarest; unknown: there is no list, or it lacks a run of letters of a "
-    "script without spaces; null: no word of letters",
+    "are not listed are the rarest; unknown: there is no list, or it lacks the word and has fewer "
+    "than 10,000 lines, or it lacks a run of letters of a script without spaces; null: no word of "
+    "letters",
     "counted": "whether the token takes part in groups: it belongs to a function word, a content "
     "word or one of no known class, and does not stand at position 0",
     "measure": f"the column of identity that is meant: {', '.join(FORMS)}",
@@ -103,8 +104,8 @@ def half_lives(
     frame = _first_below(identity, keys, threshold)
     columns = ["label", "first", "word_part", "word_class"]
     parts = pl.DataFrame(pl.from_arrow(tokens.select(columns)))
-    rank = places(words)
-    bands = [(word, band_of(word, rank)) for word in frame["word"].unique().sort()]
+    frequency = FrequencyBands(words)
+    bands = [(word, frequency.of(word)) for word in frame["word"].unique().sort()]
     types = dict.fromkeys(("word", "frequency_band"), pl.String)
     table = (
         frame.join(parts, left_on=["label", "position"], right_on=["label", "first"], how="left")

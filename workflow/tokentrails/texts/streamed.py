@@ -24,7 +24,7 @@ from .tokenization import (
     refuse_longer,
     refuse_unknown_words,
 )
-from .word_classes import WordClasses, band_of, places
+from .word_classes import FrequencyBands, WordClasses
 from .word_groups import UNKNOWN
 from .word_list import WordList
 
@@ -59,7 +59,8 @@ MEANINGS = {
     "word_class": "of the word that each token is part of; null: a special token, spaces, what "
     "the tokenizer does not know, or a word of no known class",
     "frequency_band": "of the same word, by its place in the list of words; unknown: there is no "
-    "list, or it lacks a run of letters of a script without spaces; null: no word of letters",
+    "list, or it lacks the word and has fewer than 10,000 lines, or it lacks a run of letters of a "
+    "script without spaces; null: no word of letters",
 }
 
 
@@ -88,11 +89,11 @@ def tokenize_streamed(
     """
     corpus = experiment.corpus
     assert corpus is not None
-    rank = places(words)
+    frequency = FrequencyBands(words)
 
     @lru_cache(maxsize=1 << 16)
     def about(word: str) -> tuple[str | None, str | None]:
-        own, band = classes.of(word), band_of(word, rank)
+        own, band = classes.of(word), frequency.of(word)
         # What has neither is no word.
         return own, UNKNOWN if word and own is None and band is None else band
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -110,28 +109,39 @@ def places(words: WordList | None) -> dict[str, int]:
 
 
 def frequency_band(rank: int | None) -> str:
-    """The band of a word by its line in the list, from 1; None if it is not there."""
+    """The band of a word by its line in the list, from 1; None if a list of all bands lacks it."""
     return next((name for last, name in BANDS.items() if rank and rank <= last), RAREST)
 
 
-def band_of(word: str, rank: Mapping[str, int]) -> str | None:
-    """The band of frequency of a word; None of what is no word of letters.
+@dataclass(frozen=True)
+class FrequencyBands:
+    """The bands of frequency of words, by the list of the most frequent ones; None: no list."""
 
-    Parameters
-    ----------
-    rank: the lines of words, as `places` gives them; none without a list.
+    words: WordList | None
 
-    Returns
-    -------
-    `UNKNOWN` without a list, and for what the list lacks of a script without spaces: it may be
-    several words.
-    """
-    if not is_word(word):
-        return None
-    line = rank.get(plain(word))
-    if line is None and (not rank or is_spaceless(word)):
-        return UNKNOWN
-    return frequency_band(line)
+    @cached_property
+    def _lines(self) -> dict[str, int]:
+        return places(self.words)
+
+    @cached_property
+    def _is_whole(self) -> bool:
+        """Whether what the list lacks is rarer than all bands but the last."""
+        return self.words is not None and self.words.entries[-1].rank >= max(BANDS)
+
+    def of(self, word: str) -> str | None:
+        """The band of a word; None of what is no word of letters.
+
+        Returns
+        -------
+        `UNKNOWN` for what is not listed, without a list, in one that ends within a band, and in a
+        script without spaces: it may be several words.
+        """
+        if not is_word(word):
+            return None
+        line = self._lines.get(plain(word))
+        if line is None and (not self._is_whole or is_spaceless(word)):
+            return UNKNOWN
+        return frequency_band(line)
 
 
 def plain(word: str) -> str:
