@@ -37,9 +37,18 @@ def test_a_model_that_takes_fewer_tokens_has_shorter_pieces():
 
 
 def test_a_text_that_is_too_short_is_refused():
-    problem = ("e.yaml", "'t.txt' has 20 tokens for 'tiny'", "21 are asked for", "longer text")
+    problem = (
+        "e.yaml",
+        "'t.txt' has 20 tokens for 'tiny'",
+        "21 tokens are asked for",
+        "give a longer text.",
+    )
     with refused(*problem):
         cut("a b " * 10, 21, 32)
+    with refused("has 5,000 tokens for 'tiny', and 5,001", "or lower corpus.tokens"):
+        cut("a " * 5000, 5001, 32)
+    with refused("e.yaml", "the text 't.txt' is empty"):
+        cut(" \n", 5000, 32)
 
 
 @pytest.mark.parametrize("model", ["gpt2", "bert", "llama"])
@@ -64,7 +73,7 @@ def test_a_space_of_the_tokenizers_own_accord_is_not_counted():
     assert (len(alone.ids), len(together.ids)) == (2, 3)
     pieces = [len(p.prompt.split()) for p in cut("a " * 50, 40, SPARE + 20, files=files).prompts]
     assert pieces == [20, 20]
-    with refused("'t.txt' has 50 tokens for 'tiny'", "51 are asked for"):
+    with refused("'t.txt' has 50 tokens for 'tiny'", "51 tokens are asked for"):
         cut("a " * 50, 51, 64, files=files)
 
 

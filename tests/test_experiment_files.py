@@ -8,6 +8,7 @@ import yaml
 from config_files import (
     CONFIG,
     CONTEXTS,
+    POINTER,
     PROMPT,
     STORM,
     TEXT,
@@ -161,8 +162,40 @@ def test_a_running_text_is_decoded():
     own = {"text": "t.txt", "tokens": 5000, "length": 32}
     assert read({"corpus": own}).corpus == Corpus("t.txt", 5000, 32)
     assert len({hash_of({"corpus": own | {"tokens": n}}) for n in (5000, 6000)}) == 2
-    with refused("corpus.text", "'t.txt' has 6,000 bytes, and 6,001 tokens are asked for"):
+    with refused("corpus.text", "'t.txt' has 6,000 bytes, and 6,001 tokens", "or lower"):
         read({"corpus": own | {"tokens": 6001}})
+    written("They lead.", "t.txt")
+    with refused("corpus.text", "'t.txt' has 10 bytes, and 5,000", "give a longer text."):
+        read({"corpus": own})
+
+
+STREAMED = {"states": "stream", "column": "a"}
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("corpus.text", {"corpus": {"text": "t.txt"}}),
+        ("corpus.text", {"corpus": {"text": "t.txt.gz", "states": "stream"}}),
+        ("corpus.text", {"corpus": {"text": "t.jsonl", **STREAMED}}),
+        ("contexts_from", {"words": {}, "contexts_from": "t.txt"}),
+        ("table.file", {"analyses": ["identity"], "table": {"file": "t.csv", "text": "a"}}),
+        ("words.list", {"words": {"list": "t.txt"}}),
+        ("frequency_list", {"prompts": [WHOLE], "frequency_list": "t.txt"}),
+        ("function_words", {"prompts": [WHOLE], "function_words": "t.txt"}),
+    ],
+)
+def test_a_file_that_git_lfs_has_not_fetched_or_is_empty_is_refused_at_once(name, data):
+    for each in ("t.txt", "t.txt.gz", "t.jsonl", "t.csv"):
+        Path(each).write_bytes(POINTER)
+    with refused("t.", "pointer of Git LFS", "git lfs pull"):
+        read(data)
+    if name in ("corpus.text", "contexts_from"):
+        for content in (b"", b" \n\t"):
+            for each in ("t.txt", "t.txt.gz", "t.jsonl"):
+                Path(each).write_bytes(content)
+            with refused(name, "is empty"):
+                read(data)
 
 
 def test_words_are_cut_up():

@@ -184,7 +184,13 @@ def test_bad_keys_are_refused_when_they_are_read(keys, problems):
             ("'body' is not there", "check corpus.column"),
         ),
         (b'{"body": "a"}\n{"body": ""}\n' * 9, {"text": "a.jsonl", "column": "body"}, ("9 of 18",)),
-        (b'{"body": "a b"}\n', {"text": "a.jsonl", "column": "body"}, ("5,000 are asked for",)),
+        (b" \n", {"text": "a.txt.gz", "gz": True}, ("'a.txt.gz' is empty",)),
+        (b"id,body\n", {"text": "a.csv", "column": "body"}, ("'a.csv' is empty",)),
+        (
+            b'{"body": "a b"}\n',
+            {"text": "a.jsonl", "column": "body"},
+            ("5,000 tokens are asked for", "a longer text."),
+        ),
     ],
 )
 def test_bad_texts_are_refused_with_one_message(files, content, keys, problems):

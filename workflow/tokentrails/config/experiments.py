@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ..catalogue import ANALYSES, BASELINE, COMPARED, Kind
 from ..errors import TokentrailsError
+from ..files.documents import emptiness, shortage
+from ..files.lfs import refuse_pointer
 from ..files.rows import FORMATS
 from ..files.schema import check, closest, schema, with_defaults
 from ..files.yaml_file import KeyPath, Where, YamlFile
@@ -447,6 +450,15 @@ def _check_text(data: dict[str, Any], where: Where) -> None:
             f"there is no text {data['contexts_from']!r}",
             "give a file of plain text; its name is relative to the working directory.",
         )
+    _check_content(data["contexts_from"], where / "contexts_from")
+
+
+def _check_content(name: str, where: Where) -> None:
+    """Refuse a file that Git LFS has not fetched, or with nothing in it."""
+    refuse_pointer(Path(name))
+    with suppress(OSError), open(name, "rb") as file:  # of which the job says more
+        if not any(part.strip() for part in iter(lambda: file.read(1 << 16), b"")):
+            raise where.error(*emptiness(name))
 
 
 def _check_splits(content: ExperimentFile, splits: Splits, where: Where) -> None:
@@ -497,14 +509,14 @@ def _check_corpus(data: dict[str, Any], where: Where) -> None:
             f"{'give' if is_table else 'remove'} 'column', or give a name that ends in what the "
             f"file is; tables end in {', '.join(FORMATS)}.",
         )
-    if is_table or text.endswith(".gz") or not is_here:  # whose size says little
+    if not is_here:
+        return
+    _check_content(text, here)
+    if is_table or text.endswith(".gz"):  # whose size says little
         return
     asked = with_defaults(data["corpus"], schema("experiment")["properties"]["corpus"])["tokens"]
     if (size := Path(text).stat().st_size) < asked:  # a token is a byte at least
-        raise here.error(
-            f"the text {text!r} has {size:,} bytes, and {asked:,} tokens are asked for",
-            "give a longer text, or lower corpus.tokens.",
-        )
+        raise here.error(*shortage(text, asked, size, "bytes"))
 
 
 def _found(path: str) -> str | Path:
@@ -677,6 +689,8 @@ def _check_list(name: str, language: str, where: Where) -> None:
             f"there is no word list {name!r}",
             f"write {WORDFREQ}, or a file; its name is relative to the working directory.",
         )
+    else:
+        refuse_pointer(Path(name))
 
 
 def _sentences(entries: dict[str, dict[str, Any]], where: Where) -> tuple[Sentences, ...]:

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from ..files.lfs import refuse_pointer
 from ..files.rows import DELIMITERS, FORMATS, suffix_of
 from ..files.schema import closest, schema, with_defaults
 from ..files.yaml_file import Where
@@ -46,6 +47,8 @@ def load_table(data: dict[str, Any], where: Where) -> TextTable:
             f"there is no file {table.file!r}",
             "check the name; it is relative to the working directory.",
         )
+    if not table.on_hub:
+        refuse_pointer(Path(table.file))
     if suffix_of(table) not in FORMATS:
         raise (where / "file").error(
             f"the name {table.file!r} does not say how the file is read",

@@ -10,9 +10,29 @@ from pathlib import Path
 from ..errors import TokentrailsError
 from ..settings import Corpus, TextTable
 from .rows import Reader, Wrong, text_in
+from .schema import schema
 
 PART = 1 << 18
 """Characters of a plain text that are read at a time."""
+
+
+def shortage(text: str, asked: int, there: int, unit: str) -> tuple[str, str]:
+    """Problem and hint where fewer tokens are there than are asked for.
+
+    Parameters
+    ----------
+    there: how many of `unit`, which names tokens, or bytes, of which there are no fewer.
+    """
+    fewest = schema("experiment")["properties"]["corpus"]["properties"]["tokens"]["minimum"]
+    return (
+        f"the text {text!r} has {there:,} {unit}, and {asked:,} tokens are asked for",
+        "give a longer text" + (", or lower corpus.tokens." if there >= fewest else "."),
+    )
+
+
+def emptiness(text: str) -> tuple[str, str]:
+    """Problem and hint where nothing is in a text."""
+    return f"the text {text!r} is empty", "give one with words in it."
 
 
 class Documents:

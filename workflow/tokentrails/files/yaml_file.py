@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import yaml
 
 from ..errors import TokentrailsError
+from .lfs import refuse_pointer
 
 MOST_DEEP, MOST_REPEATED = 32, 100_000  # collections in each other; values that aliases stand for
 
@@ -54,6 +55,7 @@ class YamlFile:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        refuse_pointer(self.path)
         try:
             text = self.path.read_text(encoding="utf-8-sig")
         except OSError as error:

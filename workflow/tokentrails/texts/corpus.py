@@ -9,6 +9,7 @@ from itertools import accumulate, takewhile
 import regex
 
 from ..errors import TokentrailsError
+from ..files.documents import emptiness, shortage
 from ..settings import Corpus, Experiment, Prompt
 from .tokenization import TokenizerFiles
 
@@ -29,12 +30,15 @@ def with_pieces_of(
 
     Raises
     ------
-    TokentrailsError: if the text has fewer tokens than are asked for.
+    TokentrailsError: if the text is empty, or has fewer tokens than are asked for.
     """
     corpus = experiment.corpus
     if corpus is None:
         raise ValueError(f"the experiment {experiment.name!r} has no corpus")
     words = text.split()[: 2 * corpus.tokens]
+    if not words:
+        problem, hint = emptiness(corpus.text)
+        raise TokentrailsError(problem, where=experiment.file, hint=hint)
     counts, room = _counts(words, files), room_of(corpus, context_length)
     given, asked, there = 0, corpus.tokens, sum(counts)
     # The first word of a piece, which has no space in front, may be fewer tokens than inside.
@@ -43,12 +47,9 @@ def with_pieces_of(
         encoded = files.encode(pieces, add_special_tokens=False, bos=False)
         given = sum(len(each.ids) for each in encoded)
         if given < corpus.tokens and asked >= there:
-            raise TokentrailsError(
-                f"the text {corpus.text!r} has {given:,} tokens for {model!r}, and "
-                f"{corpus.tokens:,} are asked for",
-                where=experiment.file,
-                hint="give a longer text, or lower corpus.tokens.",
-            )
+            unit = f"tokens for {model!r}"
+            problem, hint = shortage(corpus.text, corpus.tokens, given, unit)
+            raise TokentrailsError(problem, where=experiment.file, hint=hint)
         asked += corpus.tokens - given
     prompts = (Prompt(f"piece{i:05}", piece) for i, piece in enumerate(pieces))
     return replace(experiment, prompts=tuple(prompts))

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from ..errors import TokentrailsError
-from ..files.documents import Documents
+from ..files.documents import Documents, emptiness, shortage
 from ..settings import Experiment
 from .chat import Rendering
 from .corpus import room_of, streamed_pieces
@@ -137,13 +137,13 @@ def tokenize_streamed(
             hint="check corpus.column, and what it holds.",
         )
     if taken < corpus.tokens:
-        raise TokentrailsError(
-            f"the text {corpus.text!r} has {taken:,} tokens for {model!r}"
-            + (f", without {too_long:,} pieces that are too long for it" if too_long else "")
-            + f", and {corpus.tokens:,} are asked for",
-            where=experiment.file,
-            hint="give a longer text, or lower corpus.tokens.",
-        )
+        has = f"tokens for {model!r}"
+        if too_long:
+            has += f", without {too_long:,} pieces that are too long for it"
+        problem, hint = shortage(corpus.text, corpus.tokens, taken, has)
+        if not number:
+            problem, hint = emptiness(corpus.text)
+        raise TokentrailsError(problem, where=experiment.file, hint=hint)
 
 
 def _row(number: int, label: str, document: int, text: str, encoding: Encoded) -> dict[str, Any]:
