@@ -150,11 +150,15 @@ PLACES = "She saw the lead , and took the lead with lead-free paint ."
         (8, None, "words", ("lead", 2)),
         (7, 9, "words", ("the lead", 2)),
         (10, None, "words", ("lead-free", 1)),
-        (4, None, "words", (",", 1)),
+        (4, None, "words", "punctuation alone at words 4 to 5: ','"),
         (42, 46, "characters", "'lead', at 42 to 46, is no whole word"),
         (11, 12, "characters", "is no whole word"),
         (59, 80, "characters", "the text has 59 characters"),
-        (12, None, "words", (".", 1)),
+        (12, None, "words", "punctuation alone at words 12 to 13: '.'"),
+        (17, 18, "characters", (",", 1)),
+        ("8.0", "9.0", "words", ("lead", 2)),
+        ("12.", "16.00", "characters", ("lead", 1)),
+        ("8.5", "9.0", "words", "'8.5' is no whole number"),
         (13, None, "words", "the text has 13"),
         (4, 4, "characters", "there is no target at 4 to 4"),
         (-1, 4, "characters", "-1 is below 0"),
@@ -203,8 +207,12 @@ def test_wrong_rows_are_left_out_with_line_and_reason():
         (12, "a quote ends within a cell; quotes in quotes are doubled"),
         (13, "the target 'LEAD' is not in the text"),
     ]
-    with refused("8 of 10 rows", "the share of 0.7", "line 3: the target 'read'", "most_skipped"):
+    first = "line 3: the target 'read' is not in the text; line 4: 'sentence' is empty; line 5: "
+    with refused("8 of 10 rows", "the share of 0.7", first, "; and 5 more", "table.most_skipped"):
         read(WRONG, most_skipped=0.7)
+    with refused("2 of 2 rows cannot be used, and none is left", "keys of 'table'.") as caught:
+        read("".join(WRONG.splitlines(keepends=True)[i] for i in (0, 2, 3)), most_skipped=1)
+    assert "most_skipped" not in str(caught.value)
 
 
 def test_wrong_lines_of_json_are_left_out():
@@ -222,7 +230,7 @@ def test_wrong_lines_of_json_are_left_out():
 @pytest.mark.parametrize(
     ("content", "name", "keys", "parts"),
     [
-        (as_csv([*ROWS, ROWS[0]]), "x.csv", {}, ("line 6", "'r1'", "line 2")),
+        (as_csv([*ROWS, ROWS[0]]), "x.csv", {}, ("line 6", "'r1'", "line 2", "its own 'id'")),
         (as_csv(ROWS), "x.csv", {"word": "word"}, ("'word' is not there", "'target'")),
         (as_csv(ROWS, ";"), "x.csv", {}, ("x.csv, line 1", "delimiter")),
         ("id;sentence\na;b\n", "x.csv", {}, ("'sentence' is not there", "'id;sentence'")),
@@ -231,6 +239,11 @@ def test_wrong_lines_of_json_are_left_out():
         ("sentence,sentence\na,b\n", "x.csv", {}, ("'sentence' is there twice",)),
         ("", "x.csv", {}, ("the file is empty",)),
         ("id,sentence,target,sense\n", "x.csv", {}, ("no row is read", "below the header")),
+        (pa.Table.from_pylist(ROWS)[:0], "x.parquet", {}, ("no row is read", "Hint: add rows.")),
+        ("\n", "x.jsonl", {}, ("the file is empty",)),
+        (json.dumps(ROWS), "x.jsonl", {}, ("x.jsonl, line 1: it is a list and not an object",)),
+        (json.dumps(ROWS, indent=1), "x.jsonl", {}, ("line 1: it is a list", "in each line")),
+        (json.dumps(ROWS[0], indent=1), "x.jsonl", {}, ("line 1", "no line has an object")),
         (POINTER, "x.csv", {}, ("pointer of Git LFS", "git lfs pull")),
         (POINTER, "x.parquet", {}, ("pointer of Git LFS", "git lfs pull")),
         (as_csv(ROWS), "x.csv", {"where": {"id": "r9"}}, ("no row is read", "where")),
@@ -238,7 +251,7 @@ def test_wrong_lines_of_json_are_left_out():
         (as_csv(ROWS)[:-3], "x.csv", {}, ("line 5", "never closed")),
         (gzip.compress(b"x" * 9999, mtime=0)[:-9], "y.gz", {"delimiter": ","}, ("cannot be read",)),
         (b"no parquet", "x.parquet", {}, ("cannot be read",)),
-        (as_csv([r | {"target": "x"} for r in ROWS]), "x.csv", {}, ("3 of 3 rows",)),
+        (as_csv([r | {"target": "x"} for r in ROWS]), "x.csv", {}, ("3 of 3 rows", "none is left")),
     ],
 )
 def test_a_bad_file_is_one_clear_error(content, name, keys, parts):
@@ -269,6 +282,7 @@ def test_a_bad_file_is_one_clear_error(content, name, keys, parts):
         ({"groups": ["part of speech"]}, ("table.groups", "group column")),
         ({"groups": ["word"]}, ("table.groups", "something else than a group", "word_group")),
         ({"groups": ["words"]}, ("table.groups", "did you mean 'word'", "a name less alike")),
+        *(({"delimiter": sign}, ("table.delimiter", repr(sign), "it ")) for sign in '"\n\r'),
         ({"text": ...}, ("'text' is missing",)),
         ({"most_skipped": 2}, ("most_skipped", "above the maximum")),
         ({"sampel": 2}, ("unknown key 'sampel'", "did you mean 'sample'")),
@@ -280,6 +294,30 @@ def test_keys_that_do_not_go_together_are_refused_before_a_row_is_read(keys, par
     given = {k: v for k, v in (KEYS | {"file": "data.csv"} | keys).items() if v is not ...}
     with refused(*parts):
         load_experiment_file(written({"analyses": ["identity"], "table": given}))
+
+
+@pytest.mark.parametrize(
+    ("where", "lines"),
+    [
+        ({"flag": True}, [2, 3]),
+        ({"flag": [False]}, [4]),
+        ({"n": 4}, [2]),
+        ({"n": [5, ""]}, [3, 4]),
+        ({"n": 45}, []),
+    ],
+)
+def test_numbers_and_truth_values_are_chosen_as_pandas_writes_them(where, lines):
+    rows = {"sentence": ["a b"] * 4, "flag": [True, True, False, None]}
+    typed = pa.table(rows | {"n": [4.0, float("nan"), 5.0, 4.5]})
+    text = "sentence,flag,n\na b,True,4.0\na b,TRUE,\na b,False,5.\na b,,4.5\n"
+    none = dict.fromkeys(("word", "label", "sense"), ...)
+    for content, name, first in ((text, "x.csv", 2), (typed, "x.parquet", 1)):
+        table = table_of(content, name, **none, where=where)
+        if not lines:
+            with refused("no row is read", "check 'where'"):
+                read_prompts(table)
+            continue
+        assert [line - first + 2 for line in read_prompts(table)[1]] == lines
 
 
 def test_rows_are_chosen_by_where_limit_and_sample():
@@ -320,7 +358,7 @@ WIC_KEYS = {
 
 @pytest.mark.parametrize(
     ("place", "word"),
-    [(0, "Lead"), (1, "bank"), (2, "—"), (3, "John's"), (4, "'s"), (5, "lead-free"), (6, "end")],
+    [(0, "Lead"), (1, "bank"), (3, "John's"), (4, "'s"), (5, "lead-free"), (6, "end")],
 )
 def test_punctuation_beside_a_word_between_spaces_is_no_part_of_it(place, word):
     text = "“Lead (bank), — John's 's lead-free end...”"
@@ -343,8 +381,10 @@ def test_two_texts_of_a_row_are_a_pair():
     assert skipped == [(2, "'places' is '1', and not two numbers, such as 2-5")]
     _, skipped = read(WIC.replace("T", "?"), "wic.tsv", **WIC_KEYS, most_skipped=0.5)
     assert "'gold' is '?'" in skipped[0][1]
-    rows = [{"a": "x lead", "b": "lead y", "w": "lead", "s": "1", "t": "2", "i": "p"}]
-    keys = {"text": ["a", "b"], "word": "w", "sense": ["s", "t"], "label": "i"}
+    numbers = WIC.replace("\tF\n", "\t0.0\n").replace("\tT\n", "\t1.0\n")
+    assert read(numbers, "wic.tsv", **WIC_KEYS)[0] == prompts
+    rows = [{"a": "x lead", "b": "lead y", "w": "lead", "s": "1", "t": "2", "i": "p", "n": "1.0"}]
+    keys = {"text": ["a", "b"], "word": "w", "sense": ["s", "t"], "label": "i", "occurrence": "n"}
     prompts, _ = read(as_csv(rows), **keys)
     assert [(p.label, p.word, p.groups["sense"]) for p in prompts] == [
         ("p.1", "lead", 1),

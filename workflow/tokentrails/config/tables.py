@@ -49,6 +49,11 @@ def load_table(data: dict[str, Any], where: Where) -> TextTable:
         )
     if not table.on_hub:
         refuse_pointer(Path(table.file))
+    if table.delimiter in _NO_DELIMITERS:
+        raise (where / "delimiter").error(
+            f"{table.delimiter!r} cannot stand between cells: it {_NO_DELIMITERS[table.delimiter]}",
+            "give the character that parts them, such as ',' or ';'.",
+        )
     if suffix_of(table) not in FORMATS:
         raise (where / "file").error(
             f"the name {table.file!r} does not say how the file is read",
@@ -60,6 +65,8 @@ def load_table(data: dict[str, Any], where: Where) -> TextTable:
     _check_columns(table, where)
     return table
 
+
+_NO_DELIMITERS = {'"': "is the quote around them", "\n": "ends a row", "\r": "ends a row"}
 
 _OF_TEXTS = ("text", "word", "token", "occurrence", "start", "end", "sense")
 """Keys of a table with a column for each text."""

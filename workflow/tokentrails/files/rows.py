@@ -30,6 +30,8 @@ DELIMITERS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
 FORMATS = (*DELIMITERS, ".jsonl", ".ndjson", ".parquet")
 """What the name of a file may end in, with `.gz` behind it but for Parquet."""
 
+_LINES = "write an object in each line, without brackets around all and commas between them."
+
 _MOST_CHARACTERS = 2**31 - 1
 """Of a cell; a book may lie in one."""
 
@@ -84,6 +86,9 @@ class Reader:
         where = f"{self.table.file}, line {line}" if line else self.table.file
         return TokentrailsError(problem, where=where, hint=hint)
 
+    def empty(self) -> TokentrailsError:
+        return self.error("the file is empty", "give one with rows.")
+
     def _parquet(self) -> Iterator[Numbered]:
         with pq.ParquetFile(local_path(self.table.file)) as file:
             self._check(file.schema_arrow.names)
@@ -94,19 +99,29 @@ class Reader:
 
     def _json(self, lines: IO[str]) -> Iterator[Numbered]:
         seen: set[str] = set()
+        first: Numbered | None = None
+        has_objects = False
         for line, content in enumerate(lines, 1):
             if not content.strip():
                 continue
+            if first is None and content.lstrip().startswith("["):
+                raise self.error("it is a list and not an object", _LINES, line)
             try:
                 row = json.loads(content, object_pairs_hook=_once)
+                wrong = "" if isinstance(row, dict) else "it is no JSON object"
             except (ValueError, RecursionError) as error:
-                yield Numbered(line, Wrong(f"it is no JSON: {error}"))
-                continue
-            if not isinstance(row, dict):
-                yield Numbered(line, Wrong("it is no JSON object"))
-                continue
-            seen |= row.keys()
-            yield Numbered(line, {name: row.get(name) for name in self.table.names})
+                wrong = f"it is no JSON: {error}"
+            if wrong:
+                numbered = Numbered(line, Wrong(wrong))
+            else:
+                has_objects, seen = True, seen | row.keys()
+                numbered = Numbered(line, {name: row.get(name) for name in self.table.names})
+            first = first or numbered
+            yield numbered
+        if first is None:
+            raise self.empty()
+        if not has_objects:
+            raise self.error(f"no line has an object: {first.cells}", _LINES, first.line)
         self._check(list(seen))
 
     def _cells(self, lines: IO[str]) -> Iterator[Numbered]:
@@ -160,7 +175,7 @@ class Reader:
                 )
             yield Numbered(begins, found)
         if not header:
-            raise self.error("the file is empty", "give one with rows.")
+            raise self.empty()
 
     def _check(self, columns: Sequence[str]) -> None:
         """Refuse a column that is not there, or is there twice."""
@@ -228,10 +243,18 @@ def as_text(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
+def plain_text(text: str) -> str:
+    """A whole number without a point and a truth value in small letters; pandas writes others."""
+    if text.lower() in ("true", "false"):
+        return text.lower()
+    number = re.fullmatch(r"([+-]?\d+)\.0*", text)
+    return number[1] if number else text
+
+
 def number_of(given: str, least: int) -> int:
     """A whole number that is not too small; raises `Wrong`."""
     try:
-        number = int(given)
+        number = int(plain_text(given.strip()))
     except ValueError:
         raise Wrong(f"{given!r} is no whole number") from None
     if number < least:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import heapq
+import math
 import random
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any
@@ -19,6 +21,7 @@ from ..files.rows import (
     Wrong,
     as_text,
     number_of,
+    plain_text,
     suffix_of,
     text_in,
     value_in,
@@ -90,8 +93,8 @@ def read_prompts(
         if (other := first.setdefault(label, line)) != line:
             raise reader.error(
                 f"the label {label!r} is in line {other}, too",
-                f"give every row a {table.label!r} of its own, or leave 'label' out, which numbers "
-                "the rows.",
+                f"give every row its own {table.label!r}, or leave 'label' out, which numbers the "
+                "rows.",
                 line,
             )
         prompts += found
@@ -133,24 +136,32 @@ def prompts_of(table: pa.Table) -> list[Prompt]:
 def _is_wanted(cells: Row | Wrong, wanted: Mapping[str, set[str]]) -> bool:
     if isinstance(cells, Wrong):
         return True
-    return all(as_text(cells[name]) in values for name, values in wanted.items())
+    for name, values in wanted.items():
+        value = cells[name]
+        text = "" if isinstance(value, float) and math.isnan(value) else as_text(value)
+        if values.isdisjoint((text, plain_text(text))):
+            return False
+    return True
 
 
 def _refuse_few(reader: Reader, n: int, skipped: Sequence[Row]) -> None:
     """Refuse a table without rows, or with more wrong ones than it may have."""
     table = reader.table
     if not n:
-        hint = (
-            "check 'where'." if reader.table.where else "add rows below the header, if it has one."
-        )
-        raise reader.error("no row is read", hint)
+        hint = "add rows."
+        if suffix_of(table) in DELIMITERS:
+            hint = "add rows below the header, if it has one."
+        raise reader.error("no row is read", "check 'where'." if table.where else hint)
     if len(skipped) > table.most_skipped * n or len(skipped) == n:
-        shown = "; ".join(f"line {row['line']}: {row['reason']}" for row in skipped[:3])
-        raise reader.error(
-            f"{len(skipped)} of {n} rows cannot be used, more than the share of "
-            f"{table.most_skipped:g} that may be: {shown}",
-            "mend them or the keys of 'table', or raise table.most_skipped.",
-        )
+        shown = [f"line {row['line']}: {row['reason']}" for row in skipped[:3]]
+        if more := len(skipped) - len(shown):
+            shown.append(f"and {more} more")
+        which = f"more than the share of {table.most_skipped:g} that may be"
+        hint = "mend them or the keys of 'table', or raise table.most_skipped."
+        if len(skipped) == n:
+            which, hint = "and none is left", "mend them or the keys of 'table'."
+        problem = f"{len(skipped)} of {n} rows cannot be used, {which}: {'; '.join(shown)}"
+        raise reader.error(problem, hint)
 
 
 def _label(cells: Row, table: TextTable, line: int) -> str:
@@ -182,7 +193,7 @@ def _prompts(cells: Row, table: TextTable, label: str, needs_sense: bool) -> lis
 def _senses(cells: Row, table: TextTable) -> list[Any]:
     if table.same:
         said = text_in(cells, table.same).strip()
-        if (same := _TRUTH.get(said.lower())) is None:
+        if (same := _TRUTH.get(plain_text(said).lower())) is None:
             raise Wrong(f"{table.same!r} is {said!r}, and neither true nor false")
         return ["first", "first" if same else "other"]
     return [value_in(cells, column) for column in table.sense]
@@ -231,7 +242,10 @@ def _at(text: str, start: int, end: int | None, unit: str) -> dict[str, Any]:
         end = start + 1 if end is None else end
         if not start < end <= len(words):
             raise Wrong(f"there is no target at words {start} to {end}: the text has {len(words)}")
+        place = f"words {start} to {end}"
         start, end = words[start][0], words[end - 1][1]
+        if all(unicodedata.category(c)[0] in "PZ" for c in text[start:end]):
+            raise Wrong(f"there is punctuation alone at {place}: {text[start:end]!r}")
     assert end is not None
     if not start < end <= len(text):
         raise Wrong(f"there is no target at {start} to {end}: the text has {len(text)} characters")
