@@ -76,6 +76,8 @@ def test_words_and_sentences_are_drawn_by_the_seed(cut):
 def test_a_text_without_such_sentences_is_refused(cut):
     with refused("e.yaml", "'t.txt'", "9 words left", "lower 'left'"):
         mine(cut, left=9)
+    with refused("0 words left", "Hint: give a longer text, or raise 'top'."):
+        mine(cut, "It ab-cd.", left=0)
 
 
 def test_a_text_that_cannot_be_read_is_named(tmp_path):

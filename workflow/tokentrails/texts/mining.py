@@ -129,6 +129,7 @@ def with_sentences_of(
             f"no word of the list has two sentences in {experiment.contexts_from!r} with "
             f"{experiment.left} words left of it",
             where=experiment.file,
-            hint="give a longer text, raise 'top', or lower 'left'.",
+            hint="give a longer text"
+            + (", raise 'top', or lower 'left'." if experiment.left else ", or raise 'top'."),
         )
     return replace(experiment, sentences=tuple(sentences))
