@@ -135,6 +135,39 @@ def test_a_model_whose_embeddings_have_no_length_is_one_clear_error():
         made(nothing, None)
 
 
+def test_a_place_where_few_have_a_value_counts_those_alone():
+    """Of three layers: all texts have a value at the first, six at the next, four at the last."""
+    texts = {("a", "x"): 9, **{(f"w{i}", "x"): 1 for i in range(8)}}
+    table, _ = tables(texts, np.random.default_rng(8), layers=3)
+    number = pl.int_range(pl.len()).over("layer", "word")
+    held = pl.when(layer=0).then(9).when(layer=1).then(6).otherwise(4)
+    word = pl.col("word").rank("dense").cast(pl.Int64) - 1
+    few = table.with_columns(
+        cosine=pl.when(pl.when(word="a").then(number).otherwise(word) < held).then("cosine")
+    )
+    found = made(few, None).filter(similarity="cosine")
+    single = found.filter(word="a", series="x").sort("layer")
+    over_words = found.filter(pl.col("word").is_null()).sort("layer")
+    for rows in (single, over_words):
+        assert rows["n"].to_list() == [9, 6, 4]
+        assert rows["few"].to_list() == [False, False, True]
+        assert rows["ci_low"].is_null().to_list() == [False, False, True]
+    assert single["n_texts"].to_list() == [9, 6, 4]
+    assert over_words["n_texts"].to_list() == [17, 11, 7]
+    assert single.row(0) == made(table, None).filter(similarity="cosine", word="a").row(0)
+
+
+def test_a_pair_has_an_interval_where_both_senses_have_texts_enough():
+    """All texts have an identity, but those of one sense are other tokens and make few pairs."""
+    identity, context = tables({("a", "x"): 6, ("a", "y"): 6}, np.random.default_rng(9))
+    four = [f"a_y_{i}" for i in range(4)]
+    kept = pl.col("label_b").str.contains("_x_") | pl.col("label_b").is_in(four)
+    found = made(identity, context.filter(kept)).filter(measure="context_between", word="a")
+    assert found["n_texts"].to_list() == [10, 10] and found["ci_low"].null_count() == 2
+    whole = made(identity, context).filter(measure="context_between", word="a")
+    assert whole["n_texts"].to_list() == [12, 12] and whole["ci_low"].null_count() == 0
+
+
 def test_texts_without_a_sense_are_lines_of_their_own_and_pairs_together():
     identity, context = tables({("a", None): 5}, np.random.default_rng(3), layers=1)
     table = made(identity, context).filter(pl.col("word").is_not_null(), similarity="cosine")
@@ -203,10 +236,10 @@ def test_mean_curves_of_any_measure_are_those_of_a_plain_loop():
         here = [r for r in rows if r["kind"] == row["kind"] and r[row["measure"]] is not None]
         texts = sorted({r["label"] for r in here})
         values = [(r["label"], r[row["measure"]]) for r in here if r["layer"] == row["layer"]]
-        n = len({(r["label"], r["position"]) for r in here})
-        assert (row["n"], row["n_texts"], row["few"]) == (n, len(texts), len(texts) < 5)
+        known = len({label for label, _ in values})
+        assert (row["n"], row["n_texts"], row["few"]) == (len(values), known, known < 5)
         assert row["mean"] == pytest.approx(np.mean([value for _, value in values]), abs=1e-6)
-        if len(texts) < FEWEST_UNITS:
+        if known < FEWEST_UNITS:
             assert row["ci_low"] is row["ci_high"] is None
             continue
         stream = ["x", "y", None].index(row["kind"])
@@ -214,7 +247,7 @@ def test_mean_curves_of_any_measure_are_those_of_a_plain_loop():
         for sample in samples(BOOTSTRAP, len(texts), stream):
             drawn = [v for text in sample for label, v in values if label == texts[text]]
             means.append(np.mean(drawn) if drawn else np.nan)
-        tail = expanded_tail(0.9, len(texts))
+        tail = expanded_tail(0.9, known)
         ends = np.nanquantile(means, [tail, 1 - tail])
         assert (row["ci_low"], row["ci_high"]) == pytest.approx(tuple(ends), abs=1e-6)
     assert 0 < made["ci_low"].null_count() < len(made)

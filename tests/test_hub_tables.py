@@ -240,6 +240,9 @@ def test_a_revision_is_one_name_of_a_folder(revision, tmp_path, monkeypatch):
     assert not set(path.parts[4]) & set("{}<> ")
 
 
+METRICS = ("--", "metrics")
+
+
 @pytest.mark.e2e
 def test_a_run_reads_it_as_its_prompts(hub, folder, tmp_path):
     path = folder / "config/experiments/senses.yaml"
@@ -257,7 +260,7 @@ def test_a_run_reads_it_as_its_prompts(hub, folder, tmp_path):
     assert "the table of senses is not fetched yet" in wf.run(folder, "plan", **env).stdout
     assert hub.log == []
     made = wf.contents(folder / "results/metrics")
-    wf.run(folder, *wf.ONE_THREAD, **env)
+    wf.run(folder, *wf.ONE_THREAD, *METRICS, **env)
     assert wf.contents(folder / "results/metrics") == made
     facts = read_provenance(folder / "results/texts/senses.parquet")
     assert facts["table"] == "hub:owner/set@main/senses.jsonl"
@@ -266,7 +269,7 @@ def test_a_run_reads_it_as_its_prompts(hub, folder, tmp_path):
         sha256_of(data / "senses.jsonl"),
     )
     assert hub.downloaded() == ["senses.jsonl"]
-    assert wf.rules_to_run(folder) == {}
+    assert wf.rules_to_run(folder, *METRICS) == {}
     wf.write_yaml(path, {"table": keys | {"revision": "v2"}})
     jobs = wf.jobs_to_run(folder)
     assert {"hub_table", "texts", "tokens", "hidden_states"} <= {job.rule for job in jobs}
@@ -293,12 +296,10 @@ def test_a_running_text_is_read_as_the_same_file_here(hub, folder, tmp_path):
         for name, corpus in {"here": here, "there": there}.items():
             file = wf.write_yaml(folder / f"{name}.yaml", {"corpus": corpus})
             config["experiments"][name] = {"file": file.name, "models": ["gpt2"]}
-    paths = [
-        f"results/metrics/gpt2/main/{name}/corpus_by_layer.parquet" for name in ("here", "there")
-    ]
+    paths = [f"results/tokens/gpt2/{name}.parquet" for name in ("here", "there")]
     wf.run(folder, "--", *paths, **wf.from_hub(hub.url, tmp_path / "home"))
-    tables = [pl.read_parquet(folder / path).drop("experiment") for path in paths]
+    tables = [pl.read_parquet(folder / path) for path in paths]
     assert tables[0].equals(tables[1]) and len(tables[0]) > 0
-    facts = read_provenance(folder / "results/tokens/gpt2/there.parquet")
+    facts = read_provenance(folder / paths[1])
     assert facts["text_revision"] == sha
     assert facts["text_sha256"] == sha256_of(data / "long.jsonl.gz")

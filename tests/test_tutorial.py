@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 from repository import ROOT
-from workflow import checkout, environment
+from workflow import checkout, environment, servers
+
+from tokentrails.running import fork_server
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -65,6 +67,7 @@ def test_the_small_configuration_is_planned(tmp_path):
 
 
 def run(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    jobs = {fork_server.VARIABLE: servers()}
     return subprocess.run(
-        ["bash", "-c", line], cwd=folder, env=environment(), capture_output=True, text=True
+        ["bash", "-c", line], cwd=folder, env=environment(**jobs), capture_output=True, text=True
     )

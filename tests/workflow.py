@@ -67,6 +67,7 @@ def from_hub(url: str, home: Path) -> dict[str, str]:
     return {"HF_ENDPOINT": url, "HF_HOME": str(home), "NO_PROXY": "127.0.0.1"}
 
 
+OF_THE_HUB = ("HF_", "NO_PROXY")
 PLUGINS = {"PYTHONPATH": str(Path(__file__).parent / "plugins")}
 
 
@@ -82,12 +83,13 @@ def servers() -> str:
 def snakemake(folder: Path, *args: str, **env: str) -> subprocess.CompletedProcess[str]:
     """Run Snakemake in a folder on two cores, and wait for it.
 
-    It and its jobs are forks of servers, unless variables are given, which libraries may read.
+    It and its jobs are forks of servers, unless variables are given, which libraries may read as
+    they are loaded: those of jobs read where the hub is, Snakemake's do not.
     """
     line = command(*args)
-    if not env and servers():
+    if servers() and all(name.startswith(OF_THE_HUB) for name in env):
         argv = [str(Path(sys.executable).parent / "snakemake"), *line[3:]]
-        environ = environment(**{fork_server.VARIABLE: servers()})
+        environ = environment(**env or {fork_server.VARIABLE: servers()})
         request = {"argv": argv, "cwd": str(folder), "environ": environ}
         with TemporaryFile("w+") as out, TemporaryFile("w+") as err, open(os.devnull) as nothing:
             files = [file.fileno() for file in (nothing, out, err)]

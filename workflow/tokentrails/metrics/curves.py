@@ -7,7 +7,7 @@ are drawn, and a text drawn twice makes no pair with itself.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -66,6 +66,15 @@ class Curve:
     def mean(self) -> Float64[np.ndarray, " places"]:
         return known_mean(self.group.values)
 
+    def fewest(self, senses: Int[np.ndarray, " texts"]) -> Int[np.ndarray, " places"]:
+        """How many texts of the sense with the fewest of them have a value at each place."""
+
+        def fewest(held: np.ndarray) -> int:
+            of_each = np.bincount(senses[np.unique(self.texts[held])])
+            return int(of_each[of_each > 0].min())
+
+        return self.group.counted(fewest)
+
 
 def curves(
     identity: pa.Table,
@@ -105,8 +114,9 @@ def curves(
         pairs = pairs.filter(senses | ~senses.any().over("word"))  # or all pairs of the word
         made += _curves(pairs, "relation", ["label_a", "label_b"], number)
         chances += [_chance(pairs).with_columns(measure=pl.lit(name)) for name in PAIRS.values()]
-    counts, sizes = _draw(texts.select("word", "sense").rows(), statistics.bootstrap)
-    rows = [row for curve in made for row in _rows(curve, counts, sizes, statistics)]
+    sense_of = texts.select(pl.struct("word", "sense").rle_id()).to_series().to_numpy()
+    counts = _draw(sense_of, statistics.bootstrap)
+    rows = [row for curve in made for row in _rows(curve, counts, sense_of, statistics)]
     rows += _word_rows(made, statistics)
     types = dict.fromkeys(("measure", "similarity", "word", "series"), pl.String) | MEAN_TYPES
     table = pl.DataFrame(rows, types | dict.fromkeys(MEANS, pl.Float64))
@@ -151,36 +161,36 @@ def _curves(
 
 
 def _draw(
-    strata: list[tuple[str, str]], bootstrap: Bootstrap
-) -> tuple[Float64[np.ndarray, "draws texts"], Int[np.ndarray, " texts"]]:
-    """How often each text is in each sample, and of how many it was drawn: those of its sense."""
-    sizes = Counter(strata)
+    senses: Int[np.ndarray, " texts"], bootstrap: Bootstrap
+) -> Float64[np.ndarray, "draws texts"]:
+    """How often each text is in each sample of those of its sense."""
     drawn = [
-        bootstrap.resample(lambda counts: counts, size, (stratum,))
-        for stratum, size in enumerate(sizes.values())
+        bootstrap.resample(lambda counts: counts, int(size), (sense,))
+        for sense, size in enumerate(np.bincount(senses))
     ]
-    return np.hstack(drawn), np.array([sizes[stratum] for stratum in strata])
+    return np.hstack(drawn)
 
 
 def _rows(
     curve: Curve,
     counts: Float64[np.ndarray, "draws texts"],
-    sizes: Int[np.ndarray, " texts"],
+    senses: Int[np.ndarray, " texts"],
     statistics: Statistics,
 ) -> list[dict[str, Any]]:
     """The mean at every place, with its interval where every sense has texts enough for one."""
     ends = None
-    if (fewest := sizes[curve.texts].min()) >= FEWEST_UNITS:
+    fewest = curve.fewest(senses)
+    if fewest.max() >= FEWEST_UNITS:
         over_members = means(curve.group.values)
         draws = [
             over_members(counts[start : start + DRAWS_AT_ONCE, curve.texts].prod(axis=2))
             for start in range(0, len(counts), DRAWS_AT_ONCE)
         ]
-        ends = statistics.bootstrap.interval(np.concatenate(draws), int(fewest))
-    word, series = curve.group.key["word"], curve.group.key.get("series")
-    about = _about([curve], word, series, len(curve.texts))
-    about["few"] = about["n_texts"] < statistics.few
-    return list(place_rows(about, curve.group.places, curve.mean, ends))
+        ends = statistics.bootstrap.interval(np.concatenate(draws), fewest)
+    n_texts = curve.group.units(curve.texts)
+    n = {"n": curve.group.known.sum(axis=1), "n_texts": n_texts, "few": n_texts < statistics.few}
+    about = _about(curve, curve.group.key["word"], curve.group.key.get("series"))
+    return list(place_rows(about, curve.group.places, n, curve.mean, ends))
 
 
 def _word_rows(made: Sequence[Curve], statistics: Statistics) -> list[dict[str, Any]]:
@@ -193,22 +203,25 @@ def _word_rows(made: Sequence[Curve], statistics: Statistics) -> list[dict[str, 
         words = sorted({curve.group.key["word"] for curve in parts})
         places = sorted({place for curve in parts for place in curve.group.places})
         values = np.full((len(places), len(words)), np.nan)
+        texts = np.zeros((len(places), 1 + max(curve.texts.max() for curve in parts)), np.int64)
         for column, word in enumerate(words):
             own = [curve for curve in parts if curve.group.key["word"] == word]
             series = np.full((len(places), len(own)), np.nan)
             for i, curve in enumerate(own):
-                series[[places.index(place) for place in curve.group.places], i] = curve.mean
+                lines = np.array([places.index(place) for place in curve.group.places])
+                series[lines, i] = curve.mean
+                for end in curve.texts.T:
+                    np.add.at(texts, (lines[:, None], end), curve.group.known)
             values[:, column] = known_mean(series)
-        ends = None
-        if len(words) >= FEWEST_UNITS:
+        n, ends = (~np.isnan(values)).sum(axis=1), None
+        if n.max() >= FEWEST_UNITS:
             bootstrap = statistics.bootstrap
-            ends = bootstrap.interval(bootstrap.means(values, ()), len(words))
-        about = _about(parts, None, None, len(words)) | {"few": len(words) < statistics.few}
-        rows += place_rows(about, places, known_mean(values), ends)
+            ends = bootstrap.interval(bootstrap.means(values, ()), n)
+        counts = {"n": n, "n_texts": (texts > 0).sum(axis=1), "few": n < statistics.few}
+        rows += place_rows(_about(parts[0]), places, counts, known_mean(values), ends)
     return rows
 
 
-def _about(parts: Sequence[Curve], word: str | None, series: str | None, n: int) -> dict[str, Any]:
-    n_texts = len(np.unique(np.concatenate([curve.texts.ravel() for curve in parts])))
-    key = {"measure": parts[0].measure, "similarity": parts[0].group.value}
-    return {**key, "word": word, "series": series, "n": n, "n_texts": n_texts}
+def _about(curve: Curve, word: str | None = None, series: str | None = None) -> dict[str, Any]:
+    key = {"measure": curve.measure, "similarity": curve.group.value}
+    return {**key, "word": word, "series": series}

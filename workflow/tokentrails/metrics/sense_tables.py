@@ -104,8 +104,7 @@ class OverWords:
     @property
     def ends(self) -> Values:
         """The lower and the upper ends, such as `gap_low`."""
-        units = len(self.separated.words)
-        ends = {name: self.bootstrap.interval(draws, units) for name, draws in self.draws.items()}
+        ends = {name: self.bootstrap.interval(draws, self.n) for name, draws in self.draws.items()}
         return {
             f"{name}_{end}": values
             for name, both in ends.items()

@@ -129,14 +129,13 @@ class Bootstrap:
             draws = self.resample(
                 lambda counts: ratio(counts @ totals.T, counts @ sizes.T), totals.shape[1], (0,)
             )
-            for n in np.unique(units):
-                low[units == n], high[units == n] = self.interval(draws[:, units == n], int(n))
+            low, high = self.interval(draws, units)
         return mean, low, high
 
     def interval(
         self,
         draws: Float[np.ndarray, " draws *curves"],
-        units: int,
+        units: int | Int[np.ndarray, " *curves"],
         method: Literal["linear", "inverted_cdf"] = "linear",
         *,
         expanded: bool = True,
@@ -146,22 +145,21 @@ class Bootstrap:
         Parameters
         ----------
         draws: a NaN among them takes no part.
-        units: how many were resampled.
+        units: how many of the resampled ones have a value, of all curves or of each.
         method: of `numpy.quantile`; ``"inverted_cdf"`` gives values that were drawn, such as whole
             layers, or infinity for what is never reached.
         expanded: whether percentiles are those of a mean, which Student's t expands (see
             `student.expanded_tail`): without, intervals of few units are too short.
         """
+        units = np.broadcast_to(units, draws.shape[1:])
         ends = np.full((2, *draws.shape[1:]), np.nan)
-        if units < FEWEST_UNITS:
-            return ends[0], ends[1]
-        tail = (1 - self.confidence) / 2
-        if expanded:
-            tail = expanded_tail(self.confidence, units)
         missing = np.isnan(draws)
-        known = ~missing.all(axis=0)
-        quantile = np.nanquantile if missing[:, known].any() else np.quantile
-        ends[:, known] = quantile(draws[:, known], [tail, 1 - tail], axis=0, method=method)
+        enough = ~missing.all(axis=0) & (units >= FEWEST_UNITS)
+        for n in np.unique(units[enough]):
+            curves = enough & (units == n)
+            tail = expanded_tail(self.confidence, int(n)) if expanded else (1 - self.confidence) / 2
+            quantile = np.nanquantile if missing[:, curves].any() else np.quantile
+            ends[:, curves] = quantile(draws[:, curves], [tail, 1 - tail], axis=0, method=method)
         return ends[0], ends[1]
 
     def _counts(

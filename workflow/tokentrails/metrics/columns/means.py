@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import polars as pl
-from jaxtyping import Float64
+from jaxtyping import Bool, Float64, Int
 
 from ...files.states import Place
 from ...statistics.bootstrap import FEWEST_UNITS, cluster_means, known_mean
@@ -48,6 +48,20 @@ class Group:
     members: list[tuple[Any, ...]]
     values: Float64[np.ndarray, "places members"]
 
+    @property
+    def known(self) -> Bool[np.ndarray, "places members"]:
+        """Which members have a value at a place; everywhere at least one."""
+        return ~np.isnan(self.values)
+
+    def units(self, unit: Int[np.ndarray, " members *ends"]) -> Int[np.ndarray, " places"]:
+        """How many units, such as texts, have a value at each place; `unit` is their numbers."""
+        return self.counted(lambda held: len(np.unique(unit[held])))
+
+    def counted(self, count: Callable[[np.ndarray], int]) -> Int[np.ndarray, " places"]:
+        """What is counted of those members, a mask, that have a value at each place."""
+        known, which = np.unique(self.known, axis=0, return_inverse=True)
+        return np.array([count(held) for held in known])[which.ravel()]
+
 
 def mean_curves(
     frame: pl.DataFrame,
@@ -74,21 +88,23 @@ def mean_curves(
     Returns
     -------
     measure (a name of `values`), the columns of `by`, site, layer, n (occurrences), n_texts
-    (units), few, mean, ci_low and ci_high, sorted by the keys; the interval is null
-    under `FEWEST_UNITS` units.
+    (units), few, mean, ci_low and ci_high, sorted by the keys; n and n_texts count what has a value
+    at the place, and the interval is null under `FEWEST_UNITS` units.
     """
     rows: list[dict[str, Any]] = []
     streams: dict[tuple[Any, ...], int] = {}
     for group in groups(frame, values, by, [unit, "label", "position"]):
         names, index = np.unique([str(member[0]) for member in group.members], return_inverse=True)
-        n, stream = len(names), streams.setdefault(tuple(group.key.values()), len(streams))
+        stream = streams.setdefault(tuple(group.key.values()), len(streams))
+        n_texts = group.units(index)
         ends = None
-        if n >= FEWEST_UNITS:
-            draws = statistics.bootstrap.resample(cluster_means(group.values, index), n, (stream,))
-            ends = statistics.bootstrap.interval(draws, n)
-        about = {"measure": group.value, **group.key, "n": len(index), "n_texts": n}
-        about["few"] = n < statistics.few
-        rows += place_rows(about, group.places, known_mean(group.values), ends)
+        if n_texts.max() >= FEWEST_UNITS:
+            statistic = cluster_means(group.values, index)
+            draws = statistics.bootstrap.resample(statistic, len(names), (stream,))
+            ends = statistics.bootstrap.interval(draws, n_texts)
+        counts = {"n": group.known.sum(axis=1), "n_texts": n_texts, "few": n_texts < statistics.few}
+        about = {"measure": group.value, **group.key}
+        rows += place_rows(about, group.places, counts, known_mean(group.values), ends)
     types: dict[str, Any] = {"measure": pl.String}
     types |= {name: frame.schema[name] for name in by} | MEAN_TYPES
     table = pl.DataFrame(rows, types).with_columns(pl.col(pl.Float32).fill_nan(None))
@@ -128,11 +144,17 @@ def groups(
 def place_rows(
     about: Mapping[str, Any],
     places: Sequence[Place],
+    counts: Mapping[str, np.ndarray],
     mean: Float64[np.ndarray, " places"],
     ends: tuple[Float64[np.ndarray, " places"], Float64[np.ndarray, " places"]] | None,
 ) -> Iterator[dict[str, Any]]:
-    """A row for every place: `about`, site, layer, the mean and its interval if it has one."""
+    """A row for every place: `about`, site, layer, the mean and its interval if it has one.
+
+    Parameters
+    ----------
+    counts: further columns, by place.
+    """
     low, high = ends or [np.full(len(places), np.nan)] * 2
-    for (site, layer), *numbers in zip(places, mean, low, high, strict=True):
-        cells = dict(zip(("mean", "ci_low", "ci_high"), numbers, strict=True))
-        yield {**about, "site": site, "layer": layer, **cells}
+    columns = {**counts, "mean": mean, "ci_low": low, "ci_high": high}
+    for (site, layer), *cells in zip(places, *columns.values(), strict=True):
+        yield {**about, "site": site, "layer": layer, **dict(zip(columns, cells, strict=True))}
