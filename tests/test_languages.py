@@ -14,11 +14,12 @@ from measures import ENGLISH, PROVENANCE, frame, statistics, tokens_table
 
 from tokentrails.claims.formula import estimate
 from tokentrails.config.experiments import load_experiment_file
+from tokentrails.figures.half_lives import half_life
 from tokentrails.figures.rank_classes import composite_ranks, rank_classes
 from tokentrails.metrics.columns.frame import with_classes
 from tokentrails.metrics.columns.similarities import matched_pairs
 from tokentrails.metrics.corpus_sums import GROUPS, Pieces
-from tokentrails.metrics.half_lives import half_life_groups, half_lives
+from tokentrails.metrics.half_lives import half_life_curve, half_life_groups, half_lives
 from tokentrails.metrics.rank_classes import class_curves, ranks_by_class, ranks_gap, ranks_summary
 from tokentrails.texts.languages import LANGUAGES, WITH_LIST
 from tokentrails.texts.streamed import SCHEMA
@@ -230,6 +231,10 @@ def test_half_lives_are_of_words_without_a_class_too():
         ("all", "all words", 3),
         ("word_part", "whole", 3),
     }
+    curve = frame(half_life_curve(groups, threshold=0.1, provenance=PROVENANCE))
+    chart = half_life(curve, title="t", threshold=0.1, confidence=0.9)
+    notes = " ".join(map(str, chart.title.subtitle))
+    assert NO_CLASSES in notes and "no list of frequent words for this language" in notes
 
 
 def test_words_without_a_class_are_in_the_sums_of_all_tokens(tmp_path):

@@ -7,7 +7,14 @@ import polars as pl
 
 from ..texts.word_groups import BANDS, CLASSES, RAREST
 from .pieces.lines import Frame, edges, line_panel, value_range
-from .pieces.notes import CONTROL, band_note, class_notes, control_notes, dashed_note
+from .pieces.notes import (
+    CONTROL,
+    band_note,
+    class_notes,
+    control_notes,
+    dashed_note,
+    frequency_notes,
+)
 from .pieces.points import LINE, mapped, over_draws, points_frame
 from .pieces.rank_axis import place, rank_axis
 from .pieces.text import counted
@@ -97,6 +104,7 @@ def corpus(
     )
     notes = [
         *class_notes(by_layer["group"]),
+        *frequency_notes(by_layer["group"]),
         f"Means over {counted(n, 'token')} of {texts:,} {_UNITS}, without the first of each piece."
         + (f" {_READ_OUT.format(counted(read_out, 'token'))}" if read_out else ""),
         band_note(resampled, confidence, _UNITS)

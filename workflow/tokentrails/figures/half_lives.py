@@ -14,6 +14,7 @@ from .pieces.notes import (
     control_notes,
     dashed_note,
     form_notes,
+    frequency_notes,
 )
 from .pieces.points import in_order, mapped, over_draws, points_frame, runs
 from .pieces.text import counted
@@ -61,6 +62,7 @@ def half_life(
     panels = _panels(points, "grouping", _GROUPINGS, frame, control=_control(control))
     without = class_notes(points["group"])
     named_by = "word_part" if without else "word_class"
+    without += frequency_notes(points["group"])
     counts = points.filter(grouping=named_by).group_by("group", maintain_order=True)
     named = [f"{n:,} {group}" for group, n in counts.agg(pl.col("n").max()).rows()]
     texts = points.select(pl.col("n_texts").max()).item()

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 
 import polars as pl
 
-from ...texts.word_groups import NO_CLASSES
+from ...texts.word_groups import BANDS, NO_CLASSES, RAREST
 from .groups import group_name, sizes
 from .theme import GREY
 
@@ -82,6 +82,13 @@ def class_notes(groups: Iterable[str]) -> list[str]:
     if {"function", "content"} & set(groups):
         return []
     return [f"Function and content words are not told apart: {NO_CLASSES}."]
+
+
+def frequency_notes(groups: Iterable[str]) -> list[str]:
+    """That there is no band of frequency among these groups, if so."""
+    if {*BANDS.values(), RAREST} & set(groups):
+        return []
+    return ["Words are not told apart by frequency: no list of frequent words for this language."]
 
 
 def words_note(table: pl.DataFrame, few: str | None = None) -> list[str]:
