@@ -81,6 +81,26 @@ def coverage(spread_of_contexts):
     return held / TIMES
 
 
+def test_equal_resamples_have_no_interval_unless_a_sign_test_decides():
+    """0.1 is no sum of powers of 2: means of equal numbers differ by rounding."""
+    bootstrap = Bootstrap(draws=200, confidence=0.95, seed=0)
+    rng = np.random.default_rng(4)
+    equal, two = np.full((1, 40), 0.1), np.where(np.arange(40) < 20, 0.1, 0.2)[None]
+    draws = bootstrap.means(np.concatenate([equal, two]), ())
+    for expanded in (True, False):
+        low, high = bootstrap.interval(draws, 40, expanded=expanded)
+        assert np.isnan(low).tolist() == np.isnan(high).tolist() == [True, False]
+        assert low[1] < 0.15 < high[1]
+    layers = np.full((200, 2), 3.0)
+    layers[:100, 1] = rng.integers(3, 5, size=100)
+    for units, known in ((5, [False, True]), (6, [True, True]), (np.array([5, 6]), [False, True])):
+        ends = bootstrap.interval(layers, units, "inverted_cdf", expanded=False, discrete=True)
+        assert (~np.isnan(ends[0])).tolist() == known
+    never = np.full((200, 1), np.inf)
+    ends = bootstrap.interval(never, 5, "inverted_cdf", expanded=False, discrete=True)
+    assert np.isinf(ends).all()
+
+
 @pytest.mark.parametrize("spread", [0.0, 0.5, 2.0])
 def test_crossed_intervals_hold_the_truth_and_those_of_words_alone_do_not(spread):
     crossed, alone = coverage(spread)

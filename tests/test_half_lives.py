@@ -154,8 +154,11 @@ def test_groups_are_those_of_a_plain_loop():
         for layer, drawn in shares.items():
             point = curve[name, layer]
             assert point["lost"] == pytest.approx(share_lost(rows, layer))
-            assert point["lost_low"] == pytest.approx(percentile(drawn, 0.05))
-            assert point["lost_high"] == pytest.approx(percentile(drawn, 0.95))
+            ends = [point["lost_low"], point["lost_high"]]
+            if np.ptp(drawn) < 1e-9:  # of shares that agree in all texts nothing is known
+                assert ends == [None, None]
+            else:
+                assert ends == pytest.approx([percentile(drawn, q) for q in (0.05, 0.95)])
         assert row["reached"] == pytest.approx(share_lost(rows, DEPTH))
         ends = [percentile(medians, q) for q in (0.05, 0.95)]
         ends = [None if end > DEPTH else end for end in ends]

@@ -11,7 +11,13 @@ import polars as pl
 
 from ..errors import TokentrailsError
 from ..statistics.binomial import p_of_share, share_interval
-from ..statistics.bootstrap import FEWEST_UNITS, Bootstrap, cluster_means, cluster_medians
+from ..statistics.bootstrap import (
+    FEWEST_UNITS,
+    Bootstrap,
+    are_equal,
+    cluster_means,
+    cluster_medians,
+)
 from ..statistics.permutation import TIE
 from ..statistics.student import p_of_mean, p_of_tail, t_interval
 from ..texts.word_groups import NO_CLASSES
@@ -176,7 +182,7 @@ def estimate(
         found_here = replace(found_here, least_p=1.0)
     if alike and 2 * found_here.least_p >= 1 - bootstrap.confidence:
         return found_here
-    low, high = bootstrap.interval(draws, fewest)
+    low, high = bootstrap.interval(draws, fewest, discrete=statistic == "median")
     return replace(found_here, low=float(low), high=float(high))
 
 
@@ -216,8 +222,7 @@ def _yes(found: pl.DataFrame, values: np.ndarray, unit: np.ndarray) -> int | Non
 
 def _are_alike(numbers: np.ndarray) -> bool:
     """Whether all are the same but for rounding; a NaN takes no part."""
-    known = numbers[~np.isnan(numbers)]
-    return not len(known) or float(np.ptp(known)) <= TIE
+    return bool(np.isnan(numbers).all() or are_equal(numbers))
 
 
 def _number(curves: np.ndarray) -> np.ndarray:

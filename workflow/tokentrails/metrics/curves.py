@@ -19,7 +19,14 @@ from jaxtyping import Float64, Int
 
 from ..errors import TokentrailsError
 from ..network.checkpoint import checkpoint_name
-from ..statistics.bootstrap import DRAWS_AT_ONCE, FEWEST_UNITS, Bootstrap, known_mean, means
+from ..statistics.bootstrap import (
+    DRAWS_AT_ONCE,
+    FEWEST_UNITS,
+    OR_EQUAL,
+    Bootstrap,
+    known_mean,
+    means,
+)
 from ..statistics.forms import FORMS, RESAMPLED
 from ..statistics.settings import Statistics
 from .columns.frame import run_table
@@ -41,7 +48,7 @@ MEANINGS = {
     "mean": "over texts, over pairs of texts, or over words",
     "ci_low": "lower end of the mean's interval: bootstrap over texts, of means over words over "
     "words with all their texts, with percentiles expanded by Student's t; null: under "
-    f"{FEWEST_UNITS} words, or texts of a sense",
+    f"{FEWEST_UNITS} words, or texts of a sense{OR_EQUAL}",
     "ci_high": "upper end of it",
     "n": "how many texts, pairs or words the mean is over",
     "n_texts": "how many texts they come from",

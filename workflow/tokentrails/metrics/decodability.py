@@ -365,7 +365,10 @@ def decodability_half_lives(
             draws = found.draws(rows, measure, bootstrap)
             depth, n_types = found.rows[rows[-1]]["layer"], found.rows[rows[0]]["n_types"]
             ends = bootstrap.interval(
-                _half_life(draws), n_types, method="inverted_cdf", expanded=False
+                *(_half_life(draws), n_types),
+                method="inverted_cdf",
+                expanded=False,
+                discrete=True,
             )
             reached = (each if np.isfinite(each) else None for each in (*_half_life(values), *ends))
             frames.append([name, measure, *reached, depth, n_types])

@@ -18,7 +18,7 @@ import polars as pl
 import pyarrow as pa
 from jaxtyping import Float64
 
-from ..statistics.bootstrap import FEWEST_UNITS, Bootstrap, cluster_means
+from ..statistics.bootstrap import FEWEST_UNITS, OF_MEDIANS, OR_EQUAL, Bootstrap, cluster_means
 from ..statistics.forms import FORMS
 from ..statistics.settings import Statistics
 from ..texts.word_classes import FrequencyBands
@@ -68,9 +68,9 @@ MEANINGS = {
     **{
         f"{name}_{end}": f"{which} end of its interval: percentile bootstrap over texts; {null}"
         for name, null in (
-            ("reached", f"null: under {FEWEST_UNITS} texts"),
-            ("median_layer", f"null: under {FEWEST_UNITS} texts, or never"),
-            ("lost", f"null: under {FEWEST_UNITS} texts"),
+            ("reached", f"null: under {FEWEST_UNITS} texts{OR_EQUAL}"),
+            ("median_layer", f"null: under {FEWEST_UNITS} texts{OF_MEDIANS}, or never"),
+            ("lost", f"null: under {FEWEST_UNITS} texts{OR_EQUAL}"),
         )
         for end, which in (("low", "lower"), ("high", "upper"))
     },
@@ -157,11 +157,13 @@ class Group:
     bootstrap: Bootstrap
 
     def interval(
-        self, draws: Float64[np.ndarray, " draws *rest"]
+        self, draws: Float64[np.ndarray, " draws *rest"], *, discrete: bool = False
     ) -> Float64[np.ndarray, " two *rest"]:
         """Both ends, of values that are drawn as they are: a median of layers is a layer."""
         return np.stack(
-            self.bootstrap.interval(draws, self.n_texts, method="inverted_cdf", expanded=False)
+            self.bootstrap.interval(
+                draws, self.n_texts, method="inverted_cdf", expanded=False, discrete=discrete
+            )
         )
 
 
@@ -261,7 +263,7 @@ def _medians(groups: Iterable[Group]) -> pl.DataFrame:
     rows = []
     for group in groups:
         reached = group.lost[-1], *group.interval(group.draws[:, -1])
-        layers = _median(group.lost), *group.interval(_median(group.draws))
+        layers = _median(group.lost), *group.interval(_median(group.draws), discrete=True)
         medians = [int(layer) if np.isfinite(layer) else None for layer in layers]
         rows.append([*group.key.values(), *reached, *medians])
     types = {**KEYS, **_ends("reached", pl.Float32), **_ends("median_layer", pl.Int32)}

@@ -18,7 +18,14 @@ import polars as pl
 import pyarrow as pa
 from jaxtyping import Float64, Int, Shaped
 
-from ..statistics.bootstrap import FEWEST_UNITS, Bootstrap, cluster_means, cluster_medians
+from ..statistics.bootstrap import (
+    FEWEST_UNITS,
+    OF_MEDIANS,
+    OR_EQUAL,
+    Bootstrap,
+    cluster_means,
+    cluster_medians,
+)
 from .columns.frame import run_table
 
 CLASSES = ("content", "function", "punctuation")
@@ -46,7 +53,8 @@ MEANINGS = {
     "few": "whether there are fewer texts than statistics.few: too few to lean on",
     "value": "the measure over the tokens of the class",
     "ci_low": "lower end of the interval: percentile bootstrap over texts; null: under "
-    f"{FEWEST_UNITS} texts",
+    f"{FEWEST_UNITS} texts{OR_EQUAL}; of log ranks, which are medians, {FEWEST_UNITS} texts"
+    f"{OF_MEDIANS}",
     "ci_high": "upper end of it",
 }
 GAP_MEANINGS = {
@@ -92,12 +100,18 @@ class ClassCurves:
     draws: Float64[np.ndarray, "draws classes layers"]
     bootstrap: Bootstrap
 
+    @property
+    def fewest(self) -> Int[np.ndarray, " layers"]:
+        """Texts of the class with fewer of them, of function and content words."""
+        return np.minimum(*(self.texts[CLASSES.index(name)] for name in ("function", "content")))
+
     def interval(
-        self, draws: Float64[np.ndarray, "draws layers"]
+        self, draws: Float64[np.ndarray, "draws layers"], texts: Int[np.ndarray, " layers"]
     ) -> Float64[np.ndarray, "layers 2"]:
-        """Both ends for every layer; a draw without a value is left out."""
-        most = int(self.texts.max(initial=0))  # a class of too few has no draws
-        return np.stack(self.bootstrap.interval(draws, most, expanded=False), axis=1)
+        """Both ends for every layer, of so many texts; a draw without a value is left out."""
+        discrete = MEASURES[self.key["measure"]] is cluster_medians
+        ends = self.bootstrap.interval(draws, texts, expanded=False, discrete=discrete)
+        return np.stack(ends, axis=1)
 
 
 def class_curves(ranks: pa.Table, bootstrap: Bootstrap) -> list[ClassCurves]:
@@ -179,7 +193,7 @@ def ranks_by_class(
     rows = []
     for curve in curves:
         for c, name in enumerate(CLASSES):
-            ends = curve.interval(curve.draws[:, c])
+            ends = curve.interval(curve.draws[:, c], curve.texts[c])
             for i in np.flatnonzero(curve.n[c]):
                 numbers = curve.n[c, i], curve.texts[c, i], curve.texts[c, i] < few
                 key = *curve.key.values(), name, curve.layers[i]
@@ -198,8 +212,8 @@ def ranks_gap(curves: Sequence[ClassCurves], *, provenance: Mapping[str, str]) -
     """The table `ranks_gap`: function words minus content words, where both have tokens."""
     rows = []
     for curve in curves:
-        gap, ends = _gap(curve.value), curve.interval(_gap(curve.draws))
-        texts = np.minimum(*(curve.texts[CLASSES.index(name)] for name in ("function", "content")))
+        gap, texts = _gap(curve.value), curve.fewest
+        ends = curve.interval(_gap(curve.draws), texts)
         for i in np.flatnonzero(~np.isnan(gap)):
             rows.append([*curve.key.values(), curve.layers[i], texts[i], gap[i], *ends[i]])
     columns = {"layer": pl.Int32, "texts": pl.Int32, "gap": pl.Float32, **ENDS}
@@ -213,11 +227,13 @@ def ranks_summary(curves: Sequence[ClassCurves], *, provenance: Mapping[str, str
     for curve in curves:
         gap, gap_draws = _gap(curve.value), _gap(curve.draws)
         found: list[tuple[str, str | None, tuple[Any, ...]]]
-        found = [("largest_gap", None, _largest(curve, curve.layers, gap, gap_draws))]
+        found = [("largest_gap", None, _largest(curve, curve.layers, gap, gap_draws, curve.fewest))]
         for name in ("content", "function"):
             c = CLASSES.index(name)
             jump, draws = (np.diff(v[..., c, :]) for v in (curve.value, curve.draws))
-            found.append(("largest_jump", name, _largest(curve, curve.layers[1:], jump, draws)))
+            texts = np.minimum(curve.texts[c, 1:], curve.texts[c, :-1])
+            jumps = _largest(curve, curve.layers[1:], jump, draws, texts)
+            found.append(("largest_jump", name, jumps))
         rows += [[*curve.key.values(), what, name, *row] for what, name, row in found if row]
     columns = {
         **dict.fromkeys(("quantity", "word_class"), pl.String),
@@ -241,6 +257,7 @@ def _largest(
     layers: Sequence[int],
     value: Float64[np.ndarray, " layers"],
     draws: Float64[np.ndarray, "draws layers"],
+    texts: Int[np.ndarray, " layers"],
 ) -> tuple[Any, ...]:
     """The layer furthest from 0, its support, value and ends; nothing if all are 0 or unknown."""
     if not np.nan_to_num(value).any():
@@ -249,7 +266,7 @@ def _largest(
     known = draws[~np.isnan(draws).all(axis=1)]
     same = np.nanargmax(np.abs(known), axis=1) == best
     support = same.mean() if len(known) else None
-    return layers[best], support, value[best], *curve.interval(draws[:, [best]])[0]
+    return layers[best], support, value[best], *curve.interval(draws[:, [best]], texts[[best]])[0]
 
 
 def _table(

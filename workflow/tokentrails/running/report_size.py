@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from .cost import size_in_words
 
 MEGABYTE = 1_000_000
-PAGE = 3_800_000
+PAGE = 4_000_000
 """Bytes of Snakemake's own page and the code of the rules."""
 ENTRY = 4_000
 """Bytes of a file's caption, labels and parameters."""

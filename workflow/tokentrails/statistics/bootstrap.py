@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float, Float64, Int
+from jaxtyping import Bool, Float, Float64, Int
 
+from .permutation import TIE
 from .ratio import ratio
 from .student import expanded_tail
 
@@ -18,6 +19,10 @@ STRATA_AT_ONCE = 512  # of few units each: fewer, larger blocks
 
 FEWEST_UNITS = 5
 """Fewer resampled units than this, in any group, say nothing about others: no interval is given."""
+
+OR_EQUAL = ", or all resamples are equal"
+OF_MEDIANS = ", or too few for a sign test where all resamples are equal"
+"""When else there is no interval, in the meaning of a column."""
 
 Statistic = Callable[[Float64[np.ndarray, "samples units"]], Float64[np.ndarray, "samples curves"]]
 """A number for every curve, from how often each unit is in a sample; NaN without any value."""
@@ -139,8 +144,12 @@ class Bootstrap:
         method: Literal["linear", "inverted_cdf"] = "linear",
         *,
         expanded: bool = True,
+        discrete: bool = False,
     ) -> tuple[Float64[np.ndarray, " *curves"], Float64[np.ndarray, " *curves"]]:
         """Lower and upper end: percentiles of the draws (Efron 1979); NaN under `FEWEST_UNITS`.
+
+        NaN too where all draws are equal: resampling what is equal says nothing about what was not
+        seen.
 
         Parameters
         ----------
@@ -150,6 +159,8 @@ class Bootstrap:
             layers, or infinity for what is never reached.
         expanded: whether percentiles are those of a mean, which Student's t expands (see
             `student.expanded_tail`): without, intervals of few units are too short.
+        discrete: whether draws move in steps, such as medians, or layers. Equal ones are then as
+            sure as a sign test in which all units agree.
         """
         units = np.broadcast_to(units, draws.shape[1:])
         ends = np.full((2, *draws.shape[1:]), np.nan)
@@ -160,6 +171,8 @@ class Bootstrap:
             tail = expanded_tail(self.confidence, int(n)) if expanded else (1 - self.confidence) / 2
             quantile = np.nanquantile if missing[:, curves].any() else np.quantile
             ends[:, curves] = quantile(draws[:, curves], [tail, 1 - tail], axis=0, method=method)
+            if not discrete or 2 * 0.5 ** int(n) >= 1 - self.confidence:
+                ends[:, curves] = np.where(are_equal(draws[:, curves]), np.nan, ends[:, curves])
         return ends[0], ends[1]
 
     def _counts(
@@ -172,6 +185,12 @@ class Bootstrap:
             drawn = rng.integers(n, size=(samples, n)) + n * np.arange(samples)[:, None]
             counts = np.bincount(drawn.ravel(), minlength=samples * n)
             yield counts.reshape(samples, n).astype(np.float64)
+
+
+def are_equal(draws: Float[np.ndarray, " draws *curves"]) -> Bool[np.ndarray, " *curves"]:
+    """Whether all draws are the same but for rounding; a NaN takes no part, and one has a value."""
+    with np.errstate(invalid="ignore"):  # infinities
+        return np.asarray(np.nanmax(draws, axis=0) - np.nanmin(draws, axis=0) <= TIE)
 
 
 @dataclass(frozen=True)

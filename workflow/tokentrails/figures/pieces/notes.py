@@ -125,7 +125,7 @@ def band_note(
     few = f"too few {few or over}"
     if points["low"].is_null().all():
         return f"No bands: {few} for an interval."
-    rest = f" Lines without one: {few}." if points["low"].has_nulls() else ""
+    rest = f" Where there is none: {few}, or all are equal." if points["low"].has_nulls() else ""
     return f"Band: {100 * confidence:g} % interval, {method} over {over}.{rest}"
 
 

@@ -11,7 +11,7 @@ import polars as pl
 from jaxtyping import Bool, Float64, Int
 
 from ...files.states import Place
-from ...statistics.bootstrap import FEWEST_UNITS, cluster_means, known_mean
+from ...statistics.bootstrap import FEWEST_UNITS, OR_EQUAL, cluster_means, known_mean
 from ...statistics.settings import Statistics
 
 MEAN_TYPES: dict[str, type[pl.DataType]] = {
@@ -22,7 +22,7 @@ MEANINGS = {
     "measure": "the column that the mean is of",
     "mean": "over the occurrences of the group",
     "ci_low": "lower end of the mean's interval: bootstrap over texts, with percentiles expanded "
-    f"by Student's t; null: under {FEWEST_UNITS} texts",
+    f"by Student's t; null: under {FEWEST_UNITS} texts{OR_EQUAL}",
     "ci_high": "upper end of it",
     "n": "how many occurrences the mean is over",
     "n_texts": "how many texts they come from",
