@@ -51,6 +51,15 @@ def test_a_text_that_is_too_short_is_refused():
         cut(" \n", 5000, 32)
 
 
+def test_a_text_without_spaces_is_refused():
+    tokenizer = Tokenizer(models.WordLevel({"<unk>": 0, "船": 1}, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split("船", "isolated")
+    files = TokenizerFiles(tokenizer, None, "<unk>")
+    with refused("every word of the text 't.txt' has 31 tokens or more", "states: stream"):
+        cut(f"{'船' * 40}\n{'船' * 30}", 60, 32, files=files)
+    assert len(cut(f"{'船' * 40}\n{'船' * 20}", 60, 32, files=files).prompts) == 2
+
+
 @pytest.mark.parametrize("model", ["gpt2", "bert", "llama"])
 def test_no_piece_is_longer_than_is_asked_for(model, files):
     """Of real kinds of tokenizers: the first word has no space, and special tokens are added."""

@@ -482,10 +482,8 @@ BAD_FILES = [
     ({"prompts": [WHOLE], "analyses": ["decodability"]}, ("analyses[0]", "or a corpus")),
     ({True: {"sentences": ["It is true."]}}, ("True", "Put it in quotes")),
     # no mapping, no YAML, no text
-    *[
-        (content, ("is not of type object",))
-        for content in ("", "\n", "# only a comment\n", "3", "text", "- a\n- b\n", "null")
-    ],
+    *[(content, ("is not of type object",)) for content in ("3", "text", "- a\n- b\n")],
+    *[(content, ("the file is empty",)) for content in ("", "\n", "# only a comment\n", "null")],
     *[
         (content, ("YAML",))
         for content in (

@@ -74,6 +74,7 @@ def test_a_job_has_its_own_folder_environment_and_files(servers, tmp_path):
         ("sys.exit('no')", 1),
         ("os._exit(7)", 7),
         ("1 / 0", 1),
+        ("raise KeyboardInterrupt", 130),
         ("os.kill(os.getpid(), signal.SIGKILL)", -signal.SIGKILL),
     ],
 )

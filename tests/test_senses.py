@@ -2,6 +2,7 @@
 
 import json
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 
 import config_files
@@ -116,6 +117,18 @@ def test_senses_that_part_from_a_layer_on_are_found_there(study):
     assert found["best_low"].min() >= 2 and len(found) == 10
     assert (found["best_low"] <= found["best_layer"]).all()
     assert (found["best_layer"] <= found["best_high"]).all()
+
+
+def test_a_best_layer_that_stands_alone_or_where_all_are_equal_has_no_interval(study):
+    layers, _ = study
+    (*_, best) = tables([at for at in layers if at.site == "resid" or at.layer == 0])
+    best = best.drop_nulls("value")
+    known = dict(best.group_by("site").agg(pl.col("best_low").null_count() == 0).iter_rows())
+    assert known == {"resid": True, "resid_mid": False}
+    equal = [replace(at, hidden=np.ones_like(at.hidden)) for at in layers if at.site == "resid"]
+    (*_, best) = tables(equal)
+    best = best.drop_nulls("value")
+    assert set(best["best_layer"]) == {0} and best["best_low"].null_count() == len(best) > 0
 
 
 def test_words_without_texts_that_differ_are_at_chance():

@@ -158,6 +158,10 @@ def test_memory_does_not_hold_the_whole_text(files):
     ("keys", "problems"),
     [
         ({"states": "stored", "column": "body"}, ("corpus.column", "'column' goes with a text")),
+        (
+            {"states": "stored", "text": "a.jsonl"},
+            ("corpus.text", "'a.jsonl' is a table, and states are stored", "'states: stream'"),
+        ),
         ({"states": "stored", "readout": 3}, ("corpus.readout", "'states: stream'")),
         ({"text": "a.jsonl"}, ("corpus.text", "is a table, and no column is named", "column")),
         ({"column": "body"}, ("corpus.text", "is no table, and a column is named", ".jsonl")),

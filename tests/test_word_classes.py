@@ -66,7 +66,7 @@ def test_a_word_may_stand_in_several_classes():
     ("text", "parts"),
     [
         (None, ("cannot be read", "check the name")),
-        ("", ("None is not of type object",)),
+        ("", ("the file is empty",)),
         ("pronouns: [", ("not valid YAML",)),
         ({"pronouns": None}, ("pronouns: None is not of type array", "words of the class")),
         ({"pronouns": []}, ("pronouns", "empty")),

@@ -13,7 +13,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where the library lies
 
 from tokentrails.errors import TokentrailsError, is_disk_full
-from tokentrails.running.fork_server import prepare_process, run_in_fork
+from tokentrails.running.fork_server import INTERRUPTED, prepare_process, run_in_fork
 from tokentrails.running.job_cost import JobCost
 
 STARTED = time.monotonic()
@@ -48,7 +48,9 @@ def job(snakemake, libraries="tables"):
         _stop(f"{name}: {error}")
     # Libraries written in Rust panic with an error that is no Exception.
     except BaseException as error:
-        if isinstance(error, KeyboardInterrupt | SystemExit):
+        if isinstance(error, KeyboardInterrupt):
+            sys.exit(INTERRUPTED)
+        if isinstance(error, SystemExit):
             raise
         if is_disk_full(error):
             _stop(

@@ -487,6 +487,12 @@ def _check_corpus(data: dict[str, Any], where: Where) -> None:
     given, text = data["corpus"], data["corpus"].get("text", PLAYS)
     here = where / "corpus" / "text"
     is_streamed = given.get("states") == "stream"
+    is_table = Path(text.removesuffix(".gz")).suffix.lower() in FORMATS
+    if is_table and not is_streamed:
+        raise here.error(
+            f"the text {text!r} is a table, and states are stored of plain texts alone",
+            "write 'states: stream', and 'column', or give a file of plain text.",
+        )
     for key in ("column", "readout"):
         if key in given and not is_streamed:
             raise (where / "corpus" / key).error(
@@ -501,7 +507,6 @@ def _check_corpus(data: dict[str, Any], where: Where) -> None:
             f"there is no text {text!r}",
             f"write {PLAYS}, or a file of plain text, relative to the working directory.",
         )
-    is_table = Path(text.removesuffix(".gz")).suffix.lower() in FORMATS
     if is_streamed and is_table != ("column" in given):
         raise here.error(
             f"the text {text!r} is {'a table' if is_table else 'no table'}, and "

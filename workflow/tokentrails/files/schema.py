@@ -137,6 +137,8 @@ def _explain(error: ValidationError) -> tuple[str, str, KeyPath]:
             return f"{shown} is not allowed", f"{hint}Choose from {', '.join(allowed)}.", ()
         case "type":
             wanted = wanted if isinstance(wanted, str) else " or ".join(wanted)
+            if value is None and not error.absolute_path:
+                return "the file is empty", "write the keys into it that the manual has.", ()
             hint = f"{meaning or 'see config/README.md'}.{_cause(value, wanted)}"
             return f"{shown} is not of type {wanted}", hint, ()
         case "uniqueItems":

@@ -15,7 +15,7 @@ import polars as pl
 import pyarrow as pa
 from jaxtyping import Float64
 
-from ..statistics.bootstrap import FEWEST_UNITS, OR_EQUAL, known_mean
+from ..statistics.bootstrap import FEWEST_UNITS, OR_EQUAL, are_equal, known_mean
 from ..statistics.permutation import holm, p_values
 from ..statistics.settings import Statistics
 from .columns.frame import run_table
@@ -53,7 +53,7 @@ MEANINGS = {
     "criterion": "what is largest at the best layer: gap or auc, as means over words",
     "best_layer": "the layer where it is largest, the first of several",
     "best_low": "lower end of the interval of the best layer: percentiles over samples of words; "
-    f"null: under {FEWEST_UNITS} words",
+    f"null: under {FEWEST_UNITS} words, a layer that is alone at its site, or all words are equal",
     "best_high": "upper end of it",
     "value": "the largest gap or auc",
 }
@@ -148,7 +148,7 @@ def senses_best(over: OverWords, *, provenance: Mapping[str, str]) -> pa.Table:
             if not np.isnan(means).all():
                 best = _first_largest(means[None])[0]
                 row |= {"best_layer": layers[best], "value": means[best]}
-                row |= _best_ends(over, criterion, family)
+                row |= _best_ends(over, criterion, family, best)
             rows.append(row)
     integers = ("best_layer", "best_low", "best_high", "depth", "n")
     types = {"site": pl.String, "measure": pl.String, "criterion": pl.String, "value": pl.Float32}
@@ -162,12 +162,17 @@ def senses_best(over: OverWords, *, provenance: Mapping[str, str]) -> pa.Table:
     )
 
 
-def _best_ends(over: OverWords, criterion: str, family: np.ndarray) -> dict[str, int]:
-    """The interval of the best layer: the layers at the percentiles of that of every sample."""
-    if len(over.separated.words) < FEWEST_UNITS:
+def _best_ends(over: OverWords, criterion: str, family: np.ndarray, largest: int) -> dict[str, int]:
+    """The interval of the best layer: the layers at the percentiles of that of every sample.
+
+    There is none of a layer that stands alone, nor where all words are equal at the best one, as
+    before the first block of a rotary model.
+    """
+    draws = over.draws[criterion][:, family]
+    if len(over.separated.words) < FEWEST_UNITS or len(family) == 1 or are_equal(draws[:, largest]):
         return {}
     layers = over.separated.keys["layer"].to_numpy()[family]
-    best = layers[_first_largest(over.draws[criterion][:, family])]
+    best = layers[_first_largest(draws)]
     tail = (1 - over.bootstrap.confidence) / 2
     return {
         "best_low": int(np.quantile(best, tail, method="lower")),

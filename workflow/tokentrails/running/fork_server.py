@@ -43,6 +43,9 @@ LIBRARIES = {
 VARIABLE = "TOKENTRAILS_FORK_SERVERS"
 """Of the environment: the Python of the servers, and a word in the names of their sockets."""
 
+INTERRUPTED = 128 + signal.SIGINT
+"""The exit status of what Ctrl-C ends, as shells have it."""
+
 _READY = b"+"
 
 
@@ -91,7 +94,10 @@ def run_in_fork(name: str) -> None:
     """
     request = {"argv": sys.argv, "cwd": os.getcwd()}
     servers = os.environ.pop(VARIABLE, "")
-    status = fork_status(servers, name, request | {"environ": dict(os.environ)}, [0, 1, 2])
+    try:
+        status = fork_status(servers, name, request | {"environ": dict(os.environ)}, [0, 1, 2])
+    except KeyboardInterrupt:  # which the fork sees too, or is ended for
+        os._exit(INTERRUPTED)
     if status is None:
         return
     if status < 0:  # a job that was killed by a signal ends by that signal
@@ -208,6 +214,8 @@ def _run(request: dict[str, Any], files: list[int]) -> NoReturn:
         runpy.run_path(sys.argv[0], run_name="__main__")
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except KeyboardInterrupt:
+        status = INTERRUPTED
     except BaseException:
         traceback.print_exc()
         status = 1

@@ -40,6 +40,14 @@ def with_pieces_of(
         problem, hint = emptiness(corpus.text)
         raise TokentrailsError(problem, where=experiment.file, hint=hint)
     counts, room = _counts(words, files), room_of(corpus, context_length)
+    if (fewest := min(counts)) > room:
+        raise TokentrailsError(
+            f"every word of the text {corpus.text!r} has {fewest:,} tokens or more, and {model!r} "
+            f"takes {room:,} of a piece",
+            where=experiment.file,
+            hint="write 'states: stream', which cuts them between characters, or part words by "
+            "spaces.",
+        )
     given, asked, there = 0, corpus.tokens, sum(counts)
     # The first word of a piece, which has no space in front, may be fewer tokens than inside.
     while given < corpus.tokens:
