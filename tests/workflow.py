@@ -67,7 +67,7 @@ def from_hub(url: str, home: Path) -> dict[str, str]:
     return {"HF_ENDPOINT": url, "HF_HOME": str(home), "NO_PROXY": "127.0.0.1"}
 
 
-OF_THE_HUB = ("HF_", "NO_PROXY")
+HUB_VARIABLES = ("HF_", "NO_PROXY")
 PLUGINS = {"PYTHONPATH": str(Path(__file__).parent / "plugins")}
 
 
@@ -87,7 +87,7 @@ def snakemake(folder: Path, *args: str, **env: str) -> subprocess.CompletedProce
     they are loaded: those of jobs read where the hub is, Snakemake's do not.
     """
     line = command(*args)
-    if servers() and all(name.startswith(OF_THE_HUB) for name in env):
+    if servers() and all(name.startswith(HUB_VARIABLES) for name in env):
         argv = [str(Path(sys.executable).parent / "snakemake"), *line[3:]]
         environ = environment(**env or {fork_server.VARIABLE: servers()})
         request = {"argv": argv, "cwd": str(folder), "environ": environ}

@@ -15,11 +15,12 @@ SECONDS_BETWEEN_LINES = 60.0
 
 def progress_bar(total: int, label: str, unit: str = "tok") -> tqdm:
     """A bar that shows units per second; lines of the same in the log where no terminal is."""
-    bar = partial(tqdm, total=total, desc=label, unit=unit, unit_scale=True, leave=False)
+    bar = partial(
+        tqdm, total=total, desc=label, unit=unit, unit_scale=True, leave=False, disable=False
+    )
     if sys.stderr.isatty():
-        return bar(disable=False)
+        return bar()
     return bar(
-        disable=False,
         file=_LogLines(),
         delay=SECONDS_BETWEEN_LINES,
         mininterval=SECONDS_BETWEEN_LINES,

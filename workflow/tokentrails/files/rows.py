@@ -30,7 +30,7 @@ DELIMITERS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
 FORMATS = (*DELIMITERS, ".jsonl", ".ndjson", ".parquet")
 """What the name of a file may end in, with `.gz` behind it but for Parquet."""
 
-_LINES = "write an object in each line, without brackets around all and commas between them."
+_JSON_HINT = "write an object in each line, without brackets around all and commas between them."
 
 _MOST_CHARACTERS = 2**31 - 1
 """Of a cell; a book may lie in one."""
@@ -105,7 +105,7 @@ class Reader:
             if not content.strip():
                 continue
             if first is None and content.lstrip().startswith("["):
-                raise self.error("it is a list and not an object", _LINES, line)
+                raise self.error("it is a list and not an object", _JSON_HINT, line)
             try:
                 row = json.loads(content, object_pairs_hook=_once)
                 wrong = "" if isinstance(row, dict) else "it is no JSON object"
@@ -121,7 +121,7 @@ class Reader:
         if first is None:
             raise self.empty()
         if not has_objects:
-            raise self.error(f"no line has an object: {first.cells}", _LINES, first.line)
+            raise self.error(f"no line has an object: {first.cells}", _JSON_HINT, first.line)
         self._check(list(seen))
 
     def _cells(self, lines: IO[str]) -> Iterator[Numbered]:

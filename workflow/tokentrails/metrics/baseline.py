@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float32, Float64, Int
 from ..errors import TokentrailsError
 from ..files.states import Layer, Place
 from ..statistics.baseline import EMBEDDING, Kind, moments
-from ..statistics.bootstrap import FEWEST_UNITS, OR_EQUAL, Bootstrap
+from ..statistics.bootstrap import EQUALITY, FEWEST_UNITS, Bootstrap
 from ..statistics.pairs import Pairs
 from ..statistics.ratio import ratio
 from ..statistics.similarity import Moments, unit
@@ -32,7 +32,7 @@ MEANINGS = {
     "cosine": "mean cosine over all pairs of tokens of different texts and with different ids; "
     "left out are the first token of a text, special tokens and spaces alone",
     "ci_low": "lower end of its interval: percentile bootstrap over texts; null: under "
-    f"{FEWEST_UNITS} texts{OR_EQUAL}",
+    f"{FEWEST_UNITS} texts{EQUALITY}",
     "ci_high": "upper end of it",
     "n_pairs": "how many pairs",
     "n_tokens": "how many tokens they are made of",

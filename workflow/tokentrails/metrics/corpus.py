@@ -18,7 +18,7 @@ from jaxtyping import Float64, Int
 
 from ..files.tables import read_frame
 from ..statistics.baseline import Baseline
-from ..statistics.bootstrap import FEWEST_UNITS, OR_EQUAL
+from ..statistics.bootstrap import EQUALITY, FEWEST_UNITS
 from ..statistics.fixed_point import from_fixed
 from ..statistics.settings import Statistics
 from ..statistics.spectrum import effective_rank, isoscore, participation_ratio, slope
@@ -47,7 +47,7 @@ MEANINGS = {
     "mean": "over the tokens of words, punctuation and other signs, without the first one of each "
     "piece",
     "ci_low": "lower end of its interval: percentile bootstrap over texts; null: under "
-    f"{FEWEST_UNITS} texts{OR_EQUAL}",
+    f"{FEWEST_UNITS} texts{EQUALITY}",
     "ci_high": "upper end of it",
     "n": "how many tokens",
     "n_texts": "documents of a table, or pieces of a plain text, that they come from",

@@ -21,8 +21,8 @@ from ..errors import TokentrailsError
 from ..network.checkpoint import checkpoint_name
 from ..statistics.bootstrap import (
     DRAWS_AT_ONCE,
+    EQUALITY,
     FEWEST_UNITS,
-    OR_EQUAL,
     Bootstrap,
     known_mean,
     means,
@@ -48,7 +48,7 @@ MEANINGS = {
     "mean": "over texts, over pairs of texts, or over words",
     "ci_low": "lower end of the mean's interval: bootstrap over texts, of means over words over "
     "words with all their texts, with percentiles expanded by Student's t; null: under "
-    f"{FEWEST_UNITS} words, or texts of a sense{OR_EQUAL}",
+    f"{FEWEST_UNITS} words, or texts of a sense{EQUALITY}",
     "ci_high": "upper end of it",
     "n": "how many texts, pairs or words the mean is over",
     "n_texts": "how many texts they come from",
@@ -76,11 +76,11 @@ class Curve:
     def fewest(self, senses: Int[np.ndarray, " texts"]) -> Int[np.ndarray, " places"]:
         """How many texts of the sense with the fewest of them have a value at each place."""
 
-        def fewest(held: np.ndarray) -> int:
-            of_each = np.bincount(senses[np.unique(self.texts[held])])
-            return int(of_each[of_each > 0].min())
+        def smallest(held: np.ndarray) -> int:
+            texts = np.bincount(senses[np.unique(self.texts[held])])
+            return int(texts[texts > 0].min())
 
-        return self.group.counted(fewest)
+        return self.group.counted(smallest)
 
 
 def curves(
@@ -194,10 +194,9 @@ def _rows(
             for start in range(0, len(counts), DRAWS_AT_ONCE)
         ]
         ends = statistics.bootstrap.interval(np.concatenate(draws), fewest)
-    n_texts = curve.group.units(curve.texts)
-    n = {"n": curve.group.known.sum(axis=1), "n_texts": n_texts, "few": n_texts < statistics.few}
+    sizes = curve.group.sizes(curve.texts, statistics.few)
     about = _about(curve, curve.group.key["word"], curve.group.key.get("series"))
-    return list(place_rows(about, curve.group.places, n, curve.mean, ends))
+    return list(place_rows(about, curve.group.places, sizes, curve.mean, ends))
 
 
 def _word_rows(made: Sequence[Curve], statistics: Statistics) -> list[dict[str, Any]]:
@@ -224,8 +223,8 @@ def _word_rows(made: Sequence[Curve], statistics: Statistics) -> list[dict[str, 
         if n.max() >= FEWEST_UNITS:
             bootstrap = statistics.bootstrap
             ends = bootstrap.interval(bootstrap.means(values, ()), n)
-        counts = {"n": n, "n_texts": (texts > 0).sum(axis=1), "few": n < statistics.few}
-        rows += place_rows(_about(parts[0]), places, counts, known_mean(values), ends)
+        sizes = {"n": n, "n_texts": (texts > 0).sum(axis=1), "few": n < statistics.few}
+        rows += place_rows(_about(parts[0]), places, sizes, known_mean(values), ends)
     return rows
 
 

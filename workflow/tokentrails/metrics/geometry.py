@@ -21,7 +21,7 @@ from jaxtyping import Bool, Float, Float32, Float64, Int
 
 from ..files.states import Layer
 from ..statistics.alignment import kernel, kernel_cka
-from ..statistics.bootstrap import FEWEST_UNITS, OR_EQUAL
+from ..statistics.bootstrap import EQUALITY, FEWEST_UNITS
 from ..statistics.ratio import ratio
 from ..statistics.settings import Statistics
 from ..statistics.spectrum import (
@@ -67,7 +67,7 @@ MEANINGS = {
     f"{CKA_STATES} of all, evenly spaced; null: there is none, or states do not vary",
 } | {
     f"{name}_ci_{end}": f"{end}er end of the interval of {name}: bootstrap over texts, with "
-    f"percentiles expanded by Student's t; null: under {FEWEST_UNITS} texts{OR_EQUAL}"
+    f"percentiles expanded by Student's t; null: under {FEWEST_UNITS} texts{EQUALITY}"
     for name in MEANS
     for end in ("low", "high")
 }

@@ -18,7 +18,13 @@ import polars as pl
 import pyarrow as pa
 from jaxtyping import Float64
 
-from ..statistics.bootstrap import FEWEST_UNITS, OF_MEDIANS, OR_EQUAL, Bootstrap, cluster_means
+from ..statistics.bootstrap import (
+    EQUAL_MEDIANS,
+    EQUALITY,
+    FEWEST_UNITS,
+    Bootstrap,
+    cluster_means,
+)
 from ..statistics.forms import FORMS
 from ..statistics.settings import Statistics
 from ..texts.word_classes import FrequencyBands
@@ -68,9 +74,9 @@ MEANINGS = {
     **{
         f"{name}_{end}": f"{which} end of its interval: percentile bootstrap over texts; {null}"
         for name, null in (
-            ("reached", f"null: under {FEWEST_UNITS} texts{OR_EQUAL}"),
-            ("median_layer", f"null: under {FEWEST_UNITS} texts{OF_MEDIANS}, or never"),
-            ("lost", f"null: under {FEWEST_UNITS} texts{OR_EQUAL}"),
+            ("reached", f"null: under {FEWEST_UNITS} texts{EQUALITY}"),
+            ("median_layer", f"null: under {FEWEST_UNITS} texts{EQUAL_MEDIANS}, or never"),
+            ("lost", f"null: under {FEWEST_UNITS} texts{EQUALITY}"),
         )
         for end, which in (("low", "lower"), ("high", "upper"))
     },

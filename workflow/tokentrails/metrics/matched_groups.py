@@ -18,7 +18,7 @@ import polars as pl
 import pyarrow as pa
 from jaxtyping import Float64
 
-from ..statistics.bootstrap import FEWEST_UNITS, OR_EQUAL, Crossing
+from ..statistics.bootstrap import EQUALITY, FEWEST_UNITS, Crossing
 from ..statistics.forms import SOUND
 from ..statistics.matching import matched_difference, shared_cells
 from ..statistics.settings import Statistics
@@ -73,7 +73,7 @@ MEANINGS = {
     "difference": "mean of the group minus that of the other; null: no cell holds both",
     "ci_low": "lower end of its interval: bootstrap over words (those of several tokens by their "
     "last one) crossed with texts, with percentiles expanded by Student's t; null: under "
-    f"{FEWEST_UNITS} units{OR_EQUAL}",
+    f"{FEWEST_UNITS} units{EQUALITY}",
     "ci_high": "upper end of it",
     "units": "how many different words (last tokens), or texts, the group has with the fewest: "
     f"under {FEWEST_UNITS} it is not testable",

@@ -19,7 +19,7 @@ from ..catalogue import Kind
 from ..errors import TokentrailsError
 from ..files.states import Layer, Place
 from ..settings import OWN, Measure
-from ..statistics.bootstrap import FEWEST_UNITS, OR_EQUAL
+from ..statistics.bootstrap import EQUALITY, FEWEST_UNITS
 from ..statistics.settings import Statistics
 from .columns.frame import run_table, target_keys
 from .columns.means import MEAN_TYPES, mean_curves
@@ -241,7 +241,7 @@ def measure_curves(
             "n_units": "how many of these there are",
             "few": "whether these are fewer than statistics.few: too few to rely on",
             "ci_low": "lower end of the mean's interval: bootstrap over the units, with "
-            f"percentiles expanded by Student's t; null: under {FEWEST_UNITS} units{OR_EQUAL}",
+            f"percentiles expanded by Student's t; null: under {FEWEST_UNITS} units{EQUALITY}",
         },
         units={name: measure.unit for name in ("mean", "ci_low", "ci_high") if measure.unit},
     )

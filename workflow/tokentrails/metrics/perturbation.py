@@ -16,7 +16,7 @@ from jaxtyping import Float32, Int
 
 from ..files.states import Layer, Place
 from ..statistics.baseline import NO_BASELINE, Baseline
-from ..statistics.bootstrap import FEWEST_UNITS, OR_EQUAL, Crossing
+from ..statistics.bootstrap import EQUALITY, FEWEST_UNITS, Crossing
 from ..statistics.forms import FORMS, UNITS
 from ..statistics.settings import Statistics
 from .columns.frame import describe_frame, own_token, run_table
@@ -40,7 +40,7 @@ _MEMBER = ["site", "layer", "word", "base_context", "context"]
 """The order of the values of a group: by place, then by word and contexts."""
 
 _OVER = "bootstrap over last tokens of words, and over contexts where all words share them, with "
-_OVER += f"percentiles expanded by Student's t; null: under {FEWEST_UNITS} of either{OR_EQUAL}"
+_OVER += f"percentiles expanded by Student's t; null: under {FEWEST_UNITS} of either{EQUALITY}"
 _WORD = ["word", "n_tokens", "last_token", "variant"]
 _KEYS = {
     "perturbation": _WORD,

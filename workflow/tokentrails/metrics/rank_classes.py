@@ -19,9 +19,9 @@ import pyarrow as pa
 from jaxtyping import Float64, Int, Shaped
 
 from ..statistics.bootstrap import (
+    EQUAL_MEDIANS,
+    EQUALITY,
     FEWEST_UNITS,
-    OF_MEDIANS,
-    OR_EQUAL,
     Bootstrap,
     cluster_means,
     cluster_medians,
@@ -53,8 +53,8 @@ MEANINGS = {
     "few": "whether there are fewer texts than statistics.few: too few to lean on",
     "value": "the measure over the tokens of the class",
     "ci_low": "lower end of the interval: percentile bootstrap over texts; null: under "
-    f"{FEWEST_UNITS} texts{OR_EQUAL}; of log ranks, which are medians, {FEWEST_UNITS} texts"
-    f"{OF_MEDIANS}",
+    f"{FEWEST_UNITS} texts{EQUALITY}; of log ranks, which are medians, {FEWEST_UNITS} texts"
+    f"{EQUAL_MEDIANS}",
     "ci_high": "upper end of it",
 }
 GAP_MEANINGS = {

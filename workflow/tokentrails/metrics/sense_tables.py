@@ -15,7 +15,7 @@ import polars as pl
 import pyarrow as pa
 from jaxtyping import Float64
 
-from ..statistics.bootstrap import FEWEST_UNITS, OR_EQUAL, are_equal, known_mean
+from ..statistics.bootstrap import EQUALITY, FEWEST_UNITS, are_equal, known_mean
 from ..statistics.permutation import holm, p_values
 from ..statistics.settings import Statistics
 from .columns.frame import run_table
@@ -207,7 +207,7 @@ def _described(
 ) -> pa.Table:
     ends = {
         f"{name}_{end}": f"{side} end of its interval: bootstrap over {over}, percentiles expanded "
-        f"by Student's t; null: under {FEWEST_UNITS} of them{OR_EQUAL}"
+        f"by Student's t; null: under {FEWEST_UNITS} of them{EQUALITY}"
         for name in _MEANS
         for end, side in zip(_ENDS, ("lower", "upper"), strict=True)
     }

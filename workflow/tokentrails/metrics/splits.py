@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from ..files.states import Layer
 from ..statistics.baseline import Baseline
-from ..statistics.bootstrap import FEWEST_UNITS, OR_EQUAL
+from ..statistics.bootstrap import EQUALITY, FEWEST_UNITS
 from ..statistics.forms import FORMS, SOUND, UNITS
 from ..statistics.settings import Statistics
 from ..statistics.similarity import z_scores
@@ -28,7 +28,7 @@ from .columns.similarities import matched_pairs, pair_similarities
 from .ranks import Vocabulary
 
 OVER = "bootstrap over words, with percentiles expanded by Student's t; null: under "
-OVER += f"{FEWEST_UNITS} words{OR_EQUAL}"
+OVER += f"{FEWEST_UNITS} words{EQUALITY}"
 MEANINGS = {
     "word": "the whole word",
     "variant": "whole: the word in one token; split: in several entries of the vocabulary with the "

@@ -20,8 +20,8 @@ STRATA_AT_ONCE = 512  # of few units each: fewer, larger blocks
 FEWEST_UNITS = 5
 """Fewer resampled units than this, in any group, say nothing about others: no interval is given."""
 
-OR_EQUAL = ", or all resamples are equal"
-OF_MEDIANS = ", or too few for a sign test where all resamples are equal"
+EQUALITY = ", or all resamples are equal"
+EQUAL_MEDIANS = ", or too few for a sign test where all resamples are equal"
 """When else there is no interval, in the meaning of a column."""
 
 Statistic = Callable[[Float64[np.ndarray, "samples units"]], Float64[np.ndarray, "samples curves"]]

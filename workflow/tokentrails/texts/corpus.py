@@ -45,8 +45,8 @@ def with_pieces_of(
             f"every word of the text {corpus.text!r} has {fewest:,} tokens or more, and {model!r} "
             f"takes {room:,} of a piece",
             where=experiment.file,
-            hint="write 'states: stream', which cuts them between characters, or part words by "
-            "spaces.",
+            hint="write 'states: stream', which cuts them between characters, or separate words "
+            "by spaces.",
         )
     given, asked, there = 0, corpus.tokens, sum(counts)
     # The first word of a piece, which has no space in front, may be fewer tokens than inside.

@@ -140,9 +140,9 @@ def tokenize_streamed(
         has = f"tokens for {model!r}"
         if too_long:
             has += f", without {too_long:,} pieces that are too long for it"
-        problem, hint = shortage(corpus.text, corpus.tokens, taken, has)
-        if not number:
-            problem, hint = emptiness(corpus.text)
+        problem, hint = emptiness(corpus.text)
+        if number:
+            problem, hint = shortage(corpus.text, corpus.tokens, taken, has)
         raise TokentrailsError(problem, where=experiment.file, hint=hint)
 
 

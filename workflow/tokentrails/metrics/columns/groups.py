@@ -11,7 +11,14 @@ import pyarrow as pa
 from jaxtyping import Float, Float64
 
 from ...files.states import Place
-from ...statistics.bootstrap import FEWEST_UNITS, OR_EQUAL, Bootstrap, Crossing, known_mean, means
+from ...statistics.bootstrap import (
+    EQUALITY,
+    FEWEST_UNITS,
+    Bootstrap,
+    Crossing,
+    known_mean,
+    means,
+)
 from ...statistics.forms import FORMS, RESAMPLED, UNITS
 from ...statistics.settings import Statistics
 from .similarities import beyond_chance
@@ -24,7 +31,7 @@ GROUP_MEANINGS = {
     "few": "whether there are fewer words than statistics.few: too few to lean on",
     "mean": "mean over the words",
     "ci_low": "lower end of the mean's interval: percentile bootstrap over words; null: under "
-    f"{FEWEST_UNITS} words{OR_EQUAL}",
+    f"{FEWEST_UNITS} words{EQUALITY}",
     "ci_high": "upper end of it",
     **{
         f"{form}{end}": meaning

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from jaxtyping import Bool, Float64, Int
+from jaxtyping import Bool, Float64, Int, Shaped
 
 from ...files.states import Place
-from ...statistics.bootstrap import FEWEST_UNITS, OR_EQUAL, cluster_means, known_mean
+from ...statistics.bootstrap import EQUALITY, FEWEST_UNITS, cluster_means, known_mean
 from ...statistics.settings import Statistics
 
 MEAN_TYPES: dict[str, type[pl.DataType]] = {
@@ -22,7 +22,7 @@ MEANINGS = {
     "measure": "the column that the mean is of",
     "mean": "over the occurrences of the group",
     "ci_low": "lower end of the mean's interval: bootstrap over texts, with percentiles expanded "
-    f"by Student's t; null: under {FEWEST_UNITS} texts{OR_EQUAL}",
+    f"by Student's t; null: under {FEWEST_UNITS} texts{EQUALITY}",
     "ci_high": "upper end of it",
     "n": "how many occurrences the mean is over",
     "n_texts": "how many texts they come from",
@@ -53,9 +53,18 @@ class Group:
         """Which members have a value at a place; everywhere at least one."""
         return ~np.isnan(self.values)
 
-    def units(self, unit: Int[np.ndarray, " members *ends"]) -> Int[np.ndarray, " places"]:
-        """How many units, such as texts, have a value at each place; `unit` is their numbers."""
-        return self.counted(lambda held: len(np.unique(unit[held])))
+    def sizes(
+        self, unit: Int[np.ndarray, " members *ends"], few: int
+    ) -> dict[str, Shaped[np.ndarray, " places"]]:
+        """What has a value at each place: n members, of n_texts units, and if these are too few.
+
+        Parameters
+        ----------
+        unit: the number of the unit, such as a text, that a member belongs to.
+        few: fewer units than this are.
+        """
+        n_texts = self.counted(lambda held: len(np.unique(unit[held])))
+        return {"n": self.known.sum(axis=1), "n_texts": n_texts, "few": n_texts < few}
 
     def counted(self, count: Callable[[np.ndarray], int]) -> Int[np.ndarray, " places"]:
         """What is counted of those members, a mask, that have a value at each place."""
@@ -96,15 +105,14 @@ def mean_curves(
     for group in groups(frame, values, by, [unit, "label", "position"]):
         names, index = np.unique([str(member[0]) for member in group.members], return_inverse=True)
         stream = streams.setdefault(tuple(group.key.values()), len(streams))
-        n_texts = group.units(index)
-        ends = None
+        sizes = group.sizes(index, statistics.few)
+        ends, n_texts = None, sizes["n_texts"]
         if n_texts.max() >= FEWEST_UNITS:
             statistic = cluster_means(group.values, index)
             draws = statistics.bootstrap.resample(statistic, len(names), (stream,))
             ends = statistics.bootstrap.interval(draws, n_texts)
-        counts = {"n": group.known.sum(axis=1), "n_texts": n_texts, "few": n_texts < statistics.few}
         about = {"measure": group.value, **group.key}
-        rows += place_rows(about, group.places, counts, known_mean(group.values), ends)
+        rows += place_rows(about, group.places, sizes, known_mean(group.values), ends)
     types: dict[str, Any] = {"measure": pl.String}
     types |= {name: frame.schema[name] for name in by} | MEAN_TYPES
     table = pl.DataFrame(rows, types).with_columns(pl.col(pl.Float32).fill_nan(None))
@@ -144,7 +152,7 @@ def groups(
 def place_rows(
     about: Mapping[str, Any],
     places: Sequence[Place],
-    counts: Mapping[str, np.ndarray],
+    sizes: Mapping[str, np.ndarray],
     mean: Float64[np.ndarray, " places"],
     ends: tuple[Float64[np.ndarray, " places"], Float64[np.ndarray, " places"]] | None,
 ) -> Iterator[dict[str, Any]]:
@@ -152,9 +160,9 @@ def place_rows(
 
     Parameters
     ----------
-    counts: further columns, by place.
+    sizes: further columns, by place.
     """
     low, high = ends or [np.full(len(places), np.nan)] * 2
-    columns = {**counts, "mean": mean, "ci_low": low, "ci_high": high}
+    columns = {**sizes, "mean": mean, "ci_low": low, "ci_high": high}
     for (site, layer), *cells in zip(places, *columns.values(), strict=True):
         yield {**about, "site": site, "layer": layer, **dict(zip(columns, cells, strict=True))}
