@@ -9,7 +9,7 @@ and without: there attention rests, and one state of a great length decides the 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +20,7 @@ import pyarrow as pa
 from jaxtyping import Bool, Float, Float32, Float64, Int
 
 from ..files.states import Layer
-from ..statistics.alignment import kernel, kernel_cka
+from ..statistics.alignment import cka, kernel, kernel_hsic
 from ..statistics.bootstrap import EQUALITY, FEWEST_UNITS
 from ..statistics.ratio import ratio
 from ..statistics.settings import Statistics
@@ -36,6 +36,9 @@ from .columns.frame import run_table, target_keys
 
 CKA_STATES = 512
 """Most states that CKA is of, evenly spaced: its estimator is unbiased, however few there are."""
+
+STATES_AT_ONCE = 256
+"""How many states that are looked at together: a block of them stays in a processor's cache."""
 
 MEANS = ("length", "curvature", "cosine")
 """The means over tokens, which have intervals."""
@@ -123,10 +126,8 @@ class Tokens:
         """
         found = np.full(len(hidden), np.nan)
         if len(hidden) > 2:
-            steps = np.diff(hidden, axis=0)
-            lengths = lengths_of(steps)
+            cosine = _by_block(_cosines_of_steps, hidden, shared=2)
             next_one = (np.diff(self.text) == 0) & (np.diff(self.position) == 1)
-            cosine = ratio(_dots(steps[:-1], steps[1:]), lengths[:-1] * lengths[1:])
             known = next_one[:-1] & next_one[1:]
             found[:-2][known] = np.degrees(np.arccos(np.clip(cosine[known], -1, 1)))
         return found
@@ -192,14 +193,19 @@ class _Place:
 
     Attributes
     ----------
-    spectrum, kernels: by whether first tokens take part; kernels of the states that CKA is of.
+    spectrum: by whether first tokens take part.
+    kernel: of the states that CKA is of.
+    kept: which of these take part, 1 or 0: all, and those without first tokens.
+    own: HSIC of either with themselves.
     peaks: largest absolute value of each state.
     """
 
     key: tuple[str, int]
     hidden: Float32[np.ndarray, "n d"]
     spectrum: dict[bool, Float64[np.ndarray, " k"]]
-    kernels: dict[bool, Float64[np.ndarray, "s s"]]
+    kernel: Float64[np.ndarray, "s s"]
+    kept: Float64[np.ndarray, "2 s"]
+    own: Float64[np.ndarray, " 2"]
     lengths: Float64[np.ndarray, " n"]
     peaks: Float32[np.ndarray, " n"]
     angles: Float64[np.ndarray, " n"]
@@ -209,20 +215,25 @@ class _Place:
         hidden, later = layer.hidden, tokens.position > 0
         chosen = tokens.evenly_spaced(CKA_STATES)
         some = hidden[chosen].astype(np.float64)
-        products, kept = kernel(some - some.mean(axis=0)), np.flatnonzero(later[chosen])
+        some -= some.mean(axis=0)
+        products = kernel(some)
+        kept = np.stack([np.ones(len(chosen)), later[chosen]])
         return cls(
             layer.place,
             hidden,
             dict(zip((True, False), spectra(hidden, later), strict=True)),
-            {True: products, False: products[np.ix_(kept, kept)]},
+            products,
+            kept,
+            kernel_hsic(products, products, kept),
             lengths_of(hidden),
-            np.maximum(hidden.max(axis=1), -hidden.min(axis=1)),
+            _by_block(lambda states: np.abs(states).max(axis=1), hidden),
             tokens.angles(hidden),
         )
 
     def aligned(self, before: _Place) -> dict[bool, float]:
         """CKA with the layer before, of all tokens and without the first ones."""
-        return {f: float(kernel_cka(k, before.kernels[f])) for f, k in self.kernels.items()}
+        together = kernel_hsic(self.kernel, before.kernel, self.kept)
+        return dict(zip((True, False), cka(together, self.own, before.own).tolist(), strict=True))
 
     def values(self, before: _Place | None) -> dict[str, Float64[np.ndarray, " n"]]:
         """What means are of, by name; NaN where there is none."""
@@ -243,6 +254,23 @@ def _places(layers: Iterable[Layer], tokens: Tokens, threads: int) -> Iterator[_
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
+
+
+def _by_block(
+    measure: Callable[[Float32[np.ndarray, "m d"]], np.ndarray],
+    states: Float32[np.ndarray, "n d"],
+    shared: int = 0,
+) -> Float[np.ndarray, " n-shared"]:
+    """A measure of each state and the so many after it, some states at a time."""
+    starts = range(0, len(states) - shared, STATES_AT_ONCE)
+    return np.concatenate([measure(states[i : i + STATES_AT_ONCE + shared]) for i in starts])
+
+
+def _cosines_of_steps(states: Float32[np.ndarray, "m d"]) -> Float64[np.ndarray, " m-2"]:
+    """Of the step to the next state with the one from there on."""
+    steps = np.diff(states, axis=0)
+    lengths = lengths_of(steps)
+    return ratio(_dots(steps[:-1], steps[1:]), lengths[:-1] * lengths[1:])
 
 
 def _dots(

@@ -109,7 +109,7 @@ def hsic(
         k_sums = kept_x @ kept_x.sum(axis=0) - k_diagonal
         l_sums = kept_y @ kept_y.sum(axis=0) - l_diagonal
         trace = np.square(product).sum() - k_diagonal @ l_diagonal
-        values.append(_hsic(float(trace), k_sums, l_sums))
+        values.append(_hsic(len(k_sums), float(trace), k_sums, l_sums))
     return np.array(values)
 
 
@@ -120,22 +120,29 @@ def kernel(x: Float64[np.ndarray, "n d"]) -> Float64[np.ndarray, "n n"]:
     return products
 
 
-def kernel_cka(
-    k: Float64[np.ndarray, "n n"], other: Float64[np.ndarray, "n n"]
-) -> Float64[np.ndarray, ""]:
-    """`debiased_cka` of two sets of states by their kernels, for sets that are compared often."""
-    pairs = ((k, other), (k, k), (other, other))
-    return cka(*(np.array(_hsic(np.vdot(a, b), a.sum(axis=0), b.sum(axis=0))) for a, b in pairs))
+def kernel_hsic(
+    k: Float64[np.ndarray, "n n"],
+    other: Float64[np.ndarray, "n n"],
+    kept: Float64[np.ndarray, "sets n"],
+) -> Float64[np.ndarray, " sets"]:
+    """`hsic` of two sets of states by their kernels, for sets that are compared often.
+
+    Parameters
+    ----------
+    kept: sets of the words, each with 1 for those that take part and 0 for the others.
+    """
+    traces = np.einsum("sn,sn->s", kept @ (k * other), kept)
+    sums = (kept * (kept @ each) for each in (k, other))
+    return np.array(list(map(_hsic, kept.sum(axis=1), traces, *sums)))
 
 
 def _hsic(
-    trace: float, k_sums: Float64[np.ndarray, " n"], l_sums: Float64[np.ndarray, " n"]
+    n: int, trace: float, k_sums: Float64[np.ndarray, " n"], l_sums: Float64[np.ndarray, " n"]
 ) -> float:
     """HSIC_1 from tr(KL) and the sums of rows, all with zeroed diagonals.
 
     [tr(KL) + sum(K) sum(L) / ((n-1)(n-2)) - 2 sum(KL) / (n-2)] / (n(n-3)).
     """
-    n = len(k_sums)
     if n < FEWEST_WORDS:
         return float("nan")
     sums = k_sums.sum() * l_sums.sum() / ((n - 1) * (n - 2))

@@ -43,7 +43,9 @@ def spectra(
     scatter = (rest.T @ rest).astype(np.float64)
     first -= everywhere
     mean -= everywhere
-    everything = scatter + m * np.outer(mean, mean) + first.T @ first
+    moved = np.vstack([first, np.sqrt(m) * mean])
+    everything = moved.T @ moved
+    everything += scatter
     return _eigenvalues(everything, len(states)), _eigenvalues(scatter, m)
 
 
