@@ -13,7 +13,7 @@ from tokentrails.texts.entries import entries
 from tokentrails.vocabulary import cosines
 from tokentrails.vocabulary import ranks as module
 from tokentrails.vocabulary.cosines import rounding
-from tokentrails.vocabulary.ranks import Matrix, closest, count_closer
+from tokentrails.vocabulary.ranks import Matrix, closest, count_closer, count_positive, tally
 
 STATES, ROWS, WIDTH = 37, 301, 24
 
@@ -66,9 +66,11 @@ def assert_as_sorted(found, states, rows, own, k, **options):
     np.testing.assert_allclose(found.nearest_cosine, expected, atol=1e-13)
 
 
-@pytest.fixture(params=["whole", "blocks"])
+@pytest.fixture(params=["whole", "blocks", "as on a GPU"])
 def blocks(request, monkeypatch):
-    """Everything at once, and in tiles of a few states and rows."""
+    """Everything at once, in tiles of a few states and rows, and by the way of a GPU."""
+    if request.param == "as on a GPU":
+        monkeypatch.setattr(module, "GPUS", ("cpu",))
     if request.param == "blocks":
         monkeypatch.setattr(module, "STATES_AT_ONCE", {"cpu": 15})
         monkeypatch.setattr(module, "TILE_BYTES", {"cpu": 4 * 4 * 10})
@@ -144,18 +146,46 @@ def test_what_float32_cannot_tell_apart_is_decided_in_float64():
     assert closest(state, rows, torch.tensor([0])).rank.tolist() == [2]
 
 
-def test_scores_within_the_rounding_are_handed_over_as_pairs():
+def test_scores_within_the_rounding_are_handed_over_as_pairs(blocks):
     states, rows, own = made()
     unit_states = torch.nn.functional.normalize(states)
     unit_rows = torch.nn.functional.normalize(rows)
     mine = (unit_states * unit_rows[own]).sum(1)
-    valid = torch.ones(ROWS, dtype=torch.bool)
+    valid = torch.arange(ROWS) % 5 != 1
     eps = 0.02
-    counts, pairs, _ = count_closer(unit_states, Matrix(unit_rows, valid), mine, eps)
-    scores = unit_states.double() @ unit_rows.double().T - mine.double()[:, None]
-    assert (scores.abs() - eps).abs().min() > 1e-6  # none is at the edge
-    assert counts.tolist() == (scores > eps).sum(1).tolist()
-    assert sorted(pairs.tolist()) == (scores.abs() <= eps).nonzero().tolist()
+    counts, pairs, _ = count_closer(unit_states, Matrix(rows, valid), own, mine, eps)
+    lead = unit_states.double() @ unit_rows.double().T - mine.double()[:, None]
+    on_gpu = module.GPUS == ("cpu",)
+    lead = lead / (1.05 * eps * (1 + on_gpu * mine.abs()))[:, None]
+    assert (lead.abs() - 1).abs().min() > 1e-4  # none is at the edge
+    lead[torch.arange(STATES), own] = lead[:, ~valid] = -2
+    assert counts.tolist() == (lead > 1).sum(1).tolist()
+    assert sorted(pairs.tolist()) == (lead.abs() <= 1).nonzero().tolist()
+    assert len(pairs) > 5 and counts.max() > 2
+
+
+@pytest.mark.parametrize("width", [512, 700])
+@pytest.mark.parametrize("on_gpu", [False, True])
+def test_a_lead_at_the_edge_of_doubt_counts_as_what_it_is_nearer_to(width, on_gpu):
+    leads = torch.full((5, width), -3.0)
+    leads[:, ::2] = 8.0
+    leads[1:, 6] = torch.tensor([0.9999, -0.9999, 0.5, -0.5])
+    leads[1:, 5] = -torch.inf
+    counted, state, row = tally(leads, on_gpu)
+    for s, surely, possibly in ((1, width / 2 - 1, width / 2), (2, width / 2 - 1, width / 2 - 1)):
+        assert counted[s] in (surely, possibly)
+        assert counted[s] == surely or s not in state
+    assert counted[[0, 3, 4]].tolist() == [width / 2, width / 2 - 1, width / 2 - 1]
+    found = dict(zip(state.tolist(), row.tolist(), strict=True))
+    assert found[3] == found[4] == 6 and 0 not in found
+
+
+def test_counts_of_positive_values():
+    torch.manual_seed(0)
+    for width in (0, 5, 1024, 3 * 1024 + 7):
+        values = torch.randn(3, width)
+        values[0] = 1
+        assert count_positive(values).tolist() == (values > 0).sum(1).tolist()
 
 
 @pytest.mark.parametrize("width", [1, 64, 576, 8192])

@@ -8,6 +8,7 @@ nor on the size of the blocks.
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -15,7 +16,7 @@ from jaxtyping import Bool, Float, Float32, Float64, Int64
 from torch import Tensor
 
 from . import cosines
-from .cosines import directions, in_order, largest, pair_slices, refuse_non_finite, rounding, slices
+from .cosines import directions, in_order, pair_slices, refuse_non_finite, rounding, slices
 
 STATES_AT_ONCE = {"cpu": 2048, "cuda": 16_384}  # a GPU has to be asked rarely
 # Most bytes of a tile of scores, and least rows in it: on a CPU it is looked at while in its cache,
@@ -24,6 +25,12 @@ TILE_BYTES = {"cpu": 4 << 20, "cuda": 1 << 30}
 ROWS_AT_ONCE = 1024
 # Further rows whose exact cosine is looked at, in case rounding has changed their order.
 SPARE = 8
+# Leads of a state that are looked at together, for one that is in doubt.
+GROUP = 128
+# Columns of which only the largest lead is looked at first.
+SPREAD = 32
+# Devices to which a longer product costs less than a further look at its scores.
+GPUS = ("cuda",)
 # Cosines that differ by less are equal: what float64 leaves of a row and of twice the same row.
 TIE = 1e-12
 
@@ -117,9 +124,11 @@ class Matrix:
             self.inverse[part] = torch.where(lengths > 0, 1 / lengths, 0)
         self.valid = valid & (self.inverse[:, 0] > 0)
 
-    def unit(self, part: slice) -> Float32[Tensor, "part d"]:
-        """Rows with length 1; those that do not take part may be anything finite."""
-        return self.moved(part) * self.inverse[part]
+    def extended(self, part: slice) -> Float32[Tensor, "part d+2"]:
+        """Rows with length 1, a 1, and minus infinity for those that take no part, else 0."""
+        tail = torch.ones(part.stop - part.start, 2, device=self.rows.device)
+        tail[:, 1] = torch.where(self.valid[part], 0, -torch.inf)
+        return torch.cat([self.moved(part) * self.inverse[part], tail], dim=1)
 
     def exact(self, index: Int64[Tensor, " p"]) -> Float64[Tensor, "p d"]:
         picked = self.rows.index_select(0, index).double()
@@ -135,7 +144,7 @@ def _closest(states: Tensor, own: Tensor, matrix: Matrix, k: int) -> Closest:
     cosine = _cosines(states, matrix, numbers, own)
     threshold, margin = torch.nan_to_num(cosine, nan=2.0), rounding(states.shape[1])
     keep = k + SPARE if k else 0
-    counts, pairs, best = count_closer(directions(states), matrix, threshold, margin, keep)
+    counts, pairs, best = count_closer(directions(states), matrix, own, threshold, margin, keep)
     # Pairs that are too near to tell are decided in float64.
     state, row = pairs.T
     closer = _cosines(states, matrix, state, row) > cosine[state] + TIE
@@ -149,59 +158,100 @@ def _closest(states: Tensor, own: Tensor, matrix: Matrix, k: int) -> Closest:
 def count_closer(
     states: Float32[Tensor, "n d"],
     matrix: Matrix,
-    own: Float[Tensor, " n"],
+    own: Int64[Tensor, " n"],
+    cosine: Float[Tensor, " n"],
     eps: float,
     keep: int = 0,
 ) -> tuple[Int64[Tensor, " n"], Int64[Tensor, "c 2"], Best]:
-    """How many rows are surely closer to each state, and the pairs that are too near to tell.
+    """How many other rows are surely closer to each state, and the pairs too near to tell.
 
     Parameters
     ----------
     states: of length 1.
-    own: the cosine of each state with its own row.
-    eps: cosines that differ by less are too near.
+    own: the row number of each state.
+    cosine: of each state with its own row.
+    eps: the rounding error of a score.
     keep: how many of the largest scores are kept.
 
     Returns
     -------
-    Counts of rows with a score over own + eps, (state, row) of the scores within eps of own, and
-    the largest scores.
+    Counts of rows whose score is larger than the cosine beyond doubt, (state, row) of the scores
+    that are in doubt, and the largest scores.
     """
     n, device = len(states), states.device
-    above, below = (own + eps).float()[:, None], (own - eps).float()[:, None]
-    counts = torch.zeros(n, dtype=torch.int64, device=device)
+    on_gpu = device.type in GPUS
+    # By how much a score leads over the cosine, in units of the doubt. The slack is for the further
+    # roundings and for what `in_doubt` misses; within a product the cosine is rounded like a score.
+    doubt = 1.05 * eps * (1 + on_gpu * cosine.abs())
+    head, shift = states / doubt.float()[:, None], (-cosine / doubt).float()[:, None]
+    if on_gpu:
+        head = torch.cat([head, shift, torch.ones_like(shift)], dim=1)
+    counts = torch.zeros(n, dtype=torch.float64, device=device)
     pairs = [torch.empty(0, 2, dtype=torch.int64, device=device)]
     best = Best(n, keep, device)
     n_states, n_rows = _tile(n, states.shape[1], device)
-    # Flags are floats, 0 and 1: torch compares and adds them faster than bools. On a GPU half the
-    # bytes are half the time.
-    flag = torch.float32 if device.type == "cpu" else torch.float16
-    rooms = [torch.empty(n_states * n_rows, dtype=t, device=device) for t in (torch.float32, flag)]
-    # A row or the scores of a row are scaled, whichever are fewer numbers.
-    few = n < states.shape[1]
+    room = torch.empty(n_states * n_rows, device=device)
     for part in slices(len(matrix.rows), n_rows):
-        rows = matrix.moved(part) if few else matrix.unit(part)
-        excluded = (~matrix.valid[part]).nonzero()[:, 0]
+        rows = matrix.extended(part) if on_gpu else matrix.moved(part)
+        absent = (~matrix.valid[part]).nonzero()[:, 0]
         for batch in slices(n, n_states):
-            shape = batch.stop - batch.start, len(rows)
-            scores, flags = (room[: shape[0] * shape[1]].view(shape) for room in rooms)
-            torch.mm(states[batch], rows.T, out=scores)
-            if few:
-                scores.mul_(matrix.inverse[part].T)
-            if len(excluded):
-                scores[:, excluded] = -2  # less than any cosine
-            closer = torch.gt(scores, above[batch], out=flags).sum(dim=1, dtype=torch.float32)
-            counts[batch] += closer.long()
-            at_least = torch.ge(scores, below[batch], out=flags).sum(dim=1, dtype=torch.float32)
-            # Few states have a score near their own in a tile.
-            close = (at_least > closer).nonzero()[:, 0]
-            picked, numbers = scores.index_select(0, close), close + batch.start
-            near = (picked >= below[numbers]) & (picked <= above[numbers])
-            state, row = near.nonzero(as_tuple=True)
-            pairs.append(torch.stack([numbers[state], row + part.start], dim=1))
+            leads = room[: (batch.stop - batch.start) * len(rows)].view(-1, len(rows))
+            torch.mm(head[batch], rows.T, out=leads)
+            if not on_gpu:
+                torch.addcmul(shift[batch], leads, matrix.inverse[part].T, out=leads)
+                leads.index_fill_(1, absent, -torch.inf)
             if keep:
-                best.take(scores, batch.start, part.start)
-    return counts, torch.cat(pairs), best
+                best.take(leads, batch.start, part.start)
+            mine = own[batch] - part.start
+            here = ((mine >= 0) & (mine < len(rows))).nonzero()[:, 0]
+            leads[here, mine[here]] = -torch.inf
+            counted, state, row = tally(leads, on_gpu)
+            counts[batch] += counted
+            pairs.append(torch.stack([state + batch.start, row + part.start], dim=1))
+    best.sort()
+    return counts.long(), torch.cat(pairs), best
+
+
+def tally(
+    leads: Float32[Tensor, "s r"], on_gpu: bool
+) -> tuple[Float64[Tensor, " s"], Int64[Tensor, " p"], Int64[Tensor, " p"]]:
+    """How many leads of each state are 1 or more; states and columns of those between -1 and 1.
+
+    The leads are cut to -1 and 1 on a CPU: sums of them and of their squares are faster than flags.
+    """
+    n, width = leads.shape
+    if on_gpu:
+        counted = count_positive(leads).double()
+    else:
+        counted = (leads.clamp_(-1, 1).sum(dim=1).double() + width) / 2
+    groups = leads.view(n, -1, GROUP) if width % GROUP == 0 else leads[:, None]
+    state, group = in_doubt(groups, on_gpu).nonzero(as_tuple=True)
+    picked = groups[state, group]
+    index, column = (picked.abs() < 1).nonzero(as_tuple=True)
+    lead, state, group = picked[index, column], state[index], group[index]
+    # What they were counted as.
+    share = (lead > 0).double() if on_gpu else (lead.double() + 1) / 2
+    counted.index_add_(0, state, -share)
+    return counted.round_(), state, group * groups.shape[2] + column
+
+
+def in_doubt(groups: Float32[Tensor, "s g w"], on_gpu: bool) -> Bool[Tensor, "s g"]:
+    """Which groups have a lead between -1 and 1; on a CPU, between -0.99 and 0.99 at least."""
+    if on_gpu:
+        return torch.linalg.vector_norm(groups, ord=-torch.inf, dim=2) < 1
+    # The squares of -1 and 1 alone add up to the width.
+    lengths = torch.linalg.vector_norm(groups, dim=2)
+    return lengths < math.sqrt(groups.shape[2] - 0.01)
+
+
+def count_positive(values: Float32[Tensor, "s r"]) -> Int64[Tensor, " s"]:
+    """How many values of each row are over 0, fast on a GPU."""
+    # Eight flags of a byte are added as one number: no byte gets over 255 of 128 of them.
+    step = 8 * 128
+    whole = values.shape[1] // step * step
+    flags = (values[:, :whole] > 0).view(len(values), whole // step, step).view(torch.int64)
+    counted = flags.sum(dim=2).view(torch.uint8).sum(dim=1)
+    return counted + (values[:, whole:] > 0).sum(dim=1)
 
 
 def _tile(n: int, d: int, device: torch.device) -> tuple[int, int]:
@@ -210,33 +260,63 @@ def _tile(n: int, d: int, device: torch.device) -> tuple[int, int]:
     tile = TILE_BYTES.get(device.type, cosines.BLOCK_BYTES)
     scores = threads * tile // 4
     n_states = min(n, max(1, scores // ROWS_AT_ONCE))
-    return n_states, max(1, min(scores // n_states, max(tile, cosines.BLOCK_BYTES) // (4 * d)))
+    n_rows = min(scores // n_states, max(tile, cosines.BLOCK_BYTES) // (4 * d))
+    return n_states, max(1, n_rows if n_rows < GROUP else n_rows // GROUP * GROUP)
 
 
 class Best:
-    """The largest scores of each state so far, the largest first, and their rows; -2 for none."""
+    """The largest leads of each state and their rows; -inf where there is none.
+
+    Those that are large enough wait until they are many, and are then sorted into the list.
+    """
 
     def __init__(self, n: int, keep: int, device: torch.device) -> None:
-        self.scores = torch.full((n, keep), -2.0, device=device)
+        self.leads = torch.full((n, keep), -torch.inf, device=device)
         self.rows = torch.zeros(n, keep, dtype=torch.int64, device=device)
+        self._least = torch.full((n,), -torch.inf, device=device)
+        self._waiting: list[tuple[Tensor, Tensor, Tensor]] = []
 
-    def take(self, scores: Float32[Tensor, "s r"], first_state: int, first_row: int) -> None:
-        """Look at a tile of scores, in which most states have none that is large enough."""
-        keep = self.scores.shape[1]
-        least = self.scores[first_state : first_state + len(scores), -1]
-        states = (scores.amax(dim=1) > least).nonzero()[:, 0]
-        values, rows = largest(scores.index_select(0, states), keep)
-        states += first_state
-        values = torch.cat([self.scores[states], values], dim=1)
-        rows = torch.cat([self.rows[states], rows + first_row], dim=1)
-        self.scores[states], places = values.topk(keep, dim=1)
-        self.rows[states] = rows.gather(1, places)
+    def take(self, leads: Float32[Tensor, "s r"], first_state: int, first_row: int) -> None:
+        """Look at a tile of leads, of which most groups have none that is large enough."""
+        n, keep = self.leads.shape
+        # Columns far from each other, which lie in line for the largest of many groups at once.
+        columns = leads.view(len(leads), SPREAD if leads.shape[1] % SPREAD == 0 else 1, -1)
+        maxima = columns.amax(dim=1)
+        least = self._least[first_state : first_state + len(leads)]
+        if first_row == 0 and maxima.shape[1] >= keep:
+            least = maxima.topk(keep, dim=1).values[:, -1]  # so many leads are no smaller
+        state, group = (maxima >= least[:, None]).nonzero(as_tuple=True)
+        picked = columns[state, :, group]
+        index, place = (picked >= least[state, None]).nonzero(as_tuple=True)
+        rows = first_row + place * maxima.shape[1] + group[index]
+        self._waiting.append((first_state + state[index], rows, picked[index, place]))
+        if sum(len(rows) for _, rows, _ in self._waiting) > n * keep:
+            self.sort()
+
+    def sort(self) -> None:
+        """Bring what waits into the list, the largest first."""
+        if not self._waiting:
+            return
+        state, rows, leads = (torch.cat(column) for column in zip(*self._waiting, strict=True))
+        self._waiting = []
+        n, keep = self.leads.shape
+        order = state.argsort(stable=True)
+        counts = torch.bincount(state, minlength=n)
+        at = torch.arange(len(state), device=state.device)
+        column = at - (counts.cumsum(0) - counts)[state[order]]
+        room = leads.new_full((n, int(counts.max())), -torch.inf)
+        room[state[order], column] = leads[order]
+        numbers = rows.new_zeros(room.shape)
+        numbers[state[order], column] = rows[order]
+        self.leads, index = torch.cat([self.leads, room], dim=1).topk(keep, dim=1)
+        self.rows = torch.cat([self.rows, numbers], dim=1).gather(1, index)
+        self._least = self.leads[:, -1]
 
 
 def _nearest(states: Tensor, matrix: Matrix, best: Best, k: int) -> tuple[Tensor, Tensor]:
     """The k closest rows of each state and their cosines, in order."""
-    state, place = (best.scores > -2).nonzero(as_tuple=True)
-    cosine = torch.full_like(best.scores, -2, dtype=torch.float64)
+    state, place = (best.leads > -torch.inf).nonzero(as_tuple=True)
+    cosine = torch.full_like(best.leads, -2, dtype=torch.float64)
     cosine[state, place] = _cosines(states, matrix, state, best.rows[state, place])
     return in_order(best.rows, cosine, k)
 
