@@ -103,6 +103,9 @@ def run(
 ) -> None:
     depth, width = model.config.num_hidden_layers, model.config.hidden_size
     at = places(architecture.sites, depth)
+    # As in the workflow, no file is there that would have to be removed, which takes time.
+    if path.exists():
+        path.rename(path.with_name(f"{len(list(path.parent.iterdir()))}"))
     with StatesWriter(path, at, tokens["occurrence"].to_pylist(), width) as writer:
         extract(
             model, architecture, tokens, writer, pooling="last", token_budget=budget, name="bench"

@@ -117,24 +117,26 @@ def batch_states(
 ) -> tuple[np.ndarray, Float[Tensor, "places m d"]]:
     """The table rows of a batch's targets, and their pooled states, on the model's device."""
     device = device_of(reader.model)
-    lengths = [len(text.token_ids) for text in batch]
-    longest = max(lengths)
+    lengths = np.asarray([len(text.token_ids) for text in batch])
+    longest = int(lengths.max())
+    present = np.arange(longest) < lengths[:, None]
     # Right padding: learned positions then count from the text's own beginning. What is padded with
     # does not matter then, and a configuration's pad_token_id may be -1.
-    input_ids = torch.zeros((len(batch), longest), dtype=torch.long)
+    input_ids = np.zeros(present.shape, dtype=np.int64)
+    input_ids[present] = [number for text in batch for number in text.token_ids]
     rows: list[int] = []
     owner: list[int] = []
     flat: list[int] = []
     for b, text in enumerate(batch):
-        input_ids[b, : lengths[b]] = torch.tensor(text.token_ids)
         for row, positions in text.targets:
             owner += [len(rows)] * len(positions)
             flat += [b * longest + position for position in positions]
             rows.append(row)
     mask = None
-    if not causal and min(lengths) < longest:  # a causal model never looks at what comes behind
-        mask = (torch.arange(longest) < torch.tensor(lengths)[:, None]).long().to(device)
-    states = reader(input_ids.to(device), torch.tensor(flat, device=device), mask)
+    if not causal and not present.all():  # a causal model never looks at what comes behind
+        mask = torch.from_numpy(present).long().to(device)
+    ids = torch.from_numpy(input_ids).to(device)
+    states = reader(ids, torch.tensor(flat, device=device), mask)
     return np.asarray(rows), mean_by_owner(states, owner, len(rows))
 
 
