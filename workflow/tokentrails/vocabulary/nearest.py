@@ -109,7 +109,8 @@ def _directly(vectors: Tensor, space: Space, keep: int) -> Int64[Tensor, "n k"]:
             scores.add_(offset[part])
         scores.mul_(space.inverse)
 
-    return _largest_of(unit * space.gain, space.rows, space, keep, finish)
+    room = _room(len(unit), space)
+    return _largest_of(unit * space.gain, space.rows, space, keep, room, finish)
 
 
 def _by_thin_factors(
@@ -121,15 +122,22 @@ def _by_thin_factors(
     left = torch.where(lengths > 0, vectors.left / lengths, 0).float()
     near = torch.empty(heads, t, keep, dtype=torch.int64, device=left.device)
     matrices = sorted(set(vectors.matrix))
+    room = _room(t * max(map(vectors.matrix.count, matrices)), space)
     for part in slices(len(matrices), THIN_BYTES // (4 * len(space.rows) * d_head)):
         right = vectors.right[matrices[part]].flatten(0, 1)
         thin = torch.addmm(right @ space.shift, space.rows, (right * space.gain).T)
         thin = thin.mul_(space.inverse[:, None]).unflatten(1, (-1, d_head))
         for index, matrix in enumerate(matrices[part]):
             group = [head for head in range(heads) if vectors.matrix[head] == matrix]
-            found = _largest_of(left[group].flatten(0, 1), thin[:, index], space, keep)
+            found = _largest_of(left[group].flatten(0, 1), thin[:, index], space, keep, room)
             near[group] = found.view(len(group), t, keep)
     return near.flatten(0, 1)
+
+
+def _room(n: int, space: Space) -> Float32[Tensor, "m w"]:
+    """For the scores of some of n vectors at a time: fresh memory costs as much as the scores."""
+    at_once = max(VECTORS_AT_ONCE, SCORES_BYTES // (4 * len(space.rows)))
+    return space.rows.new_empty(min(at_once, n), len(space.rows))
 
 
 def _largest_of(
@@ -137,14 +145,13 @@ def _largest_of(
     rows: Tensor,
     space: Space,
     keep: int,
+    room: Tensor,
     finish: Callable[[Tensor, slice], object] = lambda scores, part: None,
 ) -> Int64[Tensor, "n k"]:
     """The rows with the largest products with each vector, after `finish` has changed them."""
-    at_once = max(VECTORS_AT_ONCE, SCORES_BYTES // (4 * len(rows)))
-    buffer = torch.empty(min(at_once, len(vectors)), len(rows), device=rows.device)
     near = torch.empty(len(vectors), keep, dtype=torch.int64, device=rows.device)
-    for part in slices(len(vectors), at_once):
-        scores = torch.mm(vectors[part], rows.T, out=buffer[: part.stop - part.start])
+    for part in slices(len(vectors), len(room)):
+        scores = torch.mm(vectors[part], rows.T, out=room[: part.stop - part.start])
         finish(scores, part)
         scores[:, len(space.entries) :] = -torch.inf
         near[part] = largest(scores, keep)[1]
