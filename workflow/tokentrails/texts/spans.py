@@ -217,6 +217,8 @@ def dropped_words(text: str, offsets: Offsets) -> Iterator[str]:
 
 def is_word(text: str) -> bool:
     """Whether a text is one word of letters, and apostrophes or hyphens only between them."""
+    if text.isascii() and text.isalpha():  # most are, and this is soon seen
+        return True
     return _ONE_WORD.fullmatch(text) is not None and _UNSEEN_END.search(text) is None
 
 
