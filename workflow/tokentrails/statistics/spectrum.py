@@ -41,12 +41,15 @@ def spectra(
     rest = states - mean.astype(states.dtype)
     rest[~later] = 0
     scatter = (rest.T @ rest).astype(np.float64)
+    without = _eigenvalues(scatter, m)
+    if not len(first):
+        return without, without
     first -= everywhere
     mean -= everywhere
     moved = np.vstack([first, np.sqrt(m) * mean])
     everything = moved.T @ moved
     everything += scatter
-    return _eigenvalues(everything, len(states)), _eigenvalues(scatter, m)
+    return _eigenvalues(everything, len(states)), without
 
 
 def _eigenvalues(scatter: Float64[np.ndarray, "k k"], n: int) -> Float64[np.ndarray, " k"]:
