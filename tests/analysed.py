@@ -19,7 +19,6 @@ TEXTS = {
 }
 INSIDE = "The boat reached the river bank, =1+1 <b>leaders</b>."
 
-SUFFIXES = ("svg", "html", "png")
 SHAPES = ("geometry", "own_token", "ablation")
 BLOCKS = ("heads", "neurons", "evolution", "attribution")
 RANK_TABLES = ("ranks", "ranks_by_class", "ranks_gap", "ranks_summary")
@@ -106,6 +105,7 @@ def _run(folder: Path) -> None:
             "inside": {"file": "inside.yaml", "models": ["llama"], "circuits": {"top": 3}},
         },
         "statistics": {"bootstrap": 100, "permutations": 200},
+        "figures": {"formats": ["svg"]},  # `workflow.small` has its figures in every one
         **wf.ALONE,
     }
     wf.write_yaml(folder / "config/config.yaml", config)

@@ -177,7 +177,7 @@ def run(tmp_path_factory) -> tuple[Path, str, int]:
         },
         ["alone"],
     )
-    process = wf.start(folder, *METRICS)
+    process = wf.start(folder, *METRICS, **wf.served())
     most, output = checkpoints.most_weights(folder / "resources/models/m", process)
     assert process.returncode == 0, output
     return folder, output, most

@@ -420,25 +420,25 @@ def test_controls_are_added_to_a_finished_run_and_nothing_is_made_again(folder):
         config["experiments"]["mixed"] = mixed
         config["experiments"]["other"] = mixed | {"replace": ["thing", "one"]}
         del config["experiments"]["other"]["shuffle"]
-    jobs = wf.jobs_to_run(folder, *wf.ONE_THREAD)
-    again = {job for job in jobs if job.wildcards.startswith(("gpt2", "bert"))}
+    again = {job for job in wf.jobs_to_run(folder) if job.wildcards.startswith(("gpt2", "bert"))}
     assert {
         job.rule for job in again if not any(name in job.wildcards for name in ("mixed", "other"))
     } == {"identity_context_figure"}
-    wf.run(folder, *wf.ONE_THREAD)
-    metrics = folder / "results/metrics"
-    drawn = [pl.read_parquet(metrics / f"blank/draw{i}/senses/identity.parquet") for i in (0, 1)]
+    blank, picture = (
+        "results/metrics/blank",
+        "results/figures/gpt2/main/senses/identity_context.svg",
+    )
+    tables = [f"{blank}/draw{i}/senses/identity.parquet" for i in (0, 1)]
+    tables.append(f"{blank}/all/checkpoints.parquet")
+    tables += [f"results/tokens/gpt2/{e}.parquet" for e in ("senses", "mixed", "other")]
+    wf.run(folder, picture, *tables)
+    *drawn, warnings, plain, mixed, other = (pl.read_parquet(folder / path) for path in tables)
     assert drawn[0]["cosine"].to_list() != drawn[1]["cosine"].to_list()
-    warnings = pl.read_parquet(metrics / "blank/all/checkpoints.parquet")["warning"]
-    assert warnings.null_count() == 2
-    picture = folder / "results/figures/gpt2/main/senses/identity_context.svg"
-    assert "random weights, before any training, mean and range of 2 draws" in picture.read_text()
-    tokens = [
-        pl.read_parquet(folder / f"results/tokens/gpt2/{e}.parquet")
-        for e in ("senses", "mixed", "other")
-    ]
-    for derived in tokens[1:]:
-        assert tokens[0]["word"].equals(derived["word"])
-        assert set(tokens[0]["text"]).isdisjoint(derived["text"])
-    assert all("thing" in text or "one" in text for text in tokens[2]["text"])
-    assert not wf.jobs_to_run(folder, *wf.ONE_THREAD)
+    assert warnings["warning"].null_count() == 2
+    said = "random weights, before any training, mean and range of 2 draws"
+    assert said in (folder / picture).read_text()
+    for derived in (mixed, other):
+        assert plain["word"].equals(derived["word"])
+        assert set(plain["text"]).isdisjoint(derived["text"])
+    assert all("thing" in text or "one" in text for text in other["text"])
+    assert not wf.jobs_to_run(folder, picture, *tables)

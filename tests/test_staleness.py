@@ -234,7 +234,7 @@ LONG = "results/metrics/gpt2/main/long/identity.csv"
 TABLES = ("tokens/**/*", "hidden_states/**/*", "metrics/**/*")
 
 
-def long_run(folder: Path, models: Path, *, with_senses: bool) -> Path:
+def long_run(folder: Path, models: Path) -> None:
     """A checkout with an experiment whose extraction takes seconds: thousands of small batches."""
     wf.small(folder, models)
     prompts = [
@@ -245,15 +245,16 @@ def long_run(folder: Path, models: Path, *, with_senses: bool) -> Path:
     write_yaml(folder / "config/experiments/long.yaml", data)
     with edited(folder / "config/config.yaml") as config:
         del config["experiments"]["plain"]
-        if not with_senses:
-            config["experiments"] = {}
         config["experiments"]["long"] = {"file": "config/experiments/long.yaml", "models": ["gpt2"]}
-    return folder
 
 
-def is_extracting(folder: Path) -> bool:
-    """Whether the job of seconds has opened its log."""
-    return (folder / "results/logs/hidden_states/gpt2/main/long.log").exists()
+def extracting(folder: Path) -> subprocess.Popen[str]:
+    """A run whose job of seconds has just opened its log."""
+    log = folder / "results/logs/hidden_states/gpt2/main/long.log"
+    log.unlink(missing_ok=True)
+    process = wf.start(folder, *METRICS)
+    wf.wait_until(log.exists, process)
+    return process
 
 
 def kill(process: subprocess.Popen[str]) -> None:
@@ -263,28 +264,13 @@ def kill(process: subprocess.Popen[str]) -> None:
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(small, tmp_path_factory) -> Path:
-    """A long run during which the same command, and a dry run, were started in its folder."""
-    folder = tmp_path_factory.mktemp("uninterrupted") / "run"
-    long_run(folder, small / "models", with_senses=False)
-    first = wf.start(folder, *METRICS)
-    wf.wait_until(lambda: is_extracting(folder), first)
-    os.killpg(first.pid, signal.SIGSTOP)  # it waits, so that it cannot end before the others
-    second = wf.snakemake(folder, *METRICS)
-    dry = wf.snakemake(folder, *METRICS, "--dry-run")
-    os.killpg(first.pid, signal.SIGCONT)
-    wf.one_message(second, "another tokentrails run is working in this folder")
-    assert dry.returncode == 0, dry.stderr
-    output, _ = first.communicate()
-    assert first.returncode == 0, output
-    return folder
-
-
-@pytest.fixture(scope="module")
 def interrupted(small, tmp_path_factory) -> Path:
-    """A long run that was killed while it made a model, then while it extracted, then ended."""
+    """A long run that was killed while it made a model, then while it extracted, then ended.
+
+    Before its end the same command, and a dry run, were started in its folder.
+    """
     folder = tmp_path_factory.mktemp("interrupted") / "run"
-    long_run(folder, small / "models", with_senses=True)
+    long_run(folder, small / "models")
     first = wf.start(folder, *METRICS)
     # The log is opened before torch is loaded, seconds before anything is made.
     wf.wait_until((folder / "results/logs/model/gpt2/main.log").exists, first)
@@ -293,32 +279,36 @@ def interrupted(small, tmp_path_factory) -> Path:
     assert not left.exists()  # it was too early for that; what a later kill leaves is put there
     left.parent.mkdir(parents=True)
     left.write_bytes(b"half a file")
-    second = wf.start(folder, *METRICS)
-    wf.wait_until(lambda: is_extracting(folder), second)
-    kill(second)
+    kill(extracting(folder))
     assert not (folder / "results/hidden_states/gpt2/main/long.parquet").exists()
-    wf.run(folder, *METRICS)
+    last = extracting(folder)
+    os.killpg(last.pid, signal.SIGSTOP)  # it waits, so that it cannot end before the others
+    second = wf.snakemake(folder, *METRICS)
+    dry = wf.snakemake(folder, *METRICS, "--dry-run")
+    os.killpg(last.pid, signal.SIGCONT)
+    wf.one_message(second, "another tokentrails run is working in this folder")
+    assert dry.returncode == 0, dry.stderr
+    output, _ = last.communicate()
+    assert last.returncode == 0, output
     return folder
 
 
-def test_a_second_run_in_a_folder_is_refused_and_the_first_is_unharmed(uninterrupted):
-    assert len(read_curves(uninterrupted / LONG)) == TEXTS * 5
-    assert wf.half_written(uninterrupted) == []
-    assert rules_to_run(uninterrupted, "metrics") == {}
-
-
-def test_a_killed_run_is_taken_up_and_gives_the_same_bytes(interrupted, uninterrupted, small):
-    made = wf.contents(interrupted / "results", *TABLES)
-    long = wf.contents(uninterrupted / "results", *TABLES)
-    assert len(long) == 10
-    senses = {
-        name: data
-        for name, data in wf.contents(small / "results", *TABLES).items()
-        if "senses" in name
-    }
-    assert made == long | senses
+def test_a_killed_run_is_taken_up_and_gives_the_same_bytes(interrupted, small, tmp_path):
     assert wf.half_written(interrupted) == []
     assert rules_to_run(interrupted, "metrics") == {}
+    assert len(read_curves(interrupted / LONG)) == TEXTS * 5
+    made = wf.contents(interrupted / "results", *TABLES)
+    senses = wf.contents(small / "results", *TABLES)
+    assert {name: data for name, data in made.items() if "long" not in name} == {
+        name: data for name, data in senses.items() if "senses" in name
+    }
+    again = wf.copy_of(interrupted, tmp_path / "again")
+    long = [again / "results" / name for name in made if "long" in name]
+    assert len(long) == 10
+    for path in long:
+        path.unlink()
+    wf.run(again, *METRICS)
+    assert wf.contents(again / "results", *TABLES) == made
 
 
 @pytest.mark.slow

@@ -58,7 +58,7 @@ def made(tmp_path_factory):
 
     def make(folder: Path) -> None:
         _make(folder)
-        process = wf.start(folder, *TARGETS)
+        process = wf.start(folder, *TARGETS, **wf.served())
         most, output = checkpoints.most_weights(folder / "resources/models/m", process)
         assert process.returncode == 0, output
         assert most == 1  # those of a checkpoint stay until what needs them has the states

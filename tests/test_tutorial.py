@@ -7,9 +7,7 @@ from pathlib import Path
 
 import pytest
 from repository import ROOT
-from workflow import checkout, environment, servers
-
-from tokentrails.running import fork_server
+from workflow import checkout, environment, served
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -67,7 +65,5 @@ def test_the_small_configuration_is_planned(tmp_path):
 
 
 def run(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    jobs = {fork_server.VARIABLE: servers()}
-    return subprocess.run(
-        ["bash", "-c", line], cwd=folder, env=environment(**jobs), capture_output=True, text=True
-    )
+    env = environment(**served())
+    return subprocess.run(["bash", "-c", line], cwd=folder, env=env, capture_output=True, text=True)

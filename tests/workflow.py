@@ -80,6 +80,11 @@ def servers() -> str:
         return os.environ.get(fork_server.VARIABLE, "")
 
 
+def served() -> dict[str, str]:
+    """A variable by which the jobs of a run are forks of these servers."""
+    return {fork_server.VARIABLE: servers()}
+
+
 def snakemake(folder: Path, *args: str, **env: str) -> subprocess.CompletedProcess[str]:
     """Run Snakemake in a folder on two cores, and wait for it.
 
@@ -89,7 +94,7 @@ def snakemake(folder: Path, *args: str, **env: str) -> subprocess.CompletedProce
     line = command(*args)
     if servers() and all(name.startswith(HUB_VARIABLES) for name in env):
         argv = [str(Path(sys.executable).parent / "snakemake"), *line[3:]]
-        environ = environment(**env or {fork_server.VARIABLE: servers()})
+        environ = environment(**env or served())
         request = {"argv": argv, "cwd": str(folder), "environ": environ}
         with TemporaryFile("w+") as out, TemporaryFile("w+") as err, open(os.devnull) as nothing:
             files = [file.fileno() for file in (nothing, out, err)]
