@@ -33,6 +33,16 @@ def pytest_terminal_summary(terminalreporter) -> None:
 torch.set_num_threads(1)  # tiny models are slower with more
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    wf.SHARED.update(getattr(config, "workerinput", {}).get("servers", {}))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node) -> None:
+    """Give a process of several the servers of the first one."""
+    node.workerinput["servers"] = wf.served()
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("gpu") and not torch.cuda.is_available():
         pytest.skip("there is no GPU here that torch can use")

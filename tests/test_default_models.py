@@ -40,7 +40,8 @@ def folder(tmp_path_factory) -> Path:
 
 
 def shorten(config: dict) -> None:
-    """A few steps of pico."""
+    """A few steps of pico, and figures in one format."""
+    config["figures"] = {"formats": ["svg"]}
     config["models"]["pico"] |= {"steps": 2, "checkpoints": ["step0", "step2"]}
 
 
@@ -60,11 +61,7 @@ def test_everything_is_made_and_nothing_is_left_to_do(folder):
     assert half_written(folder) == []
     for experiment in EXPERIMENTS:
         for composite in ("senses", "depth"):
-            made = {
-                f.suffix
-                for f in (folder / "results/composites").glob(f"{experiment}_{composite}.*")
-            }
-            assert made == {".html", ".svg", ".png"}
+            assert (folder / f"results/composites/{experiment}_{composite}.svg").is_file()
 
 
 @pytest.mark.parametrize("model", MODELS)

@@ -240,7 +240,7 @@ def test_a_revision_is_one_name_of_a_folder(revision, tmp_path, monkeypatch):
     assert not set(path.parts[4]) & set("{}<> ")
 
 
-METRICS = ("--", "metrics")
+TABLE = "results/metrics/gpt2/main/senses/identity.csv"
 
 
 @pytest.mark.e2e
@@ -259,9 +259,9 @@ def test_a_run_reads_it_as_its_prompts(hub, folder, tmp_path):
     assert "hub_table" in planned.stdout
     assert "the table of senses is not fetched yet" in wf.run(folder, "plan", **env).stdout
     assert hub.log == []
-    made = wf.contents(folder / "results/metrics")
-    wf.run(folder, *wf.ONE_THREAD, *METRICS, **env)
-    assert wf.contents(folder / "results/metrics") == made
+    made = (folder / TABLE).read_bytes()
+    wf.run(folder, *wf.ONE_THREAD, "--", TABLE, **env)
+    assert (folder / TABLE).read_bytes() == made
     facts = read_provenance(folder / "results/texts/senses.parquet")
     assert facts["table"] == "hub:owner/set@main/senses.jsonl"
     assert (facts["table_revision"], facts["table_sha256"]) == (
@@ -269,14 +269,15 @@ def test_a_run_reads_it_as_its_prompts(hub, folder, tmp_path):
         sha256_of(data / "senses.jsonl"),
     )
     assert hub.downloaded() == ["senses.jsonl"]
-    assert wf.rules_to_run(folder, *METRICS) == {}
+    assert wf.rules_to_run(folder, TABLE) == {}
     wf.write_yaml(path, {"table": keys | {"revision": "v2"}})
     jobs = wf.jobs_to_run(folder)
     assert {"hub_table", "texts", "tokens", "hidden_states"} <= {job.rule for job in jobs}
     assert not [job for job in jobs if "plain" in job.wildcards]
-    missing = wf.snakemake(folder, **env)
+    missing = wf.snakemake(folder, TABLE, **env)
     wf.one_message(missing, "hub_table", "'owner/set' has no revision 'v2'")
-    wf.one_message(wf.snakemake(folder, HF_HUB_OFFLINE="1"), "hub_table", "cannot be reached")
+    offline = wf.snakemake(folder, TABLE, HF_HUB_OFFLINE="1")
+    wf.one_message(offline, "hub_table", "cannot be reached")
     assert wf.half_written(folder) == []
 
 

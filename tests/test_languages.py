@@ -314,8 +314,8 @@ def test_a_language_with_classes_and_one_without_run_side_by_side(tmp_path):
         {
             "models": {"neox": {"source": "path:models/neox"}},
             "experiments": {name: {"file": f"{name}.yaml"} for name in ("german", "chinese")},
-            "baseline": {"enabled": False},
-            "claims": {"enabled": False},
+            "figures": {"formats": ["svg"]},
+            **wf.ALONE,
         },
     )
     at, figures = "results/metrics/neox/main", ("rank_classes", "half_life")

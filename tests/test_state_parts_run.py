@@ -16,9 +16,11 @@ import workflow as wf
 
 CONFIG = Path("config/config.yaml")
 STEPS = ("step0", "step2")
-TARGETS = ("--", "metrics")
 STATES = "results/hidden_states"
 MANY = f"{STATES}/m/step2/many.parquet"
+RUNS = ("m/step0/many", "m/step2/many", "bert/main/rows")
+ALONE = ("m/step0/alone", "m/step2/alone", "bert/main/alone")
+TARGETS = ("--", *(f"{STATES}/{run}.parquet" for run in (*RUNS, *ALONE)))
 SHARD_TOKENS, PARTS = 1600, {"many": 5, "rows": 3}
 
 pytestmark = pytest.mark.e2e
@@ -76,10 +78,6 @@ def _change_shards(folder: Path, tokens: int) -> None:
         config["extract"]["shard_tokens"] = tokens
 
 
-def _results(folder: Path) -> dict[str, bytes]:
-    return wf.contents(folder, f"{STATES}/**/*.parquet", "results/metrics/**/*")
-
-
 def _parts(folder: Path) -> list[Path]:
     """Those that are whole."""
     return list((folder / STATES).rglob("[!.]*.arrow"))
@@ -94,22 +92,21 @@ def _again(folder: Path) -> Path:
 def test_parts_are_gone_when_they_are_joined(made):
     assert _parts(made) == [] and wf.half_written(made) == []
     logs = made / "results/logs/partial_states"
-    for run, name in (("m/step0", "many"), ("m/step2", "many"), ("bert/main", "rows")):
-        assert len(list(logs.glob(f"{run}/{name}/*.log"))) == PARTS[name]
+    for run in RUNS:
+        assert len(list(logs.glob(f"{run}/*.log"))) == PARTS[run.split("/")[-1]]
     assert not list(logs.rglob("alone"))
     assert wf.jobs_to_run(made, *TARGETS) == set()
 
 
 def test_one_job_gives_the_same_bytes(folder):
-    before = _results(folder)
-    assert len([name for name in before if name.startswith(STATES)]) == 6
+    before = wf.contents(folder / STATES, "**/*.parquet")
+    assert len(before) == len(RUNS) + len(ALONE)
     _change_shards(folder, 100_000)
     stale = {job for job in wf.jobs_to_run(folder, *TARGETS) if "states" in job.rule}
     # One that is not in another number of parts is left alone.
-    runs = ("m/step0/many", "m/step2/many", "bert/main/rows")
-    assert stale == {wf.Job("hidden_states", run) for run in runs}
+    assert stale == {wf.Job("hidden_states", run) for run in RUNS}
     wf.run(folder, *TARGETS)
-    assert _results(folder) == before
+    assert wf.contents(folder / STATES, "**/*.parquet") == before
 
 
 def test_another_number_of_parts_gives_the_same_bytes(folder):
@@ -146,9 +143,10 @@ def test_parts_that_were_done_before_a_kill_are_not_done_again(folder, made):
     assert _parts(folder) == [] and wf.half_written(folder) == []
 
 
+@pytest.mark.slow
 def test_a_part_that_is_killed_alone_is_repeated_alone(folder, made):
     parts = _again(folder)
-    process = wf.start(folder, "--retries", "1", "--", MANY)
+    process = wf.start(folder, "--retries", "1", "--", MANY, **wf.served())
     writing: list[Path] = []
     wf.wait_until(lambda: writing.extend(parts.glob(".part-*")) or writing, process)
     os.kill(int(writing[0].name.split("-")[1]), signal.SIGKILL)
@@ -159,6 +157,7 @@ def test_a_part_that_is_killed_alone_is_repeated_alone(folder, made):
     assert _parts(folder) == [] and wf.half_written(folder) == []
 
 
+@pytest.mark.slow  # test_corpus_run.py has one that is not
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
 def test_a_full_disk_in_one_part_loses_no_other(folder, made):
     _again(folder)

@@ -412,7 +412,8 @@ def test_the_workflow_trains_once_and_fetches_each_checkpoint(tmp_path):
     data = {
         "models": {"m": {"source": "train:pico", "steps": 2, "checkpoints": ["step1", "step2"]}},
         "experiments": {"e": {"file": "e.yaml", "special_tokens": "bos"}},
-        "baseline": {"enabled": False},
+        "figures": {"formats": ["svg"]},
+        **wf.ALONE,
     }
     wf.write_yaml(folder / "config/config.yaml", data)
     wf.run(folder, "results/metrics/m/step2/e/identity.csv", "results/figures/m/training.svg")

@@ -71,18 +71,20 @@ HUB_VARIABLES = ("HF_", "NO_PROXY")
 PLUGINS = {"PYTHONPATH": str(Path(__file__).parent / "plugins")}
 
 
-@cache
-def servers() -> str:
-    """Servers for all runs of this process, which each would load the libraries anew."""
-    loaded = {"snakemake": ("snakemake.cli", "jsonschema", "yaml")}
-    with patch.dict(fork_server.LIBRARIES, loaded), patch.dict(os.environ, PLUGINS):
-        fork_server.start_servers()
-        return os.environ.get(fork_server.VARIABLE, "")
+SHARED: dict[str, str] = {}
 
 
 def served() -> dict[str, str]:
-    """A variable by which the jobs of a run are forks of these servers."""
-    return {fork_server.VARIABLE: servers()}
+    """A variable by which the jobs of a run are forks of servers, which each would load anew.
+
+    Those of all processes of these tests.
+    """
+    if not SHARED:
+        loaded = {"snakemake": ("snakemake.cli", "jsonschema", "yaml")}
+        with patch.dict(fork_server.LIBRARIES, loaded), patch.dict(os.environ, PLUGINS):
+            fork_server.start_servers()
+            SHARED[fork_server.VARIABLE] = os.environ.get(fork_server.VARIABLE, "")
+    return SHARED
 
 
 def snakemake(folder: Path, *args: str, **env: str) -> subprocess.CompletedProcess[str]:
@@ -92,13 +94,14 @@ def snakemake(folder: Path, *args: str, **env: str) -> subprocess.CompletedProce
     they are loaded: those of jobs read where the hub is, Snakemake's do not.
     """
     line = command(*args)
-    if servers() and all(name.startswith(HUB_VARIABLES) for name in env):
+    servers = served()[fork_server.VARIABLE]
+    if servers and all(name.startswith(HUB_VARIABLES) for name in env):
         argv = [str(Path(sys.executable).parent / "snakemake"), *line[3:]]
         environ = environment(**env or served())
         request = {"argv": argv, "cwd": str(folder), "environ": environ}
         with TemporaryFile("w+") as out, TemporaryFile("w+") as err, open(os.devnull) as nothing:
             files = [file.fileno() for file in (nothing, out, err)]
-            status = fork_server.fork_status(servers(), "snakemake", request, files)
+            status = fork_server.fork_status(servers, "snakemake", request, files)
             assert status is not None
             said = [file.seek(0) or file.read() for file in (out, err)]
         return subprocess.CompletedProcess(line, status, *said)
