@@ -442,8 +442,7 @@ def test_a_base_that_cannot_be_one_is_refused(here, changes, parts):
         load(data)
 
 
-def test_a_base_that_no_experiment_uses_is_prepared_first(bases, lora, tmp_path):
-    folder = wf.small(tmp_path / "run")
+def test_a_base_that_no_experiment_uses_is_prepared_first(bases, lora, folder):
     with wf.edited(folder / "config/config.yaml") as config:
         config["models"] = {
             "tuned": {"source": f"path:{lora}", "base": "whole"},

@@ -497,6 +497,7 @@ def number(tables, sql="SELECT unit, value FROM t", statistic="mean", difference
     )
 
 
+@pytest.mark.slow
 def test_intervals_of_few_units_hold_the_truth_about_as_often_as_they_say(monkeypatch):
     """95 % ± 3 of eight units, and of groups of which one has eight; percentiles hold it less."""
     monkeypatch.setattr(formula, "DRAWS", BOOTSTRAP.draws)

@@ -676,6 +676,7 @@ def test_a_figure_is_the_same_whether_altair_checks_it_or_not():
         assert drawn() == checked
 
 
+@pytest.mark.slow
 def test_files_are_the_same_bytes_in_every_process(tmp_path):
     code = (
         "import test_figures as t, test_checkpoint_figures as c, test_circuit_figures as i\n"

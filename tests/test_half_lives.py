@@ -227,6 +227,7 @@ def test_planted_curves_have_their_medians_at_every_threshold():
     assert group["reached"] == groups[0]["reached"]
 
 
+@pytest.mark.slow
 def test_intervals_of_medians_hold_the_true_one_as_often_as_they_say():
     """Of 60 texts of 4 tokens that are alike within a text, and a third of which are censored."""
     rng, depth, n_texts, each = np.random.default_rng(0), 150, 60, 4

@@ -237,6 +237,7 @@ def run(script: str, hub: Any, target: Path, home: Path) -> subprocess.Popen[byt
     )
 
 
+@pytest.mark.slow
 def test_after_a_killed_download_only_what_is_not_there_is_fetched(hub, large, target, tmp_path):
     hub.add(MODEL, large)
     hub.stall.add("model.safetensors")
@@ -323,6 +324,7 @@ pathlib.Path.unlink = killed
 """
 
 
+@pytest.mark.slow
 def test_of_a_merge_that_was_killed_only_what_is_gone_is_fetched_again(
     hub, in_shards, model, target, tmp_path
 ):

@@ -285,6 +285,13 @@ def test_the_axis_of_a_figure_says_the_unit_of_the_measure():
     assert ("confidence", "unit") in options
 
 
+@pytest.fixture
+def config(small, monkeypatch) -> dict:
+    """The configuration of the small run, where it finds its files."""
+    monkeypatch.chdir(small)
+    return wf.read_yaml(small / "config/config.yaml")
+
+
 @pytest.mark.parametrize(
     "name, change, parts",
     [
@@ -297,8 +304,7 @@ def test_the_axis_of_a_figure_says_the_unit_of_the_measure():
         ("claims", {}, ["measures.claims", "taken"]),
     ],
 )
-def test_entries_of_the_configuration_are_checked(tmp_path, monkeypatch, name, change, parts):
-    config = wf.read_yaml(_folder(tmp_path, monkeypatch) / "config/config.yaml")
+def test_entries_of_the_configuration_are_checked(config, name, change, parts):
     config["measures"] = {name: {"file": str(EXAMPLES / "length.py")} | change}
     with refused(*parts):
         load_config(config)
@@ -314,9 +320,7 @@ def test_no_measure_has_the_name_of_a_rule():
             load_measures({name: {"file": str(EXAMPLES / "length.py")}}, (), Where())
 
 
-def test_figures_of_two_experiments_do_not_have_one_name(tmp_path, monkeypatch):
-    folder = _folder(tmp_path, monkeypatch)
-    config = wf.read_yaml(folder / "config/config.yaml")
+def test_figures_of_two_experiments_do_not_have_one_name(config):
     config["experiments"]["senses_new"] = config["experiments"].pop("plain")
     files = {"file": str(EXAMPLES / "length.py")}
     config["measures"] = {"length": files, "new_length": files}
@@ -325,15 +329,13 @@ def test_figures_of_two_experiments_do_not_have_one_name(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("title", ["{model.upper}", "{model:>9}", "{model!r}", "{}", "{model", "}"])
-def test_titles_take_plain_names_alone(tmp_path, monkeypatch, title):
-    config = wf.read_yaml(_folder(tmp_path, monkeypatch) / "config/config.yaml")
+def test_titles_take_plain_names_alone(config, title):
     config["measures"] = {"length": {"file": str(EXAMPLES / "length.py")}}
     with pytest.raises(TokentrailsError, match=r"figures\.length"):
         load_config(config | {"figures": {"length": title}})
 
 
-def test_a_measure_asks_for_its_tables_and_figures(tmp_path, monkeypatch):
-    config = wf.read_yaml(_folder(tmp_path, monkeypatch) / "config/config.yaml")
+def test_a_measure_asks_for_its_tables_and_figures(config):
     before = Targets(load_config(config))
     entry = {"file": str(EXAMPLES / "length.py"), "experiments": ["plain"]}
     config["measures"] = {"length": entry}
@@ -351,13 +353,6 @@ def test_a_measure_asks_for_its_tables_and_figures(tmp_path, monkeypatch):
         "results/figures/bert/main/plain/length.svg",
         "results/composites/plain_length.svg",
     }
-
-
-def _folder(tmp_path, monkeypatch) -> Path:
-    """Where the configuration of the small run finds its files."""
-    folder = wf.small(tmp_path / "small")
-    monkeypatch.chdir(folder)
-    return folder
 
 
 @pytest.mark.e2e

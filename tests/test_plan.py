@@ -9,7 +9,6 @@ from types import SimpleNamespace
 import hub as stand_in
 import polars as pl
 import pytest
-import tiny
 import workflow as wf
 
 from tokentrails.config.load import load_config
@@ -295,9 +294,9 @@ def test_a_package_says_nothing_before_it_is_fetched(config):
         expected(replace(model, source=replace(model.source, kind="package")), [])
 
 
-def test_the_plan_is_what_a_dry_run_would_do_and_asks_the_hub_once(tmp_path):
-    folder = wf.small(tmp_path / "run")
-    model = tiny.save("gpt2", tmp_path / "model")
+def test_the_plan_is_what_a_dry_run_would_do_and_asks_the_hub_once(small, tmp_path):
+    folder = wf.small(tmp_path / "run", small / "models")
+    model = small / "models/gpt2"
     config = wf.read_yaml(folder / "config/config.yaml")
     steps = ["step1", "step2", "step4"]
     config["models"]["far"] = {"source": "hub:owner/far", "checkpoints": steps}
