@@ -92,7 +92,7 @@ def test_tokens_are_those_of_the_text(folder):
     assert read_out == 2 * len(tokens)
 
 
-@pytest.mark.slow  # test_state_parts_run.py has one that is not
+@pytest.mark.slow  # test_staleness.py has one that is not
 def test_parts_that_were_done_before_a_kill_are_not_done_again(folder):
     shutil.rmtree(folder / "results/corpora")
     shutil.rmtree(folder / TABLES)

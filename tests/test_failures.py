@@ -46,7 +46,8 @@ def test_what_stands_just_above_is_not_said_again():
 
 
 @pytest.mark.e2e
-def test_a_run_ends_with_what_failed(folder):
+def test_a_run_ends_with_what_failed(small, tmp_path):
+    folder = wf.small(tmp_path / "run", small / "models")
     with wf.edited(folder / "config/config.yaml") as config:
         config["experiments"]["strange"] = {"file": "config/experiments/strange.yaml"}
     experiment = wf.read_yaml(folder / "config/experiments/polysemy.yaml")

@@ -62,6 +62,7 @@ def test_model_that_does_not_exist(fresh):
     refused_at_once(fresh, "models.gpt2.source", "no folder 'nowhere'")
 
 
+@pytest.mark.slow
 def test_hub_that_does_not_answer(fresh):
     change_config(fresh, models={"gpt2": {"source": "hub:owner/model"}})
     done = wf.snakemake(fresh, "models", **wf.from_hub("http://127.0.0.1:9", fresh / "home"))

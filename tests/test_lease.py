@@ -251,6 +251,7 @@ def test_auto_is_the_cpu_where_there_is_no_gpu_and_cuda_an_error(gpus, monkeypat
     assert not gpus.exists()
 
 
+@pytest.mark.slow
 def test_a_gpu_has_one_job_however_it_is_listed(start, record):
     """By number, in any order, or by UUID; an empty list means the CPU."""
     machine = ["a", "b", "c", "d"]

@@ -214,6 +214,7 @@ def test_a_report_of_many_models_stays_small_and_says_what_is_not_in_it(large):
 
 
 @pytest.mark.e2e
+@pytest.mark.slow
 def test_with_more_room_it_holds_all(large):
     folder, targets = large
     with wf.edited(folder / "config/config.yaml") as config:

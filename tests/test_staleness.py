@@ -226,14 +226,14 @@ def test_another_configuration_takes_the_place_of_the_default_one(folder):
 
 # A run that is killed, and two at once
 
-TEXTS = 800
+TEXTS = 200
 METRICS = ("metrics", *wf.ONE_THREAD)
 LONG = "results/metrics/gpt2/main/long/identity.csv"
 TABLES = ("tokens/**/*", "hidden_states/**/*", "metrics/**/*")
 
 
 def long_run(folder: Path, models: Path) -> None:
-    """A checkout with an experiment whose extraction takes seconds: thousands of small batches."""
+    """A checkout with an experiment whose extraction has many small batches."""
     wf.small(folder, models)
     prompts = [
         {"label": f"p{i}", "word": " lead", "prompt": f"{i} pipes were contaminated with lead."}

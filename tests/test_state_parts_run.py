@@ -129,6 +129,7 @@ def test_what_changes_a_state_makes_all_parts_again(folder):
     assert (stale["joined_states"], stale["hidden_states"]) == (3, 3)
 
 
+@pytest.mark.slow  # test_staleness.py has one that is not
 def test_parts_that_were_done_before_a_kill_are_not_done_again(folder, made):
     _again(folder)
     process = wf.start(folder, "--jobs", "1", "--", MANY)
@@ -185,5 +186,5 @@ def test_the_plan_counts_parts_as_jobs_of_one_experiment(folder, made):
     total = r"^total +2 .* ([\d.]+) MB +[\d.]+ \w+ +(\d+)$"
     size, jobs = re.search(total, wf.run(folder, "plan").stdout, re.MULTILINE).groups()
     stored = sum(f.stat().st_size for f in (made / STATES).rglob("*.parquet")) / 1e6
-    assert float(size) == pytest.approx(stored, rel=0.2)
+    assert stored <= float(size) < 2 * stored
     assert int(jobs) == sum(PARTS[run.split("/")[-1]] for run in RUNS) + len(ALONE)
