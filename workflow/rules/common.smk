@@ -28,7 +28,7 @@ from tokentrails.config.load import load_config
 from tokentrails.errors import TokentrailsError
 from tokentrails.files.hashes import DATA_PROVENANCE
 from tokentrails.files.locks import lock
-from tokentrails.models.source import KINDS, files_of_all
+from tokentrails.models.source import files_of_all
 from tokentrails.models.supported import refuse_analyses
 from tokentrails.models.trained import FOLDER as TRAINED
 from tokentrails.network.size import ModelSize
@@ -42,7 +42,7 @@ from tokentrails.running.orphans import cancel_orphans
 from tokentrails.running.records import keep_records_of_failed_jobs
 from tokentrails.running.report_size import embedded
 from tokentrails.running.targets import DOCUMENT, Targets
-from tokentrails.settings import ENGLISH, HUB_FOLDER, PLAYS, WORDFREQ, local_path
+from tokentrails.settings import ENGLISH, HUB_FOLDER, PLAYS, SOURCE_KINDS, WORDFREQ, local_path
 from tokentrails.texts import word_classes
 from tokentrails.texts.entries import target as target_of
 
@@ -442,7 +442,7 @@ def get_turn(priority=RUN, fetching=False):
             return priority + FIRST[wildcards.get("experiment") or get_user(wildcards)]
         turn = (model.name, wildcards.get("checkpoint", model.tokenizer_checkpoint))
         last_is_lowest = 3 * (len(PASSING_TURNS) - TURNS[turn])
-        waits = fetching * (-1 if KINDS[model.source.kind].on_disk else 1)
+        waits = fetching * (-1 if SOURCE_KINDS[model.source.kind].on_disk else 1)
         return SHOWN + last_is_lowest + waits
 
     return get

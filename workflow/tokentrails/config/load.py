@@ -11,7 +11,7 @@ from ..catalogue import ANALYSES, BASELINE, FIGURE_SUFFIXES, MODEL_FOLDER, Scope
 from ..files.schema import check, closest, schema, with_defaults
 from ..files.yaml_file import KeyPath, Where, YamlFile, show_keys
 from ..project import PROJECT
-from ..settings import Config, Experiment, Model, single_models
+from ..settings import SOURCE_KINDS, Config, Experiment, Model, single_models
 from .experiments import load_experiment, refuse_taken
 from .measures import add_measures, load_measures
 from .models import load_model, load_replicates
@@ -97,7 +97,7 @@ def _check_paths(config: Config, where: Where) -> None:
     paths: list[tuple[Where, str | None]] = [(where / "claims" / "file", config.claims["file"])]
     for model in config.models.values():
         here = where / "models" / model.name
-        if model.source.kind == "path":
+        if SOURCE_KINDS[model.source.kind].at_path:
             paths.append((here / "source", model.source.location))
         paths += [(here / "lenses" / lens.name / "file", lens.file) for lens in model.lenses]
     for experiment in config.experiments.values():

@@ -17,7 +17,7 @@ from ..files.hashes import sha256_of
 from ..files.json_file import read_object
 from ..network.architectures import READ_AS, architecture_of, text_config
 from ..network.weights import Weights
-from ..settings import Source
+from ..settings import SOURCE_KINDS, Source
 from .convert import DEQUANTISED, dequantise_gguf, link_or_copy, merge_shards, unpickle
 from .derive import readings
 from .fit import blocks_ahead, refuse_misfit, refuse_not_finite
@@ -28,11 +28,11 @@ from .self_check import self_check
 from .source import (
     CONFIG_FILE,
     FORM,
-    KINDS,
     PROVENANCE,
     SAFETENSORS,
     TOKENIZER,
     TOKENIZER_CONFIG,
+    module_of,
 )
 from .tokenizer import refuse_unfit, save_tokenizer
 
@@ -61,7 +61,7 @@ def prepare(
     """
     scratch = target / ".fetch"
     # What has arrived of a commit is kept when something fails: it need not be fetched again.
-    unfinished = scratch / "work" if KINDS[source.kind].by_commit else scratch
+    unfinished = scratch / "work" if SOURCE_KINDS[source.kind].by_commit else scratch
     shutil.rmtree(unfinished, ignore_errors=True)
     try:
         made = scratch / "work" / "made"
@@ -81,12 +81,11 @@ def _borrow(
     source: Source, checkpoint: str, siblings: Sequence[Path], made: Path
 ) -> dict[str, Any] | None:
     """Take the files of a sibling and give its provenance; None if no sibling has them."""
-    kind = KINDS[source.kind]
-    if not kind.by_commit or not siblings or source.base is not None:
+    if not SOURCE_KINDS[source.kind].by_commit or not siblings or source.base is not None:
         return None
     wanted = {
         "source": source.spec,
-        "revision": kind.load().commit_of(source, checkpoint),
+        "revision": module_of(source).commit_of(source, checkpoint),
         "form": FORM,
         "tokentrails_version": __version__,
     }
@@ -108,7 +107,7 @@ def _borrow(
 
 
 def _prepare(source: Source, checkpoint: str, scratch: Path, made: Path) -> dict[str, Any]:
-    fetched = KINDS[source.kind].load().fetch(source, checkpoint, scratch)
+    fetched = module_of(source).fetch(source, checkpoint, scratch)
     where = f"models.{source.model}"
     if source.base is not None:
         from .merge import merge  # needs seconds for that

@@ -10,8 +10,8 @@ from ..errors import TokentrailsError
 from ..files.json_file import read_object
 from ..network.architectures import architecture_of, is_known, text_config
 from ..network.size import ModelSize
-from ..settings import Model, Source
-from .source import CONFIG_FILE, KINDS, WEIGHTS, is_gguf
+from ..settings import SOURCE_KINDS, Model, Source
+from .source import CONFIG_FILE, WEIGHTS, is_gguf, module_of
 
 BYTES = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}
 """Of a number, by the name that a model's configuration has for its type."""
@@ -44,7 +44,7 @@ def expected(model: Model, folders: Iterable[Path]) -> Expected:
     ------
     TokentrailsError: if the source cannot be reached, or says nothing before it is fetched.
     """
-    kind, base = KINDS[model.source.kind], model.source.base
+    on_disk, base = SOURCE_KINDS[model.source.kind].on_disk, model.source.base
     if is_gguf(model.source):
         raise unread(model.source)
     for folder in folders:
@@ -52,8 +52,8 @@ def expected(model: Model, folders: Iterable[Path]) -> Expected:
             size = ModelSize.from_folder(folder)
         except FileNotFoundError:
             continue
-        return Expected(size, 0.0 if kind.on_disk else size.weights_mb)
-    return kind.load().size(model) if base is None else size_of_other(model, Path(base))
+        return Expected(size, 0.0 if on_disk else size.weights_mb)
+    return module_of(model.source).size(model) if base is None else size_of_other(model, Path(base))
 
 
 def unread(source: Source) -> TokentrailsError:

@@ -11,44 +11,16 @@ from typing import Any
 
 from ..errors import TokentrailsError, refuse_all
 from ..files.json_file import read_object
-from ..settings import Model, Source
+from ..settings import SOURCE_KINDS, Model, Source
 from .adapter import ADAPTER_CONFIG, adapter_files
 
 FORM = 3
 """Raised when the folders' form changes, which makes every model be fetched and converted again."""
 
 
-@dataclass(frozen=True)
-class Kind:
-    """A kind of source.
-
-    Attributes
-    ----------
-    module: of this package. It has `fetch(source, checkpoint, scratch)`, which gives `Fetched`, and
-        `size(model)`, which gives the `Expected` of a checkpoint that is not there yet.
-    on_disk: whether checkpoints are made from files of this machine. The module's
-        `files(source, checkpoint)` lists them; where one changes, the checkpoint is made again.
-    by_commit: whether content is named by a commit, which `commit_of(source, checkpoint)` asks for.
-        Then files that were sent before a failure are kept, and those of one commit are shared.
-    """
-
-    module: str
-    on_disk: bool = False
-    by_commit: bool = False
-
-    def load(self) -> Any:
-        """The module, imported only now: some need a second for that."""
-        return import_module(f"{__package__}.{self.module}")
-
-
-KINDS = {
-    "hub": Kind("hub", by_commit=True),
-    "path": Kind("local", on_disk=True),
-    "package": Kind("package"),
-    "train": Kind("trained", on_disk=True),
-    "random": Kind("untrained", on_disk=True),
-}
-"""By what stands before the colon in the configuration."""
+def module_of(source: Source) -> Any:
+    """The module of a source's kind, imported only now: some need a second for that."""
+    return import_module(f"{__package__}.{SOURCE_KINDS[source.kind].module}")
 
 
 def source_files(source: Source, checkpoint: str) -> list[Path]:
@@ -58,8 +30,8 @@ def source_files(source: Source, checkpoint: str) -> list[Path]:
     ------
     TokentrailsError: if they should be there and are not.
     """
-    kind = KINDS[source.kind]
-    own = kind.load().files(source, checkpoint) if kind.on_disk else []
+    on_disk = SOURCE_KINDS[source.kind].on_disk
+    own = module_of(source).files(source, checkpoint) if on_disk else []
     return own + [Path(source.base or "") / name for name in PREPARED if source.base]
 
 

@@ -24,9 +24,9 @@ from ..network.architectures import (
     text_config,
 )
 from ..network.checkpoint import Checkpoint
-from ..settings import Config, Experiment, Model, Source
+from ..settings import SOURCE_KINDS, Config, Experiment, Model, Source
 from .adapter import refuse_unmergeable
-from .source import KINDS, is_gguf, source_files
+from .source import is_gguf, source_files
 
 _ROWS = Memo("rows", __version__)
 """Of configurations of types outside the table, the row of it that fits; torch is needed for it."""
@@ -124,7 +124,7 @@ def _known(model: Model, models: Mapping[str, Model]) -> _Known | None:
     with suppress(TokentrailsError, OSError):  # whoever makes the model says what is wrong
         if model.made_of is not None:
             return _known(models[model.made_of], models)
-        if KINDS[source.kind].on_disk and not is_gguf(source) and not model.training:
+        if SOURCE_KINDS[source.kind].on_disk and not is_gguf(source) and not model.training:
             (first, *_) = source_files(source, model.reference)
             return _described(read_object(first))
         folder = Path(MODEL_FOLDER.format(model=model.name, checkpoint=model.reference))
