@@ -13,8 +13,7 @@ from tokentrails.errors import TokentrailsError
 from tokentrails.network.factored import Factored
 from tokentrails.vocabulary import cosines
 from tokentrails.vocabulary import nearest as module
-from tokentrails.vocabulary.cosines import GROUP
-from tokentrails.vocabulary.nearest import SPARE, Space, nearest
+from tokentrails.vocabulary.nearest import GROUP, SPARE, Space, nearest
 from tokentrails.vocabulary.spaces import Spaces, are_whole_words, surfaces, vocabulary_bias
 
 K = 7

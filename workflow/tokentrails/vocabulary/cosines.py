@@ -16,8 +16,6 @@ from ..errors import TokentrailsError
 BLOCK_BYTES = 16 << 20
 # Most bytes of the float64 copies of pairs: on a CPU they stay in its cache.
 PAIR_BYTES = {"cpu": 2 << 20}
-# Rows in a group of which only the largest score is looked at first.
-GROUP = 32
 
 
 def refuse_non_finite(name: str, values: Tensor) -> None:
@@ -62,24 +60,6 @@ def slices(total: int, width: int) -> Iterator[slice]:
 def pair_slices(total: int, width: int, device: torch.device) -> Iterator[slice]:
     """Parts of `total` vectors of so many numbers, small enough to be copied as float64."""
     return slices(total, PAIR_BYTES.get(device.type, BLOCK_BYTES) // (8 * width))
-
-
-def largest(
-    scores: Float32[Tensor, "n w"], keep: int
-) -> tuple[Float32[Tensor, "n k"], Int64[Tensor, "n k"]]:
-    """The largest scores of each row, and their columns; all of them if there are fewer.
-
-    They lie in the groups with the largest maxima, so that most scores are looked at only once.
-    """
-    n, width = scores.shape
-    groups, columns = width // GROUP, torch.arange(width, device=scores.device)
-    inside = columns[: groups * GROUP]
-    best = scores[:, : len(inside)].unflatten(1, (-1, GROUP)).amax(dim=2)
-    best = best.topk(min(keep, groups), dim=1).indices
-    inside = inside.view(-1, GROUP)[best].flatten(1)
-    columns = torch.cat([inside, columns[groups * GROUP :].expand(n, -1)], dim=1)
-    values, index = scores.gather(1, columns).topk(min(keep, columns.shape[1]), dim=1)
-    return values, columns.gather(1, index)
 
 
 def in_order(

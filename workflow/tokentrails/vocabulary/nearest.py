@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..network.factored import Factored
-from .cosines import directions, in_order, largest, pair_slices, refuse_non_finite, slices
+from .cosines import directions, in_order, pair_slices, refuse_non_finite, slices
 
 # Most bytes of the scores of one block of vectors, which has at least so many vectors.
 SCORES_BYTES = 32 << 20
@@ -22,6 +22,8 @@ VECTORS_AT_ONCE = 64
 THIN_BYTES = 128 << 20
 # Further entries whose exact cosine is looked at, in case rounding has changed their order.
 SPARE = 4
+# Rows in a group of which only the largest score is looked at first.
+GROUP = 32
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +34,7 @@ class Space:
     ----------
     name: as in the column `space`.
     entries: the number in the vocabulary of each entry that may be listed.
-    rows: in their order, and zeros up to a multiple of `cosines.GROUP`.
+    rows: in their order, and zeros up to a multiple of `GROUP`.
     gain, shift: the weight and the bias of the norm that the rows go through.
     lengths: of gain * rows + shift.
     z: the vocabulary bias of each entry.
@@ -154,8 +156,21 @@ def _largest_of(
         scores = torch.mm(vectors[part], rows.T, out=room[: part.stop - part.start])
         finish(scores, part)
         scores[:, len(space.entries) :] = -torch.inf
-        near[part] = largest(scores, keep)[1]
+        near[part] = largest(scores, keep)
     return near
+
+
+def largest(scores: Float32[Tensor, "n w"], keep: int) -> Int64[Tensor, "n k"]:
+    """The columns with the largest scores of each row; they lie in groups with the largest maxima.
+
+    The columns of a group lie far from each other: the maxima of all are found in line.
+    """
+    groups = scores.unflatten(1, (GROUP, -1))
+    width = groups.shape[2]
+    best = groups.amax(dim=1).topk(min(keep, width), dim=1).indices
+    inside = torch.arange(0, scores.shape[1], width, device=scores.device)
+    columns = (best[:, :, None] + inside).flatten(1)
+    return columns.gather(1, scores.gather(1, columns).topk(keep, dim=1).indices)
 
 
 def _cosines(

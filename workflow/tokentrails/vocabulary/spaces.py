@@ -22,8 +22,8 @@ from ..network.norms import Norm, epsilon, gain, is_centring, shift, standardise
 from ..network.parts import Parts
 from ..texts.entries import surface
 from ..texts.spans import is_word
-from .cosines import GROUP, known_rows, pair_slices
-from .nearest import Space
+from .cosines import known_rows, pair_slices
+from .nearest import GROUP, Space
 
 
 def surfaces(names: Sequence[str | None]) -> list[str]:
