@@ -56,7 +56,7 @@ class SourceKind:
     ----------
     module: of the package `models`. It has `fetch(source, checkpoint, scratch)`, which gives
         `Fetched`, and `size(model)`, the `Expected` of a checkpoint that is not there yet.
-    at_path: whether what stands behind the colon is a path of this machine.
+    is_path: whether what stands behind the colon is a path of this machine.
     on_disk: whether checkpoints are made from files of this machine. The module's
         `files(source, checkpoint)` lists them; where one changes, the checkpoint is made again.
     by_commit: whether content is named by a commit, which `commit_of(source, checkpoint)` asks for.
@@ -64,14 +64,14 @@ class SourceKind:
     """
 
     module: str
-    at_path: bool = False
+    is_path: bool = False
     on_disk: bool = False
     by_commit: bool = False
 
 
 SOURCE_KINDS = {
     "hub": SourceKind("hub", by_commit=True),
-    "path": SourceKind("local", at_path=True, on_disk=True),
+    "path": SourceKind("local", is_path=True, on_disk=True),
     "package": SourceKind("package"),
     "train": SourceKind("trained", on_disk=True),
     "random": SourceKind("untrained", on_disk=True),

@@ -97,7 +97,7 @@ def _check_paths(config: Config, where: Where) -> None:
     paths: list[tuple[Where, str | None]] = [(where / "claims" / "file", config.claims["file"])]
     for model in config.models.values():
         here = where / "models" / model.name
-        if SOURCE_KINDS[model.source.kind].at_path:
+        if SOURCE_KINDS[model.source.kind].is_path:
             paths.append((here / "source", model.source.location))
         paths += [(here / "lenses" / lens.name / "file", lens.file) for lens in model.lenses]
     for experiment in config.experiments.values():

@@ -181,7 +181,8 @@ def count_closer(
     n, device = len(states), states.device
     on_gpu = device.type in GPUS
     # By how much a score leads over the cosine, in units of the doubt. The slack is for the further
-    # roundings and for what `in_doubt` misses; within a product the cosine is rounded like a score.
+    # roundings and for what `are_doubtful` misses; within a product the cosine is rounded like a
+    # score.
     doubt = 1.05 * eps * (1 + on_gpu * cosine.abs())
     head, shift = states / doubt.float()[:, None], (-cosine / doubt).float()[:, None]
     if on_gpu:
@@ -225,7 +226,7 @@ def tally(
     else:
         counted = (leads.clamp_(-1, 1).sum(dim=1).double() + width) / 2
     groups = leads.view(n, -1, GROUP) if width % GROUP == 0 else leads[:, None]
-    state, group = in_doubt(groups, on_gpu).nonzero(as_tuple=True)
+    state, group = are_doubtful(groups, on_gpu).nonzero(as_tuple=True)
     picked = groups[state, group]
     index, column = (picked.abs() < 1).nonzero(as_tuple=True)
     lead, state, group = picked[index, column], state[index], group[index]
@@ -235,7 +236,7 @@ def tally(
     return counted.round_(), state, group * groups.shape[2] + column
 
 
-def in_doubt(groups: Float32[Tensor, "s g w"], on_gpu: bool) -> Bool[Tensor, "s g"]:
+def are_doubtful(groups: Float32[Tensor, "s g w"], on_gpu: bool) -> Bool[Tensor, "s g"]:
     """Which groups have a lead between -1 and 1; on a CPU, between -0.99 and 0.99 at least."""
     if on_gpu:
         return torch.linalg.vector_norm(groups, ord=-torch.inf, dim=2) < 1
