@@ -1,7 +1,7 @@
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import hub as stand_in
@@ -56,10 +56,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 class Folders(dict[str, Path]):
-    """A folder of each tiny model by name; those of `tiny.MORE` when they are asked for."""
+    """A folder of each tiny model by name, made once for all tests when it is first asked for."""
 
     def __init__(self, make: Callable[[str], Path]) -> None:
-        super().__init__((name, make(name)) for name in tiny.CONFIGS)
+        super().__init__()
         self._make = make
 
     def __missing__(self, name: str) -> Path:
@@ -83,18 +83,21 @@ def folder(small, tmp_path) -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def saved(tmp_path_factory) -> Folders:
     """A folder of each tiny model, as its maker saved it."""
-    folder = tmp_path_factory.mktemp("saved")
-    return Folders(lambda name: tiny.save(name, folder / name))
+
+    def make(name: str) -> Path:
+        return wf.shared(tmp_path_factory, f"saved/{name}", lambda folder: tiny.save(name, folder))
+
+    return Folders(make)
 
 
 @pytest.fixture(scope="session")
 def prepared(saved, tmp_path_factory) -> Folders:
     """A folder of each tiny model, as the workflow keeps it."""
-    folder = tmp_path_factory.mktemp("prepared")
 
     def make(name: str) -> Path:
-        prepare(local_source(name, saved[name]), "main", folder / name)
-        return folder / name
+        source = local_source(name, saved[name])
+        prepared = partial(prepare, source, "main")
+        return wf.shared(tmp_path_factory, f"prepared/{name}", prepared)
 
     return Folders(make)
 

@@ -201,6 +201,7 @@ def stale(folder: Path) -> set[Job]:
 
 
 @pytest.mark.e2e
+@pytest.mark.slow
 def test_weights_that_are_not_kept_lie_there_one_at_a_time(run):
     folder, _, most = run
     assert most == 1
@@ -210,11 +211,13 @@ def test_weights_that_are_not_kept_lie_there_one_at_a_time(run):
 
 
 @pytest.mark.e2e
+@pytest.mark.slow
 def test_a_finished_run_has_nothing_to_do_though_weights_are_gone(run):
     assert stale(run[0]) == set()
 
 
 @pytest.mark.e2e
+@pytest.mark.slow
 def test_doubts_are_printed_and_in_the_table(run):
     folder, output, _ = run
     assert "step0: the same weights as step4\n  step4: the same weights as step0\n" in output
@@ -234,6 +237,7 @@ def test_doubts_are_printed_and_in_the_table(run):
 
 
 @pytest.mark.e2e
+@pytest.mark.slow
 def test_other_checkpoints_are_measured_and_the_rest_is_left(folder):
     """Behind and between those of one model; new and changed ones of weights that are not kept."""
     for step in ("step2", "step9"):
@@ -251,6 +255,7 @@ def test_other_checkpoints_are_measured_and_the_rest_is_left(folder):
 
 
 @pytest.mark.e2e
+@pytest.mark.slow
 def test_another_experiment_on_weights_that_are_not_kept(folder):
     config = read_yaml(folder / CONFIG)
     models = {name: config["models"][name] for name in ("kept", "m")}
@@ -264,6 +269,7 @@ def test_another_experiment_on_weights_that_are_not_kept(folder):
 
 
 @pytest.mark.e2e
+@pytest.mark.slow
 def test_doubts_are_errors_where_that_is_asked_for(folder):
     target = "results/metrics/kept/all/checkpoints.csv"
     edit_model(folder, "kept", strict_checkpoints=True)
@@ -273,6 +279,7 @@ def test_doubts_are_errors_where_that_is_asked_for(folder):
 
 
 @pytest.mark.e2e
+@pytest.mark.slow
 def test_a_checkpoint_that_is_not_like_the_others_is_refused(folder):
     tiny.save("gpt2", folder / "models/kept/step9", n_embd=64)
     edit_model(folder, "kept", checkpoints=[*KEPT, "step9"])
@@ -281,6 +288,7 @@ def test_a_checkpoint_that_is_not_like_the_others_is_refused(folder):
 
 
 @pytest.mark.e2e
+@pytest.mark.slow
 def test_weights_that_pass_need_a_limit(folder):
     edit_model(folder, "m", checkpoints=["step0", "step2"])
     done = wf.snakemake(folder, "metrics", "--resources", "other=1", "--forcerun", "checkpoints")

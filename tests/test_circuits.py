@@ -13,7 +13,7 @@ from safetensors import safe_open
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from workflow import edited
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 TABLES = ("attention", "heads", "head_summary", "activations", "first_position_neurons")
 TABLES += ("evolution", "predictions", "attribution", "attribution_cosine", "attribution_sum")

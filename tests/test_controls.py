@@ -413,6 +413,7 @@ def test_what_cannot_be_replaced_is_refused(here, data, words, parts):
 
 
 @pytest.mark.e2e
+@pytest.mark.slow
 def test_controls_are_added_to_a_finished_run_and_nothing_is_made_again(folder):
     with wf.edited(folder / "config/config.yaml") as config:
         config["models"]["blank"] = {"source": "random:gpt2", "checkpoints": ["draw0", "draw1"]}

@@ -17,7 +17,7 @@ SUMS = "results/corpora/llama/main/long"
 TARGETS = (f"{TABLES}/corpus_by_layer.parquet", "results/figures/llama/main/long/corpus.svg")
 PARTS = 5
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 
 def _make(folder: Path) -> None:
@@ -92,7 +92,6 @@ def test_tokens_are_those_of_the_text(folder):
     assert read_out == 2 * len(tokens)
 
 
-@pytest.mark.slow  # test_staleness.py has one that is not
 def test_parts_that_were_done_before_a_kill_are_not_done_again(folder):
     shutil.rmtree(folder / "results/corpora")
     shutil.rmtree(folder / TABLES)

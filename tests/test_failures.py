@@ -46,6 +46,7 @@ def test_what_stands_just_above_is_not_said_again():
 
 
 @pytest.mark.e2e
+@pytest.mark.slow
 def test_a_run_ends_with_what_failed(small, tmp_path):
     folder = wf.small(tmp_path / "run", small / "models")
     with wf.edited(folder / "config/config.yaml") as config:

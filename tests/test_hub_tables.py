@@ -244,6 +244,7 @@ METRICS = ("--", "metrics")
 
 
 @pytest.mark.e2e
+@pytest.mark.slow
 def test_a_run_reads_it_as_its_prompts(hub, folder, tmp_path):
     path = folder / "config/experiments/senses.yaml"
     prompts = wf.read_yaml(path)["prompts"]
@@ -280,6 +281,7 @@ def test_a_run_reads_it_as_its_prompts(hub, folder, tmp_path):
 
 
 @pytest.mark.e2e
+@pytest.mark.slow
 def test_a_running_text_is_read_as_the_same_file_here(hub, folder, tmp_path):
     words = random.Random(0).choices(" ".join(tiny.CORPUS).split(), k=6000)
     rows = [{"body": " ".join(words[i : i + 30])} for i in range(0, len(words), 30)]

@@ -291,6 +291,7 @@ TABLE = "text\n船，他，在河里。\nเรืออยู่ในแม่
 
 
 @pytest.mark.e2e
+@pytest.mark.slow
 def test_a_language_with_classes_and_one_without_run_side_by_side(tmp_path):
     folder = wf.checkout(tmp_path / "run")
     tiny.save("gpt_neox", folder / "models/neox")  # bytes of any script

@@ -225,6 +225,7 @@ def test_few_trainings_and_one_without_a_number_have_no_verdict():
 
 
 @pytest.mark.e2e
+@pytest.mark.slow
 def test_two_trainings_become_one_model(tmp_path):
     folder = wf.checkout(tmp_path / "run")
     names = [f"{model}/{step}" for model in ("a", "b") for step in ("step0", "step8")]

@@ -13,7 +13,7 @@ from analysed import folder as folder  # a fixture
 
 from tokentrails.files.tables import provenance_of
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 
 def read(folder: Path, name: str, model: str = "llama") -> pl.DataFrame:

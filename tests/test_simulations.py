@@ -26,6 +26,8 @@ from tokentrails.statistics.forms import SOUND
 from tokentrails.statistics.permutation import Permutation
 from tokentrails.statistics.settings import Statistics
 
+pytestmark = pytest.mark.slow
+
 CLAIMS = load_claims(Path(__file__).parent.parent / "config/claims.yaml", CATALOGUE.tables).claims
 WIDTH, TEXTS = 12, 4
 COMMON = 4 * np.random.default_rng(0).standard_normal(WIDTH)

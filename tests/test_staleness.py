@@ -291,6 +291,7 @@ def interrupted(small, tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_killed_run_is_taken_up_and_gives_the_same_bytes(interrupted, small, tmp_path):
     assert wf.half_written(interrupted) == []
     assert rules_to_run(interrupted, "metrics") == {}

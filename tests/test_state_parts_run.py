@@ -23,7 +23,7 @@ ALONE = ("m/step0/alone", "m/step2/alone", "bert/main/alone")
 TARGETS = ("--", *(f"{STATES}/{run}.parquet" for run in (*RUNS, *ALONE)))
 SHARD_TOKENS, PARTS = 1600, {"many": 5, "rows": 3}
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 
 def _make(folder: Path) -> None:
@@ -129,7 +129,6 @@ def test_what_changes_a_state_makes_all_parts_again(folder):
     assert (stale["joined_states"], stale["hidden_states"]) == (3, 3)
 
 
-@pytest.mark.slow  # test_staleness.py has one that is not
 def test_parts_that_were_done_before_a_kill_are_not_done_again(folder, made):
     _again(folder)
     process = wf.start(folder, "--jobs", "1", "--", MANY)
@@ -144,7 +143,6 @@ def test_parts_that_were_done_before_a_kill_are_not_done_again(folder, made):
     assert _parts(folder) == [] and wf.half_written(folder) == []
 
 
-@pytest.mark.slow
 def test_a_part_that_is_killed_alone_is_repeated_alone(folder, made):
     parts = _again(folder)
     process = wf.start(folder, "--retries", "1", "--", MANY, **wf.served())
@@ -158,7 +156,6 @@ def test_a_part_that_is_killed_alone_is_repeated_alone(folder, made):
     assert _parts(folder) == [] and wf.half_written(folder) == []
 
 
-@pytest.mark.slow  # test_corpus_run.py has one that is not
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
 def test_a_full_disk_in_one_part_loses_no_other(folder, made):
     _again(folder)

@@ -399,6 +399,7 @@ def test_the_figure_shows_every_loss_and_holds_step_0(trained_model):
 
 
 @pytest.mark.e2e
+@pytest.mark.slow
 def test_the_workflow_trains_once_and_fetches_each_checkpoint(tmp_path):
     """With a text of its own in place of the plays, so that nothing is downloaded."""
     folder = wf.checkout(tmp_path / "run")

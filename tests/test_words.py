@@ -518,6 +518,7 @@ def test_the_frequent_words_can_be_read_back(tmp_path):
 
 
 @pytest.mark.e2e
+@pytest.mark.slow
 def test_tokens_of_words_are_made_from_the_command_line(tmp_path):
     folder = wf.checkout(tmp_path / "run")
     tiny.save("gpt_neox", folder / "models/neox/step0")

@@ -297,6 +297,7 @@ def shared(
     if "PYTEST_XDIST_WORKER" in os.environ:  # the processes of one run have their folders in one
         top = top.parent
     folder = top / name
+    folder.parent.mkdir(exist_ok=True)
     with (top / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not folder.exists():
