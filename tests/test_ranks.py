@@ -180,6 +180,14 @@ def test_a_lead_at_the_edge_of_doubt_counts_as_what_it_is_nearer_to(width, on_gp
     assert found[3] == found[4] == 6 and 0 not in found
 
 
+@pytest.mark.parametrize("lead", [0.998, 0.99998])
+def test_leads_at_the_edge_of_doubt_in_many_groups_lose_no_row(lead):
+    leads = torch.full((1, 2**16), -3.0)
+    leads[0, ::64] = lead
+    counted, _, row = tally(leads, False)
+    assert counted + len(row) == 1024
+
+
 def test_counts_of_positive_values():
     torch.manual_seed(0)
     for width in (0, 5, 1024, 3 * 1024 + 7):
@@ -197,17 +205,27 @@ def test_the_rounding_bound_holds_for_float32_products(width):
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-@pytest.mark.parametrize("where", ["state", "row"])
-def test_what_is_not_finite_is_refused(where, value):
+@pytest.mark.parametrize(
+    ("where", "name"), [("states", "state"), ("rows", "row"), ("offset", "row")]
+)
+def test_what_is_not_finite_is_refused(where, name, value):
     states, rows, own = made()
-    (states if where == "state" else rows)[4, 2] = value
-    with pytest.raises(TokentrailsError, match=f"a {where} has values that are not finite"):
-        closest(states, rows, own)
+    offset = torch.zeros(1, WIDTH)
+    {"states": states, "rows": rows, "offset": offset}[where][-1, 2] = value
+    with pytest.raises(TokentrailsError, match=f"a {name} has values that are not finite"):
+        closest(states, rows, own, offset=offset[0])
 
 
-def test_large_numbers_are_finite():
-    states, rows, own = made()
-    assert torch.equal(closest(states * 1e36, rows, own).rank, closest(states, rows, own).rank)
+@pytest.mark.parametrize("scale", [1e-40, 1e-25, 1e-18, 1e18, 1e36])
+def test_lengths_do_not_matter(blocks, scale):
+    states, rows, own = with_ties()
+    rows[5] = 0
+    rows[::3] *= scale
+    states[::2] *= scale
+    assert_as_sorted(closest(states, rows, own, k=6), states, rows, own, 6)
+    offset = 0.1 * scale * torch.randn(WIDTH)
+    found = closest(states, rows, own, k=6, offset=offset)
+    assert_as_sorted(found, states, rows, own, 6, offset=offset.numpy())
 
 
 def test_no_states_have_no_ranks():
@@ -327,6 +345,15 @@ def test_the_published_columns_leave_the_others_as_they_are():
             cosine, rank, _ = slow_rank(theirs[place.layer][i], own, offset)
             assert row["rank_as_published"] == rank
             assert row["cosine_as_published"] == pytest.approx(cosine, abs=1e-6)
+
+
+def test_a_state_that_is_short_has_a_direction():
+    layers, _ = random_layers()
+    expected = table_of(layers)
+    layers[0].hidden[4] *= np.float32(1e-30)
+    found = table_of(layers)
+    for name in ("rank", "nearest"):
+        assert found[name].equals(expected[name])
 
 
 def test_a_state_without_a_direction_has_nulls():

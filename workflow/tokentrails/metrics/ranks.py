@@ -85,7 +85,7 @@ class Vocabulary:
         offsets: what is added to every row before it is compared with each state; states with the
             same offset are computed together.
         """
-        if offsets is None:
+        if offsets is None or len(states) == 0:
             return self._rank(states, own, k, None)
         different, which = np.unique(offsets, axis=0, return_inverse=True)
         parts = [
@@ -178,7 +178,7 @@ def ranks(
     z_vocabulary = vocabulary.standardised(baseline)
     parts = []
     for place, found in _ranked(layers, vocabulary, own, nearest, offsets):
-        n, lost = len(own), np.linalg.norm(place.hidden, axis=1) == 0
+        n, lost = len(own), np.linalg.norm(place.hidden, np.inf, axis=1) == 0
         as_published = [pa.nulls(n, pa.float32()), pa.nulls(n, pa.int32())]
         if published is not None and place.site == "resid_mid":
             shift = np.broadcast_to(published.offset, place.hidden.shape)

@@ -31,8 +31,9 @@ def refuse_non_finite(name: str, values: Tensor) -> None:
 
 def directions(vectors: Float32[Tensor, "*n d"]) -> Float32[Tensor, "*n d"]:
     """Vectors of length 1; of zeros if they have no direction."""
-    # First to a largest entry of 1: the squares of large numbers would be too large for float32.
-    largest_is_1 = functional.normalize(vectors, p=math.inf, dim=-1)
+    # First to a largest entry of 1: other squares may be too large or too small for float32.
+    tiny = torch.finfo(torch.float32).tiny
+    largest_is_1 = functional.normalize(vectors, p=math.inf, dim=-1, eps=tiny)
     return functional.normalize(largest_is_1, dim=-1)
 
 
