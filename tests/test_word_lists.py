@@ -114,6 +114,16 @@ def test_a_row_of_zeros_is_never_listed(parts_of, spaces_of, files, matrix):
     assert left.z.isfinite().all() and left.z.std() > 0.5
 
 
+def test_a_short_row_is_listed(parts_of, spaces_of, files):
+    parts, space = parts_of("llama"), spaces_of("llama", whole_words=True).embedding
+    changed = parts.embedding.clone()
+    changed[space.entries[3]] *= 1e-30
+    names = files("llama").entries(len(changed))
+    found = nearest(space.rows[:5], Spaces(replace(parts, embedding=changed), names).embedding, 1)
+    assert found.entries[3].tolist() == [space.entries[3].item()]
+    np.testing.assert_allclose(found.cosines, 1)
+
+
 @pytest.mark.parametrize("name", ["gpt2", "llama", "bert", "gemma2"])
 def test_the_bias_is_a_z_score_over_the_entries(parts_of, spaces_of, files, name):
     parts = parts_of(name)

@@ -61,7 +61,8 @@ class Nearest:
 
     Attributes
     ----------
-    entries: their numbers in the vocabulary, the nearest first; equal ones by number.
+    entries: their numbers in the vocabulary, the nearest first; equal ones by number. Of more than
+        `SPARE` equal entries at the end of the list, any may be in it.
     cosines: theirs.
     bias: mean |z| of each list.
     norms: lengths of the vectors.

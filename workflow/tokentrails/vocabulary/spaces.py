@@ -8,6 +8,7 @@ serves all layers.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import cached_property
 
@@ -97,7 +98,8 @@ class Spaces:
             listed &= torch.from_numpy(are_whole_words(names, self.surfaces)).to(device)
         for rows in (parts.embedding, parts.unembedding):
             if rows is not None:  # a row of zeros is near to nothing
-                listed &= torch.linalg.vector_norm(rows, dim=1) > 0
+                largest = torch.linalg.vector_norm(rows, math.inf, dim=1)
+                listed &= largest > torch.finfo(torch.float32).tiny
         if not listed.any():
             raise TokentrailsError(
                 "no entry of the vocabulary is a whole word",
