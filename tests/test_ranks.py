@@ -75,6 +75,7 @@ def blocks(request, monkeypatch):
         monkeypatch.setattr(module, "STATES_AT_ONCE", {"cpu": 15})
         monkeypatch.setattr(module, "TILE_BYTES", {"cpu": 4 * 4 * 10})
         monkeypatch.setattr(module, "ROWS_AT_ONCE", 10)
+        monkeypatch.setattr(module, "PLACES", 40)
         monkeypatch.setattr(cosines, "PAIR_BYTES", {"cpu": 3 * 8 * WIDTH})
 
 
@@ -231,7 +232,27 @@ def test_lengths_do_not_matter(blocks, scale):
 def test_no_states_have_no_ranks():
     _, rows, _ = made()
     found = closest(torch.empty(0, WIDTH), rows, torch.empty(0, dtype=torch.int64), k=3)
-    assert len(found.rank) == len(found.nearest) == 0
+    assert len(found.rank) == 0 and found.nearest.shape == (0, 3)
+    none = np.empty((0, WIDTH), np.float32)
+    found = Vocabulary(["e"] * ROWS, rows).rank(none, np.empty(0, np.int64), 3, none)
+    assert found.nearest.shape == (0, 3)
+
+
+def test_a_state_as_far_from_all_rows_takes_no_room_of_others(monkeypatch):
+    """All of its leads wait, which are as many as those of all others together."""
+    states, rows, own = made(n=200, v=20_000)
+    states[7] = 0
+    made_room, new_full = [], torch.Tensor.new_full
+    monkeypatch.setattr(
+        torch.Tensor,
+        "new_full",
+        lambda t, size, *a: made_room.append(size) or new_full(t, size, *a),
+    )
+    monkeypatch.setattr(module, "ROWS_AT_ONCE", 512)
+    monkeypatch.setattr(module, "TILE_BYTES", {"cpu": 4 * 200 * 512 // torch.get_num_threads()})
+    monkeypatch.setattr(module, "PLACES", 1 << 16)
+    closest(states, rows, own, k=10)
+    assert max(n * width for n, width in made_room) <= 1 << 16
 
 
 def test_entries_of_rows():

@@ -102,7 +102,8 @@ def closest_in(
     ]
     if not parts:
         none = torch.empty(0, dtype=torch.int64, device=states.device)
-        parts = [Closest(none.double(), none, none[:, None], none[:, None].double())]
+        lists = none.view(0, 1).expand(0, most)
+        parts = [Closest(none.double(), none, lists, lists.double())]
     return Closest(*map(torch.cat, zip(*parts, strict=True)))
 
 
