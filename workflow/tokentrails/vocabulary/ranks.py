@@ -323,7 +323,7 @@ class Best:
         width = max(1, int(counts.max()))
         # One state may have as many as all others together.
         for part in slices(n, PLACES // width):
-            first, last = ends[[part.start, part.stop]].tolist()
+            first, last = int(ends[part.start]), int(ends[part.stop])
             at = state[first:last] - part.start, column[first:last]
             room = leads.new_full((part.stop - part.start, width), -torch.inf)
             room[at] = leads[first:last]
