@@ -9,6 +9,7 @@ import pytest
 import yaml
 from repository import ROOT, repository_texts
 
+from tokentrails.catalogue import CATALOGUE
 from tokentrails.documents.licences import licence
 from tokentrails.documents.manual import manual, pages
 from tokentrails.files.schema import schema
@@ -51,6 +52,35 @@ def test_the_manual_explains_every_key_of_the_schema_with_its_default(name):
             shown = yaml.safe_dump(default, default_flow_style=True, width=999, allow_unicode=True)
             shown = re.escape(shown.split("\n")[0])
             assert re.search(rf"^\| `{key}` \|.*\| `{shown}` \|$", page, re.MULTILINE), key
+
+
+def test_every_job_with_a_gpu_is_in_the_manual():
+    """By its analysis in the catalogue; those of none are named on the page of the cluster."""
+    rules = {
+        name
+        for path in (ROOT / "workflow/rules").glob("*.smk")
+        for name in re.findall(r'gpu_needs\("(\w+)"', path.read_text(encoding="utf-8"))
+    }
+    of_analyses = {row.gpu_rule for row in CATALOGUE.analyses.values() if row.gpu_rule}
+    assert rules - of_analyses == {"hidden_states", "partial_states", "neuron_table", "lens"}
+    section = pages()["docs/catalogue.md"].split("## Analyses that use a GPU")[1]
+    for rule in rules & of_analyses:
+        assert f"| `{rule}` |" in section.split("\n## ")[0], rule
+    assert "| `ablation` | `ablation_table` | 1 + 3 × blocks | 0 |" in section
+    assert "| `heads` | `head_tables` | 1 | 3 × heads × blocks |" in section
+
+
+def test_messages_on_the_page_of_failures_are_those_of_the_code():
+    page = (ROOT / "docs/trouble.md").read_text(encoding="utf-8")
+    cells = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `")]
+    parts = [p for cell in cells for m in re.findall("`([^`]*)`", cell) for p in m.split(" … ")]
+    code = "".join(
+        path.read_text(encoding="utf-8")
+        for suffix in ("py", "smk")
+        for path in (ROOT / "workflow").rglob(f"*.{suffix}")
+    )
+    assert len(parts) > 20
+    assert [part for part in parts if part not in code] == []
 
 
 def test_licences_are_those_of_the_packages():

@@ -30,9 +30,11 @@ NUMBERS = {
         "auc": {"m": {"10": {"value": 0.9049, "ci_low": 0.8618, "ci_high": 0.9301, "p": 12.34}}},
     },
 }
-BENCH = """area,what,value,unit,problem,machine
-speed,"ours, against theirs",6.04,times as fast,,"Some CPU, 2 of 4 cores"
-disk,,,,failed: OSError,"Some CPU, 2 of 4 cores"
+BENCH = """area,what,value,unit,bound,passed,problem,machine
+speed,"ours, against theirs",6.04,times as fast,5.5,true,,"Some CPU, 2 of 4 cores"
+speed,slow,3,s,2,false,,"Some CPU, 2 of 4 cores"
+speed,late,3,s,1,false,,"Some CPU, 2 of 4 cores"
+disk,,,,,,failed: OSError,"Some CPU, 2 of 4 cores"
 """
 
 
@@ -155,6 +157,8 @@ def test_the_manual_quotes_numbers_and_claims_that_there_are():
         ("**holds**: 0.000 [0.0, 9]", "does not hold: −0.085 [−0.1, 0]", "claims/gone/m"),
         ("1.5", "0.5", "claims/gone/m/value_as_published"),
         ("1,073.5", "6.0", "bench/ours, against theirs"),
+        ("4.0", "5.5", "bench/ours, against theirs/bound"),
+        ("`none`", "`slow; late`", "bench/missed"),
         ("`an old one`", "`Some CPU, 2 of 4 cores`", "bench/machine"),
         ("22", "1", "verdicts/does not hold"),
         ("0.87", "0.87", "published"),

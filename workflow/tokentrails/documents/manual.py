@@ -24,6 +24,14 @@ as in `snakemake --cores 8 senses`.
 
 {analyses}
 
+## Analyses that use a GPU
+
+Each in jobs of its own, which take a GPU where there is one. At most a job makes so many passes of
+the model over all texts of the experiment, and for each occurrence so many products of a vector
+with the vocabulary. [What it asks a cluster for](cluster.md#what-a-job-asks-for) follows from that.
+
+{jobs}
+
 ## Tables
 
 Each is a Parquet file with a CSV twin; the meaning of every column is in the metadata of the
@@ -100,6 +108,10 @@ def manual() -> str:
             ("analysis", "of", "default of", "target", "tables"),
             (_analysis(row) for row in CATALOGUE.analyses.values()),
         ),
+        jobs=_table(
+            ("analysis", "rule", "passes", "products with the vocabulary"),
+            (_job(row) for row in CATALOGUE.analyses.values() if row.gpu_rule),
+        ),
         tables=_table(
             ("table", "files", "in the report"), (_file(row) for row in CATALOGUE.tables.values())
         ),
@@ -120,6 +132,20 @@ def _analysis(row: Analysis) -> Sequence[str]:
     tables = [table.name for table in CATALOGUE.tables.values() if row.name in table.analyses]
     kinds = ", ".join(row.kinds) or "the baseline's texts"
     return _code([row.name]), kinds, ", ".join(row.default), _code([row.target]), _code(tables)
+
+
+def _job(row: Analysis) -> Sequence[str]:
+    extra = row.extra
+    passes = _sum((1, ""), (extra.passes_per_layer, "blocks"))
+    products = _sum(
+        (extra.constant, ""), (extra.per_layer, "(blocks + 1)"), (extra.per_head, "heads × blocks")
+    )
+    return _code([row.name]), _code([row.gpu_rule]), passes, products
+
+
+def _sum(*terms: tuple[int, str]) -> str:
+    """A sum of so many of something each, without what there is none of."""
+    return " + ".join(f"{n} × {what}" if what else str(n) for n, what in terms if n) or "0"
 
 
 def _file(row: Table) -> Sequence[str]:

@@ -6,7 +6,8 @@ number of decimals is that of the text.
 - `NAME/MODEL`, then `/KEY` and `/COLUMN` as needed: of `numbers` in the claims file
 - `claims/ID/MODEL`: the corrected number of a claim, with the verdict if the text has one;
   `verdicts/VERDICT`: how many there are
-- `bench/WHAT`: a row of the benchmarks; `bench/machine`: where they ran
+- `bench/WHAT`: a row of the benchmarks, `bench/WHAT/bound`: what is required of it; `bench/missed`:
+  the rows that miss it; `bench/machine`: where they ran
 - `published`: of a study, which no run changes
 """
 
@@ -61,7 +62,10 @@ def load(folder: Path) -> dict[str, Source]:
         with bench.open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
         values = {row["what"]: float(row["value"]) for row in rows if row["value"]}
-        found[bench.name] = values | {"machine": rows[0]["machine"]}
+        bounds = {f"{row['what']}/bound": float(row["bound"]) for row in rows if row["bound"]}
+        missed = [row["what"] for row in rows if row["passed"] == "false"]
+        about = {"machine": rows[0]["machine"], "missed": "; ".join(missed) or "none"}
+        found[bench.name] = values | bounds | about
     return found
 
 

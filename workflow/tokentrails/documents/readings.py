@@ -66,9 +66,12 @@ _REPLACED = (
     "The same texts with another word in the word's place: what is as high there is of the "
     "sentence, and not of the word. "
 )
-_LOST = (
-    "High: most tokens have lost their identity, their similarity to the own embedding having been "
-    "below the threshold at that layer or an earlier one. "
+_FALLEN = (
+    "Upwards: share of tokens whose identity has fallen below the threshold, from 0 to 100 %."
+)
+_MOST_FALLEN = (
+    "High: of most tokens the similarity to the own embedding has been below the threshold, at "
+    "that layer or an earlier one. That alone does not say that they are lost. "
 )
 
 READINGS = {
@@ -89,7 +92,7 @@ READINGS = {
         "the token in two texts are then less alike than each is to its embedding. A column "
         "of its own is for layers that are never reached. At the right: identity at the last "
         "layer.",
-        "Far left: identity is lost at once. Far right: late, or never.",
+        "Far left: identity falls at once. Far right: late, or never.",
         "Half-lives of whole texts, with a control of random weights, are in the figure half_life.",
         "None: these are single texts. Where there are many, the bar is their range, and no "
         "interval.",
@@ -106,20 +109,19 @@ READINGS = {
         _TEXTS + "Shares are of these texts, without an interval.",
     ),
     "half_life": Reading(
-        _LAYER + "Upwards: share of tokens that have lost their identity, from 0 to 100 %.",
+        _LAYER + _FALLEN,
         "A panel for each way of grouping tokens, a line for each group; below, identity beyond "
         "random pairs (scaled).",
-        _LOST + "Where a line passes 50 % is the group's median half-life.",
+        _MOST_FALLEN + "Where a line passes 50 % is the group's median half-life.",
         _GREY,
         _TEXTS,
     ),
     "half_life_thresholds": Reading(
-        "Across: the similarity below which identity counts as lost. Upwards: median half-life, as "
-        "a layer.",
+        "Across: threshold, as a similarity. Upwards: median half-life, as a layer.",
         "A panel for each form of similarity, a line for each group of tokens. Dotted rule: the "
         "threshold of the other figures.",
-        "Low: half of the tokens are lost after few layers. A flat line: the threshold decides "
-        "little. No point: half are never lost.",
+        "Low: the identity of half of the tokens is below the threshold after few layers. A flat "
+        "line: the threshold decides little. No point: that of half never is.",
         _GREY,
         _TEXTS,
     ),
@@ -193,8 +195,9 @@ READINGS = {
         "small ones on top.",
         "A block for each comparison, a panel for each measure. Black: all words. In colour: words "
         "with a counterpart of the same frequency and position in the other group.",
-        "Up is closer to the own embedding. 0, or a factor of 1: no difference. What is gone in "
-        "colour was of frequency or position, or of words without a counterpart.",
+        "Up is closer to the own embedding. 0, or a factor of 1: no difference. What the coloured "
+        "line no longer shows came from frequency or position, or from words without a "
+        "counterpart.",
         "The black line, beside which the coloured one is read. " + _GREY,
         "Bands: over words crossed with texts; none under five of either.",
     ),
@@ -393,10 +396,10 @@ READINGS = {
         f"Bands: from a bootstrap over words with all their texts; {_FIVE}",
     ),
     "half_lives": Reading(
-        _DEPTH + "Upwards: share of tokens that have lost their identity, from 0 to 100 %.",
+        _DEPTH + _FALLEN,
         "A panel for each group of words, a line for each model; below, identity beyond random "
         "pairs (scaled).",
-        _LOST,
+        _MOST_FALLEN,
         _RANDOM,
         _TEXTS,
     ),

@@ -1,4 +1,4 @@
-"""How fast tokens lose their identity, by class, frequency and place in the word."""
+"""How fast the identity of tokens falls, by class, frequency and place in the word."""
 
 from collections.abc import Mapping, Sequence
 
@@ -35,7 +35,7 @@ _MEASURES = ("cosine", "scaled")
 _KEYS = ("measure", "grouping", "group")
 _BEYOND = 1.05  # where labels stand, as a share of the layers
 _AXIS = alt.Axis(tickCount=5, format=".0%")
-_PANEL = ("share of tokens lost", -0.02, 1.02, 250, 190, ("series", "n", "n_texts"), _AXIS)
+_PANEL = ("share of tokens below the threshold", -0.02, 1.02, 250, 190, ("series", "n", "n_texts"), _AXIS)
 
 
 def half_life(
@@ -46,7 +46,7 @@ def half_life(
     threshold: float,
     confidence: float,
 ) -> alt.TopLevelMixin:
-    """The share of tokens lost by each layer: a panel per grouping, a line per group.
+    """The share of tokens below the threshold by each layer: a panel per grouping, a line per group.
 
     `curve` is the table half_life_curve of one model and checkpoint. Scaled identity has
     a row of its own. Of classes within bands only those from enough texts are drawn. `control`
@@ -202,8 +202,8 @@ def _panels(
 
 def _note(threshold: float) -> str:
     return (
-        f"A token is lost from the first layer on where its identity is below {threshold:g}, even "
-        "if identity comes back. What is not lost at the last layer never is. Tokens of words; "
+        f"A token counts from the first layer on where its identity is below {threshold:g}, even if "
+        "identity comes back. What does not count at the last layer never does. Tokens of words; "
         "position 0 is left out."
     )
 

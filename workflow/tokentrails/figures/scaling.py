@@ -13,7 +13,7 @@ from .pieces.theme import GREY, LINE_HEIGHT, TINT, colour, figure, nothing_to_sh
 _MEASURES = {
     "half_life": "median half-life, in layers",
     "half_life_fraction": "median half-life / depth",
-    "lost": "share of tokens lost",
+    "lost": "share of tokens below the threshold",
     "gap": "largest gap between senses",
     "gap_best_fraction": "layer of that gap / depth",
     "rank": "share of rank 0, mean over layers",

@@ -1,4 +1,4 @@
-"""When identity is lost and context takes over: one row per label, or per sense of many labels."""
+"""When identity falls and context takes over: one row per label, or per sense of many labels."""
 
 from typing import Any
 

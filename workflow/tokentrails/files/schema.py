@@ -139,7 +139,7 @@ def _explain(error: ValidationError) -> tuple[str, str, KeyPath]:
             wanted = wanted if isinstance(wanted, str) else " or ".join(wanted)
             if value is None and not error.absolute_path:
                 return "the file is empty", "write the keys into it that the manual has.", ()
-            hint = f"{meaning or 'see config/README.md'}.{_cause(value, wanted)}"
+            hint = f"{meaning or 'see docs/configuration.md'}.{_cause(value, wanted)}"
             return f"{shown} is not of type {wanted}", hint, ()
         case "uniqueItems":
             twice = next(entry for i, entry in enumerate(value) if entry in value[:i])

@@ -63,14 +63,14 @@ MEANINGS = {
     "half_life_layer": "first layer of resid where the measure is below the threshold; null: never",
     "grouping": "what tokens are grouped by; word_class_in_band: class and frequency band",
     "group": "the tokens meant",
-    "threshold": "below it identity counts as lost",
+    "threshold": "what identity falls below at the half-life",
     "n": "how many tokens",
     "n_texts": "how many texts they come from",
     "few": "whether these are fewer than statistics.few: too few to lean on",
     "reached": "share of the tokens that have a half-life, at the last layer or before",
-    "median_layer": "first layer by which at least half of the tokens are lost; null: never",
+    "median_layer": "first layer by which at least half of the tokens have a half-life; null: never",
     "lost": "share of the tokens whose half-life is at the layer or before: 1 - Kaplan-Meier, with "
-    "tokens that are never lost as censored after the last layer",
+    "tokens that have none as censored after the last layer",
     **{
         f"{name}_{end}": f"{which} end of its interval: percentile bootstrap over texts; {null}"
         for name, null in (
@@ -287,7 +287,7 @@ def half_life_curve(
     ]
     types = {**KEYS, "layer": pl.Int32, **_ends("lost", pl.Float32)}
     frame = pl.DataFrame(rows, types, orient="row")
-    return _described(frame, "tokens lost by layer", provenance, threshold)
+    return _described(frame, "tokens below the threshold by layer", provenance, threshold)
 
 
 def _median(lost: Float64[np.ndarray, "*draws layers"]) -> Float64[np.ndarray, " *draws"]:

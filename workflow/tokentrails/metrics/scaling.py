@@ -26,10 +26,10 @@ FEWEST_SIZES, APART = 4, 1.25
 
 SITE = "resid"
 _HALF_LIVES = {
-    "half_life": "median half-life over tokens of words, in layers; null: half of them never lose "
-    "their identity",
+    "half_life": "median half-life over tokens of words, in layers; null: that of half of them "
+    "is never below the threshold",
     "half_life_fraction": "the same as a fraction of the depth",
-    "lost": "share of these tokens that lose their identity at some layer",
+    "lost": "share of these tokens whose identity is below the threshold at some layer",
 }
 _GAPS = {
     "gap": "similarity within senses minus between them, mean over words, at the layer of resid "

@@ -26,7 +26,7 @@ MEANINGS = {
     "context_dominance_layer": "first layer of resid where context similarity is below identity; "
     "null: never, or no other text has the token",
     "context_pairs": "pairs of texts that context similarity is the mean of; 0: none has the token",
-    "half_life_threshold": "the cosine below which identity counts as lost",
+    "half_life_threshold": "the cosine that identity falls below at the half-life",
 }
 
 
