@@ -66,9 +66,7 @@ _REPLACED = (
     "The same texts with another word in the word's place: what is as high there is of the "
     "sentence, and not of the word. "
 )
-_FALLEN = (
-    "Upwards: share of tokens whose identity has fallen below the threshold, from 0 to 100 %."
-)
+_FALLEN = "Upwards: share of tokens whose identity has fallen below the threshold, from 0 to 100 %."
 _MOST_FALLEN = (
     "High: of most tokens the similarity to the own embedding has been below the threshold, at "
     "that layer or an earlier one. That alone does not say that they are lost. "

@@ -35,7 +35,8 @@ _MEASURES = ("cosine", "scaled")
 _KEYS = ("measure", "grouping", "group")
 _BEYOND = 1.05  # where labels stand, as a share of the layers
 _AXIS = alt.Axis(tickCount=5, format=".0%")
-_PANEL = ("share of tokens below the threshold", -0.02, 1.02, 250, 190, ("series", "n", "n_texts"), _AXIS)
+_SHARE = "share of tokens below the threshold"
+_PANEL = (_SHARE, -0.02, 1.02, 250, 190, ("series", "n", "n_texts"), _AXIS)
 
 
 def half_life(
@@ -46,7 +47,7 @@ def half_life(
     threshold: float,
     confidence: float,
 ) -> alt.TopLevelMixin:
-    """The share of tokens below the threshold by each layer: a panel per grouping, a line per group.
+    """The share of tokens below the threshold by layer: a panel per grouping, a line per group.
 
     `curve` is the table half_life_curve of one model and checkpoint. Scaled identity has
     a row of its own. Of classes within bands only those from enough texts are drawn. `control`
@@ -202,8 +203,8 @@ def _panels(
 
 def _note(threshold: float) -> str:
     return (
-        f"A token counts from the first layer on where its identity is below {threshold:g}, even if "
-        "identity comes back. What does not count at the last layer never does. Tokens of words; "
+        f"A token counts from the first layer on where its identity is below {threshold:g}, even "
+        "if it rises again. What does not count at the last layer never does. Tokens of words; "
         "position 0 is left out."
     )
 

@@ -68,7 +68,7 @@ MEANINGS = {
     "n_texts": "how many texts they come from",
     "few": "whether these are fewer than statistics.few: too few to lean on",
     "reached": "share of the tokens that have a half-life, at the last layer or before",
-    "median_layer": "first layer by which at least half of the tokens have a half-life; null: never",
+    "median_layer": "first layer by which half of the tokens or more have a half-life; null: never",
     "lost": "share of the tokens whose half-life is at the layer or before: 1 - Kaplan-Meier, with "
     "tokens that have none as censored after the last layer",
     **{
