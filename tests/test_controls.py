@@ -78,6 +78,11 @@ def test_a_control_has_the_architecture_of_another_model_and_its_draws_are_check
         ({"models.r.checkpoints": ["draw00"]}, ["models.r", "'draw00'", "seeds"]),
         ({"models.r.checkpoints": "all"}, ["models.r", "'checkpoints: all'"]),
         ({"models.r.seed": 1}, ["models.r", "'seed'", "list draws as its checkpoints"]),
+        ({"models.r.initializer_range": 0}, ["models.r.initializer_range", "0"]),
+        (
+            {"models.m.initializer_range": 0.1},
+            ["models.m.initializer_range", "a key of random weights", "random:MODEL"],
+        ),
     ],
 )
 def test_a_control_that_cannot_be_made_is_refused_with_one_message(here, changes, parts):
@@ -126,6 +131,15 @@ def test_weights_scatter_as_before_a_training_and_the_rest_is_the_other_models(s
     assert all(values in ([0.0], [1.0]) for values in others.values())  # biases, and norms
     assert len(matrices) > 10 and others
     load_language_model(Path("made"), torch.device("cpu"), name="r")
+
+
+@pytest.mark.parametrize("source", ["llama"], indirect=True)
+def test_weights_scatter_as_the_configuration_says(source):
+    data = changed(RANDOM, "models.r.initializer_range", 0.3)
+    provenance, tensors = drawn(load(data).models["r"].source, "draw0", "made")
+    assert provenance["initializer_range"] == 0.3
+    assert tensors["model.layers.0.mlp.up_proj.weight"].std().item() == approx(0.3, rel=0.05)
+    assert json.loads(Path("made/config.json").read_text())["initializer_range"] == 0.3
 
 
 @pytest.mark.parametrize("source", ["llama"], indirect=True)

@@ -91,6 +91,7 @@ class Source:
     revision: of a hub model; of random weights, the checkpoint that gives the rest of the model.
     has_checkpoints: whether there is a list of them.
     base: of an adapter, the folder of the checkpoint that it changes, as `model` prepares it.
+    initializer_range: of random weights, their standard deviation; None for that of `config.json`.
     """
 
     model: str
@@ -104,6 +105,7 @@ class Source:
     sha256: str | None = None
     file: str | None = None
     base: str | None = None
+    initializer_range: float | None = None
 
 
 @dataclass(frozen=True)

@@ -54,6 +54,11 @@ def load_model(name: str, entries: Mapping[str, dict[str, Any]], where: Where) -
             if kind == "random"
             else f"remove {given[0]!r}, or use 'train:{next(iter(SIZES))}' as the source.",
         )
+    if kind != "random" and "initializer_range" in entry:
+        raise (where / "initializer_range").error(
+            f"'initializer_range' is a key of random weights, not of {entry['source']!r}",
+            "give it to a model whose source is 'random:MODEL'.",
+        )
     if kind == "package" and listed:
         raise where.error(
             f"a package holds one checkpoint, but {', '.join(checkpoints)} are asked for",

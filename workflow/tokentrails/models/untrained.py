@@ -13,6 +13,7 @@ import transformers
 from transformers import AutoConfig
 
 from ..catalogue import MODEL_FOLDER
+from ..errors import TokentrailsError
 from ..network.checkpoint import Checkpoint
 from ..network.load import language_model_class
 from ..settings import Model, Source
@@ -38,15 +39,27 @@ def size(model: Model) -> Expected:
 def fetch(source: Source, checkpoint: str, scratch: Path) -> Fetched:
     """Draw the weights as transformers does before a training; their content hash is the revision.
 
-    How widely they scatter, `initializer_range` in `config.json` says; a configuration that is made
-    from a GGUF file has that of its class.
+    How widely they scatter, the source says, or else `initializer_range` in `config.json`; one that
+    is made from a GGUF file has that of its class.
 
     Parameters
     ----------
     checkpoint: the draw, such as `draw0`; its number is the seed.
+
+    Raises
+    ------
+    TokentrailsError: if the source says how widely, and the architecture takes no such number.
     """
     given = _folder(source)
     config = AutoConfig.from_pretrained(given, trust_remote_code=False)
+    if source.initializer_range is not None:
+        if not hasattr(config, "initializer_range"):
+            raise TokentrailsError(
+                f"{config.model_type} draws its weights without 'initializer_range'",
+                where=f"models.{source.model}.initializer_range",
+                hint="remove it.",
+            )
+        config.initializer_range = source.initializer_range
     seed = int(checkpoint.removeprefix("draw"))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
