@@ -68,11 +68,13 @@ NO_RESULT = re.compile(
     rf"|\b(?:layer|step|block|head|neuron|position)s? {INDEX}(?:(?:,| to| and) {INDEX})*",
     re.DOTALL | re.MULTILINE,
 )
+OTHERS = re.compile("Of this project|How Contextual")
+OF_STUDIES = sum(not OTHERS.match(claim["study"]) for claim in CLAIMS["claims"])
 # How models and experiments are made, which no run can change.
 DESIGN = (
-    "a decoder of 30 blocks; MiniLM-L6, an encoder of 6",
+    "a decoder of 30 blocks, called SmolLM2-135M here; MiniLM-L6, an encoder of 6",
     "Words of one token, 32 of them",
-    "20,000 tokens of three plays",
+    "the first 20,000 tokens of *Henry V*",
     "(4 words × 2 senses × 4 sentences)",
     "below 0.1",
     "of 576",
@@ -81,13 +83,14 @@ DESIGN = (
     "6 blocks and 128 dimensions",
     "for 1,536 steps",
     "600 frequent English words, 200 of each",
-    "180 words and 12 carrier sentences",
-    "48 words with eight",
+    "12 carrier sentences",
     "74 sentences",
     "49,152",
     "7 tokens behind the BOS",
     "4-bit",
     f"{len(CLAIMS['claims'])} statements",
+    f"{OF_STUDIES} of the four studies",
+    "(2019)",
     "(0.5, 0.02 and the like)",
     "ranks of 2,000 states",
     "every third layer",
