@@ -88,6 +88,17 @@ def test_ranks_and_neighbours_are_those_of_a_sort(blocks, inputs):
     assert torch.equal(closest(states, rows, own).rank, found.rank)
 
 
+def test_more_rows_than_are_spared_are_in_order_too(blocks):
+    """Some are equal; others float32 cannot tell apart."""
+    states, rows, own = made()
+    rows[100:150] = 2 * states[0]
+    rows[200:250] = states[1] + torch.randn(WIDTH) + 1e-6 * torch.randn(50, WIDTH)
+    found = closest(states, rows, own, k=6)
+    assert_as_sorted(found, states, rows, own, 6)
+    assert found.nearest[0].tolist() == [*range(100, 106)]
+    assert ((found.nearest[1] >= 200) & (found.nearest[1] < 250)).all()
+
+
 def test_an_offset_is_added_to_every_row(blocks):
     states, rows, own = with_ties()
     offset = torch.randn(WIDTH)

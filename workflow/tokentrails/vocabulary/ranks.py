@@ -23,8 +23,9 @@ STATES_AT_ONCE = {"cpu": 2048, "cuda": 16_384}  # a GPU has to be asked rarely
 # and is larger for more threads, which wait for each other at every step.
 TILE_BYTES = {"cpu": 4 << 20, "cuda": 1 << 30}
 ROWS_AT_ONCE = 1024
-# Further rows whose exact cosine is looked at, in case rounding has changed their order.
-SPARE = 8
+# Further rows whose exact cosine is looked at, in case rounding has changed their order; so many
+# times as many again, and at most, for a state with more rows that rounding may have changed.
+SPARE, MORE, MOST_SPARE = 8, 8, 512
 # Leads of a state that are looked at together, for one that is in doubt.
 GROUP = 128
 # Columns of which only the largest lead is looked at first.
@@ -47,7 +48,7 @@ class Closest(NamedTuple):
     cosine: with the state's own row.
     rank: how many rows are strictly closer than the own row.
     nearest: the rows that are closest, the closest first; equal ones by number. Of more than
-        `SPARE` equal rows at the end of the list, any may be in it.
+        `MOST_SPARE` rows at the end of the list that float32 cannot tell apart, any may be in it.
     nearest_cosine: theirs.
     """
 
@@ -152,20 +153,27 @@ class Matrix:
         return rows if self._scale is None else rows * self._scale[part]
 
 
-def _closest(states: Tensor, own: Tensor, matrix: Matrix, k: int) -> Closest:
+def _closest(states: Tensor, own: Tensor, matrix: Matrix, k: int, spare: int = SPARE) -> Closest:
     numbers = torch.arange(len(states), device=states.device)
     cosine = _cosines(states, matrix, numbers, own)
     threshold, margin = torch.nan_to_num(cosine, nan=2.0), rounding(states.shape[1])
-    keep = k + SPARE if k else 0
+    keep = k + spare if k else 0
     counts, pairs, best = count_closer(directions(states), matrix, own, threshold, margin, keep)
     # Pairs that are too near to tell are decided in float64.
     state, row = pairs.T
     closer = _cosines(states, matrix, state, row) > cosine[state] + TIE
     rank = counts + torch.bincount(state[closer], minlength=len(states))
     rank = torch.where(cosine.isnan() | ~matrix.valid[own], -1, rank)
-    return Closest(
+    found = Closest(
         torch.where(rank < 0, torch.nan, cosine), rank, *_nearest(states, matrix, best, k)
     )
+    if k and spare < MOST_SPARE:
+        # A row that is not kept may be closer than one of the list where both leads are in doubt.
+        unsure = (best.leads[:, k - 1] - best.leads[:, -1] <= 2) & states.any(dim=1)
+        if unsure.any():
+            again = _closest(states[unsure], own[unsure], matrix, k, MORE * spare)
+            found.nearest[unsure], found.nearest_cosine[unsure] = again[2:]
+    return found
 
 
 def count_closer(
