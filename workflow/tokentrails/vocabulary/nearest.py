@@ -62,7 +62,7 @@ class Nearest:
     Attributes
     ----------
     entries: their numbers in the vocabulary, the nearest first; equal ones by number. Of more than
-        `SPARE` equal entries at the end of the list, any may be in it.
+        `SPARE` entries at the end of the list that float32 cannot tell apart, any may be in it.
     cosines: theirs.
     bias: mean |z| of each list.
     norms: lengths of the vectors.
