@@ -165,7 +165,7 @@ def tables():
         ),
         "senses": measured(
             with_norm(grid(word=["bank", "lead"], layer=LAYERS, measure=SOUND)),
-            *("within", "between", "gap", "auc"),
+            *("within", "between", "gap", "auc", "difference", "auc_difference"),
         ),
         "senses_by_layer": measured(
             grid(site=["resid"], layer=LAYERS, measure=SOUND),
@@ -547,6 +547,28 @@ def test_few_units_have_no_interval():
     assert found.low is None and (found.units, found.fewest) == (9, 4)
 
 
+@pytest.mark.parametrize("statistic", ["mean", "median"])
+def test_what_is_crossed_with_the_units_is_resampled_too(statistic):
+    """What varies with the token alone is as uncertain as its tokens are, however many texts."""
+    values = np.random.default_rng(0).normal(size=6)
+    rows = {
+        "unit": [f"u{text}" for text in range(30) for _ in values],
+        "value": [*values] * 30,
+        "token": [*"abcdef"] * 30,
+    }
+    crossed = "SELECT unit, value, token AS crossed FROM t"
+    found = number(rows, crossed, statistic=statistic)
+    tokens = number({"unit": [*"abcdef"], "value": values}, statistic=statistic)
+    assert found.value == pytest.approx(tokens.value)
+    assert (found.low, found.high) == pytest.approx((tokens.low, tokens.high), abs=0.1)
+    assert (found.units, found.fewest, found.n) == (30, 6, 180)
+    assert number(rows, statistic="mean").low is None  # all texts have the same mean
+    few = rows | {"token": [*"aabbcc"] * 30}
+    assert number(few, crossed, statistic=statistic).low is None
+    shares = rows | {"value": [True, False, True, False, True, True] * 30}
+    assert number(shares, crossed).yes is None  # no unit is drawn by itself
+
+
 def of_units(n, value, statistic="mean", members=1):
     """The number of so many units; `value` is of each of them, or of all."""
     values = value if isinstance(value, list) else [value] * n
@@ -850,6 +872,18 @@ def test_the_form_that_is_shown_is_the_one_that_says_least():
     assert p_value(ABOVE, {"cosine": OVER, "scaled": weak}) == p_value(ABOVE, {"": weak})
 
 
+@pytest.mark.parametrize(
+    ("target", "nearest"),
+    [(ABOVE, 5), (BELOW, 5), (Target(value=0, tolerance=9), 7), (Target(value=9, tolerance=1), 7)],
+    ids=str,
+)
+def test_of_forms_with_the_same_p_the_one_nearest_to_the_other_side_is_shown(target, nearest):
+    found = {f"at {mean}": normal(mean, 0.1) for mean in (5, 6, 7)}
+    assert len({p_value(target, {"": each}) for each in found.values()}) == 1
+    assert weakest(target, found) == f"at {nearest}"
+    assert weakest(target, dict(reversed(found.items()))) == f"at {nearest}"
+
+
 def test_reasons_say_what_is_lacking():
     assert judged(ABOVE, OVER, NONE)[1] == "no table; as published it holds"
     assert judged(ABOVE, ACROSS, ACROSS)[1] == "the interval reaches over 1"
@@ -862,7 +896,9 @@ def test_what_is_clear_alone_may_be_undecided_among_many():
     found = normal(1.5, 0.2, 7)  # p = 0.013
     assert judged(ABOVE, UNDER, found)[0] == HOLDS
     verdict_of_many, why = judged(ABOVE, UNDER, found, holm=10)
-    assert verdict_of_many == UNDECIDED and "after Holm" in why
+    assert verdict_of_many == UNDECIDED and why.endswith("after Holm)")
+    why = judged(ABOVE, UNDER, OVER, holm=1e4)[1]
+    assert f"more than {len(OVER.draws):,} resamples (statistics.bootstrap)" in why
 
 
 def test_another_model_than_the_studys_replicates_it_or_not(tmp_path):
@@ -1033,6 +1069,8 @@ def test_findings_are_the_claims_that_are_decided_each_with_its_numbers(tmp_path
         ),
         ("SELECT CONCAT(layer, '-', head) AS unit, 1 AS value FROM heads", "head"),
         ("SELECT a.last_token AS unit, a.cosine AS value FROM a JOIN b ON a.w = b.w", "last token"),
+        ("SELECT label AS unit, r.token AS crossed, 1 AS value FROM r", "text × token"),
+        ("SELECT label AS unit, site AS crossed, 1 AS value FROM r", None),
         ("SELECT site AS unit, cosine AS value FROM baseline", None),
         ("SELECT 1 AS unit, cosine AS value FROM baseline", None),
         ("SELECT * FROM t", None),

@@ -202,7 +202,7 @@ def test_a_shift_of_the_common_vector_changes_no_verdict():
         "all": moved(states, lambda at: at.hidden + shift),
         "last": moved(states, lambda at: at.hidden + shift * (at.layer == 6)),
     }
-    made = {name: tables_of(layers, tokens) for name, layers in moves.items()}
+    made = {name: tables_of(layers, tokens, control) for name, layers in moves.items()}
     before, _ = made["none"]
     found = {
         name: judged(BEYOND, *LATE, senses=table, replaced=control)

@@ -14,6 +14,7 @@ from ..statistics.binomial import p_of_share, share_interval
 from ..statistics.bootstrap import (
     FEWEST_UNITS,
     Bootstrap,
+    Crossing,
     are_equal,
     cluster_means,
     cluster_medians,
@@ -134,7 +135,8 @@ def estimate(
 
     Parameters
     ----------
-    found: what the query gives, with the columns unit, value and, for a difference, group.
+    found: what the query gives, with the columns unit, value, for a difference group, and crossed
+        where that is resampled as well as the unit, such as the token's type beside the text.
     statistic: `mean` or `median`.
     difference: two groups; the number is that of the first minus that of the second.
     bootstrap: None for the number alone, without an interval.
@@ -156,26 +158,35 @@ def estimate(
             return Estimate(reason=f"there are no function and content words: {NO_CLASSES}")
         return Estimate(reason=f"no row has a value in the group {min(lacking)!r}")
     # Queries give rows in no fixed order; sums must not depend on it.
-    known = known.filter(pl.col("group").is_in(groups)).sort("unit", "group", "value")
+    known = known.filter(pl.col("group").is_in(groups)).sort(pl.all())
     names, unit = np.unique(known["unit"].to_numpy(), return_inverse=True)
+    factors = [unit]
+    if "crossed" in known.columns:
+        factors.append(np.unique(known["crossed"].to_numpy(), return_inverse=True)[1])
     values, group = known["value"].to_numpy(), known["group"].to_numpy()
     curves = np.stack([np.where(group == name, values, np.nan) for name in groups])
-    summed = {"mean": cluster_means, "median": cluster_medians}[statistic](curves, unit)
+    over = {"mean": cluster_means, "median": cluster_medians}[statistic]
+    summed = over(curves, unit)
     value = float(_number(summed(np.ones((1, len(names)))))[0])
     # A sample may lack one of two groups, and the smaller one decides how far it can be trusted.
-    fewest = min(len(np.unique(unit[group == name])) for name in groups)
+    fewest = min(len(np.unique(f[group == name])) for name in groups for f in factors)
     found_here = Estimate(value, n=known.height, units=len(names), fewest=fewest)
     if bootstrap is None or fewest < FEWEST_UNITS:
         return found_here
     bootstrap = replace(bootstrap, draws=max(bootstrap.draws, DRAWS))
     number = int.from_bytes(hashlib.sha256(stream.encode()).digest()[:4])
-    draws = _number(bootstrap.resample(summed, len(names), [number]))
+    if len(factors) > 1:
+        members = over(curves, np.arange(len(values)))
+        draws = bootstrap.resample_crossed(members, Crossing([(f,) for f in factors]), [number])
+    else:
+        draws = bootstrap.resample(summed, len(names), [number])
+    draws = _number(draws)
     found_here = replace(found_here, draws=draws)
     alike = _are_alike(draws)
     if statistic == "median":
         # That of a sign test in which all units agree, of either group.
         found_here = replace(found_here, least_p=len(groups) * 0.5**fewest)
-    elif difference is None and (yes := _yes(found, values, unit)) is not None:
+    elif len(factors) + len(groups) == 2 and (yes := _yes(found, values, unit)) is not None:
         ends = share_interval(yes, len(names), bootstrap.confidence)
         return replace(found_here, low=ends[0], high=ends[1], yes=yes)
     elif alike:
@@ -231,7 +242,7 @@ def _number(curves: np.ndarray) -> np.ndarray:
 
 
 def _rows(found: pl.DataFrame, difference: tuple[str, str] | None, where: str) -> pl.DataFrame:
-    """The columns unit, group and value, checked."""
+    """The columns unit, group, value and, where the formula has it, crossed; checked."""
     wanted = ["unit", "value"] + (["group"] if difference else [])
     if lacking := [name for name in wanted if name not in found.columns]:
         raise TokentrailsError(
@@ -248,4 +259,5 @@ def _rows(found: pl.DataFrame, difference: tuple[str, str] | None, where: str) -
         )
     group = pl.col("group").cast(pl.String) if difference else pl.lit("")
     value = pl.col("value").cast(pl.Float64)
-    return found.select(pl.col("unit").cast(pl.String), value, group=group).drop_nulls("unit")
+    names = [name for name in ("unit", "crossed") if name in found.columns]
+    return found.select(pl.col(names).cast(pl.String), value, group=group).drop_nulls(names)

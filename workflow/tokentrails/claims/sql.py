@@ -38,19 +38,25 @@ _named = Memo("formulas", f"1, sqlglot {version('sqlglot')}")
 
 @cache
 def unit_of(sql: str) -> str | None:
-    """What a formula's units are, such as `text` or `head`; None where its columns do not say."""
+    """What a formula's units are, such as `text`, `head` or `text × token`.
+
+    None where its columns do not say.
+    """
     import sqlglot
     from sqlglot import exp
 
     (tree,) = sqlglot.parse(sql)
     selected = tree.selects if isinstance(tree, exp.Query) else []
-    columns = [
-        column.name
-        for each in selected
-        if each.alias_or_name == "unit"
-        for column in each.find_all(exp.Column)
-    ]
-    return _NOUNS.get(columns[-1]) if columns else None
+    nouns = []
+    for name in ("unit", "crossed"):
+        columns = [
+            column.name
+            for each in selected
+            if each.alias_or_name == name
+            for column in each.find_all(exp.Column)
+        ]
+        nouns += [_NOUNS.get(column) for column in columns[-1:]]
+    return None if None in nouns or not nouns else " × ".join(filter(None, nouns))
 
 
 def _tables_of(sql: str, *, where: object) -> list[str]:

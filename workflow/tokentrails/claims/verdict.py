@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -74,13 +74,15 @@ def weakest(target: Target, forms: Forms) -> str | None:
     """The form that says least of what all say together; None if one of them has no interval.
 
     All forms say so where the weakest does: the largest p is that of their conjunction (Berger
-    1982), without any correction for their number.
+    1982), without any correction for their number. Of forms with the same p, such as the smallest
+    that so many draws give, the one whose interval ends nearest to the other side.
     """
     known = _known(target, forms)
     if known is None:
         return None
-    favour = max(known, key=lambda form: known[form].favour)
-    against = max(known, key=lambda form: known[form].against)
+    margins = {form: _margins(target, forms[form]) for form in known}
+    favour = min(known, key=lambda form: (-known[form].favour, margins[form][0]))
+    against = min(known, key=lambda form: (-known[form].against, margins[form][1]))
     return favour if known[favour].favour <= known[against].against else against
 
 
@@ -156,6 +158,18 @@ def verdict(
     return FAILS if after == "no" else UNDECIDED, "; ".join(notes)
 
 
+def _margins(target: Target, found: Estimate) -> tuple[float, float]:
+    """How far an interval, or a number without one, lies within what is claimed, and beyond it."""
+    assert found.value is not None
+    low, high = (found.value if end is None else end for end in (found.low, found.high))
+    if target.value is not None:
+        least, most = target.value - target.tolerance, target.value + target.tolerance
+        return min(low - least, most - high), max(least - high, low - most)
+    assert target.threshold is not None
+    margins = low - target.threshold, target.threshold - high
+    return margins if target.above is not None else margins[::-1]
+
+
 def _few_units(found: Estimate) -> str:
     """Why a number has no interval."""
     return f"an interval takes {FEWEST_UNITS} units in each group; here {found.fewest}"
@@ -194,21 +208,32 @@ def _why(target: Target, forms: Forms, said: Evidence, p: float, alpha: float) -
     answers = {form: _alone(target, found, alpha) for form, found in forms.items()}
     if {"yes", "no"} <= set(answers.values()):
         sides = {
-            side: ", ".join(form for form, each in answers.items() if each == side)
+            side: _listed(form for form, each in answers.items() if each == side)
             for side in ("yes", "no")
         }
-        return f"the forms of similarity disagree: {sides['yes']} for it, {sides['no']} against"
+        return f"not all ways agree: {sides['yes']} for it, {sides['no']} against"
     if (least := max(found.least_p for found in forms.values())) == 1.0:
         return "every resample gives the same number, which says nothing about how uncertain it is"
     if 2 * least >= alpha:
         few = min(found.fewest for found in forms.values())
         return f"no median of {few} units can be told from another number"
     if said.two_sided < alpha:
-        return f"clear alone, but not among all claims of the run (p = {p:.2g} after Holm)"
+        clear = f"clear alone, but not among all claims of the run (p = {p:.2g} after Holm)"
+        bound = max(forms.values(), key=lambda found: found.attainable_p)
+        if said.two_sided > 2 * bound.attainable_p or bound.least_p > 0:
+            return clear
+        more = f"more than {len(bound.draws):,} resamples (statistics.bootstrap) may decide it"
+        return f"{clear}; {more}"
     open_forms = [form for form, each in answers.items() if each == "undecided" and form]
-    by = f" by {', '.join(open_forms)}" if len(forms) > 1 and open_forms else ""
+    by = f" by {_listed(open_forms)}" if len(forms) > 1 and open_forms else ""
     what = f"{target.threshold:g}" if target.threshold is not None else "an end of the tolerance"
     return f"the interval reaches over {what}{by}"
+
+
+def _listed(forms: Iterable[str]) -> str:
+    """Names of forms, their variants in brackets."""
+    parts = (form.partition(", ") for form in forms)
+    return ", ".join(f"{form} ({variant})" if variant else form for form, _, variant in parts)
 
 
 def worded(verdict: str, *, elsewhere: bool) -> str:
