@@ -36,8 +36,12 @@ def prepare_texts(snakemake):
     config_file = folder / "config.json"
     config = json.loads(config_file.read_text(encoding="utf-8"))
     context_length = architecture_of(config, where=config_file).context_length(config)
-    language = {} if experiment.language == ENGLISH else {"language": experiment.language}
-    provenance = language | {
+    about = {} if experiment.language == ENGLISH else {"language": experiment.language}
+    if experiment.replace:
+        about["replace"] = ", ".join(experiment.replace)
+    if experiment.shuffle is not None:
+        about["shuffle"] = str(experiment.shuffle)
+    provenance = about | {
         "model": wildcards.model,
         "experiment": experiment.name,
         "experiment_hash": experiment.hash,

@@ -682,6 +682,11 @@ class Experiment(_Texts):
             cut["replace"] = list(self.replace)
         return cut
 
+    @property
+    def is_altered(self) -> bool:
+        """Whether its texts are a control, which have other words, or these in another order."""
+        return bool(self.replace) or self.shuffle is not None
+
     def makes(self, table: Table) -> bool:
         """Whether one of its analyses makes a table."""
         asked = not set(table.analyses).isdisjoint(self.analyses)

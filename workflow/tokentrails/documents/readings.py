@@ -127,7 +127,7 @@ READINGS = {
         _LAYER + "Upwards: above, similarity; below, the gap (within minus between) and the AUC.",
         "Above, a panel for each form of similarity: texts of one sense (within) and of two "
         "(between). Below, a line for each form. Large dots: a gap above that of permuted senses, "
-        "after Holm's correction over layers. Diamonds: the best layer.",
+        "after Holm's correction over layers. Squares: the best layer.",
         "A high gap: texts of one sense are more alike than texts of two. " + _AUC,
         "Grey, where there is a control: "
         + _REPLACED[0].lower()
@@ -429,7 +429,7 @@ READINGS = {
     ),
     "separability": Reading(
         _DEPTH + "Upwards: above, the gap (within minus between senses); below, the AUC.",
-        "A column for each form of similarity, a line for each model. Diamonds: the best layers.",
+        "A column for each form of similarity, a line for each model. Squares: the best layers.",
         "A high gap: texts of one sense are more alike than texts of two. " + _AUC,
         "Thin, where there is a control: "
         + _REPLACED[0].lower()

@@ -67,7 +67,10 @@ def ablation(
     ]
     n, texts = rows.select(pl.col("n").max(), pl.col("n_texts").max()).row(0)
     lows = rows.select(low=pl.coalesce("^.*_difference_low$"))
-    band = band_note(lows, confidence, "texts")
+    without = [
+        words[0] for measure, words in _PANELS.items() if f"{measure}_low" not in rows.columns
+    ]
+    band = band_note(lows, confidence, "texts", without=without)
     band += dashed_note(rows, "few texts")
     notes = [
         "The output of a part is set to its mean (over the baseline's texts, where there are any), "

@@ -44,7 +44,8 @@ def attribution_by_layer(
     grid = head_grid(by_layer["layer"].unique().sort().to_list(), rows, room=_ROOM, extent=_EXTENT)
     if control is not None:
         drawn = over_draws(control.filter(part="total"), "mean", "layer")
-        grey = _roots(drawn, ("low", "high"), line=pl.lit(CONTROL), colour=pl.lit(GREY))
+        name = pl.lit(f"{CONTROL}, {_PARTS['total']}")
+        grey = _roots(drawn, ("low", "high"), line=name, colour=pl.lit(GREY))
         points = pl.concat([points, grey], how="diagonal_relaxed")
     tooltip = [
         alt.Tooltip("layer:Q", title="block"),

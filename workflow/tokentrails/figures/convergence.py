@@ -43,7 +43,7 @@ def convergence(
     notes = [
         f"Cosine of a word's state with its state at {reference_name(table)}, the reference; "
         "mean over words with the same number of tokens. Thin: the standardised cosine.",
-        *form_notes([_THIN]),
+        *form_notes([_THIN], during_training=True),
         *words_note(rows),
         interval_note(table, points, confidence),
         *left_out(table),
@@ -116,6 +116,6 @@ def _overview(
         *words_note(rows),
         interval_note(table, pl.concat(parts.values(), how="vertical_relaxed"), confidence),
     ]
-    notes += [*form_notes(forms), *left_out(table)]
+    notes += [*form_notes(forms, during_training=True), *left_out(table)]
     width = max(2, len(forms)) * (size[0] + 40) + 90
     return figure(panels, title=title, notes=notes, width=width, warnings=warnings)

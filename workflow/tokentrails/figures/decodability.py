@@ -65,8 +65,8 @@ def decodability(
         _note(),
         f"Tested: {counted(n, 'token')} of {counted(n_types, 'type')}. "
         f"Fitted: {counted(n_fit, 'token')} of other types.",
-        f"{band_note(_by_map(stream), confidence, 'types')} Dashed grey: a ridge map fitted to "
-        "types with shuffled targets.",
+        band_note(_by_map(stream), confidence, "types", without=[_TURNED])
+        + " Dashed grey: a ridge map fitted to types with shuffled targets.",
     ]
     notes += [*_few(stream), *control_notes(control, _GREYS)]
     chart = alt.concat(*panels, columns=3)
@@ -105,7 +105,7 @@ def turned_and_lost(
     chart = alt.concat(*panels, columns=columns)
     width = max(columns, 2) * (frame.width + 110)
     decoded = points.filter(pl.col("line") != _TURNED)
-    notes = [_note(), band_note(decoded, confidence, "types"), *_few(stream)]
+    notes = [_note(), band_note(decoded, confidence, "types", without=[_TURNED]), *_few(stream)]
     if len(grey):
         first = grey["panel"][0]
         untrained = [run for run, own in panel.items() if own == first != run]

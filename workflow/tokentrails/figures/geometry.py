@@ -75,12 +75,13 @@ def geometry(
         panels.append(line_panel(points, frame, title=frame.value, **at))
     n, texts = rows.select(pl.col("n").max(), pl.col("n_texts").max()).row(0)
     ends = rows.select(low=pl.coalesce(pl.col("^.*_ci_low$"), pl.lit(None, pl.Float64)))
+    without = [_PANELS[name].title for name in shown if f"{name}_ci_low" not in rows.columns]
     notes = [
         "Lengths and largest activations on a logarithmic scale. Effective rank, IsoScore* and the "
         "slope are of the covariance's eigenvalues; curvature is the angle between the steps from "
         "token to token.",
         f"{counted(n, 'state')} of {counted(texts, 'text')}. "
-        + band_note(ends, confidence, "texts")
+        + band_note(ends, confidence, "texts", without=without)
         + dashed_note(rows, "few texts"),
         *control_notes(control, "Solid grey, without position 0"),
     ]

@@ -1,6 +1,6 @@
 """How fast the identity of tokens falls, by class, frequency and place in the word."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import altair as alt
 import polars as pl
@@ -15,11 +15,13 @@ from .pieces.notes import (
     dashed_note,
     form_notes,
     frequency_notes,
+    grey_note,
+    thinned_note,
 )
 from .pieces.points import in_order, mapped, over_draws, points_frame, runs
 from .pieces.text import counted
 from .pieces.text_tokens import group_colours
-from .pieces.theme import GREY, colour, figure, nothing_to_show
+from .pieces.theme import GREY, figure, model_colours, nothing_to_show
 
 _GROUPINGS = {
     "word_class": "function and content words",
@@ -54,7 +56,8 @@ def half_life(
     holds the same tables of random weights, of all draws; every panel has all words of them.
     """
     enough = (pl.col("grouping") != "word_class_in_band") | ~pl.col("few").cast(pl.Boolean)
-    shown = curve.filter(enough, pl.col("grouping").is_in(list(_GROUPINGS)))
+    every = curve.filter(pl.col("grouping").is_in(list(_GROUPINGS)))
+    shown = every.filter(enough)
     points = _points(shown, "group", "layer")
     if points.is_empty():
         return nothing_to_show(title)
@@ -68,19 +71,28 @@ def half_life(
     named = [f"{n:,} {group}" for group, n in counts.agg(pl.col("n").max()).rows()]
     texts = points.select(pl.col("n_texts").max()).item()
     tokens = f"Tokens: {', '.join(named)}; in {counted(texts, 'text')}."
+    in_bands = [
+        rows.filter(grouping="word_class_in_band")["group"].n_unique() for rows in (points, every)
+    ]
     notes = [*without, _note(threshold), tokens, *_scaled(points), _band(points, confidence)]
+    notes += thinned_note(*in_bands, "classes within a band; the others come from few texts")
     notes += control_notes(control)
     chart = alt.concat(*panels, columns=2)
     return figure(chart, title=title, notes=notes, width=2 * (frame.width + 150))
 
 
 def composite_half_lives(
-    half_life_curve: pl.DataFrame, *, title: str, threshold: float, confidence: float
+    half_life_curve: pl.DataFrame,
+    *,
+    title: str,
+    threshold: float,
+    confidence: float,
+    controls: Collection[str] = (),
 ) -> alt.TopLevelMixin:
     """The same of several models: a panel per group, a line per model.
 
     `half_life_curve` holds the tables of that name of all of them; x is the layer as a fraction of
-    each model's depth.
+    each model's depth. Those in `controls`, of random weights, are grey.
     """
     last = pl.max_horizontal(pl.col("layer").max().over("run"), 1)
     curve = runs(half_life_curve).with_columns(share=(pl.col("layer") / last).round(6))
@@ -88,9 +100,11 @@ def composite_half_lives(
     if points.is_empty():
         return nothing_to_show(title)
     frame = Frame.over_depth("share", "layer / depth", _BEYOND, *_PANEL)
-    panels = _panels(points, "group", _GROUPS, frame, in_order(points["line"]))
+    tints = model_colours(in_order(points["line"]), controls)
+    panels = _panels(points, "group", _GROUPS, frame, tints)
     without = class_notes(points["group"])
     notes = [*without, _note(threshold), *_scaled(points), _band(points, confidence)]
+    notes += grey_note(tints)
     chart = alt.concat(*panels, columns=3)
     return figure(chart, title=title, notes=notes, width=3 * (frame.width + 130))
 
@@ -179,21 +193,17 @@ def _panels(
     by: str,
     names: Mapping[str, str],
     frame: Frame,
-    lines: Sequence[str] | None = None,
+    colours: Mapping[str, str] | None = None,
     control: pl.DataFrame | None = None,
 ) -> list[alt.LayerChart]:
-    """A row per measure; colours follow the order of `lines`, without them they are of groups."""
+    """A row per measure; without `colours` they are those of groups."""
     panels = []
     measures = [measure for measure in _MEASURES if measure in set(points["measure"])]
     for measure in measures:
         suffix = ", scaled" if measure == "scaled" and len(measures) > 1 else ""
         for key in [name for name in names if name in set(points[by])]:
             here = points.filter(pl.col(by) == key, measure=measure).drop(_KEYS)
-            tints = (
-                {line: colour(i) for i, line in enumerate(lines)}
-                if lines
-                else group_colours(in_order(here["line"]))
-            )
+            tints = colours or group_colours(in_order(here["line"]))
             here = here.with_columns(colour=mapped("line", tints))
             if control is not None:
                 here = pl.concat([here, control.filter(measure=measure).select(here.columns)])

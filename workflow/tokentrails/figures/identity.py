@@ -1,7 +1,7 @@
 """Token Identity Drift: how fast a token leaves its embedding, and how its senses diverge."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 import altair as alt
@@ -17,11 +17,11 @@ from .pieces.curves import (
 )
 from .pieces.forms import SUFFIXES, VALUES
 from .pieces.lines import FRACTIONS, Frame, edges, layer_ticks, linear_x, stacked
-from .pieces.notes import band_note, control_notes, form_notes
+from .pieces.notes import band_note, control_notes, form_notes, grey_note
 from .pieces.panel import cosine_range, panel
 from .pieces.points import AFTER_NORM, LINE, in_order, mapped
 from .pieces.text import readable, shorten
-from .pieces.theme import LINE_HEIGHT, colour, figure, message, nothing_to_show
+from .pieces.theme import LINE_HEIGHT, figure, message, model_colours, nothing_to_show
 
 _COLUMNS = 3
 _WORDS_SHOWN = 8
@@ -178,11 +178,12 @@ def composite_depth(
     *,
     title: str,
     confidence: float,
+    controls: Collection[str] = (),
 ) -> alt.TopLevelMixin:
     """All models in one plot: mean identity, and mean context similarity if there is any.
 
     A line is the mean over words (each the mean over its texts) with its interval; x is the layer
-    as a fraction of each model's depth.
+    as a fraction of each model's depth. Those in `controls`, of random weights, are grey.
     """
     means, _ = identity_curves(identity, None)
     if means.is_empty():
@@ -198,8 +199,9 @@ def composite_depth(
             between = (contexts["style"] == "between").any()
             heading = "context similarity" + (" between senses" if between else "")
             found.append((heading, measure, contexts))
+    tints = model_colours(names, controls)
     parts = [
-        (heading, measure, _over_words(_fractions(lines, means), names, curves, measure))
+        (heading, measure, _over_words(_fractions(lines, means), tints, curves, measure))
         for heading, measure, lines in found
     ]
     limits = cosine_range(*(part for *_, part in parts))
@@ -220,7 +222,7 @@ def composite_depth(
         band_note(part, confidence, "words with all their texts", few="words") for *_, part in parts
     ]
     notes = [f"Line: mean over words. {max(bands, key=len)}", *_norm_note(means)]
-    notes += form_notes(views)
+    notes += [*form_notes(views), *grey_note(tints)]
     columns = len({heading for heading, *_ in parts})
     chart = alt.concat(*panels, columns=columns)
     return figure(chart, title=title, notes=notes, width=columns * 480)
@@ -249,10 +251,9 @@ def _fractions(curves: pl.DataFrame, means: pl.DataFrame) -> pl.DataFrame:
 
 
 def _over_words(
-    curves: pl.DataFrame, names: list[str], table: pl.DataFrame | None, measure: str
+    curves: pl.DataFrame, colours: Mapping[str, str], table: pl.DataFrame | None, measure: str
 ) -> pl.DataFrame:
     """One curve per run, with the interval of the mean over words in the table `curves`."""
-    colours = {name: colour(index) for index, name in enumerate(names)}
     keys = ["run", "site", "layer"]
     by_word = curves.group_by(*keys, "word", "x", maintain_order=True).agg(pl.col("cosine").mean())
     # Where only some words have senses, the mean is over two measures, and no interval is known.

@@ -1,15 +1,16 @@
 """Any measure that has a table of mean curves: by layer and group, and over models."""
 
+from collections.abc import Collection
 from typing import Any
 
 import altair as alt
 import polars as pl
 
 from .pieces.lines import Frame, line_panel, value_range
-from .pieces.notes import band_note, dashed_note
+from .pieces.notes import band_note, dashed_note, grey_note
 from .pieces.points import in_order, layer_name, mapped, runs
 from .pieces.text import shorten
-from .pieces.theme import colour, figure, nothing_to_show
+from .pieces.theme import colour, figure, model_colours, nothing_to_show
 
 _QUANTITIES = {"value": "", "standardised": ", in deviations of the baseline"}
 _MOST_LINES = 10
@@ -53,22 +54,31 @@ def measure(
 
 
 def composite_measure(
-    curves: pl.DataFrame, *, title: str, confidence: float, unit: str = ""
+    curves: pl.DataFrame,
+    *,
+    title: str,
+    confidence: float,
+    unit: str = "",
+    controls: Collection[str] = (),
 ) -> alt.TopLevelMixin:
-    """The mean over all occurrences of several models: a line per model over relative depth."""
+    """The mean over all occurrences of several models: a line per model over relative depth.
+
+    Those in `controls`, of random weights, are grey.
+    """
     curves = _drawable(curves).filter(group="all")
     if curves.is_empty():
         return nothing_to_show(title)
     curves = runs(curves)
     last = pl.max_horizontal(pl.col("layer").max().over("run"), 1)
     curves = curves.with_columns(share=(pl.col("layer") / last).round(6))
-    panels = []
+    tints, panels = model_colours(in_order(curves["run"]), controls), []
     for site, quantity in _columns(curves):
-        points = _points(curves.filter(site=site, quantity=quantity), "run", "share")
+        here = curves.filter(site=site, quantity=quantity)
+        points = _points(here, "run", "share").with_columns(colour=mapped("line", tints))
         panel = (_axis(quantity, unit), *_limits(points), 300, 240)
         frame = Frame.over_depth("share", "layer / depth", _BEYOND, *panel, **_NUMBERS)
         panels.append(line_panel(points, frame, title=f"{site}{_QUANTITIES[quantity]}"))
-    notes = [_band(curves, confidence)]
+    notes = [_band(curves, confidence), *grey_note(tints)]
     return figure(
         alt.concat(*panels, columns=2), title=title, notes=notes, width=min(len(panels), 2) * 450
     )

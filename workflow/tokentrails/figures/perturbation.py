@@ -9,7 +9,15 @@ import polars as pl
 from .pieces.forms import SUFFIXES, by_form
 from .pieces.groups import KEPT, group_colour, group_name, stream, titles
 from .pieces.lines import Frame, line_panel, panel_grid, value_range
-from .pieces.notes import counts, few_note, form_notes, interval_note, left_out, warnings_of
+from .pieces.notes import (
+    counts,
+    few_note,
+    form_notes,
+    interval_note,
+    left_out,
+    thinned_note,
+    warnings_of,
+)
 from .pieces.points import in_order, mapped, points_frame
 from .pieces.steps import log_spaced, step_axis
 from .pieces.text import shorten
@@ -74,8 +82,7 @@ def perturbation(
     band = interval_note(table, points, confidence, _OVER, few=_FEW)
     notes = [*_variant_notes(rows), lines, band]
     notes += ["Lowest row: groups by colour. Solid: P1. Dashed: P2.", *form_notes(by_form(rows))]
-    if len(spaced) < len(steps):
-        notes.append(f"Drawn: {len(spaced)} of {len(steps)} steps, evenly spaced on a log scale.")
+    notes += thinned_note(len(spaced), len(steps), "steps, evenly spaced on a log scale")
     if rows["few"].any():
         notes.append(f"In the other rows: {few_note(rows)}")
     if len(dated):
@@ -116,6 +123,7 @@ def perturbation_steps(
         *_variant_notes(rows),
         f"Solid: P1. Dashed: P2. {interval_note(table, every, confidence, _OVER, few=_FEW)}",
         *form_notes(forms),
+        *thinned_note(len(drawn[0]), rows["layer"].drop_nulls().n_unique(), "layers"),
         *left_out(table),
     ]
     width = max(map(len, drawn)) * (frame.width + 45) + 110

@@ -241,6 +241,7 @@ def _notes(by_class: pl.DataFrame, points: pl.DataFrame, confidence: float) -> l
     tokens = ", ".join(f"{counts[name]:,} {name}" for name in COLOURS if name in counts)
     texts = points.select(pl.col("texts").max()).item()
     band = band_note(points, confidence, "texts") + dashed_note(points, "classes in few texts")
-    classes = f"Tokens: {tokens}; in {counted(texts, 'text')}."
+    most = "at most " if points["run"].n_unique() > 1 else ""  # tokenizers cut texts differently
+    classes = f"Tokens: {most}{tokens}; in {counted(texts, 'text')}."
     without = class_notes(counts)
     return [*without, classes, site_note(by_class), _NOTE, band]

@@ -333,7 +333,7 @@ def _reference(tokens: pl.DataFrame, measure: _Measure, x: alt.X, y: alt.Y) -> l
     )
     layers = []
     if chance is not None:
-        band = bands(chance.with_columns(colour=pl.lit(GREY)), x, y, opacity=0.16, detail=[])
+        band = bands(chance.with_columns(colour=pl.lit(GREY)), x, y, opacity=0.16, keys=())
         line = alt.Chart(chance).mark_line(color=GREY, strokeWidth=1.2, strokeDash=[1.5, 2.5])
         layers += [*band, line.encode(x=x, y=y)]
     if control is not None:

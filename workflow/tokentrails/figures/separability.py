@@ -1,6 +1,6 @@
 """How well senses separate: similarity within and between them, the gap, and the AUC."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,10 +10,10 @@ import polars as pl
 from ..statistics.forms import MATCHED, SOUND
 from .pieces.forms import SUFFIXES, TINTS
 from .pieces.lines import Frame, level, line_panel, value_range
-from .pieces.notes import REPLACED, band_note, dashed_note, form_notes
+from .pieces.notes import REPLACED, band_note, dashed_note, form_notes, grey_note
 from .pieces.points import LINE, exact, in_order, points_frame, runs
 from .pieces.text import counted
-from .pieces.theme import GREY, INK, PALETTE, TINT, colour, figure, nothing_to_show, shaded
+from .pieces.theme import GREY, INK, PALETTE, TINT, figure, model_colours, nothing_to_show, shaded
 
 _BEYOND = 1.05  # where labels stand, as a share of the layers
 _ALPHA = 0.05
@@ -23,7 +23,7 @@ _CHANCE = {"gap": 0.0, "auc": 0.5}
 _AXIS = alt.Axis(tickCount=5, minExtent=40)
 _TOOLTIP = ("line", "n", "p_holm")
 _REPLACED = f"the same texts with {REPLACED} in the word's place"
-_DIAMONDS = "Diamonds: the best layer, of equally good ones the first"
+_SQUARES = "Squares: the best layer, of equally good ones the first"
 _DOTS = (
     f"Large dots: layers where the gap is above that of permuted senses (p < {_ALPHA} after Holm's "
     "correction over layers). "
@@ -60,7 +60,7 @@ def senses_by_layer(
         f"Same word in two texts: {counted(words, 'word')} in {counted(texts, 'text')}. "
         f"{band_note(gaps, confidence)}{below_it}" + dashed_note(gaps, "few words"),
         _AUC_NOTE,
-        _DOTS * bool((gaps["p_holm"] < _ALPHA).any()) + _DIAMONDS + interval,
+        _DOTS * bool((gaps["p_holm"] < _ALPHA).any()) + _SQUARES + interval,
         *form_notes(TINTS),
     ]
     if table["gap_control"].count():
@@ -69,11 +69,17 @@ def senses_by_layer(
 
 
 def composite_separability(
-    by_layer: pl.DataFrame, best: pl.DataFrame, *, title: str, confidence: float
+    by_layer: pl.DataFrame,
+    best: pl.DataFrame,
+    *,
+    title: str,
+    confidence: float,
+    controls: Collection[str] = (),
 ) -> alt.TopLevelMixin:
     """The gap and the AUC of all models in every form, over relative depth; thin, their controls.
 
-    The tables are those of all models, below each other.
+    The tables are those of all models, below each other. The models in `controls`, of random
+    weights, are grey.
     """
     table = runs(by_layer).filter(site=LINE).sort("layer")
     drawn = table.drop_nulls("gap")
@@ -81,6 +87,7 @@ def composite_separability(
     names = [name for name in names if name in set(drawn["run"])]
     if not names:
         return nothing_to_show(title)
+    tints = model_colours(names, controls)
     tops = runs(best).filter(site=LINE).drop_nulls("best_layer")
     depths = pl.col("line").replace_strict(
         dict(tops.select("run", "depth").iter_rows()), return_dtype=pl.Float64
@@ -93,8 +100,8 @@ def composite_separability(
     def lines(value: str, form: str) -> pl.DataFrame:
         """A line per model, in its colour."""
         parts = [
-            _line(table.filter(run=run, measure=form), value, run, colour(index))
-            for index, run in enumerate(names)
+            _line(table.filter(run=run, measure=form), value, run, tint)
+            for run, tint in tints.items()
         ]
         return pl.concat(parts).with_columns(fraction=(pl.col("layer") / depths).round(6))
 
@@ -114,12 +121,13 @@ def composite_separability(
             y_title=False,
             labels=form == forms[-1],
             faint=control.with_columns(series=pl.lit(None, pl.String)),
-            marks=[*_chance(criterion), _diamonds(points, marked, ranged)],
+            marks=[*_chance(criterion), _squares(points, marked, ranged)],
         )
 
     cells = [cell(criterion, form) for criterion in _CRITERIA for form in forms]
     band = band_note(drawn.select(low="gap_low"), confidence) + dashed_note(drawn, "few words")
-    notes = [f"Mean over words. {band} {_DIAMONDS}.", _AUC_NOTE, *form_notes(forms)]
+    notes = [f"Mean over words. {band} {_SQUARES}.", *grey_note(tints)]
+    notes += [_AUC_NOTE, *form_notes(forms)]
     if drawn["gap_control"].count():
         notes.insert(1, f"Thin, in the colour of the model: {_REPLACED}.")
     chart = alt.concat(*cells, columns=len(forms))
@@ -178,7 +186,7 @@ def _criterion_panel(
         marks=[
             *_chance(criterion),
             dots.encode(x=frame.x, y=_y(frame), color=TINT),
-            _diamonds(points, best.select(line="measure", layer="best_layer"), frame),
+            _squares(points, best.select(line="measure", layer="best_layer"), frame),
         ],
     )
 
@@ -219,8 +227,8 @@ def _chance(criterion: str) -> Sequence[alt.Chart]:
     return [level(alt.Y("value:Q", title=None), chance)] if chance else []
 
 
-def _diamonds(points: pl.DataFrame, marked: pl.DataFrame, frame: Frame) -> alt.Chart:
+def _squares(points: pl.DataFrame, marked: pl.DataFrame, frame: Frame) -> alt.Chart:
     """Marks at the points whose line and layer are in `marked`."""
     chart = alt.Chart(points.join(marked, on=["line", "layer"]))
-    marks = chart.mark_point(shape="diamond", size=190, strokeWidth=1.8, opacity=1)
+    marks = chart.mark_point(shape="square", size=130, strokeWidth=1.8, opacity=1)
     return marks.encode(x=frame.x, y=_y(frame), color=TINT)

@@ -71,8 +71,8 @@ def splits(
         "same text; rank of the whole word's embedding among all, on an axis of log(1 + rank), "
         "with rank 0 on top.",
         f"Texts: {', '.join(of)}; of {counted(words, 'word')}. Another's: of another word in the "
-        "same place. What is beyond that is of the word or of its letters, which are alike at "
-        "layer 0 already; the model puts together what comes on top.",
+        "same place. What is beyond that is of the word or of its letters, which may be alike at "
+        "layer 0 already: compare with the value there.",
         *form_notes(form for form in SUFFIXES if form in set(points["measure"])),
         band_note(points, confidence) + dashed_note(points, "few words"),
         *control_notes(control),

@@ -46,8 +46,9 @@ def summary(summary: pl.DataFrame, *, title: str) -> alt.TopLevelMixin:
     notes = [
         f"Threshold: a cosine of {summary['half_life_threshold'][0]:g}. "
         "Final similarity: cosine with the own input embedding at the last layer.",
-        "Context dominance, the study's name: from that layer on, states of the token in two texts "
-        "are less alike than each is to the token's embedding, since texts have set them apart.",
+        "Context dominance, the study's name: at that layer, for the first time, states of the "
+        "token in two texts are less alike than each is to the token's embedding. Behind a mark "
+        "either similarity may rise again.",
     ]
     if many:
         notes.append(

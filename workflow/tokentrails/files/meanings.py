@@ -21,6 +21,7 @@ MEANINGS = {
     "pair": "label of the two texts that are compared with each other",
     "words_before": "words of the text before that in which the target ends, as spaces part them; "
     "0 for special tokens",
+    "sense": "sense of the target in the experiment file; null: it names none",
     "token": "vocabulary entry whose embedding stands for the target",
     "position": "position of the token in the text, from 0",
     "site": "where the residual stream is read: resid (between blocks), resid_mid (attention "

@@ -40,7 +40,8 @@ MEANINGS = {
     "rank": "line of the word in the word list, from 1",
     "cosine": "cosine of the word's state at the checkpoint with its state at the reference",
     "chance": "what adjusted, scaled, centred and standardised are beyond: matched, all of the "
-    "experiment's words, whatever their class and position",
+    "experiment's words, whatever their class and position; the column matched is beyond those of "
+    "the word's own class and band of positions",
     "adjusted": "the cosine minus chance, the mean cosine of a word's state at the checkpoint with "
     "another word's at the reference, over all pairs of the experiment's words; null: it has one",
     "scaled": "adjusted / (1 - chance): 0 as of different words, 1 in equal directions; null: one "

@@ -1,10 +1,12 @@
-"""Half-lives of many tokens: at which layer each loses its identity, and how that is distributed.
+"""Half-lives of many tokens: at which layer identity falls below a threshold, and how that is
+distributed.
 
-A token that never loses it is censored at the model's depth: all that is known is that its
+A token whose identity never does is censored at the model's depth: all that is known is that its
 half-life lies beyond. No token is censored earlier, so 1 - Kaplan-Meier is the plain share of
-tokens lost by each layer, and the median is the first layer by which half of them are. Neither
-needs a value for the tokens that are never lost. Intervals are over resampled texts, since the
-tokens of one text are not independent of each other.
+tokens that have fallen by each layer, and the median is the first layer by which half of them have.
+Neither needs a value for the others. Whether a token that has fallen is lost is another question,
+which `decodability` answers; the column `lost` has its name from before that measure. Intervals are
+over resampled texts, since the tokens of one text are not independent of each other.
 """
 
 from __future__ import annotations
@@ -68,9 +70,11 @@ MEANINGS = {
     "n_texts": "how many texts they come from",
     "few": "whether these are fewer than statistics.few: too few to lean on",
     "reached": "share of the tokens that have a half-life, at the last layer or before",
-    "median_layer": "first layer by which half of the tokens or more have a half-life; null: never",
-    "lost": "share of the tokens whose half-life is at the layer or before: 1 - Kaplan-Meier, with "
-    "tokens that have none as censored after the last layer",
+    "median_layer": "first layer by which the identity of half of the tokens or more has been "
+    "below the threshold; null: never",
+    "lost": "share of the tokens whose identity has been below the threshold at the layer or "
+    "before: 1 - Kaplan-Meier, with tokens of which it never is as censored after the last layer; "
+    "not whether they can still be decoded",
     **{
         f"{name}_{end}": f"{which} end of its interval: percentile bootstrap over texts; {null}"
         for name, null in (
@@ -103,7 +107,7 @@ def half_lives(
     identity: the table of that name, or its `COLUMNS`.
     tokens: the tokens table, with classes; gives the part of its word that each token is, too.
     words: the most frequent words first; None without a list.
-    threshold: a cosine; below it identity counts as lost.
+    threshold: a cosine; below it identity has fallen.
     provenance: of the identity table.
     """
     keys = ["label", "position", "token", "word"]
@@ -133,7 +137,7 @@ def half_lives(
 
 
 def _first_below(identity: pa.Table, keys: Sequence[str], threshold: float) -> pl.DataFrame:
-    """The half-life of every token in each measure that it has; null where it is never lost."""
+    """The half-life of every token in each measure that it has; null where it has none."""
     stream = pl.DataFrame(pl.from_arrow(identity)).filter(pl.col("site") == SITE)
     return pl.concat(
         stream.drop_nulls(form)
@@ -146,7 +150,7 @@ def _first_below(identity: pa.Table, keys: Sequence[str], threshold: float) -> p
 
 @dataclass(frozen=True)
 class Group:
-    """The tokens of one group in one measure, and how many of them are lost by every layer.
+    """The tokens of one group in one measure, and how many of them have fallen by every layer.
 
     Attributes
     ----------
@@ -226,7 +230,7 @@ def half_life_groups(
 def half_lives_by_group(
     groups: list[Group], *, threshold: float, provenance: Mapping[str, str]
 ) -> pa.Table:
-    """The table `half_lives_by_group`: how many tokens of each are lost, and the median half-life.
+    """The table `half_lives_by_group`: how many tokens of each fall, and the median half-life.
 
     Parameters
     ----------
@@ -243,7 +247,7 @@ def half_lives_by_threshold(
     thresholds: Iterable[float],
     provenance: Mapping[str, str],
 ) -> pa.Table:
-    """The table `half_lives_by_threshold`: the median half-life, whatever is called lost.
+    """The table `half_lives_by_threshold`: the median half-life, wherever the threshold is.
 
     Parameters
     ----------
@@ -265,7 +269,7 @@ def half_lives_by_threshold(
 
 
 def _medians(groups: Iterable[Group]) -> pl.DataFrame:
-    """A row per group: the share that is ever lost, and the median half-life."""
+    """A row per group: the share that ever falls, and the median half-life."""
     rows = []
     for group in groups:
         reached = group.lost[-1], *group.interval(group.draws[:, -1])
@@ -279,7 +283,7 @@ def _medians(groups: Iterable[Group]) -> pl.DataFrame:
 def half_life_curve(
     groups: list[Group], *, threshold: float, provenance: Mapping[str, str]
 ) -> pa.Table:
-    """The table `half_life_curve`: the share of each group's tokens that is lost by each layer."""
+    """The table `half_life_curve`: the share of each group's tokens that fell by each layer."""
     rows = [
         [*group.key.values(), layer, *values]
         for group in groups
@@ -291,7 +295,7 @@ def half_life_curve(
 
 
 def _median(lost: Float64[np.ndarray, "*draws layers"]) -> Float64[np.ndarray, " *draws"]:
-    """The first layer by which half of the tokens are lost; infinite if never."""
+    """The first layer by which half of the tokens have fallen; infinite if never."""
     half = lost >= 0.5
     return np.where(half.any(axis=-1), half.argmax(axis=-1), np.inf)
 

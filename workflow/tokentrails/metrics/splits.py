@@ -50,8 +50,8 @@ LAYER_MEANINGS = {
     "measure": f"{', '.join(SOUND)}: with the state of the whole word; log_rank and "
     "log_rank_standardised: log10(1 + rank) of the whole word's row; closest: share of rank 0",
     "n": "how many texts with the variant",
-    "n_texts": "of how many words",
-    "few": "whether these are fewer than statistics.few: too few to lean on",
+    "n_texts": "how many words they are of",
+    "few": "whether these words are fewer than statistics.few: too few to lean on",
     "ci_low": f"lower end of the mean's interval: {OVER}",
 }
 BEYOND = "split - other"

@@ -127,7 +127,7 @@ class Targets:
         runs = [
             run
             for run in self._config.runs()
-            if run[1] == run[0].reference and not run[0].control_of
+            if run[1] == run[0].reference and not (run[0].control_of or run[-1].is_altered)
         ]
         scaled = [table for table in self._catalogue.tables.values() if table.scaled]
         sized = [run for run in runs if any(map(run[-1].makes, scaled))]

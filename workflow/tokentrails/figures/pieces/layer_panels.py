@@ -4,6 +4,7 @@ import altair as alt
 import polars as pl
 
 from .lines import Frame, evenly, panel_grid, value_range
+from .notes import thinned_note
 from .theme import LINE_HEIGHT
 
 STEP_TOOLTIP = ("checkpoint", "series", "layer", "n")
@@ -30,6 +31,5 @@ def layer_panels(
         {f"layer {layer}": lines.filter(layer=layer) for layer in layers}
         for lines in (points, thin)
     )
-    thinned = len(layers) < len(every)
-    drawn = [f"Drawn: {len(layers)} of {len(every)} layers, evenly spaced."] if thinned else []
+    drawn = thinned_note(len(layers), len(every), "layers, evenly spaced")
     return panel_grid(parts, frame, min(len(layers), _COLUMNS), thin_parts), drawn

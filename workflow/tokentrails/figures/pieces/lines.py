@@ -182,16 +182,32 @@ def targets(chart: alt.Chart, tooltip: list[Any], size: int = 70) -> alt.Chart:
 
 
 def bands(
-    points: pl.DataFrame, x: alt.X, y: alt.Y, *, opacity: float, detail: Any = _LINE
+    points: pl.DataFrame, x: alt.X, y: alt.Y, *, opacity: float, keys: Sequence[str] = ("line",)
 ) -> list[alt.Chart]:
-    """The intervals of the lines that have any."""
-    band = points.drop_nulls(["low", "high"])
+    """The intervals of the lines that have any; `keys` are those of a line.
+
+    A band ends where a point has no interval, and a point between two such has a bar.
+    """
+    known = pl.all_horizontal(pl.col("low", "high").is_not_null())
+    own = keys or pl.lit(0)
+    rows = points.sort(column(x), maintain_order=True).with_columns(known=known)
+    beside = (pl.col("known").shift(n, fill_value=False).over(own) for n in (1, -1))
+    rows = rows.with_columns(alone=pl.col("known") & ~pl.any_horizontal(*beside))
+    band = rows.filter((pl.col("known") & ~pl.col("alone")).any().over(own)).drop("known", "alone")
+    bar = rows.filter("alone").drop("known", "alone")
+    ends = {"x": x, "y": _low(y), "y2": _HIGH}
+    detail = [alt.Detail(f"{key}:N") for key in keys]
+    layers = []
     # Of fills and strokes, here and everywhere: a PNG takes a picture to blend for each mark of an
     # opacity of its own.
-    area = alt.Chart(band).mark_area(fillOpacity=opacity, line=False)
-    fill = alt.Fill("colour:N", scale=None)
-    area = area.encode(x=x, y=_low(y), y2=_HIGH, fill=fill, detail=detail)
-    return [area] if len(band) else []
+    if len(band):
+        fill = alt.Fill("colour:N", scale=None)
+        area = alt.Chart(band).mark_area(fillOpacity=opacity, line=False)
+        layers.append(area.encode(**ends, fill=fill, detail=detail))
+    if len(bar):
+        rule = alt.Chart(bar).mark_rule(strokeWidth=3, strokeOpacity=opacity * 2)
+        layers.append(rule.encode(**ends, color=TINT))
+    return layers
 
 
 def norm_marks(

@@ -18,6 +18,15 @@ _FORMS = {
     "centred": "Centred: without the mean over the baseline's tokens.",
     "standardised": "Standardised: every dimension as a z-score over the baseline's tokens.",
 }
+_FORMS_DURING_TRAINING = {
+    "scaled": "Scaled: (cosine − chance) / (1 − chance); chance is the mean cosine of a word's "
+    "state at the checkpoint with other words' states at the reference.",
+    "matched": "Matched: with the chance of words of the same class, if they have one, and band of "
+    "positions.",
+    "centred": "Centred: without the mean over the experiment's words, each at its own checkpoint.",
+    "standardised": "Standardised: every dimension as a z-score over the experiment's words, each "
+    "at its own checkpoint.",
+}
 
 
 def derived_notes(provenances: Iterable[Mapping[str, str]]) -> list[str]:
@@ -30,9 +39,30 @@ def derived_notes(provenances: Iterable[Mapping[str, str]]) -> list[str]:
     ]
 
 
-def form_notes(forms: Iterable[str]) -> list[str]:
-    """What the forms of similarity are that a figure has."""
-    found = [_FORMS[form] for form in forms if form in _FORMS]
+def altered_notes(provenances: Iterable[Mapping[str, str]]) -> list[str]:
+    """That the texts are a control, with other words in them or in another order, if so."""
+    found = list(provenances)
+    words = sorted({p["replace"] for p in found if "replace" in p})
+    notes = [
+        f"A control: in the place of each word stands another ({each}). What is said of a word and "
+        "of its senses here is of the sentences around it."
+        for each in words
+    ]
+    if any("shuffle" in p for p in found):
+        notes.append("A control: the words of each text but the target are in random order.")
+    return notes
+
+
+def form_notes(forms: Iterable[str], *, during_training: bool = False) -> list[str]:
+    """What the forms of similarity are that a figure has.
+
+    Parameters
+    ----------
+    during_training: whether they are of states at two checkpoints, which the experiment's own
+        words are the baseline of.
+    """
+    known = _FORMS_DURING_TRAINING if during_training else _FORMS
+    found = [known[form] for form in forms if form in known]
     return [" ".join(found)] if found else []
 
 
@@ -111,6 +141,7 @@ def band_note(
     method: str = "bootstrap",
     *,
     few: str | None = None,
+    without: Iterable[str] = (),
 ) -> str:
     """What the band around a line is, and why lines have none.
 
@@ -119,6 +150,7 @@ def band_note(
     points: those that may have an interval, with the column low. Grey ones are passed over: what
         lies around a line of controls is a range.
     over: what is resampled; `few` is what there is too little of, where that is said otherwise.
+    without: names of what is drawn and has no interval in any table; not among the points.
     """
     if "colour" in points.columns:
         points = points.filter(pl.col("colour") != GREY)
@@ -126,7 +158,8 @@ def band_note(
     if points["low"].is_null().all():
         return f"No bands: {few} for an interval."
     rest = f" Where there is none: {few}, or all are equal." if points["low"].has_nulls() else ""
-    return f"Band: {100 * confidence:g} % interval, {method} over {over}.{rest}"
+    none = f" No band: {', '.join(without)}." if without else ""
+    return f"Band: {100 * confidence:g} % interval, {method} over {over}.{rest}{none}"
 
 
 def trainings_note(table: pl.DataFrame) -> list[str]:
@@ -161,6 +194,11 @@ def control_notes(control: pl.DataFrame | None, line: str = "Solid grey") -> lis
     return [f"{line}: the same architecture with {CONTROL}, before any training{draws}."]
 
 
+def grey_note(colours: Mapping[str, str]) -> list[str]:
+    """What is grey where lines are models, if any is."""
+    return [f"Grey: models of {CONTROL}."] if GREY in colours.values() else []
+
+
 REPLACED = "another word"
 """The label of a line of the same texts with other words in the targets' place."""
 
@@ -168,6 +206,11 @@ REPLACED = "another word"
 def reference_name(table: pl.DataFrame) -> str:
     """The name of the checkpoint that all others are compared with."""
     return table["reference"][0]
+
+
+def thinned_note(drawn: int, every: int, what: str) -> list[str]:
+    """How many layers or steps are drawn, where these are not all."""
+    return [f"Drawn: {drawn} of {every} {what}."] if drawn < every else []
 
 
 def left_out(table: pl.DataFrame) -> list[str]:

@@ -58,7 +58,7 @@ def panel(
     means, texts = means.drop("run", "word"), texts.drop("run", "word")
     lines, after = means.filter(site=LINE), means.filter(site=AFTER_NORM)
     band = lines.select("x", *_LINE, "colour", "low", "high")
-    layers = [level(y), *bands(band, x, y, opacity=0.12, detail=detail)]
+    layers = [level(y), *bands(band, x, y, opacity=0.12, keys=_LINE)]
     if len(texts):
         faint = alt.Chart(texts).encode(x=x, y=y)
         thin = faint.mark_line(strokeWidth=0.8, strokeOpacity=0.3).encode(color=TINT, detail=detail)

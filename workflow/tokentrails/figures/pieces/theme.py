@@ -1,7 +1,7 @@
 """The one look of every figure: fonts, colours, sizes, titles."""
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import altair as alt
@@ -71,6 +71,12 @@ _CONFIG: dict[str, Any] = {
 def colour(index: int) -> str:
     """The colour of the index-th series; the palette repeats after its last colour."""
     return PALETTE[index % len(PALETTE)]
+
+
+def model_colours(names: Sequence[str], controls: Collection[str]) -> dict[str, str]:
+    """The colour of each model in its order; grey of those of random weights among others."""
+    trained = [name for name in names if name not in controls] or names
+    return dict.fromkeys(names, GREY) | {name: colour(i) for i, name in enumerate(trained)}
 
 
 def ramp(share: float) -> str:
@@ -173,10 +179,12 @@ def figure(
 
 
 def annotated(chart: alt.TopLevelMixin, notes: Sequence[str]) -> alt.TopLevelMixin:
-    """A figure with further lines below its title."""
+    """A figure with further lines below its title, before the others but for warnings."""
     whole: Any = chart
     lines = [] if whole.title.subtitle is alt.Undefined else whole.title.subtitle
-    whole.title.subtitle = [*lines, *_wrapped(notes, 570)]
+    warned = whole.title.subtitleColor is not alt.Undefined
+    own = _wrapped(notes, 570)
+    whole.title.subtitle = [*lines, *own] if warned else [*own, *lines]
     return whole
 
 
