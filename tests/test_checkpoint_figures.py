@@ -296,6 +296,16 @@ def test_panels_show_groups_over_layers_and_layers_over_words(draw, columns, for
     assert labels(left) == {"1 token", "2 tokens", "3 tokens, n = 4"}
 
 
+@pytest.mark.parametrize("draw", [convergence, convergence_aggregate])
+def test_forms_of_convergence_are_beyond_the_experiments_own_words(draw):
+    said = notes(draw(by_group(), CALM, **BAND))
+    assert "z-score over the experiment's words, each at its own checkpoint" in said
+    if draw is convergence_aggregate:
+        assert "mean cosine of a word's state at the checkpoint with other words' states" in said
+    assert "baseline" not in said and "random pairs" not in said
+    assert "baseline's tokens" in notes(perturbation(perturbed(), CALM, **BAND))
+
+
 def test_labels_of_a_panel_do_not_overlap():
     words = {tokens: 20 for tokens in range(1, 13)}
     for draw, made in ((convergence, by_group), (perturbation_steps, perturbed)):
@@ -470,6 +480,8 @@ def test_perturbation_by_step_at_few_layers_and_over_all():
     named = {"P1, 1 token", "P1, 2 tokens", "P1, 3 tokens, n = 4"}
     named |= {"P2, 2 tokens", "P2, 3 tokens, n = 4"}
     assert labels(shown["layer 24"]) == labels(shown["mean over layers, standardised"]) == named
+    assert "Drawn: 5 of 25 layers." in notes(perturbation_steps(table, CALM, **BAND))
+    assert "Drawn:" not in notes(perturbation_steps(perturbed(depth=4), CALM, **BAND))
 
 
 # --- all of them ------------------------------------------------------------------------------

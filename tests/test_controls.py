@@ -20,8 +20,21 @@ from test_figures import tables as made_up
 
 from tokentrails.config.experiments import load_experiment
 from tokentrails.config.load import load_config
-from tokentrails.figures.half_lives import half_life, half_life_thresholds
+from tokentrails.figures.half_lives import (
+    composite_half_lives,
+    half_life,
+    half_life_thresholds,
+)
 from tokentrails.figures.identity import identity_context
+from tokentrails.figures.pieces.notes import altered_notes
+from tokentrails.figures.pieces.theme import (
+    GREY,
+    PALETTE,
+    annotated,
+    figure,
+    model_colours,
+    nothing_to_show,
+)
 from tokentrails.models.prepare import prepare
 from tokentrails.models.size import expected
 from tokentrails.network.load import load_language_model
@@ -188,6 +201,46 @@ def test_figures_read_the_control_and_neither_claims_nor_sizes_do(here):
         assert targets.figure_inputs(figures[name], own)["control"] == []
     sized = [path for paths in targets.scaling_inputs.values() for path in paths]
     assert sized and not [path for path in sized if "/r/" in path]
+
+
+@pytest.mark.parametrize("entry", [{"replace": ["thing"]}, {"shuffle": 0}], ids=["words", "order"])
+def test_sizes_are_compared_in_the_texts_themselves(here, entry):
+    senses = PROMPT | {"sense": "x"}
+    written({"prompts": [senses], "analyses": ["senses"]}, "s.yaml")
+    data = changed(CONFIG, "experiments.s", {"file": "s.yaml"})
+    data = changed(data, "experiments.altered", {"file": "s.yaml"} | entry)
+    sized = Targets(load_config(data)).scaling_inputs["senses_by_layer"]
+    assert sized == ["results/metrics/m/main/s/senses_by_layer.parquet"]
+
+
+def test_figures_of_other_words_or_another_order_say_so():
+    said = altered_notes([{"replace": "thing, one"}, {"replace": "thing, one"}, {}])
+    assert len(said) == 1 and "in the place of each word stands another (thing, one)" in said[0]
+    assert "in random order" in altered_notes([{"shuffle": "0"}])[0] and not altered_notes([{}])
+    chart = annotated(figure(nothing_to_show("t"), title="t", notes=["n"], width=300), ["own"])
+    assert chart.title.subtitle == ["own", "n"]
+
+
+def test_models_of_random_weights_are_grey_among_others():
+    groups = [("all", "all words"), ("word_part", "whole")]
+    both = pl.concat([curve_table(name, shift, *groups) for name, shift in (("r", 0.5), ("m", 0))])
+    chart = composite_half_lives(both, threshold=0.1, controls={"r": "m"}, **BAND)
+    for panel in panels(chart).values():
+        colours = {row["line"]: row["colour"] for row in line_points(panel)}
+        assert colours == {"r": GREY, "m": PALETTE[0]}
+    assert "Grey: models of random weights." in notes(chart)
+    assert model_colours(["r"], {"r": "m"}) == {"r": PALETTE[0]}  # alone
+    assert "Grey" not in notes(composite_half_lives(both, threshold=0.1, **BAND))
+
+
+def test_classes_within_bands_from_few_texts_are_left_out_and_it_says_so():
+    groups = [("all", "all words"), ("word_class_in_band", "a"), ("word_class_in_band", "b")]
+    few = pl.col("group") == "b"
+    curve = curve_table("m", 0.0, *groups).with_columns(few=few)
+    said = notes(half_life(curve, threshold=0.1, **BAND))
+    assert "Drawn: 1 of 2 classes within a band; the others come from few texts." in said
+    every = curve.with_columns(few=pl.lit(value=False))
+    assert "Drawn" not in notes(half_life(every, threshold=0.1, **BAND))
 
 
 DRAWS = pl.DataFrame({"checkpoint": ["draw0", "draw1"], "shift": [0.0, 0.1]})

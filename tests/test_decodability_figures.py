@@ -78,7 +78,7 @@ def test_bands_are_named_only_where_they_are_drawn(draw):
     bare = table(ci_low=None, ci_high=None).cast({"ci_low": pl.Float64, "ci_high": pl.Float64})
     chart, without = draw(table(), **BAND), draw(bare, **BAND)
     assert "Band: 90 % interval, bootstrap over types." in notes(chart) and marks(chart, "area")
-    assert "Lines without" not in notes(chart)
+    assert "No band: identity." in notes(chart)
     assert "No bands: too few types for an interval." in notes(without)
     assert not marks(without, "area")
 

@@ -28,12 +28,13 @@ from drawn import (
     line_points,
     made_twice_alike,
     marks,
+    notes,
     panels,
 )
 
 from tokentrails import figures
 from tokentrails.figures.identity import composite_depth, composite_senses, identity_context
-from tokentrails.figures.pieces.lines import layer_ticks
+from tokentrails.figures.pieces.lines import Frame, layer_ticks, line_panel
 from tokentrails.figures.pieces.page_script import page_script
 from tokentrails.figures.pieces.panel import cosine_range
 from tokentrails.figures.pieces.save import render, save, specification
@@ -457,6 +458,46 @@ def test_a_model_without_a_baseline_says_so():
     assert str(chart).count("no baseline") == len(TWO)
 
 
+# --- bands ---
+
+
+def banded(known: str) -> pl.DataFrame:
+    """A points frame of a line; a point without an interval for each dot."""
+    ends = [(0.2, 0.6) if each == "x" else (None, None) for each in known]
+    return pl.DataFrame(
+        {"layer": range(len(known)), "value": 0.4, "line": "a", "series": "a", "colour": GREY}
+    ).with_columns(
+        dashed=pl.lit(value=False),
+        **{
+            name: pl.Series([e[i] for e in ends], dtype=pl.Float64)
+            for i, name in enumerate(("low", "high"))
+        },
+    )
+
+
+@pytest.mark.parametrize(
+    ("known", "pieces", "bars"),
+    [
+        ("xxxxxx", 1, []),
+        ("xx..xx", 2, []),
+        ("x....x", 0, [0, 5]),
+        ("xx.x.x", 1, [3, 5]),
+        ("......", 0, []),
+    ],
+)
+def test_a_band_ends_where_there_is_no_interval(known, pieces, bars):
+    frame = Frame.over_layers(5, 1.05, "v", 0.0, 1.0, 100, 100)
+    points = banded(known).sample(fraction=1, shuffle=True, seed=1)  # in whatever order
+    chart = line_panel(points, frame, title="t", zero=False)
+    rules = [row["layer"] for _, rows in marks(chart, "rule") for row in rows]
+    assert rules == bars
+    svg = render(specification(chart), ".svg").decode()
+    areas = re.findall(r'<g class="mark-area [^>]*><path [^>]*d="([^"]*)"', svg)
+    drawn = [piece for area in areas for piece in area.split("M") if "L" in piece]
+    # That of one point, which has a bar, has no width.
+    assert len([p for p in drawn if len(set(re.findall(r"([-\d.]+),", p))) > 1]) == pieces
+
+
 # --- summary ----------------------------------------------------------------------------------
 
 
@@ -470,6 +511,11 @@ def test_a_layer_never_reached_is_drawn_in_its_own_column():
     assert {row["text"] for row in rows} == set(table["label"])
     assert all(row["layer"] > 12 for row in never)
     assert all(row["layer"] <= 12 for row in rows if row["reached"] != "never")
+
+
+def test_context_dominance_is_first_reached_and_no_cause_is_named():
+    said = notes(summary(tables(TWO, texts=2)[2], title="t"))
+    assert "for the first time" in said and "may rise again" in said and "since" not in said
 
 
 def test_many_labels_are_drawn_by_sense_with_never_later_than_every_layer():

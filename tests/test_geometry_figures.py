@@ -49,6 +49,8 @@ def test_each_line_is_a_column_of_the_table_at_the_stream():
         assert found == approx(shown(name, rows.select("with_first", "layer", name)), abs=2e-6)
     bands = {p["layer"] for p in line_points(drawn["length"]) if p["low"] < p["value"] < p["high"]}
     assert bands == {0, 1, 2, 3}
+    none = "No band: largest activation, effective rank, IsoScore*, slope of the spectrum, CKA with"
+    assert none in notes(geometry(made(), **BAND))
 
 
 def test_lengths_of_a_narrow_range_have_ticks_with_numbers():

@@ -272,7 +272,8 @@ def test_the_figure_draws_what_has_an_interval():
         .rows()
     )
     assert {p["layer"]: p["value"] for p in points if p["series"] == "all words"} == wanted
-    assert {p["series"] for p in points} == {"all words", "at equal frequency", "random weights"}
+    grey = "random weights, at equal frequency"
+    assert {p["series"] for p in points} == {"all words", "at equal frequency", grey}
     assert {p["dashed"] for p in points if p["series"] == "all words"} == {True}
     few = line_points(found["several − one token: rank"])
     assert {p["series"] for p in few} == {"all words"}

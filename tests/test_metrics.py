@@ -375,14 +375,13 @@ def test_the_order_of_layers_does_not_matter():
 
 
 def test_every_column_is_defined_and_the_provenance_is_there():
-    group = {"sense"}
     for table in tables(*random_layers()):
         metadata = {k.decode(): v.decode() for k, v in table.schema.metadata.items()}
         assert metadata["title"] and metadata["tokentrails_version"] == __version__
         assert provenance_of(table) == PROVENANCE
-        assert set(json.loads(metadata["definitions"])) == set(table.column_names) - group
+        assert set(json.loads(metadata["definitions"])) == set(table.column_names)
         for field in table.schema:
-            assert field.name in group or field.metadata[b"description"]
+            assert field.metadata[b"description"]
         units = json.loads(metadata["units"])
         assert set(units) <= set(table.column_names)
         numbers = {*FORMS, "half_life_layer", *(f"half_life_{form}" for form in FORMS[1:])}

@@ -384,6 +384,10 @@ def test_figures_have_the_control_beside_the_senses(study):
     composite = composite_separability(by_layer, best, **BAND)
     found = panels(composite)
     assert len(found) == 2 * len(SOUND)
+    shapes = [
+        u["mark"].get("shape") for panel in found.values() for u, _ in of_kind(panel, "point")
+    ]
+    assert shapes.count("square") == len(found) - 1 and "diamond" not in shapes  # of the norm
     for form in set(SOUND) - {"scaled"}:
         thin = line_points(found["AUC" if form == "cosine" else f"AUC, {form}"], width=1)
         (value,) = by_layer.filter(site="resid", measure=form, layer=3)["auc_control"]

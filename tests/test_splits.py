@@ -326,6 +326,7 @@ def test_the_figure_has_variants_what_is_beyond_another_word_and_ranks():
     }
     assert labels(found["cosine, standardised"]) == {"split", "typo", "another's split"}
     assert "of 5 words" in notes(chart) and "Dashed: few words." in notes(chart)
+    assert "which may be alike at layer 0 already: compare" in notes(chart)
     assert not {p["dashed"] for p in line_points(found["cosine"])} - {True}
     many = drawn(shown().with_columns(few=pl.lit(False)), **BAND)
     assert "Dashed" not in notes(many)

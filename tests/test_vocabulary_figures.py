@@ -538,6 +538,8 @@ def test_the_composite_has_a_column_for_each_model_over_its_own_depth():
         assert shares == {i: round(i / max(depth - 1, 1), 6) for i in range(depth)}
     assert labels(figure.panels[2]) == labels(figure.panels[5]) == set(TOKENS)
     assert composite_ranks(published, **BAND).mark.text == "nothing to show"
+    assert "Tokens: at most 812 function, 1,034 content" in figure.notes
+    assert "Tokens: 812 function" in shown(composite_ranks(tables[0], **BAND)).notes
 
 
 def test_the_composite_of_seven_models_is_wrapped():

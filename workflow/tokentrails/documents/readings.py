@@ -43,6 +43,7 @@ _GREY = (
     "Grey, where there is a control: the same architecture with random weights on the same texts; "
     "what it does, too, needs no training. "
 )
+_GREY_MODELS = "Grey, where there are any beside others: models of random weights. "
 _RANDOM = (
     "The forms beside the cosine are beyond random pairs of tokens: *scaled* is 0 where a pair is "
     "as alike as these are, and 1 where states are equal. "
@@ -390,7 +391,7 @@ READINGS = {
         "Left: identity. Right: context similarity. A line for each model. Hollow diamond: after "
         "the final norm.",
         _IDENTITY + "Context similarity of 1: the state does not depend on the text.",
-        _RANDOM,
+        _RANDOM + _GREY_MODELS,
         f"Bands: from a bootstrap over words with all their texts; {_FIVE}",
     ),
     "half_lives": Reading(
@@ -398,7 +399,7 @@ READINGS = {
         "A panel for each group of words, a line for each model; below, identity beyond random "
         "pairs (scaled).",
         _MOST_FALLEN,
-        _RANDOM,
+        _RANDOM + _GREY_MODELS,
         _TEXTS,
     ),
     "ranks": Reading(
@@ -434,6 +435,7 @@ READINGS = {
         "Thin, where there is a control: "
         + _REPLACED[0].lower()
         + _REPLACED[1:]
+        + _GREY_MODELS
         + "Chance is a gap of 0 and an AUC of 0.5.",
         _WORDS,
     ),
@@ -463,7 +465,7 @@ READINGS = {
         "so, in standard deviations of the baseline's tokens.",
         "A panel for each site, a line for each model.",
         "What a high value means, the file of the measure says.",
-        "0 standard deviations: as the baseline's tokens at the same place.",
+        "0 standard deviations: as the baseline's tokens at the same place. " + _GREY_MODELS,
         f"Bands: from a bootstrap over words, or over texts; {_FIVE}",
     ),
 }

@@ -71,11 +71,11 @@ def half_life(
     named = [f"{n:,} {group}" for group, n in counts.agg(pl.col("n").max()).rows()]
     texts = points.select(pl.col("n_texts").max()).item()
     tokens = f"Tokens: {', '.join(named)}; in {counted(texts, 'text')}."
-    in_bands = [
+    drawn, all_of = (
         rows.filter(grouping="word_class_in_band")["group"].n_unique() for rows in (points, every)
-    ]
+    )
     notes = [*without, _note(threshold), tokens, *_scaled(points), _band(points, confidence)]
-    notes += thinned_note(*in_bands, "classes within a band; the others come from few texts")
+    notes += thinned_note(drawn, all_of, "classes within a band; the others come from few texts")
     notes += control_notes(control)
     chart = alt.concat(*panels, columns=2)
     return figure(chart, title=title, notes=notes, width=2 * (frame.width + 150))

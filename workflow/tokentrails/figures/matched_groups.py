@@ -39,8 +39,8 @@ def matched_groups(
         matched = control.filter(pl.col("matched_on") != "nothing")
         keys = ("comparison", "matched_on", "space", "measure", "site", "layer")
         grey = _points(over_draws(matched, "difference", *keys), ("low", "high"))
-        name = pl.lit(f"{CONTROL}, {_LINES['frequency and position']}")
-        grey = grey.with_columns(series=name, line=pl.lit(CONTROL), colour=pl.lit(GREY))
+        label = pl.lit(f"{CONTROL}, {_LINES['frequency and position']}")
+        grey = grey.with_columns(series=label, line=pl.lit(CONTROL), colour=pl.lit(GREY))
         points = pl.concat([points, grey], how="vertical_relaxed")
     last: int = points.select(pl.col("layer").max()).item()
     blocks = []

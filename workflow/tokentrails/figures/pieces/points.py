@@ -5,7 +5,7 @@ colour, dashed (or the number of one of the `lines.DASHES`), value, the interval
 where there is none), and the x axis.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import polars as pl
 
@@ -83,7 +83,7 @@ def in_order(values: pl.Series) -> list[str]:
     return values.unique(maintain_order=True).to_list()
 
 
-def mapped(column: str, values: dict) -> pl.Expr:
+def mapped(column: str, values: Mapping) -> pl.Expr:
     """The string that `values` has for each entry of a column."""
     return pl.col(column).replace_strict(values, return_dtype=pl.String)
 
