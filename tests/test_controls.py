@@ -205,8 +205,8 @@ def test_figures_read_the_control_and_neither_claims_nor_sizes_do(here):
 
 @pytest.mark.parametrize("entry", [{"replace": ["thing"]}, {"shuffle": 0}], ids=["words", "order"])
 def test_sizes_are_compared_in_the_texts_themselves(here, entry):
-    senses = PROMPT | {"sense": "x"}
-    written({"prompts": [senses], "analyses": ["senses"]}, "s.yaml")
+    senses = [PROMPT | {"label": f"{s}{i}", "sense": s} for s in "xy" for i in "ab"]
+    written({"prompts": senses, "analyses": ["senses"]}, "s.yaml")
     data = changed(CONFIG, "experiments.s", {"file": "s.yaml"})
     data = changed(data, "experiments.altered", {"file": "s.yaml"} | entry)
     sized = Targets(load_config(data)).scaling_inputs["senses_by_layer"]
