@@ -6,7 +6,7 @@
 #      results/numbers.json; results/paper/{study}/{number}_{name}.*, results/paper/index.html and .csv
 
 from tokentrails.claims.file import load_claims
-from tokentrails.claims.sources import claim_sources
+from tokentrails.claims.sources import claim_sources, control_draws
 from tokentrails.documents.paper import PRINTED, items
 
 # All tables that a claim may name, whether this configuration makes them or not.
@@ -50,6 +50,7 @@ PAPER_TARGETS = list(PAPER_INDEX.values()) if PAPER_ITEMS else []
 
 if CLAIMS:
     CLAIM_SOURCES = claim_sources(CLAIMS, CONFIG)
+    CLAIM_DRAWS = control_draws(CLAIMS, CONFIG, CLAIM_SOURCES)
 
     rule claims:
         input:
@@ -61,6 +62,13 @@ if CLAIMS:
                     for tables in models.values()
                     for path, _ in tables.values()
                     if path
+                }
+                | {
+                    path
+                    for models in CLAIM_DRAWS.values()
+                    for draws in models.values()
+                    for _, tables in draws
+                    for path in tables.values()
                 }
             ),
         output:
@@ -76,6 +84,7 @@ if CLAIMS:
             "../../envs/claims.yaml"
         params:
             sources=CLAIM_SOURCES,
+            draws=CLAIM_DRAWS,
             metrics=METRICS,
             models={
                 model.name: {"reference": model.reference, "checkpoints": len(model.checkpoints)}

@@ -34,6 +34,12 @@ with job(snakemake):
         for by in sources.values()
         for model, files in by.items()
     ]
+    by_run += [
+        (control, sorted(paths.values()))
+        for by in params.draws.values()
+        for draws in by.values()
+        for control, paths in draws
+    ]
     # In the order of the rule: a table is read elsewhere, if results are kept in a bucket.
     needed = sorted({path for _, paths in by_run for path in paths})
     given = dict(zip(needed, snakemake.input.tables, strict=True))
@@ -49,7 +55,7 @@ with job(snakemake):
         for name, about in params.models.items()
     }
     with Queries(given) as query:
-        run = Run(models, sources, query, params.replicates)
+        run = Run(models, sources, query, params.replicates, params.draws)
         found = measured_claims(file.claims, run, statistics.bootstrap)
         provenance = {
             "claims_file_sha256": hashlib.sha256(

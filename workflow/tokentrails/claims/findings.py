@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from ..files.pages import html_page
 from .file import Claim, ClaimsFile
-from .page import badge, sample, with_interval
+from .page import badge, control_number, sample, with_interval
 from .table import CORRECTED, TOO_FEW
 from .verdict import UNDECIDED, UNTESTABLE
 
@@ -45,6 +45,7 @@ def _introduction(counts: Counter[str], too_few: int, confidence: float) -> str:
 over whole texts, words, heads or trainings, against what is claimed. Pairs of a claim and a model:
 {counts.total()}. With a verdict: {decided}. Undecided: {undecided}{bound}. Lacking data: {lacking}.
 Of several forms of similarity, the number is that of the one that supports the verdict least.
+Beside it is what random weights give, where the run has them: what they show too was not learnt.
 Verdicts are corrected for how many claims are tested. The page of claims,
 <a href="claims.html">claims.html</a>, has every form, and the formulas.</p>"""
 
@@ -88,8 +89,9 @@ def _lines(claim: Claim, rows: Rows, file: ClaimsFile) -> str:
 def _line(row: dict[str, Any], elsewhere: bool) -> str:
     number = with_interval(row["value_corrected"], row["ci_low"], row["ci_high"])
     form = f", {escape(row['form'])}" if row["form"] else ""
+    about = "; ".join(filter(None, (sample(row), control_number(row))))
     why = f": {escape(row['reason'])}" if row["reason"] else ""
     return (
         f"<li>{badge(row['verdict'], elsewhere)} in {escape(row['model'])}: "
-        f"<b>{number}</b>{form} ({sample(row)}){why}</li>"
+        f"<b>{number}</b>{form} ({about}){why}</li>"
     )

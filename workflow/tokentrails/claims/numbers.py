@@ -21,6 +21,7 @@ DIGITS = 6
 _KEYS = (
     *("value_as_published", "as_published_low", "as_published_high"),
     *("value_corrected", "ci_low", "ci_high"),
+    *("control", "control_low", "control_high"),
     *("form", "p_holm", "n", "units", "verdict"),
 )
 

@@ -60,7 +60,8 @@ def _introduction(confidence: float) -> str:
     return f"""<p>Each claim is one number of this run, computed twice: in the study's own way, and
 with what was wrong put right. In brackets are {share} intervals from a bootstrap over whole units
 (texts, words or heads), or Student's over trainings. Similarities are computed in every form that
-is sound to compare, and the one that supports the verdict least is the corrected number. Verdicts
+is sound to compare, and the one that supports the verdict least is the corrected number. Below it
+is what random weights give, where the run has them: what they show too was not learnt. Verdicts
 are corrected for the number of claims that are tested (Holm), so that with {share} no "holds" and
 no "does not hold" is said in error. Of a model that a study is not about, a verdict says whether
 its statement is replicated there.</p>
@@ -125,11 +126,12 @@ def _line(claim: Claim, row: dict[str, Any], elsewhere: bool) -> str:
     )
     corrected = with_interval(row["value_corrected"], row["ci_low"], row["ci_high"])
     form = f"<br>{escape(row['form'])}" if row["form"] else ""
+    control = f"<br>{said}" if (said := control_number(row)) else ""
     return (
         f"<tr class='{_CLASS[row['verdict']]}'>"
         f"<th scope='row'>{escape(row['model'])}</th>"
         f"<td class='number'>{published}</td>"
-        f"<td class='number'>{corrected}{form}</td>"
+        f"<td class='number'>{corrected}{form}{control}</td>"
         f"<td>{strip(row['forms'], claim.target)}</td><td>{sample(row)}</td>"
         f"<td>{badge(row['verdict'], elsewhere)}</td><td>{escape(row['reason'] or '')}</td></tr>"
     )
@@ -148,6 +150,14 @@ def sample(row: Mapping[str, Any]) -> str:
     if row["n"] == row["units"]:
         return (units if row["unit"] else values) if row["n"] else ""
     return f"{values} from {units}"
+
+
+def control_number(row: Mapping[str, Any]) -> str:
+    """The number of random weights, in words; nothing where there is none."""
+    if row["control"] is None:
+        return ""
+    number = with_interval(row["control"], row["control_low"], row["control_high"])
+    return f"random weights: {number}"
 
 
 def with_interval(value: float | None, low: float | None, high: float | None) -> str:

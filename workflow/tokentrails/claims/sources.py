@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..catalogue import Scope
 from ..settings import Config, Model, single_models
-from .file import ClaimsFile, Spec, Tables
+from .file import Claim, ClaimsFile, Spec, Tables
+from .sql import tables_of
+
+Pair = tuple[str | None, str]
+"""What a `Source` holds."""
+
+Draw = tuple[str, dict[str, str]]
+"""Of random weights: the name of their model, and the path of each table that a formula reads."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +46,7 @@ def sources(tables: Tables, model: Model, config: Config) -> dict[str, Source]:
     return found
 
 
-def claim_sources(
-    file: ClaimsFile, config: Config
-) -> dict[str, dict[str, dict[str, tuple[str | None, str]]]]:
+def claim_sources(file: ClaimsFile, config: Config) -> dict[str, dict[str, dict[str, Pair]]]:
     """By claim or number, by model that it is about, and by table: its path, or why it has none.
 
     Claims are about models that have learnt something; texts quote numbers of controls, too.
@@ -60,6 +65,47 @@ def claim_sources(
         }
         for name, tables, models, about in entries
     }
+
+
+def control_draws(
+    file: ClaimsFile, config: Config, found: Mapping[str, Mapping[str, Mapping[str, Pair]]]
+) -> dict[str, dict[str, list[Draw]]]:
+    """By claim and model: the draws of its controls that have all that the corrected formula reads.
+
+    Parameters
+    ----------
+    found: as `claim_sources` gives it.
+    """
+    return {
+        claim.id: {
+            name: _draws(claim, files, config.models[name], config)
+            for name, files in found[claim.id].items()
+        }
+        for claim in file.claims
+    }
+
+
+def _draws(claim: Claim, files: Mapping[str, Pair], model: Model, config: Config) -> list[Draw]:
+    formulas = claim.corrected_formulas().values()
+    read = set().union(*(tables_of(sql, claim.where) for sql in formulas)) & files.keys()
+    controls = (each for each in config.models.values() if each.control_of == model.name)
+    draws = []
+    for control, draw in ((each, draw) for each in controls for draw in each.checkpoints):
+        paths = {name: _drawn(files[name][0], model, control, draw, config) for name in read}
+        known = {name: path for name, path in sorted(paths.items()) if path}
+        if len(known) == len(read):
+            draws.append((control.name, known))
+    return draws
+
+
+def _drawn(path: str | None, model: Model, control: Model, draw: str, config: Config) -> str | None:
+    """The same table of a control, of the same experiment; of the model's reference alone.
+
+    What compares checkpoints has none: those of a control are draws.
+    """
+    if path is None or Path(path).parts[-3] != model.reference:
+        return None
+    return _path(Spec(Path(path).parent.name, Path(path).stem, draw), control, config)
 
 
 def _path(spec: Spec, model: Model, config: Config) -> str | None:

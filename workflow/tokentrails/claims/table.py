@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import polars as pl
@@ -18,7 +18,7 @@ from ..statistics.permutation import holm
 from .file import Claim
 from .formula import Estimate, estimate, over_trainings
 from .models import unfit
-from .sources import Source
+from .sources import Draw, Source
 from .sql import tables_of, unit_of
 from .verdict import UNDECIDED, Forms, evidence, p_as_published, p_value, verdict, weakest
 
@@ -37,6 +37,13 @@ MEANINGS = {
     "ci_low": "lower end of the interval of value_corrected; null: "
     f"under {FEWEST_UNITS} units, or every resample gives the same number",
     "ci_high": "upper end of the same",
+    "control": "the number that value_corrected is, in the same form, with random weights in the "
+    "place of the model's: what it shows too was not learnt; of several draws their mean; null: no "
+    "control runs on all that the formula reads",
+    "control_low": "lower end of the interval of control: of one draw over its texts, words or "
+    "heads, of several over draws; null: "
+    f"under {FEWEST_UNITS} of these, or every resample gives the same number",
+    "control_high": "upper end of the same",
     "verdict": "holds: value_corrected is what is claimed, in every form of similarity, after "
     "Holm's correction; does not hold: it is clear of that in every form; undecided: neither; "
     "holds only as published: value_as_published is what is claimed, value_corrected is not, and "
@@ -58,7 +65,7 @@ MEANINGS = {
     "correction": "what value_corrected puts right; empty: nothing",
     "statistic": "how values are summed up",
     "source": "where in the study the statement stands",
-    "tables": "the tables that were read",
+    "tables": "the tables of the model that were read",
 }
 FORM_MEANINGS = {
     **{name: MEANINGS[name] for name in ("claim", "model")},
@@ -79,6 +86,7 @@ TOO_FEW = "units could not have decided it among so many claims"
 _NUMBERS = {
     **dict.fromkeys(("published_value", "value_as_published", "value_corrected"), pa.float64()),
     **dict.fromkeys(("ci_low", "ci_high", "as_published_low", "as_published_high"), pa.float64()),
+    **dict.fromkeys(("control", "control_low", "control_high"), pa.float64()),
     **dict.fromkeys(("p", "p_holm", "value", "favour", "against"), pa.float64()),
     **dict.fromkeys(("n", "units"), pa.int32()),
     "shown": pa.bool_(),
@@ -103,6 +111,7 @@ class Run:
     sources: by claim and model, the file of each table.
     query: runs a formula.
     replicates: by the name of each set, its models.
+    draws: by claim and model, its draws of random weights.
     problems: by where it stands, what is wrong with a formula that failed; see `refuse`.
     """
 
@@ -110,6 +119,7 @@ class Run:
     sources: Mapping[str, Mapping[str, Mapping[str, Source]]]
     query: Query
     replicates: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    draws: Mapping[str, Mapping[str, Sequence[Draw]]] = field(default_factory=dict)
     problems: dict[str, TokentrailsError] = field(default_factory=dict)
 
     def refuse(self) -> None:
@@ -136,12 +146,14 @@ class Tested:
     Attributes
     ----------
     corrected: by form of similarity, `""` where the formula is of none.
+    control: that of `form` with random weights.
     """
 
     claim: Claim
     model: str | None
     published: Estimate
     corrected: Forms
+    control: Estimate = field(default_factory=Estimate)
 
     @property
     def p(self) -> float | None:
@@ -186,7 +198,8 @@ def measured_claims(claims: Sequence[Claim], run: Run, bootstrap: Bootstrap) -> 
             if claim.applies_to.several_checkpoints and set(members) <= set(models)
         }
         alone = set(models).difference(*sets.values())
-        found += [_tested(claim, model, run, bootstrap) for model in (*alone, *sets)]
+        tested = (_tested(claim, model, run, bootstrap) for model in (*alone, *sets))
+        found += [replace(each, control=_control(each, run, bootstrap)) for each in tested]
         if not models:
             lacking = f"no model of this configuration is named {' or '.join(named)}"
             nothing = Estimate(reason=lacking)
@@ -264,6 +277,28 @@ def _tested(claim: Claim, model: str, run: Run, bootstrap: Bootstrap) -> Tested:
     return Tested(claim, model, published, corrected)
 
 
+def _control(tested: Tested, run: Run, bootstrap: Bootstrap) -> Estimate:
+    """The number that is shown, with random weights; of several draws its mean over them."""
+    claim = tested.claim
+    draws = [
+        draw
+        for member in run.members(tested.model or "")
+        for draw in run.draws.get(claim.id, {}).get(member, ())
+    ]
+    if not draws or tested.corrected[tested.form].value is None:
+        return Estimate(reason="no control")
+    key = "as_published" if claim.corrected is None else CORRECTED
+    sql = claim.corrected_formulas()[tested.form]
+    over_units = bootstrap if len(draws) == 1 else None
+    found = [
+        _of_model(claim, key, sql, name, {t: Source(p) for t, p in paths.items()}, run, over_units)
+        for name, paths in draws
+    ]
+    if len(found) == 1:
+        return found[0]
+    return over_trainings({f"draw {i}": each for i, each in enumerate(found)}, bootstrap.confidence)
+
+
 def _corrected(p: Sequence[float | None]) -> list[float | None]:
     """After Holm's correction; None is no test."""
     found = holm(np.array([np.nan if each is None else each for each in p]))
@@ -317,6 +352,9 @@ def _row(
         "value_corrected": corrected.value,
         "ci_low": corrected.low,
         "ci_high": corrected.high,
+        "control": tested.control.value,
+        "control_low": tested.control.low,
+        "control_high": tested.control.high,
         "form": (tested.form or None) if corrected.value is not None else None,
         "p": tested.p,
         "p_holm": p,
@@ -331,20 +369,26 @@ def _estimate(
     claim: Claim, key: str, sql: str, name: str, run: Run, bootstrap: Bootstrap
 ) -> Estimate:
     """The number of one formula in a model; in a set of replicates its mean over them."""
+    files = run.sources[claim.id]
     if name not in run.replicates:
-        return _of_model(claim, key, sql, name, run, bootstrap)
-    each = {m: _of_model(claim, key, sql, m, run, None) for m in run.members(name)}
+        return _of_model(claim, key, sql, name, files[name], run, bootstrap)
+    each = {m: _of_model(claim, key, sql, m, files[m], run, None) for m in run.members(name)}
     return over_trainings(each, bootstrap.confidence)
 
 
 def _of_model(
-    claim: Claim, key: str, sql: str, model: str, run: Run, bootstrap: Bootstrap | None
+    claim: Claim,
+    key: str,
+    sql: str,
+    model: str,
+    files: Mapping[str, Source],
+    run: Run,
+    bootstrap: Bootstrap | None,
 ) -> Estimate:
     """The number of one formula; a reason where one of its tables is not made."""
     where, fails = f"{claim.where}, {key}", Estimate(reason="the formula fails")
     if where in run.problems:
         return fails
-    files = run.sources[claim.id][model]
     paths = {}
     for name in sorted(tables_of(sql, where) & files.keys()):
         path = files[name].path
