@@ -21,7 +21,7 @@ from tokentrails.claims.models import model_table, unfit
 from tokentrails.claims.numbers import numbers
 from tokentrails.claims.page import claims_page, sample
 from tokentrails.claims.query import Queries, run_sql
-from tokentrails.claims.sources import Source, sources
+from tokentrails.claims.sources import Source, claim_sources, control_draws, sources
 from tokentrails.claims.sql import tables_of, unit_of
 from tokentrails.claims.table import Run, claims_table, forms_table, measured_claims
 from tokentrails.claims.verdict import (
@@ -404,6 +404,70 @@ def test_what_stands_in_for_the_studys_texts_is_said(tmp_path):
     stand_in = {"claim-0": {"m": {"identity": Source("identity", source.reason)}}}
     table = claims_table(found, replace(run, sources=stand_in), 0.95, provenance={})
     assert f"as published, of {source.reason}" in table["reason"][0].as_py()
+
+
+DRAWN = "results/metrics/smollm2-random/{}/vocabulary/identity.parquet"
+
+
+def draws_of(tmp_path, change=None, *claims):
+    """The draws of the tour's controls, of the claims of the repository or of others."""
+    data = wf.read_yaml(ROOT / "config/tour.yaml")
+    if change:
+        change(data)
+    config = load_config(data)
+    file = load_claims(claims_file(tmp_path, *claims), TABLES) if claims else SHIPPED
+    return control_draws(file, config, claim_sources(file, config))
+
+
+def test_a_control_is_that_of_all_that_the_corrected_formula_reads(tmp_path):
+    draws = draws_of(tmp_path)
+    # The study's own texts, on which the control does not run, are not read.
+    assert draws["identity-collapses"]["smollm2-135m"] == [
+        ("smollm2-random", {"identity": DRAWN.format("draw0")})
+    ]
+    assert draws["late-reconvergence"]["smollm2-135m"]
+    for claim, model in (
+        ("late-reconvergence", "minilm-l6"),  # minilm-random does not run on the senses
+        ("senses-beyond-any-word", "smollm2-135m"),  # nor smollm2-random on the replaced ones
+        ("single-tokens-first", "nano"),  # which compares checkpoints
+    ):
+        assert draws[claim][model] == []
+    assert not any(name.endswith("-random") for models in draws.values() for name in models)
+
+
+def test_a_control_is_of_the_same_experiment_and_every_draw_of_it_counts(tmp_path):
+    def two(data):
+        data["models"]["smollm2-random"]["checkpoints"] = ["draw1", "draw0"]
+
+    anywhere, named = {}, {"tables": {"identity": "vocabulary/identity"}}
+    draws = draws_of(tmp_path, two, anywhere, named)
+    assert draws["claim-0"]["smollm2-135m"] == []  # that of the model is of polysemy
+    assert draws["claim-1"]["smollm2-135m"] == [
+        ("smollm2-random", {"identity": DRAWN.format(draw)}) for draw in ("draw1", "draw0")
+    ]
+    without = draws_of(tmp_path, untrained_left_out, named)
+    assert without["claim-0"]["smollm2-135m"] == []
+
+
+def test_draws_stand_for_the_reference_and_for_no_step_of_a_training(tmp_path):
+    def trained(data):
+        data["models"]["nano-random"]["checkpoints"] = ["draw0", "draw1"]
+        data["experiments"]["vocabulary_nano"]["checkpoints"] = "all"
+        data["experiments"]["words"]["models"].append("nano-random")
+
+    specs = ("vocabulary_nano/matched_groups", "vocabulary_nano/matched_groups@step1536")
+    specs += ("vocabulary_nano/matched_groups@step0", "words/alignment")
+    draws = draws_of(tmp_path, trained, *({"tables": {"identity": spec}} for spec in specs))
+    assert [len(draws[f"claim-{i}"]["nano"]) for i in range(4)] == [2, 2, 0, 0]
+
+
+def untrained_left_out(data):
+    """A configuration of the same models without their controls."""
+    controls = {name for name in data["models"] if name.endswith("-random")}
+    data["models"] = {n: model for n, model in data["models"].items() if n not in controls}
+    for experiment in data["experiments"].values():
+        if "models" in experiment:
+            experiment["models"] = [n for n in experiment["models"] if n not in controls]
 
 
 def corrected(claim_id, **planted):
@@ -966,8 +1030,8 @@ def test_every_claim_has_a_row_even_without_a_model(tmp_path):
     ]
     assert rows[2]["verdict"] == UNTESTABLE and "nobody" in rows[2]["reason"]
     first = ["claim", "study", "statement", "statement_is", "published_value"]
-    values = ["value_as_published", "value_corrected", "ci_low", "ci_high", "verdict"]
-    assert table.column_names[:10] == [*first, *values]
+    values = ["value_as_published", "value_corrected", "ci_low", "ci_high", *CONTROL, "verdict"]
+    assert table.column_names[:13] == [*first, *values]
 
 
 # Enough units for an interval: those of `ranks` are two texts, those of `identity` four.
@@ -996,6 +1060,104 @@ def test_a_corrected_formula_is_run_in_every_form_and_variant(tmp_path):
     assert (shown["form"], shown["value"]) == (row["form"], row["value_corrected"])
     assert row["p"] == pytest.approx(2 * max(form["favour"] for form in forms))
     assert row["verdict"] == HOLDS
+
+
+def with_draws(run, *frames):
+    """The same run, and draws of a control of the model m, each with its own table identity."""
+    planted = {f"draw{index}": frame for index, frame in enumerate(frames)}
+
+    def query(sql, paths, model, where):
+        if (path := paths.get("identity")) in planted:
+            assert model["name"].item() == "r"
+            return run_sql(sql, {"identity": planted[path], "model": model}, where)
+        return run.query(sql, paths, model, where)
+
+    draws = {claim: {"m": [("r", {"identity": name}) for name in planted]} for claim in run.sources}
+    models = {**run.models, "r": MODEL.with_columns(name=pl.lit("r"))}
+    return replace(run, query=query, draws=draws, models=models)
+
+
+CONTROL = ["control", "control_low", "control_high"]
+
+
+def beside(tmp_path, *frames, claim=FORMS_OF):
+    """The row of a claim with draws of a control; and the pages, and the numbers."""
+    alone, _, file, run = evaluated(tmp_path, claim)
+    run = with_draws(run, *frames)
+    found = measured_claims(file.claims, run, BOOTSTRAP)
+    run.refuse()
+    table = claims_table(found, run, 0.95, provenance={"x": "y"})
+    assert table.drop_columns(CONTROL).equals(alone.drop_columns(CONTROL))  # it decides nothing
+    assert set(alone["control"].to_pylist()) == {None}
+    pages = claims_page(table, forms_table(found, provenance={}), file, 0.95)
+    pages += findings_page(table, file, 0.95)
+    (row,) = table.to_pylist()
+    kept = json.loads(numbers(table, [], run))["claims"][row["claim"]]["m"]
+    assert [kept[key] for key in CONTROL] == [row[key] and round(row[key], 6) for key in CONTROL]
+    return row, pages
+
+
+def test_a_verdict_stands_beside_the_number_of_random_weights_in_the_same_form(tmp_path):
+    """A control that is equal has the same number and interval."""
+    identity = TABLES["identity"]
+    row, pages = beside(tmp_path, identity)
+    same = ("value_corrected", "ci_low", "ci_high")
+    assert [row[key] for key in CONTROL] == [row[key] for key in same]
+    said = "random weights: {:.3f} [{:.3f}, {:.3f}]".format(*(row[key] for key in CONTROL))
+    assert pages.count(said.replace("-", "−")) == 2
+    # Every form and variant another number: that of the one that is shown.
+    variants = {"high": "0", "low": "0.17"}
+    claim = FORMS_OF | {"corrected": FORMS_OF["corrected"].replace("-", "- {variant} -")}
+    others = {form: 0.5 + i / 10 + 0.01 * pl.col(form) for i, form in enumerate(SOUND)}
+    planted = identity.with_columns(**others)
+    row, _ = beside(tmp_path, planted, claim=claim | {"variants": variants})
+    form, variant = row["form"].split(", ")
+    assert variant == "low"
+    assert row["control"] == pytest.approx(planted[form].mean() - 0.47)
+    assert row["control_low"] < row["control"] < row["control_high"]
+
+
+def test_the_number_of_several_draws_is_their_mean_with_an_interval_over_draws(tmp_path):
+    def draws(n):
+        return [TABLES["identity"].with_columns(pl.col(SOUND) + i / 100) for i in range(n)]
+
+    row, pages = beside(tmp_path, *draws(2))
+    expected = row["value_corrected"] + 0.005
+    assert [row[key] for key in CONTROL] == [pytest.approx(expected), None, None]
+    assert pages.count(f"random weights: {expected:.3f}".replace("-", "−")) == 2
+    row, _ = beside(tmp_path, *draws(5))
+    shifts = [0, 0.01, 0.02, 0.03, 0.04]
+    half = 2.776445 * np.std(shifts, ddof=1) / np.sqrt(5)  # Student's t of 4 degrees of freedom
+    center = row["value_corrected"] + 0.02
+    assert [row[key] for key in CONTROL] == pytest.approx([center, center - half, center + half])
+
+
+def test_a_control_without_a_value_or_beside_none_is_null(tmp_path):
+    identity = TABLES["identity"]
+    nothing = {"as_published": "SELECT label AS unit, NULL AS value FROM identity"}
+    row, pages = beside(tmp_path, identity, claim=nothing)
+    assert [row[key] for key in CONTROL] == [None] * 3 and "random weights:" not in pages
+    of_encoders = FORMS_OF | {"applies_to": {"kind": "encoder"}}
+    row, _ = beside(tmp_path, identity, claim=of_encoders)
+    assert row["verdict"] == UNTESTABLE and row["control"] is None
+    own = {"as_published": UNITS}
+    row, pages = beside(tmp_path, identity.with_columns(cosine=pl.lit(None, pl.Float64)), claim=own)
+    assert row["control"] is None and "random weights:" not in pages
+    row, pages = beside(tmp_path, identity, claim=own)  # nothing was wrong, and it has no form
+    assert row["control"] == row["value_as_published"] == row["value_corrected"]
+
+
+def test_the_control_of_a_set_is_that_of_all_its_models(tmp_path):
+    on_training = {"applies_to": {"several_checkpoints": True}, "as_published": UNITS}
+    file = load_claims(claims_file(tmp_path, on_training), TABLES)
+    run = run_with([(claim.id, claim.tables) for claim in file.claims], ("m", "n"))
+    run = with_draws(run, TABLES["identity"])
+    two = pl.lit(2).alias("checkpoints")
+    models = {name: table.with_columns(two) for name, table in run.models.items()}
+    run = replace(run, models=models, replicates={"set": ("m", "n")})
+    (of_set,) = measured_claims(file.claims, run, BOOTSTRAP)
+    assert of_set.model == "set"
+    assert of_set.control.value == pytest.approx(of_set.corrected[""].value)
 
 
 def test_a_claim_on_training_is_tested_in_a_set_in_the_place_of_its_models(tmp_path):

@@ -99,6 +99,27 @@ def test_nothing_is_stale_and_a_changed_claim_reruns_claims_alone(done, tmp_path
     assert rules_to_run(folder, *ONE_THREAD) == {"claims": 1}
 
 
+def test_random_weights_stand_beside_the_verdict_and_are_no_model_of_their_own(done, tmp_path):
+    folder = copy_of(done, tmp_path)
+    edit(folder, CONFIG, lambda c: c["models"].update(blank={"source": "random:gpt2"}))
+    run(folder, "claims", *ONE_THREAD)
+    table = pl.read_parquet(folder / "results/claims.parquet")
+    before = pl.read_parquet(done / "results/claims.parquet")
+    assert table.drop("^control.*$").equals(before.drop("^control.*$"))
+    (tested,) = table.filter(pl.col("control").is_not_null()).to_dicts()
+    assert (tested["claim"], tested["model"]) == ("identity-gone", "gpt2")
+    identity = pl.read_parquet(folder / "results/metrics/blank/draw0/senses/identity.parquet")
+    assert tested["control"] == pytest.approx(identity["cosine"].mean())
+    assert tested["control"] != tested["value_corrected"]
+    assert f"random weights: {tested['control']:.3f} [" in (
+        folder / "results/findings.html"
+    ).read_text().replace("\u2212", "-")
+    assert "claims" not in rules_to_run(folder, "claims", *ONE_THREAD)
+    shared = {"file": "config/experiments/senses.yaml", "models": ["gpt2", "bert"]}
+    edit(folder, CONFIG, lambda c: c["experiments"].update(senses=shared))
+    assert rules_to_run(folder, "claims", *ONE_THREAD) == {"claims": 1}
+
+
 def test_what_is_wrong_with_a_claim_is_said_in_one_message(done, tmp_path):
     folder = copy_of(done, tmp_path)
     broken = CLAIM | {"as_published": "SELECT label AS unit, cosin AS value FROM identity"}
