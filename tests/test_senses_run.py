@@ -33,6 +33,13 @@ def test_everything_is_made_once(folder):
     assert wf.rules_to_run(folder, "senses") == {}
 
 
+def test_figures_of_other_words_say_so(folder):
+    for made in ("figures/llama/main/other/senses_words", "composites/other_separability"):
+        svg = (folder / f"results/{made}.svg").read_text()
+        assert "in the place of each word stands another" in svg
+    assert "stands another" not in (folder / "results/composites/own_separability.svg").read_text()
+
+
 def test_a_rotary_model_cannot_tell_senses_apart_at_layer_0(folder):
     start = read(folder, "senses").filter(site="resid", layer=0, measure="cosine")
     assert len(start) == len(analysed.WORDS)

@@ -190,11 +190,11 @@ def bands(
     """
     known = pl.all_horizontal(pl.col("low", "high").is_not_null())
     own = keys or pl.lit(0)
-    rows = points.sort(column(x), maintain_order=True).with_columns(known=known)
-    beside = (pl.col("known").shift(n, fill_value=False).over(own) for n in (1, -1))
-    rows = rows.with_columns(alone=pl.col("known") & ~pl.any_horizontal(*beside))
-    band = rows.filter((pl.col("known") & ~pl.col("alone")).any().over(own)).drop("known", "alone")
-    bar = rows.filter("alone").drop("known", "alone")
+    beside = (known.shift(n, fill_value=False).over(own, order_by=column(x)) for n in (1, -1))
+    alone = known & ~pl.any_horizontal(*beside)
+    # In their order, so that a page holds them once, for the lines and the bands.
+    band = points.filter((known & ~alone).any().over(own))
+    bar = points.filter(alone)
     ends = {"x": x, "y": _low(y), "y2": _HIGH}
     detail = [alt.Detail(f"{key}:N") for key in keys]
     layers = []
