@@ -480,6 +480,24 @@ def corrected(claim_id, **planted):
     return {key: found.value for key, found in made.items()}
 
 
+@pytest.mark.parametrize(
+    ("half_life", "onset", "expected"), [(1, 3, 1.0), (3, 1, 0.0), (None, 3, None), (1, None, None)]
+)
+def test_nothing_diverges_behind_what_is_never_reached_or_not_known(half_life, onset, expected):
+    """`onset`: the layer at which words differ more than others in their place; None: unknown."""
+    senses = grid(word=["bank", "lead"], site=["resid"], layer=LAYERS, measure=SOUND)
+    late = pl.lit(None) if onset is None else (pl.col("layer") >= onset).cast(pl.Float64)
+    half_lives = grid(label=list("abcde"), measure=SOUND).with_columns(
+        half_life_layer=pl.lit(half_life, pl.Int32), depth=pl.lit(DEPTH), counted=pl.lit(True)
+    )
+    found = corrected(
+        "divergence-follows-identity-loss",
+        senses=senses.with_columns(difference=late.cast(pl.Float64)),
+        half_lives=half_lives,
+    )
+    assert set(found.values()) == {expected}
+
+
 def attending(to_itself):
     """Attention of two heads of block 0 in two texts: one even, the other so much to itself."""
     frame = grid(label=["s", "t"], layer=[0], head=[0, 1], query=[0, 1, 2, 3], key=[0, 1, 2, 3])

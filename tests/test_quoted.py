@@ -1,5 +1,6 @@
 """Numbers that the manual quotes: each has a source, and is what the source says."""
 
+import csv
 import json
 import re
 from pathlib import Path
@@ -52,6 +53,12 @@ def test_every_page_with_a_source_is_filled_in():
     texts = {name: text for name, text in repository_texts().items() if name.endswith(".md")}
     quoting = {name for name, text in texts.items() if MARK.search(text)}
     assert {"README.md", *FINDINGS} <= quoting <= set(PAGES)
+
+
+def test_every_row_of_the_benchmarks_has_a_name_of_its_own():
+    with (SOURCES / "bench.csv").open(encoding="utf-8", newline="") as file:
+        names = [row["what"] for row in csv.DictReader(file)]
+    assert names and len(names) == len(set(names))
 
 
 @pytest.mark.parametrize("page", PAGES)
