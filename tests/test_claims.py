@@ -420,15 +420,19 @@ def draws_of(tmp_path, change=None, *claims):
 
 
 def test_a_control_is_that_of_all_that_the_corrected_formula_reads(tmp_path):
-    draws = draws_of(tmp_path)
+    def fewer(data):
+        data["experiments"]["senses"]["models"].remove("minilm-random")
+        data["experiments"]["senses_replaced"]["models"].remove("smollm2-random")
+
+    draws = draws_of(tmp_path, fewer)
     # The study's own texts, on which the control does not run, are not read.
     assert draws["identity-collapses"]["smollm2-135m"] == [
         ("smollm2-random", {"identity": DRAWN.format("draw0")})
     ]
     assert draws["late-reconvergence"]["smollm2-135m"]
     for claim, model in (
-        ("late-reconvergence", "minilm-l6"),  # minilm-random does not run on the senses
-        ("senses-beyond-any-word", "smollm2-135m"),  # nor smollm2-random on the replaced ones
+        ("late-reconvergence", "minilm-l6"),  # whose control does not run on the senses
+        ("senses-beyond-any-word", "smollm2-135m"),  # nor this one's on the replaced ones
         ("single-tokens-first", "nano"),  # which compares checkpoints
     ):
         assert draws[claim][model] == []
