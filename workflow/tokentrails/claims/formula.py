@@ -26,6 +26,10 @@ from ..texts.word_groups import NO_CLASSES
 DRAWS = 20_000
 """At least; Holm's correction over hundreds of claims asks for the far ends of the draws."""
 
+MOST_DRAWS = 200_000
+DRAWN_UNITS = 4_000_000
+"""Few units are drawn more often, which is as much work: else no p of theirs is small enough."""
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -109,7 +113,9 @@ class Estimate:
         if not (self.has_interval and other.has_interval):
             return Estimate(reason="no interval")
         fewest = min(self.fewest, other.fewest)
-        draws, trainings = self.draws - other.draws, self.trainings - other.trainings
+        paired = min(len(self.draws), len(other.draws))  # the first of more are the same
+        draws = self.draws[:paired] - other.draws[:paired]
+        trainings = self.trainings - other.trainings
         # That of numbers which vary together is a sign test's, in which all units agree.
         alike = max(self.least_p, other.least_p, 0.5**fewest)
         return Estimate(
@@ -173,7 +179,9 @@ def estimate(
     found_here = Estimate(value, n=known.height, units=len(names), fewest=fewest)
     if bootstrap is None or fewest < FEWEST_UNITS:
         return found_here
-    bootstrap = replace(bootstrap, draws=max(bootstrap.draws, DRAWS))
+    of_units = len(factors) == 1 and statistic == "mean"
+    cheap = min(MOST_DRAWS, DRAWN_UNITS // len(names)) if of_units else 0
+    bootstrap = replace(bootstrap, draws=max(bootstrap.draws, DRAWS, cheap))
     number = int.from_bytes(hashlib.sha256(stream.encode()).digest()[:4])
     if len(factors) > 1:
         members = over(curves, np.arange(len(values)))

@@ -246,8 +246,13 @@ def cluster_means(
     values: of each member; a NaN takes no part.
     unit: that each member belongs to, counted from 0.
     """
-    over_members = means(values)
-    return lambda counts: over_members(counts[:, unit])
+    known = ~np.isnan(values)
+    filled, members = np.where(known, values, 0.0), known[:1] if known.all() else known
+    totals, sizes = (
+        np.stack([np.bincount(unit, curve) for curve in curves], axis=1)
+        for curves in (filled, members)
+    )
+    return lambda counts: ratio(counts[:, : len(sizes)] @ totals, counts[:, : len(sizes)] @ sizes)
 
 
 def cluster_medians(
