@@ -26,8 +26,8 @@ from ..texts.word_groups import NO_CLASSES
 DRAWS = 20_000
 """At least; Holm's correction over hundreds of claims asks for the far ends of the draws."""
 
-MOST_DRAWS = 200_000
-DRAWN_UNITS = 4_000_000
+MOST_DRAWS = 100_000
+DRAWN_UNITS = 2_000_000
 """Few units are drawn more often, which is as much work: else no p of theirs is small enough."""
 
 
