@@ -21,7 +21,7 @@ from tokentrails.claims.models import model_table, unfit
 from tokentrails.claims.numbers import numbers
 from tokentrails.claims.page import claims_page, sample
 from tokentrails.claims.query import Queries, run_sql
-from tokentrails.claims.sources import Source, claim_sources, control_draws, sources
+from tokentrails.claims.sources import Source, control_draws, sources
 from tokentrails.claims.sql import tables_of, unit_of
 from tokentrails.claims.table import Run, claims_table, forms_table, measured_claims
 from tokentrails.claims.verdict import (
@@ -416,7 +416,7 @@ def draws_of(tmp_path, change=None, *claims):
         change(data)
     config = load_config(data)
     file = load_claims(claims_file(tmp_path, *claims), TABLES) if claims else SHIPPED
-    return control_draws(file, config, claim_sources(file, config))
+    return control_draws(file, config)
 
 
 def test_a_control_is_that_of_all_that_the_corrected_formula_reads(tmp_path):

@@ -6,7 +6,7 @@
 #      results/numbers.json; results/paper/{study}/{number}_{name}.*, results/paper/index.html and .csv
 
 from tokentrails.claims.file import load_claims
-from tokentrails.claims.sources import claim_sources, control_draws
+from tokentrails.claims.sources import claim_sources, control_draws, paths_by_model
 from tokentrails.documents.paper import PRINTED, items
 
 # All tables that a claim may name, whether this configuration makes them or not.
@@ -50,27 +50,13 @@ PAPER_TARGETS = list(PAPER_INDEX.values()) if PAPER_ITEMS else []
 
 if CLAIMS:
     CLAIM_SOURCES = claim_sources(CLAIMS, CONFIG)
-    CLAIM_DRAWS = control_draws(CLAIMS, CONFIG, CLAIM_SOURCES)
+    CLAIM_DRAWS = control_draws(CLAIMS, CONFIG)
+    CLAIM_PATHS = paths_by_model(CLAIM_SOURCES, CLAIM_DRAWS)
 
     rule claims:
         input:
             file=local(CONFIG.claims["file"]),
-            tables=sorted(
-                {
-                    path
-                    for models in CLAIM_SOURCES.values()
-                    for tables in models.values()
-                    for path, _ in tables.values()
-                    if path
-                }
-                | {
-                    path
-                    for models in CLAIM_DRAWS.values()
-                    for draws in models.values()
-                    for _, tables in draws
-                    for path in tables.values()
-                }
-            ),
+            tables=sorted({path for paths in CLAIM_PATHS.values() for path in paths}),
         output:
             **{
                 name: (

@@ -14,7 +14,7 @@ with job(snakemake):
     from tokentrails.claims.numbers import numbers
     from tokentrails.claims.page import claims_page
     from tokentrails.claims.query import Queries
-    from tokentrails.claims.sources import Source
+    from tokentrails.claims.sources import Source, paths_by_model
     from tokentrails.claims.table import Run, claims_table, forms_table, measured_claims
     from tokentrails.files.atomic import write_text
     from tokentrails.files.tables import provenance_of, write_table
@@ -29,22 +29,12 @@ with job(snakemake):
         }
         for name, by in params.sources.items()
     }
-    by_run = [
-        (model, sorted(file.path for file in files.values() if file.path))
-        for by in sources.values()
-        for model, files in by.items()
-    ]
-    by_run += [
-        (control, sorted(paths.values()))
-        for by in params.draws.values()
-        for draws in by.values()
-        for control, paths in draws
-    ]
+    by_model = paths_by_model(params.sources, params.draws)
     # In the order of the rule: a table is read elsewhere, if results are kept in a bucket.
-    needed = sorted({path for _, paths in by_run for path in paths})
+    needed = sorted({path for paths in by_model.values() for path in paths})
     given = dict(zip(needed, snakemake.input.tables, strict=True))
-    # Any table of a model says what the model is; of those that claims read, the first is taken.
-    table_of = {model: given[paths[0]] for model, paths in reversed(by_run) if paths}
+    # Any table of a model says what the model is.
+    table_of = {model: given[paths[0]] for model, paths in by_model.items() if paths}
     models = {
         name: model_table(
             name,

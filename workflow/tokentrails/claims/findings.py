@@ -42,8 +42,9 @@ def _introduction(counts: Counter[str], too_few: int, confidence: float) -> str:
     decided = counts.total() - undecided - lacking
     bound = f", of which {too_few} could not have been decided with so few units" if too_few else ""
     return f"""<p>Each statement is one number of this run, with its {100 * confidence:g} % interval
-over whole texts, words, heads or trainings, against what is claimed. Pairs of a claim and a model:
-{counts.total()}. With a verdict: {decided}. Undecided: {undecided}{bound}. Lacking data: {lacking}.
+over units such as texts, words, heads or trainings, against what is claimed.
+Pairs of a claim and a model: {counts.total()}. With a verdict: {decided}.
+Undecided: {undecided}{bound}. Lacking data: {lacking}.
 Of several forms of similarity, the number is that of the one that supports the verdict least.
 Beside it is what random weights give, where the run has them: what they show too was not learnt.
 Verdicts are corrected for how many claims are tested. The page of claims,

@@ -15,6 +15,7 @@ from ..statistics.bootstrap import (
     FEWEST_UNITS,
     Bootstrap,
     Crossing,
+    affordable_draws,
     are_equal,
     cluster_means,
     cluster_medians,
@@ -25,10 +26,6 @@ from ..texts.word_groups import NO_CLASSES
 
 DRAWS = 20_000
 """At least; Holm's correction over hundreds of claims asks for the far ends of the draws."""
-
-MOST_DRAWS = 100_000
-DRAWN_UNITS = 2_000_000
-"""Few units are drawn more often, which is as much work: else no p of theirs is small enough."""
 
 
 @dataclass(frozen=True)
@@ -171,23 +168,25 @@ def estimate(
         factors.append(np.unique(known["crossed"].to_numpy(), return_inverse=True)[1])
     values, group = known["value"].to_numpy(), known["group"].to_numpy()
     curves = np.stack([np.where(group == name, values, np.nan) for name in groups])
-    over = {"mean": cluster_means, "median": cluster_medians}[statistic]
-    summed = over(curves, unit)
-    value = float(_number(summed(np.ones((1, len(names)))))[0])
+    summary = {"mean": cluster_means, "median": cluster_medians}[statistic]
+    by_unit = summary(curves, unit)
+    value = float(_number(by_unit(np.ones((1, len(names)))))[0])
     # A sample may lack one of two groups, and the smaller one decides how far it can be trusted.
-    fewest = min(len(np.unique(f[group == name])) for name in groups for f in factors)
+    fewest = min(len(np.unique(each[group == name])) for name in groups for each in factors)
     found_here = Estimate(value, n=known.height, units=len(names), fewest=fewest)
     if bootstrap is None or fewest < FEWEST_UNITS:
         return found_here
-    of_units = len(factors) == 1 and statistic == "mean"
-    cheap = min(MOST_DRAWS, DRAWN_UNITS // len(names)) if of_units else 0
-    bootstrap = replace(bootstrap, draws=max(bootstrap.draws, DRAWS, cheap))
-    number = int.from_bytes(hashlib.sha256(stream.encode()).digest()[:4])
+    # Of medians and of members a draw costs more than its units.
+    cheap = statistic == "mean" and len(factors) == 1
+    most = affordable_draws(len(names)) if cheap else 0
+    bootstrap = replace(bootstrap, draws=max(bootstrap.draws, DRAWS, most))
+    seed = [int.from_bytes(hashlib.sha256(stream.encode()).digest()[:4])]
     if len(factors) > 1:
-        members = over(curves, np.arange(len(values)))
-        draws = bootstrap.resample_crossed(members, Crossing([(f,) for f in factors]), [number])
+        by_member = summary(curves, np.arange(len(values)))
+        crossing = Crossing([(each,) for each in factors])
+        draws = bootstrap.resample_crossed(by_member, crossing, seed)
     else:
-        draws = bootstrap.resample(summed, len(names), [number])
+        draws = bootstrap.resample(by_unit, len(names), seed)
     draws = _number(draws)
     found_here = replace(found_here, draws=draws)
     alike = _are_alike(draws)

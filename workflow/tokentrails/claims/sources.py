@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
 
 from ..catalogue import Scope
 from ..settings import Config, Model, single_models
@@ -36,13 +36,13 @@ def sources(tables: Tables, model: Model, config: Config) -> dict[str, Source]:
     """The file of each table for a model: of the first candidate that this configuration makes."""
     found = {}
     for name, specs in tables.items():
-        made = [(spec, path) for spec in specs if (path := _path(spec, model, config))]
-        if not made:
+        made = _made(specs, model, config)
+        if made is None:
             found[name] = Source(None, _reason(specs, model, config))
             continue
-        spec, path = made[0]
-        stands_in = f"{Path(path).parent.name}/{spec.metric} for lack of {specs[0]}"
-        found[name] = Source(path, "" if spec is specs[0] else stands_in)
+        spec, place = made
+        stands_in = f"{place.experiment}/{place.metric} for lack of {specs[0]}"
+        found[name] = Source(_path(place, model, config), "" if spec is specs[0] else stands_in)
     return found
 
 
@@ -60,68 +60,97 @@ def claim_sources(file: ClaimsFile, config: Config) -> dict[str, dict[str, dict[
                 table: (source.path, source.reason)
                 for table, source in sources(tables, model, config).items()
             }
-            for model in about
-            if models is None or model.name in single_models(models, config.replicates)
+            for model in _about(models, about, config)
         }
         for name, tables, models, about in entries
     }
 
 
-def control_draws(
-    file: ClaimsFile, config: Config, found: Mapping[str, Mapping[str, Mapping[str, Pair]]]
-) -> dict[str, dict[str, list[Draw]]]:
+def control_draws(file: ClaimsFile, config: Config) -> dict[str, dict[str, list[Draw]]]:
     """By claim and model: the draws of its controls that have all that the corrected formula reads.
 
-    Parameters
-    ----------
-    found: as `claim_sources` gives it.
+    What compares checkpoints has no control: those of a control are draws.
     """
     return {
         claim.id: {
-            name: _draws(claim, files, config.models[name], config)
-            for name, files in found[claim.id].items()
+            model.name: _draws(claim, model, config)
+            for model in _about(claim.applies_to.models, config.studied.values(), config)
         }
         for claim in file.claims
     }
 
 
-def _draws(claim: Claim, files: Mapping[str, Pair], model: Model, config: Config) -> list[Draw]:
+def paths_by_model(
+    found: Mapping[str, Mapping[str, Mapping[str, Pair]]],
+    draws: Mapping[str, Mapping[str, Sequence[Draw]]],
+) -> dict[str, list[str]]:
+    """All tables that claims read, by the model that they are of, in order.
+
+    Parameters
+    ----------
+    found, draws: as `claim_sources` and `control_draws` give them.
+    """
+    paths: dict[str, set[str]] = {}
+    for models in found.values():
+        for model, tables in models.items():
+            paths.setdefault(model, set()).update(path for path, _ in tables.values() if path)
+    for controls in draws.values():
+        for control, read in chain.from_iterable(controls.values()):
+            paths.setdefault(control, set()).update(read.values())
+    return {model: sorted(of_model) for model, of_model in sorted(paths.items())}
+
+
+def _about(names: Sequence[str] | None, models: Iterable[Model], config: Config) -> list[Model]:
+    """Models that a claim or number is about: all of them, or those that it names."""
+    named = None if names is None else single_models(names, config.replicates)
+    return [model for model in models if named is None or model.name in named]
+
+
+def _draws(claim: Claim, model: Model, config: Config) -> list[Draw]:
     formulas = claim.corrected_formulas().values()
-    read = set().union(*(tables_of(sql, claim.where) for sql in formulas)) & files.keys()
-    controls = (each for each in config.models.values() if each.control_of == model.name)
+    read = set().union(*(tables_of(sql, claim.where) for sql in formulas)) & claim.tables.keys()
+    made = {name: _made(claim.tables[name], model, config) for name in sorted(read)}
+    places = {name: found[1] for name, found in made.items() if found is not None}
+    if len(places) < len(made) or any(p.checkpoint != model.reference for p in places.values()):
+        return []
     draws = []
-    for control, draw in ((each, draw) for each in controls for draw in each.checkpoints):
-        paths = {name: _drawn(files[name][0], model, control, draw, config) for name in read}
-        known = {name: path for name, path in sorted(paths.items()) if path}
-        if len(known) == len(read):
-            draws.append((control.name, known))
+    for control in (each for each in config.models.values() if each.control_of == model.name):
+        for draw in control.checkpoints:
+            drawn = {name: replace(place, checkpoint=draw) for name, place in places.items()}
+            if all(_place(place, control, config) for place in drawn.values()):
+                paths = {name: _path(place, control, config) for name, place in drawn.items()}
+                draws.append((control.name, paths))
     return draws
 
 
-def _drawn(path: str | None, model: Model, control: Model, draw: str, config: Config) -> str | None:
-    """The same table of a control, of the same experiment; of the model's reference alone.
+def _made(specs: Sequence[Spec], model: Model, config: Config) -> tuple[Spec, Spec] | None:
+    """The first candidate that is made, and which experiment and checkpoint it stands for."""
+    places = ((spec, _place(spec, model, config)) for spec in specs)
+    return next(((spec, place) for spec, place in places if place is not None), None)
 
-    What compares checkpoints has none: those of a control are draws.
+
+def _place(spec: Spec, model: Model, config: Config) -> Spec | None:
+    """The first experiment and the checkpoint that a candidate stands for; None: it is not made.
+
+    What compares checkpoints is of none.
     """
-    if path is None or Path(path).parts[-3] != model.reference:
-        return None
-    return _path(Spec(Path(path).parent.name, Path(path).stem, draw), control, config)
-
-
-def _path(spec: Spec, model: Model, config: Config) -> str | None:
     checkpoint = spec.checkpoint or model.reference
     table = config.catalogue.tables[spec.metric]
     for name, experiment in config.experiments.items():
-        wanted = "weights" if table.scope is Scope.WEIGHTS else name
-        if spec.experiment not in ("*", wanted) or model.name not in experiment.models:
+        folder = "weights" if table.scope is Scope.WEIGHTS else name
+        if spec.experiment not in ("*", folder) or model.name not in experiment.models:
             continue
         if checkpoint not in experiment.checkpoints_of(model):
             continue
         compared = table.scope is not Scope.ACROSS or (model, experiment) in config.across(table)
         if experiment.makes(table) and compared:
-            place = {"model": model.name, "checkpoint": checkpoint, "experiment": name}
-            return f"{table.path.format(**place)}.parquet"
+            return Spec(folder, spec.metric, None if table.scope is Scope.ACROSS else checkpoint)
     return None
+
+
+def _path(place: Spec, model: Model, config: Config) -> str:
+    names = {"model": model.name, "checkpoint": place.checkpoint, "experiment": place.experiment}
+    return f"{config.catalogue.tables[place.metric].path.format(**names)}.parquet"
 
 
 def _reason(specs: Sequence[Spec], model: Model, config: Config) -> str:

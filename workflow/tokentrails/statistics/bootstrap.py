@@ -17,6 +17,9 @@ from .student import expanded_tail
 DRAWS_AT_ONCE = 64
 STRATA_AT_ONCE = 512  # of few units each: fewer, larger blocks
 
+MOST_DRAWS = 100_000
+DRAWN_UNITS = 2_000_000  # in all draws together
+
 FEWEST_UNITS = 5
 """Fewer resampled units than this, in any group, say nothing about others: no interval is given."""
 
@@ -127,14 +130,12 @@ class Bootstrap:
         -------
         Mean, lower and upper end; NaN of a curve without members, and ends under `FEWEST_UNITS`.
         """
-        mean = ratio(totals.sum(axis=1), sizes.sum(axis=1))
+        statistic, n = unit_ratios(totals, sizes), totals.shape[1]
+        mean = statistic(np.ones((1, n)))[0]
         low, high = np.full((2, len(mean)), np.nan)
         units = (sizes > 0).sum(axis=1)
         if (units >= FEWEST_UNITS).any():
-            draws = self.resample(
-                lambda counts: ratio(counts @ totals.T, counts @ sizes.T), totals.shape[1], (0,)
-            )
-            low, high = self.interval(draws, units)
+            low, high = self.interval(self.resample(statistic, n, (0,)), units)
         return mean, low, high
 
     def interval(
@@ -187,6 +188,11 @@ class Bootstrap:
             yield counts.reshape(samples, n).astype(np.float64)
 
 
+def affordable_draws(units: int) -> int:
+    """How often units are drawn at little cost: the fewer they are, the more often."""
+    return min(MOST_DRAWS, DRAWN_UNITS // units)
+
+
 def are_equal(draws: Float[np.ndarray, " draws *curves"]) -> Bool[np.ndarray, " *curves"]:
     """Whether all draws are the same but for rounding; a NaN takes no part, and one has a value."""
     with np.errstate(invalid="ignore"):  # infinities
@@ -211,19 +217,27 @@ class Crossing:
         return [1 + max(int(unit.max(initial=-1)) for unit in units) for units in self.factors]
 
 
+def unit_ratios(
+    totals: Float[np.ndarray, "curves units"], sizes: Float[np.ndarray, "#curves units"]
+) -> Statistic:
+    """Of every curve the sum of its totals over the sum of its sizes.
+
+    Parameters
+    ----------
+    totals, sizes: sums and numbers of what each unit has; without further units, which have none.
+    """
+    n = totals.shape[1]
+    return lambda counts: ratio(counts[:, :n] @ totals.T, counts[:, :n] @ sizes.T)
+
+
 def means(
     values: Float[np.ndarray, "curves units"], weights: Float[np.ndarray, " units"] | None = None
 ) -> Statistic:
     """The mean of every curve over its units, by default all of one weight. A NaN takes no part."""
     known = ~np.isnan(values)
     weight = np.ones(values.shape[1]) if weights is None else weights
-    filled = (np.where(known, values, 0.0) * weight).T.astype(np.float64)
-    sizes = (known[:1] if known.all() else known).T * weight[:, None]
-
-    def statistic(counts: np.ndarray) -> np.ndarray:
-        return ratio(counts @ filled, counts @ sizes)
-
-    return statistic
+    totals = (np.where(known, values, 0.0) * weight).astype(np.float64)
+    return unit_ratios(totals, (known[:1] if known.all() else known) * weight)
 
 
 def known_mean(
@@ -248,11 +262,9 @@ def cluster_means(
     """
     known = ~np.isnan(values)
     filled, members = np.where(known, values, 0.0), known[:1] if known.all() else known
-    totals, sizes = (
-        np.stack([np.bincount(unit, curve) for curve in curves], axis=1)
-        for curves in (filled, members)
+    return unit_ratios(
+        *(np.stack([np.bincount(unit, curve) for curve in curves]) for curves in (filled, members))
     )
-    return lambda counts: ratio(counts[:, : len(sizes)] @ totals, counts[:, : len(sizes)] @ sizes)
 
 
 def cluster_medians(
