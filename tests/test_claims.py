@@ -1240,7 +1240,7 @@ def test_findings_are_the_claims_that_are_decided_each_with_its_numbers(tmp_path
     assert "the interval reaches over 0.5" in html
     assert f"({rows[0]['n']} values from {rows[0]['units']} texts)" in first
     assert '<a href="claims.html">' in html
-    assert "4. With a verdict: 2. Undecided: 1. Lacking data: 1." in html
+    assert "4. With a verdict: 2.\nUndecided: 1. Lacking data: 1." in html
 
 
 @pytest.mark.parametrize(
