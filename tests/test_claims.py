@@ -30,6 +30,7 @@ from tokentrails.claims.verdict import (
     HOLDS,
     UNDECIDED,
     UNTESTABLE,
+    attainable_p,
     evidence,
     p_as_published,
     p_value,
@@ -950,6 +951,73 @@ def test_a_direction_holds_where_all_forms_agree(forms, expected, reason):
     assert found == expected and reason in why
 
 
+def parted(**forms):
+    """Numbers by form; the part of the statement is the letter behind the form's name."""
+    return {name: replace(found, part=name[-1]) for name, found in forms.items()}
+
+
+@pytest.mark.parametrize(
+    ("forms", "expected", "reason", "shown"),
+    [
+        (parted(raw_a=OVER, scaled_a=OVER, raw_b=OVER, scaled_b=OVER), HOLDS, "", "raw_a"),
+        # One part is enough to be false in, and it takes all of its forms.
+        (parted(raw_a=OVER, scaled_a=OVER, raw_b=UNDER, scaled_b=UNDER), FAILS, "", "raw_b"),
+        (parted(raw_a=ACROSS, scaled_a=OVER, raw_b=UNDER, scaled_b=UNDER), FAILS, "", "raw_b"),
+        (parted(raw_a=OVER, scaled_a=UNDER, raw_b=UNDER, scaled_b=UNDER), FAILS, "", "raw_b"),
+        (
+            parted(raw_a=OVER, scaled_a=OVER, raw_b=OVER, scaled_b=UNDER),
+            UNDECIDED,
+            "not all ways agree: raw_b for it, scaled_b against",
+            "scaled_b",
+        ),
+        (
+            parted(raw_a=OVER, scaled_a=OVER, raw_b=ACROSS, scaled_b=UNDER),
+            UNDECIDED,
+            "the interval reaches over 1 by raw_b",
+            "scaled_b",
+        ),
+        # p = 0.037 alone, and 0.073 as one of two.
+        (
+            parted(raw_a=OVER, raw_b=normal(0.57, 0.2, 7)),
+            UNDECIDED,
+            "b is against it, but not clear as one of 2 parts",
+            "raw_b",
+        ),
+        (parted(raw_a=OVER, raw_b=NONE), UNTESTABLE, "no table", "raw_a"),
+    ],
+)
+def test_a_statement_of_parts_is_false_where_one_of_them_is(forms, expected, reason, shown):
+    found, why = judged(ABOVE, UNDER, forms)
+    assert found == expected and (reason in why if reason else why == "")
+    assert (weakest(ABOVE, forms) or "raw_a") == shown
+    below = {form: mirrored(each) for form, each in forms.items()}
+    assert judged(BELOW, NONE, below)[0] == expected
+
+
+def mirrored(found):
+    """The number on the other side of 1."""
+    if found.value is None:
+        return found
+    low, high = 2 - found.high, 2 - found.low
+    return replace(found, value=2 - found.value, low=low, high=high, draws=2 - found.draws)
+
+
+def test_p_of_parts_is_that_of_all_for_it_and_of_one_against_it():
+    forms = parted(raw_a=normal(1.3, 0.2, 1), raw_b=normal(0.5, 0.2, 2), scaled_b=ACROSS)
+    said = {form: evidence(ABOVE, found) for form, found in forms.items()}
+    against = 2 * min(said["raw_a"].against, max(said["raw_b"].against, said["scaled_b"].against))
+    favour = max(each.favour for each in said.values())
+    assert p_value(ABOVE, forms) == pytest.approx(min(1, 2 * favour, 2 * against))
+    # A contradiction by one part is open among many like any other.
+    refuted = parted(raw_a=OVER, raw_b=normal(0.35, 0.2, 2))
+    verdict_of_many, why = judged(ABOVE, UNDER, refuted, holm=50)
+    assert verdict_of_many == UNDECIDED and why.startswith("clear alone, but not among all claims")
+    assert p_value(ABOVE, parted(a=UNDER, b=UNDER)) == pytest.approx(
+        2 * p_value(ABOVE, {"": UNDER})
+    )
+    assert attainable_p(parted(a=UNDER, b=UNDER)) == attainable_p({"": UNDER})
+
+
 def test_the_form_that_is_shown_is_the_one_that_says_least():
     weak = normal(1.5, 0.2, 6)
     assert weakest(ABOVE, {"cosine": OVER, "scaled": weak}) == "scaled"
@@ -1082,6 +1150,25 @@ def test_a_corrected_formula_is_run_in_every_form_and_variant(tmp_path):
     assert (shown["form"], shown["value"]) == (row["form"], row["value_corrected"])
     assert row["p"] == pytest.approx(2 * max(form["favour"] for form in forms))
     assert row["verdict"] == HOLDS
+
+
+def test_a_corrected_formula_is_run_for_every_part(tmp_path):
+    """All values are above 0.1 and below 0.9, so that one of two parts is false."""
+    sql = FORMS_OF["corrected"].replace("- 0.3", "{part}") + " WHERE layer >= {variant}"
+    parts, variants = {"above": "- 0.1", "far above": "- 0.9"}, {"all": "0", "late": "6"}
+    table, found, *_ = evaluated(
+        tmp_path, FORMS_OF | {"corrected": sql, "parts": parts, "variants": variants}
+    )
+    forms = forms_table(found, provenance={}).to_pylist()
+    named = [f"{f}, {p}, {v}" for p in parts for f in SOUND for v in variants]
+    assert [row["form"] for row in forms] == named
+    assert [row["part"] for row in forms] == [part for part in parts for _ in range(10)]
+    (row,) = table.to_pylist()
+    assert row["verdict"] == AS_PUBLISHED and ", far above, " in row["form"]
+    against = max(form["against"] for form in forms if form["part"] == "far above")
+    assert row["p"] == pytest.approx(2 * 2 * against)
+    without = evaluated(tmp_path, FORMS_OF)[1]
+    assert set(forms_table(without, provenance={})["part"].to_pylist()) == {None}
 
 
 def with_draws(run, *frames):
@@ -1445,6 +1532,9 @@ def test_values_that_cannot_be_told_apart_are_refused(tmp_path, sql):
         ({"as_published": "SELECT {form} AS value FROM identity"}, ("{form}", "one way")),
         ({"variants": {"a": "1"}}, ("variants", "go together")),
         ({"corrected": "SELECT {variant}", "correction": "c"}, ("variants", "go together")),
+        ({"parts": {"a": "1", "b": "2"}}, ("parts", "go together")),
+        ({"corrected": "SELECT {part}", "correction": "c"}, ("parts", "go together")),
+        ({"as_published": "SELECT {part} AS value FROM identity"}, ("{part}", "one way")),
         ({"id": "Not an id"}, ("Not an id",)),
     ],
 )

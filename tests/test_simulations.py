@@ -11,12 +11,13 @@ import pytest
 from measures import PROVENANCE, frame, moved
 
 from tokentrails.catalogue import CATALOGUE
-from tokentrails.claims.file import load_claims
+from tokentrails.claims import formula
+from tokentrails.claims.file import Target, load_claims
 from tokentrails.claims.models import model_table
 from tokentrails.claims.query import run_sql
 from tokentrails.claims.sources import Source
 from tokentrails.claims.table import Run, claims_table, forms_table, measured_claims
-from tokentrails.claims.verdict import AS_PUBLISHED, FAILS, HOLDS, UNDECIDED
+from tokentrails.claims.verdict import AS_PUBLISHED, FAILS, HOLDS, UNDECIDED, p_value, verdict
 from tokentrails.files.states import Layer
 from tokentrails.metrics.sense_tables import OverWords, senses, senses_by_layer
 from tokentrails.metrics.senses import CONTROLLED, separate
@@ -228,3 +229,83 @@ def test_a_shift_of_the_common_vector_changes_no_verdict():
     assert not any(of_claim["late-reconvergence", form] for form in SOUND[1:])
     assert verdicts["late-reconvergence"] == UNDECIDED  # and not "holds"
     assert verdicts[BEYOND] == HOLDS
+
+
+# Statements of several parts
+
+
+def of_parts(rng, means: tuple[float, ...], forms: int) -> str:
+    """The verdict on "each part's mean is above 0", of 30 units with a spread of 1.
+
+    Parameters
+    ----------
+    forms: of each part, equal but for some noise.
+    """
+    found = {}
+    for part, mean in enumerate(means):
+        values = rng.normal(mean, 1, 30)
+        for form in range(forms):
+            noisy = values + rng.normal(0, 0.1 * (forms > 1), 30)
+            rows = pl.DataFrame({"unit": [f"u{i}" for i in range(30)], "value": noisy})
+            number = formula.estimate(
+                rows,
+                statistic="mean",
+                difference=None,
+                bootstrap=Bootstrap(600, 0.95, int(rng.integers(1 << 30))),
+                stream="s",
+                where="",
+            )
+            found[f"{form}, {part}"] = replace(number, part=str(part))
+    target = Target(above=0.0)
+    p = p_value(target, found)
+    published = formula.Estimate(reason="none")
+    return verdict(target, published, found, p=p, p_published=None, alpha=0.05)[0]
+
+
+@pytest.mark.parametrize(
+    ("means", "forms", "low", "high"),
+    [
+        ((0.0, 0.0), 1, 0.013, 0.036),  # 2.5 % of one side; 4.9 % without a correction for two
+        ((0.0, 0.0), 3, 0.0, 0.036),
+    ],
+)
+def test_true_parts_are_seldom_found_false(monkeypatch, means, forms, low, high):
+    """At the threshold, where errors are most frequent: 3 errors of 0.35 points around 2.5 %."""
+    monkeypatch.setattr(formula, "DRAWS", 600)
+    monkeypatch.setattr(formula, "DRAWN_UNITS", 0)
+    rng = np.random.default_rng(8)
+    found = [of_parts(rng, means, forms) for _ in range(2000 // forms)]
+    assert low <= np.mean([each == FAILS for each in found]) <= high
+    assert np.mean([each == HOLDS for each in found]) <= 0.01  # it takes both
+
+
+def test_one_false_part_is_found_and_one_at_the_threshold_hardly_holds(monkeypatch):
+    monkeypatch.setattr(formula, "DRAWS", 600)
+    monkeypatch.setattr(formula, "DRAWN_UNITS", 0)
+    rng = np.random.default_rng(9)
+    found = {
+        means: [of_parts(rng, means, 3) for _ in range(200)]
+        for means in ((1.0, -1.0), (1.0, 0.0), (1.0, 1.0))
+    }
+    share = {
+        (means, answer): np.mean([each == answer for each in verdicts])
+        for means, verdicts in found.items()
+        for answer in (HOLDS, FAILS)
+    }
+    assert share[(1.0, -1.0), FAILS] > 0.99 and share[(1.0, -1.0), HOLDS] == 0
+    assert share[(1.0, 0.0), HOLDS] < 0.05 and share[(1.0, 1.0), HOLDS] > 0.99
+
+
+@pytest.mark.parametrize(
+    ("sizes", "expected"),
+    [
+        ((0, 0, 1, 3, 3, 1, 0), HOLDS),
+        ((0, 0, 1, 2, 3, 4, 5), FAILS),  # more than in the first third, and less than in the last
+        ((5, 5, 4, 3, 3, 1, 0), FAILS),
+    ],
+)
+def test_senses_are_most_distinct_in_the_middle_only_where_both_ends_are_less(sizes, expected):
+    tokens = tokens_of(16)
+    control, _ = tables_of(growing(6, 16, *[0] * 7), tokens)
+    states, _ = tables_of(growing(5, 16, *sizes), tokens, control)
+    assert judged("senses-diverge", senses=states)[0] == {"senses-diverge": expected}

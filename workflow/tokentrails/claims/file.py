@@ -41,8 +41,8 @@ class Spec:
         return f"{self.experiment}/{self.metric}{checkpoint}"
 
 
-FORM, VARIANT = "{form}", "{variant}"
-"""In a corrected formula: stand for each form of similarity, and for each variant, in turn."""
+FORM, PART, VARIANT = "{form}", "{part}", "{variant}"
+"""In a corrected formula: stand for each form of similarity, part and variant, in turn."""
 
 Tables = dict[str, tuple[Spec, ...]]
 """By the name that formulas use: the candidates, of which the first that is made is read."""
@@ -92,6 +92,7 @@ class Claim:
     Attributes
     ----------
     corrected: None where nothing was wrong: `as_published` is then both.
+    parts: SQL by name, for what the statement says together: it is false where one of them is.
     variants: SQL by name, for choices that the statement leaves open.
     where: file and line, for messages.
     """
@@ -111,12 +112,22 @@ class Claim:
     correction: str
     statistic: str
     difference: tuple[str, str] | None = None
+    parts: Mapping[str, str]
     variants: Mapping[str, str]
     where: str
 
     def corrected_formulas(self) -> dict[str, str]:
-        """The corrected formula by form of similarity and variant; alone by `""`."""
-        return _written_out(self.corrected or self.as_published, self.variants)
+        """The corrected formula by form of similarity, part and variant; alone by `""`."""
+        by_part = self.corrected_parts().values()
+        return {form: sql for formulas in by_part for form, sql in formulas.items()}
+
+    def corrected_parts(self) -> dict[str, dict[str, str]]:
+        """The same, first by part alone; of a statement without parts by `""`."""
+        sql = self.corrected or self.as_published
+        return {
+            part: _written_out(sql.replace(PART, text), part, self.variants)
+            for part, text in (self.parts or {"": ""}).items()
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -241,17 +252,20 @@ def _check_formulas(entry: dict[str, Any], where: Where, metrics: Collection[str
                 )
     for key in ("as_published", "corrected", "sql"):
         if key in entry:
-            for sql in _written_out(entry[key], entry.get("variants", {})).values():
-                tables_of(sql, where / key)
-    for key, name in product(("as_published", "sql"), (FORM, VARIANT)):
+            for part in entry.get("parts", {}).values() or [""]:
+                sql = entry[key].replace(PART, part)
+                for written in _written_out(sql, "", entry.get("variants", {})).values():
+                    tables_of(written, where / key)
+    for key, name in product(("as_published", "sql"), (FORM, PART, VARIANT)):
         if name in entry.get(key, ""):
             raise (where / key).error(
                 f"{name} stands in {key!r}", "write one way there: only 'corrected' has several."
             )
-    if bool(entry.get("variants")) != (VARIANT in entry.get("corrected", "")):
-        raise where.error(
-            f"'variants' and {VARIANT} in 'corrected' go together", "give both, or none of them."
-        )
+    for key, name in (("parts", PART), ("variants", VARIANT)):
+        if bool(entry.get(key)) != (name in entry.get("corrected", "")):
+            raise where.error(
+                f"{key!r} and {name} in 'corrected' go together", "give both, or none of them."
+            )
     if ("corrected" in entry) != bool(entry.get("correction")):
         raise where.error(
             "'corrected' and 'correction' go together: a formula, and what it puts right",
@@ -259,9 +273,9 @@ def _check_formulas(entry: dict[str, Any], where: Where, metrics: Collection[str
         )
 
 
-def _written_out(sql: str, variants: Mapping[str, str]) -> dict[str, str]:
+def _written_out(sql: str, part: str, variants: Mapping[str, str]) -> dict[str, str]:
     forms = SOUND if FORM in sql else ("",)
     return {
-        ", ".join(filter(None, (form, name))): sql.replace(FORM, form).replace(VARIANT, text)
+        ", ".join(filter(None, (form, part, name))): sql.replace(FORM, form).replace(VARIANT, text)
         for form, (name, text) in product(forms, (variants or {"": ""}).items())
     }

@@ -45,6 +45,7 @@ class Estimate:
     yes: of a share of units that say yes or no, how many say yes: p and the interval are exact.
     least_p: no one-sided p is smaller. 1 where every resample gives the same number: resampling
         what is equal says nothing about what was not seen.
+    part: which part of a statement it is of; empty where it has none.
     """
 
     value: float | None = None
@@ -57,6 +58,7 @@ class Estimate:
     trainings: np.ndarray = field(default_factory=lambda: np.empty(0), compare=False, repr=False)
     yes: int | None = None
     least_p: float = 0.0
+    part: str = ""
     reason: str = ""
 
     @property

@@ -69,7 +69,8 @@ its statement is replicated there.</p>
 <li>{badge(HOLDS)} the corrected number is what is claimed, in every form</li>
 <li>{badge(AS_PUBLISHED)} the number of the study's own way is what is claimed, the corrected one
 is not, and the two differ significantly</li>
-<li>{badge(FAILS)} the corrected number contradicts the claim, in every form</li>
+<li>{badge(FAILS)} the corrected number contradicts the claim, in every form; of a statement
+of several parts, in every form of one of them</li>
 <li>{badge(UNDECIDED)} neither, or the forms disagree: these data cannot tell</li>
 <li>{badge(UNTESTABLE)} data are lacking</li>
 </ul>"""

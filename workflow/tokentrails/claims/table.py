@@ -20,7 +20,16 @@ from .formula import Estimate, estimate, over_trainings
 from .models import unfit
 from .sources import Draw, Source
 from .sql import tables_of, unit_of
-from .verdict import UNDECIDED, Forms, evidence, p_as_published, p_value, verdict, weakest
+from .verdict import (
+    UNDECIDED,
+    Forms,
+    attainable_p,
+    evidence,
+    p_as_published,
+    p_value,
+    verdict,
+    weakest,
+)
 
 MEANINGS = {
     "claim": "identifier of the claim in the claims file",
@@ -45,12 +54,14 @@ MEANINGS = {
     f"under {FEWEST_UNITS} of these, or every resample gives the same number",
     "control_high": "upper end of the same",
     "verdict": "holds: value_corrected is what is claimed, in every form of similarity, after "
-    "Holm's correction; does not hold: it is clear of that in every form; undecided: neither; "
+    "Holm's correction; does not hold: it is clear of that in every form, of a statement with "
+    "parts in every form of one of them; undecided: neither; "
     "holds only as published: value_as_published is what is claimed, value_corrected is not, and "
     "the two differ significantly; not testable here: see reason",
     "model": "name of the model, or set of replicates, in the configuration; null: the claim is "
     "about none of them",
-    "form": "the form of similarity, and the variant, that value_corrected is in; null: of none",
+    "form": "the form of similarity, the part of the statement and the variant that "
+    "value_corrected is in; null: of none",
     "p": "of value_corrected lying where the verdict has it, two-sided, before correction; null: "
     "nothing is tested",
     "p_holm": "the same after Holm's correction over all claims and models of the run",
@@ -70,7 +81,9 @@ MEANINGS = {
 }
 FORM_MEANINGS = {
     **{name: MEANINGS[name] for name in ("claim", "model")},
-    "form": "form of similarity, and variant",
+    "form": "form of similarity, part of the statement and variant",
+    "part": "which part of the statement it is of, which is false where one of them is; null: it "
+    "has none",
     "value": "the corrected number in this form",
     "ci_low": f"lower end of its interval; null: under {FEWEST_UNITS} units, or every resample "
     "gives the same number",
@@ -166,7 +179,7 @@ class Tested:
         """No p of so many units is smaller; None where nothing is tested."""
         if self.p is None:
             return None
-        return min(1.0, 2 * max(found.attainable_p for found in self.corrected.values()))
+        return attainable_p(self.corrected)
 
     @property
     def p_as_published(self) -> float | None:
@@ -244,6 +257,7 @@ def forms_table(found: Sequence[Tested], *, provenance: Mapping[str, str]) -> pa
                     "claim": tested.claim.id,
                     "model": tested.model,
                     "form": form,
+                    "part": number.part or None,
                     "value": number.value,
                     "ci_low": number.low,
                     "ci_high": number.high,
@@ -268,8 +282,9 @@ def _tested(claim: Claim, model: str, run: Run, bootstrap: Bootstrap) -> Tested:
     if claim.corrected is None:
         return Tested(claim, model, published, {"": published})
     corrected = {
-        form: _estimate(claim, "corrected", sql, model, run, bootstrap)
-        for form, sql in claim.corrected_formulas().items()
+        form: replace(_estimate(claim, "corrected", sql, model, run, bootstrap), part=part)
+        for part, formulas in claim.corrected_parts().items()
+        for form, sql in formulas.items()
     }
     # Some experiments make too few pairs for a chance of their own, of all words or of some.
     for form in [form for form in corrected if form.startswith(MATCHED)]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,7 +19,7 @@ VERDICTS = (HOLDS, AS_PUBLISHED, FAILS, UNDECIDED, UNTESTABLE)
 
 Answer = Literal["yes", "no", "undecided", "unknown"]
 Forms = Mapping[str, Estimate]
-"""The number by form of similarity; one alone where the formula is of none."""
+"""The number by form of similarity, part and variant; one alone where the formula is of none."""
 
 _SLACK = 1e-9  # published numbers have three digits; a last bit decides nothing
 
@@ -73,23 +73,33 @@ def evidence(target: Target, found: Estimate) -> Evidence | None:
 def weakest(target: Target, forms: Forms) -> str | None:
     """The form that says least of what all say together; None if one of them has no interval.
 
-    All forms say so where the weakest does: the largest p is that of their conjunction (Berger
-    1982), without any correction for their number. Of forms with the same p, such as the smallest
-    that so many draws give, the one whose interval ends nearest to the other side.
+    Of forms with the same p, such as the smallest that so many draws give, the one whose interval
+    ends nearest to the other side. Of parts, of which one is enough to contradict the statement,
+    the one that does so most.
     """
-    known = _known(target, forms)
-    if known is None:
+    known, said = _known(target, forms), _together(target, forms)
+    if known is None or said is None:
         return None
     margins = {form: _margins(target, forms[form]) for form in known}
-    favour = min(known, key=lambda form: (-known[form].favour, margins[form][0]))
-    against = min(known, key=lambda form: (-known[form].against, margins[form][1]))
-    return favour if known[favour].favour <= known[against].against else against
+    if said.favour <= said.against:
+        return min(known, key=lambda form: (-known[form].favour, margins[form][0]))
+    of_parts = [
+        min(part, key=lambda form: (-known[form].against, margins[form][1]))
+        for part in _by_part(forms)
+    ]
+    return min(of_parts, key=lambda form: (known[form].against, -margins[form][1]))
 
 
 def p_value(target: Target, forms: Forms) -> float | None:
     """p of the claim, before any correction; None where nothing is tested: see `verdict`."""
     said = _together(target, forms)
     return None if said is None else said.two_sided
+
+
+def attainable_p(forms: Forms) -> float:
+    """No p of so many units is smaller, whatever their values are."""
+    least = {form: found.attainable_p for form, found in forms.items()}
+    return _jointly(forms, least.__getitem__, least.__getitem__).two_sided
 
 
 def p_as_published(target: Target, published: Estimate, corrected: Forms) -> float | None:
@@ -176,12 +186,34 @@ def _few_units(found: Estimate) -> str:
 
 
 def _together(target: Target, forms: Forms) -> Evidence | None:
-    """What all forms say: the largest p of each side."""
+    """What all forms say together; None if one of them has no interval."""
     known = _known(target, forms)
     if known is None:
         return None
-    said = known.values()
-    return Evidence(max(each.favour for each in said), max(each.against for each in said))
+    return _jointly(forms, lambda form: known[form].favour, lambda form: known[form].against)
+
+
+def _jointly(
+    forms: Forms, favour: Callable[[str], float], against: Callable[[str], float]
+) -> Evidence:
+    """Of the p of each form, those of all.
+
+    All say so where the weakest does: the largest p is that of their conjunction (Berger 1982),
+    without any correction for their number. A statement of several parts is borne out by all of
+    them, and contradicted by one: of so many chances to be so the smallest p counts, times their
+    number (Bonferroni).
+    """
+    parts = _by_part(forms)
+    one = min(max(map(against, part)) for part in parts)
+    return Evidence(max(map(favour, forms)), min(1.0, len(parts) * one))
+
+
+def _by_part(forms: Forms) -> list[list[str]]:
+    """The forms of each part of a statement; of one without parts all."""
+    parts: dict[str, list[str]] = {}
+    for form, found in forms.items():
+        parts.setdefault(found.part, []).append(form)
+    return list(parts.values())
 
 
 def _known(target: Target, forms: Forms) -> dict[str, Evidence] | None:
@@ -206,10 +238,22 @@ def _alone(target: Target, found: Estimate, alpha: float) -> Answer:
 def _why(target: Target, forms: Forms, said: Evidence, p: float, alpha: float) -> str:
     """Why nothing is decided: the forms disagree, too little is known, or many were tested."""
     answers = {form: _alone(target, found, alpha) for form, found in forms.items()}
-    if {"yes", "no"} <= set(answers.values()):
+    if said.two_sided < alpha:
+        clear = f"clear alone, but not among all claims of the run (p = {p:.2g} after Holm)"
+        bound = max(forms.values(), key=lambda found: found.attainable_p)
+        if said.two_sided > attainable_p(forms) or bound.least_p > 0:
+            return clear
+        more = f"more than {len(bound.draws):,} resamples (statistics.bootstrap) may decide it"
+        return f"{clear}; {more}"
+    parts = _by_part(forms)
+    for part in parts:
+        if all(answers[form] == "no" for form in part):
+            name = forms[part[0]].part
+            return f"{name} is against it, but not clear as one of {len(parts)} parts"
+    split = [form for part in parts if {"yes", "no"} <= {*map(answers.get, part)} for form in part]
+    if split:
         sides = {
-            side: _listed(form for form, each in answers.items() if each == side)
-            for side in ("yes", "no")
+            side: _listed(form for form in split if answers[form] == side) for side in ("yes", "no")
         }
         return f"not all ways agree: {sides['yes']} for it, {sides['no']} against"
     if (least := max(found.least_p for found in forms.values())) == 1.0:
@@ -217,13 +261,6 @@ def _why(target: Target, forms: Forms, said: Evidence, p: float, alpha: float) -
     if 2 * least >= alpha:
         few = min(found.fewest for found in forms.values())
         return f"no median of {few} units can be told from another number"
-    if said.two_sided < alpha:
-        clear = f"clear alone, but not among all claims of the run (p = {p:.2g} after Holm)"
-        bound = max(forms.values(), key=lambda found: found.attainable_p)
-        if said.two_sided > 2 * bound.attainable_p or bound.least_p > 0:
-            return clear
-        more = f"more than {len(bound.draws):,} resamples (statistics.bootstrap) may decide it"
-        return f"{clear}; {more}"
     open_forms = [form for form, each in answers.items() if each == "undecided" and form]
     by = f" by {_listed(open_forms)}" if len(forms) > 1 and open_forms else ""
     what = f"{target.threshold:g}" if target.threshold is not None else "an end of the tolerance"
@@ -231,9 +268,9 @@ def _why(target: Target, forms: Forms, said: Evidence, p: float, alpha: float) -
 
 
 def _listed(forms: Iterable[str]) -> str:
-    """Names of forms, their variants in brackets."""
+    """Names of forms, their parts and variants in brackets."""
     parts = (form.partition(", ") for form in forms)
-    return ", ".join(f"{form} ({variant})" if variant else form for form, _, variant in parts)
+    return ", ".join(f"{form} ({which})" if which else form for form, _, which in parts)
 
 
 def worded(verdict: str, *, elsewhere: bool) -> str:
