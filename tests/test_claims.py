@@ -533,19 +533,21 @@ def lists_of(words):
 
 
 @pytest.mark.parametrize(
-    ("words", "heads", "tokens"),
+    ("words", "by_head", "of_word"),
     [
-        (lambda head, position: [f"{head}{position}", "x"], 0.5, 0.5),
-        (lambda head, position: [f"{head}{position}", f"x{head}{position}"], 0, 0),
-        (lambda head, position: [f"{head}a", f"{head}b"], 0, 1),  # whatever the token
-        (lambda head, position: [f"a{position}", f"b{position}"], 1, 0),  # whatever the head
+        # Two of a head's own, one of the word: a pattern of its own for one word.
+        (lambda head, position: [f"h{head}", f"g{head}", f"w{position}"], -1 / 3, -1 / 3),
+        (lambda head, position: [f"{head}{position}", f"x{head}{position}"], 0, 0),  # at random
+        (lambda head, position: ["x", "y"], 0, 0),  # what all heads list for all words
+        (lambda head, position: [f"{head}a", f"{head}b"], -1, 0),  # whatever the word
+        (lambda head, position: [f"a{position}", f"b{position}"], 1, -1),  # whatever the head
     ],
 )
-def test_lists_are_of_their_own_if_they_differ_between_heads_and_between_tokens(
-    words, heads, tokens
+def test_a_head_has_a_pattern_of_its_own_for_a_word_beyond_other_heads_and_other_words(
+    words, by_head, of_word
 ):
     found = corrected("disambiguating-heads", heads=lists_of(words))
-    assert found == {"of two heads": heads, "of two tokens": tokens}
+    assert found == pytest.approx({"by the head": by_head, "of the word": of_word})
 
 
 def test_heads_rest_on_the_first_token_by_most_of_their_attention():
