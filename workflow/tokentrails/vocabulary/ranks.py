@@ -158,8 +158,8 @@ def _closest(states: Tensor, own: Tensor, matrix: Matrix, k: int, spare: int = S
     cosine = _cosines(states, matrix, numbers, own)
     threshold, margin = torch.nan_to_num(cosine, nan=2.0), rounding(states.shape[1])
     keep = k + spare if k else 0
-    counts, pairs, best = count_closer(directions(states), matrix, own, threshold, margin, keep)
-    # Pairs that are too near to tell are decided in float64.
+    counts, pairs, best = count_closer(directions(states), matrix, threshold, margin, keep)
+    # Pairs that are too near to tell are decided in float64, each state's own row among them.
     state, row = pairs.T
     closer = _cosines(states, matrix, state, row) > cosine[state] + TIE
     rank = counts + torch.bincount(state[closer], minlength=len(states))
@@ -179,18 +179,16 @@ def _closest(states: Tensor, own: Tensor, matrix: Matrix, k: int, spare: int = S
 def count_closer(
     states: Float32[Tensor, "n d"],
     matrix: Matrix,
-    own: Int64[Tensor, " n"],
     cosine: Float[Tensor, " n"],
     eps: float,
     keep: int = 0,
 ) -> tuple[Int64[Tensor, " n"], Int64[Tensor, "c 2"], Best]:
-    """How many other rows are surely closer to each state, and the pairs too near to tell.
+    """How many rows are surely closer to each state than a cosine, and the pairs too near to tell.
 
     Parameters
     ----------
     states: of length 1.
-    own: the row number of each state.
-    cosine: of each state with its own row.
+    cosine: of each state, such as that with its own row.
     eps: the rounding error of a score.
     keep: how many of the largest scores are kept.
 
@@ -224,9 +222,6 @@ def count_closer(
                 leads.index_fill_(1, absent, -torch.inf)
             if keep:
                 best.take(leads, batch.start, part.start)
-            mine = own[batch] - part.start
-            here = ((mine >= 0) & (mine < len(rows))).nonzero()[:, 0]
-            leads[here, mine[here]] = -torch.inf
             counted, state, row = tally(leads, on_gpu)
             counts[batch] += counted
             pairs.append(torch.stack([state + batch.start, row + part.start], dim=1))
