@@ -1071,6 +1071,7 @@ def test_models_that_a_claim_is_not_about():
     assert "decoders" in unfit(about["anti-alignment"], encoder)
     assert unfit(about["anti-alignment"], MODEL) == ""
     assert unfit(about["single-tokens-first"], MODEL) == "the model has one checkpoint"
+    assert all(each.replicates for each in about.values() if each.several_checkpoints)
     assert MODEL.row(0, named=True)["positions"] == "learned"
 
 
@@ -1288,6 +1289,25 @@ def test_a_claim_on_training_is_tested_in_a_set_in_the_place_of_its_models(tmp_p
     assert of_set.published.units == 2 and of_set.published.n == 2 * alone.published.n
     rows = claims_table(found, run, 0.95, provenance={}).to_pylist()
     assert "2" in rows[-1]["reason"] and rows[-1]["tables"] == "identity"
+
+
+def test_one_training_does_not_test_what_is_said_of_trainings(tmp_path):
+    """Whatever its words say; five of them do."""
+    of_all = {"applies_to": {"replicates": True}, "as_published": UNITS}
+    of_value = {"claimed": {"value": 0.2, "tolerance": 0.5}}
+    file = load_claims(claims_file(tmp_path, of_all, of_all | FORMS_OF, of_all | of_value), TABLES)
+    names = tuple("mnopqr")
+    run = run_with([(claim.id, claim.tables) for claim in file.claims], names)
+    run = replace(run, replicates={"set": names[1:]})
+    found = measured_claims(file.claims, run, BOOTSTRAP)
+    assert [tested.model for tested in found] == ["m", "set"] * 3
+    rows = claims_table(found, run, 0.95, provenance={}).to_pylist()
+    (words,) = evaluated(tmp_path, {"as_published": UNITS})[0].to_pylist()
+    for row in rows[::2]:
+        assert row["verdict"] == UNTESTABLE and "takes 5 trainings; here 1" in row["reason"]
+        assert row["ci_low"] is row["p"] is None and row["unit"] == "training" and row["units"] == 1
+    assert rows[0]["value_corrected"] == pytest.approx(words["value_corrected"])
+    assert words["verdict"] == HOLDS and {row["units"] for row in rows[1::2]} == {5}
 
 
 def test_holm_is_over_all_claims_and_models_of_a_run(tmp_path):

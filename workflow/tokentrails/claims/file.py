@@ -77,9 +77,11 @@ class AppliesTo:
     kind: `decoder` or `encoder`.
     positions: `learned` or `rotary`.
     several_checkpoints: whether one checkpoint is not enough.
+    replicates: whether one training is not enough.
     """
 
     several_checkpoints: bool
+    replicates: bool
     models: tuple[str, ...] | None = None
     kind: str | None = None
     positions: str | None = None

@@ -34,7 +34,7 @@ class Estimate:
 
     Attributes
     ----------
-    value: None where `reason` says why.
+    value: None where `reason` says why; it may also say why there is no interval.
     low, high: ends of the interval; None under `FEWEST_UNITS`, and where every resample gives the
         same number, unless that says enough.
     n: rows that have a value.
@@ -63,8 +63,8 @@ class Estimate:
 
     @property
     def is_exact(self) -> bool:
-        """Whether it is of one text or case, so that nothing was sampled."""
-        return self.value is not None and self.units == 1
+        """Whether it is of one text or case that stands for itself: nothing was sampled."""
+        return self.value is not None and self.units == 1 and not self.reason
 
     @property
     def has_interval(self) -> bool:

@@ -203,13 +203,14 @@ def measured_claims(claims: Sequence[Claim], run: Run, bootstrap: Bootstrap) -> 
     """
     found = []
     for claim in claims:
+        about_training = claim.applies_to.several_checkpoints or claim.applies_to.replicates
         named = claim.applies_to.models or run.models
         about = {member for name in named for member in run.members(name)}
         models = [name for name in run.sources[claim.id] if name in about]
         sets = {
             name: members
             for name, members in run.replicates.items()
-            if claim.applies_to.several_checkpoints and set(members) <= set(models)
+            if about_training and set(members) <= set(models)
         }
         alone = set(models).difference(*sets.values())
         tested = (_tested(claim, model, run, bootstrap) for model in (*alone, *sets))
@@ -376,7 +377,7 @@ def _row(
         "p_holm": p,
         "n": corrected.n,
         "units": corrected.units,
-        "unit": "training" if tested.model in run.replicates else unit_of(formula),
+        "unit": "training" if _is_of_trainings(claim, tested.model, run) else unit_of(formula),
         "tables": ", ".join(sorted({file.path for file in files if file.path})) or None,
     }
 
@@ -386,10 +387,15 @@ def _estimate(
 ) -> Estimate:
     """The number of one formula in a model; in a set of replicates its mean over them."""
     files = run.sources[claim.id]
-    if name not in run.replicates:
+    if not _is_of_trainings(claim, name, run):
         return _of_model(claim, key, sql, name, files[name], run, bootstrap)
     each = {m: _of_model(claim, key, sql, m, files[m], run, None) for m in run.members(name)}
     return over_trainings(each, bootstrap.confidence)
+
+
+def _is_of_trainings(claim: Claim, name: str, run: Run) -> bool:
+    """Whether a training is the unit: of a set, and of one model where it takes a set."""
+    return name in run.replicates or claim.applies_to.replicates
 
 
 def _of_model(
