@@ -122,11 +122,14 @@ def tables():
         nearest_cosine=pl.concat_list(*map(pl.lit, (0.5, 0.4, 0.3, 0.2, 0.1))),
     )
     lists = grid(label=["s"], layer=[0, 1], head=[0, 1], position=[0, 1, 2], side=["key", "query"])
-    heads = lists.with_columns(
-        kind=pl.lit("pattern"),
-        token=pl.format("Ġ{}", pl.col("position")),
+    messages = lists.filter(side="key").with_columns(side=pl.lit(None, pl.String))
+    letter = pl.col("position").replace_strict({0: "a", 1: "b", 2: "c"})
+    heads = pl.concat([lists, messages]).with_columns(
+        kind=pl.when(pl.col("side").is_null()).then(pl.lit("message")).otherwise(pl.lit("pattern")),
+        space=pl.lit("embedding"),
+        token=pl.format("Ġ{}", letter),
         high_bias=pl.lit(False),
-        top=pl.concat_list(pl.lit("x"), pl.format("{}", pl.col("position"))),
+        top=pl.concat_list(pl.lit("x"), letter),
     )
     by_head = grid(layer=[0, 1, 2], head=[0, 1])
     weights = grid(label=["s"], layer=[0, 1], head=[0, 1], query=[0, 1, 2], key=[0, 1, 2])
@@ -383,6 +386,7 @@ def test_every_experiment_that_a_claim_names_is_in_the_tour_or_the_paper():
         ("paper", "late-layers-context", "pythia-1b-deduped", "natural", "natural"),
         ("tour", "identity-collapses", "smollm2-135m", "drift", "vocabulary"),
         ("tour", "early-heads-self-attend", "smollm2-135m", "baseball", "circuits"),
+        ("tour", "past-identity", "smollm2-135m", "baseball", "circuits"),
         ("tour", "late-reconvergence", "minilm-l6", "drift", "senses"),
     ],
 )
@@ -547,7 +551,40 @@ def test_a_head_has_a_pattern_of_its_own_for_a_word_beyond_other_heads_and_other
     words, by_head, of_word
 ):
     found = corrected("disambiguating-heads", heads=lists_of(words))
-    assert found == pytest.approx({"by the head": by_head, "of the word": of_word})
+    assert found == pytest.approx({"heads apart": by_head, "words apart": of_word})
+
+
+def messages_of(layers, hits, *, tokens="abcdefgh"):
+    """Messages in one sentence behind its first token; `hits` of each head name their own token."""
+    rows = [
+        {"label": "s", "layer": layer, "head": head, "position": position, "token": f"Ġ{token}"}
+        | {"kind": "message", "space": "embedding", "top": [token.upper() if hit else "x", "y"]}
+        for layer in layers
+        for head, n in enumerate(hits)
+        for position, token in enumerate(f"<{tokens}?", start=0)
+        for hit in [position <= n or position == 9]
+    ]
+    return pl.DataFrame(rows)
+
+
+def test_past_identity_is_of_messages_and_of_heads_by_more_than_one_measure():
+    # Of eight words each; the first token and the question mark have no word.
+    found = corrected("past-identity", heads=messages_of([0, 1], [0, 1, 2, 8]))
+    assert found == {
+        "messages": 11 / 32,
+        "heads by an eighth": 0.75,
+        "heads by a quarter": 0.5,
+        "heads by half": 0.25,
+    }
+
+
+@pytest.mark.parametrize(("layers", "known"), [([0, 1], True), ([0], False)])
+def test_a_share_of_heads_is_of_the_heads_of_all_blocks(layers, known):
+    (claim,) = (claim for claim in SHIPPED.claims if claim.id == "past-identity")
+    model = model_table("m", "main", 1, {"architecture": "gpt2", "depth": "2"})
+    given = {"heads": messages_of(layers, [0, 8]), "model": model}
+    for sql in claim.corrected_formulas().values():
+        assert (number(given, sql).value is not None) == known
 
 
 def test_heads_rest_on_the_first_token_by_most_of_their_attention():
