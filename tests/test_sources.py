@@ -9,13 +9,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import gguf
 import numpy as np
 import pytest
 import tiny
 import torch
 from config_files import POINTER, refused
 from conftest import local_source
-from gguf import GGUFWriter
+from gguf import GGUFReader, GGUFWriter
 from safetensors.torch import load_file, save_file
 
 from tokentrails.errors import TokentrailsError
@@ -221,6 +222,14 @@ def test_a_gguf_file_that_is_not_what_its_header_says_is_refused(tmp_path, sizes
 def test_a_gguf_file_with_unknown_rules_of_cutting_is_refused(tmp_path, rules):
     with pytest.raises(TokentrailsError, match=rf"tokenizer\.ggml\.pre is {rules!r}"):
         convert_gguf(tmp_path, {}, {}, rules)
+
+
+def test_the_header_of_a_gguf_file_is_read_once(tmp_path, monkeypatch):
+    read, fields = [], GGUFReader._build_fields
+    monkeypatch.setattr(GGUFReader, "_build_fields", lambda *a: read.append(a) or fields(*a))
+    with pytest.raises(TokentrailsError, match="transformers cannot read it"):
+        convert_gguf(tmp_path, {}, {})  # up to the tokenizer, which is asked for last
+    assert len(read) == 1 and gguf.GGUFReader is GGUFReader
 
 
 def test_a_gguf_file_of_ones_own_is_a_source(tmp_path):

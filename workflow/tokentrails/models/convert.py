@@ -6,11 +6,14 @@ import json
 import os
 import shutil
 import zipfile
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import gguf as gguf_library
 import torch
 from gguf import GGUFReader
 from safetensors import safe_open
@@ -314,8 +317,8 @@ def dequantise_gguf(folder: Path, gguf: str, target_folder: Path) -> dict[str, A
     path = folder / gguf
     path = path.readlink() if path.is_symlink() else path  # to the user's own
     try:
-        with rust_errors():
-            reader = GGUFReader(path)
+        with rust_errors(), _header_read_once():
+            reader = gguf_library.GGUFReader(path)
             _refuse_header(reader, path)
             config = AutoConfig.from_pretrained(folder, gguf_file=gguf)
             architecture_of(config.to_dict(), where=path)
@@ -373,6 +376,24 @@ def dequantise_gguf(folder: Path, gguf: str, target_folder: Path) -> dict[str, A
         "note": DEQUANTISED,
         "conversion": {"logits_max_difference": difference, "logits_compared": before.numel()},
     }
+
+
+@contextmanager
+def _header_read_once() -> Iterator[None]:
+    """Within it a GGUF file's header is read once: transformers does for each of its questions.
+
+    A header lists the vocabulary, entry by entry, which takes seconds. So does the map of names,
+    which is made for each module.
+    """
+    names = "GGUFReader", "get_tensor_name_map"
+    reader, name_map = (getattr(gguf_library, name) for name in names)
+    read = cache(reader)
+    once = (lambda path: read(os.path.realpath(path))), cache(name_map)
+    vars(gguf_library).update(zip(names, once, strict=True))
+    try:
+        yield
+    finally:
+        vars(gguf_library).update(zip(names, (reader, name_map), strict=True))
 
 
 def _refuse_misfit(reader: GGUFReader, config: PreTrainedConfig, path: Path) -> None:
