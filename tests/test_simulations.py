@@ -21,6 +21,7 @@ from tokentrails.claims.verdict import AS_PUBLISHED, FAILS, HOLDS, UNDECIDED, p_
 from tokentrails.files.states import Layer
 from tokentrails.metrics.sense_tables import OverWords, senses, senses_by_layer
 from tokentrails.metrics.senses import CONTROLLED, separate
+from tokentrails.statistics import bootstrap
 from tokentrails.statistics.baseline import Baseline
 from tokentrails.statistics.bootstrap import Bootstrap
 from tokentrails.statistics.forms import SOUND
@@ -272,7 +273,7 @@ def of_parts(rng, means: tuple[float, ...], forms: int) -> str:
 def test_true_parts_are_seldom_found_false(monkeypatch, means, forms, low, high):
     """At the threshold, where errors are most frequent: 3 errors of 0.35 points around 2.5 %."""
     monkeypatch.setattr(formula, "DRAWS", 600)
-    monkeypatch.setattr(formula, "DRAWN_UNITS", 0)
+    monkeypatch.setattr(bootstrap, "DRAWN_UNITS", 0)
     rng = np.random.default_rng(8)
     found = [of_parts(rng, means, forms) for _ in range(2000 // forms)]
     assert low <= np.mean([each == FAILS for each in found]) <= high
@@ -281,7 +282,7 @@ def test_true_parts_are_seldom_found_false(monkeypatch, means, forms, low, high)
 
 def test_one_false_part_is_found_and_one_at_the_threshold_hardly_holds(monkeypatch):
     monkeypatch.setattr(formula, "DRAWS", 600)
-    monkeypatch.setattr(formula, "DRAWN_UNITS", 0)
+    monkeypatch.setattr(bootstrap, "DRAWN_UNITS", 0)
     rng = np.random.default_rng(9)
     found = {
         means: [of_parts(rng, means, 3) for _ in range(200)]
