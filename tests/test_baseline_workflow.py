@@ -105,7 +105,9 @@ def test_texts_longer_than_the_model_takes_are_left_out(folder, tmp_path):
     copy = wf.copy_of(folder, tmp_path / "copy")
     before = read(folder, "step0", "baseline/baseline")
     write_texts(copy, "The boat reached the bank. " * 20)  # the model takes 64 tokens
-    wf.run(copy, "results/metrics/m/step0/baseline/baseline.parquet", *wf.ONE_THREAD)
+    done = wf.run(copy, "results/metrics/m/step0/baseline/baseline.parquet", *wf.ONE_THREAD)
+    said = "1 of its targets are left out for m, the first, 't10', since it has"
+    assert said in done.stdout + done.stderr
     skipped = pl.read_csv(copy / "results/tokens/m/baseline.skipped.csv")
     assert skipped["label"].to_list() == ["t10"]
     assert skipped["reason"].str.ends_with("tokens, the model takes 64").all()

@@ -328,9 +328,9 @@ def test_the_figure_says_which_words_it_lists():
         )
         return notes(specification(evolution(table, show="a", title="t")))
 
-    assert "are whole ones alone, which begin with a space." in said("Ġthe", "Ġbank")
-    assert "are whole ones alone. " in said("the", "bank")
-    assert "whole ones" not in said("##s", "the") + said("Ġthe", "s")
+    assert "are entries of letters that begin with a space: words, and" in said("Ġthe", "Ġbank")
+    assert "are entries of letters: words, and" in said("the", "bank")
+    assert "entries of letters" not in said("##s", "the") + said("Ġthe", "s")
 
 
 def test_layers_run_upwards_to_what_the_model_predicts():

@@ -66,6 +66,12 @@ def job(snakemake, libraries="tables"):
     _end()
 
 
+def warn(message):
+    """Say something on the terminal, where a log would not be looked at."""
+    logging.info("Warning: %s", message)
+    print(f"\nWarning: {message}\n", file=sys.stderr)
+
+
 def _stop(message):
     logging.info(message)
     print(f"\n{message}\n", file=sys.stderr)

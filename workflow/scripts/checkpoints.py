@@ -1,11 +1,9 @@
 """The table of a model's checkpoints."""
 
 import json
-import logging
-import sys
 from pathlib import Path
 
-from _job import job
+from _job import job, warn
 
 with job(snakemake):
     from tokentrails.errors import TokentrailsError
@@ -27,6 +25,5 @@ with job(snakemake):
                 where=f"models.{model}.checkpoints",
                 hint="take them off the list, or set strict_checkpoints: false to go on with them.",
             )
-        logging.warning(message)
-        print(f"\nWarning: {message}\n", file=sys.stderr)
+        warn(message)
     write_table(table, snakemake.output.table, snakemake.output.csv)

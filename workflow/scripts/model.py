@@ -1,9 +1,8 @@
 """Fetch a checkpoint and bring it into its final form."""
 
-import sys
 from pathlib import Path
 
-from _job import job
+from _job import job, warn
 
 with job(snakemake, "torch"):
     from _torch import quiet_transformers
@@ -21,4 +20,4 @@ with job(snakemake, "torch"):
         siblings=sorted(target.parent.iterdir()) if passing else (),
     )
     for doubt in provenance.get("warnings", ()):
-        print(f"\nWarning: models.{provenance['model']}: {doubt}\n", file=sys.stderr)
+        warn(f"models.{provenance['model']}: {doubt}")

@@ -3,7 +3,7 @@
 import logging
 from pathlib import Path
 
-from _job import job
+from _job import job, warn
 
 with job(snakemake):
     from _tokens import prepare_texts
@@ -63,8 +63,15 @@ with job(snakemake):
             provenance["word_list_sha256"] = word_list.sha256
         else:
             tokens, skipped = tokenize(experiment, files, context_length, **about)
-        for row in skipped.to_pylist():
+        left_out = skipped.to_pylist()
+        for row in left_out:
             logging.info("skipped %s: %s", row["label"], row["reason"])
+        if left_out:
+            warn(
+                f"experiments.{experiment.name}: {len(left_out):,} of its targets are left out for "
+                f"{wildcards.model}, the first, {left_out[0]['label']!r}, since "
+                f"{left_out[0]['reason']}; all are in {snakemake.output.skipped_csv}"
+            )
         if experiment.chat_template and files.chat_template is not None:
             provenance |= {
                 "chat_template_sha256": files.chat_template.sha256,

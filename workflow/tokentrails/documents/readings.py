@@ -269,8 +269,8 @@ READINGS = {
         "Across: tokens of one text, in their order. Upwards: layer of the residual stream; the "
         "top row is what the model predicts.",
         "In a cell: of all entries of the vocabulary the most probable one through the final norm "
-        "and the unembedding, or of the listed words, which are whole ones unless all are asked "
-        "for, the one with the nearest embedding. Colour: its probability, or its cosine. Bold: "
+        "and the unembedding, or of the listed ones, which begin a word unless all are asked for, "
+        "the one with the nearest embedding. Colour: its probability, or its cosine. Bold: "
         "the model's final answer, already.",
         "A high probability: the layer is sure of that entry.",
         "A column in bold from some layer upwards: what the model says is settled there.",
@@ -340,7 +340,8 @@ READINGS = {
     "alignment": Reading(
         _STEP + "Upwards: similarity of all words' states with those at the reference checkpoint.",
         "A panel for each layer. Lines: mean cosine, CKA, and Procrustes similarity, which is that "
-        "after the best rotation.",
+        "after the best rotation, of states without their mean: what all words share is in the "
+        "cosine alone, which may be the higher one.",
         "1: the same. A low cosine with high CKA and Procrustes similarity: the space has rotated, "
         "and what words are to each other has stayed.",
         "Dashed grey: Procrustes similarity of words that are matched at random.",

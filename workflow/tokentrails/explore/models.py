@@ -146,7 +146,7 @@ class Loaded:
     def listed(self) -> str:
         """Which entries lists of words have, for people; raises as `spaces` does."""
         spaced = self.spaces.surfaces[int(self.spaces.entries[0])].startswith(" ")
-        return "whole words" + " that begin with a space" * spaced
+        return "words and beginnings of words" + ", which begin with a space" * spaced
 
     @cached_property
     def words(self) -> Words:

@@ -74,8 +74,9 @@ def _listed(rows: pl.DataFrame) -> str:
     words = (surface(entry)[1:] if True in spaced else entry for entry in entries)
     if len(spaced) != 1 or not all(map(is_word, words)):
         return ""
-    begin = ", which begin with a space" * (True in spaced)
-    return f"Nearest words, and those that tooltips list, are whole ones alone{begin}. "
+    begin = " that begin with a space" * (True in spaced)
+    of_words = f"entries of letters{begin}: words, and beginnings of longer ones"
+    return f"Nearest words, and those that tooltips list, are {of_words}. "
 
 
 def _cells(rows: pl.DataFrame) -> pl.DataFrame:

@@ -13,7 +13,7 @@ from .pieces.theme import GREY, LINE_HEIGHT, TINT, colour, figure, nothing_to_sh
 _MEASURES = {
     "half_life": "median half-life, in layers",
     "half_life_fraction": "median half-life / depth",
-    "lost": "share of tokens below the threshold",
+    "lost": "share below the threshold",
     "gap": "largest gap between senses",
     "gap_best_fraction": "layer of that gap / depth",
     "rank": "share of rank 0, mean over layers",
@@ -44,7 +44,7 @@ def scaling(
     lacking, points = points["value"].has_nulls(), points.drop_nulls("value")
     if points.is_empty():
         return nothing_to_show(title)
-    names = in_order(points.sort("n_parameters")["model"])
+    names = in_order(points["model"])  # the colours that they have in other figures
     tints = {name: colour(index) for index, name in enumerate(names)}
     points = points.with_columns(colour=mapped("model", tints))
     sizes: list[int] = points["n_parameters"].sort().to_list()

@@ -21,7 +21,8 @@ MEANINGS = {
     "cosine": "mean cosine of the words' states at the checkpoint with those at the reference",
     "cka": "debiased linear centred kernel alignment of the same states; null: under 4 words, or "
     "states that do not vary",
-    "procrustes": "similarity of the same states after the best rotation; null: they do not vary",
+    "procrustes": "similarity of the same states, centred, after the best rotation; null: they do "
+    "not vary",
     "procrustes_shuffled": "the same with the words matched at random, which is what so few words "
     "in so many dimensions give by themselves",
 }

@@ -141,7 +141,7 @@ def _row(run: Mapping[str, Any], measure: str, values: Sequence[Any], n: int) ->
 def scaling(
     measured: pl.DataFrame, parameters: pl.DataFrame, *, provenance: Mapping[str, str]
 ) -> pa.Table:
-    """The table `scaling`: every measure of every model, the smallest model first.
+    """The table `scaling`: every measure of every model, in the order of the configuration.
 
     Parameters
     ----------
@@ -151,8 +151,8 @@ def scaling(
     sizes = parameters.select("model", "checkpoint", "n_parameters", "depth", "d_model")
     order = pl.col("measure").replace_strict({name: i for i, name in enumerate(MEASURES)})
     table = (
-        sizes.join(measured, on=["model", "checkpoint"])
-        .sort("experiment", order, "n_parameters", "model")
+        sizes.join(measured, on=["model", "checkpoint"], maintain_order="left_right")
+        .sort("experiment", order, maintain_order=True)
         .with_columns(pl.col(ENDS).cast(pl.Float32))
     )
     title = "measures by the size of the model, at the reference checkpoint of each"
