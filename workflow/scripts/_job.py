@@ -67,15 +67,18 @@ def job(snakemake, libraries="tables"):
 
 
 def warn(message):
-    """Say something on the terminal, where a log would not be looked at."""
-    logging.info("Warning: %s", message)
-    print(f"\nWarning: {message}\n", file=sys.stderr)
+    """Say a doubt on the terminal, too: nobody reads the log of a job that went well."""
+    _say(f"Warning: {message}")
 
 
 def _stop(message):
+    _say(message)
+    sys.exit(1)
+
+
+def _say(message):
     logging.info(message)
     print(f"\n{message}\n", file=sys.stderr)
-    sys.exit(1)
 
 
 def _end():

@@ -120,16 +120,12 @@ class Claim:
 
     def corrected_formulas(self) -> dict[str, str]:
         """The corrected formula by form of similarity, part and variant; alone by `""`."""
-        by_part = self.corrected_parts().values()
-        return {form: sql for formulas in by_part for form, sql in formulas.items()}
+        parts = self.corrected_parts().values()
+        return {form: sql for formulas in parts for form, sql in formulas.items()}
 
     def corrected_parts(self) -> dict[str, dict[str, str]]:
         """The same, first by part alone; of a statement without parts by `""`."""
-        sql = self.corrected or self.as_published
-        return {
-            part: _written_out(sql.replace(PART, text), part, self.variants)
-            for part, text in (self.parts or {"": ""}).items()
-        }
+        return _written_out(self.corrected or self.as_published, self.parts, self.variants)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -254,10 +250,10 @@ def _check_formulas(entry: dict[str, Any], where: Where, metrics: Collection[str
                 )
     for key in ("as_published", "corrected", "sql"):
         if key in entry:
-            for part in entry.get("parts", {}).values() or [""]:
-                sql = entry[key].replace(PART, part)
-                for written in _written_out(sql, "", entry.get("variants", {})).values():
-                    tables_of(written, where / key)
+            parts, variants = (entry.get(choices, {}) for choices in ("parts", "variants"))
+            for formulas in _written_out(entry[key], parts, variants).values():
+                for sql in formulas.values():
+                    tables_of(sql, where / key)
     for key, name in product(("as_published", "sql"), (FORM, PART, VARIANT)):
         if name in entry.get(key, ""):
             raise (where / key).error(
@@ -275,9 +271,19 @@ def _check_formulas(entry: dict[str, Any], where: Where, metrics: Collection[str
         )
 
 
-def _written_out(sql: str, part: str, variants: Mapping[str, str]) -> dict[str, str]:
-    forms = SOUND if FORM in sql else ("",)
-    return {
-        ", ".join(filter(None, (form, part, name))): sql.replace(FORM, form).replace(VARIANT, text)
-        for form, (name, text) in product(forms, (variants or {"": ""}).items())
-    }
+def _written_out(
+    sql: str, parts: Mapping[str, str], variants: Mapping[str, str]
+) -> dict[str, dict[str, str]]:
+    """A formula by part, then by form of similarity, part and variant."""
+    nothing = {"": ""}
+    written: dict[str, dict[str, str]] = {}
+    for part, piece in (parts or nothing).items():
+        formula = sql.replace(PART, piece)
+        forms = SOUND if FORM in formula else ("",)
+        written[part] = {
+            ", ".join(filter(None, (form, part, variant))): formula.replace(FORM, form).replace(
+                VARIANT, text
+            )
+            for form, (variant, text) in product(forms, (variants or nothing).items())
+        }
+    return written

@@ -97,7 +97,7 @@ def paths_by_model(
     for controls in draws.values():
         for control, read in chain.from_iterable(controls.values()):
             paths.setdefault(control, set()).update(read.values())
-    return {model: sorted(of_model) for model, of_model in sorted(paths.items())}
+    return {model: sorted(read) for model, read in sorted(paths.items())}
 
 
 def _about(names: Sequence[str] | None, models: Iterable[Model], config: Config) -> list[Model]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -77,9 +77,10 @@ def weakest(target: Target, forms: Forms) -> str | None:
     ends nearest to the other side. Of parts, of which one is enough to contradict the statement,
     the one that does so most.
     """
-    known, said = _known(target, forms), _together(target, forms)
-    if known is None or said is None:
+    known = _known(target, forms)
+    if known is None:
         return None
+    said = _jointly(forms, known)
     margins = {form: _margins(target, forms[form]) for form in known}
     if said.favour <= said.against:
         return min(known, key=lambda form: (-known[form].favour, margins[form][0]))
@@ -99,7 +100,7 @@ def p_value(target: Target, forms: Forms) -> float | None:
 def attainable_p(forms: Forms) -> float:
     """No p of so many units is smaller, whatever their values are."""
     least = {form: found.attainable_p for form, found in forms.items()}
-    return _jointly(forms, least.__getitem__, least.__getitem__).two_sided
+    return _jointly(forms, {form: Evidence(p, p) for form, p in least.items()}).two_sided
 
 
 def p_as_published(target: Target, published: Estimate, corrected: Forms) -> float | None:
@@ -188,15 +189,11 @@ def _few_units(found: Estimate) -> str:
 def _together(target: Target, forms: Forms) -> Evidence | None:
     """What all forms say together; None if one of them has no interval."""
     known = _known(target, forms)
-    if known is None:
-        return None
-    return _jointly(forms, lambda form: known[form].favour, lambda form: known[form].against)
+    return None if known is None else _jointly(forms, known)
 
 
-def _jointly(
-    forms: Forms, favour: Callable[[str], float], against: Callable[[str], float]
-) -> Evidence:
-    """Of the p of each form, those of all.
+def _jointly(forms: Forms, said: Mapping[str, Evidence]) -> Evidence:
+    """What all forms say together, from what each of them says.
 
     All say so where the weakest does: the largest p is that of their conjunction (Berger 1982),
     without any correction for their number. A statement of several parts is borne out by all of
@@ -204,8 +201,8 @@ def _jointly(
     number (Bonferroni).
     """
     parts = _by_part(forms)
-    one = min(max(map(against, part)) for part in parts)
-    return Evidence(max(map(favour, forms)), min(1.0, len(parts) * one))
+    one = min(max(said[form].against for form in part) for part in parts)
+    return Evidence(max(said[form].favour for form in forms), min(1.0, len(parts) * one))
 
 
 def _by_part(forms: Forms) -> list[list[str]]:

@@ -75,8 +75,8 @@ def _listed(rows: pl.DataFrame) -> str:
     if len(spaced) != 1 or not all(map(is_word, words)):
         return ""
     begin = " that begin with a space" * (True in spaced)
-    of_words = f"entries of letters{begin}: words, and beginnings of longer ones"
-    return f"Nearest words, and those that tooltips list, are {of_words}. "
+    listed = f"entries of letters{begin}: words, and beginnings of longer ones"
+    return f"Nearest words, and those that tooltips list, are {listed}. "
 
 
 def _cells(rows: pl.DataFrame) -> pl.DataFrame:

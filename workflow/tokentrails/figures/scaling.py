@@ -8,7 +8,7 @@ from .pieces.lines import end_labels
 from .pieces.notes import form_notes
 from .pieces.points import exact, in_order, mapped, readable_words
 from .pieces.text import shorten
-from .pieces.theme import GREY, LINE_HEIGHT, TINT, colour, figure, nothing_to_show, sized
+from .pieces.theme import GREY, LINE_HEIGHT, TINT, figure, model_colours, nothing_to_show, sized
 
 _MEASURES = {
     "half_life": "median half-life, in layers",
@@ -44,8 +44,8 @@ def scaling(
     lacking, points = points["value"].has_nulls(), points.drop_nulls("value")
     if points.is_empty():
         return nothing_to_show(title)
-    names = in_order(points["model"])  # the colours that they have in other figures
-    tints = {name: colour(index) for index, name in enumerate(names)}
+    names = in_order(points["model"])
+    tints = model_colours(names, controls=())
     points = points.with_columns(colour=mapped("model", tints))
     sizes: list[int] = points["n_parameters"].sort().to_list()
     low, high = sizes[0], sizes[-1]
