@@ -26,7 +26,17 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
-_COMMON = ("numpy", "polars", "pyarrow.parquet", "scipy.optimize")
+# pyarrow loads pandas by itself, at the first Python value that it is given.
+_COMMON = (
+    "numpy",
+    "polars",
+    "pandas",
+    "pyarrow.compute",
+    "pyarrow.parquet",
+    "scipy.optimize",
+    "jaxtyping",
+    "yaml",
+)
 LIBRARIES = {
     "tables": (*_COMMON, "altair", "vl_convert"),
     "torch": (
