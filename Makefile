@@ -22,19 +22,18 @@ DEV := .venv/.lock-dev-$(firstword $(shell cksum < requirements-dev.lock))
 TORCH := $(shell grep '^torch==' requirements.lock)
 
 COMPOSITES := find results/composites -name '*.svg' 2>/dev/null | sort
-FIGURES := find results/figures -name '*.svg' 2>/dev/null | sort
+FIGURES := find results/figures -name '*.svg' 2>/dev/null | wc -l
 
 .PHONY: all tour explore env report manual docs numbers check test test-all bench rehearsal clean help
 
-all: $(ENV)  ## run the whole workflow, then list the report and the figures (default)
+all: $(ENV)  ## run the whole workflow, then name the report and the composites (default)
 	@echo "== Workflow"
 	$(SNAKEMAKE) --cores $(CORES)
 	@$(MAKE) --no-print-directory report
 	@echo "== Results"
 	@ls results/report.html
 	@$(COMPOSITES)
-	@$(FIGURES)
-	@echo "1 report, $$(($$($(COMPOSITES) | wc -l))) composites, $$(($$($(FIGURES) | wc -l))) figures"
+	@echo "and $$(($$($(FIGURES)))) figures in results/figures"
 
 env: $(ENV)  ## build .venv from requirements.lock
 

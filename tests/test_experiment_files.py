@@ -334,6 +334,7 @@ BAD_FILES = [
     (one(label=...), ("the key 'label' is missing", "prompts[0]", "line 2")),
     (one(prompt=...), ("the key 'prompt' is missing", "prompts[0]", "line 2")),
     (one(word=..., occurrence=2), ("prompts[0].occurrence", "the prompt has none")),
+    (one(label="a/b"), ("prompts[0].label", "the value 'a/b' has '/'", "digits")),
     (one(label="x" * 20), ("prompts[0].label", "is not valid", "twenty times")),
     (one(size=2**63), ("prompts[0].size", "more than 64 bits", "quotes")),
     *[

@@ -82,6 +82,7 @@ def test_a_job_ends_as_its_script_does(servers, tmp_path, end, status):
     found, out, err = ended(start(tmp_path, end))
     assert found == status and out.startswith("served")
     assert ("ZeroDivisionError" in err) == (end == "1 / 0")
+    assert (err == "no\n") == (end == "sys.exit('no')")
 
 
 def test_a_job_that_is_killed_takes_its_fork_along(servers, tmp_path):

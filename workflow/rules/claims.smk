@@ -14,7 +14,7 @@ METRICS = sorted(name for name, row in CATALOGUE.tables.items() if row.analyses)
 try:
     CLAIMS = load_claims(CONFIG.claims["file"], METRICS) if CONFIG.claims["enabled"] else None
 except TokentrailsError as error:
-    raise WorkflowError(str(error)) from None
+    refuse(error)
 
 
 PAPER_FORMATS = [suffix for suffix in PRINTED if suffix in CONFIG.formats]

@@ -46,6 +46,15 @@ from tokentrails.settings import ENGLISH, HUB_FOLDER, PLAYS, SOURCE_KINDS, WORDF
 from tokentrails.texts import word_classes
 from tokentrails.texts.entries import target as target_of
 
+
+def refuse(error):
+    """End with one message, before there is a run.
+
+    Snakemake would name the line of this file that refuses, and not the file that has to be mended, first.
+    """
+    sys.exit(f"\n{error}\n")
+
+
 try:
     CONFIG = load_config(config, list(map(str, workflow.configfiles)))
     # Here and not in an input function, whose errors Snakemake shows with a traceback.
@@ -53,7 +62,7 @@ try:
     refuse_analyses(CONFIG)
     SHARDS = shards_of_all(CONFIG)
 except TokentrailsError as error:
-    raise WorkflowError(str(error)) from None
+    refuse(error)
 
 keep_records_of_failed_jobs()
 

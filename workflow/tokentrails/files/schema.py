@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 from collections.abc import Callable, Mapping
 from datetime import date
 from functools import cache
@@ -148,12 +149,21 @@ def _explain(error: ValidationError) -> tuple[str, str, KeyPath]:
             side, way = ("below", "more") if limit == "minimum" else ("above", "less")
             hint = f"give {wanted} or {way}{f': {meaning}' if meaning else ''}."
             return f"the value {shown} is {side} the {limit} of {wanted}", hint, ()
+        case "pattern" if odd := _odd_character(value, wanted):
+            return f"the value {shown} has {odd!r}", f"{meaning or error.message}.", ()
         case "minItems" if value:
             return f"{shown} has {len(value)} of at least {wanted} entries", f"{meaning}.", ()
         case _:
             if value in ("", [], {}):
                 return f"the value {shown} is empty", f"give {meaning or 'a value'}.", ()
             return f"the value {shown} is not valid", f"{meaning or error.message}.", ()
+
+
+def _odd_character(name: str, pattern: str) -> str | None:
+    """The first character that a name must not have; None where names are more than characters."""
+    if not re.search(pattern, "aa"):
+        return None
+    return next((c for c in name if not re.search(pattern, f"a{c}a")), None)
 
 
 def _cause(value: Any, wanted: str) -> str:

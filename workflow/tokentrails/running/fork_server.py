@@ -224,6 +224,8 @@ def _run(request: dict[str, Any], files: list[int]) -> NoReturn:
         runpy.run_path(sys.argv[0], run_name="__main__")
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else int(end.code is not None)
+        if isinstance(end.code, str):
+            print(end.code, file=sys.stderr)
     except KeyboardInterrupt:
         status = INTERRUPTED
     except BaseException:
