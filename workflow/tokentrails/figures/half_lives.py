@@ -146,9 +146,9 @@ def half_life_thresholds(
         panels.append(line_panel(here, frame, title=form, marks=[rule]))
     notes = [
         *class_notes(medians["group"]),
-        "The first layer by which half of the tokens were below the threshold; no point: half "
-        f"never are. Dotted: {threshold:g}, the threshold of the other figures. Tokens of words; "
-        "position 0 is left out.",
+        "Half-life: the first layer where a token's identity is below the threshold. No point: "
+        f"half of the tokens have none. Dotted: {threshold:g}, the threshold of the other "
+        "figures. Tokens of words; position 0 is left out.",
         *form_notes(forms),
         _band(points, confidence) + " One up to the top may have no upper end.",
         *control_notes(control),
@@ -213,9 +213,9 @@ def _panels(
 
 def _note(threshold: float) -> str:
     return (
-        f"A token counts from the first layer on where its identity is below {threshold:g}, even "
-        "if it rises again. What does not count at the last layer never does. Tokens of words; "
-        "position 0 is left out."
+        f"A token counts from its half-life on: the first layer where its identity is below "
+        f"{threshold:g}, even if it rises again. What does not count at the last layer never does. "
+        "Tokens of words; position 0 is left out."
     )
 
 

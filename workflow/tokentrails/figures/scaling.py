@@ -82,8 +82,11 @@ def scaling(
         named = (f"{_SHAPES[form].removesuffix('-up')}: {form}" for form in forms)
         beside = " The forms of a model, which have one size, stand beside each other."
         notes.append(", ".join(named).capitalize() + "." + beside)
-    if lacking:
-        notes.append("Not drawn: a median half-life that is never reached.")
+    if any(measure.startswith("half_life") for measure in points["measure"]):
+        unreached = " Not drawn: a median that is never reached." if lacking else ""
+        notes.append(
+            f"Half-life: the first layer where identity is below the threshold.{unreached}"
+        )
     notes += form_notes(forms)
     if len(trends):
         notes.append(
