@@ -880,6 +880,7 @@ def normal(mean, error, seed=0, units=50):
 
 OVER, UNDER, ACROSS = normal(2, 0.2, 1), normal(0, 0.2, 2), normal(1, 0.2, 3)
 SAME = Estimate(1, 1, 1, 9, 9, 9, np.ones(20_000))
+FEW = Estimate(2, n=9, units=4, fewest=4)
 
 
 def judged(target, published, corrected, holm=1.0, holm_published=1.0):
@@ -983,6 +984,8 @@ def test_draws_at_a_threshold_lie_on_the_wrong_side_of_both(sign):
         ((OVER, OVER, OVER, OVER, ACROSS), UNDECIDED, "reaches over 1 by standardised"),
         ((OVER, UNDER, OVER, UNDER, ACROSS), UNDECIDED, "matched for it, scaled, centred against"),
         ((OVER, NONE, OVER, OVER, OVER), UNTESTABLE, "no table"),
+        ((OVER, OVER, OVER, OVER, FEW), UNTESTABLE, "takes 5 units in each group; here 4"),
+        ((FEW, UNDER, UNDER, UNDER, UNDER), UNTESTABLE, "takes 5 units in each group; here 4"),
     ],
 )
 def test_a_direction_holds_where_all_forms_agree(forms, expected, reason):
@@ -1023,6 +1026,9 @@ def parted(**forms):
             "raw_b",
         ),
         (parted(raw_a=OVER, raw_b=NONE), UNTESTABLE, "no table", "raw_a"),
+        (parted(raw_a=OVER, raw_b=FEW), UNTESTABLE, "takes 5 units in each group; here 4", "raw_a"),
+        (parted(raw_b=FEW, raw_a=OVER), UNTESTABLE, "takes 5 units in each group; here 4", "raw_a"),
+        (parted(raw_b=FEW, raw_a=UNDER), UNTESTABLE, "here 4", "raw_a"),
     ],
 )
 def test_a_statement_of_parts_is_false_where_one_of_them_is(forms, expected, reason, shown):
@@ -1033,10 +1039,37 @@ def test_a_statement_of_parts_is_false_where_one_of_them_is(forms, expected, rea
     assert judged(BELOW, NONE, below)[0] == expected
 
 
+@pytest.mark.parametrize(
+    ("texts", "expected"),
+    [
+        ({"raw_a": 0.5, "raw_b": 0.5}, HOLDS),
+        ({"raw_a": 0.5, "raw_b": 0.6}, FAILS),
+        ({"raw_a": 0.5, "scaled_a": 0.6}, UNDECIDED),
+        ({"raw_a": 0.5, "scaled_a": 0.6, "raw_b": 0.4}, FAILS),
+        ({"raw_a": 0.5, "raw_b": None}, UNTESTABLE),
+    ],
+)
+def test_of_one_text_all_forms_and_parts_count_in_any_order(texts, expected):
+    """One that is sampled is no company for one text: its p is corrected, and that has none."""
+    exact = {
+        form: normal(0.5, 1e-3) if value is None else Estimate(value, n=1, units=1, fewest=1)
+        for form, value in texts.items()
+    }
+    forms = parted(**exact)
+    for each in (forms, dict(reversed(forms.items()))):
+        assert judged(NEAR, NONE, each)[0] == expected and p_value(NEAR, each) is None
+        before = AS_PUBLISHED if expected in (FAILS, UNDECIDED) else expected
+        assert judged(NEAR, Estimate(0.5, n=1, units=1, fewest=1), each)[0] == before
+        if expected == FAILS:
+            assert weakest(NEAR, each) == "raw_b"
+
+
 def mirrored(found):
     """The number on the other side of 1."""
     if found.value is None:
         return found
+    if not found.has_interval:
+        return replace(found, value=2 - found.value)
     low, high = 2 - found.high, 2 - found.low
     return replace(found, value=2 - found.value, low=low, high=high, draws=2 - found.draws)
 
@@ -1081,8 +1114,7 @@ def test_reasons_say_what_is_lacking():
     assert judged(ABOVE, OVER, NONE)[1] == "no table; as published it holds"
     assert judged(ABOVE, ACROSS, ACROSS)[1] == "the interval reaches over 1"
     assert judged(NEAR, ACROSS, normal(0.5, 0.01))[1].endswith("over an end of the tolerance")
-    few = Estimate(2, n=9, units=4, fewest=4)
-    assert "takes 5 units in each group; here 4" in judged(ABOVE, OVER, few)[1]
+    assert "takes 5 units in each group; here 4" in judged(ABOVE, OVER, FEW)[1]
 
 
 def test_what_is_clear_alone_may_be_undecided_among_many():
@@ -1209,6 +1241,48 @@ def test_a_corrected_formula_is_run_for_every_part(tmp_path):
     assert row["p"] == pytest.approx(2 * 2 * against)
     without = evaluated(tmp_path, FORMS_OF)[1]
     assert set(forms_table(without, provenance={})["part"].to_pylist()) == {None}
+
+
+@pytest.mark.parametrize("key", ["part", "variant"])
+@pytest.mark.parametrize("other", ["cosine", "other"])
+def test_a_name_like_that_of_a_form_is_a_name(tmp_path, key, other):
+    """`matched` is left out where it has fewer units than `cosine`; only forms of similarity."""
+    pieces = {"matched": "layer > 5", other: "layer >= 0"}
+    sql = UNITS + f" WHERE {{{key}}}"
+    claim = {"corrected": sql, "correction": "c", f"{key}s": pieces, "as_published": UNITS}
+    _, found, *_ = evaluated(tmp_path, claim)
+    assert {*found[0].corrected} == {"matched", other}
+
+
+def test_what_stands_in_for_a_table_of_any_part_is_said(tmp_path):
+    sql = UNITS + " WHERE layer >= {part}"
+    parts = {"all": "0", "more": "(SELECT MIN(layer) FROM few)"}
+    tables = {"identity": "*/identity", "few": ["a/identity", "*/identity"]}
+    claim = {"as_published": UNITS, "corrected": sql, "correction": "c"}
+    file = load_claims(claims_file(tmp_path, claim | {"parts": parts, "tables": tables}), TABLES)
+    run = run_with([(each.id, each.tables) for each in file.claims])
+    run.sources["claim-0"]["m"]["few"] = Source("identity", "b/identity for lack of a/identity")
+    found = measured_claims(file.claims, run, BOOTSTRAP)
+    run.refuse()
+    (row,) = claims_table(found, run, 0.95, provenance={}).to_pylist()
+    assert row["reason"] == "corrected, of b/identity for lack of a/identity"
+
+
+def test_units_are_called_what_they_are_in_the_part_that_is_shown(tmp_path):
+    parts = {"far above": "label AS unit, layer", "below": "word AS unit, -layer"}
+    sql = "SELECT {part} + 0.5 * position AS value FROM whole"
+    claim = {"corrected": sql, "correction": "c", "parts": parts, "tables": {"whole": "*/whole"}}
+    claim["as_published"] = sql.replace("{part}", "label AS unit, layer")
+    file = load_claims(claims_file(tmp_path, claim), {*TABLES, "whole"})
+    run = run_with([(each.id, each.tables) for each in file.claims])
+    whole = grid(label=[f"t{i}" for i in range(9)], position=[0, 1]).with_columns(
+        word="label", layer=3 + pl.col("label").hash(1) % 2
+    )
+    run = replace(run, query=lambda sql, *_: run_sql(sql, {"whole": whole}, ""))
+    found = measured_claims(file.claims, run, BOOTSTRAP)
+    run.refuse()
+    (row,) = claims_table(found, run, 0.95, provenance={}).to_pylist()
+    assert (row["form"], row["unit"]) == ("below", "word")
 
 
 def with_draws(run, *frames):
@@ -1576,6 +1650,9 @@ def test_values_that_cannot_be_told_apart_are_refused(tmp_path, sql):
 # --- what is wrong with a claims file ------------------------------------------------------------
 
 
+PARTED = {"corrected": "SELECT {part} AS value FROM identity", "correction": "c"}
+
+
 @pytest.mark.parametrize(
     ("claim", "parts"),
     [
@@ -1595,6 +1672,25 @@ def test_values_that_cannot_be_told_apart_are_refused(tmp_path, sql):
         ({"corrected": "SELECT {part}", "correction": "c"}, ("parts", "go together")),
         ({"as_published": "SELECT {part} AS value FROM identity"}, ("{part}", "one way")),
         ({"id": "Not an id"}, ("Not an id",)),
+        *(
+            (PARTED | {"parts": {name: "1", "other": "2"}}, ("claims[0].parts", why))
+            for name, why in {
+                "": "empty",
+                " ": "not valid",
+                "a, b": "has ','",
+                "a\nb": "without a comma",
+                1: "Put it in quotes",
+                "a" * 41: "at most 40 characters",
+            }.items()
+        ),
+        ({"tables": {1: "*/identity"}}, ("Put it in quotes",)),
+        (PARTED | {"parts": {"a": "{part}"}}, ("corrected: {part} stands in a piece",)),
+        (
+            PARTED
+            | {"parts": {"a": "{variant}"}, "variants": {"b": "{form}"}}
+            | {"corrected": "SELECT {part} AS value, {variant} AS unit FROM identity"},
+            ("corrected: {form} stands in a piece",),
+        ),
     ],
 )
 def test_a_bad_claims_file_is_refused_in_one_message(tmp_path, claim, parts):

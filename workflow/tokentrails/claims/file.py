@@ -253,6 +253,7 @@ def _check_formulas(entry: dict[str, Any], where: Where, metrics: Collection[str
             parts, variants = (entry.get(choices, {}) for choices in ("parts", "variants"))
             for formulas in _written_out(entry[key], parts, variants).values():
                 for sql in formulas.values():
+                    _refuse_left(sql, where / key)
                     tables_of(sql, where / key)
     for key, name in product(("as_published", "sql"), (FORM, PART, VARIANT)):
         if name in entry.get(key, ""):
@@ -269,6 +270,16 @@ def _check_formulas(entry: dict[str, Any], where: Where, metrics: Collection[str
             "'corrected' and 'correction' go together: a formula, and what it puts right",
             "give both, or none where nothing was wrong.",
         )
+
+
+def _refuse_left(sql: str, where: Where) -> None:
+    """Raise for a name in braces that no piece takes the place of, as it stands in a piece."""
+    for name in (FORM, PART, VARIANT):
+        if name in sql:
+            raise where.error(
+                f"{name} stands in a piece of SQL where nothing takes its place",
+                f"write it in 'corrected' itself; pieces of parts may hold {FORM} and {VARIANT}.",
+            )
 
 
 def _written_out(

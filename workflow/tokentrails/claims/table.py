@@ -15,7 +15,7 @@ from ..files.tables import describe
 from ..statistics.bootstrap import FEWEST_UNITS, Bootstrap
 from ..statistics.forms import MATCHED
 from ..statistics.permutation import holm
-from .file import Claim
+from .file import FORM, Claim
 from .formula import Estimate, estimate, over_trainings
 from .models import unfit
 from .sources import Draw, Source
@@ -288,9 +288,11 @@ def _tested(claim: Claim, model: str, run: Run, bootstrap: Bootstrap) -> Tested:
         for form, sql in formulas.items()
     }
     # Some experiments make too few pairs for a chance of their own, of all words or of some.
-    for form in [form for form in corrected if form.startswith(MATCHED)]:
-        if corrected[form].units < corrected[form.replace(MATCHED, "cosine", 1)].units:
-            del corrected[form]
+    for form, found in list(corrected.items()):
+        if form.startswith(MATCHED) and FORM in claim.corrected + claim.parts.get(found.part, ""):
+            cosine = corrected[form.replace(MATCHED, "cosine", 1)]
+            if found.units < cosine.units:
+                del corrected[form]
     return Tested(claim, model, published, corrected)
 
 
@@ -348,14 +350,15 @@ def _row(
     corrected = tested.corrected[tested.form]
     of_claim, members = run.sources[claim.id], run.members(tested.model)
     files = [file for member in members for file in of_claim[member].values()]
-    formula = next(iter(claim.corrected_formulas().values()))
-    ways = {"as published": claim.as_published}
+    formulas = claim.corrected_formulas()
+    shown = formulas.get(tested.form) or next(iter(formulas.values()))
+    ways = {"as published": [claim.as_published]}
     if claim.corrected is not None:
-        ways[CORRECTED] = formula
+        ways[CORRECTED] = [*formulas.values()]
     others = {
         f"{way}, of {file.reason}": None
-        for way, sql in ways.items()
-        for name in sorted(tables_of(sql, claim.where))
+        for way, queries in ways.items()
+        for name in sorted(set().union(*(tables_of(sql, claim.where) for sql in queries)))
         for member in members
         if (file := of_claim[member].get(name)) and file.path and file.reason
     }
@@ -377,7 +380,7 @@ def _row(
         "p_holm": p,
         "n": corrected.n,
         "units": corrected.units,
-        "unit": "training" if _is_of_trainings(claim, tested.model, run) else unit_of(formula),
+        "unit": "training" if _is_of_trainings(claim, tested.model, run) else unit_of(shown),
         "tables": ", ".join(sorted({file.path for file in files if file.path})) or None,
     }
 

@@ -71,7 +71,7 @@ def evidence(target: Target, found: Estimate) -> Evidence | None:
 
 
 def weakest(target: Target, forms: Forms) -> str | None:
-    """The form that says least of what all say together; None if one of them has no interval.
+    """The form that says least of what all say together; None if one of them says nothing.
 
     Of forms with the same p, such as the smallest that so many draws give, the one whose interval
     ends nearest to the other side. Of parts, of which one is enough to contradict the statement,
@@ -94,7 +94,7 @@ def weakest(target: Target, forms: Forms) -> str | None:
 def p_value(target: Target, forms: Forms) -> float | None:
     """p of the claim, before any correction; None where nothing is tested: see `verdict`."""
     said = _together(target, forms)
-    return None if said is None else said.two_sided
+    return said.two_sided if said and any(found.has_interval for found in forms.values()) else None
 
 
 def attainable_p(forms: Forms) -> float:
@@ -147,21 +147,21 @@ def verdict(
     else:
         before = published.is_exact and _alone(target, published, alpha) == "yes"
     lacking = next((found for found in corrected.values() if found.value is None), None)
-    first = next(iter(corrected.values()))
-    if lacking is None and p is None and _alone(target, first, alpha) == "unknown":
-        lacking = Estimate(reason=first.reason or _few_units(first))
+    said = _together(target, corrected)
+    if lacking is None and said is None:
+        without = [found for found in corrected.values() if not found.has_interval]
+        fewest = min(without, key=lambda found: found.fewest)
+        lacking = Estimate(reason=fewest.reason or _few_units(fewest))
     if lacking is not None:
         return UNTESTABLE, lacking.reason + ("; as published it holds" if before else "")
+    assert said is not None
     if p is None:  # one text, measured and not sampled
-        after = _alone(target, first, alpha)
-        before = before and published.is_exact and published.value != first.value
+        p, before = said.two_sided, before and published.is_exact
     else:
-        said = _together(target, corrected)
-        assert said is not None
-        after = said.answer(p, alpha)
         before = before and published.has_interval
-        if after == "undecided":
-            notes.insert(0, _why(target, corrected, said, p, alpha))
+    after = said.answer(p, alpha)
+    if after == "undecided":
+        notes.insert(0, _why(target, corrected, said, p, alpha))
     if after == "yes":
         return HOLDS, "; ".join(notes)
     if before:
@@ -187,7 +187,7 @@ def _few_units(found: Estimate) -> str:
 
 
 def _together(target: Target, forms: Forms) -> Evidence | None:
-    """What all forms say together; None if one of them has no interval."""
+    """What all forms say together; None if one of them says nothing."""
     known = _known(target, forms)
     return None if known is None else _jointly(forms, known)
 
@@ -214,22 +214,30 @@ def _by_part(forms: Forms) -> list[list[str]]:
 
 
 def _known(target: Target, forms: Forms) -> dict[str, Evidence] | None:
-    """What each form says; None if one of them has no interval."""
-    said = {form: evidence(target, found) for form, found in forms.items()}
+    """What each form says; None if one of them says nothing.
+
+    The number of one text, which has no p, says nothing beside what was sampled.
+    """
+    sampled = any(found.has_interval for found in forms.values())
+    say = evidence if sampled else _exact_evidence
+    said = {form: say(target, found) for form, found in forms.items()}
     known = {form: each for form, each in said.items() if each is not None}
     return known if len(known) == len(said) else None
 
 
 def _alone(target: Target, found: Estimate, alpha: float) -> Answer:
-    """What one number says by itself. One text has the number that it has."""
-    said = evidence(target, found)
-    if said is not None:
-        return said.answer(said.two_sided, alpha)
-    if found.is_exact and target.value is not None:
-        assert found.value is not None
-        inside = abs(found.value - target.value) <= target.tolerance + _SLACK
-        return "yes" if inside else "no"
-    return "unknown"
+    """What one number says by itself."""
+    said = evidence(target, found) or _exact_evidence(target, found)
+    return "unknown" if said is None else said.answer(said.two_sided, alpha)
+
+
+def _exact_evidence(target: Target, found: Estimate) -> Evidence | None:
+    """Of one text, which has the number that it has, for a value; None of anything else."""
+    if not found.is_exact or target.value is None:
+        return None
+    assert found.value is not None
+    inside = abs(found.value - target.value) <= target.tolerance + _SLACK
+    return Evidence(favour=0.0, against=1.0) if inside else Evidence(favour=1.0, against=0.0)
 
 
 def _why(target: Target, forms: Forms, said: Evidence, p: float, alpha: float) -> str:
