@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,12 @@ def servers(monkeypatch) -> Iterator[None]:
     monkeypatch.setattr(
         fork_server, "LIBRARIES", {"sounds": ("wave",), "none": ("no_such_module",)}
     )
+    with running(monkeypatch):
+        yield
+
+
+@contextmanager
+def running(monkeypatch) -> Iterator[None]:
     monkeypatch.setattr(fork_server, "_SERVERS", [])
     fork_server.start_servers()
     yield
@@ -64,6 +71,14 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
 
 def test_a_job_has_its_own_folder_environment_and_files(servers, tmp_path):
     for _ in range(2):
+        assert ended(start(tmp_path)) == (0, f"served {tmp_path} mine ['a b']\n", "")
+
+
+def test_pandas_may_be_missing_or_broken(monkeypatch, tmp_path):
+    (tmp_path / "pandas.py").write_text("raise ImportError('numpy.dtype size changed')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr(fork_server, "LIBRARIES", {"sounds": ("pandas", "wave")})
+    with running(monkeypatch):
         assert ended(start(tmp_path)) == (0, f"served {tmp_path} mine ['a b']\n", "")
 
 

@@ -26,7 +26,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
-# pyarrow loads pandas by itself, at the first Python value that it is given.
 _COMMON = (
     "numpy",
     "polars",
@@ -49,6 +48,9 @@ LIBRARIES = {
     ),
 }
 """What each server loads."""
+
+_SPARED = {"pandas"}
+"""What pyarrow loads by itself, at the first Python value that it is given, and does without."""
 
 VARIABLE = "TOKENTRAILS_FORK_SERVERS"
 """Of the environment: the Python of the servers, and a word in the names of their sockets."""
@@ -167,8 +169,7 @@ def _serve(listener: socket.socket, modules: list[str]) -> NoReturn:
     while 0 not in select.select([listener.fileno(), 0], [], [])[0]:
         if not loaded:
             try:
-                for module in modules:
-                    import_module(module)
+                _load(modules)
             except Exception:
                 break  # the job says so better, when it loads them itself
             gc.collect()
@@ -182,6 +183,15 @@ def _serve(listener: socket.socket, modules: list[str]) -> NoReturn:
             os._exit(0)
         connection.close()
     os._exit(0)
+
+
+def _load(modules: list[str]) -> None:
+    for module in modules:
+        try:
+            import_module(module)
+        except ImportError:
+            if module not in _SPARED:
+                raise
 
 
 def _attend(connection: socket.socket) -> None:
