@@ -1,5 +1,7 @@
 """What is said at the end of a run: where to look, and what failed out of sight."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -74,3 +76,18 @@ def test_where_to_look_is_what_was_made_and_is_there(tmp_path, monkeypatch):
     found += "models), results/metrics/ (tables)"
     assert where_to_look([*tables, figure, findings]) == [f"Look at {found}.", report]
     assert where_to_look(["resources/models/m/main/model.safetensors"]) == where_to_look([]) == []
+
+
+def test_nothing_that_others_wrote_steers_the_terminal():
+    """Such as what a model's chat template says where it refuses a text."""
+    own, others = r"'a\x1b[2J\r\x07 b\x9b\n'", r"'é % s\n' * 9999"
+    program = f"import _job; _job.warn({own} + _job.shortened({others}))"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=wf.ROOT / "workflow/scripts",
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stderr.startswith("\nWarning: a\\x1b[2J\\r\\x07 b\\x9b\né % s é % s ")
+    assert done.stderr.endswith(" …\n\n") and len(done.stderr) < 350

@@ -3,12 +3,14 @@
 import atexit
 import logging
 import os
+import re
 import sys
 import time
 import traceback
 import warnings
 from contextlib import contextmanager
 from pathlib import Path
+from textwrap import shorten
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # where the library lies
 
@@ -17,6 +19,9 @@ from tokentrails.running.fork_server import INTERRUPTED, prepare_process, run_in
 from tokentrails.running.job_cost import JobCost
 
 STARTED = time.monotonic()
+_CONTROL = re.compile(r"[\0-\t\v-\x1f\x7f-\x9f]")
+"""Characters that move the cursor, colour or clear, but for the end of a line."""
+
 prepare_process()
 
 
@@ -71,12 +76,19 @@ def warn(message):
     _say(f"Warning: {message}")
 
 
+def shortened(text):
+    """What others wrote, such as a chat template or all words of a text, in one line of a few."""
+    return shorten(text, 300, placeholder=" …")
+
+
 def _stop(message):
     _say(message)
     sys.exit(1)
 
 
 def _say(message):
+    """Say it in the log and on the terminal, which nothing that others wrote may steer."""
+    message = _CONTROL.sub(lambda found: repr(found[0])[1:-1], message)
     logging.info(message)
     print(f"\n{message}\n", file=sys.stderr)
 

@@ -3,7 +3,7 @@
 import logging
 from pathlib import Path
 
-from _job import job, warn
+from _job import job, shortened, warn
 
 with job(snakemake):
     from _tokens import prepare_texts
@@ -70,7 +70,7 @@ with job(snakemake):
             warn(
                 f"experiments.{experiment.name}: {len(left_out):,} of its targets are left out for "
                 f"{wildcards.model}, the first, {left_out[0]['label']!r}, since "
-                f"{left_out[0]['reason']}; all are in {snakemake.output.skipped_csv}"
+                f"{shortened(left_out[0]['reason'])}; all are in {snakemake.output.skipped_csv}"
             )
         if experiment.chat_template and files.chat_template is not None:
             provenance |= {
