@@ -240,8 +240,14 @@ def test_a_misspelt_model_is_shown_with_the_one_meant():
 
 def test_the_experiment_file_is_checked_with_the_configuration():
     Path("e.yaml").unlink()
-    with refused("e.yaml: the file cannot be read"):
+    place = "c.yaml, line 6, experiments.e.file: the file 'e.yaml' cannot be read"
+    with refused(place, "Hint: check the name"):
         load(CONFIG)
+    Path("texts").mkdir()
+    written(FILES["targets"], "texts/spring.yaml")
+    for path in ("texts/sprung.yaml", "text/spring.yaml"):
+        with refused(repr(path), "Hint: did you mean 'texts/spring.yaml'? check"):
+            load(changed(CONFIG, "experiments.e.file", path))
     written("prompts: []\n")
     with refused("e.yaml, line 1, prompts: the value [] is empty"):
         load(CONFIG)
@@ -608,7 +614,7 @@ def test_the_baseline_can_have_texts_of_its_own():
 def test_the_baseline_needs_a_file_of_whole_texts():
     with refused("baseline.file", "words.yaml has words without contexts"):
         with_baseline({"targets": {}}, file="words.yaml")
-    with refused("gone.yaml"):
+    with refused("baseline.file", "'gone.yaml' cannot be read"):
         with_baseline({"targets": {}}, file="gone.yaml")
 
 

@@ -466,7 +466,6 @@ def test_the_control_of_an_experiment_differs_by_the_words_alone(here):
         ({"prompts": [WHOLE]}, ["one"], ["experiments.e.replace", "targets of prompts"]),
         ({"prompts": [PROMPT]}, ["two words"], ["replace", "two words"]),
         ({"prompts": [PROMPT]}, [], ["replace"]),
-        ({"prompts": [PROMPT | {"word": "led"}]}, ["one"], ["'a' of the file e.yaml", "spelling"]),
         ({"prompts": [PROMPT]}, ["Lead"], ["experiments.e.replace", "'lead'", "itself"]),
     ],
 )
@@ -474,6 +473,15 @@ def test_what_cannot_be_replaced_is_refused(here, data, words, parts):
     written(data)
     with refused("c.yaml, line ", *parts):
         load(changed(CONFIG, "experiments.e.replace", words))
+
+
+@pytest.mark.parametrize("key", ["prompts", "experiments"])
+def test_a_target_that_is_not_in_its_text_is_shown_in_its_own_file(here, key):
+    written({key: [PROMPT, PROMPT | {"label": "b", "word": "led"}]})
+    with refused(
+        f"e.yaml, line 5, {key}[1]: the target 'led'", "experiments.e.replace", "spelling"
+    ):
+        load(changed(CONFIG, "experiments.e.replace", ["one"]))
 
 
 # --- both, through the workflow ------------------------------------------------------------------

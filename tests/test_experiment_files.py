@@ -329,7 +329,7 @@ BAD_FILES = [
     # prompts
     (
         {"prompts": [PROMPT, PROMPT | {"label": "b"}, dict(PROMPT)]},
-        ("'a' is used 2 times", "line 2, prompts[0].label", "of its own"),
+        ("prompts[2].label: the label 'a' is used twice, first at", "line 2, prompts[0].label"),
     ),
     (one(label=...), ("the key 'label' is missing", "prompts[0]", "line 2")),
     (one(prompt=...), ("the key 'prompt' is missing", "prompts[0]", "line 2")),
@@ -494,18 +494,35 @@ BAD_FILES = [
             *("day: !!timestamp 2024-13-45\n", "number: !!int abc\n", f"number: {'1' * 5000}\n"),
         )
     ],
-    ("a: b: c", ("YAML", "quote strings")),
+    *[
+        (content, (f"e.yaml, line {line}: the file is not valid YAML", part))
+        for content, line, part in [
+            ("a: b: c", 1, "Hint: quote strings"),
+            ("a: 1\nä: b: c", 2, "Hint: quote strings"),
+            ("a: 1\nb: @x\n", 2, "Hint: quote strings"),
+            ("a: 1\nb: 'c\nd: e\n\n", 3, "of line 2"),
+            ('a: 1\nb: "\\q"', 2, "unknown escape"),
+            ("a: 1\nb: {c: 1}}\n", 2, "did not find expected key"),
+            ("a: 1\nb: *c", 2, "undefined alias"),
+            ("a: 1\nb: !!int abc", 2, "'abc'"),
+            ("a: 1\nb: !!timestamp 2024-13-45", 2, "month"),
+            ("prompts:\n\t- a", 2, "a tab"),
+            ("ä:\n  - {label: 'ü'}\n  \t- {label: b}\n", 3, "Hint: indent with spaces."),
+            ("a:\n  b: c\n\td: e\n", 3, "Hint: indent with spaces."),
+            ("a: {b: 1\n\tc: 2}\n", 2, "a tab"),
+        ]
+    ],
     ('{"a": [1, 2', ("YAML", "brackets")),
     *[
         (content, ("not UTF-8", "save it as UTF-8"))
         for content in (b"\xff\xfe\x00", "größe: 1".encode("latin-1"), b"\x80abc")
     ],
     *[
-        (content, (f"the key '{key}' is there twice", f"line {line}"))
-        for content, key, line in [
-            ("prompts: []\nanalyses: []\nprompts: []\n", "prompts", 3),
-            ("prompts:\n- label: a\n  word: b\n  label: c\n", "label", 4),
-            ("prompts:\n- {label: a, sense: b, sense: b}\n", "sense", 2),
+        (content, (f"line {line}: the key '{key}' is there twice, first in line {first}",))
+        for content, key, first, line in [
+            ("prompts: []\nanalyses: []\nprompts: []\n", "prompts", 1, 3),
+            ("prompts:\n- label: a\n  word: b\n  label: c\n", "label", 2, 4),
+            ("prompts:\n- {label: a, sense: b, sense: b}\n", "sense", 2, 2),
         ]
     ],
 ]

@@ -249,6 +249,15 @@ def test_a_gguf_file_of_ones_own_is_a_source(tmp_path):
         local.files(source, "main")
 
 
+@pytest.mark.parametrize(("there", "asked"), [("mine.gguf", "mime.gguf"), ("mine", "mime")])
+def test_a_misspelt_path_is_shown_with_the_one_meant(tmp_path, there, asked):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine.gguf").write_bytes(b"GGUF")
+    with pytest.raises(TokentrailsError, match=f"did you mean '{tmp_path / there}'") as caught:
+        local.files(local_source("m", tmp_path / asked), "main")
+    assert str(caught.value).startswith("models.m.source: the model does not exist")
+
+
 @pytest.mark.parametrize("content", [b"", b"GGUF", b"GGUF" + b"\xff" * 60, b"<html>" * 20])
 def test_another_kind_of_file_than_gguf_is_refused(tmp_path, content):
     (tmp_path / "m.gguf").write_bytes(content)

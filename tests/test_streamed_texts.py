@@ -185,7 +185,7 @@ def test_bad_keys_are_refused_when_they_are_read(keys, problems):
         (
             b'{"other": "a"}\n' * 9,
             {"text": "a.jsonl", "column": "body"},
-            ("'body' is not there", "check corpus.column"),
+            ("corpus.column: the column 'body' is not there in a.jsonl", "check its spelling"),
         ),
         (b'{"body": "a"}\n{"body": ""}\n' * 9, {"text": "a.jsonl", "column": "body"}, ("9 of 18",)),
         (b" \n", {"text": "a.txt.gz", "gz": True}, ("'a.txt.gz' is empty",)),

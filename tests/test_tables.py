@@ -265,9 +265,25 @@ def test_a_bad_file_is_one_clear_error(content, name, keys, parts):
 
 
 @pytest.mark.parametrize(
+    ("key", "given", "place"),
+    [
+        ("text", "sentense", "line 4, table.text"),
+        ("label", "sentense", "line 6, table.label"),
+        ("where", {"sentense": "x"}, "line 9, table.where"),
+        ("groups", {"year": "sentense"}, "line 9, table.groups"),
+    ],
+)
+def test_a_column_that_is_not_there_is_shown_at_its_key(key, given, place):
+    table = table_of(as_csv(ROWS), **{key: given})
+    with refused(f"e.yaml, {place}: the column 'sentense' is not there in data.csv", "'target'"):
+        read_prompts(table, where=Where.of("e.yaml") / "table")
+
+
+@pytest.mark.parametrize(
     ("keys", "parts"),
     [
-        ({"file": "gone.csv"}, ("table.file", "there is no file")),
+        ({"file": "gone.csv"}, ("table.file", "there is no file", "Hint: check")),
+        ({"file": "dada.csv"}, ("table.file", "there is no file", "did you mean 'data.csv'?")),
         ({"file": "data.txt"}, ("table.file", "delimiter")),
         ({"start": "a"}, ("table.start", "target's place and the target")),
         ({"word": ..., "start": "a"}, ("table.start", "without its 'end'")),

@@ -58,6 +58,7 @@ rule texts:
         "../../envs/tokenize.yaml"
     params:
         table=lambda wildcards: asdict(get_experiment(wildcards).table),
+        file=lambda wildcards: get_experiment(wildcards).file,
         senses=lambda wildcards: "senses" in get_experiment(wildcards).analyses,
         code=fingerprint("texts"),
     script:

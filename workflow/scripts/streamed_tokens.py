@@ -11,6 +11,7 @@ with job(snakemake):
     from tokentrails.files.documents import Documents
     from tokentrails.files.hashes import facts_of
     from tokentrails.files.tables import describe, writing_parts
+    from tokentrails.files.yaml_file import Where
     from tokentrails.texts.streamed import MEANINGS, tokenize_streamed
 
     output = snakemake.output
@@ -24,7 +25,7 @@ with job(snakemake):
     }
     parts = tokenize_streamed(
         experiment,
-        Documents(experiment.corpus, text),
+        Documents(experiment.corpus, text, Where.of(experiment.file) / "corpus"),
         words,
         read_classes(snakemake),
         files,

@@ -16,7 +16,9 @@ with job(snakemake):
     params = snakemake.params
     table = TextTable(**params.table)
     facts = facts_of(Path(snakemake.input[0]), "table")
-    prompts, lines, skipped = read_prompts(table, needs_sense=params.senses)
+    prompts, lines, skipped = read_prompts(
+        table, needs_sense=params.senses, where=Where.of(params.file) / "table"
+    )
     logging.info(
         "texts that are read: %d; rows that are left out: %d", len(prompts), skipped.num_rows
     )

@@ -342,9 +342,20 @@ class TextTable:
     @property
     def names(self) -> list[str]:
         """The columns that are read."""
-        single = [self.label, self.same, *self.groups.values(), *self.where]
-        several = (self.text, self.word, self.token, self.occurrence, self.start, self.end)
-        return list(dict.fromkeys(filter(None, chain(*several, self.sense, single))))
+        return list(self.keys)
+
+    @property
+    def keys(self) -> dict[str, str]:
+        """The key that names each column that is read, by the column; of several the first."""
+        several = ("text", "word", "token", "occurrence", "start", "end", "sense")
+        named: dict[str, Iterable[str | None]] = {key: getattr(self, key) for key in several}
+        named |= {"label": [self.label], "same": [self.same]}
+        named |= {"groups": self.groups.values(), "where": self.where}
+        found: dict[str, str] = {}
+        for key, columns in named.items():
+            for column in filter(None, columns):
+                found.setdefault(column, key)
+        return found
 
     @property
     def group_columns(self) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -14,9 +13,10 @@ from ..catalogue import ANALYSES, BASELINE, COMPARED, Kind
 from ..errors import TokentrailsError
 from ..files.documents import emptiness, shortage
 from ..files.lfs import refuse_pointer
+from ..files.near import closest, near_path
 from ..files.rows import FORMATS
-from ..files.schema import check, closest, schema, with_defaults
-from ..files.yaml_file import KeyPath, Where, YamlFile
+from ..files.schema import check, schema, with_defaults
+from ..files.yaml_file import KeyPath, Where, YamlFile, show_keys
 from ..project import PROJECT
 from ..settings import (
     BASELINE_TEXTS,
@@ -36,6 +36,7 @@ from ..settings import (
     Words,
     build,
 )
+from ..texts.entries import target
 from ..texts.languages import LANGUAGES, WITH_LIST
 from ..texts.replacement import replaced
 from ..texts.shuffle import shuffled
@@ -93,11 +94,13 @@ def load_experiment(
     rules = schema("config")["properties"]["experiments"]["additionalProperties"]
     filled = with_defaults(entry, rules)
     asked = (filled["analyses"], here / "analyses") if "analyses" in entry else None
-    content = load_experiment_file(file, asked)
+    is_baseline = name == BASELINE
+    named = (where / BASELINE if is_baseline else here) / "file"
+    content = load_experiment_file(file, asked, named)
     if prompts:
         content = replace(content, prompts=tuple(prompts), table=None)
-    if name == BASELINE:
-        content = _only_baseline(content, file, where / BASELINE / "file")
+    if is_baseline:
+        content = _only_baseline(content, file, named)
     if not _ON_STATES.isdisjoint(content.analyses) and "resid" not in filled["sites"]:
         raise (here / "sites").error(
             f"the sites {filled['sites']} lack resid, which the summary and the figures show",
@@ -236,10 +239,12 @@ def _replaced(
 ) -> ExperimentFile:
     """The same prompts with other words in the place of the targets."""
     prompts = []
-    for old, new in zip(content.prompts, replaced(content.prompts, words), strict=True):
+    for index, new in enumerate(replaced(content.prompts, words)):
         if new is None:
-            raise where.error(
-                f"the target of the text {old.label!r} of the file {file} does not stand in it",
+            _, own = _read(file)
+            raise (own / "prompts" / index).error(
+                f"the target {target(content.prompts[index])!r} does not stand in the text, and "
+                f"{show_keys(where.keys)} puts another word in its place",
                 "check its spelling, case and 'occurrence'.",
             )
         assert new.word is not None and new.stands_for is not None
@@ -315,40 +320,27 @@ def _shown(given: dict[str, Any], file: str, content: ExperimentFile, where: Whe
 
 
 def load_experiment_file(
-    path: str, asked: tuple[Sequence[str], Where] | None = None
+    path: str, asked: tuple[Sequence[str], Where] | None = None, named: Where | None = None
 ) -> ExperimentFile:
     """What an experiment file says, with every default filled in.
 
     Parameters
     ----------
     asked: analyses in the place of the file's, and where they stand, for messages.
+    named: where the configuration names the file, for messages.
 
     Raises
     ------
     TokentrailsError: if the file breaks its schema, a label is used twice, or keys and analyses do
         not go together.
     """
-    file = YamlFile(_found(path))
-    data = file.data
-    key = "prompts"
-    if isinstance(data, dict) and "experiments" in data and "prompts" not in data:
-        key = "experiments"  # the published format
-        data = {"prompts" if k == key else k: v for k, v in data.items()}
-    only_sentences = _has_only_sentences(data)
-    if only_sentences:
-        data = {"sentences": data}
-
-    def show(keys: KeyPath) -> str:
-        if only_sentences:
-            return file.where(keys[1:])
-        return file.where((key, *keys[1:]) if keys[:1] == ("prompts",) else keys)
-
-    check(data, "experiment", show)
+    data, where = _read(path, named)
+    check(data, "experiment", where.show)
     assert isinstance(data, dict)
-    where = Where(show)
     if "corpus" in data:
         _check_corpus(data, where)
     if "prompts" in data and (extra := data.keys() & _OF_WORDS):
+        key = str(where / "prompts").rpartition(", ")[2]  # as the file has it
         raise (where / min(extra)).error(
             f"the file has {key}, and {min(extra)!r} goes with words",
             "write two files, one of prompts and one of words.",
@@ -410,6 +402,26 @@ def load_experiment_file(
     return replace(content, analyses=analyses)
 
 
+def _read(path: str, named: Where | None = None) -> tuple[Any, Where]:
+    """What an experiment file holds, in the form of its schema, and where its keys are."""
+    file = YamlFile(_found(path), named)
+    data = file.data
+    key = "prompts"
+    if isinstance(data, dict) and "experiments" in data and "prompts" not in data:
+        key = "experiments"  # the published format
+        data = {"prompts" if k == key else k: v for k, v in data.items()}
+    only_sentences = _has_only_sentences(data)
+    if only_sentences:
+        data = {"sentences": data}
+
+    def show(keys: KeyPath) -> str:
+        if only_sentences:
+            return file.where(keys[1:])
+        return file.where((key, *keys[1:]) if keys[:1] == ("prompts",) else keys)
+
+    return data, Where(show)
+
+
 _WITH_BANDS = (Kind.WHOLE, Kind.STREAMED)
 _OF_WORDS = {"words", "contexts", "sentences", "contexts_from", "left", "others"}
 
@@ -448,7 +460,8 @@ def _check_text(data: dict[str, Any], where: Where) -> None:
     if not Path(data["contexts_from"]).is_file():
         raise (where / "contexts_from").error(
             f"there is no text {data['contexts_from']!r}",
-            "give a file of plain text; its name is relative to the working directory.",
+            f"{near_path(data['contexts_from'])}give a file of plain text; its name is relative to "
+            "the working directory.",
         )
     _check_content(data["contexts_from"], where / "contexts_from")
 
@@ -505,7 +518,8 @@ def _check_corpus(data: dict[str, Any], where: Where) -> None:
     if is_here and not Path(text).is_file():
         raise here.error(
             f"there is no text {text!r}",
-            f"write {PLAYS}, or a file of plain text, relative to the working directory.",
+            f"{near_path(text)}write {PLAYS}, or a file of plain text, relative to the working "
+            "directory.",
         )
     if is_streamed and is_table != ("column" in given):
         raise here.error(
@@ -562,11 +576,11 @@ def _prompts(entries: Sequence[dict[str, Any]], where: Where) -> tuple[Prompt, .
     for index, entry in enumerate(entries):
         for name in entry.keys() - set(known):
             check_group(name, entry[name], known, where / index / name)
-    labels = Counter(entry["label"] for entry in entries)
+    first: dict[str, int] = {}
     for index, entry in enumerate(entries):
-        if labels[entry["label"]] > 1:
+        if (other := first.setdefault(entry["label"], index)) != index:
             raise (where / index / "label").error(
-                f"the label {entry['label']!r} is used {labels[entry['label']]} times",
+                f"the label {entry['label']!r} is used twice, first at {where / other / 'label'}",
                 "give every prompt a label of its own.",
             )
     _check_targets(chats, where)
@@ -647,8 +661,8 @@ def _language(filled: dict[str, Any], where: Where) -> str:
         if not Path(file).is_file():
             raise (where / "function_words").error(
                 f"there is no file {file!r}",
-                "give a file with the words of each closed class; its name is relative to the "
-                "working directory.",
+                f"{near_path(file)}give a file with the words of each closed class; its name is "
+                "relative to the working directory.",
             )
         function_words(Path(file))
     return code
@@ -692,7 +706,8 @@ def _check_list(name: str, language: str, where: Where) -> None:
     elif not Path(name).is_file():
         raise where.error(
             f"there is no word list {name!r}",
-            f"write {WORDFREQ}, or a file; its name is relative to the working directory.",
+            f"{near_path(name)}write {WORDFREQ}, or a file; its name is relative to the working "
+            "directory.",
         )
     else:
         refuse_pointer(Path(name))

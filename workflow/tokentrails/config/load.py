@@ -8,7 +8,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ..catalogue import ANALYSES, BASELINE, FIGURE_SUFFIXES, MODEL_FOLDER, Scope
-from ..files.schema import check, closest, schema, with_defaults
+from ..files.near import closest
+from ..files.schema import check, schema, with_defaults
 from ..files.yaml_file import KeyPath, Where, YamlFile, show_keys
 from ..project import PROJECT
 from ..settings import SOURCE_KINDS, Config, Experiment, Model, single_models
@@ -119,16 +120,13 @@ def _check_paths(config: Config, where: Where) -> None:
 
 def _paths_in_file(experiment: Experiment) -> Iterator[tuple[Where, str]]:
     """The files that an experiment's own file names, and its keys."""
-
-    def show(keys: KeyPath) -> str:
-        return YamlFile(experiment.file).where(keys)
-
+    where = Where.of(experiment.file)
     keys = (("words", "list"), ("splits", "list"), ("corpus", "text"), ("table", "file"))
     for section, key in keys:
         if given := getattr(experiment, section):
-            yield Where(show, (section, key)), getattr(given, key)
+            yield where / section / key, getattr(given, key)
     if experiment.contexts_from:
-        yield Where(show, ("contexts_from",)), experiment.contexts_from
+        yield where / "contexts_from", experiment.contexts_from
 
 
 def _check_composites(config: Config, where: Where) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..catalogue import CATALOGUE
+from ..files.near import near_path
 from ..files.yaml_file import Where
 from ..settings import SITES, Experiment, Measure
 from .titles import refuse_script
@@ -135,7 +136,7 @@ def load_measure(name: str, file: str, experiments: tuple[str, ...], where: Wher
 
 def _content(file: str, where: Where) -> bytes:
     """The bytes of a regular file: one that never ends, such as a pipe, is refused."""
-    hint = "its path is relative to the working directory."
+    hint = f"{near_path(file)}its path is relative to the working directory."
     try:
         if Path(file).exists() and not Path(file).is_file():
             raise where.error(f"{file!r} is no file", hint)

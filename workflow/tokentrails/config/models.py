@@ -11,7 +11,7 @@ from typing import Any
 
 from ..catalogue import MODEL_FOLDER, Kind
 from ..errors import TokentrailsError
-from ..files.schema import closest
+from ..files.near import closest, near_path
 from ..files.yaml_file import Where
 from ..network.lens_file import LensFile
 from ..settings import Lens, Model, Replicates, Source, Training, build, step_of
@@ -235,7 +235,7 @@ def _lens(name: str, entry: dict[str, Any], where: Where) -> Lens:
     if not file.is_file():
         raise where.error(
             f"there is no lens {str(file)!r}",
-            "give a file; its name is relative to the working directory.",
+            f"{near_path(file)}give a file; its name is relative to the working directory.",
         )
     kind = entry.get("kind", "tuned")
     try:

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from ..files.lfs import refuse_pointer
+from ..files.near import closest, near_path
 from ..files.rows import DELIMITERS, FORMATS, suffix_of
-from ..files.schema import closest, schema, with_defaults
+from ..files.schema import schema, with_defaults
 from ..files.yaml_file import Where
 from ..settings import OF_LANGUAGE, TextTable, build
 from .data_sets import with_revision
@@ -45,7 +46,7 @@ def load_table(data: dict[str, Any], where: Where) -> TextTable:
     if not table.on_hub and not Path(table.file).is_file():
         raise (where / "file").error(
             f"there is no file {table.file!r}",
-            "check the name; it is relative to the working directory.",
+            f"{near_path(table.file)}check the name; it is relative to the working directory.",
         )
     if not table.on_hub:
         refuse_pointer(Path(table.file))

@@ -11,6 +11,7 @@ from ..errors import TokentrailsError
 from ..settings import Corpus, TextTable
 from .rows import Reader, Wrong, text_in
 from .schema import schema
+from .yaml_file import Where
 
 PART = 1 << 18
 """Characters of a plain text that are read at a time."""
@@ -38,15 +39,20 @@ def emptiness(text: str) -> tuple[str, str]:
 class Documents:
     """The documents of a corpus, in their order.
 
+    Parameters
+    ----------
+    where: the key `corpus`, for messages.
+
     Attributes
     ----------
     left_out: rows of a table that are no document, by line, with the reason; complete only when
         all have been read.
     """
 
-    def __init__(self, corpus: Corpus, path: Path) -> None:
+    def __init__(self, corpus: Corpus, path: Path, where: Where | None = None) -> None:
         self.left_out: list[tuple[int, str]] = []
         self._column, self._path = corpus.column, path
+        self._where = where or Where(keys=("corpus",))
 
     def __iter__(self) -> Iterator[Iterator[str] | Sequence[str]]:
         """Each document as its parts, which begin and end between words.
@@ -61,7 +67,7 @@ class Documents:
             return
         suffix = Path(self._path.name.removesuffix(".gz")).suffix
         table = TextTable(str(self._path), text=(self._column,), quotes=suffix == ".csv")
-        for line, cells in Reader(table, "check corpus.column.").rows():
+        for line, cells in Reader(table, self._where, "column").rows():
             try:
                 if isinstance(cells, Wrong):
                     raise cells

@@ -25,6 +25,7 @@ import pyarrow.parquet as pq
 from ..errors import TokentrailsError
 from ..settings import TextTable, local_path
 from .lfs import refuse_pointer
+from .yaml_file import Where
 
 DELIMITERS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
 FORMATS = (*DELIMITERS, ".jsonl", ".ndjson", ".parquet")
@@ -51,13 +52,17 @@ class Numbered(NamedTuple):
 
 @dataclass(frozen=True)
 class Reader:
-    """The rows of a table, and what is said where one cannot go on."""
+    """The rows of a table, and what is said where one cannot go on.
+
+    Attributes
+    ----------
+    where: the key under which the columns are named.
+    column_key: the key of every column, where they have not those of a table of texts.
+    """
 
     table: TextTable
-    column_hint: str = (
-        "check its spelling; 'columns' names those of a file without a header, and 'delimiter' "
-        "what parts them."
-    )
+    where: Where
+    column_key: str | None = None
 
     def rows(self) -> Iterator[Numbered]:
         """Every row with what is read of it; Parquet counts rows, the others count lines, from 1.
@@ -184,8 +189,14 @@ class Reader:
                 continue
             there = ", ".join(map(repr, columns[:20])) or "none"
             how = "is there twice" if name in columns else "is not there"
-            raise self.error(
-                f"the column {name!r} {how}; the columns are {there}", self.column_hint
+            hint = "check its spelling."
+            if self.column_key is None:
+                hint = (
+                    "check its spelling; 'columns' names those of a file without a header, and "
+                    "'delimiter' what parts them."
+                )
+            raise (self.where / (self.column_key or self.table.keys[name])).error(
+                f"the column {name!r} {how} in {self.table.file}; the columns are {there}", hint
             )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from collections.abc import Callable, Mapping
@@ -18,6 +17,7 @@ from jsonschema.validators import extend
 from ..catalogue import ANALYSES, FIGURE_SUFFIXES, FIGURES, Kind
 from ..errors import TokentrailsError
 from ..project import SCHEMAS
+from .near import closest
 from .yaml_file import KeyPath
 
 
@@ -99,12 +99,6 @@ def with_defaults(data: Any, rule: Mapping[str, Any]) -> Any:
         case "number":
             return float(data)
     return data
-
-
-def closest(word: str, known: list[str]) -> str | None:
-    """The known word that a misspelt one most likely stands for."""
-    matches = difflib.get_close_matches(word, known, n=1, cutoff=0.7)
-    return matches[0] if matches else None
 
 
 def _explain(error: ValidationError) -> tuple[str, str, KeyPath]:

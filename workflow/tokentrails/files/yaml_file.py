@@ -13,6 +13,7 @@ import yaml
 
 from ..errors import TokentrailsError
 from .lfs import refuse_pointer
+from .near import near_path
 
 MOST_DEEP, MOST_REPEATED = 32, 100_000  # collections in each other; values that aliases stand for
 
@@ -28,6 +29,14 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
     """YAML 1.2 as far as plain values go: `no`, `12:30`, `2026-01-02` and `007` are texts."""
 
     yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        """The value of a node; one that is not what its tag says is an error with a line."""
+        try:
+            return super().construct_object(node, deep)
+        except ValueError as error:
+            mark = node.start_mark
+            raise yaml.constructor.ConstructorError(None, None, str(error), mark) from error
 
 
 for _tag, _form, _first in (
@@ -48,21 +57,25 @@ for _tag, _form, _first in (
 class YamlFile:
     """A parsed YAML file: its `data`, and the line of every key.
 
+    Parameters
+    ----------
+    named: where the configuration names it, for the message that it is not there.
+
     Raises
     ------
     TokentrailsError: if the file is not there, is not YAML, or names a key twice in one mapping.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, named: Where | None = None) -> None:
         self.path = Path(path)
         refuse_pointer(self.path)
         try:
             text = self.path.read_text(encoding="utf-8-sig")
         except OSError as error:
             raise TokentrailsError(
-                f"the file cannot be read: {error.strerror}",
-                where=self.path,
-                hint="check the name; it is relative to the working directory.",
+                f"the file {str(path)!r} cannot be read: {error.strerror}",
+                where=named or self.path,
+                hint=f"{near_path(path)}check the name; it is relative to the working directory.",
             ) from error
         except UnicodeDecodeError as error:
             raise TokentrailsError(
@@ -80,16 +93,8 @@ class YamlFile:
                 self.data = loader.construct_document(self._root) if self._root else None
             finally:
                 loader.dispose()
-        # Some values are not what they look like, such as the date 2024-13-45.
         except (yaml.YAMLError, ValueError, RecursionError) as error:
-            hint = "check brackets, quotes and indentation there."
-            if any(part in str(error) for part in _NOT_QUOTED):
-                hint = "quote strings that hold ': ' or begin with a special character."
-            if "escape c" in str(error):
-                hint = "write the character itself, or as YAML escapes it, such as \\U0001F642."
-            raise TokentrailsError(
-                f"the file is not valid YAML: {error}", where=self.path, hint=hint
-            ) from error
+            raise self._invalid(error, text) from error
 
     def where(self, keys: KeyPath = ()) -> str:
         """The file, the line and the key path, as errors show them."""
@@ -107,6 +112,27 @@ class YamlFile:
                 break
             node = child
         return f"{self.path}, line {line}" + (f", {show_keys(keys)}" if keys else "")
+
+    def _invalid(self, error: Exception, text: str) -> TokentrailsError:
+        """What is said of a text that is no YAML, with the line where that was noticed."""
+        problem = str(error)
+        where: object = self.path
+        hint = "check brackets, quotes and indentation there."
+        if isinstance(error, yaml.MarkedYAMLError) and (mark := error.problem_mark):
+            # What is never closed is noticed behind the last line.
+            line = min(mark.line, text.rstrip().count("\n")) + 1
+            where, problem = f"{self.path}, line {line}", f"{error.problem}"
+            if error.context:
+                begin = error.context_mark.line + 1 if error.context_mark else line
+                of_line = f" of line {begin}" if begin != line else ""
+                problem = f"{error.context}{of_line}, {problem}"
+            if text[mark.index : mark.index + 1] == "\t":
+                problem, hint = "a tab stands where spaces alone may", "indent with spaces."
+        if any(part in problem for part in _NOT_QUOTED):
+            hint = "quote strings that hold ': ' or begin with a special character."
+        if "escape c" in problem:
+            hint = "write the character itself, or as YAML escapes it, such as \\U0001F642."
+        return TokentrailsError(f"the file is not valid YAML: {problem}", where=where, hint=hint)
 
     def _refuse_raw(self, text: str) -> None:
         """Refuse characters that YAML does not take, or takes for the end of a line."""
@@ -154,17 +180,18 @@ class YamlFile:
             return
         visited.add(id(node))
         if isinstance(node, yaml.MappingNode):
-            seen: set[str] = set()
+            seen: dict[str, int] = {}
             for key, value in node.value:
                 if not isinstance(key, yaml.ScalarNode):
                     continue  # refused by name when the data is made
+                line = key.start_mark.line + 1
                 if key.value in seen:
                     raise TokentrailsError(
-                        f"the key {key.value!r} is there twice",
-                        where=f"{self.path}, line {key.start_mark.line + 1}",
+                        f"the key {key.value!r} is there twice, first in line {seen[key.value]}",
+                        where=f"{self.path}, line {line}",
                         hint="remove or rename one of them.",
                     )
-                seen.add(key.value)
+                seen[key.value] = line
                 self._refuse_repeated_keys(value, visited)
         elif isinstance(node, yaml.SequenceNode):
             for value in node.value:
@@ -217,6 +244,11 @@ class Where:
 
     show: Callable[[KeyPath], str] = show_keys
     keys: KeyPath = ()
+
+    @classmethod
+    def of(cls, file: str | Path) -> Where:
+        """The top level of a file, which is read for its lines only where a message needs one."""
+        return cls(lambda keys: YamlFile(file).where(keys))
 
     def __truediv__(self, key: str | int) -> Where:
         return Where(self.show, (*self.keys, key))

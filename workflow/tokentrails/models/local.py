@@ -7,6 +7,7 @@ from pathlib import Path
 from ..errors import TokentrailsError
 from ..files.json_file import read_object
 from ..files.lfs import refuse_pointer
+from ..files.near import near_path
 from ..settings import Model, Source
 from .size import Expected, size_from_config
 from .source import GGUF, Fetched, model_files, refuse_missing_shards
@@ -33,13 +34,13 @@ def files(source: Source, checkpoint: str) -> list[Path]:
             raise TokentrailsError(
                 f"the model does not exist: there is no file '{folder}'",
                 where=f"models.{source.model}.source",
-                hint="the path is relative to the working directory.",
+                hint=f"{near_path(folder)}the path is relative to the working directory.",
             )
         what = f"checkpoint {checkpoint!r}" if source.has_checkpoints else "model"
         raise TokentrailsError(
             f"the {what} does not exist: there is no folder '{folder}'",
             where=f"models.{source.model}.source",
-            hint="the path is relative to the working directory.",
+            hint=f"{near_path(folder, Path.is_dir)}the path is relative to the working directory.",
         )
     names = sorted(file.name for file in folder.iterdir())
     found = [folder / name for name in model_files(names, source, f"the folder '{folder}'")]

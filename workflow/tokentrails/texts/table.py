@@ -26,7 +26,7 @@ from ..files.rows import (
     text_in,
     value_in,
 )
-from ..files.yaml_file import plain_values
+from ..files.yaml_file import Where, plain_values
 from ..settings import OWN, Prompt, TextTable
 from .entries import target
 from .spans import find_words
@@ -47,7 +47,7 @@ _PROMPTS = ("label", "prompt", "token", "word", "occurrence", "line")
 
 
 def read_prompts(
-    table: TextTable, *, needs_sense: bool = False
+    table: TextTable, *, needs_sense: bool = False, where: Where | None = None
 ) -> tuple[list[Prompt], list[int], pa.Table]:
     """The prompts of a table, in the order of its rows, with their lines; and those left out.
 
@@ -56,6 +56,7 @@ def read_prompts(
     Parameters
     ----------
     needs_sense: whether a row without a sense is a wrong one.
+    where: the key `table`, for messages.
 
     Returns
     -------
@@ -66,7 +67,7 @@ def read_prompts(
     TokentrailsError: for what `Reader.rows` refuses, a label that is there twice, and more wrong
         rows than `most_skipped`.
     """
-    reader = Reader(table)
+    reader = Reader(table, where or Where(keys=("table",)))
     wanted = {name: set(map(as_text, values)) for name, values in table.where.items()}
     rows: Iterable[Numbered] = (row for row in reader.rows() if _is_wanted(row.cells, wanted))
     rows = islice(rows, table.limit)

@@ -1,0 +1,40 @@
+"""The names that misspelt ones most likely stand for."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+
+def closest(word: str, known: list[str]) -> str | None:
+    """The known word that a misspelt one most likely stands for."""
+    matches = difflib.get_close_matches(word, known, n=1, cutoff=0.7)
+    return matches[0] if matches else None
+
+
+def near_path(path: str | Path, is_meant: Callable[[Path], bool] = Path.is_file) -> str:
+    """The beginning of a hint for a path that is not there: the one that it most likely stands for.
+
+    Parameters
+    ----------
+    is_meant: whether a path is of the kind that is looked for.
+
+    Returns
+    -------
+    A question, or nothing where no name is near.
+    """
+    path = Path(path).expanduser()
+    for wrong in (path, *path.parents):
+        with suppress(OSError, ValueError):
+            rest = path.relative_to(wrong)
+            beside = (wrong.with_name(name) for name in sorted(os.listdir(wrong.parent)))
+            known = [each for each in beside if is_meant(each / rest)]
+            known.sort(key=lambda each: each.suffix == wrong.suffix)  # it is taken where two are
+            by_stem = {each.stem: each for each in known}  # what files end in is alike anyway
+            if guess := closest(wrong.stem, list(by_stem)):
+                return f"did you mean '{by_stem[guess] / rest}'? "
+            break
+    return ""
