@@ -36,6 +36,7 @@ all: $(ENV)  ## run the whole workflow, then name the report and the composites 
 	@echo "and $$(($$($(FIGURES)))) figures in results/figures"
 
 env: $(ENV)  ## build .venv from requirements.lock
+	@echo "The environment is ready: 'make' runs the workflow, '. .venv/bin/activate' gives its commands."
 
 tour:  ## the same with config/tour.yaml: more texts, checkpoints and layers, what docs/tour.md shows
 	@$(MAKE) --no-print-directory CONFIG=config/tour.yaml

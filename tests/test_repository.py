@@ -1,6 +1,7 @@
 """What the repository says about itself, and what must not be in it."""
 
 import re
+import subprocess
 
 import yaml
 from repository import ROOT, repository_texts
@@ -52,3 +53,11 @@ LONG = {
     *("baseline_dimensions", "evolution", "own_token", "splits", "attribution", "neurons"),
     "attribution_cosine",
 }
+
+
+def test_make_env_says_what_comes_next_and_no_other_target_does():
+    said = "The environment is ready: 'make' runs the workflow"
+    for target, is_said in (("env", True), ("report", False), ("manual", False)):
+        command = ["make", "-n", target]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+        assert (said in done.stdout) is is_said, target
