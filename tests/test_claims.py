@@ -404,7 +404,7 @@ def test_what_stands_in_for_the_studys_texts_is_said(tmp_path):
     config = load_config(wf.read_yaml(ROOT / "config/config.yaml"))
     tables = {"t": (Spec.parse("drift/identity"), Spec.parse("polysemy/identity"))}
     (source,) = sources(tables, config.models["minilm-l6"], config).values()
-    assert source.path and source.reason == "polysemy/identity for lack of drift/identity"
+    assert source.path and source.reason == "polysemy/identity: this run has no drift/identity"
     _, found, _, run = evaluated(tmp_path, {})
     stand_in = {"claim-0": {"m": {"identity": Source("identity", source.reason)}}}
     table = claims_table(found, replace(run, sources=stand_in), 0.95, provenance={})
@@ -468,6 +468,19 @@ def test_draws_stand_for_the_reference_and_for_no_step_of_a_training(tmp_path):
     specs += ("vocabulary_nano/matched_groups@step0", "words/alignment")
     draws = draws_of(tmp_path, trained, *({"tables": {"identity": spec}} for spec in specs))
     assert [len(draws[f"claim-{i}"]["nano"]) for i in range(4)] == [2, 2, 0, 0]
+
+
+def test_without_a_control_a_training_has_its_checkpoint_before_the_first_step(tmp_path):
+    def alone(data):
+        untrained_left_out(data)
+        data["experiments"]["vocabulary_nano"]["checkpoints"] = "all"
+
+    spec = {"tables": {"identity": "vocabulary_nano/matched_groups"}}
+    path = "results/metrics/nano/step0/vocabulary_nano/matched_groups.parquet"
+    draws = draws_of(tmp_path, alone, spec)["claim-0"]
+    assert draws["nano"] == [("nano", {"identity": path})]
+    assert draws["smollm2-135m"] == []
+    assert draws_of(tmp_path, untrained_left_out, spec)["claim-0"]["nano"] == []
 
 
 def untrained_left_out(data):
@@ -1261,11 +1274,13 @@ def test_what_stands_in_for_a_table_of_any_part_is_said(tmp_path):
     claim = {"as_published": UNITS, "corrected": sql, "correction": "c"}
     file = load_claims(claims_file(tmp_path, claim | {"parts": parts, "tables": tables}), TABLES)
     run = run_with([(each.id, each.tables) for each in file.claims])
-    run.sources["claim-0"]["m"]["few"] = Source("identity", "b/identity for lack of a/identity")
+    run.sources["claim-0"]["m"]["few"] = Source(
+        "identity", "b/identity: this run has no a/identity"
+    )
     found = measured_claims(file.claims, run, BOOTSTRAP)
     run.refuse()
     (row,) = claims_table(found, run, 0.95, provenance={}).to_pylist()
-    assert row["reason"] == "corrected, of b/identity for lack of a/identity"
+    assert row["reason"] == "corrected, of b/identity: this run has no a/identity"
 
 
 def test_units_are_called_what_they_are_in_the_part_that_is_shown(tmp_path):
@@ -1458,8 +1473,9 @@ def test_findings_are_the_claims_that_are_decided_each_with_its_numbers(tmp_path
         assert f"{number:.3f} [{low:.3f}, {high:.3f}]".replace("-", "−") in section
     assert "<li>Nobody knows. Claimed: above 0.5.<ul>" in html and "Not here." not in html
     assert "the interval reaches over 0.5" in html
-    assert f"({rows[0]['n']} values from {rows[0]['units']} texts)" in first
-    assert '<a href="claims.html">' in html
+    sampled = f"{rows[0]['n']} values from {rows[0]['units']} texts"
+    assert f"({sampled}; no random weights to compare with)" in first
+    assert "The page of claims, claims.html," in html
     assert "4. With a verdict: 2.\nUndecided: 1. Lacking data: 1." in html
 
 
@@ -1515,11 +1531,13 @@ def test_a_sample_is_told_with_its_noun(n, units, unit, words):
 def test_findings_say_where_another_table_stands_in(tmp_path):
     table, _, file, run = evaluated(tmp_path, FORMS_OF)
     assert "Of the tables of first choice" not in findings_page(table, file, 0.95)
-    run.sources["claim-0"]["m"]["identity"] = Source("identity", "drift/identity for lack of a/b")
+    run.sources["claim-0"]["m"]["identity"] = Source(
+        "identity", "drift/identity: this run has no a/b"
+    )
     found = measured_claims(file.claims, run, BOOTSTRAP)
     html = findings_page(claims_table(found, run, 0.95, provenance={}), file, 0.95)
     for way in ("as published", "corrected"):
-        assert f"{way}, of drift/identity for lack of a/b" in html
+        assert f"{way}, of drift/identity: this run has no a/b" in html
     assert "Of the tables of first choice" in html
 
 

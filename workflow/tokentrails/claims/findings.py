@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from ..files.pages import html_page
 from .file import Claim, ClaimsFile
-from .page import badge, control_number, sample, with_interval
+from .page import NO_CONTROL, badge, control_number, sample, with_interval
 from .table import CORRECTED, TOO_FEW
 from .verdict import UNDECIDED, UNTESTABLE
 
@@ -46,9 +46,10 @@ over units such as texts, words, heads or trainings, against what is claimed.
 Pairs of a claim and a model: {counts.total()}. With a verdict: {decided}.
 Undecided: {undecided}{bound}. Lacking data: {lacking}.
 Of several forms of similarity, the number is that of the one that supports the verdict least.
-Beside it is what random weights give, where the run has them: what they show too was not learnt.
-Verdicts are corrected for how many claims are tested. The page of claims,
-<a href="claims.html">claims.html</a>, has every form, and the formulas.</p>"""
+Beside it is what random weights give, or that there are none on the same texts: what they show
+too was not learnt, and without them a verdict does not say that it was. Verdicts are corrected for
+how many claims are tested. Of a model that a study is not about, they say whether its statement is
+replicated there. The page of claims, claims.html, has every form, and the formulas.</p>"""
 
 
 def _study(study: str, claims: Sequence[Claim], rows: Rows, file: ClaimsFile) -> list[str]:
@@ -90,7 +91,7 @@ def _lines(claim: Claim, rows: Rows, file: ClaimsFile) -> str:
 def _line(row: dict[str, Any], elsewhere: bool) -> str:
     number = with_interval(row["value_corrected"], row["ci_low"], row["ci_high"])
     form = f", {escape(row['form'])}" if row["form"] else ""
-    about = "; ".join(filter(None, (sample(row), control_number(row))))
+    about = "; ".join(filter(None, (sample(row), control_number(row) or NO_CONTROL)))
     why = f": {escape(row['reason'])}" if row["reason"] else ""
     return (
         f"<li>{badge(row['verdict'], elsewhere)} in {escape(row['model'])}: "

@@ -30,6 +30,8 @@ _HEAD = (
 
 Rows = Sequence[dict[str, Any]]
 
+NO_CONTROL = "no random weights to compare with"
+
 
 def claims_page(table: pa.Table, forms: pa.Table, file: ClaimsFile, confidence: float) -> str:
     """HTML of the table `claims`, by study, those about models of this run first.
@@ -50,7 +52,16 @@ def claims_page(table: pa.Table, forms: pa.Table, file: ClaimsFile, confidence: 
     body += [_introduction(confidence), _overview(studies, claims, rows)]
     for study in studies:
         body.append(f"<h2>{escape(study)}</h2>")
-        body += [_claim(claim, rows[claim.id], file) for claim in claims if claim.study == study]
+        tested, lacking = [], []
+        for claim in (each for each in claims if each.study == study):
+            found = {row["verdict"] for row in rows[claim.id]}
+            (lacking if found == {UNTESTABLE} else tested).append(
+                _claim(claim, rows[claim.id], file)
+            )
+        body += tested
+        if lacking:
+            summary = f"{counted(len(lacking), 'statement')} for which data are lacking"
+            body.append(f"<details><summary>{summary}</summary>{''.join(lacking)}</details>")
     style = Path(__file__).with_suffix(".css").read_text(encoding="utf-8")
     return html_page("Published claims", "\n".join(body), style=style)
 
@@ -61,10 +72,11 @@ def _introduction(confidence: float) -> str:
 with what was wrong put right. In brackets are {share} intervals from a bootstrap over whole units
 (texts, words or heads), or Student's over trainings. Similarities are computed in every form that
 is sound to compare, and the one that supports the verdict least is the corrected number. Below it
-is what random weights give, where the run has them: what they show too was not learnt. Verdicts
-are corrected for the number of claims that are tested (Holm), so that with {share} no "holds" and
-no "does not hold" is said in error. Of a model that a study is not about, a verdict says whether
-its statement is replicated there.</p>
+is what random weights give, or that there are none on the same texts: what they show too was not
+learnt, and without them a verdict does not say that it was. Verdicts are corrected for the number
+of claims that are tested (Holm), so that with {share} no "holds" and no "does not hold" is said in
+error. Drawings have a row for each form, with a dot for the number and a line for its interval,
+over what is claimed, in green with dashed ends; each has a scale of its own.</p>
 <ul class="legend">
 <li>{badge(HOLDS)} the corrected number is what is claimed, in every form</li>
 <li>{badge(AS_PUBLISHED)} the number of the study's own way is what is claimed, the corrected one
@@ -73,6 +85,8 @@ is not, and the two differ significantly</li>
 of several parts, in every form of one of them</li>
 <li>{badge(UNDECIDED)} neither, or the forms disagree: these data cannot tell</li>
 <li>{badge(UNTESTABLE)} data are lacking</li>
+<li>{badge(HOLDS, True)} {badge(FAILS, True)} the same as "holds" and "does not hold", in a model
+that the study is not about</li>
 </ul>"""
 
 
@@ -127,7 +141,8 @@ def _line(claim: Claim, row: dict[str, Any], elsewhere: bool) -> str:
     )
     corrected = with_interval(row["value_corrected"], row["ci_low"], row["ci_high"])
     form = f"<br>{escape(row['form'])}" if row["form"] else ""
-    control = f"<br>{said}" if (said := control_number(row)) else ""
+    has_number = row["value_corrected"] is not None
+    control = f"<br>{control_number(row) or NO_CONTROL}" if has_number else ""
     return (
         f"<tr class='{_CLASS[row['verdict']]}'>"
         f"<th scope='row'>{escape(row['model'])}</th>"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 
 from ..catalogue import Scope
-from ..settings import Config, Model, single_models
+from ..settings import Config, Model, single_models, step_of
 from .file import Claim, ClaimsFile, Spec, Tables
 from .sql import tables_of
 
@@ -41,7 +41,7 @@ def sources(tables: Tables, model: Model, config: Config) -> dict[str, Source]:
             found[name] = Source(None, _reason(specs, model, config))
             continue
         spec, place = made
-        stands_in = f"{place.experiment}/{place.metric} for lack of {specs[0]}"
+        stands_in = f"{place.experiment}/{place.metric}: this run has no {specs[0]}"
         found[name] = Source(_path(place, model, config), "" if spec is specs[0] else stands_in)
     return found
 
@@ -69,7 +69,8 @@ def claim_sources(file: ClaimsFile, config: Config) -> dict[str, dict[str, dict[
 def control_draws(file: ClaimsFile, config: Config) -> dict[str, dict[str, list[Draw]]]:
     """By claim and model: the draws of its controls that have all that the corrected formula reads.
 
-    What compares checkpoints has no control: those of a control are draws.
+    Without one, of a model that is trained here: its checkpoint before the first step. What
+    compares checkpoints has no control: those of a control are draws.
     """
     return {
         claim.id: {
@@ -113,14 +114,21 @@ def _draws(claim: Claim, model: Model, config: Config) -> list[Draw]:
     places = {name: found[1] for name, found in made.items() if found is not None}
     if len(places) < len(made) or any(p.checkpoint != model.reference for p in places.values()):
         return []
-    draws = []
-    for control in (each for each in config.models.values() if each.control_of == model.name):
-        for draw in control.checkpoints:
+    controls = [each for each in config.models.values() if each.control_of == model.name]
+    draws = [(control, draw) for control in controls for draw in control.checkpoints]
+    untrained = [
+        (model, name) for name in model.checkpoints if model.training and step_of(name) == 0
+    ]
+    for candidates in (draws, untrained):
+        found = []
+        for control, draw in candidates:
             drawn = {name: replace(place, checkpoint=draw) for name, place in places.items()}
             if all(_place(place, control, config) for place in drawn.values()):
                 paths = {name: _path(place, control, config) for name, place in drawn.items()}
-                draws.append((control.name, paths))
-    return draws
+                found.append((control.name, paths))
+        if found:
+            return found
+    return []
 
 
 def _made(specs: Sequence[Spec], model: Model, config: Config) -> tuple[Spec, Spec] | None:
