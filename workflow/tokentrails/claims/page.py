@@ -52,16 +52,13 @@ def claims_page(table: pa.Table, forms: pa.Table, file: ClaimsFile, confidence: 
     body += [_introduction(confidence), _overview(studies, claims, rows)]
     for study in studies:
         body.append(f"<h2>{escape(study)}</h2>")
-        tested, lacking = [], []
-        for claim in (each for each in claims if each.study == study):
-            found = {row["verdict"] for row in rows[claim.id]}
-            (lacking if found == {UNTESTABLE} else tested).append(
-                _claim(claim, rows[claim.id], file)
-            )
-        body += tested
+        of_study = [claim for claim in claims if claim.study == study]
+        lacking = [each for each in of_study if _lacks_data(rows[each.id])]
+        body += [_claim(each, rows[each.id], file) for each in of_study if each not in lacking]
         if lacking:
             summary = f"{counted(len(lacking), 'statement')} for which data are lacking"
-            body.append(f"<details><summary>{summary}</summary>{''.join(lacking)}</details>")
+            sections = "".join(_claim(each, rows[each.id], file) for each in lacking)
+            body.append(f"<details><summary>{summary}</summary>{sections}</details>")
     style = Path(__file__).with_suffix(".css").read_text(encoding="utf-8")
     return html_page("Published claims", "\n".join(body), style=style)
 
@@ -88,6 +85,11 @@ of several parts, in every form of one of them</li>
 <li>{badge(HOLDS, True)} {badge(FAILS, True)} the same as "holds" and "does not hold", in a model
 that the study is not about</li>
 </ul>"""
+
+
+def _lacks_data(rows: Rows) -> bool:
+    """Whether a claim has no verdict in any model."""
+    return {row["verdict"] for row in rows} == {UNTESTABLE}
 
 
 def _overview(studies: Sequence[str], claims: Sequence[Claim], rows: Mapping[str, Rows]) -> str:
