@@ -1479,6 +1479,14 @@ def test_findings_are_the_claims_that_are_decided_each_with_its_numbers(tmp_path
     assert "4. With a verdict: 2.\nUndecided: 1. Lacking data: 1." in html
 
 
+def test_the_page_of_claims_folds_statements_without_data(tmp_path):
+    claims = ({"statement": "It holds."}, {"statement": "Gone.", "applies_to": {"models": ["x"]}})
+    summary = "<summary>1 statement for which data are lacking</summary>"
+    shown, folded = page(tmp_path, *claims).split(summary)
+    assert "It holds." in shown and "Gone." not in shown
+    assert "Gone." in folded.partition("</details>")[0]
+
+
 @pytest.mark.parametrize(
     ("sql", "unit"),
     [
