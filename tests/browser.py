@@ -107,10 +107,15 @@ class Browser:
             time.sleep(0.01)
         raise AssertionError(f"never true: {script}; {self.errors}")
 
-    def open(self, url: str) -> None:
-        # Another fragment alone would not load the page again.
-        self.call("Page.navigate", url="about:blank")
-        self.call("Page.navigate", url=url)
+    def open(self, url: str, seconds: float = 30) -> None:
+        """Load a page; the one before it is gone when this returns."""
+        end = time.monotonic() + seconds
+        for each in ("about:blank", url):  # another fragment alone would not load the page again
+            loader = self.call("Page.navigate", url=each)["loaderId"]
+            # The answer comes before the page is replaced: the old one could still be asked.
+            while self.call("Page.getFrameTree")["frameTree"]["frame"]["loaderId"] != loader:
+                assert time.monotonic() < end, f"never loaded: {each}; {self.errors}"
+                time.sleep(0.01)
 
     def type(self, text: str) -> None:
         self.call("Input.insertText", text=text)

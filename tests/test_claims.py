@@ -1209,6 +1209,15 @@ def test_every_claim_has_a_row_even_without_a_model(tmp_path):
     assert table.column_names[:13] == [*first, *values]
 
 
+def test_a_column_that_a_setting_fills_is_said_to_be_without_it(tmp_path):
+    own = "SELECT label AS unit, NULLIF(rank_as_published, rank_as_published) AS value FROM ranks"
+    claim = {"tables": {"ranks": ["a/ranks"]}, "as_published": own}
+    for sql, said in ((own, True), (own.replace("_as_published", ""), False)):
+        (row,) = evaluated(tmp_path, claim | {"as_published": sql})[0].to_pylist()
+        assert row["verdict"] == UNTESTABLE and "the value is null in all" in row["reason"]
+        assert ("without `as_published: true` in its experiment" in row["reason"]) == said
+
+
 # Enough units for an interval: those of `ranks` are two texts, those of `identity` four.
 UNITS = "SELECT CONCAT(label, layer, site) AS unit, cosine - 0.3 AS value FROM identity"
 FORMS_OF = {
@@ -1528,6 +1537,7 @@ def test_every_claim_of_several_units_says_what_they_are():
         (1, 1, "text", "1 text"),
         (1, 1, None, "1 value"),
         (7, 3, None, "7 values from 3 units"),
+        (947, 74, "text × token", "947 values from 74 texts, crossed with tokens"),
         (None, None, None, ""),
         (0, 0, "text", ""),
     ],

@@ -113,7 +113,7 @@ def test_it_opens_on_the_findings(tmp_path):
     page = tmp_path / "findings.html"
     page.write_text("<html><head></head><body>\n<h1>Findings</h1>\n\n<p>in m</p>\n</body></html>")
     html = description(findings=page)
-    order = ["<h1>Findings</h1>", "<p>in m</p>", "1 Findings", "3 Composites", "How to read"]
+    order = ["<h1>Findings</h1>", "<p>in m</p>", "1. Findings", "3. Composites", "How to read"]
     assert sorted(order, key=html.index) == order
     assert inert(html)
     assert "<h1>Findings" not in description()
@@ -198,7 +198,7 @@ def test_a_report_of_many_models_stays_small_and_says_what_is_not_in_it(large):
     file = folder / "report.html"
     assert 5e6 < file.stat().st_size <= 10e6
     results, first = data(file, "results"), data(file, "workflow-desc")
-    order = ["<h1>Findings</h1>", "2 Claims", "3 Composites", "4 Figures", "Not embedded"]
+    order = ["<h1>Findings</h1>", "2. Claims", "3. Composites", "4. Figures", "Not embedded"]
     assert sorted(order, key=first.index) == order
     assert data(file, "categories").keys() <= set(Category)
     listed = re.findall(r'<span class="pre">(results/[^<]+)</span></tt>: ([^<]*)', first)

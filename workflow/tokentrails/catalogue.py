@@ -27,13 +27,13 @@ class Kind(StrEnum):
 class Category(StrEnum):
     """What the report shows together, in this order: Snakemake sorts the names."""
 
-    FINDINGS = "1 Findings"
-    CLAIMS = "2 Claims"
-    COMPOSITES = "3 Composites"
-    FIGURES = "4 Figures"
-    DOCUMENTS = "5 Texts in words"
-    TABLES = "6 Tables"
-    COSTS = "7 Costs"
+    FINDINGS = "1. Findings"
+    CLAIMS = "2. Claims"
+    COMPOSITES = "3. Composites"
+    FIGURES = "4. Figures"
+    DOCUMENTS = "5. Texts in words"
+    TABLES = "6. Tables"
+    COSTS = "7. Costs"
 
 
 class Scope(StrEnum):

@@ -135,6 +135,7 @@ def estimate(
     bootstrap: Bootstrap | None,
     stream: str,
     where: str,
+    filled_by: str = "",
 ) -> Estimate:
     """The number of a formula: mean or median of its values, with a cluster bootstrap over units.
 
@@ -147,13 +148,15 @@ def estimate(
     bootstrap: None for the number alone, without an interval.
     stream: seeds the resampling; the claim's name, so that no claim moves another's interval.
     where: file, claim and key, for messages.
+    filled_by: the setting of an experiment that fills what the formula reads; empty: none does.
     """
     rows = _rows(found, difference, where)
     if rows.is_empty():
         return Estimate(reason="the formula finds no rows in the tables")
     known = rows.drop_nulls("value")
     if known.is_empty():
-        return Estimate(reason=f"the value is null in all {rows.height:,} rows")
+        hint = f": without `{filled_by}` in its experiment a table has none" if filled_by else ""
+        return Estimate(reason=f"the value is null in all {rows.height:,} rows{hint}")
     for kind, odd in (("NaN", known["value"].is_nan()), ("infinite", known["value"].is_infinite())):
         if n := odd.sum():
             return Estimate(reason=f"the value is {kind} in {n:,} of {rows.height:,} rows")

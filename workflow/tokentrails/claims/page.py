@@ -13,6 +13,7 @@ import pyarrow as pa
 from ..figures.pieces.text import counted
 from ..files.pages import html_page
 from .file import Claim, ClaimsFile
+from .sql import CROSSED
 from .strip import strip
 from .verdict import AS_PUBLISHED, FAILS, HOLDS, UNDECIDED, UNTESTABLE, VERDICTS, worded
 
@@ -52,13 +53,15 @@ def claims_page(table: pa.Table, forms: pa.Table, file: ClaimsFile, confidence: 
     body += [_introduction(confidence), _overview(studies, claims, rows)]
     for study in studies:
         body.append(f"<h2>{escape(study)}</h2>")
-        of_study = [claim for claim in claims if claim.study == study]
-        lacking = [each for each in of_study if _lacks_data(rows[each.id])]
-        body += [_claim(each, rows[each.id], file) for each in of_study if each not in lacking]
-        if lacking:
+        sections: dict[bool, list[str]] = {True: [], False: []}
+        for claim in claims:
+            if claim.study == study:
+                of_claim = rows[claim.id]
+                sections[_lacks_data(of_claim)].append(_claim(claim, of_claim, file))
+        body += sections[False]
+        if lacking := sections[True]:
             summary = f"{counted(len(lacking), 'statement')} for which data are lacking"
-            sections = "".join(_claim(each, rows[each.id], file) for each in lacking)
-            body.append(f"<details><summary>{summary}</summary>{sections}</details>")
+            body.append(f"<details><summary>{summary}</summary>{''.join(lacking)}</details>")
     style = Path(__file__).with_suffix(".css").read_text(encoding="utf-8")
     return html_page("Published claims", "\n".join(body), style=style)
 
@@ -163,11 +166,11 @@ def badge(verdict: str, elsewhere: bool = False) -> str:
 
 def sample(row: Mapping[str, Any]) -> str:
     """How many values a number sums up, of what; nothing where there is none."""
-    unit = row["unit"] or "unit"
+    unit, *crossed = (row["unit"] or "unit").split(CROSSED)
     units, values = counted(row["units"] or 0, unit), counted(row["n"] or 0, "value")
     if row["n"] == row["units"]:
         return (units if row["unit"] else values) if row["n"] else ""
-    return f"{values} from {units}"
+    return f"{values} from {units}" + "".join(f", crossed with {each}s" for each in crossed)
 
 
 def control_number(row: Mapping[str, Any]) -> str:

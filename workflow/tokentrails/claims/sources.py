@@ -120,15 +120,19 @@ def _draws(claim: Claim, model: Model, config: Config) -> list[Draw]:
         (model, name) for name in model.checkpoints if model.training and step_of(name) == 0
     ]
     for candidates in (draws, untrained):
-        found = []
-        for control, draw in candidates:
-            drawn = {name: replace(place, checkpoint=draw) for name, place in places.items()}
-            if all(_place(place, control, config) for place in drawn.values()):
-                paths = {name: _path(place, control, config) for name, place in drawn.items()}
-                found.append((control.name, paths))
-        if found:
+        if found := [each for pair in candidates if (each := _drawn(places, *pair, config))]:
             return found
     return []
+
+
+def _drawn(
+    places: Mapping[str, Spec], control: Model, checkpoint: str, config: Config
+) -> Draw | None:
+    """The same tables of a control; None where one of them is not made."""
+    drawn = {name: replace(place, checkpoint=checkpoint) for name, place in places.items()}
+    if not all(_place(place, control, config) for place in drawn.values()):
+        return None
+    return control.name, {name: _path(place, control, config) for name, place in drawn.items()}
 
 
 def _made(specs: Sequence[Spec], model: Model, config: Config) -> tuple[Spec, Spec] | None:

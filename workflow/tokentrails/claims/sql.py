@@ -15,6 +15,9 @@ _NOUNS = {"label": "text", "last_token": "last token"} | {
 }
 """What the units are, by the last of the columns that name them."""
 
+CROSSED = " × "
+"""Between the units of a formula that resamples two."""
+
 
 def tables_of(sql: str, where: object) -> set[str]:
     """The names of the tables that a query reads; those that it defines itself are none.
@@ -56,7 +59,7 @@ def unit_of(sql: str) -> str | None:
             for column in each.find_all(exp.Column)
         ]
         nouns += [_NOUNS.get(column) for column in columns[-1:]]
-    return None if None in nouns or not nouns else " × ".join(filter(None, nouns))
+    return None if None in nouns or not nouns else CROSSED.join(filter(None, nouns))
 
 
 def _tables_of(sql: str, *, where: object) -> list[str]:

@@ -67,8 +67,8 @@ MEANINGS = {
     "p_holm": "the same after Holm's correction over all claims and models of the run",
     "reason": "why the claim is undecided or not testable, or what else is to be known",
     "n": "how many values value_corrected sums up",
-    "units": "how many texts, words, heads, trainings or other units these come from; the interval "
-    "is over them",
+    "units": "how many texts, words, heads, trainings or other units these come from, of crossed "
+    "ones the first; the interval is over them",
     "unit": "what one of these is; null: the formula does not say",
     "as_published_low": "lower end of the interval of value_as_published",
     "as_published_high": "upper end of the same",
@@ -428,5 +428,6 @@ def _of_model(
             bootstrap=bootstrap,
             stream=claim.id,
             where=where,
+            filled_by="as_published: true" if "_as_published" in sql else "",
         )
     return fails
