@@ -46,7 +46,7 @@ def results(folder: Path = MODEL) -> Iterator[Measured]:
                 pair_cosines(at.hidden, at.hidden, a, b).cosine.mean()
 
         extraction, chance, sampled = fastest(
-            lambda: run_extraction(model, architecture, tokens, path), exactly, by_sample, times=1
+            lambda: run_extraction(model, architecture, tokens, path), exactly, by_sample
         )
     yield Measured(
         "chance of all pairs with intervals, against extracting their texts",

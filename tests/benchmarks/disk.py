@@ -40,7 +40,7 @@ def results() -> Iterator[Measured]:
             for group in range(file.num_row_groups):
                 file.read_row_group(group)["hidden"].combine_chunks().to_numpy_ndarray()
 
-        alone, own = fastest(pyarrow_alone, ours, times=10)
+        alone, own = fastest(pyarrow_alone, ours)
     yield Measured(
         "states to disk and back, against pyarrow alone", alone / own, "of its speed", at_least=0.8
     )

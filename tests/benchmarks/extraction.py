@@ -49,7 +49,6 @@ def speed() -> Iterator[Measured]:
         published, ours = fastest(
             torch.inference_mode()(lambda: published_way(full, few)),
             lambda: run_extraction(model, architecture, few, path),
-            times=2,
         )
         yield Measured(
             "extraction of 64 prompts, against the published way",

@@ -145,14 +145,16 @@ def extraction(device: torch.device, sizes: dict[str, int], n: int) -> Iterator[
         expected, path = folder / "cpu.parquet", folder / "states.parquet"
         short = tokens_of(n, LENGTHS[0], sizes["vocab_size"])
         on_cpu = load_model(folder, torch.device("cpu"), "float32")
-        cpu_seconds = fastest(partial(run, *on_cpu, short, expected, BUDGETS[0]), times=1)[0]
+        cpu_seconds = fastest(
+            partial(run, *on_cpu, short, expected, BUDGETS[0]), times=1, seconds=0
+        )[0]
         for dtype, length in product(PRECISIONS, LENGTHS):
             tokens = tokens_of(n, length, sizes["vocab_size"])
             model, architecture = load_model(folder, device, dtype)
             works = [partial(bare_forward, model, tokens, budget) for budget in BUDGETS]
             ours = [partial(run, model, architecture, tokens, path, budget) for budget in BUDGETS]
             reading = [partial(work, written=False) for work in ours]
-            times = fastest(*works, *ours, *reading)
+            times = fastest(*works, *ours, *reading, seconds=0)
             some = len(BUDGETS)
             bare, written, unwritten = min(times[:some]), times[some : 2 * some], times[2 * some :]
             timed = zip(BUDGETS, ours, written, unwritten, strict=True)
@@ -202,6 +204,7 @@ def ranks(device: torch.device, sizes: dict[str, int], n: int) -> Iterator[dict[
             *(partial(multiplied, len(rows) // parts) for parts in (1, 4, 16)),
             partial(ranked, 0),
             partial(ranked, 5),
+            seconds=0,
         )
         for k, seconds in ((0, plain), (5, nearest)):
             line = {"states": many, "nearest": k, "seconds": round(seconds, 4)}

@@ -33,15 +33,21 @@ class Skipped(Exception):
     """This machine lacks what the benchmark is about."""
 
 
-def fastest(*works: Callable[[], object], times: int = 3) -> list[float]:
-    """The shortest time of each work in seconds, taken in turns so that all meet the same noise."""
+def fastest(*works: Callable[[], object], times: int = 3, seconds: float = 60) -> list[float]:
+    """The shortest time of each work in seconds, taken in turns so that all meet the same noise.
+
+    There are at least so many turns, and more within so many seconds: a ratio of two short works
+    would else be one of noise.
+    """
     shortest = [float("inf")] * len(works)
-    for turn in range(times + 1):
+    begun, turn = time.perf_counter(), 0
+    while turn <= times or time.perf_counter() - begun < seconds:
         for index, work in enumerate(works):
             start = time.perf_counter()
             work()
             if turn:  # the first turn warms up
                 shortest[index] = min(shortest[index], time.perf_counter() - start)
+        turn += 1
     print("  " + ", ".join(f"{seconds:.2f} s" for seconds in shortest), file=sys.stderr)
     return shortest
 

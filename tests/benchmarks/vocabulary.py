@@ -53,12 +53,10 @@ def published_way(states: torch.Tensor, rows: torch.Tensor, own: torch.Tensor) -
 def speed(model: Path, rows: torch.Tensor, tokens) -> Iterator[Measured]:
     states, own = states_of(model, tokens)
     assert len(states) == N
-    *bare, ranked, with_nearest, published = fastest(
+    *bare, ranked, with_nearest = fastest(
         *(bare_product(states, rows, width) for width in BLOCKS),
         lambda: closest(states, rows, own),
         lambda: closest(states, rows, own, k=5),
-        lambda: published_way(states, rows, own),
-        times=3,
     )
     against = "against the fastest bare product"
     yield Measured(
@@ -67,8 +65,11 @@ def speed(model: Path, rows: torch.Tensor, tokens) -> Iterator[Measured]:
     yield Measured(
         f"ranks with the 5 nearest entries, {against}", with_nearest / min(bare), "of its time"
     )
+    ours, published = fastest(
+        lambda: closest(states, rows, own), lambda: published_way(states, rows, own)
+    )
     yield Measured(
-        "ranks, against the published full sort", published / ranked, "times as fast", at_least=5
+        "ranks, against the published full sort", published / ours, "times as fast", at_least=5
     )
 
 
