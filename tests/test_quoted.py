@@ -130,6 +130,15 @@ def test_the_readme_counts_the_claims():
     assert f"{len(CLAIMS['claims'])} statements" in read("README.md")
 
 
+def test_the_studies_page_says_which_verdicts_are_of_this_projects_claims():
+    own = {claim["id"] for claim in CLAIMS["claims"] if claim["study"] == "Of this project"}
+    claims = load(SOURCES)["numbers.json"]["claims"]
+    verdicts = [row["verdict"] for name in own for row in claims[name].values()]
+    said = "three of those that hold, and the one that holds only as published"
+    assert said in " ".join(read("docs/studies.md").split())
+    assert [verdicts.count(v) for v in ("holds", "holds only as published")] == [3, 1]
+
+
 @pytest.mark.parametrize(
     "text", ["so 0.9 is", "SmolLM2 has 12", "| a | 1.5 |", "(−0.1)", "at layer 3: 4"]
 )
