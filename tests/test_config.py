@@ -1,6 +1,7 @@
 """The configuration: its defaults and checks, and the one message that refuses a bad one."""
 
 import copy
+import os
 from pathlib import Path
 
 import jsonschema
@@ -251,6 +252,57 @@ def test_the_experiment_file_is_checked_with_the_configuration():
     written("prompts: []\n")
     with refused("e.yaml, line 1, prompts: the value [] is empty"):
         load(CONFIG)
+
+
+def test_a_file_that_may_not_be_read_is_not_suggested_again(monkeypatch):
+    def denied(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_text", denied)
+    with refused("'e.yaml' cannot be read: Permission denied", "Hint: may you read it? check"):
+        YamlFile("e.yaml")
+
+
+PATHS = [
+    *("models.m.source", "models.m.lenses.l.file", "models.m.lenses.l.train", "measures.x.file"),
+    *("experiments.e.file", "baseline.file", "claims.file"),
+]
+PATHS_IN_FILE = [
+    *("function_words", "frequency_list", "contexts_from", "words.list", "splits.list"),
+    *("corpus.text", "table.file"),
+]
+
+
+@pytest.mark.parametrize("key", PATHS + PATHS_IN_FILE)
+def test_what_can_be_no_path_is_refused_before_it_is_looked_for(key):
+    """In one message, whatever the system says of it; a pipe would be waited for."""
+    os.mkfifo("pipe")
+    os.symlink("loop", "loop")
+    for path, reason in [
+        ("a" * 300, "File name too long"),
+        ("~nouser/x", "home directory"),
+        ("a\0b", "null byte"),
+        ("loop", "symbolic links"),
+        ("pipe", "it is a pipe"),
+    ]:
+        data = CONFIG
+        if key in PATHS:
+            data = changed(CONFIG, key, f"path:{path}" if key == "models.m.source" else path)
+        else:
+            written(changed({"table": {"file": "a.csv", "text": "a"}}, key, path))
+        with refused("yaml, line", f", {key}: the path '", "cannot be used", reason):
+            load(data)
+
+
+def test_nothing_that_is_quoted_steers_a_terminal_forges_a_line_or_has_no_end():
+    odd = "\x1b[31m\nHint: all is well\u202e" + "x" * 100_000
+    shown = r"\x1b[31m\nHint: all is well\u202exxx"
+    with pytest.raises(TokentrailsError) as caught:
+        load(changed(CONFIG, odd, 1))
+    error = TokentrailsError(odd, where=caught.value.where, hint=odd)
+    for each in (caught.value, error):
+        assert shown in each.where and str(each).count("\nHint: ") == 1
+        assert len(str(each)) < 3000 and str(each).replace("\n", "").isprintable()
 
 
 def test_repeated_keys_of_the_configuration_are_refused():

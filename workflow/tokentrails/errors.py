@@ -10,6 +10,9 @@ from contextlib import contextmanager
 class TokentrailsError(Exception):
     """Bad input or a bad environment, said in one message.
 
+    What others wrote may stand in it as it is: nothing of that steers a terminal, begins a line or
+    has no end. Further lines of the problem are indented.
+
     Parameters
     ----------
     problem: what is wrong, with the offending value.
@@ -18,9 +21,18 @@ class TokentrailsError(Exception):
     """
 
     def __init__(self, problem: str, *, where: object = None, hint: str) -> None:
-        self.problem, self.where, self.hint = problem, where, hint
-        prefix = f"{where}: " if where is not None else ""
-        super().__init__(f"{prefix}{problem}\nHint: {hint}")
+        self.problem = "\n  ".join(map(_shown, problem.split("\n")))
+        self.where = None if where is None else _shown(str(where), most=300)
+        self.hint = _shown(hint)
+        prefix = f"{self.where}: " if where is not None else ""
+        super().__init__(f"{prefix}{self.problem}\nHint: {self.hint}")
+
+
+def _shown(text: str, most: int = 1000) -> str:
+    """A text in one line, without its middle where it is longer than any list of choices."""
+    if len(text) > most:
+        text = f"{text[: most // 2]} … {text[-most // 2 :]}"
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 _MOST = 20

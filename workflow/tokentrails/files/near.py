@@ -16,7 +16,7 @@ def closest(word: str, known: list[str]) -> str | None:
 
 
 def near_path(path: str | Path, is_meant: Callable[[Path], bool] = Path.is_file) -> str:
-    """The beginning of a hint for a path that is not there: the one that it most likely stands for.
+    """The beginning of a hint for a path that cannot be read: what it most likely stands for.
 
     Parameters
     ----------
@@ -24,8 +24,10 @@ def near_path(path: str | Path, is_meant: Callable[[Path], bool] = Path.is_file)
 
     Returns
     -------
-    A question, or nothing where no name is near.
+    A question, which is another one where the path is there; or nothing where no name is near.
     """
+    if is_meant(Path(path)):
+        return "may you read it? "
     path = Path(path).expanduser()
     for wrong in (path, *path.parents):
         with suppress(OSError, ValueError):

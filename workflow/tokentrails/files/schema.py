@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 import re
+import stat
 from collections.abc import Callable, Mapping
 from datetime import date
 from functools import cache
+from pathlib import Path
 from typing import Any, cast
 
 import yaml
-from jsonschema import Draft202012Validator, TypeChecker
+from jsonschema import Draft202012Validator, FormatChecker, TypeChecker
 from jsonschema.exceptions import ValidationError, best_match
 from jsonschema.validators import extend
 
@@ -31,6 +33,25 @@ _Validator = extend(
     Draft202012Validator,
     type_checker=Draft202012Validator.TYPE_CHECKER.redefine("number", _is_number),
 )
+
+
+_formats = FormatChecker(formats=())
+
+
+@_formats.checks("path", raises=(OSError, RuntimeError, ValueError))
+def _can_be_path(value: object) -> bool:
+    """Whether a path, or that of a source, can be looked for, and is none that is waited for.
+
+    Every path of a configuration is checked here, before anything opens or resolves it. That there
+    is nothing, or a folder in the place of a file, its reader says.
+    """
+    if not isinstance(value, str):
+        return True
+    try:
+        mode = Path(value.removeprefix("path:")).expanduser().absolute().stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    return stat.S_ISREG(mode) or stat.S_ISDIR(mode)
 
 
 @cache
@@ -73,7 +94,7 @@ def check(data: Any, name: str, where: Callable[[KeyPath], str]) -> None:
     ------
     TokentrailsError: naming the key, the value and what the schema says of it.
     """
-    error = best_match(_Validator(schema(name)).iter_errors(data))
+    error = best_match(_Validator(schema(name), format_checker=_formats).iter_errors(data))
     if error is not None:
         keys = tuple(error.absolute_path)
         problem, hint, culprit = _explain(error)
@@ -145,6 +166,10 @@ def _explain(error: ValidationError) -> tuple[str, str, KeyPath]:
             return f"the value {shown} is {side} the {limit} of {wanted}", hint, ()
         case "pattern" if odd := _odd_character(value, wanted):
             return f"the value {shown} has {odd!r}", f"{meaning or error.message}.", ()
+        case "format":
+            cause = error.cause or "it is a pipe, a socket or a device"
+            reason = getattr(cause, "strerror", None) or str(cause).rstrip(".")
+            return f"the path {shown} cannot be used: {reason}", f"give another: {meaning}.", ()
         case "minItems" if value:
             return f"{shown} has {len(value)} of at least {wanted} entries", f"{meaning}.", ()
         case _:

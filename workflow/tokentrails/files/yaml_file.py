@@ -34,9 +34,9 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
         """The value of a node; one that is not what its tag says is an error with a line."""
         try:
             return super().construct_object(node, deep)
-        except ValueError as error:
-            mark = node.start_mark
-            raise yaml.constructor.ConstructorError(None, None, str(error), mark) from error
+        except (ValueError, LookupError, ArithmeticError, AttributeError) as error:
+            problem = f"{node.value!r:.60} is no {node.tag.rpartition(':')[2]}: {error}"
+            raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark) from error
 
 
 for _tag, _form, _first in (
