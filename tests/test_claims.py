@@ -482,6 +482,12 @@ def test_without_a_control_a_training_has_its_checkpoint_before_the_first_step(t
     assert draws["smollm2-135m"] == []
     assert draws_of(tmp_path, untrained_left_out, spec)["claim-0"]["nano"] == []
 
+    def untrained_itself(data):
+        alone(data)
+        data["models"]["nano"]["reference"] = "step0"
+
+    assert draws_of(tmp_path, untrained_itself, spec)["claim-0"]["nano"] == []
+
 
 def untrained_left_out(data):
     """A configuration of the same models without their controls."""
@@ -728,6 +734,20 @@ def test_a_share_of_units_has_an_exact_interval():
     one = of_units(16, [1.0] + [0.0] * 15)
     assert evidence(Target(above=0.2), one).against == pytest.approx(0.8**16 + 16 * 0.2 * 0.8**15)
     assert one.low == pytest.approx(1 - 0.975 ** (1 / 16))
+
+
+@pytest.mark.parametrize(
+    ("target", "value"),
+    [
+        (Target(value=0.98, tolerance=0.05), True),  # its upper end is over 1
+        (Target(value=0.02, tolerance=0.05), False),
+        (Target(below=1.5), True),
+        (Target(above=-0.5), False),
+    ],
+)
+def test_no_share_lies_outside_of_0_and_1(target, value):
+    said = evidence(target, of_units(1000, value))
+    assert said.favour < 1e-6 and said.against == 1
 
 
 def test_a_share_of_tokens_is_as_sure_as_its_texts_are():
@@ -1334,7 +1354,8 @@ def beside(tmp_path, *frames, claim=FORMS_OF):
     found = measured_claims(file.claims, run, BOOTSTRAP)
     run.refuse()
     table = claims_table(found, run, 0.95, provenance={"x": "y"})
-    assert table.drop_columns(CONTROL).equals(alone.drop_columns(CONTROL))  # it decides nothing
+    of_control = [*CONTROL, "control_reason"]  # which decides nothing
+    assert table.drop_columns(of_control).equals(alone.drop_columns(of_control))
     assert set(alone["control"].to_pylist()) == {None}
     pages = claims_page(table, forms_table(found, provenance={}), file, 0.95)
     pages += findings_page(table, file, 0.95)
@@ -1390,6 +1411,9 @@ def test_a_control_without_a_value_or_beside_none_is_null(tmp_path):
     own = {"as_published": UNITS}
     row, pages = beside(tmp_path, identity.with_columns(cosine=pl.lit(None, pl.Float64)), claim=own)
     assert row["control"] is None and "random weights:" not in pages
+    reason = f"random weights give no number (the value is null in all {len(identity)} rows)"
+    assert row["control_reason"] == reason and pages.count(reason) == 2
+    assert "no random weights to compare with" not in pages
     row, pages = beside(tmp_path, identity, claim=own)  # nothing was wrong, and it has no form
     assert row["control"] == row["value_as_published"] == row["value_corrected"]
 
@@ -1405,6 +1429,19 @@ def test_the_control_of_a_set_is_that_of_all_its_models(tmp_path):
     (of_set,) = measured_claims(file.claims, run, BOOTSTRAP)
     assert of_set.model == "set"
     assert of_set.control.value == pytest.approx(of_set.corrected[""].value)
+    # Each of its models counts once, however many draws it has.
+    draws = {name: [("r", {"identity": "draw0"})] * n for name, n in (("m", 3), ("n", 1))}
+    draws["n"] = [("n", {"identity": "other"})]
+    other = TABLES["identity"].with_columns(pl.col("cosine") + 1)
+
+    def query(sql, paths, model, where):
+        if paths["identity"] == "other":
+            return run_sql(sql, {"identity": other, "model": model}, where)
+        return first(sql, paths, model, where)
+
+    first, run = run.query, replace(run, draws={"claim-0": draws}, query=query)
+    (of_set,) = measured_claims(file.claims, run, BOOTSTRAP)
+    assert of_set.control.value == pytest.approx(of_set.corrected[""].value + 0.5)
 
 
 def test_a_claim_on_training_is_tested_in_a_set_in_the_place_of_its_models(tmp_path):

@@ -4,6 +4,8 @@ import csv
 import html
 import re
 import shutil
+import subprocess
+import sys
 import time
 from collections import defaultdict
 from pathlib import Path
@@ -60,6 +62,16 @@ def test_a_process_knows_what_it_took():
         total += 1
     cost = JobCost.since(start)
     assert 0.2 <= cost.seconds < 5 and cost.cpu_seconds > 0.1 and 5 < cost.max_rss_mb < 50_000
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux says it")
+def test_the_memory_of_a_process_is_not_that_of_the_one_that_started_it():
+    code = "from tokentrails.running.job_cost import JobCost; print(JobCost.since(0).max_rss_mb)"
+    much = "x = bytearray(400 << 20); import subprocess, sys; subprocess.run(sys.argv[1:])"
+    command = [sys.executable, "-c", much, sys.executable, "-c", code]
+    library = wf.environment(PYTHONPATH="workflow")
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=library)
+    assert 5 < float(done.stdout) < 200
 
 
 def row(*values) -> dict:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -64,8 +63,11 @@ def own_process(file: str, *arguments: object) -> Any:
 
 
 def peak_memory() -> float:
-    """Most memory in MB that this process has had."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    """Most memory in MB that this process has had.
+
+    Not as `getrusage` has it, which counts what a parent had when it started this one.
+    """
+    return _status("VmHWM")
 
 
 def memory() -> float:

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from ..files.pages import html_page
 from .file import Claim, ClaimsFile
-from .page import NO_CONTROL, badge, control_number, sample, with_interval
+from .page import badge, control, sample, with_interval
 from .table import CORRECTED, TOO_FEW
 from .verdict import UNDECIDED, UNTESTABLE
 
@@ -91,7 +91,7 @@ def _lines(claim: Claim, rows: Rows, file: ClaimsFile) -> str:
 def _line(row: dict[str, Any], elsewhere: bool) -> str:
     number = with_interval(row["value_corrected"], row["ci_low"], row["ci_high"])
     form = f", {escape(row['form'])}" if row["form"] else ""
-    about = "; ".join(filter(None, (sample(row), control_number(row) or NO_CONTROL)))
+    about = "; ".join(filter(None, (sample(row), control(row))))
     why = f": {escape(row['reason'])}" if row["reason"] else ""
     return (
         f"<li>{badge(row['verdict'], elsewhere)} in {escape(row['model'])}: "

@@ -31,8 +31,6 @@ _HEAD = (
 
 Rows = Sequence[dict[str, Any]]
 
-NO_CONTROL = "no random weights to compare with"
-
 
 def claims_page(table: pa.Table, forms: pa.Table, file: ClaimsFile, confidence: float) -> str:
     """HTML of the table `claims`, by study, those about models of this run first.
@@ -147,12 +145,12 @@ def _line(claim: Claim, row: dict[str, Any], elsewhere: bool) -> str:
     corrected = with_interval(row["value_corrected"], row["ci_low"], row["ci_high"])
     form = f"<br>{escape(row['form'])}" if row["form"] else ""
     has_number = row["value_corrected"] is not None
-    control = f"<br>{control_number(row) or NO_CONTROL}" if has_number else ""
+    beside = f"<br>{control(row)}" if has_number else ""
     return (
         f"<tr class='{_CLASS[row['verdict']]}'>"
         f"<th scope='row'>{escape(row['model'])}</th>"
         f"<td class='number'>{published}</td>"
-        f"<td class='number'>{corrected}{form}{control}</td>"
+        f"<td class='number'>{corrected}{form}{beside}</td>"
         f"<td>{strip(row['forms'], claim.target)}</td><td>{sample(row)}</td>"
         f"<td>{badge(row['verdict'], elsewhere)}</td><td>{escape(row['reason'] or '')}</td></tr>"
     )
@@ -173,10 +171,10 @@ def sample(row: Mapping[str, Any]) -> str:
     return f"{values} from {units}" + "".join(f", crossed with {each}s" for each in crossed)
 
 
-def control_number(row: Mapping[str, Any]) -> str:
-    """The number of random weights, in words; nothing where there is none."""
+def control(row: Mapping[str, Any]) -> str:
+    """HTML of the number of random weights, or of why there is none."""
     if row["control"] is None:
-        return ""
+        return escape(row["control_reason"] or "")
     number = with_interval(row["control"], row["control_low"], row["control_high"])
     return f"random weights: {number}"
 

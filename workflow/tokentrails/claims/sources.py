@@ -116,9 +116,8 @@ def _draws(claim: Claim, model: Model, config: Config) -> list[Draw]:
         return []
     controls = [each for each in config.models.values() if each.control_of == model.name]
     draws = [(control, draw) for control in controls for draw in control.checkpoints]
-    untrained = [
-        (model, name) for name in model.checkpoints if model.training and step_of(name) == 0
-    ]
+    first = [name for name in model.checkpoints if model.training and step_of(name) == 0]
+    untrained = [(model, name) for name in first if name != model.reference]
     for candidates in (draws, untrained):
         if found := [each for pair in candidates if (each := _drawn(places, *pair, config))]:
             return found

@@ -53,6 +53,7 @@ MEANINGS = {
     "heads, of several over draws; null: "
     f"under {FEWEST_UNITS} of these, or every resample gives the same number",
     "control_high": "upper end of the same",
+    "control_reason": "why control is null, in words; null: it is not, or value_corrected is",
     "verdict": "holds: value_corrected is what is claimed, in every form of similarity, after "
     "Holm's correction; does not hold: it is clear of that in every form, of a statement with "
     "parts in every form of one of them; undecided: neither; "
@@ -94,6 +95,7 @@ FORM_MEANINGS = {
     "shown": "whether value_corrected of the table claims is this one",
 }
 CORRECTED = "corrected"
+NO_CONTROL = "no random weights to compare with"
 TOO_FEW = "units could not have decided it among so many claims"
 """In the reason of a claim that no values of its units could have decided."""
 
@@ -297,25 +299,40 @@ def _tested(claim: Claim, model: str, run: Run, bootstrap: Bootstrap) -> Tested:
 
 
 def _control(tested: Tested, run: Run, bootstrap: Bootstrap) -> Estimate:
-    """The number that is shown, with random weights; of several draws its mean over them."""
+    """The number that is shown, with random weights.
+
+    Of several draws it is the mean over them; of a set, over its models.
+    """
     claim = tested.claim
-    draws = [
-        draw
-        for member in run.members(tested.model or "")
-        for draw in run.draws.get(claim.id, {}).get(member, ())
-    ]
-    if not draws or tested.corrected[tested.form].value is None:
-        return Estimate(reason="no control")
+    if tested.corrected[tested.form].value is None:
+        return Estimate()
+    of_claim = run.draws.get(claim.id, {})
+    members = [draws for name in run.members(tested.model or "") if (draws := of_claim.get(name))]
+    if not members:
+        return Estimate(reason=NO_CONTROL)
     key = "as_published" if claim.corrected is None else CORRECTED
     sql = claim.corrected_formulas()[tested.form]
-    over_units = bootstrap if len(draws) == 1 else None
+    over_units = bootstrap if sum(map(len, members)) == 1 else None
     found = [
-        _of_model(claim, key, sql, name, {t: Source(p) for t, p in paths.items()}, run, over_units)
-        for name, paths in draws
+        [
+            _of_model(
+                claim, key, sql, name, {t: Source(p) for t, p in paths.items()}, run, over_units
+            )
+            for name, paths in draws
+        ]
+        for draws in members
     ]
-    if len(found) == 1:
-        return found[0]
-    return over_trainings({f"draw {i}": each for i, each in enumerate(found)}, bootstrap.confidence)
+    means = found[0] if len(found) == 1 else [_mean(each, bootstrap) for each in found]
+    number = means[0] if len(means) == 1 else _mean(means, bootstrap)
+    if number.value is None:
+        return replace(number, reason=f"random weights give no number ({number.reason})")
+    return number
+
+
+def _mean(numbers: Sequence[Estimate], bootstrap: Bootstrap) -> Estimate:
+    """Over draws of random weights."""
+    named = {f"draw {i}": each for i, each in enumerate(numbers)}
+    return over_trainings(named, bootstrap.confidence)
 
 
 def _corrected(p: Sequence[float | None]) -> list[float | None]:
@@ -375,6 +392,7 @@ def _row(
         "control": tested.control.value,
         "control_low": tested.control.low,
         "control_high": tested.control.high,
+        "control_reason": tested.control.reason or None if tested.control.value is None else None,
         "form": (tested.form or None) if corrected.value is not None else None,
         "p": tested.p,
         "p_holm": p,

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+_STATUS = Path("/proc/self/status")
 _LINE = re.compile(r"took ([\d.]+) s, ([\d.]+) s of CPU, ([\d.]+) MB")
 
 
@@ -26,7 +27,10 @@ class JobCost(NamedTuple):
         """
         each = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
         cpu = sum(usage.ru_utime + usage.ru_stime for usage in each)
-        memory = max(usage.ru_maxrss for usage in each) / 1024  # Linux counts in KiB
+        # In KiB. That of `getrusage` begins with what Snakemake had when it started this process.
+        status = _STATUS.read_text() if _STATUS.exists() else ""
+        own = re.search(r"^VmHWM:\s*(\d+) kB$", status, re.MULTILINE)
+        memory = max(int(own[1]) if own else each[0].ru_maxrss, each[1].ru_maxrss) / 1024
         return cls(time.monotonic() - start, cpu, memory)
 
     @classmethod
