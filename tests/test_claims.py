@@ -990,8 +990,9 @@ def test_what_holds_only_as_published_is_corrected_for_all_of_the_run_too(tmp_pa
     claim = {"as_published": UNITS.replace("0.3", "0.48"), "corrected": corrected}
     one = claim | {"correction": "c"}
     without = {"as_published": UNITS}  # is no test of this
-    _, (alone, other), *_ = evaluated(tmp_path, one, without)
+    table, (alone, other), *_ = evaluated(tmp_path, one, without)
     assert other.p_as_published is None and 0.001 < alone.p_as_published < 0.05
+    assert table["p_holm_as_published"].to_pylist() == [alone.p_as_published, None]
     models = [f"m{i}" for i in range(1 + int(0.05 / alone.p_as_published))]
     found = {
         n: [row["verdict"] for row in evaluated(tmp_path, one, models=models[:n])[0].to_pylist()]

@@ -115,7 +115,7 @@ def _claim(claim: Claim, rows: Rows, file: ClaimsFile) -> str:
     about = [
         ("Published", f"{published} ({escape(claim.source)}{read})"),
         ("Tested as", f"{escape(claim.measure)}: {escape(claim.statistic)}, {claim.target}"),
-        ("Corrected", escape(claim.correction) or "nothing was wrong"),
+        ("Corrected", escape(claim.correction) or "nothing: there is one formula"),
     ]
     terms = "".join(f"<dt>{name}</dt><dd>{text}</dd>" for name, text in about)
     formulas = f"as published\n{claim.as_published.strip()}"

@@ -66,6 +66,9 @@ MEANINGS = {
     "p": "of value_corrected lying where the verdict has it, two-sided, before correction; null: "
     "nothing is tested",
     "p_holm": "the same after Holm's correction over all claims and models of the run",
+    "p_holm_as_published": "of value_as_published lying where the claim has it and of its "
+    "difference from value_corrected, the larger, after Holm's correction among these alone: what "
+    "decides on holds only as published; null: nothing was wrong, or nothing is tested",
     "reason": "why the claim is undecided or not testable, or what else is to be known",
     "n": "how many values value_corrected sums up",
     "units": "how many texts, words, heads, trainings or other units these come from, of crossed "
@@ -103,7 +106,8 @@ _NUMBERS = {
     **dict.fromkeys(("published_value", "value_as_published", "value_corrected"), pa.float64()),
     **dict.fromkeys(("ci_low", "ci_high", "as_published_low", "as_published_high"), pa.float64()),
     **dict.fromkeys(("control", "control_low", "control_high"), pa.float64()),
-    **dict.fromkeys(("p", "p_holm", "value", "favour", "against"), pa.float64()),
+    **dict.fromkeys(("p", "p_holm", "p_holm_as_published"), pa.float64()),
+    **dict.fromkeys(("value", "favour", "against"), pa.float64()),
     **dict.fromkeys(("n", "units"), pa.int32()),
     "shown": pa.bool_(),
 }
@@ -243,7 +247,8 @@ def claims_table(
         _row(*each, run, 1 - confidence) for each in zip(found, p, p_published, least, strict=True)
     ]
     title = "What the published studies claim, and whether it holds in this run"
-    units = {"n": "values", "units": "units", "p": "probability", "p_holm": "probability"}
+    of_p = [name for name in MEANINGS if name.startswith("p_") or name == "p"]
+    units = {"n": "values", "units": "units"} | dict.fromkeys(of_p, "probability")
     return describe(pa.Table.from_pylist(rows, schema=SCHEMA), title, provenance, MEANINGS, units)
 
 
@@ -396,6 +401,7 @@ def _row(
         "form": (tested.form or None) if corrected.value is not None else None,
         "p": tested.p,
         "p_holm": p,
+        "p_holm_as_published": p_published,
         "n": corrected.n,
         "units": corrected.units,
         "unit": "training" if _is_of_trainings(claim, tested.model, run) else unit_of(shown),
