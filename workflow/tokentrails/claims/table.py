@@ -53,7 +53,6 @@ MEANINGS = {
     "heads, of several over draws; null: "
     f"under {FEWEST_UNITS} of these, or every resample gives the same number",
     "control_high": "upper end of the same",
-    "control_reason": "why control is null, in words; null: it is not, or value_corrected is",
     "verdict": "holds: value_corrected is what is claimed, in every form of similarity, after "
     "Holm's correction; does not hold: it is clear of that in every form, of a statement with "
     "parts in every form of one of them; undecided: neither; "
@@ -70,6 +69,7 @@ MEANINGS = {
     "difference from value_corrected, the larger, after Holm's correction among these alone: what "
     "decides on holds only as published; null: nothing was wrong, or nothing is tested",
     "reason": "why the claim is undecided or not testable, or what else is to be known",
+    "control_reason": "why control is null, in words; null: it is not, or value_corrected is",
     "n": "how many values value_corrected sums up",
     "units": "how many texts, words, heads, trainings or other units these come from, of crossed "
     "ones the first; the interval is over them",
