@@ -507,7 +507,7 @@ BAD_FILES = [
             ("a: 1\nb: !!int abc", 2, "'abc'"),
             ("a: 1\nb: !!timestamp 2024-13-45", 2, "month"),
             ("a: 1\nb: !!timestamp x", 2, "'x' is no timestamp"),
-            ("a: 1\nb: !!bool maybe", 2, "'maybe' is no bool"),
+            ("a: 1\nb: !!bool maybe", 2, "'maybe' is no bool\nHint"),
             *((f"a: 1\nb: !!{tag} ''", 2, f"'' is no {tag}") for tag in ("int", "float")),
             (f"a: 1\nb: !!float '{'9:' * 999}9'", 2, "is no float"),
             ("prompts:\n\t- a", 2, "a tab"),

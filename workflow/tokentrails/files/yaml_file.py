@@ -35,7 +35,8 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
         try:
             return super().construct_object(node, deep)
         except (ValueError, LookupError, ArithmeticError, AttributeError) as error:
-            problem = f"{node.value!r:.60} is no {node.tag.rpartition(':')[2]}: {error}"
+            reason = f": {error}" if isinstance(error, ValueError) else ""  # others speak of code
+            problem = f"{node.value!r:.60} is no {node.tag.rpartition(':')[2]}{reason}"
             raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark) from error
 
 
