@@ -327,8 +327,8 @@ def test_of_several_files_the_last_that_has_the_key_is_named():
 @pytest.mark.parametrize(
     ("path", "value", "parts"),
     [
-        ("models.m.revision", False, ("False is not of type string", "in quotes", "yes, no")),
-        ("summary.half_life_threshold", "1e-1", ("'1e-1' is not of type number", "Write 0.1 ")),
+        ("models.m.revision", False, ("False is not of type string", "in quotes", "true and")),
+        ("summary.half_life_threshold", "0.1", ("'0.1' is not of type number", "Write 0.1 ")),
         ("extract.token_budget", "64", ("'64' is not of type integer", "Write 64 ", "--config")),
         ("models.m.source", "path:a {b}/c", ("{b} in it", "wildcard", "models.m.source")),
         ("claims.file", "{a,b}.yaml", ("wildcard", "claims.file")),
@@ -347,7 +347,7 @@ def test_of_several_files_the_last_that_has_the_key_is_named():
         ("extract.device_map.cpu_mb", 1.5, ("1.5 is not of type integer", "Write a whole number.")),
         ("extract.device_map.cpu_mb", "2.5", ("of type integer", "Write a whole number.")),
         ("extract.device_map.cpu_mb", "20", ("of type integer", "Write 20 without quotes")),
-        ("extract.device_map.gpus", True, ("True is not", "Write a number", "on and off are true")),
+        ("extract.device_map.gpus", True, ("True is not", "GPUs a job that", "Write a number.")),
         ("extract.device_map.gpus", 0, ("below the minimum of 1", "give 1 or more: how many GPUs")),
     ],
 )
@@ -356,6 +356,38 @@ def test_what_yaml_or_snakemake_take_for_something_else_is_refused_with_the_caus
 ):
     with refused(*parts):
         load(changed(CONFIG, path, value))
+
+
+@pytest.mark.parametrize(
+    ("plain", "value", "ways"),
+    [
+        *[
+            (plain, value, f"put it in quotes, or write {value}.")
+            for plain, value in {
+                **{"010": "8", "-0100": "-64", "0b11": "3", "0x1F": "31", "1_000": "1000"},
+                **{"1:30": "90", "1_0.5": "10.5", "1:30.5": "90.5"},
+                **{"yes": "true", "On": "true", "no": "false", "OFF": "false"},
+                **{"1e-1": "0.1", "1e-9": "0.000000001", "+.5": "0.5", "1e400": ".inf"},
+            }.items()
+        ],
+        ("2026-01-02", "a date", "put it in quotes."),
+        ("2026-01-02 03:04:05", "a date", "put it in quotes."),
+    ],
+)
+def test_what_is_another_value_in_yaml_1_1_is_refused_at_its_key(plain, value, ways):
+    """Snakemake would take it for that, whatever it was meant to be."""
+    base = yaml.safe_dump(CONFIG, sort_keys=False)
+    for text, key, line in [
+        (f"statistics:\n  seed: {plain}\n", "statistics.seed", 8),
+        (f"figures: {{formats: [svg, {plain}]}}\n", "figures.formats[1]", 7),
+        (f"{plain}: 1\n", plain, 7),
+        (f"claims: &c {{file: {plain}}}\nextract: *c\n", "claims.file", 7),
+    ]:
+        file = written(base + text, "c.yaml")
+        with refused(f"c.yaml, line {line}, {key}", f"{plain} is {value} in YAML 1.", ways):
+            load_config(CONFIG, [file])
+        load_config(CONFIG, [written(base + text.replace(plain, f"'{plain}'"), "c.yaml")])
+    load_config(CONFIG, [written('{"a": [1e-1, 1E5]}', "c.json")])  # read as JSON
 
 
 @pytest.mark.parametrize(

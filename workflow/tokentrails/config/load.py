@@ -35,7 +35,7 @@ def load_config(data: dict[str, Any], files: Sequence[str] = ()) -> Config:
     ------
     TokentrailsError: for the first thing that is wrong.
     """
-    yamls = [YamlFile(file) for file in files]
+    yamls = [YamlFile(file, is_config=True) for file in files]
 
     def show(keys: KeyPath) -> str:
         for file in reversed(yamls):

@@ -71,8 +71,9 @@ _SCHEMAS = {
         "config",
         "Keys of the configuration",
         "What `config/config.yaml`, or the file after `--configfile`, may say. A key that is not "
-        "listed here is an error, and so is a key that appears twice. Paths are relative to the "
-        "working directory. [Your own models](models.md), [your own texts](texts.md) and "
+        "listed here is an error, and so is a key that appears twice, or a value that is another "
+        "one in YAML 1.1 than in 1.2, such as `010`, `1:30`, `1e-1` and `yes`. Paths are relative "
+        "to the working directory. [Your own models](models.md), [your own texts](texts.md) and "
         "[controls](controls.md) show how the keys are used.",
     ),
     "experiments": (

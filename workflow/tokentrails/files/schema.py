@@ -6,7 +6,6 @@ import math
 import re
 import stat
 from collections.abc import Callable, Mapping
-from datetime import date
 from functools import cache
 from pathlib import Path
 from typing import Any, cast
@@ -191,15 +190,12 @@ def _cause(value: Any, wanted: str) -> str:
     if "object" in kinds:
         brackets = ", without the dashes or brackets of a list" * isinstance(value, list)
         return f" Write a mapping, 'KEY: VALUE'{brackets}."
-    if "string" in kinds and isinstance(value, bool | int | float | date):
-        return (
-            " Put it in quotes: YAML takes numbers and true and false for what they are, and in a "
-            "configuration yes, no, on, off, times and dates, too."
-        )
+    if "string" in kinds and isinstance(value, bool | int | float):
+        return " Put it in quotes: YAML takes numbers and true and false for what they are."
     if kinds.isdisjoint(("integer", "number")):
         return ""
     if isinstance(value, bool):
-        return " Write a number: in a configuration yes, no, on and off are true and false, too."
+        return " Write a number."
     try:
         number = float(value)
     except (TypeError, ValueError):
@@ -209,6 +205,6 @@ def _cause(value: Any, wanted: str) -> str:
     if "number" not in kinds and not number.is_integer():
         return " Write a whole number."
     return (
-        f" Write {number:.15g} without quotes, in a file: in a configuration 1e-1 is a text, as is "
-        "everything in the braces of --config."
+        f" Write {number:.15g} without quotes, in a file: in the braces of --config everything is "
+        "a text."
     )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -25,7 +26,11 @@ _SURROGATES = re.compile(r"\\u(d[89ab][0-9a-f]{2})\\u(d[c-f][0-9a-f]{2})", re.IG
 KeyPath = tuple[str | int, ...]
 
 
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+_Loader11: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""YAML 1.1, as Snakemake reads it."""
+
+
+class _Loader(_Loader11):
     """YAML 1.2 as far as plain values go: `no`, `12:30`, `2026-01-02` and `007` are texts."""
 
     yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}
@@ -61,13 +66,17 @@ class YamlFile:
     Parameters
     ----------
     named: where the configuration names it, for the message that it is not there.
+    is_config: whether Snakemake reads it, too, which it does by YAML 1.1.
 
     Raises
     ------
-    TokentrailsError: if the file is not there, is not YAML, or names a key twice in one mapping.
+    TokentrailsError: if the file is not there, is not YAML, or names a key twice in one mapping;
+        and for a value of a configuration that is another one in YAML 1.1.
     """
 
-    def __init__(self, path: str | Path, named: Where | None = None) -> None:
+    def __init__(
+        self, path: str | Path, named: Where | None = None, *, is_config: bool = False
+    ) -> None:
         self.path = Path(path)
         refuse_pointer(self.path)
         try:
@@ -83,7 +92,8 @@ class YamlFile:
                 f"the file is not UTF-8 text: {error}", where=self.path, hint="save it as UTF-8."
             ) from error
         try:
-            text = _as_yaml(text)
+            if is_json := _is_json(text):
+                text = _as_yaml(text)
             self._refuse_raw(text)
             self._refuse_excess(text)
             loader = _Loader(text)
@@ -91,6 +101,8 @@ class YamlFile:
                 self._root = loader.get_single_node()
                 if self._root is not None:
                     self._refuse_repeated_keys(self._root, set())
+                    if is_config and not is_json:
+                        self._refuse_other_readings(self._root, _Loader11(text))
                 self.data = loader.construct_document(self._root) if self._root else None
             finally:
                 loader.dispose()
@@ -176,6 +188,22 @@ class YamlFile:
                     hint="write the values out; no file of this workflow needs that.",
                 )
 
+    def _refuse_other_readings(self, root: yaml.Node, loader: Any) -> None:
+        """Refuse plain keys and values that are others in YAML 1.1."""
+        here, there = _scalars(root), _scalars(loader.get_single_node())
+        for (keys, node), (_, other) in zip(here, there, strict=True):
+            if node.tag == other.tag:
+                continue
+            is_text = other.tag.endswith(":str")
+            plain = _plain(loader.construct_object(node if is_text else other))
+            versions = ("1.2", "1.1") if is_text else ("1.1", "1.2")
+            raise TokentrailsError(
+                f"{node.value} is {plain or 'a date'} in YAML {versions[0]} and a text in YAML "
+                f"{versions[1]}; Snakemake reads by YAML 1.1",
+                where=f"{self.path}, line {node.start_mark.line + 1}, {show_keys(keys)}",
+                hint=f"put it in quotes{f', or write {plain}' if plain else ''}.",
+            )
+
     def _refuse_repeated_keys(self, node: yaml.Node, visited: set[int]) -> None:
         if id(node) in visited:  # nodes may refer to each other
             return
@@ -212,12 +240,39 @@ def plain_values(texts: Collection[str]) -> dict[str, Any]:
     return values if all(-(2**63) <= value < 2**63 for value in values.values()) else {}
 
 
-def _as_yaml(text: str) -> str:
-    """JSON without what YAML does not know of it: tabs, control characters, pairs of escapes."""
+def _scalars(node: yaml.Node, keys: KeyPath = ()) -> Iterator[tuple[KeyPath, yaml.ScalarNode]]:
+    """The keys and plain values under a node, in their order, with their key paths."""
+    if isinstance(node, yaml.ScalarNode):
+        yield keys, node
+    elif isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            if isinstance(key, yaml.ScalarNode):  # others are refused when the data is made
+                yield (*keys, key.value), key
+                yield from _scalars(value, (*keys, key.value))
+    else:
+        for index, value in enumerate(node.value):
+            yield from _scalars(value, (*keys, index))
+
+
+def _plain(value: object) -> str | None:
+    """A number, or true or false, as every version of YAML reads it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float):
+        return f"{Decimal(str(value)):f}".replace("Infinity", ".inf")
+    return None
+
+
+def _is_json(text: str) -> bool:
     try:
         json.loads(text)
     except (ValueError, RecursionError):
-        return text
+        return False
+    return True
+
+
+def _as_yaml(text: str) -> str:
+    """JSON without what YAML does not know of it: tabs, control characters, pairs of escapes."""
     text = _RAW.sub(_escaped, text.replace("\t", " "))
     return _SURROGATES.sub(lambda pair: str(json.loads(f'"{pair[0]}"')), text)
 
