@@ -529,6 +529,18 @@ BAD_FILES = [
             ("prompts:\n- {label: a, sense: b, sense: b}\n", "sense", 2, 2),
         ]
     ],
+    *[
+        (
+            f"prompts: []\n{first}: 1\na: 2\n{second}: 1\n",
+            (f"line 4: the key '{second}' is there twice, first as '{first}' in line 2",),
+        )
+        for first, second in [
+            *(("true", "True"), ("1", "1.0"), ("1.50", "1.5"), ("1e1", "10"), ("~", "null")),
+            *(("1", "+1"), ("true", "1"), ("FALSE", "0")),
+        ]
+    ],
+    ("prompts: []\n!!map x: 1\n", ("line 2: the file is not valid YAML", "expected a mapping")),
+    ("prompts: []\n<<: {a: 1}\n<<: {b: 1}\n", ("line 3: the key '<<' is there twice",)),
 ]
 
 

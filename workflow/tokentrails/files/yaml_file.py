@@ -91,6 +91,7 @@ class YamlFile:
             raise TokentrailsError(
                 f"the file is not UTF-8 text: {error}", where=self.path, hint="save it as UTF-8."
             ) from error
+        self._keys: dict[yaml.Node, Any] = {}
         try:
             if is_json := _is_json(text):
                 text = _as_yaml(text)
@@ -100,7 +101,7 @@ class YamlFile:
             try:
                 self._root = loader.get_single_node()
                 if self._root is not None:
-                    self._refuse_repeated_keys(self._root, set())
+                    self._refuse_repeated_keys(self._root, loader, set())
                     if is_config and not is_json:
                         self._refuse_other_readings(self._root, _Loader11(text))
                 self.data = loader.construct_document(self._root) if self._root else None
@@ -116,7 +117,7 @@ class YamlFile:
             child = None
             if isinstance(node, yaml.MappingNode):
                 for key_node, value_node in node.value:
-                    if key_node.value == str(key):
+                    if key in (key_node.value, self._keys.get(key_node)):
                         line, child = key_node.start_mark.line + 1, value_node
             elif isinstance(node, yaml.SequenceNode) and isinstance(key, int):
                 child = node.value[key]
@@ -204,27 +205,33 @@ class YamlFile:
                 hint=f"put it in quotes{f', or write {plain}' if plain else ''}.",
             )
 
-    def _refuse_repeated_keys(self, node: yaml.Node, visited: set[int]) -> None:
+    def _refuse_repeated_keys(self, node: yaml.Node, loader: _Loader, visited: set[int]) -> None:
+        """Refuse keys that are spelt alike, or stand for the same, as true and True, 1 and 1.0."""
         if id(node) in visited:  # nodes may refer to each other
             return
         visited.add(id(node))
         if isinstance(node, yaml.MappingNode):
-            seen: dict[str, int] = {}
+            seen: dict[Any, yaml.ScalarNode] = {}
             for key, value in node.value:
                 if not isinstance(key, yaml.ScalarNode):
                     continue  # refused by name when the data is made
-                line = key.start_mark.line + 1
-                if key.value in seen:
+                is_merge = key.tag.endswith(":merge")
+                meant = key.value if is_merge else loader.construct_object(key, deep=True)
+                first = seen.get(key.value) or seen.get(meant)
+                if first is not None:
+                    form = "" if first.value == key.value else f" as {first.value!r}"
                     raise TokentrailsError(
-                        f"the key {key.value!r} is there twice, first in line {seen[key.value]}",
-                        where=f"{self.path}, line {line}",
+                        f"the key {key.value!r} is there twice, first{form} in line "
+                        f"{first.start_mark.line + 1}",
+                        where=f"{self.path}, line {key.start_mark.line + 1}",
                         hint="remove or rename one of them.",
                     )
-                seen[key.value] = line
-                self._refuse_repeated_keys(value, visited)
+                seen[key.value] = seen[meant] = key
+                self._keys[key] = meant
+                self._refuse_repeated_keys(value, loader, visited)
         elif isinstance(node, yaml.SequenceNode):
             for value in node.value:
-                self._refuse_repeated_keys(value, visited)
+                self._refuse_repeated_keys(value, loader, visited)
 
 
 def plain_values(texts: Collection[str]) -> dict[str, Any]:
