@@ -440,6 +440,9 @@ def test_surface_of_byte_level_entries_is_the_text():
         ("東京", "東京"),
         ("Ã", "Ã"),
         ("[CLS]", "[CLS]"),
+        ("Ġa b", "Ġa b"),  # characters that stand for no byte
+        ("Ġ\xad", "Ġ\xad"),
+        ("Ġ\ud800", "Ġ\ud800"),
     ],
 )
 def test_surface(token, text):

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 
 from ..settings import Prompt
 
+# A character that no encoding of bytes as characters has.
+NO_BYTE = 0xFFFF
+
 
 def surface(token: str) -> str:
     """How a vocabulary entry looks in a text.
@@ -20,16 +23,16 @@ def surface(token: str) -> str:
     if "▁" in token:
         return token.replace("▁", " ")
     try:
-        return bytes(map(_BYTES.__getitem__, token)).decode("utf-8")
-    except (KeyError, UnicodeDecodeError):
+        return _raw(token).decode("utf-8")
+    except UnicodeError:
         return token
 
 
 def with_bytes(token: str) -> str:
     """How a byte-level entry looks in a text; bytes that are no whole character read ``<0xD7>``."""
     try:
-        raw = bytes(map(_BYTES.__getitem__, token))
-    except KeyError:
+        raw = _raw(token)
+    except UnicodeEncodeError:
         return token
     text = raw.decode("utf-8", "surrogateescape")
     return "".join(f"<0x{ord(c) - 0xDC00:02X}>" if "\udc80" <= c <= "\udcff" else c for c in text)
@@ -49,15 +52,17 @@ def entries(vocabulary: Mapping[str, int], rows: int) -> list[str | None]:
     return by_row
 
 
-def _byte_table() -> dict[str, int]:
+def _raw(token: str) -> bytes:
+    """The bytes of a byte-level entry; a UnicodeEncodeError for one that is none."""
+    return token.translate(_BYTES).encode("latin-1")
+
+
+def _byte_table() -> dict[int, int]:
+    """From each printable character to its byte, and from others below 256 to what is no byte."""
     printable = [*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    table = {chr(b): b for b in printable}
-    spare = 0x100
-    for byte in range(0x100):
-        if byte not in printable:
-            table[chr(spare)] = byte
-            spare += 1
-    return table
+    others = [byte for byte in range(0x100) if byte not in printable]
+    spare = {0x100 + number: byte for number, byte in enumerate(others)}
+    return spare | {byte: byte for byte in printable} | dict.fromkeys(others, NO_BYTE)
 
 
 _BYTES = _byte_table()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float32, Float64, Int64
 from torch import Tensor
@@ -16,6 +17,9 @@ from ..errors import TokentrailsError
 BLOCK_BYTES = 16 << 20
 # Most bytes of the float64 copies of pairs: on a CPU they stay in its cache.
 PAIR_BYTES = {"cpu": 2 << 20}
+
+# The squares of vectors shorter than this, or longer than its inverse, may leave float32.
+SHORT = 1e-15
 
 
 def refuse_non_finite(name: str, values: Tensor) -> None:
@@ -39,7 +43,8 @@ def directions(vectors: Float32[Tensor, "*n d"]) -> Float32[Tensor, "*n d"]:
 
 def known_rows(names: Sequence[str | None], device: torch.device) -> Bool[Tensor, " v"]:
     """Which rows of a matrix the tokenizer uses: those whose entry is not None."""
-    return torch.tensor([name is not None for name in names], device=device)
+    known = np.fromiter((name is not None for name in names), bool, len(names))
+    return torch.from_numpy(known).to(device)
 
 
 def rounding(width: int) -> float:

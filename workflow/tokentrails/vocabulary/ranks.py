@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float, Float32, Float64, Int64
 from torch import Tensor
 
 from . import cosines
-from .cosines import directions, in_order, pair_slices, refuse_non_finite, rounding, slices
+from .cosines import SHORT, directions, in_order, pair_slices, refuse_non_finite, rounding, slices
 
 STATES_AT_ONCE = {"cpu": 2048, "cuda": 16_384}  # a GPU has to be asked rarely
 # Most bytes of a tile of scores, and least rows in it: on a CPU it is looked at while in its cache,
@@ -32,8 +32,6 @@ GROUP = 128
 SPREAD = 32
 # Most places for leads that are sorted into the lists together.
 PLACES = 1 << 23
-# Rows shorter than this, or longer than its inverse, are scaled: their squares may leave float32.
-SHORT = 1e-15
 # Devices to which a longer product costs less than a further look at its scores.
 GPUS = ("cuda",)
 # Cosines that differ by less are equal: what float64 leaves of a row and of twice the same row.

@@ -23,7 +23,7 @@ from ..network.norms import Norm, epsilon, gain, is_centring, shift, standardise
 from ..network.parts import Parts
 from ..texts.entries import surface
 from ..texts.spans import is_word
-from .cosines import known_rows, pair_slices
+from .cosines import SHORT, known_rows, pair_slices
 from .nearest import GROUP, Space
 
 
@@ -96,10 +96,9 @@ class Spaces:
         listed = self.known.clone()
         if whole_words:
             listed &= torch.from_numpy(are_whole_words(names, self.surfaces)).to(device)
-        for rows in (parts.embedding, parts.unembedding):
-            if rows is not None:  # a row of zeros is near to nothing
-                largest = torch.linalg.vector_norm(rows, math.inf, dim=1)
-                listed &= largest > torch.finfo(torch.float32).tiny
+        listed &= _have_direction(parts.embedding)
+        if parts.unembedding is not None and parts.unembedding is not parts.embedding:
+            listed &= _have_direction(parts.unembedding)
         if not listed.any():
             raise TokentrailsError(
                 "no entry of the vocabulary is a whole word",
@@ -185,6 +184,14 @@ class Spaces:
             lengths = _lengths(rows, gain[None], shift[None])[0]
         n = len(self.entries)
         return Space(name, self.entries, rows, gain, shift, lengths[:n], self.z)
+
+
+def _have_direction(rows: Float32[Tensor, "v d"]) -> Bool[Tensor, " v"]:
+    """Which rows are no zeros to float32, which are near to nothing."""
+    directed = torch.linalg.vector_norm(rows, dim=1) > SHORT
+    rest = (~directed).nonzero()[:, 0]  # their squares may have left float32
+    largest = torch.linalg.vector_norm(rows[rest], math.inf, dim=1)
+    return directed.index_copy_(0, rest, largest > torch.finfo(torch.float32).tiny)
 
 
 def _lengths(
