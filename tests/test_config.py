@@ -319,9 +319,34 @@ def test_of_several_files_the_last_that_has_the_key_is_named():
     data = CONFIG | {"extract": {"device": "tpu"}}
     with pytest.raises(TokentrailsError, match=r"^two\.yaml, line 2, extract\.device: 'tpu'"):
         load_config(data, files)
-    data = changed(CONFIG, "summary.half", 1)
-    with pytest.raises(TokentrailsError, match=r"^--config, summary\.half: unknown"):
-        load_config(data, files)
+
+
+def test_of_files_and_the_command_line_the_one_that_gave_a_value_is_named():
+    own = {"extract": {"device": "cpu"}, "statistics": {"few": 3}, "figures": {"formats": ["svg"]}}
+    files = [written(CONFIG | own, "one.yaml"), written("extract: {dtype: float32}", "two.yaml")]
+
+    def shown(path, value):
+        with pytest.raises(TokentrailsError) as caught:
+            load_config(changed(CONFIG | own, path, value), files)
+        return caught.value.where
+
+    assert shown("summary.half", 1) == "--config, summary.half"
+    assert shown("statistics.few", -1) == "--config, statistics.few"
+    assert shown("figures.formats", ["gif", "svg"]) == "--config, figures.formats[0]"
+    assert shown("figures.formats", ["html"]) == "--config, figures.formats"
+    assert shown("experiments.f", {}) == "--config, experiments.f"  # of which the file is missing
+    assert shown("experiments", {"e": {}}) == "one.yaml, line 5, experiments.e"
+    assert shown("models", {}) == "one.yaml, line 1, models"
+    written({"prompts": [WHOLE | {"prompt": [{"role": "user", "content": TEXT}]}]})
+    place = "one.yaml, line 5, experiments.e.chat_template"  # where it would have to be
+    assert shown("experiments.e.pooling", "last") == place
+
+
+@pytest.mark.parametrize("key", ["true", "TRUE", "3", "1.50", "null"])
+def test_a_key_that_is_no_text_is_shown_in_its_line(key):
+    text = yaml.safe_dump(CONFIG, sort_keys=False) + f"report: {{}}\n{key}: 1\n"
+    with pytest.raises(TokentrailsError, match=r"^c\.yaml, line 8, .*: unknown key"):
+        load_config(yaml.safe_load(text), [written(text, "c.yaml")])
 
 
 @pytest.mark.parametrize(

@@ -36,13 +36,16 @@ def load_config(data: dict[str, Any], files: Sequence[str] = ()) -> Config:
     TokentrailsError: for the first thing that is wrong.
     """
     yamls = [YamlFile(file, is_config=True) for file in files]
+    merged = data
 
     def show(keys: KeyPath) -> str:
+        there = keys  # or what it would stand under
+        while (value := _value(merged, there)) is _NOTHING:
+            there = there[:-1]
         for file in reversed(yamls):
-            if _holds(file.data, keys):
+            if _is_from(_value(file.data, there), value):
                 return file.where(keys)
-        given = "--config" if _holds(data, keys) and keys else ", ".join(map(str, files))
-        return f"{given if files else 'config'}, {show_keys(keys) or 'top level'}"
+        return f"{'--config' if files else 'config'}, {show_keys(keys) or 'top level'}"
 
     own_titles, data = _split_titles(data)
     check(data, "config", show)
@@ -170,13 +173,23 @@ def _split_titles(data: dict[str, Any]) -> tuple[dict[str, str], dict[str, Any]]
     return own, data | {"figures": {k: v for k, v in figures.items() if k not in own}}
 
 
-def _holds(data: Any, keys: KeyPath) -> bool:
+_NOTHING = object()
+
+
+def _value(data: Any, keys: KeyPath) -> Any:
+    """What lies at a key path, or _NOTHING."""
     for key in keys:
         try:
             data = data[key]
         except (KeyError, IndexError, TypeError):
-            return False
-    return True
+            return _NOTHING
+    return data
+
+
+def _is_from(held: Any, value: Any) -> bool:
+    """Whether a file that holds the one gave the other; mappings of several sources are merged."""
+    both = isinstance(held, dict) and isinstance(value, dict)
+    return both or held == value or repr(held) == repr(value)  # of NaN, which equals nothing
 
 
 def _claims_file() -> str:
