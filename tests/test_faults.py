@@ -86,6 +86,24 @@ def test_results_across_checkpoints_are_not_those_of_a_checkpoint_named_all(fres
     assert across["alignment_table"] == across["alignment_figure"] == 1
 
 
+@pytest.mark.parametrize(
+    "target, problem, guess",
+    [
+        ("metrics/gpt2/main/sense/context.csv", "no experiment 'sense'", "'senses'"),
+        ("metrics/gpt-2/main/senses/context.csv", "no model 'gpt-2'", "'gpt2'"),
+        ("figures/gpt2/mian/senses/summary.svg", "no checkpoint 'mian' of gpt2", "'main'"),
+        ("figures/gpt2/all/sense/alignment.svg", "no experiment 'sense'", "'senses'"),
+        ("tables/gpt2/main/senses/bank_lon.html", "no label 'bank_lon' of senses", "'bank_loan'"),
+        ("metrics/gpt-2/main/weights/neurons.csv", "no model 'gpt-2'", "'gpt2'"),
+        ("metrics/gpt2/main/weights/neurons.csv", "neurons of gpt2", "'analyses'"),
+        ("../resources/training/gpt2/loss.csv", "gpt2 is not trained here", "'train:'"),
+    ],
+)
+def test_name_in_a_target_that_nothing_has(fresh, target, problem, guess):
+    text = wf.one_message(wf.snakemake(fresh, "-n", f"results/{target}"), problem, guess)
+    assert not any(words in text for words in ("Exception", "KeyError", ".smk"))
+
+
 STATES = "results/hidden_states/gpt2/main/senses.parquet"
 CONTEXT = "results/metrics/gpt2/main/senses/context.csv"
 

@@ -8,6 +8,7 @@ import workflow as wf
 
 from tokentrails.catalogue import CATALOGUE, Kind, Scope
 from tokentrails.config.load import load_config
+from tokentrails.errors import TokentrailsError
 from tokentrails.running.targets import Targets
 
 EXPERIMENTS = {
@@ -244,3 +245,19 @@ def test_every_row_names_what_exists():
         assert set(analysis.default) <= set(analysis.kinds) <= set(Kind), analysis.name
         made = [t for t in CATALOGUE.tables.values() if analysis.name in t.analyses]
         assert any(t.scope in (Scope.RUN, Scope.ACROSS) for t in made), analysis.name
+
+
+def test_names_that_are_not_configured_are_refused(targets):
+    run = {"model": "nano", "checkpoint": "step1", "experiment": "texts", "label": "first"}
+    for known in (run, run | {"checkpoint": "step0"}, {"experiment": "baseline"}, {}):
+        targets.refuse_unknown(known)
+    for wrong, said in (
+        ({"model": "nani"}, "no model 'nani'\nHint: did you mean 'nano'?"),
+        ({"checkpoint": "step2"}, "no checkpoint 'step2' of nano\nHint: did you mean 'step1'?"),
+        ({"checkpoint": "x"}, "no checkpoint 'x' of nano\nHint: there are step0, step1."),
+        ({"experiment": "text"}, "no experiment 'text'\nHint: did you mean 'texts'?"),
+        ({"label": "frist"}, "no label 'frist' of texts\nHint: did you mean 'first'?"),
+    ):
+        with pytest.raises(TokentrailsError) as refused:
+            targets.refuse_unknown(run | wrong)
+        assert str(refused.value) == said

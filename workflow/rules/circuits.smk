@@ -71,7 +71,7 @@ rule neuron_table:
         **gpu_needs("neuron_table"),
     params:
         **DEVICES,
-        listing=lambda wildcards: CONFIG.neuron_settings(wildcards.model),
+        listing=get_neuron_settings,
         code=fingerprint("neurons"),
     message:
         "Reading the neurons of {wildcards.model} ({wildcards.checkpoint}) as words"

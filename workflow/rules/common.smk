@@ -179,8 +179,7 @@ def get_all_checkpoints(pattern):
     """An input function: a file of an experiment at every checkpoint of a model, in their order."""
 
     def get(wildcards):
-        model = CONFIG.models[wildcards.model]
-        checkpoints = CONFIG.experiments[wildcards.experiment].checkpoints_of(model)
+        checkpoints = get_experiment(wildcards).checkpoints_of(get_model(wildcards))
         return [pattern.format(checkpoint=checkpoint, **wildcards) for checkpoint in checkpoints]
 
     return get
@@ -217,7 +216,7 @@ def get_parts(pattern, **more):
     """An input function: a file of each part of an experiment's texts."""
 
     def get(wildcards):
-        shards = SHARDS[wildcards.experiment]
+        shards = SHARDS[get_experiment(wildcards).name]
         numbers = range(1, shards + 1)
         return [pattern.format(**wildcards, shard=n, shards=shards, **more) for n in numbers]
 
@@ -257,6 +256,7 @@ def get_figure_tables(figure):
     """An input function: the tables of a figure, by name."""
 
     def get(wildcards):
+        refuse_unknown(wildcards)
         tables = TARGETS.figure_inputs(figure, wildcards)
         return {
             name: local(paths) if figure.scope is Scope.TRAINING else paths
@@ -264,6 +264,12 @@ def get_figure_tables(figure):
         }
 
     return get
+
+
+def get_document_tables(wildcards):
+    """The tables that a text's document shows, by name."""
+    refuse_unknown(wildcards)
+    return TARGETS.document_inputs(wildcards)
 
 
 def figure_experiments(figure):
@@ -305,11 +311,21 @@ def get_options(figure):
 # Settings of models and experiments
 
 
+def refuse_unknown(wildcards):
+    """End with one message where a target on the command line has a name that nothing here has."""
+    try:
+        TARGETS.refuse_unknown(wildcards)
+    except TokentrailsError as error:
+        refuse(error)
+
+
 def get_experiment(wildcards):
+    refuse_unknown(wildcards)
     return CONFIG.experiments[wildcards.experiment]
 
 
 def get_model(wildcards):
+    refuse_unknown(wildcards)
     return CONFIG.models[wildcards.model]
 
 
@@ -499,15 +515,31 @@ def get_user(wildcards):
             if not models.isdisjoint(experiment.models):
                 return experiment.name
         models |= {each.name for each in CONFIG.models.values() if each.made_of in models}
-    raise WorkflowError(f"no experiment uses the model {wildcards.model}.")
+    refuse(f"no experiment uses the model {wildcards.model}\nHint: name it in one's 'models'.")
 
 
 def get_neurons_user(wildcards):
     """The first experiment that asks for a model's neurons; all agree on how they are listed."""
+    model = get_model(wildcards).name
     for experiment in CONFIG.experiments.values():
-        if wildcards.model in experiment.models and "neurons" in experiment.analyses:
+        if model in experiment.models and "neurons" in experiment.analyses:
             return experiment.name
-    raise WorkflowError(f"no experiment asks for the neurons of {wildcards.model}.")
+    refuse(f"no experiment asks for the neurons of {model}\nHint: add them to one's 'analyses'.")
+
+
+def get_neuron_settings(wildcards):
+    """What the table of a model's neurons depends on."""
+    get_neurons_user(wildcards)
+    return CONFIG.neuron_settings(wildcards.model)
+
+
+def get_training(wildcards):
+    """How a model is trained."""
+    if (training := get_model(wildcards).training) is None:
+        refuse(
+            f"{wildcards.model} is not trained here\nHint: the source of one that is begins with 'train:'."
+        )
+    return asdict(training)
 
 
 def get_models(wildcards):
@@ -576,7 +608,7 @@ def get_source(wildcards):
 
 def get_source_files(wildcards):
     """What a checkpoint is made from, where that lies on this disk."""
-    return local(SOURCE_FILES.get((wildcards.model, wildcards.checkpoint), []))
+    return local(SOURCE_FILES[get_model(wildcards).name, wildcards.checkpoint])
 
 
 def get_tokenizer(wildcards):

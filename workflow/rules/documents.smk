@@ -6,7 +6,7 @@
 
 rule document:
     input:
-        unpack(TARGETS.document_inputs),
+        unpack(get_document_tables),
         tokens=TOKENS,
     output:
         workbook=f"{DOCUMENT}.xlsx",

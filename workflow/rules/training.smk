@@ -41,7 +41,7 @@ rule training:
     # With more it would be little faster, wait for them where other jobs run, and give other bytes.
     threads: 1
     params:
-        training=lambda wildcards: asdict(get_model(wildcards).training),
+        training=get_training,
         code=fingerprint("training"),
     message:
         "Training {wildcards.model}"

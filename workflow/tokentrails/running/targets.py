@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cached_property
 
 from ..catalogue import DOCUMENT_SUFFIXES, Figure, Scope, Table
+from ..errors import TokentrailsError
+from ..files.near import closest
 from ..settings import Config, Experiment, Model, Replicates
 
 DOCUMENT = "results/tables/{model}/{checkpoint}/{experiment}/{label}"
@@ -88,6 +90,28 @@ class Targets:
                 kind = f"{table.path}.csv"
                 found[kind] = [kind.format(**place) for place in self._table_places(table, None)]
         return found
+
+    def refuse_unknown(self, wildcards: Mapping[str, str]) -> None:
+        """Refuse names that the configuration does not have.
+
+        Parameters
+        ----------
+        wildcards: of a job, as they stand in a target that may be misspelt.
+
+        Raises
+        ------
+        TokentrailsError: for the first of them, with the name that is most like it.
+        """
+        models = {**self._config.models, **self._config.replicates}
+        model = models.get(_known(wildcards, "model", models))
+        experiment = _known(wildcards, "experiment", self._config.experiments)
+        if isinstance(model, Model):
+            # Its tokenizer may be that of a checkpoint which nothing else is asked of.
+            checkpoints = dict.fromkeys((*model.checkpoints, model.tokenizer_checkpoint))
+            _known(wildcards, "checkpoint", checkpoints, of=model.name)
+        # The wildcards of Snakemake are a list: `in` looks for a value.
+        if wildcards.get("label") and (prompts := self._config.experiments[experiment].prompts):
+            _known(wildcards, "label", [prompt.label for prompt in prompts], of=experiment)
 
     def figure_inputs(self, figure: Figure, wildcards: Mapping[str, str]) -> dict[str, list[str]]:
         """The tables of a figure by name; an empty list for one that is not made."""
@@ -218,6 +242,25 @@ class Targets:
             f"{table.path.format(**_place(model, model.reference, experiment))}.parquet"
             for model in models
         ]
+
+
+def _known(
+    wildcards: Mapping[str, str], kind: str, known: Collection[str], *, of: str | None = None
+) -> str:
+    """The name of a kind in a job's wildcards, if it is a known one; empty where there is none.
+
+    Parameters
+    ----------
+    of: what the known names belong to.
+    """
+    name = wildcards.get(kind, "")
+    if name and name not in known:
+        guess = closest(name, list(known))
+        raise TokentrailsError(
+            f"no {kind} {name!r}" + (f" of {of}" if of else ""),
+            hint=f"did you mean {guess!r}?" if guess else f"there are {', '.join(known)}.",
+        )
+    return name
 
 
 def _place(model: Model | Replicates, checkpoint: str, experiment: Experiment) -> Place:
