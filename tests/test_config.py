@@ -224,6 +224,24 @@ def test_what_does_not_go_together_is_refused(path, value, parts):
         load(changed(CONFIG, path, value))
 
 
+@pytest.mark.parametrize(
+    "kind, name, problem, hint",
+    [
+        ("models", "owner/name", "the name 'owner/name' has '/'", "use the letters a-z"),
+        ("experiments", "a b", "the name 'a b' has ' '", "use the letters a-z"),
+        ("models", "n" * 65, "' is not valid", "use the letters a-z"),
+        ("measures", "Length", "the name 'Length' has 'L'", "use lower-case letters"),
+    ],
+)
+def test_a_name_that_cannot_be_one_is_shown_where_it_stands(kind, name, problem, hint):
+    entry = {"source": "path:x"} if kind == "models" else {"file": "e.yaml"}
+    data = CONFIG | {kind: CONFIG.get(kind, {}) | {name: entry}}
+    lines = yaml.safe_dump(data, sort_keys=False).splitlines()
+    (line,) = (i for i, text in enumerate(lines, start=1) if text.strip() == f"{name}:")
+    with refused(f"c.yaml, line {line}, {kind}.", f"{problem}\nHint: {hint}"):
+        load(data)
+
+
 @pytest.mark.parametrize("key", ["models", "experiments"])
 def test_models_and_experiments_are_asked_for(key):
     with refused(f"the key '{key}' is missing"):

@@ -128,6 +128,10 @@ def _explain(error: ValidationError) -> tuple[str, str, KeyPath]:
     wanted = cast(Any, error.validator_value)
     meaning = " ".join(str(rule.get("description", "")).split())
     shown = repr(value) if len(repr(value)) < 120 else repr(value)[:120] + "…"
+    # Of a key, what is refused is its name, which the path to it does not have.
+    name: KeyPath = (value,) if _is_of_name(error) else ()
+    what = "name" if name else "value"
+    given = f"{'use' if name else 'give it:'} {meaning or error.message}."
     match error.validator:
         case "additionalProperties":
             known = sorted(rule.get("properties", {}))
@@ -154,8 +158,8 @@ def _explain(error: ValidationError) -> tuple[str, str, KeyPath]:
             wanted = wanted if isinstance(wanted, str) else " or ".join(wanted)
             if value is None and not error.absolute_path:
                 return "the file is empty", "write the keys into it that the manual has.", ()
-            hint = f"{meaning or 'see docs/configuration.md'}.{_cause(value, wanted)}"
-            return f"{shown} is not of type {wanted}", hint, ()
+            hint = f"{given if meaning else 'see docs/configuration.md.'}{_cause(value, wanted)}"
+            return f"{shown} is not of type {wanted}", hint, name
         case "uniqueItems":
             twice = next(entry for i, entry in enumerate(value) if entry in value[:i])
             return f"{twice!r} stands more than once in {shown}", "remove one of them.", ()
@@ -164,17 +168,23 @@ def _explain(error: ValidationError) -> tuple[str, str, KeyPath]:
             hint = f"give {wanted} or {way}{f': {meaning}' if meaning else ''}."
             return f"the value {shown} is {side} the {limit} of {wanted}", hint, ()
         case "pattern" if odd := _odd_character(value, wanted):
-            return f"the value {shown} has {odd!r}", f"{meaning or error.message}.", ()
+            return f"the {what} {shown} has {odd!r}", f"use {meaning}.", name
         case "format":
             cause = error.cause or "it is a pipe, a socket or a device"
             reason = getattr(cause, "strerror", None) or str(cause).rstrip(".")
             return f"the path {shown} cannot be used: {reason}", f"give another: {meaning}.", ()
         case "minItems" if value:
-            return f"{shown} has {len(value)} of at least {wanted} entries", f"{meaning}.", ()
+            return f"{shown} has {len(value)} of at least {wanted} entries", given, ()
         case _:
             if value in ("", [], {}):
-                return f"the value {shown} is empty", f"give {meaning or 'a value'}.", ()
-            return f"the value {shown} is not valid", f"{meaning or error.message}.", ()
+                return f"the {what} {shown} is empty", f"give {meaning or 'a value'}.", name
+            return f"the {what} {shown} is not valid", given, name
+
+
+def _is_of_name(error: ValidationError) -> bool:
+    """Whether an error is of a key of a mapping, and not of its value."""
+    steps = [step for step in error.absolute_schema_path if step != "$ref"]
+    return "propertyNames" in steps[-2:]
 
 
 def _odd_character(name: str, pattern: str) -> str | None:
