@@ -1239,6 +1239,30 @@ def test_a_column_that_a_setting_fills_is_said_to_be_without_it(tmp_path):
         assert ("without `as_published: true` in its experiment" in row["reason"]) == said
 
 
+@pytest.mark.parametrize(
+    "sql, said",
+    [
+        ("cosine - 0.3 AS value FROM identity", "cosine"),
+        ("adjusted + 2 AS value FROM identity WHERE centred > 0", "adjusted and centred"),
+        ("layer + 1.0 AS value FROM identity", ""),
+    ],
+)
+def test_a_direction_of_some_forms_alone_is_said_to_be_of_them(tmp_path, sql, said):
+    """On the row, and so on both pages: it may be the form's and not the model's."""
+    own = {"as_published": f"SELECT CONCAT(label, layer, site) AS unit, {sql}"}
+    for claim in (own, FORMS_OF | {"corrected": own["as_published"]}):
+        table, _, file, _ = evaluated(tmp_path, claim)
+        (row,) = table.to_pylist()
+        assert row["verdict"] == HOLDS
+        note = f"of {said} alone: no other form of similarity was looked at" if said else None
+        assert row["reason"] == note
+        pages = page(tmp_path, claim), findings_page(table, file, 0.95)
+        assert [text.count("no other form") for text in pages] == [bool(said)] * 2
+    for claim in (FORMS_OF, own | {"claimed": {"value": 1.0, "tolerance": 9.0}}):
+        (row,) = evaluated(tmp_path, claim)[0].to_pylist()
+        assert row["verdict"] == HOLDS and "alone" not in (row["reason"] or "")
+
+
 # Enough units for an interval: those of `ranks` are two texts, those of `identity` four.
 UNITS = "SELECT CONCAT(label, layer, site) AS unit, cosine - 0.3 AS value FROM identity"
 FORMS_OF = {
@@ -1310,7 +1334,8 @@ def test_what_stands_in_for_a_table_of_any_part_is_said(tmp_path):
     found = measured_claims(file.claims, run, BOOTSTRAP)
     run.refuse()
     (row,) = claims_table(found, run, 0.95, provenance={}).to_pylist()
-    assert row["reason"] == "corrected, of b/identity: this run has no a/identity"
+    alone = "of cosine alone: no other form of similarity was looked at"
+    assert row["reason"] == f"{alone}; corrected, of b/identity: this run has no a/identity"
 
 
 def test_units_are_called_what_they_are_in_the_part_that_is_shown(tmp_path):

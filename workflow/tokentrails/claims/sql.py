@@ -7,6 +7,7 @@ from importlib.metadata import version
 
 from ..errors import TokentrailsError
 from ..files.memo import Memo
+from ..statistics.forms import FORMS
 
 CHARACTERS = 20_000
 
@@ -60,6 +61,17 @@ def unit_of(sql: str) -> str | None:
         ]
         nouns += [_NOUNS.get(column) for column in columns[-1:]]
     return None if None in nouns or not nouns else CROSSED.join(filter(None, nouns))
+
+
+@cache
+def forms_of(sql: str) -> frozenset[str]:
+    """The forms of similarity that a formula has, as columns or as values of `measure`."""
+    import sqlglot
+    from sqlglot import exp
+
+    (tree,) = sqlglot.parse(sql)
+    assert tree is not None
+    return frozenset(FORMS) & {each.name for each in tree.find_all(exp.Column, exp.Literal)}
 
 
 def _tables_of(sql: str, *, where: object) -> list[str]:

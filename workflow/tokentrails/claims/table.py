@@ -13,15 +13,16 @@ import pyarrow as pa
 from ..errors import TokentrailsError, refuse_all
 from ..files.tables import describe
 from ..statistics.bootstrap import FEWEST_UNITS, Bootstrap
-from ..statistics.forms import MATCHED
+from ..statistics.forms import FORMS, MATCHED, SOUND
 from ..statistics.permutation import holm
 from .file import FORM, Claim
 from .formula import Estimate, estimate, over_trainings
 from .models import unfit
 from .sources import Draw, Source
-from .sql import tables_of, unit_of
+from .sql import forms_of, tables_of, unit_of
 from .verdict import (
     UNDECIDED,
+    UNTESTABLE,
     Forms,
     attainable_p,
     evidence,
@@ -385,7 +386,12 @@ def _row(
         if (file := of_claim[member].get(name)) and file.path and file.reason
     }
     too_few = answer == UNDECIDED and least is not None and least >= alpha
-    notes = [reason, f"{corrected.fewest} {TOO_FEW}" if too_few else "", *others]
+    notes = [
+        reason,
+        "" if answer == UNTESTABLE else _other_forms(claim),
+        f"{corrected.fewest} {TOO_FEW}" if too_few else "",
+        *others,
+    ]
     return row | {
         "reason": "; ".join(filter(None, notes)) or None,
         "value_as_published": published.value,
@@ -407,6 +413,15 @@ def _row(
         "unit": "training" if _is_of_trainings(claim, tested.model, run) else unit_of(shown),
         "tables": ", ".join(sorted({file.path for file in files if file.path})) or None,
     }
+
+
+def _other_forms(claim: Claim) -> str:
+    """That a direction is one of some forms of similarity alone; empty where it is not."""
+    named = frozenset().union(*map(forms_of, claim.corrected_formulas().values()))
+    if claim.target.threshold is None or not named or named.issuperset(SOUND):
+        return ""
+    seen = " and ".join(form for form in FORMS if form in named)
+    return f"of {seen} alone: no other form of similarity was looked at"
 
 
 def _estimate(
