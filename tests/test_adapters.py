@@ -409,10 +409,12 @@ def test_all_models_that_cannot_be_made_are_named_at_once(here, bases, lora, tmp
     whole = bases["llama"][0]
     adapters = {f.name: {"source": f"path:{f}", "base": "whole"} for f in (lora, other)}
     data = CONFIG | {"models": {"whole": {"source": f"path:{whole}"}} | adapters}
-    models = load(data).models
-    with refused("2 models cannot be made", "- models.adapter.source: ", "- models.other.source: "):
-        files_of_all(models.values())
-    files = files_of_all([models["whole"]])
+    config = load(data)
+    models = config.models
+    places = [f"- c.yaml, line {n}, models.{m}.source: " for n, m in ((5, "adapter"), (8, "other"))]
+    with refused("2 models cannot be made", *places):
+        files_of_all(models.values(), config.where)
+    files = files_of_all([models["whole"]], config.where)
     assert files == {
         ("whole", "main"): list(map(str, source_files(models["whole"].source, "main")))
     }

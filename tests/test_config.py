@@ -530,6 +530,24 @@ def test_convergence_needs_a_model_with_several_checkpoints():
         load(changed(data, "experiments.e.checkpoints", "reference"))
 
 
+# Errors of models and experiments, with the lines of their keys
+
+
+def test_an_error_at_a_key_has_its_line_and_others_stay():
+    here = load(CONFIG).where / "models" / "m"
+    for place, shown in [
+        ("models.m", "c.yaml, line 2, models.m"),
+        ("models.m.source", "c.yaml, line 3, models.m.source"),
+        ("models.m.lenses.l", "c.yaml, line 2, models.m.lenses.l"),  # where it would stand
+        *(
+            (other, other)
+            for other in ("models.mm.source", "folder/config.json", "a/models.m", None)
+        ),
+    ]:
+        error = here.placed(TokentrailsError("it is wrong", where=place, hint="mend it."))
+        assert (error.where, error.problem, error.hint) == (shown, "it is wrong", "mend it.")
+
+
 # Values and defaults
 
 

@@ -165,7 +165,11 @@ def test_more_parts_than_can_be_planned_are_refused(tmp_path, monkeypatch):
     settings = CONFIG | {"extract": {"shard_tokens": 1_000}}
     written({"corpus": corpus})
     assert shards_of_all(load(settings))["e"] == MOST_SHARDS
-    with refused("experiments.e", "10,001 parts of 1,000 tokens", "raise extract.shard_tokens"):
+    with refused(
+        "c.yaml, line 5, experiments.e: ",
+        "10,001 parts of 1,000 tokens",
+        "raise extract.shard_tokens",
+    ):
         written({"corpus": corpus | {"tokens": MOST_SHARDS * 1_000 + 1}})
         shards_of_all(load(settings))
 

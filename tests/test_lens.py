@@ -228,7 +228,9 @@ def test_the_configuration_fits_one_lens_to_a_running_text(tmp_path, monkeypatch
         with_lenses(own={})
     with refused("lenses.own.kind", "'kind' is a key of lenses from files"):
         with_lenses(own=fitted | {"kind": "affine"})
-    with refused("lenses.own.train", "'e.yaml' has no corpus"):
+    with refused("c.yaml, line 6, models.m.lenses.own.train: ", "'e.yaml' has no corpus"):
         with_lenses(own={"train": "e.yaml"})
+    with refused("c.yaml, line 6, models.m.lenses.own.train: the file 'gone.yaml' cannot be read"):
+        with_lenses(own={"train": "gone.yaml"})
     with refused("lenses.other.train", "'own' is fitted here already"):
         with_lenses(own=fitted, other=fitted)

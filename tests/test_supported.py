@@ -62,7 +62,8 @@ def test_options_of_ranks_that_a_model_has_not(saved, kind, option, reason):
     config = load(planned(saved[kind], "ranks", **{f"ranks__{option}": True}))
     if reason is None:
         return refuse_analyses(config)
-    with refused(f"ranks with {option}: true cannot be had of 'm' ({kind})", reason):
+    place = f"c.yaml, line 8, experiments.e.ranks.{option}: "
+    with refused(f"{place}ranks with {option}: true cannot be had of 'm' ({kind})", reason):
         refuse_analyses(config)
 
 

@@ -58,7 +58,7 @@ def refuse(error):
 try:
     CONFIG = load_config(config, list(map(str, workflow.configfiles)))
     # Here and not in an input function, whose errors Snakemake shows with a traceback.
-    SOURCE_FILES = files_of_all(CONFIG.models.values())
+    SOURCE_FILES = files_of_all(CONFIG.models.values(), CONFIG.where)
     refuse_analyses(CONFIG)
     SHARDS = shards_of_all(CONFIG)
 except TokentrailsError as error:

@@ -16,6 +16,7 @@ from itertools import chain
 from typing import Any, Literal, NamedTuple, TypeVar
 
 from .catalogue import CATALOGUE, Catalogue, Figure, Kind, Table
+from .files.yaml_file import Where
 
 SITES = ("final_norm", "resid", "resid_mid")
 """The sites of the residual stream, in the order of every table."""
@@ -750,6 +751,7 @@ class Config:
     ----------
     figures: titles by name.
     formats: of all figures, in order of their names.
+    where: its top level, for messages.
     """
 
     models: dict[str, Model]
@@ -765,6 +767,7 @@ class Config:
     claims: dict[str, Any]
     paper: list[dict[str, str]]
     formats: list[str]
+    where: Where = field(default=Where(), compare=False, repr=False)
 
     @property
     def studied(self) -> dict[str, Model]:

@@ -85,8 +85,8 @@ def load_config(data: dict[str, Any], files: Sequence[str] = ()) -> Config:
         check_title(title, where / "figures" / figure)
     filled["claims"] = {"file": _claims_file()} | filled["claims"]
     sections = ("extract", "report", "explore", "summary", "statistics", "figures", "claims")
-    settings = (filled[section] for section in (*sections, "paper", "formats"))
-    config = Config(models, replicates, experiments, measures, *settings)
+    settings = {section: filled[section] for section in (*sections, "paper", "formats")}
+    config = Config(models, replicates, experiments, measures, where=where, **settings)
     _check_composites(config, where)
     _check_paper(config, where / "paper")
     _check_paths(config, where)

@@ -321,3 +321,13 @@ class Where:
 
     def error(self, problem: str, hint: str) -> TokentrailsError:
         return TokentrailsError(problem, where=self, hint=hint)
+
+    def placed(self, error: TokentrailsError) -> TokentrailsError:
+        """An error that names this key, or one under it, with the line; others as they are."""
+        start, named, more = f"{error.where}.".partition(f"{show_keys(self.keys)}.")
+        if start or not named:
+            return error
+        place = self
+        for key in filter(None, more.split(".")):
+            place /= key
+        return place.error(error.problem, error.hint)

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..errors import TokentrailsError, refuse_all
 from ..files.json_file import read_object
+from ..files.yaml_file import Where
 from ..settings import SOURCE_KINDS, Model, Source
 from .adapter import ADAPTER_CONFIG, adapter_files
 
@@ -35,8 +36,12 @@ def source_files(source: Source, checkpoint: str) -> list[Path]:
     return own + [Path(source.base or "") / name for name in PREPARED if source.base]
 
 
-def files_of_all(models: Iterable[Model]) -> dict[tuple[str, str], list[str]]:
+def files_of_all(models: Iterable[Model], where: Where) -> dict[tuple[str, str], list[str]]:
     """The files of this machine that checkpoints are made from, by model and checkpoint.
+
+    Parameters
+    ----------
+    where: the configuration's top level, for messages.
 
     Raises
     ------
@@ -49,7 +54,7 @@ def files_of_all(models: Iterable[Model]) -> dict[tuple[str, str], list[str]]:
                 files = source_files(model.source, checkpoint)
                 found[model.name, checkpoint] = list(map(str, files))
         except TokentrailsError as error:
-            errors.append(error)
+            errors.append((where / "models" / model.name).placed(error))
     refuse_all(errors, "models cannot be made")
     return found
 

@@ -15,6 +15,7 @@ from ..config.selection import existing
 from ..errors import TokentrailsError, refuse_all
 from ..files.json_file import read_object
 from ..files.memo import Memo
+from ..files.yaml_file import Where
 from ..network.architectures import (
     READ_AS,
     Architecture,
@@ -81,24 +82,23 @@ def refuse_analyses(config: Config) -> None:
         for name in experiment.models:
             if (model := known[name]) is not None:
                 try:
-                    _refuse_lacking(experiment, name, model)
+                    here = config.where / "experiments" / experiment.name
+                    _refuse_lacking(experiment, name, model, here)
                 except TokentrailsError as error:
                     errors.append(error)
     refuse_all(errors, "analyses cannot be made")
 
 
-def _refuse_lacking(experiment: Experiment, name: str, model: _Known) -> None:
-    where = f"experiments.{experiment.name}"
-    for key, what, needed in _asked(experiment):
+def _refuse_lacking(experiment: Experiment, name: str, model: _Known, where: Where) -> None:
+    for place, what, needed in _asked(experiment, where):
         if reason := model.lacks.get(needed):
-            raise TokentrailsError(
+            raise place.error(
                 f"{what} cannot be had of {name!r} ({model.architecture.model_type}): {reason}",
-                where=f"{where}.{key}",
-                hint="leave it out, or name other models for the experiment.",
+                "leave it out, or name other models.",
             )
     if (circuits := experiment.circuits) is None:
         return
-    row, of_model = model.architecture, f"{where}.circuits, model {name}"
+    row, of_model = model.architecture, f"{where / 'circuits'}, model {name}"
     for what, key, chosen in (
         ("layers", row.depth_key, (*(circuits.layers or ()), *(circuits.lists or ()))),
         ("heads", row.heads_key, circuits.heads),
@@ -107,15 +107,15 @@ def _refuse_lacking(experiment: Experiment, name: str, model: _Known) -> None:
             existing(chosen, size_of(model.config, key), what, where=of_model)
 
 
-def _asked(experiment: Experiment) -> Iterator[tuple[str, str, str]]:
-    """What an experiment asks for, with its key, and the part that it needs, or the option."""
+def _asked(experiment: Experiment, where: Where) -> Iterator[tuple[Where, str, str]]:
+    """What an experiment asks for, where its key is, and the part that it needs, or the option."""
     for analysis in ANALYSES:
         if analysis.needs and analysis.name in experiment.analyses:
-            yield "analyses", analysis.name, analysis.needs
+            yield where / "analyses", analysis.name, analysis.needs
     if (ranks := experiment.ranks) is not None:
         for option in ("positional", "as_published"):
             if getattr(ranks, option):
-                yield f"ranks.{option}", f"ranks with {option}: true", option
+                yield where / "ranks" / option, f"ranks with {option}: true", option
 
 
 def _known(model: Model, models: Mapping[str, Model]) -> _Known | None:

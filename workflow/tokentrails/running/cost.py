@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..catalogue import ANALYSES, Extra, Kind
-from ..errors import TokentrailsError
 from ..network.size import ModelSize
 from ..settings import Config, Experiment, TextTable, local_path
 from ..texts.corpus import SPARE
@@ -187,10 +186,9 @@ def shards_of_all(config: Config) -> dict[str, int]:
     shards = {name: shards_of(each, shard_tokens) for name, each in config.experiments.items()}
     for name, n in shards.items():
         if n > MOST_SHARDS:
-            raise TokentrailsError(
+            raise (config.where / "experiments" / name).error(
                 f"{n:,} parts of {shard_tokens:,} tokens each are more than {MOST_SHARDS:,}",
-                where=f"experiments.{name}",
-                hint="raise extract.shard_tokens, or take fewer texts.",
+                "raise extract.shard_tokens, or take fewer texts.",
             )
     return shards
 
