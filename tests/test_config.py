@@ -312,6 +312,22 @@ def test_what_can_be_no_path_is_refused_before_it_is_looked_for(key):
             load(data)
 
 
+@pytest.mark.parametrize(
+    ("file", "problem"),
+    [
+        ("a" * 300, "cannot be used: File name too long"),
+        ("a/" * 2500 + "b", "cannot be used: File name too long"),
+        *((file, f"the value {file!r} is not valid") for file in (".", "/a.svg", "a//b", "a/../b")),
+        *((file, f"has {c!r}") for file, c in (("{x}.svg", "{"), ("a<b>", "<"), ("a b", " "))),
+        *(("a\0b", "null byte"), ("~nouser/a", "home directory")),
+        ("figures/" + "a" * 300, "is not valid"),  # in a folder that is not there
+    ],
+)
+def test_a_figure_of_a_study_that_can_be_none_is_refused_before_it_is_looked_for(file, problem):
+    with refused("c.yaml, line 10, paper[0].file: the ", problem, "under results/, such as"):
+        load(CONFIG | {"paper": [{"study": "s", "name": "n", "file": file}]})
+
+
 def test_nothing_that_is_quoted_steers_a_terminal_forges_a_line_or_has_no_end():
     odd = "\x1b[31m\nHint: all is well\u202e" + "x" * 100_000
     shown = r"\x1b[31m\nHint: all is well\u202exxx"
