@@ -162,6 +162,20 @@ PATH = {"source": "path:somewhere"}
             ["svg", "jpg"],
             ("figures.formats[1]", "html, svg, png, pdf, json"),
         ),
+        *[
+            (
+                path,
+                given,
+                (f"{path}[{at}]: {given[at]!r} is not allowed", f"did you mean {meant!r}?"),
+            )
+            for path, given, at, meant in [
+                ("figures.formats", ["svgg"], 0, "svg"),
+                ("figures.formats", ["html", "pngg", "pngg"], 1, "png"),
+                ("experiments.e.sites", ["residd", "residd"], 0, "resid"),
+                ("experiments.e.ranks.sites", ["resid", "resid_mdi"], 1, "resid_mid"),
+                ("experiments.e.analyses", ["identity", "contxt", "rnks"], 1, "context"),
+            ]
+        ],
         ("figures.formats", ["html"], ("['html']", "svg, which the report shows", "png, pdf")),
         (
             "paper",

@@ -539,6 +539,14 @@ BAD_FILES = [
             *(("1", "+1"), ("true", "1"), ("FALSE", "0")),
         ]
     ],
+    *[
+        ({"prompts": [PROMPT, *[PROMPT | wrong] * 3]}, (f"prompts[1].{key}: ", problem))
+        for wrong, key, problem in [
+            ({"label": ""}, "label", "is empty"),
+            ({"label": 3}, "label", "3 is not of type string"),
+            ({"occurrence": 0}, "occurrence", "below the minimum"),
+        ]
+    ],
     ("prompts: []\n!!map x: 1\n", ("line 2: the file is not valid YAML", "expected a mapping")),
     ("prompts: []\n<<: {a: 1}\n<<: {b: 1}\n", ("line 3: the key '<<' is there twice",)),
 ]

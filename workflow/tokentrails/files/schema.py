@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, cast
@@ -93,11 +93,28 @@ def check(data: Any, name: str, where: Callable[[KeyPath], str]) -> None:
     ------
     TokentrailsError: naming the key, the value and what the schema says of it.
     """
-    error = best_match(_Validator(schema(name), format_checker=_formats).iter_errors(data))
+    errors = list(_Validator(schema(name), format_checker=_formats).iter_errors(data))
+    error = best_match(errors, key=_relevance(errors))
     if error is not None:
         keys = tuple(error.absolute_path)
         problem, hint, culprit = _explain(error)
         raise TokentrailsError(problem, where=where(keys + culprit), hint=hint)
+
+
+def _relevance(errors: Sequence[ValidationError]) -> Callable[[ValidationError], Any]:
+    """A key by which the error to show is the largest, and of several the first.
+
+    What a list lacks is said when its entries are right: a misspelt one may be what it lacks.
+    """
+    paths = [tuple(error.absolute_path) for error in errors]
+    above = {path[:depth] for path in paths for depth in range(len(path))}
+
+    def relevance(error: ValidationError) -> tuple[bool, int, bool]:
+        path = tuple(error.absolute_path)
+        has_wrong_entry = isinstance(error.instance, list) and path in above
+        return not has_wrong_entry, -len(path), error.validator not in ("anyOf", "oneOf")
+
+    return relevance
 
 
 def with_defaults(data: Any, rule: Mapping[str, Any]) -> Any:
