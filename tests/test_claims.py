@@ -689,7 +689,8 @@ def test_few_units_have_no_interval():
     assert number({"unit": list("abcde"), "value": [1.0, 2.0] * 2 + [1.0]}).low is not None
     rows = {"unit": [f"u{i}" for i in range(9)], "value": [1.0] * 9, "g": ["x"] * 5 + ["y"] * 4}
     found = number(rows, 'SELECT unit, value, g AS "group" FROM t', difference=("x", "y"))
-    assert found.low is None and (found.units, found.fewest) == (9, 4)
+    assert found.low is None and (found.units, found.fewest, found.smaller) == (9, 4, "y")
+    assert "takes 5 units in each group; here 'y' has 4" in judged(ABOVE, OVER, found)[1]
 
 
 @pytest.mark.parametrize("statistic", ["mean", "median"])
@@ -1018,8 +1019,8 @@ def test_draws_at_a_threshold_lie_on_the_wrong_side_of_both(sign):
         ((OVER, OVER, OVER, OVER, ACROSS), UNDECIDED, "reaches over 1 by standardised"),
         ((OVER, UNDER, OVER, UNDER, ACROSS), UNDECIDED, "matched for it, scaled, centred against"),
         ((OVER, NONE, OVER, OVER, OVER), UNTESTABLE, "no table"),
-        ((OVER, OVER, OVER, OVER, FEW), UNTESTABLE, "takes 5 units in each group; here 4"),
-        ((FEW, UNDER, UNDER, UNDER, UNDER), UNTESTABLE, "takes 5 units in each group; here 4"),
+        ((OVER, OVER, OVER, OVER, FEW), UNTESTABLE, "takes 5 units; here 4"),
+        ((FEW, UNDER, UNDER, UNDER, UNDER), UNTESTABLE, "takes 5 units; here 4"),
     ],
 )
 def test_a_direction_holds_where_all_forms_agree(forms, expected, reason):
@@ -1060,8 +1061,8 @@ def parted(**forms):
             "raw_b",
         ),
         (parted(raw_a=OVER, raw_b=NONE), UNTESTABLE, "no table", "raw_a"),
-        (parted(raw_a=OVER, raw_b=FEW), UNTESTABLE, "takes 5 units in each group; here 4", "raw_a"),
-        (parted(raw_b=FEW, raw_a=OVER), UNTESTABLE, "takes 5 units in each group; here 4", "raw_a"),
+        (parted(raw_a=OVER, raw_b=FEW), UNTESTABLE, "takes 5 units; here 4", "raw_a"),
+        (parted(raw_b=FEW, raw_a=OVER), UNTESTABLE, "takes 5 units; here 4", "raw_a"),
         (parted(raw_b=FEW, raw_a=UNDER), UNTESTABLE, "here 4", "raw_a"),
     ],
 )
@@ -1148,7 +1149,7 @@ def test_reasons_say_what_is_lacking():
     assert judged(ABOVE, OVER, NONE)[1] == "no table; as published it holds"
     assert judged(ABOVE, ACROSS, ACROSS)[1] == "the interval reaches over 1"
     assert judged(NEAR, ACROSS, normal(0.5, 0.01))[1].endswith("over an end of the tolerance")
-    assert "takes 5 units in each group; here 4" in judged(ABOVE, OVER, FEW)[1]
+    assert "takes 5 units; here 4" in judged(ABOVE, OVER, FEW)[1]
 
 
 def test_what_is_clear_alone_may_be_undecided_among_many():

@@ -219,23 +219,33 @@ def test_a_page_says_at_least_where_a_size_is_unknown():
     need = Need(states_mb=1500.0, work_hours=0.51, asked_hours=2.34, bounded=2)
     found = {"gpt2": need}
     known, unknown = Tables(files=2, mb=500.0), Tables(files=3, unknown={"claims": 3})
-    text = page({}, found, need, known, 10**10)
+    text = page({}, found, need, known, 10**10, gpu_here=True)
     assert "Disk: 2,000 MB more, 10 GB free." in text
     assert "GPU: at most 31 min of work on a small GPU; jobs ask for 2.3 h together" in text
     assert "Texts of 2 GPU jobs are not tokenized" in text
+    assert "Without Slurm all run here.\n" in text
+    alone = page({}, found, need, known, 10**10, gpu_here=False)
+    assert "all run here, GPU jobs on the CPU: there is no GPU. They take longer there." in alone
     counted_all = replace(need, bounded=0)
-    assert "GPU: about 31 min of work" in page({}, found, counted_all, known, 10**10)
-    text = page({}, found, need, unknown, 10**9)
+    assert "GPU: about 31 min of work" in page({}, found, counted_all, known, 10**10, gpu_here=True)
+    text = page({}, found, need, unknown, 10**9, gpu_here=True)
     assert "no file is there of claims, so the size of 3 is unknown." in text
     assert "Disk: at least 1,500 MB more, 1,000 MB free. NOT ENOUGH." in text
 
 
 def test_a_sum_of_unknown_numbers_is_no_zero():
     known, packed = Need(states_mb=1500.0, gpu_jobs=1), Need(gpu_jobs=2, unknown="not fetched")
-    text = page({}, {"gpt2": known, "b": packed}, replace(known, gpu_jobs=3), Tables(), 10**10)
+    text = page(
+        {},
+        {"gpt2": known, "b": packed},
+        replace(known, gpu_jobs=3),
+        Tables(),
+        10**10,
+        gpu_here=True,
+    )
     *_, line = (line for line in text.splitlines() if line.startswith("total"))
     assert line.split("  ")[-1].strip() == "3" and "≥ 1,500 MB" in line
-    text = page({}, {"b": packed}, Need(gpu_jobs=2), Tables(), 10**10)
+    text = page({}, {"b": packed}, Need(gpu_jobs=2), Tables(), 10**10, gpu_here=True)
     *_, line = (line for line in text.splitlines() if line.startswith("total"))
     assert line.split() == ["total", "0", *["unknown"] * 4, "2"]
     assert "Disk: unknown more, 10 GB free." in text and "GPU: unknown." in text

@@ -80,5 +80,6 @@ with job(snakemake):
             total(by_model, config),
             tables(outputs, size_of),
             shutil.disk_usage(".").free,
+            gpu_here=any(Path("/dev", name).exists() for name in ("nvidiactl", "kfd")),
         )
     )

@@ -46,6 +46,7 @@ class Estimate:
     least_p: no one-sided p is smaller. 1 where every resample gives the same number: resampling
         what is equal says nothing about what was not seen.
     part: which part of a statement it is of; empty where it has none.
+    smaller: the name of the smaller of two groups; empty where there are no two.
     """
 
     value: float | None = None
@@ -60,6 +61,7 @@ class Estimate:
     least_p: float = 0.0
     part: str = ""
     reason: str = ""
+    smaller: str = ""
 
     @property
     def is_exact(self) -> bool:
@@ -177,8 +179,12 @@ def estimate(
     by_unit = summary(curves, unit)
     value = float(_number(by_unit(np.ones((1, len(names)))))[0])
     # A sample may lack one of two groups, and the smaller one decides how far it can be trusted.
-    fewest = min(len(np.unique(each[group == name])) for name in groups for each in factors)
-    found_here = Estimate(value, n=known.height, units=len(names), fewest=fewest)
+    of_group = {
+        name: min(len(np.unique(each[group == name])) for each in factors) for name in groups
+    }
+    smaller = min(of_group, key=lambda name: of_group[name])
+    fewest = of_group[smaller]
+    found_here = Estimate(value, n=known.height, units=len(names), fewest=fewest, smaller=smaller)
     if bootstrap is None or fewest < FEWEST_UNITS:
         return found_here
     # Of medians and of members a draw costs more than its units.

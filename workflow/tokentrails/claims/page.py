@@ -26,7 +26,7 @@ _CLASS = {
 }
 _HEAD = (
     *("Model", "As published, here", "Corrected, here"),
-    *("Every form of similarity", "Values", "Verdict", "Reason"),
+    *("Every form of similarity", "Measured on", "Verdict", "Reason"),
 )
 
 Rows = Sequence[dict[str, Any]]

@@ -183,7 +183,12 @@ def _margins(target: Target, found: Estimate) -> tuple[float, float]:
 
 def _few_units(found: Estimate) -> str:
     """Why a number has no interval."""
-    return f"an interval takes {FEWEST_UNITS} units in each group; here {found.fewest}"
+    if found.smaller:
+        return (
+            f"an interval takes {FEWEST_UNITS} units in each group; "
+            f"here {found.smaller!r} has {found.fewest}"
+        )
+    return f"an interval takes {FEWEST_UNITS} units; here {found.fewest}"
 
 
 def _together(target: Target, forms: Forms) -> Evidence | None:

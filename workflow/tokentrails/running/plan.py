@@ -293,13 +293,20 @@ def total(needs: Mapping[str, Need], config: Config) -> Need:
 
 
 def page(
-    stages: Mapping[str, Stage], needs: Mapping[str, Need], all_of: Need, tables: Tables, free: int
+    stages: Mapping[str, Stage],
+    needs: Mapping[str, Need],
+    all_of: Need,
+    tables: Tables,
+    free: int,
+    *,
+    gpu_here: bool,
 ) -> str:
     """The plan as text.
 
     Parameters
     ----------
     free: bytes of the disk.
+    gpu_here: whether this machine has a GPU.
     """
     whole = Stage()
     for stage in stages.values():
@@ -326,7 +333,8 @@ def page(
         "",
         f"On Slurm the CPU and GPU jobs are submitted, {whole.cpu + whole.gpu:,} at most: tables "
         "of one run may share a job.",
-        "Without Slurm all run here, GPU jobs on the CPU where there is no GPU.",
+        "Without Slurm all run here"
+        + ("." if gpu_here else ", GPU jobs on the CPU: there is no GPU. They take longer there."),
         "",
         *_aligned(
             ("model", "checkpoints", "download", "weights", "states", "GPU time", "GPU jobs"),
