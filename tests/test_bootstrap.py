@@ -7,6 +7,14 @@ from measures import samples
 from tokentrails.statistics.bootstrap import Bootstrap, Crossing, known_mean, means
 
 
+@pytest.mark.parametrize("n", [5, 8, 33, 300])
+def test_samples_do_not_depend_on_how_many_are_drawn_at_once(n):
+    bootstrap, values = Bootstrap(1000, 0.95, 7), np.arange(3 * n).reshape(3, n) % 7.0
+    draws = [bootstrap.resample(means(values), n, (2,), at_once) for at_once in (1000, 64, 37)]
+    assert draws[1] == pytest.approx(draws[0], rel=1e-14)
+    assert draws[2] == pytest.approx(draws[0], rel=1e-14)
+
+
 def test_a_member_counts_the_product_of_its_units():
     rng = np.random.default_rng(0)
     bootstrap = Bootstrap(150, 0.95, 7)

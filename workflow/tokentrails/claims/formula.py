@@ -12,7 +12,9 @@ import polars as pl
 from ..errors import TokentrailsError
 from ..statistics.binomial import p_of_share, share_interval
 from ..statistics.bootstrap import (
+    DRAWS_AT_ONCE,
     FEWEST_UNITS,
+    MORE_AT_ONCE,
     Bootstrap,
     Crossing,
     affordable_draws,
@@ -197,7 +199,8 @@ def estimate(
         crossing = Crossing([(each,) for each in factors])
         draws = bootstrap.resample_crossed(by_member, crossing, seed)
     else:
-        draws = bootstrap.resample(by_unit, len(names), seed)
+        at_once = MORE_AT_ONCE if cheap else DRAWS_AT_ONCE
+        draws = bootstrap.resample(by_unit, len(names), seed, at_once)
     draws = _number(draws)
     found_here = replace(found_here, draws=draws)
     alike = _are_alike(draws)

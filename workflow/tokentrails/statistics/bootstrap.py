@@ -15,7 +15,7 @@ from .ratio import ratio
 from .student import expanded_tail
 
 DRAWS_AT_ONCE = 64
-STRATA_AT_ONCE = 512  # of few units each: fewer, larger blocks
+MORE_AT_ONCE = 512  # of few units, and of no members of theirs
 
 MOST_DRAWS = 100_000
 DRAWN_UNITS = 2_000_000  # in all draws together
@@ -61,7 +61,11 @@ class Bootstrap:
         return self.resample(means(values), values.shape[1], stream)
 
     def resample(
-        self, statistic: Statistic, n: int, stream: Sequence[int]
+        self,
+        statistic: Statistic,
+        n: int,
+        stream: Sequence[int],
+        at_once: int = DRAWS_AT_ONCE,
     ) -> Float64[np.ndarray, "draws curves"]:
         """A statistic of every sample of n units; the same n and `stream` give the same samples.
 
@@ -69,8 +73,9 @@ class Bootstrap:
         ----------
         statistic: such as `means`, `cluster_means` and `cluster_medians` give.
         stream: as for `means`.
+        at_once: samples in a block, which do not depend on it.
         """
-        return np.concatenate([statistic(counts) for counts in self._counts(n, stream)])
+        return np.concatenate([statistic(counts) for counts in self._counts(n, stream, at_once)])
 
     def resample_strata(
         self, statistic: Statistic, sizes: Sequence[int], stream: Sequence[int]
@@ -83,7 +88,7 @@ class Bootstrap:
         stream: as for `means`.
         """
         strata = [
-            self._counts(size, (*stream, number), STRATA_AT_ONCE)
+            self._counts(size, (*stream, number), MORE_AT_ONCE)
             for number, size in enumerate(sizes)
         ]
         return np.concatenate(
