@@ -144,7 +144,7 @@ class Chance:
         index, rows = torch.from_numpy(ids), {}
         for name, vocabulary in loaded.matrices.items():
             of_ids = vocabulary.rows[index.to(vocabulary.rows.device)].cpu().numpy()
-            rows[name] = Side(of_ids, moments(of_ids)), unit(of_ids)
+            rows[name] = Side(of_ids, moments(of_ids)), pairs.cells(unit(of_ids))
         alike: dict[str, dict[tuple[str, Place], float]] = {name: {} for name in rows}
         spread: dict[Place, Moments] = {}
         bands: dict[_Key, list[dict[str, Any]]] = defaultdict(list)
@@ -157,13 +157,13 @@ class Chance:
                 self.doing = f"random pairs, {site}, layer {layer} of {self._depth}"
                 place, here = (site, layer), states.layer(site, layer).hidden
                 self._states[place], spread[place] = here[own], moments(here)
-                side, direction = Side(here, spread[place]), unit(here)
-                mean = pairs.mean(direction, direction)
+                side, cells = Side(here, spread[place]), pairs.cells(unit(here))
+                mean = pairs.mean(cells, cells)
                 forms = similarities(side, side, mean, unmatched, compared)
                 for form in FORMS:
                     bands["context", site, form].append(_band(layer, "context", forms[form]))
-                for name, (of_ids, directions) in rows.items():
-                    chance = pairs.mean(direction, directions)
+                for name, (of_ids, of_rows) in rows.items():
+                    chance = pairs.mean(cells, of_rows)
                     alike[name] |= {("states", place): mean, ("embedding", place): chance}
                     forms = similarities(side, of_ids, chance, unmatched, compared)
                     looks = {Look(site, name, form): forms[form] for form in FORMS}

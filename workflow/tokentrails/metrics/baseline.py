@@ -18,7 +18,7 @@ from ..errors import TokentrailsError
 from ..files.states import Layer, Place
 from ..statistics.baseline import EMBEDDING, Kind, moments
 from ..statistics.bootstrap import EQUALITY, FEWEST_UNITS, Bootstrap
-from ..statistics.pairs import Pairs
+from ..statistics.pairs import Cells, Pairs
 from ..statistics.ratio import ratio
 from ..statistics.similarity import Moments, unit
 from .columns.frame import run_table
@@ -120,11 +120,11 @@ def chances(
     layers: the states of all tokens, one place at a time.
     embedding: the row of the embedding matrix of each token of the sample.
     """
-    pairs, rows = sample.pairs, unit(embedding)
+    pairs, rows = sample.pairs, sample.pairs.cells(unit(embedding))
     for layer in layers:
         states = layer.hidden[sample.rows]
-        directions = unit(states)
-        others: dict[Kind, np.ndarray] = {"states": directions, "embedding": rows}
+        directions = pairs.cells(unit(states))
+        others: dict[Kind, Cells] = {"states": directions, "embedding": rows}
         sums = pairs.by_dimension(directions)
         total = sums.sum()
         yield Chance(

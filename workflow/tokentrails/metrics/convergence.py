@@ -75,10 +75,11 @@ def convergence_similarities(
     for place in siblings.places:
         reference, checkpoints = siblings.states(place)
         directions, at_reference = unit(reference), Side(reference, moments(reference))
+        cells = different.cells(directions)
         by_checkpoint = []
         for hidden in checkpoints:
             now = unit(hidden)
-            chance = different.mean(now, directions)
+            chance = different.mean(different.cells(now), cells)
             own_kind = matched.of_states(now, directions, same)
             found = similarities(Side(hidden, moments(hidden)), at_reference, chance, own_kind)
             by_checkpoint.append([found[form] for form in FORMS])

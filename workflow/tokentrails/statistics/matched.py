@@ -97,7 +97,8 @@ class Matched:
         levels: Sequence[tuple[np.ndarray, np.ndarray]],
         pairs: tuple[np.ndarray, np.ndarray],
     ) -> Float64[np.ndarray, " p"]:
-        sums = self._pairs.sums(left, right)
+        cells = self._pairs.cells(left)
+        sums = self._pairs.sums(cells, cells if right is left else self._pairs.cells(right))
         chance = np.full(len(pairs[0]), np.nan)
         for level in levels:
             one, other = (self._members(kind) for kind in level)

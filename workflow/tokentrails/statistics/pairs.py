@@ -7,11 +7,16 @@ both were taken away twice.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from jaxtyping import Float64, Int
 from scipy.sparse import csr_array
 
 from .ratio import ratio
+
+Cells = tuple[Float64[np.ndarray, "cells d"], ...]
+"""Sums of vectors with the same text, token, or both, and of one kind."""
 
 
 class Pairs:
@@ -35,22 +40,26 @@ class Pairs:
         _, both = np.unique(np.stack([text, token]), axis=1, return_inverse=True)
         keys = (np.zeros_like(text), text, token, both.reshape(-1))
         self._shared = [_Shared(key, self.kind) for key in keys]
-        ones = np.ones((len(text), 1))
+        ones = self.cells(np.ones((len(text), 1)))
         self.counts: Float64[np.ndarray, "kinds kinds"] = self.sums(ones, ones)
 
-    def sums(
-        self, left: Float64[np.ndarray, "n d"], right: Float64[np.ndarray, "n d"]
-    ) -> Float64[np.ndarray, "kinds kinds"]:
-        """Sum of left_i . right_j over the pairs, i of one kind (row) and j of another (column)."""
-        return _different(*(shared.sums(left, right) for shared in self._shared))
+    def cells(self, vectors: Float64[np.ndarray, "n d"]) -> Cells:
+        """Their sums, made once for all that is asked of their pairs."""
+        return tuple(shared.cells(vectors) for shared in self._shared)
 
-    def mean(self, left: Float64[np.ndarray, "n d"], right: Float64[np.ndarray, "n d"]) -> float:
+    def sums(self, left: Cells, right: Cells) -> Float64[np.ndarray, "kinds kinds"]:
+        """Sum of left_i . right_j over the pairs, i of one kind (row) and j of another (column)."""
+        parts = zip(self._shared, left, right, strict=True)
+        return _different(*(shared.sums(*sides) for shared, *sides in parts))
+
+    def mean(self, left: Cells, right: Cells) -> float:
         """Mean of left_i . right_j over all of the pairs; NaN if there are none."""
         return float(ratio(self.sums(left, right).sum(), self.counts.sum()))
 
-    def by_dimension(self, rows: Float64[np.ndarray, "n d"]) -> Float64[np.ndarray, " d"]:
+    def by_dimension(self, rows: Cells) -> Float64[np.ndarray, " d"]:
         """Sum of rows_ik rows_jk over the same pairs, for every dimension k."""
-        return _different(*(shared.by_dimension(rows) for shared in self._shared))
+        parts = zip(self._shared, rows, strict=True)
+        return _different(*(shared.by_dimension(cells) for shared, cells in parts))
 
 
 def _different(
@@ -64,20 +73,17 @@ class _Shared:
 
     def __init__(self, key: Int[np.ndarray, " n"], kind: Int[np.ndarray, " n"]) -> None:
         (keys, self._kind), cell = np.unique(np.stack([key, kind]), axis=1, return_inverse=True)
-        ones = np.ones(len(key)), (cell.reshape(-1), np.arange(len(key)))
-        self._cells = csr_array(ones, shape=(len(keys), len(key)))
+        self.cells = _sums(cell.reshape(-1))
+        self._keys = _sums(np.unique(keys, return_inverse=True)[1])
         self._n = int(kind.max(initial=-1)) + 1
-        self._starts = np.flatnonzero(np.diff(keys, prepend=-1))
-        by_key = np.split(np.arange(len(keys)), self._starts[1:])
+        by_key = np.split(np.arange(len(keys)), np.flatnonzero(np.diff(keys)) + 1)
         self._alone = np.repeat([len(cells) == 1 for cells in by_key], [len(c) for c in by_key])
         self._together = [cells for cells in by_key if len(cells) > 1]
 
     def sums(
-        self, left: Float64[np.ndarray, "n d"], right: Float64[np.ndarray, "n d"]
+        self, a: Float64[np.ndarray, "cells d"], b: Float64[np.ndarray, "cells d"]
     ) -> Float64[np.ndarray, "kinds kinds"]:
         """Sum of left_i . right_j over them, by the kinds of i and of j."""
-        a = self._cells @ left
-        b = a if right is left else self._cells @ right
         own = np.where(self._alone, np.einsum("cd,cd->c", a, b), 0)
         total = np.diag(np.bincount(self._kind, own, self._n))
         for cells in self._together:
@@ -85,6 +91,13 @@ class _Shared:
             total[kinds[:, None], kinds] += a[cells] @ b[cells].T
         return total
 
-    def by_dimension(self, rows: Float64[np.ndarray, "n d"]) -> Float64[np.ndarray, " d"]:
+    def by_dimension(self, a: Float64[np.ndarray, "cells d"]) -> Float64[np.ndarray, " d"]:
         """Sum of rows_ik rows_jk over them, for every dimension k."""
-        return np.square(np.add.reduceat(self._cells @ rows, self._starts)).sum(axis=0)
+        return np.square(self._keys(a)).sum(axis=0)
+
+
+def _sums(group: Int[np.ndarray, " n"]) -> Callable[[np.ndarray], np.ndarray]:
+    """Adds up the vectors of each group."""
+    n = len(group)
+    matrix = csr_array((np.ones(n), (group, np.arange(n))), shape=(group.max(initial=-1) + 1, n))
+    return lambda vectors: matrix @ vectors
