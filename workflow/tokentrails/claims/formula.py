@@ -12,15 +12,14 @@ import polars as pl
 from ..errors import TokentrailsError
 from ..statistics.binomial import p_of_share, share_interval
 from ..statistics.bootstrap import (
-    DRAWS_AT_ONCE,
     FEWEST_UNITS,
-    MORE_AT_ONCE,
     Bootstrap,
     Crossing,
     affordable_draws,
     are_equal,
     cluster_means,
     cluster_medians,
+    draws_at_once,
 )
 from ..statistics.permutation import TIE
 from ..statistics.student import p_of_mean, p_of_tail, t_interval
@@ -199,7 +198,7 @@ def estimate(
         crossing = Crossing([(each,) for each in factors])
         draws = bootstrap.resample_crossed(by_member, crossing, seed)
     else:
-        at_once = MORE_AT_ONCE if cheap else DRAWS_AT_ONCE
+        at_once = draws_at_once(len(names) if cheap else len(values))
         draws = bootstrap.resample(by_unit, len(names), seed, at_once)
     draws = _number(draws)
     found_here = replace(found_here, draws=draws)

@@ -14,8 +14,9 @@ from .permutation import TIE
 from .ratio import ratio
 from .student import expanded_tail
 
-DRAWS_AT_ONCE = 64
-MORE_AT_ONCE = 512  # of few units, and of no members of theirs
+DRAWS_AT_ONCE = 64  # at least
+STRATA_AT_ONCE = 512  # of few units each: fewer, larger blocks
+COUNTS_AT_ONCE = 1 << 14  # 128 KB: larger ones leave the cache, and come from fresh memory
 
 MOST_DRAWS = 100_000
 DRAWN_UNITS = 2_000_000  # in all draws together
@@ -88,7 +89,7 @@ class Bootstrap:
         stream: as for `means`.
         """
         strata = [
-            self._counts(size, (*stream, number), MORE_AT_ONCE)
+            self._counts(size, (*stream, number), STRATA_AT_ONCE)
             for number, size in enumerate(sizes)
         ]
         return np.concatenate(
@@ -110,7 +111,10 @@ class Bootstrap:
         statistic: of members, such as `means` gives.
         stream: as for `means`.
         """
-        factors = [self._counts(n, (*stream, number)) for number, n in enumerate(crossing.sizes)]
+        at_once = draws_at_once(len(crossing.factors[0][0]))
+        factors = [
+            self._counts(n, (*stream, number), at_once) for number, n in enumerate(crossing.sizes)
+        ]
         return np.concatenate(
             [
                 statistic(
@@ -191,6 +195,11 @@ class Bootstrap:
             drawn = rng.integers(n, size=(samples, n)) + n * np.arange(samples)[:, None]
             counts = np.bincount(drawn.ravel(), minlength=samples * n)
             yield counts.reshape(samples, n).astype(np.float64)
+
+
+def draws_at_once(members: int) -> int:
+    """How many samples of so many members a block has, unless more is made of them than sums."""
+    return max(DRAWS_AT_ONCE, COUNTS_AT_ONCE // max(1, members))
 
 
 def affordable_draws(units: int) -> int:
