@@ -1764,6 +1764,14 @@ PARTED = {"corrected": "SELECT {part} AS value FROM identity", "correction": "c"
         ({"claimed": {"value": 0}}, ("claims[0]",)),
         ({"as_published": "DROP TABLE identity"}, ("no query", "SELECT")),
         ({"as_published": "SELECT * FROM read_csv('x')"}, ("a file of its own",)),
+        (
+            {"as_published": "SELECT label AS unit, cosine AS value FROM identiy"},
+            ("as_published: there is no table 'identiy'", "did you mean 'identity'"),
+        ),
+        (
+            {"as_published": "WITH a AS (SELECT 1) SELECT * FROM a JOIN geometry USING (x)"},
+            ("there is no table 'geometry'", "its tables are identity, model"),
+        ),
         ({"corrected": "SELECT 1"}, ("go together",)),
         ({"as_published": "SELECT {form} AS value FROM identity"}, ("{form}", "one way")),
         ({"variants": {"a": "1"}}, ("variants", "go together")),

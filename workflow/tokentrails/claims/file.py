@@ -254,7 +254,7 @@ def _check_formulas(entry: dict[str, Any], where: Where, metrics: Collection[str
             for formulas in _written_out(entry[key], parts, variants).values():
                 for sql in formulas.values():
                     _refuse_left(sql, where / key)
-                    tables_of(sql, where / key)
+                    _refuse_unnamed(tables_of(sql, where / key), entry["tables"], where / key)
     for key, name in product(("as_published", "sql"), (FORM, PART, VARIANT)):
         if name in entry.get(key, ""):
             raise (where / key).error(
@@ -269,6 +269,17 @@ def _check_formulas(entry: dict[str, Any], where: Where, metrics: Collection[str
         raise where.error(
             "'corrected' and 'correction' go together: a formula, and what it puts right",
             "give both, or none where nothing was wrong.",
+        )
+
+
+def _refuse_unnamed(read: Collection[str], named: Collection[str], where: Where) -> None:
+    """Raise for a table that a formula reads and that `tables` does not name."""
+    there = sorted({*named, "model"})
+    for name in sorted(set(read).difference(there)):
+        guess = closest(name, there)
+        raise where.error(
+            f"there is no table {name!r} under 'tables'",
+            f"did you mean {guess!r}?" if guess else f"its tables are {', '.join(there)}.",
         )
 
 
