@@ -139,6 +139,18 @@ def test_the_studies_page_says_which_verdicts_are_of_this_projects_claims():
     assert [verdicts.count(v) for v in ("holds", "holds only as published")] == [3, 1]
 
 
+def test_the_studies_page_has_all_claims_that_a_model_of_the_tour_can_test():
+    claims = load(SOURCES)["numbers.json"]["claims"]
+    testable = {
+        f"claims/{name}/{model}"
+        for name, models in claims.items()
+        for model, row in models.items()
+        if row["verdict"] != "not testable here"
+    }
+    said = {mark["path"] for mark in MARK.finditer(read("docs/studies.md")) if mark["verdict"]}
+    assert said == testable
+
+
 @pytest.mark.parametrize(
     "text", ["so 0.9 is", "SmolLM2 has 12", "| a | 1.5 |", "(−0.1)", "at layer 3: 4"]
 )
@@ -187,6 +199,23 @@ def test_a_number_takes_the_place_of_what_the_text_had_in_its_own_form(folder, b
     page = "Here, {}<!--=" + path + "--> and 0.3 stay: {}<!--=" + path + "-->."
     made = filled(page.format(before, before), load(folder), "page.md")
     assert made == page.format(after, after)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "control", "said"),
+    [
+        ("holds", 0.2, "**holds**"),
+        ("holds", None, "holds"),
+        ("undecided", 0.2, "undecided"),
+        ("holds only as published", 0.2, "holds only as published"),
+    ],
+)
+def test_a_verdict_is_bold_where_a_claim_holds_beside_random_weights(verdict, control, said):
+    claim = {"value_corrected": 0.9, "verdict": verdict, "control": control}
+    sources = {"numbers.json": {"claims": {"gone": {"m": claim}}}}
+    mark = "0.9<!--=claims/gone/m-->"
+    for before in ("**holds**", "holds", "does not hold"):
+        assert filled(f"so {before}: {mark}", sources, "page.md") == f"so {said}: {mark}"
 
 
 def test_what_has_no_file_stays(tmp_path):

@@ -4,8 +4,8 @@ A comment behind a number says where it comes from: `0.90<!--=senses-auc/smollm2
 number of decimals is that of the text.
 
 - `NAME/MODEL`, then `/KEY` and `/COLUMN` as needed: of `numbers` in the claims file
-- `claims/ID/MODEL`: the corrected number of a claim, with the verdict if the text has one;
-  `verdicts/VERDICT`: how many there are
+- `claims/ID/MODEL`: the corrected number of a claim, with the verdict if the text has one, which is
+  bold where the claim holds and has a control; `verdicts/VERDICT`: how many there are
 - `bench/WHAT`: a row of the benchmarks, `bench/WHAT/bound`: what is required of it; `bench/missed`:
   the rows that miss it; `bench/machine`: where they ran
 - `published`: of a study, which no run changes
@@ -33,16 +33,10 @@ PAGES = ("README.md", *sorted(f"docs/{page.name}" for page in (PROJECT / "docs")
 PUBLISHED = "published"
 
 _FILES = ("numbers.json", "bench.csv")
-_VERDICTS = {
-    "holds": "**holds**",
-    "holds only as published": "holds only as published",
-    "does not hold": "does not hold",
-    "undecided": "undecided",
-}
+_VERDICTS = "holds|holds only as published|does not hold|undecided"
 _NUMBER = r"−?\d(?:[\d,]*\d)?(?:\.\d+)?"
-_SAYS = "|".join(map(re.escape, _VERDICTS.values()))
 MARK = re.compile(
-    rf"(?:(?:(?P<verdict>{_SAYS}): )?(?P<value>{_NUMBER})(?P<unit> %)?"
+    rf"(?:(?:(?P<verdict>{_VERDICTS}|\*\*holds\*\*): )?(?P<value>{_NUMBER})(?P<unit> %)?"
     rf"(?P<interval> \[(?P<low>{_NUMBER}), (?P<high>{_NUMBER})\])?|`(?P<text>[^`]*)`)"
     r"<!--=(?P<path>[^>]*)-->"
 )
@@ -127,7 +121,11 @@ def _rendered(mark: re.Match[str], found: Any) -> str:
     if mark["interval"]:
         low, high = (_formatted(mark[end], parts[f"ci_{end}"]) for end in ("low", "high"))
         shown += f" [{low}, {high}]"
-    return f"{_VERDICTS[parts['verdict']]}: {shown}" if mark["verdict"] else shown
+    if not mark["verdict"]:
+        return shown
+    verdict = parts["verdict"]
+    controlled = verdict == "holds" and parts.get("control") is not None
+    return f"{f'**{verdict}**' if controlled else verdict}: {shown}"
 
 
 def _formatted(text: str, value: float) -> str:
