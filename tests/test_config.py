@@ -12,9 +12,9 @@ from config_files import CONFIG, PROMPT, STORM, TEXT, WHOLE, changed, load, load
 from tokentrails.catalogue import ANALYSES, CATALOGUE
 from tokentrails.config.load import load_config
 from tokentrails.config.titles import refuse_scripts
-from tokentrails.errors import TokentrailsError
+from tokentrails.errors import TokentrailsError, Where, show_keys
 from tokentrails.files.schema import closest, schema, with_defaults
-from tokentrails.files.yaml_file import Where, YamlFile, show_keys
+from tokentrails.files.yaml_file import YamlFile
 from tokentrails.settings import BASELINE_TEXTS
 
 ROOT = Path(__file__).parent.parent

@@ -19,12 +19,11 @@ from drawn import layers as layers_of
 from tokentrails.catalogue import CATALOGUE, Kind
 from tokentrails.config.load import load_config
 from tokentrails.config.measures import load_measure, load_measures
-from tokentrails.errors import TokentrailsError
+from tokentrails.errors import TokentrailsError, Where
 from tokentrails.figures.measure import composite_measure
 from tokentrails.figures.measure import measure as measure_figure
 from tokentrails.figures.pieces.save import specification
 from tokentrails.files.states import Layer
-from tokentrails.files.yaml_file import Where
 from tokentrails.metrics.measure import (
     evaluate,
     load_function,

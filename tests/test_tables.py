@@ -14,7 +14,8 @@ from config_files import POINTER, refused, written
 
 from tokentrails.config.experiments import load_experiment, load_experiment_file
 from tokentrails.config.senses import check_senses
-from tokentrails.files.yaml_file import Where
+from tokentrails.errors import Where
+from tokentrails.files.yaml_file import top_level
 from tokentrails.metrics.context import same_token_pairs
 from tokentrails.running.cost import occurrences_of, tokens_of
 from tokentrails.settings import Prompt
@@ -276,7 +277,7 @@ def test_a_bad_file_is_one_clear_error(content, name, keys, parts):
 def test_a_column_that_is_not_there_is_shown_at_its_key(key, given, place):
     table = table_of(as_csv(ROWS), **{key: given})
     with refused(f"e.yaml, {place}: the column 'sentense' is not there in data.csv", "'target'"):
-        read_prompts(table, where=Where.of("e.yaml") / "table")
+        read_prompts(table, where=top_level("e.yaml") / "table")
 
 
 @pytest.mark.parametrize(

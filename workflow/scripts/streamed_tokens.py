@@ -11,7 +11,7 @@ with job(snakemake):
     from tokentrails.files.documents import Documents
     from tokentrails.files.hashes import facts_of
     from tokentrails.files.tables import describe, writing_parts
-    from tokentrails.files.yaml_file import Where
+    from tokentrails.files.yaml_file import top_level
     from tokentrails.texts.streamed import MEANINGS, tokenize_streamed
 
     output = snakemake.output
@@ -25,7 +25,7 @@ with job(snakemake):
     }
     parts = tokenize_streamed(
         experiment,
-        Documents(experiment.corpus, text, Where.of(experiment.file) / "corpus"),
+        Documents(experiment.corpus, text, top_level(experiment.file) / "corpus"),
         words,
         read_classes(snakemake),
         files,

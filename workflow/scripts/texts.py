@@ -7,9 +7,10 @@ from _job import job
 
 with job(snakemake):
     from tokentrails.config.senses import check_senses
+    from tokentrails.errors import Where
     from tokentrails.files.hashes import facts_of
     from tokentrails.files.tables import describe, write_table
-    from tokentrails.files.yaml_file import Where
+    from tokentrails.files.yaml_file import top_level
     from tokentrails.settings import TextTable
     from tokentrails.texts.table import prompts_table, read_prompts
 
@@ -17,7 +18,7 @@ with job(snakemake):
     table = TextTable(**params.table)
     facts = facts_of(Path(snakemake.input[0]), "table")
     prompts, lines, skipped = read_prompts(
-        table, needs_sense=params.senses, where=Where.of(params.file) / "table"
+        table, needs_sense=params.senses, where=top_level(params.file) / "table"
     )
     logging.info(
         "texts that are read: %d; rows that are left out: %d", len(prompts), skipped.num_rows

@@ -1,10 +1,13 @@
-"""The one exception that users are meant to read."""
+"""The one exception that users are meant to read, and the keys that it names."""
 
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+
+KeyPath = tuple[str | int, ...]
 
 
 class TokentrailsError(Exception):
@@ -82,3 +85,43 @@ def rust_errors() -> Iterator[None]:
         if type(error).__name__ != "PanicException":
             raise
         raise RuntimeError(str(error)) from error
+
+
+def show_keys(keys: KeyPath) -> str:
+    """``("models", "gpt2", 0)`` as ``models.gpt2[0]``."""
+    text = ""
+    for key in keys:
+        text += f"[{key}]" if isinstance(key, int) else f".{key}"
+    return text.lstrip(".")
+
+
+@dataclass(frozen=True)
+class Where:
+    """A key path, as errors show it; `where / key` is the path of what lies under a key.
+
+    Attributes
+    ----------
+    show: says where a key path is.
+    """
+
+    show: Callable[[KeyPath], str] = show_keys
+    keys: KeyPath = ()
+
+    def __truediv__(self, key: str | int) -> Where:
+        return Where(self.show, (*self.keys, key))
+
+    def __str__(self) -> str:
+        return self.show(self.keys)
+
+    def error(self, problem: str, hint: str) -> TokentrailsError:
+        return TokentrailsError(problem, where=self, hint=hint)
+
+    def placed(self, error: TokentrailsError) -> TokentrailsError:
+        """An error that names this key, or one under it, with the line; others as they are."""
+        start, named, more = f"{error.where}.".partition(f"{show_keys(self.keys)}.")
+        if start or not named:
+            return error
+        place = self
+        for key in filter(None, more.split(".")):
+            place /= key
+        return place.error(error.problem, error.hint)

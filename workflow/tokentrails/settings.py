@@ -16,7 +16,7 @@ from itertools import chain
 from typing import Any, Literal, NamedTuple, TypeVar
 
 from .catalogue import CATALOGUE, Catalogue, Figure, Kind, Table
-from .files.yaml_file import Where
+from .errors import Where
 
 SITES = ("final_norm", "resid", "resid_mid")
 """The sites of the residual stream, in the order of every table."""

@@ -8,9 +8,9 @@ from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
-from ..errors import TokentrailsError, refuse_all
+from ..errors import TokentrailsError, Where, refuse_all
 from ..files.schema import check, closest, schema, with_defaults
-from ..files.yaml_file import Where, YamlFile
+from ..files.yaml_file import YamlFile
 from ..settings import build
 from ..statistics.forms import SOUND
 from .sql import tables_of

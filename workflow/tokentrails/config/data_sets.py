@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from ..files.yaml_file import Where
+from ..errors import Where
 from ..settings import HUB
 
 _PART = "[A-Za-z0-9][A-Za-z0-9_.-]*"

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from ..catalogue import ANALYSES, BASELINE, COMPARED, Kind
-from ..errors import TokentrailsError
+from ..errors import KeyPath, TokentrailsError, Where, show_keys
 from ..files.documents import emptiness, shortage
 from ..files.lfs import refuse_pointer
 from ..files.near import closest, near_path
 from ..files.rows import FORMATS
 from ..files.schema import check, schema, with_defaults
-from ..files.yaml_file import KeyPath, Where, YamlFile, show_keys
+from ..files.yaml_file import YamlFile
 from ..project import PROJECT
 from ..settings import (
     BASELINE_TEXTS,

@@ -8,9 +8,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ..catalogue import ANALYSES, BASELINE, FIGURE_SUFFIXES, MODEL_FOLDER, Scope
+from ..errors import KeyPath, Where, show_keys
 from ..files.near import closest
 from ..files.schema import check, schema, with_defaults
-from ..files.yaml_file import KeyPath, Where, YamlFile, show_keys
+from ..files.yaml_file import YamlFile, top_level
 from ..project import PROJECT
 from ..settings import SOURCE_KINDS, Config, Experiment, Model, single_models
 from .experiments import load_experiment, refuse_taken
@@ -123,7 +124,7 @@ def _check_paths(config: Config, where: Where) -> None:
 
 def _paths_in_file(experiment: Experiment) -> Iterator[tuple[Where, str]]:
     """The files that an experiment's own file names, and its keys."""
-    where = Where.of(experiment.file)
+    where = top_level(experiment.file)
     keys = (("words", "list"), ("splits", "list"), ("corpus", "text"), ("table", "file"))
     for section, key in keys:
         if given := getattr(experiment, section):

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from ..catalogue import CATALOGUE
+from ..errors import Where
 from ..files.near import near_path
-from ..files.yaml_file import Where
 from ..settings import SITES, Experiment, Measure
 from .titles import refuse_script
 

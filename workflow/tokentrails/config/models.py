@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ..catalogue import MODEL_FOLDER, Kind
-from ..errors import TokentrailsError
+from ..errors import TokentrailsError, Where
 from ..files.near import closest, near_path
-from ..files.yaml_file import Where
 from ..network.lens_file import LensFile
 from ..settings import Lens, Model, Replicates, Source, Training, build, step_of
 from .experiments import load_experiment, load_experiment_file

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from unicodedata import normalize
 
-from ..files.yaml_file import Where
+from ..errors import Where
 from ..settings import Prompt
 from ..texts.entries import target
 

@@ -6,11 +6,11 @@ import re
 from pathlib import Path
 from typing import Any
 
+from ..errors import Where
 from ..files.lfs import refuse_pointer
 from ..files.near import closest, near_path
 from ..files.rows import DELIMITERS, FORMATS, suffix_of
 from ..files.schema import schema, with_defaults
-from ..files.yaml_file import Where
 from ..settings import OF_LANGUAGE, TextTable, build
 from .data_sets import with_revision
 

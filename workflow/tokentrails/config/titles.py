@@ -6,7 +6,7 @@ import re
 from string import Formatter
 from typing import Any
 
-from ..files.yaml_file import Where
+from ..errors import Where
 
 
 def check_title(title: str, where: Where) -> None:

@@ -7,11 +7,10 @@ import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ..errors import TokentrailsError
+from ..errors import TokentrailsError, Where
 from ..settings import Corpus, TextTable
 from .rows import Reader, Wrong, text_in
 from .schema import schema
-from .yaml_file import Where
 
 PART = 1 << 18
 """Characters of a plain text that are read at a time."""

@@ -22,10 +22,9 @@ from typing import IO, Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..errors import TokentrailsError
+from ..errors import TokentrailsError, Where
 from ..settings import TextTable, local_path
 from .lfs import refuse_pointer
-from .yaml_file import Where
 
 DELIMITERS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
 FORMATS = (*DELIMITERS, ".jsonl", ".ndjson", ".parquet")

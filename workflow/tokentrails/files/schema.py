@@ -16,10 +16,9 @@ from jsonschema.exceptions import ValidationError, best_match
 from jsonschema.validators import extend
 
 from ..catalogue import ANALYSES, FIGURE_SUFFIXES, FIGURES, Kind
-from ..errors import TokentrailsError
+from ..errors import KeyPath, TokentrailsError
 from ..project import SCHEMAS
 from .near import closest
-from .yaml_file import KeyPath
 
 
 def _is_number(checker: TypeChecker, value: object) -> bool:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, ClassVar
 
 import yaml
 
-from ..errors import TokentrailsError
+from ..errors import KeyPath, TokentrailsError, Where, show_keys
 from .lfs import refuse_pointer
 from .near import near_path
 
@@ -22,9 +21,6 @@ MOST_DEEP, MOST_REPEATED = 32, 100_000  # collections in each other; values that
 _RAW = re.compile(r"[^\t\n\r -~\xa0-\u2027\u202a-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _NOT_QUOTED = ("mapping values", "cannot start", "block ", "expected ':'")  # in yaml's messages
 _SURROGATES = re.compile(r"\\u(d[89ab][0-9a-f]{2})\\u(d[c-f][0-9a-f]{2})", re.IGNORECASE)
-
-KeyPath = tuple[str | int, ...]
-
 
 _Loader11: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """YAML 1.1, as Snakemake reads it."""
@@ -288,46 +284,6 @@ def _escaped(raw: re.Match[str]) -> str:
     return f"\\u{ord(raw[0]):04x}"
 
 
-def show_keys(keys: KeyPath) -> str:
-    """``("models", "gpt2", 0)`` as ``models.gpt2[0]``."""
-    text = ""
-    for key in keys:
-        text += f"[{key}]" if isinstance(key, int) else f".{key}"
-    return text.lstrip(".")
-
-
-@dataclass(frozen=True)
-class Where:
-    """A key path, as errors show it; `where / key` is the path of what lies under a key.
-
-    Attributes
-    ----------
-    show: says where a key path is.
-    """
-
-    show: Callable[[KeyPath], str] = show_keys
-    keys: KeyPath = ()
-
-    @classmethod
-    def of(cls, file: str | Path) -> Where:
-        """The top level of a file, which is read for its lines only where a message needs one."""
-        return cls(lambda keys: YamlFile(file).where(keys))
-
-    def __truediv__(self, key: str | int) -> Where:
-        return Where(self.show, (*self.keys, key))
-
-    def __str__(self) -> str:
-        return self.show(self.keys)
-
-    def error(self, problem: str, hint: str) -> TokentrailsError:
-        return TokentrailsError(problem, where=self, hint=hint)
-
-    def placed(self, error: TokentrailsError) -> TokentrailsError:
-        """An error that names this key, or one under it, with the line; others as they are."""
-        start, named, more = f"{error.where}.".partition(f"{show_keys(self.keys)}.")
-        if start or not named:
-            return error
-        place = self
-        for key in filter(None, more.split(".")):
-            place /= key
-        return place.error(error.problem, error.hint)
+def top_level(file: str | Path) -> Where:
+    """That of a file, which is read for its lines only where a message needs one."""
+    return Where(lambda keys: YamlFile(file).where(keys))

@@ -9,9 +9,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from ..errors import TokentrailsError, refuse_all
+from ..errors import TokentrailsError, Where, refuse_all
 from ..files.json_file import read_object
-from ..files.yaml_file import Where
 from ..settings import SOURCE_KINDS, Model, Source
 from .adapter import ADAPTER_CONFIG, adapter_files
 

@@ -12,10 +12,9 @@ from typing import Any
 from .. import __version__
 from ..catalogue import ANALYSES, MODEL_FOLDER
 from ..config.selection import existing
-from ..errors import TokentrailsError, refuse_all
+from ..errors import TokentrailsError, Where, refuse_all
 from ..files.json_file import read_object
 from ..files.memo import Memo
-from ..files.yaml_file import Where
 from ..network.architectures import (
     READ_AS,
     Architecture,

@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 import regex
 
+from ..errors import Where
 from ..files.rows import (
     DELIMITERS,
     Numbered,
@@ -26,7 +27,7 @@ from ..files.rows import (
     text_in,
     value_in,
 )
-from ..files.yaml_file import Where, plain_values
+from ..files.yaml_file import plain_values
 from ..settings import OWN, Prompt, TextTable
 from .entries import target
 from .spans import find_words

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import regex
 
+from ..errors import Where
 from ..files.schema import check
-from ..files.yaml_file import Where, YamlFile
+from ..files.yaml_file import YamlFile
 from ..project import PROJECT
 from .spans import CLITICS, is_spaceless, is_word
 from .word_groups import BANDS, RAREST, UNKNOWN, WordClass
