@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import TokentrailsError, Where, refuse_all
-from ..files.schema import check, closest, schema, with_defaults
+from ..files.near import near_name
+from ..files.schema import check, schema, with_defaults
 from ..files.yaml_file import YamlFile
 from ..settings import build
 from ..statistics.forms import SOUND
@@ -242,11 +243,10 @@ def _check_formulas(entry: dict[str, Any], where: Where, metrics: Collection[str
     for name, specs in entry["tables"].items():
         for spec in map(Spec.parse, _listed(specs)):
             if spec.metric not in metrics:
-                guess = closest(spec.metric, sorted(metrics))
-                known = f"the tables are {', '.join(sorted(metrics))}."
+                known = sorted(metrics)
                 raise (where / "tables" / name).error(
                     f"no analysis makes a table {spec.metric!r}",
-                    f"did you mean {guess!r}?" if guess else known,
+                    near_name(spec.metric, known, f"the tables are {', '.join(known)}."),
                 )
     for key in ("as_published", "corrected", "sql"):
         if key in entry:
@@ -274,12 +274,11 @@ def _check_formulas(entry: dict[str, Any], where: Where, metrics: Collection[str
 
 def _refuse_unnamed(read: Collection[str], named: Collection[str], where: Where) -> None:
     """Raise for a table that a formula reads and that `tables` does not name."""
-    there = sorted({*named, "model"})
-    for name in sorted(set(read).difference(there)):
-        guess = closest(name, there)
+    known = sorted({*named, "model"})
+    for name in sorted(set(read).difference(known)):
         raise where.error(
             f"there is no table {name!r} under 'tables'",
-            f"did you mean {guess!r}?" if guess else f"its tables are {', '.join(there)}.",
+            near_name(name, known, f"its tables are {', '.join(known)}."),
         )
 
 

@@ -15,6 +15,12 @@ def closest(word: str, known: list[str]) -> str | None:
     return matches[0] if matches else None
 
 
+def near_name(word: str, known: list[str], otherwise: str) -> str:
+    """A hint for a misspelt word: what it most likely stands for, or something else to do."""
+    guess = closest(word, known)
+    return f"did you mean {guess!r}?" if guess else otherwise
+
+
 def near_path(path: str | Path, is_meant: Callable[[Path], bool] = Path.is_file) -> str:
     """The beginning of a hint for a path that cannot be read: what it most likely stands for.
 

@@ -18,7 +18,7 @@ from jsonschema.validators import extend
 from ..catalogue import ANALYSES, FIGURE_SUFFIXES, FIGURES, Kind
 from ..errors import KeyPath, TokentrailsError
 from ..project import SCHEMAS
-from .near import closest
+from .near import closest, near_name
 
 
 def _is_number(checker: TypeChecker, value: object) -> bool:
@@ -152,10 +152,7 @@ def _explain(error: ValidationError) -> tuple[str, str, KeyPath]:
         case "additionalProperties":
             known = sorted(rule.get("properties", {}))
             unknown = next(key for key in value if key not in known)
-            guess = closest(str(unknown), known)
-            hint = (
-                f"did you mean {guess!r}?" if guess else f"the known keys are {', '.join(known)}."
-            )
+            hint = near_name(str(unknown), known, f"the known keys are {', '.join(known)}.")
             return f"unknown key {unknown!r}", hint, (unknown,)
         case "required":
             missing = next(key for key in wanted if key not in value)

@@ -7,7 +7,7 @@ from functools import cached_property
 
 from ..catalogue import DOCUMENT_SUFFIXES, Figure, Scope, Table
 from ..errors import TokentrailsError
-from ..files.near import closest
+from ..files.near import near_name
 from ..settings import Config, Experiment, Model, Replicates
 
 DOCUMENT = "results/tables/{model}/{checkpoint}/{experiment}/{label}"
@@ -107,11 +107,11 @@ class Targets:
         experiment = _known(wildcards, "experiment", self._config.experiments)
         if isinstance(model, Model):
             # Its tokenizer may be that of a checkpoint which nothing else is asked of.
-            checkpoints = dict.fromkeys((*model.checkpoints, model.tokenizer_checkpoint))
-            _known(wildcards, "checkpoint", checkpoints, of=model.name)
+            checkpoints = (*model.checkpoints, model.tokenizer_checkpoint)
+            _known(wildcards, "checkpoint", checkpoints, owner=model.name)
         # The wildcards of Snakemake are a list: `in` looks for a value.
         if wildcards.get("label") and (prompts := self._config.experiments[experiment].prompts):
-            _known(wildcards, "label", [prompt.label for prompt in prompts], of=experiment)
+            _known(wildcards, "label", [prompt.label for prompt in prompts], owner=experiment)
 
     def figure_inputs(self, figure: Figure, wildcards: Mapping[str, str]) -> dict[str, list[str]]:
         """The tables of a figure by name; an empty list for one that is not made."""
@@ -245,20 +245,20 @@ class Targets:
 
 
 def _known(
-    wildcards: Mapping[str, str], kind: str, known: Collection[str], *, of: str | None = None
+    wildcards: Mapping[str, str], kind: str, known: Collection[str], *, owner: str = ""
 ) -> str:
     """The name of a kind in a job's wildcards, if it is a known one; empty where there is none.
 
     Parameters
     ----------
-    of: what the known names belong to.
+    owner: what the known names belong to.
     """
     name = wildcards.get(kind, "")
     if name and name not in known:
-        guess = closest(name, list(known))
+        names = list(dict.fromkeys(known))
         raise TokentrailsError(
-            f"no {kind} {name!r}" + (f" of {of}" if of else ""),
-            hint=f"did you mean {guess!r}?" if guess else f"there are {', '.join(known)}.",
+            f"no {kind} {name!r}" + (f" of {owner}" if owner else ""),
+            hint=near_name(name, names, f"there are {', '.join(names)}."),
         )
     return name
 
