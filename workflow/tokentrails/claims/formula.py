@@ -180,11 +180,11 @@ def estimate(
     by_unit = summary(curves, unit)
     value = float(_number(by_unit(np.ones((1, len(names)))))[0])
     # A sample may lack one of two groups, and the smaller one decides how far it can be trusted.
-    of_group = {
+    units_by_group = {
         name: min(len(np.unique(each[group == name])) for each in factors) for name in groups
     }
-    smaller = min(of_group, key=lambda name: of_group[name])
-    fewest = of_group[smaller]
+    smaller = min(units_by_group, key=lambda name: units_by_group[name])
+    fewest = units_by_group[smaller]
     found_here = Estimate(value, n=known.height, units=len(names), fewest=fewest, smaller=smaller)
     if bootstrap is None or fewest < FEWEST_UNITS:
         return found_here

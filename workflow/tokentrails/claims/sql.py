@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cache, partial
 from importlib.metadata import version
+from typing import Any
 
 from ..errors import TokentrailsError
 from ..files.memo import Memo
@@ -46,10 +47,9 @@ def unit_of(sql: str) -> str | None:
 
     None where its columns do not say.
     """
-    import sqlglot
     from sqlglot import exp
 
-    (tree,) = sqlglot.parse(sql)
+    tree = _tree(sql)
     selected = tree.selects if isinstance(tree, exp.Query) else []
     nouns = []
     for name in ("unit", "crossed"):
@@ -66,12 +66,18 @@ def unit_of(sql: str) -> str | None:
 @cache
 def forms_of(sql: str) -> frozenset[str]:
     """The forms of similarity that a formula has, as columns or as values of `measure`."""
-    import sqlglot
     from sqlglot import exp
 
+    return frozenset(FORMS) & {each.name for each in _tree(sql).find_all(exp.Column, exp.Literal)}
+
+
+@cache
+def _tree(sql: str) -> Any:
+    """A formula, parsed, that is known to be one query."""
+    import sqlglot
+
     (tree,) = sqlglot.parse(sql)
-    assert tree is not None
-    return frozenset(FORMS) & {each.name for each in tree.find_all(exp.Column, exp.Literal)}
+    return tree
 
 
 def _tables_of(sql: str, *, where: object) -> list[str]:

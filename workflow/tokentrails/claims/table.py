@@ -417,8 +417,10 @@ def _row(
 
 def _other_forms(claim: Claim) -> str:
     """That a direction is one of some forms of similarity alone; empty where it is not."""
+    if claim.target.threshold is None:
+        return ""
     named = frozenset().union(*map(forms_of, claim.corrected_formulas().values()))
-    if claim.target.threshold is None or not named or named.issuperset(SOUND):
+    if not named or named.issuperset(SOUND):
         return ""
     seen = " and ".join(form for form in FORMS if form in named)
     return f"of {seen} alone: no other form of similarity was looked at"

@@ -13,7 +13,7 @@ from ..catalogue import ANALYSES, BASELINE, COMPARED, Kind
 from ..errors import KeyPath, TokentrailsError, Where, show_keys
 from ..files.documents import emptiness, shortage
 from ..files.lfs import refuse_pointer
-from ..files.near import closest, near_path
+from ..files.near import near_name, near_path
 from ..files.rows import FORMATS
 from ..files.schema import check, schema, with_defaults
 from ..files.yaml_file import YamlFile
@@ -73,6 +73,7 @@ def load_experiment(
     models: tuple[str, ...] = (),
     where: Where | None = None,
     prompts: Sequence[Prompt] = (),
+    named: Where | None = None,
 ) -> Experiment:
     """An experiment of the configuration, with its file.
 
@@ -83,6 +84,7 @@ def load_experiment(
     where: the configuration's top level, for messages.
     prompts: those of the file's table, where a job has read it; the experiment is as if its file
         listed them.
+    named: where the configuration names the file, for messages; by default the experiment's `file`.
 
     Raises
     ------
@@ -95,7 +97,7 @@ def load_experiment(
     filled = with_defaults(entry, rules)
     asked = (filled["analyses"], here / "analyses") if "analyses" in entry else None
     is_baseline = name == BASELINE
-    named = (where / BASELINE if is_baseline else here) / "file"
+    named = named or (where / BASELINE if is_baseline else here) / "file"
     content = load_experiment_file(file, asked, named)
     if prompts:
         content = replace(content, prompts=tuple(prompts), table=None)
@@ -311,10 +313,9 @@ def _shown(given: dict[str, Any], file: str, content: ExperimentFile, where: Whe
     labels = [prompt.label for prompt in content.prompts]
     show: str = given.get("show", labels[0])
     if show not in labels:
-        guess = closest(show, labels)
         raise where.error(
             f"no text of the file {file} has the label {show!r}",
-            f"did you mean {guess!r}?" if guess else f"give one of them, such as {labels[0]!r}.",
+            near_name(show, labels, f"give one of them, such as {labels[0]!r}."),
         )
     return show
 

@@ -44,7 +44,7 @@ def load_config(data: dict[str, Any], files: Sequence[str] = ()) -> Config:
         while (value := _value(merged, there)) is _NOTHING:
             there = there[:-1]
         for file in reversed(yamls):
-            if _is_from(_value(file.data, there), value):
+            if _gives(_value(file.data, there), value):
                 return file.where(keys)
         return f"{'--config' if files else 'config'}, {show_keys(keys) or 'top level'}"
 
@@ -187,7 +187,7 @@ def _value(data: Any, keys: KeyPath) -> Any:
     return data
 
 
-def _is_from(held: Any, value: Any) -> bool:
+def _gives(held: Any, value: Any) -> bool:
     """Whether a file that holds the one gave the other; mappings of several sources are merged."""
     both = isinstance(held, dict) and isinstance(value, dict)
     return both or held == value or repr(held) == repr(value)  # of NaN, which equals nothing

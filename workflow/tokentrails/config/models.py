@@ -14,7 +14,7 @@ from ..errors import TokentrailsError, Where
 from ..files.near import closest, near_path
 from ..network.lens_file import LensFile
 from ..settings import Lens, Model, Replicates, Source, Training, build, step_of
-from .experiments import load_experiment, load_experiment_file
+from .experiments import load_experiment
 from .trainings import SIZES, checkpoint_names
 
 
@@ -216,14 +216,14 @@ def _lens(name: str, entry: dict[str, Any], where: Where) -> Lens:
                 f"{min(extra)!r} is a key of lenses from files, and {name!r} is fitted here",
                 "remove it, or 'train': what is fitted is a tuned lens.",
             )
-        content = load_experiment_file(entry["train"], named=where / "train")
-        if content.kind is not Kind.CORPUS:
+        texts = load_experiment(name, {"file": entry["train"]}, named=where / "train")
+        if texts.kind is not Kind.CORPUS:
             raise (where / "train").error(
                 f"the experiment file {entry['train']!r} has no corpus to fit a lens to, but "
-                f"{content.kind}",
+                f"{texts.kind}",
                 "name one of a running text, such as config/experiments/plays.yaml.",
             )
-        return Lens(name, "tuned", texts=load_experiment(name, {"file": entry["train"]}))
+        return Lens(name, "tuned", texts=texts)
     file, where = Path(entry["file"]), where / "file"
     if file.suffix != ".safetensors":
         raise where.error(
