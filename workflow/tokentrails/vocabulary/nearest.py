@@ -22,6 +22,9 @@ VECTORS_AT_ONCE = 64
 THIN_BYTES = 128 << 20
 # Further entries whose exact cosine is looked at, in case rounding has changed their order.
 SPARE = 4
+# Most bytes of a tile of scores that are looked at again, for each of two threads or more: on a CPU
+# they are still in its cache. On a GPU all are one tile.
+TILE_BYTES = {"cpu": 256 << 10}
 # Rows in a group of which only the largest score is looked at first: as many as fill the registers
 # of a processor while it looks for it.
 GROUP = 64
@@ -108,10 +111,10 @@ def _directly(vectors: Tensor, space: Space, keep: int) -> Int64[Tensor, "n k"]:
     unit = directions(vectors)
     offset = (unit @ space.shift)[:, None] if space.shift.any() else None
 
-    def finish(scores: Tensor, part: slice) -> None:
+    def finish(scores: Tensor, part: slice, tile: slice) -> None:
         if offset is not None:
             scores.add_(offset[part])
-        scores.mul_(space.inverse)
+        scores.mul_(space.inverse[tile])
 
     room = _room(len(unit), space)
     return _largest_of(unit * space.gain, space.rows, space, keep, room, finish)
@@ -150,23 +153,34 @@ def _largest_of(
     space: Space,
     keep: int,
     room: Tensor,
-    finish: Callable[[Tensor, slice], object] = lambda scores, part: None,
+    finish: Callable[[Tensor, slice, slice], object] | None = None,
 ) -> Int64[Tensor, "n k"]:
     """The rows with the largest products with each vector, after `finish` has changed them."""
+    threads = max(2, torch.get_num_threads())
+    tiled = TILE_BYTES.get(rows.device.type) if finish else None
     near = torch.empty(len(vectors), keep, dtype=torch.int64, device=rows.device)
     for part in slices(len(vectors), len(room)):
-        scores = torch.mm(vectors[part], rows.T, out=room[: part.stop - part.start])
-        finish(scores, part)
-        scores[:, len(space.entries) :] = -torch.inf
-        near[part] = largest(scores, keep)
+        scores = room[: part.stop - part.start]
+        maxima = scores.new_empty(len(scores), len(rows) // GROUP)
+        each = threads * tiled // (4 * GROUP * len(scores)) if tiled else maxima.shape[1]
+        for groups in slices(maxima.shape[1], each):
+            tile = slice(groups.start * GROUP, groups.stop * GROUP)
+            some = torch.mm(vectors[part], rows[tile].T, out=scores[:, tile])
+            if finish:
+                finish(some, part, tile)
+            some[:, max(0, len(space.entries) - tile.start) :] = -torch.inf
+            torch.amax(some.unflatten(1, (-1, GROUP)), dim=2, out=maxima[:, groups])
+        near[part] = largest(scores, maxima, keep)
     return near
 
 
-def largest(scores: Float32[Tensor, "n w"], keep: int) -> Int64[Tensor, "n k"]:
-    """The columns with the largest scores of each row: in the groups with the largest maxima."""
+def largest(
+    scores: Float32[Tensor, "n w"], maxima: Float32[Tensor, "n g"], keep: int
+) -> Int64[Tensor, "n k"]:
+    """The columns with the largest scores of each row: in the groups with the largest `maxima`."""
     groups = scores.unflatten(1, (-1, GROUP))
-    n, each = groups.shape[:2]
-    best = groups.amax(dim=2).topk(min(keep, each), dim=1).indices
+    n, each = maxima.shape
+    best = maxima.topk(min(keep, each), dim=1).indices
     inside = torch.arange(GROUP, device=scores.device)
     columns = (best[:, :, None] * GROUP + inside).flatten(1)
     first = torch.arange(0, n * each, each, device=scores.device)[:, None]
