@@ -192,7 +192,7 @@ PATH = {"source": "path:somewhere"}
             {"source": "package:x==1", "checkpoints": ["a", "b"]},
             ("a, b", "'checkpoints'"),
         ),
-        ("models.m.checkpoints", ["a", "b", "a"], ("'a' is listed twice",)),
+        ("models.m.checkpoints", ["a", "b", "a"], ("checkpoints[2]: ", "'a' is listed twice")),
         *[
             ("models.m", source | {"checkpoints": ["all"]}, ("'all'", "without brackets"))
             for source in (PATH, TRAINED)
@@ -207,26 +207,36 @@ PATH = {"source": "path:somewhere"}
         *[
             ("models.m.checkpoints", listed, parts)
             for listed, parts in [
-                (["step1", "step0"], ["'step0' stands behind 'step1'", "order: step0, step1."]),
+                (
+                    ["step1", "step0"],
+                    ["[1]: ", "'step0' stands behind 'step1'", "order: step0, step1."],
+                ),
                 (
                     ["step8", "main", "step1", "step4"],
-                    ["'step1' stands behind 'step8'", "this order: step1, main, step4, step8."],
+                    [
+                        "[2]: ",
+                        "'step1' stands behind 'step8'",
+                        "this order: step1, main, step4, step8.",
+                    ],
                 ),
                 (
                     ["step9", "step10", "step2"],
-                    ["'step2' stands behind 'step10'", "step2, step9, step10."],
+                    ["[2]: ", "'step2' stands behind 'step10'", "step2, step9, step10."],
                 ),
                 (
                     ["step64", "step064"],
                     ["'step64' and 'step064' are the same step, 64", "remove one"],
                 ),
-                (["64", "step128", "step-64"], ["'64' and 'step-64' are the same step, 64"]),
+                (
+                    ["64", "step128", "step-64"],
+                    ["[2]: ", "'64' and 'step-64' are the same step, 64"],
+                ),
             ]
         ],
         (
             "experiments.e.models",
             ["m", "n"],
-            ("'n' is not in the configuration", "experiments.e.models", "line 7"),
+            ("'n' is not in the configuration", "experiments.e.models[1]", "line 9"),
         ),
         ("experiments.baseline", {"file": "e.yaml"}, ("the name 'baseline' is taken", "otherwise")),
         ("experiments.weights", {"file": "e.yaml"}, ("the name 'weights' is taken", "otherwise")),

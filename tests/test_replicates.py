@@ -123,7 +123,7 @@ def words(tmp_path, monkeypatch):
         ("seeds.replicates", ["nano", "nano-2"], ("'nano-2' is not in", "nano-1")),
         ("seeds.replicates", ["nano", "seeds"], ("'seeds' is a set", "place: nano.")),
         ("all", {"replicates": ["one", "seeds"]}, ("models.all.replicates", "nano, nano-1.")),
-        ("seeds.replicates", ["nano", "nano"], ("'nano' is listed twice",)),
+        ("seeds.replicates", ["nano", "nano"], ("replicates[1]: ", "'nano' is listed twice")),
         ("seeds.replicates", ["nano", "one"], ("'one' have not the same kind of source", "path")),
         ("seeds.checkpoints", STEPS, ("models.seeds.checkpoints", "single models")),
         ("nano-1.seed", 0, ("'nano' and 'nano-1' are the same training", "'seed'")),

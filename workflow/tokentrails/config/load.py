@@ -62,10 +62,10 @@ def load_config(data: dict[str, Any], files: Sequence[str] = ()) -> Config:
         here = where / "experiments" / name
         refuse_taken(name, here)
         named = entry.get("models", list(data["models"]))
-        for model in named:
+        for index, model in enumerate(named):
             if model not in data["models"]:
                 guess = closest(model, list(data["models"])) or ", ".join(data["models"])
-                raise (here / "models").error(
+                raise (here / "models" / index).error(
                     f"the model {model!r} is not in the configuration",
                     f"add it under 'models', or name one of them: {guess}.",
                 )
@@ -226,9 +226,9 @@ def _check_checkpoints(experiment: Experiment, models: dict[str, Model], where: 
     """Refuse checkpoints that no model has, and what compares them where no model has several."""
     runs_on = [models[name] for name in experiment.models]
     there = {name: None for model in runs_on for name in model.checkpoints}
-    for name in experiment.named_checkpoints:
+    for index, name in enumerate(experiment.named_checkpoints):
         if name not in there:
-            raise (where / "checkpoints").error(
+            raise (where / "checkpoints" / index).error(
                 f"none of the experiment's models has a checkpoint {name!r}",
                 f"choose from {', '.join(there)}.",
             )

@@ -61,9 +61,9 @@ def load_measures(
                 f"the name {name!r} is taken by something that the workflow makes",
                 "call the measure otherwise.",
             )
-        for experiment in entry.get("experiments", ()):
+        for index, experiment in enumerate(entry.get("experiments", ())):
             if experiment not in experiments:
-                raise (here / "experiments").error(
+                raise (here / "experiments" / index).error(
                     f"the experiment {experiment!r} is not in the configuration",
                     f"name some of these: {', '.join(experiments)}.",
                 )

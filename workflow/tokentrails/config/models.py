@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from itertools import combinations, pairwise
 from pathlib import Path
@@ -42,12 +41,12 @@ def load_model(name: str, entries: Mapping[str, dict[str, Any]], where: Where) -
     reference = entry.get("reference", checkpoints[-1])
     _check_order(checkpoints, where)
     if reference not in checkpoints:
-        raise where.error(
+        raise (where / "reference").error(
             f"the reference {reference!r} is not one of the checkpoints",
             f"choose from {', '.join(checkpoints)}.",
         )
     if training is None and (given := [key for key in ("seed", "steps") if key in entry]):
-        raise where.error(
+        raise (where / given[0]).error(
             f"{given[0]!r} is a key of models that are trained here, not of {entry['source']!r}",
             "list draws as its checkpoints, such as draw1; their numbers are the seeds."
             if kind == "random"
@@ -59,12 +58,12 @@ def load_model(name: str, entries: Mapping[str, dict[str, Any]], where: Where) -
             "give it to a model whose source is 'random:MODEL'.",
         )
     if kind == "package" and listed:
-        raise where.error(
+        raise (where / "checkpoints").error(
             f"a package holds one checkpoint, but {', '.join(checkpoints)} are asked for",
             "remove 'checkpoints'; the one checkpoint of a package is named main.",
         )
     if not entry["keep_weights"] and not listed:
-        raise where.error(
+        raise (where / "keep_weights").error(
             "'keep_weights: false' is for models with a list of checkpoints",
             "remove it, or list the checkpoints.",
         )
@@ -130,21 +129,22 @@ def load_replicates(
             "give it to the models of the set.",
         )
     where, names = where / "replicates", entry["replicates"]
-    for member in names:
+    for index, member in enumerate(names):
+        here = where / index
         if member in sets:
             its_own = [each for each in sets[member]["replicates"] if each in models]
-            raise where.error(
+            raise here.error(
                 f"{member!r} is a set of replicates itself, and a set holds single models",
                 f"name models in its place: {', '.join(its_own or models)}.",
             )
         if member not in models:
             guess = closest(member, list(models)) or ", ".join(models)
-            raise where.error(
+            raise here.error(
                 f"the model {member!r} is not in the configuration",
                 f"name single models: {guess}.",
             )
-        if names.count(member) > 1:
-            raise where.error(f"the model {member!r} is listed twice", "remove one of them.")
+        if member in names[:index]:
+            raise here.error(f"the model {member!r} is listed twice", "remove one of them.")
     first, *others = members = tuple(models[member] for member in names)
     for other in others:
         for what, of in _ALIKE.items():
@@ -183,14 +183,14 @@ def _weights(model: Model) -> tuple[object, ...]:
 
 def _training(entry: dict[str, Any], size: str, where: Where) -> Training:
     if size not in SIZES:
-        raise where.error(
+        raise (where / "source").error(
             f"no model of the size {size!r} can be trained",
             f"choose from {', '.join(f'train:{known}' for known in SIZES)}.",
         )
     training = Training(size, entry.get("seed", 0), entry.get("steps", SIZES[size].steps))
     saved = checkpoint_names(training.steps)
     if f"step{training.steps}" not in saved:
-        raise where.error(
+        raise (where / "steps").error(
             f"the last of {training.steps} steps would not be saved",
             f"end at a step of the schedule, such as {saved[-1].removeprefix('step')}: a power of "
             "two up to 512, or a multiple of 512.",
@@ -246,9 +246,9 @@ def _lens(name: str, entry: dict[str, Any], where: Where) -> Lens:
 
 def _checkpoints(entry: dict[str, Any], training: Training | None, where: Where) -> tuple[str, ...]:
     """The names of a model's checkpoints, with `all` spelt out."""
-    listed = entry.get("checkpoints", ["main"])
-    if "all" in listed and listed != "all":
-        raise where.error(
+    listed, where = entry.get("checkpoints", ["main"]), where / "checkpoints"
+    if listed != "all" and "all" in listed:
+        raise (where / listed.index("all")).error(
             "no checkpoint can be named 'all': results across checkpoints go by this name",
             "write 'checkpoints: all', without brackets, for every checkpoint of a model that is "
             "trained here; else give the checkpoint another name.",
@@ -262,14 +262,15 @@ def _checkpoints(entry: dict[str, Any], training: Training | None, where: Where)
         saved = checkpoint_names(training.steps)
         listed = saved if listed == "all" else listed
         if unknown := [name for name in listed if name not in saved]:
-            raise where.error(
+            raise (where / listed.index(unknown[0])).error(
                 f"the training saves no checkpoint {unknown[0]!r}",
                 f"choose from {', '.join(saved)}, or say all.",
             )
-    if repeated := [name for name, n in Counter(listed).items() if n > 1]:
-        raise (where / "checkpoints").error(
-            f"the checkpoint {repeated[0]!r} is listed twice", "remove one of them."
-        )
+    for index, name in enumerate(listed):
+        if name in listed[:index]:
+            raise (where / index).error(
+                f"the checkpoint {name!r} is listed twice", "remove one of them."
+            )
     return tuple(listed)
 
 
@@ -277,9 +278,10 @@ def _check_order(checkpoints: tuple[str, ...], where: Where) -> None:
     """Refuse steps that do not ascend; names without a step may stand anywhere."""
     steps = {name: step for name in checkpoints if (step := step_of(name)) is not None}
     ascending = sorted(steps, key=steps.__getitem__)
+    where = where / "checkpoints"
     for first, second in pairwise(ascending):
         if steps[first] == steps[second]:
-            raise where.error(
+            raise (where / checkpoints.index(second)).error(
                 f"the checkpoints {first!r} and {second!r} are the same step, {steps[first]}",
                 "remove one of them.",
             )
@@ -287,7 +289,7 @@ def _check_order(checkpoints: tuple[str, ...], where: Where) -> None:
         if steps[before] > steps[after]:
             in_turn = iter(ascending)
             right = [next(in_turn) if name in steps else name for name in checkpoints]
-            raise where.error(
+            raise (where / checkpoints.index(after)).error(
                 f"the checkpoint {after!r} stands behind {before!r}, but its step is smaller",
                 f"list them in this order: {', '.join(right)}.",
             )
@@ -324,9 +326,9 @@ def _other(
 
 
 def _check_draws(checkpoints: tuple[str, ...], where: Where) -> None:
-    for name in checkpoints:
+    for index, name in enumerate(checkpoints):
         if not re.fullmatch(r"draw(0|[1-9][0-9]{0,8})", name):
-            raise where.error(
+            raise (where / "checkpoints" / index).error(
                 f"random weights have no checkpoint {name!r}",
                 "name draws, whose numbers are their seeds: [draw0, draw1, draw2].",
             )
