@@ -26,7 +26,7 @@ from tokentrails.figures.half_lives import (
     half_life_thresholds,
 )
 from tokentrails.figures.identity import identity_context
-from tokentrails.figures.pieces.notes import altered_notes
+from tokentrails.figures.pieces.notes import altered_notes, uncontrolled_notes
 from tokentrails.figures.pieces.theme import (
     GREY,
     PALETTE,
@@ -219,6 +219,17 @@ def test_figures_of_other_words_or_another_order_say_so():
     assert "in random order" in altered_notes([{"shuffle": "0"}])[0] and not altered_notes([{}])
     chart = annotated(figure(nothing_to_show("t"), title="t", notes=["n"], width=300), ["own"])
     assert chart.title.subtitle == ["own", "n"]
+
+
+def test_figures_without_random_weights_say_so():
+    one, untrained, every = (
+        {"checkpoint": name, "source": source}
+        for name, source in (("main", "path:m"), ("draw0", "random:m"), ("all", "train:nano"))
+    )
+    assert "does not show what was learnt" in uncontrolled_notes([{}, one, every])[0]
+    # The control itself or beside another, training from its beginning, tables of no model.
+    for found in ([untrained], [one, untrained], [every], [{}], []):
+        assert not uncontrolled_notes(found)
 
 
 def test_models_of_random_weights_are_grey_among_others():

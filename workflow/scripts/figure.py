@@ -7,7 +7,7 @@ with job(snakemake):
 
     from altair.utils.schemapi import debug_mode
 
-    from tokentrails.figures.pieces.notes import altered_notes, derived_notes
+    from tokentrails.figures.pieces.notes import altered_notes, derived_notes, uncontrolled_notes
     from tokentrails.figures.pieces.save import save
     from tokentrails.figures.pieces.theme import annotated
     from tokentrails.files.tables import read_frames, read_provenance
@@ -17,11 +17,15 @@ with job(snakemake):
     frames = [read_frames(given.get(name)) for name in params.inputs]
     paths = [path for name in params.inputs for path in given.get(name)]
     provenances = list(map(read_provenance, paths))
-    notes = altered_notes(provenances) + derived_notes(provenances)
+    altered = altered_notes(provenances)
+    notes = altered + derived_notes(provenances)
+    last = [] if altered else uncontrolled_notes(provenances)
     options = dict(params.options)
     if options.get("show", "") is None:  # the labels of a table are not known before it is read
         labels = (frame["label"].min() for frame in frames if "label" in frame.columns)
         options["show"] = next(labels, "")
     with debug_mode(False):  # Altair checks what this project wrote, at every step: for tests
         chart = draw(*frames, title=params.title, **options)
-        save(annotated(chart, notes) if notes else chart, snakemake.output, given.page_script)
+        if notes or last:
+            chart = annotated(chart, notes, last)
+        save(chart, snakemake.output, given.page_script)

@@ -53,6 +53,14 @@ def altered_notes(provenances: Iterable[Mapping[str, str]]) -> list[str]:
     return notes
 
 
+def uncontrolled_notes(provenances: Iterable[Mapping[str, str]]) -> list[str]:
+    """That a figure of single checkpoints has no random weights in it, if so."""
+    sources = [p["source"] for p in provenances if p.get("checkpoint", "all") != "all"]
+    if not sources or any(source.startswith("random:") for source in sources):
+        return []
+    return [f"No {CONTROL} to compare with: it does not show what was learnt."]
+
+
 def form_notes(forms: Iterable[str], *, during_training: bool = False) -> list[str]:
     """What the forms of similarity are that a figure has.
 

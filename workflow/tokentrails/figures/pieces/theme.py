@@ -178,13 +178,16 @@ def figure(
     return whole
 
 
-def annotated(chart: alt.TopLevelMixin, notes: Sequence[str]) -> alt.TopLevelMixin:
-    """A figure with further lines below its title, before the others but for warnings."""
+def annotated(
+    chart: alt.TopLevelMixin, notes: Sequence[str], last: Sequence[str] = ()
+) -> alt.TopLevelMixin:
+    """A figure with further lines below its title, before the others but for warnings, and last."""
     whole: Any = chart
     lines = [] if whole.title.subtitle is alt.Undefined else whole.title.subtitle
     warned = whole.title.subtitleColor is not alt.Undefined
     own = _wrapped(notes, 570)
-    whole.title.subtitle = [*lines, *own] if warned else [*own, *lines]
+    own_first = [*lines, *own] if warned else [*own, *lines]
+    whole.title.subtitle = [*own_first, *_wrapped(last, 570)]
     return whole
 
 
