@@ -92,6 +92,19 @@ def test_the_paper_is_copied_and_numbered(done):
     assert (done / "results/paper/index.csv").read_text().count("\n") == 4
 
 
+def test_what_no_rule_makes_is_no_figure_of_the_paper(done, tmp_path):
+    folder = copy_of(done, tmp_path)
+    edit(folder, CONFIG, lambda c: c["paper"][0].update(file="composites/senses_dept"))
+    one_message(
+        snakemake(folder, "-n"),
+        *("config/config.yaml, line ", "paper[0].file: no rule makes results/composites/"),
+        "did you mean 'results/composites/senses_depth.",
+    )
+    (folder / "results/composites/senses_dept.svg").write_text("<svg/>")  # of one's own
+    (folder / "results/composites/senses_dept.png").write_bytes(b"")
+    assert rules_to_run(folder, "paper", *ONE_THREAD) == {"paper": 1}
+
+
 def test_nothing_is_stale_and_a_changed_claim_reruns_claims_alone(done, tmp_path):
     folder = copy_of(done, tmp_path)
     assert rules_to_run(folder, *ONE_THREAD) == {}

@@ -85,6 +85,10 @@ if CLAIMS:
 
 # The figures and tables of the studies, numbered as there.
 if PAPER_ITEMS:
+    if workflow.is_main_process:
+        for index, item in enumerate(PAPER_ITEMS):
+            for source, _ in item.files:
+                refuse_unmade(source, CONFIG.where / "paper" / index / "file")
 
     rule paper:
         input:

@@ -28,6 +28,7 @@ from tokentrails.config.load import load_config
 from tokentrails.errors import TokentrailsError
 from tokentrails.files.hashes import DATA_PROVENANCE
 from tokentrails.files.locks import lock
+from tokentrails.files.near import near_name
 from tokentrails.models.source import files_of_all
 from tokentrails.models.supported import refuse_analyses
 from tokentrails.models.trained import FOLDER as TRAINED
@@ -317,6 +318,19 @@ def refuse_unknown(wildcards):
         TARGETS.refuse_unknown(wildcards)
     except TokentrailsError as error:
         refuse(error)
+
+
+def refuse_unmade(path, where):
+    """End with one message where a file that the configuration names is of no rule above.
+
+    With a storage provider the rules have other paths, and Snakemake says it in its own words.
+    """
+    if workflow.storage_settings.default_storage_provider is not None:
+        return
+    if not any(rule.is_producer(path) for rule in workflow.rules) and not Path(path).exists():
+        known = [*TARGETS.tables(), *TARGETS.figures(), *TARGETS.documents()]
+        hint = "name a file that 'snakemake --cores 1 --dry-run' lists."
+        refuse(where.error(f"no rule makes {path}", near_name(path, known, hint)))
 
 
 def get_experiment(wildcards):
