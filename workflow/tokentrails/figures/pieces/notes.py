@@ -58,7 +58,7 @@ def uncontrolled_notes(provenances: Iterable[Mapping[str, str]]) -> list[str]:
     sources = [p["source"] for p in provenances if p.get("checkpoint", "all") != "all"]
     if not sources or any(source.startswith("random:") for source in sources):
         return []
-    return [f"No {CONTROL} to compare with: it does not show what was learnt."]
+    return [f"No {CONTROL} to compare with: this figure does not show what was learnt."]
 
 
 def form_notes(forms: Iterable[str], *, during_training: bool = False) -> list[str]:
