@@ -14,7 +14,7 @@ import yaml
 from config_files import refused
 
 from tokentrails.claims import formula
-from tokentrails.claims.file import Spec, Target, load_claims
+from tokentrails.claims.file import FORM, Spec, Target, load_claims
 from tokentrails.claims.findings import findings_page
 from tokentrails.claims.formula import Estimate, estimate
 from tokentrails.claims.models import model_table, unfit
@@ -292,6 +292,24 @@ def test_every_shipped_formula_runs_on_the_documented_columns(claim):
         found = number(shipped_tables(claim), sql, claim.statistic, claim.difference)
         if claim.applies_to.models not in (("gpt2-medium",), ("distilgpt2",)):  # of other depth
             assert found.value is not None, (sql, found.reason)
+
+
+@pytest.mark.parametrize("claim", SHIPPED.claims, ids=lambda claim: claim.id)
+def test_a_form_without_values_has_no_number(claim):
+    """As without a baseline: what is not known is no `false`."""
+    for form, sql in claim.corrected_formulas().items():
+        if FORM not in (claim.corrected or "") + "".join(claim.parts.values()):
+            continue
+        name, _, _ = form.partition(",")
+        given = {}
+        for table, rows in shipped_tables(claim).items():
+            if name in rows.columns:
+                rows = rows.with_columns(pl.lit(None, rows.schema[name]).alias(name))
+            if "measure" in rows.columns:
+                rows = rows.filter(pl.col("measure") != name)
+            given[table] = rows
+        found = number(given, sql, claim.statistic, claim.difference)
+        assert found.value is None, (form, found)
 
 
 @pytest.mark.parametrize("number", SHIPPED.numbers, ids=lambda number: number.name)

@@ -12,7 +12,7 @@ from measures import cosine, frame, statistics
 from tokentrails.errors import TokentrailsError
 from tokentrails.files.states import Layer, places
 from tokentrails.metrics.alignment import alignment
-from tokentrails.metrics.columns.groups import Words
+from tokentrails.metrics.columns.groups import Words, word_units
 from tokentrails.metrics.convergence import (
     convergence,
     convergence_by_group,
@@ -20,9 +20,10 @@ from tokentrails.metrics.convergence import (
 )
 from tokentrails.metrics.perturbation import perturbation, perturbation_by_group
 from tokentrails.statistics.alignment import compact, debiased_cka, procrustes
-from tokentrails.statistics.bootstrap import FEWEST_UNITS
+from tokentrails.statistics.bootstrap import FEWEST_UNITS, Crossing
 from tokentrails.statistics.forms import FORMS
 from tokentrails.statistics.jackknife import Jackknife
+from tokentrails.statistics.student import t_interval
 
 WIDTH, DEPTH = 6, 2
 PLACES = tuple(places(["resid", "resid_mid", "final_norm"], DEPTH))
@@ -65,8 +66,9 @@ def table_of(siblings, pooling="last"):
 
 
 def group_table(siblings, steps=STEPS, groups=(1, 2, 3)):
-    about = {"groups": groups, "statistics": STATISTICS, "provenance": PROVENANCE}
-    return frame(convergence_by_group(similarities(siblings), siblings, steps, N_TOKENS, **about))
+    about = {"pooling": "last", "groups": groups}
+    about |= {"statistics": STATISTICS, "provenance": PROVENANCE}
+    return frame(convergence_by_group(similarities(siblings), siblings, steps, TOKENS, **about))
 
 
 def test_convergence_is_the_cosine_with_the_reference(siblings, states):
@@ -137,7 +139,8 @@ def test_intervals_beyond_chance_are_those_of_resampled_words(tmp_path):
     siblings = measures.siblings(tmp_path, states, PLACES, "step32")
     table = group_table(siblings).filter(n_tokens=1)
     chosen = np.array(N_TOKENS) == 1
-    words = Words(PLACES, STATISTICS.bootstrap, (1,), np.ones(chosen.sum()))
+    crossing = Crossing([[np.arange(chosen.sum())]])
+    words = Words(PLACES, STATISTICS.bootstrap, (1,), np.ones(chosen.sum()), crossing)
     for form, values in zip(FORMS[1:], similarities(siblings)[1:, ..., chosen], strict=True):
         curves = words.curves(values)
         low, high = curves.interval(curves.draws)
@@ -151,6 +154,46 @@ def test_intervals_beyond_chance_are_those_of_resampled_words(tmp_path):
             ]
             found = np.array(by_row, np.float64)
             assert found == pytest.approx(expected.ravel(), abs=1e-5, nan_ok=True)
+
+
+def tokens_of(words, last):
+    """A tokens table of words of two tokens."""
+    return measures.tokens_table(words, [[5, token] for token in last])
+
+
+def test_occurrences_of_a_word_and_words_with_a_token_in_common_are_one_unit():
+    tokens = tokens_of(["a", "b", "a", "c", "d", "e"], [10, 11, 12, 11, 13, 12])
+    assert word_units(tokens, "last").tolist() == [0, 1, 0, 1, 2, 0]  # e ends as an a does
+    assert word_units(tokens, "first").tolist() == [0] * 6
+    assert word_units(tokens.slice(0, 0), "last").tolist() == []
+
+
+def test_more_texts_of_a_word_are_no_more_words(siblings):
+    values = similarities(siblings)
+    about = {"pooling": "last", "groups": [1, 2, 3], "statistics": STATISTICS}
+
+    def group_table(times):
+        tiled, tokens = np.tile(values, times), pa.concat_tables([TOKENS] * times)
+        return frame(
+            convergence_by_group(tiled, siblings, STEPS, tokens, **about, provenance=PROVENANCE)
+        )
+
+    once, often = group_table(1), group_table(20)
+    assert often["n"].equals(once["n"])
+    for name in once.select(pl.col(pl.Float32)).columns:
+        assert often[name].to_numpy() == pytest.approx(
+            once[name].to_numpy().astype(float), abs=1e-5, nan_ok=True
+        )
+
+
+def test_words_that_end_in_four_tokens_are_four_units(siblings):
+    values, words = similarities(siblings), [f"w{i}" for i in range(12)]
+    about = {"pooling": "last", "groups": [2], "statistics": STATISTICS, "provenance": PROVENANCE}
+    for endings, known in ((4, False), (5, True)):
+        tokens = tokens_of(words, [20 + i % endings for i in range(12)])
+        table = frame(convergence_by_group(values, siblings, STEPS, tokens, **about))
+        table = table.filter(pl.col("checkpoint") == "step0")
+        assert set(table["n"]) == {12} and table["ci_low"].is_not_null().all() == known
 
 
 def test_slopes_are_differences_between_numbered_checkpoints(by_group):
@@ -257,7 +300,7 @@ def test_a_measure_without_some_words_is_that_of_the_others(measure, n, d):
     rng = np.random.default_rng(n)
     x, y = rng.standard_normal((n, d)) + 2, rng.standard_normal((n, d))
     y += x
-    parts = Jackknife.split(n, [0], 0.95).parts
+    parts = Jackknife.split(np.arange(n), [0], 0.95).parts
     values = measure(compact(x), compact(y), parts)
     assert len(values) == 1 + len(parts)
     for part, value in zip(parts, values[1:], strict=True):
@@ -267,7 +310,7 @@ def test_a_measure_without_some_words_is_that_of_the_others(measure, n, d):
 
 @pytest.mark.parametrize("words", [0, 1, 2, 3, 5, 41, 600])
 def test_words_are_split_and_matched_within_their_part(words):
-    split = Jackknife.split(words, [3], 0.95)
+    split = Jackknife.split(np.arange(words), [3], 0.95)
     assert sorted(np.concatenate(split.parts)) == list(range(words))
     sizes = {len(part) for part in split.parts}
     assert max(sizes) - min(sizes) <= 1 and len(split.parts) == max(1, min(20, words // 2))
@@ -275,6 +318,22 @@ def test_words_are_split_and_matched_within_their_part(words):
         assert sorted(split.others[part]) == sorted(part)
     if words > 1:
         assert (split.others != np.arange(words)).all()
+
+
+def test_words_of_a_unit_are_left_out_together():
+    units = np.repeat(np.arange(9), [1, 5, 2, 1, 1, 7, 1, 1, 3])
+    split = Jackknife.split(units, [0], 0.95)
+    assert len(split.parts) == 4
+    assert sorted(np.concatenate(split.parts)) == list(range(len(units)))
+    of_parts = [set(units[part]) for part in split.parts]
+    assert sum(map(len, of_parts)) == 9 and set.union(*of_parts) == set(range(9))
+
+
+def test_equal_values_have_no_interval():
+    split = Jackknife.split(np.arange(40), [0], 0.95)
+    assert np.isnan(split.interval(1.0, [1.0] * 20)).all()
+    low, high = t_interval(np.array([[1.0, 1.0], [1.0, 2.0], [1.0, 3.0]]), 0.95)
+    assert np.isnan([low[0], high[0]]).all() and low[1] < 2 < high[1]
 
 
 def similar_words(rng, n, dimensions=8):
@@ -292,7 +351,7 @@ def test_intervals_of_cka_and_procrustes_hold_the_truth_as_often_as_they_say():
     found = {name: np.empty((times, 3)) for name in ("cka", "procrustes", "shuffled")}
     for i in range(times):
         x, y = map(compact, similar_words(rng, n))
-        split = Jackknife.split(n, [i], 0.95)
+        split = Jackknife.split(np.arange(n), [i], 0.95)
         for name, values in (
             ("cka", debiased_cka(x, y, split.parts)),
             ("procrustes", procrustes(x, y, split.parts)),
@@ -315,7 +374,8 @@ def test_the_alignment_table(siblings, states, tmp_path):
     table = alignment(
         measures.siblings(tmp_path, rotated, PLACES, "step32"),
         STEPS,
-        N_TOKENS,
+        TOKENS,
+        pooling="last",
         groups=[1, 2, 3],
         statistics=STATISTICS,
         provenance=PROVENANCE | {"seed": "0"},
@@ -334,7 +394,7 @@ def test_the_alignment_table(siblings, states, tmp_path):
     assert (known.filter(pl.col("checkpoint") == "step4")["cosine"].abs() < 0.9).all()
     every = known.filter(pl.col("n_tokens").is_null(), pl.col("checkpoint") == "step0")
     chosen = [i for i, n in enumerate(N_TOKENS) if n <= 3]
-    parts = Jackknife.split(len(chosen), [0, 0], 0.9).parts
+    parts = Jackknife.split(np.arange(len(chosen)), [0, 0], 0.9).parts
     assert len(parts) == 5
     for row in every.iter_rows(named=True):
         place = PLACES.index((row["site"], row["layer"]))
@@ -358,7 +418,8 @@ def test_the_alignment_table(siblings, states, tmp_path):
     of_five = known.filter(n_tokens=2)
     assert set(of_five["n"]) == {5}
     assert of_five["cka_ci_low"].null_count() == len(of_five)  # it would need four without a part
-    assert of_five["procrustes_ci_low"].null_count() == 0
+    same = of_five["checkpoint"].is_in(["step4", "step32"])  # but for a rotation
+    assert (of_five["procrustes_ci_low"].is_null() == same).all()
 
 
 # Perturbation

@@ -8,7 +8,9 @@ import polars as pl
 import pytest
 import scipy.stats
 import tiny
+import torch
 from drawn import BAND, notes, of_kind, panels
+from safetensors.torch import save_file
 from transformers import AutoModel
 
 from tokentrails.figures.pieces.save import specification
@@ -59,6 +61,28 @@ def test_parameters_are_those_that_transformers_counts(prepared, name):
     )
     assert row["n_parameters"] in (own, own + heads)
     assert row["n_embedding"] >= model.get_input_embeddings().weight.numel()
+
+
+def test_masks_and_rotations_of_old_files_are_no_parameters(tmp_path):
+    config = {"model_type": "gpt2", "n_head": 2, "n_layer": 1, "n_embd": 8}
+    weights = {
+        "wte.weight": torch.zeros(50, 8),
+        "wpe.weight": torch.zeros(40, 8),
+        "h.0.ln_1.weight": torch.zeros(8),
+        "h.0.attn.c_attn.bias": torch.zeros(24),
+        "h.0.attn.bias": torch.ones(1, 1, 40, 40),
+        "h.0.attn.masked_bias": torch.tensor(-1e4),
+    }
+    save_file(weights, tmp_path / "model.safetensors")
+    table = parameters(
+        Weights(tmp_path / "model.safetensors"),
+        architecture_of(config, where="config.json"),
+        depth=1,
+        d_model=8,
+        provenance=RUN,
+    )
+    assert table["n_parameters"].to_pylist() == [8 + 24]
+    assert table["n_embedding"].to_pylist() == [90 * 8]
 
 
 def by_group(measure, median, low, high):

@@ -277,7 +277,7 @@ def test_what_is_beyond_the_control_is_that_of_a_plain_loop(study):
         both = [w for w in sample if other[w] is not None]
         draws.append([sum(v[w] for w in both) / len(both) for v in (own, other)])
     draws = np.array(draws)
-    tail = expanded_tail(BOOTSTRAP.confidence, WORDS)
+    tail = expanded_tail(BOOTSTRAP.confidence, WORDS - 1)
     (got,) = cosines(made[1]).filter(site="resid", layer=3).rows(named=True)
     for name, values in (("difference", draws[:, 0] - draws[:, 1]), ("control", draws[:, 1])):
         low, high = np.quantile(values, [tail, 1 - tail])
@@ -287,6 +287,10 @@ def test_what_is_beyond_the_control_is_that_of_a_plain_loop(study):
     assert len(known) == WORDS - 1
     mean = np.mean([own[w] - other[w] for w in known])
     assert got["auc_difference"] == pytest.approx(mean, abs=1e-6)
+    few = control.filter(pl.col("word").is_in(["w00", "w01", "w02"]))
+    of_three = tables(layers, baseline=baseline_of(layers), control=few)[1].filter(layer=3)
+    assert of_three["gap_low"].null_count() == of_three["difference"].null_count() == 0
+    assert of_three["difference_low"].null_count() == len(of_three)
     last = made[1].filter(layer=4)
     assert last["difference"].null_count() == last["auc_control_low"].null_count() == len(last) > 0
 

@@ -10,12 +10,14 @@ with job(snakemake):
 
     params = snakemake.params
     siblings = Siblings.open(params.steps, snakemake.input.states, params.reference)
-    n_tokens = read_table(snakemake.input.tokens, ["n_tokens"])["n_tokens"].to_pylist()
+    columns = ["n_tokens", "word", "tokens", "first", "last"]
+    tokens = read_table(snakemake.input.tokens, columns)
     table = alignment(
         siblings,
         params.steps,
-        n_tokens,
-        groups=params.groups or sorted(set(n_tokens)),
+        tokens,
+        pooling=siblings.provenance["pooling"],
+        groups=params.groups or sorted(set(tokens["n_tokens"].to_pylist())),
         statistics=Statistics.from_config(params.statistics),
         provenance=siblings.provenance | {"seed": str(params.statistics["seed"])},
     )

@@ -19,13 +19,13 @@ with job(snakemake):
     tokens = read_tokens(snakemake)
     provenance = siblings.provenance | statistics.provenance
     similarities = convergence_similarities(siblings, tokens, provenance["pooling"])
-    n_tokens = tokens["n_tokens"].to_pylist()
     table = convergence_by_group(
         similarities,
         siblings,
         params.steps,
-        n_tokens,
-        groups=params.groups or sorted(set(n_tokens)),
+        tokens,
+        pooling=provenance["pooling"],
+        groups=params.groups or sorted(set(tokens["n_tokens"].to_pylist())),
         statistics=statistics,
         provenance=provenance,
     )

@@ -10,11 +10,12 @@ import pyarrow as pa
 
 from ..files.siblings import Siblings
 from ..statistics.alignment import compact, debiased_cka, procrustes
+from ..statistics.bootstrap import EQUALITY
 from ..statistics.jackknife import MOST_PARTS, Jackknife, means
 from ..statistics.settings import Statistics
 from ..statistics.similarity import row_cosine
 from .columns.frame import describe_frame
-from .columns.groups import GROUP_MEANINGS, across_checkpoints
+from .columns.groups import GROUP_MEANINGS, across_checkpoints, word_units
 from .convergence import MEANINGS as CONVERGENCE_MEANINGS
 
 MEANINGS = {
@@ -27,21 +28,23 @@ MEANINGS = {
     "in so many dimensions give by themselves",
 }
 INTERVAL_MEANINGS = {
-    f"{measure}_ci_{end}": f"{end}er end of its interval; null: too few words"
+    f"{measure}_ci_{end}": f"{end}er end of its interval; null: too few words{EQUALITY}"
     for measure in MEANINGS
     for end in ("low", "high")
 }
 METHOD = (
-    f"delete-a-group jackknife over words, in at most {MOST_PARTS} groups, with Student's t; for "
-    "so many words as there are: Procrustes similarity is higher for fewer"
+    f"delete-a-group jackknife over words, in at most {MOST_PARTS} groups, those with the same own "
+    "token in one, with Student's t; for so many words as there are: Procrustes similarity is "
+    "higher for fewer"
 )
 
 
 def alignment(
     siblings: Siblings,
     steps: Mapping[str, int | None],
-    n_tokens: Sequence[int],
+    tokens: pa.Table,
     *,
+    pooling: str,
     groups: Sequence[int],
     statistics: Statistics,
     provenance: Mapping[str, str],
@@ -51,16 +54,15 @@ def alignment(
     Parameters
     ----------
     steps: by the name of the checkpoint, in the order of the siblings.
-    n_tokens: of every occurrence.
     groups: the token counts to show, whether there are such words or not.
     statistics: its seed decides the random matching, and the split for the intervals.
     """
-    counts = np.asarray(n_tokens)
+    counts, units = tokens["n_tokens"].to_numpy(), word_units(tokens, pooling)
     words: dict[int | None, np.ndarray] = {g: np.flatnonzero(counts == g) for g in groups}
     words[None] = np.flatnonzero(np.isin(counts, groups))
     seed, confidence = statistics.bootstrap.seed, statistics.bootstrap.confidence
     split = {
-        group: Jackknife.split(len(members), [seed, group or 0], confidence)
+        group: Jackknife.split(units[members], [seed, group or 0], confidence)
         for group, members in words.items()
     }
     rows = []

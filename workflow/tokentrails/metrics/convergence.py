@@ -17,6 +17,7 @@ from jaxtyping import Float32
 from ..files.siblings import Siblings
 from ..files.tables import describe
 from ..statistics.baseline import moments
+from ..statistics.bootstrap import Crossing
 from ..statistics.forms import FORMS, UNITS
 from ..statistics.pairs import Pairs
 from ..statistics.settings import Statistics
@@ -30,6 +31,7 @@ from .columns.groups import (
     across_checkpoints,
     group_frame,
     single,
+    word_units,
 )
 from .columns.similarities import Side, matched_pairs, similarities
 
@@ -130,27 +132,31 @@ def convergence_by_group(
     values: Float32[np.ndarray, "forms checkpoints places n"],
     siblings: Siblings,
     steps: Mapping[str, int | None],
-    n_tokens: Sequence[int],
+    tokens: pa.Table,
     *,
+    pooling: str,
     groups: Sequence[int],
     statistics: Statistics,
     provenance: Mapping[str, str],
 ) -> pa.Table:
     """The table `convergence_by_group`: means over words of 1, 2, … tokens, and over all.
 
+    Each word is the mean over its occurrences.
+
     Parameters
     ----------
     values: as `convergence_similarities` gives them.
     steps: by the name of the checkpoint, in the order of the siblings.
-    n_tokens: of every occurrence.
     groups: the token counts to show, whether there are such words or not.
     """
-    counts = np.asarray(n_tokens)
+    counts, units = tokens["n_tokens"].to_numpy(), word_units(tokens, pooling)
+    _, word = np.unique(tokens["word"].to_pylist(), return_inverse=True)
     frames = []
     for group in [*groups, None]:
         chosen = np.isin(counts, groups) if group is None else counts == group
-        weights = np.ones(np.count_nonzero(chosen))
-        words = Words(siblings.places, statistics.bootstrap, (group or 0,), weights)
+        weights = 1 / np.bincount(word[chosen], minlength=1)[word[chosen]]
+        crossing = Crossing([[np.unique(units[chosen], return_inverse=True)[1]]])
+        words = Words(siblings.places, statistics.bootstrap, (group or 0,), weights, crossing)
         frame, cosine = group_frame(words, values[..., chosen], list(steps), statistics)
         frame = frame.hstack(slopes(cosine, steps))
         frames.append(frame.with_columns(n_tokens=pl.lit(group, pl.Int32)))

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from ..files.tables import describe
 from ..network.architectures import Architecture
+from ..network.computed import computed
 from ..network.weights import Weights
 
 MEANINGS = {
@@ -40,8 +41,9 @@ def parameters(
     positions = architecture.position_embedding
     around = own = 0
     for name, entry in weights.entries.items():
-        if not entry.dtype.startswith(("F", "BF")):
-            continue  # buffers of position numbers
+        is_number = entry.dtype.startswith(("F", "BF"))  # and no number of a position
+        if not is_number or computed(name, architecture):
+            continue
         is_position = positions is not None and name.endswith(f"{positions}.weight")
         if is_position or entry.shape in (embedding, embedding[:1]):
             around += math.prod(entry.shape)

@@ -27,7 +27,7 @@ MEANINGS = {
     "n_trainings": "how many trainings the means are over",
     "few": "whether these, or the words, are fewer than statistics.few: too few to lean on",
 }
-_END = "of its interval over trainings, by Student's t; null: a training has no value"
+_END = "of its interval over trainings, by Student's t; null: one has no value, or all are equal"
 _ALIKE = ("architecture", "tokenizer_sha256")
 
 

@@ -87,7 +87,8 @@ class OverWords:
 
     Attributes
     ----------
-    n: how many words have a value.
+    counts: by statistic, how many words have a value.
+    n: those that have a gap.
     means: by statistic.
     draws: by statistic, over resampled words, which bring their controls.
     """
@@ -96,7 +97,8 @@ class OverWords:
         self.separated = separated
         self.bootstrap, self.few = statistics.bootstrap, statistics.few
         values = {name: separated.values(name) for name in _MEANS}
-        self.n = (~np.isnan(values["gap"])).sum(axis=1)
+        self.counts = {name: (~np.isnan(value)).sum(axis=1) for name, value in values.items()}
+        self.n = self.counts["gap"]
         self.means = {name: known_mean(value) for name, value in values.items()}
         drawn = self.bootstrap.means(np.concatenate([*values.values()]), (_WORDS,))
         self.draws = dict(zip(values, np.split(drawn, len(values), axis=1), strict=True))
@@ -104,7 +106,10 @@ class OverWords:
     @property
     def ends(self) -> Values:
         """The lower and the upper ends, such as `gap_low`."""
-        ends = {name: self.bootstrap.interval(draws, self.n) for name, draws in self.draws.items()}
+        ends = {
+            name: self.bootstrap.interval(draws, self.counts[name])
+            for name, draws in self.draws.items()
+        }
         return {
             f"{name}_{end}": values
             for name, both in ends.items()

@@ -16,27 +16,12 @@ from transformers import CONFIG_MAPPING, PreTrainedConfig, PreTrainedModel
 
 from ..errors import TokentrailsError, one_line
 from ..network.architectures import Architecture, architecture_of
+from ..network.computed import MASK, MASKED, POSITIONS, VERSION, block_pattern, computed
 from ..network.weights import Entry, Weights
 from .trial import base_name, class_with_head
 
 TYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 """Of weights, by safetensors' names."""
-
-_MASK, _MASKED, _VERSION = "bias", "masked_bias", "decoder.version"
-_POSITIONS, _FREQUENCIES = "embeddings.position_ids", "rotary_emb.inv_freq"
-_COMPUTED = {
-    "gpt2": (_MASK, _MASKED),
-    "gpt_neo": (_MASK, _MASKED),
-    "gptj": (_MASK, _MASKED),
-    "gpt_neox": (_MASK, _MASKED, _FREQUENCIES),
-    "llama": (_FREQUENCIES,),
-    "opt": (_VERSION,),
-} | dict.fromkeys(
-    ("bert", "roberta", "distilbert", "electra", "xlm-roberta", "camembert", "data2vec-text"),
-    (_POSITIONS,),
-)
-"""Causal masks, rotary frequencies and numbers, of the attention or of the model: transformers'
-older versions saved them, newer ones compute them."""
 
 _UNNAMED = re.compile(r"rotary_emb\.inv_freq|position_ids$|(attn|attention)\.(masked_)?bias")
 """What transformers does not name among the tensors that it has no place for."""
@@ -89,7 +74,7 @@ def refuse_misfit(
     where: what has both, for messages.
     """
     architecture = architecture_of(config, where=where)
-    old = {name: kind for name in entries if (kind := _computed(name, architecture))}
+    old = {name: kind for name in entries if (kind := computed(name, architecture))}
     tensors = {name: e for name, e in entries.items() if name not in old}
     _refuse_sizes(config, architecture, tensors, where)
     try:
@@ -153,7 +138,7 @@ def refuse_not_finite(config: dict[str, Any], weights: Weights, *, where: str) -
     """Raise for a tensor with NaN or infinite numbers, unless transformers computes it anew."""
     architecture = architecture_of(config, where=where)
     for name in weights.entries:
-        if _computed(name, architecture) is None and (count := weights.not_finite(name)):
+        if computed(name, architecture) is None and (count := weights.not_finite(name)):
             raise TokentrailsError(
                 f"its tensor {name!r} is not finite: {count:,} of its "
                 f"{math.prod(weights.shape(name)):,} numbers are NaN or infinite",
@@ -175,11 +160,6 @@ def _refuse_other_prefix(
         )
 
 
-def block_pattern(architecture: Architecture) -> re.Pattern[str]:
-    """Finds a block in the name of a tensor, wherever it is."""
-    return re.compile(rf"(?:^|\.){re.escape(architecture.blocks)}\.(\d{{1,9}})\.")
-
-
 def blocks_ahead(config: dict[str, Any], architecture: Architecture) -> range:
     """The blocks behind the model's own that predict tokens further ahead, as in DeepSeek-V3.
 
@@ -187,18 +167,6 @@ def blocks_ahead(config: dict[str, Any], architecture: Architecture) -> range:
     """
     depth, ahead = architecture.depth(config), config.get("num_nextn_predict_layers")
     return range(depth, depth + (ahead if isinstance(ahead, int) else 0))
-
-
-def _computed(name: str, architecture: Architecture) -> str | None:
-    """Which of the tensors that transformers computes has this name, if one has."""
-    attention = (
-        rf"{block_pattern(architecture).pattern}{re.escape(architecture.attention.module)}\."
-    )
-    found = re.search(
-        rf"{attention}({_MASK}|{_MASKED}|{_FREQUENCIES})$|(?:^|\.)({_POSITIONS}|{_VERSION})$", name
-    )
-    kind = found and (found[2] or found[3])
-    return kind if kind in _COMPUTED.get(architecture.model_type, ()) else None
 
 
 def _is_computed(
@@ -213,18 +181,18 @@ def _is_computed(
     Shapes are compared first: a configuration may describe tables that no memory has room for.
     """
     length = getattr(model.config, architecture.context_key or "", 0)
-    if kind == _VERSION:
+    if kind == VERSION:
         return entry.shape == (1,)
-    if kind == _MASKED:
+    if kind == MASKED:
         return entry.shape == () and float(read()) < -1000  # -1e4 and -1e9, or -inf in half
-    if kind == _MASK:
+    if kind == MASK:
         if entry.shape != (1, 1, length, length):
             return False
         seen, causal = read()[0, 0].float(), torch.ones(length, length).tril()
         # Every other block of GPT-Neo sees a window.
         local = causal.triu(1 - getattr(model.config, "window_size", length))
         return torch.equal(seen, causal) or torch.equal(seen, local)
-    if kind == _POSITIONS:
+    if kind == POSITIONS:
         return entry.shape == (1, length) and torch.equal(read()[0].long(), torch.arange(length))
     rotary = model.get_submodule(f"{base_name(model)}.{architecture.rotary}")
     own = type(rotary).compute_default_rope_parameters(model.config)[0]  # without any scaling

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Container
 
 from ..errors import TokentrailsError
 from ..network.architectures import Architecture, text_tensor
-from .fit import block_pattern
+from ..network.computed import block_pattern
 
 Rename = Callable[[Collection[str]], dict[str, str]]
 """Gives the new names of tensors, by those in a file; those that are left out have none."""

@@ -19,11 +19,12 @@ from transformers import CONFIG_MAPPING, PreTrainedModel
 from ..errors import TokentrailsError, one_line
 from ..network.architectures import Architecture, trained_length
 from ..network.checkpoint import Checkpoint
+from ..network.computed import block_pattern
 from ..network.heads import Heads
 from ..network.norms import divisor
 from ..network.parts import Parts
 from ..network.trace import trace
-from .fit import TYPES, block_pattern
+from .fit import TYPES
 from .trial import base_name, class_with_head, shortened
 
 TOKENS, WINDOW = 12, 8

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Float64, Int
 
+from .permutation import TIE
 from .student import t_quantile
 
 MOST_PARTS = 20
@@ -20,11 +21,12 @@ MOST_PARTS = 20
 
 @dataclass(frozen=True)
 class Jackknife:
-    """Words split at random into parts of equal size, give or take one word.
+    """Words split at random into parts of equally many units, give or take one.
 
     Attributes
     ----------
-    parts: the words of each, by their index; no part has a single word unless there is no other.
+    parts: the words of each, by their index, in random order; no part has a single unit unless
+        there is no other.
     confidence: of the intervals, between 0 and 1.
     """
 
@@ -32,11 +34,21 @@ class Jackknife:
     confidence: float
 
     @classmethod
-    def split(cls, words: int, seed: Sequence[int], confidence: float) -> Jackknife:
-        """So many words in up to 20 parts of two words or more, as `seed` decides."""
-        order = np.random.default_rng(seed).permutation(words)
-        parts = np.array_split(order, max(1, min(MOST_PARTS, words // 2)))
-        return cls(tuple(parts), confidence)
+    def split(
+        cls, units: Int[np.ndarray, " words"], seed: Sequence[int], confidence: float
+    ) -> Jackknife:
+        """Words in up to 20 parts of two units or more, as `seed` decides.
+
+        Parameters
+        ----------
+        units: of each word; those of one are left out together.
+        """
+        rng = np.random.default_rng(seed)
+        different, own = np.unique(units, return_inverse=True)
+        n = len(different)
+        drawn = np.array_split(rng.permutation(n), max(1, min(MOST_PARTS, n // 2)))
+        order = rng.permutation(len(units))
+        return cls(tuple(order[np.isin(own[order], part)] for part in drawn), confidence)
 
     @property
     def others(self) -> Int[np.ndarray, " words"]:
@@ -53,10 +65,10 @@ class Jackknife:
 
         The standard error of the delete-a-group jackknife, √((G-1)/G Σ(θ₋g - mean)²), and Student's
         t at G - 1 degrees of freedom (Kott 2001, "The delete-a-group jackknife"). NaN for a single
-        part, or where a measure is NaN.
+        part, where a measure is NaN, and where all are equal, which says nothing about other words.
         """
         parts = len(without)
-        if parts < 2:
+        if parts < 2 or np.ptp([value, *without]) <= TIE:
             return math.nan, math.nan
         error = math.sqrt((parts - 1) * float(np.var(without)))
         reach = t_quantile(self.confidence, parts - 1) * error

@@ -9,6 +9,8 @@ from statistics import NormalDist
 import numpy as np
 from jaxtyping import Float, Float64
 
+from .permutation import TIE
+
 
 @cache
 def t_quantile(confidence: float, freedom: int) -> float:
@@ -54,9 +56,10 @@ def p_of_tail(share: float, units: int) -> float:
 def t_interval(
     values: Float[np.ndarray, units * curves], confidence: float
 ) -> tuple[Float64[np.ndarray, " *curves"], Float64[np.ndarray, " *curves"]]:
-    """Lower and upper end of the interval of a mean over units; NaN where a unit has no value.
+    """Lower and upper end of the interval of a mean over units.
 
-    For so few units that samples of them are no distribution, such as trainings of one model.
+    NaN where a unit has no value, or all have the same, which says nothing about others. For so few
+    units that samples of them are no distribution, such as trainings of one model.
 
     Parameters
     ----------
@@ -64,6 +67,7 @@ def t_interval(
     """
     units = len(values)
     error = values.std(axis=0, ddof=1, dtype=np.float64) / math.sqrt(units)
+    error = np.where(np.ptp(values, axis=0) <= TIE, np.nan, error)
     mean, reach = values.mean(axis=0, dtype=np.float64), t_quantile(confidence, units - 1) * error
     return mean - reach, mean + reach
 

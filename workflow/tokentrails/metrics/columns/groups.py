@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 import pyarrow as pa
-from jaxtyping import Float, Float64
+from jaxtyping import Float, Float64, Int
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from ...files.states import Place
 from ...statistics.bootstrap import (
@@ -21,6 +23,7 @@ from ...statistics.bootstrap import (
 )
 from ...statistics.forms import FORMS, RESAMPLED, UNITS
 from ...statistics.settings import Statistics
+from .frame import own_token
 from .similarities import beyond_chance
 
 INTERVAL = "_low", "_high"
@@ -30,8 +33,9 @@ GROUP_MEANINGS = {
     "n": "how many words",
     "few": "whether there are fewer words than statistics.few: too few to lean on",
     "mean": "mean over the words",
-    "ci_low": "lower end of the mean's interval: percentile bootstrap over words; null: under "
-    f"{FEWEST_UNITS} words{EQUALITY}",
+    "ci_low": "lower end of the mean's interval: bootstrap over words, of which those that have "
+    "their own token in common are drawn together, with percentiles expanded by Student's t; null: "
+    f"under {FEWEST_UNITS} that have not{EQUALITY}",
     "ci_high": "upper end of it",
     **{
         f"{form}{end}": meaning
@@ -48,6 +52,22 @@ GROUP_UNITS = dict.fromkeys(("mean", "ci_low", "ci_high"), UNITS["cosine"]) | {
 }
 
 
+def word_units(tokens: pa.Table, pooling: str) -> Int[np.ndarray, " n"]:
+    """Which occurrences stand for one unit, numbered from 0 as they come.
+
+    Those of one word do, and those of words whose own token is the same: they share what a model
+    makes of it, which is all of the state at layer 0 where positions are rotary.
+    """
+    own = own_token(tokens, "tokens", pooling)
+    word, token = (
+        column.dictionary_encode().indices.to_numpy()
+        for column in (tokens["word"].combine_chunks(), own)
+    )
+    n = 1 + max(word.max(initial=-1), token.max(initial=-1))
+    together = coo_array((np.ones(len(word)), (word, n + token)), shape=(2 * n, 2 * n))
+    return connected_components(together, directed=False)[1][word]
+
+
 @dataclass(frozen=True)
 class Curves:
     """Means over a group of words in one form, at every checkpoint: a curve per place and site.
@@ -57,14 +77,12 @@ class Curves:
     mean: at the places, then of each site over its layers; NaN where no word has a value.
     draws: the same over resampled words; NaN under `FEWEST_UNITS` units of any kind.
     units: how many of the kind with the fewest.
-    expanded: as `Bootstrap.interval` takes it.
     """
 
     mean: Float64[np.ndarray, "checkpoints rows"]
     draws: Float64[np.ndarray, "draws checkpoints rows"]
     bootstrap: Bootstrap
     units: int
-    expanded: bool
 
     def columns(self, mean: str, low: str, high: str) -> dict[str, pl.Series]:
         """Mean and ends of its interval by these names, by checkpoint and curve."""
@@ -75,7 +93,7 @@ class Curves:
         self, draws: Float64[np.ndarray, " draws *curves"]
     ) -> tuple[Float64[np.ndarray, " *curves"], Float64[np.ndarray, " *curves"]]:
         """Lower and upper end of what is made of the draws."""
-        return self.bootstrap.interval(draws, self.units, expanded=self.expanded)
+        return self.bootstrap.interval(draws, self.units, expanded=True)
 
 
 @dataclass(frozen=True)
@@ -85,15 +103,15 @@ class Words:
     Attributes
     ----------
     stream: identifies the resamples.
-    weights: of the members: the words, or what a crossing has of them; those of one word make 1.
-    crossing: what is resampled, where it is not the words alone.
+    weights: of the members; those of one word make 1.
+    crossing: what of the members is resampled.
     """
 
     places: Sequence[Place]
     bootstrap: Bootstrap
     stream: tuple[int, ...]
     weights: Float[np.ndarray, " members"]
-    crossing: Crossing | None = None
+    crossing: Crossing
 
     @property
     def n(self) -> int:
@@ -103,7 +121,7 @@ class Words:
     @property
     def units(self) -> int:
         """How many units are resampled, of the factor with the fewest."""
-        return self.n if self.crossing is None else min(self.crossing.sizes, default=0)
+        return min(self.crossing.sizes)
 
     @property
     def sites(self) -> list[str]:
@@ -120,8 +138,6 @@ class Words:
         statistic = means(curves, self.weights)
         if self.units < FEWEST_UNITS:
             draws = np.full((1, len(curves)), np.nan)
-        elif self.crossing is None:
-            draws = self.bootstrap.resample(statistic, self.n, self.stream)
         else:
             draws = self.bootstrap.resample_crossed(statistic, self.crossing, self.stream)
         return self.with_layers(self.mean(values), draws.reshape(-1, *values.shape[:2]))
@@ -137,7 +153,7 @@ class Words:
             np.concatenate([v, *(v[..., at == s].mean(-1, keepdims=True) for s in self.sites)], -1)
             for v in (mean, draws)
         )
-        return Curves(mean, draws, self.bootstrap, self.units, expanded=self.crossing is not None)
+        return Curves(mean, draws, self.bootstrap, self.units)
 
 
 def group_frame(
