@@ -1,5 +1,6 @@
 """What changes where heads and MLPs give their means, by layer."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import altair as alt
@@ -41,8 +42,8 @@ def ablation(
     rows = _rows(attribution_causal)
     parts = {}
     for measure, words in _PANELS.items():
-        ends = (f"{measure}_low", f"{measure}_high")
-        drawn = _points(rows, measure, ends if ends[0] in rows.columns else None, _LINES)
+        ends = [end for end in (f"{measure}_low", f"{measure}_high") if end in rows.columns]
+        drawn = _points(rows, measure, ends, _LINES)
         if control is not None:
             grey = over_draws(_rows(control), measure, "line", "layer")
             grey = grey.with_columns(pl.col("line").replace(_CONTROLS))
@@ -101,12 +102,9 @@ def _rows(attribution_causal: pl.DataFrame) -> pl.DataFrame:
 
 
 def _points(
-    rows: pl.DataFrame, measure: str, ends: tuple[str, str] | None, tints: dict[str, str]
+    rows: pl.DataFrame, measure: str, ends: Sequence[str], tints: dict[str, str]
 ) -> pl.DataFrame:
     shown = rows.filter(pl.col("line").is_in(list(tints)))
-    if ends is None:
-        ends = ("low", "high")
-        shown = shown.with_columns(pl.lit(None, pl.Float64).alias(end) for end in ends)
     kept = ("layer", "head", "n", "n_texts")
     tint = mapped("line", tints)
     dash = pl.col("few").cast(pl.Int64)

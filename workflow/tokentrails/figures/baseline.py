@@ -85,11 +85,10 @@ def _share_panel(dimensions: pl.DataFrame, frame: Frame) -> alt.LayerChart | alt
     if largest.is_empty():
         return shaded("not read at resid", frame.width, frame.height, heading)
     tints = {dimension: colour(index) for index, dimension in enumerate(largest["dimension"])}
-    none = pl.lit(None, pl.Float64)
     chosen = points_frame(
-        shares.filter(pl.col("dimension").is_in(list(tints))).with_columns(low=none, high=none),
+        shares.filter(pl.col("dimension").is_in(list(tints))),
         "share",
-        ("low", "high"),
+        (),
         *("layer", "dimension"),
         line=pl.col("dimension").cast(pl.String),
         series=pl.format("dimension {}", "dimension"),

@@ -39,7 +39,7 @@ def convergence(
     if points.is_empty():
         return nothing_to_show(title, warnings)
     thin = by_form(rows).get(_THIN, rows.clear())
-    panels, thinned = layer_panels(points, "cosine", _without_bands(group_lines(thin, *_MEAN)))
+    panels, thinned = layer_panels(points, "cosine", group_lines(thin, "mean", ()))
     notes = [
         f"Cosine of a word's state with its state at {reference_name(table)}, the reference; "
         "mean over words with the same number of tokens. Thin: the standardised cosine.",
@@ -51,11 +51,6 @@ def convergence(
     ]
     width = panels.columns * 210 + 110
     return figure(panels, title=title, notes=notes, width=width, warnings=warnings)
-
-
-def _without_bands(points: pl.DataFrame) -> pl.DataFrame:
-    nothing = pl.lit(None, pl.Float64)
-    return points.with_columns(low=nothing, high=nothing)
 
 
 def convergence_aggregate(

@@ -136,9 +136,7 @@ def _values(name: str) -> list[pl.Expr]:
 
 
 def _points(rows: pl.DataFrame, name: str) -> pl.DataFrame:
-    ends = [f"{name}_ci_{end}" for end in ("low", "high")]
-    if ends[0] not in rows.columns:
-        rows = rows.with_columns(pl.lit(None, pl.Float64).alias(end) for end in ends)
+    ends = [end for end in (f"{name}_ci_low", f"{name}_ci_high") if end in rows.columns]
     names, tints = ({k: v[i] for k, v in _LINES.items()} for i in (0, 1))
     log = [pl.col(c).log10() for c in (name, *ends)] if _PANELS[name].is_log else []
     return points_frame(

@@ -40,8 +40,11 @@ def points_frame(
     series: str | pl.Expr | None = None,
     dashed: str | pl.Expr = "few",
 ) -> pl.DataFrame:
-    """The rows that have a value; `series` is by default the line."""
-    low, high = interval
+    """The rows that have a value; without the ends of an interval both are null.
+
+    `series` is by default the line.
+    """
+    low, high = [exact(end) for end in interval] or [pl.lit(None, pl.Float64)] * 2
     return table.select(
         *kept,
         line=line,
@@ -49,8 +52,8 @@ def points_frame(
         colour=colour,
         dashed=dashed,
         value=exact(value),
-        low=exact(low),
-        high=exact(high),
+        low=low,
+        high=high,
     ).drop_nulls("value")
 
 
