@@ -16,7 +16,7 @@ from .pieces.curves import (
     over_all_words,
 )
 from .pieces.forms import SUFFIXES, VALUES
-from .pieces.lines import FRACTIONS, Frame, edges, layer_ticks, linear_x, stacked
+from .pieces.lines import Frame, edges, layer_ticks, linear_x, stacked
 from .pieces.notes import band_note, control_notes, form_notes, grey_note
 from .pieces.panel import cosine_range, panel
 from .pieces.points import AFTER_NORM, LINE, in_order, mapped
@@ -138,7 +138,8 @@ def composite_senses(
         ]
     means, texts = views["cosine"]
     limits = cosine_range(*itertools.chain(*views.values()))
-    frame = _depth_frame(*limits, 230, _height(means, at_least=170))
+    height = _height(means, at_least=170)
+    frame = Frame.over_depth("x", "layer / depth", _BEYOND, "cosine", *limits, 230, height)
 
     columns = list(itertools.product(names, views))
     abreast = min(len(columns), _ABREAST)
@@ -206,7 +207,7 @@ def composite_depth(
     ]
     limits = cosine_range(*(part for *_, part in parts))
     height = max(300 if len(views) == 1 else 200, (LINE_HEIGHT + 2) * len(names))
-    frame = _depth_frame(*limits, 340, height)
+    frame = Frame.over_depth("x", "layer / depth", _BEYOND, "cosine", *limits, 340, height)
     panels = [
         panel(
             part,
@@ -235,11 +236,6 @@ def _measured(identity: pl.DataFrame, forms: Sequence[str]) -> list[str]:
 
 def _together(means: pl.DataFrame, contexts: pl.DataFrame | None) -> pl.DataFrame:
     return means if contexts is None else pl.concat([means, contexts.select(means.columns)])
-
-
-def _depth_frame(low: float, high: float, width: int, height: int) -> Frame:
-    x = linear_x("x", _BEYOND, FRACTIONS, title="layer / depth", number=".2~f")
-    return Frame(x, _BEYOND, "cosine", low, high, width, height)
 
 
 def _fractions(curves: pl.DataFrame, means: pl.DataFrame) -> pl.DataFrame:

@@ -12,7 +12,6 @@ from .steps import beyond, step_axis
 from .text import spread
 from .theme import GREY, LINE_HEIGHT, TINT, sized
 
-FRACTIONS = [0.0, 0.25, 0.5, 0.75, 1.0]
 # Channels and not strings, which Altair compares with all that there are, here and everywhere.
 DASHES = ([1, 0], [5, 3], [1.5, 2.5], [8, 2.5, 1.5, 2.5])
 """Solid, dashed, dotted and dash-dotted."""
@@ -77,7 +76,7 @@ class Frame:
     @classmethod
     def over_depth(cls, column: str, title: str, share: float, *rest: Any, **more: Any) -> Self:
         """x is the layer as a share of the last one."""
-        x = linear_x(column, share, FRACTIONS, title=title, number=".2~f")
+        x = linear_x(column, share, [0.0, 0.25, 0.5, 0.75, 1.0], title=title, number=".2~f")
         return cls(x, share, *rest, **more)
 
     @classmethod
