@@ -7,7 +7,7 @@ import polars as pl
 
 from .pieces.lines import Frame, line_panel, value_range
 from .pieces.notes import CONTROL, band_note, control_notes
-from .pieces.points import LINE, in_order, mapped, over_draws, points_frame, runs
+from .pieces.points import DEPTH_SHARE, LINE, in_order, mapped, over_draws, points_frame, runs
 from .pieces.text import counted
 from .pieces.theme import GREY, colour, figure, nothing_to_show
 
@@ -83,12 +83,11 @@ def turned_and_lost(
     stream = _stream(decodability)
     names = dict(stream.select("model", "run").iter_rows())
     panel = {run: names.get(controls.get(model, ""), run) for model, run in names.items()}
-    last = pl.max_horizontal(pl.col("layer").max().over("run"), 1)
     points = _relative(stream)
     if points.is_empty():
         return nothing_to_show(title)
     points = points.with_columns(
-        share=(pl.col("layer") / last).round(6),
+        share=DEPTH_SHARE,
         panel=mapped("run", panel),
         untrained=pl.col("run") != mapped("run", panel),
     )

@@ -18,7 +18,7 @@ from .pieces.notes import (
     grey_note,
     thinned_note,
 )
-from .pieces.points import in_order, mapped, over_draws, points_frame, runs
+from .pieces.points import DEPTH_SHARE, in_order, mapped, over_draws, points_frame, runs
 from .pieces.text import counted
 from .pieces.text_tokens import group_colours
 from .pieces.theme import GREY, figure, model_colours, nothing_to_show
@@ -94,8 +94,7 @@ def composite_half_lives(
     `half_life_curve` holds the tables of that name of all of them; x is the layer as a fraction of
     each model's depth. Those in `controls`, of random weights, are grey.
     """
-    last = pl.max_horizontal(pl.col("layer").max().over("run"), 1)
-    curve = runs(half_life_curve).with_columns(share=(pl.col("layer") / last).round(6))
+    curve = runs(half_life_curve).with_columns(share=DEPTH_SHARE)
     points = _points(curve.filter(pl.col("group").is_in(list(_GROUPS))), "run", "share")
     if points.is_empty():
         return nothing_to_show(title)

@@ -8,7 +8,7 @@ import polars as pl
 
 from .pieces.lines import Frame, line_panel, value_range
 from .pieces.notes import band_note, dashed_note, grey_note
-from .pieces.points import in_order, layer_name, mapped, runs
+from .pieces.points import DEPTH_SHARE, in_order, layer_name, mapped, runs
 from .pieces.text import shorten
 from .pieces.theme import colour, figure, model_colours, nothing_to_show
 
@@ -68,9 +68,7 @@ def composite_measure(
     curves = _drawable(curves).filter(group="all")
     if curves.is_empty():
         return nothing_to_show(title)
-    curves = runs(curves)
-    last = pl.max_horizontal(pl.col("layer").max().over("run"), 1)
-    curves = curves.with_columns(share=(pl.col("layer") / last).round(6))
+    curves = runs(curves).with_columns(share=DEPTH_SHARE)
     tints, panels = model_colours(in_order(curves["run"]), controls), []
     for site, quantity in _columns(curves):
         here = curves.filter(site=site, quantity=quantity)

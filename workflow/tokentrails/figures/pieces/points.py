@@ -18,6 +18,9 @@ WORD = 40
 # `resid_mid` counts blocks, not layers of the stream, so most lines leave it out.
 LINE, AFTER_NORM = "resid", "final_norm"
 
+DEPTH_SHARE = (pl.col("layer") / pl.max_horizontal(pl.col("layer").max().over("run"), 1)).round(6)
+"""The layer as a share of the last one of its run."""
+
 
 def layer_name(site: str) -> str:
     """What a number of the column layer is at a site: a layer, or the block that it lies in."""
