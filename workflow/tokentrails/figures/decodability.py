@@ -14,7 +14,7 @@ from .pieces.theme import GREY, colour, figure, nothing_to_show
 _TURNED = "identity"
 _DECODED = {"ridge": "decodable, ridge", "orthogonal": "decodable, rotation"}
 _COLOURS = {name: colour(index) for index, name in enumerate((*_DECODED.values(), _TURNED))}
-_GREY_DASHES = {name: dash for name, dash in zip(_COLOURS, (2, 3, 0), strict=True)}
+_GREY_DASHES = dict(zip(_COLOURS, (2, 3, 0), strict=True))
 """Of each line of random weights, where there are several, the number of its dash."""
 _GREYS = "Grey (dotted: ridge, dash-dotted: rotation)"
 _MAPS = {
@@ -30,6 +30,12 @@ _INTERVAL = ("low", "high")
 _BEYOND = 1.05  # where labels stand, as a share of the layers
 _SIZE = (270, 210, ("series", "n", "n_types"))
 _SHARE, _OF_FIRST = "share decoded", "share of layer 0"
+_NOTE = (
+    "Identity: mean cosine of states with the token's own embedding, which says how far they have "
+    "turned. Decodable: share of tokens found among all entries by a map to the embedding that is "
+    "fitted to other types; what one map loses, another may find. Each type counts once; position "
+    "0 is left out."
+)
 
 
 def decodability(
@@ -62,7 +68,7 @@ def decodability(
     ]
     n, n_types, n_fit = stream.filter(target="own").select("n", "n_types", "n_fit").row(0)
     notes = [
-        _note(),
+        _NOTE,
         f"Tested: {counted(n, 'token')} of {counted(n_types, 'type')}. "
         f"Fitted: {counted(n_fit, 'token')} of other types.",
         band_note(_by_map(stream), confidence, "types", without=[_TURNED])
@@ -104,7 +110,7 @@ def turned_and_lost(
     chart = alt.concat(*panels, columns=columns)
     width = max(columns, 2) * (frame.width + 110)
     decoded = points.filter(pl.col("line") != _TURNED)
-    notes = [_note(), band_note(decoded, confidence, "types", without=[_TURNED]), *_few(stream)]
+    notes = [_NOTE, band_note(decoded, confidence, "types", without=[_TURNED]), *_few(stream)]
     if len(grey):
         first = grey["panel"][0]
         untrained = [run for run, own in panel.items() if own == first != run]
@@ -136,25 +142,23 @@ def _relative(stream: pl.DataFrame) -> pl.DataFrame:
         .filter(pl.col("first") > 0)
         .with_columns(columns / pl.col("first"))
     )
-    tint = pl.col("line").replace_strict(_COLOURS, return_dtype=pl.String)
     kept = ("run", "layer", "n", "n_types")
+    tint = mapped("line", _COLOURS)
     return points_frame(shares, "value", _INTERVAL, *kept, line="line", colour=tint)
 
 
 def _by_map(stream: pl.DataFrame) -> pl.DataFrame:
     """A points frame of the share decoded by each map, and by ridge with shuffled types."""
     shown = stream.filter(~pl.col("control") | (pl.col("map") == "ridge"))
-    name = pl.col("map").replace_strict(_MAPS, return_dtype=pl.String)
     tints = {name: colour(index) for index, name in enumerate(_MAPS)}
-    tint = pl.col("map").replace_strict(tints, return_dtype=pl.String)
     shuffled = pl.col("control")
     return points_frame(
         shown,
         "top1",
         ("ci_low", "ci_high"),
         *("target", "layer", "n", "n_types"),
-        line=pl.when(shuffled).then(pl.lit(_SHUFFLED)).otherwise(name),
-        colour=pl.when(shuffled).then(pl.lit(GREY)).otherwise(tint),
+        line=pl.when(shuffled).then(pl.lit(_SHUFFLED)).otherwise(mapped("map", _MAPS)),
+        colour=pl.when(shuffled).then(pl.lit(GREY)).otherwise(mapped("map", tints)),
         dashed=shuffled | pl.col("few"),
     )
 
@@ -171,12 +175,3 @@ def _of_draws(points: pl.DataFrame, *keys: str) -> pl.DataFrame:
 def _few(stream: pl.DataFrame) -> list[str]:
     few = "Dashed, in colour: few tokens, and the curves are no more than a hint."
     return [few] if stream["few"].any() else []
-
-
-def _note() -> str:
-    return (
-        "Identity: mean cosine of states with the token's own embedding, which says how far they "
-        "have turned. Decodable: share of tokens found among all entries by a map to the embedding "
-        "that is fitted to other types; what one map loses, another may find. Each type counts "
-        "once; position 0 is left out."
-    )

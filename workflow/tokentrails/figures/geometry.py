@@ -16,7 +16,7 @@ from .pieces.notes import (
     left_out,
     warnings_of,
 )
-from .pieces.points import LINE, exact, over_draws, points_frame
+from .pieces.points import LINE, exact, mapped, over_draws, points_frame
 from .pieces.rank_axis import NUMBER_LABEL, number_axis, number_ticks
 from .pieces.text import counted
 from .pieces.theme import GREY, colour, figure, nothing_to_show
@@ -144,8 +144,8 @@ def _points(rows: pl.DataFrame, name: str) -> pl.DataFrame:
         name,
         ends,
         *("layer", "n", "told"),
-        line=pl.col("with_first").replace_strict(names, return_dtype=pl.String),
-        colour=pl.col("with_first").replace_strict(tints, return_dtype=pl.String),
+        line=mapped("with_first", names),
+        colour=mapped("with_first", tints),
     )
 
 
