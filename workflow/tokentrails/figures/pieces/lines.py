@@ -8,7 +8,7 @@ from typing import Any, Self
 import altair as alt
 import polars as pl
 
-from .steps import beyond, step_axis
+from .steps import step_axis
 from .text import spread
 from .theme import GREY, LINE_HEIGHT, TINT, sized
 
@@ -83,9 +83,9 @@ class Frame:
     def over_steps(
         cls, steps: Iterable[int], value: str, low: float, high: float, width: int, *rest: Any
     ) -> Self:
-        """x is log(1 + step)."""
+        """x is log(1 + step), with a twentieth of its length behind the last one for labels."""
         steps = list(steps)
-        right = beyond(max(steps), 0.05)
+        right = math.expm1(1.05 * math.log1p(max(*steps, 1)))
         return cls(step_axis(steps, width, right=right), right, value, low, high, width, *rest)
 
     def turned(self) -> Self:

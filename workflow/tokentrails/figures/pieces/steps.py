@@ -38,11 +38,6 @@ def step_axis(
     )
 
 
-def beyond(step: int, share: float) -> float:
-    """The place that lies after `step` by a share of the axis from 0 to it."""
-    return math.expm1(math.log1p(max(step, 1)) * (1 + share))
-
-
 def log_spaced(steps: Sequence[int], most: int) -> list[int]:
     """At most `most` of the steps, evenly spaced on the axis, with the first and the last."""
     if len(steps) <= most:
