@@ -57,11 +57,7 @@ def rank_classes(
     gap_frames = {m: _gap_frame(gaps.filter(measure=m), m, frames[m]) for m in measures}
     # The published formula has no standardised ranks.
     there = set(points.select("as_published", "measure").iter_rows())
-    places = [
-        each
-        for each in itertools.product(sorted(set(points["as_published"])), measures)
-        if each in there
-    ]
+    places = [each for each in itertools.product((False, True), measures) if each in there]
     above = [
         _class_panel(
             points.filter(as_published=formula, measure=measure),

@@ -125,11 +125,10 @@ def _panel(
     ]
     shapes = alt.Scale(domain=list(_SHAPES), range=list(_SHAPES.values()))
     shape = alt.Shape("form:N", scale=shapes, legend=None)
-    layers = []
     heading = alt.TitleParams(title, offset=8, limit=290)
     by_form = {row["form"]: row for row in slopes.rows(named=True)}
     by_form = {form: by_form[form] for form in SOUND if form in by_form}
-    layers += [_line(points, slope).encode(x=x, y=y) for slope in by_form.values()]
+    layers = [_line(points, slope).encode(x=x, y=y) for slope in by_form.values()]
     if by_form:
         heading.subtitle = [_slope(slope) for slope in by_form.values()]
     if points["ci_low"].is_not_null().any():

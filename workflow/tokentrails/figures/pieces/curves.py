@@ -126,15 +126,13 @@ def over_all_words(curves: pl.DataFrame, n_words: int) -> pl.DataFrame:
     rows = runs(curves.filter(pl.col("word").is_null(), similarity="cosine"))
     style = mapped("measure", _INTERVALS)
     return rows.select(
-        "run",
-        "site",
-        "layer",
+        *("run", "site", "layer"),
         word=pl.lit("all words"),
         style=style,
         line=pl.lit(1, pl.UInt32),
-        series=style.replace({"identity": "identity", **_CONTEXT_LABELS}),
+        series=style.replace(_CONTEXT_LABELS),
         colour=style.replace_strict({"identity": colour(0)}, default=INK),
-        cosine=exact("mean").round(6),
+        cosine=exact("mean"),
         low=exact("ci_low"),
         high=exact("ci_high"),
         sense=pl.lit(""),
@@ -197,10 +195,9 @@ def chance_curves(chance: pl.DataFrame, means: pl.DataFrame) -> pl.DataFrame:
     """
     words = means.select("run", "word").unique(maintain_order=True)
     return words.join(chance, how="cross").select(
-        "run",
-        "word",
-        "layer",
-        *(exact(name) for name in ("low", "high")),
+        *("run", "word", "layer"),
+        low=exact("low"),
+        high=exact("high"),
         style=pl.lit("chance"),
         line=pl.col("measure").rank("dense"),
         series=mapped("measure", _CHANCE),
