@@ -23,8 +23,6 @@ from ..errors import TokentrailsError
 from ..files.states import Layer
 from ..network.checkpoint import Checkpoint
 
-"""The architectures whose blocks the published formula was made for."""
-
 
 @dataclass(frozen=True)
 class Linear:

@@ -110,9 +110,6 @@ def files_by_tensor(index: Path) -> dict[str, str]:
     return {tensor: file_name(name, index) for tensor, name in named.items()}
 
 
-_MOST_JSON = 100_000_000
-"""Bytes of a configuration or an index; real ones have a tenth at most."""
-
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,199}")
 
 # What is taken from a source; never code, never pickles unless asked for.
