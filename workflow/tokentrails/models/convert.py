@@ -243,15 +243,7 @@ def unpickle(folder: Path, target: Path, *, check: Check, rename: Rename) -> Non
         for name, tensor in _tensors(path):
             _refuse_second(name, state, path)
             state[name] = tensor
-    state = {new: state[own] for own, new in rename(state).items()}
-    types = {dtype: name for name, dtype in TYPES.items()}
-    check(
-        {
-            k: Entry(types.get(v.dtype, str(v.dtype)), tuple(v.shape), 0, 0)
-            for k, v in state.items()
-        },
-        state.__getitem__,
-    )
+    state = model_tensors(state, check=check, rename=rename)
     try:
         # Safetensors refuses shared memory, which tied matrices have: each gets its own.
         save_file({k: v.clone().contiguous() for k, v in state.items()}, target, {"format": "pt"})
@@ -263,6 +255,17 @@ def unpickle(folder: Path, target: Path, *, check: Check, rename: Rename) -> Non
             where=folder,
             hint="they need twice their size; use a larger machine, or safetensors.",
         ) from error
+
+
+def model_tensors(
+    state: dict[str, torch.Tensor], *, check: Check, rename: Rename
+) -> dict[str, torch.Tensor]:
+    """Tensors of files by their names in the model; the others are those of `merge_shards`."""
+    state = {new: state[own] for own, new in rename(state).items()}
+    types = {dtype: name for name, dtype in TYPES.items()}
+    named = {name: types.get(tensor.dtype, str(tensor.dtype)) for name, tensor in state.items()}
+    check({k: Entry(named[k], tuple(v.shape), 0, 0) for k, v in state.items()}, state.__getitem__)
+    return state
 
 
 def _tensors(path: Path) -> list[tuple[str, torch.Tensor]]:

@@ -14,12 +14,10 @@ from torch import Tensor
 from transformers.integrations.mxfp4 import convert_moe_packed_tensors
 
 from ..errors import TokentrailsError, one_line
-from ..network.weights import Entry, Weights
-from .convert import Check, shards_of
+from ..network.weights import Weights
+from .convert import Check, model_tensors, shards_of
 from .fit import TYPES, Read
 from .names import Rename
-
-_NAMES = {dtype: name for name, dtype in TYPES.items()}
 
 _SCALE, _OF_ACTIVATIONS = "_scale_inv", (".activation_scale", ".input_scale")
 """Endings of FP8: of a weight's scales, and of what quantises states and no weight."""
@@ -75,9 +73,7 @@ def dequantise(
             where=folder,
             hint="fetch it again, or take the model as it was before it was quantised.",
         ) from error
-    state = {new: state[own] for own, new in rename(state).items()}
-    types = {name: _NAMES.get(tensor.dtype, str(tensor.dtype)) for name, tensor in state.items()}
-    check({k: Entry(types[k], tuple(v.shape), 0, 0) for k, v in state.items()}, state.__getitem__)
+    state = model_tensors(state, check=check, rename=rename)
     save_file({k: v.contiguous() for k, v in state.items()}, target, {"format": "pt"})
     return {method: count}
 
@@ -137,7 +133,7 @@ def by_block(
     """
     if not (value.dtype.is_floating_point and value.element_size() == 1):
         raise ValueError(f"a weight is {value.dtype}, not of eight bits with a point")
-    if scales.dtype not in (*_NAMES, torch.float8_e8m0fnu):
+    if scales.dtype not in (*TYPES.values(), torch.float8_e8m0fnu):
         raise ValueError(f"scales are {scales.dtype}")
     plain = value.float()
     if block is None:
