@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import CONFIG_MAPPING, PreTrainedModel
 
 from ..errors import TokentrailsError, one_line
-from ..network.architectures import Architecture, trained_length
+from ..network.architectures import trained_length
 from ..network.checkpoint import Checkpoint
 from ..network.computed import block_pattern
 from ..network.heads import Heads
@@ -98,9 +98,7 @@ def errors_of(checkpoint: Checkpoint) -> dict[str, float]:
     Empty for a model whose states are not finite.
     """
     architecture = checkpoint.architecture
-    model = _few_blocks(checkpoint, architecture)
-    base = model.get_submodule(base_name(model))
-    parts = Parts.from_model(base, checkpoint.folder)
+    model, base, parts = _few_blocks(checkpoint)
     ids = trial_ids(checkpoint, len(parts.embedding))
     run = trace(base, architecture, ids)
     found: dict[str, float] = {}
@@ -144,9 +142,7 @@ def far_error(checkpoint: Checkpoint) -> float:
     """The largest error of patterns in a text that begins where scaled rotations do."""
     architecture, first = checkpoint.architecture, trained_length(checkpoint.config)
     assert first is not None
-    model = _few_blocks(checkpoint, architecture)
-    base = model.get_submodule(base_name(model))
-    parts = Parts.from_model(base, checkpoint.folder)
+    _, base, parts = _few_blocks(checkpoint)
     run = trace(base, architecture, trial_ids(checkpoint, len(parts.embedding)), first=first)
     errors = [
         ((_weights(block.heads, block.attention_norm(x)) - own).abs() / (0.1 + own.abs())).max()
@@ -175,9 +171,9 @@ def trial_ids(checkpoint: Checkpoint, rows: int) -> list[int]:
     return [i for i in drawn if i != checkpoint.config.get("pad_token_id")][:length]
 
 
-def _few_blocks(checkpoint: Checkpoint, architecture: Architecture) -> PreTrainedModel:
-    """The model with its head in float32, of its first block, the middle one and the last."""
-    config, weights = checkpoint.config, checkpoint.weights
+def _few_blocks(checkpoint: Checkpoint) -> tuple[PreTrainedModel, nn.Module, Parts]:
+    """A model of the first block, the middle one and the last, in float32; its base and parts."""
+    config, weights, architecture = checkpoint.config, checkpoint.weights, checkpoint.architecture
     depth = architecture.depth(config)
     kept = sorted({0, depth // 2, depth - 1})
     short = shortened(config, architecture, kept)
@@ -198,4 +194,5 @@ def _few_blocks(checkpoint: Checkpoint, architecture: Architecture) -> PreTraine
     model = class_with_head(parsed, architecture).from_pretrained(
         None, config=parsed, state_dict=tensors, dtype=torch.float32, attn_implementation="eager"
     )
-    return model.eval()
+    base = model.eval().get_submodule(base_name(model))
+    return model, base, Parts.from_model(base, checkpoint.folder)
