@@ -11,7 +11,7 @@ from tokenizers import Tokenizer, models
 
 from tokentrails.config.experiments import load_experiment
 from tokentrails.models.tokenizer import save_tokenizer
-from tokentrails.running.cost import AROUND_CHAT, AROUND_MESSAGE, tokens_of
+from tokentrails.running.cost import CHAT_TOKENS, MESSAGE_TOKENS, tokens_of
 from tokentrails.settings import Message, Prompt
 from tokentrails.texts import chat, chat_renderer
 from tokentrails.texts.chat import ChatTemplate
@@ -241,7 +241,7 @@ def test_messages_of_an_experiment_file(here):
     marked = Prompt("a", "They lead.", word="lead", groups={"sense": "guide"}, role="user")
     assert made.prompts == (replace(marked, before=(system,), after=(after,)),)
     assert load_experiment("e", made.token_settings).hash == made.hash
-    assert tokens_of(made) == 3 + 4 + 3 + 3 * AROUND_MESSAGE + AROUND_CHAT
+    assert tokens_of(made) == 3 + 4 + 3 + 3 * MESSAGE_TOKENS + CHAT_TOKENS
     (whole,) = load_experiment("e", entry(CHAT[:1], {}, ON)).prompts
     assert whole == Prompt("a", "Say lead.", role="system") and whole.is_whole
 

@@ -20,8 +20,8 @@ from workflow import Job, edited, jobs_to_run, read_yaml
 from tokentrails.errors import TokentrailsError
 from tokentrails.models.checkpoints import (
     checkpoints_table,
-    refuse_beyond,
     refuse_other_tokenizer,
+    refuse_out_of_vocabulary,
 )
 from tokentrails.settings import step_of
 
@@ -142,10 +142,10 @@ def test_texts_that_another_tokenizer_cut_are_refused():
 def test_a_text_with_a_token_beyond_the_embedding_is_refused():
     ids, names = [[1, 2], [3, 1, 4]], [["a", "b"], ["c", "a", "[NEW]"]]
     tokens = pa.table({"label": ["x", "y"], "token_ids": ids, "tokens": names})
-    refuse_beyond(tokens, {"model": "m", "vocabulary_rows": 5})
+    refuse_out_of_vocabulary(tokens, {"model": "m", "vocabulary_rows": 5})
     message = r"models\.m: the token '\[NEW\]' of the text 'y' has the id 4, beyond the 4 rows"
     with pytest.raises(TokentrailsError, match=message):
-        refuse_beyond(tokens, {"model": "m", "vocabulary_rows": 4})
+        refuse_out_of_vocabulary(tokens, {"model": "m", "vocabulary_rows": 4})
 
 
 # The whole workflow: `kept` has a checkpoint twice; the weights of `m` are not kept

@@ -8,7 +8,7 @@ from config_files import refused
 from conftest import local_source
 
 from tokentrails.models.prepare import prepare
-from tokentrails.models.readable import refuse_unreadable
+from tokentrails.models.readable import checked_config
 from tokentrails.models.trial import base_name, tried
 from tokentrails.network.architectures import ARCHITECTURES
 
@@ -54,7 +54,7 @@ def test_what_makes_no_sense_is_named(saved, tmp_path, kind, key, value):
     folder.mkdir()
     (folder / "config.json").write_text(json.dumps(config_of(saved[kind]) | {key: value}))
     with refused("models.m: ", f"{key} is {value!r}"):
-        refuse_unreadable(folder, ["config.json", "model.safetensors"], where="models.m")
+        checked_config(folder, ["config.json", "model.safetensors"], where="models.m")
 
 
 @pytest.mark.parametrize(

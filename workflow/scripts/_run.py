@@ -10,7 +10,7 @@ import torch
 from _torch import prepare_torch, quiet_transformers
 
 from tokentrails.files.tables import provenance_of, read_table
-from tokentrails.models.checkpoints import refuse_beyond, refuse_other_tokenizer
+from tokentrails.models.checkpoints import refuse_other_tokenizer, refuse_out_of_vocabulary
 from tokentrails.network.checkpoint import Checkpoint
 from tokentrails.network.device import seconds_of
 from tokentrails.network.spread import MostBytes, Placement
@@ -38,7 +38,7 @@ def prepare_run(snakemake):
     if path := snakemake.input.get("tokens"):
         tokens = read_table(path)
         refuse_other_tokenizer(provenance_of(tokens), checkpoint.facts)
-        refuse_beyond(tokens, checkpoint.facts)
+        refuse_out_of_vocabulary(tokens, checkpoint.facts)
         provenance = provenance_of(tokens) | provenance
     # The last thing that may fail, or wait.
     place = Placement.choose(snakemake.params.device, snakemake.params.device_map)

@@ -24,7 +24,7 @@ with job(snakemake, "torch"):
         summed,
     )
     from tokentrails.metrics.own_token import Readout
-    from tokentrails.models.checkpoints import refuse_beyond, refuse_other_tokenizer
+    from tokentrails.models.checkpoints import refuse_other_tokenizer, refuse_out_of_vocabulary
     from tokentrails.network.extract import STATES_BYTES, cpu_budget
     from tokentrails.network.load import load_model
     from tokentrails.network.parts import load_parts
@@ -61,7 +61,7 @@ with job(snakemake, "torch"):
         checkpoint.name,
     )
     with pq.ParquetFile(snakemake.input.pieces) as file:
-        pieces = Pieces(file, lambda table: refuse_beyond(table, checkpoint.facts))
+        pieces = Pieces(file, lambda table: refuse_out_of_vocabulary(table, checkpoint.facts))
         batches = piece_batches(pieces.lengths, 1 if architecture.alone else budget)
         sums = CorpusSums(running, pieces[batches[0]])
         label = f"{checkpoint.name}, {wildcards.experiment}, {number} of {shards}"

@@ -126,7 +126,7 @@ class Loaded:
         return self.readout.architecture.position_embedding is not None
 
     @property
-    def is_roberta_like(self) -> bool:
+    def has_published(self) -> bool:
         """Whether there is a published formula of it."""
         return "as_published" not in self.readout.architecture.lacks
 

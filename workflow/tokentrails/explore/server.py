@@ -158,7 +158,7 @@ class Explorer:
             "tied": view.loaded.is_tied,
             "forms": FORMS if self.baseline else FORMS[:1],
             "positional": view.loaded.has_positions,
-            "as_published": view.loaded.is_roberta_like,
+            "as_published": view.loaded.has_published,
             "control": self.controls.get(_text(asked, "model")),
         }
 

@@ -93,7 +93,7 @@ def refuse_other_tokenizer(tokens: Mapping[str, str], checkpoint: Mapping[str, A
         )
 
 
-def refuse_beyond(tokens: pa.Table, checkpoint: Mapping[str, Any]) -> None:
+def refuse_out_of_vocabulary(tokens: pa.Table, checkpoint: Mapping[str, Any]) -> None:
     """Raise for a text with a token that has no row in the checkpoint's embedding.
 
     Tokenizers get further tokens without that the matrix does; only texts that have them suffer.

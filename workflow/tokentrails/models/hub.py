@@ -62,10 +62,10 @@ def fetch(source: Source, checkpoint: str, scratch: Path) -> Fetched:
             file = hf_hub_download(source.location, first, revision=info.sha, local_dir=folder)
             refuse_config(read_object(Path(file)), source)  # before gigabytes
         if not is_gguf(source) and source.base is None:
-            from .readable import refuse_unreadable  # loads torch
+            from .readable import checked_config  # loads torch
 
             repository.download(info, [n for n in names if not n.endswith(WEIGHTS)], folder)
-            refuse_unreadable(folder, names, where=f"models.{source.model}")
+            checked_config(folder, names, where=f"models.{source.model}")  # before gigabytes
         repository.download(info, names, folder)
         if source.has_checkpoints:
             facts |= _compared_with_main(source, info, names)

@@ -23,7 +23,7 @@ from .derive import readings
 from .fit import blocks_ahead, refuse_misfit, refuse_not_finite
 from .names import unwrapping
 from .quantised import dequantise
-from .readable import refuse_unreadable
+from .readable import checked_config
 from .self_check import self_check
 from .source import (
     CONFIG_FILE,
@@ -121,7 +121,7 @@ def _prepare(source: Source, checkpoint: str, scratch: Path, made: Path) -> dict
         found = read_object(fetched.folder / CONFIG_FILE)
         is_half = text_config(found) is not found
         names = [file.name for file in fetched.folder.iterdir()]
-        config, base = refuse_unreadable(fetched.folder, names, where=where)
+        config, base = checked_config(fetched.folder, names, where=where)
         quantisation = config.pop("quantization_config", None)
         check = partial(refuse_misfit, config, where=where)
         wrappers: set[str] = set()

@@ -15,7 +15,7 @@ from .tokenizer import refuse_unfit
 from .trial import base_name, tried
 
 
-def refuse_unreadable(
+def checked_config(
     folder: Path, names: Collection[str], *, where: str
 ) -> tuple[dict[str, Any], str]:
     """The complete configuration of the model of texts, and what the bare model is called in it.

@@ -33,13 +33,13 @@ FLOP_PER_SECOND = 2e12
 BYTES_PER_TOKEN = 3
 """UTF-8 bytes of a text per token; four to five in English, so the count is an upper bound."""
 
-AROUND = 2
+SPECIAL_TOKENS = 2
 """Special tokens that a tokenizer puts around a text."""
 
-AROUND_MESSAGE = 10
+MESSAGE_TOKENS = 10
 """Tokens that a chat template puts around a message."""
 
-AROUND_CHAT = 100
+CHAT_TOKENS = 100
 """Tokens that a chat template puts around all of them, such as a system message of its own."""
 
 MOST_LEFT = 100
@@ -47,7 +47,6 @@ MOST_LEFT = 100
 
 MOST_ENDING = 8
 """Tokens by which a word of a list may be longer than what it replaces, and all behind that."""
-
 
 ROW_BYTES = 60, 1_000
 """Bytes of a row of a table: at least, in the mean, and at most, in the mean of those drawn."""
@@ -82,7 +81,7 @@ def tokens_of(experiment: Experiment) -> int:
     if corpus := experiment.corpus:
         return math.ceil(corpus.tokens * corpus.length / (corpus.length - SPARE)) + corpus.length
     if experiment.words is None:
-        around = AROUND_MESSAGE if experiment.chat_template else AROUND
+        around = MESSAGE_TOKENS if experiment.chat_template else SPECIAL_TOKENS
         if experiment.table:
             n, size = _of_table(experiment.table)
             text = math.ceil(size / BYTES_PER_TOKEN) + around * n
@@ -91,22 +90,22 @@ def tokens_of(experiment: Experiment) -> int:
             contents = [message.content for each in experiment.prompts for message in each.chat]
             text = sum(math.ceil(len(c.encode()) / BYTES_PER_TOKEN) + around for c in contents)
         if experiment.chat_template:
-            text += AROUND_CHAT * n
+            text += CHAT_TOKENS * n
         if experiment.splits:
             return (text + MOST_ENDING * n) * experiment.splits.texts
         return text
     words = experiment.words
     if experiment.contexts_from:
-        return occurrences_of(experiment) * (MOST_LEFT + MOST_ENDING + AROUND)
+        return occurrences_of(experiment) * (MOST_LEFT + MOST_ENDING + SPECIAL_TOKENS)
     if experiment.sentences:
         text = sum(
-            math.ceil(len(sentence.encode()) / BYTES_PER_TOKEN) + AROUND
+            math.ceil(len(sentence.encode()) / BYTES_PER_TOKEN) + SPECIAL_TOKENS
             for each in experiment.sentences
             for sentence in each.sentences
         )
         return (text + MOST_ENDING * _sentences(experiment)) * (1 + experiment.others)
     if not experiment.contexts:
-        return sum((n + AROUND) * words.per_group for n in words.n_tokens)
+        return sum((n + SPECIAL_TOKENS) * words.per_group for n in words.n_tokens)
     longest = max(len(context.encode()) for context in experiment.contexts)
     text = math.ceil(longest / BYTES_PER_TOKEN)
     # A word in its context, and at most `others` each of other contexts and of other words.
