@@ -1,33 +1,20 @@
 """Whether tokens can be decoded from their states: the table of maps, and half-lives."""
 
-from pathlib import Path
-
 from _job import job
 
 with job(snakemake, "torch"):
-    import torch
-    from _torch import prepare_torch
+    from _vocabulary import read_vocabulary
 
     from tokentrails.files.states import StatesReader
     from tokentrails.files.tables import provenance_of, read_table, write_table
     from tokentrails.metrics import decodability
-    from tokentrails.metrics.ranks import Vocabulary
-    from tokentrails.network.checkpoint import Checkpoint
-    from tokentrails.network.device import choose_device
     from tokentrails.statistics.settings import Statistics
-    from tokentrails.texts.tokenization import TokenizerFiles
 
-    prepare_torch(snakemake)
     output = snakemake.output
     statistics = Statistics.from_config(snakemake.params.statistics)
     states = StatesReader(snakemake.input.states)
     tokens = read_table(snakemake.input.tokens, [*decodability.COLUMNS])
-    checkpoint = Checkpoint(Path(snakemake.input.weights).parent)
-    embedding = torch.from_numpy(checkpoint.embedding)
-    vocabulary = Vocabulary(
-        TokenizerFiles.load(checkpoint.folder).entries(len(embedding)),
-        embedding.to(choose_device(snakemake.params.device)),
-    )
+    _, vocabulary = read_vocabulary(snakemake)
     samples = decodability.samples(tokens, statistics.bootstrap.seed)
     found = decodability.Found.of(decodability.looked_up(states, samples, vocabulary), samples)
     bootstrap = statistics.bootstrap

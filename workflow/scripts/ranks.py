@@ -1,29 +1,21 @@
 """The ranks table."""
 
-from pathlib import Path
-
 from _job import job
 from _states import read_states
 from _words import read_tokens
 
 with job(snakemake, "torch"):
-    import torch
-    from _torch import prepare_torch
+    from _vocabulary import read_vocabulary
 
     from tokentrails.files.tables import write_table
     from tokentrails.metrics.as_published import position_rows, published_states
-    from tokentrails.metrics.ranks import Published, Vocabulary, ranks
-    from tokentrails.network.checkpoint import Checkpoint
-    from tokentrails.network.device import choose_device
-    from tokentrails.texts.tokenization import TokenizerFiles
+    from tokentrails.metrics.ranks import Published, ranks
 
-    prepare_torch(snakemake)
     options = snakemake.params.ranks
     states, baseline, provenance = read_states(snakemake)
     tokens = read_tokens(snakemake)
     pooling = provenance["pooling"]
-    checkpoint = Checkpoint(Path(snakemake.input.weights).parent)
-    embedding = torch.from_numpy(checkpoint.embedding)
+    checkpoint, vocabulary = read_vocabulary(snakemake)
     offsets = published = None
     if options["positional"]:
         positions = tokens["first" if pooling == "first" else "last"].to_numpy()
@@ -36,10 +28,7 @@ with job(snakemake, "torch"):
     table = ranks(
         (states.layer(*place) for place in states.places if place[0] in options["sites"]),
         tokens,
-        Vocabulary(
-            TokenizerFiles.load(checkpoint.folder).entries(len(embedding)),
-            embedding.to(choose_device(snakemake.params.device)),
-        ),
+        vocabulary,
         nearest=options["nearest"],
         baseline=baseline,
         offsets=offsets,
