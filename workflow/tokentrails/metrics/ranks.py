@@ -23,7 +23,7 @@ from ..statistics.baseline import EMBEDDING, Baseline
 from ..statistics.similarity import z_scores
 from ..vocabulary.cosines import known_rows
 from ..vocabulary.ranks import Matrix, closest_in, states_at_once
-from .columns.frame import metric_table, target_keys
+from .columns.frame import metric_table, sorted_parts, target_keys
 from .identity import own_token_ids
 
 MEANINGS = {
@@ -45,7 +45,6 @@ MEANINGS = {
     "asked for",
     "rank_as_published": "rank by the same formula",
 }
-
 
 _ROWS_AT_ONCE = 8192
 
@@ -189,8 +188,7 @@ def ranks(
         if z_vocabulary is not None and place.place in baseline.moments:
             z = z_scores(place.hidden, baseline.moments[place.place])
             z_rank = z_vocabulary.rank(z, own).rank
-        values = {"cosine": found.cosine}
-        part = metric_table(provenance, keys, place.site, place.layer, values)
+        part = metric_table(provenance, keys, *place.place, {"cosine": found.cosine})
         further = {
             "rank": _whole(found.rank),
             "nearest": _lists(entries[found.nearest], pa.string(), lost),
@@ -203,9 +201,8 @@ def ranks(
         for name, column in further.items():
             part = part.append_column(name, column)
         parts.append(part)
-    keys_in_order = ("label", "site", "layer", "position")
     return describe(
-        pa.concat_tables(parts).sort_by([(key, "ascending") for key in keys_in_order]),
+        sorted_parts(parts, "label", "site", "layer", "position"),
         title="ranks: where each token's state stands in the vocabulary",
         provenance=provenance,
         meanings=MEANINGS,
