@@ -61,6 +61,7 @@ MEANINGS = {
 _MEANS = (*STATISTICS, *CONTROL_COLUMNS)
 _WORDS = 3  # stream of draws
 _ENDS = ("low", "high")
+_COLUMNS = [f"{name}{end}" for name in _MEANS for end in ("", "_low", "_high")]
 
 Values = dict[str, Float64[np.ndarray, " curves"]]
 
@@ -125,12 +126,11 @@ def senses_by_layer(over: OverWords, *, provenance: Mapping[str, str]) -> pa.Tab
     values = over.means | over.ends | {"p": p, "p_holm": np.full(len(p), np.nan)}
     for _, rows in _families(over.separated.keys):
         values["p_holm"][rows] = holm(p[rows])
-    order = [f"{name}{end}" for name in _MEANS for end in ("", "_low", "_high")]
     frame = over.separated.keys.with_columns(
         pl.Series("n", over.n, pl.Int32),
         pl.Series("n_texts", known @ texts, pl.Int32),
         pl.Series("few", over.n < over.few),
-        *(single(values[name]).alias(name) for name in [*order, "p", "p_holm"]),
+        *(single(values[name]).alias(name) for name in (*_COLUMNS, "p", "p_holm")),
     )
     return _described(
         frame.sort("site", "layer", "measure"),
@@ -216,11 +216,7 @@ def _described(
         for name in _MEANS
         for end, side in zip(_ENDS, ("lower", "upper"), strict=True)
     }
-    columns = [f"{name}{end}" for name in _MEANS for end in ("", "_low", "_high")]
-    units = {name: "probability" if name.startswith("auc") else "cosine" for name in columns}
-    units = (
-        units
-        | dict.fromkeys(("p", "p_holm"), "probability")
-        | dict.fromkeys(("best_layer", "best_low", "best_high"), "layer")
-    )
+    units = {name: "probability" if name.startswith("auc") else "cosine" for name in _COLUMNS}
+    units |= dict.fromkeys(("p", "p_holm"), "probability")
+    units |= dict.fromkeys(("best_layer", "best_low", "best_high"), "layer")
     return run_table(frame, title, provenance, MEANINGS | ends, units)
