@@ -114,10 +114,6 @@ class Tokens:
     def rows(self, *, with_first: bool) -> Bool[np.ndarray, " n"]:
         return np.full(len(self.text), fill_value=True) if with_first else self.position > 0
 
-    def evenly_spaced(self, most: int) -> Int[np.ndarray, " s"]:
-        n = len(self.text)
-        return np.linspace(0, n - 1, min(n, most)).round().astype(int)
-
     def angles(self, hidden: Float32[np.ndarray, "n d"]) -> Float64[np.ndarray, " n"]:
         """Between the steps to the next token and from there on, in degrees; NaN where none is.
 
@@ -212,11 +208,11 @@ class _Place:
 
     @classmethod
     def of(cls, layer: Layer, tokens: Tokens) -> _Place:
-        hidden, later = layer.hidden, tokens.position > 0
-        chosen = tokens.evenly_spaced(CKA_STATES)
-        some = hidden[chosen].astype(np.float64)
-        some -= some.mean(axis=0)
-        products = kernel(some)
+        hidden, later, n = layer.hidden, tokens.position > 0, len(tokens.text)
+        chosen = np.linspace(0, n - 1, min(n, CKA_STATES)).round().astype(int)
+        centred = hidden[chosen].astype(np.float64)
+        centred -= centred.mean(axis=0)
+        products = kernel(centred)
         kept = np.stack([np.ones(len(chosen)), later[chosen]])
         return cls(
             layer.place,

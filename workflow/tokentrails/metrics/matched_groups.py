@@ -198,7 +198,8 @@ def _rows(
         value = statistic(np.ones((1, sum(n))))[0]
         ends = np.full((2, len(values)), np.nan)
         if units >= FEWEST_UNITS:
-            crossing = Crossing([[_numbers(words[unit].filter(members))] for unit in _RESAMPLED])
+            names = [words[unit].filter(members).to_numpy() for unit in _RESAMPLED]
+            crossing = Crossing([[np.unique(own, return_inverse=True)[1]] for own in names])
             draws = statistics.bootstrap.resample_crossed(statistic, crossing, ())
             ends = np.stack(statistics.bootstrap.interval(draws, units))
         counts = units, *n, *left, len(np.unique(cells[members]))
@@ -222,8 +223,3 @@ _RESAMPLED = ("unit", "label")
 
 def _fewest(words: pl.DataFrame, groups: Iterable[np.ndarray]) -> int:
     return min(words[unit].filter(group).n_unique() for group in groups for unit in _RESAMPLED)
-
-
-def _numbers(names: pl.Series) -> np.ndarray:
-    """Numbers of the units that members belong to, from 0."""
-    return np.unique(names.to_numpy(), return_inverse=True)[1]

@@ -159,8 +159,5 @@ def splits_by_layer(
     found = found.select(*keys, pl.exclude(*keys)).sort(*keys)
     unit = "that of the measure: cosine, log10 of 1 + rank, a share"
     units = dict.fromkeys(("mean", "ci_low", "ci_high"), unit)
-    title, provenance = (
-        "splits: means by layer and variant",
-        {**provenance, **statistics.provenance},
-    )
-    return run_table(found, title, provenance, LAYER_MEANINGS, units)
+    title, about = "splits: means by layer and variant", {**provenance, **statistics.provenance}
+    return run_table(found, title, about, LAYER_MEANINGS, units)
