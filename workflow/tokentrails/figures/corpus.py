@@ -5,7 +5,7 @@ from typing import NamedTuple
 import altair as alt
 import polars as pl
 
-from ..texts.word_groups import BANDS, CLASSES, RAREST
+from ..texts.word_groups import BAND_NAMES, CLASSES
 from .pieces.lines import Frame, edges, line_panel, value_range
 from .pieces.notes import (
     CONTROL,
@@ -22,7 +22,7 @@ from .pieces.text_tokens import group_colours
 from .pieces.theme import GREY, figure, nothing_to_show
 
 _CLASSES = {"all": "all", **{name: name for name in CLASSES if name != "other"}}
-_BANDS = {name: f"words {name}" for name in (*BANDS.values(), RAREST)}
+_BANDS = {name: f"words {name}" for name in BAND_NAMES}
 
 
 class _Panel(NamedTuple):

@@ -22,7 +22,7 @@ from ..statistics.bootstrap import EQUALITY, FEWEST_UNITS
 from ..statistics.fixed_point import from_fixed
 from ..statistics.settings import Statistics
 from ..statistics.spectrum import effective_rank, isoscore, participation_ratio, slope
-from ..texts.word_groups import BANDS, CLASSES, RAREST
+from ..texts.word_groups import BAND_NAMES, CLASSES
 from .columns.frame import run_table
 from .columns.similarities import beyond_chance
 from .own_token_by_layer import MEASURES as READ_OUT
@@ -31,7 +31,7 @@ from .own_token_by_layer import SPACE_MEANINGS
 GROUPINGS: dict[str, Sequence[str]] = {
     "all": ["all"],
     "word_class": CLASSES,
-    "frequency_band": [*BANDS.values(), RAREST],
+    "frequency_band": BAND_NAMES,
 }
 ENDS = ("mean", "ci_low", "ci_high")
 MEANINGS = {

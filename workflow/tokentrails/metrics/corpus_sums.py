@@ -29,11 +29,10 @@ from ..network.extract import batch_states, is_out_of_memory
 from ..network.stream import StreamReader
 from ..progress import progress_bar
 from ..statistics.fixed_point import to_fixed
-from ..texts.word_groups import BANDS, CLASSES, RAREST
+from ..texts.word_groups import BAND_NAMES, CLASSES
 from .own_token import Readout
 from .own_token_by_layer import MEASURES as READ_OUT
 
-BAND_NAMES = (*BANDS.values(), RAREST)
 GROUPS = (len(CLASSES) + 1) * (len(BAND_NAMES) + 1)
 """Classes of words and none, each with its bands of frequency behind that of no band."""
 

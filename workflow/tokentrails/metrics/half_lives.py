@@ -30,7 +30,7 @@ from ..statistics.bootstrap import (
 from ..statistics.forms import FORMS
 from ..statistics.settings import Statistics
 from ..texts.word_classes import FrequencyBands
-from ..texts.word_groups import BANDS, RAREST
+from ..texts.word_groups import BAND_NAMES
 from ..texts.word_list import WordList
 from .columns.frame import is_of_letters, run_table
 
@@ -38,10 +38,8 @@ SITE = "resid"
 GROUPINGS = {
     "all": ["all words"],
     "word_class": ["function", "content"],
-    "frequency_band": [*BANDS.values(), RAREST],
-    "word_class_in_band": [
-        f"{name}, {band}" for band in [*BANDS.values(), RAREST] for name in ("function", "content")
-    ],
+    "frequency_band": [*BAND_NAMES],
+    "word_class_in_band": [f"{n}, {band}" for band in BAND_NAMES for n in ("function", "content")],
     "word_part": ["whole", "first", "later"],
 }
 """What tokens are grouped by, and the groups in the order of figures."""
