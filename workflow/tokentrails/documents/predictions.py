@@ -18,10 +18,6 @@ NEXT = 4
 def predictions_text(predictions: pa.Table) -> str:
     """The table `predictions` in aligned columns, one text below the other.
 
-    Parameters
-    ----------
-    predictions: the table.
-
     Returns
     -------
     For each text its label, and a line for each position: the end of the prefix, the most probable

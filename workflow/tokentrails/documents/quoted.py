@@ -70,7 +70,6 @@ def filled(text: str, sources: Mapping[str, Source], page: str) -> str:
     ------
     TokentrailsError: if a source does not say what the page quotes.
     """
-
     missing: list[str] = []
 
     def fill(mark: re.Match[str]) -> str:

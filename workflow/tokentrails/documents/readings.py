@@ -56,7 +56,6 @@ _CONVERGED = (
     "Student's t. Groups of few words are marked. "
 )
 _ONE_TEXT = "None: it shows one text, and says nothing of others. "
-_COSINE = "1: the same direction; 0: orthogonal. "
 _IDENTITY = "1: the state still points along the token's own embedding; 0: it is orthogonal to it. "
 _AUC = (
     "AUC: the probability that two texts of one sense are more alike than two of different senses; "

@@ -243,8 +243,7 @@ def _all_together(attention: pl.DataFrame, heads: pl.DataFrame, most_pairs: int)
         frame = frame.join(of_keys, on=place, how="left")
     frame = frame.sort("layer", "head", "query", "position")
     frame = frame.rename({"position": "Key", "weight": weight})
-    frame = frame.rename({"layer": "Layer", "head": "Head", "query": "Query"})
-    frame = frame.rename({"query_token": "Query token", "key_token": "Key token"})
+    frame = frame.rename(lambda name: name.replace("_", " ").capitalize())
     scale = _cosine_scale(frame, ["Key cosine", *_MESSAGE_COSINES])
     share = "share of the query's attention that goes to the key, from 0 to 1"
     columns = [

@@ -50,8 +50,7 @@ def experiment_file(name: str, analyses: Sequence[str], prompts: Sequence[Prompt
         {key: value for key in keys if (value := getattr(prompt, key)) not in (None, 1)}
         for prompt in prompts
     ]
-    data = {"analyses": list(analyses), "prompts": texts}
-    content = _yaml(data)
+    content = _yaml({"analyses": list(analyses), "prompts": texts})
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"{name}.yaml"
         path.write_text(content, encoding="utf-8")

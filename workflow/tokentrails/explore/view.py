@@ -186,7 +186,7 @@ class View:
             published=published,
             pooling="last",
             groups=[],
-            provenance=self.loaded.checkpoint.provenance | {"experiment": LABEL},
+            provenance=checkpoint.provenance | {"experiment": LABEL},
         )
         return pl.DataFrame(pl.from_arrow(table))
 
