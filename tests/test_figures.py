@@ -486,9 +486,9 @@ def banded(known: str) -> pl.DataFrame:
     ],
 )
 def test_a_band_ends_where_there_is_no_interval(known, pieces, bars):
-    frame = Frame.over_layers(5, 1.05, "v", 0.0, 1.0, 100, 100)
+    frame = Frame.over_layers(5, 1.05, "v", 0.0, 1.0, 100, 100, zero=False)
     points = banded(known).sample(fraction=1, shuffle=True, seed=1)  # in whatever order
-    chart = line_panel(points, frame, title="t", zero=False)
+    chart = line_panel(points, frame, title="t")
     rules = [row["layer"] for _, rows in marks(chart, "rule") for row in rows]
     assert sorted(rules) == bars
     svg = render(specification(chart), ".svg").decode()

@@ -7,7 +7,7 @@ import polars as pl
 
 from ..settings import step_of
 from .pieces.heat import Tints, step_grid, step_heat
-from .pieces.lines import Frame, edges, line_panel, value_range
+from .pieces.lines import Frame, edges, panel_grid, value_range
 from .pieces.notes import (
     CONTROL,
     band_note,
@@ -60,19 +60,18 @@ def geometry(
         return nothing_to_show(title)
     grey = None if control is None else control.filter(with_first=False, site=LINE)
     last: int = rows.select(pl.col("layer").max()).item()
-    panels: list[alt.LayerChart] = []
-    for name, edge in zip(shown, edges(len(shown), _COLUMNS), strict=True):
-        points = _points(rows, name)
+    parts, frames = {}, {}
+    for name in shown:
+        heading, points = _PANELS[name].title, _points(rows, name)
         if grey is not None:
             points = pl.concat([points, _control(grey, name)], how="vertical_relaxed")
-        frame = Frame.over_layers(
-            *(last, 1.05, _PANELS[name].title, *_limits(name, points), 190, 150, ("series", "n")),
+        parts[heading] = points
+        frames[heading] = Frame.over_layers(
+            *(last, 1.05, heading, *_limits(name, points), 190, 150, ("series", "n")),
             axis=_axis(name, points),
             told=("told", ".4~g"),
+            zero=not _PANELS[name].is_log,
         )
-        labels = len(panels) % _COLUMNS == min(_COLUMNS, len(shown)) - 1
-        at = edge | {"y_title": False, "zero": not _PANELS[name].is_log, "labels": labels}
-        panels.append(line_panel(points, frame, title=frame.value, **at))
     n, texts = rows.select(pl.col("n").max(), pl.col("n_texts").max()).row(0)
     ends = rows.select(low=pl.coalesce(pl.col("^.*_ci_low$"), pl.lit(None, pl.Float64)))
     without = [_PANELS[name].title for name in shown if f"{name}_ci_low" not in rows.columns]
@@ -85,7 +84,7 @@ def geometry(
         + dashed_note(rows, "few texts"),
         *control_notes(control, "Solid grey, without position 0"),
     ]
-    chart = alt.concat(*panels, columns=_COLUMNS)
+    chart = panel_grid(parts, frames, _COLUMNS)
     return figure(chart, title=title, notes=notes, width=_COLUMNS * 240 + 120)
 
 

@@ -4,7 +4,7 @@ import altair as alt
 import polars as pl
 
 from .pieces.forms import SUFFIXES
-from .pieces.lines import Frame, edges, line_panel, value_range
+from .pieces.lines import Frame, panel_grid, value_range
 from .pieces.notes import CONTROL, band_note, control_notes, dashed_note, form_notes
 from .pieces.points import LINE, layer_name, mapped, over_draws, points_frame
 from .pieces.rank_axis import factor_axis
@@ -50,8 +50,8 @@ def matched_groups(
             for (space, measure), name in _PANELS.items()
             if len(here := points.filter(comparison=comparison, space=space, measure=measure))
         }
-        panels: list[alt.LayerChart] = []
-        for (name, here), edge in zip(parts.items(), edges(len(parts), _COLUMNS), strict=True):
+        frames = {}
+        for name, here in parts.items():
             low, high = value_range(here, top=0.0, span=0.1)
             is_rank = "rank" in name
             low, high = min(low, -0.02), max(high, 0.75 if is_rank else 0.02)
@@ -60,11 +60,8 @@ def matched_groups(
                 title=layer_name(here["site"][0]),
                 axis=factor_axis(low, high) if is_rank else alt.Axis(tickCount=5, minExtent=40),
             )
-            frame = frame.turned() if is_rank else frame
-            labels = len(panels) % _COLUMNS == min(_COLUMNS, len(parts)) - 1
-            at = edge | {"y_title": False}
-            panels.append(line_panel(here, frame, title=name, labels=labels, **at))
-        blocks.append(alt.concat(*panels, columns=_COLUMNS))
+            frames[name] = frame.turned() if is_rank else frame
+        blocks.append(panel_grid(parts, frames, _COLUMNS))
     notes = [
         *_counts(table),
         "Black: all words. In colour, at equal frequency: words with a counterpart at the same "

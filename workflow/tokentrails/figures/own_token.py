@@ -3,7 +3,7 @@
 import altair as alt
 import polars as pl
 
-from .pieces.lines import Frame, edges, line_panel, value_range
+from .pieces.lines import Frame, panel_grid, value_range
 from .pieces.notes import CONTROL, band_note, class_notes, control_notes, dashed_note
 from .pieces.points import in_order, mapped, over_draws, points_frame
 from .pieces.rank_axis import place, rank_axis
@@ -60,8 +60,8 @@ def own_token(
         for (space, measure), name in _PANELS.items()
         if len(here := points.filter(space=space, measure=measure))
     }
-    panels: list[alt.LayerChart] = []
-    for (name, here), edge in zip(parts.items(), edges(len(parts), _COLUMNS), strict=True):
+    frames = {}
+    for name, here in parts.items():
         is_rank = name.startswith("rank")
         low, high = value_range(here, top=place(1) if is_rank else None, span=0.5)
         low = min(low, -0.1) if is_rank else low
@@ -69,10 +69,7 @@ def own_token(
             *(last, 1.05, name, low, high, 190, 150, ("series", "n", "n_texts")),
             axis=rank_axis(low, high) if is_rank else alt.Axis(tickCount=5, minExtent=40),
         )
-        frame = frame.turned() if is_rank else frame
-        labels = len(panels) % _COLUMNS == min(_COLUMNS, len(parts)) - 1
-        at = edge | {"y_title": False}
-        panels.append(line_panel(here, frame, title=name, labels=labels, **at))
+        frames[name] = frame.turned() if is_rank else frame
     n, texts = points.select(pl.col("n").max(), pl.col("n_texts").max()).row(0)
     notes = [
         *class_notes(points["line"]),
@@ -86,7 +83,7 @@ def own_token(
     if lenses:
         notes.append(f"Lenses, affine maps of the stream before the head: {', '.join(lenses)}.")
     notes += control_notes(control)
-    chart = alt.concat(*panels, columns=_COLUMNS)
+    chart = panel_grid(parts, frames, _COLUMNS)
     return figure(chart, title=title, notes=notes, width=_COLUMNS * 240 + 120)
 
 

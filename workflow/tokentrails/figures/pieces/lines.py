@@ -51,7 +51,8 @@ class Frame:
 
     Labels stand at `right` on the x axis; `low` and `high` bound the values, and where low is above
     high small ones are on top; width and height are in pixels; `tooltip` names further
-    columns; `told` is the column, and its format, that stands for the value there.
+    columns; `told` is the column, and its format, that stands for the value there; `zero`: whether
+    there is a rule at 0.
     """
 
     x: alt.X
@@ -64,6 +65,7 @@ class Frame:
     tooltip: Sequence[str] = ()
     axis: alt.Axis | None = None
     told: tuple[str, str] = ("value", ".4f")
+    zero: bool = True
 
     @classmethod
     def over_layers(
@@ -121,12 +123,10 @@ def line_panel(
     labels: bool = True,
     faint: pl.DataFrame | None = None,
     marks: Sequence[alt.Chart] = (),
-    zero: bool = True,
 ) -> alt.LayerChart:
     """The lines of `points` over thin lines of `faint`, another points frame, all with their bands.
 
-    `marks` are drawn under the lines, in the channels that they bring along; `zero`: whether there
-    is a rule at 0.
+    `marks` are drawn under the lines, in the channels that they bring along.
     """
     x = frame.x if x_title else frame.x.copy().title(None)
     axis = frame.axis or alt.Axis(tickCount=6)
@@ -143,7 +143,7 @@ def line_panel(
     ]
     layers: list[alt.Chart] = [*marks]
     low, high = sorted((frame.low, frame.high))
-    if zero and low <= 0 <= high:
+    if frame.zero and low <= 0 <= high:
         layers.append(level(y))
     if faint is not None and len(faint):
         under = alt.Chart(faint).encode(x=x, y=y)
@@ -276,22 +276,25 @@ def end_labels(
 
 def panel_grid(
     parts: Mapping[str, pl.DataFrame],
-    frame: Frame,
+    frame: Frame | Mapping[str, Frame],
     columns: int,
     faint: Mapping[str, pl.DataFrame] | None = None,
 ) -> alt.ConcatChart:
     """A panel for each points frame, under its title; lines are labelled in the last column.
 
-    `faint` has the thin lines of panels by the same titles.
+    `frame` is that of all, or by title; `faint` has the thin lines of panels by the same titles.
+    What an axis says is left out where the title says it.
     """
+    frames = dict.fromkeys(parts, frame) if isinstance(frame, Frame) else frame
     panels = [
         line_panel(
             points,
-            frame,
+            frames[title],
             title=title,
-            labels=index % columns == columns - 1,
+            x_title=edge["x_title"],
+            y_title=edge["y_title"] and frames[title].value != title,
+            labels=index % columns == min(columns, len(parts)) - 1,
             faint=None if faint is None else faint.get(title),
-            **edge,
         )
         for index, ((title, points), edge) in enumerate(
             zip(parts.items(), edges(len(parts), columns), strict=True)
