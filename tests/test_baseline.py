@@ -321,7 +321,7 @@ def test_each_form_of_identity_has_a_half_life():
     cosines |= {"scaled": [1.0, 0.5, 0.05, 0.0], "matched": [1.0, 0.5, 0.4, 0.3]}
     cosines |= {"centred": [0.05, 1.0, 1.0, 1.0]}
     table = pa.table(shared | cosines | {"standardised": pa.nulls(n, pa.float32())})
-    row = summary(table, None, depth=3, threshold=0.1, provenance=PROVENANCE).to_pylist()[0]
+    row = summary(table, None, threshold=0.1, provenance=PROVENANCE).to_pylist()[0]
     found = [row[f"half_life_{form}"] for form in ("layer", *FORMS[1:])]
     assert found == [3, 1, 2, None, 0, None]
 

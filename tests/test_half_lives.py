@@ -24,7 +24,6 @@ from tokentrails.texts.word_list import Entry, WordList
 STATISTICS = statistics()
 DEPTH = 4
 GROUPED = {"threshold": 0.1, "provenance": PROVENANCE}
-ABOUT = GROUPED | {"depth": DEPTH}
 LINES = {"the": 1, "of": 90, "river": 500, "oak": 9_000, "yew": 10_000}
 WORDS = WordList(tuple(Entry(line, word) for word, line in LINES.items()), "x")
 
@@ -57,7 +56,7 @@ def tables(tokens, *, chance=None):
 
 
 def measured(tokens, **options):
-    return half_lives(*tables(tokens, **options), WORDS, **ABOUT)
+    return half_lives(*tables(tokens, **options), WORDS, **GROUPED)
 
 
 def lost_at(layer):
@@ -205,7 +204,7 @@ def test_planted_curves_have_their_medians_at_every_threshold():
     tokens = [("a", 1 + i, "oak", "whole", curve) for i, curve in enumerate(curves)]
     tokens += [("a", 9, "of", "whole", [0.0] * (DEPTH + 1))]
     identity, parts = tables(tokens)
-    lives = half_lives(identity, parts, WORDS, **ABOUT)
+    lives = half_lives(identity, parts, WORDS, **GROUPED)
     thresholds = [0.15, 0.25, 0.35, 0.45, 0.65, 0.85]
     table = half_lives_by_threshold(
         identity, lives, STATISTICS, thresholds=thresholds, provenance=PROVENANCE
@@ -258,7 +257,7 @@ def test_tables_are_the_same_whatever_the_order_of_the_rows():
     tokens = random_tokens(np.random.default_rng(9))
     identity, parts = tables(tokens)
     shuffled = identity.take(pa.array(np.random.default_rng(0).permutation(len(identity))))
-    first, second = (half_lives(t, parts, WORDS, **ABOUT) for t in (identity, shuffled))
+    first, second = (half_lives(t, parts, WORDS, **GROUPED) for t in (identity, shuffled))
     assert first.equals(second, check_metadata=True)
 
 

@@ -219,7 +219,6 @@ def test_half_lives_are_of_words_without_a_class_too():
         pa.table(keys | columns | forms | nothing),
         tokens,
         None,
-        depth=1,
         threshold=0.1,
         provenance=PROVENANCE,
     )

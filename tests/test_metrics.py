@@ -87,14 +87,12 @@ def slow_cosine(a, b):
     return dot / norm if norm > 0 else None
 
 
-def tables(
-    layers, begin, *, pooling="last", threshold=0.1, tokens=None, depth=DEPTH, groups=("sense",)
-):
+def tables(layers, begin, *, pooling="last", threshold=0.1, tokens=None, groups=("sense",)):
     tokens = tokens_table() if tokens is None else tokens
     about = {"pooling": pooling, "provenance": PROVENANCE}
     first = identity(layers, tokens, begin, groups=[*groups], **about)
     second = context(layers, tokens, **about)
-    third = summary(first, second, depth=depth, threshold=threshold, provenance=PROVENANCE)
+    third = summary(first, second, threshold=threshold, provenance=PROVENANCE)
     return first, second, third
 
 
@@ -179,7 +177,7 @@ def curve(*values):
 )
 def test_half_life_and_dominance_are_first_layers_or_null(values, half_life, dominance):
     first, second = curve(*values)
-    (row,) = summary(first, second, depth=2, threshold=0.1, provenance=PROVENANCE).to_pylist()
+    (row,) = summary(first, second, threshold=0.1, provenance=PROVENANCE).to_pylist()
     assert row["half_life_layer"] == half_life
     assert row["context_dominance_layer"] == dominance
     assert row["final_similarity"] == pytest.approx(values[-1][0])
@@ -189,8 +187,8 @@ def test_half_life_and_dominance_are_first_layers_or_null(values, half_life, dom
 
 def test_half_life_is_strictly_below_the_threshold():
     first, second = curve((0.5, 1.0), (0.25, 1.0))
-    at = summary(first, second, depth=1, threshold=0.25, provenance=PROVENANCE)
-    above = summary(first, second, depth=1, threshold=0.5, provenance=PROVENANCE)
+    at = summary(first, second, threshold=0.25, provenance=PROVENANCE)
+    above = summary(first, second, threshold=0.5, provenance=PROVENANCE)
     assert at["half_life_layer"].to_pylist() == [None]
     assert above["half_life_layer"].to_pylist() == [1]
 
@@ -271,7 +269,7 @@ def test_without_pairs_context_is_empty_and_dominance_is_null():
 def test_without_context_dominance_is_null():
     layers, begin = random_layers()
     first, _, third = tables(layers, begin)
-    alone = summary(first, None, depth=DEPTH, threshold=0.1, provenance=PROVENANCE)
+    alone = summary(first, None, threshold=0.1, provenance=PROVENANCE)
     assert set(alone["context_dominance_layer"].to_pylist()) == {None}
     assert alone.schema.equals(third.schema, check_metadata=True)
     of_context = ["context_dominance_layer", "context_pairs"]
@@ -315,7 +313,7 @@ def measured(prepared, tmp_path_factory):
             matrix = weights.find(architecture.embedding)
             begin = weights.rows(matrix, own_token_ids(tokens, "last"))
             states = StatesReader(path)
-            done[name] = *tables(states, begin, tokens=tokens, depth=3), states, begin
+            done[name] = *tables(states, begin, tokens=tokens), states, begin
         return done[name]
 
     return measure

@@ -4,8 +4,6 @@ from _job import job
 from _words import read_tokens, read_word_list
 
 with job(snakemake):
-    import pyarrow.compute as pc
-
     from tokentrails.files.tables import provenance_of, read_table, write_table
     from tokentrails.metrics import half_lives
     from tokentrails.statistics.settings import Statistics
@@ -14,7 +12,6 @@ with job(snakemake):
     statistics, threshold = Statistics.from_config(params.statistics), params.threshold
     identity = read_table(snakemake.input.identity, [*half_lives.COLUMNS])
     words = read_word_list(snakemake.input.words)
-    stream = identity.filter(pc.equal(identity["site"], half_lives.SITE))
     provenance = provenance_of(identity)
     if words:
         provenance |= {"word_list_sha256": words.sha256}
@@ -22,7 +19,6 @@ with job(snakemake):
         identity,
         read_tokens(snakemake),
         words,
-        depth=pc.max(stream["layer"]).as_py(),
         threshold=threshold,
         provenance=provenance,
     )

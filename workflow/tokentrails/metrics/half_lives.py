@@ -94,7 +94,6 @@ def half_lives(
     tokens: pa.Table,
     words: WordList | None,
     *,
-    depth: int,
     threshold: float,
     provenance: Mapping[str, str],
 ) -> pa.Table:
@@ -109,7 +108,8 @@ def half_lives(
     provenance: of the identity table.
     """
     keys = ["label", "position", "token", "word"]
-    frame = _first_below(identity, keys, threshold)
+    stream = pl.DataFrame(pl.from_arrow(identity)).filter(pl.col("site") == SITE)
+    frame = _first_below(stream, keys, threshold)
     columns = ["label", "first", "word_part", "word_class"]
     parts = pl.DataFrame(pl.from_arrow(tokens.select(columns)))
     frequency = FrequencyBands(words)
@@ -128,15 +128,14 @@ def half_lives(
             site=pl.lit(SITE),
             measure="measure",
             half_life_layer="half_life_layer",
-            depth=pl.lit(depth, pl.Int32),
+            depth=pl.lit(stream["layer"].max(), pl.Int32),
         )
     )
     return _described(table, "half-life of every token", provenance, threshold)
 
 
-def _first_below(identity: pa.Table, keys: Sequence[str], threshold: float) -> pl.DataFrame:
+def _first_below(stream: pl.DataFrame, keys: Sequence[str], threshold: float) -> pl.DataFrame:
     """The half-life of every token in each measure that it has; null where it has none."""
-    stream = pl.DataFrame(pl.from_arrow(identity)).filter(pl.col("site") == SITE)
     return pl.concat(
         stream.drop_nulls(form)
         .group_by(keys)
@@ -254,9 +253,10 @@ def half_lives_by_threshold(
     thresholds: cosines, as identity is compared with; each has rows of its own.
     provenance: of the table `half_lives`.
     """
+    stream = pl.DataFrame(pl.from_arrow(identity)).filter(pl.col("site") == SITE)
     tokens, frames = pl.DataFrame(pl.from_arrow(half_lives)).drop("half_life_layer"), []
     for threshold in thresholds:
-        lost = _first_below(identity, ["label", "position"], threshold)
+        lost = _first_below(stream, ["label", "position"], threshold)
         here = tokens.join(lost, on=["label", "position", "measure"])
         medians = _medians(half_life_groups(here.to_arrow(), statistics, BY_THRESHOLD))
         frames.append(medians.select(pl.lit(threshold).alias("threshold"), pl.all()))

@@ -34,7 +34,6 @@ def summary(
     identity: pa.Table,
     context: pa.Table | None,
     *,
-    depth: int,
     threshold: float,
     provenance: Mapping[str, str],
 ) -> pa.Table:
@@ -51,6 +50,7 @@ def summary(
     """
     curves = pl.DataFrame(pl.from_arrow(identity))
     stream = curves.filter(pl.col("site") == "resid")
+    depth = stream["layer"].max()
     half_life = stream.group_by("label").agg(
         pl.col("layer").filter(pl.col(column) < threshold).min().alias(name)
         for column in FORMS
