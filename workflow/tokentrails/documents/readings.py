@@ -63,7 +63,7 @@ _AUC = (
 )
 _NEAR = "Rank 0: no entry of the vocabulary is closer to the state than the token's own embedding. "
 _REPLACED = (
-    "The same texts with another word in the word's place: what is as high there is of the "
+    "the same texts with another word in the word's place: what is as high there is of the "
     "sentence, and not of the word. "
 )
 _FALLEN = "Upwards: share of tokens whose identity has fallen below the threshold, from 0 to 100 %."
@@ -129,10 +129,7 @@ READINGS = {
         "(between). Below, a line for each form. Large dots: a gap above that of permuted senses, "
         "after Holm's correction over layers. Squares: the best layer.",
         "A high gap: texts of one sense are more alike than texts of two. " + _AUC,
-        "Grey, where there is a control: "
-        + _REPLACED[0].lower()
-        + _REPLACED[1:]
-        + "Chance is a gap of 0 and an AUC of 0.5.",
+        f"Grey, where there is a control: {_REPLACED}Chance is a gap of 0 and an AUC of 0.5.",
         _WORDS + "Below, those of the cosine. The best layer has an interval below the title.",
     ),
     "senses_words": Reading(
@@ -432,11 +429,8 @@ READINGS = {
         _DEPTH + "Upwards: above, the gap (within minus between senses); below, the AUC.",
         "A column for each form of similarity, a line for each model. Squares: the best layers.",
         "A high gap: texts of one sense are more alike than texts of two. " + _AUC,
-        "Thin, where there is a control: "
-        + _REPLACED[0].lower()
-        + _REPLACED[1:]
-        + _GREY_MODELS
-        + "Chance is a gap of 0 and an AUC of 0.5.",
+        f"Thin, where there is a control: {_REPLACED}{_GREY_MODELS}Chance is a gap of 0 and an AUC "
+        "of 0.5.",
         _WORDS,
     ),
     "scaling": Reading(
