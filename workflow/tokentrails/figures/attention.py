@@ -96,7 +96,7 @@ def _chart(rows: pl.DataFrame, grid: _Grid, names: dict[int, str]) -> alt.LayerC
     )
     weights = _boxes(cells, grid.cell, aria=False)  # or screen readers would read out every cell
     weights = weights.encode(
-        color=weight_colour(min(max(grid.height, 80), 200)),
+        color=weight_colour(grid.height),
         tooltip=[
             alt.Tooltip("layer:Q", title="block"),
             alt.Tooltip("head:Q"),
@@ -112,14 +112,14 @@ def _chart(rows: pl.DataFrame, grid: _Grid, names: dict[int, str]) -> alt.LayerC
     return sized([weights, frames, *_labels(grid, names)], grid.width, grid.height)
 
 
-def weight_colour(length: int) -> alt.Color:
-    """The colour of the column weight; `length` is that of its legend in pixels."""
+def weight_colour(height: int) -> alt.Color:
+    """The colour of the column weight, with a legend for a chart of so many pixels."""
     legend = alt.Legend(
         title="weight",
         values=_TICKS,
         format="~g",
         labelOverlap="greedy",
-        gradientLength=length,
+        gradientLength=min(max(height, 80), 200),
         offset=16,
     )
     scale = alt.Scale(

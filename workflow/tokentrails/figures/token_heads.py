@@ -35,9 +35,8 @@ def token_heads(attention: pl.DataFrame, *, key: int | None, title: str) -> alt.
         alt.Tooltip("weight:Q", format=".3f"),
         alt.Tooltip("tokens:N", title="most"),
     ]
-    chart = head_heat(cells, grid, "weight", weight_colour(max(min(grid.height, 200), 80)), tooltip)
-    token = token_labels(token_names(attention, "query", "query_token"))
-    (query,) = token.values()
+    chart = head_heat(cells, grid, "weight", weight_colour(grid.height), tooltip)
+    (query,) = token_labels(token_names(attention, "query", "query_token")).values()
     of = "its largest weight" if key is None else f"its weight on {names.get(key, 'a later token')}"
     notes = [f"Attention of {query}: of each head {of}. Colours follow the square root."]
     if cells["weight"].has_nulls():
