@@ -223,7 +223,7 @@ def _ranked(
     at_once = max(1, states_at_once(vocabulary.rows.device) // max(1, n))
     while places := list(islice(source, at_once)):
         m = len(places)
-        states = np.concatenate([place.hidden for place in places])
+        states = places[0].hidden if m == 1 else np.concatenate([place.hidden for place in places])
         shifts = None if offsets is None else np.tile(offsets, (m, 1))
         found = vocabulary.rank(states, np.tile(own, m), k, shifts)
         for i, place in enumerate(places):
