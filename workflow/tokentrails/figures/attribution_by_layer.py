@@ -65,8 +65,7 @@ def attribution_by_layer(
         line_panel(points, block_frame(points, _CHANGE, grid.width, _HEIGHT), title="by part"),
         heads,
     ]
-    units = _units(by_layer, points, confidence) + dashed_note(points, "few texts")
-    notes = [_note(points), units, *control_notes(control)]
+    notes = [_note(points), _units(by_layer, points, confidence), *control_notes(control)]
     chart = alt.vconcat(*panels, spacing=24).resolve_scale(color="independent")
     return figure(chart, title=title, notes=notes, width=max(grid.width, 420) + 100)
 
@@ -85,7 +84,7 @@ def identity_parts(by_layer: pl.DataFrame, *, title: str, confidence: float) -> 
         for here in [points.filter(run=name)]
     ]
     chart = alt.concat(*panels, columns=columns)
-    notes = [_note(points), _units(by_layer, points, confidence) + dashed_note(points, "few texts")]
+    notes = [_note(points), _units(by_layer, points, confidence)]
     return figure(chart, title=title, notes=notes, width=max(columns, 2) * 390)
 
 
@@ -121,4 +120,5 @@ def _units(table: pl.DataFrame, points: pl.DataFrame, confidence: float) -> str:
     n, texts = table.select(pl.col("n").max(), pl.col("n_texts").max()).row(0)
     most = "at most " if table["model"].n_unique() > 1 else ""
     where = f"{counted(n, 'token')} in {counted(texts, 'text')}, without position 0."
-    return f"Means over {most}{where} {band_note(points, confidence, 'texts')}"
+    band = band_note(points, confidence, "texts") + dashed_note(points, "few texts")
+    return f"Means over {most}{where} {band}"
