@@ -8,7 +8,7 @@ import polars as pl
 
 from .pieces.lines import edges, line_panel
 from .pieces.notes import CONTROL, band_note, control_notes, dashed_note
-from .pieces.points import mapped, over_draws, points_frame
+from .pieces.points import draw_means, mapped, points_frame
 from .pieces.roots import block_frame, rooted
 from .pieces.text import counted
 from .pieces.theme import GREY, PALETTE, figure, nothing_to_show
@@ -45,7 +45,7 @@ def ablation(
         ends = [end for end in (f"{measure}_low", f"{measure}_high") if end in rows.columns]
         drawn = _points(rows, measure, ends, _LINES)
         if control is not None:
-            grey = over_draws(_rows(control), measure, "line", "layer")
+            grey = draw_means(_rows(control), measure, "line", "layer")
             grey = grey.with_columns(pl.col("line").replace(_CONTROLS))
             grey = grey.with_columns(few=pl.col("line").replace_strict(_GREY_DASHES, default=0))
             tints = dict.fromkeys(_CONTROLS.values(), GREY)

@@ -6,7 +6,7 @@ import polars as pl
 from .pieces.heat import head_grid, head_heat, signed_colour
 from .pieces.lines import edges, line_panel
 from .pieces.notes import CONTROL, band_note, control_notes, dashed_note
-from .pieces.points import exact, in_order, mapped, over_draws, points_frame, runs
+from .pieces.points import distinct, draw_means, exact, mapped, points_frame, runs
 from .pieces.roots import block_frame, root_range, rooted
 from .pieces.text import counted
 from .pieces.theme import GREY, INK, PALETTE, figure, nothing_to_show
@@ -43,7 +43,7 @@ def attribution_by_layer(
     rows = cells["row"].unique().cast(pl.Int64).sort().cast(pl.String).to_list()
     grid = head_grid(by_layer["layer"].unique().sort().to_list(), rows, room=_ROOM, extent=_EXTENT)
     if control is not None:
-        drawn = over_draws(control.filter(part="total"), "mean", "layer")
+        drawn = draw_means(control.filter(part="total"), "mean", "layer")
         name = pl.lit(f"{CONTROL}, {_PARTS['total']}")
         grey = _roots(drawn, ("low", "high"), line=name, colour=pl.lit(GREY))
         points = pl.concat([points, grey], how="diagonal_relaxed")
@@ -75,7 +75,7 @@ def identity_parts(by_layer: pl.DataFrame, *, title: str, confidence: float) -> 
     points = _points(by_layer)
     if points.is_empty():
         return nothing_to_show(title)
-    names = in_order(points["run"])
+    names = distinct(points["run"])
     columns = min(3, len(names))
     low, high = root_range(points)
     panels = [

@@ -15,7 +15,7 @@ from .pieces.notes import (
     dashed_note,
     frequency_notes,
 )
-from .pieces.points import LINE, mapped, over_draws, points_frame
+from .pieces.points import LINE, draw_means, mapped, points_frame
 from .pieces.rank_axis import place, rank_axis
 from .pieces.text import counted
 from .pieces.text_tokens import group_colours
@@ -137,7 +137,7 @@ def _points(table: pl.DataFrame, panel: _Panel, control: pl.DataFrame | None) ->
     if control is None or points.is_empty():
         return points
     grey = control.filter(space, measure=panel.measure, grouping="all", site=LINE)
-    drawn = over_draws(grey, "mean", "layer")
+    drawn = draw_means(grey, "mean", "layer")
     own = {"line": pl.lit(CONTROL), "series": pl.lit(CONTROL), "colour": pl.lit(GREY)}
     return pl.concat(
         [points, points_frame(drawn, "mean", ("low", "high"), *kept, **own)],

@@ -7,7 +7,7 @@ import polars as pl
 
 from .pieces.lines import Frame, line_panel, value_range
 from .pieces.notes import CONTROL, band_note, control_notes
-from .pieces.points import DEPTH_SHARE, LINE, in_order, mapped, over_draws, points_frame, runs
+from .pieces.points import DEPTH_SHARE, LINE, distinct, draw_means, mapped, points_frame, runs
 from .pieces.text import counted
 from .pieces.theme import GREY, colour, figure, nothing_to_show
 
@@ -104,7 +104,7 @@ def turned_and_lost(
     )
     panels = [
         line_panel(points.filter(panel=name), frame, title=name)
-        for name in in_order(points["panel"])
+        for name in distinct(points["panel"])
     ]
     columns = min(3, len(panels))
     chart = alt.concat(*panels, columns=columns)
@@ -165,7 +165,7 @@ def _by_map(stream: pl.DataFrame) -> pl.DataFrame:
 
 def _of_draws(points: pl.DataFrame, *keys: str) -> pl.DataFrame:
     """The mean of points over the draws of random weights, in grey, with their range."""
-    means = over_draws(points.drop("low", "high"), "value", "line", *keys)
+    means = draw_means(points.drop("low", "high"), "value", "line", *keys)
     alone = means["line"].n_unique() == 1
     named = pl.lit(CONTROL) if alone else pl.format("{}, {}", "line", pl.lit(CONTROL))
     dash = pl.lit(0) if alone else pl.col("line").replace_strict(_GREY_DASHES)

@@ -16,7 +16,7 @@ from .pieces.notes import (
     left_out,
     warnings_of,
 )
-from .pieces.points import LINE, exact, mapped, over_draws, points_frame
+from .pieces.points import LINE, draw_means, exact, mapped, points_frame
 from .pieces.rank_axis import NUMBER_LABEL, number_axis, number_ticks
 from .pieces.text import counted
 from .pieces.theme import GREY, colour, figure, nothing_to_show
@@ -151,7 +151,7 @@ def _points(rows: pl.DataFrame, name: str) -> pl.DataFrame:
 def _control(grey: pl.DataFrame, name: str) -> pl.DataFrame:
     if _PANELS[name].is_log:
         grey = grey.with_columns(pl.col(name).log10())
-    drawn = over_draws(grey.drop_nulls(name), name, "layer")
+    drawn = draw_means(grey.drop_nulls(name), name, "layer")
     told = pl.lit(10.0).pow(pl.col(name)) if _PANELS[name].is_log else pl.col(name)
     return points_frame(
         drawn.with_columns(told=told),

@@ -18,7 +18,7 @@ from .pieces.notes import (
     grey_note,
     thinned_note,
 )
-from .pieces.points import DEPTH_SHARE, in_order, mapped, over_draws, points_frame, runs
+from .pieces.points import DEPTH_SHARE, distinct, draw_means, mapped, points_frame, runs
 from .pieces.text import counted
 from .pieces.text_tokens import group_colours
 from .pieces.theme import GREY, figure, model_colours, nothing_to_show
@@ -99,7 +99,7 @@ def composite_half_lives(
     if points.is_empty():
         return nothing_to_show(title)
     frame = Frame.over_depth("share", "layer / depth", _BEYOND, *_PANEL)
-    tints = model_colours(in_order(points["line"]), controls)
+    tints = model_colours(distinct(points["line"]), controls)
     panels = _panels(points, "group", _GROUPS, frame, tints)
     without = class_notes(points["group"])
     notes = [*without, _note(threshold), *_scaled(points), _band(points, confidence)]
@@ -131,11 +131,11 @@ def half_life_thresholds(
     y = ("median half-life (layer)", -0.02 * depth, 1.02 * depth, 250, 190)
     frame = Frame(x, right, *y, ("series", "n", "n_texts"), told=("value", "d"))
     if control is not None:
-        every = over_draws(control.filter(grouping="all"), "median_layer", "measure", "threshold")
+        every = draw_means(control.filter(grouping="all"), "median_layer", "measure", "threshold")
         grey = _medians(every, pl.lit(CONTROL), pl.lit(GREY), ("low", "high"))
     at = alt.Chart(pl.DataFrame({"threshold": [threshold]}))
     rule = at.mark_rule(color=GREY, strokeDash=[2, 3]).encode(x=x)
-    tints = group_colours(in_order(medians["group"]))
+    tints = group_colours(distinct(medians["group"]))
     points = points.with_columns(colour=mapped("line", tints))
     panels, forms = [], [form for form in SOUND if form in set(points["measure"])]
     for form in forms:
@@ -181,7 +181,7 @@ def _control(curve: pl.DataFrame | None) -> pl.DataFrame | None:
     """The points of all words of a control."""
     if curve is None:
         return None
-    every = over_draws(curve.filter(grouping="all"), "lost", "measure", "layer")
+    every = draw_means(curve.filter(grouping="all"), "lost", "measure", "layer")
     kept = (*_KEYS, "layer", "n", "n_texts")
     line = pl.lit(CONTROL)
     return points_frame(every, "lost", ("low", "high"), *kept, line=line, colour=pl.lit(GREY))
@@ -202,7 +202,7 @@ def _panels(
         suffix = ", scaled" if measure == "scaled" and len(measures) > 1 else ""
         for key in [name for name in names if name in set(points[by])]:
             here = points.filter(pl.col(by) == key, measure=measure).drop(_KEYS)
-            tints = colours or group_colours(in_order(here["line"]))
+            tints = colours or group_colours(distinct(here["line"]))
             here = here.with_columns(colour=mapped("line", tints))
             if control is not None:
                 here = pl.concat([here, control.filter(measure=measure).select(here.columns)])

@@ -9,17 +9,17 @@ import polars as pl
 
 from ..statistics.forms import SOUND
 from .pieces.curves import (
+    all_words_curves,
     context_curves,
     control_curves,
     identity_curves,
     intervals,
-    over_all_words,
 )
 from .pieces.forms import SUFFIXES, VALUES
 from .pieces.lines import Frame, edges, layer_ticks, linear_x, stacked
 from .pieces.notes import band_note, control_notes, form_notes, grey_note
 from .pieces.panel import cosine_range, panel
-from .pieces.points import AFTER_NORM, LINE, in_order, mapped
+from .pieces.points import AFTER_NORM, LINE, distinct, mapped
 from .pieces.text import readable, shorten
 from .pieces.theme import LINE_HEIGHT, figure, message, model_colours, nothing_to_show
 
@@ -48,10 +48,10 @@ def identity_context(
     """
     if identity.select("model", "checkpoint").n_unique() > 1:
         raise ValueError("identity_context draws one model and checkpoint; filter the table first.")
-    every_word = in_order(identity.drop_nulls("cosine")["word"])
+    every_word = distinct(identity.drop_nulls("cosine")["word"])
     overall = None
     if len(every_word) > _PANELS and curves is not None:
-        overall = over_all_words(curves, len(every_word))
+        overall = all_words_curves(curves, len(every_word))
         shown = pl.col("word").is_in(every_word[: _PANELS - 1])
         identity = identity.filter(shown)
         context = None if context is None else context.filter(shown)
@@ -88,7 +88,7 @@ def word_panels(
     means = means.with_columns(x=pl.when(after).then(depth * _NORM).otherwise(layer))
     texts = texts.with_columns(x=layer)
 
-    words = in_order(means["word"])
+    words = distinct(means["word"])
     columns = 2 if len(words) == 4 else min(len(words), _COLUMNS)
     width, height = {1: (420, 280), 2: (320, 230)}.get(columns, (250, 190))
     right = depth * _BEYOND
@@ -126,7 +126,7 @@ def composite_senses(
     every_mean, _ = identity_curves(identity, None)
     if every_mean.is_empty():
         return nothing_to_show(title)
-    every_word, names = in_order(every_mean["word"]), in_order(every_mean["run"])
+    every_word, names = distinct(every_mean["word"]), distinct(every_mean["run"])
     words = every_word[:_WORDS_SHOWN]
     views = {}
     for measure in _measured(identity, SOUND[:2]):
@@ -189,7 +189,7 @@ def composite_depth(
     means, _ = identity_curves(identity, None)
     if means.is_empty():
         return nothing_to_show(title)
-    names, views = in_order(means["run"]), _measured(identity, SOUND)
+    names, views = distinct(means["run"]), _measured(identity, SOUND)
     found = []
     for measure in views:
         lines, _ = identity_curves(identity, None, measure=measure)

@@ -6,7 +6,7 @@ import polars as pl
 from .pieces.forms import SUFFIXES
 from .pieces.lines import Frame, panel_grid, value_range
 from .pieces.notes import CONTROL, band_note, control_notes, dashed_note, form_notes
-from .pieces.points import LINE, layer_name, mapped, over_draws, points_frame
+from .pieces.points import LINE, draw_means, layer_name, mapped, points_frame
 from .pieces.rank_axis import factor_axis
 from .pieces.theme import GREY, INK, colour, figure, nothing_to_show
 
@@ -38,7 +38,7 @@ def matched_groups(
     if control is not None:
         matched = control.filter(pl.col("matched_on") != "nothing")
         keys = ("comparison", "matched_on", "space", "measure", "site", "layer")
-        grey = _points(over_draws(matched, "difference", *keys), ("low", "high"))
+        grey = _points(draw_means(matched, "difference", *keys), ("low", "high"))
         label = pl.lit(f"{CONTROL}, {_LINES['frequency and position']}")
         grey = grey.with_columns(series=label, line=pl.lit(CONTROL), colour=pl.lit(GREY))
         points = pl.concat([points, grey], how="vertical_relaxed")

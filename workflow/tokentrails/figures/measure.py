@@ -8,7 +8,7 @@ import polars as pl
 
 from .pieces.lines import Frame, line_panel, value_range
 from .pieces.notes import band_note, dashed_note, grey_note
-from .pieces.points import DEPTH_SHARE, in_order, layer_name, mapped, runs
+from .pieces.points import DEPTH_SHARE, distinct, layer_name, mapped, runs
 from .pieces.text import shorten
 from .pieces.theme import colour, figure, model_colours, nothing_to_show
 
@@ -30,11 +30,11 @@ def measure(
     if curves.is_empty():
         return nothing_to_show(title)
     columns = _columns(curves)
-    rows = sorted(in_order(curves["group"]), key=lambda group: group != "all")
+    rows = sorted(distinct(curves["group"]), key=lambda group: group != "all")
     panels, cut = [], False
     for group in rows:
         here = curves.filter(group=group)
-        series = in_order(here["series"])
+        series = distinct(here["series"])
         cut |= len(series) > _MOST_LINES
         here = here.filter(pl.col("series").is_in(series[:_MOST_LINES]))
         for site, quantity in columns:
@@ -69,7 +69,7 @@ def composite_measure(
     if curves.is_empty():
         return nothing_to_show(title)
     curves = runs(curves).with_columns(share=DEPTH_SHARE)
-    tints, panels = model_colours(in_order(curves["run"]), controls), []
+    tints, panels = model_colours(distinct(curves["run"]), controls), []
     for site, quantity in _columns(curves):
         here = curves.filter(site=site, quantity=quantity)
         points = _points(here, "run", "share").with_columns(colour=mapped("line", tints))
@@ -84,7 +84,7 @@ def composite_measure(
 
 def _band(curves: pl.DataFrame, confidence: float) -> str:
     """What the bands are, over the units that there are."""
-    units = " or ".join(f"{unit}s" for unit in in_order(curves["unit"].sort()))
+    units = " or ".join(f"{unit}s" for unit in distinct(curves["unit"].sort()))
     ends = curves.select(low="ci_low")
     return band_note(ends, confidence, units) + dashed_note(curves, f"few {units}")
 
@@ -111,7 +111,7 @@ def _columns(curves: pl.DataFrame) -> list[tuple[str, str]]:
 
 
 def _points(curves: pl.DataFrame, line: str, x: str) -> pl.DataFrame:
-    tints = {name: colour(index) for index, name in enumerate(in_order(curves[line]))}
+    tints = {name: colour(index) for index, name in enumerate(distinct(curves[line]))}
     numbers = {"value": "mean", "low": "ci_low", "high": "ci_high"}
     return curves.select(
         *(x, "n", "n_units"),

@@ -5,7 +5,7 @@ import polars as pl
 
 from .pieces.lines import Frame, panel_grid, value_range
 from .pieces.notes import CONTROL, band_note, class_notes, control_notes, dashed_note
-from .pieces.points import in_order, mapped, over_draws, points_frame
+from .pieces.points import distinct, draw_means, mapped, points_frame
 from .pieces.rank_axis import place, rank_axis
 from .pieces.text import counted
 from .pieces.text_tokens import group_colours
@@ -37,7 +37,7 @@ def own_token(
     points = _points(by_layer, ("ci_low", "ci_high"))
     if points.is_empty():
         return nothing_to_show(title)
-    lenses = in_order(by_layer.filter(~pl.col("space").is_in(_SPACES))["space"])
+    lenses = distinct(by_layer.filter(~pl.col("space").is_in(_SPACES))["space"])
     for index, name in enumerate(lenses):
         behind = by_layer.filter(pl.col("word_class").is_null(), space=name)
         drawn = _points(behind, ("ci_low", "ci_high")).with_columns(
@@ -49,7 +49,7 @@ def own_token(
         points = pl.concat([points, drawn])
     if control is not None:
         of_all = control.filter(pl.col("word_class").is_null())
-        drawn = over_draws(of_all, "mean", "space", "measure", "layer")
+        drawn = draw_means(of_all, "mean", "space", "measure", "layer")
         grey = _points(drawn, ("low", "high")).with_columns(
             series=pl.lit(CONTROL), line=pl.lit(CONTROL), colour=pl.lit(GREY)
         )

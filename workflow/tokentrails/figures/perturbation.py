@@ -18,7 +18,7 @@ from .pieces.notes import (
     thinned_note,
     warnings_of,
 )
-from .pieces.points import in_order, mapped, points_frame
+from .pieces.points import distinct, mapped, points_frame
 from .pieces.steps import log_spaced, step_axis
 from .pieces.text import shorten
 from .pieces.theme import LINE_HEIGHT, TINT, figure, nothing_to_show, ramp, shaded
@@ -168,7 +168,7 @@ def _grid(points: pl.DataFrame, groups: list[int], last: str, frame: Frame) -> a
 
 def _checkpoint_lines(rows: pl.DataFrame) -> pl.DataFrame:
     """A points frame with one line per checkpoint, in the order of `rows`, of every panel."""
-    names = in_order(rows["checkpoint"])
+    names = distinct(rows["checkpoint"])
     steps = dict(rows.select("checkpoint", "step").unique().iter_rows())
     end = math.log1p(max(steps[names[-1]] or 0, 1))
     # Without steps the colours follow the order.

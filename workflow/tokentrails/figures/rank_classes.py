@@ -9,7 +9,7 @@ import polars as pl
 
 from .pieces.lines import Frame, line_panel, stacked, value_range
 from .pieces.notes import band_note, class_notes, dashed_note
-from .pieces.points import DEPTH_SHARE, in_order, layer_name, mapped, points_frame, runs
+from .pieces.points import DEPTH_SHARE, distinct, layer_name, mapped, points_frame, runs
 from .pieces.rank_axis import factor_axis, place, rank_axis
 from .pieces.text import counted
 from .pieces.text_tokens import COLOURS, PUBLISHED_NOTE, axis_name, drawn_site, site_note
@@ -100,7 +100,7 @@ def composite_ranks(by_class: pl.DataFrame, *, title: str, confidence: float) ->
     if points.is_empty():
         return nothing_to_show(title, notes=class_notes([]))
     points = points.with_columns(share=DEPTH_SHARE)
-    names, measures = in_order(points["run"]), _measures(points)
+    names, measures = distinct(points["run"]), _measures(points)
     panel = ("", 0.0, 1.0, 220, 200, ("word_class", "n", "texts"))
     name = axis_name(by_class)
     base = Frame.over_depth("share", f"{name} / last {name}", _BEYOND, *panel)

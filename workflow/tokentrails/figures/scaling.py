@@ -6,7 +6,7 @@ import polars as pl
 from ..statistics.forms import SOUND
 from .pieces.lines import end_labels
 from .pieces.notes import form_notes
-from .pieces.points import exact, in_order, mapped, readable_words
+from .pieces.points import distinct, exact, mapped, readable_words
 from .pieces.text import shorten
 from .pieces.theme import GREY, LINE_HEIGHT, TINT, figure, model_colours, nothing_to_show, sized
 
@@ -44,7 +44,7 @@ def scaling(
     lacking, points = points["value"].has_nulls(), points.drop_nulls("value")
     if points.is_empty():
         return nothing_to_show(title)
-    names = in_order(points["model"])
+    names = distinct(points["model"])
     tints = model_colours(names, controls=())
     points = points.with_columns(colour=mapped("model", tints))
     sizes: list[int] = points["n_parameters"].sort().to_list()
@@ -72,7 +72,7 @@ def scaling(
             f"{shorten(experiment, 18)}: {heading}",
         )
         for measure, heading in _MEASURES.items()
-        for experiment in in_order(points.filter(measure=measure)["experiment"])
+        for experiment in distinct(points.filter(measure=measure)["experiment"])
     ]
     columns = min(_COLUMNS, len(panels))
     notes = [_models(len(names), fitted=len(trends) > 0)]

@@ -11,7 +11,7 @@ from ..statistics.forms import MATCHED, SOUND
 from .pieces.forms import SUFFIXES, TINTS
 from .pieces.lines import Frame, level, line_panel, value_range
 from .pieces.notes import REPLACED, band_note, dashed_note, form_notes, grey_note
-from .pieces.points import LINE, exact, in_order, points_frame, runs
+from .pieces.points import LINE, distinct, exact, points_frame, runs
 from .pieces.text import counted
 from .pieces.theme import GREY, INK, PALETTE, TINT, figure, model_colours, nothing_to_show, shaded
 
@@ -83,7 +83,7 @@ def composite_separability(
     """
     table = runs(by_layer).filter(site=LINE).sort("layer")
     drawn = table.drop_nulls("gap")
-    names = in_order(runs(by_layer)["run"])
+    names = distinct(runs(by_layer)["run"])
     names = [name for name in names if name in set(drawn["run"])]
     if not names:
         return nothing_to_show(title)

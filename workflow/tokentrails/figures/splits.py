@@ -6,7 +6,7 @@ import polars as pl
 from .pieces.forms import SUFFIXES
 from .pieces.lines import Frame, line_panel, value_range
 from .pieces.notes import CONTROL, band_note, control_notes, dashed_note, form_notes
-from .pieces.points import LINE, mapped, over_draws, points_frame
+from .pieces.points import LINE, draw_means, mapped, points_frame
 from .pieces.rank_axis import place, rank_axis
 from .pieces.text import counted
 from .pieces.theme import GREY, INK, colour, figure, nothing_to_show
@@ -48,7 +48,7 @@ def splits(
         return nothing_to_show(title)
     if control is not None:
         cut = control.filter(pl.col("pieces").is_null(), site=LINE, variant=_BEYOND)
-        drawn = over_draws(cut, "mean", "variant", "measure", "layer")
+        drawn = draw_means(cut, "mean", "variant", "measure", "layer")
         grey = _points(drawn.with_columns(variant=pl.lit(CONTROL)), ("low", "high"))
         points = pl.concat([points, grey], how="vertical_relaxed")
     last: int = points.select(pl.col("layer").max()).item()

@@ -6,7 +6,7 @@ import altair as alt
 import polars as pl
 
 from .pieces.lines import layer_ticks
-from .pieces.points import in_order, readable_words
+from .pieces.points import distinct, readable_words
 from .pieces.theme import GREY, GRID, PALETTE, SHADE, figure, nothing_to_show, sized
 
 _MOST_LABELS = 40
@@ -32,7 +32,7 @@ def summary(summary: pl.DataFrame, *, title: str) -> alt.TopLevelMixin:
         return nothing_to_show(title)
     many = summary["label"].n_unique() > _MOST_LABELS
     name = pl.coalesce("sense", pl.lit("all texts")) if many else pl.col("label")
-    words = in_order(summary["word"])
+    words = distinct(summary["word"])
     summary = summary.filter(pl.col("word").is_in(words[:_MOST_WORDS]))
     table = summary.with_columns(name=name)
     rows = _rows(table)
@@ -61,7 +61,7 @@ def summary(summary: pl.DataFrame, *, title: str) -> alt.TopLevelMixin:
 
 def _rows(table: pl.DataFrame) -> pl.DataFrame:
     """One row per word and name with its height y on the page; words stand a little apart."""
-    words = {word: index for index, word in enumerate(in_order(table["word"]))}
+    words = {word: index for index, word in enumerate(distinct(table["word"]))}
     first = pl.col("group") != pl.col("group").shift(1, fill_value=-1)
     return (
         table.group_by("word", "name", maintain_order=True)

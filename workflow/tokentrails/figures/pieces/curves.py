@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from .notes import CONTROL
-from .points import AFTER_NORM, LINE, exact, mapped, over_draws, readable_words, runs
+from .points import AFTER_NORM, LINE, draw_means, exact, mapped, readable_words, runs
 from .text import readable, visible
 from .theme import GREY, INK, colour
 
@@ -121,7 +121,7 @@ def context_curves(
     )
 
 
-def over_all_words(curves: pl.DataFrame, n_words: int) -> pl.DataFrame:
+def all_words_curves(curves: pl.DataFrame, n_words: int) -> pl.DataFrame:
     """The means over words of the table `curves`, as those of a word that is called all words."""
     rows = runs(curves.filter(pl.col("word").is_null(), similarity="cosine"))
     style = mapped("measure", _INTERVALS)
@@ -156,7 +156,7 @@ def control_curves(control: pl.DataFrame, run: str, *, measure: str = "cosine") 
         .group_by("run", "word", "site", "layer", maintain_order=True)
         .agg(pl.col("cosine").mean())
     )
-    return over_draws(of_draw, "cosine", "word", "site", "layer").with_columns(
+    return draw_means(of_draw, "cosine", "word", "site", "layer").with_columns(
         run=pl.lit(run),
         style=pl.lit("control"),
         line=pl.lit(1, pl.UInt32),

@@ -60,7 +60,7 @@ def points_frame(
     ).drop_nulls("value")
 
 
-def over_draws(table: pl.DataFrame, value: str, *keys: str) -> pl.DataFrame:
+def draw_means(table: pl.DataFrame, value: str, *keys: str) -> pl.DataFrame:
     """The mean of a value over a control's draws, with low and high, the least and largest of them.
 
     Of one draw there is no range: both are null. None are few, so that the line is solid: how many
@@ -84,7 +84,7 @@ def runs(table: pl.DataFrame) -> pl.DataFrame:
     return table.with_columns(run=pl.when(several).then(both).otherwise("model"))
 
 
-def in_order(values: pl.Series) -> list[str]:
+def distinct(values: pl.Series) -> list[str]:
     """The distinct values in the order of their first appearance."""
     return values.unique(maintain_order=True).to_list()
 
