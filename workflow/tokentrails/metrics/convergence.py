@@ -149,13 +149,13 @@ def convergence_by_group(
     steps: by the name of the checkpoint, in the order of the siblings.
     groups: the token counts to show, whether there are such words or not.
     """
-    counts, units = tokens["n_tokens"].to_numpy(), word_units(tokens, pooling)
+    counts, resampled = tokens["n_tokens"].to_numpy(), word_units(tokens, pooling)
     _, word = np.unique(tokens["word"].to_pylist(), return_inverse=True)
     frames = []
     for group in [*groups, None]:
         chosen = np.isin(counts, groups) if group is None else counts == group
         weights = 1 / np.bincount(word[chosen], minlength=1)[word[chosen]]
-        crossing = Crossing([[np.unique(units[chosen], return_inverse=True)[1]]])
+        crossing = Crossing([[np.unique(resampled[chosen], return_inverse=True)[1]]])
         words = Words(siblings.places, statistics.bootstrap, (group or 0,), weights, crossing)
         frame, cosine = group_frame(words, values[..., chosen], list(steps), statistics)
         frame = frame.hstack(slopes(cosine, steps))
