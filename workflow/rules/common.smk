@@ -327,7 +327,7 @@ def refuse_unmade(path, where):
     """
     if workflow.storage_settings.default_storage_provider is not None:
         return
-    if not any(rule.is_producer(path) for rule in workflow.rules) and not Path(path).exists():
+    if not any(each.is_producer(path) for each in workflow.rules) and not Path(path).exists():
         known = [*TARGETS.tables(), *TARGETS.figures(), *TARGETS.documents()]
         hint = "name a file that 'snakemake --cores 1 --dry-run' lists."
         refuse(where.error(f"no rule makes {path}", near_name(path, known, hint)))
