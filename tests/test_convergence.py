@@ -22,7 +22,7 @@ from tokentrails.metrics.perturbation import perturbation, perturbation_by_group
 from tokentrails.statistics.alignment import compact, debiased_cka, procrustes
 from tokentrails.statistics.bootstrap import FEWEST_UNITS, Crossing
 from tokentrails.statistics.forms import FORMS
-from tokentrails.statistics.jackknife import Jackknife
+from tokentrails.statistics.jackknife import Jackknife, means
 from tokentrails.statistics.student import t_interval
 
 WIDTH, DEPTH = 6, 2
@@ -327,6 +327,18 @@ def test_words_of_a_unit_are_left_out_together():
     assert sorted(np.concatenate(split.parts)) == list(range(len(units)))
     of_parts = [set(units[part]) for part in split.parts]
     assert sum(map(len, of_parts)) == 9 and set.union(*of_parts) == set(range(9))
+
+
+def test_words_of_one_unit_have_a_similarity_and_no_interval():
+    x, y = map(compact, np.random.default_rng(0).standard_normal((2, 30, 40)))
+    split = Jackknife.split(np.zeros(30, int), [0], 0.95)
+    for values in (
+        procrustes(x, y, split.parts),
+        debiased_cka(x, y, split.parts),
+        means(x[:, 0], split.parts),
+    ):
+        assert np.isfinite(values[0]) and np.isnan(values[1:]).all()
+        assert np.isnan(split.interval(values[0], values[1:])).all()
 
 
 def test_equal_values_have_no_interval():

@@ -74,6 +74,8 @@ def procrustes(
 def _procrustes(
     x: Float64[np.ndarray, "n d"], y: Float64[np.ndarray, "n d"], product: np.ndarray
 ) -> float:
+    if len(x) < 2:  # as where all words are of one part
+        return float("nan")
     means = x.mean(axis=0), y.mean(axis=0)
     squares = [np.square(s).sum() - len(s) * m @ m for s, m in zip((x, y), means, strict=True)]
     if min(squares) <= 0:

@@ -78,6 +78,6 @@ class Jackknife:
 def means(
     values: Float[np.ndarray, " words"], parts: Sequence[Int[np.ndarray, " words"]]
 ) -> Float64[np.ndarray, " 1+parts"]:
-    """The mean over all words, then over all but those of each part."""
+    """The mean over all words, then over all but those of each part; NaN of no word."""
     kept = (values, *(np.delete(values, part) for part in parts))
-    return np.array([part.mean(dtype=np.float64) for part in kept])
+    return np.array([part.mean(dtype=np.float64) if len(part) else np.nan for part in kept])
