@@ -33,17 +33,17 @@ from tokentrails.statistics.bootstrap import Bootstrap
 RUN = {"model": "m", "checkpoint": "main", "experiment": "e"}
 
 
+def size_table(folder, config):
+    weights = Weights(folder / "model.safetensors")
+    architecture = architecture_of(config, where="config.json")
+    return parameters(weights, architecture, depth=3, d_model=32, provenance=RUN)
+
+
 @pytest.mark.parametrize("name", list(tiny.CONFIGS))
 def test_parameters_are_those_that_transformers_counts(prepared, name):
     folder = prepared[name]
     config = json.loads((folder / "config.json").read_text())
-    table = parameters(
-        Weights(folder / "model.safetensors"),
-        architecture_of(config, where="config.json"),
-        depth=3,
-        d_model=32,
-        provenance=RUN,
-    )
+    table = size_table(folder, config)
     model = AutoModel.from_pretrained(folder)
     about = architecture_of(config, where="config.json")
     apart = [about.embedding, about.position_embedding]
@@ -74,13 +74,7 @@ def test_masks_and_rotations_of_old_files_are_no_parameters(tmp_path):
         "h.0.attn.masked_bias": torch.tensor(-1e4),
     }
     save_file(weights, tmp_path / "model.safetensors")
-    table = parameters(
-        Weights(tmp_path / "model.safetensors"),
-        architecture_of(config, where="config.json"),
-        depth=1,
-        d_model=8,
-        provenance=RUN,
-    )
+    table = size_table(tmp_path, config)
     assert table["n_parameters"].to_pylist() == [8 + 24]
     assert table["n_embedding"].to_pylist() == [90 * 8]
 
