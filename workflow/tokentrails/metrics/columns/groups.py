@@ -33,9 +33,9 @@ GROUP_MEANINGS = {
     "n": "how many words",
     "few": "whether there are fewer words than statistics.few: too few to lean on",
     "mean": "mean over the words",
-    "ci_low": "lower end of the mean's interval: bootstrap over words, of which those that have "
-    "their own token in common are drawn together, with percentiles expanded by Student's t; null: "
-    f"under {FEWEST_UNITS} that have not{EQUALITY}",
+    "ci_low": "lower end of the mean's interval: bootstrap over words, those with the same own "
+    "token drawn together, with percentiles expanded by Student's t; null: "
+    f"under {FEWEST_UNITS} of these units{EQUALITY}",
     "ci_high": "upper end of it",
     **{
         f"{form}{end}": meaning
