@@ -27,7 +27,7 @@ from tokentrails.explore.chance import PAIRS, Chance
 from tokentrails.explore.chance import _pairs as random_pairs
 from tokentrails.explore.keep import FOLDER, text_file
 from tokentrails.explore.look import FORMS, Look
-from tokentrails.explore.models import VIEWS, Models, Recent
+from tokentrails.explore.models import VIEWS, Loaded, Models, Recent
 from tokentrails.explore.server import HEADER, HEADERS, Explorer, application, listen
 from tokentrails.explore.view import MOST_SHOWN, NEAREST, View, nearest_lists
 from tokentrails.files.states import StatesReader, StatesWriter, places
@@ -116,6 +116,11 @@ def refusal(client, name="tokens", /, **more):
 
 def view_of(explorer, name, text=TEXT) -> View:
     return View.of(explorer.models.get(name, "main"), name, text, "default")
+
+
+@pytest.mark.parametrize(("name", "tied"), [("gpt2", True), ("gemma2", True), ("llama", False)])
+def test_an_unembedding_is_tied_though_the_stream_gets_a_multiple(prepared, name, tied):
+    assert Loaded.from_folder(prepared[name], Placement((torch.device("cpu"),))).is_tied is tied
 
 
 @pytest.fixture(scope="module")

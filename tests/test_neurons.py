@@ -21,7 +21,7 @@ from tokentrails.texts.whole import WholeText
 K = 4
 
 
-@pytest.fixture(scope="module", params=tiny.CONFIGS)
+@pytest.fixture(scope="module", params=[*tiny.CONFIGS, "granite", "modernbert"])
 def made(request, tiny_model):
     """The parts of a tiny model, and its table of neurons."""
     model = tiny_model(request.param)
@@ -57,9 +57,13 @@ def test_every_vector_of_every_neuron_has_a_list(made):
 
 def test_lists_are_those_of_plain_loops(made):
     for row in made.table[::61].iter_rows(named=True):
-        mlp = made.parts.blocks[row["layer"]].mlp
+        block = made.parts.blocks[row["layer"]]
+        mlp = block.mlp
         matrix = {"in": mlp.W_in, "gate": mlp.W_gate, "out": mlp.W_out.mT}[row["role"]]
-        made.model.assert_list(row, matrix[:, row["neuron"]].double().numpy(), K, 0.9)
+        vector = matrix[:, row["neuron"]].double().numpy()
+        if row["role"] == "out":
+            vector = made.model.added(block.mlp_post_norm, vector)
+        made.model.assert_list(row, vector, K, 0.9)
 
 
 def test_activations_are_the_strongest_neurons_of_each_token(made):
@@ -72,7 +76,11 @@ def test_activations_are_the_strongest_neurons_of_each_token(made):
         block = made.parts.blocks[layer]
         x_hat = block.mlp_input(traced.resid[layer], traced.resid_mid[layer])[position]
         activations = block.mlp.activations(x_hat).double().numpy()
-        lengths = [np.linalg.norm(row) for row in block.mlp.W_out.double().numpy()]
+        W_out, norm = block.mlp.W_out.double().numpy(), block.mlp_post_norm
+        lengths = [np.linalg.norm(made.model.added(norm, row)) for row in W_out]
+        if hasattr(norm, "weight"):
+            output = activations @ W_out + block.mlp.b_out.numpy()
+            lengths /= np.sqrt((output**2).mean() + norm.eps)
         adds = [abs(a) * length for a, length in zip(activations, lengths, strict=True)]
         strongest = sorted(range(len(adds)), key=lambda i: -adds[i])[:5]
         assert rows["neuron"].to_list() == sorted(strongest)
@@ -90,9 +98,10 @@ def first_only(*activations, strongest=2):
     """The neurons that fire on first tokens only, of texts with given activations [t, n]."""
     n = len(activations[0][0])
     mlp = SimpleNamespace(W_out=torch.eye(n), activations=lambda x: x)
-    parts = SimpleNamespace(
-        blocks=[SimpleNamespace(mlp=mlp, mlp_input=lambda resid, resid_mid: resid_mid)] * 2
+    block = SimpleNamespace(
+        mlp=mlp, mlp_input=lambda resid, resid_mid: resid_mid, contributions=torch.abs
     )
+    parts = SimpleNamespace(blocks=[block] * 2)
     waiting = [torch.tensor(a, dtype=torch.float32) for a in activations]
     texts = [WholeText(str(i), [0] * len(a), ["x"] * len(a)) for i, a in enumerate(waiting)]
 

@@ -66,6 +66,7 @@ VARIANTS = {
         "bias": True,
     },
     "modernbert, biases": {"attention_bias": True, "mlp_bias": True, "norm_bias": True},
+    "exaone4, no windows": {"sliding_window": None, "layer_types": ["full_attention"] * 3},
     "gemma3_text, capped": {"final_logit_softcapping": 5.0, "attn_logit_softcapping": 4.0},
 }
 """What a configuration may ask for besides the sizes, by name."""
@@ -82,9 +83,10 @@ WINDOWS = (
 ROTATED = (
     dict.fromkeys(("gpt2", "opt", "gpt_neo", "bloom", "mpt", *ENCODERS), "no no no")
     | dict.fromkeys(("cohere2", "exaone4"), "yes yes no")
+    | {"exaone4, no windows": "yes yes yes"}
     | {"smollm3": "yes no yes", "modernbert": "yes yes yes"}
 )
-"""By family, which blocks rotate queries and keys; other families' do."""
+"""By kind or family, which blocks rotate queries and keys; other families' do."""
 
 KINDS = [*CONFIGS, *MORE, *VARIANTS]
 
@@ -320,8 +322,8 @@ def test_what_each_architecture_has(taken):
     assert those(lambda p: p.blocks[0].heads.softcap) == ["gemma2"]
     assert those(lambda p: p.logits_softcap) == ["gemma2", "gemma3_text, capped"]
     for kind in KINDS:
-        blocks = parts[kind].blocks
-        windows, rotated = WINDOWS.get(kind, ""), ROTATED.get(family(kind), "yes " * 3)
+        blocks, of_family = parts[kind].blocks, ROTATED.get(family(kind), "yes " * 3)
+        windows, rotated = WINDOWS.get(kind, ""), ROTATED.get(kind, of_family)
         assert [b.heads.window for b in blocks] == [
             None if w == "-" else int(w) for w in (windows or "- - -").split()
         ], kind

@@ -109,6 +109,16 @@ def test_the_tokens_of_a_word_are_all_its_tokens_and_no_others(files, original, 
         assert plain(original(name).decode([ids[p] for p in positions])) == plain(word)
 
 
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_special_token_that_a_text_has_is_no_word(files, original, name):
+    special = original(name).mask_token or original(name).eos_token
+    rows = rows_of(files(name), f"They{special}lead the {special} lead")
+    own = [row for row in rows if row["tokens"][row["first"]] == special]
+    assert len(own) >= 2 and {(row["word"], row["word_part"]) for row in own} == {("", None)}
+    words = [word for word, _ in groupby(row["word"] for row in rows) if word]
+    assert words == ["They", "lead", "the", "lead"]
+
+
 @pytest.mark.parametrize(
     ("name", "mode"),
     [(name, mode) for name in CONFIGS for mode in ("default", "none")]

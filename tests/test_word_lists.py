@@ -71,7 +71,7 @@ def same_direction(rows, expected):
     assert cosine.min() > 1 - 1e-9
 
 
-@pytest.mark.parametrize("name", tiny.CONFIGS)
+@pytest.mark.parametrize("name", [*tiny.CONFIGS, "granite", "modernbert"])
 @torch.no_grad()
 def test_the_spaces_are_what_the_model_reads(tiny_model, spaces_of, name):
     model, spaces = tiny_model(name), spaces_of(name)
@@ -124,7 +124,7 @@ def test_a_short_row_is_listed(parts_of, spaces_of, files):
     np.testing.assert_allclose(found.cosines, 1)
 
 
-@pytest.mark.parametrize("name", ["gpt2", "llama", "bert", "gemma2"])
+@pytest.mark.parametrize("name", ["gpt2", "llama", "bert", "gemma2", "modernbert"])
 def test_the_bias_is_a_z_score_over_the_entries(parts_of, spaces_of, files, name):
     parts = parts_of(name)
     n = len(files(name).tokenizer.get_vocab())

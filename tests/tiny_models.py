@@ -43,14 +43,25 @@ class TinyModel:
         """The tokens' rows of the embedding."""
         return Checkpoint(self.folder).embedding_rows(np.array(token_ids))
 
+    def gain(self, norm):
+        """What a norm multiplies its dimensions by."""
+        return norm.weight.double() + (self.name == "gemma2")
+
+    def added(self, norm, vector):
+        """A vector behind the norm of its branch, but for the division."""
+        if hasattr(norm, "weight"):
+            return vector * self.gain(norm).numpy()
+        return vector * getattr(norm, "value", 1)
+
     def _rows(self, space, layer):
         """The vocabulary in a space, through the model's own norms, in float64."""
         parts, block = self.parts, self.parts.blocks[layer]
         E = parts.embedding
         stream = E if parts.embedding_norm is None else parts.embedding_norm(E)
         if space == "unembedding":
-            weight = parts.final_norm.weight.double()
-            rows = parts.unembedding * (weight + 1 if self.name == "gemma2" else weight)
+            rows = parts.unembedding.double() * self.gain(parts.final_norm)
+            if hasattr(parts.final_norm, "bias"):  # of these models, it subtracts the mean
+                rows -= rows.mean(1, keepdim=True)
         else:
             norms = {"attention_input": block.attention_norm, "mlp_input": block.mlp_norm}
             rows = E if space == "embedding" else norms[space](stream)

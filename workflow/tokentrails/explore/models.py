@@ -132,10 +132,9 @@ class Loaded:
 
     @property
     def is_tied(self) -> bool:
-        """Whether the unembedding is the input embedding."""
-        unembedding = self.readout.parts.unembedding
-        embedding = self.readout.parts.embedding
-        return unembedding is not None and unembedding.data_ptr() == embedding.data_ptr()
+        """Whether the unembedding is the input embedding, but for a factor of all rows."""
+        parts, own = self.readout.parts, self.readout.model.get_input_embeddings().weight
+        return any(parts.unembedding is rows for rows in (parts.embedding, own))
 
     @cached_property
     def spaces(self) -> Spaces:
@@ -160,11 +159,6 @@ class Loaded:
     def readable(self, entry: str) -> str:
         """An entry of the vocabulary as people read it."""
         return readable(entry, byte_level=self.is_byte_level)
-
-    @cached_property
-    def special_ids(self) -> frozenset[int]:
-        added = self.files.tokenizer.get_added_tokens_decoder()
-        return frozenset(index for index, token in added.items() if token.special)
 
 
 class Models:

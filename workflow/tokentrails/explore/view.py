@@ -126,7 +126,7 @@ class View:
                 "readable": self.loaded.readable(entry),
                 "ends": self.ends[position],
                 "word": word,
-                "special": index in self.loaded.special_ids,
+                "special": index in self.loaded.files.special_ids,
             }
             for position, (index, entry, word) in enumerate(
                 zip(self.ids, entries, words, strict=True)

@@ -28,8 +28,8 @@ MEANINGS = {
     "neuron": "index of the neuron in the block's MLP: those with the largest contribution_norm at "
     "this token and block",
     "activation": "what the neuron's output vector is multiplied by",
-    "contribution_norm": "length of what the neuron adds: |activation| times the length of its "
-    "output vector",
+    "contribution_norm": "length of what the neuron adds to the stream: |activation| times the "
+    "length of its output vector, behind the norm of the MLP's output where a block has one",
 }
 FIRST_MEANINGS = {
     "layer": "index of the block",
@@ -113,8 +113,7 @@ class ActivationTables:
         device = block.mlp.W_out.device
         x_hat = block.mlp_input(traced.resid[layer].to(device), traced.resid_mid[layer].to(device))
         activations = block.mlp.activations(x_hat)
-        contributions = activations.abs() * torch.linalg.vector_norm(block.mlp.W_out, dim=1)
-        return activations.cpu().numpy(), contributions.cpu().numpy()
+        return activations.cpu().numpy(), block.contributions(activations).cpu().numpy()
 
     def _table(
         self,

@@ -134,7 +134,7 @@ class HeadTables:
         """Every list of a block, in the order of the table."""
         heads, chosen = block.heads, list(self.heads)
         x_hat = block.attention_norm(resid.to(heads.W_O.device))
-        messages = heads.messages(x_hat).take(chosen)
+        messages = block.messages(x_hat).take(chosen)
         lists = [
             Lists("message", None, nearest(messages, space, self.top), space.name)
             for space in (self.spaces.embedding, self.spaces.unembedding)

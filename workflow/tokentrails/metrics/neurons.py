@@ -92,6 +92,6 @@ def _roles(
     if mlp.W_gate is not None:
         yield "gate", reads, mlp.W_gate.mT
     yield "in", reads, mlp.W_in.mT
-    yield "out", spaces.embedding, mlp.W_out
-    if spaces.unembedding is not None:
-        yield "out", spaces.unembedding, mlp.W_out
+    for space in (spaces.embedding, spaces.unembedding):
+        if space is not None:
+            yield "out", space, block.neuron_outputs

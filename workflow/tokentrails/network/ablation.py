@@ -135,7 +135,7 @@ def ablated(
             _change_input(hooks, heads, partial(put, [r for r in here if r[1].head is not None]))
             _change_output(hooks, mlp, partial(put, [r for r in here if r[1].head is None]))
             _change_output(hooks, blocks[layer], partial(keep, rows))
-        _change_output(hooks, blocks[-1], lambda x: last.append(x.float()))
+        _change_output(hooks, blocks[-1], lambda x: last.append(x.float().to(device)))
         _run(model, [token_ids] * (1 if grows else first))
     return Ablated(torch.cat(after), last[0])
 

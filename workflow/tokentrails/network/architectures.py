@@ -30,7 +30,8 @@ class Attention:
         queries first, then of the next.
     rotated_pairs: whether rotations are of neighbouring dimensions, and not of two halves.
     rotary_once: whether the rotary module gives one cosine for both dimensions of a rotation.
-    rotated_windows_only: whether blocks that see the whole text do not rotate.
+    rotated_windows_only: whether blocks that see the whole text do not rotate, in a model with
+        windows.
     window_key: configuration key of the window of all blocks that are not said to see the whole
         text; None where their modules know it, or there is none.
     capped: whether attn_logit_softcapping is heeded (Gemma 3 has the key, but no cap).

@@ -164,9 +164,9 @@ class Heads:
         return (x_hat @ self.W_V + self.b_V[:, None])[list(self.kv_of)]
 
     def messages(self, x_hat: Float[Tensor, "t d"]) -> Factored:
-        """What a head adds to the stream when it attends to a token alone: (x_hat W_V + b_V) W_O.
+        """What a head gives when it attends to a token alone: (x_hat W_V + b_V) W_O.
 
-        In a block with a post-norm (Gemma 2) the sum of all heads goes through that norm first.
+        `Block.messages` are these as they enter the stream.
         """
         return Factored(self.values(x_hat), self.W_O, tuple(range(len(self.W_O))))
 
@@ -274,7 +274,8 @@ def _rotary(attention: nn.Module, model: nn.Module, architecture: Architecture) 
     if architecture.rotary is None or not getattr(attention, "use_rope", True):
         return None
     kind = _layer_type(attention, model.config)
-    if architecture.attention.rotated_windows_only and kind != "sliding_attention":
+    windows = architecture.attention.rotated_windows_only and model.config.sliding_window
+    if windows and kind != "sliding_attention":
         return None
     module = model.get_submodule(architecture.rotary)
     by_type = "layer_type" in signature(module.forward).parameters

@@ -7,7 +7,7 @@ and rotations are its own modules.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -18,9 +18,10 @@ from torch.nn import functional
 from ..errors import TokentrailsError
 from .architectures import EXPERTS, Architecture
 from .checkpoint import Checkpoint
+from .factored import Factored
 from .heads import Heads, weight_and_bias
 from .load import load_model
-from .norms import Factor, Norm, norm_at
+from .norms import Factor, Norm, divisor, gain, norm_at
 from .spread import MostBytes, device_of, gathered, is_spread
 from .unembedding import Unembedding
 
@@ -46,10 +47,7 @@ class Mlp:
     activation: nn.Module
 
     def activations(self, x_hat: Float[Tensor, "t d"]) -> Float[Tensor, "t n"]:
-        """What the neurons' rows of W_out are multiplied by; their sum and b_out are the output.
-
-        In a block with a post-norm (Gemma 2) the output goes through that norm.
-        """
+        """What the neurons' rows of W_out are multiplied by; their sum and b_out are the output."""
         pre_in = x_hat @ self.W_in + self.b_in
         if self.W_gate is None:
             return self.activation(pre_in)
@@ -112,6 +110,28 @@ class Block:
             )
         return self.dense_mlp
 
+    def messages(self, x_hat: Float[Tensor, "t d"]) -> Factored:
+        """Directions in which each head adds to the stream when it attends to a token alone.
+
+        The heads' own messages, times the gain of a post-norm (Gemma 2) or a factor (Granite). A
+        post-norm divides, too, by what all heads give together, which changes no direction.
+        """
+        messages = self.heads.messages(x_hat)
+        return replace(messages, right=_amplified(messages.right, self.attention_post_norm))
+
+    @property
+    def neuron_outputs(self) -> Float[Tensor, "n d"]:
+        """Directions in which neurons add to the stream: W_out, amplified like the messages."""
+        return _amplified(self.mlp.W_out, self.mlp_post_norm)
+
+    def contributions(self, activations: Float[Tensor, "t n"]) -> Float[Tensor, "t n"]:
+        """Lengths of what neurons add to the stream, behind a post-norm and its division."""
+        lengths = activations.abs() * torch.linalg.vector_norm(self.neuron_outputs, dim=1)
+        if isinstance(self.mlp_post_norm, nn.Identity):
+            return lengths
+        output = activations @ self.mlp.W_out + self.mlp.b_out
+        return lengths / divisor(self.mlp_post_norm, output)
+
     def mlp_input(
         self, resid: Float[Tensor, "t d"], resid_mid: Float[Tensor, "t d"]
     ) -> Float[Tensor, "t d"]:
@@ -137,6 +157,10 @@ class Block:
             sum_norm_mlp=norm_at(block, architecture.sum_norm),
             parallel=architecture.parallel_attention is not None,
         )
+
+
+def _amplified(rows: Float[Tensor, "*n d"], norm: Norm) -> Float[Tensor, "*n d"]:
+    return rows if isinstance(norm, nn.Identity) else rows * gain(norm, rows)
 
 
 class Blocks:

@@ -111,7 +111,7 @@ def tokenize_streamed(
             label, n_documents = f"piece{number:07}", document + 1
             try:
                 refuse_longer(encoding.ids, context_length)
-                found, strange = all_tokens(Rendering.plain(text), encoding, files.unknown_id)
+                found, strange = all_tokens(Rendering.plain(text), encoding, files)
             except NotAligned as reason:
                 skipped.append({"occurrence": number, "label": label, "reason": str(reason)})
                 too_long += 1

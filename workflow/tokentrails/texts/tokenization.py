@@ -85,6 +85,12 @@ class TokenizerFiles:
         return None if self.unknown is None else self.tokenizer.token_to_id(self.unknown)
 
     @cached_property
+    def special_ids(self) -> frozenset[int]:
+        """The entries that are no piece of a text, such as [MASK], even where a text has them."""
+        added = self.tokenizer.get_added_tokens_decoder()
+        return frozenset(index for index, token in added.items() if token.special)
+
+    @cached_property
     def vocabulary(self) -> dict[str, int]:
         """The index of every entry."""
         return self.tokenizer.get_vocab()
@@ -245,7 +251,7 @@ def cut(
                 raise text
             refuse_longer(encoding.ids, context_length)
             if prompt.is_whole:
-                targets, strange = all_tokens(text, encoding, files.unknown_id)
+                targets, strange = all_tokens(text, encoding, files)
                 unknown += strange
                 asked += len(strange) + sum(part is not None for *_, part in targets)
                 if strange:
@@ -254,7 +260,7 @@ def cut(
             else:
                 asked += 1
                 if encoding.ids:
-                    others, strange = all_tokens(text, encoding, files.unknown_id)
+                    others, strange = all_tokens(text, encoding, files)
                     around += strange
                     words += len(strange) + sum(part is not None for *_, part in others)
                 targets = [(*_find(prompt, text, encoding, files, where), None)]
@@ -391,21 +397,25 @@ def column_of_values(values: Sequence[Any]) -> pa.Array:
 
 
 def all_tokens(
-    text: Rendering, encoding: Encoded, unknown_id: int | None
+    text: Rendering, encoding: Encoded, files: TokenizerFiles
 ) -> tuple[list[tuple[Span, str, WordPart | None]], list[str]]:
     """Each token of a whole text, special ones too, its word, and which part of that it is.
 
     Also the words, or pieces of them, that the tokenizer does not know; their tokens are no word's,
-    nor are those of a chat's format.
+    nor are special ones that a text itself has, and those of a chat's format.
     """
     if not encoding.ids:
         raise NotAligned(NO_TOKEN)
     found: list[tuple[Span, str, WordPart | None]] = []
-    dropped = list(dropped_words(text.words, encoding.offsets))
+    words = text.words
+    for index, (start, end) in zip(encoding.ids, encoding.offsets, strict=True):
+        if index in files.special_ids and index != files.unknown_id:
+            words = words[:start] + " " * (end - start) + words[end:]
+    dropped = list(dropped_words(words, encoding.offsets))
     strange = dropped.copy()
-    parts = words_and_parts(text.words, encoding.offsets)
+    parts = words_and_parts(words, encoding.offsets)
     for i, (word, part) in enumerate(parts):
-        is_unknown = encoding.ids[i] == unknown_id and part is not None
+        is_unknown = encoding.ids[i] == files.unknown_id and part is not None
         is_strange = is_unknown or word in dropped
         found.append((Span(i, i), *(("", None) if is_strange else (word, part))))
         if is_unknown and word not in dropped:

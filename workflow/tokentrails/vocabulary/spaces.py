@@ -60,7 +60,8 @@ def vocabulary_bias(parts: Parts, known: Bool[Tensor, " v"]) -> Float32[Tensor, 
     known: the rows that the tokenizer uses; the z of others is NaN.
     """
     rows = parts.embedding if parts.unembedding is None else parts.unembedding
-    beta = shift(parts.final_norm) if parts.unembedding is not None else None
+    normed_alone = parts.unembedding is not None and parts.head_transform is None
+    beta = shift(parts.final_norm) if normed_alone else None
     if beta is None:
         mean = functional.normalize(known.float() @ rows, dim=0)
         lengths = torch.linalg.vector_norm(rows, dim=1)
@@ -113,21 +114,27 @@ class Spaces:
 
     @cached_property
     def embedding(self) -> Space:
-        """E, as it enters the stream."""
+        """E as it enters the stream, before positions and any norm of the embeddings."""
         return self._space("embedding", self._rows_of_E)
 
     @cached_property
     def unembedding(self) -> Space | None:
-        """U with the gain of the last norm; None for a model without either.
+        """U through the last norm, so that products are logits but for the norm's division.
 
-        What the masked-token head of an encoder does before U is no norm alone, and no space.
+        Its gain and, where it subtracts the mean of a state, its mean: (x - mean(x)) · r is the
+        same as x · (r - mean(r)). None for a model without either; what the masked-token head of an
+        encoder does before U is no norm alone, and no space.
         """
         parts = self.parts
-        if parts.unembedding is None or parts.final_norm is None:
+        if parts.unembedding is None or parts.final_norm is None or parts.head_transform:
             return None
         same = parts.unembedding is parts.embedding
         rows = self._rows_of_E if same else self._picked(parts.unembedding)
-        return self._space("unembedding", rows, gain(parts.final_norm, rows))
+        gains = gain(parts.final_norm, rows)
+        if not is_centring(parts.final_norm, rows):
+            return self._space("unembedding", rows, gains)
+        read = rows * gains
+        return self._space("unembedding", read.sub_(read.mean(dim=1, keepdim=True)))
 
     def attention_input(self, layer: int) -> Space:
         """E as the attention of a block would see it: LN_l(E)."""

@@ -12,15 +12,16 @@ from ...vocabulary.nearest import Nearest
 MEANINGS = {
     "space": "what the list was compared with, by cosine: attention_input (E through the norm that "
     "the block's attention reads through), mlp_input (E through the norm that its MLP reads "
-    "through), embedding (the input embedding matrix E), unembedding (the unembedding with the "
-    "weight of the last norm)",
+    "through), embedding (the input embedding matrix E), unembedding (the unembedding through the "
+    "last norm, but for its division)",
     "top": "the vocabulary entries that are nearest, the nearest first: whole words alone, unless "
     "the configuration asks for all; null: the vector has no direction",
     "top_cosine": "their cosines",
     "bias": "mean of |z| over the list, where z is the vocabulary bias of an entry as a z-score "
     "over all of the tokenizer's entries",
     "high_bias": "whether that is above the configured threshold",
-    "norm": "length of the vector",
+    "norm": "length of the vector; what goes through a norm before it enters the stream (Gemma 2) "
+    "is amplified by it, but not divided",
 }
 UNITS = {"top_cosine": "cosine, -1 to 1", "bias": "standard deviations", "norm": "model units"}
 
