@@ -79,9 +79,9 @@ def with_norm(frame):
 
 def tables():
     """A table of each metric that claims read, with its documented columns."""
-    at_layers = with_norm(grid(**LABELS, layer=LAYERS, position=[3])).with_columns(WORD)
+    at_layers = with_norm(grid(**LABELS, layer=LAYERS, position=[3])).with_columns(WORD, token=WORD)
     inside = grid(label=["s", "t"], layer=LAYERS[:-1], position=[0, 1, 2, 3])
-    inside = inside.with_columns(site=pl.lit("resid_mid"), word=pl.lit("x"))
+    inside = inside.with_columns(site=pl.lit("resid_mid"), word=pl.lit("x"), token=pl.lit("x"))
     identity = measured(pl.concat([at_layers, inside.select(at_layers.columns)]), *FORMS)
     pairs = grid(label_a=["a", "b"], label_b=["c", "d"], word=["bank", "lead"], layer=LAYERS)
     pairs = with_norm(pairs).with_columns(token="Ġ" + pl.col("word"))
@@ -118,8 +118,8 @@ def tables():
         rank=pl.col("position") * 7 + pl.col("layer"),
         rank_as_published=pl.col("position") * 3 + pl.col("layer"),
         rank_standardised=pl.col("position") * 2 + pl.col("layer"),
-        nearest=pl.concat_list(pl.lit("fox"), pl.lit("ĠFox"), *map(pl.lit, "abc")),
-        nearest_cosine=pl.concat_list(*map(pl.lit, (0.5, 0.4, 0.3, 0.2, 0.1))),
+        neighbour_cosine=pl.col("position") / 5,
+        neighbour_standardised=pl.col("position") / 7,
     )
     lists = grid(label=["s"], layer=[0, 1], head=[0, 1], position=[0, 1, 2], side=["key", "query"])
     messages = lists.filter(side="key").with_columns(side=pl.lit(None, pl.String))
@@ -147,7 +147,7 @@ def tables():
     )
     evolution = grid(
         label=["s"], position=[0, 1, 2], layer=[0, 1, 2], space=["embedding", "unembedding"]
-    )
+    ).with_columns(token=pl.lit("x"))
     return {
         "identity": identity,
         "context": measured(pairs, *FORMS),
@@ -156,11 +156,15 @@ def tables():
         ),
         "half_lives": measured(
             grid(label=["s", "t"], measure=SOUND).with_columns(
+                token=pl.lit("x"),
                 half_life_layer=pl.Series([2, 3] * len(SOUND)),
                 depth=pl.lit(DEPTH),
                 counted=pl.lit(True),
             )
         ),
+        "decodability_half_lives": grid(
+            map=["none", "orthogonal", "ridge"], measure=["top1", "cosine"]
+        ).with_columns(half_life_layer=pl.lit(2), depth=pl.lit(DEPTH)),
         "half_lives_by_group": measured(
             grid(measure=SOUND, grouping=["all"]).with_columns(
                 median_layer=2, median_layer_low=1, median_layer_high=None
@@ -536,12 +540,23 @@ def test_nothing_diverges_behind_what_is_never_reached_or_not_known(half_life, o
     half_lives = grid(label=list("abcde"), measure=SOUND).with_columns(
         half_life_layer=pl.lit(half_life, pl.Int32), depth=pl.lit(DEPTH), counted=pl.lit(True)
     )
-    found = corrected(
-        "divergence-follows-identity-loss",
-        senses=senses.with_columns(difference=late.cast(pl.Float64)),
-        half_lives=half_lives,
-    )
-    assert set(found.values()) == {expected}
+    for read, maps in ((half_life, ("orthogonal", "ridge")), (5, ("ridge",))):
+        ways = pl.col("map").is_in(maps)
+        readable = grid(map=["none", "orthogonal", "ridge"], measure=["top1"]).with_columns(
+            half_life_layer=pl.when(ways).then(pl.lit(read, pl.Int32)).otherwise(half_life),
+            depth=pl.lit(DEPTH),
+        )
+        found = corrected(
+            "divergence-follows-identity-loss",
+            senses=senses.with_columns(difference=late.cast(pl.Float64)),
+            half_lives=half_lives,
+            readable=readable,
+        )
+        # What ridge regression reads up to layer 5 has not vanished before.
+        later = None if onset is None else float(onset > 5)
+        assert len(found) == 3 * len(SOUND)
+        for way, value in found.items():
+            assert value == (later if read == 5 and "by ridge" in way else expected)
 
 
 def attending(to_itself):
@@ -634,7 +649,9 @@ def test_heads_rest_on_the_first_token_by_most_of_their_attention():
 
 def test_the_last_layer_changes_predictions_of_any_entry():
     same = grid(label=["s", "t"], position=[0, 1, 2], layer=[0, 1, 2], space=["unembedding"])
-    same = same.with_columns(predicted=pl.lit(False), most_probable=pl.lit("a"))
+    same = same.with_columns(
+        predicted=pl.lit(False), most_probable=pl.lit("a"), token=pl.col("position").cast(pl.String)
+    )
     assert corrected("last-layer-changes-prediction", evolution=same)[""] == 0
     other = (pl.col("layer") == 2) & ((pl.col("position") == 0) | (pl.col("label") == "s"))
     changed = same.with_columns(
@@ -1263,6 +1280,7 @@ def test_a_column_that_a_setting_fills_is_said_to_be_without_it(tmp_path):
     [
         ("cosine - 0.3 AS value FROM identity", "cosine"),
         ("adjusted + 2 AS value FROM identity WHERE centred > 0", "adjusted and centred"),
+        ("layer + 1.0 AS value, i.cosine AS rank FROM identity AS i", "cosine"),
         ("layer + 1.0 AS value FROM identity", ""),
     ],
 )

@@ -339,9 +339,8 @@ def test_standardised_ranks_are_those_of_z_scores_without_positions():
     tokens = tokens_table()
     offsets = rng.normal(size=(len(tokens), 6)).astype(np.float32)
     table = table_of(layers, baseline=baseline, offsets=offsets)
-    assert table.drop("rank_standardised").equals(
-        table_of(layers, offsets=offsets).drop("rank_standardised")
-    )
+    names = ["rank_standardised", "neighbour_standardised"]
+    assert table.drop(names).equals(table_of(layers, offsets=offsets).drop(names))
     rows = by_key(table, "label", "site", "layer")
     scale = np.divide(1, of_rows[1], out=np.zeros(6), where=of_rows[1] > 0)
     for i, label in enumerate(tokens["label"].to_pylist()):
@@ -354,6 +353,33 @@ def test_standardised_ranks_are_those_of_z_scores_without_positions():
             mean, deviation = of_states[at.place]
             z = (at.hidden[i] - mean) / deviation
             assert found == slow_rank(z, own, -of_rows[0], scale)[1]
+
+
+def test_neighbours_are_the_closest_rows_of_other_words():
+    rng = np.random.default_rng(8)
+    names = ["Ġlead", "lead", "Lead", "▁LEAD", "bank", "Ġtin", None, "ĠTin", "gone", "##bank"]
+    rows = rng.normal(size=(len(names), 5)).astype(np.float32)
+    rows[8], rows[6] = 0, rows[0]  # a row that the tokenizer does not use is nobody's neighbour
+    word = ["lead"] * 4 + ["bank", "tin", None, "tin", "gone", "bank"]
+    words = Vocabulary(names, torch.from_numpy(rows))
+    moments = rng.normal(size=5), rng.uniform(0.5, 2, 5)
+    z_words = words.standardised(Baseline(moments={EMBEDDING: moments}))
+    own = np.array([0, 5, 5, 3, 8, 9, 4])
+    for scored, given in ((words, rows), (z_words, (rows - moments[0]) / moments[1])):
+        others = [
+            [
+                slow_cosine(given[i], given[j])
+                for j, each in enumerate(word)
+                if each and each != word[i]
+            ]
+            for i in own
+        ]
+        found = scored.neighbour_cosines(own)
+        for value, i, near in zip(found, own, others, strict=True):
+            if scored is words and i == 8:
+                assert np.isnan(value)
+            else:
+                assert value == pytest.approx(max(x for x in near if x is not None), abs=1e-6)
 
 
 def test_the_published_columns_leave_the_others_as_they_are():

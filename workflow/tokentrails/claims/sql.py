@@ -17,6 +17,13 @@ _NOUNS = {"label": "text", "last_token": "last token"} | {
 }
 """What the units are, by the last of the columns that name them."""
 
+_OF_FORM = {
+    "rank_standardised": "standardised",
+    "neighbour_standardised": "standardised",
+    **dict.fromkeys(("rank", "nearest_cosine", "neighbour_cosine", "top"), "cosine"),
+}
+"""Further columns that are of a form of similarity: ranks, and lists of what is nearest."""
+
 CROSSED = " × "
 """Between the units of a formula that resamples two."""
 
@@ -68,7 +75,8 @@ def forms_of(sql: str) -> frozenset[str]:
     """The forms of similarity that a formula has, as columns or as values of `measure`."""
     from sqlglot import exp
 
-    return frozenset(FORMS) & {each.name for each in _tree(sql).find_all(exp.Column, exp.Literal)}
+    named = {each.name for each in _tree(sql).find_all(exp.Column, exp.Literal)}
+    return frozenset(FORMS).intersection(_OF_FORM.get(name, name) for name in named)
 
 
 @cache

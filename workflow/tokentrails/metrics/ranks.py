@@ -21,7 +21,8 @@ from ..files.states import Layer
 from ..files.tables import describe
 from ..statistics.baseline import EMBEDDING, Baseline
 from ..statistics.similarity import z_scores
-from ..vocabulary.cosines import known_rows
+from ..texts.entries import surface
+from ..vocabulary.cosines import directions, known_rows, slices
 from ..vocabulary.ranks import Matrix, closest_in, states_at_once
 from .columns.frame import metric_table, sorted_parts, target_keys
 from .identity import own_token_ids
@@ -44,9 +45,14 @@ MEANINGS = {
     "transposing and without biases, and position 0's embedding added to every row; null unless "
     "asked for",
     "rank_as_published": "rank by the same formula",
+    "neighbour_cosine": "cosine of the token's own row with the closest one of another word, in "
+    "whatever case and with or without a space in front: how dense the vocabulary is there; null: "
+    "its row has no direction",
+    "neighbour_standardised": "the same of rows as z-scores over the rows of the baseline's tokens",
 }
 
 _ROWS_AT_ONCE = 8192
+_NEIGHBOURS_BYTES = 32 << 20
 
 
 @dataclass(frozen=True)
@@ -107,6 +113,22 @@ class Vocabulary:
             k=k,
         )
         return Ranked(*(column.cpu().numpy() for column in found))
+
+    def neighbour_cosines(self, own: Int[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
+        """Of each row of `own` with the closest one of another word; NaN without a direction."""
+        known = ("" if entry is None else surface(entry) for entry in self.entries)
+        words = np.unique([text.strip().casefold() for text in known], return_inverse=True)[1]
+        word, rows = torch.from_numpy(words).to(self.rows.device), directions(self.rows)
+        different, which = np.unique(own, return_inverse=True)
+        found = np.full(len(different), np.nan)
+        for part in slices(len(different), _NEIGHBOURS_BYTES // (4 * len(rows))):
+            ids = torch.from_numpy(different[part]).to(rows.device)
+            cosines = rows[ids] @ rows.T
+            cosines[:, ~self.valid] = -torch.inf
+            cosines[word[ids, None] == word] = -torch.inf
+            found[part] = cosines.amax(dim=1).cpu().numpy()
+        found[(self.rows[different].abs().amax(dim=1) == 0).cpu().numpy()] = np.nan
+        return found[which]
 
     def standardised(self, baseline: Baseline) -> Vocabulary | None:
         """The same entries with rows as z-scores over those of the baseline; None without one."""
@@ -175,6 +197,10 @@ def ranks(
     keys = target_keys(tokens, pooling, names)
     entries = np.array(vocabulary.entries, dtype=object)
     z_vocabulary = vocabulary.standardised(baseline)
+    near = vocabulary.neighbour_cosines(own)
+    z_near = np.full(len(own), np.nan)
+    if z_vocabulary is not None:
+        z_near = z_vocabulary.neighbour_cosines(own)
     parts = []
     for place, found in _ranked(layers, vocabulary, own, nearest, offsets):
         n, lost = len(own), np.linalg.norm(place.hidden, np.inf, axis=1) == 0
@@ -197,6 +223,8 @@ def ranks(
             "positional": pa.array([offsets is not None] * n),
             "cosine_as_published": as_published[0],
             "rank_as_published": as_published[1],
+            "neighbour_cosine": pa.array(near, pa.float32(), from_pandas=True),
+            "neighbour_standardised": pa.array(z_near, pa.float32(), from_pandas=True),
         }
         for name, column in further.items():
             part = part.append_column(name, column)
@@ -206,7 +234,8 @@ def ranks(
         title="ranks: where each token's state stands in the vocabulary",
         provenance=provenance,
         meanings=MEANINGS,
-        units=dict.fromkeys(("cosine", "cosine_as_published", "nearest_cosine"), "cosine, -1 to 1")
+        units={name: "cosine, -1 to 1" for name in MEANINGS if "cosine" in name}
+        | {"neighbour_standardised": "cosine, -1 to 1"}
         | dict.fromkeys(("rank", "rank_standardised", "rank_as_published"), "vocabulary rows"),
     )
 
