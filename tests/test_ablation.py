@@ -240,6 +240,26 @@ def test_a_short_text_has_no_loss(tiny_model, length):
     assert found["identity_difference"].null_count() == (len(found) if length == 1 else 0)
 
 
+def test_a_token_without_a_direction_takes_no_part_in_identity(tiny_model):
+    made = tiny_model("gpt2")
+    absent = made.texts[1].token_ids[1]
+    readout = Readout(made.model, made.architecture, made.parts, made.names)
+
+    def rows(ids):
+        own = made.own(ids).copy()
+        own[np.array(ids) == absent] = 0
+        return own
+
+    given = (made.tokens, made.tokens, CHOICES, readout, rows, statistics(few=3))
+    found, whole = frame(attribution_causal(*given, provenance=PROVENANCE)), table(made)
+    left = sum(text.token_ids[1:].count(absent) for text in made.texts)
+    assert left and (found["n"] == whole["n"] - left).all()
+    assert found["n_loss"].equals(whole["n_loss"])
+    for name in ("identity", "identity_ablated", "last_identity_difference"):
+        assert found[name].null_count() == 0 and not found[name].is_nan().any()
+        assert (found[name] != whole[name]).all()
+
+
 def test_texts_without_a_word_behind_the_first_position_are_refused(tiny_model):
     made = tiny_model("gpt2")
     readout = Readout(made.model, made.architecture, made.parts, made.names)

@@ -1,5 +1,6 @@
 """Sums over a running text against plain loops over its tokens, whatever the number of shards."""
 
+from dataclasses import replace
 from functools import cache
 from itertools import pairwise
 
@@ -90,12 +91,12 @@ class Case(Blocks):
             self.model, self.architecture, self.places, E, kept, read_out, 0, "tiny (main)"
         )
 
-    def tables(self, target, shards, budget=40, baseline=None):
+    def tables(self, target, shards, budget=40, baseline=None, parts=None):
         """The tables, from so many shards."""
         batches = piece_batches(self.pieces.lengths, budget)
         paths = {kind: [] for kind in ("pieces", "types", "products")}
         for number in range(1, shards + 1):
-            sums = CorpusSums(self.running(), self.pieces[batches[0]])
+            sums = CorpusSums(self.running(parts=parts), self.pieces[batches[0]])
             made = {kind: target / f"{number}_of_{shards}.{kind}.parquet" for kind in paths}
             part = shard_of(batches, number, shards)
             write_parts(summed(sums, self.pieces, part, "tiny"), made["pieces"])
@@ -265,6 +266,42 @@ def test_types_are_means_over_their_tokens(case, name, tmp_path):
     )
     assert found["cosine"].to_list() == approx(wanted["identity"].to_list(), abs=1e-5)
     assert found["token"].to_list() == [made.names[i] for i in found["token_id"]]
+
+
+def test_tokens_without_a_direction_take_no_part_in_identities_and_ranks(
+    case, tmp_path, monkeypatch
+):
+    made = case("llama")
+    whole = frame(made.tables(tmp_path, 1)["types"])
+    absent, other = whole["token_id"].unique()[:2]
+    E = made.parts.embedding.clone()
+    E[absent] = 0
+    states = Running.states
+
+    def without(running, pieces):
+        found = states(running, pieces).clone()
+        labels = [(p.occurrence, i) for p in pieces for i in p.token_ids]
+        found[:, [label == (piece, other) for label in labels]] = 0
+        return found
+
+    later = pl.col("position") > 0
+    tokens = made.plain().filter(later, pl.col("word_class").is_not_null(), token=other)
+    piece = tokens["piece"][0]
+    tokens = tokens.filter(pl.col("piece") != piece).sort("layer")
+    wanted = tokens.group_by("layer", maintain_order=True).agg(pl.col("identity").mean())
+    monkeypatch.setattr(Running, "states", without)
+    tables = made.tables(tmp_path, 2, parts=replace(made.parts, embedding=E))
+    found = frame(tables["types"])
+    assert found.drop("cosine").equals(whole.drop("cosine"))
+    nulls = found.filter(pl.col("cosine").is_null())
+    assert len(nulls) and nulls.equals(found.filter(token_id=absent))
+    means = found.filter(token_id=other, site="resid")["cosine"].to_list()
+    assert means == approx(wanted["identity"].to_list(), abs=1e-5)
+    rest = ~pl.col("token_id").is_in([absent, other])
+    assert found.filter(rest).equals(whole.filter(rest))
+    read = frame(tables["by_layer"]).filter(space="embedding").select("measure", *KEYS[2:], "n")
+    shares, ranks = (read.filter(measure=f"own_{name}") for name in ("first", "log_rank"))
+    assert shares["n"].equals(ranks["n"]) and len(shares)
 
 
 @pytest.mark.parametrize("name", NAMES)

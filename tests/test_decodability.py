@@ -1,6 +1,9 @@
 """Decodability: planted states that maps find or not, and maps against their definitions."""
 
+from dataclasses import replace
+
 import numpy as np
+import polars as pl
 import pyarrow as pa
 import pytest
 import torch
@@ -134,12 +137,13 @@ def test_no_type_is_fitted_and_tested(seed):
             assert sorted(part.shuffled) == part.types.tolist()
             assert (part.shuffled != part.types).mean() > 0.8
             if name == "previous":
-                assert (word[part.rows - 1] == "w").all()
+                assert (word[part.rows - 1] == "w").all() and (first[part.rows - 1] > 0).all()
         # All tokens of the fitted types, of the tested ones each before any has a second one.
         assert set(sample.fit.rows) == {
             row
             for row in np.flatnonzero((first > 0) & (word == "w"))
-            if targets[name][row] in fitted and (name == "own" or word[row - 1] == "w")
+            if targets[name][row] in fitted
+            and (name == "own" or (first[row - 1] > 0 and word[row - 1] == "w"))
         }
         counts = np.bincount(sample.test.type)
         assert len(test) == 150 and counts.min() == 1
@@ -149,18 +153,67 @@ def test_no_type_is_fitted_and_tested(seed):
     assert set(other["own"].test.types) != tested["own"]
 
 
-def test_the_control_is_asked_for_what_it_was_fitted_to():
-    """Types that are fitted and tested, fewer than there are dimensions, it knows by heart."""
+def test_no_map_knows_a_type_by_heart_and_the_control_is_chance():
+    """States that say nothing of the rows, in so many dimensions that all types can be learned."""
     rng = np.random.default_rng(0)
-    rows = rng.normal(size=(V, D))
-    ids = rng.integers(8, size=400)
-    same = Tokens.of(np.arange(400), ids, rng)
-    sample = Sample(same, same, np.arange(8) < 3)
-    layer = Layer("resid", 0, np.arange(400), (rows[ids] @ rotation(rng)).astype(np.float32))
-    vocabulary = Vocabulary(["e"] * V, torch.tensor(rows, dtype=torch.float32))
-    found = looked_up([layer], {"own": sample}, vocabulary)
-    shares = {e.control: (e.rank == 0).mean() for e in found if e.map == "ridge"}
-    assert shares[False] == 1 and shares[True] > 0.5
+    rows, codes = rng.normal(size=(2, 100, 120))
+    _, ids, tokens, _ = made()
+    ids = ids % 100
+    text = [ids[i : i + LENGTH].tolist() for i in range(0, N, LENGTH)]
+    column = pa.array([text[i // LENGTH] for i in range(N)])
+    tokens = tokens.set_column(tokens.column_names.index("token_ids"), "token_ids", column)
+    drawn = samples(tokens, 0)
+    learned = {"own": replace(drawn["own"], test=drawn["own"].fit)}
+    layer = Layer("resid", 0, np.arange(N), codes[ids].astype(np.float32))
+    vocabulary = Vocabulary(["e"] * 100, torch.tensor(rows, dtype=torch.float32))
+    seen, unseen = (
+        {(row["target"], row["map"], row["control"]): row["top1"] for row in found.rows}
+        for given in (learned, drawn)
+        for found in [Found.of(looked_up([layer], given, vocabulary), given)]
+    )
+    fitted = [(name, control) for name in FITTED for control in (False, True)]
+    assert all(seen["own", *each] == 1 for each in fitted)
+    shares = [unseen[target, *each] for target in module.TARGETS for each in fitted]
+    assert max(shares) < 0.2 and np.mean(shares) < 0.05  # chance is 1 in 100, of 20 types
+
+
+def test_what_has_no_direction_takes_no_part_in_the_cosine():
+    rows, ids, tokens, rng = made()
+    test = samples(tokens, 0)["own"].test
+    states = rows[ids] + rng.normal(size=(N, D))
+    alone, absent = test.type[0], test.types[-1]
+    rows[absent] = 0
+    states[test.rows[test.type == alone][0]] = 0
+    found = found_in([states, -states], rows, tokens)
+    table = frame(decodability(found, N, BOOTSTRAP, provenance=PROVENANCE))
+    row = table.filter(target="own", map="none", layer=0).row(0, named=True)
+    tested, own = states[test.rows], rows[test.types[test.type]]
+    with np.errstate(invalid="ignore"):
+        lengths = np.linalg.norm(tested, axis=1) * np.linalg.norm(own, axis=1)
+        cosine = (tested * own).sum(1) / lengths
+    by_type = [
+        known.mean()
+        for each in range(len(test.types))
+        if (known := cosine[(test.type == each) & ~np.isnan(cosine)]).size
+    ]
+    assert len(by_type) < len(test.types) and np.isnan(cosine).sum() > 1
+    assert row["cosine"] == pytest.approx(np.mean(by_type), abs=1e-6)
+    assert row["n_types"] == len(test.types)
+    types = frame(decodability_types(found, [f"e{i}" for i in range(V)], provenance=PROVENANCE))
+    nulls = types.filter(pl.col("cosine").is_null(), target="own", map="none", layer=0)
+    assert f"e{absent}" in nulls["type"].to_list() and nulls["top1"].sum() == 0
+    half_lives = frame(decodability_half_lives(found, BOOTSTRAP, provenance=PROVENANCE))
+    lost = half_lives.filter(map="none", measure="cosine").row(0, named=True)
+    assert [lost[f"half_life_{end}"] for end in ("layer", "low", "high")] == [1, 1, 1]
+
+
+def test_where_nothing_has_a_direction_there_is_no_cosine():
+    without = looked(3, 4, 5, 6, 7, 8, cosine=np.full(6, np.nan))
+    found = Found.of([without], sample_of(*range(6)))
+    table = decodability_types(found, [f"e{i}" for i in range(6)], provenance=PROVENANCE)
+    assert table["cosine"].null_count == 6 and np.isnan(found.rows[0]["cosine"])
+    half_lives = frame(decodability_half_lives(found, BOOTSTRAP, provenance=PROVENANCE))
+    assert half_lives.filter(measure="cosine")["half_life_layer"].to_list() == [None]
 
 
 def ridge_by_solving(states, types, inner, targets):

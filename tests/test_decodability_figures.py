@@ -13,7 +13,7 @@ from tokentrails.figures.pieces.theme import GREY
 DEPTH = 4
 SHARES = {"none": 0.2, "centred": 0.4, "standardised": 0.5, "orthogonal": 0.7, "ridge": 0.8}
 DECODED = ("decodable, ridge", "decodable, rotation")
-LABELS = {"as it is", "centred", "z-scores", "rotation", "ridge", "shuffled types"}
+LABELS = {"as it is", "centred", "z-scores", "rotation", "ridge", "shuffled targets"}
 
 
 def table(model="m", checkpoint="main", depth=DEPTH, lost=0.9, **columns):
@@ -62,7 +62,7 @@ def test_turned_and_lost_are_relative_to_layer_0_and_maps_are_as_they_are():
         first = {row["series"]: row["value"] for row in points if row["layer"] == 0}
         assert first["ridge"] == 0.8 and first["as it is"] == 0.2
         grey = [row for row in points if row["colour"] == GREY]
-        assert {(row["series"], row["value"]) for row in grey} == {("shuffled types", 0.01)}
+        assert {(row["series"], row["value"]) for row in grey} == {("shuffled targets", 0.01)}
         assert all(row["dashed"] for row in grey) and len(points) == 6 * (DEPTH + 1)
     assert "500 tokens of 300 types" in notes(chart) and "16,000 tokens" in notes(chart)
     for draw in (decodability, partial(turned_and_lost, controls={})):
@@ -142,3 +142,19 @@ def test_without_the_stream_or_without_anything_at_layer_0_there_is_nothing_to_s
     for draw in (decodability, partial(turned_and_lost, controls={})):
         for each in (table().filter(site="final_norm"), nothing):
             assert "nothing to show" in draw(each, **BAND).to_json()
+
+
+def test_lines_that_are_no_share_of_layer_0_are_named():
+    nothing = pl.col("map") == "orthogonal"
+    lost = table("m").with_columns(top1=pl.when(nothing).then(0.0).otherwise("top1"))
+    chart = decodability(lost, **BAND)
+    assert labels(panels(chart)["turned, and lost"]) == {"identity", "decodable, ridge"}
+    why = "Not drawn, without a value above 0 at layer 0 to be a share of: "
+    assert why + "rotation." in notes(chart)
+    assert "Not drawn" not in notes(decodability(table(), **BAND))
+    below = table("r").with_columns(cosine=pl.lit(-0.1))
+    assert why + "identity of r." in notes(decodability(table(), below, **BAND))
+    chart = turned_and_lost(pl.concat([lost, below]), controls={}, **BAND)
+    assert why + "identity of r, rotation of m." in notes(chart)
+    unknown = table("m").with_columns(cosine=pl.lit(None, pl.Float64))
+    assert why + "identity." in notes(decodability(unknown, **BAND))

@@ -240,7 +240,8 @@ READINGS = {
         "right: a line for each map, of the token itself and of the one before it.",
         "A low identity with a high share decoded: the state has turned and kept its token. Both "
         "low: the token is lost to a linear map.",
-        "Dashed grey: a map fitted to shuffled types. " + _GREY,
+        "Dashed grey: chance, by ridge with targets shuffled among the fitted types, and among the "
+        "tested ones. " + _GREY,
         "Bands: from a bootstrap over types of tokens that the maps were not fitted to.",
     ),
     "attention": Reading(

@@ -1,12 +1,12 @@
 """How far tokens have turned, and whether they are lost: identity beside what a map can decode."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import altair as alt
 import polars as pl
 
 from .pieces.lines import Frame, line_panel, value_range
-from .pieces.notes import CONTROL, band_note, control_notes
+from .pieces.notes import CONTROL, band_note, control_notes, not_drawn
 from .pieces.points import DEPTH_SHARE, LINE, distinct, draw_means, mapped, points_frame, runs
 from .pieces.text import counted
 from .pieces.theme import GREY, colour, figure, nothing_to_show
@@ -25,7 +25,7 @@ _MAPS = {
     "none": "as it is",
 }
 _TARGETS = {"own": "the token itself", "previous": "the token before it"}
-_SHUFFLED = "shuffled types"
+_SHUFFLED = "shuffled targets"
 _INTERVAL = ("low", "high")
 _BEYOND = 1.05  # where labels stand, as a share of the layers
 _SIZE = (270, 210, ("series", "n", "n_types"))
@@ -53,8 +53,9 @@ def decodability(
     depth: int = stream.select(pl.col("layer").max()).item()
     both = [turned]
     maps = [_by_map(stream)]
+    streams = [stream]
     if control is not None:
-        grey = _stream(control)
+        streams.append(grey := _stream(control))
         both.append(_of_draws(_relative(grey), "layer"))
         ridge = _by_map(grey).filter(line="ridge")
         maps.append(_of_draws(ridge, "target", "layer"))
@@ -72,9 +73,10 @@ def decodability(
         f"Tested: {counted(n, 'token')} of {counted(n_types, 'type')}. "
         f"Fitted: {counted(n_fit, 'token')} of other types.",
         band_note(_by_map(stream), confidence, "types", without=[_TURNED])
-        + " Dashed grey: a ridge map fitted to types with shuffled targets.",
+        + " Dashed grey: chance, by ridge with targets shuffled among the fitted types, and among "
+        "the tested ones.",
     ]
-    notes += [*_few(stream), *control_notes(control, _GREYS)]
+    notes += [*_few(stream), *_not_drawn(streams), *control_notes(control, _GREYS)]
     chart = alt.concat(*panels, columns=3)
     return figure(chart, title=title, notes=notes, width=3 * (frame.width + 120))
 
@@ -110,7 +112,8 @@ def turned_and_lost(
     chart = alt.concat(*panels, columns=columns)
     width = max(columns, 2) * (frame.width + 110)
     decoded = points.filter(pl.col("line") != _TURNED)
-    notes = [_NOTE, band_note(decoded, confidence, "types", without=[_TURNED]), *_few(stream)]
+    notes = [_NOTE, band_note(decoded, confidence, "types", without=[_TURNED])]
+    notes += [*_few(stream), *_not_drawn([stream])]
     if len(grey):
         first = grey["panel"][0]
         untrained = [run for run, own in panel.items() if own == first != run]
@@ -124,6 +127,28 @@ def _stream(table: pl.DataFrame) -> pl.DataFrame:
 
 def _relative(stream: pl.DataFrame) -> pl.DataFrame:
     """A points frame of identity and of what fitted maps decode, as shares of their layer 0."""
+    columns = pl.col("value", "low", "high")
+    shares = _lines(stream).filter(_HAS_FIRST).with_columns(columns / pl.col("first"))
+    kept = ("run", "layer", "n", "n_types")
+    tint = mapped("line", _COLOURS)
+    return points_frame(shares, "value", _INTERVAL, *kept, line="line", colour=tint)
+
+
+def _not_drawn(streams: Sequence[pl.DataFrame]) -> list[str]:
+    """Which lines cannot be shares of their layer 0; by run, where there are several."""
+    lines = pl.concat([_lines(stream) for stream in streams])
+    name = mapped("map", _MAPS | {"none": _TURNED})
+    if lines["run"].n_unique() > 1:
+        name = pl.format("{} of {}", name, "run")
+    names = lines.filter(~_HAS_FIRST).select(name.unique(maintain_order=True)).to_series()
+    return not_drawn("without a value above 0 at layer 0 to be a share of", names.to_list())
+
+
+_HAS_FIRST = pl.col("first").fill_null(0) > 0
+
+
+def _lines(stream: pl.DataFrame) -> pl.DataFrame:
+    """Identity and what fitted maps decode of the token itself, with first, that at layer 0."""
     own = stream.filter(~pl.col("control"), target="own")
     identity = own.filter(map="none").with_columns(
         line=pl.lit(_TURNED),
@@ -134,21 +159,16 @@ def _relative(stream: pl.DataFrame) -> pl.DataFrame:
     decoded = own.filter(pl.col("map").is_in(list(_DECODED))).with_columns(
         line=mapped("map", _DECODED), value="top1", low="ci_low", high="ci_high"
     )
-    columns = pl.col("value", "low", "high").cast(pl.Float64)
     first = pl.col("value").filter(pl.col("layer") == 0).first().over("run", "line")
-    shares = (
+    return (
         pl.concat([identity, decoded], how="vertical_relaxed")
-        .with_columns(first=first.cast(pl.Float64))
-        .filter(pl.col("first") > 0)
-        .with_columns(columns / pl.col("first"))
+        .with_columns(pl.col("value", "low", "high").cast(pl.Float64))
+        .with_columns(first=first)
     )
-    kept = ("run", "layer", "n", "n_types")
-    tint = mapped("line", _COLOURS)
-    return points_frame(shares, "value", _INTERVAL, *kept, line="line", colour=tint)
 
 
 def _by_map(stream: pl.DataFrame) -> pl.DataFrame:
-    """A points frame of the share decoded by each map, and by ridge with shuffled types."""
+    """A points frame of the share decoded by each map, and by ridge with shuffled targets."""
     shown = stream.filter(~pl.col("control") | (pl.col("map") == "ridge"))
     tints = {name: colour(index) for index, name in enumerate(_MAPS)}
     shuffled = pl.col("control")

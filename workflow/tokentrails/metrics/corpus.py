@@ -20,6 +20,7 @@ from ..files.tables import read_frame
 from ..statistics.baseline import Baseline
 from ..statistics.bootstrap import EQUALITY, FEWEST_UNITS
 from ..statistics.fixed_point import from_fixed
+from ..statistics.ratio import ratio
 from ..statistics.settings import Statistics
 from ..statistics.spectrum import effective_rank, isoscore, participation_ratio, slope
 from ..texts.word_groups import BAND_NAMES, CLASSES
@@ -57,7 +58,7 @@ TYPE_MEANINGS = {
     "token_id": "index in the vocabulary",
     "token": "the entry; each of its tokens counts, but for the first one of a piece",
     "cosine": "mean cosine of the states with the entry's own row of the input embedding matrix, "
-    "of entries with at least statistics.few tokens",
+    "of entries with at least statistics.few tokens; null: there is no direction",
     "n": "how many tokens",
 }
 GEOMETRY_MEANINGS = {
@@ -176,9 +177,9 @@ def corpus_types(paths: Sequence[Path], few: int, *, provenance: Mapping[str, st
     keys = ("token_id", "token", "site", "layer")
     sums = pl.concat([read_frame(path) for path in paths]).group_by(keys).agg(pl.all().sum())
     sums = sums.filter(pl.col("n") >= few)
+    cosine = ratio(from_fixed(sums["fixed"].to_numpy()), sums["n_known"].to_numpy())
     frame = (
-        sums.with_columns(cosine=pl.Series(from_fixed(sums["fixed"].to_numpy())))
-        .with_columns((pl.col("cosine") / pl.col("n")).cast(pl.Float32))
+        sums.with_columns(cosine=pl.Series(cosine, dtype=pl.Float32))
         .select(*keys, "cosine", "n")
         .sort("token_id", "site", "layer")
     )

@@ -57,7 +57,7 @@ SUMS = pa.schema(
 TYPE_SUMS = pa.schema(
     {
         **{"token_id": pa.int32(), "token": pa.string(), "n": pa.int64(), "site": pa.string()},
-        **{"layer": pa.int32(), "fixed": pa.int64()},
+        **{"layer": pa.int32(), "n_known": pa.int64(), "fixed": pa.int64()},
     }
 )
 PRODUCTS = pa.schema(
@@ -233,8 +233,9 @@ class Running:
             values = {k: v.double().cpu().numpy() for k, v in numbers.items()}
             for kind in ("own", "next"):
                 rank = values.pop(f"{kind}_rank")
+                rank[rank < 0] = np.nan  # of a state or row without a direction
                 values[f"{kind}_log_rank"] = np.log10(1 + rank)
-                values[f"{kind}_first"] = (rank == 0).astype(np.float64)
+                values[f"{kind}_first"] = np.where(np.isnan(rank), np.nan, rank == 0)
             found |= {(name, space): values[name] for name in READ_OUT}
         return np.array(chosen), found
 
@@ -300,8 +301,9 @@ class CorpusSums:
 
     Attributes
     ----------
-    type_n, type_sum: by token id, how many tokens take part, and the sum of their identity at each
-        place, as whole numbers.
+    type_n: by token id, how many tokens take part.
+    type_known, type_sum: of these at each place, how many have an identity, and the sum of it, as
+        whole numbers. Without a direction of the state or of the embedding there is none.
     """
 
     def __init__(self, running: Running, first: Sequence[Piece]) -> None:
@@ -310,7 +312,7 @@ class CorpusSums:
         self._resid = [i for i, (site, _) in enumerate(running.places) if site == "resid"]
         rows = len(running.embedding)
         self.type_n = np.zeros(rows, dtype=np.int64)
-        self.type_sum = np.zeros((len(running.places), rows), dtype=np.int64)
+        self.type_known, self.type_sum = np.zeros((2, len(running.places), rows), dtype=np.int64)
         # Of all shards the same: the mean of the text's first batch.
         self.products = Products(running.states(first)[self._resid].mean(dim=1))
 
@@ -363,8 +365,10 @@ class CorpusSums:
         self, ids: Int[np.ndarray, " n"], identity: Float64[np.ndarray, "places n"]
     ) -> None:
         np.add.at(self.type_n, ids, 1)
-        for sums, here in zip(self.type_sum, to_fixed(identity), strict=True):
-            np.add.at(sums, ids, here)
+        known = (~np.isnan(identity)).astype(np.int64)
+        for kept, values in ((self.type_known, known), (self.type_sum, to_fixed(identity))):
+            for sums, here in zip(kept, values, strict=True):
+                np.add.at(sums, ids, here)
 
     def types(self, entries: Sequence[str | None]) -> pa.Table:
         """Of each type that is there its tokens and the sum of their identity, by place."""
@@ -376,6 +380,7 @@ class CorpusSums:
             "n": np.tile(self.type_n[ids], len(places)),
             "site": np.repeat([site for site, _ in places], len(ids)),
             "layer": np.repeat(np.array([layer for _, layer in places], np.int32), len(ids)),
+            "n_known": self.type_known[:, ids].ravel(),
             "fixed": self.type_sum[:, ids].ravel(),
         }
         return pa.table(columns, TYPE_SUMS)

@@ -3,8 +3,9 @@
 States are mapped into the space of the embedding, by maps that are fitted on other types of tokens
 than those that are tested (Voita et al. 2019; Brunner et al. 2020), and looked up among all rows.
 Targets are the token itself, and the one before it in the text: where that can no longer be read it
-is erased (Feucht et al. 2024). What a map could do by memory alone is the control of Hewitt and
-Liang (2019): the same maps, fitted to targets that are shuffled among the types.
+is erased (Feucht et al. 2024). No map has seen the types that it is tested on, so none finds them
+by having learned them by heart. The control is chance of the whole procedure: targets are shuffled
+among the types, those that maps are fitted to and those that are looked up, each among themselves.
 """
 
 from __future__ import annotations
@@ -17,11 +18,12 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 import torch
-from jaxtyping import Bool, Float32, Float64, Int
+from jaxtyping import Bool, Float32, Float64, Int, Shaped
 
 from ..errors import TokentrailsError
 from ..files.states import Layer
-from ..statistics.bootstrap import Bootstrap
+from ..statistics.bootstrap import Bootstrap, known_mean
+from ..statistics.ratio import ratio
 from ..vocabulary.maps import Fit, Rows
 from ..vocabulary.ranks import closest
 from .columns.frame import run_table
@@ -30,7 +32,7 @@ from .ranks import Vocabulary
 TARGETS = ("own", "previous")
 MAPS = ("none", "centred", "standardised", "orthogonal", "ridge")
 FITTED = ("orthogonal", "ridge")
-"""Maps that could learn types by heart, and so have a control."""
+"""Maps that are fitted to targets, and so have a control, where these are other ones."""
 
 LEAST, ENOUGH = 5_000, 20_000
 """Tokens without which maps are not fitted, and those from which on they are not called few."""
@@ -50,27 +52,30 @@ MEANINGS = {
     "map": "what is done to the states: none; centred: minus their mean, and the vocabulary's rows "
     "minus theirs; standardised: z-scores on both sides; orthogonal: the rotation of centred "
     "states that is nearest to the centred rows; ridge: ridge regression on these, of the strength "
-    "that is best on types left out for it. Means, deviations and maps are of types that are not "
-    "tested; each type counts once, whatever the number of its tokens",
-    "control": "whether targets were shuffled among the types before the map was fitted, and are "
-    "looked up as shuffled: what a map can do by memory alone",
+    "that is best on a quarter of their types when fitted to the others. Means, deviations and "
+    "maps are of types that are not tested; each type counts once, whatever the number of its "
+    "tokens",
+    "control": "whether targets were shuffled among the types that the map is fitted to, and among "
+    "those that are looked up: chance of the whole procedure",
     "type": "vocabulary entry that is to be read",
     "top1": "share of the tested tokens whose target's row is the closest of all by cosine; here "
-    "too each type counts once. Special tokens and those at position 0 are left out",
+    "too each type counts once. Special tokens and those at position 0 are left out, as states and "
+    "as targets",
     "ci_low": "lower end of the interval of top1: percentile bootstrap over types",
     "ci_high": "upper end of the same interval",
     "top10": "share of the tested tokens whose target's row is among the ten closest",
     "median_rank": "median number of rows that are closer than the target's, 0 for none",
     "cosine": "mean cosine of the mapped state with the target's row; by the map none, and of the "
-    "token itself, that is identity",
+    "token itself, that is identity. Without a direction a state or row takes no part; null: none "
+    "has one",
     "n": "tested tokens: of each type one, then a second one, and so on, up to "
     f"{TESTED:,}, drawn by the seed",
     "n_types": "tested types",
-    "n_fit": "tokens that maps are fitted on, of other types",
+    "n_fit": "tokens that maps are fitted on, of the other types",
     "few": f"whether the texts have fewer than {ENOUGH:,} tokens: too few to lean on",
     "measure": "top1, or the mean cosine",
     "half_life_layer": "first layer where the measure is below half of its value at layer 0; null: "
-    "never",
+    "never, or nothing above 0 at layer 0",
     "half_life_low": "lower end of its interval: percentile bootstrap over types; null: never",
     "half_life_high": "upper end of the same interval; null: never",
 }
@@ -122,8 +127,9 @@ class Sample:
 def samples(tokens: pa.Table, seed: int) -> dict[str, Sample]:
     """What is fitted and what is tested for each target.
 
-    Of the types, three in five are fitted, one in five chooses the strength of ridge, and one is
-    tested: by all of their tokens, but for those that are tested, see `MEANINGS`.
+    Of the types one in five is tested, by those of its tokens that `MEANINGS` says. Maps are fitted
+    to the other four, by all of their tokens. One of these four chooses the strength of ridge,
+    which is first fitted to the other three.
 
     Parameters
     ----------
@@ -137,7 +143,8 @@ def samples(tokens: pa.Table, seed: int) -> dict[str, Sample]:
     frame = pl.DataFrame(pl.from_arrow(tokens.select(COLUMNS)))
     position, is_word = frame["first"].to_numpy(), (frame["word"] != "").to_numpy()
     own = frame.select(pl.col("token_ids").list.get(pl.col("first"))).to_series().to_numpy()
-    kept = np.flatnonzero((position > 0) & is_word)
+    takes_part = (position > 0) & is_word
+    kept = np.flatnonzero(takes_part)
     if len(tokens) < LEAST:
         raise TokentrailsError(
             f"the texts have {len(tokens):,} tokens, and maps of states are fitted on {LEAST:,} or "
@@ -145,7 +152,7 @@ def samples(tokens: pa.Table, seed: int) -> dict[str, Sample]:
             where="the analysis decodability",
             hint=f"give the experiment file a longer text, such as 'corpus: {{tokens: {ENOUGH}}}'.",
         )
-    behind = kept[is_word[kept - 1]]
+    behind = kept[takes_part[kept - 1]]
     targets = {"own": (kept, own[kept]), "previous": (behind, own[behind - 1])}
     types = np.unique(own[is_word])
     if len(types) < TYPES:
@@ -267,7 +274,8 @@ class Found:
     Attributes
     ----------
     rows: of the table, one for each map at each place.
-    by_type: of each measure and row the mean over each type's tokens.
+    by_type: of each measure and row the mean over each type's tokens; NaN of the cosine where none
+        has a direction.
     types: the vocabulary rows of the tested types, by target.
     """
 
@@ -287,13 +295,13 @@ class Found:
             order = each.rank.argsort(kind="stable")
             weight = (1 / size[test])[order].cumsum()
             values = {"top1": each.rank == 0, "top10": each.rank < 10, "cosine": each.cosine}
-            by_type = {name: np.bincount(test, value) / size for name, value in values.items()}
+            by_type = {name: _type_means(value, test) for name, value in values.items()}
             for measure, kept in found.by_type.items():
                 kept.append(by_type[measure])
             found.rows.append(
                 {
                     **{key: getattr(each, key) for key in KEYS},
-                    **{name: value.mean() for name, value in by_type.items()},
+                    **{name: known_mean(value[None])[0] for name, value in by_type.items()},
                     "median_rank": each.rank[order][np.searchsorted(weight, len(size) / 2)],
                     "n": len(test),
                     "n_types": len(size),
@@ -309,6 +317,14 @@ class Found:
         values = np.stack([self.by_type[measure][row] for row in rows])
         stream = (TARGETS.index(self.rows[rows[0]]["target"]),)
         return bootstrap.means(values, stream)
+
+
+def _type_means(
+    values: Shaped[np.ndarray, " n"], types: Int[np.ndarray, " n"]
+) -> Float64[np.ndarray, " types"]:
+    """Of each type the mean over its tokens, where a NaN takes no part."""
+    known = ~np.isnan(values)
+    return ratio(np.bincount(types, np.where(known, values, 0)), np.bincount(types, known))
 
 
 KEYS = ("site", "layer", "target", "map", "control")

@@ -1,6 +1,6 @@
 """What figures say under their titles."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import polars as pl
 
@@ -224,7 +224,12 @@ def thinned_note(drawn: int, every: int, what: str) -> list[str]:
 def left_out(table: pl.DataFrame) -> list[str]:
     """Which checkpoints are not drawn, since no step is known of them."""
     names = table.filter(pl.col("step").is_null())["checkpoint"].unique(maintain_order=True)
-    shown = names.to_list()[:_MOST_NAMES]
+    return not_drawn("without a step in the name", names.to_list())
+
+
+def not_drawn(why: str, names: Sequence[str]) -> list[str]:
+    """That some of what a figure could have is not in it, if so, by name."""
+    shown = [*names[:_MOST_NAMES]]
     if len(names) > len(shown):
         shown.append(f"and {len(names) - len(shown)} more")
-    return [f"Not drawn, without a step in the name: {', '.join(shown)}."] if shown else []
+    return [f"Not drawn, {why}: {', '.join(shown)}."] if shown else []
