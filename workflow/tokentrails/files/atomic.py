@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,8 +18,10 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    for abandoned in path.parent.glob(f".part-*-{path.name}"):
-        abandoned.unlink(missing_ok=True)
+    of_this = re.compile(rf"\.part-\d+-{re.escape(path.name)}")  # and not of `big-{path.name}`
+    for abandoned in path.parent.glob(".part-*"):
+        if of_this.fullmatch(abandoned.name):
+            abandoned.unlink(missing_ok=True)
     part = path.with_name(f".part-{os.getpid()}-{path.name}")
     try:
         yield part
