@@ -186,6 +186,12 @@ def get_all_checkpoints(pattern):
     return get
 
 
+def get_steps(wildcards):
+    """The training step of each checkpoint of a model that an experiment runs on, in their order."""
+    model = get_model(wildcards)
+    return {name: model.steps[name] for name in get_experiment(wildcards).checkpoints_of(model)}
+
+
 def get_member_tables(row):
     """An input function: a table of every model of a set of replicates."""
     return lambda wildcards: TARGETS.member_tables(row, wildcards)
