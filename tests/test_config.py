@@ -481,6 +481,8 @@ def test_what_is_another_value_in_yaml_1_1_is_refused_at_its_key(plain, value, w
         ({"corpus": {"text": "PATH"}}, "corpus.text"),
         ({"words": {}, "contexts_from": "PATH"}, "contexts_from"),
         ({"table": {"file": "PATH", "text": "lead", "delimiter": ","}}, "table.file"),
+        ({"prompts": [PROMPT], "function_words": "PATH"}, "function_words"),
+        ({"prompts": [WHOLE], "frequency_list": "PATH"}, "frequency_list"),
     ],
 )
 @pytest.mark.parametrize(
@@ -492,7 +494,7 @@ def test_what_is_another_value_in_yaml_1_1_is_refused_at_its_key(plain, value, w
 )
 def test_no_file_that_an_experiment_reads_is_made_here_or_a_wildcard(data, key, path, parts):
     Path("results").mkdir()
-    written("lead\n" * 4000, path)
+    written("pronouns: [we]" if key == "function_words" else "lead\n" * 4000, path)
     written(yaml.safe_dump(data, sort_keys=False).replace("PATH", f'"{path}"'))
     with refused("e.yaml, line ", f", {key}: ", *parts):
         load(CONFIG)
