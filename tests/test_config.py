@@ -85,6 +85,7 @@ BAD_VALUES = {
     "statistics.bootstrap": [99],
     "statistics.confidence": [0, 1],
     "statistics.few": [0],
+    "statistics.seed": [-1, 2**63],
     "summary.half_life_threshold": [-1, 1.1, "0.1", float("nan")],
     "summary.half_life_thresholds": [[], [0], [1.1], 0.1],
     "figures": [[]],
@@ -246,6 +247,21 @@ PATH = {"source": "path:somewhere"}
 def test_what_does_not_go_together_is_refused(path, value, parts):
     with refused("c.yaml", path.split(".")[0], *parts):
         load(changed(CONFIG, path, value))
+
+
+def test_every_seed_is_one_that_numpy_and_torch_take():
+    def seeds(rules):
+        for name, rule in rules.items() if isinstance(rules, dict) else ():
+            if name in ("seed", "shuffle") and "type" in rule:
+                yield rule
+            yield from seeds(rule)
+
+    found = [*seeds(schema("config")), *seeds(schema("experiment"))]
+    assert len(found) == 6
+    assert {(rule["minimum"], rule["maximum"]) for rule in found} == {(0, 2**63 - 1)}
+    nano = {"source": "train:nano", "seed": 10**30}
+    with refused("models.m.seed", "above the maximum of 9223372036854775807", "first weights"):
+        load(changed(CONFIG, "models.m", nano))
 
 
 @pytest.mark.parametrize(
