@@ -808,6 +808,8 @@ def test_the_baseline_can_have_texts_of_its_own():
     assert default.prompts[0].label == "spring"  # those of the project
     assert own.file == "own.yaml" and own.prompts[0].prompt == "Other texts."
     assert own.analyses == ("baseline",)  # whatever the file asks for
+    written({"analyses": ["context"], "prompts": [WHOLE]}, "other.yaml")
+    assert with_baseline({"targets": {}}, file="other.yaml")[1].analyses == ("baseline",)
     assert own.hash != default.hash
     Path(BASELINE_TEXTS).parent.mkdir(parents=True)
     written(FILES["texts"], BASELINE_TEXTS)
