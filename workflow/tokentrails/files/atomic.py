@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from ..errors import TokentrailsError
+
 
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
@@ -36,6 +38,16 @@ def remove_other_parts(parts: Sequence[str]) -> None:
     for path in Path(parts[0]).parent.glob("[0-9]*_of_[0-9]*.*"):
         if path.name not in kept:
             path.unlink(missing_ok=True)
+
+
+def mixed_parts(parts: Sequence[str | os.PathLike[str]]) -> TokentrailsError:
+    """What is said of parts that do not make a whole."""
+    folder = Path(parts[0]).parent
+    return TokentrailsError(
+        "the parts were not made in one way: on a GPU and on a CPU, batches are not the same",
+        where=folder,
+        hint=f"set extract.device, delete them (rm -r '{folder}') and run the same command again.",
+    )
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
