@@ -359,10 +359,22 @@ def experiment_setting(*keys):
     def get(wildcards):
         value = get_experiment(wildcards)
         for key in keys:
+            if value is None:
+                refuse_unasked(wildcards, keys[0])
             value = getattr(value, key)
         return value
 
     return get
+
+
+def refuse_unasked(wildcards, section):
+    """End with one message where a target needs settings that no analysis of the experiment has."""
+    inside = [each.name for each in CATALOGUE.analyses.values() if each.inside]
+    names = {"ranks": ["ranks"], "circuits": inside}[section]
+    refuse(
+        f"the experiment {wildcards.experiment} asks for no analysis with the settings {section}\n"
+        f"Hint: add one to its 'analyses': {', '.join(names)}."
+    )
 
 
 def model_setting(key):
@@ -374,6 +386,17 @@ def get_lenses(wildcards):
     """The lenses of a model; each is fitted to one checkpoint, the reference."""
     model = get_model(wildcards)
     return model.lenses if wildcards.checkpoint == model.reference else ()
+
+
+def get_lens_texts(wildcards):
+    """What the lens is fitted to that is fitted here."""
+    model = get_model(wildcards)
+    if not any(lens.texts for lens in model.lenses):
+        refuse(
+            f"no lens of {model.name} is fitted here\n"
+            "Hint: give it one among its 'lenses' with 'train', an experiment file with a corpus."
+        )
+    return model.lens_texts
 
 
 def get_lens_files(wildcards):
