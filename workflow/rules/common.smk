@@ -39,7 +39,7 @@ from tokentrails.running.fingerprint import fingerprint
 from tokentrails.running.fork_server import start_servers
 from tokentrails.running.job_states import correct_job_states
 from tokentrails.running.made import where_to_look
-from tokentrails.running.orphans import cancel_orphans
+from tokentrails.running.orphans import cancel_orphans, refuse_orphans
 from tokentrails.running.records import keep_records_of_failed_jobs
 from tokentrails.running.report_size import embedded
 from tokentrails.running.targets import DOCUMENT, Targets
@@ -748,8 +748,8 @@ onstart:
         alone = lock(RUN_LOCK)
     except TokentrailsError as error:
         logger.warning(f"{error.problem}. Start no other run in this folder.")
-        alone = True
-    if not alone:
+        alone = None  # nobody knows
+    if alone is False:
         raise WorkflowError(
             "another tokentrails run is working in this folder.\n"
             "Hint: wait until it has ended, or stop it; then run the same command again."
@@ -762,7 +762,7 @@ onstart:
     elif workflow.executor_plugin.name == "slurm":
         correct_job_states()
         try:
-            orphans = cancel_orphans(Path.cwd())
+            orphans = cancel_orphans(Path.cwd()) if alone else refuse_orphans(Path.cwd())
         except TokentrailsError as error:
             raise WorkflowError(str(error)) from None
         if orphans:
