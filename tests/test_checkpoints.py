@@ -270,6 +270,28 @@ def test_another_experiment_on_weights_that_are_not_kept(folder):
 
 @pytest.mark.e2e
 @pytest.mark.slow
+def test_what_compares_checkpoints_has_those_of_the_experiment(folder):
+    words = sorted({word for text in tiny.CORPUS for word in text.split() if word.isalpha()})
+    (folder / "words.txt").write_text("\n".join(words))
+    given = {"list": "words.txt", "n_tokens": [1, 2], "per_group": 4}
+    targets = {"words": ["convergence_by_group", "alignment"], "put": ["perturbation_by_group"]}
+    wf.write_yaml(folder / "words.yaml", {"analyses": ["convergence"], "words": given})
+    put = {"words": given, "contexts": ["the {word}", "a {word}"], "others": 1}
+    wf.write_yaml(folder / "put.yaml", {"analyses": ["perturbation"], **put})
+    with edited(folder / CONFIG) as config:
+        for name in targets:
+            some = {"models": ["kept"], "checkpoints": ["step4"]}
+            config["experiments"][name] = {"file": f"{name}.yaml", **some}
+    top = folder / "results/metrics/kept/all"
+    tables = [top / name / f"{table}.csv" for name in targets for table in targets[name]]
+    wf.run(folder, *wf.ONE_THREAD, "--", *(str(path.relative_to(folder)) for path in tables))
+    for path in tables:
+        with path.open() as file:
+            assert {row["checkpoint"] for row in csv.DictReader(file)} == {"step4", "step8"}, path
+
+
+@pytest.mark.e2e
+@pytest.mark.slow
 def test_doubts_are_errors_where_that_is_asked_for(folder):
     target = "results/metrics/kept/all/checkpoints.csv"
     edit_model(folder, "kept", strict_checkpoints=True)

@@ -85,6 +85,7 @@ BAD_VALUES = {
     "statistics.bootstrap": [99],
     "statistics.confidence": [0, 1],
     "statistics.few": [0],
+    "statistics.seed": [-1, 2**63],
     "summary.half_life_threshold": [-1, 1.1, "0.1", float("nan")],
     "summary.half_life_thresholds": [[], [0], [1.1], 0.1],
     "figures": [[]],
@@ -246,6 +247,21 @@ PATH = {"source": "path:somewhere"}
 def test_what_does_not_go_together_is_refused(path, value, parts):
     with refused("c.yaml", path.split(".")[0], *parts):
         load(changed(CONFIG, path, value))
+
+
+def test_every_seed_is_one_that_numpy_and_torch_take():
+    def seeds(rules):
+        for name, rule in rules.items() if isinstance(rules, dict) else ():
+            if name in ("seed", "shuffle") and "type" in rule:
+                yield rule
+            yield from seeds(rule)
+
+    found = [*seeds(schema("config")), *seeds(schema("experiment"))]
+    assert len(found) == 6
+    assert {(rule["minimum"], rule["maximum"]) for rule in found} == {(0, 2**63 - 1)}
+    nano = {"source": "train:nano", "seed": 10**30}
+    with refused("models.m.seed", "above the maximum of 9223372036854775807", "first weights"):
+        load(changed(CONFIG, "models.m", nano))
 
 
 @pytest.mark.parametrize(
@@ -481,6 +497,8 @@ def test_what_is_another_value_in_yaml_1_1_is_refused_at_its_key(plain, value, w
         ({"corpus": {"text": "PATH"}}, "corpus.text"),
         ({"words": {}, "contexts_from": "PATH"}, "contexts_from"),
         ({"table": {"file": "PATH", "text": "lead", "delimiter": ","}}, "table.file"),
+        ({"prompts": [PROMPT], "function_words": "PATH"}, "function_words"),
+        ({"prompts": [WHOLE], "frequency_list": "PATH"}, "frequency_list"),
     ],
 )
 @pytest.mark.parametrize(
@@ -492,7 +510,7 @@ def test_what_is_another_value_in_yaml_1_1_is_refused_at_its_key(plain, value, w
 )
 def test_no_file_that_an_experiment_reads_is_made_here_or_a_wildcard(data, key, path, parts):
     Path("results").mkdir()
-    written("lead\n" * 4000, path)
+    written("pronouns: [we]" if key == "function_words" else "lead\n" * 4000, path)
     written(yaml.safe_dump(data, sort_keys=False).replace("PATH", f'"{path}"'))
     with refused("e.yaml, line ", f", {key}: ", *parts):
         load(CONFIG)
@@ -790,6 +808,8 @@ def test_the_baseline_can_have_texts_of_its_own():
     assert default.prompts[0].label == "spring"  # those of the project
     assert own.file == "own.yaml" and own.prompts[0].prompt == "Other texts."
     assert own.analyses == ("baseline",)  # whatever the file asks for
+    written({"analyses": ["context"], "prompts": [WHOLE]}, "other.yaml")
+    assert with_baseline({"targets": {}}, file="other.yaml")[1].analyses == ("baseline",)
     assert own.hash != default.hash
     Path(BASELINE_TEXTS).parent.mkdir(parents=True)
     written(FILES["texts"], BASELINE_TEXTS)

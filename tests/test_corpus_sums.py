@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from config_files import refused
 from measures import ENGLISH, classed, statistics
 from pytest import approx
 from test_evolution import Case as Blocks
@@ -18,8 +19,14 @@ from test_whole_texts import whole
 from tiny_models import frame
 
 from tokentrails.files.states import places
-from tokentrails.files.tables import write_parts, write_table
-from tokentrails.metrics.corpus import GROUPINGS, corpus_by_layer, corpus_geometry, corpus_types
+from tokentrails.files.tables import describe, write_parts
+from tokentrails.metrics.corpus import (
+    GROUPINGS,
+    corpus_by_layer,
+    corpus_geometry,
+    corpus_types,
+    refuse_mixed,
+)
 from tokentrails.metrics.corpus_sums import (
     CorpusSums,
     Pieces,
@@ -91,19 +98,32 @@ class Case(Blocks):
             self.model, self.architecture, self.places, E, kept, read_out, 0, "tiny (main)"
         )
 
-    def tables(self, target, shards, budget=40, baseline=None, parts=None):
-        """The tables, from so many shards."""
+    def parts_of(self, target, shards, budget=40, device="cpu", parts=None):
+        """The files of sums, from so many shards, by their kind."""
         batches = piece_batches(self.pieces.lengths, budget)
         paths = {kind: [] for kind in ("pieces", "types", "products")}
+        about = "sums", PROVENANCE | {"device": device}
         for number in range(1, shards + 1):
+
+            def write(kind, tables, name=f"{number}_of_{shards}"):
+                paths[kind].append(target / f"{name}.{kind}.parquet")
+                write_parts((describe(table, *about) for table in tables), paths[kind][-1])
+
             sums = CorpusSums(self.running(parts=parts), self.pieces[batches[0]])
-            made = {kind: target / f"{number}_of_{shards}.{kind}.parquet" for kind in paths}
-            part = shard_of(batches, number, shards)
-            write_parts(summed(sums, self.pieces, part, "tiny"), made["pieces"])
-            write_table(sums.types(self.names), made["types"])
-            write_parts(sums.geometry(self.names), made["products"])
-            for kind, path in made.items():
-                paths[kind].append(path)
+            write("pieces", summed(sums, self.pieces, shard_of(batches, number, shards), "tiny"))
+            write("types", [sums.types(self.names)])
+            write("products", sums.geometry(self.names))
+        return paths
+
+    @property
+    def n_states(self):
+        """Of all tokens but the first one of each piece."""
+        return sum(length - 1 for length in self.pieces.lengths)
+
+    def tables(self, target, shards, budget=40, baseline=None, parts=None):
+        """The tables, from so many shards."""
+        paths = self.parts_of(target, shards, budget, parts=parts)
+        refuse_mixed(**paths, n_states=self.n_states)
         about = {"provenance": PROVENANCE}
         return {
             "by_layer": corpus_by_layer(
@@ -353,6 +373,21 @@ def test_tables_are_the_same_bytes_whatever_the_shards(case, name, tmp_path):
         other = made.tables(tmp_path, shards, budget=20, baseline=chance)
         for kind, table in one.items():
             assert table.equals(other[kind], check_metadata=True), (kind, shards)
+
+
+@pytest.mark.parametrize("swapped", [(0,), (1,), (2,), (0, 1)])
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_parts_that_do_not_hold_each_piece_once_are_refused(case, tmp_path, swapped, device):
+    """Another budget shares the pieces out at other borders; so does another device."""
+    made = case("llama")
+    paths = made.parts_of(tmp_path / "e", 3, budget=20)
+    others = made.parts_of(tmp_path / "other", 3, budget=1000, device=device)
+    refuse_mixed(**others, n_states=made.n_states)
+    for kind in paths:
+        for index in swapped:
+            paths[kind][index] = others[kind][index]
+    with refused("not made in one way", "delete them (rm -r", "run the same command again"):
+        refuse_mixed(**paths, n_states=made.n_states)
 
 
 def test_identity_beyond_chance_is_that_of_its_mean(case, tmp_path):

@@ -1,7 +1,9 @@
 """Experiment files: what they say, and the one message that refuses a bad one."""
 
 import json
+from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -23,6 +25,7 @@ from measures import ENGLISH
 
 from tokentrails.catalogue import ANALYSES, Kind
 from tokentrails.config.experiments import load_experiment, load_experiment_file
+from tokentrails.project import SCRIPTS
 from tokentrails.settings import Corpus, Experiment, Prompt, Ranks, Sentences, Splits, Words
 from tokentrails.texts.spans import words_in
 
@@ -54,6 +57,21 @@ def test_prompts_are_read_as_they_are_written():
     made = read(one(token="Ġlead", occurrence=2, **groups) | {"analyses": ["identity"]})
     assert made.prompts == (Prompt("a", TEXT, "Ġlead", "lead", 2, groups),)
     assert made.analyses == ("identity",)
+
+
+def test_a_job_checks_no_analyses_that_the_configuration_has_not_asked_for(prepared, monkeypatch):
+    monkeypatch.syspath_prepend(SCRIPTS)
+    prepare_texts = import_module("_tokens").prepare_texts
+    written({"analyses": ["senses", "identity"], "prompts": [PROMPT]})  # and no sense
+    with refused("no sense"):
+        load_e(CONFIG)
+    planned = load_e(changed(CONFIG, "experiments.e.analyses", ["identity"]))
+    job = SimpleNamespace(
+        wildcards=SimpleNamespace(model="gpt2", experiment="e"),
+        params=SimpleNamespace(entry=planned.token_settings, hash=planned.hash),
+        input=SimpleNamespace(tokenizer=[prepared["gpt2"] / "tokenizer.json"]),
+    )
+    assert prepare_texts(job).experiment.prompts == planned.prompts
 
 
 def test_the_configuration_names_other_analyses_than_the_file():

@@ -96,6 +96,12 @@ def test_results_across_checkpoints_are_not_those_of_a_checkpoint_named_all(fres
         ("tables/gpt2/main/senses/bank_lon.html", "no label 'bank_lon' of senses", "'bank_loan'"),
         ("metrics/gpt-2/main/weights/neurons.csv", "no model 'gpt-2'", "'gpt2'"),
         ("metrics/gpt2/main/weights/neurons.csv", "neurons of gpt2", "'analyses'"),
+        ("metrics/gpt2/main/weights/lens.csv", "no lens of gpt2 is fitted here", "'train'"),
+        ("metrics/gpt2/main/senses/heads.csv", "senses asks for no analysis", "heads, "),
+        ("metrics/gpt2/main/senses/evolution.csv", "the settings circuits", "evolution, "),
+        ("metrics/gpt2/main/senses/ranks.csv", "with the settings ranks", "'analyses': ranks."),
+        ("figures/gpt2/main/senses/rank_heatmap.svg", "the settings ranks", "'analyses': ranks."),
+        ("figures/gpt2/main/senses/attention.svg", "the settings circuits", "'analyses': "),
         ("../resources/training/gpt2/loss.csv", "gpt2 is not trained here", "'train:'"),
     ],
 )

@@ -159,3 +159,27 @@ with socket.socket(socket.AF_UNIX) as connection:
     done = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("b''\n", "")
     assert ended(start(tmp_path))[1].startswith("served")
+
+
+def test_a_server_of_another_user_is_told_nothing(tmp_path):
+    """It may listen under the name of one that has ended."""
+    if os.getuid() != 0:
+        pytest.skip("only root can be another user")
+    listen = f"""
+import os, socket
+os.setuid(65534)
+with socket.socket(socket.AF_UNIX) as listener:
+    listener.bind({fork_server._address("stolen", "sounds")!r})
+    listener.listen()
+    print("ready", flush=True)
+    connection, _ = listener.accept()
+    connection.sendall({fork_server._READY!r})
+    print(connection.makefile("rb").read())
+    connection.close()
+"""
+    command = [sys.executable, "-c", listen]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "ready\n"
+        env = {fork_server.VARIABLE: f"{sys.prefix}{os.pathsep}stolen"}
+        assert ended(start(tmp_path, **env))[1].startswith("alone")
+        assert other.stdout.read() in ("", "b''\n")

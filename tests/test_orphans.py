@@ -1,13 +1,17 @@
 """Which jobs are taken for those of a killed run; tests/slurm tries it on a real cluster."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+import workflow as wf
+from config_files import refused
 
 from tokentrails.errors import TokentrailsError
 from tokentrails.running import orphans
-from tokentrails.running.orphans import cancel_orphans, jobs_of
+from tokentrails.running.orphans import cancel_orphans, jobs_of, refuse_orphans
 
 HERE = Path("/data/a|b/run")
 QUEUE = f"""\
@@ -50,6 +54,39 @@ def test_they_are_cancelled_and_waited_for(slurm, tmp_path):
     assert (tmp_path / "asked").read_text() == "11 16\n"
     assert (tmp_path / "queue").read_text() == ""
     assert cancel_orphans(HERE) == []
+
+
+def test_without_a_lock_they_are_named_and_left_alone(slurm, tmp_path):
+    slurm(f"cat {tmp_path}/queue", f"touch {tmp_path}/asked")
+    with refused(str(HERE), "jobs of another run", "11, 16", "scancel"):
+        refuse_orphans(HERE)
+    refuse_orphans(HERE / "elsewhere")
+    assert not (tmp_path / "asked").exists()
+
+
+NO_LOCKS = """
+import errno, fcntl, os
+whole = fcntl.flock
+def flock(file, how):
+    if getattr(file, "name", "").endswith("tokentrails.lock"):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+    return whole(file, how)
+fcntl.flock = flock
+"""
+
+
+@pytest.mark.e2e
+def test_a_run_without_a_lock_cancels_nothing(slurm, tmp_path):
+    folder = wf.small(tmp_path / "run")
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site/sitecustomize.py").write_text(NO_LOCKS)
+    slurm(f"echo '11|tokentrails_5f2c|{folder}'", f"touch {tmp_path}/asked")
+    path = f"{tmp_path}{os.pathsep}{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    command = wf.command("--executor", "slurm", "--jobs", "1", "--", "models")
+    env = wf.environment(PYTHONPATH=str(tmp_path / "site")) | {"PATH": path}
+    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True)
+    text = wf.one_message(done, "this file system has no locks", "jobs of another run", "11")
+    assert "Cancelled" not in text and not (tmp_path / "asked").exists()
 
 
 def test_jobs_that_do_not_end_are_an_error(slurm, tmp_path, monkeypatch):

@@ -17,6 +17,7 @@ import pytest
 
 from tokentrails.errors import TokentrailsError
 from tokentrails.files import states
+from tokentrails.files.atomic import replacing
 from tokentrails.files.states import StatesReader, StatesWriter, places
 from tokentrails.files.tables import provenance_of
 
@@ -238,6 +239,7 @@ import os, signal, sys
 import numpy as np
 import pyarrow.parquet as pq
 from tokentrails.files import states
+from tokentrails.files.atomic import replacing
 from tokentrails.files.states import StatesWriter
 states.IN_MEMORY = 0
 writer = StatesWriter(sys.argv[1], {PLACES!r}, {OCCURRENCES!r}, 6)
@@ -257,3 +259,14 @@ writer.finish({{}})
         assert list(tmp_path.iterdir()) == []
     write(path, random_states(), ORDERS[0])
     assert [left.name for left in tmp_path.iterdir()] == ["s.parquet"]
+
+
+def test_what_another_job_writes_in_the_folder_is_left_alone(tmp_path):
+    names = ("big-words.parquet", "words.parquet.csv", "1-words.parquet")
+    others = [tmp_path / f".part-123-{name}" for name in names]
+    abandoned = tmp_path / ".part-456-words.parquet"
+    for path in (*others, abandoned):
+        path.touch()
+    with replacing(tmp_path / "words.parquet") as part:
+        part.touch()
+        assert set(tmp_path.iterdir()) == {*others, part}

@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import random
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from tokentrails.files.documents import Documents
 from tokentrails.files.origin import refuse_strangers
 from tokentrails.running.cost import flop, occurrences_of, shards_of, states_mb, tokens_of, work
 from tokentrails.settings import Corpus
+from tokentrails.texts import corpus as cutting
 from tokentrails.texts.corpus import SPARE, with_pieces_of
 from tokentrails.texts.streamed import tokenize_streamed
 from tokentrails.texts.word_list import WordList
@@ -133,6 +136,38 @@ def test_rows_have_ids_words_and_frequencies(files, name):
         assert {seen[e] for e in entries} <= {ENGLISH.of(word)}
     bands = set(of_class["frequency_band"].unique().drop_nulls())
     assert bands == {"1-100", "unknown"}  # a list of two words says nothing of others
+
+
+def test_of_rows_of_parquet_few_are_held_at_a_time():
+    rows = [f"{i:05} " * 4000 for i in range(1200)]
+    pq.write_table(pa.table({"body": rows}), "a.parquet")
+    size = sum(map(len, rows))
+    del rows
+    tracemalloc.start()
+    documents = Documents(Corpus("a.parquet", 5000, 40, "body", "stream"), Path("a.parquet"))
+    assert sum(len(part) for parts in documents for part in parts) == size
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < size / 2
+
+
+@pytest.mark.parametrize("name", ["gpt2", "bert"])
+def test_a_long_word_is_cut_into_as_few_equal_parts_as_fit(files, monkeypatch, name):
+    """And not counted whole for each number of parts."""
+    word = "".join(random.Random(0).choices(["船", "水", "lead", "é", "7"], k=1500))
+    characters, room, counts = list(word), 30, cutting._counts
+    n = -(-counts([word], files(name))[0] // room)
+    while True:
+        size = -(-len(characters) // n)
+        parts = ["".join(characters[i : i + size]) for i in range(0, len(characters), size)]
+        if max(counts(parts, files(name))) <= room:
+            break
+        n += 1
+    counted: list[str] = []
+    monkeypatch.setattr(cutting, "_counts", lambda w, f: counted.extend(w) or counts(w, f))
+    pieces = [piece for _, piece in cutting.streamed_pieces([[word]], files(name), room)]
+    assert pieces == parts and len(parts) > 40
+    assert len("".join(counted)) < 12 * len(word)
 
 
 def test_memory_does_not_hold_the_whole_text(files):

@@ -300,6 +300,15 @@ def test_a_column_that_is_not_there_is_shown_at_its_key(key, given, place):
         ({"groups": ["word"]}, ("table.groups", "something else than a group", "word_group")),
         ({"groups": ["words"]}, ("table.groups", "did you mean 'word'", "a name less alike")),
         *(({"delimiter": sign}, ("table.delimiter", repr(sign), "it ")) for sign in '"\n\r'),
+        (
+            {"where": {2020: "a", "word": "bank"}},
+            (
+                "e.yaml, line ",
+                "table.where[2020]",
+                "2020 is not of type string",
+                "Put it in quotes",
+            ),
+        ),
         ({"text": ...}, ("'text' is missing",)),
         ({"most_skipped": 2}, ("most_skipped", "above the maximum")),
         ({"sampel": 2}, ("unknown key 'sampel'", "did you mean 'sample'")),

@@ -39,7 +39,7 @@ from tokentrails.running.fingerprint import fingerprint
 from tokentrails.running.fork_server import start_servers
 from tokentrails.running.job_states import correct_job_states
 from tokentrails.running.made import where_to_look
-from tokentrails.running.orphans import cancel_orphans
+from tokentrails.running.orphans import cancel_orphans, refuse_orphans
 from tokentrails.running.records import keep_records_of_failed_jobs
 from tokentrails.running.report_size import embedded
 from tokentrails.running.targets import DOCUMENT, Targets
@@ -184,6 +184,12 @@ def get_all_checkpoints(pattern):
         return [pattern.format(checkpoint=checkpoint, **wildcards) for checkpoint in checkpoints]
 
     return get
+
+
+def get_steps(wildcards):
+    """The training step of each checkpoint of a model that an experiment runs on, in their order."""
+    model = get_model(wildcards)
+    return {name: model.steps[name] for name in get_experiment(wildcards).checkpoints_of(model)}
 
 
 def get_member_tables(row):
@@ -353,10 +359,22 @@ def experiment_setting(*keys):
     def get(wildcards):
         value = get_experiment(wildcards)
         for key in keys:
+            if value is None:
+                refuse_unasked(wildcards, keys[0])
             value = getattr(value, key)
         return value
 
     return get
+
+
+def refuse_unasked(wildcards, section):
+    """End with one message where a target needs settings that no analysis of the experiment has."""
+    inside = [each.name for each in CATALOGUE.analyses.values() if each.inside]
+    names = {"ranks": ["ranks"], "circuits": inside}[section]
+    refuse(
+        f"the experiment {wildcards.experiment} asks for no analysis with the settings {section}\n"
+        f"Hint: add one to its 'analyses': {', '.join(names)}."
+    )
 
 
 def model_setting(key):
@@ -368,6 +386,17 @@ def get_lenses(wildcards):
     """The lenses of a model; each is fitted to one checkpoint, the reference."""
     model = get_model(wildcards)
     return model.lenses if wildcards.checkpoint == model.reference else ()
+
+
+def get_lens_texts(wildcards):
+    """What the lens is fitted to that is fitted here."""
+    model = get_model(wildcards)
+    if not any(lens.texts for lens in model.lenses):
+        refuse(
+            f"no lens of {model.name} is fitted here\n"
+            "Hint: give it one among its 'lenses' with 'train', an experiment file with a corpus."
+        )
+    return model.lens_texts
 
 
 def get_lens_files(wildcards):
@@ -667,6 +696,8 @@ def gpu_needs(rule, gpus=None):
     def runtime(wildcards, input, attempt):
         size = get_size(wildcards, input)
         experiment = CONFIG.experiments.get(wildcards.get("experiment"))
+        if rule == "lens":
+            experiment = get_lens_texts(wildcards)
         try:
             return minutes(*work(rule, experiment, size, CONFIG.extract), attempt)
         except FileNotFoundError as error:  # the table is not fetched, nor cut yet
@@ -719,8 +750,8 @@ onstart:
         alone = lock(RUN_LOCK)
     except TokentrailsError as error:
         logger.warning(f"{error.problem}. Start no other run in this folder.")
-        alone = True
-    if not alone:
+        alone = None  # nobody knows
+    if alone is False:
         raise WorkflowError(
             "another tokentrails run is working in this folder.\n"
             "Hint: wait until it has ended, or stop it; then run the same command again."
@@ -733,7 +764,7 @@ onstart:
     elif workflow.executor_plugin.name == "slurm":
         correct_job_states()
         try:
-            orphans = cancel_orphans(Path.cwd())
+            orphans = cancel_orphans(Path.cwd()) if alone else refuse_orphans(Path.cwd())
         except TokentrailsError as error:
             raise WorkflowError(str(error)) from None
         if orphans:

@@ -39,6 +39,7 @@ rule corpus_sums:
 rule corpus_tables:
     input:
         unpack(get_baseline),
+        tokens=TOKENS,
         pieces=get_parts(SUMS, kind="pieces"),
         types=get_parts(SUMS, kind="types"),
         products=get_parts(SUMS, kind="products"),

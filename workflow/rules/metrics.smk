@@ -173,7 +173,7 @@ rule convergence_tables:
         "../../envs/analysis.yaml"
     params:
         reference=model_setting("reference"),
-        steps=model_setting("steps"),
+        steps=get_steps,
         groups=get_token_counts,
         columns=get_own_columns,
         statistics=CONFIG.statistics,
@@ -197,7 +197,7 @@ rule alignment_table:
         "../../envs/analysis.yaml"
     params:
         reference=model_setting("reference"),
-        steps=model_setting("steps"),
+        steps=get_steps,
         groups=get_token_counts,
         statistics=CONFIG.statistics,
         code=fingerprint("alignment"),
@@ -258,7 +258,7 @@ rule perturbation_by_group:
     conda:
         "../../envs/analysis.yaml"
     params:
-        steps=model_setting("steps"),
+        steps=get_steps,
         groups=get_token_counts,
         statistics=CONFIG.statistics,
         code=fingerprint("perturbation_by_group"),

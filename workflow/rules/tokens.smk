@@ -84,7 +84,7 @@ rule tokens:
     params:
         entry=experiment_setting("token_settings"),
         hash=experiment_setting("hash"),
-        code=fingerprint("tokens"),
+        code=fingerprint("tokens", "texts.shuffle"),  # which rows of a table are put through
     script:
         "../scripts/tokens.py"
 

@@ -84,7 +84,7 @@ rule own_token_table:
 rule lens:
     input:
         **checkpoint_files("tokenizer", "weights", "config", "provenance", user=get_user),
-        text=lambda wildcards: get_text(get_model(wildcards).lens_texts.corpus.text),
+        text=lambda wildcards: get_text(get_lens_texts(wildcards).corpus.text),
     output:
         **outputs("lens"),
         maps=table("lens", "safetensors"),
@@ -98,8 +98,8 @@ rule lens:
         **gpu_needs("lens"),
     params:
         **DEVICES,
-        file=lambda wildcards: get_model(wildcards).lens_texts.file,
-        hash=lambda wildcards: get_model(wildcards).lens_texts.hash,
+        file=lambda wildcards: get_lens_texts(wildcards).file,
+        hash=lambda wildcards: get_lens_texts(wildcards).hash,
         seed=CONFIG.statistics["seed"],
         code=fingerprint("lens"),
     message:

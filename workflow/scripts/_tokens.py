@@ -22,10 +22,19 @@ class Texts(NamedTuple):
     provenance: dict
 
 
+def planned_experiment(snakemake, **more):
+    """The experiment without its analyses, which tokens do not depend on, and the run has checked.
+
+    The configuration may ask for others than its file.
+    """
+    entry = snakemake.params.entry | {"analyses": []}
+    return load_experiment(snakemake.wildcards.experiment, entry, **more)
+
+
 def prepare_texts(snakemake):
     """Read the experiment's file, which must be as it was when the run began, and the tokenizer."""
     wildcards, params = snakemake.wildcards, snakemake.params
-    experiment = load_experiment(wildcards.experiment, params.entry)
+    experiment = planned_experiment(snakemake)
     if experiment.hash != params.hash:
         raise TokentrailsError(
             "the file changed after this run had read it",

@@ -23,7 +23,7 @@ with job(snakemake, "torch"):
     checkpoint, name = run.checkpoint, run.checkpoint.facts["model"]
     length = checkpoint.architecture.context_length(checkpoint.config)
     files = TokenizerFiles.load(checkpoint.folder)
-    experiment = load_experiment("lens", {"file": params.file})
+    experiment = load_experiment("lens", {"file": params.file, "analyses": []})
     experiment = with_pieces_of(read_text(path), experiment, files, length, model=name)
     tokens, _ = tokenize(experiment, files, length, model=name)
     texts = whole_texts(tokens)

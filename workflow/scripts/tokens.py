@@ -6,9 +6,8 @@ from pathlib import Path
 from _job import job, shortened, warn
 
 with job(snakemake):
-    from _tokens import prepare_texts
+    from _tokens import planned_experiment, prepare_texts
 
-    from tokentrails.config.experiments import load_experiment
     from tokentrails.files.hashes import facts_of, sha256_of
     from tokentrails.files.tables import describe, read_table, write_table
     from tokentrails.texts.corpus import with_pieces_of
@@ -24,7 +23,7 @@ with job(snakemake):
     experiment, files, context_length, provenance = prepare_texts(snakemake)
     if experiment.table:
         prompts = prompts_of(read_table(snakemake.input.texts[0]))
-        experiment = load_experiment(wildcards.experiment, snakemake.params.entry, prompts=prompts)
+        experiment = planned_experiment(snakemake, prompts=prompts)
         provenance["experiment_hash"] = experiment.hash  # as if its file listed them
     if experiment.words:
         word_list = WordList.read(Path(snakemake.input.words[0]))

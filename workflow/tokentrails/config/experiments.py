@@ -94,9 +94,10 @@ def load_experiment(
     here = where / "experiments" / name
     file = entry["file"]
     rules = schema("config")["properties"]["experiments"]["additionalProperties"]
+    if is_baseline := name == BASELINE:
+        entry = entry | {"analyses": []}  # it has one of its own, whatever its file says
     filled = with_defaults(entry, rules)
     asked = (filled["analyses"], here / "analyses") if "analyses" in entry else None
-    is_baseline = name == BASELINE
     named = named or (where / BASELINE if is_baseline else here) / "file"
     content = load_experiment_file(file, asked, named)
     if prompts:

@@ -129,8 +129,9 @@ def _paths_in_file(experiment: Experiment) -> Iterator[tuple[Where, str]]:
     for section, key in keys:
         if given := getattr(experiment, section):
             yield where / section / key, getattr(given, key)
-    if experiment.contexts_from:
-        yield where / "contexts_from", experiment.contexts_from
+    for key in ("contexts_from", "function_words", "frequency_list"):
+        if given := getattr(experiment, key):
+            yield where / key, given
 
 
 def _check_composites(config: Config, where: Where) -> None:

@@ -216,7 +216,8 @@ def _lens(name: str, entry: dict[str, Any], where: Where) -> Lens:
                 f"{min(extra)!r} is a key of lenses from files, and {name!r} is fitted here",
                 "remove it, or 'train': what is fitted is a tuned lens.",
             )
-        texts = load_experiment(name, {"file": entry["train"]}, named=where / "train")
+        of_file = {"file": entry["train"], "analyses": []}
+        texts = load_experiment(name, of_file, named=where / "train")
         if texts.kind is not Kind.CORPUS:
             raise (where / "train").error(
                 f"the experiment file {entry['train']!r} has no corpus to fit a lens to, but "

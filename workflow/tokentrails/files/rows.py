@@ -35,6 +35,9 @@ _JSON_HINT = "write an object in each line, without brackets around all and comm
 _MOST_CHARACTERS = 2**31 - 1
 """Of a cell; a book may lie in one."""
 
+_AT_ONCE = 256
+"""Rows of Parquet that are held at a time, each of which may be a document."""
+
 Row = Mapping[str, Any]
 
 
@@ -97,7 +100,7 @@ class Reader:
         with pq.ParquetFile(local_path(self.table.file)) as file:
             self._check(file.schema_arrow.names)
             line = 0
-            for batch in file.iter_batches(columns=self.table.names):
+            for batch in file.iter_batches(_AT_ONCE, columns=self.table.names):
                 for row in batch.to_pylist():
                     yield Numbered(line := line + 1, row)
 

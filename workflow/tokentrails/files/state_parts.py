@@ -12,8 +12,7 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Int, Shaped
 
-from ..errors import TokentrailsError
-from .atomic import replacing
+from .atomic import mixed_parts, replacing
 from .states import Place, as_stored, each_once, tensor_type, write_layers
 from .tables import broken, describe, provenance_of
 
@@ -96,13 +95,7 @@ def join_parts(
     rows = [batch["row"].to_numpy().copy() for part in parts for batch in _read(part, "row")]
     alike = all(schema.equals(schemas[0], check_metadata=True) for schema in schemas)
     if not alike or not each_once(rows, len(occurrences)):
-        raise TokentrailsError(
-            "the parts of these states were not made in one way: on a GPU and on a CPU, batches "
-            "are not the same",
-            where=Path(parts[0]).parent,
-            hint=f"set extract.device, delete them (rm -r '{Path(parts[0]).parent}') and run the "
-            "same command again.",
-        )
+        raise mixed_parts(parts)
     tensor = schemas[0].field(1).type
 
     def layers() -> Iterator[Shaped[np.ndarray, "n d"]]:

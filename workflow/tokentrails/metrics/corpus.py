@@ -16,7 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from jaxtyping import Float64, Int
 
-from ..files.tables import read_frame
+from ..files.atomic import mixed_parts
+from ..files.tables import read_frame, read_provenance, read_table
 from ..statistics.baseline import Baseline
 from ..statistics.bootstrap import EQUALITY, FEWEST_UNITS
 from ..statistics.fixed_point import from_fixed
@@ -79,6 +80,28 @@ _UNITS = {
     "cosine": "cosine, -1 to 1",
     "largest": "model units",
 }
+
+
+def refuse_mixed(
+    pieces: Sequence[Path], types: Sequence[Path], products: Sequence[Path], n_states: int
+) -> None:
+    """Refuse sums of shards that do not hold each piece of the text once.
+
+    Parameters
+    ----------
+    pieces, types, products: sums of all shards.
+    n_states: of all tokens of the text but the first one of each piece.
+
+    Raises
+    ------
+    TokentrailsError: where shards ran on different devices, a piece is in two, or one is in none.
+    """
+    first, *others = map(read_provenance, (*pieces, *types, *products))
+    parts = (pl.scan_parquet(path).select("occurrence").unique() for path in pieces)
+    occurrences = pl.concat(parts).collect()["occurrence"]
+    n = sum(read_table(path, ["n"])["n"][0].as_py() for path in products)
+    if any(each != first for each in others) or not occurrences.is_unique().all() or n != n_states:
+        raise mixed_parts(pieces)
 
 
 def corpus_by_layer(

@@ -136,7 +136,7 @@ def fork_status(servers: str, name: str, request: dict[str, Any], files: list[in
     with socket.socket(socket.AF_UNIX) as connection:
         try:
             connection.connect(_address(word, name))
-            if connection.recv(1) != _READY:
+            if not _is_own(connection) or connection.recv(1) != _READY:
                 return None
         except OSError:
             return None
@@ -152,7 +152,7 @@ def _address(word: str, name: str) -> str:
 
 
 def _is_own(connection: socket.socket) -> bool:
-    """Whether it is this user who asks: such a socket has no permissions."""
+    """Whether it is this user who asks, or listens: such a socket has no permissions."""
     size = struct.calcsize("3i")
     _, user, _ = struct.unpack(
         "3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)

@@ -45,6 +45,22 @@ def cancel_orphans(folder: Path) -> list[str]:
     return orphans
 
 
+def refuse_orphans(folder: Path) -> None:
+    """Refuse jobs that were sent from a folder, where nobody knows whether their run has ended.
+
+    Raises
+    ------
+    TokentrailsError: if there are any, or Slurm does not answer.
+    """
+    if jobs := jobs_of(folder):
+        raise TokentrailsError(
+            f"jobs of another run may still write files: {', '.join(jobs)}",
+            where=str(folder),
+            hint="wait for that run; if it was killed, end them with scancel. Then run the same "
+            "command again.",
+        )
+
+
 def jobs_of(folder: Path) -> list[str]:
     """The user's waiting and running jobs that were sent from a folder by this workflow."""
     listing = _slurm("squeue", "--me", "--noheader", "--format=%A|%j|%Z")

@@ -122,16 +122,25 @@ def _counted(parts: Iterable[str], files: TokenizerFiles, room: int) -> Iterator
 
 
 def _cut(word: str, count: int, files: TokenizerFiles, room: int) -> list[str]:
-    """A word in parts of at most `room` tokens, or of one character."""
+    """A word in parts of at most `room` tokens, or of one character.
+
+    All have as many characters, and there are as few of them as fit.
+    """
     characters = regex.findall(r"\X", word)
-    n = -(-count // room)
+    size = -(-len(characters) // -(-count // room))
+    dense = 0  # a character where the longest part was
     while True:
+        here = dense // size * size
+        # Where one size is too long, the next one most often is: nothing else is counted then.
+        if size == 1 or _counts(["".join(characters[here : here + size])], files)[0] <= room:
+            starts = range(0, len(characters), size)
+            parts = ["".join(characters[start : start + size]) for start in starts]
+            counts = _counts(parts, files)
+            if size == 1 or max(counts) <= room:
+                return parts
+            dense = starts[counts.index(max(counts))] + size // 2
+        n = -(-len(characters) // (size - 1))
         size = -(-len(characters) // n)
-        starts = range(0, len(characters), size)
-        parts = ["".join(characters[start : start + size]) for start in starts]
-        if size == 1 or max(_counts(parts, files)) <= room:
-            return parts
-        n += 1
 
 
 def _counts(words: Sequence[str], files: TokenizerFiles) -> list[int]:
