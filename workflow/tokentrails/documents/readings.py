@@ -50,6 +50,7 @@ _RANDOM = (
 )
 _FIVE = "none under five of them. "
 _TEXTS = f"Bands: from a bootstrap over whole texts; {_FIVE}"
+_CROSSED = "Bands: over texts crossed with types, the different tokens; none under five of either. "
 _WORDS = f"Bands: from a bootstrap over words; {_FIVE}"
 _CONVERGED = (
     "Over words, from a bootstrap, none under five of them; of replicates over trainings, by "
@@ -173,7 +174,7 @@ READINGS = {
         "alike.",
         "*Standardised* leaves out single dimensions that make any two tokens alike. Frequency and "
         "position are held equal in matched_groups alone.",
-        _TEXTS + "Per cent below a title: how many of the bootstrap's draws find the same layer.",
+        _CROSSED + "Per cent below a title: how many of the bootstrap's draws find the same layer.",
     ),
     "own_token": Reading(
         _LAYER + f"Upwards: {_RANK_AXIS}; or log-probability, entropy and divergence, in nats.",
@@ -405,7 +406,7 @@ READINGS = {
         "A column for each model, of many in several rows; a line for each class of words.",
         "Up is closer to the own embedding. " + _NEAR,
         "*Standardised* leaves out single dimensions that make any two tokens alike.",
-        _TEXTS,
+        _CROSSED,
     ),
     "turned_and_lost": Reading(
         _DEPTH + "Upwards: identity and share decoded, each relative to layer 0.",
