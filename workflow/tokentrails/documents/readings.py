@@ -442,7 +442,7 @@ READINGS = {
         "least a quarter above the one before. Dotted: from a model to its name.",
         "A rising line: larger models have more of it.",
         "Models differ in more than size: family, data and tokenizer. With fewer than four sizes "
-        "no trend is fitted.",
+        "no trend is fitted, and none of half-lives where a model never reaches one.",
         f"Bars: over texts or words of one model; {_FIVE}That of a slope is "
         "over models, and wide with few.",
     ),
