@@ -335,6 +335,45 @@ def test_the_figure_of_thresholds_leaves_out_what_is_never_reached():
     assert "random weights" not in notes(half_life_thresholds(medians, threshold=0.1, **BAND))
 
 
+@pytest.mark.parametrize(
+    ("layers", "shown"),
+    [
+        ([1], (1, None, None)),
+        ([1, 3, 2], (2, 1, 3)),
+        ([1, 3, 2, 2], (2, 1, 3)),
+        ([1, None, 2], (2, 1, 6)),  # up to the top
+        ([1, None, None], None),
+        ([1, None], None),
+        ([None], None),
+    ],
+)
+def test_a_draw_that_never_falls_counts_as_the_last_of_all(layers, shown):
+    key = {"model": "r", "n": 9, "n_texts": 3, "few": False, "depth": 6, "measure": "cosine"}
+    key |= {"grouping": "all", "group": "all words", "threshold": 0.1}
+    control = pl.DataFrame(
+        [
+            key
+            | {"checkpoint": f"draw{i}", "median_layer": layer}
+            | {"median_layer_low": layer, "median_layer_high": layer}
+            for i, layer in enumerate(layers)
+        ],
+        schema_overrides=dict.fromkeys(
+            ("median_layer", "median_layer_low", "median_layer_high"), pl.Int32
+        ),
+    )
+    own = control.head(1).with_columns(
+        model=pl.lit("m"), checkpoint=pl.lit("main"), median_layer=pl.lit(4, pl.Int32)
+    )
+    chart = half_life_thresholds(own, control, threshold=0.1, **BAND)
+    (panel,) = panels(chart).values()
+    grey = [row for row in line_points(panel) if row["line"] == "random weights"]
+    assert [(row["value"], row["low"], row["high"]) for row in grey] == [shown] * (
+        shown is not None
+    )
+    several = f", median and range of {len(layers)} draws" if len(layers) > 1 else "training."
+    assert several in notes(chart)
+
+
 # --- shuffled texts ------------------------------------------------------------------------------
 
 TEXTS = [

@@ -193,12 +193,14 @@ CONTROL = "random weights"
 """The label of a line of controls."""
 
 
-def control_notes(control: pl.DataFrame | None, line: str = "Solid grey") -> list[str]:
-    """What the `line` of controls is; none without them."""
+def control_notes(
+    control: pl.DataFrame | None, line: str = "Solid grey", middle: str = "mean"
+) -> list[str]:
+    """What the `line` of controls is, of several draws their `middle`; none without them."""
     if control is None:
         return []
     n = control.select("model", "checkpoint").n_unique()
-    draws = f", mean and range of {n} draws" if n > 1 else ""
+    draws = f", {middle} and range of {n} draws" if n > 1 else ""
     return [f"{line}: the same architecture with {CONTROL}, before any training{draws}."]
 
 
