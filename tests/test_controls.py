@@ -226,10 +226,28 @@ def test_figures_without_random_weights_say_so():
         {"checkpoint": name, "source": source}
         for name, source in (("main", "path:m"), ("draw0", "random:m"), ("all", "train:nano"))
     )
-    assert "does not show what was learnt" in uncontrolled_notes([{}, one, every])[0]
+    table = pl.DataFrame({"model": ["m", "m"]})
+    later, begun, undated = (
+        table.with_columns(step=pl.Series(steps, dtype=pl.Int64))
+        for steps in ([64, 512], [0, 512], [None, None])
+    )
+    # Also of one checkpoint without a step, of a training from a later step on, and of all models.
+    for found, drawn in (
+        ([{}, one, every], table),
+        ([every], undated),
+        ([every], later),
+        ([{}, {}], table),
+    ):
+        assert "does not show what was learnt" in uncontrolled_notes(found, drawn)[0]
     # The control itself or beside another, training from its beginning, tables of no model.
-    for found in ([untrained], [one, untrained], [every], [{}], []):
-        assert not uncontrolled_notes(found)
+    for found, drawn in (
+        ([untrained], table),
+        ([one, untrained], table),
+        ([every], begun),
+        ([{}], pl.DataFrame({"loss": [1.0]})),
+        ([], None),
+    ):
+        assert not uncontrolled_notes(found, drawn)
 
 
 def test_models_of_random_weights_are_grey_among_others():

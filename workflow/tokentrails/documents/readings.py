@@ -38,6 +38,7 @@ _DEPTH = (
     "compared. "
 )
 _STEP = "Across: training step, on an axis of log(1 + step) that holds step 0. "
+_UNTRAINED = "Step 0, where it is there: the network before training. "
 _RANK_AXIS = "rank on an axis of log(1 + rank), with rank 0 on top"
 _GREY = (
     "Grey, where there is a control: the same architecture with random weights on the same texts; "
@@ -214,7 +215,7 @@ READINGS = {
         "A map for each measure, without the first token of each text. Every map has a scale of "
         "its own.",
         "As in the figure geometry, which has the reference checkpoint.",
-        "Step 0, where it is there: the network before any training.",
+        _UNTRAINED,
         "None in the maps; the table geometry has them.",
     ),
     "corpus": Reading(
@@ -308,8 +309,7 @@ READINGS = {
         "A panel for each layer, a line for each number of tokens of a word; thin: the "
         "standardised cosine.",
         "1: the representation is what it becomes. A line that is flat near 1 has settled.",
-        "Step 0 is the network before training; the standardised cosine leaves out what any two "
-        "words have in common.",
+        _UNTRAINED + "The standardised cosine leaves out what any two words have in common.",
         _CONVERGED,
     ),
     "convergence_aggregate": Reading(
@@ -317,7 +317,7 @@ READINGS = {
         "Above, the mean over layers, a line for each number of tokens; below, all words, a line "
         "for each layer. A panel for each form of similarity.",
         "1: the representation is what it becomes.",
-        "Step 0 is the network before training. " + _RANDOM,
+        _UNTRAINED + _RANDOM,
         _CONVERGED,
     ),
     "convergence_slope": Reading(
@@ -331,7 +331,7 @@ READINGS = {
         _STEP + "Upwards: layer of the residual stream.",
         "A map for each number of tokens. Colour: mean cosine with the reference checkpoint.",
         "1: the representation is what it becomes. The reference itself is 1.",
-        "Step 0 is the network before training.",
+        _UNTRAINED,
         "None in the maps; the figure convergence has them.",
     ),
     "alignment": Reading(
@@ -362,7 +362,7 @@ READINGS = {
         "tokens; below, the mean over layers in every form of similarity.",
         "Low P1: the context makes the state. Low P2: the word's earlier tokens make it. Where all "
         "values are near 1, the axis holds little more than these: read its numbers.",
-        "Step 0 is the network before training. " + _RANDOM,
+        _UNTRAINED + _RANDOM,
         "Bands: over words, those of one last token together, and over contexts that they share, "
         "none under five of either; of replicates over trainings.",
     ),

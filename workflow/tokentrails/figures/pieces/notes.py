@@ -53,10 +53,20 @@ def altered_notes(provenances: Iterable[Mapping[str, str]]) -> list[str]:
     return notes
 
 
-def uncontrolled_notes(provenances: Iterable[Mapping[str, str]]) -> list[str]:
-    """That a figure of single checkpoints has no random weights in it, if so."""
-    sources = [p["source"] for p in provenances if p.get("checkpoint", "all") != "all"]
-    if not sources or any(source.startswith("random:") for source in sources):
+def uncontrolled_notes(
+    provenances: Iterable[Mapping[str, str]], table: pl.DataFrame | None
+) -> list[str]:
+    """That no network before training is in a figure, neither random weights nor step 0, if so.
+
+    Parameters
+    ----------
+    provenances: of all tables that it reads.
+    table: the one that it draws.
+    """
+    if table is None or "model" not in table.columns:
+        return []
+    steps = table["step"].to_list() if "step" in table.columns else []
+    if 0 in steps or any(p.get("source", "").startswith("random:") for p in provenances):
         return []
     return [f"No {CONTROL} to compare with: this figure does not show what was learnt."]
 
