@@ -294,8 +294,8 @@ READINGS = {
         _TEXTS,
     ),
     "ablation": Reading(
-        _BLOCK
-        + "Upwards: difference that the part makes, on a scale that follows the square root.",
+        _BLOCK + "Upwards: in the first panel change of identity, in the others difference: with "
+        "the part at its mean minus as it is; on a scale that follows the square root.",
         "A panel each for what a part contributes to identity, for identity after the block and "
         "after the last one, and for the loss. A line for the MLP, for the head that contributes "
         "most, and for another head.",
