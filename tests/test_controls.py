@@ -226,10 +226,28 @@ def test_figures_without_random_weights_say_so():
         {"checkpoint": name, "source": source}
         for name, source in (("main", "path:m"), ("draw0", "random:m"), ("all", "train:nano"))
     )
-    assert "does not show what was learnt" in uncontrolled_notes([{}, one, every])[0]
+    table = pl.DataFrame({"model": ["m", "m"]})
+    later, begun, undated = (
+        table.with_columns(step=pl.Series(steps, dtype=pl.Int64))
+        for steps in ([64, 512], [0, 512], [None, None])
+    )
+    # Also of one checkpoint without a step, of a training from a later step on, and of all models.
+    for found, drawn in (
+        ([{}, one, every], table),
+        ([every], undated),
+        ([every], later),
+        ([{}, {}], table),
+    ):
+        assert "does not show what was learnt" in uncontrolled_notes(found, drawn)[0]
     # The control itself or beside another, training from its beginning, tables of no model.
-    for found in ([untrained], [one, untrained], [every], [{}], []):
-        assert not uncontrolled_notes(found)
+    for found, drawn in (
+        ([untrained], table),
+        ([one, untrained], table),
+        ([every], begun),
+        ([{}], pl.DataFrame({"loss": [1.0]})),
+        ([], None),
+    ):
+        assert not uncontrolled_notes(found, drawn)
 
 
 def test_models_of_random_weights_are_grey_among_others():
@@ -333,6 +351,45 @@ def test_the_figure_of_thresholds_leaves_out_what_is_never_reached():
         assert [row["value"] for row in grey] == [1, 1, 1]
         assert {row["colour"] for row in grey} == {"#777777"}
     assert "random weights" not in notes(half_life_thresholds(medians, threshold=0.1, **BAND))
+
+
+@pytest.mark.parametrize(
+    ("layers", "shown"),
+    [
+        ([1], (1, None, None)),
+        ([1, 3, 2], (2, 1, 3)),
+        ([1, 3, 2, 2], (2, 1, 3)),
+        ([1, None, 2], (2, 1, 6)),  # up to the top
+        ([1, None, None], None),
+        ([1, None], None),
+        ([None], None),
+    ],
+)
+def test_a_draw_that_never_falls_counts_as_the_last_of_all(layers, shown):
+    key = {"model": "r", "n": 9, "n_texts": 3, "few": False, "depth": 6, "measure": "cosine"}
+    key |= {"grouping": "all", "group": "all words", "threshold": 0.1}
+    control = pl.DataFrame(
+        [
+            key
+            | {"checkpoint": f"draw{i}", "median_layer": layer}
+            | {"median_layer_low": layer, "median_layer_high": layer}
+            for i, layer in enumerate(layers)
+        ],
+        schema_overrides=dict.fromkeys(
+            ("median_layer", "median_layer_low", "median_layer_high"), pl.Int32
+        ),
+    )
+    own = control.head(1).with_columns(
+        model=pl.lit("m"), checkpoint=pl.lit("main"), median_layer=pl.lit(4, pl.Int32)
+    )
+    chart = half_life_thresholds(own, control, threshold=0.1, **BAND)
+    (panel,) = panels(chart).values()
+    grey = [row for row in line_points(panel) if row["line"] == "random weights"]
+    assert [(row["value"], row["low"], row["high"]) for row in grey] == [shown] * (
+        shown is not None
+    )
+    several = f", median and range of {len(layers)} draws" if len(layers) > 1 else "training."
+    assert several in notes(chart)
 
 
 # --- shuffled texts ------------------------------------------------------------------------------

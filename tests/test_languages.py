@@ -253,8 +253,9 @@ def test_words_without_a_class_are_in_the_sums_of_all_tokens(tmp_path):
 def test_figures_of_classes_say_that_there_are_none():
     rng = np.random.default_rng(0)
     rows = [
-        {"label": f"t{text}", "position": position, "word_class": kind, "site": "resid_mid"}
-        | {"layer": layer, "positional": False, "cosine": rng.random(), "rank": position}
+        {"label": f"t{text}", "position": position, "token": "t", "word_class": kind}
+        | {"site": "resid_mid", "layer": layer, "positional": False}
+        | {"cosine": rng.random(), "rank": position}
         for text in range(4)
         for position, kind in enumerate((None, None, "punctuation"))
         for layer in range(2)

@@ -18,6 +18,7 @@ from measures import moved
 from tiny import CONFIGS, ENCODERS
 
 from tokentrails import __version__
+from tokentrails.documents.paper import Item, index_csv
 from tokentrails.files.states import Layer, StatesReader, StatesWriter, places
 from tokentrails.files.tables import (
     describe,
@@ -440,6 +441,15 @@ def test_no_text_in_a_csv_is_a_formula(tmp_path, begin):
     assert float(rows[2]["cosine"]) == -1e-9 and rows[3]["cosine"] == ""
     lists = [json.loads(row["tokens"]) for row in rows[:3]]
     assert lists == [[danger], [], ["東", '"']] and "東" in rows[2]["tokens"]
+
+
+def test_no_title_in_the_index_of_the_paper_is_a_formula():
+    title = '=HYPERLINK("http://x")'
+    listed = index_csv([Item("s", 1, title, (("a.csv", "b.csv"),)), Item("s", 2, "a, b", ())])
+    assert list(csv.reader(listed.splitlines())) == [
+        ["study", "number", "title", "file", "made_as"],
+        ["s", "1", f"'{title}", "b.csv", "a.csv"],
+    ]
 
 
 def test_a_failed_write_leaves_nothing(tmp_path, monkeypatch):

@@ -3,6 +3,7 @@
 import itertools
 
 import polars as pl
+import pytest
 from drawn import BAND, line_points, notes, of_kind, panels
 from pytest import approx
 
@@ -63,9 +64,17 @@ def test_bands_are_named_only_where_they_are_drawn():
     assert "Band: 90 % interval, bootstrap over texts." in notes(own_token(table(), **BAND))
 
 
-def test_a_model_without_a_head_has_two_panels():
-    drawn = panels(own_token(table().filter(space="embedding"), **BAND))
+@pytest.mark.parametrize("control", [None, table(2, "r", "draw0")], ids=["alone", "control"])
+def test_a_model_without_a_head_has_two_panels(control):
+    """Though its random weights may have one: a panel with grey alone says nothing of the model."""
+    chart = own_token(table().filter(space="embedding"), control, **BAND)
+    drawn = panels(chart)
     assert list(drawn) == [_PANELS[key] for key in _PANELS if key[0] == "embedding"]
+    for panel in drawn.values():
+        lines = {point["series"] for point in line_points(panel)}
+        assert ("random weights" in lines) == (control is not None)
+    assert "The model has no head" in notes(chart)
+    assert "no head" not in notes(own_token(table(), control, **BAND))
 
 
 def test_a_lens_is_a_line_beside_the_unembedding():

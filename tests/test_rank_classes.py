@@ -1,11 +1,13 @@
-"""Word classes, their gap and their jumps, against plain loops over resampled texts."""
+"""Word classes, their gap and their jumps, against plain loops over resampled texts and types."""
 
 import json
+from collections import Counter
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 import pytest
+import scipy.stats
 from measures import PROVENANCE, frame, samples, statistics
 
 from tokentrails.metrics.rank_classes import (
@@ -26,7 +28,7 @@ SITES = 2 * len(MEASURES) + len(MEASURES) - 1
 
 
 def random_tokens(rng, n_texts=12, classes=("function", "content", "other", None)):
-    """Label, position and class of every token; texts of different lengths, in no order."""
+    """Every token, its type and class; texts of different lengths, in no order."""
     tokens = [
         {"label": f"t{text:02}", "position": position, "word_class": rng.choice(classes)}
         for text in rng.permutation(n_texts)
@@ -34,6 +36,14 @@ def random_tokens(rng, n_texts=12, classes=("function", "content", "other", None
     ]
     later = [token for token in tokens if token["position"] > 0]
     later[0]["word_class"] = later[-1]["word_class"] = "punctuation"
+    return typed(rng, tokens)
+
+
+def typed(rng, tokens, types=14):
+    """The same with types, of which every class has some of its own, and shares one with all."""
+    for token in tokens:
+        number = rng.integers(types)
+        token["token"] = f"{token['word_class']} {number}" if number else "shared"
     return tokens
 
 
@@ -77,7 +87,7 @@ PLACES = [("resid", 0), ("resid", 1), ("resid", 2), ("resid_mid", 0), ("resid_mi
 def study():
     """Tokens, their values by place, and the table; some values are missing."""
     rng = np.random.default_rng(11)
-    tokens = random_tokens(rng)
+    tokens = random_tokens(rng, n_texts=20)
     values = random_values(rng, tokens, PLACES)
     classes = [token["word_class"] if token["position"] > 0 else "" for token in tokens]
     values["resid", 1][classes.index("function")] = (None, None)
@@ -147,25 +157,45 @@ def slow_statistic(measure, values):
     return np.median([np.log10(1 + rank) for _, rank in values])
 
 
-def slow_curve(study, row, name, texts):
-    """A class' measure at a place over some texts, token by token."""
+def is_counted(token):
+    return token["position"] > 0 and token["word_class"] in CLASSES
+
+
+def slow_curve(study, row, name, drawn=None):
+    """A class' measure at a place, token by token, each as often as its text and type are drawn."""
     tokens, values, _ = study
-    here = values[row["site"], row["layer"]]
     chosen = []
-    for label in texts:
-        for token, (cosine, rank) in zip(tokens, here, strict=True):
-            if token["position"] == 0 or rank is None:
-                continue
-            if (token["label"], token["word_class"]) == (label, name):
-                published = row["as_published"]
-                chosen.append((-cosine, 2 * rank) if published else (cosine, rank))
+    for token, (cosine, rank) in zip(tokens, values[row["site"], row["layer"]], strict=True):
+        if not is_counted(token) or token["word_class"] != name or rank is None:
+            continue
+        pair = (-cosine, 2 * rank) if row["as_published"] else (cosine, rank)
+        times = 1 if drawn is None else drawn[0][token["label"]] * drawn[1][token["token"]]
+        chosen += [pair] * times
     return slow_statistic(row["measure"], chosen)
 
 
+def slow_samples(tokens):
+    """How often each text and each type is drawn, in every sample."""
+    units = [sorted({t[name] for t in tokens if is_counted(t)}) for name in ("label", "token")]
+    drawn = (samples(BOOTSTRAP, len(own), factor) for factor, own in enumerate(units))
+    for chosen in zip(*drawn, strict=True):
+        yield [Counter(own[i] for i in of) for own, of in zip(units, chosen, strict=True)]
+
+
 def slow_draws(study, row, name):
-    labels = sorted({token["label"] for token in study[0]})
-    drawn = samples(BOOTSTRAP, len(labels))
-    return np.array([slow_curve(study, row, name, [labels[i] for i in texts]) for texts in drawn])
+    return np.array([slow_curve(study, row, name, drawn) for drawn in slow_samples(study[0])])
+
+
+def slow_units(study, row, name):
+    """How many tokens of a class have a value at a place, of how many texts and types."""
+    tokens, values, _ = study
+    known = [
+        (token["label"], token["token"])
+        for token, (_, rank) in zip(tokens, values[row["site"], row["layer"]], strict=True)
+        if is_counted(token) and token["word_class"] == name and rank is not None
+    ]
+    texts, types = map(set, zip(*known, strict=True))
+    return len(known), len(texts), len(types)
 
 
 def by_class(curves, few=4):
@@ -180,8 +210,10 @@ def summary_of(curves):
     return frame(ranks_summary(curves, provenance=PROVENANCE))
 
 
-def slow_ends(draws):
-    return np.quantile(draws[~np.isnan(draws)], [0.05, 0.95])
+def slow_ends(draws, units):
+    """Percentiles at confidence 0.9, as far out as those of Student's t need."""
+    tail = scipy.stats.norm.cdf(scipy.stats.t.ppf(0.05, units - 1) * np.sqrt(units / (units - 1)))
+    return np.quantile(draws[~np.isnan(draws)], [tail, 1 - tail])
 
 
 def close(value):
@@ -190,30 +222,23 @@ def close(value):
 
 def test_classes_are_those_of_plain_loops(study, curves):
     table = by_class(curves, few=9)
-    tokens, values, _ = study
-    labels = sorted({token["label"] for token in tokens})
     assert len(table) == CURVES * len(CLASSES)
     with_gaps = 0
     for row in table.iter_rows(named=True):
-        known = [
-            token["label"]
-            for token, (_, rank) in zip(tokens, values[row["site"], row["layer"]], strict=True)
-            if token["word_class"] == row["word_class"]
-            and rank is not None
-            and token["position"] > 0
-        ]
-        assert (row["n"], row["texts"]) == (len(known), len(set(known)))
-        assert row["few"] == (row["texts"] < 9)
-        assert row["value"] == close(slow_curve(study, row, row["word_class"], labels))
-        draws = slow_draws(study, row, row["word_class"])
+        name = row["word_class"]
+        n, *units = slow_units(study, row, name)
+        assert (row["n"], row["texts"], row["types"]) == (n, *units)
+        assert row["few"] == (min(units) < 9)
+        assert row["value"] == close(slow_curve(study, row, name))
+        draws = slow_draws(study, row, name)
         with_gaps += np.isnan(draws).any()
-        ends = slow_ends(draws) if row["texts"] >= FEWEST_UNITS else [None, None]
+        ends = slow_ends(draws, min(units)) if min(units) >= FEWEST_UNITS else [None, None]
         assert [row["ci_low"], row["ci_high"]] == close(ends)
         assert (row["model"], row["checkpoint"], row["experiment"]) == ("m", "main", "e")
     # Two texts have punctuation, and some draws miss both.
     assert with_gaps == CURVES
     assert table["few"].unique().sort().to_list() == [False, True]
-    assert (table.filter("few")["n"] >= 9).any()  # texts are counted, not tokens
+    assert (table.filter("few")["n"] >= 9).any()  # texts and types are counted, not tokens
     keys = [*KEY, "word_class", "layer"]
     assert table.select(keys).rows() == sorted(table.select(keys).rows())
 
@@ -230,15 +255,16 @@ def test_published_rows_are_there_only_where_they_were_asked_for(study, curves):
 def test_gaps_and_largest_are_those_of_plain_loops(study, curves):
     gaps = gaps_of(curves)
     assert len(gaps) == CURVES
-    labels = sorted({token["label"] for token in study[0]})
-    found = {}  # by key: layer -> value, draws
+    found = {}  # by key: layer -> value, draws, units
     for row in gaps.iter_rows(named=True):
-        function, content = (slow_curve(study, row, c, labels) for c in ("function", "content"))
+        function, content = (slow_curve(study, row, c) for c in ("function", "content"))
         drawn_function, drawn_content = (slow_draws(study, row, c) for c in ("function", "content"))
         gap, draws = function - content, drawn_function - drawn_content
-        assert row["gap"] == close(gap)
-        assert [row["ci_low"], row["ci_high"]] == close(slow_ends(draws))
-        found.setdefault(tuple(row[k] for k in KEY), {})[row["layer"]] = gap, draws
+        fewest = np.min([slow_units(study, row, c) for c in ("function", "content")], axis=0)
+        units = min(fewest[1:])
+        assert row["gap"] == close(gap) and [row["texts"], row["types"]] == [*fewest[1:]]
+        assert [row["ci_low"], row["ci_high"]] == close(slow_ends(draws, units))
+        found.setdefault(tuple(row[k] for k in KEY), {})[row["layer"]] = gap, draws, units
     summary = summary_of(curves)
     assert len(summary) == 3 * SITES
     largest = summary.filter(pl.col("quantity") == "largest_gap")
@@ -249,28 +275,28 @@ def test_gaps_and_largest_are_those_of_plain_loops(study, curves):
 
 def test_jumps_are_those_of_plain_loops(study, curves):
     summary = summary_of(curves)
-    labels = sorted({token["label"] for token in study[0]})
     jumps = summary.filter(pl.col("quantity") == "largest_jump")
     assert jumps["word_class"].to_list() == ["content", "function"] * SITES
     for row in jumps.iter_rows(named=True):
         at = {}
         for layer in [layer for site, layer in PLACES if site == row["site"] and layer > 0]:
             sides = [row | {"layer": layer}, row | {"layer": layer - 1}]
-            last, first = (slow_curve(study, r, row["word_class"], labels) for r in sides)
+            last, first = (slow_curve(study, r, row["word_class"]) for r in sides)
             after, before = (slow_draws(study, r, row["word_class"]) for r in sides)
-            at[layer] = last - first, after - before
+            units = min(min(slow_units(study, r, row["word_class"])[1:]) for r in sides)
+            at[layer] = last - first, after - before, units
         assert_largest(row, at)
 
 
 def assert_largest(row, of_layers):
-    """`of_layers`: layer -> value, draws."""
+    """`of_layers`: layer -> value, draws, units."""
     layer = max(of_layers, key=lambda at: abs(of_layers[at][0]))
-    value, draws = of_layers[layer]
+    value, draws, units = of_layers[layer]
     assert (row["layer"], row["value"]) == (layer, close(value))
-    assert [row["ci_low"], row["ci_high"]] == close(slow_ends(draws))
+    assert [row["ci_low"], row["ci_high"]] == close(slow_ends(draws, units))
     hits = []
     for draw in range(BOOTSTRAP.draws):
-        sizes = {at: abs(of_draws[draw]) for at, (_, of_draws) in of_layers.items()}
+        sizes = {at: abs(of_draws[draw]) for at, (_, of_draws, _) in of_layers.items()}
         if not np.isnan(list(sizes.values())).any():
             hits.append(max(sizes, key=sizes.get) == layer)
     assert row["support"] == close(np.mean(hits))
@@ -286,11 +312,11 @@ def test_what_is_0_at_every_layer_has_no_largest_layer():
 def test_one_text_has_no_intervals():
     rng = np.random.default_rng(6)
     tokens = random_tokens(rng, n_texts=1, classes=("function", "content"))
-    tokens += [
-        {"label": "t00", "position": i, "word_class": name}
+    later = [
+        {"label": "t00", "position": i, "word_class": "function" if i % 2 else "content"}
         for i in range(9, 15)
-        for name in ["function" if i % 2 else "content"]
     ]
+    tokens += typed(rng, later)
     values = random_values(rng, tokens, PLACES)
     curves = class_curves(ranks_table(tokens, values), BOOTSTRAP)
     tables = [by_class(curves), gaps_of(curves), summary_of(curves)]
@@ -319,19 +345,43 @@ def test_a_class_of_one_text_has_no_interval_among_many():
     assert gaps["ci_low"].null_count() == len(gaps) and gaps["gap"].null_count() == 0
 
 
+@pytest.mark.parametrize("types", [FEWEST_UNITS - 1, FEWEST_UNITS])
 @pytest.mark.parametrize("n_texts", [FEWEST_UNITS - 1, FEWEST_UNITS])
-def test_under_five_texts_there_is_no_interval(n_texts):
+def test_under_five_texts_or_types_there_is_no_interval(n_texts, types):
     rng = np.random.default_rng(8)
     tokens = [
         {"label": f"t{text}", "position": position, "word_class": name}
+        | {"token": f"{name} {position % types}"}
         for text in range(n_texts)
-        for position, name in enumerate((None, "function", "content", "content"))
+        for position, name in enumerate((None, *["function"] * 6, *["content"] * 6))
     ]
     curves = class_curves(ranks_table(tokens, random_values(rng, tokens, PLACES)), BOOTSTRAP)
     for table in (by_class(curves), gaps_of(curves)):
-        enough = table.filter(pl.col("texts") >= FEWEST_UNITS)
-        assert bool(len(enough)) == (n_texts >= FEWEST_UNITS)
-        assert table["ci_low"].null_count() == len(table) - len(enough)
+        assert table["types"].unique().to_list() == [types]
+        missing = min(n_texts, types) < FEWEST_UNITS
+        assert table["ci_low"].null_count() == len(table) * missing
+
+
+def test_tokens_of_one_type_make_no_interval_narrow():
+    """Many texts with the same few words: what these words are like is known of these alone."""
+    rng = np.random.default_rng(3)
+    tokens = [
+        {"label": f"t{text:02}", "position": 1 + i, "word_class": name, "token": f"{name} {i}"}
+        for text in range(60)
+        for name in ("function", "content")
+        for i in range(6)
+    ]
+    of_type = {token["token"]: rng.normal() for token in tokens}
+    values = {("resid", 0): [(of_type[token["token"]], 0) for token in tokens]}
+    (row,) = (
+        gaps_of(class_curves(ranks_table(tokens, values), BOOTSTRAP))
+        .filter(measure="cosine")
+        .iter_rows(named=True)
+    )
+    sides = [[of_type[f"{name} {i}"] for i in range(6)] for name in ("function", "content")]
+    error = np.sqrt(sum(np.var(side, ddof=1) / 6 for side in sides))
+    assert row["gap"] == close(np.mean(sides[0]) - np.mean(sides[1]))
+    assert row["ci_high"] - row["ci_low"] > 2 * error
 
 
 def test_classes_without_tokens_have_no_rows_and_one_layer_no_jump():

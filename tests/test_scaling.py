@@ -134,11 +134,13 @@ def test_ranks_are_a_share_over_layers_with_texts_drawn_again():
     ]
     bootstrap = Bootstrap(draws=150, confidence=0.9, seed=3)
     (found,) = rank_measures(pl.DataFrame(rows, infer_schema_length=None), bootstrap).to_dicts()
-    kept = [r for r in rows if r["site"] == "resid_mid" and r["word"] in ("the", "oak", "где")]
+    kept = [r for r in rows if r["site"] == "resid_mid" and r["word"] in ("oak", "где")]
     shares = np.array(
         [np.mean([r["rank"] == 0 for r in kept if r["label"] == f"t{text}"]) for text in range(8)]
     )
-    assert found["value"] == pytest.approx(shares.mean()) and found["n"] == 24
+    assert (
+        found["value"] == pytest.approx(shares.mean()) and found["n"] == 16
+    )  # no "the", which is at position 0
     drawn = bootstrap.means(shares[None], ())[:, 0]
     assert (found["ci_low"], found["ci_high"]) == pytest.approx(
         bootstrap.interval(drawn, 8, expanded=False)
@@ -186,6 +188,38 @@ def test_models_of_nearly_the_same_size_are_one_size():
     frame = pl.DataFrame(pl.from_arrow(table))
     assert scaling_slopes(frame, confidence=0.95, provenance={}).num_rows == 0
     assert [distinct_sizes(three), distinct_sizes([*three, 10**9]), distinct_sizes([])] == [3, 4, 0]
+
+
+@pytest.mark.parametrize("never", [0, 1, 2, 6])
+def test_a_half_life_that_a_model_never_reaches_has_no_trend(never):
+    measured, parameters = models(6)
+    halves = [float(i) if i < 6 - never else None for i in range(6)]
+    others = measured.with_columns(
+        measure=pl.lit("half_life"), value=pl.Series(halves, dtype=float)
+    )
+    table = scaling(pl.concat([measured, others]), parameters, provenance={})
+    frame = pl.DataFrame(pl.from_arrow(table))
+    slopes = pl.DataFrame(pl.from_arrow(scaling_slopes(frame, confidence=0.95, provenance={})))
+    assert slopes.select("measure", "n").rows() == [("half_life", 6), ("gap", 6)]
+    assert slopes["slope"].is_null().to_list() == [never > 0, False]
+    assert slopes["ci_high"].is_null().to_list() == [never > 0, False]
+    drawn = draw(frame, slopes, **BAND)
+    assert ("No trend where a model has none." in notes(drawn)) == (0 < never < 6)
+    assert "No trend is fitted" not in notes(drawn) and "Grey line" in notes(drawn)
+
+
+def test_models_of_one_size_are_one_point_of_a_trend():
+    measured, parameters = models(4)
+    again = pl.col("model") + " again"
+    shifted = measured.with_columns(again, pl.col("value") + 0.4)
+    copies = pl.concat([measured, shifted]), pl.concat([parameters, parameters.with_columns(again)])
+    of_means = measured.with_columns(pl.col("value") + 0.2), parameters
+    found = []
+    for each in (copies, of_means):
+        table = pl.DataFrame(pl.from_arrow(scaling(*each, provenance={})))
+        (row,) = scaling_slopes(table, confidence=0.95, provenance={}).to_pylist()
+        found.append([row[name] for name in ("slope", "intercept", "ci_low", "ci_high", "n")])
+    assert found[0] == pytest.approx(found[1], rel=1e-5) and found[0][-1] == 4
 
 
 def test_bars_are_named_only_where_they_are_drawn():

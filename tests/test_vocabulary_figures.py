@@ -452,11 +452,11 @@ def test_classes_and_their_gap_are_drawn_as_the_tables_say(published):
             assert found == set(rows.select("layer", "word_class", **exact).iter_rows())
     assert labels(figure.panels[len(above) - 1]) == set(TOKENS)
     assert {row["dashed"] for row in line_points(figure.panels[0])} == {published}  # of few texts
-    assert ("Dashed: classes in few texts." in figure.notes) == published
+    assert ("Dashed: classes in few texts or of few types." in figure.notes) == published
     assert ("not transposed" in figure.notes) == published
     texts = 4 if published else 64
     assert f"812 function, 1,034 content, 127 punctuation; in {texts} texts." in figure.notes
-    assert "90 % interval, bootstrap over texts" in figure.notes
+    assert "90 % interval, bootstrap over texts crossed with types" in figure.notes
 
 
 def test_a_measure_that_the_published_formula_lacks_has_no_empty_panel():

@@ -19,7 +19,8 @@ with job(snakemake):
     provenances = list(map(read_provenance, paths))
     altered = altered_notes(provenances)
     notes = altered + derived_notes(provenances)
-    last = [] if altered else uncontrolled_notes(provenances)
+    drawn = next((frame for frame in frames if frame is not None), None)
+    last = [] if altered else uncontrolled_notes(provenances, drawn)
     options = dict(params.options)
     if options.get("show", "") is None:  # the labels of a table are not known before it is read
         labels = (frame["label"].min() for frame in frames if "label" in frame.columns)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import PurePosixPath
 
+import pyarrow as pa
+
 from ..files.pages import html_page
+from ..files.tables import for_spreadsheets
 
 FOLDER = "results/paper"
 PRINTED = ("svg", "png", "pdf")
@@ -70,13 +71,14 @@ def items(entries: Sequence[Mapping[str, str]], formats: Sequence[str]) -> list[
 
 def index_csv(found: Sequence[Item]) -> str:
     """One line per file: study, number, title, file, and where it is from."""
-    text = io.StringIO()
-    lines = csv.writer(text, lineterminator="\n")
-    lines.writerow(["study", "number", "title", "file", "made_as"])
-    for item in found:
-        for source, target in item.files:
-            lines.writerow([item.study, item.number, item.title, target, source])
-    return text.getvalue()
+    rows = [
+        (item.study, item.number, item.title, target, source)
+        for item in found
+        for source, target in item.files
+    ]
+    names = ("study", "number", "title", "file", "made_as")
+    columns = (pa.array([row[i] for row in rows]) for i in range(len(names)))
+    return for_spreadsheets(pa.table(dict(zip(names, columns, strict=True)))).write_csv()
 
 
 def index_page(found: Sequence[Item]) -> str:

@@ -38,6 +38,7 @@ _DEPTH = (
     "compared. "
 )
 _STEP = "Across: training step, on an axis of log(1 + step) that holds step 0. "
+_UNTRAINED = "Step 0, where it is there: the network before training. "
 _RANK_AXIS = "rank on an axis of log(1 + rank), with rank 0 on top"
 _GREY = (
     "Grey, where there is a control: the same architecture with random weights on the same texts; "
@@ -50,6 +51,7 @@ _RANDOM = (
 )
 _FIVE = "none under five of them. "
 _TEXTS = f"Bands: from a bootstrap over whole texts; {_FIVE}"
+_CROSSED = "Bands: over texts crossed with types, the different tokens; none under five of either. "
 _WORDS = f"Bands: from a bootstrap over words; {_FIVE}"
 _CONVERGED = (
     "Over words, from a bootstrap, none under five of them; of replicates over trainings, by "
@@ -173,7 +175,7 @@ READINGS = {
         "alike.",
         "*Standardised* leaves out single dimensions that make any two tokens alike. Frequency and "
         "position are held equal in matched_groups alone.",
-        _TEXTS + "Per cent below a title: how many of the bootstrap's draws find the same layer.",
+        _CROSSED + "Per cent below a title: how many of the bootstrap's draws find the same layer.",
     ),
     "own_token": Reading(
         _LAYER + f"Upwards: {_RANK_AXIS}; or log-probability, entropy and divergence, in nats.",
@@ -213,7 +215,7 @@ READINGS = {
         "A map for each measure, without the first token of each text. Every map has a scale of "
         "its own.",
         "As in the figure geometry, which has the reference checkpoint.",
-        "Step 0, where it is there: the network before any training.",
+        _UNTRAINED,
         "None in the maps; the table geometry has them.",
     ),
     "corpus": Reading(
@@ -293,8 +295,8 @@ READINGS = {
         _TEXTS,
     ),
     "ablation": Reading(
-        _BLOCK
-        + "Upwards: difference that the part makes, on a scale that follows the square root.",
+        _BLOCK + "Upwards: in the first panel change of identity, in the others difference: with "
+        "the part at its mean minus as it is; on a scale that follows the square root.",
         "A panel each for what a part contributes to identity, for identity after the block and "
         "after the last one, and for the loss. A line for the MLP, for the head that contributes "
         "most, and for another head.",
@@ -308,8 +310,7 @@ READINGS = {
         "A panel for each layer, a line for each number of tokens of a word; thin: the "
         "standardised cosine.",
         "1: the representation is what it becomes. A line that is flat near 1 has settled.",
-        "Step 0 is the network before training; the standardised cosine leaves out what any two "
-        "words have in common.",
+        _UNTRAINED + "The standardised cosine leaves out what any two words have in common.",
         _CONVERGED,
     ),
     "convergence_aggregate": Reading(
@@ -317,7 +318,7 @@ READINGS = {
         "Above, the mean over layers, a line for each number of tokens; below, all words, a line "
         "for each layer. A panel for each form of similarity.",
         "1: the representation is what it becomes.",
-        "Step 0 is the network before training. " + _RANDOM,
+        _UNTRAINED + _RANDOM,
         _CONVERGED,
     ),
     "convergence_slope": Reading(
@@ -331,7 +332,7 @@ READINGS = {
         _STEP + "Upwards: layer of the residual stream.",
         "A map for each number of tokens. Colour: mean cosine with the reference checkpoint.",
         "1: the representation is what it becomes. The reference itself is 1.",
-        "Step 0 is the network before training.",
+        _UNTRAINED,
         "None in the maps; the figure convergence has them.",
     ),
     "alignment": Reading(
@@ -362,7 +363,7 @@ READINGS = {
         "tokens; below, the mean over layers in every form of similarity.",
         "Low P1: the context makes the state. Low P2: the word's earlier tokens make it. Where all "
         "values are near 1, the axis holds little more than these: read its numbers.",
-        "Step 0 is the network before training. " + _RANDOM,
+        _UNTRAINED + _RANDOM,
         "Bands: over words, those of one last token together, and over contexts that they share, "
         "none under five of either; of replicates over trainings.",
     ),
@@ -406,7 +407,7 @@ READINGS = {
         "A column for each model, of many in several rows; a line for each class of words.",
         "Up is closer to the own embedding. " + _NEAR,
         "*Standardised* leaves out single dimensions that make any two tokens alike.",
-        _TEXTS,
+        _CROSSED,
     ),
     "turned_and_lost": Reading(
         _DEPTH + "Upwards: identity and share decoded, each relative to layer 0.",
@@ -442,7 +443,7 @@ READINGS = {
         "least a quarter above the one before. Dotted: from a model to its name.",
         "A rising line: larger models have more of it.",
         "Models differ in more than size: family, data and tokenizer. With fewer than four sizes "
-        "no trend is fitted.",
+        "no trend is fitted, and none of half-lives where a model never reaches one.",
         f"Bars: over texts or words of one model; {_FIVE}That of a slope is "
         "over models, and wide with few.",
     ),

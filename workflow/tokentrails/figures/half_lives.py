@@ -18,7 +18,15 @@ from .pieces.notes import (
     grey_note,
     thinned_note,
 )
-from .pieces.points import DEPTH_SHARE, distinct, draw_means, mapped, points_frame, runs
+from .pieces.points import (
+    DEPTH_SHARE,
+    distinct,
+    draw_means,
+    draw_medians,
+    mapped,
+    points_frame,
+    runs,
+)
 from .pieces.text import counted
 from .pieces.text_tokens import group_colours
 from .pieces.theme import GREY, figure, model_colours, nothing_to_show
@@ -129,9 +137,10 @@ def half_life_thresholds(
     right = 1.05 * ticks[-1]
     x = linear_x("threshold", right, ticks, title="threshold (similarity)", number=".2~f")
     y = ("median half-life (layer)", -0.02 * depth, 1.02 * depth, 250, 190)
-    frame = Frame(x, right, *y, ("series", "n", "n_texts"), told=("value", "d"))
+    frame = Frame(x, right, *y, ("series", "n", "n_texts"), told=("value", "~g"))
     if control is not None:
-        every = draw_means(control.filter(grouping="all"), "median_layer", "measure", "threshold")
+        every = control.filter(grouping="all")
+        every = draw_medians(every, "median_layer", "measure", "threshold")
         grey = _medians(every, pl.lit(CONTROL), pl.lit(GREY), ("low", "high"))
     at = alt.Chart(pl.DataFrame({"threshold": [threshold]}))
     rule = at.mark_rule(color=GREY, strokeDash=[2, 3]).encode(x=x)
@@ -146,11 +155,11 @@ def half_life_thresholds(
     notes = [
         *class_notes(medians["group"]),
         "Half-life: the first layer where a token's identity is below the threshold. No point: "
-        f"half of the tokens have none. Dotted: {threshold:g}, the threshold of the other "
-        "figures. Tokens of words; position 0 is left out.",
+        f"half of the tokens, or of the draws, have none. Dotted: {threshold:g}, the threshold of "
+        "the other figures. Tokens of words; position 0 is left out.",
         *form_notes(forms),
         _band(points, confidence) + " One up to the top may have no upper end.",
-        *control_notes(control),
+        *control_notes(control, middle="median"),
     ]
     chart = alt.concat(*panels, columns=2)
     return figure(chart, title=title, notes=notes, width=2 * (frame.width + 150))

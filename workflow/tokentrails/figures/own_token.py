@@ -49,6 +49,8 @@ def own_token(
         points = pl.concat([points, drawn])
     if control is not None:
         of_all = control.filter(pl.col("word_class").is_null())
+        # Without a head the model has the embedding space alone; random weights may have both.
+        of_all = of_all.join(points, on=["space", "measure"], how="semi")
         drawn = draw_means(of_all, "mean", "space", "measure", "layer")
         grey = _points(drawn, ("low", "high")).with_columns(
             series=pl.lit(CONTROL), line=pl.lit(CONTROL), colour=pl.lit(GREY)
@@ -82,6 +84,8 @@ def own_token(
     ]
     if lenses:
         notes.append(f"Lenses, affine maps of the stream before the head: {', '.join(lenses)}.")
+    if "unembedding" not in points["space"]:
+        notes.append("The model has no head: ranks are by cosine among the embeddings alone.")
     notes += control_notes(control)
     chart = panel_grid(parts, frames, _COLUMNS)
     return figure(chart, title=title, notes=notes, width=_COLUMNS * 240 + 120)

@@ -235,8 +235,9 @@ def _notes(by_class: pl.DataFrame, points: pl.DataFrame, confidence: float) -> l
     counts = dict(points.group_by("word_class").agg(pl.col("n").max()).rows())
     tokens = ", ".join(f"{counts[name]:,} {name}" for name in COLOURS if name in counts)
     texts = points.select(pl.col("texts").max()).item()
-    band = band_note(points, confidence, "texts") + dashed_note(points, "classes in few texts")
+    band = band_note(points, confidence, "texts crossed with types", few="texts or types")
+    band += dashed_note(points, "classes in few texts or of few types")
     most = "at most " if points["run"].n_unique() > 1 else ""  # tokenizers cut texts differently
-    classes = f"Tokens: {most}{tokens}; in {counted(texts, 'text')}."
+    classes = f"Tokens: {most}{tokens}; in {counted(texts, 'text')}. Types: different tokens."
     without = class_notes(counts)
     return [*without, classes, site_note(by_class), _NOTE, band]

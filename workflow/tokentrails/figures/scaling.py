@@ -61,7 +61,8 @@ def scaling(
         axis=alt.Axis(grid=False, format="~s", tickCount=4),
         title="parameters without embeddings",
     )
-    trends = _with_forms(slopes)
+    slopes = _with_forms(slopes)
+    trends = slopes.drop_nulls("slope")
     panels = [
         _panel(
             points.filter(experiment=experiment, measure=measure),
@@ -75,7 +76,7 @@ def scaling(
         for experiment in distinct(points.filter(measure=measure)["experiment"])
     ]
     columns = min(_COLUMNS, len(panels))
-    notes = [_models(len(names), fitted=len(trends) > 0)]
+    notes = [_models(len(names), fitted=len(slopes) > 0)]
     if points["ci_low"].count():
         notes.append(f"Bars: {100 * confidence:g} % intervals over texts or words.")
     if len(forms) > 1:
@@ -84,13 +85,15 @@ def scaling(
         notes.append(", ".join(named).capitalize() + "." + beside)
     if any(measure.startswith("half_life") for measure in points["measure"]):
         unreached = " Not drawn: a median that is never reached." if lacking else ""
+        unreached += " No trend where a model has none." if len(trends) < len(slopes) else ""
         notes.append(
             f"Half-life: the first layer where identity is below the threshold.{unreached}"
         )
     notes += form_notes(forms)
     if len(trends):
         notes.append(
-            "Grey line: least squares over models; its slope and interval below the titles."
+            "Grey line: least squares over models, those of exactly one size by their mean; its "
+            "slope and interval below the titles."
         )
     chart = alt.concat(*panels, columns=columns).resolve_scale(y="independent")
     return figure(chart, title=title, notes=notes, width=max(columns, 2) * 330)

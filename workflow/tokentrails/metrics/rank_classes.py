@@ -1,10 +1,11 @@
 """Function words and content words: how far the tokens of each class are from their embeddings.
 
 Dense Paths and Sparse Trails compares them by eye. Here a class has, at every layer, the mean of
-its tokens' cosines, the median of log10(1 + rank) and the share of tokens of rank 0, with intervals
-over resampled texts: the tokens of one text are not independent of each other. The samples are the
-same for all classes, layers and measures, so that what is derived from several of them keeps their
-correlation.
+its tokens' cosines, the median of log10(1 + rank) and the share of tokens of rank 0. Intervals
+resample texts crossed with types, the different tokens: neither the tokens of one text nor those of
+one type are independent of each other, and a few types make up most function words. The samples are
+the same for all classes, layers and measures, so that what is derived from several of them keeps
+their correlation.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from ..statistics.bootstrap import (
     EQUALITY,
     FEWEST_UNITS,
     Bootstrap,
+    Crossing,
     cluster_means,
     cluster_medians,
 )
@@ -36,7 +38,7 @@ MEASURES = {
     "own_closest": cluster_means,
 }
 COLUMNS = (
-    *("label", "position", "word_class", "site", "layer", "positional"),
+    *("label", "position", "token", "word_class", "site", "layer", "positional"),
     *("cosine", "rank", "rank_standardised", "cosine_as_published", "rank_as_published"),
 )
 """The columns of the table `ranks` that this module needs."""
@@ -50,15 +52,17 @@ MEANINGS = {
     "word_class": "class of the words that the tokens are part of",
     "n": "how many tokens, none of them at position 0",
     "texts": "how many texts they come from",
-    "few": "whether there are fewer texts than statistics.few: too few to lean on",
+    "types": "how many different tokens they are",
+    "few": "whether there are fewer texts or types than statistics.few: too few to lean on",
     "value": "the measure over the tokens of the class",
-    "ci_low": "lower end of the interval: percentile bootstrap over texts; null: under "
-    f"{FEWEST_UNITS} texts{EQUALITY}; of log ranks, which are medians, {FEWEST_UNITS} texts"
-    f"{EQUAL_MEDIANS}",
+    "ci_low": "lower end of the interval: bootstrap over texts crossed with types, with "
+    f"percentiles expanded by Student's t; null: under {FEWEST_UNITS} of either{EQUALITY}; of log "
+    f"ranks, which are medians, {FEWEST_UNITS}{EQUAL_MEDIANS}",
     "ci_high": "upper end of it",
 }
 GAP_MEANINGS = {
     "texts": "how many texts the tokens come from, of the class that comes from fewer",
+    "types": "how many different tokens they are, of the class that has fewer",
     "gap": "the measure of function words minus that of content words",
 }
 SUMMARY_MEANINGS = {
@@ -66,8 +70,8 @@ SUMMARY_MEANINGS = {
     "largest_jump: of a class, the change from one layer to the next that is",
     "word_class": "whose jump it is; null: a gap is between two",
     "layer": "where the gap is, or the layer that the jump leads to; of equal ones the first",
-    "support": "share of the draws of texts in which it is at the same layer; null: under "
-    f"{FEWEST_UNITS} texts",
+    "support": "share of the bootstrap's draws in which it is at the same layer; null: under "
+    f"{FEWEST_UNITS} texts or types",
     "value": "the gap or the jump, with its sign",
     "ci_low": "lower end of the interval of the value at that layer, as of means and medians",
 }
@@ -86,32 +90,33 @@ class ClassCurves:
     Attributes
     ----------
     key: as_published, positional, site and measure.
-    n, texts: tokens of each class that have a value, and the texts they come from.
+    n, texts, types: tokens of each class that have a value, the texts they come from, and how many
+        different ones there are.
     value: NaN for a class without tokens.
-    draws: the same of resampled texts; NaN where no token is drawn, and for a class that comes from
-        fewer than `FEWEST_UNITS` texts.
+    draws: the same of resampled texts and types; NaN where no token is drawn, and for a class that
+        has fewer than `FEWEST_UNITS` of either.
     """
 
     key: dict[str, Any]
     layers: tuple[int, ...]
     n: Int[np.ndarray, "classes layers"]
     texts: Int[np.ndarray, "classes layers"]
+    types: Int[np.ndarray, "classes layers"]
     value: Float64[np.ndarray, "classes layers"]
     draws: Float64[np.ndarray, "draws classes layers"]
     bootstrap: Bootstrap
 
     @property
-    def fewest(self) -> Int[np.ndarray, " layers"]:
-        """Texts of the class with fewer of them, of function and content words."""
-        return np.minimum(*(self.texts[CLASSES.index(name)] for name in ("function", "content")))
+    def units(self) -> Int[np.ndarray, "classes layers"]:
+        """Texts or types, of which there are fewer."""
+        return np.minimum(self.texts, self.types)
 
     def interval(
-        self, draws: Float64[np.ndarray, "draws layers"], texts: Int[np.ndarray, " layers"]
+        self, draws: Float64[np.ndarray, "draws layers"], units: Int[np.ndarray, " layers"]
     ) -> Float64[np.ndarray, "layers 2"]:
-        """Both ends for every layer, of so many texts; a draw without a value is left out."""
+        """Both ends for every layer, of so many units; a draw without a value is left out."""
         discrete = MEASURES[self.key["measure"]] is cluster_medians
-        ends = self.bootstrap.interval(draws, texts, expanded=False, discrete=discrete)
-        return np.stack(ends, axis=1)
+        return np.stack(self.bootstrap.interval(draws, units, discrete=discrete), axis=1)
 
 
 def class_curves(ranks: pa.Table, bootstrap: Bootstrap) -> list[ClassCurves]:
@@ -126,11 +131,9 @@ def class_curves(ranks: pa.Table, bootstrap: Bootstrap) -> list[ClassCurves]:
     """
     frame = (
         pl.DataFrame(pl.from_arrow(ranks.select(COLUMNS)))
-        .filter(pl.col("position") > 0)
-        .with_columns(text=pl.col("label").rank("dense").cast(pl.Int64) - 1)
+        .filter(pl.col("position") > 0, pl.col("word_class").is_in(CLASSES))
         .sort("positional", "site", "layer", "label", "position")
     )
-    n_texts = frame["text"].n_unique()
     curves = []
     for as_published, suffix in ((False, ""), (True, "_as_published")):
         for (positional, site), here in frame.group_by("positional", "site", maintain_order=True):
@@ -138,7 +141,8 @@ def class_curves(ranks: pa.Table, bootstrap: Bootstrap) -> list[ClassCurves]:
                 continue
             layers = tuple(here["layer"].unique().sort())
             tokens = here.filter(pl.col("layer") == layers[0])  # the same at every layer
-            word_class, text = tokens["word_class"].to_numpy(), tokens["text"].to_numpy()
+            word_class = tokens["word_class"].to_numpy()
+            crossing = Crossing([(_numbered(tokens[name]),) for name in ("label", "token")])
             rank = _by_layer(here[f"rank{suffix}"], layers)
             values = {
                 "cosine": _by_layer(here[f"cosine{suffix}"], layers),
@@ -150,7 +154,7 @@ def class_curves(ranks: pa.Table, bootstrap: Bootstrap) -> list[ClassCurves]:
                 values["log_rank_standardised"] = np.log10(1 + z_rank)
             for measure, numbers in sorted(values.items()):
                 key = dict(zip(KEYS, (as_published, positional, site, measure), strict=True))
-                curves.append(_curves(key, layers, numbers, word_class, text, n_texts, bootstrap))
+                curves.append(_curves(key, layers, numbers, word_class, crossing, bootstrap))
     return curves
 
 
@@ -158,27 +162,32 @@ def _by_layer(column: pl.Series, layers: Sequence[int]) -> Float64[np.ndarray, "
     return column.cast(pl.Float64).fill_null(float("nan")).to_numpy().reshape(len(layers), -1)
 
 
+def _numbered(column: pl.Series) -> Int[np.ndarray, " tokens"]:
+    return column.rank("dense").cast(pl.Int64).to_numpy() - 1
+
+
 def _curves(
     key: dict[str, Any],
     layers: tuple[int, ...],
     values: Float64[np.ndarray, "layers tokens"],
     word_class: Shaped[np.ndarray, " tokens"],
-    text: Int[np.ndarray, " tokens"],
-    n_texts: int,
+    crossing: Crossing,
     bootstrap: Bootstrap,
 ) -> ClassCurves:
-    n, texts, value, draws = [], [], [], []
-    for name in CLASSES:
-        own, owner = values[:, word_class == name], text[word_class == name]
-        statistic = MEASURES[key["measure"]](own, owner)
-        known = ~np.isnan(own)
-        n.append(known.sum(axis=1))
-        texts.append(np.array([len(np.unique(owner[tokens])) for tokens in known]))
-        value.append(statistic(np.ones((1, n_texts)))[0])
-        draws.append(bootstrap.resample(statistic, n_texts, ()))
-        draws[-1][:, texts[-1] < FEWEST_UNITS] = np.nan
-    arrays = np.stack(n), np.stack(texts), np.stack(value), np.stack(draws, axis=1)
-    return ClassCurves(key, layers, *arrays, bootstrap)
+    of_class = np.stack([word_class == name for name in CLASSES])
+    by_class = np.where(of_class[:, None], values, np.nan)
+    shape, known = by_class.shape[:2], ~np.isnan(by_class)
+    texts, types = (
+        np.array([len(np.unique(unit[one])) for one in known.reshape(-1, len(unit))]).reshape(shape)
+        for (unit,) in crossing.factors
+    )
+    statistic = MEASURES[key["measure"]](
+        by_class.reshape(-1, len(word_class)), np.arange(len(word_class))
+    )
+    value = statistic(np.ones((1, len(word_class)))).reshape(shape)
+    draws = bootstrap.resample_crossed(statistic, crossing, ()).reshape(-1, *shape)
+    draws[:, np.minimum(texts, types) < FEWEST_UNITS] = np.nan
+    return ClassCurves(key, layers, known.sum(axis=2), texts, types, value, draws, bootstrap)
 
 
 def ranks_by_class(
@@ -188,19 +197,20 @@ def ranks_by_class(
 
     Parameters
     ----------
-    few: classes from fewer texts are marked.
+    few: classes from fewer texts, or of fewer types, are marked.
     """
     rows = []
     for curve in curves:
         for c, name in enumerate(CLASSES):
-            ends = curve.interval(curve.draws[:, c], curve.texts[c])
+            ends = curve.interval(curve.draws[:, c], curve.units[c])
             for i in np.flatnonzero(curve.n[c]):
-                numbers = curve.n[c, i], curve.texts[c, i], curve.texts[c, i] < few
+                counts = (v[c, i] for v in (curve.n, curve.texts, curve.types))
                 key = *curve.key.values(), name, curve.layers[i]
-                rows.append([*key, *numbers, curve.value[c, i], *ends[i]])
+                few_units = curve.units[c, i] < few
+                rows.append([*key, *counts, few_units, curve.value[c, i], *ends[i]])
     columns = {
         "word_class": pl.String,
-        **dict.fromkeys(("layer", "n", "texts"), pl.Int32),
+        **dict.fromkeys(("layer", "n", "texts", "types"), pl.Int32),
         "few": pl.Boolean,
         "value": pl.Float32,
         **ENDS,
@@ -212,11 +222,13 @@ def ranks_gap(curves: Sequence[ClassCurves], *, provenance: Mapping[str, str]) -
     """The table `ranks_gap`: function words minus content words, where both have tokens."""
     rows = []
     for curve in curves:
-        gap, texts = _gap(curve.value), curve.fewest
-        ends = curve.interval(_gap(curve.draws), texts)
+        gap, texts, types = _gap(curve.value), _fewest(curve.texts), _fewest(curve.types)
+        ends = curve.interval(_gap(curve.draws), np.minimum(texts, types))
         for i in np.flatnonzero(~np.isnan(gap)):
-            rows.append([*curve.key.values(), curve.layers[i], texts[i], gap[i], *ends[i]])
-    columns = {"layer": pl.Int32, "texts": pl.Int32, "gap": pl.Float32, **ENDS}
+            key = *curve.key.values(), curve.layers[i]
+            rows.append([*key, texts[i], types[i], gap[i], *ends[i]])
+    counts = dict.fromkeys(("layer", "texts", "types"), pl.Int32)
+    columns = {**counts, "gap": pl.Float32, **ENDS}
     title = "similarity and rank of function words minus those of content words"
     return _table(rows, columns, title, MEANINGS | GAP_MEANINGS, provenance)
 
@@ -227,12 +239,13 @@ def ranks_summary(curves: Sequence[ClassCurves], *, provenance: Mapping[str, str
     for curve in curves:
         gap, gap_draws = _gap(curve.value), _gap(curve.draws)
         found: list[tuple[str, str | None, tuple[Any, ...]]]
-        found = [("largest_gap", None, _largest(curve, curve.layers, gap, gap_draws, curve.fewest))]
+        gaps = _largest(curve, curve.layers, gap, gap_draws, _fewest(curve.units))
+        found = [("largest_gap", None, gaps)]
         for name in ("content", "function"):
             c = CLASSES.index(name)
             jump, draws = (np.diff(v[..., c, :]) for v in (curve.value, curve.draws))
-            texts = np.minimum(curve.texts[c, 1:], curve.texts[c, :-1])
-            jumps = _largest(curve, curve.layers[1:], jump, draws, texts)
+            units = np.minimum(curve.units[c, 1:], curve.units[c, :-1])
+            jumps = _largest(curve, curve.layers[1:], jump, draws, units)
             found.append(("largest_jump", name, jumps))
         rows += [[*curve.key.values(), what, name, *row] for what, name, row in found if row]
     columns = {
@@ -248,8 +261,19 @@ def ranks_summary(curves: Sequence[ClassCurves], *, provenance: Mapping[str, str
 def _gap(
     classes: Float64[np.ndarray, "*draws classes layers"],
 ) -> Float64[np.ndarray, "*draws layers"]:
-    function, content = (classes[..., CLASSES.index(n), :] for n in ("function", "content"))
+    function, content = _compared(classes)
     return function - content
+
+
+def _fewest(units: Int[np.ndarray, "classes layers"]) -> Int[np.ndarray, " layers"]:
+    return np.minimum(*_compared(units))
+
+
+def _compared(
+    classes: Shaped[np.ndarray, "*draws classes layers"],
+) -> list[Shaped[np.ndarray, "*draws layers"]]:
+    """Those of function and of content words."""
+    return [classes[..., CLASSES.index(name), :] for name in ("function", "content")]
 
 
 def _largest(
@@ -257,7 +281,7 @@ def _largest(
     layers: Sequence[int],
     value: Float64[np.ndarray, " layers"],
     draws: Float64[np.ndarray, "draws layers"],
-    texts: Int[np.ndarray, " layers"],
+    units: Int[np.ndarray, " layers"],
 ) -> tuple[Any, ...]:
     """The layer furthest from 0, its support, value and ends; nothing if all are 0 or unknown."""
     if not np.nan_to_num(value).any():
@@ -266,7 +290,7 @@ def _largest(
     known = draws[~np.isnan(draws).all(axis=1)]
     same = np.nanargmax(np.abs(known), axis=1) == best
     support = same.mean() if len(known) else None
-    return layers[best], support, value[best], *curve.interval(draws[:, [best]], texts[[best]])[0]
+    return layers[best], support, value[best], *curve.interval(draws[:, [best]], units[[best]])[0]
 
 
 def _table(

@@ -3,7 +3,10 @@
 Models differ in more than size, and two or three sizes lie on a line by chance. A trend is
 therefore only given over four sizes or more, where those that are less than a quarter apart, such
 as of a model and its adapter, are one: the slope of the measure on log10 of the parameters,
-by least squares, with Student's interval.
+by least squares, with Student's interval. Models of exactly one size, such as trainings with
+several seeds, are one point, their mean: as draws of their own they would make the interval too
+short. A half-life that a model never reaches is censored. A line through the others would be one
+through the models that lose identity soonest, so there is none.
 """
 
 from __future__ import annotations
@@ -44,8 +47,8 @@ MEASURES = {
     },
     **_GAPS,
     **{f"{name}_{form}": f"{name} of {form} similarity" for form in SOUND[1:] for name in _GAPS},
-    "rank": "share of tokens of words whose own embedding is the closest one (rank 0), mean over "
-    "the layers of resid_mid",
+    "rank": "share of tokens of words, none at position 0, whose own embedding is the closest one "
+    "(rank 0), mean over the layers of resid_mid",
 }
 RANK_COLUMNS = (
     *RUN,
@@ -70,9 +73,11 @@ MEANINGS = {
     "n": "how many tokens, of gaps how many words",
 }
 SLOPE_MEANINGS = {
-    "slope": "change of the measure per tenfold number of parameters, by least squares over models",
+    "slope": "change of the measure per tenfold number of parameters, by least squares over "
+    "models; null: the half-life of one of them is never reached (censored)",
     "ci_low": "lower end of its interval, of Student's t: models as independent draws",
-    "n": "how many models, of at least four sizes",
+    "n": "how many models, of at least four sizes; those of exactly one number of parameters, such "
+    "as several trainings, count as one, with their mean",
 }
 
 
@@ -109,6 +114,7 @@ def rank_measures(ranks: pl.DataFrame, bootstrap: Bootstrap) -> pl.DataFrame:
     """The share of tokens of rank 0 over layers, from a table `ranks` of one run."""
     frame = ranks.filter(
         pl.col("site") == "resid_mid",
+        pl.col("position") > 0,
         ~pl.col("positional"),
         is_of_letters(),
     ).sort("layer", "label", "position")
@@ -177,15 +183,22 @@ def scaling_slopes(
 
 
 def _slopes(table: pl.DataFrame, confidence: float) -> Iterator[tuple[Any, ...]]:
-    known = table.drop_nulls("value")
-    for (experiment, measure), here in known.group_by("experiment", "measure", maintain_order=True):
-        x = here["n_parameters"].log10().to_numpy()
+    value, keys = pl.col("value").cast(pl.Float64), ("experiment", "measure")
+    may_be_censored = pl.col("measure").str.starts_with("half_life")
+    sizes = (
+        table.filter(may_be_censored | value.is_not_null())
+        .group_by(*keys, "n_parameters", maintain_order=True)
+        .agg(pl.when(value.count() == pl.len()).then(value.mean()))
+    )
+    for key, here in sizes.group_by(keys, maintain_order=True):
         if distinct_sizes(here["n_parameters"]) < FEWEST_SIZES:
             continue
-        slope, intercept, half = fitted_line(
-            x, here["value"].cast(pl.Float64).to_numpy(), confidence
-        )
-        yield experiment, measure, slope, intercept, slope - half, slope + half, len(here)
+        if here["value"].has_nulls():
+            yield *key, *(None,) * 4, len(here)
+            continue
+        x, y = here["n_parameters"].log10().to_numpy(), here["value"].to_numpy()
+        slope, intercept, half = fitted_line(x, y, confidence)
+        yield *key, slope, intercept, slope - half, slope + half, len(here)
 
 
 def distinct_sizes(parameters: Iterable[int]) -> int:

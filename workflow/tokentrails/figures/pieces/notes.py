@@ -53,10 +53,20 @@ def altered_notes(provenances: Iterable[Mapping[str, str]]) -> list[str]:
     return notes
 
 
-def uncontrolled_notes(provenances: Iterable[Mapping[str, str]]) -> list[str]:
-    """That a figure of single checkpoints has no random weights in it, if so."""
-    sources = [p["source"] for p in provenances if p.get("checkpoint", "all") != "all"]
-    if not sources or any(source.startswith("random:") for source in sources):
+def uncontrolled_notes(
+    provenances: Iterable[Mapping[str, str]], table: pl.DataFrame | None
+) -> list[str]:
+    """That no network before training is in a figure, neither random weights nor step 0, if so.
+
+    Parameters
+    ----------
+    provenances: of all tables that it reads.
+    table: the one that it draws.
+    """
+    if table is None or "model" not in table.columns:
+        return []
+    steps = table["step"].to_list() if "step" in table.columns else []
+    if 0 in steps or any(p.get("source", "").startswith("random:") for p in provenances):
         return []
     return [f"No {CONTROL} to compare with: this figure does not show what was learnt."]
 
@@ -193,12 +203,14 @@ CONTROL = "random weights"
 """The label of a line of controls."""
 
 
-def control_notes(control: pl.DataFrame | None, line: str = "Solid grey") -> list[str]:
-    """What the `line` of controls is; none without them."""
+def control_notes(
+    control: pl.DataFrame | None, line: str = "Solid grey", middle: str = "mean"
+) -> list[str]:
+    """What the `line` of controls is, of several draws their `middle`; none without them."""
     if control is None:
         return []
     n = control.select("model", "checkpoint").n_unique()
-    draws = f", mean and range of {n} draws" if n > 1 else ""
+    draws = f", {middle} and range of {n} draws" if n > 1 else ""
     return [f"{line}: the same architecture with {CONTROL}, before any training{draws}."]
 
 

@@ -66,11 +66,29 @@ def draw_means(table: pl.DataFrame, value: str, *keys: str) -> pl.DataFrame:
     Of one draw there is no range: both are null. None are few, so that the line is solid: how many
     units there are, the model's own line says.
     """
+    column = pl.col(value).cast(pl.Float64)
+    return _over_draws(table, value, keys, column, column.mean())
+
+
+def draw_medians(table: pl.DataFrame, value: str, *keys: str) -> pl.DataFrame:
+    """The median instead, of layers: null is never, which is the largest of all.
+
+    It is null where half of the draws or more have none, and high is null where any has none.
+    """
+    column = pl.col(value).cast(pl.Float64).fill_null(float("inf"))
+    drawn = _over_draws(table, value, keys, column, column.median())
+    ends = pl.col(value, "low", "high")
+    return drawn.with_columns(pl.when(ends.is_finite()).then(ends))
+
+
+def _over_draws(
+    table: pl.DataFrame, value: str, keys: Sequence[str], column: pl.Expr, middle: pl.Expr
+) -> pl.DataFrame:
     few = {"few": pl.lit(value=False)} if "few" in table.columns else {}
-    column, several = pl.col(value).cast(pl.Float64), pl.len() > 1
+    several = pl.len() > 1
     return table.group_by(keys, maintain_order=True).agg(
         pl.all().exclude(value, "few").first(),
-        column.mean().round(6),
+        middle.round(6),
         low=pl.when(several).then(column.min().round(6)),
         high=pl.when(several).then(column.max().round(6)),
         **few,
