@@ -124,6 +124,14 @@ def test_revisions_are_compared_with_main(hub, model, other, target):
     assert hub.downloaded().count("model.safetensors") == 3
 
 
+def test_a_day_is_no_step(hub, model, other, target):
+    hub.add(MODEL, model)
+    hub.add(MODEL, other, "step2")
+    for name in ("step1", "20240101", "other-step9"):
+        hub.add(MODEL, model, name)
+    assert compared(fetch(target, "step2", has_checkpoints=True)) == (False, 2)
+
+
 def test_weights_that_a_sibling_still_has_are_not_fetched_again(hub, model, other, target):
     sha = hub.add(MODEL, model)
     provenance = fetch(target / "a")
