@@ -305,9 +305,7 @@ def test_what_a_training_of_another_recipe_left_is_not_taken_up(trained_model, t
 
 
 def source(name: str = "m", *, has_checkpoints: bool = True) -> Source:
-    return Source(
-        name, "train:pico", "train", "pico", None, "main", has_checkpoints, None, None, False
-    )
+    return Source(name, "train:pico", "train", "pico", None, "main", has_checkpoints, False)
 
 
 @pytest.fixture
