@@ -26,7 +26,7 @@ from tokentrails.settings import Source
 
 MODEL = "owner/model"
 NEEDED = {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"}
-SOURCE = Source("m", f"hub:{MODEL}", "hub", MODEL, None, "main", False, None, None, False)
+SOURCE = Source("m", f"hub:{MODEL}", "hub", MODEL, None, "main", False, False)
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +124,14 @@ def test_revisions_are_compared_with_main(hub, model, other, target):
     assert hub.downloaded().count("model.safetensors") == 3
 
 
+def test_a_day_is_no_step(hub, model, other, target):
+    hub.add(MODEL, model)
+    hub.add(MODEL, other, "step2")
+    for name in ("step1", "20240101", "other-step9"):
+        hub.add(MODEL, model, name)
+    assert compared(fetch(target, "step2", has_checkpoints=True)) == (False, 2)
+
+
 def test_weights_that_a_sibling_still_has_are_not_fetched_again(hub, model, other, target):
     sha = hub.add(MODEL, model)
     provenance = fetch(target / "a")
@@ -144,6 +152,25 @@ def test_weights_that_a_sibling_still_has_are_not_fetched_again(hub, model, othe
     hub.add(MODEL, other)
     fetch(target / "e", siblings=(target / "b",))
     assert same_weights(target / "e", other)
+
+
+def test_weights_of_another_file_are_not_a_siblings(hub, model, target, monkeypatch):
+    """Of one commit several GGUF files can be taken, and pickles only where they are allowed."""
+    hub.add(MODEL, model)
+    fetch(target / "a")
+    taken = []
+
+    def stop(source, *_):
+        taken.append((source.file, source.allow_pickle))
+        raise TokentrailsError("stopped", hint="none.")
+
+    monkeypatch.setattr("tokentrails.models.hub.fetch", stop)
+    for keys in ({"file": "m-Q8_0.gguf"}, {"allow_pickle": True}):
+        refused(target / "b", "stopped", siblings=(target / "a",), **keys)
+    assert taken == [("m-Q8_0.gguf", False), (None, True)]
+    merged = json.loads((target / "a/provenance.json").read_text()) | {"base": {"model": "n"}}
+    (target / "a/provenance.json").write_text(json.dumps(merged))
+    refused(target / "b", "stopped", siblings=(target / "a",))
 
 
 def sharded(model: Path, folder: Path) -> Path:

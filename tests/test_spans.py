@@ -421,7 +421,7 @@ def test_surface_of_byte_level_entries_is_the_text():
     for point in points:
         text = chr(point)
         ((piece, _),) = cut.pre_tokenize_str(text)
-        assert surface(piece) == text, hex(point)
+        assert surface(piece, byte_level=True) == text, hex(point)
         used |= set(piece)
     never = {0xC0, 0xC1, *range(0xF5, 0x100)}  # in no UTF-8 text
     assert len(used) == 256 - len(never)
@@ -443,10 +443,33 @@ def test_surface_of_byte_level_entries_is_the_text():
         ("Ġa b", "Ġa b"),  # characters that stand for no byte
         ("Ġ\xad", "Ġ\xad"),
         ("Ġ\ud800", "Ġ\ud800"),
+        ("čĊĉif", "\r\n\tif"),
+        *((letters, letters) for letters in ("čas", "proč", "dağ", "đ", "ġdid", "także", "są")),
     ],
 )
 def test_surface(token, text):
     assert surface(token) == text
+
+
+@pytest.mark.parametrize(
+    ("token", "of_bytes", "of_letters"),
+    [
+        ("čas", "\ras", "čas"),
+        ("Ġakbu", " akbu", "Ġakbu"),
+        ("ðŁĺ", "<0xF0><0x9F><0x98>", "ðŁĺ"),
+        ("##a", "##a", "a"),
+        ("▁a", "▁a", " a"),
+    ],
+)
+def test_surface_where_the_tokenizer_is_known(token, of_bytes, of_letters):
+    assert surface(token, byte_level=True) == of_bytes
+    assert surface(token, byte_level=False) == of_letters
+
+
+def test_which_tokenizers_are_byte_level(files):
+    assert files("gpt2").is_byte_level and files("gpt2").surface("ĉ") == "\t"
+    assert not files("bert").is_byte_level and files("bert").surface("ĉ") == "ĉ"
+    assert not files("llama").is_byte_level
 
 
 @pytest.mark.parametrize(

@@ -257,6 +257,28 @@ def test_a_killed_training_goes_on_and_gives_the_same_bytes(trained_model, tmp_p
     assert wf.contents(tmp_path / "checkpoints") == wf.contents(folder)
 
 
+def test_a_state_without_its_checkpoints_is_not_taken_up(trained_model, tmp_path):
+    """A training is killed after its checkpoints were moved, and while an older one is deleted."""
+    rows, folder = trained_model
+    train(SMALL, 0, STEPS, TEXT, tmp_path, facts=FROM)
+    (tmp_path / "checkpoints").rename(tmp_path / "moved")
+    assert train(SMALL, 0, STEPS, TEXT, tmp_path, facts=FROM) == rows
+    assert wf.contents(tmp_path / "checkpoints") == wf.contents(folder)
+
+    class Killed(BaseException):
+        pass
+
+    def half(folder, **_):
+        (folder / "checkpoints/step1/model.safetensors").unlink()
+        raise Killed
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
+        patch.setattr("shutil.rmtree", half)
+        train(SMALL, 1, STEPS, TEXT, tmp_path, facts=FROM)
+    assert train(SMALL, 0, STEPS, TEXT, tmp_path, facts=FROM) == rows
+    assert wf.contents(tmp_path / "checkpoints") == wf.contents(folder)
+
+
 @pytest.fixture
 def counted(monkeypatch):
     """What the progress bar of a training is told."""
@@ -283,9 +305,7 @@ def test_what_a_training_of_another_recipe_left_is_not_taken_up(trained_model, t
 
 
 def source(name: str = "m", *, has_checkpoints: bool = True) -> Source:
-    return Source(
-        name, "train:pico", "train", "pico", None, "main", has_checkpoints, None, None, False
-    )
+    return Source(name, "train:pico", "train", "pico", None, "main", has_checkpoints, False)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import torch
 from torch.nn import functional
 
 from tokentrails.errors import TokentrailsError
+from tokentrails.metrics.head_summary import Words
 from tokentrails.network.factored import Factored
 from tokentrails.vocabulary import cosines
 from tokentrails.vocabulary import nearest as module
@@ -49,6 +50,23 @@ def spaces_of(tiny_model):
 def test_whole_words_begin_with_the_mark_of_their_tokenizer(names, words):
     listed = are_whole_words(names, surfaces(names))
     assert [name for name, kept in zip(names, listed, strict=True) if kept] == words.split()
+
+
+def test_a_letter_is_no_mark_of_a_space():
+    """Maltese has the letter Ġ: beside `Ġakbu` no other entry would be listed."""
+    names = ["Ġakbu", "dar", "ġdid", "##ar", "čas"]
+    listed = are_whole_words(names, surfaces(names, byte_level=False))
+    assert list(listed) == [True, True, True, False, True]
+
+
+def test_spaces_know_the_tokenizer(parts_of):
+    parts = parts_of("gpt2")
+    names = ["Ġakbu", "dar", "ðŁĺ"] + ["##ar"] * (len(parts.embedding) - 3)
+    assert Spaces(parts, names, byte_level=False).entries.tolist() == [0, 1, 2]
+    known = Spaces(parts, names, byte_level=True)
+    assert known.entries.tolist() == [0]
+    # Half a character begins with no letter.
+    assert Words.of(known).letter[:3].tolist() == [ord("a"), ord("d"), -1]
 
 
 def test_a_vocabulary_without_words_is_refused(parts_of):

@@ -15,8 +15,9 @@ with job(snakemake, "torch"):
     options = snakemake.params.listing
     run = prepare_run(snakemake)
     *_, parts = load_parts(run.checkpoint.folder, run.device, run.spread)
-    names = TokenizerFiles.load(run.checkpoint.folder).entries(len(parts.embedding))
-    spaces = Spaces(parts, names, whole_words=options["whole_words"])
+    files = TokenizerFiles.load(run.checkpoint.folder)
+    names, byte_level = files.entries(len(parts.embedding)), files.is_byte_level
+    spaces = Spaces(parts, names, byte_level=byte_level, whole_words=options["whole_words"])
     where = f"circuits of an experiment, model {run.checkpoint.name}"
     layers = existing(options["layers"], len(parts.blocks), "layers", where=where)
     announce(operations(spaces, layers), run, "circuits.layers takes fewer blocks")

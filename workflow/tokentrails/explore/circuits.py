@@ -269,7 +269,7 @@ class Circuits:
 
     def _marked(self, table: pl.DataFrame, *columns: str) -> pl.DataFrame:
         """A table for a figure, which cannot always know that entries are byte-level."""
-        return with_byte_marks(table, *columns, byte_level=self.view.loaded.is_byte_level)
+        return with_byte_marks(table, *columns, byte_level=self.view.loaded.files.is_byte_level)
 
     def _readable(self, words: Mapping[str, Sequence[Any] | None]) -> Words:
         read = self.view.loaded.readable

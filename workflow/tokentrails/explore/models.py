@@ -139,7 +139,8 @@ class Loaded:
     @cached_property
     def spaces(self) -> Spaces:
         """What words are listed of; raises a `TokentrailsError` where no entry is a whole word."""
-        return Spaces(self.readout.parts, self.readout.entries)
+        byte_level = self.files.is_byte_level
+        return Spaces(self.readout.parts, self.readout.entries, byte_level=byte_level)
 
     @property
     def listed(self) -> str:
@@ -152,13 +153,9 @@ class Loaded:
         """What these are as words; raises as `spaces` does."""
         return Words.of(self.spaces)
 
-    @cached_property
-    def is_byte_level(self) -> bool:
-        return "ByteLevel" in str(self.files.tokenizer.decoder)
-
     def readable(self, entry: str) -> str:
         """An entry of the vocabulary as people read it."""
-        return readable(entry, byte_level=self.is_byte_level)
+        return readable(entry, byte_level=self.files.is_byte_level)
 
 
 class Models:

@@ -232,7 +232,9 @@ class View:
 
     def _read(self, ranks: pl.DataFrame) -> pl.DataFrame:
         """The same for figures, which cannot know what of an entry is a byte and what a letter."""
-        return with_byte_marks(ranks, "token", "nearest", byte_level=self.loaded.is_byte_level)
+        return with_byte_marks(
+            ranks, "token", "nearest", byte_level=self.loaded.files.is_byte_level
+        )
 
     def measured(
         self, positions: Sequence[int], look: Look, chance: Chance | None

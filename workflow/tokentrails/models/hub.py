@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -68,7 +69,7 @@ def fetch(source: Source, checkpoint: str, scratch: Path) -> Fetched:
             checked_config(folder, names, where=f"models.{source.model}")  # before gigabytes
         repository.download(info, names, folder)
         if source.has_checkpoints:
-            facts |= _compared_with_main(source, info, names)
+            facts |= _compared_with_main(source, checkpoint, info, names)
     repository.check(info, names, folder)
     gguf = first if is_gguf(source) else None
     return Fetched(folder, revision=str(info.sha), gguf=gguf, facts=facts)
@@ -97,23 +98,36 @@ def _info(repository: Repository, source: Source) -> tuple[Info, list[str]]:
     return info, model_files(names, source, repr(source.location))
 
 
-def _compared_with_main(source: Source, info: Info, names: list[str]) -> dict[str, Any]:
-    """Whether a revision's weight files are those of `main`, and the last step on the hub."""
+def _compared_with_main(
+    source: Source, checkpoint: str, info: Info, names: list[str]
+) -> dict[str, Any]:
+    """Whether a checkpoint's weight files are those of `main`, and the last step on the hub.
+
+    Steps are in names that are written like the checkpoint's: the tag `20240101` is a day, where
+    checkpoints are named as in `step64`.
+    """
     try:
         main = HfApi().model_info(source.location, revision="main", files_metadata=True)
         own, theirs = _weight_hashes(info, names), _weight_hashes(main, names)
     except RevisionNotFoundError:
         own, theirs = {}, {}
     comparable = own.keys() == theirs.keys() and own and None not in (own | theirs).values()
+    form = _form(checkpoint)
     try:
         refs = HfApi().list_repo_refs(source.location)
-        published = [step_of(ref.name) for ref in (*refs.branches, *refs.tags)]
+        alike = (ref.name for ref in (*refs.branches, *refs.tags) if _form(ref.name) == form)
+        published = [step for name in alike if (step := step_of(name)) is not None]
     except HfHubHTTPError:  # not every mirror of the hub lists them
         published = []
     return {
         "same_files_as_main": own == theirs if comparable else None,
-        "last_published_step": max((step for step in published if step is not None), default=None),
+        "last_published_step": max(published, default=None),
     }
+
+
+def _form(name: str) -> str:
+    """A name without its numbers."""
+    return re.sub("[0-9]+", "0", name)
 
 
 def _weight_hashes(info: Info, names: list[str]) -> dict[str, str | None]:

@@ -83,12 +83,7 @@ def _borrow(
     """Take the files of a sibling and give its provenance; None if no sibling has them."""
     if not SOURCE_KINDS[source.kind].by_commit or not siblings or source.base is not None:
         return None
-    wanted = {
-        "source": source.spec,
-        "revision": module_of(source).commit_of(source, checkpoint),
-        "form": FORM,
-        "tokentrails_version": __version__,
-    }
+    wanted = _asked(source) | {"revision": module_of(source).commit_of(source, checkpoint)}
     for folder in siblings:
         try:
             provenance = json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))
@@ -104,6 +99,18 @@ def _borrow(
         for left in made.iterdir():
             left.unlink()
     return None
+
+
+def _asked(source: Source) -> dict[str, Any]:
+    """What decides, beside the revision, which files are taken and what is made of them."""
+    return {
+        "source": source.spec,
+        "base": source.base,  # the facts of a merge say more of it
+        "file": source.file,
+        "allow_pickle": source.allow_pickle,
+        "form": FORM,
+        "tokentrails_version": __version__,
+    }
 
 
 def _prepare(source: Source, checkpoint: str, scratch: Path, made: Path) -> dict[str, Any]:
@@ -183,7 +190,7 @@ def _prepare(source: Source, checkpoint: str, scratch: Path, made: Path) -> dict
     provenance = {
         "model": source.model,
         "checkpoint": checkpoint,
-        "source": source.spec,
+        **_asked(source),
         "revision": fetched.revision or digest,
         "architecture": architecture.model_type + read_as,
         "depth": architecture.depth(config),
@@ -193,8 +200,6 @@ def _prepare(source: Source, checkpoint: str, scratch: Path, made: Path) -> dict
         "tensors_sha256": weights.content_sha256(),
         "tokenizer_sha256": sha256_of(made / TOKENIZER),
         "bytes": {SAFETENSORS: (made / SAFETENSORS).stat().st_size},
-        "tokentrails_version": __version__,
-        "form": FORM,
         "self_check": checked,
         "warnings": warnings,
         **facts,

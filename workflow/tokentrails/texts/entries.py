@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from ..settings import Prompt
@@ -10,22 +11,36 @@ from ..settings import Prompt
 NO_BYTE = 0xFFFF
 
 
-def surface(token: str) -> str:
+# Control characters but for tabs and ends of lines: what letters such as those of `čas` decode to.
+_NO_TEXT = re.compile(r"\r(?!\n)|(?![\t\n\r])[\x00-\x1f\x7f-\x9f]")
+
+
+def surface(token: str, *, byte_level: bool | None = None) -> str:
     """How a vocabulary entry looks in a text.
 
     ``Ġlead`` and ``▁lead`` are `` lead``, ``##ing`` is ``ing``.
 
     Byte-level entries are decoded by the table of GPT-2's tokenizer, in which every byte has a
     printable character.
+
+    Parameters
+    ----------
+    byte_level: whether the tokenizer is. By default where the entry decodes to what a text may
+        have: ``č`` stands for a byte, and is a letter.
     """
+    if byte_level:
+        return with_bytes(token)
     if token.startswith("##") and len(token) > 2:
         return token[2:]
     if "▁" in token:
         return token.replace("▁", " ")
+    if byte_level is False:
+        return token
     try:
-        return _raw(token).decode("utf-8")
+        text = _raw(token).decode("utf-8")
     except UnicodeError:
         return token
+    return token if _NO_TEXT.search(text) else text
 
 
 def with_bytes(token: str) -> str:

@@ -17,7 +17,6 @@ import pyarrow as pa
 
 from ..errors import TokentrailsError
 from ..settings import Experiment, Sentences
-from .entries import surface
 from .spans import NotAligned, Span, find_words, is_word, words_in
 from .tokenization import (
     SKIPPED,
@@ -91,8 +90,12 @@ class Cutter:
         if ending.ids == base.ids:
             return "it is the word itself"
         if ending.ids[-1] != base.ids[-1]:
-            return f"it ends in {_end(ending)!r}, and the word in {_end(base)!r}"
+            return f"it ends in {self.end(ending)!r}, and the word in {self.end(base)!r}"
         return ending
+
+    def end(self, ending: Ending) -> str:
+        """How the last token of the word looks in a text."""
+        return self.files.surface(ending.encoding.tokens[ending.span.last])
 
 
 def tokenize_sentences(
@@ -159,11 +162,6 @@ def tokenize_sentences(
     return tokens, pa.Table.from_pylist(reasons, schema=SKIPPED)
 
 
-def _end(ending: Ending) -> str:
-    """How the last token of the word looks in a text."""
-    return surface(ending.encoding.tokens[ending.span.last])
-
-
 def _bases(cutter: Cutter, own: Sentences, skipped: Skipped) -> dict[int, Ending]:
     """By its index each sentence up to its word; none if fewer than two are left.
 
@@ -219,7 +217,7 @@ def _partners(
     if not bases or any(partners.values()):
         return partners
     first = next(iter(bases.values()))
-    reason = f"no other word ends in {_end(first)!r}"
+    reason = f"no other word ends in {cutter.end(first)!r}"
     if len(first.ids) == 1:
         skipped.append((own.word, f"{reason}, it has P1 alone"))
         return partners

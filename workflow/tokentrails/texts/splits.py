@@ -16,7 +16,6 @@ import pyarrow as pa
 
 from ..errors import TokentrailsError
 from ..settings import Experiment, Prompt, Splits
-from .entries import surface
 from .replacement import replaced
 from .spans import NotAligned
 from .tokenization import SKIPPED, TokenizerFiles, refuse_longer, tokenize, tokens_table
@@ -64,7 +63,7 @@ def tokenize_splits(
     for row in every:
         if row["n_tokens"] > 1:
             _skip(skipped, row, f"cut into {row['n_tokens']} tokens as it is")
-    bases = _inside_and_alike(bases, skipped)
+    bases = _inside_and_alike(bases, files, skipped)
     if not bases:
         raise TokentrailsError(
             f"none of the targets is one token behind the first position for {model!r}",
@@ -111,14 +110,14 @@ def tokenize_splits(
 
 
 def _inside_and_alike(
-    bases: list[dict[str, Any]], skipped: list[dict[str, Any]]
+    bases: list[dict[str, Any]], files: TokenizerFiles, skipped: list[dict[str, Any]]
 ) -> list[dict[str, Any]]:
     """Those that stand behind the first position, with a space in front where most have one.
 
     States of position 0 are of their own, and a word's pieces control another word's only where
     both begin alike.
     """
-    spaced = [surface(row["tokens"][row["first"]]).startswith(" ") for row in bases]
+    spaced = [files.surface(row["tokens"][row["first"]]).startswith(" ") for row in bases]
     most = 2 * sum(spaced) > len(spaced)
     kept = []
     for row, has_space in zip(bases, spaced, strict=True):
@@ -151,7 +150,7 @@ def cuts_of(entry: str, pieces: int, files: TokenizerFiles) -> Iterator[list[int
             return
         for end in range(1, len(rest)):
             piece = prefix_here + rest[:end]
-            if (index := vocabulary.get(piece)) is not None and surface(piece).strip():
+            if (index := vocabulary.get(piece)) is not None and files.surface(piece).strip():
                 yield from ([index, *more] for more in cut(rest[end:], pieces - 1, prefix))
 
     continues = bool(prefix) and entry.startswith(prefix)

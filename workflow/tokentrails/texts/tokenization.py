@@ -19,7 +19,7 @@ from ..errors import TokentrailsError, rust_errors
 from ..files.rows import as_text
 from ..settings import Experiment, Prompt
 from .chat import ChatTemplate, Rendering
-from .entries import entries, target
+from .entries import entries, surface, target
 from .spans import (
     NotAligned,
     Span,
@@ -94,6 +94,15 @@ class TokenizerFiles:
     def vocabulary(self) -> dict[str, int]:
         """The index of every entry."""
         return self.tokenizer.get_vocab()
+
+    @cached_property
+    def is_byte_level(self) -> bool:
+        """Whether characters of its entries stand for bytes, as in GPT-2's."""
+        return "ByteLevel" in str(self.tokenizer.decoder)
+
+    def surface(self, entry: str) -> str:
+        """How an entry looks in a text."""
+        return surface(entry, byte_level=self.is_byte_level)
 
     @cached_property
     def begins_with_space(self) -> bool:

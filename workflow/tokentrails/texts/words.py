@@ -14,7 +14,6 @@ import pyarrow as pa
 
 from ..errors import TokentrailsError
 from ..settings import Experiment, Words
-from .entries import surface
 from .spans import NotAligned, Span, is_word
 from .template import Template
 from .tokenization import (
@@ -81,7 +80,7 @@ class Cutter:
         if not experiment.contexts:
             wheres = [f"experiments.{experiment.name}.template"]
         self.templates = [Template.parse(*pair) for pair in zip(sources, wheres, strict=True)]
-        self._files, self._context_length = files, context_length
+        self.files, self._context_length = files, context_length
         self.file, self.model = experiment.file, model
         if files.begins_with_space:  # two would be a token that no text of the model begins with
             self.templates = [
@@ -101,7 +100,7 @@ class Cutter:
         """Each entry's tokens in one of the templates, or the reason why it has none of its own."""
         template = self.templates[context]
         texts = [template.fill(entry.text) for entry in entries]
-        encodings = self._files.encode(texts, add_special_tokens=False, bos=template.bos)
+        encodings = self.files.encode(texts, add_special_tokens=False, bos=template.bos)
         return [
             self._cut(entry, text, encoding, len(template.before))
             for entry, text, encoding in zip(entries, texts, encodings, strict=True)
@@ -110,7 +109,7 @@ class Cutter:
     def _cut(self, entry: Entry, text: str, encoding: Encoded, start: int) -> Cut | str:
         try:
             refuse_longer(encoding.ids, self._context_length)
-            span = self._files.span(text, encoding, start, start + len(entry.text))
+            span = self.files.span(text, encoding, start, start + len(entry.text))
         except NotAligned as reason:
             return str(reason)
         ids = tuple(encoding.ids[span.first : span.last + 1])
@@ -270,7 +269,7 @@ def _perturbations(
             if n == 1 or len(families[word.ids[-1]]) > 1:
                 pool.append(word)
             else:
-                end = surface(word.encoding.tokens[word.span.last])
+                end = cutter.files.surface(word.encoding.tokens[word.span.last])
                 skipped.append((word.entry, f"no other word of {n} tokens ends in {end!r}"))
         for turn, word in enumerate(draw(pool, n, words)):
             rng = np.random.default_rng((words.seed, n, word.entry.rank))

@@ -38,6 +38,12 @@ def load_state(folder: Path, recipe: dict[str, Any]) -> dict[str, Any] | None:
     return state if state["recipe"] == recipe else None
 
 
+def discard(folder: Path) -> None:
+    """Delete a folder, its state first: with half of its checkpoints it must not be taken up."""
+    (folder / STATE).unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
 def write_folder(folder: Path, write: Callable[[Path], object]) -> None:
     """Make a folder that appears when it is complete, in place of one of that name."""
     part = folder.with_name(f".part-{folder.name}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from ..config.trainings import FACTS, Size, schedule
 from ..errors import TokentrailsError
 from ..progress import progress_bar
 from .network import loss_of, network
-from .state import load_state, save_state, write_folder
+from .state import discard, load_state, save_state, write_folder
 from .text import Text
 from .tokenizer import hash_of, learn_tokenizer, stream
 
@@ -74,9 +73,12 @@ def train(
     model = network(size, tokenizer, seed)
     optimizer = _optimizer(model)
     rows: list[dict[str, Any]] = []
+    folders = {step: work / "checkpoints" / f"step{step}" for step in schedule(steps)}
     state = load_state(work, recipe)
-    if state is None:
-        shutil.rmtree(work, ignore_errors=True)
+    # Once finished, it may have been killed when its checkpoints had been moved away already.
+    done = 0 if state is None else len(state["rows"])
+    if state is None or not all(folders[step].is_dir() for step in folders if step < done):
+        discard(work)
     else:
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
@@ -97,7 +99,7 @@ def train(
                 save_state(work, state)
             model.train()
             loss = loss_of(model, _batch(tokens, size, seed, step))
-            saved, last = step in schedule(steps), step == steps
+            saved, last = step in folders, step == steps
             rate = None if last else _learning_rate(step, steps, size.learning_rate)
             rows.append(
                 {
@@ -109,7 +111,7 @@ def train(
                 }
             )
             if saved:
-                write_folder(work / "checkpoints" / f"step{step}", save)
+                write_folder(folders[step], save)
             if rate is not None:
                 _update(model, optimizer, loss, rate)
                 bar.update(size.tokens_per_step)

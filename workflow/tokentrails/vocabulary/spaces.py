@@ -27,9 +27,9 @@ from .cosines import SHORT, known_rows, pair_slices
 from .nearest import GROUP, Space
 
 
-def surfaces(names: Sequence[str | None]) -> list[str]:
-    """How entries look in a text; empty for None."""
-    return ["" if name is None else surface(name) for name in names]
+def surfaces(names: Sequence[str | None], *, byte_level: bool | None = None) -> list[str]:
+    """How entries look in a text, as `surface` has it; empty for None."""
+    return ["" if name is None else surface(name, byte_level=byte_level) for name in names]
 
 
 def are_whole_words(names: Sequence[str | None], shown: Sequence[str]) -> Bool[np.ndarray, " v"]:
@@ -80,6 +80,7 @@ class Spaces:
     ----------
     parts: the spaces are on their device.
     names: the tokenizer's entry of each row of the embedding; None for a padded row.
+    byte_level: whether the tokenizer is; by default as each entry looks.
     whole_words: whether only whole words are listed.
 
     Raises
@@ -88,11 +89,16 @@ class Spaces:
     """
 
     def __init__(
-        self, parts: Parts, names: Sequence[str | None], *, whole_words: bool = True
+        self,
+        parts: Parts,
+        names: Sequence[str | None],
+        *,
+        byte_level: bool | None = None,
+        whole_words: bool = True,
     ) -> None:
         self.parts, self.names = parts, names
         device = parts.embedding.device
-        self.surfaces = surfaces(names)
+        self.surfaces = surfaces(names, byte_level=byte_level)
         self.known = known_rows(names, device)
         listed = self.known.clone()
         if whole_words:
