@@ -128,6 +128,16 @@ def test_operations_are_those_of_the_pass_and_of_the_vocabulary(experiment):
     assert states_mb(experiment, SIZE, counts=Counts(7, 1)) == states_mb(experiment, SIZE) / 2
 
 
+def test_a_lens_takes_the_vocabulary_for_every_token_of_its_text_at_every_layer():
+    entry = {"file": "config/experiments/plays.yaml", "analyses": []}
+    texts = load_experiment("lens", entry)
+    tokens = tokens_of(texts)
+    assert tokens > texts.corpus.tokens >= 20_000
+    assert flop("lens", texts, SIZE) == 2 * 2 * IN_BLOCKS * tokens + 3 * READ_OUT * tokens * 16
+    operations, traffic = work("lens", texts, SIZE, {"shard_tokens": 1000, "store": "float32"})
+    assert (operations, traffic) == (flop("lens", texts, SIZE), SIZE.weights_mb)  # no states
+
+
 def test_an_embedding_that_is_the_unembedding_too_is_no_part_of_the_blocks():
     tied = replace(SIZE, tied=True)
     assert (SIZE.in_blocks, tied.in_blocks) == (IN_BLOCKS, 10**9 - 50_000 * 2_048)

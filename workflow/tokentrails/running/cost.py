@@ -208,7 +208,7 @@ def flop(
     Parameters
     ----------
     rule: of the job.
-    experiment: None for what is done to the weights alone.
+    experiment: of a lens, what it is fitted to; None for what is done to the weights alone.
     counts: of its texts; the upper bounds where they are not given.
     """
     read_out = 2.0 * size.vocabulary * size.d_model
@@ -222,6 +222,10 @@ def flop(
     if (corpus := experiment.corpus) and experiment.kind is Kind.STREAMED:
         vectors += tokens * READ_OUT * (size.depth + 1) * corpus.readout / corpus.length
     passes = 1 + extra.passes_per_layer * size.depth
+    if (
+        rule == "lens"
+    ):  # it runs for the least squares, and for the descent; the head there and back
+        passes, vectors = 2, READ_OUT * tokens * size.depth
     return 2.0 * size.in_blocks * tokens * passes + read_out * vectors
 
 
@@ -240,7 +244,7 @@ def work(
     counts: of the experiment's texts; the upper bounds where they are not given.
     """
     operations = flop(rule, experiment, size, counts)
-    if experiment is None:
+    if experiment is None or rule == "lens":  # without states
         return operations, size.weights_mb
     shards = shards_of(experiment, extract["shard_tokens"]) if rule in IN_PARTS else 1
     states = states_mb(experiment, size, extract["store"], counts)

@@ -19,7 +19,7 @@ from ..errors import TokentrailsError
 from ..models.size import Expected
 from ..network.batches import texts_to_run
 from ..network.size import ModelSize
-from ..settings import Config, Experiment, Model
+from ..settings import Config, Model
 from .cost import IN_PARTS, Counts, minutes, seconds, shards_of, size_in_words, states_mb, work
 
 MODELS, TRAININGS = "resources/models/", "resources/training/"
@@ -225,7 +225,8 @@ def _need(
         if name in config.experiments
     }
     for rule, _, name, _ in todo.on_gpu:
-        experiment: Experiment | None = config.experiments.get(name)  # none has the weights alone
+        # None has the weights alone.
+        experiment = model.lens_texts if rule == "lens" else config.experiments.get(name)
         counts = of_texts.get(name)
         try:
             if experiment is not None:
