@@ -695,9 +695,8 @@ def gpu_needs(rule, gpus=None):
 
     def runtime(wildcards, input, attempt):
         size = get_size(wildcards, input)
-        experiment = CONFIG.experiments.get(wildcards.get("experiment"))
-        if rule == "lens":
-            experiment = get_lens_texts(wildcards)
+        of_lens = get_lens_texts(wildcards) if rule == "lens" else None
+        experiment = of_lens or CONFIG.experiments.get(wildcards.get("experiment"))
         try:
             return minutes(*work(rule, experiment, size, CONFIG.extract), attempt)
         except FileNotFoundError as error:  # the table is not fetched, nor cut yet

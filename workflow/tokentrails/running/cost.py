@@ -222,9 +222,8 @@ def flop(
     if (corpus := experiment.corpus) and experiment.kind is Kind.STREAMED:
         vectors += tokens * READ_OUT * (size.depth + 1) * corpus.readout / corpus.length
     passes = 1 + extra.passes_per_layer * size.depth
-    if (
-        rule == "lens"
-    ):  # it runs for the least squares, and for the descent; the head there and back
+    if rule == "lens":
+        # It runs for the least squares and for the descent, which goes through the head and back.
         passes, vectors = 2, READ_OUT * tokens * size.depth
     return 2.0 * size.in_blocks * tokens * passes + read_out * vectors
 
