@@ -1,5 +1,6 @@
 """Claims: formulas, verdicts, the page, the numbers, and the claims file of the repository."""
 
+import itertools
 import json
 import re
 from dataclasses import replace
@@ -41,6 +42,7 @@ from tokentrails.claims.verdict import (
 from tokentrails.config.load import load_config
 from tokentrails.errors import TokentrailsError
 from tokentrails.files.tables import write_table
+from tokentrails.statistics.binomial import share_interval
 from tokentrails.statistics.bootstrap import Bootstrap
 from tokentrails.statistics.forms import FORMS, SOUND
 
@@ -748,6 +750,19 @@ def test_what_is_crossed_with_the_units_is_resampled_too(statistic):
     assert number(few, crossed, statistic=statistic).low is None
     shares = rows | {"value": [True, False, True, False, True, True] * 30}
     assert number(shares, crossed).yes is None  # no unit is drawn by itself
+
+
+@pytest.mark.parametrize(("texts", "tokens"), [(30, 6), (7, 20)])
+@pytest.mark.parametrize("says", [True, False])
+def test_where_all_tokens_say_the_same_those_count_of_which_there_are_fewer(texts, tokens, says):
+    places = itertools.product(range(texts), range(tokens))
+    rows = [{"unit": f"u{text}", "token": f"t{token}", "value": says} for text, token in places]
+    columns = pl.DataFrame(rows).to_dict(as_series=False)
+    found = number(columns, "SELECT unit, value, token AS crossed FROM t")
+    n = min(texts, tokens)
+    assert (found.yes, found.fewest, found.units) == (n * says, n, texts)
+    assert (found.low, found.high) == share_interval(found.yes, n, 0.95)
+    assert (found.p_above(0.5) if says else found.p_below(0.5)) == pytest.approx(0.5**n)
 
 
 def of_units(n, value, statistic="mean", members=1):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -100,8 +100,8 @@ class Estimate:
         """
         if self.yes is not None:
             above = sign > 0
-            yes, share = (self.yes, threshold) if above else (self.units - self.yes, 1 - threshold)
-            return p_of_share(yes, self.units, share)
+            yes, share = (self.yes, threshold) if above else (self.fewest - self.yes, 1 - threshold)
+            return p_of_share(yes, self.fewest, share)
         if len(self.trainings):
             return max(self.least_p, p_of_mean(sign * (self.trainings - threshold)))
         known = self.draws[~np.isnan(self.draws)]
@@ -206,8 +206,8 @@ def estimate(
     if statistic == "median":
         # That of a sign test in which all units agree, of either group.
         found_here = replace(found_here, least_p=len(groups) * 0.5**fewest)
-    elif len(factors) + len(groups) == 2 and (yes := _yes(found, values, unit)) is not None:
-        ends = share_interval(yes, len(names), bootstrap.confidence)
+    elif len(groups) == 1 and (yes := _yes(found, values, factors)) is not None:
+        ends = share_interval(yes, fewest, bootstrap.confidence)
         return replace(found_here, low=ends[0], high=ends[1], yes=yes)
     elif alike:
         found_here = replace(found_here, least_p=1.0)
@@ -238,16 +238,18 @@ def over_trainings(found: Mapping[str, Estimate], confidence: float) -> Estimate
     return replace(mean, low=float(low), high=float(high), trainings=numbers)
 
 
-def _yes(found: pl.DataFrame, values: np.ndarray, unit: np.ndarray) -> int | None:
+def _yes(found: pl.DataFrame, values: np.ndarray, factors: Sequence[np.ndarray]) -> int | None:
     """How many units say yes; None where values are no yes or no, or units are of two minds.
 
     Values that are all 0 may be of anything: true and false, or both 0 and 1, are yes and no. Where
-    all members of all units agree, a share of members is at most as sure as one of units.
+    all members of all units agree, a share of members is at most as sure as one of units, of
+    crossed ones those of which there are fewer.
     """
+    unit, *crossed = sorted(factors, key=np.max)
     if found.schema["value"] != pl.Boolean and set(np.unique(values)) != {0.0, 1.0}:
         return None
     sizes, yes = np.bincount(unit), np.bincount(unit, values)
-    agreed = (sizes == 1).all() or yes.sum() in (0, len(values))
+    agreed = (not crossed and (sizes == 1).all()) or yes.sum() in (0, len(values))
     return int((yes == sizes).sum()) if agreed else None
 
 
