@@ -532,33 +532,37 @@ def corrected(claim_id, **planted):
     return {key: found.value for key, found in made.items()}
 
 
-@pytest.mark.parametrize(
-    ("half_life", "onset", "expected"), [(1, 3, 1.0), (3, 1, 0.0), (None, 3, None), (1, None, None)]
-)
-def test_nothing_diverges_behind_what_is_never_reached_or_not_known(half_life, onset, expected):
-    """`onset`: the layer at which words differ more than others in their place; None: unknown."""
+@pytest.mark.parametrize("onset", [3, None])
+@pytest.mark.parametrize("similarity", [1, 3, None])
+@pytest.mark.parametrize(("rotation", "ridge"), [(1, 2), (3, 1), (2, None)])
+def test_nothing_diverges_behind_what_is_never_reached_or_can_still_be_read(
+    onset, similarity, rotation, ridge
+):
+    """Each is the layer at which it is lost; at `onset` words differ more than others do there."""
     senses = grid(word=["bank", "lead"], site=["resid"], layer=LAYERS, measure=SOUND)
-    late = pl.lit(None) if onset is None else (pl.col("layer") >= onset).cast(pl.Float64)
+    late = pl.lit(None) if onset is None else pl.col("layer") >= onset
     half_lives = grid(label=list("abcde"), measure=SOUND).with_columns(
-        half_life_layer=pl.lit(half_life, pl.Int32), depth=pl.lit(DEPTH), counted=pl.lit(True)
+        half_life_layer=pl.lit(similarity, pl.Int32), depth=pl.lit(DEPTH), counted=pl.lit(True)
     )
-    for read, maps in ((half_life, ("orthogonal", "ridge")), (5, ("ridge",))):
-        ways = pl.col("map").is_in(maps)
-        readable = grid(map=["none", "orthogonal", "ridge"], measure=["top1"]).with_columns(
-            half_life_layer=pl.when(ways).then(pl.lit(read, pl.Int32)).otherwise(half_life),
-            depth=pl.lit(DEPTH),
-        )
-        found = corrected(
-            "divergence-follows-identity-loss",
-            senses=senses.with_columns(difference=late.cast(pl.Float64)),
-            half_lives=half_lives,
-            readable=readable,
-        )
-        # What ridge regression reads up to layer 5 has not vanished before.
-        later = None if onset is None else float(onset > 5)
-        assert len(found) == 3 * len(SOUND)
-        for way, value in found.items():
-            assert value == (later if read == 5 and "by ridge" in way else expected)
+    maps = {"none": 9, "orthogonal": rotation, "ridge": ridge}
+    readable = grid(map=list(maps), measure=["top1"]).with_columns(
+        half_life_layer=pl.col("map").replace_strict(maps, return_dtype=pl.Int32),
+        depth=pl.lit(DEPTH),
+    )
+    found = corrected(
+        "divergence-follows-identity-loss",
+        senses=senses.with_columns(difference=late.cast(pl.Float64)),
+        half_lives=half_lives,
+        readable=readable,
+    )
+    lost = {"by similarity": similarity, "by a rotation": rotation, "by ridge": ridge}
+    assert len(found) == len(lost) * len(SOUND)
+    for form, value in found.items():
+        way = form.partition(", ")[2]
+        if onset is None or (way == "by similarity" and similarity is None):
+            assert value is None
+        else:  # what can always be read has not vanished
+            assert value == (lost[way] is not None and onset > lost[way])
 
 
 def attending(to_itself):

@@ -382,6 +382,14 @@ def test_neighbours_are_the_closest_rows_of_other_words():
                 assert value == pytest.approx(max(x for x in near if x is not None), abs=1e-6)
 
 
+@pytest.mark.parametrize("rows", [[[1.0, 0.0], [0.5, 0.5]], [[1.0, 0.0], [0.0, 0.0]]])
+def test_an_entry_without_another_word_has_no_neighbour(rows):
+    """A row of zeros is near to nothing, and nothing is near to it."""
+    names = ["a", "A"] if rows[1][0] else ["a", "b"]
+    found = Vocabulary(names, torch.tensor(rows)).neighbour_cosines(np.array([0, 1]))
+    assert np.isnan(found).all()
+
+
 def test_the_published_columns_leave_the_others_as_they_are():
     layers, _ = random_layers()
     other, _ = random_layers(seed=9)

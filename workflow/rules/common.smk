@@ -370,7 +370,7 @@ def experiment_setting(*keys):
 def refuse_unasked(wildcards, section):
     """End with one message where a target needs settings that no analysis of the experiment has."""
     inside = [each.name for each in CATALOGUE.analyses.values() if each.inside]
-    names = {"ranks": ["ranks"], "circuits": inside}[section]
+    names = inside if section == "circuits" else [section]
     refuse(
         f"the experiment {wildcards.experiment} asks for no analysis with the settings {section}\n"
         f"Hint: add one to its 'analyses': {', '.join(names)}."

@@ -22,8 +22,7 @@ with job(snakemake, "torch"):
     model, architecture = load_language_model(folder, run.device, name=name, spread=run.spread)
     parts = Parts.from_model(model.base_model, folder)
     files = TokenizerFiles.load(folder)
-    names, byte_level = files.entries(len(parts.embedding)), files.is_byte_level
-    spaces = Spaces(parts, names, byte_level=byte_level, whole_words=params.whole_words)
+    spaces = Spaces.of(parts, files, whole_words=params.whole_words)
     evolved, predicted = evolution(
         whole_texts(run.tokens),
         Lens(model, architecture, spaces, name),

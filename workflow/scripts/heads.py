@@ -20,10 +20,9 @@ with job(snakemake, "torch"):
     trace, parts = load_tracer(run)
     where = f"experiments.{snakemake.wildcards.experiment}.circuits, model {run.checkpoint.name}"
     files = TokenizerFiles.load(run.checkpoint.folder)
-    names, byte_level = files.entries(len(parts.embedding)), files.is_byte_level
     layers = existing(options["layers"], len(parts.blocks), "layers", where=where)
     heads = HeadTables(
-        Spaces(parts, names, byte_level=byte_level, whole_words=options["whole_words"]),
+        Spaces.of(parts, files, whole_words=options["whole_words"]),
         layers=layers,
         listed=layers if options["lists"] is None else options["lists"],
         heads=existing(options["heads"], len(parts.blocks[0].heads.W_Q), "heads", where=where),

@@ -16,8 +16,7 @@ with job(snakemake, "torch"):
     run = prepare_run(snakemake)
     *_, parts = load_parts(run.checkpoint.folder, run.device, run.spread)
     files = TokenizerFiles.load(run.checkpoint.folder)
-    names, byte_level = files.entries(len(parts.embedding)), files.is_byte_level
-    spaces = Spaces(parts, names, byte_level=byte_level, whole_words=options["whole_words"])
+    spaces = Spaces.of(parts, files, whole_words=options["whole_words"])
     where = f"circuits of an experiment, model {run.checkpoint.name}"
     layers = existing(options["layers"], len(parts.blocks), "layers", where=where)
     announce(operations(spaces, layers), run, "circuits.layers takes fewer blocks")

@@ -20,9 +20,9 @@ _NOUNS = {"label": "text", "last_token": "last token"} | {
 _OF_FORM = {
     "rank_standardised": "standardised",
     "neighbour_standardised": "standardised",
-    **dict.fromkeys(("rank", "nearest_cosine", "neighbour_cosine", "top"), "cosine"),
+    **dict.fromkeys(("rank", "nearest_cosine", "neighbour_cosine"), "cosine"),
 }
-"""Further columns that are of a form of similarity: ranks, and lists of what is nearest."""
+"""Further columns that are of a form of similarity."""
 
 CROSSED = " × "
 """Between the units of a formula that resamples two."""

@@ -73,7 +73,8 @@ MEANINGS = {
     "control_reason": "why control is null, in words; null: it is not, or value_corrected is",
     "n": "how many values value_corrected sums up",
     "units": "how many texts, words, heads, trainings or other units these come from, of crossed "
-    "ones the first; the interval is over them",
+    "ones the first. The interval is over them, of crossed ones over both; of a share that all "
+    "agree on over those of which there are fewer",
     "unit": "what one of these is; null: the formula does not say",
     "as_published_low": "lower end of the interval of value_as_published",
     "as_published_high": "upper end of the same",

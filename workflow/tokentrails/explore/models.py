@@ -139,8 +139,7 @@ class Loaded:
     @cached_property
     def spaces(self) -> Spaces:
         """What words are listed of; raises a `TokentrailsError` where no entry is a whole word."""
-        byte_level = self.files.is_byte_level
-        return Spaces(self.readout.parts, self.readout.entries, byte_level=byte_level)
+        return Spaces.of(self.readout.parts, self.files)
 
     @property
     def listed(self) -> str:

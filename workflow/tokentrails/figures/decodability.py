@@ -27,6 +27,7 @@ _MAPS = {
 _TARGETS = {"own": "the token itself", "previous": "the token before it"}
 _SHUFFLED = "shuffled targets"
 _INTERVAL = ("low", "high")
+_HAS_FIRST = pl.col("first").fill_null(0) > 0
 _BEYOND = 1.05  # where labels stand, as a share of the layers
 _SIZE = (270, 210, ("series", "n", "n_types"))
 _SHARE, _OF_FIRST = "share decoded", "share of layer 0"
@@ -142,9 +143,6 @@ def _not_drawn(streams: Sequence[pl.DataFrame]) -> list[str]:
         name = pl.format("{} of {}", name, "run")
     names = lines.filter(~_HAS_FIRST).select(name.unique(maintain_order=True)).to_series()
     return not_drawn("without a value above 0 at layer 0 to be a share of", names.to_list())
-
-
-_HAS_FIRST = pl.col("first").fill_null(0) > 0
 
 
 def _lines(stream: pl.DataFrame) -> pl.DataFrame:

@@ -50,7 +50,7 @@ def own_token(
     if control is not None:
         of_all = control.filter(pl.col("word_class").is_null())
         # Without a head the model has the embedding space alone; random weights may have both.
-        of_all = of_all.join(points, on=["space", "measure"], how="semi")
+        of_all = of_all.join(points, on=["space", "measure"], how="semi", maintain_order="left")
         drawn = draw_means(of_all, "mean", "space", "measure", "layer")
         grey = _points(drawn, ("low", "high")).with_columns(
             series=pl.lit(CONTROL), line=pl.lit(CONTROL), colour=pl.lit(GREY)

@@ -92,6 +92,7 @@ def _roles(
     if mlp.W_gate is not None:
         yield "gate", reads, mlp.W_gate.mT
     yield "in", reads, mlp.W_in.mT
+    outputs = block.neuron_outputs
     for space in (spaces.embedding, spaces.unembedding):
         if space is not None:
-            yield "out", space, block.neuron_outputs
+            yield "out", space, outputs

@@ -57,7 +57,7 @@ MEANINGS = {
     "value": "the measure over the tokens of the class",
     "ci_low": "lower end of the interval: bootstrap over texts crossed with types, with "
     f"percentiles expanded by Student's t; null: under {FEWEST_UNITS} of either{EQUALITY}; of log "
-    f"ranks, which are medians, {FEWEST_UNITS}{EQUAL_MEDIANS}",
+    f"ranks, which are medians, under {FEWEST_UNITS} of either{EQUAL_MEDIANS}",
     "ci_high": "upper end of it",
 }
 GAP_MEANINGS = {

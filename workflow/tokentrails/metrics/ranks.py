@@ -22,7 +22,7 @@ from ..files.tables import describe
 from ..statistics.baseline import EMBEDDING, Baseline
 from ..statistics.similarity import z_scores
 from ..texts.entries import surface
-from ..vocabulary.cosines import directions, known_rows, slices
+from ..vocabulary.cosines import known_rows, slices
 from ..vocabulary.ranks import Matrix, closest_in, states_at_once
 from .columns.frame import metric_table, sorted_parts, target_keys
 from .identity import own_token_ids
@@ -45,9 +45,9 @@ MEANINGS = {
     "transposing and without biases, and position 0's embedding added to every row; null unless "
     "asked for",
     "rank_as_published": "rank by the same formula",
-    "neighbour_cosine": "cosine of the token's own row with the closest one of another word, in "
-    "whatever case and with or without a space in front: how dense the vocabulary is there; null: "
-    "its row has no direction",
+    "neighbour_cosine": "cosine of the token's own row with the closest one of another entry, "
+    "other than itself in another case or with or without a space in front: how dense the "
+    "vocabulary is there; null: its row has no direction",
     "neighbour_standardised": "the same of rows as z-scores over the rows of the baseline's tokens",
 }
 
@@ -115,20 +115,21 @@ class Vocabulary:
         return Ranked(*(column.cpu().numpy() for column in found))
 
     def neighbour_cosines(self, own: Int[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
-        """Of each row of `own` with the closest one of another word; NaN without a direction."""
+        """Of each row of `own` with the closest one of another word; NaN without any."""
         known = ("" if entry is None else surface(entry) for entry in self.entries)
-        words = np.unique([text.strip().casefold() for text in known], return_inverse=True)[1]
-        word, rows = torch.from_numpy(words).to(self.rows.device), directions(self.rows)
+        codes = np.unique([text.strip().casefold() for text in known], return_inverse=True)[1]
+        matrix, word = self._matrix, torch.from_numpy(codes).to(self.rows.device)
         different, which = np.unique(own, return_inverse=True)
-        found = np.full(len(different), np.nan)
-        for part in slices(len(different), _NEIGHBOURS_BYTES // (4 * len(rows))):
-            ids = torch.from_numpy(different[part]).to(rows.device)
-            cosines = rows[ids] @ rows.T
-            cosines[:, ~self.valid] = -torch.inf
-            cosines[word[ids, None] == word] = -torch.inf
-            found[part] = cosines.amax(dim=1).cpu().numpy()
-        found[(self.rows[different].abs().amax(dim=1) == 0).cpu().numpy()] = np.nan
-        return found[which]
+        ids = torch.from_numpy(different).to(word)
+        closest = torch.full((len(ids),), -torch.inf, device=word.device)
+        at_once = _NEIGHBOURS_BYTES // (4 * max(self.rows.shape[1], len(ids)))
+        for part in slices(len(self.rows), at_once):
+            cosines = matrix.unit(ids) @ matrix.unit(part).T
+            same = word[ids, None] == word[part]
+            cosines.masked_fill_(same | ~matrix.valid[part], -torch.inf)
+            torch.maximum(closest, cosines.amax(dim=1), out=closest)
+        closest[closest.isinf() | ~matrix.valid[ids]] = torch.nan
+        return closest.cpu().numpy()[which]
 
     def standardised(self, baseline: Baseline) -> Vocabulary | None:
         """The same entries with rows as z-scores over those of the baseline; None without one."""

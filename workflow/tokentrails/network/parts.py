@@ -160,6 +160,7 @@ class Block:
 
 
 def _amplified(rows: Float[Tensor, "*n d"], norm: Norm) -> Float[Tensor, "*n d"]:
+    """Rows times the gain of a norm; without a norm the matrix itself, not a copy."""
     return rows if isinstance(norm, nn.Identity) else rows * gain(norm, rows)
 
 

@@ -23,6 +23,7 @@ from ..network.norms import Norm, epsilon, gain, is_centring, shift, standardise
 from ..network.parts import Parts
 from ..texts.entries import surface
 from ..texts.spans import is_word
+from ..texts.tokenization import TokenizerFiles
 from .cosines import SHORT, known_rows, pair_slices
 from .nearest import GROUP, Space
 
@@ -117,6 +118,12 @@ class Spaces:
         self._standardised: dict[float | None, Tensor] = {}
         # By kind of norm and ε: gains, shifts, and the lengths that they lead to, of all layers.
         self._layers: dict[tuple[str, float | None], tuple[Tensor, Tensor, Tensor]] = {}
+
+    @classmethod
+    def of(cls, parts: Parts, files: TokenizerFiles, *, whole_words: bool = True) -> Spaces:
+        """With the entries of the model's tokenizer."""
+        names = files.entries(len(parts.embedding))
+        return cls(parts, names, byte_level=files.is_byte_level, whole_words=whole_words)
 
     @cached_property
     def embedding(self) -> Space:
