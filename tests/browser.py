@@ -93,19 +93,24 @@ class Browser:
 
     def evaluate(self, script: str) -> Any:
         """What a script gives in the page."""
-        how = {"returnByValue": True, "awaitPromise": True}
-        found = self.call("Runtime.evaluate", expression=script, **how)
+        found = self._evaluated(script)
         assert "exceptionDetails" not in found, found
         return found["result"].get("value")
 
+    def _evaluated(self, script: str) -> dict[str, Any]:
+        how = {"returnByValue": True, "awaitPromise": True}
+        return self.call("Runtime.evaluate", expression=script, **how)
+
     def wait(self, script: str, seconds: float = 30) -> Any:
-        """The first true value of a script."""
-        end = time.monotonic() + seconds
+        """The first true value of a script, which may fail while a page is not built yet."""
+        end, failure = time.monotonic() + seconds, None
         while time.monotonic() < end:
-            if value := self.evaluate(script):
+            found = self._evaluated(script)
+            failure = found.get("exceptionDetails")
+            if failure is None and (value := found["result"].get("value")):
                 return value
             time.sleep(0.01)
-        raise AssertionError(f"never true: {script}; {self.errors}")
+        raise AssertionError(f"never true: {script}; {failure}; {self.errors}")
 
     def open(self, url: str, seconds: float = 30) -> None:
         """Load a page; the one before it is gone when this returns."""
