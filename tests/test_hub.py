@@ -542,7 +542,7 @@ def test_the_paper_is_planned_for_the_models_of_each_study(paper):
     assert jobs["senses_tables"] == 2 * 3  # of the texts, and with other words in their place
     assert jobs["decodability_tables"] == 3  # plays, in the GPT-2 family
     # The baseline's texts run on every model.
-    assert jobs["model"] == 3 + 1 and jobs["hidden_states"] == 3 + 2 + 3 + 2 * 3 + 1 + 4
+    assert jobs["model"] == 3 + 1 and jobs["hidden_states"] == 3 + 2 + 3 + 2 * 3 + 3 + 4
     assert jobs["tokens"] == jobs["hidden_states"] + 1  # of what heads and MLPs do, without states
     assert jobs["baseline"] == 4
     assert sum(n for rule, n in jobs.items() if rule.endswith("_figure")) == 3 + 2 * 3 + 1 + 1 + 2
