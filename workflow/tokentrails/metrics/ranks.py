@@ -22,7 +22,7 @@ from ..files.tables import describe
 from ..statistics.baseline import EMBEDDING, Baseline
 from ..statistics.similarity import z_scores
 from ..texts.entries import surface
-from ..vocabulary.cosines import known_rows, slices
+from ..vocabulary.cosines import known_rows
 from ..vocabulary.ranks import Matrix, closest_in, states_at_once
 from .columns.frame import metric_table, sorted_parts, target_keys
 from .identity import own_token_ids
@@ -52,7 +52,6 @@ MEANINGS = {
 }
 
 _ROWS_AT_ONCE = 8192
-_NEIGHBOURS_BYTES = 32 << 20
 
 
 @dataclass(frozen=True)
@@ -114,22 +113,25 @@ class Vocabulary:
         )
         return Ranked(*(column.cpu().numpy() for column in found))
 
+    @cached_property
+    def _words(self) -> Int[np.ndarray, " v"]:
+        """A number for each word, in whatever case and with or without a space in front."""
+        known = ("" if entry is None else surface(entry) for entry in self.entries)
+        return np.unique([text.strip().casefold() for text in known], return_inverse=True)[1]
+
     def neighbour_cosines(self, own: Int[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
         """Of each row of `own` with the closest one of another word; NaN without any."""
-        known = ("" if entry is None else surface(entry) for entry in self.entries)
-        codes = np.unique([text.strip().casefold() for text in known], return_inverse=True)[1]
-        matrix, word = self._matrix, torch.from_numpy(codes).to(self.rows.device)
         different, which = np.unique(own, return_inverse=True)
-        ids = torch.from_numpy(different).to(word)
-        closest = torch.full((len(ids),), -torch.inf, device=word.device)
-        at_once = _NEIGHBOURS_BYTES // (4 * max(self.rows.shape[1], len(ids)))
-        for part in slices(len(self.rows), at_once):
-            cosines = matrix.unit(ids) @ matrix.unit(part).T
-            same = word[ids, None] == word[part]
-            cosines.masked_fill_(same | ~matrix.valid[part], -torch.inf)
-            torch.maximum(closest, cosines.amax(dim=1), out=closest)
-        closest[closest.isinf() | ~matrix.valid[ids]] = torch.nan
-        return closest.cpu().numpy()[which]
+        word, valid = self._words[different], self.valid.cpu().numpy()
+        alike = np.bincount(self._words[valid], minlength=len(self.entries))[word]
+        ids = torch.from_numpy(different).to(self.rows.device)
+        # Behind all of its own word there is another one.
+        k = min(1 + int(alike.max(initial=0)), int(valid.sum()))
+        found = self._rank(self.rows[ids].cpu().numpy(), different, k, None)
+        others = self._words[found.nearest] != word[:, None]
+        first = others.argmax(axis=1, keepdims=True)
+        closest = np.take_along_axis(found.nearest_cosine, first, axis=1)[:, 0]
+        return np.where(others.any(axis=1), closest, np.nan)[which]
 
     def standardised(self, baseline: Baseline) -> Vocabulary | None:
         """The same entries with rows as z-scores over those of the baseline; None without one."""

@@ -139,11 +139,7 @@ class Matrix:
         """Rows with length 1, a 1, and minus infinity for those that take no part, else 0."""
         tail = torch.ones(part.stop - part.start, 2, device=self.rows.device)
         tail[:, 1] = torch.where(self.valid[part], 0, -torch.inf)
-        return torch.cat([self.unit(part), tail], dim=1)
-
-    def unit(self, part: slice | Int64[Tensor, " part"]) -> Float32[Tensor, "part d"]:
-        """Rows with length 1; of zeros if they have no direction."""
-        return self.moved(part) * self.inverse[part]
+        return torch.cat([self.moved(part) * self.inverse[part], tail], dim=1)
 
     def exact(self, index: Int64[Tensor, " p"]) -> Float64[Tensor, "p d"]:
         picked = self.rows.index_select(0, index).double()
