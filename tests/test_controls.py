@@ -440,7 +440,8 @@ def test_an_experiment_of_shuffled_texts_differs_in_its_texts_alone(here):
     assert words(after.prompt) == words(before.prompt) and after.prompt != before.prompt
     assert after.label == before.label and mixed.hash != own.hash
     assert mixed.token_settings == own.token_settings | {"shuffle": 3}
-    assert load_e(changed(CONFIG, "experiments.e.shuffle", 3)).hash == mixed.hash
+    for seed in (3, 3.0):
+        assert load_e(changed(CONFIG, "experiments.e.shuffle", seed)).hash == mixed.hash
 
 
 @pytest.mark.parametrize(

@@ -114,7 +114,7 @@ def load_experiment(
     _check_chat(entry, filled, content, here)
     Template.parse(filled["template"], here / "template")
     if "shuffle" in entry:  # of a table, when its rows are there
-        content = _shuffled(content, file, entry["shuffle"], here / "shuffle")
+        content = _shuffled(content, file, filled["shuffle"], here / "shuffle")
     if "replace" in entry:
         content = _replaced(content, file, filled["replace"], here / "replace")
     return build(
