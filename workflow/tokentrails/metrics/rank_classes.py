@@ -142,7 +142,7 @@ def class_curves(ranks: pa.Table, bootstrap: Bootstrap) -> list[ClassCurves]:
             layers = tuple(here["layer"].unique().sort())
             tokens = here.filter(pl.col("layer") == layers[0])  # the same at every layer
             word_class = tokens["word_class"].to_numpy()
-            crossing = Crossing([(_numbered(tokens[name]),) for name in ("label", "token")])
+            crossing = Crossing([(_codes(tokens[name]),) for name in ("label", "token")])
             rank = _by_layer(here[f"rank{suffix}"], layers)
             values = {
                 "cosine": _by_layer(here[f"cosine{suffix}"], layers),
@@ -162,7 +162,7 @@ def _by_layer(column: pl.Series, layers: Sequence[int]) -> Float64[np.ndarray, "
     return column.cast(pl.Float64).fill_null(float("nan")).to_numpy().reshape(len(layers), -1)
 
 
-def _numbered(column: pl.Series) -> Int[np.ndarray, " tokens"]:
+def _codes(column: pl.Series) -> Int[np.ndarray, " tokens"]:
     return column.rank("dense").cast(pl.Int64).to_numpy() - 1
 
 
@@ -223,7 +223,7 @@ def ranks_gap(curves: Sequence[ClassCurves], *, provenance: Mapping[str, str]) -
     rows = []
     for curve in curves:
         gap, texts, types = _gap(curve.value), _fewest(curve.texts), _fewest(curve.types)
-        ends = curve.interval(_gap(curve.draws), np.minimum(texts, types))
+        ends = curve.interval(_gap(curve.draws), _fewest(curve.units))
         for i in np.flatnonzero(~np.isnan(gap)):
             key = *curve.key.values(), curve.layers[i]
             rows.append([*key, texts[i], types[i], gap[i], *ends[i]])
@@ -261,15 +261,15 @@ def ranks_summary(curves: Sequence[ClassCurves], *, provenance: Mapping[str, str
 def _gap(
     classes: Float64[np.ndarray, "*draws classes layers"],
 ) -> Float64[np.ndarray, "*draws layers"]:
-    function, content = _compared(classes)
+    function, content = _both_classes(classes)
     return function - content
 
 
 def _fewest(units: Int[np.ndarray, "classes layers"]) -> Int[np.ndarray, " layers"]:
-    return np.minimum(*_compared(units))
+    return np.minimum(*_both_classes(units))
 
 
-def _compared(
+def _both_classes(
     classes: Shaped[np.ndarray, "*draws classes layers"],
 ) -> list[Shaped[np.ndarray, "*draws layers"]]:
     """Those of function and of content words."""

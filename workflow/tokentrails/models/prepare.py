@@ -83,7 +83,7 @@ def _borrow(
     """Take the files of a sibling and give its provenance; None if no sibling has them."""
     if not SOURCE_KINDS[source.kind].by_commit or not siblings or source.base is not None:
         return None
-    wanted = _asked(source) | {"revision": module_of(source).commit_of(source, checkpoint)}
+    wanted = _recipe(source) | {"revision": module_of(source).commit_of(source, checkpoint)}
     for folder in siblings:
         try:
             provenance = json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))
@@ -101,7 +101,7 @@ def _borrow(
     return None
 
 
-def _asked(source: Source) -> dict[str, Any]:
+def _recipe(source: Source) -> dict[str, Any]:
     """What decides, beside the revision, which files are taken and what is made of them."""
     return {
         "source": source.spec,
@@ -190,7 +190,7 @@ def _prepare(source: Source, checkpoint: str, scratch: Path, made: Path) -> dict
     provenance = {
         "model": source.model,
         "checkpoint": checkpoint,
-        **_asked(source),
+        **_recipe(source),
         "revision": fetched.revision or digest,
         "architecture": architecture.model_type + read_as,
         "depth": architecture.depth(config),

@@ -127,7 +127,7 @@ class Block:
     def contributions(self, activations: Float[Tensor, "t n"]) -> Float[Tensor, "t n"]:
         """Lengths of what neurons add to the stream, behind a post-norm and its division."""
         lengths = activations.abs() * torch.linalg.vector_norm(self.neuron_outputs, dim=1)
-        if isinstance(self.mlp_post_norm, nn.Identity):
+        if isinstance(self.mlp_post_norm, nn.Identity | Factor):  # which divide by nothing
             return lengths
         output = activations @ self.mlp.W_out + self.mlp.b_out
         return lengths / divisor(self.mlp_post_norm, output)
