@@ -35,7 +35,7 @@ from tokentrails.metrics.as_published import position_rows, published_states
 from tokentrails.metrics.baseline import Sample, baseline, baseline_dimensions, chances
 from tokentrails.metrics.identity import identity
 from tokentrails.metrics.own_token import Readout, own_token
-from tokentrails.metrics.ranks import Published, ranks
+from tokentrails.metrics.ranks import Published, Vocabulary, ranks
 from tokentrails.network.checkpoint import Checkpoint
 from tokentrails.network.extract import extract
 from tokentrails.network.load import load_model
@@ -175,6 +175,11 @@ def test_ranks_and_identity_are_those_of_the_tables(explorer, stored, name):
     cosine = cosine.filter(site="resid").sort("position", "layer")["cosine"]
     found = view.ranks(positions, RESID)["cosine"]
     np.testing.assert_allclose(found, cosine, atol=1e-6)
+
+
+def test_a_look_finds_no_neighbours_as_none_are_shown(explorer, monkeypatch):
+    monkeypatch.setattr(Vocabulary, "neighbour_cosines", None)
+    assert len(view_of(explorer, "gpt2", "A look.").ranks([1], RESID))
 
 
 @pytest.mark.parametrize("name", MODELS)

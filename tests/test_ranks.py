@@ -390,6 +390,16 @@ def test_an_entry_without_another_word_has_no_neighbour(rows):
     assert np.isnan(found).all()
 
 
+def test_neighbours_are_found_only_where_they_are_asked_for():
+    layers, _ = random_layers()
+    baseline = Baseline(moments={EMBEDDING: (np.zeros(6), np.ones(6))})
+    full, less = (table_of(layers, baseline=baseline, neighbours=n) for n in (True, False))
+    names = ["neighbour_cosine", "neighbour_standardised"]
+    assert [full[name].null_count for name in names] == [0, 0]
+    assert [less[name].null_count for name in names] == [len(less)] * 2
+    assert less.drop(names).equals(full.drop(names)) and less.schema.equals(full.schema)
+
+
 def test_the_published_columns_leave_the_others_as_they_are():
     layers, _ = random_layers()
     other, _ = random_layers(seed=9)

@@ -187,6 +187,7 @@ class View:
             pooling="last",
             groups=[],
             provenance=checkpoint.provenance | {"experiment": LABEL},
+            neighbours=False,
         )
         return pl.DataFrame(pl.from_arrow(table))
 

@@ -181,6 +181,7 @@ def ranks(
     pooling: str,
     groups: Sequence[str],
     provenance: Mapping[str, str],
+    neighbours: bool = True,
 ) -> pa.Table:
     """The table `ranks`.
 
@@ -194,16 +195,19 @@ def ranks(
     pooling: which token stands for a target of several.
     groups: names of the experiment's own columns.
     provenance: of the states; gives the key columns too.
+    neighbours: whether the columns of neighbours are computed; they are null otherwise.
     """
     own = own_token_ids(tokens, pooling)
     names = ("label", "position", "token", "word", "word_class", "text", "n_tokens", *groups)
     keys = target_keys(tokens, pooling, names)
     entries = np.array(vocabulary.entries, dtype=object)
     z_vocabulary = vocabulary.standardised(baseline)
-    near = vocabulary.neighbour_cosines(own)
-    z_near = np.full(len(own), np.nan)
-    if z_vocabulary is not None:
-        z_near = z_vocabulary.neighbour_cosines(own)
+    near, z_near = (
+        each.neighbour_cosines(own)
+        if neighbours and each is not None
+        else np.full(len(own), np.nan)
+        for each in (vocabulary, z_vocabulary)
+    )
     parts = []
     for place, found in _ranked(layers, vocabulary, own, nearest, offsets):
         n, lost = len(own), np.linalg.norm(place.hidden, np.inf, axis=1) == 0
