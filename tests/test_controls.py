@@ -327,6 +327,20 @@ def test_the_figure_of_half_lives_has_all_words_of_the_control_in_grey():
     assert "random weights" not in notes(half_life(curve, None, threshold=0.1, **BAND))
 
 
+def test_figures_of_half_lives_say_that_words_are_of_letters():
+    curve = curve_table("m", 0.0, ("all", "all words"), ("word_class", "function"))
+    medians = pl.DataFrame(
+        {"measure": ["cosine"], "group": "function", "threshold": 0.1, "depth": 6, "few": False}
+        | {"n": 9, "n_texts": 3, "median_layer": 2, "median_layer_low": 1, "median_layer_high": 3}
+    )
+    for chart in (
+        half_life(curve, threshold=0.1, **BAND),
+        composite_half_lives(curve, threshold=0.1, **BAND),
+        half_life_thresholds(medians, threshold=0.1, **BAND),
+    ):
+        assert "Words are those of letters, not numbers, punctuation and signs;" in notes(chart)
+
+
 def test_the_figure_of_thresholds_leaves_out_what_is_never_reached():
     key = {"model": "m", "checkpoint": "main", "n": 9, "n_texts": 3, "few": False, "depth": 6}
     medians = pl.DataFrame(

@@ -42,6 +42,10 @@ def test_each_line_is_a_group_of_the_table():
     assert "Dashed" not in notes(own_token(rows.with_columns(few=pl.lit(False)), **BAND))
 
 
+def test_it_says_that_all_words_are_numbers_and_marks_too():
+    assert "All words: also numbers, punctuation and signs." in notes(own_token(table(), **BAND))
+
+
 def test_rank_0_is_on_top_and_the_classes_have_their_colours():
     drawn = panels(own_token(table(), **BAND))
     for title, panel in drawn.items():

@@ -180,8 +180,8 @@ READINGS = {
     "own_token": Reading(
         _LAYER + f"Upwards: {_RANK_AXIS}; or log-probability, entropy and divergence, in nats.",
         "A panel for each measure, as if the model ended at that layer: through its final norm and "
-        "its unembedding, or by cosine among the embeddings. A line for all words, for function "
-        "words and for content words, and for each lens.",
+        "its unembedding, or by cosine among the embeddings. A line for all words, also numbers, "
+        "punctuation and signs, for function words and for content words, and for each lens.",
         "A rank near 0 or a log-probability near 0: the layer says that token. A divergence of 0: "
         "it says what the model says in the end.",
         _GREY,

@@ -41,6 +41,7 @@ _GROUPS = {
     **{"all words": "all words", "function": "function words", "content": "content words"},
     **{"whole": "whole words", "first": "first of several tokens", "later": "later tokens"},
 }
+_TOKENS = "Words are those of letters, not numbers, punctuation and signs; position 0 is left out."
 _MEASURES = ("cosine", "scaled")
 _KEYS = ("measure", "grouping", "group")
 _BEYOND = 1.05  # where labels stand, as a share of the layers
@@ -156,7 +157,7 @@ def half_life_thresholds(
         *class_notes(medians["group"]),
         "Half-life: the first layer where a token's identity is below the threshold. No point: "
         f"half of the tokens, or of the draws, have none. Dotted: {threshold:g}, the threshold of "
-        "the other figures. Tokens of words; position 0 is left out.",
+        f"the other figures. {_TOKENS}",
         *form_notes(forms),
         _band(points, confidence) + " One up to the top may have no upper end.",
         *control_notes(control, middle="median"),
@@ -223,7 +224,7 @@ def _note(threshold: float) -> str:
     return (
         f"A token counts from its half-life on: the first layer where its identity is below "
         f"{threshold:g}, even if it rises again. What does not count at the last layer never does. "
-        "Tokens of words; position 0 is left out."
+        f"{_TOKENS}"
     )
 
 

@@ -78,7 +78,8 @@ def own_token(
         "As if the model ended at each layer: through the final norm and the unembedding, of "
         "encoders the masked-token head; by cosine among the embeddings. Ranks: means of "
         "log(1 + rank), rank 0 on top. Log-probabilities, entropy and divergence in nats.",
-        f"{counted(n, 'token')} in {counted(texts, 'text')}, without position 0. "
+        f"{counted(n, 'token')} in {counted(texts, 'text')}, without position 0. All words: also "
+        "numbers, punctuation and signs. "
         + band_note(points, confidence, "texts")
         + dashed_note(points, "few texts"),
     ]

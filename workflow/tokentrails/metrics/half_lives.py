@@ -62,7 +62,8 @@ MEANINGS = {
     "measure": f"the column of identity that is meant: {', '.join(FORMS)}",
     "half_life_layer": "first layer of resid where the measure is below the threshold; null: never",
     "grouping": "what tokens are grouped by; word_class_in_band: class and frequency band",
-    "group": "the tokens meant",
+    "group": "the tokens meant; all words: all that are counted, so neither numbers nor "
+    "punctuation nor signs",
     "threshold": "what identity falls below at the half-life",
     "n": "how many tokens",
     "n_texts": "how many texts they come from",

@@ -33,7 +33,7 @@ MEANINGS = {
     "measure": "what the mean is of: "
     + ", ".join(k if k == v else f"{k} ({v})" for k, v in MEASURES.items()),
     "word_class": "class of the words that the tokens are part of; null: all of them",
-    "mean": "over the tokens of words and punctuation, without those at position 0",
+    "mean": "over the tokens of words, numbers, punctuation and signs, without those at position 0",
     "n": "how many tokens",
 }
 
