@@ -310,7 +310,8 @@ def test_a_word_with_a_single_text_of_a_sense_is_left_out_and_says_so(caplog):
     layers = moved(states(TOKENS), lambda at: at.hidden[keep])
     with caplog.at_level("INFO"):
         words, by_layer, best = tables(layers, tokens)
-    assert "'w03' has 6 and 1 texts" in caplog.text and "'w05' has 6 and 0 texts" in caplog.text
+    assert "'w03' has 6 and 1 texts of its two senses;" in caplog.text
+    assert "'w05' has no texts of a second sense;" in caplog.text
     rows = words.filter(pl.col("word").is_in(["w03", "w05"]))
     assert set(rows.select("word", "sense_a", "sense_b", "n_a", "n_b").iter_rows()) == {
         ("w03", "x", "y", 6, 1),

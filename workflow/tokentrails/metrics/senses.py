@@ -156,8 +156,10 @@ def separate(
     measured = [word for word in words if word.is_measured]
     left_out = tuple(word for word in words if not word.is_measured)
     for word in left_out:
-        numbers = f"{word.pairs.n_a} and {word.pairs.n_b} texts of its two senses"
-        logging.info(f"left out: {word.word!r} has {numbers}; it takes two of each")
+        has = f"{word.pairs.n_a} and {word.pairs.n_b} texts of its two senses"
+        if word.senses[1] is None:
+            has = "no texts of a second sense"
+        logging.info(f"left out: {word.word!r} has {has}; it takes two of each")
     if not measured:
         raise TokentrailsError(
             "no word has two texts of each of its senses left",
