@@ -538,6 +538,7 @@ def test_a_letter_that_no_token_covers_is_not_aligned(offsets):
     ("text", "words"),
     [
         ("She can't, we'll: co\u2010op", ["She", "can't", ",", "we", "'ll", ":", "co\u2010op"]),
+        ("<|im_start|>user", ["<|", "im_start", "|>", "user"]),
         ("snake_case _it_ 1,845.5.", ["snake_case", "_", "it", "_", "1,845.5", "."]),
         ("我们的lead很好 2026年", ["我们的", "lead", "很好", "2026", "年"]),
         (
