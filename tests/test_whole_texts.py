@@ -10,6 +10,7 @@ from tiny import BYTE_LEVEL, CONFIGS, WORD_PIECE
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from tokentrails.errors import TokentrailsError
+from tokentrails.files.meanings import MEANINGS
 from tokentrails.settings import OWN
 from tokentrails.texts.spans import words_and_parts, words_in
 from tokentrails.texts.tokenization import TokenizerFiles, tokenize
@@ -117,6 +118,12 @@ def test_a_special_token_that_a_text_has_is_no_word(files, original, name):
     assert len(own) >= 2 and {(row["word"], row["word_part"]) for row in own} == {("", None)}
     words = [word for word, _ in groupby(row["word"] for row in rows) if word]
     assert words == ["They", "lead", "the", "lead"]
+
+
+def test_words_before_count_special_tokens_of_the_text_and_added_ones_have_none(files):
+    rows = rows_of(files("bert"), "lead the [MASK] lead")
+    assert [row["words_before"] for row in rows] == [0, 0, 1, 2, 3, 0]
+    assert "0 for special tokens that are added, also behind" in MEANINGS["words_before"]
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ MEANINGS = {
     "special_tokens": "how many tokens of the text were added by the tokenizer or the BOS setting",
     "pair": "label of the two texts that are compared with each other",
     "words_before": "words of the text before that in which the target ends, as spaces part them; "
-    "0 for special tokens",
+    "0 for special tokens that are added, also behind the text",
     "sense": "sense of the target in the experiment file; null: it names none",
     "token": "vocabulary entry whose embedding stands for the target",
     "position": "position of the token in the text, from 0",
