@@ -1,10 +1,12 @@
 """Which files a configuration asks for, and which tables each figure reads; without Snakemake."""
 
+import re
 from importlib import import_module
 from pathlib import Path
 
 import pytest
 import workflow as wf
+from config_files import refused
 
 from tokentrails.catalogue import CATALOGUE, Kind, Scope
 from tokentrails.config.load import load_config
@@ -245,6 +247,55 @@ def test_every_row_names_what_exists():
         assert set(analysis.default) <= set(analysis.kinds) <= set(Kind), analysis.name
         made = [t for t in CATALOGUE.tables.values() if analysis.name in t.analyses]
         assert any(t.scope in (Scope.RUN, Scope.ACROSS) for t in made), analysis.name
+
+
+@pytest.mark.parametrize(
+    "run, table, said",
+    [
+        (
+            ("one", "main", "pairs"),
+            "half_lives.csv",
+            "is a table of whole texts, and the file pairs.yaml has prompts with targets\n"
+            "Hint: write texts in the place of 'pairs'.",
+        ),
+        (("one", "main", "texts"), "senses.parquet", "Hint: write pairs or drift in the place of"),
+        (("nano", "all", "texts"), "perturbation.csv", "write moved or natural in the place of"),
+        (
+            ("one", "main", "texts"),
+            "splits.csv",
+            "add an experiment of words cut up; there is none",
+        ),
+        (("nano", "step0", "pairs"), "baseline.csv", "write baseline in the place of 'pairs'"),
+        (("nano", "all", "texts"), "identity.csv", "write one in the place of 'all': step0, step1"),
+        (("nano", "step0", "words"), "alignment.csv", "Hint: write all in the place of 'step0'"),
+        (
+            ("one", "main", "drift"),
+            "ranks.csv",
+            "is a table of the analysis ranks, which the experiment does not ask for\n"
+            "Hint: add ranks to its 'analyses'.",
+        ),
+    ],
+)
+def test_a_table_is_refused_where_it_cannot_be(targets, run, table, said):
+    model, checkpoint, experiment = run
+    path = f"results/metrics/{model}/{checkpoint}/{experiment}/{table}"
+    assert re.fullmatch(targets.misplaced, path.removeprefix(f"results/metrics/{model}/"))
+    with refused(f"experiments.{experiment}: {path} ", said):
+        targets.refuse_misplaced(path)
+
+
+def test_a_document_is_refused_where_nothing_is_to_be_shown(targets):
+    run = {"model": "one", "checkpoint": "main", "experiment": "drift", "label": "leadx0"}
+    with refused("experiments.drift: results/tables/one/main/drift/leadx0", "heads, ", "whole"):
+        targets.document_inputs(run)
+
+
+def test_no_table_that_is_asked_for_or_could_be_is_misplaced(targets):
+    made = [path for path in targets.tables() if path.startswith("results/metrics/")]
+    places = [path.split("/", 3)[3] for path in made]
+    assert len(places) > 100
+    for place in (*places, "main/pairs/geometry.csv", "main/elsewhere/heads.csv", "all/x.csv"):
+        assert not re.fullmatch(targets.misplaced, place), place
 
 
 def test_names_that_are_not_configured_are_refused(targets):

@@ -117,7 +117,7 @@ def run(folder: Path, *args: str, **env: str) -> subprocess.CompletedProcess[str
 
 
 class Rule(NamedTuple):
-    """A rule with outputs, as Snakemake has read it; parameters that are functions are left out."""
+    """A rule that makes files, as Snakemake has read it, without parameters that are functions."""
 
     name: str
     script: str | None
@@ -139,7 +139,7 @@ with SnakemakeApi() as api:
     sys.stdout.write(json.dumps([
         (rule.name, rule.script, next(map(str, rule.log), None),
          {key: value for key, value in rule.params.items() if isinstance(value, str)})
-        for rule in loaded._workflow.rules if rule.output
+        for rule in loaded._workflow.rules if rule.output and rule.name != "misplaced"
     ]))
 """
 

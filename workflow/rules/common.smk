@@ -276,7 +276,10 @@ def get_figure_tables(figure):
 def get_document_tables(wildcards):
     """The tables that a text's document shows, by name."""
     refuse_unknown(wildcards)
-    return TARGETS.document_inputs(wildcards)
+    try:
+        return TARGETS.document_inputs(wildcards)
+    except TokentrailsError as error:
+        refuse(error)
 
 
 def figure_experiments(figure):
@@ -326,6 +329,14 @@ def refuse_unknown(wildcards):
         refuse(error)
 
 
+def refuse_misplaced(wildcards):
+    """An input function of no job: end with one message on a table that cannot be where it is asked for."""
+    try:
+        TARGETS.refuse_misplaced(f"results/metrics/{wildcards.model}/{wildcards.misplaced}")
+    except TokentrailsError as error:
+        refuse(error)
+
+
 def refuse_unmade(path, where):
     """End with one message where a file that the configuration names is of no rule above.
 
@@ -359,22 +370,10 @@ def experiment_setting(*keys):
     def get(wildcards):
         value = get_experiment(wildcards)
         for key in keys:
-            if value is None:
-                refuse_unasked(wildcards, keys[0])
             value = getattr(value, key)
         return value
 
     return get
-
-
-def refuse_unasked(wildcards, section):
-    """End with one message where a target needs settings that no analysis of the experiment has."""
-    inside = [each.name for each in CATALOGUE.analyses.values() if each.inside]
-    names = inside if section == "circuits" else [section]
-    refuse(
-        f"the experiment {wildcards.experiment} asks for no analysis with the settings {section}\n"
-        f"Hint: add one to its 'analyses': {', '.join(names)}."
-    )
 
 
 def model_setting(key):

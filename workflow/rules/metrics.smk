@@ -325,3 +325,14 @@ rule scaling:
         code=fingerprint("scaling"),
     script:
         "../scripts/scaling.py"
+
+
+# Of tables that are asked for by their path and cannot be made, Snakemake would say that it has no rule for them,
+# or start a job that fails.
+rule misplaced:
+    input:
+        refuse_misplaced,
+    output:
+        "results/metrics/{model}/{misplaced}",
+    wildcard_constraints:
+        misplaced=TARGETS.misplaced,

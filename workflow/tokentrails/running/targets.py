@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cached_property
 
-from ..catalogue import DOCUMENT_SUFFIXES, Figure, Scope, Table
+from ..catalogue import BASELINE, DOCUMENT_SUFFIXES, Figure, Kind, Scope, Table
 from ..errors import TokentrailsError
 from ..files.near import near_name
 from ..settings import Config, Experiment, Model, Replicates
@@ -113,6 +114,91 @@ class Targets:
         if wildcards.get("label") and (prompts := self._config.experiments[experiment].prompts):
             _known(wildcards, "label", [prompt.label for prompt in prompts], owner=experiment)
 
+    @cached_property
+    def misplaced(self) -> str:
+        """A pattern of what `refuse_misplaced` refuses, below the folder of a model's tables."""
+        across = _any_of(each.name for each in self._placed if each.scope is Scope.ACROSS)
+        single = _any_of(each.name for each in self._placed if each.scope is Scope.RUN)
+        lacking = _any_of(
+            f"{re.escape(experiment.name)}/{_any_of(names)}"
+            for experiment in self._config.experiments.values()
+            if (names := [t.name for t in self._placed if self._lack(t, experiment)])
+        )
+        places = (f"all/[^/]+/{single}", f"(?!all/)[^/]+/[^/]+/{across}", f"[^/]+/{lacking}")
+        return rf"{_any_of(places)}\.(?:parquet|csv|txt)"
+
+    def refuse_misplaced(self, path: str) -> None:
+        """Refuse a table that is of another scope, or that its experiment cannot have.
+
+        Parameters
+        ----------
+        path: of the table, which fits `misplaced`.
+
+        Raises
+        ------
+        TokentrailsError: with the place of the experiment in the configuration.
+        """
+        *_, model, checkpoint, name, file = path.split("/")
+        self.refuse_unknown({"model": model, "experiment": name})
+        experiment = self._config.experiments[name]
+        here = self._config.where / "experiments" / name
+        if lack := self._lack(self._catalogue.tables[file.partition(".")[0]], experiment):
+            problem, hint = lack
+            raise here.error(f"{path} {problem}", hint)
+        if checkpoint == "all":
+            whole = self._config.models.get(model) or self._config.replicates[model]
+            raise here.error(
+                f"{path} is a table of one checkpoint, and 'all' stands in its place",
+                f"write one in the place of 'all': {', '.join(experiment.checkpoints_of(whole))}.",
+            )
+        raise here.error(
+            f"{path} is a table of all checkpoints of a model, and {checkpoint!r} is one of them",
+            f"write all in the place of {checkpoint!r}.",
+        )
+
+    @cached_property
+    def _placed(self) -> list[Table]:
+        """The tables of an experiment."""
+        tables = self._catalogue.tables.values()
+        return [table for table in tables if table.scope in (Scope.RUN, Scope.ACROSS)]
+
+    def _lack(self, table: Table, experiment: Experiment) -> tuple[str, str] | None:
+        """Why an experiment cannot have a table, and a hint; None where it can.
+
+        One that it does not ask for it can have, where that takes no settings of an analysis.
+        """
+        analyses = [self._catalogue.analyses[name] for name in table.analyses]
+        kinds = table.kinds or dict.fromkeys(kind for each in analyses for kind in each.kinds)
+        if not kinds:  # of the baseline
+            if experiment.name == BASELINE:
+                return None
+            return (
+                f"is a table of the texts of {BASELINE} alone",
+                f"write {BASELINE} in the place of {experiment.name!r}.",
+            )
+        if experiment.kind not in kinds:
+            made_of, experiments = " or ".join(kinds), self._config.experiments.values()
+            others = [e.name for e in experiments if e.kind in kinds and e.name != BASELINE]
+            return (
+                f"is a table of {made_of}, and the file {experiment.file} has {experiment.kind}",
+                f"write {' or '.join(others)} in the place of {experiment.name!r}."
+                if others
+                else f"add an experiment of {made_of}; there is none here.",
+            )
+        lacking = [
+            each.name
+            for each in analyses
+            if (each.inside and experiment.circuits is None)
+            or (each.name == "ranks" and experiment.ranks is None)
+        ]
+        if len(lacking) < len(analyses):
+            return None
+        names = " or ".join(lacking)
+        return (
+            f"is a table of the analysis {names}, which the experiment does not ask for",
+            f"add {names} to its 'analyses'.",
+        )
+
     def figure_inputs(self, figure: Figure, wildcards: Mapping[str, str]) -> dict[str, list[str]]:
         """The tables of a figure by name; an empty list for one that is not made."""
         experiment = self._config.experiments.get(wildcards.get("experiment", ""))
@@ -132,13 +218,27 @@ class Targets:
         return list(dict.fromkeys(name for name in places if name))
 
     def document_inputs(self, wildcards: Mapping[str, str]) -> dict[str, str]:
-        """The tables that a text's document shows, by name."""
+        """The tables that a text's document shows, by name.
+
+        Raises
+        ------
+        TokentrailsError: if the experiment has none of them.
+        """
         experiment = self._config.experiments[wildcards["experiment"]]
-        return {
+        shown = [table for table in self._catalogue.tables.values() if table.document]
+        found = {
             table.name: f"{table.path.format(**wildcards)}.parquet"
-            for table in self._catalogue.tables.values()
-            if table.document and experiment.makes(table)
+            for table in shown
+            if experiment.makes(table)
         }
+        if not found:
+            names = dict.fromkeys(name for table in shown for name in table.analyses)
+            raise (self._config.where / "experiments" / experiment.name).error(
+                f"{DOCUMENT.format(**wildcards)} shows what the analyses {', '.join(names)} find, "
+                "and the experiment asks for none of them",
+                f"add one to its 'analyses'; they are of {Kind.WHOLE}.",
+            )
+        return found
 
     def member_tables(self, table: Table, wildcards: Mapping[str, str]) -> list[str]:
         """A table of every training of the set of replicates that the wildcards name."""
@@ -242,6 +342,11 @@ class Targets:
             f"{table.path.format(**_place(model, model.reference, experiment))}.parquet"
             for model in models
         ]
+
+
+def _any_of(patterns: Iterable[str]) -> str:
+    """A pattern of any of these, and of nothing where there are none."""
+    return f"(?:{'|'.join(patterns) or '(?!)'})"
 
 
 def _known(
