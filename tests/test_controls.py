@@ -26,7 +26,7 @@ from tokentrails.figures.half_lives import (
     half_life_thresholds,
 )
 from tokentrails.figures.identity import identity_context
-from tokentrails.figures.pieces.notes import altered_notes, uncontrolled_notes
+from tokentrails.figures.pieces.notes import altered_notes, pooling_notes, uncontrolled_notes
 from tokentrails.figures.pieces.theme import (
     GREY,
     PALETTE,
@@ -219,6 +219,14 @@ def test_figures_of_other_words_or_another_order_say_so():
     assert "in random order" in altered_notes([{"shuffle": "0"}])[0] and not altered_notes([{}])
     chart = annotated(figure(nothing_to_show("t"), title="t", notes=["n"], width=300), ["own"])
     assert chart.title.subtitle == ["own", "n"]
+
+
+def test_figures_say_what_stands_for_words_of_several_tokens_unless_it_is_the_last_one():
+    last = {"pooling": "last"}
+    assert pooling_notes([{}, last]) == []
+    (said,) = pooling_notes([last, {"pooling": "mean"}, {"pooling": "mean"}, {}])
+    assert said == "Words of several tokens: the mean of their states (pooling: mean)."
+    assert "first one (pooling: first)" in pooling_notes([{"pooling": "first"}])[0]
 
 
 def test_figures_without_random_weights_say_so():

@@ -7,7 +7,12 @@ with job(snakemake):
 
     from altair.utils.schemapi import debug_mode
 
-    from tokentrails.figures.pieces.notes import altered_notes, derived_notes, uncontrolled_notes
+    from tokentrails.figures.pieces.notes import (
+        altered_notes,
+        derived_notes,
+        pooling_notes,
+        uncontrolled_notes,
+    )
     from tokentrails.figures.pieces.save import save
     from tokentrails.figures.pieces.theme import annotated
     from tokentrails.files.tables import read_frames, read_provenance
@@ -18,7 +23,7 @@ with job(snakemake):
     paths = [path for name in params.inputs for path in given.get(name)]
     provenances = list(map(read_provenance, paths))
     altered = altered_notes(provenances)
-    notes = altered + derived_notes(provenances)
+    notes = altered + pooling_notes(provenances) + derived_notes(provenances)
     drawn = next((frame for frame in frames if frame is not None), None)
     last = [] if altered else uncontrolled_notes(provenances, drawn)
     options = dict(params.options)

@@ -10,6 +10,7 @@ from .theme import GREY
 
 _MOST_WARNINGS = 5
 _MOST_NAMES = 5
+_POOLED = {"first": "the state of the first one", "mean": "the mean of their states"}
 _FORMS = {
     "scaled": "Scaled: (cosine − chance) / (1 − chance); chance is the mean cosine of random pairs "
     "at the same place (of identity: of states with embeddings of other tokens).",
@@ -51,6 +52,15 @@ def altered_notes(provenances: Iterable[Mapping[str, str]]) -> list[str]:
     if any("shuffle" in p for p in found):
         notes.append("A control: the words of each text but the target are in random order.")
     return notes
+
+
+def pooling_notes(provenances: Iterable[Mapping[str, str]]) -> list[str]:
+    """What stands for a word of several tokens, where that is not its last one."""
+    found = {p.get("pooling", "last") for p in provenances}
+    return [
+        f"Words of several tokens: {_POOLED[pooling]} (pooling: {pooling})."
+        for pooling in sorted(found - {"last"})
+    ]
 
 
 def uncontrolled_notes(
