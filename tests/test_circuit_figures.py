@@ -61,6 +61,7 @@ def attention_table(tokens=SENTENCE, *, depth=3, heads=4, label="a", causal=True
 
 
 MEASURES = ("self_pattern", "repetition", "past_identity", "same_first_letter", "first_position")
+OF = {"n_listed": 5, "n_neighbours": 7, "n_lettered": 6}
 
 
 def summary_table(*, depth=3, heads=4) -> pl.DataFrame:
@@ -71,7 +72,7 @@ def summary_table(*, depth=3, heads=4) -> pl.DataFrame:
             name: wave(layer, head, i) ** 3 if wave(layer, i, head) > 0.05 else None
             for i, name in enumerate(MEASURES)
         }
-        row = RUN | {"layer": layer, "head": head, "n": 8} | shares
+        row = RUN | {"layer": layer, "head": head, "n": 8} | OF | shares
         rows.append(row | {"score": max((v for v in shares.values() if v is not None), default=0)})
     return frame(rows).with_columns(pl.col(*MEASURES, "score").cast(pl.Float32))
 
@@ -266,10 +267,11 @@ def test_each_measure_is_a_map_of_layer_by_head():
     table = summary_table()
     panels = spec_of("head_summary")["concat"]
     assert [panel["title"]["text"].replace(" ", "_") for panel in panels] == [*MEASURES]
-    for panel, measure in zip(panels, MEASURES, strict=True):
+    for panel, measure, n in zip(panels, MEASURES, (5, 7, 5, 6, 7), strict=True):
         (_, unknown), (unit, known) = layers(panel | {"rows": spec_of("head_summary")["datasets"]})
         columns = ("layer", "head", measure)
         assert values(known, *columns) == exact(table.drop_nulls(measure), *columns, digits=4)
+        assert {row["n"] for row in known} == {n}
         gone = table.filter(pl.col(measure).is_null())
         assert values(unknown, "layer", "head") == exact(gone, "layer", "head")
         assert all(row["row"] == str(row["head"]) for row in known)

@@ -170,11 +170,13 @@ def test_the_summary_counts_what_the_lists_say(made):
             if word[:1].isalpha()
         ]
         assert row["same_first_letter"] == approx(mean(letters))
+        assert (row["n_listed"], row["n_lettered"]) == (len(able), len(letters))
         labels = messages["label"].to_list()
         pairs = [first[i] == first[i - 1] for i in range(1, len(own)) if labels[i] == labels[i - 1]]
         assert row["repetition"] == approx(mean(pairs))
         on_first = made.attention.filter(here, key=0).filter(pl.col("query") > 0)
         behind = len(own) - len(made.texts)
+        assert row["n_neighbours"] == len(pairs) == behind
         assert row["first_position"] == approx(on_first["weight"].sum() / behind, abs=1e-6)
         words = [row[name] for name in MEASURES if name != "first_position"]
         assert row["score"] == max(words)
@@ -216,6 +218,9 @@ def planted() -> Parts:
     )
     block = Block(heads, None, *[torch.nn.Identity()] * 6, parallel=False)
     return Parts((block,), E, None, None, None, None, None, None)
+
+
+COUNTS = ("n_listed", "n_neighbours", "n_lettered")
 
 
 def summary_of(*texts, top=1):
@@ -273,6 +278,7 @@ def test_more_than_half_of_the_words_must_begin_alike():
 def test_texts_are_counted_together():
     (together, *_), _ = summary_of(["Ġapple", "Ġapple", "Ġbat"], ["Ġcat", "."])
     assert (together["n"], together["repetition"]) == (5, approx(1 / 3))
+    assert [together[name] for name in COUNTS] == [4, 3, 4]  # all but the full stop
     assert together["self_pattern"] == 1
 
 
@@ -280,6 +286,7 @@ def test_what_has_no_cases_is_null():
     rows, _ = summary_of(["."])
     for row in rows:
         assert [row[name] for name in (*MEASURES, "score")] == [None] * 6
+        assert [row[name] for name in COUNTS] == [0, 0, 0]
 
 
 def test_a_layer_or_head_that_does_not_exist_is_refused_by_name():

@@ -6,13 +6,13 @@ import polars as pl
 from .pieces.heat import head_grid, head_heat
 from .pieces.theme import figure, nothing_to_show
 
-# What is counted, in few words: they stand below the titles.
+# What is counted, in few words that stand below the titles, and the column that says of how many.
 _MEASURES = {
-    "self_pattern": "query pattern nearest to the own word",
-    "repetition": "messages of neighbours nearest to one word",
-    "past_identity": "message nearest to the own word",
-    "same_first_letter": "most of the message begins like the token",
-    "first_position": "mean attention weight on position 0",
+    "self_pattern": ("query pattern nearest to the own word", "n_listed"),
+    "repetition": ("messages of neighbours nearest to one word", "n_neighbours"),
+    "past_identity": ("message nearest to the own word", "n_listed"),
+    "same_first_letter": ("most of the message begins like the token", "n_lettered"),
+    "first_position": ("mean attention weight on position 0", "n_neighbours"),
 }
 _ROOM, _NARROW = 430, 290  # pixels of a panel, and of one of three in a row
 
@@ -23,7 +23,7 @@ def head_summary(head_summary: pl.DataFrame, *, title: str) -> alt.TopLevelMixin
     if not measures:
         return nothing_to_show(title)
     cells = head_summary.sort("layer", "head").select(
-        *("layer", "head", "n"),
+        *("layer", "head", *{count for _, count in _MEASURES.values()}),
         *(pl.col(measure).cast(pl.Float64).fill_nan(None).round(4) for measure in measures),
         row=pl.col("head").cast(pl.String),
     )
@@ -34,7 +34,7 @@ def head_summary(head_summary: pl.DataFrame, *, title: str) -> alt.TopLevelMixin
     legend = alt.Legend(title="share", tickCount=5, gradientLength=max(min(grid.height, 200), 80))
     panels = [
         head_heat(
-            cells.select("layer", "head", "row", "n", measure),
+            cells.select("layer", "head", "row", measure, n=count),
             grid,
             value=measure,
             colour=alt.Color(f"{measure}:Q", scale=scale, legend=legend),
@@ -44,10 +44,10 @@ def head_summary(head_summary: pl.DataFrame, *, title: str) -> alt.TopLevelMixin
                 alt.Tooltip(f"{measure}:Q", title=name, format=".3f"),
             ],
             title=name,
-            subtitle=_MEASURES[measure],
+            subtitle=subtitle,
         )
         for measure in measures
-        for name in [measure.replace("_", " ")]
+        for name, (subtitle, count) in [(measure.replace("_", " "), _MEASURES[measure])]
     ]
     notes = [
         "Share of tokens, or of neighbours, of all texts; the table head_summary says of which."

@@ -5,6 +5,7 @@ A reader who knows no head begins at the largest numbers of this table.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -28,13 +29,26 @@ MEASURES = {
     "words begin with the first letter of the token: of all tokens that begin with a letter",
     "first_position": "mean attention weight on position 0: of all tokens behind it",
 }
+CASES = {
+    "self_pattern": "n_listed",
+    "repetition": "n_neighbours",
+    "past_identity": "n_listed",
+    "same_first_letter": "n_lettered",
+    "first_position": "n_neighbours",
+}
+"""The column that says of how many each measure is a share."""
 SUMMARY = {
     "layer": "index of the block",
     "head": "index of the head in its block",
     "n": "number of tokens, over all texts",
+    "n_listed": "how many of them have a word that can be listed: what self_pattern and "
+    "past_identity are shares of",
+    "n_neighbours": "how many of them are behind position 0, each with a neighbour in front: what "
+    "repetition and first_position are shares of",
+    "n_lettered": "how many of them begin with a letter: what same_first_letter is a share of",
     **{
         name: f"{meaning}; messages as listed in the space embedding, words compared without case "
-        "and the spaces around them; null: there are none"
+        "and the spaces around them; null: there are none, or the block is not listed"
         for name, meaning in MEASURES.items()
     },
     "score": "the largest of these shares but first_position, which is large in most heads",
@@ -81,9 +95,8 @@ class HeadSummary:
 
     def __init__(self, words: Words, heads: Sequence[int], provenance: Mapping[str, str]) -> None:
         self.words, self.heads, self.provenance = words, list(heads), provenance
-        self._n: dict[int, int] = {}
         self._hits: dict[tuple[int, str], Float[np.ndarray, " heads"]] = {}
-        self._cases: dict[tuple[int, str], int] = {}
+        self._counts: dict[int, Counter[str]] = {}
 
     def add(
         self,
@@ -102,38 +115,38 @@ class HeadSummary:
             heads are not listed in words.
         attention: weights of queries (rows) on keys.
         """
-        self._n[layer] = self._n.get(layer, 0) + len(token_ids)
-        counts = {
-            "first_position": (
-                attention[:, 1:, 0].sum(axis=1, dtype=np.float64),
-                len(token_ids) - 1,
-            )
-        }
-        if patterns is not None and messages is not None:
-            counts |= self._counts(token_ids, patterns, messages)
-        for name, (hits, cases) in counts.items():
-            self._hits[layer, name] = self._hits.get((layer, name), 0) + hits
-            self._cases[layer, name] = self._cases.get((layer, name), 0) + cases
-
-    def _counts(
-        self, token_ids: Sequence[int], patterns: Nearest, messages: Nearest
-    ) -> dict[str, tuple[np.ndarray, int]]:
-        """For each measure of lists, how often each head does it, and how often it could."""
         words, t = self.words, len(token_ids)
         own, letter = words.word[token_ids], words.letter[token_ids]
-        comparable, lettered = words.listed[own], letter >= 0
+        self._counts.setdefault(layer, Counter()).update(
+            n=t,
+            n_listed=int(words.listed[own].sum()),
+            n_neighbours=t - 1,
+            n_lettered=int((letter >= 0).sum()),
+        )
+        hits = {"first_position": attention[:, 1:, 0].sum(axis=1, dtype=np.float64)}
+        if patterns is not None and messages is not None:
+            hits |= self._of_lists(own, letter, patterns, messages)
+        for name, found in hits.items():
+            self._hits[layer, name] = self._hits.get((layer, name), 0) + found
+
+    def _of_lists(
+        self,
+        own: Int[np.ndarray, " t"],
+        letter: Int[np.ndarray, " t"],
+        patterns: Nearest,
+        messages: Nearest,
+    ) -> dict[str, Int[np.ndarray, " heads"]]:
+        """How often each head does what lists show, of tokens with these words and letters."""
+        words, t = self.words, len(own)
         pattern, message = self._first(patterns, t), self._first(messages, t)
         letters = words.letter[messages.entries].reshape(len(self.heads), t, -1)
         same_letter = 2 * (letters == letter[:, None]).sum(axis=2) > letters.shape[2]
         again = (message[:, 1:] == message[:, :-1]) & (message[:, 1:] >= 0)
         return {
-            "self_pattern": ((pattern == own).sum(axis=1), comparable.sum()),
-            "repetition": (again.sum(axis=1), t - 1),
-            "past_identity": ((message == own).sum(axis=1), comparable.sum()),
-            "same_first_letter": (
-                (same_letter & lettered & (message >= 0)).sum(axis=1),
-                lettered.sum(),
-            ),
+            "self_pattern": (pattern == own).sum(axis=1),
+            "repetition": again.sum(axis=1),
+            "past_identity": (message == own).sum(axis=1),
+            "same_first_letter": (same_letter & (letter >= 0) & (message >= 0)).sum(axis=1),
         }
 
     def _first(self, near: Nearest, t: int) -> Int[np.ndarray, "heads t"]:
@@ -144,15 +157,15 @@ class HeadSummary:
 
     def _shares(self, name: str) -> Float[np.ndarray, " rows"]:
         """A measure of all heads, layer by layer; NaN where there are no cases."""
-        layers = sorted(self._n)
-        none = np.zeros(len(self.heads))
+        none = np.full(len(self.heads), np.nan)
+        layers = sorted(self._counts)
         hits = np.array([self._hits.get((layer, name), none) for layer in layers])
-        cases = np.array([self._cases.get((layer, name), 0) for layer in layers])[:, None]
+        cases = np.array([self._counts[layer][CASES[name]] for layer in layers])[:, None]
         return np.where(cases > 0, hits / np.maximum(cases, 1), np.nan).ravel()
 
     def table(self) -> pa.Table:
         """The table `head_summary`."""
-        layers = sorted(self._n)
+        layers = sorted(self._counts)
         shares = {name: self._shares(name) for name in MEASURES}
         scored = [values for name, values in shares.items() if name != "first_position"]
         shares["score"] = np.fmax.reduce(scored)
@@ -160,7 +173,12 @@ class HeadSummary:
         columns = run_columns(self.provenance, n) | {
             "layer": pa.array(np.repeat(layers, each), pa.int32()),
             "head": pa.array(np.tile(self.heads, len(layers)), pa.int32()),
-            "n": pa.array(np.repeat([self._n[layer] for layer in layers], each), pa.int32()),
+            **{
+                name: pa.array(
+                    np.repeat([self._counts[layer][name] for layer in layers], each), pa.int32()
+                )
+                for name in ("n", *dict.fromkeys(CASES.values()))
+            },
             **{
                 name: pa.array(values, pa.float32(), from_pandas=True)
                 for name, values in shares.items()
