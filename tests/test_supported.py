@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import tiny
 from config_files import CONFIG, WHOLE, changed, load, refused, written
+from safetensors.torch import load_file, save_file
 
 from tokentrails.models.supported import refuse_analyses
 
@@ -111,6 +112,39 @@ def test_of_a_model_whose_parts_did_not_add_up_the_stream_alone_is_read(prepared
     refuse_analyses(load(at_hub(planned("nowhere", "ranks", "geometry"))))
     with refused(f"{analysis} cannot be had of 'm'", "heads are off by up to 0.25"):
         refuse_analyses(load(at_hub(planned("nowhere", analysis))))
+
+
+def headless(folder):
+    """The files of a model in a folder, whose weights have no head."""
+    tensors = load_file(folder / "model.safetensors")
+    head = {name for name in tensors if name.startswith("cls.predictions.")}
+    assert head
+    target = shutil.copytree(folder, Path("headless"))
+    save_file({k: v for k, v in tensors.items() if k not in head}, target / "model.safetensors")
+    return target
+
+
+def test_the_stream_of_an_encoder_without_a_head_is_not_read_as_words(saved):
+    refuse_analyses(load(planned(saved["bert"], *INSIDE)))
+    data = planned(headless(saved["bert"]), *INSIDE)
+    with refused("experiments.e.analyses: evolution cannot be had of 'm' (bert)", "have no head"):
+        refuse_analyses(load(data))
+    refuse_analyses(load(planned("headless", *(set(INSIDE) - {"evolution"}))))
+
+
+def test_that_a_prepared_model_has_no_head_is_known(prepared):
+    kept(prepared["bert"], self_check={"grade": "full", "errors": {"heads": 1e-7}})
+    refuse_analyses(load(at_hub(planned("nowhere", "own_token"))))
+    with refused("evolution cannot be had of 'm' (bert)", "have no head"):
+        refuse_analyses(load(at_hub(planned("nowhere", "evolution"))))
+
+
+@pytest.mark.parametrize("kind", sorted(tiny.CONFIGS))
+def test_models_with_a_head_are_known_to_have_one(saved, prepared, kind):
+    lacking = {"neurons"} if kind in tiny.EXPERTS else set()
+    refuse_analyses(load(planned(saved[kind], *(set(INSIDE) - lacking))))
+    kept(prepared[kind])
+    refuse_analyses(load(at_hub(planned("nowhere", "evolution"))))
 
 
 def test_what_is_made_of_a_model_lacks_what_it_lacks_and_all_are_named_at_once(saved):

@@ -90,8 +90,8 @@ class Analysis:
     similarity: whether it compares states with those of random pairs, the baseline.
     several_checkpoints: whether a model with one checkpoint is left out of it.
     inside: whether it looks inside the blocks and takes the settings `circuits`.
-    needs: the part that a model has to be taken apart into, `heads`, `neurons` or `logits`; empty
-        for what its stream is enough for.
+    needs: the part that a model has to be taken apart into, `heads`, `neurons` or `logits`, or
+        `unembedding`, without which there are no logits; empty for what its stream is enough for.
     """
 
     name: str
@@ -250,7 +250,7 @@ ANALYSES = (
     Analysis("neurons", (Kind.WHOLE,), target="neurons", gpu_rule="activations",
         needs="neurons", extra=Extra(constant=1), inside=True),
     Analysis("evolution", (Kind.WHOLE,), target="evolution", gpu_rule="evolution_tables",
-        needs="logits", extra=Extra(per_layer=2), inside=True),  # in two spaces
+        needs="unembedding", extra=Extra(per_layer=2), inside=True),  # in two spaces
     Analysis("attribution", (Kind.WHOLE,), target="attribution", gpu_rule="attribution_tables",
         needs="heads", extra=Extra(constant=1), inside=True),
     Analysis("ablation", (Kind.WHOLE,), target="ablation", gpu_rule="ablation_table",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,18 +18,22 @@ from ..files.memo import Memo
 from ..network.architectures import (
     READ_AS,
     Architecture,
+    MaskedHead,
     architecture_of,
     is_known,
     size_of,
     text_config,
 )
 from ..network.checkpoint import Checkpoint
+from ..network.weights import Weights
 from ..settings import SOURCE_KINDS, Config, Experiment, Model, Source
 from .adapter import refuse_unmergeable
 from .source import is_gguf, source_files
 
 _ROWS = Memo("rows", __version__)
 """Of configurations of types outside the table, the row of it that fits; torch is needed for it."""
+
+_HEADLESS = "its weights have no head, through which the stream would be read"
 
 
 def refuse_config(config: dict[str, Any], source: Source) -> None:
@@ -124,16 +128,29 @@ def _known(model: Model, models: Mapping[str, Model]) -> _Known | None:
         if model.made_of is not None:
             return _known(models[model.made_of], models)
         if SOURCE_KINDS[source.kind].on_disk and not is_gguf(source) and not model.training:
-            (first, *_) = source_files(source, model.reference)
-            return _described(read_object(first))
+            (first, *others) = source_files(source, model.reference)
+            return _described(read_object(first), others)
         folder = Path(MODEL_FOLDER.format(model=model.name, checkpoint=model.reference))
         checkpoint = Checkpoint(folder)
         if checkpoint.facts["source"] == source.spec:
-            row = checkpoint.architecture
-            return _Known(checkpoint.config, row, checkpoint.lacks)
+            row, checked = checkpoint.architecture, checkpoint.facts.get("self_check", {})
+            headless = "logits" not in checked.get("errors", ("logits",))
+            return _Known(checkpoint.config, row, _with_head(checkpoint.lacks, headless))
     return None
 
 
-def _described(config: dict[str, Any]) -> _Known:
-    architecture = _architecture(config, "config.json")
-    return _Known(text_config(config), architecture, architecture.lacks)
+def _described(config: dict[str, Any], files: Iterable[Path]) -> _Known:
+    """Before it is prepared: its configuration, and its other files, of which weights may be."""
+    architecture, inner = _architecture(config, "config.json"), text_config(config)
+    weights = [Weights(file) for file in files if file.suffix == ".safetensors"]
+    own, names = architecture.unembedding_tensor, [n for each in weights for n in each.entries]
+    masked = isinstance(architecture.unembedding, MaskedHead)
+    needs_own = masked or inner.get("tie_word_embeddings") is False
+    headless = needs_own and bool(names) and not any(name.endswith(own) for name in names)
+    return _Known(inner, architecture, _with_head(architecture.lacks, headless))
+
+
+def _with_head(lacks: Mapping[str, str], headless: bool) -> dict[str, str]:
+    """The same with why there is no unembedding, if there is none."""
+    reason = lacks.get("logits") or (_HEADLESS if headless else "")
+    return {**lacks, "unembedding": reason} if reason else dict(lacks)
