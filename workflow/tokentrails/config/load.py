@@ -9,7 +9,7 @@ from typing import Any
 
 from ..catalogue import ANALYSES, BASELINE, FIGURE_SUFFIXES, MODEL_FOLDER, Scope
 from ..errors import KeyPath, Where, show_keys
-from ..files.near import closest
+from ..files.near import near_or_all
 from ..files.schema import check, schema, with_defaults
 from ..files.yaml_file import YamlFile, top_level
 from ..project import PROJECT
@@ -64,7 +64,7 @@ def load_config(data: dict[str, Any], files: Sequence[str] = ()) -> Config:
         named = entry.get("models", list(data["models"]))
         for index, model in enumerate(named):
             if model not in data["models"]:
-                guess = closest(model, list(data["models"])) or ", ".join(data["models"])
+                guess = near_or_all(model, data["models"])
                 raise (here / "models" / index).error(
                     f"the model {model!r} is not in the configuration",
                     f"add it under 'models', or name one of them: {guess}.",

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..catalogue import MODEL_FOLDER, Kind
 from ..errors import TokentrailsError, Where
-from ..files.near import closest, near_path
+from ..files.near import near_or_all, near_path
 from ..network.lens_file import LensFile
 from ..settings import Lens, Model, Replicates, Source, Training, build, step_of
 from .experiments import load_experiment
@@ -138,10 +138,9 @@ def load_replicates(
                 f"name models in its place: {', '.join(its_own or models)}.",
             )
         if member not in models:
-            guess = closest(member, list(models)) or ", ".join(models)
             raise here.error(
                 f"the model {member!r} is not in the configuration",
-                f"name single models: {guess}.",
+                f"name single models: {near_or_all(member, models)}.",
             )
         if member in names[:index]:
             raise here.error(f"the model {member!r} is listed twice", "remove one of them.")
@@ -312,7 +311,7 @@ def _other(
     """
     if name not in known:
         wrong = "has no weights of its own" if name in entries else "is not in the configuration"
-        guess = closest(name, list(known)) or ", ".join(known) or "add it under 'models'"
+        guess = near_or_all(name, known) or "add it under 'models'"
         raise key.error(
             f"the model {name!r}, which this one is made of, {wrong}",
             f"name one that has weights of its own: {guess}.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,6 +19,11 @@ def near_name(word: str, known: list[str], otherwise: str) -> str:
     """A hint for a misspelt word: what it most likely stands for, or something else to do."""
     guess = closest(word, known)
     return f"did you mean {guess!r}?" if guess else otherwise
+
+
+def near_or_all(word: str, known: Collection[str]) -> str:
+    """The known word that a misspelt one most likely stands for, or all that are known."""
+    return closest(word, list(known)) or ", ".join(known)
 
 
 def near_path(path: str | Path, is_meant: Callable[[Path], bool] = Path.is_file) -> str:
