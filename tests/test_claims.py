@@ -880,6 +880,12 @@ def test_the_order_of_rows_changes_nothing():
     ("sql", "parts"),
     [
         ("SELECT nothing AS unit FROM t", ("does not run", "nothing", "unit, value")),
+        ("SELECT unit, valu AS value FROM t", ('"valu"\n', "Hint: did you mean 'value'?")),
+        ("SELECT a.unit, a.valu AS value FROM t a", ("'valu'", "Hint: did you mean 'value'?")),
+        (
+            "WITH a AS (SELECT unit AS own FROM t) SELECT value FROM a",
+            ('column "value"\n', "t: unit, value. The formula names own itself."),
+        ),
         ("SELECT unit FROM other", ("does not run", "other", "its tables are t")),
         ("SELECT FROM WHERE", ("cannot be parsed",)),
         ("SELECT unit FROM t", ("no column 'value'",)),
@@ -1815,8 +1821,24 @@ PARTED = {"corrected": "SELECT {part} AS value FROM identity", "correction": "c"
         ({"tables": {"model": "*/identity"}}, ("model",)),
         ({"tables": {"identity": "identity"}}, ("identity",)),
         ({"statment": "x"}, ("statment", "did you mean 'statement'")),
-        ({"claimed": {"above": 0, "below": 1}}, ("claims[0]",)),
-        ({"claimed": {"value": 0}}, ("claims[0]",)),
+        *(
+            (
+                {"claimed": claimed},
+                (
+                    f"claims[0].claimed: {said}\nHint: give one of these and nothing else: ",
+                    "'above'; 'below'; 'value' with 'tolerance'.",
+                ),
+            )
+            for claimed, said in (
+                ({"above": 0, "below": 1}, "'above' and 'below' are given together"),
+                (
+                    {"above": 0, "value": 1, "tolerance": 1},
+                    "'above' and 'tolerance' and 'value' are given together",
+                ),
+                ({"value": 0}, "'value' is given"),
+                ({}, "nothing is given"),
+            )
+        ),
         ({"as_published": "DROP TABLE identity"}, ("no query", "SELECT")),
         ({"as_published": "SELECT * FROM read_csv('x')"}, ("a file of its own",)),
         (

@@ -6,10 +6,11 @@ One that takes too much ends that process and not the job, which says whose quer
 from __future__ import annotations
 
 import os
+import re
 import resource
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
@@ -19,6 +20,7 @@ from types import TracebackType
 import polars as pl
 
 from ..errors import TokentrailsError
+from ..files.near import near_name
 from ..files.tables import read_frame
 from .sql import tables_of
 
@@ -41,12 +43,10 @@ def run_sql(sql: str, tables: Mapping[str, pl.DataFrame], where: object) -> pl.D
         if isinstance(error, KeyboardInterrupt | SystemExit | MemoryError):
             raise
         problem = str(error).split("\n\n")[0].strip()
-        columns = "; ".join(f"{name}: {', '.join(frame.columns)}" for name, frame in read.items())
         raise TokentrailsError(
-            f"the formula does not run: {problem}",
+            f"the formula does not run: {_LISTED.sub('', problem)}",
             where=where,
-            hint=f"its tables are {', '.join(sorted(tables))}"
-            + (f". Columns of {columns}." if columns else "."),
+            hint=_columns_hint(problem, read, tables),
         ) from None
     if found.height > ROWS:
         raise TokentrailsError(
@@ -55,6 +55,31 @@ def run_sql(sql: str, tables: Mapping[str, pl.DataFrame], where: object) -> pl.D
             hint=f"at most {ROWS:,} are read; group them, or join by more keys.",
         )
     return found
+
+
+_LISTED = re.compile(r'; valid columns: \[("[^]]*")?\]$')
+_MISSPELT = re.compile(r"""column (?:"([^"]+)"|named '([^']+)' found in table)""")
+
+
+def _columns_hint(problem: str, read: Mapping[str, pl.DataFrame], tables: Iterable[str]) -> str:
+    """What a column most likely stands for that there is not, or which columns there are.
+
+    Parameters
+    ----------
+    problem: in words of polars, which may list the columns at this place of the formula.
+    read: the tables that the formula reads, of all that it may.
+    """
+    columns = "; ".join(f"{name}: {', '.join(frame.columns)}" for name, frame in read.items())
+    here = f"its tables are {', '.join(sorted(tables))}"
+    here += f". Columns of {columns}." if columns else "."
+    if not (found := _MISSPELT.search(problem)):
+        return here
+    listed = _LISTED.search(problem)
+    known = re.findall('"([^"]*)"', listed[0]) if listed else []
+    new = [name for name in known if not any(name in frame.columns for frame in read.values())]
+    here += f" The formula names {', '.join(new)} itself." if new else ""
+    known = known or [name for frame in read.values() for name in frame.columns]
+    return near_name(found[1] or found[2], known, here)
 
 
 class Queries:

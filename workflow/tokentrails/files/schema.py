@@ -162,6 +162,11 @@ def _explain(error: ValidationError) -> tuple[str, str, KeyPath]:
         case "anyOf":
             names = [name for option in wanted for name in option["required"]]
             return f"none of {' / '.join(names)} is given", "give one of them.", ()
+        case "oneOf":
+            given = " and ".join(map(repr, value)) or "nothing"
+            ways = "; ".join(" with ".join(map(repr, each["required"])) for each in wanted)
+            what = "are given together" if len(value) > 1 else "is given"
+            return f"{given} {what}", f"give one of these and nothing else: {ways}.", ()
         case "enum":
             allowed = [str(v) for v in wanted]
             guess = closest(str(value), allowed)
