@@ -284,6 +284,26 @@ def test_a_table_is_refused_where_it_cannot_be(targets, run, table, said):
         targets.refuse_misplaced(path)
 
 
+def test_a_table_that_is_not_asked_for_is_refused_where_the_texts_have_nothing_for_it(
+    targets, tmp_path
+):
+    for place in ("main/drift/senses.csv", "main/texts/matched_groups.csv"):
+        assert not re.fullmatch(targets.misplaced, place)
+    plain = [{k: v for k, v in prompt.items() if k != "sense"} for prompt in SENSES]
+    wf.write_yaml(tmp_path / "plain.yaml", {"prompts": plain})
+    wf.write_yaml(tmp_path / "shape.yaml", {"analyses": ["geometry"], "prompts": TEXTS})
+    experiments = {name: {"file": f"{name}.yaml"} for name in ("plain", "shape")}
+    models = {"one": {"source": "hub:owner/one"}}
+    targets = Targets(load_config({"models": models, "experiments": experiments}))
+    for place, analysis in (
+        ("main/plain/senses_best.csv", "senses"),
+        ("main/shape/matched_groups.csv", "matched_groups"),
+    ):
+        assert re.fullmatch(targets.misplaced, place)
+        with refused(f"one/{place} is a table of the analysis {analysis}, which the experiment"):
+            targets.refuse_misplaced(f"results/metrics/one/{place}")
+
+
 def test_a_document_is_refused_where_nothing_is_to_be_shown(targets):
     run = {"model": "one", "checkpoint": "main", "experiment": "drift", "label": "leadx0"}
     with refused("experiments.drift: results/tables/one/main/drift/leadx0", "heads, ", "whole"):

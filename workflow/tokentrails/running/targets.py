@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cached_property
 
-from ..catalogue import BASELINE, DOCUMENT_SUFFIXES, Figure, Kind, Scope, Table
+from ..catalogue import BASELINE, COMPARED, DOCUMENT_SUFFIXES, Figure, Kind, Scope, Table
 from ..errors import TokentrailsError
 from ..files.near import near_name
 from ..settings import Config, Experiment, Model, Replicates
@@ -165,7 +165,8 @@ class Targets:
     def _lack(self, table: Table, experiment: Experiment) -> tuple[str, str] | None:
         """Why an experiment cannot have a table, and a hint; None where it can.
 
-        One that it does not ask for it can have, where that takes no settings of an analysis.
+        One that it does not ask for it can have, where that takes no settings of an analysis, no
+        senses and no other tables.
         """
         analyses = [self._catalogue.analyses[name] for name in table.analyses]
         kinds = table.kinds or dict.fromkeys(kind for each in analyses for kind in each.kinds)
@@ -190,6 +191,8 @@ class Targets:
             for each in analyses
             if (each.inside and experiment.circuits is None)
             or (each.name == "ranks" and experiment.ranks is None)
+            or (each.name == "senses" and not _has_senses(experiment))
+            or (each.name == "matched_groups" and set(COMPARED).isdisjoint(experiment.analyses))
         ]
         if len(lacking) < len(analyses):
             return None
@@ -347,6 +350,12 @@ class Targets:
 def _any_of(patterns: Iterable[str]) -> str:
     """A pattern of any of these, and of nothing where there are none."""
     return f"(?:{'|'.join(patterns) or '(?!)'})"
+
+
+def _has_senses(experiment: Experiment) -> bool:
+    if experiment.table:
+        return bool(experiment.table.sense)
+    return all(prompt.groups.get("sense") is not None for prompt in experiment.prompts)
 
 
 def _known(
