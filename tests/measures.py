@@ -1,5 +1,7 @@
 """What tests of measures share: provenance, settings of statistics, and slow definitions."""
 
+from collections import Counter
+
 import numpy as np
 import polars as pl
 import pyarrow as pa
@@ -64,6 +66,20 @@ def samples(bootstrap, n, *stream):
     rng = np.random.default_rng([bootstrap.seed, *stream])
     for start in range(0, bootstrap.draws, DRAWS_AT_ONCE):
         yield from rng.integers(n, size=(min(DRAWS_AT_ONCE, bootstrap.draws - start), n))
+
+
+def crossed_samples(bootstrap, members):
+    """How often each text, and each type of tokens that recurs, is drawn; others are always there.
+
+    `members` are tokens, as (text, type).
+    """
+    types = {token for _, token in members}
+    recurring = {t for t in types if len({text for text, token in members if token == t}) > 1}
+    units = [sorted({text for text, _ in members}), sorted(recurring)]
+    drawn = (samples(bootstrap, len(own), factor) for factor, own in enumerate(units))
+    for chosen in zip(*drawn, strict=True):
+        texts, tokens = (Counter(own[i] for i in of) for own, of in zip(units, chosen, strict=True))
+        yield texts, tokens + Counter(types - recurring)
 
 
 def siblings(folder, states, places, reference):

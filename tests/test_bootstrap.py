@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from measures import samples
+from measures import crossed_samples, samples
 
-from tokentrails.statistics.bootstrap import Bootstrap, Crossing, known_mean, means
+from tokentrails.statistics.bootstrap import Bootstrap, Crossing, cluster_means, known_mean, means
 
 
 @pytest.mark.parametrize("n", [5, 8, 33, 300])
@@ -87,6 +87,52 @@ def coverage(spread_of_contexts):
             low, high = bootstrap.interval(draws, units)
             held[way] += low[0] <= 0 <= high[0]
     return held / TIMES
+
+
+def test_what_is_in_one_unit_alone_is_drawn_with_it_and_no_second_time():
+    bootstrap, values = Bootstrap(100, 0.95, 1), np.random.default_rng(1).standard_normal((2, 12))
+    text, own = np.repeat(np.arange(4), 3), np.arange(12)
+    alone = bootstrap.resample(cluster_means(values, text), 4, (0,))
+    for other in (own, text):  # each once, or several times in one text
+        crossed = bootstrap.resample_members(cluster_means, values, [text, other], ())
+        assert crossed == pytest.approx(alone, nan_ok=True)
+    token = np.array([0, 1, 2, 0, 3, 4, 5, 5, 6, 7, 6, 8])  # 0 and 6 recur
+    draws = bootstrap.resample_members(cluster_means, values, [text, token], ())
+    for draw, (texts, types) in zip(
+        draws, crossed_samples(bootstrap, list(zip(text, token, strict=True))), strict=True
+    ):
+        often = np.array([texts[a] * types[b] for a, b in zip(text, token, strict=True)])
+        with np.errstate(invalid="ignore"):
+            assert draw == pytest.approx((values * often).sum(axis=1) / often.sum(), nan_ok=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("types", "spread", "least", "most"),
+    [
+        (300, 0.5, 0.92, 0.995),  # nearly all recur
+        (5_000, 0.5, 0.92, 0.99),  # some do
+        (10**6, 0.0, 0.92, 0.97),  # hardly one: crossed with all of them, it would be 0.99 and more
+    ],
+)
+def test_intervals_over_texts_and_recurring_types_hold_the_truth(types, spread, least, most):
+    rng, runs = np.random.default_rng(4), 400
+    text = np.repeat(np.arange(40), 12)
+    often = 1 / np.arange(1, types + 1) ** (0.7 if spread else 0)
+    cumulated = often.cumsum() / often.sum()
+    held = np.zeros(2)
+    for time in range(runs):
+        bootstrap, token = Bootstrap(300, 0.95, time), cumulated.searchsorted(rng.random(len(text)))
+        values = rng.normal(0, 0.3, 40)[text] + rng.normal(0, 1, len(text))
+        values = (values + spread * rng.normal(size=types)[token])[None]
+        factors = text, np.unique(token, return_inverse=True)[1]
+        for way, of in enumerate([factors[:1], factors]):
+            draws = bootstrap.resample_members(cluster_means, values, of, ())
+            low, high = bootstrap.interval(draws, len(np.unique(text)))
+            held[way] += low[0] <= 0 <= high[0]
+    alone, crossed = held / runs
+    assert least <= crossed <= most
+    assert alone < 0.9 or types > 300
 
 
 def test_equal_resamples_have_no_interval_unless_a_sign_test_decides():

@@ -275,7 +275,7 @@ def test_classes_within_bands_from_few_texts_are_left_out_and_it_says_so():
     few = pl.col("group") == "b"
     curve = curve_table("m", 0.0, *groups).with_columns(few=few)
     said = notes(half_life(curve, threshold=0.1, **BAND))
-    assert "Drawn: 1 of 2 classes within a band; the others come from few texts." in said
+    assert "Drawn: 1 of 2 classes within a band; the others are of few texts or types." in said
     every = curve.with_columns(few=pl.lit(value=False))
     assert "Drawn" not in notes(half_life(every, threshold=0.1, **BAND))
 
@@ -307,7 +307,7 @@ def test_the_figure_of_identity_has_the_control_in_grey():
 
 def curve_table(model: str, shift: float, *groups: tuple[str, str]) -> pl.DataFrame:
     """A table half_life_curve of made-up shares."""
-    key = {"model": model, "checkpoint": "main", "n": 9, "n_texts": 3, "few": False}
+    key = {"model": model, "checkpoint": "main", "n": 9, "n_texts": 3, "n_types": 8, "few": False}
     return pl.DataFrame(
         [
             key
@@ -350,7 +350,15 @@ def test_figures_of_half_lives_say_that_words_are_of_letters():
 
 
 def test_the_figure_of_thresholds_leaves_out_what_is_never_reached():
-    key = {"model": "m", "checkpoint": "main", "n": 9, "n_texts": 3, "few": False, "depth": 6}
+    key = {
+        "model": "m",
+        "checkpoint": "main",
+        "n": 9,
+        "n_texts": 3,
+        "n_types": 8,
+        "few": False,
+        "depth": 6,
+    }
     medians = pl.DataFrame(
         [
             key
@@ -388,7 +396,15 @@ def test_the_figure_of_thresholds_leaves_out_what_is_never_reached():
     ],
 )
 def test_a_draw_that_never_falls_counts_as_the_last_of_all(layers, shown):
-    key = {"model": "r", "n": 9, "n_texts": 3, "few": False, "depth": 6, "measure": "cosine"}
+    key = {
+        "model": "r",
+        "n": 9,
+        "n_texts": 3,
+        "n_types": 8,
+        "few": False,
+        "depth": 6,
+        "measure": "cosine",
+    }
     key |= {"grouping": "all", "group": "all words", "threshold": 0.1}
     control = pl.DataFrame(
         [

@@ -1,4 +1,4 @@
-"""Half-lives: planted curves, censoring, and groups against a plain loop over resampled texts."""
+"""Half-lives: planted curves, censoring, groups against a loop over resampled texts and types."""
 
 import numpy as np
 import polars as pl
@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 import tiny
 import workflow as wf
-from measures import ENGLISH, PROVENANCE, frame, samples, statistics
+from measures import ENGLISH, PROVENANCE, crossed_samples, frame, statistics
 
 from tokentrails.metrics.half_lives import (
     half_life_curve,
@@ -38,7 +38,8 @@ def tables(tokens, *, chance=None):
         return {"cosine": cosine, "adjusted": beyond, "scaled": beyond / (1 - chance)}
 
     rows = [
-        {"label": label, "position": position, "token": word, "word": word, "site": site}
+        {"label": label, "position": position, "word": word, "site": site}
+        | {"token": f"{word}{position % 5}"}
         | {"layer": layer, **dict.fromkeys(FORMS), **forms(cosine)}
         for label, position, word, _, cosines in tokens
         for layer, cosine in enumerate(cosines)
@@ -122,7 +123,7 @@ def random_tokens(rng, n_texts=12):
 
 
 def test_groups_are_those_of_a_plain_loop():
-    tokens = random_tokens(np.random.default_rng(3))
+    tokens = random_tokens(np.random.default_rng(3), n_texts=20)
     table = measured(tokens)
     groups = half_life_groups(table, STATISTICS)
     by_group = {row["group"]: row for row in half_lives_by_group(groups, **GROUPED).to_pylist()}
@@ -135,15 +136,16 @@ def test_groups_are_those_of_a_plain_loop():
         "later": lambda r: r["word_part"] == "later",
     }
     assert len(by_group) == 1 + 2 + 3 + 3 + 3
-    labels = sorted({label for label, *_ in tokens})
     for name, belongs in chosen.items():
         rows = [r for r in table.to_pylist() if r["counted"] and belongs(r)]
         row = by_group[name]
         assert row["n"] == len(rows)
         assert row["n_texts"] == len({r["label"] for r in rows})
+        assert row["n_types"] == len({r["token"] for r in rows}) >= 5
         medians, shares = [], {layer: [] for layer in range(DEPTH + 1)}
-        for drawn in samples(STATISTICS.bootstrap, len(labels)):
-            found = [r for text in drawn for r in rows if r["label"] == labels[text]]
+        members = [(r["label"], r["token"]) for r in rows]
+        for texts, types in crossed_samples(STATISTICS.bootstrap, members):
+            found = [r for r in rows for _ in range(texts[r["label"]] * types[r["token"]])]
             if not found:
                 continue
             by_layer = [share_lost(found, layer) for layer in range(DEPTH + 1)]
@@ -238,6 +240,7 @@ def test_intervals_of_medians_hold_the_true_one_as_often_as_they_say():
         table = pl.DataFrame(
             {
                 "label": [f"{number:02}" for number in text],
+                "token": [f"{number}" for number in range(len(text))],
                 "measure": "cosine",
                 "counted": True,
                 "word_class": "content",

@@ -7,7 +7,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 from drawn import BAND, line_points, notes, panels
-from measures import PROVENANCE, classed, frame, samples, statistics
+from measures import PROVENANCE, classed, crossed_samples, frame, statistics
 
 from tokentrails.figures.matched_groups import matched_groups as drawn
 from tokentrails.metrics.matched_groups import matched_groups
@@ -154,16 +154,12 @@ def test_intervals_are_those_of_words_crossed_with_texts():
         comparison="word_class", layer=0, matched_on="nothing"
     )
     rows = [r for r in tokens.to_pylist() if r["first"] > 0]
-    names, labels = sorted({r["word"] for r in rows}), sorted({r["label"] for r in rows})
     bootstrap = statistics(50, confidence=0.95).bootstrap
     differences = []
-    for own, other in zip(
-        samples(bootstrap, len(names), 0), samples(bootstrap, len(labels), 1), strict=True
-    ):
+    for labels, names in crossed_samples(bootstrap, [(r["label"], r["word"]) for r in rows]):
         sums = {True: [0.0, 0.0], False: [0.0, 0.0]}
         for r in rows:
-            times = list(own).count(names.index(r["word"]))
-            times *= list(other).count(labels.index(r["label"]))
+            times = labels[r["label"]] * names[r["word"]]
             side = sums[r["word"] in FUNCTION]
             side[0] += times * value(r["word"], 0)
             side[1] += times

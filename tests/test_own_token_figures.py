@@ -22,7 +22,14 @@ def table(scale=1.0, model="m", checkpoint="main"):
         mean = scale * (layer + 1 + len(measure) / 10 + len(name or "") / 100)
         mean *= -1 if measure.endswith("logprob") else 1
         row = {"model": model, "checkpoint": checkpoint, "space": space, "measure": measure}
-        row |= {"word_class": name, "layer": layer, "n": 90, "n_texts": 7, "few": name == "content"}
+        row |= {
+            "word_class": name,
+            "layer": layer,
+            "n": 90,
+            "n_texts": 7,
+            "n_types": 60,
+            "few": name == "content",
+        }
         rows.append(row | {"mean": mean, "ci_low": mean - 0.1, "ci_high": mean + 0.2})
     return pl.DataFrame(rows, schema_overrides=TYPES)
 
@@ -38,7 +45,7 @@ def test_each_line_is_a_group_of_the_table():
         wanted = {(CLASSES[k], layer): v for k, layer, v in here.rows() if k in CLASSES}
         assert found == approx(wanted)
     dashed = {p["series"] for p in line_points(drawn["entropy"]) if p["dashed"]}
-    assert dashed == {"content words"} and "Dashed: few texts." in notes(chart)
+    assert dashed == {"content words"} and "Dashed: few texts or types." in notes(chart)
     assert "Dashed" not in notes(own_token(rows.with_columns(few=pl.lit(False)), **BAND))
 
 
@@ -64,8 +71,8 @@ def test_bands_are_named_only_where_they_are_drawn():
     draws = pl.concat([table(2, "r", "draw0"), table(3, "r", "draw1")])
     for control in (None, draws):  # whose range is no interval
         chart = own_token(bare, control, **BAND)
-        assert "No bands: too few texts for an interval." in notes(chart)
-    assert "Band: 90 % interval, bootstrap over texts." in notes(own_token(table(), **BAND))
+        assert "No bands: too few texts or types for an interval." in notes(chart)
+    assert "Band: 90 % interval, bootstrap over texts crossed with types." in notes(own_token(table(), **BAND))
 
 
 @pytest.mark.parametrize("control", [None, table(2, "r", "draw0")], ids=["alone", "control"])

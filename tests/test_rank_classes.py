@@ -1,14 +1,13 @@
 """Word classes, their gap and their jumps, against plain loops over resampled texts and types."""
 
 import json
-from collections import Counter
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 import pytest
 import scipy.stats
-from measures import PROVENANCE, frame, samples, statistics
+from measures import PROVENANCE, crossed_samples, frame, statistics
 
 from tokentrails.metrics.rank_classes import (
     CLASSES,
@@ -176,10 +175,8 @@ def slow_curve(study, row, name, drawn=None):
 
 def slow_samples(tokens):
     """How often each text and each type is drawn, in every sample."""
-    units = [sorted({t[name] for t in tokens if is_counted(t)}) for name in ("label", "token")]
-    drawn = (samples(BOOTSTRAP, len(own), factor) for factor, own in enumerate(units))
-    for chosen in zip(*drawn, strict=True):
-        yield [Counter(own[i] for i in of) for own, of in zip(units, chosen, strict=True)]
+    members = [(t["label"], t["token"]) for t in tokens if is_counted(t)]
+    return crossed_samples(BOOTSTRAP, members)
 
 
 def slow_draws(study, row, name):

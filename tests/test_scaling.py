@@ -10,6 +10,7 @@ import scipy.stats
 import tiny
 import torch
 from drawn import BAND, notes, of_kind, panels
+from measures import crossed_samples
 from safetensors.torch import save_file
 from transformers import AutoModel
 
@@ -120,13 +121,14 @@ def test_the_gap_is_that_of_its_best_layer_at_resid():
     ]
 
 
-def test_ranks_are_a_share_over_layers_with_texts_drawn_again():
+def test_ranks_are_a_share_over_layers_with_texts_and_types_drawn_again():
     rng = np.random.default_rng(0)
     kinds = {"the": "function", "oak": "content", ",": "punctuation", "": None, "где": None}
     rows = [
         RUN
         | {"label": f"t{text}", "position": position, "word_class": kind, "layer": layer}
         | {"site": site, "positional": False, "rank": int(rng.integers(3)), "word": word}
+        | {"token": f"{word}{text % 7}"}
         for text in range(8)
         for position, (word, kind) in enumerate(kinds.items())
         for layer in range(3)
@@ -135,16 +137,14 @@ def test_ranks_are_a_share_over_layers_with_texts_drawn_again():
     bootstrap = Bootstrap(draws=150, confidence=0.9, seed=3)
     (found,) = rank_measures(pl.DataFrame(rows, infer_schema_length=None), bootstrap).to_dicts()
     kept = [r for r in rows if r["site"] == "resid_mid" and r["word"] in ("oak", "где")]
-    shares = np.array(
-        [np.mean([r["rank"] == 0 for r in kept if r["label"] == f"t{text}"]) for text in range(8)]
-    )
-    assert (
-        found["value"] == pytest.approx(shares.mean()) and found["n"] == 16
-    )  # no "the", which is at position 0
-    drawn = bootstrap.means(shares[None], ())[:, 0]
-    assert (found["ci_low"], found["ci_high"]) == pytest.approx(
-        bootstrap.interval(drawn, 8, expanded=False)
-    )
+    assert found["n"] == len(kept) / 3 == 16  # no "the", which is at position 0
+    assert found["value"] == pytest.approx(np.mean([r["rank"] == 0 for r in kept]))
+    drawn = []
+    for texts, types in crossed_samples(bootstrap, [(r["label"], r["token"]) for r in kept]):
+        often = [texts[r["label"]] * types[r["token"]] for r in kept]
+        drawn.append(np.average([r["rank"] == 0 for r in kept], weights=often))
+    ends = bootstrap.interval(np.array(drawn), 8, expanded=False)
+    assert (found["ci_low"], found["ci_high"]) == pytest.approx(ends)
 
 
 def models(n, slope=0.2):

@@ -14,7 +14,6 @@ from ..statistics.binomial import p_of_share, share_interval
 from ..statistics.bootstrap import (
     FEWEST_UNITS,
     Bootstrap,
-    Crossing,
     affordable_draws,
     are_equal,
     cluster_means,
@@ -193,14 +192,8 @@ def estimate(
     most = affordable_draws(len(names)) if cheap else 0
     bootstrap = replace(bootstrap, draws=max(bootstrap.draws, DRAWS, most))
     seed = [int.from_bytes(hashlib.sha256(stream.encode()).digest()[:4])]
-    if len(factors) > 1:
-        by_member = summary(curves, np.arange(len(values)))
-        crossing = Crossing([(each,) for each in factors])
-        draws = bootstrap.resample_crossed(by_member, crossing, seed)
-    else:
-        at_once = draws_at_once(len(names) if cheap else len(values))
-        draws = bootstrap.resample(by_unit, len(names), seed, at_once)
-    draws = _number(draws)
+    at_once = draws_at_once(len(names) if cheap else len(values))
+    draws = _number(bootstrap.resample_members(summary, curves, factors, seed, at_once))
     found_here = replace(found_here, draws=draws)
     alike = _are_alike(draws)
     if statistic == "median":

@@ -51,7 +51,7 @@ _RANDOM = (
 )
 _FIVE = "none under five of them. "
 _TEXTS = f"Bands: from a bootstrap over whole texts; {_FIVE}"
-_CROSSED = "Bands: over texts crossed with types, the different tokens; none under five of either. "
+_CROSSED = "Bands: over texts crossed with types, the different tokens; none under five of either."
 _WORDS = f"Bands: from a bootstrap over words; {_FIVE}"
 _CONVERGED = (
     "Over words, from a bootstrap, none under five of them; of replicates over trainings, by "
@@ -114,7 +114,7 @@ READINGS = {
         "random pairs (scaled).",
         _MOST_FALLEN + "Where a line passes 50 % is the group's median half-life.",
         _GREY,
-        _TEXTS,
+        _CROSSED,
     ),
     "half_life_thresholds": Reading(
         "Across: threshold, as a similarity. Upwards: median half-life, as a layer.",
@@ -123,7 +123,7 @@ READINGS = {
         "Low: the identity of half of the tokens is below the threshold after few layers. A flat "
         "line: the threshold decides little. No point: that of half never is.",
         _GREY,
-        _TEXTS,
+        _CROSSED,
     ),
     "senses_by_layer": Reading(
         _LAYER + "Upwards: above, similarity; below, the gap (within minus between) and the AUC.",
@@ -175,7 +175,8 @@ READINGS = {
         "alike.",
         "*Standardised* leaves out single dimensions that make any two tokens alike. Frequency and "
         "position are held equal in matched_groups alone.",
-        _CROSSED + "Per cent below a title: how many of the bootstrap's draws find the same layer.",
+        _CROSSED
+        + " Per cent below a title: how many of the bootstrap's draws find the same layer.",
     ),
     "own_token": Reading(
         _LAYER + f"Upwards: {_RANK_AXIS}; or log-probability, entropy and divergence, in nats.",
@@ -185,7 +186,7 @@ READINGS = {
         "A rank near 0 or a log-probability near 0: the layer says that token. A divergence of 0: "
         "it says what the model says in the end.",
         _GREY,
-        _TEXTS,
+        _CROSSED,
     ),
     "matched_groups": Reading(
         _LAYER + "Upwards: difference of two groups of words, of ranks as a factor, with "
@@ -399,7 +400,7 @@ READINGS = {
         "pairs (scaled).",
         _MOST_FALLEN,
         _RANDOM + _GREY_MODELS,
-        _TEXTS,
+        _CROSSED,
     ),
     "ranks": Reading(
         _DEPTH + f"Upwards: mean cosine with the own embedding, median {_RANK_AXIS}, and the share "

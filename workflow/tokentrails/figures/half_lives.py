@@ -47,7 +47,7 @@ _KEYS = ("measure", "grouping", "group")
 _BEYOND = 1.05  # where labels stand, as a share of the layers
 _AXIS = alt.Axis(tickCount=5, format=".0%")
 _SHARE = "share of tokens below the threshold"
-_PANEL = (_SHARE, -0.02, 1.02, 250, 190, ("series", "n", "n_texts"), _AXIS)
+_PANEL = (_SHARE, -0.02, 1.02, 250, 190, ("series", "n", "n_texts", "n_types"), _AXIS)
 
 
 def half_life(
@@ -61,8 +61,9 @@ def half_life(
     """The share of tokens below the threshold by layer: a panel per grouping, a line per group.
 
     `curve` is the table half_life_curve of one model and checkpoint. Scaled identity has
-    a row of its own. Of classes within bands only those from enough texts are drawn. `control`
-    holds the same tables of random weights, of all draws; every panel has all words of them.
+    a row of its own. Of classes within bands only those of enough texts and types are drawn.
+    `control` holds the same tables of random weights, of all draws; every panel has all words of
+    them.
     """
     enough = (pl.col("grouping") != "word_class_in_band") | ~pl.col("few").cast(pl.Boolean)
     every = curve.filter(pl.col("grouping").is_in(list(_GROUPINGS)))
@@ -84,7 +85,9 @@ def half_life(
         rows.filter(grouping="word_class_in_band")["group"].n_unique() for rows in (points, every)
     )
     notes = [*without, _note(threshold), tokens, *_scaled(points), _band(points, confidence)]
-    notes += thinned_note(drawn, all_of, "classes within a band; the others come from few texts")
+    notes += thinned_note(
+        drawn, all_of, "classes within a band; the others are of few texts or types"
+    )
     notes += control_notes(control)
     chart = alt.concat(*panels, columns=2)
     return figure(chart, title=title, notes=notes, width=2 * (frame.width + 150))
@@ -138,7 +141,7 @@ def half_life_thresholds(
     right = 1.05 * ticks[-1]
     x = linear_x("threshold", right, ticks, title="threshold (similarity)", number=".2~f")
     y = ("median half-life (layer)", -0.02 * depth, 1.02 * depth, 250, 190)
-    frame = Frame(x, right, *y, ("series", "n", "n_texts"), told=("value", "~g"))
+    frame = Frame(x, right, *y, ("series", "n", "n_texts", "n_types"), told=("value", "~g"))
     if control is not None:
         every = control.filter(grouping="all")
         every = draw_medians(every, "median_layer", "measure", "threshold")
@@ -176,14 +179,14 @@ def _medians(
     low, high = interval
     closed = pl.when(pl.col(low).is_not_null()).then(pl.col(high).fill_null(pl.col("depth")))
     table = table.with_columns(closed.alias(high))
-    kept = ("measure", "threshold", "n", "n_texts")
+    kept = ("measure", "threshold", "n", "n_texts", "n_types")
     return points_frame(table, "median_layer", interval, *kept, line=line, colour=tint)
 
 
 def _points(curve: pl.DataFrame, line: str, x: str) -> pl.DataFrame:
     """A points frame without the colours, which depend on the panel."""
     interval = ("lost_low", "lost_high")
-    kept = (*_KEYS, x, "n", "n_texts")
+    kept = (*_KEYS, x, "n", "n_texts", "n_types")
     return points_frame(curve, "lost", interval, *kept, line=line, colour=pl.lit(""))
 
 
@@ -192,7 +195,7 @@ def _control(curve: pl.DataFrame | None) -> pl.DataFrame | None:
     if curve is None:
         return None
     every = draw_means(curve.filter(grouping="all"), "lost", "measure", "layer")
-    kept = (*_KEYS, "layer", "n", "n_texts")
+    kept = (*_KEYS, "layer", "n", "n_texts", "n_types")
     line = pl.lit(CONTROL)
     return points_frame(every, "lost", ("low", "high"), *kept, line=line, colour=pl.lit(GREY))
 
@@ -233,4 +236,5 @@ def _scaled(points: pl.DataFrame) -> list[str]:
 
 
 def _band(points: pl.DataFrame, confidence: float) -> str:
-    return band_note(points, confidence, "texts") + dashed_note(points, "groups in few texts")
+    band = band_note(points, confidence, "texts crossed with types", few="texts or types")
+    return band + dashed_note(points, "groups of few texts or types")

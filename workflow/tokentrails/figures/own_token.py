@@ -68,7 +68,7 @@ def own_token(
         low, high = value_range(here, top=place(1) if is_rank else None, span=0.5)
         low = min(low, -0.1) if is_rank else low
         frame = Frame.over_layers(
-            *(last, 1.05, name, low, high, 190, 150, ("series", "n", "n_texts")),
+            *(last, 1.05, name, low, high, 190, 150, ("series", "n", "n_texts", "n_types")),
             axis=rank_axis(low, high) if is_rank else alt.Axis(tickCount=5, minExtent=40),
         )
         frames[name] = frame.turned() if is_rank else frame
@@ -80,8 +80,8 @@ def own_token(
         "log(1 + rank), rank 0 on top. Log-probabilities, entropy and divergence in nats.",
         f"{counted(n, 'token')} in {counted(texts, 'text')}, without position 0. All words: also "
         "numbers, punctuation and signs. "
-        + band_note(points, confidence, "texts")
-        + dashed_note(points, "few texts"),
+        + band_note(points, confidence, "texts crossed with types", few="texts or types")
+        + dashed_note(points, "few texts or types"),
     ]
     if lenses:
         notes.append(f"Lenses, affine maps of the stream before the head: {', '.join(lenses)}.")
@@ -99,7 +99,7 @@ def _points(table: pl.DataFrame, interval: tuple[str, str]) -> pl.DataFrame:
         rows,
         "mean",
         interval,
-        *("space", "measure", "layer", "n", "n_texts"),
+        *("space", "measure", "layer", "n", "n_texts", "n_types"),
         line="word_class",
         series=mapped("word_class", _LINES),
         colour=mapped("word_class", group_colours(_LINES)),

@@ -78,7 +78,7 @@ def scaling(
     columns = min(_COLUMNS, len(panels))
     notes = [_models(len(names), fitted=len(slopes) > 0)]
     if points["ci_low"].count():
-        notes.append(f"Bars: {100 * confidence:g} % intervals over texts or words.")
+        notes.append(f"Bars: {100 * confidence:g} % intervals over texts and types, or words.")
     if len(forms) > 1:
         named = (f"{_SHAPES[form].removesuffix('-up')}: {form}" for form in forms)
         beside = " The forms of a model, which have one size, stand beside each other."

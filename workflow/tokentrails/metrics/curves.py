@@ -194,7 +194,7 @@ def _rows(
             for start in range(0, len(counts), DRAWS_AT_ONCE)
         ]
         ends = statistics.bootstrap.interval(np.concatenate(draws), fewest)
-    sizes = curve.group.sizes(curve.texts, statistics.few)
+    sizes = curve.group.sizes(statistics.few, curve.texts)
     about = _about(curve, curve.group.key["word"], curve.group.key.get("series"))
     return list(place_rows(about, curve.group.places, sizes, curve.mean, ends))
 

@@ -6,7 +6,8 @@ half-life lies beyond. No token is censored earlier, so 1 - Kaplan-Meier is the 
 tokens that have fallen by each layer, and the median is the first layer by which half of them have.
 Neither needs a value for the others. Whether a token that has fallen is lost is another question,
 which `decodability` answers; the column `lost` has its name from before that measure. Intervals are
-over resampled texts, since the tokens of one text are not independent of each other.
+over resampled texts and types of tokens, since neither the tokens of one text are independent of
+each other, nor those of one type in several texts.
 """
 
 from __future__ import annotations
@@ -67,7 +68,8 @@ MEANINGS = {
     "threshold": "what identity falls below at the half-life",
     "n": "how many tokens",
     "n_texts": "how many texts they come from",
-    "few": "whether these are fewer than statistics.few: too few to lean on",
+    "n_types": "how many different tokens they are",
+    "few": "whether the texts or the types are fewer than statistics.few: too few to lean on",
     "reached": "share of the tokens that have a half-life, at the last layer or before",
     "median_layer": "first layer by which the identity of half of the tokens or more has been "
     "below the threshold; null: never",
@@ -75,11 +77,12 @@ MEANINGS = {
     "before: 1 - Kaplan-Meier, with tokens of which it never is as censored after the last layer; "
     "not whether they can still be decoded",
     **{
-        f"{name}_{end}": f"{which} end of its interval: percentile bootstrap over texts; {null}"
+        f"{name}_{end}": f"{which} end of its interval: percentile bootstrap over texts crossed "
+        f"with types, the different tokens; {null}"
         for name, null in (
-            ("reached", f"null: under {FEWEST_UNITS} texts{EQUALITY}"),
-            ("median_layer", f"null: under {FEWEST_UNITS} texts{EQUAL_MEDIANS}, or never"),
-            ("lost", f"null: under {FEWEST_UNITS} texts{EQUALITY}"),
+            ("reached", f"null: under {FEWEST_UNITS} of either{EQUALITY}"),
+            ("median_layer", f"null: under {FEWEST_UNITS} of either{EQUAL_MEDIANS}, or never"),
+            ("lost", f"null: under {FEWEST_UNITS} of either{EQUALITY}"),
         )
         for end, which in (("low", "lower"), ("high", "upper"))
     },
@@ -152,16 +155,16 @@ class Group:
 
     Attributes
     ----------
-    key: measure, grouping, group, n, n_texts and few.
+    key: measure, grouping, group, n, n_texts, n_types and few.
     lost: share by each layer, from 0 to the model's depth.
-    draws: the same of resampled texts, without samples that hold no token of the group.
-    n_texts: that the tokens come from.
+    draws: the same of resampled texts and types, without samples that hold no token of the group.
+    units: texts or types, of which there are fewer.
     """
 
     key: dict[str, object]
     lost: Float64[np.ndarray, " layers"]
     draws: Float64[np.ndarray, "draws layers"]
-    n_texts: int
+    units: int
     bootstrap: Bootstrap
 
     def interval(
@@ -170,7 +173,7 @@ class Group:
         """Both ends, of values that are drawn as they are: a median of layers is a layer."""
         return np.stack(
             self.bootstrap.interval(
-                draws, self.n_texts, method="inverted_cdf", expanded=False, discrete=discrete
+                draws, self.units, method="inverted_cdf", expanded=False, discrete=discrete
             )
         )
 
@@ -178,7 +181,7 @@ class Group:
 def half_life_groups(
     half_lives: pa.Table, statistics: Statistics, groupings: Collection[str] = GROUPINGS
 ) -> list[Group]:
-    """Every group that has tokens, in the order of measures and groupings, over the same samples.
+    """Every group that has tokens, in the order of measures and groupings.
 
     Parameters
     ----------
@@ -188,14 +191,11 @@ def half_life_groups(
     frame = pl.DataFrame(pl.from_arrow(half_lives))
     if frame.is_empty():
         return []
-    layers, all_texts = np.arange(frame["depth"][0] + 1), frame["label"].n_unique()
-    frame = (
-        frame.with_columns(text=pl.col("label").rank("dense").cast(pl.Int64) - 1)
-        .filter("counted")
-        .with_columns(
-            all=pl.lit("all words"),
-            word_class_in_band=pl.format("{}, {}", "word_class", "frequency_band"),
-        )
+    layers = np.arange(frame["depth"][0] + 1)
+    frame = frame.filter("counted").with_columns(
+        pl.col("label", "token").rank("dense"),
+        all=pl.lit("all words"),
+        word_class_in_band=pl.format("{}, {}", "word_class", "frequency_band"),
     )
     found = []
     for measure, grouping, group in (
@@ -209,16 +209,20 @@ def half_life_groups(
         if here.is_empty():
             continue
         lost = here["half_life_layer"].fill_null(len(layers)).to_numpy() <= layers[:, None]
-        text, n_texts = here["text"].to_numpy(), here["text"].n_unique()
-        statistic = cluster_means(lost.astype(np.float64), text)
-        draws = statistics.bootstrap.resample(statistic, all_texts, ())
+        factors = [np.unique(here[unit], return_inverse=True)[1] for unit in ("label", "token")]
+        n_texts, n_types = (1 + int(factor.max()) for factor in factors)
+        draws = statistics.bootstrap.resample_members(
+            cluster_means, lost.astype(np.float64), factors, ()
+        )
+        units = min(n_texts, n_types)
         key = {"measure": measure, "grouping": grouping, "group": group, "n": len(here)}
+        key |= {"n_texts": n_texts, "n_types": n_types, "few": units < statistics.few}
         found.append(
             Group(
-                key={**key, "n_texts": n_texts, "few": n_texts < statistics.few},
+                key=key,
                 lost=lost.mean(axis=1),
                 draws=draws[~np.isnan(draws[:, 0])],
-                n_texts=n_texts,
+                units=units,
                 bootstrap=statistics.bootstrap,
             )
         )
@@ -301,7 +305,8 @@ def _median(lost: Float64[np.ndarray, "*draws layers"]) -> Float64[np.ndarray, "
 
 KEYS: dict[str, Any] = {
     **dict.fromkeys(("measure", "grouping", "group"), pl.String),
-    **{"n": pl.Int32, "n_texts": pl.Int32, "few": pl.Boolean},
+    **dict.fromkeys(("n", "n_texts", "n_types"), pl.Int32),
+    "few": pl.Boolean,
 }
 
 

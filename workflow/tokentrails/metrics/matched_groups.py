@@ -199,7 +199,8 @@ def _rows(
         ends = np.full((2, len(values)), np.nan)
         if units >= FEWEST_UNITS:
             names = [words[unit].filter(members).to_numpy() for unit in _RESAMPLED]
-            crossing = Crossing([[np.unique(own, return_inverse=True)[1]] for own in names])
+            factors = [np.unique(own, return_inverse=True)[1] for own in names]
+            crossing = Crossing.recurring(*factors)
             draws = statistics.bootstrap.resample_crossed(statistic, crossing, ())
             ends = np.stack(statistics.bootstrap.interval(draws, units))
         counts = units, *n, *left, len(np.unique(cells[members]))
@@ -218,7 +219,7 @@ def _rows(
             }
 
 
-_RESAMPLED = ("unit", "label")
+_RESAMPLED = ("label", "unit")
 
 
 def _fewest(words: pl.DataFrame, groups: Iterable[np.ndarray]) -> int:

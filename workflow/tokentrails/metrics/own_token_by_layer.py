@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import polars as pl
 import pyarrow as pa
 
+from ..statistics.bootstrap import EQUALITY, FEWEST_UNITS
 from ..statistics.settings import Statistics
 from .columns.frame import run_table
 from .columns.means import MEANINGS as MEAN_MEANINGS
@@ -34,7 +35,12 @@ MEANINGS = {
     + ", ".join(k if k == v else f"{k} ({v})" for k, v in MEASURES.items()),
     "word_class": "class of the words that the tokens are part of; null: all of them",
     "mean": "over the tokens of words, numbers, punctuation and signs, without those at position 0",
+    "ci_low": "lower end of the mean's interval: bootstrap over texts crossed with types, the "
+    "different tokens, with percentiles expanded by Student's t; null: under "
+    f"{FEWEST_UNITS} of either{EQUALITY}",
     "n": "how many tokens",
+    "n_types": "how many different ones they are",
+    "few": "whether the texts or the types are fewer than statistics.few: too few to lean on",
 }
 
 
@@ -58,7 +64,7 @@ def own_token_by_layer(
         maintain_order="left",
     )
     values = frame.select(
-        *("label", "position", "layer", "space", "word_class", *NATS),
+        *("label", "position", "token", "layer", "space", "word_class", *NATS),
         *(
             measure.cast(pl.Float32).alias(f"{name}_{kind}")
             for name in ("own", "next")
@@ -70,7 +76,13 @@ def own_token_by_layer(
         site=pl.lit("resid"),
     )
     curves = [
-        mean_curves(rows, by=["space", *by], values=list(MEASURES), statistics=statistics)
+        mean_curves(
+            rows,
+            by=["space", *by],
+            values=list(MEASURES),
+            statistics=statistics,
+            crossed="token",
+        )
         for rows, by in ((values, []), (values.drop_nulls("word_class"), ["word_class"]))
     ]
     curves[0] = curves[0].with_columns(word_class=pl.lit(None, pl.String))

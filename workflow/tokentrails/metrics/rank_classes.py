@@ -142,7 +142,7 @@ def class_curves(ranks: pa.Table, bootstrap: Bootstrap) -> list[ClassCurves]:
             layers = tuple(here["layer"].unique().sort())
             tokens = here.filter(pl.col("layer") == layers[0])  # the same at every layer
             word_class = tokens["word_class"].to_numpy()
-            crossing = Crossing([(_codes(tokens[name]),) for name in ("label", "token")])
+            units = [np.unique(tokens[name], return_inverse=True)[1] for name in ("label", "token")]
             rank = _by_layer(here[f"rank{suffix}"], layers)
             values = {
                 "cosine": _by_layer(here[f"cosine{suffix}"], layers),
@@ -154,7 +154,7 @@ def class_curves(ranks: pa.Table, bootstrap: Bootstrap) -> list[ClassCurves]:
                 values["log_rank_standardised"] = np.log10(1 + z_rank)
             for measure, numbers in sorted(values.items()):
                 key = dict(zip(KEYS, (as_published, positional, site, measure), strict=True))
-                curves.append(_curves(key, layers, numbers, word_class, crossing, bootstrap))
+                curves.append(_curves(key, layers, numbers, word_class, units, bootstrap))
     return curves
 
 
@@ -162,16 +162,12 @@ def _by_layer(column: pl.Series, layers: Sequence[int]) -> Float64[np.ndarray, "
     return column.cast(pl.Float64).fill_null(float("nan")).to_numpy().reshape(len(layers), -1)
 
 
-def _codes(column: pl.Series) -> Int[np.ndarray, " tokens"]:
-    return column.rank("dense").cast(pl.Int64).to_numpy() - 1
-
-
 def _curves(
     key: dict[str, Any],
     layers: tuple[int, ...],
     values: Float64[np.ndarray, "layers tokens"],
     word_class: Shaped[np.ndarray, " tokens"],
-    crossing: Crossing,
+    units: Sequence[Int[np.ndarray, " tokens"]],
     bootstrap: Bootstrap,
 ) -> ClassCurves:
     of_class = np.stack([word_class == name for name in CLASSES])
@@ -179,12 +175,13 @@ def _curves(
     shape, known = by_class.shape[:2], ~np.isnan(by_class)
     texts, types = (
         np.array([len(np.unique(unit[one])) for one in known.reshape(-1, len(unit))]).reshape(shape)
-        for (unit,) in crossing.factors
+        for unit in units
     )
     statistic = MEASURES[key["measure"]](
         by_class.reshape(-1, len(word_class)), np.arange(len(word_class))
     )
     value = statistic(np.ones((1, len(word_class)))).reshape(shape)
+    crossing = Crossing.recurring(*units)
     draws = bootstrap.resample_crossed(statistic, crossing, ()).reshape(-1, *shape)
     draws[:, np.minimum(texts, types) < FEWEST_UNITS] = np.nan
     return ClassCurves(key, layers, known.sum(axis=2), texts, types, value, draws, bootstrap)

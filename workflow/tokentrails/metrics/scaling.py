@@ -19,7 +19,7 @@ import polars as pl
 import pyarrow as pa
 from jaxtyping import Float64
 
-from ..statistics.bootstrap import Bootstrap, cluster_means
+from ..statistics.bootstrap import Bootstrap, cluster_means, known_mean
 from ..statistics.forms import FORMS, SOUND
 from ..statistics.student import t_quantile
 from .columns.frame import RUN, describe_frame, is_of_letters
@@ -52,7 +52,7 @@ MEASURES = {
 }
 RANK_COLUMNS = (
     *RUN,
-    *("label", "position", "word", "word_class", "site", "layer", "positional", "rank"),
+    *("label", "position", "token", "word", "word_class", "site", "layer", "positional", "rank"),
 )
 """The columns of the table `ranks` that `rank_measures` needs."""
 
@@ -68,7 +68,7 @@ MEANINGS = {
     "measure": "; ".join(f"{name}: {meaning}" for name, meaning in MEASURES.items()),
     "value": "of the measure",
     "ci_low": "lower end of its interval, as in the table that it comes from: bootstrap over "
-    "texts, of gaps over words; null: none, or never",
+    "texts crossed with types, of gaps over words; null: none, or never",
     "ci_high": "upper end of it",
     "n": "how many tokens, of gaps how many words",
 }
@@ -121,13 +121,13 @@ def rank_measures(ranks: pl.DataFrame, bootstrap: Bootstrap) -> pl.DataFrame:
     if frame.is_empty():
         return pl.DataFrame(schema=COLUMNS)
     tokens = frame.filter(pl.col("layer") == frame["layer"].min())  # the same at every layer
-    text = tokens["label"].rank("dense").cast(pl.Int64).to_numpy() - 1
-    closest = (frame["rank"] == 0).cast(pl.Float64).fill_null(float("nan"))
-    statistic = cluster_means(closest.to_numpy().reshape(-1, len(tokens)), text)
-    n_texts = int(text.max()) + 1
-    values = [float(statistic(np.ones((1, n_texts))).mean())]
-    draws = bootstrap.resample(statistic, n_texts, ()).mean(axis=1)
-    values += map(float, bootstrap.interval(draws, n_texts, expanded=False))
+    is_closest = (frame["rank"] == 0).cast(pl.Float64).fill_null(float("nan"))
+    closest = is_closest.to_numpy().reshape(-1, len(tokens))
+    factors = [np.unique(tokens[unit], return_inverse=True)[1] for unit in ("label", "token")]
+    draws = bootstrap.resample_members(cluster_means, closest, factors, ()).mean(axis=1)
+    units = min(1 + int(factor.max()) for factor in factors)
+    values = [float(known_mean(closest).mean())]
+    values += map(float, bootstrap.interval(draws, units, expanded=False))
     return pl.DataFrame([_row(frame.row(0, named=True), "rank", values, len(tokens))], COLUMNS)
 
 

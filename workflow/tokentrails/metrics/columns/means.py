@@ -29,6 +29,9 @@ MEANINGS = {
     "few": "whether these texts are fewer than statistics.few: too few to lean on",
 }
 
+COUNTED = ("n_texts", "n_types")
+"""The columns that count units, of the factor that is resampled and of one crossed with it."""
+
 
 @dataclass(frozen=True)
 class Group:
@@ -54,17 +57,22 @@ class Group:
         return ~np.isnan(self.values)
 
     def sizes(
-        self, unit: Int[np.ndarray, " members *ends"], few: int
+        self, few: int, *units: Int[np.ndarray, " members *ends"]
     ) -> dict[str, Shaped[np.ndarray, " places"]]:
-        """What has a value at each place: n members, of n_texts units, and if these are too few.
+        """What has a value at each place: n members, of so many units, and if these are too few.
 
         Parameters
         ----------
-        unit: the number of the unit, such as a text, that a member belongs to.
         few: fewer units than this are.
+        units: by factor, in the order of `COUNTED`, the number of the unit that a member is of.
         """
-        n_texts = self.counted(lambda held: len(np.unique(unit[held])))
-        return {"n": self.known.sum(axis=1), "n_texts": n_texts, "few": n_texts < few}
+
+        def different(unit: np.ndarray) -> np.ndarray:
+            return self.counted(lambda held: len(np.unique(unit[held])))
+
+        counts = [different(unit) for unit in units]
+        named = dict(zip(COUNTED, counts, strict=False))
+        return {"n": self.known.sum(axis=1), **named, "few": np.min(counts, axis=0) < few}
 
     def counted(self, count: Callable[[np.ndarray], int]) -> Int[np.ndarray, " places"]:
         """What is counted of those members, a mask, that have a value at each place."""
@@ -79,6 +87,7 @@ def mean_curves(
     values: Sequence[str],
     statistics: Statistics,
     unit: str = "label",
+    crossed: str | None = None,
 ) -> pl.DataFrame:
     """The mean of each value at every place, by groups, with cluster-bootstrap intervals.
 
@@ -93,28 +102,34 @@ def mean_curves(
         `by`.
     by: the columns to group by; without any, all occurrences are one group. A null is a group too.
     unit: the column to resample: `label` for texts, `word` for words with all their texts.
+    crossed: a second one, whose values recur in several units, such as the token.
 
     Returns
     -------
     measure (a name of `values`), the columns of `by`, site, layer, n (occurrences), n_texts
-    (units), few, mean, ci_low and ci_high, sorted by the keys; n and n_texts count what has a value
-    at the place, and the interval is null under `FEWEST_UNITS` units.
+    (units), with `crossed` n_types (values of it), few, mean, ci_low and ci_high, sorted by the
+    keys; n, n_texts and n_types count what has a value at the place, and the interval is null under
+    `FEWEST_UNITS` units.
     """
     rows: list[dict[str, Any]] = []
     streams: dict[tuple[Any, ...], int] = {}
-    for group in groups(frame, values, by, [unit, "label", "position"]):
-        names, index = np.unique([str(member[0]) for member in group.members], return_inverse=True)
+    resampled = [unit, *([crossed] if crossed else [])]
+    for group in groups(frame, values, by, [*resampled, "label", "position"]):
         stream = streams.setdefault(tuple(group.key.values()), len(streams))
-        sizes = group.sizes(index, statistics.few)
-        ends, n_texts = None, sizes["n_texts"]
-        if n_texts.max() >= FEWEST_UNITS:
-            statistic = cluster_means(group.values, index)
-            draws = statistics.bootstrap.resample(statistic, len(names), (stream,))
-            ends = statistics.bootstrap.interval(draws, n_texts)
+        names = list(zip(*group.members, strict=True))[: len(resampled)]
+        factors = [np.unique(list(map(str, each)), return_inverse=True)[1] for each in names]
+        sizes, ends = group.sizes(statistics.few, *factors), None
+        units = np.min([sizes[name] for name in COUNTED[: len(factors)]], axis=0)
+        if units.max() >= FEWEST_UNITS:
+            bootstrap = statistics.bootstrap
+            draws = bootstrap.resample_members(cluster_means, group.values, factors, (stream,))
+            ends = bootstrap.interval(draws, units)
         about = {"measure": group.value, **group.key}
         rows += place_rows(about, group.places, sizes, known_mean(group.values), ends)
     types: dict[str, Any] = {"measure": pl.String}
     types |= {name: frame.schema[name] for name in by} | MEAN_TYPES
+    if crossed:
+        types["n_types"] = pl.Int32
     table = pl.DataFrame(rows, types).with_columns(pl.col(pl.Float32).fill_nan(None))
     return table.sort("measure", *by, "site", "layer", nulls_last=True)
 
