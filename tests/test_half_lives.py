@@ -240,6 +240,7 @@ def test_intervals_of_medians_hold_the_true_one_as_often_as_they_say():
         table = pl.DataFrame(
             {
                 "label": [f"{number:02}" for number in text],
+                "position": range(len(text)),
                 "token": [f"{number}" for number in range(len(text))],
                 "measure": "cosine",
                 "counted": True,

@@ -72,7 +72,9 @@ def test_bands_are_named_only_where_they_are_drawn():
     for control in (None, draws):  # whose range is no interval
         chart = own_token(bare, control, **BAND)
         assert "No bands: too few texts or types for an interval." in notes(chart)
-    assert "Band: 90 % interval, bootstrap over texts crossed with types." in notes(own_token(table(), **BAND))
+    assert "Band: 90 % interval, bootstrap over texts crossed with types." in notes(
+        own_token(table(), **BAND)
+    )
 
 
 @pytest.mark.parametrize("control", [None, table(2, "r", "draw0")], ids=["alone", "control"])

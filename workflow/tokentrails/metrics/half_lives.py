@@ -192,41 +192,39 @@ def half_life_groups(
     if frame.is_empty():
         return []
     layers = np.arange(frame["depth"][0] + 1)
-    frame = frame.filter("counted").with_columns(
+    tokens = frame.filter("counted").with_columns(
         pl.col("label", "token").rank("dense"),
+        pl.col("half_life_layer").fill_null(len(layers)).cast(pl.Float64),
         all=pl.lit("all words"),
         word_class_in_band=pl.format("{}, {}", "word_class", "frequency_band"),
     )
-    found = []
-    for measure, grouping, group in (
-        (measure, grouping, group)
-        for measure in FORMS
-        for grouping, names in GROUPINGS.items()
-        if grouping in groupings
-        for group in names
-    ):
-        here = frame.filter(pl.col("measure") == measure, pl.col(grouping) == group)
+    asked = [name for name in GROUPINGS if name in groupings]
+    tokens = tokens.pivot(
+        "measure", index=["label", "position", "token", *asked], values="half_life_layer"
+    )
+    measures, found = [form for form in FORMS if form in tokens.columns], []
+    for grouping, group in ((name, group) for name in asked for group in GROUPINGS[name]):
+        here = tokens.filter(pl.col(grouping) == group)
         if here.is_empty():
             continue
-        lost = here["half_life_layer"].fill_null(len(layers)).to_numpy() <= layers[:, None]
+        lives = here.select(measures).to_numpy().T[:, None]
+        lost = np.where(np.isnan(lives), np.nan, lives <= layers[:, None])
         factors = [np.unique(here[unit], return_inverse=True)[1] for unit in ("label", "token")]
-        n_texts, n_types = (1 + int(factor.max()) for factor in factors)
-        draws = statistics.bootstrap.resample_members(
-            cluster_means, lost.astype(np.float64), factors, ()
-        )
-        units = min(n_texts, n_types)
-        key = {"measure": measure, "grouping": grouping, "group": group, "n": len(here)}
-        key |= {"n_texts": n_texts, "n_types": n_types, "few": units < statistics.few}
-        found.append(
-            Group(
-                key=key,
-                lost=lost.mean(axis=1),
-                draws=draws[~np.isnan(draws[:, 0])],
-                units=units,
-                bootstrap=statistics.bootstrap,
-            )
-        )
-    return found
+        curves = lost.reshape(-1, len(here))
+        draws = statistics.bootstrap.resample_members(cluster_means, curves, factors, ())
+        draws = draws.reshape(-1, *lost.shape[:2])
+        for index, measure in enumerate(measures):
+            known = ~np.isnan(lives[index, 0])
+            if not known.any():
+                continue
+            n_texts, n_types = (len(np.unique(factor[known])) for factor in factors)
+            units = min(n_texts, n_types)
+            key = {"measure": measure, "grouping": grouping, "group": group, "n": int(known.sum())}
+            key |= {"n_texts": n_texts, "n_types": n_types, "few": units < statistics.few}
+            share, drawn = lost[index][:, known].mean(axis=1), draws[:, index]
+            drawn = drawn[~np.isnan(drawn[:, 0])]
+            found.append(Group(key, share, drawn, units, statistics.bootstrap))
+    return sorted(found, key=lambda group: measures.index(str(group.key["measure"])))
 
 
 def half_lives_by_group(

@@ -273,11 +273,12 @@ class Crossing:
         self, counts: Sequence[Float64[np.ndarray, "samples _"]]
     ) -> Float64[np.ndarray, "samples members"]:
         """How often each member is in every sample, from how often each unit of every factor is."""
-        often = np.ones((len(counts[0]), len(self.factors[0][0])))
+        always = np.ones((len(counts[0]), 1))  # at -1
+        often = always
         for count, units in zip(counts, self.factors, strict=True):
-            padded = np.pad(count, [(0, 0), (0, 1)], constant_values=1.0)  # at -1: always there
+            extended = np.hstack([count, always])
             for unit in units:
-                often *= padded[:, unit]
+                often = often * extended[:, unit]
         return often
 
 
