@@ -339,7 +339,8 @@ def test_figures_of_half_lives_say_that_words_are_of_letters():
     curve = curve_table("m", 0.0, ("all", "all words"), ("word_class", "function"))
     medians = pl.DataFrame(
         {"measure": ["cosine"], "group": "function", "threshold": 0.1, "depth": 6, "few": False}
-        | {"n": 9, "n_texts": 3, "median_layer": 2, "median_layer_low": 1, "median_layer_high": 3}
+        | {"n": 9, "n_texts": 3, "n_types": 8, "median_layer": 2}
+        | {"median_layer_low": 1, "median_layer_high": 3}
     )
     for chart in (
         half_life(curve, threshold=0.1, **BAND),
