@@ -79,11 +79,13 @@ def test_other_texts_make_stale_what_depends_on_them_and_nothing_else(folder, tm
     }
 
 
-def test_a_prompt_does_not_make_the_baseline_again(folder, tmp_path):
+def test_prompts_and_settings_of_other_tables_do_not_make_the_baseline_again(folder, tmp_path):
     copy = wf.copy_of(folder, tmp_path / "copy")
     path = copy / "config/experiments/with.yaml"
     with wf.edited(path) as data:
         data["prompts"][0]["prompt"] = "The bank of the river."
+    with wf.edited(copy / "config/config.yaml") as config:
+        config["statistics"] |= {"few": 4, "permutations": 200}
     assert not any("baseline" in job.wildcards for job in wf.jobs_to_run(copy, "metrics"))
 
 

@@ -24,7 +24,7 @@ rule baseline:
         passing_weights=get_passing,
     params:
         file=experiment_setting("file"),
-        statistics=CONFIG.statistics,
+        bootstrap={k: CONFIG.statistics[k] for k in ("bootstrap", "confidence", "seed")},
         code=fingerprint("baseline"),
     script:
         "../scripts/baseline.py"

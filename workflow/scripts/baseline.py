@@ -1,5 +1,6 @@
 """The tables of random pairs."""
 
+import json
 from pathlib import Path
 
 from _job import job
@@ -9,16 +10,17 @@ with job(snakemake):
     from tokentrails.files.tables import provenance_of, read_table, write_table
     from tokentrails.metrics.baseline import Sample, baseline, baseline_dimensions, chances
     from tokentrails.network.checkpoint import Checkpoint
-    from tokentrails.statistics.settings import Statistics
+    from tokentrails.statistics.bootstrap import Bootstrap
 
     output = snakemake.output
-    statistics = Statistics.from_config(snakemake.params.statistics)
+    section = snakemake.params.bootstrap
+    bootstrap = Bootstrap(section["bootstrap"], section["confidence"], section["seed"])
     states = StatesReader(snakemake.input.states)
     sample = Sample.from_tokens(read_table(snakemake.input.tokens), snakemake.params.file)
     checkpoint = Checkpoint(Path(snakemake.input.weights).parent)
     embedding = checkpoint.embedding_rows(sample.token_ids)
-    found = list(chances(states, sample, embedding, statistics.bootstrap))
-    provenance = provenance_of(states.metadata) | statistics.provenance
+    found = list(chances(states, sample, embedding, bootstrap))
+    provenance = provenance_of(states.metadata) | {"statistics": json.dumps(section)}
     write_table(baseline(found, sample, provenance=provenance), output.table, output.csv)
     dimensions = baseline_dimensions(found, embedding, provenance=provenance)
     write_table(dimensions, output.dimensions, output.dimensions_csv)
