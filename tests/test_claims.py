@@ -15,7 +15,6 @@ import yaml
 from config_files import refused
 
 from tokentrails.claims import formula
-from tokentrails.claims.columns import refuse_misfits
 from tokentrails.claims.file import FORM, Spec, Target, load_claims
 from tokentrails.claims.findings import findings_page
 from tokentrails.claims.formula import Estimate, estimate
@@ -1904,43 +1903,6 @@ def test_all_formulas_that_fail_are_named_in_one_message(tmp_path):
     ):
         assert where in line and f'column "{name}"' in line and "Columns of identity: " in line
     assert len(lines) == 4 and "claim-1" not in str(caught.value)
-
-
-def misfits_of(tmp_path, file):
-    """What is refused of a claims file where all tables of two models are there, but `heads`."""
-    made = {name: f"{tmp_path}/{{}}/e/{name}.parquet" for name in TABLES}
-    for name in TABLES.keys() - {"heads"}:
-        for model in "mn":
-            path = Path(made[name].format(model))
-            path.parent.mkdir(parents=True, exist_ok=True)
-            TABLES[name].write_parquet(path)
-    entries = [(each.id, each.tables) for each in file.claims]
-    entries += [(each.name, each.tables) for each in file.numbers]
-    found = {
-        name: {
-            model: {table: (made[specs[0].metric].format(model), "") for table, specs in t.items()}
-            for model in "mn"
-        }
-        for name, t in entries
-    }
-    refuse_misfits(file, found, {"m": ("main", 3), "n": ("main", 1)}, {"set": ["m", "n"]})
-
-
-def test_all_shipped_formulas_fit_the_documented_columns(tmp_path):
-    misfits_of(tmp_path, SHIPPED)
-
-
-def test_formulas_that_do_not_fit_the_columns_are_refused_without_reading_a_row(tmp_path):
-    sql = "SELECT label AS unit, {} AS value FROM identity"
-    bad = [{"as_published": sql.format(name)} for name in ("cosin", "cosine", "label")]
-    bad.append({"tables": {"heads": "e/heads"}, "as_published": "SELECT none AS unit FROM heads"})
-    entry = {"name": "n", "meaning": "m", "tables": {"identity": "*/identity"}}
-    numbers = [entry | {"sql": "SELECT COUNT(lable) AS value FROM identity"}]
-    file = load_claims(claims_file(tmp_path, *bad, numbers=numbers), TABLES)
-    parts = ("did you mean 'cosine'?", "did you mean 'label'?", "holds no numbers but String")
-    with pytest.raises(TokentrailsError, match="3 formulas of the claims file fail") as caught:
-        misfits_of(tmp_path, file)
-    assert all(part in str(caught.value) for part in parts)
 
 
 def test_what_is_wrong_with_several_claims_is_said_at_once(tmp_path):

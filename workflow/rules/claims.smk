@@ -52,16 +52,6 @@ if CLAIMS:
     CLAIM_SOURCES = claim_sources(CLAIMS, CONFIG)
     CLAIM_DRAWS = control_draws(CLAIMS, CONFIG)
     CLAIM_PATHS = paths_by_model(CLAIM_SOURCES, CLAIM_DRAWS)
-    CLAIM_MODELS = {name: (m.reference, len(m.checkpoints)) for name, m in CONFIG.models.items()}
-    CLAIM_SETS = {name: each.names for name, each in CONFIG.replicates.items()}
-    # The last pages are gone once a job begins to write others: what would end it is said before.
-    if workflow.is_main_process and is_newer(CONFIG.claims["file"], CLAIM_FILES["page"]):
-        from tokentrails.claims.columns import refuse_misfits
-
-        try:
-            refuse_misfits(CLAIMS, CLAIM_SOURCES, CLAIM_MODELS, CLAIM_SETS)
-        except TokentrailsError as error:
-            refuse(error)
 
     rule claims:
         input:
@@ -83,10 +73,10 @@ if CLAIMS:
             draws=CLAIM_DRAWS,
             metrics=METRICS,
             models={
-                name: {"reference": reference, "checkpoints": n}
-                for name, (reference, n) in CLAIM_MODELS.items()
+                model.name: {"reference": model.reference, "checkpoints": len(model.checkpoints)}
+                for model in CONFIG.models.values()
             },
-            replicates=CLAIM_SETS,
+            replicates={name: each.names for name, each in CONFIG.replicates.items()},
             statistics=CONFIG.statistics,
             code=fingerprint("claims"),
         script:

@@ -83,12 +83,6 @@ def any_of(names):
     return "|".join(map(re.escape, names)) or "(?!)"
 
 
-def is_newer(path, made):
-    """Whether a file has changed since another one was made, if that is there."""
-    made = Path(made)
-    return made.exists() and Path(path).stat().st_mtime > made.stat().st_mtime
-
-
 # A set of replicates is a model in tables and figures across checkpoints alone.
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 SETS = any_of(CONFIG.replicates)

@@ -18,12 +18,10 @@ from pathlib import Path
 from types import TracebackType
 
 import polars as pl
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ..errors import TokentrailsError
 from ..files.near import near_name
-from ..files.tables import broken, read_frame
+from ..files.tables import read_frame
 from .sql import tables_of
 
 SECONDS = 120.0
@@ -92,8 +90,6 @@ class Queries:
     paths: by the name of each table's file, where to read it.
     seconds: how long one query may take.
     memory: bytes that the process may take, by default half of what the machine has.
-    rows: whether tables have theirs; without them a formula says no more than whether it fits
-        their columns.
     """
 
     def __init__(
@@ -101,17 +97,14 @@ class Queries:
         paths: Mapping[str, str | Path],
         seconds: float = SECONDS,
         memory: int | None = None,
-        *,
-        rows: bool = True,
     ) -> None:
-        self._paths, self._seconds, self._rows = paths, seconds, rows
+        self._paths, self._seconds = paths, seconds
         self._memory = memory or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
         self._start()
 
     def _start(self) -> None:
         self._connection, theirs = Pipe()
-        arguments = f"{theirs.fileno()}, {self._memory}, rows={self._rows}"
-        program = f"from {__name__} import serve; serve({arguments})"
+        program = f"from {__name__} import serve; serve({theirs.fileno()}, {self._memory})"
         self._process = subprocess.Popen(
             [sys.executable, "-c", program],
             pass_fds=[theirs.fileno()],
@@ -173,20 +166,12 @@ class Queries:
         raise TokentrailsError(problem, where=where, hint=hint)
 
 
-def _read_columns(path: Path) -> pl.DataFrame:
-    """A table without its rows."""
-    try:
-        return pl.DataFrame(pl.from_arrow(pq.read_schema(path).empty_table()))
-    except (pa.ArrowException, OSError) as error:
-        raise broken(path, error) from error
-
-
-def serve(handle: int, memory: int, *, rows: bool) -> None:
+def serve(handle: int, memory: int) -> None:
     """Answer queries from a pipe until it is closed: with a table, or a problem and its hint."""
     for limit, value in ((resource.RLIMIT_AS, memory), (resource.RLIMIT_CORE, 0)):
         hard = resource.getrlimit(limit)[1]
         resource.setrlimit(limit, (value if hard < 0 else min(value, hard), hard))
-    read = lru_cache(maxsize=16)(read_frame if rows else _read_columns)
+    read = lru_cache(maxsize=16)(read_frame)
     with Connection(handle) as connection:
         while True:
             try:
