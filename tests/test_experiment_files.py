@@ -708,13 +708,18 @@ def test_keys_that_do_not_go_with_the_file(data, entry, parts):
         load(changed(CONFIG, "experiments.e", {"file": written(data)} | entry))
 
 
-def test_a_streamed_text_has_no_pooling():
+def test_texts_of_which_every_token_is_a_target_have_no_pooling():
     written("water\n" * 4000, "t.txt")
-    corpus = {"text": "t.txt", "states": "stream", "tokens": 5000}
-    entry = {"file": written({"corpus": corpus})}
-    load_experiment("e", entry | {"pooling": "last"})
-    with refused("pooling: ", "e.yaml has a streamed text", "every token"):
-        load_experiment("e", entry | {"pooling": "mean"})
+    corpus = {"text": "t.txt", "tokens": 5000}
+    for data in (
+        {"prompts": [WHOLE]},
+        {"corpus": corpus},
+        {"corpus": corpus | {"states": "stream"}},
+    ):
+        entry = {"file": written(data)}
+        load_experiment("e", entry | {"pooling": "last"})
+        with refused("pooling: ", "e.yaml has ", "text", "every token"):
+            load_experiment("e", entry | {"pooling": "mean"})
 
 
 def test_the_pooling_that_splits_have_may_be_said():

@@ -263,7 +263,7 @@ def test_every_row_names_what_exists():
         (
             ("one", "main", "texts"),
             "splits.csv",
-            "add an experiment of words cut up; there is none",
+            "add an experiment of words cut up with splits among its 'analyses'; there is none",
         ),
         (("nano", "step0", "pairs"), "baseline.csv", "write baseline in the place of 'pairs'"),
         (("nano", "all", "texts"), "identity.csv", "write one in the place of 'all': step0, step1"),
@@ -302,6 +302,8 @@ def test_a_table_that_is_not_asked_for_is_refused_where_the_texts_have_nothing_f
         assert re.fullmatch(targets.misplaced, place)
         with refused(f"one/{place} is a table of the analysis {analysis}, which the experiment"):
             targets.refuse_misplaced(f"results/metrics/one/{place}")
+    with refused("add an experiment of whole texts with heads among its 'analyses'"):
+        targets.refuse_misplaced("results/metrics/one/main/plain/heads.csv")
 
 
 def test_a_document_is_refused_where_nothing_is_to_be_shown(targets):

@@ -18,6 +18,7 @@ from ..statistics.bootstrap import (
     are_equal,
     cluster_means,
     cluster_medians,
+    codes,
     draws_at_once,
 )
 from ..statistics.permutation import TIE
@@ -172,7 +173,7 @@ def estimate(
     names, unit = np.unique(known["unit"].to_numpy(), return_inverse=True)
     factors = [unit]
     if "crossed" in known.columns:
-        factors.append(np.unique(known["crossed"].to_numpy(), return_inverse=True)[1])
+        factors.append(codes(known["crossed"]))
     values, group = known["value"].to_numpy(), known["group"].to_numpy()
     curves = np.stack([np.where(group == name, values, np.nan) for name in groups])
     summary = {"mean": cluster_means, "median": cluster_medians}[statistic]

@@ -152,10 +152,11 @@ def _refuse_unused(
             "remove 'chat_template', or write the texts as prompts.",
         ),
         "pooling": (
-            not (content.splits or content.kind is Kind.STREAMED) or entry.get("pooling") == "last",
+            entry.get("pooling") == "last"
+            or not (content.splits or content.has_whole_texts or content.kind is Kind.STREAMED),
             f"the file {file} has splits, of which the last token is compared with the whole word"
             if content.splits
-            else f"the file {file} has a streamed text, of which every token is a target by itself",
+            else f"the file {file} has {content.kind}, of which every token is a target by itself",
             "remove 'pooling', or write last.",
         ),
         "shuffle": (

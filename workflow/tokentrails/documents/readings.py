@@ -181,8 +181,8 @@ READINGS = {
     "own_token": Reading(
         _LAYER + f"Upwards: {_RANK_AXIS}; or log-probability, entropy and divergence, in nats.",
         "A panel for each measure, as if the model ended at that layer: through its final norm and "
-        "its unembedding, or by cosine among the embeddings. A line for all words, also numbers, "
-        "punctuation and signs, for function words and for content words, and for each lens.",
+        "its unembedding, or by cosine among the embeddings. A line for all words (with numbers, "
+        "punctuation and signs), for function words, for content words and for each lens.",
         "A rank near 0 or a log-probability near 0: the layer says that token. A divergence of 0: "
         "it says what the model says in the end.",
         _GREY,
@@ -445,8 +445,8 @@ READINGS = {
         "A rising line: larger models have more of it.",
         "Models differ in more than size: family, data and tokenizer. With fewer than four sizes "
         "no trend is fitted, and none of half-lives where a model never reaches one.",
-        f"Bars: over texts or words of one model; {_FIVE}That of a slope is "
-        "over models, and wide with few.",
+        f"Bars: over texts crossed with types, or over words, of one model; {_FIVE}That of a slope "
+        "is over models, and wide with few.",
     ),
     "measure": Reading(
         _LAYER + "Upwards: mean of the measure, in its unit; in panels named so, in standard "

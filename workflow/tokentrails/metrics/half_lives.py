@@ -27,6 +27,7 @@ from ..statistics.bootstrap import (
     FEWEST_UNITS,
     Bootstrap,
     cluster_means,
+    codes,
 )
 from ..statistics.forms import FORMS
 from ..statistics.settings import Statistics
@@ -209,7 +210,7 @@ def half_life_groups(
             continue
         lives = here.select(measures).to_numpy().T[:, None]
         lost = np.where(np.isnan(lives), np.nan, lives <= layers[:, None])
-        factors = [np.unique(here[unit], return_inverse=True)[1] for unit in ("label", "token")]
+        factors = [codes(here[unit]) for unit in ("label", "token")]
         curves = lost.reshape(-1, len(here))
         draws = statistics.bootstrap.resample_members(cluster_means, curves, factors, ())
         draws = draws.reshape(-1, *lost.shape[:2])

@@ -18,7 +18,7 @@ import polars as pl
 import pyarrow as pa
 from jaxtyping import Float64
 
-from ..statistics.bootstrap import EQUALITY, FEWEST_UNITS, Crossing
+from ..statistics.bootstrap import EQUALITY, FEWEST_UNITS, Crossing, codes
 from ..statistics.forms import SOUND
 from ..statistics.matching import matched_difference, shared_cells
 from ..statistics.settings import Statistics
@@ -198,9 +198,7 @@ def _rows(
         value = statistic(np.ones((1, sum(n))))[0]
         ends = np.full((2, len(values)), np.nan)
         if units >= FEWEST_UNITS:
-            names = [words[unit].filter(members).to_numpy() for unit in _RESAMPLED]
-            factors = [np.unique(own, return_inverse=True)[1] for own in names]
-            crossing = Crossing.recurring(*factors)
+            crossing = Crossing.recurring(*(codes(words[u].filter(members)) for u in _RESAMPLED))
             draws = statistics.bootstrap.resample_crossed(statistic, crossing, ())
             ends = np.stack(statistics.bootstrap.interval(draws, units))
         counts = units, *n, *left, len(np.unique(cells[members]))

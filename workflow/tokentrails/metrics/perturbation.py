@@ -12,11 +12,11 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import polars as pl
 import pyarrow as pa
-from jaxtyping import Float32, Int
+from jaxtyping import Float32
 
 from ..files.states import Layer, Place
 from ..statistics.baseline import NO_BASELINE, Baseline
-from ..statistics.bootstrap import EQUALITY, FEWEST_UNITS, Crossing
+from ..statistics.bootstrap import EQUALITY, FEWEST_UNITS, Crossing, codes
 from ..statistics.forms import FORMS, UNITS
 from ..statistics.settings import Statistics
 from .columns.frame import describe_frame, own_token, run_table
@@ -180,13 +180,8 @@ def _by_place(
 def _crossing(members: pl.DataFrame) -> Crossing:
     """What is resampled: last tokens, and contexts where there are such; P1 has two of these."""
     contexts = pl.concat([members["base_context"], members["context"]])
-    factors: list[Sequence[np.ndarray]] = [[_numbered(members["last_token"])]]
+    factors: list[Sequence[np.ndarray]] = [[codes(members["last_token"])]]
     if contexts.null_count() == 0:
-        first, second = np.split(_numbered(contexts), 2)
+        first, second = np.split(codes(contexts), 2)
         factors.append([first] if (first == second).all() else [first, second])
     return Crossing(factors)
-
-
-def _numbered(values: pl.Series) -> Int[np.ndarray, " members"]:
-    """The place of every value among the different ones."""
-    return np.unique(values, return_inverse=True)[1]

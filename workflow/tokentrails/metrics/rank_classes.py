@@ -27,6 +27,7 @@ from ..statistics.bootstrap import (
     Crossing,
     cluster_means,
     cluster_medians,
+    codes,
 )
 from .columns.frame import run_table
 
@@ -142,7 +143,7 @@ def class_curves(ranks: pa.Table, bootstrap: Bootstrap) -> list[ClassCurves]:
             layers = tuple(here["layer"].unique().sort())
             tokens = here.filter(pl.col("layer") == layers[0])  # the same at every layer
             word_class = tokens["word_class"].to_numpy()
-            units = [np.unique(tokens[name], return_inverse=True)[1] for name in ("label", "token")]
+            units = [codes(tokens[name]) for name in ("label", "token")]
             rank = _by_layer(here[f"rank{suffix}"], layers)
             values = {
                 "cosine": _by_layer(here[f"cosine{suffix}"], layers),

@@ -19,7 +19,7 @@ import polars as pl
 import pyarrow as pa
 from jaxtyping import Float64
 
-from ..statistics.bootstrap import Bootstrap, cluster_means, known_mean
+from ..statistics.bootstrap import Bootstrap, cluster_means, codes, known_mean
 from ..statistics.forms import FORMS, SOUND
 from ..statistics.student import t_quantile
 from .columns.frame import RUN, describe_frame, is_of_letters
@@ -123,7 +123,7 @@ def rank_measures(ranks: pl.DataFrame, bootstrap: Bootstrap) -> pl.DataFrame:
     tokens = frame.filter(pl.col("layer") == frame["layer"].min())  # the same at every layer
     is_closest = (frame["rank"] == 0).cast(pl.Float64).fill_null(float("nan"))
     closest = is_closest.to_numpy().reshape(-1, len(tokens))
-    factors = [np.unique(tokens[unit], return_inverse=True)[1] for unit in ("label", "token")]
+    factors = [codes(tokens[unit]) for unit in ("label", "token")]
     draws = bootstrap.resample_members(cluster_means, closest, factors, ()).mean(axis=1)
     units = min(1 + int(factor.max()) for factor in factors)
     values = [float(known_mean(closest).mean())]

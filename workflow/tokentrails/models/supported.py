@@ -142,8 +142,10 @@ def _known(model: Model, models: Mapping[str, Model]) -> _Known | None:
 def _described(config: dict[str, Any], files: Iterable[Path]) -> _Known:
     """Before it is prepared: its configuration, and its other files, of which weights may be."""
     architecture, inner = _architecture(config, "config.json"), text_config(config)
-    weights = [Weights(file) for file in files if file.suffix == ".safetensors"]
-    own, names = architecture.unembedding_tensor, [n for each in weights for n in each.entries]
+    own, names = architecture.unembedding_tensor, list[str]()
+    with suppress(TokentrailsError, OSError):  # of weights that cannot be read, whoever reads them
+        shards = [file for file in files if file.suffix == ".safetensors"]
+        names = [name for shard in shards for name in Weights(shard).entries]
     masked = isinstance(architecture.unembedding, MaskedHead)
     needs_own = masked or inner.get("tie_word_embeddings") is False
     headless = needs_own and bool(names) and not any(name.endswith(own) for name in names)

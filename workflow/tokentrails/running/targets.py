@@ -146,7 +146,7 @@ class Targets:
             problem, hint = lack
             raise here.error(f"{path} {problem}", hint)
         if checkpoint == "all":
-            whole = self._config.models.get(model) or self._config.replicates[model]
+            whole = self._config.models[model]
             raise here.error(
                 f"{path} is a table of one checkpoint, and 'all' stands in its place",
                 f"write one in the place of 'all': {', '.join(experiment.checkpoints_of(whole))}.",
@@ -179,12 +179,14 @@ class Targets:
             )
         if experiment.kind not in kinds:
             made_of, experiments = " or ".join(kinds), self._config.experiments.values()
-            others = [e.name for e in experiments if e.kind in kinds and e.name != BASELINE]
+            able = (e for e in experiments if e.kind in kinds and e.name != BASELINE)
+            others = [each.name for each in able if not self._lack(table, each)]
             return (
                 f"is a table of {made_of}, and the file {experiment.file} has {experiment.kind}",
                 f"write {' or '.join(others)} in the place of {experiment.name!r}."
                 if others
-                else f"add an experiment of {made_of}; there is none here.",
+                else f"add an experiment of {made_of} with {' or '.join(table.analyses)} among its "
+                "'analyses'; there is none here.",
             )
         lacking = [
             each.name

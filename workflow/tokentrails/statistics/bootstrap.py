@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int
@@ -140,7 +140,7 @@ class Bootstrap:
         values: as for these.
         factors: the unit of each member, counted from 0; a second one is crossed with the first
             where it recurs, see `Crossing.recurring`.
-        stream, at_once: as for `resample`.
+        stream, at_once: as for `resample`; of two factors blocks have their own size.
         """
         unit, *crossed = factors
         if not crossed:
@@ -280,6 +280,11 @@ class Crossing:
             for unit in units:
                 often = often * extended[:, unit]
         return often
+
+
+def codes(units: Any) -> Int[np.ndarray, " members"]:
+    """The unit of each member by number, counted from 0 in the order of their names."""
+    return np.unique(units, return_inverse=True)[1]
 
 
 def unit_ratios(

@@ -11,7 +11,7 @@ import polars as pl
 from jaxtyping import Bool, Float64, Int, Shaped
 
 from ...files.states import Place
-from ...statistics.bootstrap import EQUALITY, FEWEST_UNITS, cluster_means, known_mean
+from ...statistics.bootstrap import EQUALITY, FEWEST_UNITS, cluster_means, codes, known_mean
 from ...statistics.settings import Statistics
 
 MEAN_TYPES: dict[str, type[pl.DataType]] = {
@@ -117,7 +117,7 @@ def mean_curves(
     for group in groups(frame, values, by, [*resampled, "label", "position"]):
         stream = streams.setdefault(tuple(group.key.values()), len(streams))
         names = list(zip(*group.members, strict=True))[: len(resampled)]
-        factors = [np.unique(list(map(str, each)), return_inverse=True)[1] for each in names]
+        factors = [codes(list(map(str, each))) for each in names]
         sizes, ends = group.sizes(statistics.few, *factors), None
         units = np.min([sizes[name] for name in COUNTED[: len(factors)]], axis=0)
         if units.max() >= FEWEST_UNITS:
@@ -127,9 +127,11 @@ def mean_curves(
         about = {"measure": group.value, **group.key}
         rows += place_rows(about, group.places, sizes, known_mean(group.values), ends)
     types: dict[str, Any] = {"measure": pl.String}
-    types |= {name: frame.schema[name] for name in by} | MEAN_TYPES
-    if crossed:
-        types["n_types"] = pl.Int32
+    types |= {name: frame.schema[name] for name in by}
+    for name, dtype in MEAN_TYPES.items():
+        types[name] = dtype
+        if crossed and name == COUNTED[0]:
+            types[COUNTED[1]] = dtype
     table = pl.DataFrame(rows, types).with_columns(pl.col(pl.Float32).fill_nan(None))
     return table.sort("measure", *by, "site", "layer", nulls_last=True)
 
