@@ -14,12 +14,11 @@ with job(snakemake):
 
     output = snakemake.output
     section = snakemake.params.bootstrap
-    bootstrap = Bootstrap(section["bootstrap"], section["confidence"], section["seed"])
     states = StatesReader(snakemake.input.states)
     sample = Sample.from_tokens(read_table(snakemake.input.tokens), snakemake.params.file)
     checkpoint = Checkpoint(Path(snakemake.input.weights).parent)
     embedding = checkpoint.embedding_rows(sample.token_ids)
-    found = list(chances(states, sample, embedding, bootstrap))
+    found = list(chances(states, sample, embedding, Bootstrap.from_config(section)))
     provenance = provenance_of(states.metadata) | {"statistics": json.dumps(section)}
     write_table(baseline(found, sample, provenance=provenance), output.table, output.csv)
     dimensions = baseline_dimensions(found, embedding, provenance=provenance)

@@ -194,7 +194,7 @@ def half_life_groups(
         return []
     layers = np.arange(frame["depth"][0] + 1)
     tokens = frame.filter("counted").with_columns(
-        pl.col("label", "token").rank("dense"),
+        pl.col("label", "token").rank("dense"),  # numbers are sorted sooner than names
         pl.col("half_life_layer").fill_null(len(layers)).cast(pl.Float64),
         all=pl.lit("all words"),
         word_class_in_band=pl.format("{}, {}", "word_class", "frequency_band"),

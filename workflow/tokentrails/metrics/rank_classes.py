@@ -144,6 +144,7 @@ def class_curves(ranks: pa.Table, bootstrap: Bootstrap) -> list[ClassCurves]:
             tokens = here.filter(pl.col("layer") == layers[0])  # the same at every layer
             word_class = tokens["word_class"].to_numpy()
             units = [codes(tokens[name]) for name in ("label", "token")]
+            crossing = Crossing.recurring(*units)
             rank = _by_layer(here[f"rank{suffix}"], layers)
             values = {
                 "cosine": _by_layer(here[f"cosine{suffix}"], layers),
@@ -155,7 +156,7 @@ def class_curves(ranks: pa.Table, bootstrap: Bootstrap) -> list[ClassCurves]:
                 values["log_rank_standardised"] = np.log10(1 + z_rank)
             for measure, numbers in sorted(values.items()):
                 key = dict(zip(KEYS, (as_published, positional, site, measure), strict=True))
-                curves.append(_curves(key, layers, numbers, word_class, units, bootstrap))
+                curves.append(_curves(key, layers, numbers, word_class, units, crossing, bootstrap))
     return curves
 
 
@@ -169,6 +170,7 @@ def _curves(
     values: Float64[np.ndarray, "layers tokens"],
     word_class: Shaped[np.ndarray, " tokens"],
     units: Sequence[Int[np.ndarray, " tokens"]],
+    crossing: Crossing,
     bootstrap: Bootstrap,
 ) -> ClassCurves:
     of_class = np.stack([word_class == name for name in CLASSES])
@@ -182,7 +184,6 @@ def _curves(
         by_class.reshape(-1, len(word_class)), np.arange(len(word_class))
     )
     value = statistic(np.ones((1, len(word_class)))).reshape(shape)
-    crossing = Crossing.recurring(*units)
     draws = bootstrap.resample_crossed(statistic, crossing, ()).reshape(-1, *shape)
     draws[:, np.minimum(texts, types) < FEWEST_UNITS] = np.nan
     return ClassCurves(key, layers, known.sum(axis=2), texts, types, value, draws, bootstrap)

@@ -122,7 +122,7 @@ class Targets:
         lacking = _any_of(
             f"{re.escape(experiment.name)}/{_any_of(names)}"
             for experiment in self._config.experiments.values()
-            if (names := [t.name for t in self._placed if self._lack(t, experiment)])
+            if (names := [t.name for t in self._placed if not self._suits(t, experiment)])
         )
         places = (f"all/[^/]+/{single}", f"(?!all/)[^/]+/[^/]+/{across}", f"[^/]+/{lacking}")
         return rf"{_any_of(places)}\.(?:parquet|csv|txt)"
@@ -142,8 +142,9 @@ class Targets:
         self.refuse_unknown({"model": model, "experiment": name})
         experiment = self._config.experiments[name]
         here = self._config.where / "experiments" / name
-        if lack := self._lack(self._catalogue.tables[file.partition(".")[0]], experiment):
-            problem, hint = lack
+        table = self._catalogue.tables[file.partition(".")[0]]
+        if not self._suits(table, experiment):
+            problem, hint = self._misfit(table, experiment)
             raise here.error(f"{path} {problem}", hint)
         if checkpoint == "all":
             whole = self._config.models[model]
@@ -162,25 +163,49 @@ class Targets:
         tables = self._catalogue.tables.values()
         return [table for table in tables if table.scope in (Scope.RUN, Scope.ACROSS)]
 
-    def _lack(self, table: Table, experiment: Experiment) -> tuple[str, str] | None:
-        """Why an experiment cannot have a table, and a hint; None where it can.
+    def _suits(self, table: Table, experiment: Experiment) -> bool:
+        """Whether an experiment can have a table.
 
         One that it does not ask for it can have, where that takes no settings of an analysis, no
         senses and no other tables.
         """
-        analyses = [self._catalogue.analyses[name] for name in table.analyses]
-        kinds = table.kinds or dict.fromkeys(kind for each in analyses for kind in each.kinds)
-        if not kinds:  # of the baseline
-            if experiment.name == BASELINE:
-                return None
+        kinds = self._kinds(table)
+        if not kinds:
+            return experiment.name == BASELINE
+        lacking = self._lacking(table, experiment)
+        return experiment.kind in kinds and len(lacking) < len(table.analyses)
+
+    def _kinds(self, table: Table) -> Collection[Kind]:
+        """Of the experiments that a table is of; none of the baseline's own tables."""
+        analyses = (self._catalogue.analyses[name] for name in table.analyses)
+        return table.kinds or list(dict.fromkeys(kind for each in analyses for kind in each.kinds))
+
+    def _lacking(self, table: Table, experiment: Experiment) -> list[str]:
+        """The analyses of a table for which the experiment has not what they take."""
+        return [
+            name
+            for name in table.analyses
+            if (self._catalogue.analyses[name].inside and experiment.circuits is None)
+            or (name == "ranks" and experiment.ranks is None)
+            or (name == "senses" and not _has_senses(experiment))
+            or (name == "matched_groups" and set(COMPARED).isdisjoint(experiment.analyses))
+        ]
+
+    def _misfit(self, table: Table, experiment: Experiment) -> tuple[str, str]:
+        """Why a table does not suit an experiment, and a hint."""
+        kinds = self._kinds(table)
+        if not kinds:
             return (
                 f"is a table of the texts of {BASELINE} alone",
                 f"write {BASELINE} in the place of {experiment.name!r}.",
             )
         if experiment.kind not in kinds:
-            made_of, experiments = " or ".join(kinds), self._config.experiments.values()
-            able = (e for e in experiments if e.kind in kinds and e.name != BASELINE)
-            others = [each.name for each in able if not self._lack(table, each)]
+            made_of = " or ".join(kinds)
+            others = [
+                name
+                for name, each in self._config.experiments.items()
+                if name != BASELINE and self._suits(table, each)
+            ]
             return (
                 f"is a table of {made_of}, and the file {experiment.file} has {experiment.kind}",
                 f"write {' or '.join(others)} in the place of {experiment.name!r}."
@@ -188,17 +213,7 @@ class Targets:
                 else f"add an experiment of {made_of} with {' or '.join(table.analyses)} among its "
                 "'analyses'; there is none here.",
             )
-        lacking = [
-            each.name
-            for each in analyses
-            if (each.inside and experiment.circuits is None)
-            or (each.name == "ranks" and experiment.ranks is None)
-            or (each.name == "senses" and not _has_senses(experiment))
-            or (each.name == "matched_groups" and set(COMPARED).isdisjoint(experiment.analyses))
-        ]
-        if len(lacking) < len(analyses):
-            return None
-        names = " or ".join(lacking)
+        names = " or ".join(self._lacking(table, experiment))
         return (
             f"is a table of the analysis {names}, which the experiment does not ask for",
             f"add {names} to its 'analyses'.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -50,6 +50,11 @@ class Bootstrap:
     draws: int
     confidence: float
     seed: int
+
+    @classmethod
+    def from_config(cls, section: Mapping[str, Any]) -> Bootstrap:
+        """From `bootstrap`, `confidence` and `seed` of the section `statistics`."""
+        return cls(section["bootstrap"], section["confidence"], section["seed"])
 
     def means(
         self, values: Float[np.ndarray, "curves words"], stream: Sequence[int]
@@ -121,8 +126,8 @@ class Bootstrap:
         drawn = [
             self._counts(n, (*stream, number), at_once) for number, n in enumerate(crossing.sizes)
         ]
-        blocks = map(crossing.often, zip(*drawn, strict=True))
-        return np.concatenate([statistic(often) for often in blocks])
+        blocks = map(crossing.counts, zip(*drawn, strict=True))
+        return np.concatenate([statistic(counts) for counts in blocks])
 
     def resample_members(
         self,
@@ -212,6 +217,7 @@ class Bootstrap:
         rng = np.random.default_rng([self.seed, *stream])
         for start in range(0, self.draws, at_once):
             samples = min(at_once, self.draws - start)
+            # Of a factor in which no unit recurs none is drawn.
             drawn = rng.integers(max(n, 1), size=(samples, n)) + n * np.arange(samples)[:, None]
             counts = np.bincount(drawn.ravel(), minlength=samples * n)
             yield counts.reshape(samples, n).astype(np.float64)
@@ -269,17 +275,17 @@ class Crossing:
         """How many units each factor has."""
         return [1 + max(int(unit.max(initial=-1)) for unit in units) for units in self.factors]
 
-    def often(
-        self, counts: Sequence[Float64[np.ndarray, "samples _"]]
+    def counts(
+        self, factors: Sequence[Float64[np.ndarray, "samples _"]]
     ) -> Float64[np.ndarray, "samples members"]:
         """How often each member is in every sample, from how often each unit of every factor is."""
-        always = np.ones((len(counts[0]), 1))  # at -1
-        often = always
-        for count, units in zip(counts, self.factors, strict=True):
-            extended = np.hstack([count, always])
+        always = np.ones((len(factors[0]), 1))  # at -1
+        product = always
+        for counts, units in zip(factors, self.factors, strict=True):
+            extended = np.hstack([counts, always])
             for unit in units:
-                often = often * extended[:, unit]
-        return often
+                product = product * extended[:, unit]
+        return product
 
 
 def codes(units: Any) -> Int[np.ndarray, " members"]:

@@ -28,10 +28,9 @@ class Statistics:
 
     @classmethod
     def from_config(cls, section: Mapping[str, Any]) -> Statistics:
-        seed = section["seed"]
         return cls(
-            Bootstrap(section["bootstrap"], section["confidence"], seed),
-            Permutation(section["permutations"], seed),
+            Bootstrap.from_config(section),
+            Permutation(section["permutations"], section["seed"]),
             section["few"],
             section,
         )
